@@ -1,0 +1,40 @@
+# Everything needs only Python >= 3.11 and make; each target makes its own environment from the lock.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lint format lock bench clean
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(VENV)/.ready  ## the main job: embedded database, simulated Plex server, one whole ingest
+	$(BIN)/retrovue demo
+
+test: $(VENV)/.ready  ## all tests, on real PostgreSQL and over real HTTP
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready  ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test  ## all that CI runs
+
+lock:  ## resolve again for Python 3.11 and newer, with hashes, without index addresses
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet uv
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --group dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) $(VENV)-lock dist build
