@@ -1,0 +1,180 @@
+"""The errors that RetroVue raises.
+
+    RetrovueError
+    ├ RequestError            what was asked for can't be done: the caller has to change it
+    │ ├ NotFound              no such source or collection
+    │ ├ Ambiguous             a name that fits several
+    │ ├ UnsupportedImporter   no importer of that type is installed
+    │ ├ ImporterNotCompliant  an importer that doesn't implement ImporterInterface
+    │ ├ NothingEligible       no collection of the source may be ingested
+    │ └ ScopeNotFound         the title, season or episode asked for isn't there
+    ├ SourceError             the source can't be read
+    │ ├ SourceUnreachable     DNS, connect, TLS, time-out, server error
+    │ ├ SourceRefused         the token was refused
+    │ ├ WrongIdentity         another server answers at the address
+    │ ├ CollectionGone        the source no longer has the collection
+    │ ├ DiscoveryUnsupported  the importer can't list collections
+    │ ├ MalformedAnswer       the answer isn't what the source's API promises
+    │ ├ IncompleteEnumeration what was read isn't proven to be the whole collection
+    │ └ ImporterFailed        a bug of the importer: it raised, hung, or returned what it must not
+    └ StoreError              the catalogue can't be used
+      ├ StoreUnavailable      the database can't be reached or doesn't answer
+      ├ SchemaMismatch        the database's schema is missing, behind or ahead
+      ├ AlreadyRunning        another ingest holds the collection
+      └ CommitUnknown         the answer to COMMIT was lost
+
+Every error carries a stable ``code`` for programs, a message for people, a ``hint`` that says what to do
+next, and a ``context`` of plain JSON values. None of them may hold a secret.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class RetrovueError(Exception):
+    """Something went wrong that RetroVue can explain."""
+
+    default_code: ClassVar[str] = "error"
+    unreachable: ClassVar[bool] = False
+    """Whether the failure means that the source could not be reached (exit status 3)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.hint = hint
+        self.context: dict[str, Any] = dict(context or {})
+
+
+class RequestError(RetrovueError):
+    """What was asked for can't be done."""
+
+    default_code = "bad_request"
+
+
+class NotFound(RequestError):
+    """There is no such source or collection."""
+
+    default_code = "not_found"
+
+
+class Ambiguous(RequestError):
+    """The name fits several sources or collections; the candidates are in the context."""
+
+    default_code = "ambiguous"
+
+
+class UnsupportedImporter(RequestError):
+    """No importer of that type is installed."""
+
+    default_code = "unsupported_importer"
+
+
+class ImporterNotCompliant(RequestError):
+    """The importer doesn't implement ImporterInterface."""
+
+    default_code = "importer_not_compliant"
+
+
+class NothingEligible(RequestError):
+    """No collection of the source may be ingested; the code says which of the reasons holds."""
+
+    default_code = "no_ingestible_collections"
+
+
+class ScopeNotFound(RequestError):
+    """The title, season or episode asked for doesn't exist in the collection."""
+
+    default_code = "scope_not_found"
+
+
+class SourceError(RetrovueError):
+    """The source can't be read."""
+
+    default_code = "source_error"
+
+
+class SourceUnreachable(SourceError):
+    """The source didn't answer: DNS, connect, TLS, time-out or a server error after all retries."""
+
+    default_code = "source_unreachable"
+    unreachable = True
+
+
+class SourceRefused(SourceError):
+    """The source refused the credentials."""
+
+    default_code = "auth"
+
+
+class WrongIdentity(SourceError):
+    """Another server answers at the source's address."""
+
+    default_code = "wrong_identity"
+
+
+class CollectionGone(SourceError):
+    """The source no longer has the collection."""
+
+    default_code = "gone_from_source"
+
+
+class DiscoveryUnsupported(SourceError):
+    """The importer can't list collections; the operator adds them by other means."""
+
+    default_code = "discovery_unsupported"
+
+
+class MalformedAnswer(SourceError):
+    """The answer isn't what the source's API promises."""
+
+    default_code = "malformed_answer"
+
+
+class IncompleteEnumeration(SourceError):
+    """What was read isn't proven to be the whole collection."""
+
+    default_code = "incomplete_enumeration"
+
+
+class ImporterFailed(SourceError):
+    """A bug of the importer: it raised, hung, or returned what it must not."""
+
+    default_code = "importer_failed"
+
+
+class StoreError(RetrovueError):
+    """The catalogue can't be used."""
+
+    default_code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """The database can't be reached or doesn't answer."""
+
+    default_code = "database_unavailable"
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is missing, behind or ahead of this program."""
+
+    default_code = "schema_outdated"
+
+
+class AlreadyRunning(StoreError):
+    """Another ingest holds the collection; the context names the holder."""
+
+    default_code = "already_running"
+
+
+class CommitUnknown(StoreError):
+    """The connection broke while COMMIT was under way: the outcome has to be read back."""
+
+    default_code = "commit_unknown"

@@ -1,0 +1,214 @@
+"""The words of the catalogue as records: source, collection, asset draft, scope."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+import msgspec
+
+AssetType = Literal["movie", "episode", "clip", "track"]
+ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
+
+AssetState = Literal["new", "enriching", "ready", "retired"]
+ASSET_STATES: tuple[str, ...] = get_args(AssetState)
+
+Trigger = Literal["source", "collection"]
+"""How an ingest was started: in bulk over a source, or by hand on one collection."""
+
+
+class Secret:
+    """A string that never shows itself: not in ``repr``, ``str``, logs, JSON or tracebacks."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the string itself, for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configured instance of an importer type."""
+
+    id: UUID
+    external_id: str
+    """``<type>-<8 hex digits>``, unique."""
+    name: str
+    """Not necessarily unique."""
+    type: str
+    config: Mapping[str, Any]
+    """Plain JSON values, no secrets."""
+    credentials: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+
+
+@dataclass(frozen=True, slots=True)
+class PathMapping:
+    """A prefix of the source's paths and the local directory that holds the same files."""
+
+    source_prefix: str
+    local_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One library of a source."""
+
+    id: UUID
+    source_id: UUID
+    external_id: str
+    """The source's own key of the library."""
+    name: str
+    kind: str
+    """``movie``, ``show``, ``artist``, …, in the source's words."""
+    sync_enabled: bool
+    ingestible: bool | None = None
+    """What the importer's check said last; None before the first check."""
+    not_ingestible_reason: str | None = None
+    locations: tuple[str, ...] = ()
+    """The library's root directories as the source spells them."""
+    path_mappings: tuple[PathMapping, ...] = ()
+    assets_count: int = 0
+    last_ingest_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveredCollection:
+    """A library as the source lists it."""
+
+    external_id: str
+    name: str
+    kind: str
+    locations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestibility:
+    """Whether a collection can be ingested now, and if not, why not."""
+
+    ingestible: bool
+    code: str | None = None
+    """A stable word for the reason: ``unmapped_location``, ``unreadable_directory``, ``gone_from_source``, …"""
+    reason: str | None = None
+    """The reason as a sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIdentity:
+    """Who answered at the source's address."""
+
+    identifier: str
+    """What the source calls itself for good: for Plex its ``machineIdentifier``."""
+    name: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What part of a collection is asked for: all of it, a title, a season or an episode."""
+
+    title: str | None = None
+    season: int | None = None
+    episode: int | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the whole collection is meant."""
+        return self.title is None
+
+
+FULL = Scope()
+
+
+class PartDraft(msgspec.Struct, frozen=True, gc=False):
+    """One file of a version, in playing order."""
+
+    source_path: str
+    """The file's path as the source spells it."""
+    size_bytes: int | None = None
+    duration_ms: int | None = None
+
+
+class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One media version of a source item, as an importer describes it; not yet in the catalogue.
+
+    A msgspec struct and not a dataclass: one is made for each version of a library, and a frozen dataclass
+    of this width costs several times as much to make.
+    """
+
+    source_uri: str
+    """Verbatim and native to the source; identifies item and version for good."""
+    type: str
+    """One of ``ASSET_TYPES``."""
+    title: str
+    parts: tuple[PartDraft, ...]
+    """At least one."""
+    show_title: str | None = None
+    season_number: int | None = None
+    episode_number: int | None = None
+    year: int | None = None
+    originally_aired: dt.date | None = None
+    runtime_ms: int | None = None
+    edition: str | None = None
+    studio: str | None = None
+    content_rating: str | None = None
+    rating: float | None = None
+    """0 to 10: the audience's where there is one, else the critics'."""
+    container: str | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    audio_channels: int | None = None
+    video_resolution: str | None = None
+    """The source's own word: ``1080``, ``4k``, ``sd``."""
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+    """Pixels."""
+    bitrate_kbps: int | None = None
+    provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """``imdb``, ``tmdb``, ``tvdb``, ``plex``, … → that provider's id."""
+    tags: Mapping[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
+    """``genre``, ``label``, ``collection`` → tags in the source's order."""
+    chapters: list[dict[str, Any]] | None = None
+    """``title``, ``start_ms``, ``end_ms``; None where the source didn't say."""
+    markers: list[dict[str, Any]] | None = None
+    """``type`` (intro, credits, …), ``start_ms``, ``end_ms``; None where the source didn't say."""
+    warnings: tuple[str, ...] = ()
+    """What was dropped or mended on the way in, e.g. ``bad_duration``."""
+
+
+class Rejection(msgspec.Struct, frozen=True, gc=False):
+    """A source item or version that can't be used, and why."""
+
+    code: str
+    """A stable word: ``no_media``, ``no_file``, ``unmapped_path``, ``optimized_version``, …"""
+    reason: str
+    source_uri: str | None = None
+    title: str | None = None
+
+
+class Page(msgspec.Struct, gc=False):
+    """One step of an enumeration."""
+
+    drafts: list[AssetDraft]
+    rejected: list[Rejection]
+    source_items: int
+    """Distinct items of the source that this page accounts for."""
+    restart: bool = False
+    """The listing changed while it was read and is being read again: all pages before this one are void."""

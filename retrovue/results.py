@@ -1,0 +1,183 @@
+"""What an ingest says when it is over: one outcome per collection, and the summary that folds them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from retrovue.model import Collection, Rejection, Source
+
+RunStatus = Literal["ok", "partial", "error"]
+
+CREATED_SHOWN = 20
+"""How many titles of created assets an outcome names."""
+LISTED = 100
+"""How many duplicates, rejections or relocations an outcome names; the audit trail has all rejections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The numbers of one collection's ingest; ``discovered = created + skipped + duplicates + rejected``, always."""
+
+    source_items: int = 0
+    """Distinct items of the source; completeness is judged on this number."""
+    discovered: int = 0
+    """Versions that the importer yielded, rejected ones included."""
+    created: int = 0
+    skipped: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    relocated: int = 0
+    """Of the skipped: those whose canonical identity followed a moved file or a changed mapping."""
+    soft_deleted: int = 0
+    """Of the skipped: those whose asset is marked as deleted."""
+    warnings: int = 0
+    """Drafts that had a value dropped or mended."""
+    failed_enrichments: int = 0
+
+    def __post_init__(self) -> None:
+        if self.discovered != self.created + self.skipped + self.duplicates + self.rejected:
+            raise AssertionError(f"not every item is accounted for: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One asset or draft in an outcome's list."""
+
+    title: str
+    source_uri: str | None = None
+    detail: str | None = None
+    """For a duplicate the title of what it duplicates, for a relocation the new place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The first of what stands behind each number, in the order of the source."""
+
+    created: tuple[Named, ...] = ()
+    duplicates: tuple[Named, ...] = ()
+    relocated: tuple[Named, ...] = ()
+    soft_deleted: tuple[Named, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    failed_enrichments: tuple[Mapping[str, str], ...] = ()
+    warnings: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Each kind of warning → how many drafts had it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Where a collection's time went, in seconds of wall time."""
+
+    total: float = 0.0
+    waiting_for_source: float = 0.0
+    """Waiting for the importer's next page: transfer, decoding and mapping to drafts."""
+    staging: float = 0.0
+    """Comparing with what is known and copying to the staging table."""
+    merging: float = 0.0
+    """The one transaction that merges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """The collection was ingested, or for a dry-run would have been, with these counts."""
+
+    collection: Collection
+    counts: Counts
+    listed: Listed = Listed()
+    durations: Durations = Durations()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The collection was not ingested because it may not be; nothing of it was touched."""
+
+    collection: Collection
+    code: str
+    """``sync_disabled`` or the code of the ingestibility check."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The collection's ingest failed and was rolled back."""
+
+    collection: Collection
+    code: str
+    message: str
+    hint: str | None = None
+    unreachable: bool = False
+    interrupted: bool = False
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    traceback: str | None = None
+    """For a bug, of an importer or our own; goes to the audit trail, not to the terminal."""
+    durations: Durations = Durations()
+    listed: Listed = Listed()
+
+
+CollectionOutcome = Ingested | Skipped | Failed
+
+
+def _order(outcome: CollectionOutcome) -> tuple[str, str, str]:
+    collection = outcome.collection
+    return (collection.name, collection.external_id, str(collection.id))
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSummary:
+    """All outcomes of a run in name order, with everything else derived from them."""
+
+    run_id: UUID
+    source: Source
+    outcomes: tuple[CollectionOutcome, ...]
+    dry_run: bool = False
+    strict: bool = False
+    """Whether an enabled collection that isn't ingestible makes the run partial."""
+    interrupted: bool = False
+    duration: float = 0.0
+    """Seconds of wall time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=_order)))
+
+    @property
+    def ingested(self) -> tuple[Ingested, ...]:
+        """The collections that succeeded."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Ingested))
+
+    @property
+    def failed(self) -> tuple[Failed, ...]:
+        """The collections that failed or were interrupted."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The collections that were not targeted, each with its reason."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Skipped))
+
+    @property
+    def lost(self) -> tuple[Skipped, ...]:
+        """The enabled collections that were skipped because they aren't ingestible now."""
+        return tuple(outcome for outcome in self.skipped if outcome.collection.sync_enabled)
+
+    @property
+    def processed(self) -> int:
+        """Collections that succeeded, failed or were interrupted."""
+        return len(self.ingested) + len(self.failed)
+
+    def total(self, count: str) -> int:
+        """Add up one of the counts over all collections."""
+        return sum(getattr(outcome.counts, count) for outcome in self.ingested)
+
+    @property
+    def status(self) -> RunStatus:
+        """``error`` if nothing succeeded though something was tried, ``partial`` if not everything did."""
+        if self.failed and not self.ingested:
+            return "error"
+        if self.failed or self.interrupted or (self.strict and self.lost):
+            return "partial"
+        return "ok"
+
+    @property
+    def all_unreachable(self) -> bool:
+        """Whether every failure means that the source could not be reached."""
+        return bool(self.failed) and all(outcome.unreachable for outcome in self.failed)
