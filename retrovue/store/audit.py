@@ -1,0 +1,204 @@
+"""The audit trail: a start row and an outcome row for each collection of each run, never changed, only added.
+
+Start and failure rows go through an engine of their own, so that they survive the rollback they describe and
+never wait for it; a success row is written inside the transaction that it describes.
+"""
+
+import getpass
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import anyio
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.errors import StoreError
+from retrovue.model import Collection, Scope, Trigger
+from retrovue.results import Failed, Ingested
+from retrovue.store.session import CLEANUP_SECONDS, Store, translated
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One ingest: of a source in bulk, or of a collection by hand."""
+
+    id: UUID
+    trigger: Trigger
+    scope: Scope
+    version: str
+
+    @property
+    def lock_holder(self) -> str:
+        """The name under which pg_stat_activity shows who holds the run's locks."""
+        return f"retrovue-ingest-{self.id}"
+
+
+def started_by() -> str:
+    """Name the user and machine that started the run."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no such user in the password database, as in some containers
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+_START = text(
+    "INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by)"
+    " VALUES (:run, :collection, :trigger, cast(:scope AS jsonb), :version, :started_by)"
+    " ON CONFLICT DO NOTHING"
+)
+_OUTCOME = text(
+    "INSERT INTO ingest_outcome (run_id, collection_id, status, code, message, hint, source_items, discovered, created,"
+    " skipped, duplicates, rejected, relocated, soft_deleted, warnings, failed_enrichments, details)"
+    " VALUES (:run, :collection, :status, :code, :message, :hint, :source_items, :discovered, :created,"
+    " :skipped, :duplicates, :rejected, :relocated, :soft_deleted, :warnings, :failed_enrichments,"
+    " cast(:details AS jsonb)) ON CONFLICT DO NOTHING"
+)
+_COUNTS = (
+    "source_items", "discovered", "created", "skipped", "duplicates", "rejected", "relocated", "soft_deleted",
+    "warnings", "failed_enrichments",
+)  # fmt: skip
+
+
+def _start_row(run: Run, collection: Collection, who: str) -> dict[str, Any]:
+    scope = {"title": run.scope.title, "season": run.scope.season, "episode": run.scope.episode}
+    return {
+        "run": run.id,
+        "collection": collection.id,
+        "trigger": run.trigger,
+        "scope": orjson.dumps({key: value for key, value in scope.items() if value is not None}).decode(),
+        "version": run.version,
+        "started_by": who,
+    }
+
+
+def _clean(value: str | None) -> str | None:
+    # A message may quote foreign text; PostgreSQL's text can't hold a NUL or half a surrogate pair.
+    return None if value is None else value.replace("\0", "�").encode("utf-8", "replace").decode()
+
+
+def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
+    details = {
+        "context": failed.context,
+        "unreachable": failed.unreachable,
+        "traceback": failed.traceback,
+        "durations": failed.durations,
+    }
+    return {
+        **dict.fromkeys(_COUNTS, 0),
+        "run": run.id,
+        "collection": failed.collection.id,
+        "status": "interrupted" if failed.interrupted else "failed",
+        "code": failed.code,
+        "message": _clean(failed.message),
+        "hint": _clean(failed.hint),
+        "details": _json(details),
+    }
+
+
+def _json(value: object) -> str:
+    text_ = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return text_.replace("\\u0000", "�")
+
+
+async def start(store: Store, run: Run, collections: Sequence[Collection]) -> None:
+    """Write the start rows; from now on a run that vanishes shows as interrupted."""
+    who = started_by()
+    with translated():
+        async with store.audit.begin() as connection:
+            await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])
+
+
+async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:
+    """Write failure rows, with the start rows where the failure came before them; a success row is kept.
+
+    Shielded from cancellation, for CLEANUP_SECONDS at most once the caller is cancelled: these rows tell why.
+    """
+    rows = list(failures)
+    if not rows:
+        return
+    who = started_by()
+    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS), translated():
+        async with store.audit.begin() as connection:
+            await connection.execute(_START, [_start_row(run, failed.collection, who) for failed in rows])
+            await connection.execute(_OUTCOME, [_failure_row(run, failed) for failed in rows])
+
+
+async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
+    """Write the success row inside the transaction that it describes."""
+    counts = ingested.counts
+    await session.execute(
+        _OUTCOME,
+        {
+            **{name: getattr(counts, name) for name in _COUNTS},
+            "run": run.id,
+            "collection": ingested.collection.id,
+            "status": "ingested",
+            "code": None,
+            "message": None,
+            "hint": None,
+            "details": _json({"durations": ingested.durations, "warnings": ingested.listed.warnings}),
+        },
+    )
+
+
+async def reject_all(session: AsyncSession, run: Run, failed: Failed, *, discovered: int, source_items: int) -> None:
+    """Write the failure row of a collection of which nothing could be used, beside its rejections."""
+    counts = {"discovered": discovered, "rejected": discovered, "source_items": source_items}
+    await session.execute(_OUTCOME, {**_failure_row(run, failed), **counts})
+
+
+async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> None:
+    """Close the runs that vanished: whoever holds a collection's lock knows that nobody else is at work on it."""
+    if not collections:
+        return
+    with translated():
+        async with store.audit.begin() as connection:
+            await connection.execute(
+                text(
+                    "INSERT INTO ingest_outcome (run_id, collection_id, status, code, message)"
+                    " SELECT run_id, collection_id, 'interrupted', 'interrupted',"
+                    "  'The run ended without an outcome: it was killed, or lost its database.'"
+                    " FROM ingest_start LEFT JOIN ingest_outcome USING (run_id, collection_id)"
+                    " WHERE ingest_outcome.run_id IS NULL AND ingest_start.run_id <> :run"
+                    "  AND collection_id = ANY(:collections)"
+                    " ON CONFLICT DO NOTHING"
+                ),
+                {"run": run.id, "collections": [collection.id for collection in collections]},
+            )
+
+
+async def committed(store: Store, run: Run, collection: Collection) -> bool | None:
+    """Read back whether the collection's transaction was committed; None if the database doesn't say."""
+    try:
+        with translated():
+            async with store.audit.connect() as connection:
+                result = await connection.execute(
+                    text("SELECT status FROM ingest_outcome WHERE run_id = :run AND collection_id = :collection"),
+                    {"run": run.id, "collection": collection.id},
+                )
+                return result.scalar_one_or_none() == "ingested"
+    except StoreError:
+        return None
+
+
+_FAILED_LAST = """
+    SELECT collection_id FROM (
+        SELECT DISTINCT ON (ingest_start.collection_id)
+            ingest_start.collection_id, coalesce(ingest_outcome.status, 'interrupted') AS status
+        FROM ingest_start LEFT JOIN ingest_outcome USING (run_id, collection_id)
+        WHERE ingest_start.collection_id = ANY(:collections) AND ingest_start.scope = '{}'
+            AND ingest_outcome.code IS DISTINCT FROM 'already_running'
+        ORDER BY ingest_start.collection_id, ingest_start.started_at DESC
+    ) AS last WHERE status <> 'ingested'
+"""
+
+
+async def failed_last_time(session: AsyncSession, collections: Sequence[Collection]) -> set[UUID]:
+    """Tell which of the collections failed, were interrupted or are unknown at their latest full ingest."""
+    result = await session.execute(text(_FAILED_LAST), {"collections": [collection.id for collection in collections]})
+    return set(result.scalars())

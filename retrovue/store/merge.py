@@ -1,0 +1,248 @@
+"""The merge: one plan says what becomes of each staged draft, and one transaction carries it out.
+
+The plan is the same SQL for a real run, where it reads the staging table, and for a dry-run, where the server
+refuses temporary tables and it reads the staged keys from one packed parameter.
+
+What becomes of a draft:
+
+* ``skipped``: this very source item is in the collection, with the same canonical identity, or deleted;
+* ``relocated``: it is, but its file has moved; the asset follows (counted as skipped);
+* ``duplicate``: another asset has the same canonical identity, or will have it after this merge;
+* ``created``: none of these.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.model import Collection
+from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
+from retrovue.store.audit import Run
+from retrovue.store.staging import CARRIED
+
+# An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its
+# target is kept by an asset that stays, or is claimed by an earlier draft; who waits for a stuck one is stuck too.
+PLAN = """
+    known AS MATERIALIZED (
+        SELECT staged.seq, staged.canonical_hash, asset.uuid, asset.canonical_hash AS held_hash,
+            asset.deleted_at IS NOT NULL AS deleted
+        FROM staged JOIN asset ON asset.collection_uuid = :collection AND asset.source_hash = staged.source_hash
+    ),
+    moving AS MATERIALIZED (
+        SELECT seq, canonical_hash, uuid, held_hash,
+            row_number() OVER (PARTITION BY canonical_hash ORDER BY seq) AS claim
+        FROM known WHERE held_hash <> canonical_hash AND NOT deleted
+    ),
+    stuck AS (
+        SELECT moving.uuid, moving.held_hash FROM moving
+            LEFT JOIN asset ON asset.collection_uuid = :collection AND asset.canonical_hash = moving.canonical_hash
+        WHERE claim > 1 OR (asset.uuid IS NOT NULL
+            AND NOT EXISTS (SELECT FROM moving AS leaving WHERE leaving.uuid = asset.uuid))
+        UNION
+        SELECT moving.uuid, moving.held_hash FROM moving JOIN stuck ON moving.canonical_hash = stuck.held_hash
+    ),
+    moved AS MATERIALIZED (
+        SELECT seq, canonical_hash, uuid FROM moving
+        WHERE NOT EXISTS (SELECT FROM stuck WHERE stuck.uuid = moving.uuid)
+    ),
+    fresh AS MATERIALIZED (
+        SELECT seq, canonical_hash FROM staged WHERE NOT EXISTS (SELECT FROM known WHERE known.seq = staged.seq)
+    ),
+    first_of AS (
+        SELECT canonical_hash, min(seq) AS seq FROM fresh GROUP BY canonical_hash
+    ),
+    holder AS (
+        SELECT asset.canonical_hash, asset.uuid
+        FROM (SELECT canonical_hash FROM first_of UNION SELECT canonical_hash FROM moving) AS wanted
+            JOIN asset ON asset.collection_uuid = :collection AND asset.canonical_hash = wanted.canonical_hash
+        WHERE NOT EXISTS (SELECT FROM moved WHERE moved.uuid = asset.uuid)
+        UNION ALL
+        SELECT canonical_hash, uuid FROM moved
+    ),
+    plan AS (
+        SELECT fresh.seq,
+            CASE WHEN holder.uuid IS NULL AND first_of.seq = fresh.seq THEN 'created' ELSE 'duplicate' END AS becomes,
+            holder.uuid AS asset_uuid,
+            CASE WHEN holder.uuid IS NULL THEN first_of.seq END AS first_seq,
+            false AS deleted
+        FROM fresh JOIN first_of USING (canonical_hash) LEFT JOIN holder USING (canonical_hash)
+        UNION ALL
+        SELECT known.seq,
+            CASE WHEN deleted OR held_hash = known.canonical_hash THEN 'skipped'
+                WHEN moved.seq IS NOT NULL THEN 'relocated' ELSE 'duplicate' END,
+            CASE WHEN deleted OR held_hash = known.canonical_hash OR moved.seq IS NOT NULL THEN known.uuid
+                ELSE holder.uuid END,
+            NULL,
+            deleted
+        FROM known LEFT JOIN moved USING (seq) LEFT JOIN holder ON holder.canonical_hash = known.canonical_hash
+    )
+"""
+
+_MAKE_PLAN = text(f"CREATE TEMPORARY TABLE plan ON COMMIT DROP AS WITH RECURSIVE {PLAN} SELECT * FROM plan")
+
+_COUNT = text("SELECT becomes, deleted, count(*) AS total FROM plan GROUP BY becomes, deleted")
+
+_LIST = text(
+    """
+    SELECT plan.becomes, plan.deleted, staged.title, staged.show_title, staged.season_number, staged.episode_number,
+        staged.source_uri, staged.canonical_uri, coalesce(asset.title, first.title) AS holder_title
+    FROM (SELECT *, row_number() OVER (PARTITION BY becomes, deleted ORDER BY seq) AS rank FROM plan) AS plan
+        JOIN staged USING (seq)
+        LEFT JOIN asset ON asset.uuid = plan.asset_uuid
+        LEFT JOIN staged AS first ON first.seq = plan.first_seq
+    WHERE rank <= CASE becomes WHEN 'created' THEN cast(:created AS integer) ELSE cast(:listed AS integer) END
+        AND (becomes <> 'skipped' OR deleted)
+    ORDER BY plan.seq
+    """
+)
+
+_RELOCATE = text(
+    """
+    UPDATE asset SET canonical_uri = staged.canonical_uri, canonical_key = staged.canonical_key,
+        canonical_hash = staged.canonical_hash, part_count = staged.part_count, size_bytes = staged.size_bytes,
+        updated_at = now()
+    FROM plan JOIN staged USING (seq) WHERE plan.becomes = 'relocated' AND asset.uuid = plan.asset_uuid
+    """
+)
+_DROP_RELOCATED_PARTS = text(
+    "DELETE FROM asset_part USING plan WHERE plan.becomes = 'relocated' AND asset_part.asset_uuid = plan.asset_uuid"
+)
+_CREATE = text(
+    f"""
+    INSERT INTO asset (collection_uuid, {", ".join(CARRIED)})
+    SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.becomes = 'created'
+    ORDER BY seq
+    """
+)
+_CREATE_PARTS = text(
+    """
+    INSERT INTO asset_part (asset_uuid, position, local_path, size_bytes, duration_ms)
+    SELECT asset.uuid, part.position, part.local_path, part.size_bytes, part.duration_ms
+    FROM plan JOIN staged USING (seq)
+        JOIN asset ON asset.collection_uuid = :collection AND asset.source_hash = staged.source_hash
+        CROSS JOIN ROWS FROM (
+            jsonb_to_recordset(staged.parts) AS (local_path text, size_bytes bigint, duration_ms bigint)
+        ) WITH ORDINALITY AS part (local_path, size_bytes, duration_ms, position)
+    WHERE staged.parts IS NOT NULL AND plan.becomes IN ('created', 'relocated')
+    """
+)
+_ADD_ALIASES = text(
+    """
+    INSERT INTO asset_alias (collection_uuid, source_hash, asset_uuid, source_uri, title, season_number, episode_number)
+    SELECT :collection, staged.source_hash, coalesce(plan.asset_uuid, created.uuid), staged.source_uri, staged.title,
+        staged.season_number, staged.episode_number
+    FROM plan JOIN staged USING (seq)
+        LEFT JOIN staged AS first ON first.seq = plan.first_seq
+        LEFT JOIN asset AS created
+            ON created.collection_uuid = :collection AND created.source_hash = first.source_hash
+    WHERE plan.becomes = 'duplicate'
+    ON CONFLICT (collection_uuid, source_hash) DO UPDATE SET asset_uuid = excluded.asset_uuid,
+        source_uri = excluded.source_uri, title = excluded.title, season_number = excluded.season_number,
+        episode_number = excluded.episode_number
+    WHERE (asset_alias.asset_uuid, asset_alias.source_uri, asset_alias.title, asset_alias.season_number,
+            asset_alias.episode_number)
+        IS DISTINCT FROM (excluded.asset_uuid, excluded.source_uri, excluded.title, excluded.season_number,
+            excluded.episode_number)
+    """
+)
+# What has a file of its own now is nobody's alias any more.
+_DROP_ALIASES = text(
+    """
+    DELETE FROM asset_alias USING plan JOIN staged USING (seq)
+    WHERE plan.becomes <> 'duplicate' AND asset_alias.collection_uuid = :collection
+        AND asset_alias.source_hash = staged.source_hash
+    """
+)
+_KEEP_REJECTIONS = text(
+    "INSERT INTO ingest_rejection (run_id, collection_id, position, code, reason, source_uri, title)"
+    " SELECT :run, :collection, position, code, reason, source_uri, title FROM staged_rejection ORDER BY position"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of the staged drafts."""
+
+    created: int = 0
+    skipped: int = 0
+    """Relocated and deleted ones included."""
+    duplicates: int = 0
+    relocated: int = 0
+    soft_deleted: int = 0
+    listed: Listed = field(default_factory=Listed)
+
+
+def merged_from(totals: Mapping[tuple[str, bool], int], listed: Listed) -> Merged:
+    """Fold the plan's totals, by what becomes of a draft and whether its asset is deleted."""
+
+    def count(becomes: str) -> int:
+        return sum(total for (kind, _), total in totals.items() if kind == becomes)
+
+    return Merged(
+        created=count("created"),
+        skipped=count("skipped") + count("relocated"),
+        duplicates=count("duplicate"),
+        relocated=count("relocated"),
+        soft_deleted=totals.get(("skipped", True), 0),
+        listed=listed,
+    )
+
+
+def label(title: str, show_title: str | None, season: int | None, episode: int | None) -> str:
+    """Name an asset for people: ``The Show S01E02 Pilot``."""
+    numbers = ("" if season is None else f"S{season:02}") + ("" if episode is None else f"E{episode:02}")
+    return " ".join(word for word in (show_title, numbers, title) if word)
+
+
+async def merge(session: AsyncSession, collection: Collection) -> Merged:
+    """Plan and carry out the merge of what is staged, inside the caller's transaction."""
+    bind = {"collection": collection.id}
+    await session.execute(text("ANALYZE staged"))
+    await session.execute(_MAKE_PLAN, bind)
+    totals = {(row.becomes, row.deleted): row.total for row in await session.execute(_COUNT)}
+    kinds = {becomes for becomes, _ in totals}
+    shown = await session.execute(_LIST, {"created": CREATED_SHOWN, "listed": LISTED})
+    listed = _listed(shown.all())
+    if "relocated" in kinds:
+        await session.execute(_DROP_RELOCATED_PARTS)
+        await session.execute(_RELOCATE)
+    if "created" in kinds:
+        await session.execute(_CREATE, bind)
+    if kinds & {"created", "relocated"}:
+        await session.execute(_CREATE_PARTS, bind)
+    await session.execute(_DROP_ALIASES, bind)
+    if "duplicate" in kinds:
+        await session.execute(_ADD_ALIASES, bind)
+    return merged_from(totals, listed)
+
+
+async def keep_rejections(session: AsyncSession, run: Run, collection: Collection) -> None:
+    """Move the staged rejections to the audit trail."""
+    await session.execute(_KEEP_REJECTIONS, {"run": run.id, "collection": collection.id})
+
+
+async def drop_staging(session: AsyncSession) -> None:
+    """Drop the staging tables, so that the connection can serve another collection."""
+    await session.execute(text("DROP TABLE staged, staged_rejection"))
+
+
+def _listed(rows: Sequence[Row[Any]]) -> Listed:
+    lists: dict[str, list[Named]] = {"created": [], "duplicate": [], "relocated": [], "skipped": []}
+    for row in rows:
+        details = {"duplicate": row.holder_title, "relocated": row.canonical_uri}
+        lists[row.becomes].append(
+            Named(
+                title=label(row.title, row.show_title, row.season_number, row.episode_number),
+                source_uri=row.source_uri,
+                detail=details.get(row.becomes),
+            )
+        )
+    return Listed(
+        created=tuple(lists["created"]),
+        duplicates=tuple(lists["duplicate"]),
+        relocated=tuple(lists["relocated"]),
+        soft_deleted=tuple(lists["skipped"]),
+    )

@@ -1,0 +1,145 @@
+"""Migrations: bring a catalogue's schema to this program's version, and tell how far it is.
+
+The scripts lie in the package of an installed wheel (``retrovue/_migrations``) and beside it in a checkout
+(``migrations``); one loader serves both.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from retrovue.errors import SchemaMismatch, StoreError
+from retrovue.store.session import Store, translated
+
+_LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": two programs must not migrate at once
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """How a database's schema compares with this program's."""
+
+    current: str | None
+    """The database's revision; None where there is no schema."""
+    wanted: str
+    """The revision this program needs."""
+    role: str | None
+    """``production`` or ``test``, as the database is marked; None where there is no schema."""
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the database can be used as it is."""
+        return self.current == self.wanted
+
+
+def scripts_directory() -> Path:
+    """Find the migration scripts of the wheel or of the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for directory in (package / "_migrations", package.parent / "migrations"):
+        if (directory / "env.py").is_file():
+            return directory
+    raise StoreError("The migrations are missing from this installation.", hint="Install RetroVue again.")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(scripts_directory()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def wanted_revision() -> str:
+    """Name the newest revision that this program knows."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise StoreError("The migrations are missing from this installation.", hint="Install RetroVue again.")
+    return head
+
+
+async def schema_status(store: Store) -> SchemaStatus:
+    """Read how far the database's schema is; writes nothing."""
+    with translated():
+        async with store.data.connect() as connection:
+            return await _status(connection)
+
+
+async def _status(connection: AsyncConnection) -> SchemaStatus:
+    tables = await connection.execute(
+        text("SELECT to_regclass('alembic_version') IS NOT NULL, to_regclass('catalogue_role') IS NOT NULL")
+    )
+    has_version, has_role = tables.one()
+    current = role = None
+    if has_version:
+        current = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+    if has_role:
+        role = (await connection.execute(text("SELECT role FROM catalogue_role"))).scalar_one_or_none()
+    return SchemaStatus(current=current, wanted=wanted_revision(), role=role)
+
+
+async def upgrade(store: Store, role: str) -> SchemaStatus:
+    """Bring the schema to this program's version in one transaction, and mark a new database with its role.
+
+    Returns what it was before. Raises SchemaMismatch if the database is marked with another role, or comes from
+    a newer program.
+    """
+    with translated():
+        async with store.data.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            before = await _status(connection)
+            _require_role(before, role)
+            if not before.up_to_date:
+                await connection.run_sync(_upgrade)
+                await connection.execute(
+                    text("INSERT INTO catalogue_role (role) VALUES (:role) ON CONFLICT DO NOTHING"), {"role": role}
+                )
+            return before
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as exc:
+        raise SchemaMismatch(
+            "The database's schema comes from a newer version of RetroVue.",
+            code="schema_newer",
+            hint="Use the version of RetroVue that upgraded the database, or a newer one.",
+        ) from exc
+
+
+def require_current(status: SchemaStatus, role: str) -> None:
+    """Raise SchemaMismatch unless the schema is this program's and the database is marked with the role."""
+    option = " --test-db" if role == "test" else ""
+    if status.current is None:
+        raise SchemaMismatch(
+            "The database has no schema yet.",
+            code="schema_missing",
+            hint=f"Run `retrovue db upgrade{option}` once.",
+            context={"wanted": status.wanted},
+        )
+    _require_role(status, role)
+    if not status.up_to_date:
+        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+        newer = status.current not in known
+        raise SchemaMismatch(
+            f"The database's schema is at revision {status.current}; this program needs {status.wanted}.",
+            code="schema_newer" if newer else "schema_outdated",
+            hint="Use a newer version of RetroVue." if newer else f"Run `retrovue db upgrade{option}`.",
+            context={"current": status.current, "wanted": status.wanted},
+        )
+
+
+def _require_role(status: SchemaStatus, role: str) -> None:
+    if status.role is not None and status.role != role:
+        raise SchemaMismatch(
+            f"The database is marked as the {status.role} database, and can't be used as the {role} database.",
+            code="wrong_database_role",
+            hint="Check RETROVUE_DATABASE_URL and RETROVUE_TEST_DATABASE_URL: are they swapped?",
+            context={"role": status.role, "wanted": role},
+        )

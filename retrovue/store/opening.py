@@ -1,0 +1,83 @@
+"""Opening the catalogue: an own server by URL, or the embedded one; the production database or the test one."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.engine import URL
+
+from retrovue.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
+from retrovue.errors import RequestError
+from retrovue.store.embedded import default_home, embedded_server
+from retrovue.store.migrations import require_current, schema_status, upgrade
+from retrovue.store.session import Store, database_url
+
+PRODUCTION_DATABASE = "retrovue"
+TEST_DATABASE = "retrovue_test"
+
+
+@asynccontextmanager
+async def open_store(
+    settings: Settings, *, test_db: bool = False, connections: int = 4, read_only: bool = False, check: bool = True
+) -> AsyncIterator[Store]:
+    """Open the catalogue that the settings name.
+
+    The embedded database is created and upgraded as needed, unless ``read_only``; a server of your own is
+    refused while its schema is missing or behind, unless ``check`` is off (for ``db upgrade`` and ``db status``).
+    With ``read_only`` the server refuses every write.
+
+    Raises RequestError for settings that don't fit, SchemaMismatch, and StoreUnavailable.
+    """
+    role = "test" if test_db else "production"
+    url = _own_server(settings, test_db=test_db)
+    if url is not None:
+        async with Store(url, connections=connections, read_only=read_only) as store:
+            if check:
+                require_current(await schema_status(store), role)
+            yield store
+        return
+    home = default_home(os.environ if settings.home is None else {HOME: settings.home})
+    async with embedded_server(home) as server:
+        name = TEST_DATABASE if test_db else PRODUCTION_DATABASE
+        await server.ensure_database(name)
+        target = database_url(server.url(name))
+        if check:
+            async with Store(target, connections=1) as store:
+                status = await schema_status(store)
+                if not status.up_to_date and not read_only:
+                    await upgrade(store, role)
+                    status = await schema_status(store)
+                require_current(status, role)
+        async with Store(target, connections=connections, read_only=read_only) as store:
+            yield store
+
+
+def _own_server(settings: Settings, *, test_db: bool) -> URL | None:
+    """Return the URL of the server to use, or None for the embedded one; a test never falls back to production."""
+    production = None if settings.database_url is None else database_url(settings.database_url.reveal())
+    if not test_db:
+        return production
+    if settings.test_database_url is None:
+        if production is not None:
+            raise RequestError(
+                f"--test-db needs {TEST_DATABASE_URL} while {DATABASE_URL} names a server.",
+                code="no_test_database",
+                hint=f"Set {TEST_DATABASE_URL} to a database that is for tests only.",
+            )
+        return None
+    test = database_url(settings.test_database_url.reveal())
+    if production is not None and _same_database(test, production):
+        raise RequestError(
+            f"{TEST_DATABASE_URL} names the production database.",
+            code="test_database_is_production",
+            hint=f"Set {TEST_DATABASE_URL} to another database.",
+        )
+    return test
+
+
+def _same_database(one: URL, other: URL) -> bool:
+    def place(url: URL) -> tuple[object, ...]:
+        host = url.query.get("host", url.host) or "localhost"
+        return ("localhost" if host in {"127.0.0.1", "::1"} else host, url.port or 5432, url.database)
+
+    return place(one) == place(other)

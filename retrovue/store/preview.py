@@ -1,0 +1,100 @@
+"""Previewing: what a merge would do, without a temporary table, in transactions that the server keeps read-only."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.model import Collection, Rejection
+from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
+from retrovue.store.merge import PLAN, Merged, label, merged_from
+from retrovue.store.session import Store
+from retrovue.store.staging import Located, compare, holds_assets
+
+# The staged keys come as one packed parameter: source hash and canonical hash, 32 bytes a draft.
+_PREVIEW = text(
+    f"""
+    WITH RECURSIVE staged AS MATERIALIZED (
+        SELECT number AS seq, substring(keys.packed FROM number * 32 + 1 FOR 16) AS source_hash,
+            substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
+        FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, cast(:staged AS integer) - 1) AS number
+    ), {PLAN},
+    numbered AS (
+        SELECT plan.*, row_number() OVER (PARTITION BY becomes, deleted ORDER BY seq) AS rank,
+            count(*) OVER (PARTITION BY becomes, deleted) AS total
+        FROM plan
+    )
+    SELECT becomes, deleted, total, seq, first_seq, asset.title AS holder_title
+    FROM numbered LEFT JOIN asset ON asset.uuid = numbered.asset_uuid
+    WHERE rank <= :listed ORDER BY becomes, deleted, seq
+    """
+)
+
+
+@dataclass(slots=True)
+class Preview:
+    """Takes the place of Staging in a dry-run: remembers 32 bytes of keys and the title of each draft to be merged."""
+
+    store: Store
+    session: AsyncSession
+    collection: Collection
+    anything_known: bool = False
+    rejected: int = 0
+    known: int = 0
+    """Drafts that the collection holds exactly as they are."""
+    first_rejections: list[Rejection] = field(default_factory=list[Rejection])
+    _keys: bytearray = field(default_factory=bytearray)
+    _titles: bytearray = field(default_factory=bytearray)
+    _title_ends: "array[int]" = field(default_factory=lambda: array("Q"))
+
+    async def open(self) -> None:
+        """Find out whether there is anything to compare with."""
+        async with self.store.transaction(self.session) as session:
+            self.anything_known = await holds_assets(session, self.collection)
+
+    async def add(self, located: Sequence[Located], rejections: Iterable[Rejection]) -> None:
+        """Remember one page."""
+        async with self.store.transaction(self.session) as session:
+            page = await compare(session, self.collection, located, anything_known=self.anything_known)
+        for index in page.unknown:
+            draft = located[index].draft
+            self._keys += page.source_hashes[index] + page.canonical_hashes[index]
+            title = label(draft.title, draft.show_title, draft.season_number, draft.episode_number)
+            self._titles += title.encode("utf-8", "replace")
+            self._title_ends.append(len(self._titles))
+        self.known += len(located) - len(page.unknown)
+        refused = list(rejections)
+        self.rejected += len(refused)
+        self.first_rejections += refused[: max(0, LISTED - len(self.first_rejections))]
+
+    async def reset(self) -> None:
+        """Forget everything: the source is being read again."""
+        self._keys.clear()
+        self._titles.clear()
+        del self._title_ends[:]
+        self.rejected = self.known = 0
+        self.first_rejections.clear()
+
+    async def plan(self) -> Merged:
+        """Plan the merge as a real run would."""
+        staged = len(self._title_ends)
+        bind = {"collection": self.collection.id, "keys": bytes(self._keys), "staged": staged, "listed": LISTED}
+        async with self.store.transaction(self.session) as session:
+            rows = (await session.execute(_PREVIEW, bind)).all()
+        lists: dict[tuple[str, bool], list[Named]] = {}
+        for row in rows:
+            holder = row.holder_title or (None if row.first_seq is None else self._title(row.first_seq))
+            named = Named(self._title(row.seq), detail=holder if row.becomes == "duplicate" else None)
+            lists.setdefault((row.becomes, row.deleted), []).append(named)
+        listed = Listed(
+            created=tuple(lists.get(("created", False), [])[:CREATED_SHOWN]),
+            duplicates=tuple(lists.get(("duplicate", False), [])),
+            relocated=tuple(lists.get(("relocated", False), [])),
+            soft_deleted=tuple(lists.get(("skipped", True), [])),
+        )
+        return merged_from({(row.becomes, row.deleted): row.total for row in rows}, listed)
+
+    def _title(self, seq: int) -> str:
+        return self._titles[self._title_ends[seq - 1] if seq else 0 : self._title_ends[seq]].decode()

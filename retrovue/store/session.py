@@ -1,0 +1,205 @@
+"""Connections, sessions and transactions: the only commit and the only shields of the project.
+
+A store has three ways to the database, so that no task ever waits for a second connection of a pool of
+which it holds one: the data pool (one connection a collection at work), a small audit pool (start and failure
+rows, which must not depend on the transaction they describe), and unpooled connections (the locks of a run).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import anyio
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from retrovue.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
+from retrovue.store.failures import translate
+
+CLEANUP_SECONDS = 1.5
+"""How long rolling back and closing may take once we are cancelled; the process must be gone within 2 s."""
+AUDIT_CONNECTIONS = 2
+
+_FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+def database_url(text: str) -> URL:
+    """Parse a PostgreSQL URL; every spelling of the scheme means the asyncpg driver.
+
+    Raises RequestError for anything else; the message doesn't repeat the URL, which may hold a password.
+    """
+    hint = "Write it as postgresql://user:password@host:5432/database."
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as exc:
+        raise RequestError("The database URL can't be read.", code="bad_database_url", hint=hint) from exc
+    if url.drivername not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        raise RequestError(
+            f"The database URL's scheme {url.drivername!r} isn't PostgreSQL.", code="bad_database_url", hint=hint
+        )
+    if not url.database:
+        raise RequestError("The database URL names no database.", code="bad_database_url", hint=hint)
+    return url.set(drivername="postgresql+asyncpg")
+
+
+class Store:
+    """An open catalogue database."""
+
+    def __init__(self, url: URL, *, connections: int = 4, read_only: bool = False) -> None:
+        self.url = url
+        self.connections = connections
+        self.read_only = read_only
+        self.data = self._engine("retrovue", pool_size=connections, max_overflow=0, pool_timeout=30)
+        self._audit: AsyncEngine | None = None
+
+    def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
+        settings = {"application_name": application_name, "client_connection_check_interval": "500ms"}
+        if self.read_only:
+            settings["default_transaction_read_only"] = "on"
+        engine = create_async_engine(
+            self.url,
+            hide_parameters=True,
+            connect_args={"server_settings": settings, "timeout": 10},
+            **options,
+        )
+
+        @event.listens_for(engine.sync_engine, "handle_error")
+        def _no_secrets(context: Any) -> None:
+            # A lost connection must not be handed out again, whatever SQLAlchemy thinks of the message.
+            if isinstance(context.original_exception, asyncpg.InterfaceError | OSError):
+                context.is_disconnect = True
+
+        return engine
+
+    @property
+    def audit(self) -> AsyncEngine:
+        """The engine for start and failure rows; made when first needed."""
+        if self._audit is None:
+            self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, max_overflow=0, pool_timeout=30)
+        return self._audit
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+            await self.data.dispose()
+            if self._audit is not None:
+                await self._audit.dispose()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Hold one connection of the data pool as a session; temporary tables live as long as the block.
+
+        Raises StoreUnavailable if none can be had.
+        """
+        connection = self.data.connect()
+        with translated():
+            await connection.start()
+        try:
+            # Bound to the connection, a session keeps it over its transactions instead of returning it at each commit.
+            async with AsyncSession(bind=connection, expire_on_commit=False) as session:
+                yield session
+        except BaseException:
+            # Whatever was half-way, temporary tables included, goes with the connection.
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+                await _quietly(connection.invalidate)
+            raise
+        finally:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+                await _quietly(connection.close)
+
+    @asynccontextmanager
+    async def unpooled(self, application_name: str) -> AsyncIterator[AsyncConnection]:
+        """Hold a connection of its own, outside every pool, under a name that pg_stat_activity shows."""
+        engine = self._engine(application_name, poolclass=NullPool)
+        connection = engine.connect()
+        with translated():
+            await connection.start()
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+                await _quietly(connection.close)
+
+    @asynccontextmanager
+    async def transaction(
+        self, session: AsyncSession | None = None, *, on_commit: Callable[[], None] | None = None
+    ) -> AsyncIterator[AsyncSession]:
+        """Run a block as one transaction: committed if it ends, rolled back if anything is raised.
+
+        The commit can't be cancelled half-way: once it is under way, cancellation waits for its answer, for
+        CLEANUP_SECONDS at most. ``on_commit`` is called with the commit's success, before anything may be
+        cancelled again. Raises StoreError for everything the database says no to, and CommitUnknown if the
+        answer to COMMIT was lost.
+        """
+        if session is None:
+            async with self.session() as own, self.transaction(own, on_commit=on_commit) as current:
+                yield current
+            return
+        with translated():
+            try:
+                await session.begin()
+                # BEGIN is sent lazily, and a COPY doesn't send it: it would escape the transaction and its rollback.
+                await (await session.connection()).exec_driver_sql("SELECT 1")
+                yield session
+            except BaseException:
+                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+                    await _quietly(session.rollback)
+                raise
+            await self._commit(session, on_commit)
+
+    async def _commit(self, session: AsyncSession, on_commit: Callable[[], None] | None) -> None:
+        async with anyio.create_task_group() as group:
+            shield = anyio.CancelScope(shield=True)
+
+            async def bound_when_cancelled() -> None:
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    shield.deadline = anyio.current_time() + CLEANUP_SECONDS
+
+            group.start_soon(bound_when_cancelled)
+            error: BaseException | None = None
+            with shield:
+                try:
+                    await session.commit()
+                    if on_commit is not None:
+                        on_commit()
+                except _FOREIGN as exc:
+                    error = exc
+            group.cancel_scope.cancel()
+        if error is not None:
+            known = translate(error)
+            if known is None or isinstance(known, StoreUnavailable):
+                raise CommitUnknown("The connection broke while the commit was under way.") from error
+            raise known from error
+        if shield.cancelled_caught:
+            raise CommitUnknown("The commit was still under way when the time to stop had come.")
+
+
+class translated:  # noqa: N801 - reads as a clause: with translated():
+    """Turn the driver's errors inside the block into StoreErrors; everything else passes."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, StoreError) or not isinstance(exc, _FOREIGN):
+            return
+        known = translate(exc)
+        if known is not None:
+            raise known from exc
+
+
+async def _quietly(clean_up: Callable[[], Awaitable[None]]) -> None:
+    """Run a step of cleaning up; that the database is gone by then is no news."""
+    try:
+        await clean_up()
+    except _FOREIGN as exc:
+        if translate(exc) is None:
+            raise

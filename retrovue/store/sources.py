@@ -1,0 +1,140 @@
+"""Sources in the catalogue: add, look up, list."""
+
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.errors import Ambiguous, NotFound
+from retrovue.model import Secret, Source
+
+_SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceListing:
+    """A source with what a list shows of it."""
+
+    source: Source
+    collections_count: int
+    enabled_count: int
+    assets_count: int
+
+
+def _source(row: Row[Any]) -> Source:
+    return Source(
+        id=row.id,
+        external_id=row.external_id,
+        name=row.name,
+        type=row.type,
+        config=row.config,
+        credentials={name: Secret(value) for name, value in row.credentials.items()},
+    )
+
+
+def new_source(type_name: str, name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> Source:
+    """Make a source that isn't in the catalogue yet, with ids of its own."""
+    return Source(
+        id=uuid.uuid4(),
+        external_id=f"{type_name}-{secrets.token_hex(4)}",
+        name=name,
+        type=type_name,
+        config=config,
+        credentials=credentials,
+    )
+
+
+async def insert_source(session: AsyncSession, source: Source) -> None:
+    """Insert a source."""
+    await session.execute(
+        text(
+            "INSERT INTO source (id, external_id, name, type, config, credentials)"
+            " VALUES (:id, :external_id, :name, :type, cast(:config AS jsonb), cast(:credentials AS jsonb))"
+        ),
+        {
+            "id": source.id,
+            "external_id": source.external_id,
+            "name": source.name,
+            "type": source.type,
+            "config": orjson.dumps(dict(source.config)).decode(),
+            "credentials": orjson.dumps(
+                {name: secret.reveal() for name, secret in source.credentials.items()}
+            ).decode(),
+        },
+    )
+
+
+async def set_config(session: AsyncSession, source: Source, config: Mapping[str, Any]) -> None:
+    """Replace a source's configuration."""
+    await session.execute(
+        text("UPDATE source SET config = cast(:config AS jsonb), updated_at = now() WHERE id = :id"),
+        {"id": source.id, "config": orjson.dumps(dict(config)).decode()},
+    )
+
+
+def _as_uuid(reference: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(reference)
+    except ValueError:
+        return None
+
+
+async def find_source(session: AsyncSession, reference: str) -> Source:
+    """Look a source up by UUID, then external id, then exact name.
+
+    Raises NotFound, or Ambiguous with the candidates if several sources have the name.
+    """
+    result = await session.execute(
+        text(
+            f"SELECT {_SOURCE} FROM source WHERE id = :id OR external_id = :reference OR name = :reference"
+            " ORDER BY id = :id DESC NULLS LAST, external_id = :reference DESC, external_id, id"
+        ),
+        {"id": _as_uuid(reference), "reference": reference},
+    )
+    found = [_source(row) for row in result]
+    by_id = [source for source in found if reference in {str(source.id), source.external_id}] or [
+        source for source in found if source.id == _as_uuid(reference)
+    ]
+    candidates = by_id[:1] or found
+    if not candidates:
+        raise NotFound(
+            f"There is no source {reference!r}.",
+            code="source_not_found",
+            hint="`retrovue source list` shows the sources and their ids.",
+            context={"source": reference},
+        )
+    if len(candidates) > 1:
+        ids = [source.external_id for source in candidates]
+        raise Ambiguous(
+            f"{len(candidates)} sources are named {reference!r}: {', '.join(ids)}.",
+            code="ambiguous_source",
+            hint="Use one of these ids instead of the name.",
+            context={"source": reference, "candidates": ids},
+        )
+    return candidates[0]
+
+
+async def get_source(session: AsyncSession, source_id: uuid.UUID) -> Source:
+    """Return the source with that id, which a collection refers to."""
+    result = await session.execute(text(f"SELECT {_SOURCE} FROM source WHERE id = :id"), {"id": source_id})
+    return _source(result.one())
+
+
+async def list_sources(session: AsyncSession) -> list[SourceListing]:
+    """List all sources by name, external id, id."""
+    result = await session.execute(
+        text(
+            f"SELECT {_SOURCE},"
+            " (SELECT count(*) FROM collection c WHERE c.source_id = source.id) AS collections_count,"
+            " (SELECT count(*) FROM collection c WHERE c.source_id = source.id AND c.sync_enabled) AS enabled_count,"
+            " (SELECT count(*) FROM asset a JOIN collection c ON c.id = a.collection_uuid"
+            "   WHERE c.source_id = source.id AND a.deleted_at IS NULL) AS assets_count"
+            " FROM source ORDER BY source.name, source.external_id, source.id"
+        )
+    )
+    return [SourceListing(_source(row), row.collections_count, row.enabled_count, row.assets_count) for row in result]
