@@ -1,0 +1,1 @@
+"""Importers: what reads a source. One module or folder per source type, and the registry that finds them."""

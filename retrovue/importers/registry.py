@@ -1,0 +1,66 @@
+"""Which importers are installed: our own and third parties', all by the entry point group ``retrovue.importers``."""
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from retrovue.errors import ImporterNotCompliant, UnsupportedImporter
+from retrovue.importers.base import ImporterInterface, require_compliance
+from retrovue.model import Secret
+
+GROUP = "retrovue.importers"
+
+
+def importer_types() -> list[str]:
+    """Name the installed importer types, sorted."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def importer_class(type_name: str) -> type[ImporterInterface]:
+    """Load the importer of that type and verify its compliance, before anything of it runs.
+
+    Raises UnsupportedImporter if there is none, ImporterNotCompliant if it can't be loaded, is provided by
+    two packages, or doesn't implement ImporterInterface.
+    """
+    entries = [entry for entry in entry_points(group=GROUP) if entry.name == type_name]
+    if not entries:
+        raise UnsupportedImporter(
+            f"There is no importer of type {type_name!r}.",
+            hint=f"Installed types: {', '.join(importer_types())}. Install the package that provides it.",
+            context={"type": type_name, "installed": importer_types()},
+        )
+    values = sorted({entry.value for entry in entries})
+    if len(values) > 1:
+        raise ImporterNotCompliant(
+            f"Several packages provide the importer {type_name!r}: {', '.join(values)}.",
+            hint="Uninstall all but one of them.",
+            context={"type": type_name, "providers": values},
+        )
+    loaded: type[ImporterInterface] = _load(entries[0])
+    require_compliance(type_name, loaded)
+    return loaded
+
+
+def open_importer(type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> ImporterInterface:
+    """Make an importer for one run; the caller enters it."""
+    make: Any = importer_class(type_name)
+    try:
+        importer: ImporterInterface = make(config, credentials)
+    except TypeError as exc:
+        raise ImporterNotCompliant(
+            f"The importer {type_name!r} can't be made from a configuration: {exc}.",
+            hint="Its class must take (config, credentials).",
+            context={"type": type_name},
+        ) from exc
+    return importer
+
+
+def _load(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as exc:
+        raise ImporterNotCompliant(
+            f"The importer {entry.name!r} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}",
+            hint="Reinstall or remove the package that provides it.",
+            context={"type": entry.name, "provider": entry.value},
+        ) from exc
