@@ -1,0 +1,418 @@
+"""The orchestrator: pre-flight, then one task per collection in the one bounded task group of the run.
+
+Everything that can be checked before the first write is checked before the first write. After that each
+collection is on its own: its own session and transaction, its own outcome, its own failure.
+"""
+
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+import anyio
+
+from retrovue.collector import Collector, interrupted
+from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
+from retrovue.importers.guard import GuardedImporter
+from retrovue.importers.registry import importer_class, open_importer
+from retrovue.model import FULL, Collection, Ingestibility, Scope, Source, Trigger
+from retrovue.pipeline import Progress, failed, ingest_collection, preview_collection
+from retrovue.results import CollectionOutcome, Failed, IngestSummary, Skipped
+from retrovue.store import audit
+from retrovue.store.audit import Run
+from retrovue.store.collections import find_collection, list_collections, record_ingestibility
+from retrovue.store.locks import Locks, open_locks
+from retrovue.store.server import require_capacity
+from retrovue.store.session import Store
+from retrovue.store.sources import find_source, get_source
+
+DEFAULT_CONCURRENCY = 4
+"""Collections ingested at once: enough to keep PostgreSQL and a Plex server busy on a small machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How to ingest."""
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    """Collections at work at the same time; each holds one database connection."""
+    dry_run: bool = False
+    """Find out what would be done, and write nothing."""
+    strict: bool = False
+    """Count an enabled collection that isn't ingestible as a failure of the run."""
+    retry_failed: bool = False
+    """Ingest only what failed, was interrupted or is unknown at its latest full ingest."""
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
+
+
+def _no_progress(collection: Collection, items: int) -> None:
+    """Nobody is watching."""
+
+
+class IngestRun:
+    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment."""
+
+    def __init__(self, run: Run, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
+        self.id = run.id
+        self.source = source
+        self.targeted = tuple(targeted)
+        """The collections that this run ingests."""
+        self._collector = collector
+
+    def __aiter__(self) -> AsyncIterator[CollectionOutcome]:
+        return self._collector.stream.__aiter__()
+
+    @property
+    def summary(self) -> IngestSummary:
+        """What is known now; a collection still at work counts as interrupted."""
+        return self._collector.summary()
+
+
+@dataclass(slots=True)
+class _Targets:
+    """What the pre-flight found."""
+
+    eligible: list[Collection] = field(default_factory=list[Collection])
+    skipped: list[Skipped] = field(default_factory=list[Skipped])
+    failures: list[Failed] = field(default_factory=list[Failed])
+
+
+@asynccontextmanager
+async def ingest_source(
+    store: Store, reference: str, options: IngestOptions | None = None, *, progress: Progress = _no_progress
+) -> AsyncIterator[IngestRun]:
+    """Ingest every enabled, ingestible collection of a source, concurrently.
+
+    ``reference`` is the source's UUID, external id or exact name. Entering does the pre-flight and raises
+    RequestError (unknown, ambiguous or non-compliant source; nothing eligible) or StoreError before anything
+    is written; a source that can't be reached makes every collection a Failed outcome instead. Leaving waits
+    for the collections that are still at work; an exception or a cancellation stops them, and their outcome
+    is then ``interrupted``. No collection's failure ever touches another one.
+    """
+    options = options or IngestOptions()
+    run = _new_run("source", FULL)
+    async with store.session() as session, store.transaction(session):
+        source = await find_source(session, reference)
+        importer_class(source.type)
+        collections = await list_collections(session, source)
+        enabled, skipped = _split_enabled(source, collections)
+        if options.retry_failed:
+            again = await audit.failed_last_time(session, enabled)
+            fine = "its latest full ingest succeeded, or it was never tried"
+            skipped += [Skipped(known, "not_failed", fine) for known in enabled if known.id not in again]
+            enabled = [known for known in enabled if known.id in again]
+    async with _running(store, source, run, enabled, skipped, options, progress) as running:
+        yield running
+
+
+@asynccontextmanager
+async def ingest_one(
+    store: Store,
+    reference: str,
+    scope: Scope = FULL,
+    options: IngestOptions | None = None,
+    *,
+    source_reference: str | None = None,
+    progress: Progress = _no_progress,
+) -> AsyncIterator[IngestRun]:
+    """Ingest one collection by hand, all of it or what is in scope; the same pipeline as in a source ingest.
+
+    All of it only while it is enabled; a scope also while it isn't, but never while it isn't ingestible.
+    """
+    options = options or IngestOptions()
+    run = _new_run("collection", scope)
+    async with store.session() as session, store.transaction(session):
+        within = None if source_reference is None else await find_source(session, source_reference)
+        collection = await find_collection(session, reference, within)
+        source = await get_source(session, collection.source_id)
+        importer_class(source.type)
+    if scope.is_full and not collection.sync_enabled:
+        raise NothingEligible(
+            f"Collection {collection.name!r} is not enabled.",
+            code="no_enabled_collections",
+            hint=f"Enable it with `retrovue collection update {collection.id} --enable`, or name a --title.",
+            context={"collection": str(collection.id)},
+        )
+    async with _running(store, source, run, [collection], [], options, progress) as running:
+        yield running
+
+
+def _new_run(trigger: Trigger, scope: Scope) -> Run:
+    return Run(id=uuid.uuid4(), trigger=trigger, scope=scope, version=version("retrovue"))
+
+
+def _split_enabled(source: Source, collections: Sequence[Collection]) -> tuple[list[Collection], list[Skipped]]:
+    enabled = [collection for collection in collections if collection.sync_enabled]
+    skipped = [
+        Skipped(collection, "sync_disabled", "it is not enabled for ingest")
+        for collection in collections
+        if not collection.sync_enabled
+    ]
+    if not collections:
+        raise _nothing(
+            source, skipped, "no_collections", f"Source {source.name!r} has no collections.",
+            f"Find them with `retrovue source discover {source.external_id}`.",
+        )  # fmt: skip
+    if not enabled:
+        raise _nothing(
+            source, skipped, "no_enabled_collections", f"Source {source.name!r} has no enabled collections.",
+            "Enable one with `retrovue collection update <collection> --enable`.",
+        )  # fmt: skip
+    return enabled, skipped
+
+
+def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str, hint: str) -> NothingEligible:
+    reasons = [
+        {
+            "id": str(outcome.collection.id),
+            "external_id": outcome.collection.external_id,
+            "name": outcome.collection.name,
+            "code": outcome.code,
+            "reason": outcome.reason,
+        }
+        for outcome in skipped
+    ]
+    return NothingEligible(
+        message, code=code, hint=hint, context={"source": source.external_id, "collections": reasons}
+    )
+
+
+@asynccontextmanager
+async def _running(
+    store: Store,
+    source: Source,
+    run: Run,
+    enabled: Sequence[Collection],
+    skipped: Sequence[Skipped],
+    options: IngestOptions,
+    progress: Progress,
+) -> AsyncIterator[IngestRun]:
+    await require_capacity(store, options.concurrency, writing=not options.dry_run)
+    async with AsyncExitStack() as stack:
+        importer = GuardedImporter(open_importer(source.type, source.config, source.credentials))
+        if enabled:
+            await stack.enter_async_context(importer)
+        targets = await _pre_flight(store, importer, enabled, options)
+        targets.skipped += skipped
+        if not targets.eligible and not targets.failures and enabled:
+            raise _nothing(
+                source,
+                targets.skipped,
+                "no_ingestible_collections",
+                f"No enabled collection of source {source.name!r} can be ingested: "
+                + "; ".join(
+                    f"{lost.collection.name}: {lost.reason}" for lost in targets.skipped if lost.collection.sync_enabled
+                ),
+                "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`.",
+            )
+        collector = Collector(run.id, source, targets.skipped, dry_run=options.dry_run, strict=options.strict)
+        collector.expect([*targets.eligible, *(failure.collection for failure in targets.failures)])
+        crew = _Crew(store, importer, run, collector, options, progress)
+        if targets.eligible and not options.dry_run:
+            crew.locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
+        error: Exception | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(crew.work, targets)
+                try:
+                    yield IngestRun(run, source, collector, targets.eligible)
+                except Exception as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
+                    error = exc
+                    group.cancel_scope.cancel()
+        finally:
+            await crew.settle()
+        if error is not None:
+            raise error
+
+
+async def _pre_flight(
+    store: Store, importer: GuardedImporter, enabled: Sequence[Collection], options: IngestOptions
+) -> _Targets:
+    """Reach the source and ask for each enabled collection, live, whether it can be ingested."""
+    targets = _Targets()
+    if not enabled:
+        return targets
+    try:
+        await importer.check_reachable()
+    except SourceError as exc:
+        targets.failures = [failed(collection, exc) for collection in enabled]
+        return targets
+    answers: dict[uuid.UUID, Ingestibility | SourceError] = {}
+    limiter = anyio.CapacityLimiter(options.concurrency)
+
+    async def ask(collection: Collection) -> None:
+        async with limiter:
+            try:
+                answers[collection.id] = await importer.check_ingestible(collection)
+            except SourceError as exc:
+                answers[collection.id] = exc
+
+    async with anyio.create_task_group() as group:
+        for collection in enabled:
+            group.start_soon(ask, collection)
+    async with AsyncExitStack() as stack:
+        session = None if options.dry_run else await stack.enter_async_context(store.transaction())
+        for collection in enabled:
+            answer = answers[collection.id]
+            if isinstance(answer, SourceError):
+                targets.failures.append(failed(collection, answer))
+                continue
+            if session is not None:
+                await record_ingestibility(session, collection, answer)
+            if answer.ingestible:
+                targets.eligible.append(collection)
+            else:
+                targets.skipped.append(_not_ingestible(collection, answer))
+    return targets
+
+
+def _not_ingestible(collection: Collection, answer: Ingestibility) -> Skipped:
+    return Skipped(
+        collection, answer.code or "not_ingestible", answer.reason or "the importer says that it isn't ingestible"
+    )
+
+
+class _Crew:
+    """The tasks of a run, one per collection, and what they share."""
+
+    def __init__(
+        self,
+        store: Store,
+        importer: GuardedImporter,
+        run: Run,
+        collector: Collector,
+        options: IngestOptions,
+        progress: Progress,
+    ) -> None:
+        self.locks: Locks | None = None
+        self._store = store
+        self._importer = importer
+        self._run = run
+        self._collector = collector
+        self._options = options
+        self._progress = progress
+        self._limiter = anyio.CapacityLimiter(options.concurrency)
+        self._verdict: SourceError | None = None
+        """Why no further collection needs to be tried: the token was refused, or the source is gone."""
+        self._group_scope = anyio.CancelScope()
+
+    async def work(self, targets: _Targets) -> None:
+        """Ingest all eligible collections; every expected collection has reported when this returns."""
+        try:
+            for failure in targets.failures:
+                await self._fail(failure)
+            eligible = await self._lock(targets.eligible)
+            with self._group_scope:
+                async with anyio.create_task_group() as group:
+                    for collection in eligible:
+                        group.start_soon(self._one, collection)
+            await self._end()
+        finally:
+            self._collector.end_stream()
+
+    async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
+        if self.locks is None:
+            return list(eligible)
+        held = await self.locks.take(eligible)
+        for collection in eligible:
+            if collection.id in held:
+                await self._fail(failed(collection, held[collection.id]))
+        ours = [collection for collection in eligible if collection.id not in held]
+        await audit.reap(self._store, self._run, ours)
+        return ours
+
+    async def _one(self, collection: Collection) -> None:
+        async with self._limiter:
+            try:
+                if self._verdict is not None:
+                    await self._fail(failed(collection, self._verdict))
+                else:
+                    await self._ingest(collection)
+            except RetrovueError as exc:
+                await self._judge(exc)
+                await self._fail(failed(collection, exc), cause=exc)
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
+                await self._fail(_bug(collection, exc))
+
+    async def _ingest(self, collection: Collection) -> None:
+        answer = await self._importer.check_ingestible(collection)
+        if not self._options.dry_run:
+            async with self._store.transaction() as session:
+                await record_ingestibility(session, collection, answer)
+        if not answer.ingestible:
+            self._collector.report(_not_ingestible(collection, answer))
+            return
+        if self.locks is None:
+            self._collector.report(
+                await preview_collection(self._store, self._importer, collection, self._run, progress=self._progress)
+            )
+            return
+        await audit.start(self._store, self._run, [collection])
+        await ingest_collection(
+            self._store,
+            self._importer,
+            collection,
+            self._run,
+            locks=self.locks,
+            report=self._collector.report,
+            progress=self._progress,
+        )
+
+    async def _judge(self, error: RetrovueError) -> None:
+        """Decide whether the error is the whole source's: then the collections not yet started aren't tried."""
+        if self._verdict is not None or not isinstance(error, SourceError):
+            return
+        if isinstance(error, SourceRefused):
+            self._verdict = error
+        elif error.unreachable:
+            try:
+                await self._importer.check_reachable()
+            except SourceError as exc:
+                self._verdict = exc
+                self._group_scope.cancel()
+
+    async def _fail(self, failure: Failed, cause: RetrovueError | None = None) -> None:
+        """Report a failure, then write it to the audit trail; that it can't be written there is said, not hidden."""
+        if cause is not None and cause.__cause__ is not None:
+            failure = replace(failure, traceback="".join(traceback.format_exception(cause)))
+        if not self._options.dry_run:
+            try:
+                await audit.fail(self._store, self._run, [failure])
+            except StoreError as exc:
+                failure = replace(failure, context={**failure.context, "audit": f"not written: {exc.message}"})
+        self._collector.report(failure)
+
+    async def _end(self) -> None:
+        """Give those an outcome whose task ended without one: the source is gone, or a stray cancellation."""
+        for collection in self._collector.unfinished:
+            if self._verdict is not None:
+                await self._fail(failed(collection, self._verdict))
+            else:
+                message = f"The ingest of {collection.name!r} ended without an outcome."
+                await self._fail(Failed(collection, code="internal", message=message))
+
+    async def settle(self) -> None:
+        """After the last task: what has no outcome was interrupted, and the audit trail is told so."""
+        late = [interrupted(collection) for collection in self._collector.unfinished]
+        for outcome in late:
+            self._collector.report(outcome)
+        self._collector.close()
+        if not self._options.dry_run:
+            # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
+            with suppress(StoreError):
+                await audit.fail(self._store, self._run, late)
+
+
+def _bug(collection: Collection, exc: BaseException) -> Failed:
+    return Failed(
+        collection,
+        code="internal",
+        message=f"RetroVue has a bug: {type(exc).__name__} while ingesting {collection.name!r}.",
+        hint="Nothing of this collection was written. Report it with the traceback in the audit trail.",
+        traceback="".join(traceback.format_exception(exc)),
+    )

@@ -1,0 +1,232 @@
+"""The collection pipeline: importer → path mapping → staging → one transaction that merges and says so.
+
+The same pipeline serves source ingest and collection ingest, in full and in surgical scope, and the dry-run.
+Data is pulled: the next page is asked for when the last one has been staged, so a slow database slows the
+reading of the source, and memory doesn't depend on the size of the library.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError
+from retrovue.importers.guard import GuardedImporter
+from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Page, Rejection, Scope
+from retrovue.paths import PathMapper, UnmappedPath
+from retrovue.results import Counts, Durations, Failed, Ingested, Listed
+from retrovue.store import audit, merge
+from retrovue.store.audit import Run
+from retrovue.store.locks import Locks
+from retrovue.store.preview import Preview
+from retrovue.store.session import Store
+from retrovue.store.staging import Located, Staging
+
+Report = Callable[[Ingested | Failed], None]
+"""Takes the collection's one outcome; called in the same breath as the commit that makes it true."""
+Progress = Callable[[Collection, int], None]
+"""Takes the number of drafts that a page brought."""
+
+
+def failed(collection: Collection, error: RetrovueError, *, durations: Durations | None = None) -> Failed:
+    """Turn an expected error into the collection's outcome."""
+    return Failed(
+        collection=collection,
+        code=error.code,
+        message=error.message,
+        hint=error.hint,
+        unreachable=error.unreachable,
+        context=error.context,
+        durations=durations or Durations(),
+    )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has been read so far of one collection."""
+
+    started: float = field(default_factory=perf_counter)
+    source_items: int = 0
+    discovered: int = 0
+    warned: int = 0
+    warnings: Counter[str] = field(default_factory=Counter[str])
+    waiting: float = 0.0
+    staging: float = 0.0
+    merging: float = 0.0
+
+    def reset(self) -> None:
+        self.source_items = self.discovered = self.warned = 0
+        self.warnings.clear()
+
+    def count(self, page: Page) -> None:
+        self.source_items += page.source_items
+        self.discovered += len(page.drafts) + len(page.rejected)
+        for draft in page.drafts:
+            if draft.warnings:
+                self.warned += 1
+                self.warnings.update(draft.warnings)
+
+    def durations(self) -> Durations:
+        return Durations(
+            total=perf_counter() - self.started,
+            waiting_for_source=self.waiting,
+            staging=self.staging,
+            merging=self.merging,
+        )
+
+    def ingested(self, collection: Collection, sink: Staging | Preview, merged: merge.Merged) -> Ingested:
+        """Account for every draft; a number that doesn't add up is a bug and stops the collection."""
+        counts = Counts(
+            source_items=self.source_items,
+            discovered=self.discovered,
+            created=merged.created,
+            skipped=merged.skipped + sink.known,
+            duplicates=merged.duplicates,
+            rejected=sink.rejected,
+            relocated=merged.relocated,
+            soft_deleted=merged.soft_deleted,
+            warnings=self.warned,
+        )
+        rejected = tuple(sink.first_rejections)
+        listed = replace(merged.listed, rejected=rejected, warnings=dict(sorted(self.warnings.items())))
+        return Ingested(collection, counts, listed, self.durations())
+
+
+class Locator:
+    """Finds each draft's place on this machine; a draft whose files can't be placed is rejected."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._map = PathMapper(collection.path_mappings).file
+
+    def locate(self, page: Page) -> tuple[list[Located], list[Rejection]]:
+        """Map the paths of a page's drafts."""
+        located: list[Located] = []
+        rejected = list(page.rejected)
+        for draft in page.drafts:
+            try:
+                located.append(Located(draft, self._paths(draft)))
+            except UnmappedPath as exc:
+                rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
+        return located, rejected
+
+    def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
+        if not draft.parts or draft.type not in ASSET_TYPES:
+            problem = "it has no part" if not draft.parts else f"its type is {draft.type!r}"
+            raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")
+        return tuple([self._map(part.source_path) for part in draft.parts])
+
+
+async def _next_page(pages: AsyncIterator[Page], tally: _Tally) -> Page | None:
+    asked = perf_counter()
+    try:
+        return await anext(pages)
+    except StopAsyncIteration:
+        return None
+    finally:
+        tally.waiting += perf_counter() - asked
+
+
+async def _read(
+    importer: GuardedImporter, collection: Collection, scope: Scope, sink: Staging | Preview, progress: Progress
+) -> _Tally:
+    """Read all that is in scope into the sink, which has taken all of it and nothing else when this returns."""
+    tally = _Tally()
+    locator = Locator(collection)
+    await sink.open()
+    async with importer.enumerate(collection, scope) as pages:
+        while (page := await _next_page(pages, tally)) is not None:
+            began = perf_counter()
+            if page.restart:
+                tally.reset()
+                await sink.reset()
+            tally.count(page)
+            located, rejected = locator.locate(page)
+            await sink.add(located, rejected)
+            tally.staging += perf_counter() - began
+            progress(collection, len(page.drafts) + len(page.rejected))
+    if scope.is_full and tally.discovered == 0 and sink.anything_known:
+        raise IncompleteEnumeration(
+            f"The source says that {collection.name!r} is empty, but the catalogue has assets of it.",
+            code="suspicious_empty",
+            hint="Look at the library at its source: is a disk missing? Nothing was changed in the catalogue.",
+            context={"source_items": 0},
+        )
+    return tally
+
+
+def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally: _Tally) -> Failed:
+    first = rejections[0]
+    return Failed(
+        collection=collection,
+        code="all_rejected",
+        message=f"None of the {tally.discovered} items of {collection.name!r} can be used; the first: {first.reason}",
+        hint="Look at the path mappings and at the reasons of the rejected items.",
+        context={"rejected": tally.discovered, "first_code": first.code},
+        durations=tally.durations(),
+        listed=Listed(rejected=tuple(rejections)),
+    )
+
+
+async def ingest_collection(
+    store: Store,
+    importer: GuardedImporter,
+    collection: Collection,
+    run: Run,
+    *,
+    locks: Locks,
+    report: Report,
+    progress: Progress,
+) -> None:
+    """Ingest one collection within the run's scope; reports exactly one outcome, or raises and reports none.
+
+    Everything is staged first, with no transaction open while the source is waited for; when the enumeration
+    has proven complete, one transaction merges it and writes the success row. Raises SourceError and StoreError
+    for what is expected to go wrong; the collection's rows are then as they were.
+    """
+    outcome: Ingested | Failed | None = None
+
+    def commit_seen() -> None:
+        if outcome is not None:
+            report(outcome)
+
+    async with store.session() as session:
+        staged = Staging(store, session, collection)
+        tally = await _read(importer, collection, run.scope, staged, progress)
+        await locks.verify()
+        began = perf_counter()
+        try:
+            async with store.transaction(session, on_commit=commit_seen):
+                await merge.keep_rejections(session, run, collection)
+                if tally.discovered and staged.rejected == tally.discovered:
+                    outcome = _all_rejected(collection, staged.first_rejections, tally)
+                    await audit.reject_all(
+                        session, run, outcome, discovered=tally.discovered, source_items=tally.source_items
+                    )
+                else:
+                    merged = await merge.merge(session, collection)
+                    tally.merging = perf_counter() - began
+                    outcome = tally.ingested(collection, staged, merged)
+                    await audit.succeed(session, run, outcome)
+                await merge.drop_staging(session)
+        except CommitUnknown:
+            if outcome is None or not await audit.committed(store, run, collection):
+                raise
+            report(outcome)
+
+
+async def preview_collection(
+    store: Store, importer: GuardedImporter, collection: Collection, run: Run, *, progress: Progress
+) -> Ingested | Failed:
+    """Find out what an ingest would do, with the same planner, in read-only transactions that the server enforces.
+
+    Holds about 100 bytes for each draft that the catalogue doesn't know yet.
+    """
+    async with store.session() as session:
+        seen = Preview(store, session, collection)
+        tally = await _read(importer, collection, run.scope, seen, progress)
+        if tally.discovered and seen.rejected == tally.discovered:
+            return _all_rejected(collection, seen.first_rejections, tally)
+        began = perf_counter()
+        merged = await seen.plan()
+        tally.merging = perf_counter() - began
+        return tally.ingested(collection, seen, merged)
