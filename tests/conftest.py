@@ -1,0 +1,117 @@
+"""Fixtures that all tests share: one PostgreSQL for the session, a fresh database for each test."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio.from_thread
+import asyncpg
+import pytest
+from anyio.from_thread import BlockingPortal
+
+from retrovue.store.embedded import EmbeddedServer, embedded_server
+from retrovue.store.migrations import upgrade
+from retrovue.store.session import Store, database_url
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    """An event loop beside the tests', for what outlives a test."""
+    with anyio.from_thread.start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture(scope="session")
+def server(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[EmbeddedServer]:
+    """The session's PostgreSQL; parallel workers share one, as commands at the same time do."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base if worker_id == "master" else base.parent) / "postgres"
+    with portal.wrap_async_context_manager(embedded_server(home, durable=False)) as server:
+        yield server
+
+
+async def _execute(server: EmbeddedServer, statement: str) -> None:
+    connection = await asyncpg.connect(server.url("postgres").replace("+asyncpg", ""))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _make_template(server: EmbeddedServer, name: str, role: str) -> None:
+    await _execute(server, f'CREATE DATABASE "{name}"')
+    async with Store(database_url(server.url(name)), connections=1) as store:
+        await upgrade(store, role)
+
+
+class Databases:
+    """Makes databases for tests by cloning a migrated template, and drops them afterwards."""
+
+    def __init__(self, portal: BlockingPortal, server: EmbeddedServer, prefix: str) -> None:
+        self._portal = portal
+        self._server = server
+        self._prefix = prefix
+        self._templates: dict[str, str] = {}
+
+    def create(self, role: str = "production", *, migrated: bool = True) -> str:
+        """Return the URL of a fresh database."""
+        name = f"{self._prefix}_{uuid.uuid4().hex[:12]}"
+        if migrated:
+            template = self._templates.get(role)
+            if template is None:
+                template = self._templates[role] = f"template_{self._prefix}_{role}_{uuid.uuid4().hex[:6]}"
+                self._portal.call(_make_template, self._server, template, role)
+            self._portal.call(_execute, self._server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        else:
+            self._portal.call(_execute, self._server, f'CREATE DATABASE "{name}"')
+        return self._server.url(name)
+
+    def drop(self, url: str) -> None:
+        """Drop a database."""
+        name = database_url(url).database
+        self._portal.call(_execute, self._server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def databases(portal: BlockingPortal, server: EmbeddedServer, worker_id: str) -> Databases:
+    return Databases(portal, server, f"test_{worker_id}")
+
+
+@pytest.fixture(name="database_url")
+def database_url_fixture(databases: Databases) -> Iterator[str]:
+    """The URL of a fresh, migrated database that is marked as production."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def test_database_url(databases: Databases) -> Iterator[str]:
+    """The URL of a fresh, migrated database that is marked as a test database."""
+    url = databases.create("test")
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """The fresh database as an open store."""
+    async with _opened(database_url) as store:
+        yield store
+
+
+def _opened(url: str) -> Store:
+    return Store(database_url(url), connections=8)
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """A local directory to which path mappings may point."""
+    directory = tmp_path / "media"
+    directory.mkdir()
+    return directory
