@@ -1,0 +1,224 @@
+"""A library of any size, made of a seed, whose rows exist only while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import orjson
+
+from retrovue.simulator.filters import Condition, Sort, matches
+from retrovue.simulator.generated_rows import FlatRows, Rows, Tree, TreeRows
+from retrovue.simulator.model import Location, Row, Section
+from retrovue.simulator.templates import Draw, Rates, Templates
+from retrovue.simulator.templates_music import album, artist, track
+from retrovue.simulator.templates_video import clip, episode, movie, season, show
+from retrovue.simulator.words import PEOPLE
+
+Kind = Literal["movie", "clip", "show", "artist"]
+
+_IDS_PER_SECTION = 10_000_000
+_SHOWS = ((10,), (8, 8, 8), (22, 24, 22), (6,), (13, 13, 10, 10, 10), (12, 12), (6, 6), (10, 10, 9))
+_ARTISTS = ((12, 10), (11,), (14, 9, 12), (10, 13, 11, 12, 10), (8,))
+_TREES: dict[str, tuple[Sequence[Sequence[int]], tuple[int, int, int]]] = {
+    "show": (_SHOWS, (2, 3, 4)),
+    "artist": (_ARTISTS, (8, 9, 10)),
+}
+_MAKERS: dict[int, Callable[[Draw, str], dict[str, Any]]] = {
+    2: show,
+    3: season,
+    4: episode,
+    8: artist,
+    9: album,
+    10: track,
+}
+_ROOTS = {"movie": ("Movies", "M"), "clip": ("Videos", "V"), "show": ("TV", "T"), "artist": ("Music", "U")}
+
+
+class GeneratedSection(Section):
+    """A section of `count` movies, clips, episodes or tracks, each a pure function of the seed and its number."""
+
+    def __init__(
+        self,
+        key: str,
+        title: str,
+        kind: Kind = "movie",
+        count: int = 1000,
+        seed: int = 1,
+        *,
+        rates: Rates | None = None,
+        locations: Sequence[str | Location] | None = None,
+        first_id: int | None = None,
+        **attributes: Any,
+    ) -> None:
+        rates = rates or Rates()
+        if kind == "clip":
+            none = {"agent": "com.plexapp.agents.none", "scanner": "Plex Video Files Scanner", "language": "xn"}
+            attributes = none | attributes
+        folder, drive = _ROOTS[kind]
+        root = f"{drive}:\\{folder}" if rates.windows_paths else f"/data/{folder.lower()}"
+        super().__init__(key, title, "movie" if kind == "clip" else kind, locations=locations or [root], **attributes)
+        if count > _IDS_PER_SECTION * 8 // 10:
+            raise ValueError("a generated section holds at most 8,000,000 items, so that ids stay distinct")
+        base = self.number * _IDS_PER_SECTION + 1 if first_id is None else first_id
+        self.count = count
+        self._rows: dict[int, Rows] = {}
+        self._templates: dict[int, dict[bool, Templates]] = {}
+        self._ready: dict[tuple[int, Sort, bool], list[bytes]] = {}
+        root = self.locations[0].path
+        tree = _TREES.get(kind)
+        if tree is None:
+            self._rows[1] = FlatRows(count, seed, base)
+            self._templates[1] = _templates(f"{kind}/{seed}", rates, movie if kind == "movie" else clip, root)
+            return
+        pattern, types = tree
+        grown = Tree(pattern, count, seed, base)
+        for level, item_type in enumerate(types):
+            rows = TreeRows(grown, level)
+            if item_type == 4:
+                rows.share_files_below = round(rates.shared_files * 10_000)
+            self._rows[item_type] = rows
+            self._templates[item_type] = _templates(f"{item_type}/{seed}", rates, _MAKERS[item_type], root)
+
+    def total(self, item_type: int) -> int:
+        """How many items of this type the section holds."""
+        rows = self._rows.get(item_type)
+        return rows.total if rows else 0
+
+    def row_json(self, item_type: int, index: int, *, guids: bool = True) -> bytes:
+        """Row `index`, in the order of ids, as JSON; no other row is looked at."""
+        if not 0 <= index < self.total(item_type):
+            raise IndexError(index)
+        return self._rows[item_type].row(index, self._templates[item_type][guids])
+
+    def list_json(self, item_type: int, start: int, size: int, sort: Sort, *, guids: bool) -> tuple[bytes, int]:
+        """Return the rows of one window as comma-joined JSON objects, and how many there are."""
+        ready = self._ready.get((item_type, sort, guids))
+        if ready is not None:
+            rows = ready[start : start + size]
+        else:
+            rows = self._window(item_type, start, size, sort, guids=guids)
+        return b",".join(rows), len(rows)
+
+    def prerender(self, *, sort: Sort | None = None, guids: bool = True) -> int:
+        """Write all rows in this order beforehand, so that any page of them is one join; returns their bytes."""
+        order = sort or Sort("id")
+        for item_type, rows in self._rows.items():
+            self._ready[item_type, order, guids] = self._window(item_type, 0, rows.total, order, guids=guids)
+        return sum(len(row) for rows in self._ready.values() for row in rows)
+
+    def rows(self, item_type: int, start: int, size: int, sort: Sort) -> list[Row]:
+        """Complete rows of one window; raises LookupError for an order that the section does not know."""
+        return [orjson.loads(row) for row in self._window(item_type, start, size, sort, guids=True)]
+
+    def item(self, rating_key: str) -> Row | None:
+        """Return the complete row with this ratingKey, if the section has it."""
+        found = self._find(rating_key)
+        if found is None:
+            return None
+        row: Row = orjson.loads(self.row_json(*found))
+        if len(row.get("Role", ())) == 3:
+            # Details name more people than the three that listings show.
+            row["Role"] = [*row["Role"], *({"tag": name} for name in PEOPLE[found[1] % 90 : found[1] % 90 + 4])]
+        return row
+
+    def children(self, rating_key: str) -> list[Row]:
+        """Return the seasons of a show, the episodes of a season, and the like for music."""
+        found = self._find(rating_key)
+        return self._below(found[0] + 1, rating_key, "parentRatingKey") if found else []
+
+    def leaves(self, rating_key: str) -> list[Row]:
+        """All episodes or tracks below an item."""
+        found = self._find(rating_key)
+        if found is None or found[0] + 1 not in self._rows:
+            return []
+        if found[0] + 2 in self._rows:
+            return self._below(found[0] + 2, rating_key, "grandparentRatingKey")
+        return self.children(rating_key)
+
+    def select(self, item_type: int, conditions: Sequence[Condition], sort: Sort) -> list[Row]:
+        """All rows that meet the conditions, in order."""
+        rows = self._rows.get(item_type)
+        if rows is None:
+            return []
+        exact = [found for found in conditions if found.key == "ratingKey" and found.operator in ("", "=")]
+        if exact:
+            indexes = (rows.index_of(int(value)) for value in exact[0].values if value.isdigit())
+            candidates: Iterable[bytes] = [self.row_json(item_type, index) for index in indexes if index is not None]
+        else:
+            candidates = self._window(item_type, 0, rows.total, sort, guids=True)
+        # Most rows can be told from their bytes; only the others are worth decoding.
+        words = [
+            found.values[0].lower().encode()
+            for found in conditions
+            if found.operator in ("", "=") and len(found.values) == 1 and found.values[0].isascii()
+        ]
+        words = [word for word in words if b'"' not in word and b"\\" not in word]
+        chosen: list[Row] = []
+        for candidate in candidates:
+            lowered = candidate.lower()
+            if all(word in lowered for word in words):
+                row = orjson.loads(candidate)
+                if matches(row, conditions):
+                    chosen.append(row)
+        return chosen
+
+    def first_above(self, item_type: int, rating_key: int) -> int:
+        """How many items of this type have an id up to the given one, so that `id>>=` can page on."""
+        rows = self._rows.get(item_type)
+        low, high = 0, rows.total if rows else 0
+        while rows and low < high:
+            middle = (low + high) // 2
+            if rows.id_of(middle) <= rating_key:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _find(self, rating_key: str) -> tuple[int, int] | None:
+        if not rating_key.isdigit():
+            return None
+        for item_type, rows in self._rows.items():
+            index = rows.index_of(int(rating_key))
+            if index is not None:
+                return item_type, index
+        return None
+
+    def _below(self, item_type: int, rating_key: str, parent: str) -> list[Row]:
+        rows = self._rows.get(item_type)
+        if rows is None:
+            return []
+        # What is below an item has the ids that follow its own.
+        below: list[Row] = []
+        for index in range(self.first_above(item_type, int(rating_key)), rows.total):
+            row: Row = orjson.loads(self.row_json(item_type, index))
+            if row[parent] != rating_key:
+                break
+            below.append(row)
+        return below
+
+    def _window(self, item_type: int, start: int, size: int, sort: Sort, *, guids: bool) -> list[bytes]:
+        rows = self._rows.get(item_type)
+        if rows is None:
+            return []
+        window: Iterable[int] = range(start, min(start + size, rows.total))
+        if sort.descending:
+            window = (rows.total - 1 - place for place in window)
+        if sort.field == "titleSort":
+            window = map(rows.by_title, window)
+        elif sort.field == "updatedAt":
+            window = map(rows.by_update, window)
+        elif sort.field not in ("id", "addedAt"):
+            # Any other order would need all rows at once.
+            raise LookupError(sort.field)
+        row, templates = rows.row, self._templates[item_type][guids]
+        return [row(index, templates) for index in window]
+
+
+def _templates(
+    seed: str, rates: Rates, make: Callable[[Draw, str], dict[str, Any]], root: str
+) -> dict[bool, Templates]:
+    def draw(one: Draw) -> dict[str, Any]:
+        return make(one, root)
+
+    return {guids: Templates(seed, rates, draw, guids=guids) for guids in (False, True)}
