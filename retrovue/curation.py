@@ -1,17 +1,30 @@
-"""What an operator decides about a collection: where its files are, and whether it is ingested."""
+"""What an operator decides about sources and collections: settings, path mappings, what is ingested, what goes."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
+from retrovue.discovery import IDENTIFIER, check_name, check_settings
 from retrovue.errors import RequestError, SourceError
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
-from retrovue.model import Collection, Ingestibility, PathMapping, Source
+from retrovue.model import Collection, Ingestibility, PathMapping, Secret, Source
 from retrovue.paths import check_mapping, components
-from retrovue.store.collections import find_collection, record_ingestibility, set_enabled, set_path_mappings
+from retrovue.store.collections import (
+    Destroyed,
+    count_assets,
+    find_collection,
+    list_collections,
+    record_ingestibility,
+    set_enabled,
+    set_path_mappings,
+    wipe,
+)
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
-from retrovue.store.sources import find_source, get_source
+from retrovue.store.sources import delete_source as delete_from_catalogue
+from retrovue.store.sources import find_source, get_source, save_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +64,14 @@ async def update_collection(
     if enabled or mappings != before.path_mappings:
         answer, warnings = await _ask(source, after, enabling=bool(enabled))
     if not dry_run:
-        async with open_locks(store, f"retrovue-update-{before.id}") as locks:
-            for refusal in (await locks.take([before])).values():
-                raise refusal
-            async with store.transaction() as session:
-                if mappings != before.path_mappings:
-                    await set_path_mappings(session, before, mappings)
-                if enabled is not None:
-                    await set_enabled(session, before, enabled=enabled)
-                if answer is not None:
-                    await record_ingestibility(session, before, answer)
-                after = await find_collection(session, str(before.id))
+        async with _locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
+            if mappings != before.path_mappings:
+                await set_path_mappings(session, before, mappings)
+            if enabled is not None:
+                await set_enabled(session, before, enabled=enabled)
+            if answer is not None:
+                await record_ingestibility(session, before, answer)
+            after = await find_collection(session, str(before.id))
     return CollectionUpdate(after, answer, warnings)
 
 
@@ -101,3 +111,97 @@ def _mapped(before: Sequence[PathMapping], add: Sequence[PathMapping], drop: Seq
         checked = check_mapping(mapping)
         by_prefix[components(checked.source_prefix)] = checked
     return tuple(sorted(by_prefix.values(), key=lambda mapping: mapping.source_prefix))
+
+
+@asynccontextmanager
+async def _locked(store: Store, collections: Sequence[Collection], holder: str) -> AsyncIterator[None]:
+    """Hold the collections' locks, or raise AlreadyRunning for the first that somebody else holds."""
+    async with open_locks(store, holder) as locks:
+        for refusal in (await locks.take(collections)).values():
+            raise refusal
+        yield
+
+
+async def wipe_collection(
+    store: Store,
+    reference: str,
+    confirm: Callable[[Collection, Destroyed], Awaitable[bool]],
+    *,
+    source_reference: str | None = None,
+    dry_run: bool = False,
+) -> tuple[Collection, Destroyed, bool]:
+    """Delete all assets of a collection in one transaction, after ``confirm`` has seen what goes and agreed.
+
+    Returns the collection, what was or would be destroyed, and whether it was. Raises AlreadyRunning while the
+    collection is being ingested.
+    """
+    async with store.transaction() as session:
+        within = None if source_reference is None else await find_source(session, source_reference)
+        collection = await find_collection(session, reference, within)
+        doomed = await count_assets(session, [collection])
+    if dry_run or not await confirm(collection, doomed):
+        return collection, doomed, False
+    async with _locked(store, [collection], f"retrovue-wipe-{collection.id}"), store.transaction() as session:
+        doomed = await count_assets(session, [collection])
+        await wipe(session, [collection])
+    return collection, doomed, True
+
+
+async def delete_source(
+    store: Store, reference: str, confirm: Callable[[Source, Destroyed], Awaitable[bool]], *, dry_run: bool = False
+) -> tuple[Source, Destroyed, bool]:
+    """Delete a source with its collections, assets and audit trail in one transaction, after ``confirm`` agreed.
+
+    Returns the source, what was or would be destroyed, and whether it was. Raises AlreadyRunning while one of
+    its collections is being ingested.
+    """
+    async with store.transaction() as session:
+        source = await find_source(session, reference)
+        collections = await list_collections(session, source)
+        doomed = await count_assets(session, collections)
+    if dry_run or not await confirm(source, doomed):
+        return source, doomed, False
+    async with _locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction() as session:
+        doomed = await count_assets(session, collections)
+        await wipe(session, collections)
+        await delete_from_catalogue(session, source)
+    return source, doomed, True
+
+
+async def update_source(
+    store: Store,
+    reference: str,
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, Secret] | None = None,
+    accept_new_identity: bool = False,
+    dry_run: bool = False,
+) -> Source:
+    """Change a source's name, settings or credentials, after reaching it as it would then be.
+
+    Another server at the address is refused with WrongIdentity, unless ``accept_new_identity`` says that the
+    operator means it: its collections and items are then other ones, whatever their keys.
+    """
+    async with store.transaction() as session:
+        source = await find_source(session, reference)
+        collections = await list_collections(session, source)
+    if name is not None:
+        check_name(name)
+    changed = replace(
+        source,
+        name=source.name if name is None else name,
+        config={**source.config, **(config or {})},
+        credentials={**source.credentials, **(credentials or {})},
+    )
+    given = {key: value for key, value in changed.config.items() if key != IDENTIFIER}
+    check_settings(source.type, given, changed.credentials)
+    if config or credentials or accept_new_identity:
+        expected = given if accept_new_identity else changed.config
+        async with GuardedImporter(open_importer(source.type, expected, changed.credentials)) as importer:
+            identity = await importer.check_reachable()
+        changed = replace(changed, config={**given, IDENTIFIER: identity.identifier})
+    if not dry_run:
+        async with _locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
+            await save_source(session, changed)
+    return changed

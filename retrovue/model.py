@@ -59,6 +59,18 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigField:
+    """One setting that an importer needs to reach its source."""
+
+    name: str
+    """The key in the source's configuration, and the CLI's option: ``base_url`` is ``--base-url``."""
+    description: str
+    required: bool = True
+    secret: bool = False
+    """Kept apart from the configuration and never shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class PathMapping:
     """A prefix of the source's paths and the local directory that holds the same files."""
 

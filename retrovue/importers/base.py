@@ -9,24 +9,20 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from retrovue.errors import ImporterNotCompliant
-from retrovue.model import Collection, DiscoveredCollection, Ingestibility, Page, Scope, Secret, SourceIdentity
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigField:
-    """One setting that an importer needs to reach its source."""
-
-    name: str
-    """The key in the source's configuration, and the CLI's option: ``base_url`` is ``--base-url``."""
-    description: str
-    required: bool = True
-    secret: bool = False
-    """Kept apart from the configuration and never shown."""
+from retrovue.model import (
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    Page,
+    Scope,
+    Secret,
+    SourceIdentity,
+)
 
 
 @runtime_checkable

@@ -11,8 +11,8 @@ from typing import Self, TypeVar
 import anyio
 
 from retrovue.errors import ImporterFailed, RetrovueError
-from retrovue.importers.base import ConfigField, ImporterInterface
-from retrovue.model import Collection, DiscoveredCollection, Ingestibility, Page, Scope, SourceIdentity
+from retrovue.importers.base import ImporterInterface
+from retrovue.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Page, Scope, SourceIdentity
 
 PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; importers have tighter deadlines of their own."""

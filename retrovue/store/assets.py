@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.model import Collection, Source
+from retrovue.errors import NotFound, RequestError
+from retrovue.model import AssetState, Collection, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,35 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetFile:
+    """One file of an asset, in playing order."""
+
+    position: int
+    local_path: str
+    size_bytes: int | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetAlias:
+    """Another item of the source that plays the same file, such as the second episode in it."""
+
+    source_uri: str
+    title: str
+    season_number: int | None
+    episode_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetDetails:
+    """An asset with all its files and aliases."""
+
+    asset: Asset
+    files: tuple[AssetFile, ...]
+    aliases: tuple[AssetAlias, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AssetListing:
     """Some assets, and how many there are."""
 
@@ -103,3 +133,73 @@ async def list_assets(
         )
     ).all()
     return AssetListing(total=total, assets=tuple(_asset(row) for row in rows))
+
+
+async def sample_files(session: AsyncSession, collection: Collection, limit: int) -> list[str]:
+    """Pick some of the collection's local paths, spread over it by the hash of their identity."""
+    result = await session.execute(
+        text(
+            "SELECT canonical_uri FROM asset WHERE collection_uuid = :collection AND deleted_at IS NULL"
+            " ORDER BY canonical_hash LIMIT :limit"
+        ),
+        {"collection": collection.id, "limit": limit},
+    )
+    return list(result.scalars())
+
+
+async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
+    """Return an asset with its files and aliases; raises NotFound."""
+    row = (await session.execute(text("SELECT * FROM asset WHERE uuid = :uuid"), {"uuid": uuid})).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"There is no asset {uuid}.",
+            code="asset_not_found",
+            hint="`retrovue asset list` shows the assets and their ids.",
+            context={"asset": str(uuid)},
+        )
+    files = await session.execute(
+        text(
+            "SELECT position, local_path, size_bytes, duration_ms FROM asset_file"
+            " WHERE asset_uuid = :uuid ORDER BY position"
+        ),
+        {"uuid": uuid},
+    )
+    aliases = await session.execute(
+        text(
+            "SELECT source_uri, title, season_number, episode_number FROM asset_alias"
+            " WHERE asset_uuid = :uuid ORDER BY season_number, episode_number, source_uri"
+        ),
+        {"uuid": uuid},
+    )
+    return AssetDetails(
+        asset=_asset(row),
+        files=tuple(AssetFile(*file) for file in files),
+        aliases=tuple(AssetAlias(*alias) for alias in aliases),
+    )
+
+
+async def set_state(session: AsyncSession, uuid: UUID, state: AssetState) -> AssetDetails:
+    """Approve (``ready``) or retire an asset; nothing is written if it is so already.
+
+    Raises NotFound, and RequestError for a step that the lifecycle doesn't have: only a new asset that isn't
+    deleted can be approved.
+    """
+    before = (await get_asset(session, uuid)).asset
+    if state == before.state:
+        return await get_asset(session, uuid)
+    if state == "ready" and (before.state != "new" or before.deleted_at is not None):
+        why = "deleted" if before.deleted_at is not None else before.state
+        raise RequestError(
+            f"Asset {uuid} is {why}; only a new asset can be approved.",
+            code="bad_lifecycle_step",
+            hint="An asset that is enriching becomes new by itself when its enrichments are done.",
+            context={"asset": str(uuid), "state": before.state},
+        )
+    await session.execute(
+        text(
+            "UPDATE asset SET state = :state, approved_for_broadcast = :approved, updated_at = now()"
+            " WHERE uuid = :uuid AND state = :before"
+        ),
+        {"uuid": uuid, "state": state, "approved": state == "ready", "before": before.state},
+    )
+    return await get_asset(session, uuid)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.errors import StoreError
 from retrovue.model import Collection, Scope, Trigger
 from retrovue.results import Failed, Ingested
+from retrovue.store.log import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
 
 
@@ -58,10 +59,6 @@ _OUTCOME = text(
     " :skipped, :duplicates, :rejected, :relocated, :soft_deleted, :warnings, :failed_enrichments,"
     " cast(:details AS jsonb)) ON CONFLICT DO NOTHING"
 )
-_COUNTS = (
-    "source_items", "discovered", "created", "skipped", "duplicates", "rejected", "relocated", "soft_deleted",
-    "warnings", "failed_enrichments",
-)  # fmt: skip
 
 
 def _start_row(run: Run, collection: Collection, who: str) -> dict[str, Any]:
@@ -89,10 +86,10 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
         "durations": failed.durations,
     }
     return {
-        **dict.fromkeys(_COUNTS, 0),
+        **dict.fromkeys(COUNTS, 0),
         "run": run.id,
         "collection": failed.collection.id,
-        "status": "interrupted" if failed.interrupted else "failed",
+        "status": "interrupted" if failed.interrupted else "unknown" if failed.code == "commit_unknown" else "failed",
         "code": failed.code,
         "message": _clean(failed.message),
         "hint": _clean(failed.hint),
@@ -134,7 +131,7 @@ async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
     await session.execute(
         _OUTCOME,
         {
-            **{name: getattr(counts, name) for name in _COUNTS},
+            **{name: getattr(counts, name) for name in COUNTS},
             "run": run.id,
             "collection": ingested.collection.id,
             "status": "ingested",

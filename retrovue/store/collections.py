@@ -205,3 +205,33 @@ async def set_path_mappings(session: AsyncSession, collection: Collection, mappi
             text("INSERT INTO path_mapping (collection_id, source_prefix, local_path) VALUES (:id, :prefix, :local)"),
             rows,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What wiping or deleting destroys, or would destroy."""
+
+    collections: int
+    assets: int
+    approved_assets: int
+    """Of the assets: those that are ready for broadcast."""
+
+
+async def count_assets(session: AsyncSession, collections: Sequence[Collection]) -> Destroyed:
+    """Count what would go with these collections."""
+    result = await session.execute(
+        text(
+            "SELECT count(*) AS assets, count(*) FILTER (WHERE approved_for_broadcast) AS approved"
+            " FROM asset WHERE collection_uuid = ANY(:ids)"
+        ),
+        {"ids": [collection.id for collection in collections]},
+    )
+    row = result.one()
+    return Destroyed(collections=len(collections), assets=row.assets, approved_assets=row.approved)
+
+
+async def wipe(session: AsyncSession, collections: Sequence[Collection]) -> None:
+    """Delete all assets of these collections, with parts and aliases; collections and audit trail stay."""
+    ids = {"ids": [collection.id for collection in collections]}
+    await session.execute(text("DELETE FROM asset_alias WHERE collection_uuid = ANY(:ids)"), ids)
+    await session.execute(text("DELETE FROM asset WHERE collection_uuid = ANY(:ids)"), ids)

@@ -8,6 +8,12 @@ from retrovue.store.session import AUDIT_CONNECTIONS, Store
 _LOCK_CONNECTIONS = 1
 
 
+async def server_version(store: Store) -> str:
+    """Name the server's version, such as ``18.1``."""
+    async with store.transaction() as session:
+        return str((await session.execute(text("SHOW server_version"))).scalar_one())
+
+
 async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> None:
     """Refuse a concurrency that the pool or the server has no connections for, and a server that can't write.
 

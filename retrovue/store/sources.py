@@ -56,25 +56,36 @@ async def insert_source(session: AsyncSession, source: Source) -> None:
             "INSERT INTO source (id, external_id, name, type, config, credentials)"
             " VALUES (:id, :external_id, :name, :type, cast(:config AS jsonb), cast(:credentials AS jsonb))"
         ),
-        {
-            "id": source.id,
-            "external_id": source.external_id,
-            "name": source.name,
-            "type": source.type,
-            "config": orjson.dumps(dict(source.config)).decode(),
-            "credentials": orjson.dumps(
-                {name: secret.reveal() for name, secret in source.credentials.items()}
-            ).decode(),
-        },
+        _columns(source),
     )
 
 
-async def set_config(session: AsyncSession, source: Source, config: Mapping[str, Any]) -> None:
-    """Replace a source's configuration."""
+def _columns(source: Source) -> dict[str, Any]:
+    credentials = {name: secret.reveal() for name, secret in source.credentials.items()}
+    return {
+        "id": source.id,
+        "external_id": source.external_id,
+        "name": source.name,
+        "type": source.type,
+        "config": orjson.dumps(dict(source.config)).decode(),
+        "credentials": orjson.dumps(credentials).decode(),
+    }
+
+
+async def save_source(session: AsyncSession, source: Source) -> None:
+    """Store a source's name, configuration and credentials as they are now."""
     await session.execute(
-        text("UPDATE source SET config = cast(:config AS jsonb), updated_at = now() WHERE id = :id"),
-        {"id": source.id, "config": orjson.dumps(dict(config)).decode()},
+        text(
+            "UPDATE source SET name = :name, config = cast(:config AS jsonb),"
+            " credentials = cast(:credentials AS jsonb), updated_at = now() WHERE id = :id"
+        ),
+        _columns(source),
     )
+
+
+async def delete_source(session: AsyncSession, source: Source) -> None:
+    """Delete a source whose collections have no assets any more, with its collections and their audit trail."""
+    await session.execute(text("DELETE FROM source WHERE id = :id"), {"id": source.id})
 
 
 def _as_uuid(reference: str) -> uuid.UUID | None:
