@@ -1,0 +1,188 @@
+"""One enumeration of one library: which listings it takes, and what happens if they move meanwhile."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+from anyio.abc import TaskGroup
+
+from retrovue.errors import IncompleteEnumeration, RequestError
+from retrovue.importers.plex import scope as scopes
+from retrovue.importers.plex.client import PlexClient
+from retrovue.importers.plex.listing import Budget, ListingMoved, Reader, walk
+from retrovue.importers.plex.parse import DraftMaker, Show, shows_of
+from retrovue.importers.plex.rows import Listing
+from retrovue.model import Collection, Page, Scope
+
+ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
+"""What is playable in a library of each kind, by PMS's number: movies (home videos are listed as movies,
+too), episodes, tracks."""
+
+_SHOWS = "2"
+
+
+class Enumeration:
+    """Reads a library, once more if it changes while it is read, and then gives up."""
+
+    def __init__(
+        self,
+        client: PlexClient,
+        collection: Collection,
+        scope: Scope,
+        *,
+        machine_identifier: str,
+        page_size: int,
+        budget: Budget,
+        tasks: TaskGroup | None = None,
+    ) -> None:
+        if collection.kind not in ITEM_TYPES:
+            raise RequestError(
+                f"A Plex library of kind {collection.kind!r} can't be ingested.",
+                code="unsupported_kind",
+                context={"kind": collection.kind},
+            )
+        self._client = client
+        self._collection = collection
+        self._scope = scope
+        self._machine_identifier = machine_identifier
+        self._page_size = page_size
+        self._budget = budget
+        self._tasks = tasks
+
+    async def pages(self) -> AsyncGenerator[Page, None]:
+        """Generate the pages; raises IncompleteEnumeration if the listing moves or doesn't add up twice."""
+        moved = None
+        for _ in range(2):
+            if moved is not None:
+                yield Page([], [], 0, restart=True)
+            moved = None
+            async with aclosing(self._full() if self._scope.is_full else self._scoped()) as one_pass:
+                try:
+                    async for page in one_pass:
+                        yield page
+                except ListingMoved as exc:
+                    moved = exc
+            if moved is None:
+                return
+        if moved is not None:
+            name = self._collection.name
+            raise IncompleteEnumeration(
+                f"The listing of {name!r} {moved.problem}: what was read isn't proven to be all of it.",
+                hint="Try again when Plex is not scanning; if it stays so, repair the server's database.",
+                context={"expected": moved.expected, "received": moved.received, "collection": name},
+            ) from moved
+
+    async def _full(self) -> AsyncGenerator[Page, None]:
+        kind = self._collection.kind
+        shows: dict[int, Show] = {}
+        if kind == "show":
+            # Episodes don't carry the genres, labels and studio of their show.
+            async with aclosing(self._walk({"type": _SHOWS})) as listings:
+                async for listing, skip in listings:
+                    shows.update(shows_of(listing, skip))
+        make = DraftMaker(self._machine_identifier, shows)
+        async with aclosing(self._walk({"type": ITEM_TYPES[kind], "includeGuids": "1"})) as listings:
+            async for listing, skip in listings:
+                yield make.page(listing, skip)
+
+    async def _scoped(self) -> AsyncGenerator[Page, None]:
+        collection, scope = self._collection, self._scope
+        if collection.kind == "show":
+            show, about = await self._find_show()
+            make = DraftMaker(self._machine_identifier, about)
+            page = await self._episodes(make, show, scope.season, scope.episode)
+            if not page.source_items and scope.episode is not None:
+                season = await self._episodes(make, show, scope.season, None)
+                raise scopes.not_found(collection, scope, "episode" if season.source_items else "season")
+            if not page.source_items and scope.season is not None:
+                raise scopes.not_found(collection, scope, "season")
+            yield page
+            return
+        if scope.season is not None:
+            raise scopes.not_found(collection, scope, "season")
+        make = DraftMaker(self._machine_identifier)
+        for title, year in scopes.title_guesses(scope.title or ""):
+            params = {"type": ITEM_TYPES[collection.kind], "includeGuids": "1", "title": title}
+            page = await self._matching(make, params, scopes.has_title(title, year))
+            if page.source_items:
+                yield page
+                return
+        raise scopes.not_found(collection, scope, "title")
+
+    async def _find_show(self) -> tuple[int, dict[int, Show]]:
+        collection, scope = self._collection, self._scope
+        for title, year in scopes.title_guesses(scope.title or ""):
+            found: list[scopes.Candidate] = []
+            about: dict[int, Show] = {}
+            test = scopes.has_title(title, year)
+            async with aclosing(self._walk({"type": _SHOWS, "title": title})) as listings:
+                async for listing, skip in listings:
+                    matching = scopes.select(listing, skip, test)
+                    found += scopes.candidates(matching)
+                    about |= shows_of(matching)
+            if found:
+                return scopes.the_only(found, collection, scope).key, about
+        raise scopes.not_found(collection, scope, "title")
+
+    async def _episodes(self, make: DraftMaker, show: int, season: int | None, episode: int | None) -> Page:
+        params = {**scopes.episode_params(show, season, episode), "includeGuids": "1"}
+        return await self._matching(make, params, scopes.in_season(season, episode))
+
+    async def _matching(self, make: DraftMaker, params: dict[str, str], test: scopes.RowTest) -> Page:
+        # One title is a few hundred items at most that match: they make one page.
+        whole = Page([], [], 0)
+        async with aclosing(self._walk(params)) as listings:
+            async for listing, skip in listings:
+                page = make.page(scopes.select(listing, skip, test))
+                whole.drafts += page.drafts
+                whole.rejected += page.rejected
+                whole.source_items += page.source_items
+        return whole
+
+    async def _walk(self, params: dict[str, str]) -> AsyncGenerator[tuple[Listing, int], None]:
+        reader = Reader(
+            self._client,
+            quote(self._collection.external_id, safe=""),
+            params,
+            page_size=self._page_size,
+            budget=self._budget,
+            tasks=self._tasks,
+        )
+        try:
+            async with aclosing(walk(reader)) as listings:
+                async for listing in listings:
+                    yield listing
+        finally:
+            reader.close()
+
+
+class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page]]):
+    """Owns the tasks that read ahead for a generator of pages, so that no group is open around a yield.
+
+    Leaving it cancels them. What the body raises, a cancellation included, leaves as it is and not in a group.
+    """
+
+    def __init__(self, make: Callable[[TaskGroup], AsyncGenerator[Page, None]]) -> None:
+        self._make = make
+        self._tasks = anyio.create_task_group()
+
+    async def __aenter__(self) -> AsyncIterator[Page]:
+        await self._tasks.__aenter__()
+        self._pages = self._make(self._tasks)
+        return self._pages
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._pages.aclose()
+        finally:
+            self._tasks.cancel_scope.cancel()
+            # The group has to see a cancellation, and would wrap anything else; whatever it answers, Python
+            # raises the body's exception on, as nothing is returned here.
+            cancelled = isinstance(exc, anyio.get_cancelled_exc_class())
+            details: tuple[Any, Any, Any] = (exc_type, exc, traceback) if cancelled else (None, None, None)
+            await self._tasks.__aexit__(*details)

@@ -1,0 +1,207 @@
+"""The importer for Plex: what RetroVue asks of a source, in terms of a Plex Media Server."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Annotated, Any, ClassVar, Self
+
+import anyio.abc
+import msgspec
+
+from retrovue.errors import MalformedAnswer, RequestError, WrongIdentity
+from retrovue.importers.base import BaseImporter
+from retrovue.importers.plex.client import PlexClient, Transport
+from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration, ReadingAhead
+from retrovue.importers.plex.listing import Budget
+from retrovue.importers.plex.locations import MOUNT_DEADLINE_S, check_locations
+from retrovue.importers.plex.policy import make_policy
+from retrovue.importers.plex.sections import SharedSections, decode_sections
+from retrovue.model import (
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    Page,
+    Scope,
+    Secret,
+    SourceIdentity,
+)
+
+READ_AHEAD_BYTES = 16 * 1024 * 1024
+"""Bodies that wait undecoded, over all collections at once: five pages of 1,000 films."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A Plex source's configuration."""
+
+    base_url: str
+    machine_identifier: str | None = None
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+    """PMS has announced to refuse more than 1,000."""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """For a single read of an answer."""
+    mount_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = MOUNT_DEADLINE_S
+    verify_tls: bool = True
+    ca_file: str | None = None
+    http: dict[str, Any] = {}
+    """Fields of HttpPolicy."""
+
+
+class _IdentityContainer(msgspec.Struct, rename="camel"):
+    machine_identifier: str
+    version: str | None = None
+
+
+class _Identity(msgspec.Struct):
+    container: _IdentityContainer = msgspec.field(name="MediaContainer")
+
+
+class PlexImporter(BaseImporter):
+    """Reads movies, episodes, tracks and home videos of a Plex Media Server."""
+
+    type_name: ClassVar[str] = "plex"
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        credentials: Mapping[str, Secret] | None = None,
+        *,
+        transport: Transport | None = None,
+    ) -> None:
+        super().__init__(config, credentials)
+        try:
+            self._settings = msgspec.convert(dict(config), Settings, strict=False)
+        except msgspec.ValidationError as exc:
+            raise RequestError(
+                f"The source's configuration can't be used: {exc}.",
+                code="bad_config",
+                hint="Correct it with `retrovue source update`.",
+            ) from exc
+        policy = make_policy(self._settings.http)
+        if self._settings.timeout_s is not None:
+            policy = replace(policy, read_timeout_s=self._settings.timeout_s)
+        self._client = PlexClient(
+            self._settings.base_url,
+            self.credentials.get("token"),
+            policy,
+            verify=self._settings.verify_tls,
+            ca_file=self._settings.ca_file,
+            transport=transport,
+        )
+        self._machine_identifier = self._settings.machine_identifier
+        self._sections = SharedSections(self._fetch_sections)
+        self._budget = Budget(READ_AHEAD_BYTES)
+
+    @classmethod
+    def describe_configuration(cls) -> Sequence[ConfigField]:
+        """Say which settings the importer needs."""
+        return (
+            ConfigField("base_url", "Address of the Plex Media Server, e.g. http://192.168.1.10:32400"),
+            ConfigField("token", "X-Plex-Token of an account that may see the libraries", secret=True),
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the HTTP client for one run."""
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the HTTP client."""
+        await self._client.__aexit__(exc_type, exc, traceback)
+
+    async def check_reachable(self) -> SourceIdentity:
+        """Reach the server, make sure that it is the configured one, and prove the token.
+
+        The token is sent only to a server that has said who it is.
+        """
+        identity = await self._identify()
+        await self._sections.get()
+        return identity
+
+    async def discover_collections(self) -> Sequence[DiscoveredCollection]:
+        """List the server's libraries, also those of kinds that can't be ingested."""
+        return await self._sections.get()
+
+    async def check_ingestible(self, collection: Collection) -> Ingestibility:
+        """Say whether the library still exists, is of a playable kind, and its files can be reached from here."""
+        sections = await self._sections.get()
+        section = next((one for one in sections if one.external_id == collection.external_id), None)
+        if section is None:
+            return Ingestibility(
+                ingestible=False,
+                code="gone_from_source",
+                reason=(
+                    f"The Plex server no longer lists the library {collection.name!r} (key "
+                    f"{collection.external_id}). It was removed there, or the token may not see it."
+                ),
+            )
+        if section.kind not in ITEM_TYPES:
+            return Ingestibility(
+                ingestible=False,
+                code="unsupported_kind",
+                reason=f"A library of kind {section.kind!r} holds nothing that can be broadcast.",
+            )
+        return await check_locations(collection, section.locations, deadline_s=self._settings.mount_timeout_s)
+
+    async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page, None]:
+        """Generate the collection's pages, one request after the other."""
+        enumeration = await self._enumeration(collection, scope, None)
+        async with aclosing(enumeration.pages()) as pages:
+            async for page in pages:
+                yield page
+
+    @asynccontextmanager
+    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page]]:
+        """Open an enumeration that reads a bounded window of pages ahead, as undecoded bytes."""
+
+        async def generate(tasks: anyio.abc.TaskGroup) -> AsyncGenerator[Page, None]:
+            enumeration = await self._enumeration(collection, scope, tasks)
+            async with aclosing(enumeration.pages()) as pages:
+                async for page in pages:
+                    yield page
+
+        async with ReadingAhead(generate) as pages:
+            yield pages
+
+    async def _enumeration(
+        self, collection: Collection, scope: Scope, tasks: anyio.abc.TaskGroup | None
+    ) -> Enumeration:
+        if self._machine_identifier is None:
+            await self._identify()
+        return Enumeration(
+            self._client,
+            collection,
+            scope,
+            machine_identifier=self._machine_identifier or "",
+            page_size=self._settings.page_size,
+            budget=self._budget,
+            tasks=tasks,
+        )
+
+    async def _identify(self) -> SourceIdentity:
+        answer = await self._client.get("/identity", with_token=False)
+        try:
+            identity = msgspec.json.decode(answer.body, type=_Identity).container
+        except (ValueError, RecursionError) as exc:
+            raise MalformedAnswer(
+                f"What answers at {self._client.origin} is not a Plex server: it doesn't say who it is.",
+                code="not_plex",
+                hint="Check the source's base URL; Plex Media Server usually listens on port 32400.",
+            ) from exc
+        expected = self._settings.machine_identifier
+        if expected is not None and identity.machine_identifier != expected:
+            raise WrongIdentity(
+                f"Another Plex server answers at {self._client.origin}: {identity.machine_identifier} instead of "
+                f"{expected}.",
+                hint="Correct the source's base URL, or add the other server as a source of its own.",
+                context={"expected": expected, "found": identity.machine_identifier},
+            )
+        self._machine_identifier = identity.machine_identifier
+        return SourceIdentity(identifier=identity.machine_identifier, version=identity.version)
+
+    async def _fetch_sections(self) -> tuple[DiscoveredCollection, ...]:
+        answer = await self._client.get("/library/sections")
+        return decode_sections(answer.body)

@@ -1,0 +1,89 @@
+"""Whether the directories of a library can be read from here, through the collection's path mappings."""
+
+import os
+import shlex
+from collections.abc import Callable
+
+import anyio
+import anyio.to_thread
+
+from retrovue.model import Collection, Ingestibility
+from retrovue.paths import PathMapper, UnmappedPath
+
+MOUNT_DEADLINE_S = 10.0
+"""A mount whose server is gone blocks for minutes; a disk that spins up answers in less than this."""
+
+
+def list_directory(path: str) -> None:
+    """Open a directory and read its first entry; raises OSError if that can't be done. Blocks."""
+    with os.scandir(path) as entries:
+        next(entries, None)
+
+
+async def check_locations(
+    collection: Collection,
+    locations: tuple[str, ...],
+    *,
+    deadline_s: float = MOUNT_DEADLINE_S,
+    probe: Callable[[str], None] = list_directory,
+) -> Ingestibility:
+    """Say whether every location is mapped to a directory that can be listed; the reason names each that isn't."""
+    if not locations:
+        return Ingestibility(
+            ingestible=False,
+            code="no_location",
+            reason="The library has no folder in Plex. Add one there, then try again.",
+        )
+    mapped, unmapped = _map_locations(collection, locations)
+    if unmapped:
+        name = shlex.quote(collection.name)
+        commands = " ".join(f"--map {shlex.quote(location + '=')}LOCAL" for location in unmapped)
+        return Ingestibility(
+            ingestible=False,
+            code="unmapped_location",
+            reason=(
+                f"No path mapping covers {', '.join(unmapped)}. Say where these files are on this machine: "
+                f"`retrovue collection update {name} {commands}`."
+            ),
+        )
+    problems: list[tuple[str, str]] = []
+    for location, local in mapped:
+        problem = await _directory_problem(local, location, deadline_s, probe)
+        if problem is not None:
+            problems.append(problem)
+    if problems:
+        return Ingestibility(ingestible=False, code=problems[0][0], reason=" ".join(text for _, text in problems))
+    return Ingestibility(ingestible=True)
+
+
+def _map_locations(collection: Collection, locations: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str]]:
+    mapper = PathMapper(collection.path_mappings)
+    mapped: list[tuple[str, str]] = []
+    unmapped: list[str] = []
+    for location in locations:
+        try:
+            mapped.append((location, mapper.directory(location)))
+        except UnmappedPath:
+            unmapped.append(location)
+    return mapped, unmapped
+
+
+async def _directory_problem(
+    local: str, location: str, deadline_s: float, probe: Callable[[str], None]
+) -> tuple[str, str] | None:
+    what = f"The directory {local}, which stands for {location},"
+    try:
+        with anyio.fail_after(deadline_s):
+            # The thread of a hung mount can't be stopped: it is left behind, and ends when the mount answers.
+            await anyio.to_thread.run_sync(probe, local, abandon_on_cancel=True)
+    except TimeoutError:
+        return (
+            "directory_timeout",
+            f"{what} didn't answer within {deadline_s:g} seconds. Check the mount and the server behind it.",
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing_directory", f"{what} doesn't exist. Mount it, or correct the path mapping."
+    except (OSError, ValueError) as exc:
+        detail = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
+        return "unreadable_directory", f"{what} can't be listed ({detail}). Check its permissions and the mount."
+    return None

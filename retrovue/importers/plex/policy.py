@@ -1,0 +1,66 @@
+"""How patient the HTTP client is, and what servers may ask of its patience."""
+
+import email.utils
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from retrovue.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPolicy:
+    """How patient the client is. Seconds and bytes."""
+
+    attempts: int = 4
+    """Tries of one request, the first included."""
+    base_wait_s: float = 0.5
+    """The wait before the first retry is random up to this; it doubles each time."""
+    max_wait_s: float = 30.0
+    """No wait is longer, whatever Retry-After says."""
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
+    """Between two reads: a big library takes many seconds to sort before the first byte."""
+    page_deadline_s: float = 120.0
+    """For one try with its whole body: a trickle never trips the time-out of a single read."""
+    total_deadline_s: float = 300.0
+    """For all tries of a request with the waits between them."""
+    body_cap: int = 64 * 1024 * 1024
+    """Decoded bytes of one answer; a page of 1,000 films is about 3 MB."""
+    gzip: bool = False
+    """Ask for compressed answers: worth it over the internet; at home it only costs both sides CPU."""
+
+
+def make_policy(settings: Mapping[str, Any]) -> HttpPolicy:
+    """Make a policy from a configuration's ``http`` mapping.
+
+    Raises RequestError with code ``bad_config`` if a name or a value doesn't fit.
+    """
+    unknown = sorted(set(settings) - set(HttpPolicy.__dataclass_fields__))
+    try:
+        policy = msgspec.convert(settings, HttpPolicy, strict=False)
+    except msgspec.ValidationError as exc:
+        raise RequestError(f"The source's http settings can't be used: {exc}.", code="bad_config") from exc
+    if unknown or policy.attempts < 1:
+        problem = f"unknown: {', '.join(unknown)}" if unknown else "attempts must be at least 1"
+        raise RequestError(f"The source's http settings can't be used: {problem}.", code="bad_config")
+    return policy
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Read a Retry-After header, seconds or an HTTP date; None if there is none that can be read."""
+    if not value:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,121 @@
+"""Which part of a library is asked for: a title, a season, an episode, in Plex's own filters.
+
+The server is asked only for what is in scope; because its ``title=`` finds parts of titles, too, what it
+answers is compared once more here: whole titles, without regard to case.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from retrovue.errors import RequestError, ScopeNotFound
+from retrovue.importers.plex.rows import BadRow, Listing, Row
+from retrovue.model import Collection, Scope
+
+_TITLE_WITH_YEAR = re.compile(r"(.+) \(([0-9]{4})\)")
+
+RowTest = Callable[[Row | BadRow], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A show that bears the title asked for."""
+
+    key: int
+    title: str
+    year: int | None
+
+
+def title_guesses(title: str) -> list[tuple[str, int | None]]:
+    """Read a title as it stands, then as "Title (year)", the way to tell namesakes apart."""
+    guesses: list[tuple[str, int | None]] = [(title, None)]
+    found = _TITLE_WITH_YEAR.fullmatch(title)
+    if found:
+        guesses.append((found[1], int(found[2])))
+    return guesses
+
+
+def has_title(title: str, year: int | None) -> RowTest:
+    """Make a test for rows of exactly this title and, if given, year."""
+    wanted = title.casefold()
+
+    def test(row: Row | BadRow) -> bool:
+        if row.title is None or row.title.casefold() != wanted:
+            return False
+        return year is None or (isinstance(row, Row) and row.year == year)
+
+    return test
+
+
+def in_season(season: int | None, episode: int | None) -> RowTest:
+    """Make a test for episodes of a season, and of a number in it."""
+
+    def test(row: Row | BadRow) -> bool:
+        if isinstance(row, BadRow):
+            # What it would have been can't be told, and the server says that it is in scope.
+            return True
+        return (season is None or row.parent_index == season) and (episode is None or row.index == episode)
+
+    return test
+
+
+def select(listing: Listing, skip: int, test: RowTest) -> Listing:
+    """Keep the rows that pass the test."""
+    places = [place for place in range(skip, len(listing.rows)) if test(listing.rows[place])]
+    return Listing(
+        rows=[listing.rows[place] for place in places],
+        keys=[listing.keys[place] for place in places],
+        size=len(places),
+        total=None,
+        offset=None,
+        mended=frozenset(new for new, old in enumerate(places) if old in listing.mended),
+    )
+
+
+def candidates(listing: Listing) -> list[Candidate]:
+    """Name the shows of a listing."""
+    return [
+        Candidate(key, row.title or "", row.year)
+        for row, key in zip(listing.rows, listing.keys, strict=True)
+        if isinstance(row, Row) and isinstance(key, int)
+    ]
+
+
+def the_only(found: list[Candidate], collection: Collection, scope: Scope) -> Candidate:
+    """Return the one show that the title means; raises RequestError if there are several."""
+    if len(found) == 1:
+        return found[0]
+    names = [f"{one.title} ({one.year if one.year is not None else 'no year'}, key {one.key})" for one in found]
+    raise RequestError(
+        f"Several shows in {collection.name!r} are called {scope.title!r}: {'; '.join(names)}.",
+        code="ambiguous_title",
+        hint='Give the year with the title, as in --title "Title (2005)".',
+        context={"candidates": [{"key": one.key, "title": one.title, "year": one.year} for one in found]},
+    )
+
+
+def episode_params(show: int, season: int | None, episode: int | None) -> dict[str, str]:
+    """Filter episodes by show, season number and episode number (fields that python-plexapi's tests use, too)."""
+    params = {"type": "4", "show.id": str(show)}
+    if season is not None:
+        params["season.index"] = str(season)
+    if episode is not None:
+        params["episode.index"] = str(episode)
+    return params
+
+
+def not_found(collection: Collection, scope: Scope, part: str) -> ScopeNotFound:
+    """Say which part of the scope isn't there: ``title``, ``season`` or ``episode``."""
+    title = f"{scope.title!r}"
+    text = {
+        "title": f"There is no title {title} in {collection.name!r}.",
+        "season": f"{title} has no season {scope.season} in {collection.name!r}.",
+        "episode": f"Season {scope.season} of {title} has no episode {scope.episode} in {collection.name!r}.",
+    }[part]
+    if part == "season" and collection.kind != "show":
+        text = f"{collection.name!r} is a library of kind {collection.kind!r}: its titles have no seasons."
+    return ScopeNotFound(
+        text,
+        hint="Look the title up in Plex: it has to be written in full.",
+        context={"missing": part, "title": scope.title, "season": scope.season, "episode": scope.episode},
+    )

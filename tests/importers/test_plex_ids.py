@@ -1,0 +1,46 @@
+"""Rating keys in little memory, and guids as ids of other catalogues."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrovue.importers.plex.ids import IdSet, provider_ids, rating_key_number
+
+
+class TestIds:
+    @pytest.mark.parametrize(
+        ("guid", "expected"),
+        [
+            ("plex://movie/5d776", {"plex": "5d776"}),
+            ("com.plexapp.agents.imdb://tt0499549?lang=en", {"imdb": "tt0499549"}),
+            ("com.plexapp.agents.themoviedb://19995?lang=de", {"tmdb": "19995"}),
+            ("com.plexapp.agents.thetvdb://80379?lang=en", {"tvdb": "80379"}),
+            ("com.plexapp.agents.thetvdb://80379/1/2?lang=en", {}),
+            ("com.plexapp.agents.none://abc?lang=xn", {}),
+            ("mbid://f1a2", {"mbid": "f1a2"}),
+            ("local://12", {}),
+            ("plex://", {}),
+            ("", {}),
+            (None, {}),
+        ],
+    )
+    def test_guids(self, guid: str | None, expected: dict[str, str]) -> None:
+        assert provider_ids(guid, []) == expected
+
+    def test_the_list_wins_over_a_legacy_guid(self) -> None:
+        assert provider_ids("com.plexapp.agents.imdb://tt1?lang=en", ["imdb://tt2", "nonsense", "tvdb://"]) == {
+            "imdb": "tt2"
+        }
+
+    @settings(deadline=None)
+    @given(st.lists(st.integers(0, 10**18 - 1) | st.integers(0, 2000)))
+    def test_id_set_is_a_set(self, numbers: list[int]) -> None:
+        ids, expected = IdSet(), set[int]()
+        for number in numbers:
+            assert ids.add(number) == (number not in expected)
+            expected.add(number)
+        assert len(ids) == len(expected)
+
+    @pytest.mark.parametrize("value", ["", "01", "1.0", " 1", "9" * 19, -1, 10**18, True, 1.0, None])
+    def test_no_rating_keys(self, value: object) -> None:
+        assert rating_key_number(value) is None
