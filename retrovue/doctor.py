@@ -75,7 +75,7 @@ async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding
                     source.name,
                     "ok",
                     f"{identity.name or source.type} {identity.version or ''} answers and accepts the token.",
-                )  # fmt: skip
+                )
             )
             findings += [await _examine_collection(importer, collection) for collection in collections]
     except RetrovueError as exc:

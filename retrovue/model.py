@@ -1,7 +1,7 @@
 """The words of the catalogue as records: source, collection, asset draft, scope."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -213,6 +213,22 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     reason: str
     source_uri: str | None = None
     title: str | None = None
+
+
+class Outline(msgspec.Struct, gc=False):
+    """A page of which probably everything is known already: by what each draft is recognised, and how to read it.
+
+    An importer may give these in place of pages where the collection has assets. If the catalogue holds every
+    one of the drafts exactly, they count as skipped and the page is never read in full.
+    """
+
+    source_uris: list[str]
+    source_paths: list[tuple[str, ...]]
+    """The paths of each draft's parts, as the source spells them."""
+    rejected: list[Rejection]
+    source_items: int
+    read: Callable[[], "Page"]
+    """Reads the page in full; it accounts for the same source items."""
 
 
 class Page(msgspec.Struct, gc=False):

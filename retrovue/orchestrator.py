@@ -195,9 +195,7 @@ async def _running(
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
         importer = GuardedImporter(open_importer(source.type, source.config, source.credentials))
-        if enabled:
-            await stack.enter_async_context(importer)
-        targets = await _pre_flight(store, importer, enabled, options)
+        targets = await _pre_flight(store, importer, enabled, options, stack)
         targets.skipped += skipped
         if not targets.eligible and not targets.failures and enabled:
             raise _nothing(
@@ -215,13 +213,13 @@ async def _running(
         crew = _Crew(store, importer, run, collector, options, progress)
         if targets.eligible and not options.dry_run:
             crew.locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(crew.work, targets)
                 try:
                     yield IngestRun(run, source, collector, targets.eligible)
-                except Exception as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
                     error = exc
                     group.cancel_scope.cancel()
         finally:
@@ -231,25 +229,30 @@ async def _running(
 
 
 async def _pre_flight(
-    store: Store, importer: GuardedImporter, enabled: Sequence[Collection], options: IngestOptions
+    store: Store,
+    importer: GuardedImporter,
+    enabled: Sequence[Collection],
+    options: IngestOptions,
+    opened: AsyncExitStack,
 ) -> _Targets:
-    """Reach the source and ask for each enabled collection, live, whether it can be ingested."""
+    """Open the importer, reach the source and ask for each enabled collection, live, whether it can be ingested."""
     targets = _Targets()
     if not enabled:
         return targets
     try:
+        await opened.enter_async_context(importer)
         await importer.check_reachable()
     except SourceError as exc:
         targets.failures = [failed(collection, exc) for collection in enabled]
         return targets
-    answers: dict[uuid.UUID, Ingestibility | SourceError] = {}
+    answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
     limiter = anyio.CapacityLimiter(options.concurrency)
 
     async def ask(collection: Collection) -> None:
         async with limiter:
             try:
                 answers[collection.id] = await importer.check_ingestible(collection)
-            except SourceError as exc:
+            except RetrovueError as exc:
                 answers[collection.id] = exc
 
     async with anyio.create_task_group() as group:
@@ -259,7 +262,7 @@ async def _pre_flight(
         session = None if options.dry_run else await stack.enter_async_context(store.transaction())
         for collection in enabled:
             answer = answers[collection.id]
-            if isinstance(answer, SourceError):
+            if isinstance(answer, RetrovueError):
                 targets.failures.append(failed(collection, answer))
                 continue
             if session is not None:
@@ -318,12 +321,17 @@ class _Crew:
     async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
         if self.locks is None:
             return list(eligible)
-        held = await self.locks.take(eligible)
+        try:
+            held = await self.locks.take(eligible)
+            ours = [collection for collection in eligible if collection.id not in held]
+            await audit.reap(self._store, self._run, ours)
+        except StoreError as exc:
+            for collection in eligible:
+                await self._fail(failed(collection, exc), cause=exc)
+            return []
         for collection in eligible:
             if collection.id in held:
                 await self._fail(failed(collection, held[collection.id]))
-        ours = [collection for collection in eligible if collection.id not in held]
-        await audit.reap(self._store, self._run, ours)
         return ours
 
     async def _one(self, collection: Collection) -> None:
@@ -372,8 +380,8 @@ class _Crew:
         elif error.unreachable:
             try:
                 await self._importer.check_reachable()
-            except SourceError as exc:
-                self._verdict = exc
+            except RetrovueError as exc:
+                self._verdict = exc if isinstance(exc, SourceError) else error
                 self._group_scope.cancel()
 
     async def _fail(self, failure: Failed, cause: RetrovueError | None = None) -> None:

@@ -15,6 +15,9 @@ from retrovue.model import PathMapping
 PathSystem = Literal["windows", "posix"]
 
 _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_ODD = re.compile(rf"(?:^|/)\.{{0,2}}(?:/|$)|{_UNSTORABLE.pattern}")
+"""An empty, ``.`` or ``..`` component, or an unstorable one: what a path that needs no second look doesn't have."""
 
 
 class UnmappedPath(ValueError):
@@ -58,30 +61,37 @@ class PathMapper:
     def __init__(self, mappings: Iterable[PathMapping]) -> None:
         self._by_prefix = {components(mapping.source_prefix): mapping.local_path for mapping in mappings}
         self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
-        # A library has far fewer directories than files, but may still have a million: this is bounded below.
-        self._known_directories: dict[str, str] = {}
+        # A POSIX path can only lie below a POSIX prefix. The longest comes first, each with its closing slash.
+        self._posix = sorted(
+            (
+                ("/".join(("", *prefix[1:], "")), local.rstrip("/") + "/")
+                for prefix, local in self._by_prefix.items()
+                if prefix[0] == "/"
+            ),
+            key=lambda pair: -len(pair[0]),
+        )
 
     def file(self, path: str) -> str:
         """Return the local path of a file.
 
-        Raises UnmappedPath for a path outside every mapping, a relative one, one with a NUL, and one that climbs
-        out of the mapped directory by ``..``.
+        Raises UnmappedPath for a path outside every mapping, a relative one, one with a NUL or half a surrogate
+        pair, and one that climbs out of the mapped directory by ``..``.
         """
-        if "\0" in path:
-            raise UnmappedPath("bad_path", "the path holds a NUL character")
+        for prefix, local in self._posix:
+            if path.startswith(prefix):
+                below = path[len(prefix) :]
+                if not _ODD.search(below):
+                    return local + below
+                break
+        if _UNSTORABLE.search(path):
+            raise UnmappedPath("bad_path", f"{path!r} holds a NUL or half a surrogate pair")
         cut = path.rfind("/")
         if path_system(path) == "windows":
             cut = max(cut, path.rfind("\\"))
-        directory, name = path[: cut + 1], path[cut + 1 :]
+        name = path[cut + 1 :]
         if name in {"", ".", ".."}:
             raise UnmappedPath("bad_path", f"{path!r} doesn't name a file")
-        local = self._known_directories.get(directory)
-        if local is None:
-            local = self.directory(directory)
-            if len(self._known_directories) >= 1024:
-                self._known_directories.clear()
-            self._known_directories[directory] = local
-        return f"{local}/{name}" if local != "/" else f"/{name}"
+        return posixpath.join(self.directory(path[: cut + 1]), name)
 
     def directory(self, path: str) -> str:
         """Return the local path of a directory, such as a library's location; raises UnmappedPath."""
@@ -120,4 +130,5 @@ def check_mapping(mapping: PathMapping) -> PathMapping:
         raise RequestError(
             f"{mapping.local_path!r} is not an absolute path of this machine.", code="bad_mapping", hint=hint
         )
-    return PathMapping(mapping.source_prefix, posixpath.normpath(mapping.local_path))
+    # normpath keeps two slashes at the beginning: /x and //x would be two identities of one file.
+    return PathMapping(mapping.source_prefix, "/" + posixpath.normpath(mapping.local_path).lstrip("/"))

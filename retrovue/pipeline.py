@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError
+import anyio.lowlevel
+
+from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreUnavailable
 from retrovue.importers.guard import GuardedImporter
-from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Page, Rejection, Scope
+from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, Rejection, Scope
 from retrovue.paths import PathMapper, UnmappedPath
 from retrovue.results import Counts, Durations, Failed, Ingested, Listed
 from retrovue.store import audit, merge
@@ -58,13 +60,21 @@ class _Tally:
         self.source_items = self.discovered = self.warned = 0
         self.warnings.clear()
 
-    def count(self, page: Page) -> None:
+    def recognise(self, outline: Outline) -> int:
+        drafts = len(outline.source_uris) + len(outline.rejected)
+        self.source_items += outline.source_items
+        self.discovered += drafts
+        return drafts
+
+    def count(self, page: Page) -> int:
+        drafts = len(page.drafts) + len(page.rejected)
         self.source_items += page.source_items
-        self.discovered += len(page.drafts) + len(page.rejected)
+        self.discovered += drafts
         for draft in page.drafts:
             if draft.warnings:
                 self.warned += 1
                 self.warnings.update(draft.warnings)
+        return drafts
 
     def durations(self) -> Durations:
         return Durations(
@@ -109,6 +119,13 @@ class Locator:
                 rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
         return located, rejected
 
+    def outlined(self, outline: Outline) -> list[tuple[str, ...]] | None:
+        """Map the paths of an outline's drafts; None if one of them can't be placed."""
+        try:
+            return [tuple([self._map(path) for path in paths]) for paths in outline.source_paths]
+        except UnmappedPath:
+            return None
+
     def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
         if not draft.parts or draft.type not in ASSET_TYPES:
             problem = "it has no part" if not draft.parts else f"its type is {draft.type!r}"
@@ -116,7 +133,7 @@ class Locator:
         return tuple([self._map(part.source_path) for part in draft.parts])
 
 
-async def _next_page(pages: AsyncIterator[Page], tally: _Tally) -> Page | None:
+async def _next_page(pages: AsyncIterator[Page | Outline], tally: _Tally) -> Page | Outline | None:
     asked = perf_counter()
     try:
         return await anext(pages)
@@ -136,14 +153,21 @@ async def _read(
     async with importer.enumerate(collection, scope) as pages:
         while (page := await _next_page(pages, tally)) is not None:
             began = perf_counter()
+            if isinstance(page, Outline):
+                paths = locator.outlined(page)
+                if paths is not None and await sink.recognise(page.source_uris, paths):
+                    await sink.add([], page.rejected)
+                    progress(collection, tally.recognise(page))
+                    tally.staging += perf_counter() - began
+                    continue
+                page = importer.read(page)
             if page.restart:
                 tally.reset()
                 await sink.reset()
-            tally.count(page)
-            located, rejected = locator.locate(page)
-            await sink.add(located, rejected)
+            read = tally.count(page)
+            await sink.add(*locator.locate(page))
             tally.staging += perf_counter() - began
-            progress(collection, len(page.drafts) + len(page.rejected))
+            progress(collection, read)
     if scope.is_full and tally.discovered == 0 and sink.anything_known:
         raise IncompleteEnumeration(
             f"The source says that {collection.name!r} is empty, but the catalogue has assets of it.",
@@ -208,9 +232,14 @@ async def ingest_collection(
                     outcome = tally.ingested(collection, staged, merged)
                     await audit.succeed(session, run, outcome)
                 await merge.drop_staging(session)
-        except CommitUnknown:
-            if outcome is None or not await audit.committed(store, run, collection):
+        except CommitUnknown as exc:
+            done = None if outcome is None else await audit.committed(store, run, collection)
+            if outcome is None or done is None:
                 raise
+            if not done:
+                await anyio.lowlevel.checkpoint_if_cancelled()  # then it was interrupted, and didn't fail
+                message = "The connection broke while the commit was under way; nothing was written."
+                raise StoreUnavailable(message, hint="Run the command again.") from exc
             report(outcome)
 
 

@@ -1,5 +1,6 @@
 """Fixtures that all tests share: one PostgreSQL for the session, a fresh database for each test."""
 
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from anyio.from_thread import BlockingPortal
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store, database_url
+from tests.library import Library, empty, left_clean
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +29,9 @@ def portal() -> Iterator[BlockingPortal]:
 
 
 @pytest.fixture(scope="session")
-def server(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[EmbeddedServer]:
+def server(
+    portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[EmbeddedServer]:
     """The session's PostgreSQL; parallel workers share one, as commands at the same time do."""
     base = tmp_path_factory.getbasetemp()
     home = (base if worker_id == "master" else base.parent) / "postgres"
@@ -109,9 +113,62 @@ def _opened(url: str) -> Store:
     return Store(database_url(url), connections=8)
 
 
+@pytest.fixture(scope="session")
+async def _shared_store(databases: Databases) -> AsyncIterator[Store]:
+    url = databases.create()
+    async with _opened(url) as store:
+        yield store
+    databases.drop(url)
+
+
+@pytest.fixture
+async def shared_store(_shared_store: Store) -> AsyncIterator[Store]:
+    """A store without rows that tests take in turn, for those that leave nothing but rows: it costs no new database."""
+    yield _shared_store
+    await empty(_shared_store)
+
+
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
     """A local directory to which path mappings may point."""
     directory = tmp_path / "media"
     directory.mkdir()
     return directory
+
+
+class Packages:
+    """Installs packages that provide importers, for real: as distributions that the import system finds."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def install(self, package: str, **importers: str) -> None:
+        """Install a distribution with entry points ``name="module:Class"``."""
+        info = self._directory / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = "".join(f"{name} = {target}\n" for name, target in importers.items())
+        (info / "entry_points.txt").write_text(f"[retrovue.importers]\n{lines}")
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Iterator[Packages]:
+    """A directory of installed packages, for this test only."""
+    directory = tmp_path / "site-packages"
+    directory.mkdir()
+    sys.path.append(str(directory))
+    yield Packages(directory)
+    sys.path.remove(str(directory))
+
+
+@pytest.fixture
+def scripted(packages: Packages) -> None:
+    """The scripted importer, installed."""
+    packages.install("scripted", scripted="tests.library:ScriptedImporter")
+
+
+@pytest.fixture
+async def library(store: Store, scripted: None) -> AsyncIterator[Library]:
+    """A source of one collection, Movies; after the test nothing may be left behind."""
+    async with left_clean(store):
+        yield await Library.make(store, "Movies")

@@ -18,6 +18,7 @@ from retrovue.model import (
     ConfigField,
     DiscoveredCollection,
     Ingestibility,
+    Outline,
     Page,
     Scope,
     Secret,
@@ -69,7 +70,9 @@ class ImporterInterface(Protocol):
         """
         ...
 
-    def enumerate(self, collection: Collection, scope: Scope) -> AbstractAsyncContextManager[AsyncIterator[Page]]:
+    def enumerate(
+        self, collection: Collection, scope: Scope
+    ) -> AbstractAsyncContextManager[AsyncIterator[Page | Outline]]:
         """Open an enumeration of what the collection holds within the scope.
 
         The pages together account for every item once, and the iterator ends normally only if they are proven
@@ -113,11 +116,11 @@ class BaseImporter(ABC):
         """Say whether the collection can be ingested now."""
 
     @abstractmethod
-    def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page]:
+    def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:
         """Generate the collection's pages; an async generator without a task group or cancel scope around a yield."""
 
     @asynccontextmanager
-    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page]]:
+    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
         """Open an enumeration over ``pages`` and close the generator when it is left."""
         pages = self.pages(collection, scope)
         try:

@@ -3,16 +3,28 @@
 Its bugs become ImporterFailed, its silence has a deadline, and what it returns is checked before it is used.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
 
-from retrovue.errors import ImporterFailed, RetrovueError
+from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
-from retrovue.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Page, Scope, SourceIdentity
+from retrovue.model import (
+    AssetDraft,
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    Outline,
+    Page,
+    Scope,
+    SourceIdentity,
+)
 
 PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; importers have tighter deadlines of their own."""
@@ -26,84 +38,113 @@ class GuardedImporter:
     def __init__(self, importer: ImporterInterface, *, patience: float = PATIENCE) -> None:
         self._importer = importer
         self._patience = patience
-        self.type_name = importer.type_name
+        self.type_name: str = getattr(importer, "type_name", type(importer).__name__)
 
     def describe_configuration(self) -> Sequence[ConfigField]:
         """Say which settings the importer needs."""
         return self._importer.describe_configuration()
 
     async def __aenter__(self) -> Self:
-        await self._ask("opening", self._importer.__aenter__())
+        await self._pass("opening", self._importer.__aenter__)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1.5):
-            await self._ask("closing", self._importer.__aexit__(exc_type, exc, traceback))
+        # All that was asked has been answered: that closing fails changes nothing about the answers.
+        with suppress(SourceError):
+            await self._pass("closing", lambda: self._importer.__aexit__(exc_type, exc, traceback))
 
     async def check_reachable(self) -> SourceIdentity:
         """Reach the source, prove the credentials, and say who answered."""
-        return self._expect(SourceIdentity, await self._ask("check_reachable", self._importer.check_reachable()))
+        return self._expect(SourceIdentity, await self._ask("check_reachable", self._importer.check_reachable))
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
         """List the collections that the source offers."""
-        found = await self._ask("discover_collections", self._importer.discover_collections())
-        return [self._expect(DiscoveredCollection, collection) for collection in found]
+        found = await self._ask("discover_collections", self._importer.discover_collections)
+        return [self._expect(DiscoveredCollection, collection) for collection in self._expect(Sequence, found)]  # type: ignore[type-abstract]
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
         """Say whether the collection can be ingested now."""
-        answer = await self._ask("check_ingestible", self._importer.check_ingestible(collection))
+        answer = await self._ask("check_ingestible", lambda: self._importer.check_ingestible(collection))
         return self._expect(Ingestibility, answer)
 
     @asynccontextmanager
-    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page]]:
+    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
         """Open an enumeration whose errors and pages have passed the guard."""
         try:
-            manager: AbstractAsyncContextManager[AsyncIterator[Page]] = self._importer.enumerate(collection, scope)
+            manager: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] = self._importer.enumerate(
+                collection, scope
+            )
         except Exception as exc:
             raise self._blame("enumerate", exc) from exc
-        pages = await self._ask("enumerate", manager.__aenter__())
+        pages = await self._pass("enumerate", lambda: manager.__aenter__())  # noqa: PLW0108 - it may lack one
         try:
             yield self._guarded(pages)
         except BaseException as exc:
-            # The error is ours, or has passed the guard already: the importer only gets to clean up after it.
-            if not await self._leave(manager, exc):
-                raise
+            # The error is ours, or has passed the guard already: the importer only gets to clean up after it. It
+            # can't swallow the error either: a listing that was broken off would pass for a complete one.
+            await self._leave(manager, exc)
+            raise
         else:
             await self._leave(manager, None)
 
-    def _guarded(self, pages: AsyncIterator[Page]) -> "GuardedPages":
+    def _guarded(self, pages: AsyncIterator[Page | Outline]) -> "GuardedPages":
         return GuardedPages(self, pages)
 
     async def _leave(
-        self, manager: AbstractAsyncContextManager[AsyncIterator[Page]], exc: BaseException | None
-    ) -> bool:
+        self, manager: AbstractAsyncContextManager[AsyncIterator[Page | Outline]], exc: BaseException | None
+    ) -> None:
         traceback = None if exc is None else exc.__traceback__
         try:
-            return bool(await manager.__aexit__(None if exc is None else type(exc), exc, traceback))
-        except Exception as raised:
-            if raised is exc or isinstance(raised, RetrovueError):
+            await manager.__aexit__(None if exc is None else type(exc), exc, traceback)
+        except (Exception, SystemExit) as raised:
+            if raised is exc or isinstance(raised, SourceError | RequestError):
                 raise
             raise self._blame("enumerate", raised) from raised
 
-    async def next_page(self, pages: AsyncIterator[Page]) -> Page:
+    async def next_page(self, pages: AsyncIterator[Page | Outline]) -> Page | Outline:
         """Wait for one page; raises StopAsyncIteration at the end of a complete enumeration."""
-        return self._expect(Page, await self._ask("enumerate", anext(pages)))
+        page = await self._ask("enumerate", lambda: anext(pages))
+        return page if isinstance(page, Outline) else self._checked(page)
 
-    async def _ask(self, what: str, answer: Awaitable[T]) -> T:
+    def read(self, outline: Outline) -> Page:
+        """Read the page behind an outline."""
         try:
-            with anyio.fail_after(self._patience):
-                return await answer
-        except TimeoutError as exc:
-            raise ImporterFailed(
-                f"The importer {self.type_name!r} gave no answer to {what} within {self._patience:g} s.",
-                code="importer_timeout",
-                hint="Look at the source: is it overloaded, or a disk asleep?",
-            ) from exc
-        except (RetrovueError, StopAsyncIteration):
+            page = outline.read()
+        except (SourceError, RequestError):
             raise
-        except (Exception, SystemExit) as exc:
+        except Exception as exc:
+            raise self._blame("enumerate", exc) from exc
+        return self._checked(page)
+
+    def _checked(self, page: object) -> Page:
+        page = self._expect(Page, page)
+        for draft in page.drafts:
+            if type(draft) is not AssetDraft:
+                self._expect(AssetDraft, draft)
+        return page
+
+    async def _ask(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        with anyio.move_on_after(self._patience):
+            return await self._pass(what, ask)
+        raise ImporterFailed(
+            f"The importer {self.type_name!r} gave no answer to {what} within {self._patience:g} s.",
+            code="importer_timeout",
+            hint="Look at the source: is it overloaded, or a disk asleep?",
+        )
+
+    async def _pass(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        # Without a deadline: what opens or closes may enter or leave a task group, and scopes have to nest.
+        try:
+            return await ask()
+        except (SourceError, RequestError, StopAsyncIteration):
+            raise
+        except (Exception, SystemExit, BaseExceptionGroup) as exc:
+            raise self._blame(what, exc) from exc
+        except anyio.get_cancelled_exc_class() as exc:
+            if _cancelled():
+                raise
             raise self._blame(what, exc) from exc
 
     def _expect(self, kind: type[T], value: object) -> T:
@@ -121,15 +162,21 @@ class GuardedImporter:
         )
 
 
+def _cancelled() -> bool:
+    """Whether somebody asked for this task to be cancelled; a task group takes a stray cancellation for a good end."""
+    task = asyncio.current_task()
+    return anyio.current_effective_deadline() == -math.inf or task is None or task.cancelling() > 0
+
+
 class GuardedPages:
     """The pages of a guarded enumeration."""
 
-    def __init__(self, guard: GuardedImporter, pages: AsyncIterator[Page]) -> None:
+    def __init__(self, guard: GuardedImporter, pages: AsyncIterator[Page | Outline]) -> None:
         self._guard = guard
         self._pages = pages
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Page:
+    async def __anext__(self) -> Page | Outline:
         return await self._guard.next_page(self._pages)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from retrovue.errors import ImporterNotCompliant, UnsupportedImporter
+from retrovue.errors import ImporterNotCompliant, RetrovueError, UnsupportedImporter
 from retrovue.importers.base import ImporterInterface, require_compliance
 from retrovue.model import Secret
 
@@ -46,9 +46,12 @@ def open_importer(type_name: str, config: Mapping[str, Any], credentials: Mappin
     make: Any = importer_class(type_name)
     try:
         importer: ImporterInterface = make(config, credentials)
-    except TypeError as exc:
+    except RetrovueError:
+        raise
+    except (Exception, SystemExit) as exc:
+        # Not its message: that may repeat the credentials.
         raise ImporterNotCompliant(
-            f"The importer {type_name!r} can't be made from a configuration: {exc}.",
+            f"The importer {type_name!r} can't be made from its configuration: {type(exc).__name__}.",
             hint="Its class must take (config, credentials).",
             context={"type": type_name},
         ) from exc
@@ -58,7 +61,7 @@ def open_importer(type_name: str, config: Mapping[str, Any], credentials: Mappin
 def _load(entry: EntryPoint) -> Any:
     try:
         return entry.load()
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise ImporterNotCompliant(
             f"The importer {entry.name!r} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}",
             hint="Reinstall or remove the package that provides it.",

@@ -5,8 +5,10 @@ never wait for it; a success row is written inside the transaction that it descr
 """
 
 import getpass
+import math
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,11 +18,14 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.errors import StoreError
+from retrovue.errors import StoreError, StoreUnavailable
 from retrovue.model import Collection, Scope, Trigger
 from retrovue.results import Failed, Ingested
 from retrovue.store.log import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
+
+AUDIT_SECONDS = 30.0
+"""How long a failure row may take while nobody waits for us to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,12 @@ _OUTCOME = text(
 )
 
 
+_PROBE = text(
+    "INSERT INTO ingest_outcome (run_id, collection_id, status, code)"
+    " VALUES (:run, :collection, 'unknown', 'commit_unknown') ON CONFLICT DO NOTHING"
+)
+
+
 def _start_row(run: Run, collection: Collection, who: str) -> dict[str, Any]:
     scope = {"title": run.scope.title, "season": run.scope.season, "episode": run.scope.episode}
     return {
@@ -78,11 +89,23 @@ def _clean(value: str | None) -> str | None:
     return None if value is None else value.replace("\0", "�").encode("utf-8", "replace").decode()
 
 
+def _cleaned(value: object) -> object:
+    match value:
+        case str():
+            return _clean(value)
+        case Mapping():
+            return {str(_cleaned(str(key))): _cleaned(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_cleaned(item) for item in value]
+        case _:
+            return value
+
+
 def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
     details = {
-        "context": failed.context,
+        "context": _cleaned(failed.context),
         "unreachable": failed.unreachable,
-        "traceback": failed.traceback,
+        "traceback": _clean(failed.traceback),
         "durations": failed.durations,
     }
     return {
@@ -90,7 +113,7 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
         "run": run.id,
         "collection": failed.collection.id,
         "status": "interrupted" if failed.interrupted else "unknown" if failed.code == "commit_unknown" else "failed",
-        "code": failed.code,
+        "code": _clean(failed.code),
         "message": _clean(failed.message),
         "hint": _clean(failed.hint),
         "details": _json(details),
@@ -98,8 +121,7 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    text_ = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    return text_.replace("\\u0000", "�")
+    return orjson.dumps(value, default=lambda odd: _clean(str(odd)), option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 async def start(store: Store, run: Run, collections: Sequence[Collection]) -> None:
@@ -113,16 +135,19 @@ async def start(store: Store, run: Run, collections: Sequence[Collection]) -> No
 async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:
     """Write failure rows, with the start rows where the failure came before them; a success row is kept.
 
-    Shielded from cancellation, for CLEANUP_SECONDS at most once the caller is cancelled: these rows tell why.
+    Shielded from cancellation, for CLEANUP_SECONDS if the caller is cancelled already: these rows tell why.
+    Raises StoreUnavailable if the database takes longer.
     """
     rows = list(failures)
     if not rows:
         return
     who = started_by()
-    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS), translated():
+    with _shield() as shield, translated():
         async with store.audit.begin() as connection:
             await connection.execute(_START, [_start_row(run, failed.collection, who) for failed in rows])
             await connection.execute(_OUTCOME, [_failure_row(run, failed) for failed in rows])
+    if shield.cancelled_caught:
+        raise StoreUnavailable("The database took too long to write the audit trail.")
 
 
 async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
@@ -169,18 +194,24 @@ async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> Non
             )
 
 
+def _shield() -> anyio.CancelScope:
+    cancelled = anyio.current_effective_deadline() == -math.inf
+    patience = CLEANUP_SECONDS if cancelled else AUDIT_SECONDS
+    return anyio.CancelScope(shield=True, deadline=anyio.current_time() + patience)
+
+
 async def committed(store: Store, run: Run, collection: Collection) -> bool | None:
-    """Read back whether the collection's transaction was committed; None if the database doesn't say."""
-    try:
-        with translated():
-            async with store.audit.connect() as connection:
-                result = await connection.execute(
-                    text("SELECT status FROM ingest_outcome WHERE run_id = :run AND collection_id = :collection"),
-                    {"run": run.id, "collection": collection.id},
-                )
-                return result.scalar_one_or_none() == "ingested"
-    except StoreError:
-        return None
+    """Find out whether the collection's transaction was committed; None if the database doesn't say.
+
+    The transaction may still be ending when this is asked. A row with the key of its outcome makes PostgreSQL wait
+    until it has ended; that row is then rolled back.
+    """
+    with suppress(StoreError), _shield(), translated():
+        async with store.audit.connect() as connection:
+            probe = await connection.execute(_PROBE, {"run": run.id, "collection": collection.id})
+            await connection.rollback()
+            return probe.rowcount == 0
+    return None
 
 
 _FAILED_LAST = """

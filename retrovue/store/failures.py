@@ -42,6 +42,9 @@ def translate(error: BaseException) -> StoreError | None:
             hint=hint,
             context={"sqlstate": sqlstate, **({"constraint": constraint} if constraint else {})},
         )
+    if isinstance(original.__cause__ or original, asyncpg.DataError):
+        # The driver refuses a value before the server sees it; its message would repeat the value.
+        return StoreError("A value can't be stored in the database.", code="bad_value")
     if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (
         isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError))
     ):

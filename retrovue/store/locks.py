@@ -7,13 +7,14 @@ transaction has no snapshot and no id, so it holds nothing back from vacuum.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
+import anyio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from retrovue.errors import AlreadyRunning, StoreUnavailable
+from retrovue.errors import AlreadyRunning, StoreError, StoreUnavailable
 from retrovue.model import Collection
 from retrovue.store.session import Store, translated
 
@@ -28,6 +29,8 @@ class Locks:
     """The locks that one run holds."""
 
     connection: AsyncConnection
+    _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
+    """Collections end at the same moment, and a connection answers one question at a time."""
 
     async def take(self, collections: Sequence[Collection]) -> dict[UUID, AlreadyRunning]:
         """Take the collections' locks without waiting; returns why not, for those that somebody else holds."""
@@ -61,9 +64,10 @@ class Locks:
     async def verify(self) -> None:
         """Raise StoreUnavailable if the connection that holds the locks is gone."""
         try:
-            with translated():
-                await self.connection.execute(text("SELECT 1"))
-        except StoreUnavailable as exc:
+            async with self._one_at_a_time:
+                with translated():
+                    await self.connection.execute(text("SELECT 1"))
+        except StoreError as exc:
             raise StoreUnavailable(
                 "The connection that holds the run's locks was lost.",
                 code="locks_lost",

@@ -23,61 +23,65 @@ from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
 from retrovue.store.audit import Run
 from retrovue.store.staging import CARRIED
 
+# Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
+# the planner can't know how many rows a staging table or a CTE has, and where it guesses "few" a merge takes minutes.
+NO_GUESSING = text("SET LOCAL enable_nestloop = off")
+
 # An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its
 # target is kept by an asset that stays, or is claimed by an earlier draft; who waits for a stuck one is stuck too.
 PLAN = """
+    keys AS MATERIALIZED (
+        SELECT seq, canonical_hash,
+            (SELECT uuid FROM asset WHERE asset.collection_uuid = :collection
+                AND asset.source_hash = staged.source_hash) AS own,
+            (SELECT uuid FROM asset WHERE asset.collection_uuid = :collection
+                AND asset.canonical_hash = staged.canonical_hash) AS standing
+        FROM staged
+    ),
     known AS MATERIALIZED (
-        SELECT staged.seq, staged.canonical_hash, asset.uuid, asset.canonical_hash AS held_hash,
-            asset.deleted_at IS NOT NULL AS deleted
-        FROM staged JOIN asset ON asset.collection_uuid = :collection AND asset.source_hash = staged.source_hash
+        SELECT seq, canonical_hash, own, standing,
+            (SELECT asset.canonical_hash FROM asset WHERE asset.uuid = own) AS held_hash,
+            (SELECT deleted_at IS NOT NULL FROM asset WHERE asset.uuid = own) AS deleted
+        FROM keys WHERE own IS NOT NULL
     ),
     moving AS MATERIALIZED (
-        SELECT seq, canonical_hash, uuid, held_hash,
+        SELECT seq, canonical_hash, own, standing, held_hash,
             row_number() OVER (PARTITION BY canonical_hash ORDER BY seq) AS claim
         FROM known WHERE held_hash <> canonical_hash AND NOT deleted
     ),
     stuck AS (
-        SELECT moving.uuid, moving.held_hash FROM moving
-            LEFT JOIN asset ON asset.collection_uuid = :collection AND asset.canonical_hash = moving.canonical_hash
-        WHERE claim > 1 OR (asset.uuid IS NOT NULL
-            AND NOT EXISTS (SELECT FROM moving AS leaving WHERE leaving.uuid = asset.uuid))
+        SELECT own, held_hash FROM moving
+        WHERE claim > 1 OR (standing IS NOT NULL
+            AND NOT EXISTS (SELECT FROM moving AS leaving WHERE leaving.own = moving.standing))
         UNION
-        SELECT moving.uuid, moving.held_hash FROM moving JOIN stuck ON moving.canonical_hash = stuck.held_hash
+        SELECT moving.own, moving.held_hash FROM moving JOIN stuck ON moving.canonical_hash = stuck.held_hash
     ),
     moved AS MATERIALIZED (
-        SELECT seq, canonical_hash, uuid FROM moving
-        WHERE NOT EXISTS (SELECT FROM stuck WHERE stuck.uuid = moving.uuid)
+        SELECT seq, canonical_hash, own FROM moving
+        WHERE NOT EXISTS (SELECT FROM stuck WHERE stuck.own = moving.own)
     ),
-    fresh AS MATERIALIZED (
-        SELECT seq, canonical_hash FROM staged WHERE NOT EXISTS (SELECT FROM known WHERE known.seq = staged.seq)
-    ),
-    first_of AS (
-        SELECT canonical_hash, min(seq) AS seq FROM fresh GROUP BY canonical_hash
-    ),
-    holder AS (
-        SELECT asset.canonical_hash, asset.uuid
-        FROM (SELECT canonical_hash FROM first_of UNION SELECT canonical_hash FROM moving) AS wanted
-            JOIN asset ON asset.collection_uuid = :collection AND asset.canonical_hash = wanted.canonical_hash
-        WHERE NOT EXISTS (SELECT FROM moved WHERE moved.uuid = asset.uuid)
-        UNION ALL
-        SELECT canonical_hash, uuid FROM moved
+    placed AS (
+        SELECT keys.seq, keys.canonical_hash, keys.own,
+            coalesce(arriving.own, CASE WHEN leaving.own IS NULL THEN keys.standing END) AS holder
+        FROM keys
+            LEFT JOIN moved AS leaving ON leaving.own = keys.standing
+            LEFT JOIN moved AS arriving ON arriving.canonical_hash = keys.canonical_hash
     ),
     plan AS (
-        SELECT fresh.seq,
-            CASE WHEN holder.uuid IS NULL AND first_of.seq = fresh.seq THEN 'created' ELSE 'duplicate' END AS becomes,
-            holder.uuid AS asset_uuid,
-            CASE WHEN holder.uuid IS NULL THEN first_of.seq END AS first_seq,
-            false AS deleted
-        FROM fresh JOIN first_of USING (canonical_hash) LEFT JOIN holder USING (canonical_hash)
+        SELECT seq, CASE WHEN holder IS NULL AND first_seq = seq THEN 'created' ELSE 'duplicate' END AS becomes,
+            holder AS asset_uuid, CASE WHEN holder IS NULL THEN first_seq END AS first_seq, false AS deleted
+        FROM (
+            SELECT seq, holder, min(seq) OVER (PARTITION BY canonical_hash) AS first_seq
+            FROM placed WHERE own IS NULL
+        ) AS fresh
         UNION ALL
-        SELECT known.seq,
+        SELECT seq,
             CASE WHEN deleted OR held_hash = known.canonical_hash THEN 'skipped'
-                WHEN moved.seq IS NOT NULL THEN 'relocated' ELSE 'duplicate' END,
-            CASE WHEN deleted OR held_hash = known.canonical_hash OR moved.seq IS NOT NULL THEN known.uuid
-                ELSE holder.uuid END,
-            NULL,
-            deleted
-        FROM known LEFT JOIN moved USING (seq) LEFT JOIN holder ON holder.canonical_hash = known.canonical_hash
+                WHEN moved.own IS NOT NULL THEN 'relocated' ELSE 'duplicate' END,
+            CASE WHEN deleted OR held_hash = known.canonical_hash OR moved.own IS NOT NULL THEN known.own
+                ELSE holder END,
+            NULL, deleted
+        FROM known JOIN placed USING (seq) LEFT JOIN moved USING (seq)
     )
 """
 
@@ -87,15 +91,16 @@ _COUNT = text("SELECT becomes, deleted, count(*) AS total FROM plan GROUP BY bec
 
 _LIST = text(
     """
-    SELECT plan.becomes, plan.deleted, staged.title, staged.show_title, staged.season_number, staged.episode_number,
-        staged.source_uri, staged.canonical_uri, coalesce(asset.title, first.title) AS holder_title
-    FROM (SELECT *, row_number() OVER (PARTITION BY becomes, deleted ORDER BY seq) AS rank FROM plan) AS plan
-        JOIN staged USING (seq)
-        LEFT JOIN asset ON asset.uuid = plan.asset_uuid
-        LEFT JOIN staged AS first ON first.seq = plan.first_seq
-    WHERE rank <= CASE becomes WHEN 'created' THEN cast(:created AS integer) ELSE cast(:listed AS integer) END
-        AND (becomes <> 'skipped' OR deleted)
-    ORDER BY plan.seq
+    SELECT shown.becomes, staged.title, staged.show_title, staged.season_number, staged.episode_number,
+        staged.source_uri, staged.canonical_uri,
+        coalesce((SELECT title FROM asset WHERE uuid = shown.asset_uuid), first.title) AS holder_title
+    FROM (
+        (SELECT * FROM plan WHERE becomes = 'created' ORDER BY seq LIMIT :created)
+        UNION ALL (SELECT * FROM plan WHERE becomes = 'duplicate' ORDER BY seq LIMIT :listed)
+        UNION ALL (SELECT * FROM plan WHERE becomes = 'relocated' ORDER BY seq LIMIT :listed)
+        UNION ALL (SELECT * FROM plan WHERE becomes = 'skipped' AND deleted ORDER BY seq LIMIT :listed)
+    ) AS shown JOIN staged USING (seq) LEFT JOIN staged AS first ON first.seq = shown.first_seq
+    ORDER BY shown.seq
     """
 )
 
@@ -120,9 +125,9 @@ _CREATE = text(
 _CREATE_PARTS = text(
     """
     INSERT INTO asset_part (asset_uuid, position, local_path, size_bytes, duration_ms)
-    SELECT asset.uuid, part.position, part.local_path, part.size_bytes, part.duration_ms
+    SELECT (SELECT uuid FROM asset WHERE collection_uuid = :collection AND asset.source_hash = staged.source_hash),
+        part.position, part.local_path, part.size_bytes, part.duration_ms
     FROM plan JOIN staged USING (seq)
-        JOIN asset ON asset.collection_uuid = :collection AND asset.source_hash = staged.source_hash
         CROSS JOIN ROWS FROM (
             jsonb_to_recordset(staged.parts) AS (local_path text, size_bytes bigint, duration_ms bigint)
         ) WITH ORDINALITY AS part (local_path, size_bytes, duration_ms, position)
@@ -132,12 +137,12 @@ _CREATE_PARTS = text(
 _ADD_ALIASES = text(
     """
     INSERT INTO asset_alias (collection_uuid, source_hash, asset_uuid, source_uri, title, season_number, episode_number)
-    SELECT :collection, staged.source_hash, coalesce(plan.asset_uuid, created.uuid), staged.source_uri, staged.title,
-        staged.season_number, staged.episode_number
-    FROM plan JOIN staged USING (seq)
-        LEFT JOIN staged AS first ON first.seq = plan.first_seq
-        LEFT JOIN asset AS created
-            ON created.collection_uuid = :collection AND created.source_hash = first.source_hash
+    SELECT :collection, staged.source_hash,
+        coalesce(plan.asset_uuid, (
+            SELECT uuid FROM asset WHERE collection_uuid = :collection AND asset.source_hash = first.source_hash
+        )),
+        staged.source_uri, staged.title, staged.season_number, staged.episode_number
+    FROM plan JOIN staged USING (seq) LEFT JOIN staged AS first ON first.seq = plan.first_seq
     WHERE plan.becomes = 'duplicate'
     ON CONFLICT (collection_uuid, source_hash) DO UPDATE SET asset_uuid = excluded.asset_uuid,
         source_uri = excluded.source_uri, title = excluded.title, season_number = excluded.season_number,
@@ -200,7 +205,7 @@ def label(title: str, show_title: str | None, season: int | None, episode: int |
 async def merge(session: AsyncSession, collection: Collection) -> Merged:
     """Plan and carry out the merge of what is staged, inside the caller's transaction."""
     bind = {"collection": collection.id}
-    await session.execute(text("ANALYZE staged"))
+    await session.execute(NO_GUESSING)
     await session.execute(_MAKE_PLAN, bind)
     totals = {(row.becomes, row.deleted): row.total for row in await session.execute(_COUNT)}
     kinds = {becomes for becomes, _ in totals}

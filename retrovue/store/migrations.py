@@ -136,9 +136,11 @@ def require_current(status: SchemaStatus, role: str) -> None:
 
 
 def _require_role(status: SchemaStatus, role: str) -> None:
-    if status.role is not None and status.role != role:
+    # A schema without its mark is no better than one with the wrong mark: it may be anybody's.
+    if status.role != role and (status.role is not None or status.current is not None):
+        marked = "not marked at all" if status.role is None else f"marked as the {status.role} database"
         raise SchemaMismatch(
-            f"The database is marked as the {status.role} database, and can't be used as the {role} database.",
+            f"The database is {marked}, and can't be used as the {role} database.",
             code="wrong_database_role",
             hint="Check RETROVUE_DATABASE_URL and RETROVUE_TEST_DATABASE_URL: are they swapped?",
             context={"role": status.role, "wanted": role},

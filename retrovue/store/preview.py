@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.model import Collection, Rejection
 from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
-from retrovue.store.merge import PLAN, Merged, label, merged_from
+from retrovue.store.merge import NO_GUESSING, PLAN, Merged, label, merged_from
 from retrovue.store.session import Store
-from retrovue.store.staging import Located, compare, holds_assets
+from retrovue.store.staging import Keys, Located, holds_assets, unknown_among
 
 # The staged keys come as one packed parameter: source hash and canonical hash, 32 bytes a draft.
 _PREVIEW = text(
@@ -26,9 +26,8 @@ _PREVIEW = text(
             count(*) OVER (PARTITION BY becomes, deleted) AS total
         FROM plan
     )
-    SELECT becomes, deleted, total, seq, first_seq, asset.title AS holder_title
-    FROM numbered LEFT JOIN asset ON asset.uuid = numbered.asset_uuid
-    WHERE rank <= :listed ORDER BY becomes, deleted, seq
+    SELECT becomes, deleted, total, seq, first_seq, (SELECT title FROM asset WHERE uuid = asset_uuid) AS holder_title
+    FROM numbered WHERE rank <= :listed ORDER BY becomes, deleted, seq
     """
 )
 
@@ -54,17 +53,31 @@ class Preview:
         async with self.store.transaction(self.session) as session:
             self.anything_known = await holds_assets(session, self.collection)
 
+    async def recognise(self, source_uris: Sequence[str], local_paths: Sequence[Sequence[str]]) -> bool:
+        """Count these drafts as known if the collection holds every one of them exactly as it is."""
+        if not self.anything_known:
+            return False
+        keys = Keys.of(source_uris, local_paths)
+        async with self.store.transaction(self.session) as session:
+            unknown = await unknown_among(session, self.collection, keys)
+        if not unknown:
+            self.known += len(source_uris)
+        return not unknown
+
     async def add(self, located: Sequence[Located], rejections: Iterable[Rejection]) -> None:
         """Remember one page."""
-        async with self.store.transaction(self.session) as session:
-            page = await compare(session, self.collection, located, anything_known=self.anything_known)
-        for index in page.unknown:
+        keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
+        unknown = list(range(len(located)))
+        if self.anything_known:
+            async with self.store.transaction(self.session) as session:
+                unknown = await unknown_among(session, self.collection, keys)
+        for index in unknown:
             draft = located[index].draft
-            self._keys += page.source_hashes[index] + page.canonical_hashes[index]
+            self._keys += keys.source_hashes[index] + keys.canonical_hashes[index]
             title = label(draft.title, draft.show_title, draft.season_number, draft.episode_number)
             self._titles += title.encode("utf-8", "replace")
             self._title_ends.append(len(self._titles))
-        self.known += len(located) - len(page.unknown)
+        self.known += len(located) - len(unknown)
         refused = list(rejections)
         self.rejected += len(refused)
         self.first_rejections += refused[: max(0, LISTED - len(self.first_rejections))]
@@ -82,6 +95,7 @@ class Preview:
         staged = len(self._title_ends)
         bind = {"collection": self.collection.id, "keys": bytes(self._keys), "staged": staged, "listed": LISTED}
         async with self.store.transaction(self.session) as session:
+            await session.execute(NO_GUESSING)
             rows = (await session.execute(_PREVIEW, bind)).all()
         lists: dict[tuple[str, bool], list[Named]] = {}
         for row in rows:

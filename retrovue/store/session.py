@@ -154,25 +154,30 @@ class Store:
             await self._commit(session, on_commit)
 
     async def _commit(self, session: AsyncSession, on_commit: Callable[[], None] | None) -> None:
-        async with anyio.create_task_group() as group:
-            shield = anyio.CancelScope(shield=True)
+        shield = anyio.CancelScope(shield=True)
+        error: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as group:
 
-            async def bound_when_cancelled() -> None:
-                try:
-                    await anyio.sleep_forever()
-                finally:
-                    shield.deadline = anyio.current_time() + CLEANUP_SECONDS
+                async def bound_when_cancelled() -> None:
+                    try:
+                        await anyio.sleep_forever()
+                    finally:
+                        shield.deadline = anyio.current_time() + CLEANUP_SECONDS
 
-            group.start_soon(bound_when_cancelled)
-            error: BaseException | None = None
-            with shield:
-                try:
-                    await session.commit()
-                    if on_commit is not None:
-                        on_commit()
-                except _FOREIGN as exc:
-                    error = exc
-            group.cancel_scope.cancel()
+                group.start_soon(bound_when_cancelled)
+                with shield:
+                    try:
+                        await session.commit()
+                        if on_commit is not None:
+                            on_commit()
+                    except _FOREIGN as exc:
+                        error = exc
+                group.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():
+            # A commit whose answer didn't come is news that must not be lost; the cancellation comes again.
+            if error is None and not shield.cancelled_caught:
+                raise
         if error is not None:
             known = translate(error)
             if known is None or isinstance(known, StoreUnavailable):

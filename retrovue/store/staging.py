@@ -8,12 +8,13 @@ memory is that of a page.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from retrovue.errors import StoreError
 from retrovue.model import AssetDraft, Collection, Rejection
 from retrovue.results import LISTED
 from retrovue.store.session import Store
@@ -47,33 +48,38 @@ _CREATE = (
     """,
 )
 
+# A scalar subquery, so that each draft is one look-up in the unique index: as an anti-join the planner, which knows
+# little of a table that has just been filled, reads the whole collection for every page.
 _UNKNOWN = text(
     """
     SELECT item.number - 1 FROM unnest(cast(:source AS bytea[]), cast(:canonical AS bytea[]))
         WITH ORDINALITY AS item (source_hash, canonical_hash, number)
-    WHERE NOT EXISTS (
-        SELECT FROM asset WHERE asset.collection_uuid = :collection AND asset.source_hash = item.source_hash
-            AND asset.canonical_hash = item.canonical_hash AND asset.deleted_at IS NULL
+    WHERE item.canonical_hash IS DISTINCT FROM (
+        SELECT asset.canonical_hash FROM asset WHERE asset.collection_uuid = :collection
+            AND asset.source_hash = item.source_hash AND asset.deleted_at IS NULL
+            -- An asset whose file was taken when it moved is an alias as well; back at its place it is none any more.
+            AND NOT EXISTS (
+                SELECT FROM asset_alias
+                WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
+            )
     ) ORDER BY item.number
     """
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A draft with its place on this machine: the local path of each part, in order."""
 
     draft: AssetDraft
     local_paths: tuple[str, ...]
 
-    @property
-    def canonical_key(self) -> str:
-        """The draft's identity inside its collection: its path, or for several parts their paths as a JSON list.
 
-        Local paths are absolute, so the two can't be mistaken for each other.
-        """
-        paths = self.local_paths
-        return paths[0] if len(paths) == 1 else orjson.dumps(paths).decode()
+def canonical_key(local_paths: Sequence[str]) -> str:
+    """A draft's identity inside its collection: its path, or for several parts their paths as a JSON list.
+
+    Local paths are absolute, so the two can't be mistaken for each other.
+    """
+    return local_paths[0] if len(local_paths) == 1 else orjson.dumps(local_paths).decode()
 
 
 def identity_hash(key: str) -> bytes:
@@ -81,30 +87,26 @@ def identity_hash(key: str) -> bytes:
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-@dataclass(slots=True)
-class Known:
-    """Which drafts of a page the collection doesn't hold exactly as they are."""
+class Keys(NamedTuple):
+    """By what the drafts of a page are recognised, in their order."""
 
-    unknown: list[int]
     source_hashes: list[bytes]
     canonical_keys: list[str]
     canonical_hashes: list[bytes]
 
+    @classmethod
+    def of(cls, source_uris: Iterable[str], local_paths: Iterable[Sequence[str]]) -> "Keys":
+        """Make the keys from source URIs and the local paths of each draft's parts."""
+        keys = [canonical_key(paths) for paths in local_paths]
+        return cls([identity_hash(uri) for uri in source_uris], keys, [identity_hash(key) for key in keys])
 
-async def compare(
-    session: AsyncSession, collection: Collection, located: Sequence[Located], *, anything_known: bool
-) -> Known:
-    """Compare a page with the collection's assets; one query, or none where the collection is empty."""
-    source_hashes = [identity_hash(item.draft.source_uri) for item in located]
-    canonical_keys = [item.canonical_key for item in located]
-    canonical_hashes = [identity_hash(key) for key in canonical_keys]
-    unknown = list(range(len(located)))
-    if anything_known and located:
-        result = await session.execute(
-            _UNKNOWN, {"source": source_hashes, "canonical": canonical_hashes, "collection": collection.id}
-        )
-        unknown = list(result.scalars())
-    return Known(unknown, source_hashes, canonical_keys, canonical_hashes)
+
+async def unknown_among(session: AsyncSession, collection: Collection, keys: Keys) -> list[int]:
+    """Say which drafts the collection doesn't hold exactly as they are, with one query."""
+    result = await session.execute(
+        _UNKNOWN, {"source": keys.source_hashes, "canonical": keys.canonical_hashes, "collection": collection.id}
+    )
+    return list(result.scalars())
 
 
 async def holds_assets(session: AsyncSession, collection: Collection) -> bool:
@@ -136,32 +138,56 @@ class Staging:
                 await session.execute(text(statement))
             self.anything_known = await holds_assets(session, self.collection)
 
+    async def recognise(self, source_uris: Sequence[str], local_paths: Sequence[Sequence[str]]) -> bool:
+        """Count these drafts as known if the collection holds every one of them exactly as it is."""
+        if not self.anything_known:
+            return False
+        keys = Keys.of(source_uris, local_paths)
+        async with self.store.transaction(self.session) as session:
+            unknown = await unknown_among(session, self.collection, keys)
+        if not unknown:
+            self.known += len(source_uris)
+        return not unknown
+
     async def add(self, located: Sequence[Located], rejections: Iterable[Rejection]) -> None:
         """Stage one page."""
         async with self.store.transaction(self.session) as session:
-            page = await compare(session, self.collection, located, anything_known=self.anything_known)
-            self.known += len(located) - len(page.unknown)
+            keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
+            unknown = list(range(len(located)))
+            if self.anything_known:
+                unknown = await unknown_among(session, self.collection, keys)
+            self.known += len(located) - len(unknown)
             rows = [
                 _row(
                     self.staged + offset,
                     located[index],
-                    page.source_hashes[index],
-                    page.canonical_keys[index],
-                    page.canonical_hashes[index],
+                    keys.source_hashes[index],
+                    keys.canonical_keys[index],
+                    keys.canonical_hashes[index],
                 )
-                for offset, index in enumerate(page.unknown)
+                for offset, index in enumerate(unknown)
             ]
             refused = list(rejections)
             first = self.rejected
             connection = await (await session.connection()).get_raw_connection()
             driver: Any = connection.driver_connection
             if rows:
-                await driver.copy_records_to_table("staged", records=rows, columns=_COLUMNS)
+                try:
+                    await driver.copy_records_to_table("staged", records=rows, columns=_COLUMNS)
+                except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
+                    raise StoreError(
+                        "The importer gave a value that the catalogue can't hold.",
+                        code="bad_value",
+                        hint="This is a bug of the importer; the traceback is in the audit trail.",
+                    ) from exc
             if refused:
                 await driver.copy_records_to_table(
                     "staged_rejection",
                     records=[
-                        (first + offset, item.code, _text(item.reason), _text(item.source_uri), _text(item.title))
+                        (
+                            first + offset,
+                            *(_text(value) for value in (item.code, item.reason, item.source_uri, item.title)),
+                        )
                         for offset, item in enumerate(refused, start=1)
                     ],
                 )

@@ -287,7 +287,8 @@ class PlexClient:
         return reader.finish(_header_number(response, "Content-Length"))
 
     def _tls(self) -> ssl.SSLContext | bool:
-        if not self._verify:
+        # A plain HTTP origin never does TLS, as other origins aren't redirected to: the certificates needn't be read.
+        if not self._verify or self._base.scheme == "http":
             return False
         if self._ca_file is None:
             return True

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +15,8 @@ from retrovue.importers.plex import scope as scopes
 from retrovue.importers.plex.client import PlexClient
 from retrovue.importers.plex.listing import Budget, ListingMoved, Reader, walk
 from retrovue.importers.plex.parse import DraftMaker, Show, shows_of
-from retrovue.importers.plex.rows import Listing
-from retrovue.model import Collection, Page, Scope
+from retrovue.importers.plex.rows import Listing, decode_listing
+from retrovue.model import Collection, Outline, Page, Scope
 
 ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
 """What is playable in a library of each kind, by PMS's number: movies (home videos are listed as movies,
@@ -52,7 +53,7 @@ class Enumeration:
         self._budget = budget
         self._tasks = tasks
 
-    async def pages(self) -> AsyncGenerator[Page, None]:
+    async def pages(self) -> AsyncGenerator[Page | Outline, None]:
         """Generate the pages; raises IncompleteEnumeration if the listing moves or doesn't add up twice."""
         moved = None
         for _ in range(2):
@@ -75,20 +76,25 @@ class Enumeration:
                 context={"expected": moved.expected, "received": moved.received, "collection": name},
             ) from moved
 
-    async def _full(self) -> AsyncGenerator[Page, None]:
+    async def _full(self) -> AsyncGenerator[Page | Outline, None]:
         kind = self._collection.kind
         shows: dict[int, Show] = {}
         if kind == "show":
             # Episodes don't carry the genres, labels and studio of their show.
             async with aclosing(self._walk({"type": _SHOWS})) as listings:
-                async for listing, skip in listings:
+                async for listing, skip, _ in listings:
                     shows.update(shows_of(listing, skip))
         make = DraftMaker(self._machine_identifier, shows)
-        async with aclosing(self._walk({"type": ITEM_TYPES[kind], "includeGuids": "1"})) as listings:
-            async for listing, skip in listings:
-                yield make.page(listing, skip)
+        # Where the collection has assets, most pages hold nothing new: they are looked over, and read if need be.
+        known = self._collection.assets_count > 0
+        async with aclosing(self._walk({"type": ITEM_TYPES[kind], "includeGuids": "1"}, sketch=known)) as listings:
+            async for listing, skip, body in listings:
+                if listing.sketches is None:
+                    yield make.page(listing, skip)
+                else:
+                    yield make.outline(listing, skip, partial(_read_in_full, make, body, skip))
 
-    async def _scoped(self) -> AsyncGenerator[Page, None]:
+    async def _scoped(self) -> AsyncGenerator[Page | Outline, None]:
         collection, scope = self._collection, self._scope
         if collection.kind == "show":
             show, about = await self._find_show()
@@ -119,7 +125,7 @@ class Enumeration:
             about: dict[int, Show] = {}
             test = scopes.has_title(title, year)
             async with aclosing(self._walk({"type": _SHOWS, "title": title})) as listings:
-                async for listing, skip in listings:
+                async for listing, skip, _ in listings:
                     matching = scopes.select(listing, skip, test)
                     found += scopes.candidates(matching)
                     about |= shows_of(matching)
@@ -135,14 +141,16 @@ class Enumeration:
         # One title is a few hundred items at most that match: they make one page.
         whole = Page([], [], 0)
         async with aclosing(self._walk(params)) as listings:
-            async for listing, skip in listings:
+            async for listing, skip, _ in listings:
                 page = make.page(scopes.select(listing, skip, test))
                 whole.drafts += page.drafts
                 whole.rejected += page.rejected
                 whole.source_items += page.source_items
         return whole
 
-    async def _walk(self, params: dict[str, str]) -> AsyncGenerator[tuple[Listing, int], None]:
+    async def _walk(
+        self, params: dict[str, str], *, sketch: bool = False
+    ) -> AsyncGenerator[tuple[Listing, int, bytes | bytearray], None]:
         reader = Reader(
             self._client,
             quote(self._collection.external_id, safe=""),
@@ -150,6 +158,7 @@ class Enumeration:
             page_size=self._page_size,
             budget=self._budget,
             tasks=self._tasks,
+            sketch=sketch,
         )
         try:
             async with aclosing(walk(reader)) as listings:
@@ -159,17 +168,21 @@ class Enumeration:
             reader.close()
 
 
-class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page]]):
+def _read_in_full(make: DraftMaker, body: bytes | bytearray, skip: int) -> Page:
+    return make.page(decode_listing(body), skip)
+
+
+class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page | Outline]]):
     """Owns the tasks that read ahead for a generator of pages, so that no group is open around a yield.
 
     Leaving it cancels them. What the body raises, a cancellation included, leaves as it is and not in a group.
     """
 
-    def __init__(self, make: Callable[[TaskGroup], AsyncGenerator[Page, None]]) -> None:
+    def __init__(self, make: Callable[[TaskGroup], AsyncGenerator[Page | Outline, None]]) -> None:
         self._make = make
         self._tasks = anyio.create_task_group()
 
-    async def __aenter__(self) -> AsyncIterator[Page]:
+    async def __aenter__(self) -> AsyncIterator[Page | Outline]:
         await self._tasks.__aenter__()
         self._pages = self._make(self._tasks)
         return self._pages

@@ -22,6 +22,7 @@ from retrovue.model import (
     ConfigField,
     DiscoveredCollection,
     Ingestibility,
+    Outline,
     Page,
     Scope,
     Secret,
@@ -146,7 +147,7 @@ class PlexImporter(BaseImporter):
             )
         return await check_locations(collection, section.locations, deadline_s=self._settings.mount_timeout_s)
 
-    async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page, None]:
+    async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page | Outline, None]:
         """Generate the collection's pages, one request after the other."""
         enumeration = await self._enumeration(collection, scope, None)
         async with aclosing(enumeration.pages()) as pages:
@@ -154,10 +155,10 @@ class PlexImporter(BaseImporter):
                 yield page
 
     @asynccontextmanager
-    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page]]:
+    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
         """Open an enumeration that reads a bounded window of pages ahead, as undecoded bytes."""
 
-        async def generate(tasks: anyio.abc.TaskGroup) -> AsyncGenerator[Page, None]:
+        async def generate(tasks: anyio.abc.TaskGroup) -> AsyncGenerator[Page | Outline, None]:
             enumeration = await self._enumeration(collection, scope, tasks)
             async with aclosing(enumeration.pages()) as pages:
                 async for page in pages:

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from retrovue.errors import CollectionGone, MalformedAnswer, SourceError
 from retrovue.importers.plex.client import Answer, PlexClient, Refusal
 from retrovue.importers.plex.ids import IdSet
-from retrovue.importers.plex.rows import Listing, decode_listing
+from retrovue.importers.plex.rows import Listing, decode_listing, sketch_listing
 
 WINDOW = 4
 """Pages asked for ahead of the one that is used: enough to hide 50 ms of latency."""
@@ -82,7 +82,10 @@ class Reader:
         page_size: int,
         budget: Budget,
         tasks: TaskGroup | None = None,
+        sketch: bool = False,
     ) -> None:
+        """With ``sketch`` answers are only looked over, where that is possible."""
+        self._sketch = sketch
         self._client = client
         self._section = section
         self._path = f"/library/sections/{section}/all"
@@ -188,7 +191,8 @@ class Reader:
         while True:
             tries += 1
             try:
-                return decode_listing(answer.body), answer
+                sketch = sketch_listing(answer.body) if self._sketch else None
+                return sketch or decode_listing(answer.body), answer
             except MalformedAnswer as exc:
                 if tries > again.get(exc.code, 0):
                     raise
@@ -196,8 +200,8 @@ class Reader:
             answer = await self._get(start, size)
 
 
-async def walk(reader: Reader) -> AsyncGenerator[tuple[Listing, int], None]:
-    """Generate the answers of a whole listing, each with the number of rows at its start to leave out.
+async def walk(reader: Reader) -> AsyncGenerator[tuple[Listing, int, bytes | bytearray], None]:
+    """Generate the answers of a whole listing, each with the number of rows at its start to leave out, and as sent.
 
     All rows that aren't left out are different items. Raises ListingMoved unless they are as many as the
     listing holds.
@@ -207,8 +211,8 @@ async def walk(reader: Reader) -> AsyncGenerator[tuple[Listing, int], None]:
         start, size = proof.start, proof.size
         listing, answer = await reader.read(proof.plan(), size)
         skip = proof.take(listing, answer, start)
-        if listing.rows:
-            yield listing, skip
+        if len(listing):
+            yield listing, skip, answer.body
 
 
 class _Proof:
@@ -247,7 +251,7 @@ class _Proof:
     def take(self, listing: Listing, answer: Answer, start: int) -> int:
         """Check an answer and count its rows; returns how many at its start are known already."""
         skip = self._overlap
-        rows = len(listing.rows)
+        rows = len(listing)
         self._check_place(listing, answer, start, rows)
         total = self._check_total(listing, answer, rows)
         self._pages += 1

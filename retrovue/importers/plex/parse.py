@@ -6,14 +6,15 @@ Every row comes out as drafts or as rejections with a reason, never as an except
 import datetime as dt
 import ntpath
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from retrovue.importers.plex.ids import provider_ids, rating_key_number
-from retrovue.importers.plex.rows import BadRow, Listing, Media, Part, Row, Span, Tag
-from retrovue.model import AssetDraft, Page, PartDraft, Rejection
+from retrovue.importers.plex.rows import BadRow, Listing, Media, Part, Row, SketchMedia, SketchRow, Span, Tag
+from retrovue.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.paths import path_system
 
 OPTIMIZED_VERSION: Final = 42
@@ -72,28 +73,23 @@ class DraftMaker:
                 _clean_from(page, first_draft, first_rejection)
         return page
 
+    def outline(self, listing: Listing, skip: int, read: Callable[[], Page]) -> Outline:
+        """Make the outline of a listing that was looked over; ``read`` reads it in full."""
+        outline = Outline([], [], [], len(listing) - skip, read)
+        uris, paths, rejected = outline.source_uris, outline.source_paths, outline.rejected
+        for sketch, key in islice(zip(listing.sketches or (), listing.keys, strict=True), skip, None):
+            uri = f"{self._uri}{key}"
+            for media in _usable_versions(sketch, uri, rejected):
+                uris.append(f"{uri}?media={media.id}")
+                paths.append(tuple([part.file or "" for part in media.parts or ()]))
+        return outline
+
     def _add_item(self, row: Row, uri: str, page: Page) -> None:
-        kind = _TYPES.get(row.type or "")
-        if kind is None:
-            reason = f"An item of type {row.type!r} is not playable."
-            page.rejected.append(Rejection("not_playable", reason, uri, row.title))
-            return
-        versions = row.media
-        if not versions:
-            page.rejected.append(Rejection("no_media", "The item has no media.", uri, row.title))
-            return
+        kind = _TYPES.get(row.type or "", "movie")
         if row.subtype == "clip":
             kind = "clip"
-        draft: AssetDraft | None = None
-        seen: list[int] = []
-        for media in versions:
-            rejected = _unusable(media, seen)
-            if rejected is not None:
-                where = uri if media.id is None else f"{uri}?media={media.id}"
-                page.rejected.append(Rejection(rejected[0], rejected[1], where, row.title))
-                continue
-            draft = self._draft(row, kind, media, uri)
-            page.drafts.append(draft)
+        for media in _usable_versions(row, uri, page.rejected):
+            page.drafts.append(self._draft(row, kind, media, uri))
 
     def _draft(self, row: Row, kind: str, media: Media, uri: str) -> AssetDraft:
         warnings: list[str] = []
@@ -158,7 +154,25 @@ class DraftMaker:
         )
 
 
-def _unusable(media: Media, seen: list[int]) -> tuple[str, str] | None:
+def _usable_versions(row: Row | SketchRow, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
+    """Generate the versions of an item that can be used; the others are rejected, or the item as a whole."""
+    if row.type not in _TYPES:
+        rejected.append(Rejection("not_playable", f"An item of type {row.type!r} is not playable.", uri, row.title))
+        return
+    if not row.media:
+        rejected.append(Rejection("no_media", "The item has no media.", uri, row.title))
+        return
+    seen: list[int] = []
+    for media in row.media:
+        problem = _unusable(media, seen)
+        if problem is None:
+            yield media
+        else:
+            where = uri if media.id is None else f"{uri}?media={media.id}"
+            rejected.append(Rejection(problem[0], problem[1], where, row.title))
+
+
+def _unusable(media: Media | SketchMedia, seen: list[int]) -> tuple[str, str] | None:
     if media.id is None:
         return "no_media_id", "The version has no id, so that it can't be told from others."
     if media.id in seen:

@@ -96,6 +96,30 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
     markers: list[Span] | None = msgspec.field(default=None, name="Marker")
 
 
+class SketchPart(msgspec.Struct, gc=False):
+    """One file of a version, by name only."""
+
+    file: str | None = None
+
+
+class SketchMedia(msgspec.Struct, gc=False, rename="camel"):
+    """One version of an item: what it is recognised by, and what rules it out."""
+
+    id: _Big | None = None
+    proxy_type: int | None = None
+    target: str | None = None
+    parts: list[SketchPart] | None = msgspec.field(default=None, name="Part")
+
+
+class SketchRow(msgspec.Struct, gc=False, rename="camel"):
+    """One item of a listing, reduced to what it is recognised by."""
+
+    rating_key: str | None = None
+    type: str | None = None
+    title: str | None = None
+    media: list[SketchMedia] | None = msgspec.field(default=None, name="Media")
+
+
 class BadRow(msgspec.Struct, gc=False):
     """A row that isn't what the API promises; what could still be read of it, and why it is bad."""
 
@@ -116,6 +140,11 @@ class Listing(msgspec.Struct, gc=False):
     offset: int | None
     mended: frozenset[int]
     """The places of rows whose text was not clean and may hold NUL or replacement characters."""
+    sketches: "list[SketchRow] | None" = None
+    """In place of the rows, where the answer was only looked over."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
 _RowT = TypeVar("_RowT")
@@ -138,6 +167,7 @@ class _Glimpse(msgspec.Struct, gc=False, rename="camel"):
 
 
 _page = msgspec.json.Decoder(_Answer[Row])
+_sketch_page = msgspec.json.Decoder(_Answer[SketchRow])
 # PMS writes some numbers as strings ("1"), most of all in containers: the second look accepts them.
 _raw_page = msgspec.json.Decoder(_Answer[msgspec.Raw], strict=False)
 _row = msgspec.json.Decoder(Row)
@@ -164,6 +194,22 @@ def decode_listing(body: bytes | bytearray) -> Listing:
         else:
             return _listing(container, list(container.rows or ()), None)
     return _decode_by_rows(body)
+
+
+def sketch_listing(body: bytes | bytearray) -> Listing | None:
+    """Look an answer of a listing over for what its items are recognised by; None if it needs to be read in full."""
+    if _NUL in body:
+        return None
+    try:
+        container = _sketch_page.decode(body).container
+    except (ValueError, RecursionError):
+        return None
+    sketches = container.rows or []
+    keys = [rating_key_number(sketch.rating_key) for sketch in sketches]
+    whole = [key for key in keys if key is not None]
+    if len(whole) != len(keys) or (not keys and container.size is None):
+        return None
+    return Listing([], [*whole], container.size, container.total_size, container.offset, frozenset(), sketches)
 
 
 def _decode_by_rows(body: bytes | bytearray) -> Listing:
