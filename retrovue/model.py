@@ -161,7 +161,8 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One media version of a source item, as an importer describes it; not yet in the catalogue.
 
     A msgspec struct and not a dataclass: one is made for each version of a library, and a frozen dataclass
-    of this width costs several times as much to make.
+    of this width costs several times as much to make. The fields before ``parts`` are plain values, which the
+    store takes over as they are.
     """
 
     source_uri: str
@@ -169,8 +170,6 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     type: str
     """One of ``ASSET_TYPES``."""
     title: str
-    parts: tuple[PartDraft, ...]
-    """At least one."""
     show_title: str | None = None
     season_number: int | None = None
     episode_number: int | None = None
@@ -193,6 +192,8 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     height: int | None = None
     """Pixels."""
     bitrate_kbps: int | None = None
+    parts: tuple[PartDraft, ...]
+    """At least one."""
     provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     """``imdb``, ``tmdb``, ``tvdb``, ``plex``, … → that provider's id."""
     tags: Mapping[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])

@@ -119,7 +119,6 @@ _CREATE = text(
     f"""
     INSERT INTO asset (collection_uuid, {", ".join(CARRIED)})
     SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.becomes = 'created'
-    ORDER BY seq
     """
 )
 _CREATE_PARTS = text(

@@ -7,10 +7,6 @@ The scripts lie in the package of an installed wheel (``retrovue/_migrations``) 
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,19 +42,17 @@ def scripts_directory() -> Path:
     raise StoreError("The migrations are missing from this installation.", hint="Install RetroVue again.")
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(scripts_directory()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
+def revisions() -> list[str]:
+    """Name the revisions that this program knows, oldest first: the numbers that the scripts' names begin with.
+
+    Alembic knows them too, but takes a fifth of a second to import, at every start of a command.
+    """
+    return sorted(script.name.partition("_")[0] for script in scripts_directory().glob("versions/[0-9]*.py"))
 
 
 def wanted_revision() -> str:
     """Name the newest revision that this program knows."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise StoreError("The migrations are missing from this installation.", hint="Install RetroVue again.")
-    return head
+    return revisions()[-1]
 
 
 async def schema_status(store: Store) -> SchemaStatus:
@@ -101,7 +95,13 @@ async def upgrade(store: Store, role: str) -> SchemaStatus:
 
 
 def _upgrade(connection: Connection) -> None:
-    config = _config()
+    from alembic import command  # noqa: PLC0415 - only an upgrade needs it
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts_directory()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
@@ -125,8 +125,7 @@ def require_current(status: SchemaStatus, role: str) -> None:
         )
     _require_role(status, role)
     if not status.up_to_date:
-        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-        newer = status.current not in known
+        newer = status.current not in revisions()
         raise SchemaMismatch(
             f"The database's schema is at revision {status.current}; this program needs {status.wanted}.",
             code="schema_newer" if newer else "schema_outdated",

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec.structs import astuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,12 +20,11 @@ from retrovue.model import AssetDraft, Collection, Rejection
 from retrovue.results import LISTED
 from retrovue.store.session import Store
 
+_PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
+"""The fields of a draft that are staged as they are: all before its parts, which need a closer look."""
 _COLUMNS = (
-    "seq", "source_hash", "canonical_hash", "source_uri", "canonical_uri", "canonical_key", "part_count", "parts",
-    "size_bytes", "type", "title", "show_title", "season_number", "episode_number", "year", "originally_aired",
-    "runtime_ms", "edition", "studio", "content_rating", "rating", "container", "video_codec", "audio_codec",
-    "audio_channels", "video_resolution", "width", "height", "bitrate_kbps", "provider_ids", "tags", "chapters",
-    "markers",
+    "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
+    "provider_ids", "tags", "chapters", "markers", *_PLAIN,
 )  # fmt: skip
 CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts"})
 """The columns that an asset takes over from its staged row as they are."""
@@ -157,29 +157,29 @@ class Staging:
             if self.anything_known:
                 unknown = await unknown_among(session, self.collection, keys)
             self.known += len(located) - len(unknown)
-            rows = [
-                _row(
-                    self.staged + offset,
-                    located[index],
-                    keys.source_hashes[index],
-                    keys.canonical_keys[index],
-                    keys.canonical_hashes[index],
-                )
-                for offset, index in enumerate(unknown)
-            ]
             refused = list(rejections)
             first = self.rejected
             connection = await (await session.connection()).get_raw_connection()
             driver: Any = connection.driver_connection
-            if rows:
-                try:
+            try:
+                rows = [
+                    _row(
+                        self.staged + offset,
+                        located[index],
+                        keys.source_hashes[index],
+                        keys.canonical_keys[index],
+                        keys.canonical_hashes[index],
+                    )
+                    for offset, index in enumerate(unknown)
+                ]
+                if rows:
                     await driver.copy_records_to_table("staged", records=rows, columns=_COLUMNS)
-                except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
-                    raise StoreError(
-                        "The importer gave a value that the catalogue can't hold.",
-                        code="bad_value",
-                        hint="This is a bug of the importer; the traceback is in the audit trail.",
-                    ) from exc
+            except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
+                raise StoreError(
+                    "The importer gave a value that the catalogue can't hold.",
+                    code="bad_value",
+                    hint="This is a bug of the importer; the traceback is in the audit trail.",
+                ) from exc
             if refused:
                 await driver.copy_records_to_table(
                     "staged_rejection",
@@ -225,13 +225,11 @@ def _row(
         sizes = [part.size_bytes for part in parts if part.size_bytes is not None]
         size = sum(sizes) if len(sizes) == len(parts) else None
     return (
-        seq, source_hash, canonical_hash, draft.source_uri, located.local_paths[0], canonical_key, len(parts), files,
-        size, draft.type, draft.title, draft.show_title, draft.season_number, draft.episode_number, draft.year,
-        draft.originally_aired, draft.runtime_ms, draft.edition, draft.studio, draft.content_rating, draft.rating,
-        draft.container, draft.video_codec, draft.audio_codec, draft.audio_channels, draft.video_resolution,
-        draft.width, draft.height, draft.bitrate_kbps, _json(draft.provider_ids), _json(draft.tags),
+        seq, source_hash, canonical_hash, located.local_paths[0], canonical_key, len(parts), files, size,
+        _json(draft.provider_ids), _json(draft.tags),
         None if draft.chapters is None else _json(draft.chapters),
         None if draft.markers is None else _json(draft.markers),
+        *astuple(draft)[: len(_PLAIN)],
     )  # fmt: skip
 
 
