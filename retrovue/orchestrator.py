@@ -19,7 +19,7 @@ from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.model import FULL, Collection, Ingestibility, Scope, Source, Trigger
 from retrovue.pipeline import Progress, failed, ingest_collection, preview_collection
-from retrovue.results import CollectionOutcome, Failed, IngestSummary, Skipped
+from retrovue.results import NOT_FAILED, CollectionOutcome, Failed, IngestSummary, Skipped
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_collection, list_collections, record_ingestibility
@@ -104,7 +104,7 @@ async def ingest_source(
         if options.retry_failed:
             again = await audit.failed_last_time(session, enabled)
             fine = "its latest full ingest succeeded, or it was never tried"
-            skipped += [Skipped(known, "not_failed", fine) for known in enabled if known.id not in again]
+            skipped += [Skipped(known, NOT_FAILED, fine) for known in enabled if known.id not in again]
             enabled = [known for known in enabled if known.id in again]
     async with _running(store, source, run, enabled, skipped, options, progress) as running:
         yield running
@@ -172,6 +172,7 @@ def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str
             "id": str(outcome.collection.id),
             "external_id": outcome.collection.external_id,
             "name": outcome.collection.name,
+            "kind": outcome.collection.kind,
             "code": outcome.code,
             "reason": outcome.reason,
         }

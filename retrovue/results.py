@@ -11,6 +11,8 @@ RunStatus = Literal["ok", "partial", "error"]
 
 CREATED_SHOWN = 20
 """How many titles of created assets an outcome names."""
+NOT_FAILED = "not_failed"
+"""The code of what --retry-failed leaves out."""
 LISTED = 100
 """How many duplicates, rejections or relocations an outcome names; the audit trail has all rejections."""
 
@@ -157,7 +159,9 @@ class IngestSummary:
     @property
     def lost(self) -> tuple[Skipped, ...]:
         """The enabled collections that were skipped because they aren't ingestible now."""
-        return tuple(outcome for outcome in self.skipped if outcome.collection.sync_enabled)
+        return tuple(
+            outcome for outcome in self.skipped if outcome.collection.sync_enabled and outcome.code != NOT_FAILED
+        )
 
     @property
     def processed(self) -> int:

@@ -1,0 +1,161 @@
+"""Showing collections and changing what an operator decides about them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retrovue.cli.actions.opening import opened
+from retrovue.cli.errors import InputError
+from retrovue.cli.session import Call
+from retrovue.cli.table import table
+from retrovue.curation import update_collection
+from retrovue.model import Collection, PathMapping
+from retrovue.store.collections import find_collection, list_collections
+from retrovue.store.sources import find_source, list_sources
+
+
+async def show_collections(call: Call, source: str | None) -> int:
+    """List the collections of a source or of all."""
+    async with opened(call) as store, store.transaction() as session:
+        within = None if source is None else await find_source(session, source)
+        collections = await list_collections(session, within)
+        sources = {str(listing.source.id): listing.source.external_id for listing in await list_sources(session)}
+    if call.output.as_json:
+        fields = [collection_fields(collection) for collection in collections]
+        call.output.document({"status": "ok", "total": len(fields), "collections": fields})
+        return 0
+    call.output.lines(collection_table(collections, sources))
+    return 0
+
+
+async def show_collection(call: Call, reference: str, source: str | None) -> int:
+    """Show one collection."""
+    async with opened(call) as store, store.transaction() as session:
+        within = None if source is None else await find_source(session, source)
+        collection = await find_collection(session, reference, within)
+    if call.output.as_json:
+        call.output.document({"status": "ok", "collection": collection_fields(collection)})
+    else:
+        call.output.lines(collection_lines(collection))
+    return 0
+
+
+async def change_collection(
+    call: Call,
+    reference: str,
+    source: str | None,
+    maps: Sequence[str],
+    unmap: Sequence[str],
+    *,
+    enabled: bool | None,
+) -> int:
+    """Change path mappings, or enable or disable."""
+    if not maps and not unmap and enabled is None:
+        raise InputError("Nothing to update.", hint="Give --map, --unmap, --enable or --disable.")
+    mappings = [_mapping(text) for text in maps]
+    async with opened(call) as store:
+        update = await update_collection(
+            store,
+            reference,
+            source_reference=source,
+            map=mappings,
+            unmap=unmap,
+            enabled=enabled,
+            dry_run=call.dry_run,
+        )
+    for warning in update.warnings:
+        call.output.warn(warning)
+    answer = update.ingestibility
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "collection": collection_fields(update.collection),
+                "ingestibility": None
+                if answer is None
+                else {"ingestible": answer.ingestible, "code": answer.code, "reason": answer.reason},
+                "warnings": list(update.warnings),
+            }
+        )
+        return 0
+    after = update.collection
+    ingestible = _ingestible(after) if answer is None else ("yes" if answer.ingestible else "no")
+    call.output.lines(
+        [
+            *(["Dry run: nothing was written. It would be:"] if call.dry_run else []),
+            f"Collection {after.name}: enabled {'yes' if after.sync_enabled else 'no'}, ingestible {ingestible}",
+            *(f"  {mapping.source_prefix} = {mapping.local_path}" for mapping in after.path_mappings),
+        ]
+    )
+    return 0
+
+
+def _mapping(text: str) -> PathMapping:
+    # A local path never needs "=", a directory of the source may hold one.
+    prefix, separator, local = text.rpartition("=")
+    if not separator or not prefix or not local:
+        raise InputError(f"--map takes FROM=TO, not {text!r}.", hint="For example: --map /data/movies=/mnt/movies")
+    return PathMapping(prefix, local)
+
+
+def collection_fields(collection: Collection) -> dict[str, Any]:
+    """Build the JSON object of a collection."""
+    return {
+        "id": str(collection.id),
+        "external_id": collection.external_id,
+        "name": collection.name,
+        "kind": collection.kind,
+        "source_id": str(collection.source_id),
+        "sync_enabled": collection.sync_enabled,
+        "ingestible": collection.ingestible,
+        "not_ingestible_reason": collection.not_ingestible_reason,
+        "locations": list(collection.locations),
+        "path_mappings": [
+            {"source_prefix": mapping.source_prefix, "local_path": mapping.local_path}
+            for mapping in collection.path_mappings
+        ],
+        "assets_count": collection.assets_count,
+        "last_ingest_at": collection.last_ingest_at,
+    }
+
+
+def collection_table(collections: Sequence[Collection], sources: Mapping[str, str]) -> list[str]:
+    """Lay out collections."""
+    if not collections:
+        return ["No collections. Find them with `retrovue source discover SOURCE`."]
+    rows = [
+        (
+            collection.name,
+            collection.kind,
+            sources.get(str(collection.source_id)),
+            collection.external_id,
+            collection.sync_enabled,
+            _ingestible(collection),
+            collection.assets_count,
+        )
+        for collection in collections
+    ]
+    heads = ("Collection", "Kind", "Source", "Key", "Enabled", "Ingestible", "Assets")
+    return table(heads, rows, numbers=(6,))
+
+
+def collection_lines(collection: Collection) -> list[str]:
+    """Show all that is known of a collection."""
+    reason = f" ({collection.not_ingestible_reason})" if collection.not_ingestible_reason else ""
+    last = collection.last_ingest_at
+    return [
+        f"Name:        {collection.name}",
+        f"Id:          {collection.id}",
+        f"Key:         {collection.external_id}",
+        f"Kind:        {collection.kind}",
+        f"Enabled:     {'yes' if collection.sync_enabled else 'no'}",
+        f"Ingestible:  {_ingestible(collection)}{reason}",
+        f"Assets:      {collection.assets_count}",
+        f"Last ingest: {'never' if last is None else last.isoformat(sep=' ', timespec='seconds')}",
+        *(f"Location:    {location}" for location in collection.locations),
+        *(f"Mapping:     {mapping.source_prefix} = {mapping.local_path}" for mapping in collection.path_mappings),
+    ]
+
+
+def _ingestible(collection: Collection) -> str:
+    return {True: "yes", False: "no", None: "not checked"}[collection.ingestible]

@@ -1,0 +1,182 @@
+"""The demo: a simulated Plex server, and the commands that ingest it, run and shown one after the other."""
+
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import orjson
+from anyio.abc import Process
+
+from retrovue.cli.errors import FAILED, OK, PARTIAL
+from retrovue.cli.output import Output
+from retrovue.cli.session import Session
+from retrovue.config import DATABASE_URL, HOME, TEST_DATABASE_URL, TOKEN, Settings
+from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
+from retrovue.store.opening import open_store
+
+NAME = "Demo Plex"
+_KINDS: tuple[tuple[Literal["movie", "show", "clip", "artist"], str], ...] = (
+    ("movie", "Movies"),
+    ("show", "TV Shows"),
+    ("movie", "Documentaries"),
+    ("show", "Anime"),
+    ("movie", "Classics"),
+    ("show", "Kids"),
+    ("clip", "Home Videos"),
+    ("show", "News"),
+)
+_UNLUCKY = 1
+"""The library (by its place) whose listing is broken at first."""
+_STOP_SECONDS = 0.8
+"""How long an interrupted command may take to say what it did."""
+
+
+@dataclass(slots=True)
+class _Demo:
+    """What the steps of the demo share, and what did not go as it should."""
+
+    output: Output
+    environment: Mapping[str, str]
+    media: Path
+    sections: Sequence[GeneratedSection]
+    differences: list[str] = field(default_factory=list[str])
+
+    async def show(self, *arguments: str, expect: int = OK) -> str:
+        """Run a command as a user would, with its output shown; returns what it printed."""
+        self.output.lines(["", f"$ {shlex.join(['retrovue', *arguments])}"])
+        printed = await self._run(arguments, expect)
+        self.output.lines(printed.splitlines())
+        if expect != OK:
+            self.output.lines([f"(exit status {expect})"])
+        return printed
+
+    async def ask(self, *arguments: str) -> Any:
+        """Run a command for what it says in JSON."""
+        return orjson.loads(await self._run([*arguments, "--json"], OK))
+
+    async def _run(self, arguments: Sequence[str], expect: int) -> str:
+        async with _command(arguments, self.environment) as process:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            printed = b"".join([piece async for piece in process.stdout])
+            status = await process.wait()
+        if status != expect:
+            self.differences.append(f"`retrovue {shlex.join(arguments)}` exited with {status}, not {expect}.")
+        return printed.decode(errors="replace")
+
+
+async def demonstrate(session: Session, *, items: int, collections: int, keep: bool) -> int:
+    """Run the demo in a catalogue of its own; returns 0 if everything went as it should."""
+    if session.output.as_json:
+        session.output.as_json = False
+    sections = [_section(number, items, collections) for number in range(1, collections + 1)]
+    token = secrets.token_hex(16)
+    plex = SimulatedPlex(sections, token=token, friendly_name=NAME, record_requests=False)
+    plex.faults.add(Fault(faults.lie_about_total(7), path=f"/library/sections/{sections[_UNLUCKY].key}/all"))
+    with _directory(keep=keep) as directory:
+        environment = _environment(directory, token)
+        demo = _Demo(session.output, environment, directory / "media", sections)
+        session.output.lines([f"A simulated Plex server with {items:,} items in {collections} libraries."])
+        # The commands join the database that is open here, and so needn't start and stop one each.
+        async with plex.serve() as url, open_store(Settings.from_environment(environment), connections=1):
+            await _steps(demo, plex, url)
+        if keep:
+            session.output.lines(["", f"The catalogue was kept: export {HOME}={shlex.quote(environment[HOME])}"])
+    if demo.differences:
+        session.output.notes(["", *(f"Error: {difference}" for difference in demo.differences)])
+        return session.answered(FAILED)
+    session.output.lines(["", "The demo went as it should."])
+    return session.answered(OK)
+
+
+async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:
+    await demo.show("source", "add", "--type", "plex", "--name", NAME, "--base-url", url)
+    await demo.show("source", "discover", NAME)
+    for section in demo.sections:
+        maps: list[str] = []
+        for number, location in enumerate(section.locations):
+            local = demo.media / f"{section.key}-{number}"
+            await anyio.Path(local).mkdir(parents=True)
+            maps += ["--map", f"{location.path}={local}"]
+        await demo.show("collection", "update", section.title, *maps, "--enable")
+    unlucky = demo.sections[_UNLUCKY].title
+    demo.output.lines(
+        ["", f"# The server doesn't list all that it says {unlucky!r} holds; the others are ingested all the same."]
+    )
+    await demo.show("source", "ingest", NAME, expect=PARTIAL)
+    before = await _counts(demo)
+    demo.output.lines(["", "# The server is well again: the failed library follows, and nothing is created twice."])
+    plex.faults.clear()
+    await demo.show("source", "ingest", NAME)
+    after = await _counts(demo)
+    await demo.show("collection", "list")
+    await demo.show("asset", "list", "--limit", "5")
+    for name, count in after.items():
+        if not count:
+            demo.differences.append(f"Collection {name!r} has no assets.")
+        elif name == unlucky and before.get(name):
+            demo.differences.append(f"Collection {name!r} has assets of a failed ingest.")
+        elif name != unlucky and before.get(name) != count:
+            demo.differences.append(f"Collection {name!r} had {before.get(name)} assets and has {count} now.")
+
+
+async def _counts(demo: _Demo) -> dict[str, int]:
+    document = await demo.ask("collection", "list")
+    return {collection["name"]: collection["assets_count"] for collection in document["collections"]}
+
+
+def _section(number: int, items: int, collections: int) -> GeneratedSection:
+    kind, name = _KINDS[(number - 1) % len(_KINDS)]
+    again = (number - 1) // len(_KINDS)
+    title = name if not again else f"{name} {again + 1}"
+    count = max(items // collections + (number <= items % collections), 1)
+    return GeneratedSection(str(number), title, kind, count, seed=number)
+
+
+def _environment(directory: Path, token: str) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in {DATABASE_URL, TEST_DATABASE_URL}}
+    return environment | {HOME: str(directory / "home"), TOKEN: token, "PYTHONUTF8": "1"}
+
+
+@contextmanager
+def _directory(*, keep: bool) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="retrovue-demo-"))
+    try:
+        yield directory
+    finally:
+        if not keep:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _command(arguments: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Process]:
+    """Start a command; if the demo is interrupted the command is too, and gets the time to say what it did."""
+    process = await anyio.open_process(
+        # -P: a directory named retrovue where the demo is run is not the program.
+        [sys.executable, "-P", "-m", "retrovue", *arguments],
+        stdin=subprocess.DEVNULL,
+        stderr=None,
+        env=environment,
+        start_new_session=True,  # Ctrl-C reaches the demo alone, which passes it on once
+    )
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                with anyio.move_on_after(_STOP_SECONDS):
+                    await process.wait()
+            if process.returncode is None:
+                process.kill()
+            await process.aclose()

@@ -1,0 +1,196 @@
+"""Sources: which types there are, adding one, showing them, finding their collections."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from retrovue import discovery
+from retrovue.cli.actions.collections import collection_fields, collection_table
+from retrovue.cli.actions.opening import opened
+from retrovue.cli.actions.secrets import read_secret
+from retrovue.cli.ingest_document import source_identity
+from retrovue.cli.session import Call
+from retrovue.cli.table import table
+from retrovue.cli.text import without_passwords
+from retrovue.discovery import Discovered
+from retrovue.errors import ImporterNotCompliant
+from retrovue.importers.registry import importer_class, importer_types
+from retrovue.model import ConfigField, Secret, Source
+from retrovue.store.collections import list_collections
+from retrovue.store.sources import find_source, list_sources
+
+
+async def show_types(call: Call) -> int:
+    """List the installed importers and their settings."""
+    types = [_type_fields(name) for name in importer_types()]
+    if call.output.as_json:
+        call.output.document({"status": "ok", "total": len(types), "types": types})
+        return 0
+    lines: list[str] = []
+    for known in types:
+        lines.append(known["type"] if known["problem"] is None else f"{known['type']}: {known['problem']}")
+        lines += [f"  {setting['option']:<20} {setting['description']}" for setting in known["settings"]]
+    call.output.lines(lines)
+    return 0
+
+
+def _type_fields(name: str) -> dict[str, Any]:
+    try:
+        settings = importer_class(name).describe_configuration()
+    except ImporterNotCompliant as exc:
+        return {"type": name, "problem": exc.message, "settings": []}
+    return {"type": name, "problem": None, "settings": [_setting_fields(setting) for setting in settings]}
+
+
+def _setting_fields(setting: ConfigField) -> dict[str, Any]:
+    option = f"--{setting.name.replace('_', '-')}"
+    return {
+        "name": setting.name,
+        "option": f"{option}-file" if setting.secret else option,
+        "description": setting.description,
+        "required": setting.required,
+        "secret": setting.secret,
+    }
+
+
+async def add_source(
+    call: Call, type_name: str, name: str, settings: Mapping[str, str | None], *, discover: bool
+) -> int:
+    """Add a source and, if wanted, find its collections."""
+    discovery.check_name(name)
+    fields = importer_class(type_name).describe_configuration()
+    config = {
+        field.name: value for field in fields if not field.secret and (value := settings.get(field.name)) is not None
+    }
+    credentials: dict[str, Secret] = {}
+    for field in fields:
+        if field.secret:
+            given = (settings.get(field.name), settings.get(f"{field.name}_file"))
+            secret = read_secret(call, field, *given)
+            if secret is not None:
+                credentials[field.name] = secret
+    found: Discovered | None = None
+    async with opened(call) as store:
+        source = await discovery.add_source(store, type_name, name, config, credentials, dry_run=call.dry_run)
+        if discover and not call.dry_run:
+            found = await discovery.discover(store, str(source.id))
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "source": source_fields(source),
+                "discovered": None if found is None else _discovery_fields(found),
+            }
+        )
+        return 0
+    said = "Dry run: nothing was written. Would add source" if call.dry_run else "Added source"
+    call.output.lines([f"{said} {source.name} ({source.external_id}, type {source.type})"])
+    if found is not None:
+        call.output.lines(_discovery_lines(found))
+    elif not call.dry_run:
+        call.output.lines([f"Find its collections with `retrovue source discover {source.external_id}`."])
+    return 0
+
+
+async def show_sources(call: Call) -> int:
+    """List the sources."""
+    async with opened(call) as store, store.transaction() as session:
+        listings = await list_sources(session)
+    if call.output.as_json:
+        sources = [
+            {
+                **source_fields(listing.source),
+                "collections_count": listing.collections_count,
+                "enabled_count": listing.enabled_count,
+                "assets_count": listing.assets_count,
+            }
+            for listing in listings
+        ]
+        call.output.document({"status": "ok", "total": len(sources), "sources": sources})
+        return 0
+    if not listings:
+        call.output.lines(["No sources. Add one with `retrovue source add`."])
+        return 0
+    rows = [
+        (
+            listing.source.name,
+            listing.source.external_id,
+            listing.source.type,
+            listing.collections_count,
+            listing.enabled_count,
+            listing.assets_count,
+        )
+        for listing in listings
+    ]
+    heads = ("Source", "Id", "Type", "Collections", "Enabled", "Assets")
+    call.output.lines(table(heads, rows, numbers=(3, 4, 5)))
+    return 0
+
+
+async def show_source(call: Call, reference: str) -> int:
+    """Show one source and its collections."""
+    async with opened(call) as store, store.transaction() as session:
+        source = await find_source(session, reference)
+        collections = await list_collections(session, source)
+    if call.output.as_json:
+        fields = [collection_fields(collection) for collection in collections]
+        call.output.document({"status": "ok", "source": source_fields(source), "collections": fields})
+        return 0
+    shown = source_fields(source)
+    lines = [f"Name: {source.name}", f"Id:   {source.external_id}, {source.id}", f"Type: {source.type}"]
+    lines += [f"{key}: {value}" for key, value in shown["config"].items()]
+    lines += [f"{name}: (secret)" for name in shown["credentials"]]
+    call.output.lines([*lines, "", *collection_table(collections, {str(source.id): source.external_id})])
+    return 0
+
+
+async def discover_collections(call: Call, reference: str) -> int:
+    """Find the collections of a source."""
+    async with opened(call) as store:
+        found = await discovery.discover(store, reference, dry_run=call.dry_run)
+    if call.output.as_json:
+        fields = {"source": source_identity(found.source), **_discovery_fields(found)}
+        call.output.document({"status": "ok", "dry_run": call.dry_run, **fields})
+        return 0
+    if call.dry_run:
+        call.output.lines(["Dry run: nothing was written. It would be:"])
+    call.output.lines(_discovery_lines(found))
+    return 0
+
+
+def source_fields(source: Source) -> dict[str, Any]:
+    """Build the JSON object of a source; of its credentials only the names."""
+    config = {
+        key: without_passwords(value) if isinstance(value, str) else value for key, value in source.config.items()
+    }
+    return {**source_identity(source), "config": config, "credentials": sorted(source.credentials)}
+
+
+def _discovery_fields(found: Discovered) -> dict[str, Any]:
+    return {
+        "total": len(found.collections),
+        "collections": [collection_fields(collection) for collection in found.collections],
+        "added": list(found.added),
+        "updated": list(found.updated),
+        "gone": list(found.gone),
+        "unsupported": found.unsupported,
+    }
+
+
+def _discovery_lines(found: Discovered) -> list[str]:
+    source = found.source
+    if found.unsupported is not None:
+        return [f"Collections of source '{source.name}' can't be discovered: {found.unsupported}"]
+    if not found.collections and not found.added:
+        return [f"No collections found for source '{source.name}'"]
+    changes = [
+        f"{word}: {', '.join(names)}"
+        for word, names in (("Added", found.added), ("Updated", found.updated), ("Gone", found.gone))
+        if names
+    ]
+    return [
+        f"Source: {source.name} ({source.external_id}, type {source.type})",
+        *(changes or ["Nothing has changed."]),
+        "",
+        *collection_table(found.collections, {str(source.id): source.external_id}),
+    ]

@@ -1,0 +1,72 @@
+"""The commands on collections."""
+
+import asyncclick as click
+
+from retrovue.cli.options import shared
+from retrovue.cli.session import Call
+
+_SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
+
+
+@click.group("collection")
+def command() -> None:
+    """Libraries of a source."""
+
+
+@command.command("list")
+@click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
+@shared()
+async def list_(call: Call, *, source: str | None) -> int:
+    """List collections."""
+    from retrovue.cli.actions.collections import show_collections  # noqa: PLC0415 - keeps help quick
+
+    return await show_collections(call, source)
+
+
+@command.command("show")
+@click.argument("collection")
+@_SOURCE
+@shared()
+async def show(call: Call, *, collection: str, source: str | None) -> int:
+    """Show one collection: COLLECTION is its id, its key at the source, or its name."""
+    from retrovue.cli.actions.collections import show_collection  # noqa: PLC0415 - keeps help quick
+
+    return await show_collection(call, collection, source)
+
+
+@command.command("update")
+@click.argument("collection")
+@_SOURCE
+@click.option("--map", "maps", multiple=True, metavar="FROM=TO", help="Where the source's directory FROM is here.")
+@click.option("--unmap", multiple=True, metavar="FROM", help="Forget the mapping of FROM.")
+@click.option("--enable/--disable", "enabled", default=None, help="Whether source ingest takes the collection.")
+@shared(writes=True)
+async def update(
+    call: Call,
+    *,
+    collection: str,
+    source: str | None,
+    maps: tuple[str, ...],
+    unmap: tuple[str, ...],
+    enabled: bool | None,
+) -> int:
+    """Change a collection's path mappings, or enable or disable it."""
+    from retrovue.cli.actions.collections import change_collection  # noqa: PLC0415 - keeps help quick
+
+    return await change_collection(call, collection, source, maps, unmap, enabled=enabled)
+
+
+@command.command("ingest")
+@click.argument("collection")
+@_SOURCE
+@click.option("--title", metavar="TITLE", help="Only this movie or show.")
+@click.option("--season", type=click.IntRange(min=0), metavar="N", help="Only this season; needs --title.")
+@click.option("--episode", type=click.IntRange(min=0), metavar="N", help="Only this episode; needs --season.")
+@shared(writes=True)
+async def ingest(
+    call: Call, *, collection: str, source: str | None, title: str | None, season: int | None, episode: int | None
+) -> int:
+    """Ingest one collection, or a title, a season or an episode of it."""
+    from retrovue.cli.actions.ingest import ingest_collection  # noqa: PLC0415 - keeps help quick
+
+    return await ingest_collection(call, collection, source, title=title, season=season, episode=episode)

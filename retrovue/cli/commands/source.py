@@ -1,0 +1,80 @@
+"""The commands on sources."""
+
+import asyncclick as click
+
+from retrovue.cli.commands.source_add import AddCommand
+from retrovue.cli.commands.source_ingest import IngestCommand
+from retrovue.cli.options import shared
+from retrovue.cli.session import Call
+
+
+@click.group("source")
+def command() -> None:
+    """Media servers."""
+
+
+@command.command("list-types")
+@shared()
+async def list_types(call: Call) -> int:
+    """List the types of source that can be added, with their settings."""
+    from retrovue.cli.actions.sources import show_types  # noqa: PLC0415 - keeps help quick
+
+    return await show_types(call)
+
+
+@command.command("add", cls=AddCommand)
+@click.option("--type", "type_name", required=True, metavar="TYPE", help="Type of the source, such as plex.")
+@click.option("--name", required=True, help="Name of the source.")
+@click.option("--discover", is_flag=True, help="Find its collections right away.")
+@shared(writes=True)
+async def add(call: Call, *, type_name: str, name: str, discover: bool, **settings: str | None) -> int:
+    """Add a source, after reaching it.
+
+    The options that --type adds are the settings of that type. A secret setting, such as Plex's token, is best
+    given by a file (- is the standard input) or by the environment (RETROVUE_TOKEN); else it is asked for.
+    """
+    from retrovue.cli.actions.sources import add_source  # noqa: PLC0415 - keeps help quick
+
+    return await add_source(call, type_name, name, settings, discover=discover)
+
+
+@command.command("list")
+@shared()
+async def list_(call: Call) -> int:
+    """List sources."""
+    from retrovue.cli.actions.sources import show_sources  # noqa: PLC0415 - keeps help quick
+
+    return await show_sources(call)
+
+
+@command.command("show")
+@click.argument("source")
+@shared()
+async def show(call: Call, *, source: str) -> int:
+    """Show one source and its collections: SOURCE is its id or its name."""
+    from retrovue.cli.actions.sources import show_source  # noqa: PLC0415 - keeps help quick
+
+    return await show_source(call, source)
+
+
+@command.command("discover")
+@click.argument("source")
+@shared(writes=True)
+async def discover(call: Call, *, source: str) -> int:
+    """Find the collections of a source; new ones are not enabled."""
+    from retrovue.cli.actions.sources import discover_collections  # noqa: PLC0415 - keeps help quick
+
+    return await discover_collections(call, source)
+
+
+@command.command("ingest", cls=IngestCommand)
+@click.argument("source")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Collections at work at once; default: 4.")
+@click.option("--strict", is_flag=True, help="Count an enabled collection that can't be ingested as a failure.")
+@click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
+@shared(writes=True)
+async def ingest(call: Call, *, source: str, concurrency: int | None, strict: bool, retry_failed: bool) -> int:
+    """Ingest all enabled collections of a source: SOURCE is its id or its name."""
+    from retrovue.cli.actions.ingest import ingest_source  # noqa: PLC0415 - keeps help quick
+
+    return await ingest_source(call, source, concurrency=concurrency, strict=strict, retry_failed=retry_failed)

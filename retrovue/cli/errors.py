@@ -1,0 +1,89 @@
+"""Errors as the command line tells them: a problem to print, and the one table of exit statuses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
+
+from retrovue.cli.text import without_passwords
+from retrovue.errors import RequestError, RetrovueError, ScopeNotFound
+
+OK = 0
+FAILED = 1
+PARTIAL = 2
+SCOPE_NOT_FOUND = 2
+UNREACHABLE = 3
+BY_SIGNAL = 128
+"""Added to the number of the signal that interrupted: 130 for SIGINT, 143 for SIGTERM."""
+
+STATUSES: tuple[tuple[type[BaseException], int], ...] = (
+    (ScopeNotFound, SCOPE_NOT_FOUND),
+    (RetrovueError, FAILED),
+    (ClickException, FAILED),  # click's own 2 for usage errors would mean partial success here
+    (Exception, FAILED),
+)
+"""The first class that fits decides; an error that says ``unreachable`` goes before the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error to print."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    collection: Mapping[str, Any] | None = None
+    """The collection that failed, where it was one of several."""
+
+
+class NarrowingForbidden(RequestError):
+    """A source is ingested whole; parts of it are the business of collection ingest."""
+
+    default_code = "narrowing_forbidden"
+
+
+class InputError(RequestError):
+    """What was given on the command line, or along with it, can't be used."""
+
+    default_code = "usage"
+
+
+def leaf(error: BaseException) -> BaseException:
+    """Return the error that a group carries: the first one that can be explained, else the first."""
+    while isinstance(error, BaseExceptionGroup):
+        known = error.subgroup(RetrovueError)
+        error = (known or error).exceptions[0]
+    return error
+
+
+def exit_status(error: BaseException) -> int:
+    """Look up the exit status of an error."""
+    error = leaf(error)
+    if isinstance(error, RetrovueError) and error.unreachable:
+        return UNREACHABLE
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), FAILED)
+
+
+def explain(error: BaseException) -> Problem:
+    """Turn an error into what is printed of it."""
+    error = leaf(error)
+    if isinstance(error, RetrovueError):
+        hint = None if error.hint is None else without_passwords(error.hint)
+        return Problem(error.code, without_passwords(error.message), hint, error.context)
+    if isinstance(error, UsageError):
+        return _usage(error)
+    if isinstance(error, ClickException):
+        return Problem("usage", error.format_message())
+    return Problem(
+        "internal",
+        f"RetroVue has a bug: {type(error).__name__}",
+        "Run the command again with RETROVUE_DEBUG=1 to see where, and report it.",
+    )
+
+
+def _usage(error: UsageError) -> Problem:
+    path = error.ctx.command_path if error.ctx is not None else "retrovue"
+    message = "Missing command." if isinstance(error, NoArgsIsHelpError) else error.format_message()
+    return Problem("usage", message, f"Try `{path} --help`.")

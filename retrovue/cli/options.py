@@ -1,0 +1,48 @@
+"""The options that commands share."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Concatenate
+
+import asyncclick as click
+
+from retrovue.cli.session import Call, Session
+
+Action = Callable[..., Awaitable[int]]
+
+
+def _as_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.ensure_object(Session).output.as_json = value
+
+
+_JSON = click.option("--json", is_flag=True, expose_value=False, callback=_as_json, help="Print one JSON document.")
+_TEST_DB = click.option("--test-db", is_flag=True, help="Use the isolated test database.")
+_DATABASE_URL = click.option(
+    "--database-url", metavar="URL", help="PostgreSQL database to use; default: $RETROVUE_DATABASE_URL."
+)
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+
+
+def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Call, ...], Awaitable[int]]], Action]:
+    """Give a command the options that all have, and hand it the Call that they make."""
+
+    def decorate(action: Callable[Concatenate[Call, ...], Awaitable[int]]) -> Action:
+        @click.pass_obj
+        @wraps(action)
+        async def call(
+            session: Session,
+            /,
+            *arguments: Any,
+            test_db: bool,
+            database_url: str | None,
+            dry_run: bool = False,
+            **options: Any,
+        ) -> int:
+            made = Call(session, test_db=test_db, dry_run=dry_run, database_url=database_url)
+            return session.answered(await action(made, *arguments, **options))
+
+        for option in (_JSON, _TEST_DB, _DATABASE_URL, *((_DRY_RUN,) if writes else ())):
+            call = option(call)
+        return call
+
+    return decorate

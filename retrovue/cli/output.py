@@ -1,0 +1,88 @@
+"""The two streams: data on the standard output, everything else on the standard error."""
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+from retrovue.cli.errors import Problem
+from retrovue.cli.text import printable
+
+
+class Output:
+    """Writes to the terminal, the pipe or the file that the command was given.
+
+    A reader that goes away (``| head -1``) silences the output and nothing else: the command goes on.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.answered = False
+        """Whether the command's JSON document has been printed: there is exactly one."""
+        self.lost = False
+        """Whether something could not be written that somebody was waiting for."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A title must never be able to stop a command, whatever the terminal's encoding.
+                stream.reconfigure(errors="backslashreplace")
+
+    @property
+    def watched(self) -> bool:
+        """Whether a person sees the standard error as it is written."""
+        return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print lines for people; each is made safe for a terminal."""
+        self._write(sys.stdout, "".join(f"{printable(line)}\n" for line in lines))
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """Print the command's one JSON document; a second one is a no-op."""
+        if self.answered:
+            return
+        self.answered = True
+        import orjson  # noqa: PLC0415 - not needed for help
+
+        data = orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        # JSON is UTF-8 whatever the locale says.
+        stream = getattr(sys.stdout, "buffer", None)
+        if stream is not None:
+            self._write(stream, data)
+
+    def notes(self, lines: Iterable[str]) -> None:
+        """Print lines beside the data."""
+        self._write(sys.stderr, "".join(f"{printable(line)}\n" for line in lines))
+
+    def warn(self, message: str) -> None:
+        """Print a warning."""
+        self.notes([f"Warning: {message}"])
+
+    def complain(self, problem: Problem) -> None:
+        """Print an error and what to do about it."""
+        hint = [] if problem.hint is None or self.as_json else [f"  {problem.hint}"]
+        self.notes([f"Error: {problem.message}", *hint])
+
+    def raw_notes(self, text: str) -> None:
+        """Print a text of our own beside the data, line breaks and all."""
+        self._write(sys.stderr, text)
+
+    def _write(self, stream: TextIO | io.BufferedIOBase | None, data: str | bytes) -> None:
+        if stream is None or stream.closed or not data:
+            return
+        try:
+            stream.write(data)  # type: ignore[arg-type]
+            stream.flush()
+        except BrokenPipeError:
+            self.silence(stream)
+        except OSError as exc:
+            self.silence(stream)
+            self.lost = True
+            if stream is not sys.stderr:
+                self.notes([f"Error: The output can't be written: {exc.strerror or exc}."])
+
+    @staticmethod
+    def silence(stream: TextIO | io.BufferedIOBase) -> None:
+        """Send the rest of a stream nowhere, so that neither a later write nor the exit fails on it."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

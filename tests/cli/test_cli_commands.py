@@ -1,0 +1,441 @@
+"""The commands, as processes against a real catalogue and a simulated Plex over HTTP."""
+
+import os
+import pty
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import orjson
+import pytest
+from anyio.from_thread import BlockingPortal
+
+from retrovue.model import Source
+from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
+from tests.cli.conftest import TOKEN, Cli, Plex, Serve
+from tests.cli.test_cli_documents import KEYS
+
+MOVIES = "/library/sections/1/all"
+SHOWS = "/library/sections/2/all"
+
+
+@pytest.mark.usefixtures("ready")
+class TestSourceIngest:
+    def test_creates_and_then_skips(self, run_cli: Cli, ready: Source) -> None:
+        done = run_cli("source", "ingest", "My Plex", "--json")
+        document = done.document
+        assert (done.status, done.err) == (0, "")
+        assert list(document) == KEYS
+        assert document["status"] == "ok"
+        assert document["source"] == {
+            "id": str(ready.id),
+            "external_id": ready.external_id,
+            "name": "My Plex",
+            "type": "plex",
+        }
+        assert document["collections_processed"] == 2
+        assert [(result["name"], result["status"]) for result in document["collection_results"]] == [
+            ("Home Videos", "skipped"),
+            ("Movies", "ingested"),
+            ("TV Shows", "ingested"),
+        ]
+        assert document["total_source_items"] == 60
+        created = document["total_created_assets"]
+        assert created > 50
+        again = run_cli.ok("source", "ingest", ready.external_id)
+        assert (again["total_created_assets"], again["total_skipped_assets"]) == (0, created)
+
+    def test_tells_people(self, run_cli: Cli) -> None:
+        done = run_cli("source", "ingest", "My Plex")
+        lines = done.out.splitlines()
+        assert (done.status, done.err) == (0, "")  # no progress where nobody watches
+        assert lines[1] == "Enabled collections: 2 of 3"
+        assert lines[-2:] == ["Success", "Source ingest complete: 2 collections processed (2 success, 0 failed)"]
+        assert "  Home Videos: it is not enabled for ingest" in lines
+        assert "\x1b" not in done.out
+
+    def test_dry_run_writes_nothing(self, run_cli: Cli) -> None:
+        document = run_cli.ok("source", "ingest", "My Plex", "--dry-run")
+        assert document["dry_run"] is True
+        assert document["total_created_assets"] > 50
+        assert len(document["collection_results"][1]["created_titles"]) == 20
+        assert run_cli.ok("asset", "list")["total"] == 0
+        done = run_cli("source", "ingest", "My Plex", "--dry-run")
+        assert "Dry run: nothing is written." in done.out
+        assert done.out.splitlines()[-2] == "Success (dry run)"
+
+    def test_one_failed_collection_is_partial_success(self, run_cli: Cli, plex: Plex) -> None:
+        plex.server.faults.add(Fault(faults.lie_about_total(1), path=SHOWS))
+        done = run_cli("source", "ingest", "My Plex", "--json")
+        assert (done.status, done.document["status"]) == (2, "partial")
+        [error] = done.document["errors"]
+        assert (error["code"], error["collection"]["name"]) == ("incomplete_enumeration", "TV Shows")
+        assert done.err.startswith("Error: 1 of 2 collections failed")
+        plex.server.faults.clear()
+        retried = run_cli.ok("source", "ingest", "My Plex", "--retry-failed")
+        assert retried["collections_processed"] == 1
+        assert retried["total_created_assets"] > 0
+        done = run_cli("source", "ingest", "My Plex", "--retry-failed")
+        assert (done.status, done.err) == (0, "")
+        assert done.out.splitlines()[-2] == "Success: nothing to retry"
+
+    def test_all_failed_is_an_error(self, run_cli: Cli, plex: Plex) -> None:
+        plex.server.faults.add(Fault(faults.lie_about_total(1), path="/library/sections/*/all"))
+        done = run_cli("source", "ingest", "My Plex")
+        assert done.status == 1
+        assert done.out.splitlines()[-2:] == [
+            "Error: all 2 collections failed",
+            "Source ingest complete: 2 collections processed (0 success, 2 failed)",
+        ]
+        assert done.err.startswith("Error: ")
+
+    def test_a_refused_token_is_1(self, run_cli: Cli, plex: Plex) -> None:
+        plex.server.faults.add(Fault(faults.status(401), path="/library/sections"))
+        done = run_cli("source", "ingest", "My Plex", "--json")
+        assert done.status == 1
+        assert {error["code"] for error in done.document["errors"]} == {"auth"}
+
+    def test_an_unreadable_collection_is_skipped_with_a_warning(self, run_cli: Cli, media: Path) -> None:
+        run_cli.ok("collection", "update", "TV Shows", "--map", f"/data/tv={media / 'tv'}")
+        done = run_cli("source", "ingest", "My Plex", "--json")
+        assert done.status == 0
+        assert "Warning: Collection 'TV Shows' is enabled but was skipped" in done.err
+        assert done.document["collection_results"][2]["code"] == "missing_directory"
+        assert run_cli("source", "ingest", "My Plex", "--strict").status == 2
+
+    def test_a_closed_standard_output_stops_nothing(self, run_cli: Cli) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with run_cli.start("source", "ingest", "My Plex", stdout=writer) as process:
+            os.close(writer)
+            _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, b"")
+        assert run_cli.ok("asset", "list")["total"] > 50
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    def test_an_output_that_cannot_be_written_is_an_error(self, run_cli: Cli) -> None:
+        with Path("/dev/full").open("wb") as full, run_cli.start("collection", "list", stdout=full) as process:
+            _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (1, b"Error: The output can't be written: No space left on device.\n")
+
+
+class TestNothingToIngest:
+    def test_no_such_source(self, run_cli: Cli) -> None:
+        done = run_cli("source", "ingest", "My Plex", "--json")
+        assert done.status == 1
+        assert list(done.document) == KEYS
+        assert done.document["source"] == {"id": None, "external_id": None, "name": "My Plex", "type": None}
+        assert done.document["errors"][0]["code"] == "source_not_found"
+
+    def test_none_enabled(self, run_cli: Cli, added: Source) -> None:
+        done = run_cli("source", "ingest", "My Plex", "--json")
+        assert (done.status, done.document["collections_processed"]) == (1, 0)
+        assert done.document["source"]["id"] == str(added.id)
+        assert done.document["errors"][0]["code"] == "no_enabled_collections"
+        assert [result["status"] for result in done.document["collection_results"]] == ["skipped"] * 3
+        done = run_cli("source", "ingest", "My Plex")
+        assert done.status == 1
+        assert "  Home Videos: it is not enabled for ingest" in done.out
+        assert done.err.startswith("Error: Source 'My Plex' has no enabled collections.")
+
+    def test_a_source_that_is_gone_is_3(self, run_cli: Cli, serve: Serve, media: Path) -> None:
+        section = ListSection("1", "Movies", "movie", [movie(1, "One")])
+        section_path = section.locations[0].path
+        with serve(SimulatedPlex([section], token=TOKEN)) as url:
+            command = ("source", "add", "--type", "plex", "--name", "Gone", "--base-url", url, "--discover")
+            assert run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).status == 0
+            run_cli.ok("collection", "update", "Movies", "--map", f"{section_path}={media}", "--enable")
+        done = run_cli("source", "ingest", "Gone", "--json")
+        assert (done.status, done.document["status"]) == (3, "error")
+        assert done.document["errors"][0]["code"] == "source_unreachable"
+        assert run_cli("source", "discover", "Gone").status == 3
+        assert run_cli("collection", "ingest", "Movies").status == 3
+
+
+class TestNames:
+    def test_of_an_attacker_reach_no_terminal(self, run_cli: Cli, serve: Serve, media: Path) -> None:
+        evil = "Movies\x1b]0;owned\x07\u202e"
+        section = ListSection("1", evil, "movie", [movie(1, evil, file="/data/movies/one.mkv")])
+        with serve(SimulatedPlex([section], token=TOKEN)) as url:
+            command = ("source", "add", "--type", "plex", "--name", "Evil", "--base-url", url, "--discover")
+            printed = run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).out
+            location = section.locations[0].path
+            printed += run_cli("collection", "update", "1", "--map", f"{location}={media}", "--enable").out
+            printed += run_cli("source", "ingest", "Evil", "--dry-run").out
+            printed += run_cli("source", "ingest", "Evil").out
+            printed += run_cli("collection", "show", "1").out
+            printed += run_cli("asset", "list").out
+        assert "\\x1b]0;owned\\x07\\u202e" in printed
+        assert not {"\x1b", "\x07", "\u202e"} & set(printed)
+
+
+@pytest.mark.usefixtures("ready")
+class TestCollectionIngest:
+    def test_whole(self, run_cli: Cli) -> None:
+        document = run_cli.ok("collection", "ingest", "Movies")
+        assert list(document)[:4] == ["status", "source", "collection", "scope"]
+        assert document["collection"]["name"] == "Movies"
+        assert document["collections_processed"] == 1
+        done = run_cli("collection", "ingest", "Movies", "--source", "My Plex")
+        assert done.out.splitlines()[-1] == "Collection ingest complete: 1 collection processed (1 success, 0 failed)"
+
+    def test_a_title(self, run_cli: Cli) -> None:
+        preview = run_cli.ok("collection", "ingest", "Movies", "--dry-run")
+        title = preview["collection_results"][0]["created_titles"][0]
+        document = run_cli.ok("collection", "ingest", "Movies", "--title", title)
+        assert document["scope"]["title"] == title
+        assert 1 <= document["total_created_assets"] < 30
+
+    def test_a_title_that_is_not_there_is_2(self, run_cli: Cli) -> None:
+        done = run_cli("collection", "ingest", "Movies", "--title", "No Such Film", "--json")
+        assert (done.status, done.document["status"]) == (2, "error")
+        assert done.document["errors"][0]["code"] == "scope_not_found"
+
+    def test_one_that_is_not_enabled(self, run_cli: Cli) -> None:
+        done = run_cli("collection", "ingest", "Home Videos")
+        assert done.status == 1
+        assert "is not enabled" in done.err
+
+
+class TestCollections:
+    def test_list(self, run_cli: Cli, ready: Source) -> None:
+        document = run_cli.ok("collection", "list", "--source", "My Plex")
+        assert document["total"] == 3
+        assert list(document["collections"][1]) == [
+            "id",
+            "external_id",
+            "name",
+            "kind",
+            "source_id",
+            "sync_enabled",
+            "ingestible",
+            "not_ingestible_reason",
+            "locations",
+            "path_mappings",
+            "assets_count",
+            "last_ingest_at",
+        ]
+        assert document["collections"][1]["sync_enabled"] is True
+        assert document["collections"][1]["source_id"] == str(ready.id)
+        assert run_cli("collection", "list").out.splitlines()[0].split() == [
+            *("Collection", "Kind", "Source", "Key", "Enabled", "Ingestible", "Assets")
+        ]
+
+    @pytest.mark.usefixtures("added")
+    def test_update(self, run_cli: Cli, media: Path) -> None:
+        done = run_cli("collection", "update", "Movies", "--enable", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "unmapped_location")
+        mapping = f"/data/movies={media}"
+        preview = run_cli.ok("collection", "update", "Movies", "--map", mapping, "--enable", "--dry-run")
+        assert preview["dry_run"] is True
+        assert run_cli.ok("collection", "show", "Movies")["collection"]["sync_enabled"] is False
+        run_cli.ok("collection", "update", "Movies", "--map", mapping, "--enable")
+        shown = run_cli.ok("collection", "show", "1")["collection"]
+        assert shown["sync_enabled"] is True
+        assert shown["path_mappings"] == [{"source_prefix": "/data/movies", "local_path": str(media)}]
+        done = run_cli("collection", "update", "Movies", "--unmap", "/data/movies", "--disable")
+        assert done.status == 0
+        assert done.err.startswith("Warning: ")
+        assert done.out.splitlines()[0] == "Collection Movies: enabled no, ingestible no"
+
+
+class TestSources:
+    def test_types(self, run_cli: Cli) -> None:
+        [plex] = [one for one in run_cli.ok("source", "list-types")["types"] if one["type"] == "plex"]
+        assert [setting["option"] for setting in plex["settings"]] == ["--base-url", "--token-file"]
+
+    def test_list_and_show(self, run_cli: Cli, added: Source) -> None:
+        [listed] = run_cli.ok("source", "list")["sources"]
+        assert (listed["id"], listed["collections_count"]) == (str(added.id), 3)
+        shown = run_cli.ok("source", "show", "My Plex")
+        assert len(shown["collections"]) == 3
+        assert added.external_id in run_cli("source", "show", "My Plex").out
+
+    @pytest.mark.usefixtures("added")
+    def test_a_name_that_fits_two(self, run_cli: Cli, plex: Plex) -> None:
+        command = ("source", "add", "--type", "plex", "--name", "My Plex", "--base-url", plex.url)
+        assert run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).status == 0
+        done = run_cli("source", "ingest", "My Plex", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "ambiguous_source")
+        assert len(done.document["errors"][0]["context"]["candidates"]) == 2
+
+    def test_discover(self, run_cli: Cli, serve: Serve) -> None:
+        server = SimulatedPlex(token=TOKEN)
+        with serve(server) as url:
+            command = ("source", "add", "--type", "plex", "--name", "Empty", "--base-url", url)
+            assert run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).status == 0
+            done = run_cli("source", "discover", "Empty")
+            assert (done.status, done.out) == (0, "No collections found for source 'Empty'\n")
+            server.sections.append(ListSection("1", "Movies", "movie", []))
+            assert run_cli.ok("source", "discover", "Empty", "--dry-run")["added"] == ["Movies"]
+            assert run_cli.ok("source", "discover", "Empty")["added"] == ["Movies"]
+            assert run_cli.ok("source", "discover", "Empty")["added"] == []
+
+    def test_add_dry_run(self, run_cli: Cli, plex: Plex) -> None:
+        command = ("source", "add", "--type", "plex", "--name", "My Plex", "--base-url", plex.url, "--dry-run")
+        assert run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).status == 0
+        assert run_cli.ok("source", "list")["total"] == 0
+
+
+class TestDatabase:
+    def test_status_and_upgrade(self, run_cli: Cli) -> None:
+        status = run_cli.ok("db", "status")
+        assert (status["up_to_date"], status["role"]) == (True, "production")
+        assert run_cli.ok("db", "upgrade")["changed"] is False
+        assert "up to date" in run_cli("db", "upgrade", "--dry-run").out
+
+    def test_the_test_database_is_another(self, run_cli: Cli, plex: Plex, test_database_url: str) -> None:
+        assert run_cli("source", "list", "--test-db").status == 1
+        run_cli.environment["RETROVUE_TEST_DATABASE_URL"] = test_database_url
+        command = ("source", "add", "--type", "plex", "--name", "Test", "--base-url", plex.url, "--test-db")
+        assert run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).status == 0
+        assert run_cli.ok("source", "list", "--test-db")["total"] == 1
+        assert run_cli.ok("source", "list")["total"] == 0
+        assert run_cli.ok("db", "status", "--test-db")["role"] == "test"
+
+    def test_by_option(self, run_cli: Cli, database_url: str) -> None:
+        del run_cli.environment["RETROVUE_DATABASE_URL"]
+        assert run_cli.ok("db", "status", "--database-url", database_url)["up_to_date"] is True
+        assert run_cli("--database-url", database_url, "db", "status").status == 0
+
+
+@contextmanager
+def _stuck(portal: BlockingPortal, plex: Plex, path: str) -> Iterator[threading.Event]:
+    """Never answer requests for a path; the event says that one has come."""
+    arrived = threading.Event()
+    release = portal.call(anyio.Event)
+
+    def notice(request: Request) -> None:
+        if request.path == path:
+            arrived.set()
+
+    plex.server.on_request = notice
+    plex.server.faults.add(Fault(faults.hang(release), path=path))
+    try:
+        yield arrived
+    finally:
+        portal.call(release.set)
+
+
+@pytest.mark.usefixtures("ready")
+class TestInterruption:
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_tells_what_was_done(
+        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, number: int, status: int
+    ) -> None:
+        with _stuck(portal, plex, SHOWS) as arrived:
+            # One at a time: the movies are in when the shows are asked for.
+            process = run_cli.start("source", "ingest", "My Plex", "--json", "--concurrency", "1")
+            assert arrived.wait(60)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+        document = orjson.loads(out)
+        assert process.returncode == status
+        assert list(document) == KEYS
+        assert (document["status"], document["collections_processed"]) == ("partial", 2)
+        assert [result["status"] for result in document["collection_results"]] == [
+            *("skipped", "ingested", "interrupted")
+        ]
+        assert b"Traceback" not in err
+        assert run_cli.ok("asset", "list")["total"] == document["total_created_assets"]
+
+    def test_with_nothing_done_is_an_error(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
+        with _stuck(portal, plex, MOVIES) as arrived:
+            process = run_cli.start("source", "ingest", "My Plex", "--concurrency", "1")
+            assert arrived.wait(60)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert out.decode().splitlines()[-2:] == [
+            "Error: interrupted before any collection was ingested",
+            "Source ingest interrupted: 2 collections processed (0 success, 0 failed, 2 interrupted)",
+        ]
+        assert b"Traceback" not in err
+
+    def test_before_the_ingest_began(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
+        with _stuck(portal, plex, "/identity") as arrived:
+            process = run_cli.start("source", "ingest", "My Plex", "--json")
+            assert arrived.wait(60)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        document = orjson.loads(out)
+        assert (process.returncode, err) == (143, b"Error: Interrupted by SIGTERM.\n")
+        assert list(document) == KEYS
+        assert document["source"]["name"] == "My Plex"
+        assert (document["status"], document["errors"][0]["code"]) == ("error", "interrupted")
+
+    def test_a_second_signal_ends_it_at_once(
+        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, database_url: str
+    ) -> None:
+        with (
+            _stuck(portal, plex, MOVIES) as arrived,
+            portal.wrap_async_context_manager(_locked_audit_trail(database_url)) as connection,
+        ):
+            process = run_cli.start("source", "ingest", "My Plex", "--json", "--concurrency", "1")
+            assert arrived.wait(60)
+            portal.call(connection.execute, "LOCK TABLE ingest_outcome IN ACCESS EXCLUSIVE MODE")
+            process.send_signal(signal.SIGINT)
+            # It wants to write down the interruption, and waits for the lock.
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'retrovue audit'"
+            while not portal.call(connection.fetchval, f"{waiting} AND wait_event_type = 'Lock'"):
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, b"", b"")
+
+
+@asynccontextmanager
+async def _locked_audit_trail(url: str) -> AsyncIterator[Any]:
+    connection: Any = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        async with connection.transaction():
+            yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.mark.usefixtures("ready")
+class TestProgress:
+    def test_is_for_a_terminal(self, run_cli: Cli) -> None:
+        terminal, its_end = pty.openpty()
+        environment = run_cli.environment | {"TERM": "xterm"}
+        with run_cli.start("source", "ingest", "My Plex", stderr=its_end, env=environment) as process:
+            out, _ = process.communicate(timeout=60)
+        shown = os.read(terminal, 100_000).decode()
+        os.close(terminal)
+        os.close(its_end)
+        assert process.returncode == 0
+        assert "collections" in shown
+        assert "items" in shown
+        assert b"\x1b" not in out
+
+
+class TestDemo:
+    def test_goes_as_it_should(self, run_cli: Cli, tmp_path: Path) -> None:
+        done = run_cli("demo", "--items", "60", "--collections", "2", env={"TMPDIR": str(tmp_path)})
+        assert (done.status, [line for line in done.err.splitlines() if not line.startswith("Error: 1 of 2")]) == (
+            0,
+            [],
+        )
+        assert "$ retrovue source add --type plex --name 'Demo Plex' --base-url http://127.0.0.1:" in done.out
+        assert "Source ingest complete: 2 collections processed (1 success, 1 failed)\n(exit status 2)" in done.out
+        assert "Source ingest complete: 2 collections processed (2 success, 0 failed)" in done.out
+        assert done.out.endswith("The demo went as it should.\n")
+        assert not list(tmp_path.glob("retrovue-demo-*"))
+
+    def test_cleans_up_when_it_is_interrupted(self, run_cli: Cli, tmp_path: Path) -> None:
+        environment = run_cli.environment | {"TMPDIR": str(tmp_path)}
+        process = run_cli.start("demo", "--items", "60", "--collections", "2", env=environment)
+        assert process.stdout is not None
+        while b"$ retrovue source discover" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert b"Error: Interrupted by SIGINT." in err
+        assert not list(tmp_path.glob("retrovue-demo-*"))
