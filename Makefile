@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format lock bench clean
+.PHONY: demo test check lint format lock bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -29,6 +29,12 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 check: lint test  ## all that CI runs
+
+bench: $(VENV)/.ready  ## speed and memory beside a bare floor, with a PostgreSQL and a Plex server of its own
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(VENV)/.ready  ## the same, and with 1,000,000 items
+	$(BIN)/python -m benchmarks --full $(ARGS)
 
 lock:  ## resolve again for Python 3.11 and newer, with hashes, without index addresses
 	$(PYTHON) -m venv $(VENV)-lock

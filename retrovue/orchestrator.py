@@ -6,10 +6,11 @@ collection is on its own: its own session and transaction, its own outcome, its 
 
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from typing import Any
 
 import anyio
 
@@ -28,6 +29,8 @@ from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
 
+RATE = "max_requests_per_second"
+"""The configuration's key, of importers that have one, for the most requests in a second."""
 DEFAULT_CONCURRENCY = 4
 """Collections ingested at once: enough to keep PostgreSQL and a Plex server busy on a small machine."""
 
@@ -44,10 +47,14 @@ class IngestOptions:
     """Count an enabled collection that isn't ingestible as a failure of the run."""
     retry_failed: bool = False
     """Ingest only what failed, was interrupted or is unknown at its latest full ingest."""
+    max_rps: float | None = None
+    """Most requests to the source in a second; None lets its answers alone set the pace."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
+        if self.max_rps is not None and not self.max_rps > 0:
+            raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
 
 
 def _no_progress(collection: Collection, items: int) -> None:
@@ -183,6 +190,33 @@ def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str
     )
 
 
+def _none_ingestible(
+    source: Source, run: Run, skipped: Sequence[Skipped], asked: Sequence[Collection]
+) -> NothingEligible:
+    wanted = {collection.id for collection in asked}
+    lost = [outcome for outcome in skipped if outcome.collection.id in wanted]
+    if run.trigger == "collection":
+        # By hand it may be one that isn't enabled.
+        message = f"Collection {lost[0].collection.name!r} can't be ingested: {lost[0].reason}"
+    else:
+        reasons = "; ".join(f"{outcome.collection.name}: {outcome.reason}" for outcome in lost)
+        message = f"No enabled collection of source {source.name!r} can be ingested: {reasons}"
+    hint = "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`."
+    return _nothing(source, skipped, "no_ingestible_collections", message, hint)
+
+
+def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
+    if options.max_rps is None:
+        return source.config
+    if RATE not in {setting.name for setting in importer_class(source.type).describe_configuration()}:
+        raise RequestError(
+            f"Sources of type {source.type!r} can't be asked at a given rate.",
+            code="no_rate_limit",
+            hint="Leave out --max-rps.",
+        )
+    return {**source.config, RATE: options.max_rps}
+
+
 @asynccontextmanager
 async def _running(
     store: Store,
@@ -195,20 +229,11 @@ async def _running(
 ) -> AsyncIterator[IngestRun]:
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
-        importer = GuardedImporter(open_importer(source.type, source.config, source.credentials))
+        importer = GuardedImporter(open_importer(source.type, _configured(source, options), source.credentials))
         targets = await _pre_flight(store, importer, enabled, options, stack)
         targets.skipped += skipped
         if not targets.eligible and not targets.failures and enabled:
-            raise _nothing(
-                source,
-                targets.skipped,
-                "no_ingestible_collections",
-                f"No enabled collection of source {source.name!r} can be ingested: "
-                + "; ".join(
-                    f"{lost.collection.name}: {lost.reason}" for lost in targets.skipped if lost.collection.sync_enabled
-                ),
-                "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`.",
-            )
+            raise _none_ingestible(source, run, targets.skipped, enabled)
         collector = Collector(run.id, source, targets.skipped, dry_run=options.dry_run, strict=options.strict)
         collector.expect([*targets.eligible, *(failure.collection for failure in targets.failures)])
         crew = _Crew(store, importer, run, collector, options, progress)
@@ -281,6 +306,11 @@ def _not_ingestible(collection: Collection, answer: Ingestibility) -> Skipped:
     )
 
 
+def _largest_first(collection: Collection) -> tuple[bool, int]:
+    # The largest that starts last would end alone. What was never ingested may be the largest of all.
+    return (collection.assets_count > 0, -collection.assets_count)
+
+
 class _Crew:
     """The tasks of a run, one per collection, and what they share."""
 
@@ -313,7 +343,7 @@ class _Crew:
             eligible = await self._lock(targets.eligible)
             with self._group_scope:
                 async with anyio.create_task_group() as group:
-                    for collection in eligible:
+                    for collection in sorted(eligible, key=_largest_first):
                         group.start_soon(self._one, collection)
             await self._end()
         finally:

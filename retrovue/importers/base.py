@@ -161,7 +161,7 @@ def compliance_problems(importer: object) -> list[str]:
             problems.append(f"{name} is not callable")
         elif name in _COROUTINES and not inspect.iscoroutinefunction(function):
             problems.append(f"{name} is not a coroutine function")
-        elif name in _POSITIONAL_ARGUMENTS and not _takes(function, member, _POSITIONAL_ARGUMENTS[name]):
+        elif name in _POSITIONAL_ARGUMENTS and not _takes(function, name, member):
             problems.append(f"{name} doesn't take {_POSITIONAL_ARGUMENTS[name]} argument(s)")
     return problems
 
@@ -177,10 +177,11 @@ def require_compliance(type_name: str, importer: object) -> None:
         )
 
 
-def _takes(function: Callable[..., object], member: object, count: int) -> bool:
-    bound = 0 if isinstance(member, classmethod | staticmethod) else 1
+def _takes(function: Callable[..., object], name: str, member: object) -> bool:
+    # The configuration is described by the class: there is no instance yet.
+    of_class = name == "describe_configuration" or isinstance(member, classmethod | staticmethod)
     try:
-        inspect.signature(function).bind(*[None] * (count + bound))
+        inspect.signature(function).bind(*[None] * (_POSITIONAL_ARGUMENTS[name] + (0 if of_class else 1)))
     except TypeError:
         return False
     return True

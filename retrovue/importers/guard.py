@@ -106,7 +106,12 @@ class GuardedImporter:
     async def next_page(self, pages: AsyncIterator[Page | Outline]) -> Page | Outline:
         """Wait for one page; raises StopAsyncIteration at the end of a complete enumeration."""
         page = await self._ask("enumerate", lambda: anext(pages))
-        return page if isinstance(page, Outline) else self._checked(page)
+        if not isinstance(page, Outline):
+            return self._checked(page)
+        if len(page.source_uris) != len(page.source_paths):
+            # A draft without paths could pass for one that is known.
+            raise self._blame("enumerate", ValueError())
+        return page
 
     def read(self, outline: Outline) -> Page:
         """Read the page behind an outline."""

@@ -10,7 +10,7 @@ import orjson
 
 from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.rows import Listing, decode_listing
-from retrovue.model import FULL, AssetDraft, Collection, PathMapping, Rejection, Scope, Secret
+from retrovue.model import FULL, AssetDraft, Collection, Page, PathMapping, Rejection, Scope, Secret
 from retrovue.simulator import ListSection, Row, Section, SimulatedPlex, episode, season, show
 
 TOKEN = "canary-9f8e7d6c5b4a-token"
@@ -50,6 +50,7 @@ async def read_all(importer: PlexImporter, what: Collection, scope: Scope = FULL
     result = Result()
     async with importer.enumerate(what, scope) as pages:
         async for page in pages:
+            assert isinstance(page, Page)
             if page.restart:
                 result = Result(restarts=result.restarts + 1)
             result.drafts += page.drafts

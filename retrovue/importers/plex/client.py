@@ -17,14 +17,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from retrovue.errors import RequestError, SourceError, SourceRefused, SourceUnreachable
 from retrovue.importers.plex.bodies import BodyReader, TruncatedAnswer, cut_short
+from retrovue.importers.plex.pace import CEILING, Pace
 from retrovue.importers.plex.policy import HttpPolicy, retry_after_seconds
 from retrovue.model import Secret
 
 Transport = httpx.AsyncBaseTransport
 """What carries requests; given to an importer to stand in for the network."""
-
-MAX_CONNECTIONS = 12
-"""Requests in the air at once, over all collections; more only makes a home server's disk seek."""
 
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _ERROR_BODY_CAP = 64 * 1024
@@ -103,6 +101,7 @@ class PlexClient:
         verify: bool = True,
         ca_file: str | None = None,
         transport: Transport | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._base = parse_base_url(base_url)
         self.origin = _origin(self._base)
@@ -117,8 +116,9 @@ class PlexClient:
             )
         self._verify, self._ca_file, self._transport = verify, ca_file, transport
         self._http: httpx.AsyncClient | None = None
-        # httpx 0.28 leaks a pool slot for each request cancelled while it waits for one: nobody ever waits.
-        self._slots = anyio.CapacityLimiter(MAX_CONNECTIONS)
+        # httpx 0.28 leaks a pool slot for each request cancelled while it waits for one. Nobody ever waits: the
+        # pool has a connection for every turn.
+        self._pace = pace or Pace()
 
     async def __aenter__(self) -> Self:
         policy = self.policy
@@ -129,9 +129,7 @@ class PlexClient:
             follow_redirects=False,
             timeout=httpx.Timeout(policy.read_timeout_s, connect=policy.connect_timeout_s),
             # PMS closes idle connections after 20 s; being earlier avoids racing with it.
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=15
-            ),
+            limits=httpx.Limits(max_connections=CEILING, max_keepalive_connections=CEILING, keepalive_expiry=15),
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip" if policy.gzip else "identity",
@@ -164,6 +162,8 @@ class PlexClient:
                 return await self._attempt(path, params or {}, with_token=with_token)
             except _Transient as exc:
                 last[:] = [exc]
+                if exc.error.unreachable:
+                    self._pace.struggled()
                 raise
 
         retrying = AsyncRetrying(
@@ -200,7 +200,7 @@ class PlexClient:
         return min(backoff if asked is None else max(asked, backoff), policy.max_wait_s)
 
     async def _attempt(self, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
-        async with self._slots:
+        async with self._pace.turn():
             try:
                 with anyio.fail_after(self.policy.page_deadline_s):
                     return await self._ask(path, params, with_token=with_token)
@@ -222,17 +222,21 @@ class PlexClient:
             url = url.copy_with(params=params)
         for _ in range(_MAX_REDIRECTS + 1):
             headers = {"X-Plex-Token": self._token.reveal()} if with_token and self._token else {}
+            asked = anyio.current_time()
             async with self._http.stream("GET", url, headers=headers) as response:
+                began = anyio.current_time() - asked
                 if response.is_redirect or 300 <= response.status_code < 400:
                     url = self._redirected(url, response)
                     continue
                 if response.status_code != 200:
                     raise await self._refusal(response)
-                return Answer(
+                answer = Answer(
                     await self._body(response),
                     _header_number(response, "X-Plex-Container-Total-Size"),
                     _header_number(response, "X-Plex-Container-Start"),
                 )
+                self._pace.answered(began)
+                return answer
         raise SourceError(f"The server at {self.origin} redirects without end.", code="redirect_loop")
 
     def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:

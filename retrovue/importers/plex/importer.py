@@ -15,6 +15,7 @@ from retrovue.importers.plex.client import PlexClient, Transport
 from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration, ReadingAhead
 from retrovue.importers.plex.listing import Budget
 from retrovue.importers.plex.locations import MOUNT_DEADLINE_S, check_locations
+from retrovue.importers.plex.pace import Pace
 from retrovue.importers.plex.policy import make_policy
 from retrovue.importers.plex.sections import SharedSections, decode_sections
 from retrovue.model import (
@@ -40,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     machine_identifier: str | None = None
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
     """PMS has announced to refuse more than 1,000."""
+    max_requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """None lets the server's answers alone set the pace."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """For a single read of an answer."""
     mount_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = MOUNT_DEADLINE_S
@@ -89,6 +92,7 @@ class PlexImporter(BaseImporter):
             verify=self._settings.verify_tls,
             ca_file=self._settings.ca_file,
             transport=transport,
+            pace=Pace(max_per_second=self._settings.max_requests_per_second),
         )
         self._machine_identifier = self._settings.machine_identifier
         self._sections = SharedSections(self._fetch_sections)
@@ -100,6 +104,11 @@ class PlexImporter(BaseImporter):
         return (
             ConfigField("base_url", "Address of the Plex Media Server, e.g. http://192.168.1.10:32400"),
             ConfigField("token", "X-Plex-Token of an account that may see the libraries", secret=True),
+            ConfigField(
+                "max_requests_per_second",
+                "Most requests to send in a second; without it the server's answers set the pace",
+                required=False,
+            ),
         )
 
     async def __aenter__(self) -> Self:

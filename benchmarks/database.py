@@ -1,0 +1,125 @@
+"""The private PostgreSQL of a run of benchmarks: databases made and cloned, and the CPU that the server spends."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import psutil  # type: ignore[import-untyped]
+
+from retrovue.discovery import add_source, discover
+from retrovue.model import PathMapping, Secret
+from retrovue.store.collections import set_enabled, set_path_mappings
+from retrovue.store.embedded import EmbeddedServer, embedded_server
+from retrovue.store.migrations import upgrade
+from retrovue.store.session import Store, database_url
+
+SOURCE = "Benchmark"
+"""The name of the one source that every catalogue here has."""
+_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+
+
+class Databases:
+    """Catalogues on the private server."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self._server = server
+
+    def url(self, name: str) -> str:
+        """Return the URL of a database, as RETROVUE_DATABASE_URL takes it."""
+        return self._server.url(name)
+
+    async def settings(self) -> dict[str, str]:
+        """Name the server's version and what of its configuration matters for speed."""
+        async with self._connection("postgres") as connection:
+            return {name: await connection.fetchval(f"SHOW {name}") for name in _SETTINGS}
+
+    async def make(self, plex_url: str, token: str, media: Path) -> str:
+        """Make a catalogue in which every collection of a Plex server is mapped and enabled; return its name."""
+        name = self._next("template")
+        await self._execute(f'CREATE DATABASE "{name}"')
+        async with Store(database_url(self.url(name)), connections=2) as store:
+            await upgrade(store, "production")
+            source = await add_source(store, "plex", SOURCE, {"base_url": plex_url}, {"token": Secret(token)})
+            found = await discover(store, source.external_id)
+            async with store.transaction() as session:
+                # As `collection update` does, but without asking the server once more for each of 200 collections.
+                for collection in found.collections:
+                    mappings = [PathMapping(location, str(media)) for location in collection.locations]
+                    await set_path_mappings(session, collection, mappings)
+                    await set_enabled(session, collection, enabled=True)
+        return name
+
+    async def clone(self, template: str, config: dict[str, Any] | None = None) -> str:
+        """Copy a catalogue, with more in its source's configuration if given, and return the copy's name."""
+        name = self._next("run")
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        if config:
+            await self._execute(
+                "UPDATE source SET config = config || $1::jsonb", orjson.dumps(config).decode(), on=name
+            )
+        return name
+
+    async def drop(self, name: str) -> None:
+        """Drop a catalogue."""
+        await self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    async def assets(self, name: str) -> int:
+        """Count a catalogue's assets."""
+        async with self._connection(name) as connection:
+            return int(await connection.fetchval("SELECT count(*) FROM asset"))
+
+    async def settle(self) -> None:
+        """Write what is dirty to the disk, so that no run pays for the one before."""
+        await self._execute("CHECKPOINT")
+
+    def cpu(self) -> float:
+        """How many seconds of CPU the server has spent so far, ended backends included.
+
+        What a backend has spent goes to the server's first process when it ends.
+        """
+        first = psutil.Process(self._server.pid)
+        spent = 0.0
+        for process in first.children():
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            spent += times.user + times.system
+        times = first.cpu_times()
+        return float(spent + times.user + times.system + times.children_user + times.children_system)
+
+    async def quiet(self, name: str) -> None:
+        """Wait until no client is connected to a catalogue."""
+        async with self._connection("postgres") as connection:
+            await connection.execute(
+                "DO $$ BEGIN FOR attempt IN 1..500 LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN NOT EXISTS"
+                f" (SELECT FROM pg_stat_activity WHERE datname = '{name}' AND backend_type = 'client backend');"
+                " PERFORM pg_sleep(0.01); END LOOP; END $$"
+            )
+
+    def _next(self, kind: str) -> str:
+        # Tests share their server with others.
+        return f"bench_{kind}_{secrets.token_hex(6)}"
+
+    async def _execute(self, statement: str, *values: object, on: str = "postgres") -> None:
+        async with self._connection(on) as connection:
+            await connection.execute(statement, *values)
+
+    @asynccontextmanager
+    async def _connection(self, name: str) -> AsyncIterator[Any]:
+        connection: Any = await asyncpg.connect(self.url(name).replace("+asyncpg", ""))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def private_server(home: Path) -> AsyncIterator[Databases]:
+    """Run a PostgreSQL of our own, as durable as an operator's, until the block ends."""
+    async with embedded_server(home, durable=True) as server:
+        yield Databases(server)

@@ -1,0 +1,286 @@
+"""Runs scenarios: serves the libraries, lets the contenders take turns, and takes the measurements."""
+
+import os
+import pstats
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, Self
+
+import anyio
+import orjson
+from anyio.abc import Process
+from anyio.streams.text import TextReceiveStream
+
+from benchmarks.database import SOURCE, Databases
+from benchmarks.scenarios import PRODUCT, WRITES, Contender, Layout, Scenario
+
+TOKEN = "benchmark-token"
+ROOT = Path(__file__).resolve().parent.parent
+DEADLINE_S = 900.0
+"""For one run of one contender; beyond it something hangs."""
+
+
+class BenchmarkFailed(Exception):
+    """A contender failed, or did not do what it was measured for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run of one contender; times in seconds."""
+
+    wall: float
+    """From the start of the process to its end."""
+    client_cpu: float
+    peak_mb: float
+    """The client's peak resident memory, MiB."""
+    work: float | None = None
+    """The client's own count: without the start of its process."""
+    postgres_cpu: float | None = None
+    plex_cpu: float | None = None
+    requests: int | None = None
+    faults: int | None = None
+    in_flight: int | None = None
+    """The most requests at a time."""
+    sent_mb: float | None = None
+    items: int | None = None
+    created: int | None = None
+    from_plex: float | None = None
+    """Waiting for the next page, decoding and mapping included; added up over collections, as the next two are."""
+    staging: float | None = None
+    merging: float | None = None
+
+
+Results = dict[tuple[str, str], list[Sample]]
+"""Scenario and contender → one sample a round."""
+
+
+class PlexProcess:
+    """The simulated server of one layout."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        self._input = process.stdin
+        self._output = TextReceiveStream(process.stdout)
+        self._unread = ""
+        self.url = ""
+
+    async def ready(self) -> Self:
+        """Wait until it listens."""
+        self.url = (await self._line())["url"]
+        return self
+
+    async def turn(self, contender: Contender | None = None) -> dict[str, Any]:
+        """Answer from now on as this contender wants; return what was served since the last turn."""
+        like = contender or Contender("", None)
+        order = {name: getattr(like, name) for name in ("latency_ms", "us_per_offset", "fail_percent")}
+        await self._input.send(orjson.dumps(order) + b"\n")
+        return await self._line()
+
+    async def _line(self) -> dict[str, Any]:
+        while "\n" not in self._unread:
+            try:
+                self._unread += await self._output.receive()
+            except anyio.EndOfStream as exc:
+                raise BenchmarkFailed("The simulated Plex server has ended.") from exc
+        line, _, self._unread = self._unread.partition("\n")
+        answer: dict[str, Any] = orjson.loads(line)
+        return answer
+
+
+@asynccontextmanager
+async def served(layout: Layout) -> AsyncIterator[PlexProcess]:
+    """Serve a layout until the block ends."""
+    sizes = [str(size) for size in layout.sizes]
+    command = [sys.executable, "-m", "benchmarks.plex", layout.kind, *sizes, "--token", TOKEN]
+    async with await anyio.open_process(command, stderr=None, cwd=ROOT) as process:
+        try:
+            yield await PlexProcess(process).ready()
+        finally:
+            # It keeps nothing that would have to be put in order.
+            process.kill()
+
+
+def retrovue() -> list[str]:
+    """Return the command that operators type, of this environment."""
+    script = Path(sys.executable).with_name("retrovue")
+    return [str(script)] if script.is_file() else [sys.executable, "-m", "retrovue"]
+
+
+class Harness:
+    """Runs scenarios one after the other."""
+
+    def __init__(self, databases: Databases, scratch: Path, rounds: int, say: Callable[[str], None]) -> None:
+        self._databases = databases
+        self._scratch = scratch
+        self._media = scratch / "media"
+        self._media.mkdir()
+        self._profile = scratch / "client.prof"
+        self._rounds = rounds
+        self._say = say
+        self.results: Results = {}
+
+    async def run(self, scenario: Scenario) -> None:
+        """Run all rounds of a scenario, every contender once a round."""
+        rounds = scenario.rounds or self._rounds
+        self._say(f"{scenario.title} ({scenario.name})")
+        layouts = {one.layout: None for one in scenario.contenders if one.layout is not None}
+        async with _all_served(list(layouts)) as servers:
+            templates = {
+                layout: await self._databases.make(plex.url, TOKEN, self._media) for layout, plex in servers.items()
+            }
+            for number in range(1, rounds + 1):
+                catalogues: dict[str, str] = {}
+                for contender in scenario.contenders:
+                    sample = await self._one(contender, servers, templates, catalogues)
+                    self.results.setdefault((scenario.name, contender.name), []).append(sample)
+                    self._say(f"  {number}/{rounds} {contender.name}: {sample.wall:.2f} s")
+                    if contender.client == "profiled":
+                        self._say(_spent_most(self._profile))
+                self._compare(scenario)
+                for name in catalogues.values():
+                    await self._databases.drop(name)
+            for name in templates.values():
+                await self._databases.drop(name)
+
+    async def _one(
+        self,
+        contender: Contender,
+        servers: dict[Layout, PlexProcess],
+        templates: dict[Layout, str],
+        catalogues: dict[str, str],
+    ) -> Sample:
+        layout = contender.layout
+        if layout is None:
+            spent, _ = await self._measured([*retrovue(), "--help"], {})
+            return Sample(wall=spent["wall"], client_cpu=spent["cpu"], peak_mb=spent["peak_mb"])
+        plex = servers[layout]
+        if contender.after is None:
+            config = None if contender.page_size is None else {"page_size": contender.page_size}
+            catalogues[contender.name] = await self._databases.clone(templates[layout], config)
+        name = catalogues[contender.after or contender.name]
+        before = await self._databases.assets(name)
+        await self._databases.settle()
+        await plex.turn(contender)
+        postgres = self._databases.cpu()
+        environment = {"RETROVUE_DATABASE_URL": self._databases.url(name), "RETROVUE_TOKEN": TOKEN}
+        spent, said = await self._measured(self._command(contender, plex.url), environment)
+        await self._databases.quiet(name)
+        postgres = self._databases.cpu() - postgres
+        served_now = await plex.turn()
+        self._check(contender, layout, said, written=await self._databases.assets(name) - before)
+        durations = [one.get("durations", {}) for one in said.get("collection_results", [])]
+
+        def total(phase: str) -> float | None:
+            return sum(one.get(phase, 0.0) for one in durations) if durations else None
+
+        return Sample(
+            wall=spent["wall"],
+            client_cpu=spent["cpu"],
+            peak_mb=spent["peak_mb"],
+            work=said["duration_seconds"],
+            postgres_cpu=postgres,
+            plex_cpu=served_now["cpu"],
+            requests=served_now["requests"],
+            faults=served_now["faults"],
+            in_flight=served_now["in_flight"],
+            sent_mb=served_now["bytes"] / 1_000_000,
+            items=layout.items,
+            created=said["total_created_assets"],
+            from_plex=total("waiting_for_source"),
+            staging=total("staging"),
+            merging=total("merging"),
+        )
+
+    def _command(self, contender: Contender, url: str) -> list[str]:
+        options = contender.command()
+        if contender.client == "cli":
+            return [*retrovue(), "source", "ingest", SOURCE, "--json", *options]
+        if contender.client in PRODUCT:
+            profile = ["--profile", str(self._profile)] if contender.client == "profiled" else []
+            return [sys.executable, "-m", "benchmarks.library", SOURCE, *options, *profile]
+        part = {"fetch": ["--fetch-only"], "decode": ["--decode-only"]}.get(contender.client, [])
+        return [sys.executable, "-m", "benchmarks.floor", url, str(self._media), *options, *part]
+
+    async def _measured(
+        self, command: Sequence[str], environment: dict[str, str]
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        """Run a command by the meter; return what it took, and the JSON object that it printed."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RETROVUE_")}
+        report = anyio.Path(self._scratch / "meter.json")
+        metered = [sys.executable, str(ROOT / "benchmarks" / "meter.py"), str(report), *command]
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            process = await anyio.open_process(
+                metered,
+                stdin=None,
+                stdout=output,
+                stderr=errors,
+                cwd=ROOT,
+                env=inherited | {"RETROVUE_HOME": str(self._scratch)} | environment,
+                start_new_session=True,
+            )
+            try:
+                with anyio.move_on_after(DEADLINE_S):
+                    await process.wait()
+            finally:
+                if process.returncode is None:
+                    os.killpg(process.pid, 9)
+            if process.returncode != 0:
+                errors.seek(0)
+                output.seek(0)
+                what = "timed out" if process.returncode is None else f"ended with {process.returncode}"
+                said = errors.read().decode(errors="replace") + output.read().decode(errors="replace")
+                raise BenchmarkFailed(f"{' '.join(command[1:4])} … {what}:\n{said}")
+            output.seek(0)
+            text = output.read()
+        spent: dict[str, float] = orjson.loads(await report.read_bytes())
+        return spent, orjson.loads(text) if text.startswith(b"{") else {}
+
+    def _check(self, contender: Contender, layout: Layout, said: dict[str, Any], *, written: int) -> None:
+        """Refuse a run that did not do what it was measured for."""
+        problems = []
+        if contender.client in PRODUCT and said["status"] != "ok":
+            problems.append(f"its status is {said['status']}: {said['errors']}")
+        if said["total_source_items"] != layout.items:
+            problems.append(f"it read {said['total_source_items']} items of {layout.items}")
+        expected = 0 if contender.dry_run else said["total_created_assets"]
+        if written != expected:
+            problems.append(f"{written} assets were written, not {expected}")
+        if contender.after is not None and written:
+            problems.append("a re-ingest has created assets")
+        if contender.client in WRITES and not contender.after and not said["total_created_assets"]:
+            problems.append("nothing was created")
+        if problems:
+            raise BenchmarkFailed(f"{contender.name}: {'; '.join(problems)}.")
+
+    def _compare(self, scenario: Scenario) -> None:
+        """Refuse a floor that does less than the product, or more."""
+        created: dict[Layout, dict[str, int | None]] = {}
+        for contender in scenario.contenders:
+            if contender.layout and contender.client in WRITES and not contender.after:
+                sample = self.results[scenario.name, contender.name][-1]
+                created.setdefault(contender.layout, {})[contender.name] = sample.created
+        for found in created.values():
+            if len(set(found.values())) > 1:
+                raise BenchmarkFailed(f"Not all have created the same number of assets: {found}.")
+
+
+def _spent_most(profile: Path) -> str:
+    text = StringIO()
+    pstats.Stats(str(profile), stream=text).strip_dirs().sort_stats("tottime").print_stats(30)
+    return text.getvalue()
+
+
+@asynccontextmanager
+async def _all_served(layouts: Sequence[Layout]) -> AsyncIterator[dict[Layout, PlexProcess]]:
+    """Serve several layouts, each in a process of its own."""
+    if not layouts:
+        yield {}
+        return
+    async with served(layouts[0]) as first, _all_served(layouts[1:]) as others:
+        yield {layouts[0]: first} | others

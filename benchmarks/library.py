@@ -1,0 +1,57 @@
+"""A service that embeds the library: one source ingest, told in the words of `retrovue source ingest --json`."""
+
+import argparse
+import cProfile
+import sys
+from contextlib import nullcontext
+
+import anyio
+import orjson
+
+from retrovue.config import Settings
+from retrovue.orchestrator import IngestOptions, ingest_source
+from retrovue.results import IngestSummary
+from retrovue.store.opening import open_store
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.library", description=__doc__)
+    parser.add_argument("source")
+    parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--profile", metavar="FILE", help="write where the time went, as cProfile does")
+    options = parser.parse_args()
+    with cProfile.Profile() if options.profile else nullcontext() as profile:
+        summary = anyio.run(_ingest, options.source, options.concurrency, options.dry_run)
+    if profile is not None:
+        profile.dump_stats(options.profile)
+    sys.stdout.write(orjson.dumps(_document(summary), default=str).decode() + "\n")
+    return 0 if summary.status == "ok" else 1
+
+
+async def _ingest(source: str, concurrency: int, dry_run: bool) -> IngestSummary:
+    settings = Settings.from_environment()
+    options = IngestOptions(concurrency=concurrency, dry_run=dry_run)
+    async with (
+        open_store(settings, connections=concurrency, read_only=dry_run) as store,
+        ingest_source(store, source, options) as run,
+    ):
+        async for _ in run:
+            pass
+    return run.summary
+
+
+def _document(summary: IngestSummary) -> dict[str, object]:
+    return {
+        "status": summary.status,
+        "total_created_assets": summary.total("created"),
+        "total_skipped_assets": summary.total("skipped"),
+        "total_source_items": summary.total("source_items"),
+        "collection_results": [{"durations": one.durations} for one in summary.ingested],
+        "errors": [{"code": one.code, "message": one.message} for one in summary.failed],
+        "duration_seconds": summary.duration,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""What is measured: which libraries, served how, ingested by whom."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Client = Literal["cli", "library", "floor", "fetch", "decode", "help", "profiled"]
+"""The product as operators and as services run it, the floor whole and in parts, `retrovue --help`, and the library
+under Python's profiler."""
+PRODUCT: tuple[Client, ...] = ("cli", "library", "profiled")
+WRITES: tuple[Client, ...] = (*PRODUCT, "floor")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The sections of a simulated Plex server."""
+
+    kind: Literal["movie", "show"]
+    sizes: tuple[int, ...]
+    """Movies or episodes of each section."""
+
+    @property
+    def items(self) -> int:
+        """All movies or episodes."""
+        return sum(self.sizes)
+
+    def __str__(self) -> str:
+        """Describe it for a heading."""
+        what = "movies" if self.kind == "movie" else "episodes"
+        if len(self.sizes) == 1:
+            return f"{self.items:,} {what} in one collection"
+        even = len(set(self.sizes)) == 1
+        each = f"{self.sizes[0]:,} each" if even else ", ".join(f"{size:,}" for size in self.sizes)
+        return f"{self.items:,} {what} in {len(self.sizes)} collections ({each})"
+
+
+def even(count: int, items: int, kind: Literal["movie", "show"] = "movie") -> Layout:
+    """Spread items evenly over collections."""
+    return Layout(kind, (max(1, items // count),) * count)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One thing that runs in a scenario, once a round."""
+
+    name: str
+    layout: Layout | None
+    client: Client = "cli"
+    concurrency: int = 4
+    dry_run: bool = False
+    latency_ms: float = 0.0
+    us_per_offset: float = 0.0
+    """Time that the server adds to a page for each row before it."""
+    fail_percent: float = 0.0
+    """Share of pages that the server refuses with 503 the first time."""
+    page_size: int | None = None
+    """What the source is configured to ask for; None is the product's own choice."""
+    after: str | None = None
+    """The contender whose catalogue this one goes on with, for a re-ingest; None is a fresh one."""
+
+    def command(self) -> tuple[str, ...]:
+        """Return the arguments that every product client takes."""
+        return ("--concurrency", str(self.concurrency), *(("--dry-run",) if self.dry_run else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Contenders that take turns."""
+
+    name: str
+    title: str
+    contenders: tuple[Contender, ...]
+    rounds: int | None = None
+    """None is as many as the harness was asked for."""
+
+
+def without_cli(scenario: Scenario) -> Scenario | None:
+    """Let the library stand in for the CLI; None if nothing is left to run."""
+    kept = tuple(
+        replace(contender, client="library") if contender.client == "cli" else contender
+        for contender in scenario.contenders
+        if contender.client not in ("help", "library")
+    )
+    return replace(scenario, contenders=kept) if kept else None
+
+
+def main_job(items: int) -> Scenario:
+    """First ingest, re-ingest and dry-run beside the floor."""
+    layout = even(4, items)
+    return Scenario(
+        "main",
+        "First ingest, re-ingest, dry-run and the floor",
+        (
+            Contender("fetch only", layout, "fetch"),
+            Contender("fetch and decode", layout, "decode"),
+            Contender("floor", layout, "floor"),
+            Contender("first", layout),
+            Contender("re-ingest", layout, after="first"),
+            Contender("dry-run", layout, dry_run=True),
+            Contender("library", layout, "library"),
+        ),
+    )
+
+
+def million(items: int) -> Scenario:
+    """The same, ten times as large."""
+    layout = even(4, items * 10)
+    return Scenario(
+        "million",
+        "Ten times as many",
+        (
+            Contender("floor", layout, "floor"),
+            Contender("first", layout),
+            Contender("re-ingest", layout, after="first"),
+            Contender("dry-run", layout, dry_run=True),
+        ),
+    )
+
+
+def start(_items: int) -> Scenario:
+    """How long the command line takes to come up."""
+    return Scenario("start", "Start of the command line", (Contender("retrovue --help", None, "help"),), rounds=10)
+
+
+def latency(items: int) -> Scenario:
+    """A server at some distance."""
+    layout = even(4, items)
+    contenders = tuple(Contender(f"{ms} ms", layout, latency_ms=ms) for ms in (0, 20, 50))
+    return Scenario("latency", "Latency of each request", contenders)
+
+
+def small(_items: int) -> Scenario:
+    """Many collections of one short page, where concurrency has to hide the latency."""
+    return _one_page("small", "of one page of 100", 100)
+
+
+def small_full(_items: int) -> Scenario:
+    """Many collections of one full page, where there is more to do than to wait for."""
+    return _one_page("small-full", "of one page of 1,000", 1000)
+
+
+def _one_page(name: str, what: str, size: int) -> Scenario:
+    layout = Layout("movie", (size,) * 64)
+    contenders = [Contender(f"concurrency {number}", layout, concurrency=number, latency_ms=50) for number in (1, 8)]
+    return Scenario(name, f"64 collections {what}, 50 ms a request", tuple(contenders))
+
+
+def collections(items: int) -> Scenario:
+    """The same items in more and more collections."""
+    layouts = [(count, even(count, items // 2)) for count in (1, 2, 4, 8)]
+    contenders = [
+        Contender(f"{count} {name}", layout, client, concurrency=count)
+        for count, layout in layouts
+        for name, client in _PAIR
+    ]
+    return Scenario("collections", "1, 2, 4 and 8 collections, all at once", tuple(contenders))
+
+
+def concurrency(items: int) -> Scenario:
+    """Eight collections, more and more of them at once."""
+    layout = even(8, items // 2)
+    contenders = tuple(Contender(f"concurrency {at_once}", layout, concurrency=at_once) for at_once in (1, 2, 4, 8))
+    return Scenario("concurrency", "Concurrency", contenders)
+
+
+def pages(items: int) -> Scenario:
+    """Pages of different size, with some latency to hide."""
+    layout = even(4, items // 2)
+    sizes = (100, 250, 500, 1000)
+    contenders = tuple(Contender(f"pages of {size:,}", layout, page_size=size, latency_ms=20) for size in sizes)
+    return Scenario("pages", "Size of pages, 20 ms a request", contenders)
+
+
+def episodes(items: int) -> Scenario:
+    """Shows with their episodes."""
+    layout = even(4, items // 2, "show")
+    return Scenario("episodes", "Episodes", tuple(Contender(name, layout, client) for name, client in _PAIR))
+
+
+def shapes(items: int) -> Scenario:
+    """Libraries that are spread unevenly."""
+    half, rest = items // 4, items // 4
+    large = Layout("movie", (half, *(max(1, rest // 5),) * 5))
+    tiny = Layout("movie", (50,) * min(200, items // 50))
+    contenders = [
+        Contender(f"{what} {name}", layout, client)
+        for what, layout in (("one is half", large), ("many tiny", tiny))
+        for name, client in _PAIR
+    ]
+    return Scenario("shapes", "One collection that is half of everything; 200 tiny collections", tuple(contenders))
+
+
+def trouble(items: int) -> Scenario:
+    """Servers that are not at their best."""
+    # The last page of each collection takes half a second, however long the collection is.
+    layout = even(4, items // 2)
+    contenders = (
+        Contender("fast", layout),
+        Contender("slows down", layout, us_per_offset=500_000 / layout.sizes[0]),
+        Contender("5 % fail", layout, fail_percent=5),
+    )
+    return Scenario("trouble", "A server whose pages take longer and longer; one that fails", contenders)
+
+
+def profile(items: int) -> Scenario:
+    """Where the client's time goes; its wall times say nothing."""
+    layout = even(4, items)
+    contenders = (
+        Contender("first", layout, "profiled"),
+        Contender("re-ingest", layout, "profiled", after="first"),
+        Contender("dry-run", layout, "profiled", dry_run=True),
+    )
+    return Scenario("profile", "Under the profiler", contenders, rounds=1)
+
+
+_PAIR: tuple[tuple[str, Client], ...] = (("floor", "floor"), ("first", "cli"))
+USUAL: tuple[Callable[[int], Scenario], ...] = (
+    main_job, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
+)  # fmt: skip
+FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million)

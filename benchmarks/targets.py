@@ -1,0 +1,104 @@
+"""The ratios that are promised, worked out from the medians."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.harness import Results
+
+Median = Callable[[str, str, str], float]
+"""Scenario, contender, field of Sample → the median; raises KeyError if it was not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One ratio, or one figure, and what it should be."""
+
+    name: str
+    measure: Callable[[Median], float]
+    at_most: float | None = None
+    at_least: float | None = None
+    moonshot: float | None = None
+    unit: str = "×"
+
+    def judge(self, results: Results) -> dict[str, Any]:
+        """Return the measured value and whether it is good enough; None for what was not measured."""
+
+        def the_median(scenario: str, contender: str, field: str) -> float:
+            return float(median([getattr(sample, field) for sample in results[scenario, contender]]))
+
+        try:
+            value = self.measure(the_median)
+        except KeyError:
+            return {"name": self.name, "value": None} | self._wanted() | {"met": None, "moonshot_met": None}
+        return {
+            "name": self.name,
+            "value": round(value, 3),
+            **self._wanted(),
+            "met": None if self.at_most is None and self.at_least is None else self._reaches(value, self._bound),
+            "moonshot_met": None if self.moonshot is None else self._reaches(value, self.moonshot),
+        }
+
+    def _wanted(self) -> dict[str, Any]:
+        return {"unit": self.unit, "at_most": self.at_most, "at_least": self.at_least, "moonshot": self.moonshot}
+
+    @property
+    def _bound(self) -> float:
+        bound = self.at_most if self.at_least is None else self.at_least
+        return 0.0 if bound is None else bound
+
+    def _reaches(self, value: float, bound: float) -> bool:
+        return value >= bound if self.at_least is not None else value <= bound
+
+
+def _wall(over: tuple[str, str], under: tuple[str, str], field: str = "wall") -> Callable[[Median], float]:
+    return lambda of: of(*over, field) / of(*under, field)
+
+
+def _rate(of: Median, scenario: str, contender: str) -> float:
+    return of(scenario, contender, "items") / of(scenario, contender, "wall")
+
+
+_FIRST, _FLOOR, _MILLION = ("main", "first"), ("main", "floor"), ("million", "first")
+_ALONE, _TOGETHER = ("small", "concurrency 1"), ("small", "concurrency 8")
+
+TARGETS = (
+    Target("First ingest, wall time ÷ floor", _wall(_FIRST, _FLOOR), at_most=1.5, moonshot=1.15),
+    Target("… through the library ÷ floor", _wall(("main", "library"), _FLOOR), at_most=1.5, moonshot=1.15),
+    Target("… without the start of either process", _wall(_FIRST, _FLOOR, "work")),
+    Target("Re-ingest ÷ first ingest", _wall(("main", "re-ingest"), _FIRST), at_most=0.35, moonshot=0.1),
+    Target("Dry-run ÷ first ingest", _wall(("main", "dry-run"), _FIRST), at_most=0.5),
+    Target("Peak memory, ten times as many items", _wall(_MILLION, _FIRST, "peak_mb"), at_most=1.1),
+    Target("… in MiB", lambda of: of(*_MILLION, "peak_mb"), at_most=200, moonshot=120, unit="MiB"),
+    Target("… of a dry-run, in MiB", lambda of: of("million", "dry-run", "peak_mb"), unit="MiB"),
+    Target(
+        "Items a second, ten times as many items",
+        lambda of: _rate(of, *_MILLION) / _rate(of, *_FIRST),
+        at_least=0.85,
+        moonshot=0.95,
+    ),
+    Target("50 ms a request ÷ none", _wall(("latency", "50 ms"), ("latency", "0 ms")), at_most=1.2, moonshot=1.05),
+    Target("64 collections of one page, concurrency 1 ÷ 8", _wall(_ALONE, _TOGETHER), at_least=4, moonshot=6),
+    Target("… without the start of either process", _wall(_ALONE, _TOGETHER, "work")),
+    Target(
+        "… with full pages",
+        _wall(("small-full", "concurrency 1"), ("small-full", "concurrency 8")),
+    ),
+    Target(
+        "Requests per 100,000 items",
+        lambda of: of(*_FIRST, "requests") / of(*_FIRST, "items") * 100_000,
+        at_most=110,
+        unit="",
+    ),
+    Target(
+        "Start of the command line",
+        lambda of: of("start", "retrovue --help", "wall"),
+        at_most=0.35,
+        moonshot=0.15,
+        unit="s",
+    ),
+    # A tenth of a second of starting Python would hide what fetching takes.
+    Target("Floor ÷ fetch only, without start", _wall(_FLOOR, ("main", "fetch only"), "work")),
+    Target("Floor ÷ fetch and decode, without start", _wall(_FLOOR, ("main", "fetch and decode"), "work")),
+)

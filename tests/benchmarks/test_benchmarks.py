@@ -1,0 +1,100 @@
+"""The benchmarks run, and their floor does the same work as the product; how fast is nobody's business here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import asyncpg
+import orjson
+import pytest
+
+from benchmarks.database import SOURCE, Databases
+from benchmarks.floor import COLUMNS
+from benchmarks.harness import ROOT, TOKEN, served
+from benchmarks.scenarios import FULL, Layout, without_cli
+from benchmarks.targets import TARGETS
+from retrovue.store.embedded import EmbeddedServer
+
+
+def test_one_command_measures_and_reports(tmp_path: Path) -> None:
+    options = ["--quick", "--only", "main", "--only", "start", "--output", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    (report,) = tmp_path.iterdir()
+    said = orjson.loads(report.read_bytes())
+    main, start = said["scenarios"]
+    created = {one["name"]: one["medians"]["created"] for one in main["contenders"]}
+    assert created["first"] == created["library"] == created["floor"] == created["dry-run"] > 1900
+    assert created["re-ingest"] == created["fetch only"] == 0
+    measured = {"client_cpu", "postgres_cpu", "plex_cpu", "peak_mb", "requests", "items", "from_plex"}
+    first = next(one for one in main["contenders"] if one["name"] == "first")
+    assert all(first["medians"][name] > 0 for name in measured)
+    assert len(start["contenders"][0]["samples"]) == 10
+    values = {target["name"]: target["value"] for target in said["targets"]}
+    assert values["First ingest, wall time ÷ floor"] > 0
+    assert values["Start of the command line"] > 0
+    assert values["50 ms a request ÷ none"] is None
+    # The report describes the machine and doesn't name it.
+    assert str(ROOT) not in report.read_text()
+    assert os.uname().nodename not in report.read_text()
+
+
+def test_a_run_that_fails_fails_the_command(tmp_path: Path) -> None:
+    options = ["--quick", "--only", "nonsense", "--output", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"no scenario nonsense" in done.stderr
+
+
+async def _rows(databases: Databases, name: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(databases.url(name).replace("+asyncpg", ""))
+    try:
+        statement = (
+            f"SELECT {COLUMNS}, coalesce((SELECT jsonb_agg(to_jsonb(part) - 'asset_uuid' ORDER BY position)"
+            " FROM asset_part AS part WHERE asset_uuid = uuid), '[]') FROM asset ORDER BY source_uri"
+        )
+        return [tuple(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["movie", "show"])
+async def test_floor_writes_the_rows_that_the_product_writes(
+    server: EmbeddedServer, tmp_path: Path, kind: Literal["movie", "show"]
+) -> None:
+    databases = Databases(server)
+    async with served(Layout(kind, (1500, 500))) as plex:
+        template = await databases.make(plex.url, TOKEN, tmp_path)
+        floor, product = await databases.clone(template), await databases.clone(template)
+        commands = {floor: ["benchmarks.floor", plex.url, str(tmp_path)], product: ["benchmarks.library", SOURCE]}
+        for name, command in commands.items():
+            environment = {"RETROVUE_DATABASE_URL": databases.url(name), "RETROVUE_TOKEN": TOKEN}
+            await anyio.run_process(
+                [sys.executable, "-m", *command], env=os.environ | environment, cwd=ROOT, stderr=None
+            )
+        rows = await _rows(databases, product)
+        assert len(rows) > 1900
+        assert await _rows(databases, floor) == rows
+    for name in (floor, product, template):
+        await databases.drop(name)
+
+
+def test_every_target_refers_to_what_is_measured() -> None:
+    scenarios = [make(100_000) for make in FULL]
+    measured = {(scenario.name, one.name) for scenario in scenarios for one in scenario.contenders}
+    asked: set[tuple[str, str]] = set()
+
+    def of(scenario: str, contender: str, _: str) -> float:
+        asked.add((scenario, contender))
+        return 1.0
+
+    for target in TARGETS:
+        target.measure(of)
+    assert asked <= measured
+    assert all(
+        one.client not in ("cli", "help") for made in map(without_cli, scenarios) if made for one in made.contenders
+    )
