@@ -29,6 +29,8 @@ from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
 
+CHECKS_AT_ONCE = 64
+"""Collections whose ingestibility is asked for at the same time; no database connection is held for it."""
 RATE = "max_requests_per_second"
 """The configuration's key, of importers that have one, for the most requests in a second."""
 DEFAULT_CONCURRENCY = 4
@@ -272,7 +274,8 @@ async def _pre_flight(
         targets.failures = [failed(collection, exc) for collection in enabled]
         return targets
     answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
-    limiter = anyio.CapacityLimiter(options.concurrency)
+    # The importer bounds its own requests; asked at the same time, collections can share what it fetches.
+    limiter = anyio.CapacityLimiter(CHECKS_AT_ONCE)
 
     async def ask(collection: Collection) -> None:
         async with limiter:
@@ -380,10 +383,11 @@ class _Crew:
 
     async def _ingest(self, collection: Collection) -> None:
         answer = await self._importer.check_ingestible(collection)
-        if not self._options.dry_run:
-            async with self._store.transaction() as session:
-                await record_ingestibility(session, collection, answer)
         if not answer.ingestible:
+            # The yes was stored in the pre-flight; a no is news.
+            if not self._options.dry_run:
+                async with self._store.transaction() as session:
+                    await record_ingestibility(session, collection, answer)
             self._collector.report(_not_ingestible(collection, answer))
             return
         if self.locks is None:

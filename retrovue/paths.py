@@ -16,8 +16,6 @@ PathSystem = Literal["windows", "posix"]
 
 _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_ODD = re.compile(rf"(?:^|/)\.{{0,2}}(?:/|$)|{_UNSTORABLE.pattern}")
-"""An empty, ``.`` or ``..`` component, or an unstorable one: what a path that needs no second look doesn't have."""
 
 
 class UnmappedPath(ValueError):
@@ -80,7 +78,7 @@ class PathMapper:
         for prefix, local in self._posix:
             if path.startswith(prefix):
                 below = path[len(prefix) :]
-                if not _ODD.search(below):
+                if _is_plain(below):
                     return local + below
                 break
         if _UNSTORABLE.search(path):
@@ -103,6 +101,16 @@ class PathMapper:
             if local is not None and length <= len(parts):
                 return posixpath.join(local, *_confined(path, parts[length:]))
         raise UnmappedPath("unmapped_path", f"no path mapping covers {path!r}")
+
+
+def _is_plain(below: str) -> bool:
+    """Whether a path below a prefix needs no second look: no empty, ``.`` or ``..`` component, nothing unstorable.
+
+    Substring searches, as this is asked for every file of a library; one regular expression takes longer.
+    """
+    if "/." in below or "//" in below or below[:1] in ("", ".", "/") or below[-1] == "/" or "\0" in below:
+        return False
+    return below.isascii() or _UNSTORABLE.search(below) is None
 
 
 def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:

@@ -220,18 +220,19 @@ async def ingest_collection(
         began = perf_counter()
         try:
             async with store.transaction(session, on_commit=commit_seen):
-                await merge.keep_rejections(session, run, collection)
+                if staged.rejected:
+                    await merge.keep_rejections(session, run, collection)
                 if tally.discovered and staged.rejected == tally.discovered:
                     outcome = _all_rejected(collection, staged.first_rejections, tally)
                     await audit.reject_all(
                         session, run, outcome, discovered=tally.discovered, source_items=tally.source_items
                     )
                 else:
-                    merged = await merge.merge(session, collection)
+                    merged = await merge.merge(session, staged)
                     tally.merging = perf_counter() - began
                     outcome = tally.ingested(collection, staged, merged)
                     await audit.succeed(session, run, outcome)
-                await merge.drop_staging(session)
+                await staged.clear(session)
         except CommitUnknown as exc:
             done = None if outcome is None else await audit.committed(store, run, collection)
             if outcome is None or done is None:

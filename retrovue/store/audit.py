@@ -128,7 +128,9 @@ async def start(store: Store, run: Run, collections: Sequence[Collection]) -> No
     """Write the start rows; from now on a run that vanishes shows as interrupted."""
     who = started_by()
     with translated():
-        async with store.audit.begin() as connection:
+        async with store.audit.connect() as connection:
+            # One statement, which needs no transaction around it.
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])
 
 

@@ -31,6 +31,9 @@ def translate(error: BaseException) -> StoreError | None:
     cause = original.__cause__ if isinstance(original.__cause__, asyncpg.PostgresError) else original
     sqlstate = getattr(cause, "sqlstate", None) or getattr(original, "sqlstate", None)
     if isinstance(sqlstate, str):
+        if sqlstate[:2] == "22":  # the messages of these, the driver's own among them, repeat the value
+            message = f"The database refused a value: {type(cause).__name__}"
+            return StoreError(message, code="bad_value", context={"sqlstate": sqlstate})
         code, hint = _BY_SQLSTATE.get(sqlstate, ("database_error", None))
         unavailable = sqlstate[:2] in {"08", "57"} and sqlstate != "57014"
         kind = StoreUnavailable if unavailable else StoreError
@@ -42,9 +45,6 @@ def translate(error: BaseException) -> StoreError | None:
             hint=hint,
             context={"sqlstate": sqlstate, **({"constraint": constraint} if constraint else {})},
         )
-    if isinstance(original.__cause__ or original, asyncpg.DataError):
-        # The driver refuses a value before the server sees it; its message would repeat the value.
-        return StoreError("A value can't be stored in the database.", code="bad_value")
     if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (
         isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError))
     ):

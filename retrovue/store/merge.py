@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.model import Collection
 from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
 from retrovue.store.audit import Run
-from retrovue.store.staging import CARRIED
+from retrovue.store.staging import CARRIED, Staging
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
 # the planner can't know how many rows a staging table or a CTE has, and where it guesses "few" a merge takes minutes.
@@ -89,11 +89,17 @@ _MAKE_PLAN = text(f"CREATE TEMPORARY TABLE plan ON COMMIT DROP AS WITH RECURSIVE
 
 _COUNT = text("SELECT becomes, deleted, count(*) AS total FROM plan GROUP BY becomes, deleted")
 
+
+def label_of(row: str) -> str:
+    """The SQL that names an asset or a staged draft for people, as ``label`` does."""
+    season, episode = (f"to_char({row}.{number}, 'FM9999999900')" for number in ("season_number", "episode_number"))
+    return f"concat_ws(' ', {row}.show_title, nullif(concat('S' || {season}, 'E' || {episode}), ''), {row}.title)"
+
+
 _LIST = text(
-    """
-    SELECT shown.becomes, staged.title, staged.show_title, staged.season_number, staged.episode_number,
-        staged.source_uri, staged.canonical_uri,
-        coalesce((SELECT title FROM asset WHERE uuid = shown.asset_uuid), first.title) AS holder_title
+    f"""
+    SELECT shown.becomes, {label_of("staged")} AS label, staged.source_uri, staged.canonical_uri,
+        coalesce((SELECT {label_of("asset")} FROM asset WHERE uuid = shown.asset_uuid), {label_of("first")}) AS holder
     FROM (
         (SELECT * FROM plan WHERE becomes = 'created' ORDER BY seq LIMIT :created)
         UNION ALL (SELECT * FROM plan WHERE becomes = 'duplicate' ORDER BY seq LIMIT :listed)
@@ -201,9 +207,11 @@ def label(title: str, show_title: str | None, season: int | None, episode: int |
     return " ".join(word for word in (show_title, numbers, title) if word)
 
 
-async def merge(session: AsyncSession, collection: Collection) -> Merged:
+async def merge(session: AsyncSession, staging: Staging) -> Merged:
     """Plan and carry out the merge of what is staged, inside the caller's transaction."""
-    bind = {"collection": collection.id}
+    if not staging.staged:
+        return Merged()
+    bind = {"collection": staging.collection.id}
     await session.execute(NO_GUESSING)
     await session.execute(_MAKE_PLAN, bind)
     totals = {(row.becomes, row.deleted): row.total for row in await session.execute(_COUNT)}
@@ -215,9 +223,10 @@ async def merge(session: AsyncSession, collection: Collection) -> Merged:
         await session.execute(_RELOCATE)
     if "created" in kinds:
         await session.execute(_CREATE, bind)
-    if kinds & {"created", "relocated"}:
+    if staging.several_parts and kinds & {"created", "relocated"}:
         await session.execute(_CREATE_PARTS, bind)
-    await session.execute(_DROP_ALIASES, bind)
+    if staging.anything_known:
+        await session.execute(_DROP_ALIASES, bind)
     if "duplicate" in kinds:
         await session.execute(_ADD_ALIASES, bind)
     return merged_from(totals, listed)
@@ -228,22 +237,12 @@ async def keep_rejections(session: AsyncSession, run: Run, collection: Collectio
     await session.execute(_KEEP_REJECTIONS, {"run": run.id, "collection": collection.id})
 
 
-async def drop_staging(session: AsyncSession) -> None:
-    """Drop the staging tables, so that the connection can serve another collection."""
-    await session.execute(text("DROP TABLE staged, staged_rejection"))
-
-
 def _listed(rows: Sequence[Row[Any]]) -> Listed:
     lists: dict[str, list[Named]] = {"created": [], "duplicate": [], "relocated": [], "skipped": []}
     for row in rows:
-        details = {"duplicate": row.holder_title, "relocated": row.canonical_uri}
-        lists[row.becomes].append(
-            Named(
-                title=label(row.title, row.show_title, row.season_number, row.episode_number),
-                source_uri=row.source_uri,
-                detail=details.get(row.becomes),
-            )
-        )
+        details = {"duplicate": row.holder, "relocated": row.canonical_uri}
+        named = Named(row.label, row.source_uri, details.get(row.becomes))
+        lists[row.becomes].append(named)
     return Listed(
         created=tuple(lists["created"]),
         duplicates=tuple(lists["duplicate"]),

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.model import Collection, Rejection
 from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
-from retrovue.store.merge import NO_GUESSING, PLAN, Merged, label, merged_from
+from retrovue.store.merge import NO_GUESSING, PLAN, Merged, label, label_of, merged_from
 from retrovue.store.session import Store
 from retrovue.store.staging import Keys, Located, holds_assets, unknown_among
 
@@ -26,7 +26,8 @@ _PREVIEW = text(
             count(*) OVER (PARTITION BY becomes, deleted) AS total
         FROM plan
     )
-    SELECT becomes, deleted, total, seq, first_seq, (SELECT title FROM asset WHERE uuid = asset_uuid) AS holder_title
+    SELECT becomes, deleted, total, seq, first_seq,
+        (SELECT {label_of("asset")} FROM asset WHERE uuid = asset_uuid) AS holder
     FROM numbered WHERE rank <= :listed ORDER BY becomes, deleted, seq
     """
 )
@@ -99,7 +100,7 @@ class Preview:
             rows = (await session.execute(_PREVIEW, bind)).all()
         lists: dict[tuple[str, bool], list[Named]] = {}
         for row in rows:
-            holder = row.holder_title or (None if row.first_seq is None else self._title(row.first_seq))
+            holder = row.holder or (None if row.first_seq is None else self._title(row.first_seq))
             named = Named(self._title(row.seq), detail=holder if row.becomes == "duplicate" else None)
             lists.setdefault((row.becomes, row.deleted), []).append(named)
         listed = Listed(

@@ -31,7 +31,7 @@ CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts"})
 
 _CREATE = (
     """
-    CREATE TEMPORARY TABLE staged (
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged (
         seq integer NOT NULL, source_hash bytea NOT NULL, canonical_hash bytea NOT NULL, source_uri text NOT NULL,
         canonical_uri text NOT NULL, canonical_key text NOT NULL, part_count integer NOT NULL, parts jsonb,
         size_bytes bigint, type text NOT NULL, title text NOT NULL, show_title text, season_number integer,
@@ -42,7 +42,7 @@ _CREATE = (
     )
     """,
     """
-    CREATE TEMPORARY TABLE staged_rejection (
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_rejection (
         position integer NOT NULL, code text NOT NULL, reason text NOT NULL, source_uri text, title text
     )
     """,
@@ -119,13 +119,15 @@ async def holds_assets(session: AsyncSession, collection: Collection) -> bool:
 
 @dataclass(slots=True)
 class Staging:
-    """One collection's staging tables, alive as long as the session."""
+    """One collection's staging; the tables stay with the connection, for the next collection that it serves."""
 
     store: Store
     session: AsyncSession
     collection: Collection
     anything_known: bool = False
     staged: int = 0
+    several_parts: bool = False
+    """Whether a staged draft has more than one part."""
     rejected: int = 0
     known: int = 0
     """Drafts that the collection holds exactly as they are: skipped without being staged."""
@@ -192,13 +194,19 @@ class Staging:
                     ],
                 )
             self.staged += len(rows)
+            self.several_parts |= any(len(located[index].draft.parts) > 1 for index in unknown)
             self.rejected += len(refused)
             self.first_rejections += refused[: max(0, LISTED - len(self.first_rejections))]
+
+    async def clear(self, session: AsyncSession) -> None:
+        """Empty the tables, inside the caller's transaction."""
+        await session.execute(text("TRUNCATE staged, staged_rejection"))
 
     async def reset(self) -> None:
         """Forget everything staged so far: the source is being read again."""
         async with self.store.transaction(self.session) as session:
-            await session.execute(text("TRUNCATE staged, staged_rejection"))
+            await self.clear(session)
+        self.several_parts = False
         self.staged = self.rejected = self.known = 0
         self.first_rejections.clear()
 

@@ -98,9 +98,7 @@ class DraftMaker:
         if title is None or not title.strip():
             title = _stem(parts[0].source_path)
             warnings.append("no_title")
-        runtime = _milliseconds(media.duration, warnings)
-        if runtime is None:
-            runtime = _milliseconds(row.duration, warnings)
+        runtime = _milliseconds(media.duration, warnings) or _milliseconds(row.duration, warnings)
         year = row.year
         if year is not None and not _FIRST_YEAR <= year <= _LAST_YEAR:
             year = None

@@ -1,0 +1,145 @@
+"""The collection pipeline by itself: what it counts, what it waits for, and what an outline spares it."""
+
+import anyio
+import pytest
+
+from retrovue.errors import ImporterFailed
+from retrovue.importers.guard import GuardedImporter
+from retrovue.model import FULL, Page, Rejection
+from retrovue.orchestrator import ingest_source
+from retrovue.pipeline import preview_collection
+from retrovue.results import Counts
+from retrovue.store.audit import Run
+from retrovue.store.session import Store
+from tests.library import Library, ScriptedImporter, codes, draft, outline, page, uri
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(shared_store: Store) -> Store:
+    return shared_store
+
+
+class TestCounts:
+    async def test_items_of_the_source_and_versions_are_counted_apart(self, library: Library) -> None:
+        versions = Page([draft("a", "1"), draft("a2", "2")], [Rejection("no_media", "none")], source_items=2)
+        outcome = await library.ingest_one(versions)
+        assert outcome.counts == Counts(source_items=2, discovered=3, created=2, rejected=1)
+
+    async def test_warnings_are_counted_by_draft_and_by_kind(self, library: Library) -> None:
+        outcome = await library.ingest_one(
+            page(draft("a", warnings=("bad_year", "bad_rating")), draft("b", warnings=("bad_year",)), draft("c"))
+        )
+        assert outcome.counts.warnings == 2
+        assert outcome.listed.warnings == {"bad_rating": 1, "bad_year": 2}
+
+    def test_a_number_that_does_not_add_up_is_a_bug(self) -> None:
+        with pytest.raises(AssertionError, match="accounted"):
+            Counts(discovered=2, created=1)
+
+    async def test_progress_is_told_of_every_page(self, library: Library) -> None:
+        library.script.listings["Movies"] = [page(draft("a")), page(), page(draft("b"), Rejection("x", "y"))]
+        told: list[tuple[str, int]] = []
+        async with ingest_source(
+            library.store,
+            str(library.source.id),
+            progress=lambda collection, items: told.append((collection.name, items)),
+        ):
+            pass
+        assert told == [("Movies", 1), ("Movies", 0), ("Movies", 2)]
+
+    async def test_the_time_is_accounted_for(self, library: Library) -> None:
+        outcome = await library.ingest_one(page(draft("a")))
+        spent = outcome.durations
+        assert 0 < spent.waiting_for_source + spent.staging + spent.merging <= spent.total
+
+
+class TestBackpressure:
+    async def test_the_next_page_is_asked_for_when_the_last_one_is_staged(self, library: Library) -> None:
+        staged: list[int] = []
+
+        async def look() -> None:
+            # The temporary table is its session's own; that its transaction is over is seen from outside.
+            open_ = await library.rows(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'retrovue' AND state = 'idle in transaction'"
+            )
+            staged.append(open_[0][0])
+
+        await library.ingest_one(page(draft("a")), look, page(draft("b")), look)
+        assert staged == [0, 0], "nothing is held while the source is waited for"
+
+
+class TestOutline:
+    async def test_what_is_known_is_never_read_in_full(self, library: Library) -> None:
+        await library.ingest_one(page(draft("a"), draft("b", "1", "2")))
+        known = outline(draft("a"), draft("b", "1", "2"), Rejection("no_media", "none"))
+        known.read = _never
+        outcome = await library.ingest_one(known)
+        assert outcome.counts == Counts(source_items=3, discovered=3, skipped=2, rejected=1)
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    async def test_one_unknown_draft_and_the_page_is_read(self, library: Library, dry_run: bool) -> None:
+        await library.ingest_one(page(draft("a"), draft("b")))
+        for changed, counts in (
+            (outline(draft("a"), draft("c")), Counts(2, 2, created=1, skipped=1)),
+            (outline(draft("a"), draft("b", "moved")), Counts(2, 2, skipped=2, relocated=1)),
+            (outline(draft("a"), draft("b", "a.mkv")), Counts(2, 2, skipped=1, duplicates=1)),
+            (outline(draft("a"), draft("b", "/elsewhere")), Counts(2, 2, skipped=1, rejected=1)),
+        ):
+            assert (await library.ingest_one(changed, dry_run=True)).counts == counts
+        if not dry_run:
+            await library.ingest_one(outline(draft("a"), draft("c")))
+            assert set(await library.assets()) == {"a", "b", "c"}
+
+    async def test_of_an_empty_collection_it_is_always_read(self, library: Library) -> None:
+        outcome = await library.ingest_one(outline(draft("a")))
+        assert outcome.counts.created == 1
+
+    async def test_one_that_breaks_or_lies_fails_the_collection(self, library: Library) -> None:
+        await library.ingest_one(page(draft("a")))
+        short = outline(draft("a"), draft("b"))
+        short.source_paths.pop()
+        broken = outline(draft("b"))
+        broken.read = _never
+        nothing = outline(draft("b"))
+        nothing.read = lambda: None  # type: ignore[assignment, return-value]
+        for odd in (short, broken, nothing):
+            assert codes(await library.ingest({"Movies": [odd]})) == {"Movies": "importer_failed"}
+        assert await library.assets() == {"a": "/mnt/a.mkv"}
+
+
+def _never() -> Page:
+    raise AssertionError("the page was read")
+
+
+class TestPatience:
+    async def test_an_importer_that_hangs_fails_its_collection(self, library: Library) -> None:
+        library.script.listings["Movies"] = [page(draft("a")), anyio.Event()]
+        importer = GuardedImporter(ScriptedImporter(library.source.config), patience=0.01)
+        run = Run(library.source.id, "source", FULL, "0")
+        with pytest.raises(ImporterFailed) as failed:
+            await preview_collection(
+                library.store,
+                importer,
+                await library.collection("Movies"),
+                run,
+                progress=lambda _collection, _items: None,
+            )
+        assert failed.value.code == "importer_timeout"
+        assert library.script.running == 0
+
+
+class TestPreview:
+    async def test_it_knows_titles_in_any_script(self, library: Library) -> None:
+        titles = ["Ω", "", "🎬" * 50, "half \ud800", "Amélie"]
+        listing = page(*(draft(f"i{number}", title=title) for number, title in enumerate(titles)))
+        outcome = await library.ingest_one(listing, dry_run=True)
+        assert [named.title for named in outcome.listed.created] == ["Ω", "", "🎬" * 50, "half ?", "Amélie"]
+
+    async def test_it_names_what_a_duplicate_duplicates(self, library: Library) -> None:
+        await library.ingest_one(page(draft("a")))
+        outcome = await library.ingest_one(page(draft("b", "a.mkv"), draft("c"), draft("d", "c.mkv")), dry_run=True)
+        assert [(named.title, named.detail) for named in outcome.listed.duplicates] == [("B", "A"), ("D", "C")]
+        assert uri("a") not in {named.source_uri for named in outcome.listed.created}
