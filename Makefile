@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format lock bench bench-full clean
+.PHONY: demo test check lint format lock mutants bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -16,7 +16,7 @@ demo: $(VENV)/.ready  ## the main job: embedded database, simulated Plex server,
 	$(BIN)/retrovue demo
 
 test: $(VENV)/.ready  ## all tests, on real PostgreSQL and over real HTTP
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n logical --dist worksteal $(ARGS)
 
 lint: $(VENV)/.ready  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -29,6 +29,9 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 check: lint test  ## all that CI runs
+
+mutants: $(VENV)/.ready  ## break each rule of the contract, and see that its tests fail
+	$(BIN)/python -m tests.contracts.mutants $(ARGS)
 
 bench: $(VENV)/.ready  ## speed and memory beside a bare floor, with a PostgreSQL and a Plex server of its own
 	$(BIN)/python -m benchmarks $(ARGS)

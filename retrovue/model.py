@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -148,13 +148,17 @@ class Scope:
 FULL = Scope()
 
 
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class PartDraft(msgspec.Struct, frozen=True, gc=False):
     """One file of a version, in playing order."""
 
     source_path: str
     """The file's path as the source spells it."""
-    size_bytes: int | None = None
-    duration_ms: int | None = None
+    size_bytes: Big | None = None
+    duration_ms: Big | None = None
 
 
 class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -162,36 +166,36 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     A msgspec struct and not a dataclass: one is made for each version of a library, and a frozen dataclass
     of this width costs several times as much to make. The fields before ``parts`` are plain values, which the
-    store takes over as they are.
+    store takes over as they are. Making one checks nothing; what an importer gives is checked by the guard.
     """
 
     source_uri: str
     """Verbatim and native to the source; identifies item and version for good."""
     type: str
     """One of ``ASSET_TYPES``."""
-    title: str
+    title: Annotated[str, msgspec.Meta(min_length=1)]
     show_title: str | None = None
-    season_number: int | None = None
-    episode_number: int | None = None
-    year: int | None = None
+    season_number: Natural | None = None
+    episode_number: Natural | None = None
+    year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | None = None
     originally_aired: dt.date | None = None
-    runtime_ms: int | None = None
+    runtime_ms: Big | None = None
     edition: str | None = None
     studio: str | None = None
     content_rating: str | None = None
-    rating: float | None = None
+    rating: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
     """0 to 10: the audience's where there is one, else the critics'."""
     container: str | None = None
     video_codec: str | None = None
     audio_codec: str | None = None
-    audio_channels: int | None = None
+    audio_channels: Natural | None = None
     video_resolution: str | None = None
     """The source's own word: ``1080``, ``4k``, ``sd``."""
-    width: int | None = None
+    width: Natural | None = None
     """Pixels."""
-    height: int | None = None
+    height: Natural | None = None
     """Pixels."""
-    bitrate_kbps: int | None = None
+    bitrate_kbps: Natural | None = None
     parts: tuple[PartDraft, ...]
     """At least one."""
     provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])

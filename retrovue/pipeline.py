@@ -6,13 +6,13 @@ reading of the source, and memory doesn't depend on the size of the library.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import anyio.lowlevel
 
-from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreUnavailable
+from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreError, StoreUnavailable
 from retrovue.importers.guard import GuardedImporter
 from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, Rejection, Scope
 from retrovue.paths import PathMapper, UnmappedPath
@@ -23,6 +23,10 @@ from retrovue.store.locks import Locks
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
 from retrovue.store.staging import Located, Staging
+
+TRANSACTION_TRIES = 3
+CONFLICTS = frozenset({"deadlock", "serialization_failure"})
+"""What the server ends a transaction with that would succeed if it were run again."""
 
 Report = Callable[[Ingested | Failed], None]
 """Takes the collection's one outcome; called in the same breath as the commit that makes it true."""
@@ -191,6 +195,17 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
     )
 
 
+async def _again_after_conflicts(transact: Callable[[], Awaitable[None]]) -> None:
+    """Run a transaction, as a whole again if the server undid it in favour of another one; three times at most."""
+    for attempt in range(1, TRANSACTION_TRIES + 1):
+        try:
+            return await transact()
+        except StoreError as exc:
+            if exc.code not in CONFLICTS or attempt == TRANSACTION_TRIES:
+                raise
+    return None
+
+
 async def ingest_collection(
     store: Store,
     importer: GuardedImporter,
@@ -218,7 +233,9 @@ async def ingest_collection(
         tally = await _read(importer, collection, run.scope, staged, progress)
         await locks.verify()
         began = perf_counter()
-        try:
+
+        async def merge_and_commit() -> None:
+            nonlocal outcome
             async with store.transaction(session, on_commit=commit_seen):
                 if staged.rejected:
                     await merge.keep_rejections(session, run, collection)
@@ -233,6 +250,9 @@ async def ingest_collection(
                     outcome = tally.ingested(collection, staged, merged)
                     await audit.succeed(session, run, outcome)
                 await staged.clear(session)
+
+        try:
+            await _again_after_conflicts(merge_and_commit)
         except CommitUnknown as exc:
             done = None if outcome is None else await audit.committed(store, run, collection)
             if outcome is None or done is None:

@@ -85,6 +85,8 @@ class BaseImporter(ABC):
     """A start for importers: subclasses give the settings, the four questions and a generator of pages."""
 
     type_name: ClassVar[str]
+    vouches_for_drafts: ClassVar[bool] = False
+    """Whether the importer itself has checked all values of its drafts, so that they needn't be checked again."""
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)

@@ -11,6 +11,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
+import msgspec
+import orjson
+from msgspec.structs import asdict
 
 from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
@@ -22,6 +25,7 @@ from retrovue.model import (
     Ingestibility,
     Outline,
     Page,
+    Rejection,
     Scope,
     SourceIdentity,
 )
@@ -39,6 +43,7 @@ class GuardedImporter:
         self._importer = importer
         self._patience = patience
         self.type_name: str = getattr(importer, "type_name", type(importer).__name__)
+        self._vouched = getattr(importer, "vouches_for_drafts", False) is True
 
     def describe_configuration(self) -> Sequence[ConfigField]:
         """Say which settings the importer needs."""
@@ -128,7 +133,20 @@ class GuardedImporter:
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self._expect(AssetDraft, draft)
+        if not self._vouched:
+            self._sort_out(page)
         return page
+
+    def _sort_out(self, page: Page) -> None:
+        """Reject the drafts whose values the catalogue can't hold, naming the importer; the rest stay."""
+        drafts, page.drafts = page.drafts, []
+        for draft in drafts:
+            problem = draft_problem(draft)
+            if problem is None:
+                page.drafts.append(draft)
+            else:
+                reason = f"The importer {self.type_name!r} gave a draft that can't be used: {problem}"
+                page.rejected.append(Rejection("bad_draft", reason, str(draft.source_uri), str(draft.title)))
 
     async def _ask(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         with anyio.move_on_after(self._patience):
@@ -171,6 +189,20 @@ def _cancelled() -> bool:
     """Whether somebody asked for this task to be cancelled; a task group takes a stray cancellation for a good end."""
     task = asyncio.current_task()
     return anyio.current_effective_deadline() == -math.inf or task is None or task.cancelling() > 0
+
+
+def draft_problem(draft: AssetDraft) -> str | None:
+    """Say what keeps a draft out of the catalogue: a type, a range, or text that can't be stored."""
+    values = asdict(draft)
+    try:
+        values["parts"] = [asdict(part) for part in draft.parts]
+        msgspec.convert(values, AssetDraft)
+        # Halves of surrogate pairs can't be encoded. Paths are judged where they are mapped.
+        orjson.dumps({**values, "parts": None})
+    except (TypeError, ValueError, AttributeError) as exc:
+        return f"{exc}"
+    texts = (value for value in values.values() if isinstance(value, str))
+    return "its text holds a NUL character" if any("\0" in text for text in texts) else None
 
 
 class GuardedPages:

@@ -22,7 +22,7 @@ from retrovue.errors import StoreError, StoreUnavailable
 from retrovue.model import Collection, Scope, Trigger
 from retrovue.results import Failed, Ingested
 from retrovue.store.log import COUNTS
-from retrovue.store.session import CLEANUP_SECONDS, Store, translated
+from retrovue.store.session import CLEANUP_SECONDS, Store, storable, translated
 
 AUDIT_SECONDS = 30.0
 """How long a failure row may take while nobody waits for us to end."""
@@ -84,15 +84,10 @@ def _start_row(run: Run, collection: Collection, who: str) -> dict[str, Any]:
     }
 
 
-def _clean(value: str | None) -> str | None:
-    # A message may quote foreign text; PostgreSQL's text can't hold a NUL or half a surrogate pair.
-    return None if value is None else value.replace("\0", "�").encode("utf-8", "replace").decode()
-
-
 def _cleaned(value: object) -> object:
     match value:
         case str():
-            return _clean(value)
+            return storable(value)
         case Mapping():
             return {str(_cleaned(str(key))): _cleaned(item) for key, item in value.items()}
         case list() | tuple():
@@ -105,7 +100,7 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
     details = {
         "context": _cleaned(failed.context),
         "unreachable": failed.unreachable,
-        "traceback": _clean(failed.traceback),
+        "traceback": storable(failed.traceback),
         "durations": failed.durations,
     }
     return {
@@ -113,15 +108,15 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
         "run": run.id,
         "collection": failed.collection.id,
         "status": "interrupted" if failed.interrupted else "unknown" if failed.code == "commit_unknown" else "failed",
-        "code": _clean(failed.code),
-        "message": _clean(failed.message),
-        "hint": _clean(failed.hint),
+        "code": storable(failed.code),
+        "message": storable(failed.message),
+        "hint": storable(failed.hint),
         "details": _json(details),
     }
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value, default=lambda odd: _clean(str(odd)), option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(value, default=lambda odd: storable(str(odd)), option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 async def start(store: Store, run: Run, collections: Sequence[Collection]) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.errors import Ambiguous, NotFound
 from retrovue.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
+from retrovue.store.session import storable
 
 GONE = "gone_from_source: the source no longer lists this collection"
 
@@ -166,7 +167,8 @@ def _columns(found: DiscoveredCollection) -> dict[str, Any]:
 
 async def record_ingestibility(session: AsyncSession, collection: Collection, answer: Ingestibility) -> None:
     """Store what the importer's check said; nothing is written if it said so before."""
-    reason = None if answer.ingestible else f"{answer.code}: {answer.reason}"
+    said = [storable(text_) for text_ in (answer.code, answer.reason) if text_] or ["the importer gives no reason"]
+    reason = None if answer.ingestible else ": ".join(said)
     await _set_ingestible(session, collection, ingestible=answer.ingestible, reason=reason)
 
 

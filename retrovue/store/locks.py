@@ -81,5 +81,10 @@ async def open_locks(store: Store, holder: str) -> AsyncIterator[Locks]:
     async with store.unpooled(holder) as connection:
         with translated():
             # The locks are held while the source is read: hours, in a transaction that does nothing.
-            await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            await connection.execute(
+                text(
+                    "SELECT set_config(name, '0', true) FROM pg_settings"
+                    " WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
+                )
+            )
         yield Locks(connection)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.errors import StoreError
 from retrovue.model import AssetDraft, Collection, Rejection
 from retrovue.results import LISTED
-from retrovue.store.session import Store
+from retrovue.store.session import Store, storable
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
 """The fields of a draft that are staged as they are: all before its parts, which need a closer look."""
@@ -188,7 +188,7 @@ class Staging:
                     records=[
                         (
                             first + offset,
-                            *(_text(value) for value in (item.code, item.reason, item.source_uri, item.title)),
+                            *(storable(value) for value in (item.code, item.reason, item.source_uri, item.title)),
                         )
                         for offset, item in enumerate(refused, start=1)
                     ],
@@ -209,10 +209,6 @@ class Staging:
         self.several_parts = False
         self.staged = self.rejected = self.known = 0
         self.first_rejections.clear()
-
-
-def _text(value: str | None) -> str | None:
-    return None if value is None else value.replace("\0", "�").encode("utf-8", "replace").decode()
 
 
 def _row(

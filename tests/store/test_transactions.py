@@ -74,17 +74,28 @@ class TestFailure:
         assert failure(summary, "Movies").code == "database_unavailable"
         await agree(library, summary)
 
-    async def test_a_value_that_the_catalogue_cannot_hold_is_the_importers_fault(self, library: Library) -> None:
-        for nasty in (
+    async def test_a_draft_that_the_catalogue_cannot_hold_is_rejected_and_the_rest_stays(
+        self, library: Library
+    ) -> None:
+        nasty: list[dict[str, object]] = [
             {"title": "half \ud800"},
             {"title": "a\0b"},
+            {"title": ""},
+            {"title": None},
             {"year": "1999"},
+            {"year": 0},
+            {"season_number": -1},
             {"width": 2**40},
+            {"rating": float("nan")},
             {"tags": {1: 2}},
-        ):
-            summary = await library.ingest({"Movies": [page(draft("a"), draft("b", **nasty))]})
-            assert codes(summary) == {"Movies": "bad_value"}, nasty
-            await agree(library, summary)
+        ]
+        drafts = [draft(f"bad{number}", **values) for number, values in enumerate(nasty)]
+        summary = await library.ingest({"Movies": [page(draft("a"), *drafts)]})
+        assert codes(summary) == {"Movies": "ingested"}
+        assert (summary.total("created"), summary.total("rejected")) == (1, len(nasty))
+        reasons = await library.rows("SELECT DISTINCT code, reason LIKE '%scripted%' FROM ingest_rejection")
+        assert [tuple(row) for row in reasons] == [("bad_draft", True)]
+        await agree(library, summary)
 
     async def test_a_failed_collection_leaves_the_connection_fit_for_the_next(self, library: Library) -> None:
         many = await Library.make(library.store, "A", "B", "C", "D")

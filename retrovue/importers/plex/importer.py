@@ -65,6 +65,7 @@ class PlexImporter(BaseImporter):
     """Reads movies, episodes, tracks and home videos of a Plex Media Server."""
 
     type_name: ClassVar[str] = "plex"
+    vouches_for_drafts: ClassVar[bool] = True
 
     def __init__(
         self,
