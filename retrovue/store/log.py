@@ -10,19 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.errors import NotFound
 from retrovue.model import Collection, Rejection, Source
+from retrovue.results import Counts
 
-COUNTS = (
-    "source_items",
-    "discovered",
-    "created",
-    "skipped",
-    "duplicates",
-    "rejected",
-    "relocated",
-    "soft_deleted",
-    "warnings",
-    "failed_enrichments",
-)
+COUNTS = tuple(Counts.__dataclass_fields__)
 
 _COUNTS = ", ".join(f"ingest_outcome.{name}" for name in COUNTS)
 
@@ -93,17 +83,28 @@ def _entry(row: Row[Any]) -> LogEntry:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LogListing:
+    """Some entries of the audit trail, and how many there are."""
+
+    total: int
+    entries: tuple[LogEntry, ...]
+
+
 async def list_log(
     session: AsyncSession,
     *,
     source: Source | None = None,
     collection: Collection | None = None,
     run: UUID | None = None,
-    limit: int = 50,
-) -> list[LogEntry]:
-    """List what was ingested, the latest first; a run that vanished shows as interrupted."""
+    limit: int | None = 50,
+) -> LogListing:
+    """List what was ingested: the latest run first, its collections by name; one that vanished is interrupted.
+
+    Raises NotFound for a run that there isn't.
+    """
     where: list[str] = []
-    bind: dict[str, Any] = {"limit": limit}
+    bind: dict[str, Any] = {}
     if source is not None:
         where.append("collection.source_id = :source")
         bind["source"] = source.id
@@ -114,18 +115,28 @@ async def list_log(
         where.append("ingest_start.run_id = :run")
         bind["run"] = run
     condition = f"WHERE {' AND '.join(where)}" if where else ""
-    result = await session.execute(
-        text(f"{_ENTRIES} {condition} ORDER BY started_at DESC, collection.name, collection.id LIMIT :limit"), bind
-    )
-    entries = [_entry(row) for row in result]
-    if run is not None and not entries:
+    total = (
+        await session.execute(
+            text(f"SELECT count(*) FROM ingest_start JOIN collection ON collection.id = collection_id {condition}"),
+            bind,
+        )
+    ).scalar_one()
+    if run is not None and not total:
         raise NotFound(
             f"There is no run {run} in the audit trail.",
             code="run_not_found",
             hint="`retrovue ingest log` shows the latest runs.",
             context={"run": str(run)},
         )
-    return entries
+    rows = await session.execute(
+        text(
+            f"{_ENTRIES} {condition}"
+            " ORDER BY min(ingest_start.started_at) OVER (PARTITION BY ingest_start.run_id) DESC, ingest_start.run_id,"
+            " collection.name, collection.external_id, collection.id LIMIT :limit"
+        ),
+        {**bind, "limit": limit},
+    )
+    return LogListing(total=total, entries=tuple(_entry(row) for row in rows))
 
 
 async def list_rejections(

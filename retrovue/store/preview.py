@@ -1,17 +1,15 @@
 """Previewing: what a merge would do, without a temporary table, in transactions that the server keeps read-only."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.model import Collection, Rejection
+from retrovue.model import Rejection
 from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
 from retrovue.store.merge import NO_GUESSING, PLAN, Merged, label, label_of, merged_from
-from retrovue.store.session import Store
-from retrovue.store.staging import Keys, Located, holds_assets, unknown_among
+from retrovue.store.staging import Keys, Located, Sink
 
 # The staged keys come as one packed parameter: source hash and canonical hash, 32 bytes a draft.
 _PREVIEW = text(
@@ -34,62 +32,32 @@ _PREVIEW = text(
 
 
 @dataclass(slots=True)
-class Preview:
+class Preview(Sink):
     """Takes the place of Staging in a dry-run: remembers 32 bytes of keys and the title of each draft to be merged."""
 
-    store: Store
-    session: AsyncSession
-    collection: Collection
-    anything_known: bool = False
-    rejected: int = 0
-    known: int = 0
-    """Drafts that the collection holds exactly as they are."""
-    first_rejections: list[Rejection] = field(default_factory=list[Rejection])
     _keys: bytearray = field(default_factory=bytearray)
     _titles: bytearray = field(default_factory=bytearray)
     _title_ends: "array[int]" = field(default_factory=lambda: array("Q"))
 
-    async def open(self) -> None:
-        """Find out whether there is anything to compare with."""
-        async with self.store.transaction(self.session) as session:
-            self.anything_known = await holds_assets(session, self.collection)
-
-    async def recognise(self, source_uris: Sequence[str], local_paths: Sequence[Sequence[str]]) -> bool:
-        """Count these drafts as known if the collection holds every one of them exactly as it is."""
-        if not self.anything_known:
-            return False
-        keys = Keys.of(source_uris, local_paths)
-        async with self.store.transaction(self.session) as session:
-            unknown = await unknown_among(session, self.collection, keys)
-        if not unknown:
-            self.known += len(source_uris)
-        return not unknown
-
-    async def add(self, located: Sequence[Located], rejections: Iterable[Rejection]) -> None:
+    async def add(self, located: Sequence[Located], rejections: Sequence[Rejection]) -> None:
         """Remember one page."""
         keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
-        unknown = list(range(len(located)))
-        if self.anything_known:
-            async with self.store.transaction(self.session) as session:
-                unknown = await unknown_among(session, self.collection, keys)
+        async with self.store.transaction(self.session) as session:
+            unknown = await self.take_known(session, located, keys)
         for index in unknown:
             draft = located[index].draft
             self._keys += keys.source_hashes[index] + keys.canonical_hashes[index]
             title = label(draft.title, draft.show_title, draft.season_number, draft.episode_number)
             self._titles += title.encode("utf-8", "replace")
             self._title_ends.append(len(self._titles))
-        self.known += len(located) - len(unknown)
-        refused = list(rejections)
-        self.rejected += len(refused)
-        self.first_rejections += refused[: max(0, LISTED - len(self.first_rejections))]
+        self.take_rejections(rejections)
 
     async def reset(self) -> None:
         """Forget everything: the source is being read again."""
         self._keys.clear()
         self._titles.clear()
         del self._title_ends[:]
-        self.rejected = self.known = 0
-        self.first_rejections.clear()
+        self.forget()
 
     async def plan(self) -> Merged:
         """Plan the merge as a real run would."""

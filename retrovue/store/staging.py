@@ -118,26 +118,22 @@ async def holds_assets(session: AsyncSession, collection: Collection) -> bool:
 
 
 @dataclass(slots=True)
-class Staging:
-    """One collection's staging; the tables stay with the connection, for the next collection that it serves."""
+class Sink:
+    """Takes in what is read of one collection, page by page: to stage it, or for a dry-run to remember its keys."""
 
     store: Store
     session: AsyncSession
     collection: Collection
     anything_known: bool = False
-    staged: int = 0
-    several_parts: bool = False
-    """Whether a staged draft has more than one part."""
-    rejected: int = 0
+    """Whether the collection holds any asset to compare with."""
     known: int = 0
-    """Drafts that the collection holds exactly as they are: skipped without being staged."""
+    """Drafts that the collection holds exactly as they are: they are skipped without a closer look."""
+    rejected: int = 0
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
 
     async def open(self) -> None:
-        """Make the tables, and find out whether there is anything to compare with."""
+        """Find out whether there is anything to compare with."""
         async with self.store.transaction(self.session) as session:
-            for statement in _CREATE:
-                await session.execute(text(statement))
             self.anything_known = await holds_assets(session, self.collection)
 
     async def recognise(self, source_uris: Sequence[str], local_paths: Sequence[Sequence[str]]) -> bool:
@@ -151,15 +147,45 @@ class Staging:
             self.known += len(source_uris)
         return not unknown
 
-    async def add(self, located: Sequence[Located], rejections: Iterable[Rejection]) -> None:
+    async def take_known(self, session: AsyncSession, located: Sequence[Located], keys: Keys) -> list[int]:
+        """Count the drafts of a page that are known exactly, and return the places of the others."""
+        if not self.anything_known:
+            return list(range(len(located)))
+        unknown = await unknown_among(session, self.collection, keys)
+        self.known += len(located) - len(unknown)
+        return unknown
+
+    def take_rejections(self, rejections: Sequence[Rejection]) -> None:
+        """Count rejections; the first ones are kept at hand."""
+        self.rejected += len(rejections)
+        self.first_rejections += rejections[: max(0, LISTED - len(self.first_rejections))]
+
+    def forget(self) -> None:
+        """Begin to count again."""
+        self.known = self.rejected = 0
+        self.first_rejections.clear()
+
+
+@dataclass(slots=True)
+class Staging(Sink):
+    """One collection's staging; the tables stay with the connection, for the next collection that it serves."""
+
+    staged: int = 0
+    several_parts: bool = False
+    """Whether a staged draft has more than one part."""
+
+    async def open(self) -> None:
+        """Make the tables, and find out whether there is anything to compare with."""
+        async with self.store.transaction(self.session) as session:
+            for statement in _CREATE:
+                await session.execute(text(statement))
+            self.anything_known = await holds_assets(session, self.collection)
+
+    async def add(self, located: Sequence[Located], rejections: Sequence[Rejection]) -> None:
         """Stage one page."""
         async with self.store.transaction(self.session) as session:
             keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
-            unknown = list(range(len(located)))
-            if self.anything_known:
-                unknown = await unknown_among(session, self.collection, keys)
-            self.known += len(located) - len(unknown)
-            refused = list(rejections)
+            unknown = await self.take_known(session, located, keys)
             first = self.rejected
             connection = await (await session.connection()).get_raw_connection()
             driver: Any = connection.driver_connection
@@ -182,7 +208,7 @@ class Staging:
                     code="bad_value",
                     hint="This is a bug of the importer; the traceback is in the audit trail.",
                 ) from exc
-            if refused:
+            if rejections:
                 await driver.copy_records_to_table(
                     "staged_rejection",
                     records=[
@@ -190,13 +216,12 @@ class Staging:
                             first + offset,
                             *(storable(value) for value in (item.code, item.reason, item.source_uri, item.title)),
                         )
-                        for offset, item in enumerate(refused, start=1)
+                        for offset, item in enumerate(rejections, start=1)
                     ],
                 )
             self.staged += len(rows)
             self.several_parts |= any(len(located[index].draft.parts) > 1 for index in unknown)
-            self.rejected += len(refused)
-            self.first_rejections += refused[: max(0, LISTED - len(self.first_rejections))]
+            self.take_rejections(rejections)
 
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, inside the caller's transaction."""
@@ -206,9 +231,8 @@ class Staging:
         """Forget everything staged so far: the source is being read again."""
         async with self.store.transaction(self.session) as session:
             await self.clear(session)
-        self.several_parts = False
-        self.staged = self.rejected = self.known = 0
-        self.first_rejections.clear()
+        self.staged, self.several_parts = 0, False
+        self.forget()
 
 
 def _row(

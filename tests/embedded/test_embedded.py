@@ -20,13 +20,13 @@ import anyio
 import asyncpg
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from tests.embedded.processes import client, servers
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from retrovue.errors import StoreUnavailable
 from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
 from retrovue.store.embedded_cluster import open_cluster
+from tests.embedded.processes import client, servers
 
 pytestmark = pytest.mark.anyio
 

@@ -25,9 +25,12 @@ class TestScope:
     async def test_a_movie(self) -> None:
         rows = [movie(1, "Alien", file="/a.mkv"), movie(2, "Aliens"), movie(3, "ALIEN", year=2030, file="/b.mkv")]
         async with plex(ListSection("1", "M", "movie", rows)) as (server, importer):
-            result = await read_all(importer, collection(), Scope("alien"))
-            assert (result.titles, result.source_items) == (["Alien", "ALIEN"], 2)
+            with pytest.raises(RequestError, match="Several films in 'Movies' are called 'alien'") as caught:
+                await read_all(importer, collection(), Scope("alien"))
+            assert [one["key"] for one in caught.value.context["candidates"]] == [1, 3]
             assert await self.asked(server) == [{"type": "1", "title": "alien"}]
+            one = await read_all(importer, collection(), Scope("Aliens"))
+            assert one.titles == ["Aliens"]
             dated = await read_all(importer, collection(), Scope("Alien (2030)"))
             assert dated.titles == ["ALIEN"]
 

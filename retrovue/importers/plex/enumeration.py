@@ -112,8 +112,11 @@ class Enumeration:
         make = DraftMaker(self._machine_identifier)
         for title, year in scopes.title_guesses(scope.title or ""):
             params = {"type": ITEM_TYPES[collection.kind], "includeGuids": "1", "title": title}
-            page = await self._matching(make, params, scopes.has_title(title, year))
+            found: list[scopes.Candidate] = []
+            page = await self._matching(make, params, scopes.has_title(title, year), found)
             if page.source_items:
+                if collection.kind == "movie" and found:
+                    scopes.the_only(found, collection, scope)
                 yield page
                 return
         raise scopes.not_found(collection, scope, "title")
@@ -137,12 +140,21 @@ class Enumeration:
         params = {**scopes.episode_params(show, season, episode), "includeGuids": "1"}
         return await self._matching(make, params, scopes.in_season(season, episode))
 
-    async def _matching(self, make: DraftMaker, params: dict[str, str], test: scopes.RowTest) -> Page:
+    async def _matching(
+        self,
+        make: DraftMaker,
+        params: dict[str, str],
+        test: scopes.RowTest,
+        found: list[scopes.Candidate] | None = None,
+    ) -> Page:
         # One title is a few hundred items at most that match: they make one page.
         whole = Page([], [], 0)
         async with aclosing(self._walk(params)) as listings:
             async for listing, skip, _ in listings:
-                page = make.page(scopes.select(listing, skip, test))
+                matching = scopes.select(listing, skip, test)
+                if found is not None:
+                    found += scopes.candidates(matching)
+                page = make.page(matching)
                 whole.drafts += page.drafts
                 whole.rejected += page.rejected
                 whole.source_items += page.source_items

@@ -19,7 +19,7 @@ RowTest = Callable[[Row | BadRow], bool]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A show that bears the title asked for."""
+    """A show or film that bears the title asked for."""
 
     key: int
     title: str
@@ -73,7 +73,7 @@ def select(listing: Listing, skip: int, test: RowTest) -> Listing:
 
 
 def candidates(listing: Listing) -> list[Candidate]:
-    """Name the shows of a listing."""
+    """Name the shows or films of a listing."""
     return [
         Candidate(key, row.title or "", row.year)
         for row, key in zip(listing.rows, listing.keys, strict=True)
@@ -82,12 +82,13 @@ def candidates(listing: Listing) -> list[Candidate]:
 
 
 def the_only(found: list[Candidate], collection: Collection, scope: Scope) -> Candidate:
-    """Return the one show that the title means; raises RequestError if there are several."""
+    """Return the one show or film that the title means; raises RequestError if there are several."""
     if len(found) == 1:
         return found[0]
     names = [f"{one.title} ({one.year if one.year is not None else 'no year'}, key {one.key})" for one in found]
+    what = "shows" if collection.kind == "show" else "films"
     raise RequestError(
-        f"Several shows in {collection.name!r} are called {scope.title!r}: {'; '.join(names)}.",
+        f"Several {what} in {collection.name!r} are called {scope.title!r}: {'; '.join(names)}.",
         code="ambiguous_title",
         hint='Give the year with the title, as in --title "Title (2005)".',
         context={"candidates": [{"key": one.key, "title": one.title, "year": one.year} for one in found]},

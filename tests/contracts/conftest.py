@@ -1,0 +1,92 @@
+"""The world of each contract test, fresh for each."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+from anyio.from_thread import BlockingPortal
+
+from retrovue.store.embedded import EmbeddedServer
+from retrovue.store.session import database_url as parsed
+from tests.conftest import Databases, Packages
+from tests.contracts import importers
+from tests.contracts.world import Catalogue, Commands, World, bare_environment, opened
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Commands:
+    """Commands whose database nobody can reach: whatever works with them has not opened it."""
+    nowhere = {"RETROVUE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    return Commands(bare_environment(tmp_path / "no-home") | nowhere)
+
+
+@pytest.fixture
+def cli(offline: Commands, database_url: str) -> Commands:
+    """Commands on a fresh catalogue."""
+    return Commands(offline.environment | {"RETROVUE_DATABASE_URL": database_url})
+
+
+@pytest.fixture
+def catalogue(portal: BlockingPortal, database_url: str) -> Catalogue:
+    return Catalogue(portal, database_url)
+
+
+@pytest.fixture
+def world(portal: BlockingPortal, cli: Commands, catalogue: Catalogue, media: Path) -> Iterator[World]:
+    """A source with movies and shows, mapped and enabled, and home videos, mapped and not enabled."""
+    with opened(portal, cli, catalogue, media) as world:
+        yield world
+
+
+@pytest.fixture
+def clone(
+    portal: BlockingPortal, server: EmbeddedServer, databases: Databases
+) -> Iterator[Callable[[Catalogue], Catalogue]]:
+    """Make a database that is the same as another one is now."""
+    with ExitStack() as made:
+
+        def cloned(original: Catalogue) -> Catalogue:
+            name = f"clone_{uuid.uuid4().hex[:12]}"
+            template = parsed(original.url).database
+            portal.call(_execute, server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            made.callback(databases.drop, server.url(name))
+            return Catalogue(portal, server.url(name))
+
+        yield cloned
+
+
+async def _execute(server: EmbeddedServer, statement: str) -> None:
+    connection = await asyncpg.connect(server.url("postgres").replace("+asyncpg", ""))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def third_party(packages: Packages, world: World) -> Iterator[Callable[[str], None]]:
+    """Install an importer of tests.contracts.importers, or of anywhere, and make the source one of its type."""
+
+    def install(name: str) -> None:
+        packages.install("thirdparty", thirdparty=name if ":" in name else f"tests.contracts.importers:{name}")
+        world.catalogue.rows(
+            "UPDATE source SET type = 'thirdparty', external_id = 'thirdparty-00000000', config = '{}',"
+            " credentials = '{}'"
+        )
+        world.catalogue.rows("UPDATE path_mapping SET source_prefix = '/data'")
+
+    importers.RAN.clear()
+    yield install
+    importers.RAN.clear()
+
+
+@pytest.fixture
+def test_catalogue(world: World, clone: Callable[[Catalogue], Catalogue]) -> Catalogue:
+    """A test database that knows the same source."""
+    copy = clone(world.catalogue)
+    copy.rows("UPDATE catalogue_role SET role = 'test'")
+    world.cli.environment["RETROVUE_TEST_DATABASE_URL"] = copy.url
+    return copy

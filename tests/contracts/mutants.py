@@ -1,0 +1,395 @@
+"""Proof that the contract tests bite: for each rule a change of the code that breaks it, and that its tests must find.
+
+``python -m tests.contracts.mutants [RULE…]`` makes each change in a private copy of the tree, runs the classes that
+are marked with the rule, and demands that they fail. The working tree is never touched.
+"""
+
+# ruff: noqa: T201 - a program whose work is to print a table
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.contracts.rules import ROOT, all_rules, marked_classes
+
+COPIED = ("retrovue", "tests", "migrations", "docs", "pyproject.toml", "README.md", "LICENSE")
+AT_ONCE = 2
+PATIENCE_SECONDS = 600
+FAILED = 1
+"""What pytest exits with if tests failed; anything else but 0 means that they didn't run."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change that breaks a rule."""
+
+    rule: str
+    file: str
+    text: str
+    """Occurs exactly once in the file."""
+    instead: str
+
+
+ORCHESTRATOR = "retrovue/orchestrator.py"
+PIPELINE = "retrovue/pipeline.py"
+RESULTS = "retrovue/results.py"
+ACTION = "retrovue/cli/actions/ingest.py"
+ARGUMENTS = "retrovue/cli/commands/source_ingest.py"
+DOCUMENT = "retrovue/cli/ingest_document.py"
+REPORT = "retrovue/cli/ingest_report.py"
+SOURCES = "retrovue/store/sources.py"
+COLLECTIONS = "retrovue/store/collections.py"
+OPENING = "retrovue/store/opening.py"
+AUDIT = "retrovue/store/audit.py"
+MERGE = "retrovue/store/merge.py"
+PREVIEW = "retrovue/store/preview.py"
+LOCKS = "retrovue/store/locks.py"
+MIGRATIONS = "retrovue/store/migrations.py"
+BASE = "retrovue/importers/base.py"
+REGISTRY = "retrovue/importers/registry.py"
+PLEX = "retrovue/importers/plex"
+SCHEMA = "migrations/versions/0001_catalogue.py"
+
+_ONE_TRANSACTION = "                    await audit.succeed(session, run, outcome)\n"
+_TWO_TRANSACTIONS = (
+    "                    async with store.transaction() as other:\n"
+    "                        await audit.succeed(other, run, outcome)\n"
+)
+_REJECTIONS = "                await merge.keep_rejections(session, run, collection)\n"
+_SOME_SOURCES = "    if len(candidates) > 1:\n        ids = [source.external_id"
+_ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
+_JUDGED = (
+    "                await self._judge(exc)\n                await self._fail(failed(collection, exc), cause=exc)\n"
+)
+_INSERT = (
+    '                "INSERT INTO collection (id, source_id, external_id, name, kind, locations)"\n'
+    '                " VALUES (:id, :source, :external_id, :name, :kind, :locations)"\n'
+)
+_GONE = (
+    "    for collection in gone:\n        await _set_ingestible(session, collection, ingestible=False, reason=GONE)\n"
+)
+_STARTED = (
+    "            await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])\n"
+)
+
+MUTANTS = (
+    # Source ingest: behaviour
+    Mutant("B-1", SOURCES, _SOME_SOURCES, _SOME_SOURCES.replace("> 1", "> 99")),
+    Mutant("B-1", SOURCES, "candidates = by_id[:1] or found", "candidates = found"),
+    Mutant("B-1", ORCHESTRATOR, "        await importer.check_reachable()\n    except", "    except"),
+    Mutant("B-2", ORCHESTRATOR, "in collections if collection.sync_enabled]", "in collections]"),
+    Mutant("B-2", COLLECTIONS, '"" if source is None else "WHERE collection.source_id = :source"', '""'),
+    Mutant("B-2", ORCHESTRATOR, "    if not enabled:\n        raise", "    if len(skipped) == 99:\n        raise"),
+    Mutant("B-3", ARGUMENTS, '("--title", "--season", "--episode")', '("--title", "--season")'),
+    Mutant("B-4", ARGUMENTS, "is only supported at the collection level. ", "is supported at the collection level. "),
+    Mutant("B-4", ARGUMENTS, 'argument.partition("=")[0] in NARROWING', "argument in NARROWING"),
+    Mutant("B-5", REPORT, "{outcome.collection.name}: {outcome.reason}", "{outcome.collection.name}"),
+    Mutant("B-5", RESULTS, "if self.failed or self.interrupted or", "if self.interrupted or"),
+    Mutant("B-5", RESULTS, "(self.strict and self.lost)", "False"),
+    Mutant("B-5", RESULTS, " and outcome.code != NOT_FAILED", ""),
+    Mutant("B-5", DOCUMENT, "lost = summary.lost if summary.strict else ()", "lost = ()"),
+    Mutant("B-5", DOCUMENT, '"targeted": status != "skipped",', '"targeted": True,'),
+    Mutant(
+        "B-6",
+        ORCHESTRATOR,
+        "            if not self._options.dry_run:\n                async with self._store",
+        "            if True:\n                async with self._store",
+    ),
+    Mutant(
+        "B-6",
+        ORCHESTRATOR,
+        "        session = None if options.dry_run else await",
+        "        session = await",
+    ),
+    Mutant("B-6", ORCHESTRATOR, "if targets.eligible and not options.dry_run:", "if targets.eligible:"),
+    Mutant("B-6", PREVIEW, "[:CREATED_SHOWN]", ""),
+    Mutant(
+        "B-7",
+        DOCUMENT,
+        '        "status": status,\n        "source": source,\n',
+        '        "source": source,\n        "status": status,\n',
+    ),
+    Mutant("B-7", RESULTS, "tuple(sorted(self.outcomes, key=_order))", "tuple(self.outcomes)"),
+    Mutant("B-7", DOCUMENT, '    "total_duplicates": "duplicates",\n', '    "total_duplicates": "created",\n'),
+    Mutant("B-8", OPENING, "if production is not None and _same_database(test, production):", "if False:"),
+    Mutant("B-8", MIGRATIONS, "if status.role != role and (", "if status.role is None and ("),
+    Mutant("B-9", ORCHESTRATOR, _JUDGED, f"{_JUDGED}                raise\n"),
+    Mutant("B-9", ACTION, "return UNREACHABLE if summary.all_unreachable else FAILED", "return FAILED"),
+    Mutant("B-9", ORCHESTRATOR, "        if isinstance(error, SourceRefused):", "        if False:"),
+    Mutant("B-9", ACTION, '    if "internal" in codes:\n        return FAILED\n', ""),
+    Mutant("B-10", BASE, "    if problems:\n        raise", "    if len(problems) == 99:\n        raise"),
+    Mutant(
+        "B-11",
+        PIPELINE,
+        "is not None:\n            began",
+        "is not None and tally.source_items < 4:\n            began",
+    ),
+    Mutant("B-12", REGISTRY, "    require_compliance(type_name, loaded)\n", ""),
+    # Source ingest: data
+    Mutant("D-1", PIPELINE, _ONE_TRANSACTION, _TWO_TRANSACTIONS),
+    Mutant(
+        "D-1",
+        ORCHESTRATOR,
+        "self._limiter = anyio.CapacityLimiter(options.concurrency)",
+        "self._limiter = anyio.CapacityLimiter(1)",
+    ),
+    Mutant(
+        "D-2",
+        PIPELINE,
+        _REJECTIONS,
+        f"{_REJECTIONS}                await session.commit()\n",
+    ),
+    Mutant("D-2", ORCHESTRATOR, _JUDGED, f"{_JUDGED}                raise\n"),
+    Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),
+    Mutant("D-4", AUDIT, '"context": _cleaned(failed.context),', '"context": {},'),
+    Mutant("D-4", AUDIT, "            AND ingest_outcome.code IS DISTINCT FROM 'already_running'\n", ""),
+    Mutant("D-4", AUDIT, " AND ingest_start.scope = '{}'\n", "\n"),
+    Mutant(
+        "D-5",
+        ORCHESTRATOR,
+        "enabled = [known for known in enabled if known.id in again]",
+        "enabled = list(collections)",
+    ),
+    Mutant("D-5", ORCHESTRATOR, "in collections if collection.sync_enabled]", "in collections]"),
+    Mutant("D-6", ORCHESTRATOR, '_new_run("source", FULL)', '_new_run("source", Scope("Alien"))'),
+    Mutant("D-7", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
+    Mutant("D-8", MERGE, "WHEN holder IS NULL AND first_seq = seq THEN", "WHEN holder IS NULL THEN"),
+    Mutant("D-8", MERGE, "WHERE held_hash <> canonical_hash AND NOT deleted", "WHERE false"),
+    Mutant("D-9", SCHEMA, "WHEN (NEW.state NOT IN ('new', 'enriching'))", "WHEN (NEW.state = 'retired')"),
+    Mutant("D-9", SCHEMA, "state text NOT NULL DEFAULT 'new'", "state text NOT NULL DEFAULT 'enriching'"),
+    Mutant(
+        "D-10",
+        BASE,
+        '        missing = sorted(getattr(importer, "__abstractmethods__", ()))\n',
+        "        missing: list[str] = []\n",
+    ),
+    Mutant("D-11", PIPELINE, "importer.enumerate(collection, scope)", 'importer.enumerate(collection, Scope("Alien"))'),
+    Mutant("D-11", PIPELINE, "tally.discovered == 0 and sink.anything_known", "False"),
+    Mutant(
+        "D-11",
+        f"{PLEX}/listing.py",
+        "return self._total is not None and self._received == self._total",
+        "return self._total is not None",
+    ),
+    Mutant(
+        "D-12",
+        ORCHESTRATOR,
+        "        answer = await self._importer.check_ingestible(collection)\n",
+        "        answer = Ingestibility(ingestible=True)\n",
+    ),
+    Mutant("D-12", ORCHESTRATOR, "            if session is not None:\n", "            if session is None:\n"),
+    Mutant("D-13", f"{PLEX}/locations.py", "    if problems:\n", "    if not mapped:\n"),
+    Mutant(
+        "D-13",
+        RESULTS,
+        "return len(self.ingested) + len(self.failed)",
+        "return len(self.ingested) + len(self.failed) + len(self.lost)",
+    ),
+    Mutant(
+        "D-14",
+        OPENING,
+        "    if not test_db:\n        return",
+        "    if not test_db or settings.test_database_url is None:\n        return",
+    ),
+    Mutant(
+        "D-15",
+        AUDIT,
+        _STARTED,
+        f'{_STARTED}            await connection.execute(text("UPDATE source SET updated_at = now()"))\n',
+    ),
+    # Collection ingest
+    Mutant(
+        "CI-1", COLLECTIONS, "or [collection for collection in found if collection.external_id == reference]", "or []"
+    ),
+    Mutant("CI-2", COLLECTIONS, "    if len(candidates) > 1:\n", "    if len(candidates) > 99:\n"),
+    Mutant("CI-3", ORCHESTRATOR, _ENABLED_ONLY, "    if False:\n"),
+    Mutant(
+        "CI-4", ORCHESTRATOR, "not targets.failures and enabled:", 'not targets.failures and run.trigger == "source":'
+    ),
+    Mutant("CI-5", ORCHESTRATOR, _ENABLED_ONLY, "    if not collection.sync_enabled:\n"),
+    Mutant(
+        "CI-5", ORCHESTRATOR, '    if run.trigger == "collection":\n        # By', "    if not wanted:\n        # By"
+    ),
+    Mutant("CI-6", ACTION, "if episode is not None and season is None:", "if False:"),
+    Mutant("CI-6", ACTION, "if season is not None and title is None:", "if False:"),
+    Mutant(
+        "CI-7", "retrovue/cli/commands/collection.py", '"--season", type=click.IntRange(min=0)', '"--season", type=int'
+    ),
+    Mutant("CI-8", ACTION, "if codes == {ScopeNotFound.default_code}:", "if not codes:"),
+    Mutant("CI-8", f"{PLEX}/enumeration.py", '"episode" if season.source_items else "season"', '"episode"'),
+    Mutant("CI-9", f"{PLEX}/scope.py", '        params["season.index"] = str(season)\n', "        pass\n"),
+    Mutant("CI-10", f"{PLEX}/scope.py", "    if len(found) == 1:\n", "    if found:\n"),
+    Mutant(
+        "CI-11",
+        "retrovue/errors.py",
+        '"source_unreachable"\n    unreachable = True',
+        '"source_unreachable"\n    unreachable = False',
+    ),
+    Mutant("CI-12", PIPELINE, _ONE_TRANSACTION, _TWO_TRANSACTIONS),
+    Mutant("CI-12", LOCKS, "                if not got.scalar_one():\n", "                if False:\n"),
+    Mutant("CI-13", AUDIT, '"season": run.scope.season, ', ""),
+    Mutant("CI-13", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
+    Mutant(
+        "CI-14",
+        PREVIEW,
+        "label(draft.title, draft.show_title, draft.season_number, draft.episode_number)",
+        "draft.title",
+    ),
+    # Source discover
+    Mutant("SD-1", SOURCES, 'OR name = :reference"', 'OR name ILIKE :reference"'),
+    Mutant("SD-1", SOURCES, _SOME_SOURCES, _SOME_SOURCES.replace("> 1", "> 99")),
+    Mutant(
+        "SD-2",
+        COLLECTIONS,
+        _INSERT,
+        _INSERT.replace("locations)", "locations, sync_enabled)", 1).replace(":locations)", ":locations, true)"),
+    ),
+    Mutant(
+        "SD-3",
+        COLLECTIONS,
+        "        and (old.name, old.kind, old.locations) != (found.name, found.kind, found.locations)\n",
+        "",
+    ),
+    Mutant("SD-4", COLLECTIONS, _GONE, f"{_GONE}        await set_enabled(session, collection, enabled=False)\n"),
+    Mutant("SD-5", COLLECTIONS, "kind = :kind, locations = :locations, ", "kind = :kind, "),
+    Mutant("SD-6", COLLECTIONS, "    if updated:\n", "    if updated:\n        await session.commit()\n"),
+    Mutant(
+        "SD-7",
+        "retrovue/cli/actions/sources.py",
+        "No collections found for source",
+        "There are no collections of source",
+    ),
+    Mutant("SD-7", "retrovue/discovery.py", "    if not listed and known:\n", "    if False:\n"),
+    Mutant("SD-8", COLLECTIONS, "    for collection in gone:\n", "    for collection in gone[:0]:\n"),
+    Mutant("SD-9", COLLECTIONS, "    if dry_run:\n        return changes\n", ""),
+)
+
+
+def stale(mutants: Iterable[Mutant] = MUTANTS, root: Path = ROOT) -> list[str]:
+    """Say which changes can't be made any more, because their text isn't there exactly once."""
+    problems = []
+    for mutant in mutants:
+        path = root / mutant.file
+        found = path.read_text(encoding="utf-8").count(mutant.text) if path.is_file() else -1
+        if found != 1:
+            problems.append(f"{mutant.rule}: {mutant.file} holds {mutant.text!r} {found} times, not once")
+    return problems
+
+
+def mutated(mutant: Mutant, root: Path = ROOT) -> str:
+    """Return the changed text of the file."""
+    return (root / mutant.file).read_text(encoding="utf-8").replace(mutant.text, mutant.instead)
+
+
+def node_ids(rules: Iterable[str]) -> list[str]:
+    """Name the classes that are marked with one of these rules."""
+    wanted = set(rules)
+    return [f"{marked.file}::{marked.name}" for marked in marked_classes() if marked.rule in wanted]
+
+
+def _copy(directory: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".hypothesis")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, directory / name, ignore=ignored)
+        elif source.is_file():
+            shutil.copy2(source, directory / name)
+    return directory
+
+
+def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # An editable install puts the working tree on sys.path: the copy has to come before it.
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def _pytest(tree: Path, nodes: Sequence[str], *more: str) -> subprocess.CompletedProcess[str]:
+    return _run(tree, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", *more, *nodes)
+
+
+def _verify(tree: Path) -> None:
+    probe = "import retrovue, tests; print(retrovue.__file__); print(tests.__file__)"
+    for line in _run(tree, "-c", probe).stdout.split():
+        if not Path(line).is_relative_to(tree):
+            raise SystemExit(f"the copy isn't what would be tested: {line} is")
+
+
+def _fate(tree: Path, mutant: Mutant) -> str:
+    path = tree / mutant.file
+    original = path.read_text(encoding="utf-8")
+    path.write_text(mutated(mutant, tree), encoding="utf-8")
+    try:
+        done = _pytest(tree, node_ids([mutant.rule]))
+    except subprocess.TimeoutExpired:
+        return "killed: the tests never end"
+    finally:
+        path.write_text(original, encoding="utf-8")
+    if done.returncode == 0:
+        return "SURVIVED"
+    if done.returncode != FAILED:
+        return f"BROKEN: pytest exited with {done.returncode}\n{done.stdout}{done.stderr}"
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return f"killed: {failed[0].split(' - ')[0].rpartition('::')[2] if failed else '?'}"
+
+
+def main(rules: Sequence[str]) -> int:
+    """Run the mutants of these rules, or all; returns how many survived."""
+    unknown = sorted(set(rules) - set(all_rules()))
+    if unknown:
+        raise SystemExit(f"no such rule: {', '.join(unknown)}")
+    chosen = [mutant for mutant in MUTANTS if not rules or mutant.rule in rules]
+    for problem in (problems := stale(chosen)):
+        print(f"stale: {problem}")
+    if problems:
+        return len(problems)
+    with tempfile.TemporaryDirectory(prefix="retrovue-mutants-") as directory:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(AT_ONCE):
+            tree = Path(directory).resolve() / str(number)
+            tree.mkdir()
+            _verify(_copy(tree))
+            trees.put(tree)
+        print("Without any change …", flush=True)
+        tree = trees.get()
+        done = _pytest(tree, node_ids({mutant.rule for mutant in chosen}), "-n", str(AT_ONCE))
+        trees.put(tree)
+        if done.returncode:
+            print(done.stdout, done.stderr)
+            raise SystemExit("the tests fail without any change: what they say about one means nothing")
+        print(done.stdout.splitlines()[-1])
+
+        def judge(mutant: Mutant) -> str:
+            tree = trees.get()
+            try:
+                return _fate(tree, mutant)
+            finally:
+                trees.put(tree)
+
+        survivors = 0
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for mutant, fate in zip(chosen, pool.map(judge, chosen), strict=True):
+                survivors += not fate.startswith("killed")
+                change = mutant.text.strip().splitlines()[0][:60]
+                print(f"{mutant.rule:<6} {mutant.file:<38} {change:<62} {fate}", flush=True)
+    print(f"{len(chosen)} mutants of {len({mutant.rule for mutant in chosen})} rules, {survivors} survived")
+    return survivors
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:]) else 0)
