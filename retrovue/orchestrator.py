@@ -8,7 +8,7 @@ import traceback
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -18,8 +18,9 @@ from retrovue.collector import Collector, interrupted
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
-from retrovue.model import FULL, Collection, Ingestibility, Scope, Source, Trigger
+from retrovue.model import FULL, Collection, Scope, Source, Trigger
 from retrovue.pipeline import Progress, failed, ingest_collection, preview_collection
+from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
 from retrovue.results import NOT_FAILED, CollectionOutcome, Failed, IngestSummary, Skipped
 from retrovue.store import audit
 from retrovue.store.audit import Run
@@ -29,8 +30,6 @@ from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
 
-CHECKS_AT_ONCE = 64
-"""Collections whose ingestibility is asked for at the same time; no database connection is held for it."""
 RATE = "max_requests_per_second"
 """The configuration's key, of importers that have one, for the most requests in a second."""
 DEFAULT_CONCURRENCY = 4
@@ -82,15 +81,6 @@ class IngestRun:
         return self._collector.summary()
 
 
-@dataclass(slots=True)
-class _Targets:
-    """What the pre-flight found."""
-
-    eligible: list[Collection] = field(default_factory=list[Collection])
-    skipped: list[Skipped] = field(default_factory=list[Skipped])
-    failures: list[Failed] = field(default_factory=list[Failed])
-
-
 @asynccontextmanager
 async def ingest_source(
     store: Store, reference: str, options: IngestOptions | None = None, *, progress: Progress = _no_progress
@@ -109,7 +99,7 @@ async def ingest_source(
         source = await find_source(session, reference)
         importer_class(source.type)
         collections = await list_collections(session, source)
-        enabled, skipped = _split_enabled(source, collections)
+        enabled, skipped = split_enabled(source, collections)
         if options.retry_failed:
             again = await audit.failed_last_time(session, enabled)
             fine = "its latest full ingest succeeded, or it was never tried"
@@ -155,58 +145,6 @@ def _new_run(trigger: Trigger, scope: Scope) -> Run:
     return Run(id=uuid.uuid4(), trigger=trigger, scope=scope, version=version("retrovue"))
 
 
-def _split_enabled(source: Source, collections: Sequence[Collection]) -> tuple[list[Collection], list[Skipped]]:
-    enabled = [collection for collection in collections if collection.sync_enabled]
-    skipped = [
-        Skipped(collection, "sync_disabled", "it is not enabled for ingest")
-        for collection in collections
-        if not collection.sync_enabled
-    ]
-    if not collections:
-        raise _nothing(
-            source, skipped, "no_collections", f"Source {source.name!r} has no collections.",
-            f"Find them with `retrovue source discover {source.external_id}`.",
-        )  # fmt: skip
-    if not enabled:
-        raise _nothing(
-            source, skipped, "no_enabled_collections", f"Source {source.name!r} has no enabled collections.",
-            "Enable one with `retrovue collection update <collection> --enable`.",
-        )  # fmt: skip
-    return enabled, skipped
-
-
-def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str, hint: str) -> NothingEligible:
-    reasons = [
-        {
-            "id": str(outcome.collection.id),
-            "external_id": outcome.collection.external_id,
-            "name": outcome.collection.name,
-            "kind": outcome.collection.kind,
-            "code": outcome.code,
-            "reason": outcome.reason,
-        }
-        for outcome in skipped
-    ]
-    return NothingEligible(
-        message, code=code, hint=hint, context={"source": source.external_id, "collections": reasons}
-    )
-
-
-def _none_ingestible(
-    source: Source, run: Run, skipped: Sequence[Skipped], asked: Sequence[Collection]
-) -> NothingEligible:
-    wanted = {collection.id for collection in asked}
-    lost = [outcome for outcome in skipped if outcome.collection.id in wanted]
-    if run.trigger == "collection":
-        # By hand it may be one that isn't enabled.
-        message = f"Collection {lost[0].collection.name!r} can't be ingested: {lost[0].reason}"
-    else:
-        reasons = "; ".join(f"{outcome.collection.name}: {outcome.reason}" for outcome in lost)
-        message = f"No enabled collection of source {source.name!r} can be ingested: {reasons}"
-    hint = "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`."
-    return _nothing(source, skipped, "no_ingestible_collections", message, hint)
-
-
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
     if options.max_rps is None:
         return source.config
@@ -232,10 +170,10 @@ async def _running(
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
         importer = GuardedImporter(open_importer(source.type, _configured(source, options), source.credentials))
-        targets = await _pre_flight(store, importer, enabled, options, stack)
+        targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run)
         targets.skipped += skipped
         if not targets.eligible and not targets.failures and enabled:
-            raise _none_ingestible(source, run, targets.skipped, enabled)
+            raise none_ingestible(source, run, targets.skipped, enabled)
         collector = Collector(run.id, source, targets.skipped, dry_run=options.dry_run, strict=options.strict)
         collector.expect([*targets.eligible, *(failure.collection for failure in targets.failures)])
         crew = _Crew(store, importer, run, collector, options, progress)
@@ -254,59 +192,6 @@ async def _running(
             await crew.settle()
         if error is not None:
             raise error
-
-
-async def _pre_flight(
-    store: Store,
-    importer: GuardedImporter,
-    enabled: Sequence[Collection],
-    options: IngestOptions,
-    opened: AsyncExitStack,
-) -> _Targets:
-    """Open the importer, reach the source and ask for each enabled collection, live, whether it can be ingested."""
-    targets = _Targets()
-    if not enabled:
-        return targets
-    try:
-        await opened.enter_async_context(importer)
-        await importer.check_reachable()
-    except SourceError as exc:
-        targets.failures = [failed(collection, exc) for collection in enabled]
-        return targets
-    answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
-    # The importer bounds its own requests; asked at the same time, collections can share what it fetches.
-    limiter = anyio.CapacityLimiter(CHECKS_AT_ONCE)
-
-    async def ask(collection: Collection) -> None:
-        async with limiter:
-            try:
-                answers[collection.id] = await importer.check_ingestible(collection)
-            except RetrovueError as exc:
-                answers[collection.id] = exc
-
-    async with anyio.create_task_group() as group:
-        for collection in enabled:
-            group.start_soon(ask, collection)
-    async with AsyncExitStack() as stack:
-        session = None if options.dry_run else await stack.enter_async_context(store.transaction())
-        for collection in enabled:
-            answer = answers[collection.id]
-            if isinstance(answer, RetrovueError):
-                targets.failures.append(failed(collection, answer))
-                continue
-            if session is not None:
-                await record_ingestibility(session, collection, answer)
-            if answer.ingestible:
-                targets.eligible.append(collection)
-            else:
-                targets.skipped.append(_not_ingestible(collection, answer))
-    return targets
-
-
-def _not_ingestible(collection: Collection, answer: Ingestibility) -> Skipped:
-    return Skipped(
-        collection, answer.code or "not_ingestible", answer.reason or "the importer says that it isn't ingestible"
-    )
 
 
 def _largest_first(collection: Collection) -> tuple[bool, int]:
@@ -338,7 +223,7 @@ class _Crew:
         """Why no further collection needs to be tried: the token was refused, or the source is gone."""
         self._group_scope = anyio.CancelScope()
 
-    async def work(self, targets: _Targets) -> None:
+    async def work(self, targets: Targets) -> None:
         """Ingest all eligible collections; every expected collection has reported when this returns."""
         try:
             for failure in targets.failures:
@@ -388,7 +273,7 @@ class _Crew:
             if not self._options.dry_run:
                 async with self._store.transaction() as session:
                     await record_ingestibility(session, collection, answer)
-            self._collector.report(_not_ingestible(collection, answer))
+            self._collector.report(not_ingestible(collection, answer))
             return
         if self.locks is None:
             self._collector.report(

@@ -38,6 +38,7 @@ class Mutant:
 
 
 ORCHESTRATOR = "retrovue/orchestrator.py"
+PREFLIGHT = "retrovue/preflight.py"
 PIPELINE = "retrovue/pipeline.py"
 RESULTS = "retrovue/results.py"
 ACTION = "retrovue/cli/actions/ingest.py"
@@ -83,10 +84,10 @@ MUTANTS = (
     # Source ingest: behaviour
     Mutant("B-1", SOURCES, _SOME_SOURCES, _SOME_SOURCES.replace("> 1", "> 99")),
     Mutant("B-1", SOURCES, "candidates = by_id[:1] or found", "candidates = found"),
-    Mutant("B-1", ORCHESTRATOR, "        await importer.check_reachable()\n    except", "    except"),
-    Mutant("B-2", ORCHESTRATOR, "in collections if collection.sync_enabled]", "in collections]"),
+    Mutant("B-1", PREFLIGHT, "        await importer.check_reachable()\n    except", "    except"),
+    Mutant("B-2", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
     Mutant("B-2", COLLECTIONS, '"" if source is None else "WHERE collection.source_id = :source"', '""'),
-    Mutant("B-2", ORCHESTRATOR, "    if not enabled:\n        raise", "    if len(skipped) == 99:\n        raise"),
+    Mutant("B-2", PREFLIGHT, "    if not enabled:\n        raise", "    if len(skipped) == 99:\n        raise"),
     Mutant("B-3", ARGUMENTS, '("--title", "--season", "--episode")', '("--title", "--season")'),
     Mutant("B-4", ARGUMENTS, "is only supported at the collection level. ", "is supported at the collection level. "),
     Mutant("B-4", ARGUMENTS, 'argument.partition("=")[0] in NARROWING', "argument in NARROWING"),
@@ -104,8 +105,8 @@ MUTANTS = (
     ),
     Mutant(
         "B-6",
-        ORCHESTRATOR,
-        "        session = None if options.dry_run else await",
+        PREFLIGHT,
+        "        session = None if dry_run else await",
         "        session = await",
     ),
     Mutant("B-6", ORCHESTRATOR, "if targets.eligible and not options.dry_run:", "if targets.eligible:"),
@@ -157,7 +158,7 @@ MUTANTS = (
         "enabled = [known for known in enabled if known.id in again]",
         "enabled = list(collections)",
     ),
-    Mutant("D-5", ORCHESTRATOR, "in collections if collection.sync_enabled]", "in collections]"),
+    Mutant("D-5", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
     Mutant("D-6", ORCHESTRATOR, '_new_run("source", FULL)', '_new_run("source", Scope("Alien"))'),
     Mutant("D-7", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
     Mutant("D-8", MERGE, "WHEN holder IS NULL AND first_seq = seq THEN", "WHEN holder IS NULL THEN"),
@@ -184,7 +185,7 @@ MUTANTS = (
         "        answer = await self._importer.check_ingestible(collection)\n",
         "        answer = Ingestibility(ingestible=True)\n",
     ),
-    Mutant("D-12", ORCHESTRATOR, "            if session is not None:\n", "            if session is None:\n"),
+    Mutant("D-12", PREFLIGHT, "            if session is not None:\n", "            if session is None:\n"),
     Mutant("D-13", f"{PLEX}/locations.py", "    if problems:\n", "    if not mapped:\n"),
     Mutant(
         "D-13",
@@ -214,9 +215,7 @@ MUTANTS = (
         "CI-4", ORCHESTRATOR, "not targets.failures and enabled:", 'not targets.failures and run.trigger == "source":'
     ),
     Mutant("CI-5", ORCHESTRATOR, _ENABLED_ONLY, "    if not collection.sync_enabled:\n"),
-    Mutant(
-        "CI-5", ORCHESTRATOR, '    if run.trigger == "collection":\n        # By', "    if not wanted:\n        # By"
-    ),
+    Mutant("CI-5", PREFLIGHT, '    if run.trigger == "collection":\n        # By', "    if not wanted:\n        # By"),
     Mutant("CI-6", ACTION, "if episode is not None and season is None:", "if False:"),
     Mutant("CI-6", ACTION, "if season is not None and title is None:", "if False:"),
     Mutant(
