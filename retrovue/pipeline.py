@@ -191,6 +191,7 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
         hint="Look at the path mappings and at the reasons of the rejected items.",
         context={"rejected": tally.discovered, "first_code": first.code},
         durations=tally.durations(),
+        counts=Counts(source_items=tally.source_items, discovered=tally.discovered, rejected=tally.discovered),
         listed=Listed(rejected=tuple(rejections)),
     )
 
@@ -241,9 +242,7 @@ async def ingest_collection(
                     await merge.keep_rejections(session, run, collection)
                 if tally.discovered and staged.rejected == tally.discovered:
                     outcome = _all_rejected(collection, staged.first_rejections, tally)
-                    await audit.reject_all(
-                        session, run, outcome, discovered=tally.discovered, source_items=tally.source_items
-                    )
+                    await audit.reject_all(session, run, outcome)
                 else:
                     merged = await merge.merge(session, staged)
                     tally.merging = perf_counter() - began

@@ -113,6 +113,8 @@ class Failed:
     traceback: str | None = None
     """For a bug, of an importer or our own; goes to the audit trail, not to the terminal."""
     durations: Durations = Durations()
+    counts: Counts = Counts()
+    """Zeros, unless the failure is that nothing could be used."""
     listed: Listed = Listed()
 
 
@@ -170,7 +172,8 @@ class IngestSummary:
 
     def total(self, count: str) -> int:
         """Add up one of the counts over all collections."""
-        return sum(getattr(outcome.counts, count) for outcome in self.ingested)
+        tried: tuple[Ingested | Failed, ...] = (*self.ingested, *self.failed)
+        return sum(getattr(outcome.counts, count) for outcome in tried)
 
     @property
     def status(self) -> RunStatus:

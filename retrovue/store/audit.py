@@ -104,7 +104,7 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
         "durations": failed.durations,
     }
     return {
-        **dict.fromkeys(COUNTS, 0),
+        **{name: getattr(failed.counts, name) for name in COUNTS},
         "run": run.id,
         "collection": failed.collection.id,
         "status": "interrupted" if failed.interrupted else "unknown" if failed.code == "commit_unknown" else "failed",
@@ -165,10 +165,9 @@ async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
     )
 
 
-async def reject_all(session: AsyncSession, run: Run, failed: Failed, *, discovered: int, source_items: int) -> None:
+async def reject_all(session: AsyncSession, run: Run, failed: Failed) -> None:
     """Write the failure row of a collection of which nothing could be used, beside its rejections."""
-    counts = {"discovered": discovered, "rejected": discovered, "source_items": source_items}
-    await session.execute(_OUTCOME, {**_failure_row(run, failed), **counts})
+    await session.execute(_OUTCOME, _failure_row(run, failed))
 
 
 async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> None:
