@@ -203,5 +203,11 @@ async def update_source(
         changed = replace(changed, config={**given, IDENTIFIER: identity.identifier})
     if not dry_run:
         async with _locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
+            if await find_source(session, str(source.id)) != source:
+                raise RequestError(
+                    f"Source {source.name!r} was changed by another program meanwhile.",
+                    code="conflict",
+                    hint="Nothing was changed. Look at the source, then run the command again.",
+                )
             await save_source(session, changed)
     return changed

@@ -39,6 +39,8 @@ class Finding:
     message: str
     hint: str | None = None
     """What to do about it."""
+    unreachable: bool = False
+    """Whether the problem is that the source can't be reached."""
 
 
 async def examine(store: Store) -> AsyncIterator[Finding]:
@@ -79,7 +81,7 @@ async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding
             )
             findings += [await _examine_collection(importer, collection) for collection in collections]
     except RetrovueError as exc:
-        findings.append(Finding("source", source.name, "problem", exc.message, exc.hint))
+        findings.append(Finding("source", source.name, "problem", exc.message, exc.hint, exc.unreachable))
     for finding in findings:
         yield finding
     if not collections:

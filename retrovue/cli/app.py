@@ -16,7 +16,9 @@ from retrovue.cli.text import printable
 _GROUPS = {
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
     "collection": ("retrovue.cli.commands.collection", "Libraries of a source: map paths, enable, ingest."),
-    "asset": ("retrovue.cli.commands.asset", "What has been ingested."),
+    "asset": ("retrovue.cli.commands.asset", "What has been ingested: look at it, approve, retire."),
+    "ingest": ("retrovue.cli.commands.ingest", "What happened in each ingest."),
+    "doctor": ("retrovue.cli.commands.doctor", "Look at all that an ingest relies on, and say what to do."),
     "db": ("retrovue.cli.commands.db", "The catalogue's database."),
     "demo": ("retrovue.cli.commands.demo", "Ingest a simulated Plex server, to see how it all works."),
 }

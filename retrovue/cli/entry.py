@@ -23,7 +23,7 @@ def main() -> NoReturn:
     for number in SIGNALS:
         signal.signal(number, _stop)
     try:
-        from retrovue.cli.running import execute  # noqa: PLC0415 - a signal during the import is ours to handle
+        from retrovue.cli.running import execute  # a signal during the import is ours to handle
 
         execute(sys.argv[1:])
     except _Stopped as stopped:
@@ -36,8 +36,8 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def _stopped_early(number: signal.Signals) -> int:
-    from retrovue.cli.output import Output  # noqa: PLC0415 - see main
-    from retrovue.cli.session import Session  # noqa: PLC0415
+    from retrovue.cli.output import Output
+    from retrovue.cli.session import Session
 
     session = Session(Output(as_json=wants_json(sys.argv[1:])), stopped_by=number)
     session.fail(session.interrupted())

@@ -50,7 +50,8 @@ _NOT_INGESTED: dict[str, Any] = {
 
 def source_ingest(summary: "IngestSummary", more: Sequence[Problem] = ()) -> dict[str, Any]:
     """Build the document of a source ingest that came to a summary; ``more`` went wrong besides the collections."""
-    errors = [*(_failure(outcome) for outcome in summary.failed), *more]
+    lost = summary.lost if summary.strict else ()
+    errors = [*(_failure(outcome) for outcome in summary.failed), *(_loss(outcome) for outcome in lost), *more]
     return _document(
         status=status_of(summary, more),
         source=source_identity(summary.source),
@@ -147,7 +148,7 @@ def collection_identity(collection: "Collection") -> dict[str, Any]:
 
 def result(outcome: "CollectionOutcome") -> dict[str, Any]:
     """Build the object of one collection; all have the same keys."""
-    from retrovue.results import Failed, Ingested  # noqa: PLC0415 - keeps help quick
+    from retrovue.results import Failed, Ingested
 
     collection = outcome.collection
     who = {**collection_identity(collection), "kind": collection.kind}
@@ -160,7 +161,7 @@ def result(outcome: "CollectionOutcome") -> dict[str, Any]:
             message=without_passwords(outcome.message),
             hint=outcome.hint,
         )
-        return {**who, **fate, **_NOT_INGESTED, **_lists(outcome), "durations": _durations(outcome)}
+        return {**who, **fate, **_numbers(outcome)}
     return {**who, **_skip(outcome.code, outcome.reason), **_NOT_INGESTED}
 
 
@@ -202,7 +203,7 @@ def _skipped(problem: Problem) -> list[dict[str, Any]]:
     ]
 
 
-def _numbers(outcome: "Ingested") -> dict[str, Any]:
+def _numbers(outcome: "Ingested | Failed") -> dict[str, Any]:
     return {
         **{count: getattr(outcome.counts, count) for count in _COUNTS},
         **_lists(outcome),
@@ -259,7 +260,15 @@ def _failure(outcome: "Failed") -> Problem:
 def lost_reasons(outcomes: Sequence["Skipped"]) -> list[str]:
     """Say of each enabled collection that was skipped because it can't be ingested now, why."""
     return [
-        f"Collection {outcome.collection.name!r} is enabled but was skipped: {outcome.reason}"
+        _lost_reason(outcome)
         for outcome in outcomes
         if outcome.collection.sync_enabled and outcome.code != "not_failed"
     ]
+
+
+def _lost_reason(outcome: "Skipped") -> str:
+    return f"Collection {outcome.collection.name!r} is enabled but was skipped: {outcome.reason}"
+
+
+def _loss(outcome: "Skipped") -> Problem:
+    return Problem(outcome.code, _lost_reason(outcome), collection=collection_identity(outcome.collection))

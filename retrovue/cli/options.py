@@ -22,6 +22,8 @@ _DATABASE_URL = click.option(
 )
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 
+confirmed = click.option("--yes", is_flag=True, help="Don't ask.")
+
 
 def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Call, ...], Awaitable[int]]], Action]:
     """Give a command the options that all have, and hand it the Call that they make."""

@@ -41,7 +41,7 @@ class Output:
         if self.answered:
             return
         self.answered = True
-        import orjson  # noqa: PLC0415 - not needed for help
+        import orjson  # not needed for help
 
         data = orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         # JSON is UTF-8 whatever the locale says.

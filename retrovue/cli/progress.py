@@ -49,9 +49,9 @@ class Progress:
 
 
 def _start() -> "tuple[Bar, TaskID]":
-    from rich.console import Console  # noqa: PLC0415 - slow, and needed on a terminal only
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.console import Console  # slow, and needed on a terminal only
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     bar = Bar(
         BarColumn(bar_width=20),

@@ -89,6 +89,6 @@ class Call:
     @property
     def settings(self) -> "Settings":
         """Which database to use."""
-        from retrovue.config import Settings  # noqa: PLC0415 - not needed for help
+        from retrovue.config import Settings  # not needed for help
 
         return Settings.from_environment(database_url=self.database_url or self.session.database_url)

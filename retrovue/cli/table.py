@@ -52,3 +52,14 @@ def _wrap(text: str, cells: int) -> list[str]:
             lines.append("")
         lines[-1] += character
     return lines
+
+
+def words(text: str, cells: int) -> list[str]:
+    """Break a text between words into lines of so many cells; a longer word has a line of its own."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and width(lines[-1]) + 1 + width(word) > cells:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return lines

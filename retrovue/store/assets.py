@@ -151,12 +151,7 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
     """Return an asset with its files and aliases; raises NotFound."""
     row = (await session.execute(text("SELECT * FROM asset WHERE uuid = :uuid"), {"uuid": uuid})).one_or_none()
     if row is None:
-        raise NotFound(
-            f"There is no asset {uuid}.",
-            code="asset_not_found",
-            hint="`retrovue asset list` shows the assets and their ids.",
-            context={"asset": str(uuid)},
-        )
+        raise _unknown([uuid])
     files = await session.execute(
         text(
             "SELECT position, local_path, size_bytes, duration_ms FROM asset_file"
@@ -178,28 +173,68 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
     )
 
 
-async def set_state(session: AsyncSession, uuid: UUID, state: AssetState) -> AssetDetails:
-    """Approve (``ready``) or retire an asset; nothing is written if it is so already.
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """An asset and the step of its lifecycle that it took, or would take."""
+
+    uuid: UUID
+    title: str
+    before: str
+    after: str
+
+
+async def set_states(
+    session: AsyncSession, uuids: Sequence[UUID], state: AssetState, *, dry_run: bool = False
+) -> list[StateChange]:
+    """Approve (``ready``) or retire assets, all or none of them; one that is so already stays as it is.
 
     Raises NotFound, and RequestError for a step that the lifecycle doesn't have: only a new asset that isn't
-    deleted can be approved.
+    deleted can be approved. The errors name all the assets that stand in the way. A dry-run checks the same and
+    writes nothing.
     """
-    before = (await get_asset(session, uuid)).asset
-    if state == before.state:
-        return await get_asset(session, uuid)
-    if state == "ready" and (before.state != "new" or before.deleted_at is not None):
-        why = "deleted" if before.deleted_at is not None else before.state
-        raise RequestError(
-            f"Asset {uuid} is {why}; only a new asset can be approved.",
-            code="bad_lifecycle_step",
-            hint="An asset that is enriching becomes new by itself when its enrichments are done.",
-            context={"asset": str(uuid), "state": before.state},
-        )
-    await session.execute(
-        text(
-            "UPDATE asset SET state = :state, approved_for_broadcast = :approved, updated_at = now()"
-            " WHERE uuid = :uuid AND state = :before"
-        ),
-        {"uuid": uuid, "state": state, "approved": state == "ready", "before": before.state},
+    lock = "" if dry_run else "FOR UPDATE"
+    result = await session.execute(
+        text(f"SELECT uuid, title, state, deleted_at FROM asset WHERE uuid = ANY(:uuids) ORDER BY uuid {lock}"),
+        {"uuids": list(uuids)},
     )
-    return await get_asset(session, uuid)
+    found = {row.uuid: row for row in result}
+    if unknown := [uuid for uuid in uuids if uuid not in found]:
+        raise _unknown(unknown)
+    moving = [row for row in found.values() if row.state != state]
+    if state == "ready":
+        _require_new(moving)
+    if moving and not dry_run:
+        await session.execute(
+            text(
+                "UPDATE asset SET state = :state, approved_for_broadcast = :approved, updated_at = now()"
+                " WHERE uuid = ANY(:uuids)"
+            ),
+            {"uuids": [row.uuid for row in moving], "state": state, "approved": state == "ready"},
+        )
+    return [StateChange(uuid, found[uuid].title, found[uuid].state, state) for uuid in dict.fromkeys(uuids)]
+
+
+def _unknown(uuids: Sequence[UUID]) -> NotFound:
+    ids = [str(uuid) for uuid in uuids]
+    return NotFound(
+        f"There is no asset {', '.join(ids)}.",
+        code="asset_not_found",
+        hint="`retrovue asset list` shows the assets and their ids.",
+        context={"assets": ids},
+    )
+
+
+def _require_new(rows: Sequence[Row[Any]]) -> None:
+    states = {
+        str(row.uuid): "deleted" if row.deleted_at is not None else str(row.state)
+        for row in rows
+        if row.state != "new" or row.deleted_at is not None
+    }
+    if states:
+        which = ", ".join(f"{uuid} is {state}" for uuid, state in states.items())
+        raise RequestError(
+            f"Only new assets can be approved: {which}.",
+            code="bad_lifecycle_step",
+            hint="Nothing was changed. An asset that is enriching becomes new when its enrichments are done.",
+            context={"assets": states},
+        )

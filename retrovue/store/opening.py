@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from sqlalchemy.engine import URL
 
@@ -36,8 +37,7 @@ async def open_store(
                 require_current(await schema_status(store), role)
             yield store
         return
-    home = default_home(os.environ if settings.home is None else {HOME: settings.home})
-    async with embedded_server(home) as server:
+    async with embedded_server(_home(settings)) as server:
         name = TEST_DATABASE if test_db else PRODUCTION_DATABASE
         await server.ensure_database(name)
         target = database_url(server.url(name))
@@ -50,6 +50,21 @@ async def open_store(
                 require_current(status, role)
         async with Store(target, connections=connections, read_only=read_only) as store:
             yield store
+
+
+@asynccontextmanager
+async def open_test_server(settings: Settings) -> AsyncIterator[URL]:
+    """Have the server run that holds the test database; yields the database's address, whether or not it exists."""
+    url = _own_server(settings, test_db=True)
+    if url is not None:
+        yield url
+        return
+    async with embedded_server(_home(settings)) as server:
+        yield database_url(server.url(TEST_DATABASE))
+
+
+def _home(settings: Settings) -> Path:
+    return default_home(os.environ if settings.home is None else {HOME: settings.home})
 
 
 def _own_server(settings: Settings, *, test_db: bool) -> URL | None:

@@ -1,24 +1,35 @@
-"""Commands as processes, and a simulated Plex server that they can ask."""
+"""Commands, in this process or as processes, and a simulated Plex server that they can ask."""
 
+import io
 import os
+import pty
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.cli.running import run
 from retrovue.curation import update_collection
 from retrovue.discovery import add_source, discover
 from retrovue.model import PathMapping, Secret, Source
-from retrovue.simulator import GeneratedSection, SimulatedPlex
+from retrovue.simulator import Fault, GeneratedSection, Request, SimulatedPlex, faults
+from retrovue.store.collections import find_collection
+from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
+from tests.conftest import Databases
+from tests.library import empty
 
 TOKEN = "canary-token-5e1f"
 PASSWORD = "canary-password-77"
@@ -44,13 +55,27 @@ class Cli:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = dict(environment)
 
+    def __call__(self, *arguments: str | bytes, env: Mapping[str, str] | None = None, stdin: str = "") -> Done:
+        """Run a command in this process, in a loop of its own: all that a process does but for its start and exit."""
+        words = [os.fsdecode(argument) for argument in arguments]
+        with pytest.MonkeyPatch.context() as patch:
+            _set_environment(patch, self.environment | dict(env or {}))
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+            streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+            patch.setattr(sys, "stdout", streams[0])
+            patch.setattr(sys, "stderr", streams[1])
+            status = anyio.run(run, words)
+        return Done(status, *(_printed(stream) for stream in streams))
+
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command as a process."""
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             [sys.executable, "-m", "retrovue", *arguments], **{**pipes, "env": self.environment, **options}
         )
 
-    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Done:
+    def process(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Done:
+        """Run a command as a process, as a user does."""
         done = subprocess.run(
             [sys.executable, "-m", "retrovue", *arguments],
             env=self.environment | dict(env or {}),
@@ -70,25 +95,56 @@ class Cli:
         return done.document
 
 
-@pytest.fixture
-def run_cli(database_url: str, tmp_path: Path) -> Cli:
-    """Run a command as a process against a fresh catalogue."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RETROVUE_")}
-    return Cli(
-        environment
-        | {
-            "RETROVUE_DATABASE_URL": database_url,
-            "RETROVUE_HOME": str(tmp_path / "no-home"),
-            "PYTHONWARNINGS": "error",
-        }
-    )
+def _set_environment(patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environment.keys():
+        patch.delenv(name)
+    for name, value in environment.items():
+        patch.setenv(name, value)
+
+
+def _printed(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    printed: Any = stream.buffer
+    text: str = printed.getvalue().decode("utf-8", "surrogateescape")
+    return text
+
+
+@pytest.fixture(scope="session")
+def _catalogue(databases: Databases) -> Iterator[str]:
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(name="database_url")
+def database_url_fixture(_catalogue: str, portal: BlockingPortal) -> Iterator[str]:
+    """The URL of an empty production database that tests take in turn: commands leave nothing but rows in it."""
+    yield _catalogue
+
+    async def leave_empty() -> None:
+        async with Store(parsed(_catalogue), connections=1) as store:
+            await empty(store)
+
+    portal.call(leave_empty)
 
 
 @pytest.fixture
-def offline_cli(run_cli: Cli) -> Cli:
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment without any database."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RETROVUE_")}
+    return inherited | {"RETROVUE_HOME": str(tmp_path / "no-home"), "PYTHONWARNINGS": "error"}
+
+
+@pytest.fixture
+def run_cli(environment: dict[str, str], database_url: str) -> Cli:
+    """Run a command against a fresh catalogue."""
+    return Cli(environment | {"RETROVUE_DATABASE_URL": database_url})
+
+
+@pytest.fixture
+def offline_cli(environment: dict[str, str]) -> Cli:
     """Run a command that must not get as far as the database: nothing listens at its address."""
-    url = f"postgresql://nobody:{PASSWORD}@127.0.0.1:9/nothing"
-    return Cli(run_cli.environment | {"RETROVUE_DATABASE_URL": url})
+    return Cli(environment | {"RETROVUE_DATABASE_URL": f"postgresql://nobody:{PASSWORD}@127.0.0.1:9/nothing"})
 
 
 Serve = Callable[[SimulatedPlex], AbstractContextManager[str]]
@@ -152,3 +208,69 @@ def ready(portal: BlockingPortal, database_url: str, plex: Plex, added: Source, 
 
     portal.call(enable)
     return added
+
+
+@contextmanager
+def stuck(portal: BlockingPortal, plex: Plex, path: str) -> Iterator[threading.Event]:
+    """Never answer requests for a path; the event says that one has come."""
+    arrived = threading.Event()
+    release = portal.call(anyio.Event)
+
+    def notice(request: Request) -> None:
+        if request.path == path:
+            arrived.set()
+
+    plex.server.on_request = notice
+    plex.server.faults.add(Fault(faults.hang(release), path=path))
+    try:
+        yield arrived
+    finally:
+        portal.call(release.set)
+
+
+@contextmanager
+def held(portal: BlockingPortal, url: str, *collections: uuid.UUID) -> Iterator[None]:
+    """Hold the locks of collections, as an ingest does."""
+
+    @asynccontextmanager
+    async def holding() -> AsyncIterator[None]:
+        async with Store(parsed(url)) as store:
+            async with store.transaction() as session:
+                chosen = [await find_collection(session, str(collection)) for collection in collections]
+            async with open_locks(store, "retrovue-ingest-elsewhere") as locks:
+                assert not await locks.take(chosen)
+                yield
+
+    with portal.wrap_async_context_manager(holding()):
+        yield
+
+
+def answer(cli: Cli, reply: str | signal.Signals, *arguments: str) -> Done:
+    """Run a command on a terminal, and type the answer, or send the signal, once it asks."""
+    terminal, its_end = pty.openpty()
+    process = cli.start(*arguments, stdin=its_end, stderr=its_end, start_new_session=True)
+    os.close(its_end)
+    seen = b""
+    try:
+        while not seen.endswith(b"[y/N] "):
+            seen += os.read(terminal, 1000)
+        if isinstance(reply, signal.Signals):
+            process.send_signal(reply)
+        else:
+            os.write(terminal, reply.encode())
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    with suppress(OSError):  # that is how a terminal ends that nobody uses any more
+        while more := os.read(terminal, 1000):
+            seen += more
+    os.close(terminal)
+    return Done(process.returncode, out.decode(), seen.decode().replace("\r\n", "\n"))
+
+
+def add(cli: Cli, url: str, name: str, *more: str) -> Any:
+    """Add a source and find its collections."""
+    arguments = ("source", "add", "--type", "plex", "--name", name, "--base-url", url, "--discover", "--json", *more)
+    done = cli(*arguments, env={"RETROVUE_TOKEN": TOKEN})
+    assert done.status == 0, done
+    return done.document["source"]

@@ -72,6 +72,17 @@ class TestUsage:
             ["asset", "list", "--limit", "-1"],
             ["source", "add", "--type", "plex", "--name", "X"],
             ["source", "add", "--type", "nonsense", "--name", "X"],
+            ["source", "update", "X"],
+            ["source", "update", "X", "--nonsense", "Y"],
+            ["source", "update", "X", "--token-file", "/nonexistent"],
+            ["asset", "show", "One"],
+            ["asset", "approve"],
+            ["asset", "retire", "One"],
+            ["ingest", "log", "--run", "last"],
+            ["ingest", "log", "--limit", "-1"],
+            ["ingest", "show"],
+            ["db", "create"],
+            ["db", "reset", "--yes"],
             ["demo", "--collections", "1"],
             ["source", "show", b"\xff"],
         ],
@@ -110,7 +121,7 @@ class TestHelp:
             "    sys.stderr.write(f'{status} {sorted(heavy)}'); sys.stderr.flush(); os._exit(0)\n"
             "entry.leave = leave; entry.main()\n"
         )
-        helped = (["--help"], ["source", "ingest", "--help"], ["collection", "update", "--help"], ["--version"])
+        helped = (["--help"], ["source", "ingest", "--help"], ["ingest", "log", "--help"], ["--version"])
         for arguments in helped:
             done = subprocess.run(
                 [sys.executable, "-c", probe, *arguments], env=offline_cli.environment, capture_output=True, check=True
@@ -122,7 +133,10 @@ class TestHelp:
         "arguments",
         [["source", *rest] for rest in ([], ["list-types"], ["add"], ["list"], ["show"], ["discover"], ["ingest"])]
         + [["collection", *rest] for rest in ([], ["list"], ["show"], ["update"], ["ingest"])]
-        + [["asset", "list"], ["db", "upgrade"], ["db", "status"], ["demo"]],
+        + [["source", "update"], ["source", "delete"], ["collection", "wipe"], ["ingest", "log"], ["ingest", "show"]]
+        + [["asset", *rest] for rest in ([], ["list"], ["show"], ["approve"], ["retire"])]
+        + [["db", *rest] for rest in ([], ["upgrade"], ["status"], ["create"], ["reset"])]
+        + [["doctor"], ["demo"]],
         ids=" ".join,
     )
     def test_every_command_has_it(self, offline_cli: Cli, arguments: list[str]) -> None:
@@ -151,7 +165,7 @@ class TestToken:
         assert TOKEN not in done.out
 
     def test_from_the_standard_input(self, run_cli: Cli, plex: Plex) -> None:
-        done = run_cli(*self.add(plex, "--token-file", "-"), stdin=f"{TOKEN}\n")
+        done = run_cli.process(*self.add(plex, "--token-file", "-"), stdin=f"{TOKEN}\n")
         assert (done.status, done.err) == (0, "")
 
     def test_from_a_terminal_without_echo(self, run_cli: Cli, plex: Plex) -> None:

@@ -1,26 +1,15 @@
-"""The commands, as processes against a real catalogue and a simulated Plex over HTTP."""
+"""The main job and its surroundings, against a real catalogue and a simulated Plex over HTTP."""
 
-import os
-import pty
-import signal
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import gc
 from pathlib import Path
-from typing import Any
 
-import anyio
-import asyncpg
-import orjson
 import pytest
-from anyio.from_thread import BlockingPortal
 
 from retrovue.model import Source
-from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
+from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from tests.cli.conftest import TOKEN, Cli, Plex, Serve
 from tests.cli.test_cli_documents import KEYS
 
-MOVIES = "/library/sections/1/all"
 SHOWS = "/library/sections/2/all"
 
 
@@ -108,20 +97,13 @@ class TestSourceIngest:
         assert done.document["collection_results"][2]["code"] == "missing_directory"
         assert run_cli("source", "ingest", "My Plex", "--strict").status == 2
 
-    def test_a_closed_standard_output_stops_nothing(self, run_cli: Cli) -> None:
-        reader, writer = os.pipe()
-        os.close(reader)
-        with run_cli.start("source", "ingest", "My Plex", stdout=writer) as process:
-            os.close(writer)
-            _, err = process.communicate(timeout=60)
-        assert (process.returncode, err) == (0, b"")
-        assert run_cli.ok("asset", "list")["total"] > 50
-
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-    def test_an_output_that_cannot_be_written_is_an_error(self, run_cli: Cli) -> None:
-        with Path("/dev/full").open("wb") as full, run_cli.start("collection", "list", stdout=full) as process:
-            _, err = process.communicate(timeout=60)
-        assert (process.returncode, err) == (1, b"Error: The output can't be written: No space left on device.\n")
+    def test_tunes_the_garbage_collector_for_the_run_alone(self, run_cli: Cli, plex: Plex) -> None:
+        before = gc.get_threshold()
+        during: set[tuple[int, int, int]] = set()
+        plex.server.on_request = lambda _: during.add(gc.get_threshold())
+        run_cli.ok("source", "ingest", "My Plex")
+        assert (100_000, 20, 100) in during
+        assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 class TestNothingToIngest:
@@ -247,7 +229,9 @@ class TestCollections:
 class TestSources:
     def test_types(self, run_cli: Cli) -> None:
         [plex] = [one for one in run_cli.ok("source", "list-types")["types"] if one["type"] == "plex"]
-        assert [setting["option"] for setting in plex["settings"]] == ["--base-url", "--token-file"]
+        assert [setting["option"] for setting in plex["settings"]] == [
+            *("--base-url", "--token-file", "--max-requests-per-second")
+        ]
 
     def test_list_and_show(self, run_cli: Cli, added: Source) -> None:
         [listed] = run_cli.ok("source", "list")["sources"]
@@ -302,140 +286,3 @@ class TestDatabase:
         del run_cli.environment["RETROVUE_DATABASE_URL"]
         assert run_cli.ok("db", "status", "--database-url", database_url)["up_to_date"] is True
         assert run_cli("--database-url", database_url, "db", "status").status == 0
-
-
-@contextmanager
-def _stuck(portal: BlockingPortal, plex: Plex, path: str) -> Iterator[threading.Event]:
-    """Never answer requests for a path; the event says that one has come."""
-    arrived = threading.Event()
-    release = portal.call(anyio.Event)
-
-    def notice(request: Request) -> None:
-        if request.path == path:
-            arrived.set()
-
-    plex.server.on_request = notice
-    plex.server.faults.add(Fault(faults.hang(release), path=path))
-    try:
-        yield arrived
-    finally:
-        portal.call(release.set)
-
-
-@pytest.mark.usefixtures("ready")
-class TestInterruption:
-    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_tells_what_was_done(
-        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, number: int, status: int
-    ) -> None:
-        with _stuck(portal, plex, SHOWS) as arrived:
-            # One at a time: the movies are in when the shows are asked for.
-            process = run_cli.start("source", "ingest", "My Plex", "--json", "--concurrency", "1")
-            assert arrived.wait(60)
-            process.send_signal(number)
-            out, err = process.communicate(timeout=60)
-        document = orjson.loads(out)
-        assert process.returncode == status
-        assert list(document) == KEYS
-        assert (document["status"], document["collections_processed"]) == ("partial", 2)
-        assert [result["status"] for result in document["collection_results"]] == [
-            *("skipped", "ingested", "interrupted")
-        ]
-        assert b"Traceback" not in err
-        assert run_cli.ok("asset", "list")["total"] == document["total_created_assets"]
-
-    def test_with_nothing_done_is_an_error(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
-        with _stuck(portal, plex, MOVIES) as arrived:
-            process = run_cli.start("source", "ingest", "My Plex", "--concurrency", "1")
-            assert arrived.wait(60)
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert out.decode().splitlines()[-2:] == [
-            "Error: interrupted before any collection was ingested",
-            "Source ingest interrupted: 2 collections processed (0 success, 0 failed, 2 interrupted)",
-        ]
-        assert b"Traceback" not in err
-
-    def test_before_the_ingest_began(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
-        with _stuck(portal, plex, "/identity") as arrived:
-            process = run_cli.start("source", "ingest", "My Plex", "--json")
-            assert arrived.wait(60)
-            process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=60)
-        document = orjson.loads(out)
-        assert (process.returncode, err) == (143, b"Error: Interrupted by SIGTERM.\n")
-        assert list(document) == KEYS
-        assert document["source"]["name"] == "My Plex"
-        assert (document["status"], document["errors"][0]["code"]) == ("error", "interrupted")
-
-    def test_a_second_signal_ends_it_at_once(
-        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, database_url: str
-    ) -> None:
-        with (
-            _stuck(portal, plex, MOVIES) as arrived,
-            portal.wrap_async_context_manager(_locked_audit_trail(database_url)) as connection,
-        ):
-            process = run_cli.start("source", "ingest", "My Plex", "--json", "--concurrency", "1")
-            assert arrived.wait(60)
-            portal.call(connection.execute, "LOCK TABLE ingest_outcome IN ACCESS EXCLUSIVE MODE")
-            process.send_signal(signal.SIGINT)
-            # It wants to write down the interruption, and waits for the lock.
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'retrovue audit'"
-            while not portal.call(connection.fetchval, f"{waiting} AND wait_event_type = 'Lock'"):
-                assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
-        assert (process.returncode, out, err) == (130, b"", b"")
-
-
-@asynccontextmanager
-async def _locked_audit_trail(url: str) -> AsyncIterator[Any]:
-    connection: Any = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        async with connection.transaction():
-            yield connection
-    finally:
-        await connection.close()
-
-
-@pytest.mark.usefixtures("ready")
-class TestProgress:
-    def test_is_for_a_terminal(self, run_cli: Cli) -> None:
-        terminal, its_end = pty.openpty()
-        environment = run_cli.environment | {"TERM": "xterm"}
-        with run_cli.start("source", "ingest", "My Plex", stderr=its_end, env=environment) as process:
-            out, _ = process.communicate(timeout=60)
-        shown = os.read(terminal, 100_000).decode()
-        os.close(terminal)
-        os.close(its_end)
-        assert process.returncode == 0
-        assert "collections" in shown
-        assert "items" in shown
-        assert b"\x1b" not in out
-
-
-class TestDemo:
-    def test_goes_as_it_should(self, run_cli: Cli, tmp_path: Path) -> None:
-        done = run_cli("demo", "--items", "60", "--collections", "2", env={"TMPDIR": str(tmp_path)})
-        assert (done.status, [line for line in done.err.splitlines() if not line.startswith("Error: 1 of 2")]) == (
-            0,
-            [],
-        )
-        assert "$ retrovue source add --type plex --name 'Demo Plex' --base-url http://127.0.0.1:" in done.out
-        assert "Source ingest complete: 2 collections processed (1 success, 1 failed)\n(exit status 2)" in done.out
-        assert "Source ingest complete: 2 collections processed (2 success, 0 failed)" in done.out
-        assert done.out.endswith("The demo went as it should.\n")
-        assert not list(tmp_path.glob("retrovue-demo-*"))
-
-    def test_cleans_up_when_it_is_interrupted(self, run_cli: Cli, tmp_path: Path) -> None:
-        environment = run_cli.environment | {"TMPDIR": str(tmp_path)}
-        process = run_cli.start("demo", "--items", "60", "--collections", "2", env=environment)
-        assert process.stdout is not None
-        while b"$ retrovue source discover" not in process.stdout.readline():
-            pass
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert b"Error: Interrupted by SIGINT." in err
-        assert not list(tmp_path.glob("retrovue-demo-*"))

@@ -1,14 +1,21 @@
-"""Showing assets."""
+"""Showing assets, approving and retiring them."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from retrovue.cli.actions.opening import opened
+from retrovue.cli.ingest_document import collection_identity, source_identity
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
-from retrovue.store.assets import Asset, list_assets
+from retrovue.model import AssetState
+from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, get_asset, list_assets, set_states
 from retrovue.store.collections import find_collection
-from retrovue.store.sources import find_source
+from retrovue.store.sources import find_source, get_source
+
+_LABEL = 24
+"""Cells for a field's name, the longest of which is approved_for_broadcast."""
 
 
 async def show_assets(call: Call, collection: str | None, source: str | None, limit: int) -> int:
@@ -34,11 +41,124 @@ def _fields(asset: Asset) -> dict[str, Any]:
 def _title(asset: Asset) -> str:
     if asset.show_title is None:
         return asset.title if asset.year is None else f"{asset.title} ({asset.year})"
-    season = "" if asset.season_number is None else f"S{asset.season_number:02}"
-    episode = "" if asset.episode_number is None else f"E{asset.episode_number:02}"
-    number = f"{season}{episode}"
+    number = _number(asset.season_number, asset.episode_number)
     return " - ".join(part for part in (asset.show_title, number, asset.title) if part)
+
+
+def _number(season: int | None, episode: int | None) -> str:
+    return f"{'' if season is None else f'S{season:02}'}{'' if episode is None else f'E{episode:02}'}"
 
 
 def _runtime(asset: Asset) -> int | None:
     return None if asset.runtime_ms is None else round(asset.runtime_ms / 60_000)
+
+
+async def show_asset(call: Call, uuid: UUID) -> int:
+    """Show all that is known of an asset."""
+    async with opened(call) as store, store.transaction() as session:
+        details = await get_asset(session, uuid)
+        collection = await find_collection(session, str(details.asset.collection_uuid))
+        source = await get_source(session, collection.source_id)
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "source": source_identity(source),
+                "collection": collection_identity(collection),
+                "asset": {
+                    **_fields(details.asset),
+                    "files": [asdict(file) for file in details.files],
+                    "aliases": [asdict(alias) for alias in details.aliases],
+                },
+            }
+        )
+        return 0
+    call.output.lines(
+        [
+            _title(details.asset),
+            f"of collection {collection.name} of source {source.name} ({source.external_id})",
+            "",
+            *_details(details),
+        ]
+    )
+    return 0
+
+
+def _details(details: AssetDetails) -> Iterator[str]:
+    for name, value in _fields(details.asset).items():
+        if name not in {"tags", "chapters", "markers"}:
+            yield f"{name + ':':<{_LABEL}}{_value(value)}".rstrip()
+    yield from _list("tags", [f"{kind}: {', '.join(tags)}" for kind, tags in details.asset.tags.items()])
+    for name, spans in (("chapters", details.asset.chapters), ("markers", details.asset.markers)):
+        yield from _list(name, None if spans is None else [_span(span) for span in spans])
+    yield from _list("files", [_file(file) for file in details.files])
+    yield from _list("aliases", [_alias(alias) for alias in details.aliases])
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"  # stored in single precision: further digits are noise
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one}" for key, one in value.items()) or "-"
+    return str(value)
+
+
+def _list(name: str, lines: Sequence[str] | None) -> Iterator[str]:
+    if not lines:
+        yield f"{name + ':':<{_LABEL}}{'-' if lines is None else 'none'}"
+        return
+    yield f"{name} ({len(lines)}):"
+    yield from (f"  {line}" for line in lines)
+
+
+def _span(span: dict[str, Any]) -> str:
+    start, end = _clock(span.get("start_ms")), _clock(span.get("end_ms"))
+    return f"{start} - {end}  {span.get('title') or span.get('type') or ''}".rstrip()
+
+
+def _clock(ms: int | None) -> str:
+    if ms is None:
+        return "-:--:--"
+    seconds = ms // 1000
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _file(file: AssetFile) -> str:
+    size = "" if file.size_bytes is None else f", {file.size_bytes} bytes"
+    duration = "" if file.duration_ms is None else f", {_clock(file.duration_ms)}"
+    return f"{file.position}. {file.local_path}{size}{duration}"
+
+
+def _alias(alias: AssetAlias) -> str:
+    number = _number(alias.season_number, alias.episode_number)
+    return " ".join(part for part in (number, alias.title, f"({alias.source_uri})") if part)
+
+
+async def move_assets(call: Call, uuids: Sequence[UUID], state: AssetState) -> int:
+    """Approve or retire assets, all or none of them."""
+    async with opened(call) as store, store.transaction() as session:
+        steps = await set_states(session, uuids, state, dry_run=call.dry_run)
+    changed = sum(step.before != step.after for step in steps)
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "total": len(steps),
+                "changed": changed,
+                "assets": [
+                    {"uuid": step.uuid, "title": step.title, "state_before": step.before, "state": step.after}
+                    for step in steps
+                ],
+            }
+        )
+        return 0
+    rows = [(step.title, step.before, step.after, step.uuid) for step in steps]
+    done = "approved" if state == "ready" else "retired"
+    said = "Dry run: nothing was written. Would be" if call.dry_run else "Assets"
+    call.output.lines([*table(("Title", "Was", "Is", "Id"), rows), f"{said} {done}: {changed} of {len(steps)}"])
+    return 0

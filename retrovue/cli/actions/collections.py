@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from retrovue.cli.actions.asking import confirm
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
+from retrovue.cli.ingest_document import collection_identity
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
-from retrovue.curation import update_collection
+from retrovue.curation import update_collection, wipe_collection
 from retrovue.model import Collection, PathMapping
-from retrovue.store.collections import find_collection, list_collections
+from retrovue.store.collections import Destroyed, find_collection, list_collections
 from retrovue.store.sources import find_source, list_sources
 
 
@@ -88,6 +90,44 @@ async def change_collection(
         ]
     )
     return 0
+
+
+async def empty_collection(call: Call, reference: str, source: str | None, *, yes: bool) -> int:
+    """Delete all assets of a collection, once that is confirmed."""
+
+    async def agreed(collection: Collection, doomed: Destroyed) -> bool:
+        confirm(call, _doomed_lines(collection, doomed), yes=yes, context=_destroyed(doomed))
+        return True
+
+    async with opened(call) as store:
+        collection, doomed, _ = await wipe_collection(
+            store, reference, agreed, source_reference=source, dry_run=call.dry_run
+        )
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "collection": collection_identity(collection),
+                "destroyed": _destroyed(doomed),
+            }
+        )
+        return 0
+    said = "Dry run: nothing was written. It would be destroyed:" if call.dry_run else "Destroyed:"
+    call.output.lines([said, *_doomed_lines(collection, doomed)])
+    return 0
+
+
+def _destroyed(doomed: Destroyed) -> dict[str, int]:
+    # The collection itself stays.
+    return {"collections": 0, "assets": doomed.assets, "approved_assets": doomed.approved_assets}
+
+
+def _doomed_lines(collection: Collection, doomed: Destroyed) -> list[str]:
+    return [
+        f"Of collection {collection.name} ({collection.id}), which itself stays,",
+        f"  assets: {doomed.assets}, of which {doomed.approved_assets} approved for broadcast",
+    ]
 
 
 def _mapping(text: str) -> PathMapping:

@@ -2,16 +2,12 @@
 
 import getpass
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
-from retrovue.cli.entry import SIGNALS
+from retrovue.cli.actions.asking import interruptible
 from retrovue.cli.errors import InputError
-from retrovue.cli.session import Call, Interruption, Session
+from retrovue.cli.session import Call
 from retrovue.model import ConfigField, Secret
 
 _LONGEST = 65_536
@@ -31,7 +27,7 @@ def read_secret(call: Call, field: ConfigField, given: str | None, file: str | N
             raise InputError(f"{option} and {option}-file can't be given together.")
         return _checked(given, option)
     if file is not None:
-        with _interruptible(call.session):
+        with interruptible(call.session):
             return _checked(_contents(file, option), f"{option}-file")
     if value := os.environ.get(variable):
         return _checked(value, variable)
@@ -43,7 +39,7 @@ def read_secret(call: Call, field: ConfigField, given: str | None, file: str | N
             code=f"missing_{field.name}",
             hint=f"Give it by {option}-file FILE (- is the standard input), or by {variable} in the environment.",
         )
-    with _interruptible(call.session):
+    with interruptible(call.session):
         return _checked(getpass.getpass(f"{field.description}: "), "what was typed")
 
 
@@ -65,19 +61,3 @@ def _checked(text: str, where: str) -> Secret:
     if not stripped.isprintable() or " " in stripped:
         raise InputError(f"What is in {where} is not one word; a secret is.", code="bad_secret")
     return Secret(stripped)
-
-
-@contextmanager
-def _interruptible(session: Session) -> Iterator[None]:
-    """Let a signal end a blocking read, which keeps the event loop from seeing it."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        session.stopped_by = signal.Signals(number)
-        raise Interruption
-
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

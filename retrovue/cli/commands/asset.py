@@ -1,5 +1,7 @@
 """The commands on assets."""
 
+from uuid import UUID
+
 import asyncclick as click
 
 from retrovue.cli.options import shared
@@ -18,6 +20,36 @@ def command() -> None:
 @shared()
 async def list_(call: Call, *, collection: str | None, source: str | None, limit: int) -> int:
     """List assets."""
-    from retrovue.cli.actions.assets import show_assets  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.assets import show_assets
 
     return await show_assets(call, collection, source, limit)
+
+
+@command.command("show")
+@click.argument("uuid", type=click.UUID)
+@shared()
+async def show(call: Call, *, uuid: UUID) -> int:
+    """Show all that is known of an asset, with its files and aliases: UUID is its id."""
+    from retrovue.cli.actions.assets import show_asset
+
+    return await show_asset(call, uuid)
+
+
+@command.command("approve")
+@click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
+@shared(writes=True)
+async def approve(call: Call, *, uuids: tuple[UUID, ...]) -> int:
+    """Approve new assets for broadcast, all of them or, if one can't be, none."""
+    from retrovue.cli.actions.assets import move_assets
+
+    return await move_assets(call, uuids, "ready")
+
+
+@command.command("retire")
+@click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
+@shared(writes=True)
+async def retire(call: Call, *, uuids: tuple[UUID, ...]) -> int:
+    """Retire assets: they are no longer for broadcast."""
+    from retrovue.cli.actions.assets import move_assets
+
+    return await move_assets(call, uuids, "retired")

@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import shared
+from retrovue.cli.options import confirmed, shared
 from retrovue.cli.session import Call
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
@@ -18,7 +18,7 @@ def command() -> None:
 @shared()
 async def list_(call: Call, *, source: str | None) -> int:
     """List collections."""
-    from retrovue.cli.actions.collections import show_collections  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.collections import show_collections
 
     return await show_collections(call, source)
 
@@ -29,7 +29,7 @@ async def list_(call: Call, *, source: str | None) -> int:
 @shared()
 async def show(call: Call, *, collection: str, source: str | None) -> int:
     """Show one collection: COLLECTION is its id, its key at the source, or its name."""
-    from retrovue.cli.actions.collections import show_collection  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.collections import show_collection
 
     return await show_collection(call, collection, source)
 
@@ -51,7 +51,7 @@ async def update(
     enabled: bool | None,
 ) -> int:
     """Change a collection's path mappings, or enable or disable it."""
-    from retrovue.cli.actions.collections import change_collection  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.collections import change_collection
 
     return await change_collection(call, collection, source, maps, unmap, enabled=enabled)
 
@@ -67,6 +67,18 @@ async def ingest(
     call: Call, *, collection: str, source: str | None, title: str | None, season: int | None, episode: int | None
 ) -> int:
     """Ingest one collection, or a title, a season or an episode of it."""
-    from retrovue.cli.actions.ingest import ingest_collection  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.ingest import ingest_collection
 
     return await ingest_collection(call, collection, source, title=title, season=season, episode=episode)
+
+
+@command.command("wipe")
+@click.argument("collection")
+@_SOURCE
+@confirmed
+@shared(writes=True)
+async def wipe(call: Call, *, collection: str, source: str | None, yes: bool) -> int:
+    """Delete all assets of a collection; the collection itself and its audit trail stay."""
+    from retrovue.cli.actions.collections import empty_collection
+
+    return await empty_collection(call, collection, source, yes=yes)

@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import shared
+from retrovue.cli.options import confirmed, shared
 from retrovue.cli.session import Call
 
 
@@ -15,7 +15,7 @@ def command() -> None:
 @shared(writes=True)
 async def upgrade(call: Call) -> int:
     """Bring the database's schema to this program's version."""
-    from retrovue.cli.actions.databases import upgrade_schema  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.databases import upgrade_schema
 
     return await upgrade_schema(call)
 
@@ -24,6 +24,25 @@ async def upgrade(call: Call) -> int:
 @shared()
 async def status(call: Call) -> int:
     """Show how far the database's schema is."""
-    from retrovue.cli.actions.databases import show_status  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.databases import show_status
 
     return await show_status(call)
+
+
+@command.command("create")
+@shared(writes=True)
+async def create(call: Call) -> int:
+    """Create the test database, with its schema; needs --test-db."""
+    from retrovue.cli.actions.testing_database import create_database
+
+    return await create_database(call)
+
+
+@command.command("reset")
+@confirmed
+@shared(writes=True)
+async def reset(call: Call, *, yes: bool) -> int:
+    """Destroy the test database and create it anew; needs --test-db."""
+    from retrovue.cli.actions.testing_database import reset_database
+
+    return await reset_database(call, yes=yes)

@@ -12,6 +12,6 @@ from retrovue.cli.session import Session
 @click.pass_obj
 async def command(session: Session, *, items: int, collections: int, keep: bool) -> int:
     """Ingest a simulated Plex server into a catalogue of its own, and show each command."""
-    from retrovue.cli.actions.demo import demonstrate  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.demo import demonstrate
 
     return await demonstrate(session, items=items, collections=collections, keep=keep)

@@ -2,9 +2,9 @@
 
 import asyncclick as click
 
-from retrovue.cli.commands.source_add import AddCommand
 from retrovue.cli.commands.source_ingest import IngestCommand
-from retrovue.cli.options import shared
+from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand
+from retrovue.cli.options import confirmed, shared
 from retrovue.cli.session import Call
 
 
@@ -17,7 +17,7 @@ def command() -> None:
 @shared()
 async def list_types(call: Call) -> int:
     """List the types of source that can be added, with their settings."""
-    from retrovue.cli.actions.sources import show_types  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.sources import show_types
 
     return await show_types(call)
 
@@ -33,7 +33,7 @@ async def add(call: Call, *, type_name: str, name: str, discover: bool, **settin
     The options that --type adds are the settings of that type. A secret setting, such as Plex's token, is best
     given by a file (- is the standard input) or by the environment (RETROVUE_TOKEN); else it is asked for.
     """
-    from retrovue.cli.actions.sources import add_source  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.sources import add_source
 
     return await add_source(call, type_name, name, settings, discover=discover)
 
@@ -42,7 +42,7 @@ async def add(call: Call, *, type_name: str, name: str, discover: bool, **settin
 @shared()
 async def list_(call: Call) -> int:
     """List sources."""
-    from retrovue.cli.actions.sources import show_sources  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.sources import show_sources
 
     return await show_sources(call)
 
@@ -52,9 +52,37 @@ async def list_(call: Call) -> int:
 @shared()
 async def show(call: Call, *, source: str) -> int:
     """Show one source and its collections: SOURCE is its id or its name."""
-    from retrovue.cli.actions.sources import show_source  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.sources import show_source
 
     return await show_source(call, source)
+
+
+@command.command("update", cls=UpdateCommand)
+@click.argument("source")
+@click.option("--name", help="New name of the source.")
+@click.option("--accept-new-identity", is_flag=True, help="Take the server that answers now for the source's.")
+@shared(writes=True)
+async def update(
+    call: Call, *, source: str, name: str | None, accept_new_identity: bool, **settings: str | None
+) -> int:
+    """Change a source's name or settings, after reaching it: SOURCE is its id or its name.
+
+    Another server than the one that was added is refused, unless --accept-new-identity says that it is meant.
+    """
+    from retrovue.cli.actions.source_changes import change_source
+
+    return await change_source(call, source, name, settings, accept_new_identity=accept_new_identity)
+
+
+@command.command("delete")
+@click.argument("source")
+@confirmed
+@shared(writes=True)
+async def delete(call: Call, *, source: str, yes: bool) -> int:
+    """Delete a source with its collections, assets and audit trail: SOURCE is its id or its name."""
+    from retrovue.cli.actions.source_changes import remove_source
+
+    return await remove_source(call, source, yes=yes)
 
 
 @command.command("discover")
@@ -62,7 +90,7 @@ async def show(call: Call, *, source: str) -> int:
 @shared(writes=True)
 async def discover(call: Call, *, source: str) -> int:
     """Find the collections of a source; new ones are not enabled."""
-    from retrovue.cli.actions.sources import discover_collections  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.sources import discover_collections
 
     return await discover_collections(call, source)
 
@@ -75,6 +103,6 @@ async def discover(call: Call, *, source: str) -> int:
 @shared(writes=True)
 async def ingest(call: Call, *, source: str, concurrency: int | None, strict: bool, retry_failed: bool) -> int:
     """Ingest all enabled collections of a source: SOURCE is its id or its name."""
-    from retrovue.cli.actions.ingest import ingest_source  # noqa: PLC0415 - keeps help quick
+    from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(call, source, concurrency=concurrency, strict=strict, retry_failed=retry_failed)

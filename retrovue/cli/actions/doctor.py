@@ -1,0 +1,99 @@
+"""The doctor's findings, told."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from retrovue.cli.actions.opening import opened
+from retrovue.cli.errors import FAILED, OK, UNREACHABLE
+from retrovue.cli.session import Call
+from retrovue.cli.table import COLUMNS, words
+from retrovue.cli.text import printable, without_passwords
+from retrovue.doctor import Finding, examine
+from retrovue.errors import RequestError, SchemaMismatch, StoreError
+
+_HEADS = ("Verdict", "Check", "Finding")
+_INDENT = " " * 21
+"""As wide as the columns before the finding."""
+
+
+async def diagnose(call: Call) -> int:
+    """Examine everything and tell what was found; returns 0 if there is no problem."""
+    findings = await _findings(call)
+    problems = [finding for finding in findings if finding.verdict == "problem"]
+    warnings = [finding for finding in findings if finding.verdict == "warning"]
+    status = _status(problems)
+    if problems:
+        first = problems[0]
+        call.output.notes([f"Error: {_count(len(problems), 'problem')}; the first: {_about(first)}"])
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "error" if problems else "ok",
+                "findings": [_fields(finding) for finding in findings],
+                "problems": len(problems),
+                "warnings": len(warnings),
+            }
+        )
+    else:
+        call.output.lines(
+            [*_table(findings), "", f"{_count(len(problems), 'problem')}, {_count(len(warnings), 'warning')}"]
+        )
+    return status
+
+
+async def _findings(call: Call) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        async with opened(call) as store:
+            findings += [finding async for finding in examine(store)]
+    except (StoreError, RequestError) as exc:
+        check = "schema" if isinstance(exc, SchemaMismatch) else "database"
+        findings.append(Finding(check, check, "problem", exc.message, exc.hint))
+    return findings
+
+
+def _status(problems: Sequence[Finding]) -> int:
+    if not problems:
+        return OK
+    return UNREACHABLE if all(problem.unreachable for problem in problems) else FAILED
+
+
+def _about(finding: Finding) -> str:
+    """Say what was found, and of what where the check alone doesn't tell."""
+    subject = "" if finding.subject == finding.check else f"{finding.subject}: "
+    return f"{subject}{_message(finding)}"
+
+
+def _message(finding: Finding) -> str:
+    return without_passwords(finding.message)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "subject": finding.subject,
+        "verdict": finding.verdict,
+        "message": _message(finding),
+        "hint": finding.hint,
+        "unreachable": finding.unreachable,
+    }
+
+
+def _table(findings: Sequence[Finding]) -> Iterator[str]:
+    yield _row(*_HEADS)
+    yield _row("-------", "----------", "-" * (COLUMNS - len(_INDENT)))
+    for finding in findings:
+        first, *more = words(printable(_about(finding)), COLUMNS - len(_INDENT))
+        yield _row(finding.verdict, finding.check, first)
+        yield from (f"{_INDENT}{line}" for line in more)
+        if finding.hint:
+            # In one piece, however long: commands are there to be copied.
+            yield f"{_INDENT}{finding.hint}"
+
+
+def _row(verdict: str, check: str, finding: str) -> str:
+    return f"{verdict:<7}  {check:<10}  {finding}"

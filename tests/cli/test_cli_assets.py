@@ -1,0 +1,165 @@
+"""Looking at assets, approving and retiring them."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from anyio.from_thread import BlockingPortal
+
+from retrovue.simulator import ListSection, SimulatedPlex, episode, media, movie, part, season, show
+from tests.cli.conftest import TOKEN, Cli, Serve, add
+
+
+@pytest.fixture
+def catalogue(run_cli: Cli, serve: Serve, tmp_path: Path) -> Iterator[None]:
+    """Assets of all sorts: of one file, of two, and one that holds two episodes."""
+    programme = show(100, "The Show")
+    first = season(101, programme, 1)
+    double = "/data/tv/The Show - S01E01-E02.mkv"
+    two_parts = [media(21, part(211, "/data/movies/two-1.mkv"), part(212, "/data/movies/two-2.mkv"))]
+    films = [movie(1, "One"), movie(2, "Two", Media=two_parts), movie(3, "Three")]
+    episodes = [
+        episode(110 + number, first, number, title, file=double) for number, title in ((1, "First"), (2, "Second"))
+    ]
+    sections = [
+        ListSection("1", "Movies", "movie", films, locations=["/data/movies"]),
+        ListSection("2", "Shows", "show", [programme, first, *episodes], locations=["/data/tv"]),
+    ]
+    with serve(SimulatedPlex(sections, token=TOKEN)) as url:
+        add(run_cli, url, "My Plex")
+        for section in sections:
+            local = tmp_path / section.key
+            local.mkdir()
+            maps = [f"--map={location.path}={local}" for location in section.locations]
+            run_cli.ok("collection", "update", section.key, *maps, "--enable")
+        run_cli.ok("source", "ingest", "My Plex")
+        yield
+
+
+def assets(cli: Cli) -> dict[str, dict[str, Any]]:
+    return {asset["title"]: asset for asset in cli.ok("asset", "list")["assets"]}
+
+
+def states(cli: Cli) -> dict[str, tuple[str, bool]]:
+    return {title: (asset["state"], asset["approved_for_broadcast"]) for title, asset in assets(cli).items()}
+
+
+@pytest.mark.usefixtures("catalogue")
+class TestShow:
+    def test_all_fields(self, run_cli: Cli) -> None:
+        listed = assets(run_cli)["One"]
+        document = run_cli.ok("asset", "show", listed["uuid"])
+        assert list(document) == ["status", "source", "collection", "asset"]
+        assert (document["source"]["name"], document["collection"]["name"]) == ("My Plex", "Movies")
+        asset = document["asset"]
+        assert {key: asset[key] for key in listed} == listed
+        [file] = asset["files"]
+        assert file["local_path"] == asset["canonical_uri"]
+        assert asset["aliases"] == []
+
+    def test_parts(self, run_cli: Cli, tmp_path: Path) -> None:
+        two = assets(run_cli)["Two"]["uuid"]
+        files = run_cli.ok("asset", "show", two)["asset"]["files"]
+        paths = [str(tmp_path / "1" / f"two-{number}.mkv") for number in (1, 2)]
+        assert [(file["position"], file["local_path"]) for file in files] == [(1, paths[0]), (2, paths[1])]
+        lines = run_cli("asset", "show", two).out.splitlines()
+        start = lines.index("files (2):")
+        assert [line.split(",")[0] for line in lines[start + 1 : start + 3]] == [
+            f"  1. {paths[0]}",
+            f"  2. {paths[1]}",
+        ]
+
+    def test_aliases(self, run_cli: Cli) -> None:
+        double = assets(run_cli)["First"]["uuid"]
+        [alias] = run_cli.ok("asset", "show", double)["asset"]["aliases"]
+        assert (alias["title"], alias["season_number"], alias["episode_number"]) == ("Second", 1, 2)
+        printed = run_cli("asset", "show", double).out
+        assert printed.startswith("The Show - S01E01 - First\nof collection Shows of source My Plex (plex-")
+        assert "aliases (1):\n  S01E02 Second (plex://" in printed
+
+    def test_every_field_is_shown_to_people(self, run_cli: Cli) -> None:
+        one = assets(run_cli)["One"]
+        printed = run_cli("asset", "show", one["uuid"]).out
+        for name in one:
+            assert f"\n{name}:" in printed or f"\n{name} (" in printed
+        assert f"state:{' ' * 18}new\n" in printed
+        assert "approved_for_broadcast: no\n" in printed
+
+    def test_none(self, run_cli: Cli) -> None:
+        done = run_cli("asset", "show", str(uuid.uuid4()), "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "asset_not_found")
+
+
+@pytest.mark.usefixtures("catalogue")
+class TestLifecycle:
+    def test_approve(self, run_cli: Cli) -> None:
+        found = assets(run_cli)
+        one, two = found["One"]["uuid"], found["Two"]["uuid"]
+        preview = run_cli.ok("asset", "approve", one, two, "--dry-run")
+        assert (preview["dry_run"], preview["changed"]) == (True, 2)
+        assert set(states(run_cli).values()) == {("new", False)}
+        document = run_cli.ok("asset", "approve", two, one, two)
+        assert list(document) == ["status", "dry_run", "total", "changed", "assets"]
+        assert (document["total"], document["changed"]) == (2, 2)
+        assert document["assets"] == [
+            {"uuid": two, "title": "Two", "state_before": "new", "state": "ready"},
+            {"uuid": one, "title": "One", "state_before": "new", "state": "ready"},
+        ]
+        assert states(run_cli) == {
+            "One": ("ready", True),
+            "Two": ("ready", True),
+            "Three": ("new", False),
+            "First": ("new", False),
+        }
+        done = run_cli("asset", "approve", one, found["Three"]["uuid"])
+        assert (done.status, done.err) == (0, "")
+        assert done.out.splitlines()[-1] == "Assets approved: 1 of 2"
+
+    def test_retire(self, run_cli: Cli) -> None:
+        found = assets(run_cli)
+        one, two = found["One"]["uuid"], found["Two"]["uuid"]
+        run_cli.ok("asset", "approve", one)
+        preview = run_cli("asset", "retire", one, two, "--dry-run")
+        assert preview.out.splitlines()[-1] == "Dry run: nothing was written. Would be retired: 2 of 2"
+        assert states(run_cli)["One"] == ("ready", True)
+        document = run_cli.ok("asset", "retire", one, two)
+        assert [step["state_before"] for step in document["assets"]] == ["ready", "new"]
+        after = states(run_cli)
+        assert (after["One"], after["Two"]) == (("retired", False), ("retired", False))
+        assert run_cli.ok("asset", "retire", one)["changed"] == 0
+
+    def test_only_new_assets_are_approved_and_all_or_none(self, run_cli: Cli) -> None:
+        found = assets(run_cli)
+        one, two = found["One"]["uuid"], found["Two"]["uuid"]
+        run_cli.ok("asset", "retire", two)
+        for more in ([], ["--dry-run"]):
+            done = run_cli("asset", "approve", one, two, "--json", *more)
+            [error] = done.document["errors"]
+            assert (done.status, error["code"]) == (1, "bad_lifecycle_step")
+            assert error["context"] == {"assets": {two: "retired"}}
+        done = run_cli("asset", "approve", one, str(uuid.uuid4()), "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "asset_not_found")
+        assert states(run_cli)["One"] == ("new", False)
+
+    @pytest.mark.parametrize(
+        ("change", "why"), [("state = 'enriching'", "enriching"), ("deleted_at = now()", "deleted")]
+    )
+    def test_what_can_not_be_approved_can_be_retired(
+        self, run_cli: Cli, portal: BlockingPortal, database_url: str, change: str, why: str
+    ) -> None:
+        one = assets(run_cli)["One"]["uuid"]
+
+        async def set_so() -> None:
+            connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+            await connection.execute(f"UPDATE asset SET {change} WHERE uuid = $1", uuid.UUID(one))
+            await connection.close()
+
+        portal.call(set_so)
+        done = run_cli("asset", "approve", one)
+        assert done.status == 1
+        assert f"Error: Only new assets can be approved: {one} is {why}.\n" in done.err
+        assert run_cli("asset", "retire", one).status == 0
+        assert run_cli.ok("asset", "show", one)["asset"]["state"] == "retired"
