@@ -109,6 +109,8 @@ def _row(outcome: "CollectionOutcome") -> tuple[object, ...]:
     name = outcome.collection.name
     if isinstance(outcome, Ingested):
         return (name, "ingested", *(getattr(outcome.counts, count) for count in _COUNTS))
+    if isinstance(outcome, Failed) and outcome.counts.discovered:
+        return (name, "failed", *(getattr(outcome.counts, count) for count in _COUNTS))
     interrupted = isinstance(outcome, Failed) and outcome.interrupted
     return (name, "interrupted" if interrupted else "failed", *("-" for _ in _COUNTS))
 

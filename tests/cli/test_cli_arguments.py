@@ -62,6 +62,8 @@ class TestUsage:
             ["source", "ingest", "X", "Y"],
             ["source", "ingest", "X", "--concurrency", "many"],
             ["source", "ingest", "X", "--concurrency", "0"],
+            ["source", "ingest", "X", "--max-rps", "0"],
+            ["source", "ingest", "X", "--max-rps", "fast"],
             ["collection", "ingest", "X", "--season", "1"],
             ["collection", "ingest", "X", "--title", "T", "--episode", "1"],
             ["collection", "ingest", "X", "--title", "T", "--season", "-1"],

@@ -36,7 +36,13 @@ def summary_status(summary: IngestSummary) -> int:
 
 
 async def ingest_source(
-    call: Call, reference: str, *, concurrency: int | None, strict: bool, retry_failed: bool
+    call: Call,
+    reference: str,
+    *,
+    concurrency: int | None,
+    max_rps: float | None,
+    strict: bool,
+    retry_failed: bool,
 ) -> int:
     """Ingest the collections of a source and tell the outcome."""
     options = IngestOptions(
@@ -44,6 +50,7 @@ async def ingest_source(
         dry_run=call.dry_run,
         strict=strict,
         retry_failed=retry_failed,
+        max_rps=max_rps,
     )
     async with opened(call, connections=max(options.concurrency, 2)) as store:
         async with store.transaction() as session:
