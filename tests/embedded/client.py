@@ -1,6 +1,7 @@
 """A command that uses the embedded server, told by lines on its standard input when to enter and when to leave."""
 
 import importlib
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ if __name__ == "__main__":
             "platformdirs.unix",
         ):
             importlib.import_module(module)
+        importlib.metadata.metadata("anyio")
         uid, gid, packages = sys.argv[2:]
         os.setgroups([])
         os.setgid(int(gid))
