@@ -68,7 +68,7 @@ class Store:
         )
 
         @event.listens_for(engine.sync_engine, "handle_error")
-        def _no_secrets(context: Any) -> None:
+        def _discard_lost_connection(context: Any) -> None:
             # A lost connection must not be handed out again, whatever SQLAlchemy thinks of the message.
             if isinstance(context.original_exception, asyncpg.InterfaceError | OSError):
                 context.is_disconnect = True
