@@ -52,6 +52,15 @@ def started_by() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
+# As text: for an array asyncpg would first look its type up, 16 ms on each connection.
+ANY_OF_COLLECTIONS = "ANY(cast(string_to_array(:collections, ',') AS uuid[]))"
+
+
+def id_list(collections: Iterable[Collection]) -> str:
+    """Write the collections' ids as ``ANY_OF_COLLECTIONS`` takes them."""
+    return ",".join(str(collection.id) for collection in collections)
+
+
 _START = text(
     "INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by)"
     " VALUES (:run, :collection, :trigger, cast(:scope AS jsonb), :version, :started_by)"
@@ -183,10 +192,10 @@ async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> Non
                     "  'The run ended without an outcome: it was killed, or lost its database.'"
                     " FROM ingest_start LEFT JOIN ingest_outcome USING (run_id, collection_id)"
                     " WHERE ingest_outcome.run_id IS NULL AND ingest_start.run_id <> :run"
-                    "  AND collection_id = ANY(:collections)"
+                    f"  AND collection_id = {ANY_OF_COLLECTIONS}"
                     " ON CONFLICT DO NOTHING"
                 ),
-                {"run": run.id, "collections": [collection.id for collection in collections]},
+                {"run": run.id, "collections": id_list(collections)},
             )
 
 
@@ -210,12 +219,12 @@ async def committed(store: Store, run: Run, collection: Collection) -> bool | No
     return None
 
 
-_FAILED_LAST = """
+_FAILED_LAST = f"""
     SELECT collection_id FROM (
         SELECT DISTINCT ON (ingest_start.collection_id)
             ingest_start.collection_id, coalesce(ingest_outcome.status, 'interrupted') AS status
         FROM ingest_start LEFT JOIN ingest_outcome USING (run_id, collection_id)
-        WHERE ingest_start.collection_id = ANY(:collections) AND ingest_start.scope = '{}'
+        WHERE ingest_start.collection_id = {ANY_OF_COLLECTIONS} AND ingest_start.scope = '{{}}'
             AND ingest_outcome.code IS DISTINCT FROM 'already_running'
         ORDER BY ingest_start.collection_id, ingest_start.started_at DESC
     ) AS last WHERE status <> 'ingested'
@@ -224,5 +233,5 @@ _FAILED_LAST = """
 
 async def failed_last_time(session: AsyncSession, collections: Sequence[Collection]) -> set[UUID]:
     """Tell which of the collections failed, were interrupted or are unknown at their latest full ingest."""
-    result = await session.execute(text(_FAILED_LAST), {"collections": [collection.id for collection in collections]})
+    result = await session.execute(text(_FAILED_LAST), {"collections": id_list(collections)})
     return set(result.scalars())

@@ -24,6 +24,13 @@ def lock_key(collection: UUID) -> int:
     return int.from_bytes(collection.bytes[:8], "big", signed=True)
 
 
+# The keys come as text: for an array asyncpg would first look its type up.
+_TRY = text(
+    "SELECT key FROM unnest(cast(string_to_array(:keys, ',') AS bigint[])) AS key"
+    " WHERE NOT pg_try_advisory_xact_lock(key)"
+)
+
+
 @dataclass(slots=True)
 class Locks:
     """The locks that one run holds."""
@@ -35,12 +42,11 @@ class Locks:
     async def take(self, collections: Sequence[Collection]) -> dict[UUID, AlreadyRunning]:
         """Take the collections' locks without waiting; returns why not, for those that somebody else holds."""
         taken: dict[UUID, AlreadyRunning] = {}
+        keys = {lock_key(collection.id): collection for collection in collections}
         with translated():
-            for collection in collections:
-                key = lock_key(collection.id)
-                got = await self.connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key})
-                if not got.scalar_one():
-                    taken[collection.id] = await self._held_by_another(collection, key)
+            refused = await self.connection.execute(_TRY, {"keys": ",".join(map(str, keys))})
+            for key in refused.scalars().all():
+                taken[keys[key].id] = await self._held_by_another(keys[key], key)
         return taken
 
     async def _held_by_another(self, collection: Collection, key: int) -> AlreadyRunning:

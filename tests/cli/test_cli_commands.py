@@ -97,13 +97,14 @@ class TestSourceIngest:
         assert done.document["collection_results"][2]["code"] == "missing_directory"
         assert run_cli("source", "ingest", "My Plex", "--strict").status == 2
 
-    def test_tunes_the_garbage_collector_for_the_run_alone(self, run_cli: Cli, plex: Plex) -> None:
-        before = gc.get_threshold()
-        during: set[tuple[int, int, int]] = set()
-        plex.server.on_request = lambda _: during.add(gc.get_threshold())
+    def test_keeps_the_garbage_collector_away_from_the_imports_for_the_run_alone(
+        self, run_cli: Cli, plex: Plex
+    ) -> None:
+        during: list[int] = []
+        plex.server.on_request = lambda _: during.append(gc.get_freeze_count())
         run_cli.ok("source", "ingest", "My Plex")
-        assert (100_000, 20, 100) in during
-        assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+        assert min(during) > 0
+        assert gc.get_freeze_count() == 0
 
 
 class TestNothingToIngest:

@@ -151,7 +151,7 @@ MUTANTS = (
     Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),
     Mutant("D-4", AUDIT, '"context": _cleaned(failed.context),', '"context": {},'),
     Mutant("D-4", AUDIT, "            AND ingest_outcome.code IS DISTINCT FROM 'already_running'\n", ""),
-    Mutant("D-4", AUDIT, " AND ingest_start.scope = '{}'\n", "\n"),
+    Mutant("D-4", AUDIT, " AND ingest_start.scope = '{{}}'\n", "\n"),
     Mutant(
         "D-5",
         ORCHESTRATOR,
@@ -232,7 +232,9 @@ MUTANTS = (
         '"source_unreachable"\n    unreachable = False',
     ),
     Mutant("CI-12", PIPELINE, _ONE_TRANSACTION, _TWO_TRANSACTIONS),
-    Mutant("CI-12", LOCKS, "                if not got.scalar_one():\n", "                if False:\n"),
+    Mutant(
+        "CI-12", LOCKS, "            for key in refused.scalars().all():\n", "            for key in list[int]():\n"
+    ),
     Mutant("CI-13", AUDIT, '"season": run.scope.season, ', ""),
     Mutant("CI-13", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
     Mutant(

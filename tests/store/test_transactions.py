@@ -165,7 +165,7 @@ async def short() -> AsyncIterator[Path]:
 async def cut(url: URL, when: When, directory: Path) -> AsyncIterator[tuple[Store, Wire]]:
     """A store whose connection is lost around the COMMIT of the first merge."""
     async with (
-        cut_at_commit_of(url, b"CREATE TEMPORARY TABLE plan", when, directory) as (through, wire),
+        cut_at_commit_of(url, b"INSERT INTO plan", when, directory) as (through, wire),
         Store(through) as store,
         left_clean(store),
     ):

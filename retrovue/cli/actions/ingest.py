@@ -120,7 +120,7 @@ class _Telling:
         session = self._call.session
         run: IngestRun | None = None
         problem: Problem | None = None
-        with _patient_collector(), Progress(self._call.output) as progress:
+        with _imports_set_aside(), Progress(self._call.output) as progress:
             try:
                 async with start(progress) as run:
                     session.last_words = partial(self._last_words, run)
@@ -164,20 +164,12 @@ class _Telling:
 
 
 @contextmanager
-def _patient_collector() -> Iterator[None]:
-    """Let the garbage collector look seldom, and never at what the imports left.
-
-    An ingest makes millions of objects that die by their reference counts; looking for cycles among them takes a
-    tenth of the client's CPU. A library may not decide this for its host, so the command does, for the run alone.
-    """
-    before = gc.get_threshold()
-    gc.collect()
+def _imports_set_aside() -> Iterator[None]:
+    """Keep the garbage collector away from what the imports left, for the run alone."""
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
         gc.unfreeze()
 
 
