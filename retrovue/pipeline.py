@@ -19,6 +19,7 @@ from retrovue.paths import PathMapper, UnmappedPath
 from retrovue.results import Counts, Durations, Failed, Ingested, Listed
 from retrovue.store import audit, merge
 from retrovue.store.audit import Run
+from retrovue.store.known import Fingerprints
 from retrovue.store.locks import Locks
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
@@ -153,14 +154,13 @@ async def _read(
     """Read all that is in scope into the sink, which has taken all of it and nothing else when this returns."""
     tally = _Tally()
     locator = Locator(collection)
+    fingerprints = Fingerprints(collection)
     await sink.open()
     async with importer.enumerate(collection, scope) as pages:
         while (page := await _next_page(pages, tally)) is not None:
             began = perf_counter()
             if isinstance(page, Outline):
-                paths = locator.outlined(page)
-                if paths is not None and await sink.recognise(page.source_uris, paths):
-                    await sink.add([], page.rejected)
+                if await _recognise(page, sink, locator, fingerprints):
                     progress(collection, tally.recognise(page))
                     tally.staging += perf_counter() - began
                     continue
@@ -169,7 +169,9 @@ async def _read(
                 tally.reset()
                 await sink.reset()
             read = tally.count(page)
-            await sink.add(*locator.locate(page))
+            located, rejected = locator.locate(page)
+            whole = len(located) == len(page.drafts)
+            await sink.add(located, rejected, fingerprints.of_page(page) if whole else None)
             tally.staging += perf_counter() - began
             progress(collection, read)
     if scope.is_full and tally.discovered == 0 and sink.anything_known:
@@ -180,6 +182,18 @@ async def _read(
             context={"source_items": 0},
         )
     return tally
+
+
+async def _recognise(outline: Outline, sink: Staging | Preview, locator: Locator, fingerprints: Fingerprints) -> bool:
+    """Take an outline in if the catalogue holds all of it; else it has to be read."""
+    fingerprint = fingerprints.of(outline.source_uris, outline.source_paths)
+    if not sink.know_page(fingerprint, len(outline.source_uris)):
+        paths = locator.outlined(outline)
+        if paths is None or not await sink.recognise(outline.source_uris, paths, fingerprint):
+            return False
+    if outline.rejected:
+        await sink.add([], outline.rejected)
+    return True
 
 
 def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally: _Tally) -> Failed:
@@ -244,7 +258,7 @@ async def ingest_collection(
                     outcome = _all_rejected(collection, staged.first_rejections, tally)
                     await audit.reject_all(session, run, outcome)
                 else:
-                    merged = await merge.merge(session, staged)
+                    merged = await merge.merge(session, staged, full=run.scope.is_full)
                     tally.merging = perf_counter() - began
                     outcome = tally.ingested(collection, staged, merged)
                     await audit.succeed(session, run, outcome)

@@ -259,6 +259,7 @@ class Library:
 
 
 CATALOGUE = ("source", "collection", "path_mapping", "asset", "asset_part", "asset_alias")
+KNOWN = ("known_listing", "known_page")
 AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection")
 
 
@@ -274,7 +275,7 @@ async def execute(store: Store, *statements: str) -> None:
 
 
 async def empty(store: Store) -> None:
-    await execute(store, f"TRUNCATE {', '.join((*CATALOGUE, *AUDIT))}")
+    await execute(store, f"TRUNCATE {', '.join((*CATALOGUE, *KNOWN, *AUDIT))}")
 
 
 async def contents(store: Store, *tables: str) -> list[str]:

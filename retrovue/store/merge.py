@@ -21,11 +21,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.model import Collection
 from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
 from retrovue.store.audit import Run
+from retrovue.store.known import begin_listing, forget_listing, listing_holds
 from retrovue.store.staging import CARRIED, Staging
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
 # the planner can't know how many rows a staging table or a CTE has, and where it guesses "few" a merge takes minutes.
 NO_GUESSING = text("SET LOCAL enable_nestloop = off")
+
+# The merge knows itself which pages become known, so the triggers that forget them leave its moves alone.
+_MERGING = text("SET LOCAL retrovue.merging = 'on'")
 
 # An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its
 # target is kept by an asset that stays, or is claimed by an earlier draft; who waits for a stuck one is stuck too.
@@ -85,7 +89,10 @@ PLAN = """
     )
 """
 
-_MAKE_PLAN = text(f"CREATE TEMPORARY TABLE plan ON COMMIT DROP AS WITH RECURSIVE {PLAN} SELECT * FROM plan")
+_MAKE_PLAN = text(
+    f"INSERT INTO plan (seq, becomes, asset_uuid, first_seq, deleted) WITH RECURSIVE {PLAN}"
+    " SELECT seq, becomes, asset_uuid, first_seq, deleted FROM plan"
+)
 
 _COUNT = text("SELECT becomes, deleted, count(*) AS total FROM plan GROUP BY becomes, deleted")
 
@@ -207,10 +214,23 @@ def label(title: str, show_title: str | None, season: int | None, episode: int |
     return " ".join(word for word in (show_title, numbers, title) if word)
 
 
-async def merge(session: AsyncSession, staging: Staging) -> Merged:
-    """Plan and carry out the merge of what is staged, inside the caller's transaction."""
-    if not staging.staged:
-        return Merged()
+async def merge(session: AsyncSession, staging: Staging, *, full: bool) -> Merged:
+    """Plan and carry out the merge of what is staged, inside the caller's transaction.
+
+    After a ``full`` enumeration the pages that the collection holds whole now are remembered.
+    """
+    held = full and await listing_holds(session, staging.collection)
+    merged = await _merge(session, staging) if staging.staged else Merged()
+    if held:
+        await staging.keep_pages(session, all_staged=not merged.duplicates and not merged.soft_deleted)
+    elif full:
+        await begin_listing(session, staging.collection)
+    elif merged.relocated or merged.duplicates:
+        await forget_listing(session, staging.collection)
+    return merged
+
+
+async def _merge(session: AsyncSession, staging: Staging) -> Merged:
     bind = {"collection": staging.collection.id}
     await session.execute(NO_GUESSING)
     await session.execute(_MAKE_PLAN, bind)
@@ -219,6 +239,7 @@ async def merge(session: AsyncSession, staging: Staging) -> Merged:
     shown = await session.execute(_LIST, {"created": CREATED_SHOWN, "listed": LISTED})
     listed = _listed(shown.all())
     if "relocated" in kinds:
+        await session.execute(_MERGING)
         await session.execute(_DROP_RELOCATED_PARTS)
         await session.execute(_RELOCATE)
     if "created" in kinds:

@@ -9,16 +9,11 @@ from sqlalchemy import text
 from retrovue.model import Rejection
 from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
 from retrovue.store.merge import NO_GUESSING, PLAN, Merged, label, label_of, merged_from
-from retrovue.store.staging import Keys, Located, Sink
+from retrovue.store.staging import PACKED_KEYS, Keys, Located, Sink
 
-# The staged keys come as one packed parameter: source hash and canonical hash, 32 bytes a draft.
 _PREVIEW = text(
     f"""
-    WITH RECURSIVE staged AS MATERIALIZED (
-        SELECT number AS seq, substring(keys.packed FROM number * 32 + 1 FOR 16) AS source_hash,
-            substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
-        FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, cast(:staged AS integer) - 1) AS number
-    ), {PLAN},
+    WITH RECURSIVE staged AS MATERIALIZED ({PACKED_KEYS}), {PLAN},
     numbered AS (
         SELECT plan.*, row_number() OVER (PARTITION BY becomes, deleted ORDER BY seq) AS rank,
             count(*) OVER (PARTITION BY becomes, deleted) AS total
@@ -39,7 +34,9 @@ class Preview(Sink):
     _titles: bytearray = field(default_factory=bytearray)
     _title_ends: "array[int]" = field(default_factory=lambda: array("Q"))
 
-    async def add(self, located: Sequence[Located], rejections: Sequence[Rejection]) -> None:
+    async def add(
+        self, located: Sequence[Located], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
+    ) -> None:
         """Remember one page."""
         keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
         async with self.store.transaction(self.session) as session:
@@ -61,8 +58,7 @@ class Preview(Sink):
 
     async def plan(self) -> Merged:
         """Plan the merge as a real run would."""
-        staged = len(self._title_ends)
-        bind = {"collection": self.collection.id, "keys": bytes(self._keys), "staged": staged, "listed": LISTED}
+        bind = {"collection": self.collection.id, "keys": bytes(self._keys), "listed": LISTED}
         async with self.store.transaction(self.session) as session:
             await session.execute(NO_GUESSING)
             rows = (await session.execute(_PREVIEW, bind)).all()

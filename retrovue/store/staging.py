@@ -8,6 +8,7 @@ memory is that of a page.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.errors import StoreError
 from retrovue.model import AssetDraft, Collection, Rejection
 from retrovue.results import LISTED
+from retrovue.store.known import keep_known_pages, pages_that_stay_unknown, what_is_known
 from retrovue.store.session import Store, storable
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
@@ -46,14 +48,26 @@ _CREATE = (
         position integer NOT NULL, code text NOT NULL, reason text NOT NULL, source_uri text, title text
     )
     """,
+    """
+    CREATE TEMPORARY TABLE IF NOT EXISTS plan (
+        seq integer NOT NULL, becomes text NOT NULL, asset_uuid uuid, first_seq integer, deleted boolean NOT NULL
+    )
+    """,
 )
+
+# The keys come as one packed parameter, source hash and canonical hash, 32 bytes a draft: for arrays asyncpg would
+# first look their type up, 16 ms on each connection.
+PACKED_KEYS = """
+    SELECT number AS seq, substring(keys.packed FROM number * 32 + 1 FOR 16) AS source_hash,
+        substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
+    FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 32 - 1) AS number
+"""
 
 # A scalar subquery, so that each draft is one look-up in the unique index: as an anti-join the planner, which knows
 # little of a table that has just been filled, reads the whole collection for every page.
 _UNKNOWN = text(
-    """
-    SELECT item.number - 1 FROM unnest(cast(:source AS bytea[]), cast(:canonical AS bytea[]))
-        WITH ORDINALITY AS item (source_hash, canonical_hash, number)
+    f"""
+    SELECT item.seq FROM ({PACKED_KEYS}) AS item
     WHERE item.canonical_hash IS DISTINCT FROM (
         SELECT asset.canonical_hash FROM asset WHERE asset.collection_uuid = :collection
             AND asset.source_hash = item.source_hash AND asset.deleted_at IS NULL
@@ -62,7 +76,7 @@ _UNKNOWN = text(
                 SELECT FROM asset_alias
                 WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
             )
-    ) ORDER BY item.number
+    ) ORDER BY item.seq
     """
 )
 
@@ -100,21 +114,15 @@ class Keys(NamedTuple):
         keys = [canonical_key(paths) for paths in local_paths]
         return cls([identity_hash(uri) for uri in source_uris], keys, [identity_hash(key) for key in keys])
 
+    def packed(self) -> bytes:
+        """Pack the hashes as ``PACKED_KEYS`` reads them."""
+        return b"".join(chain.from_iterable(zip(self.source_hashes, self.canonical_hashes, strict=True)))
+
 
 async def unknown_among(session: AsyncSession, collection: Collection, keys: Keys) -> list[int]:
     """Say which drafts the collection doesn't hold exactly as they are, with one query."""
-    result = await session.execute(
-        _UNKNOWN, {"source": keys.source_hashes, "canonical": keys.canonical_hashes, "collection": collection.id}
-    )
+    result = await session.execute(_UNKNOWN, {"keys": keys.packed(), "collection": collection.id})
     return list(result.scalars())
-
-
-async def holds_assets(session: AsyncSession, collection: Collection) -> bool:
-    """Tell whether the collection has any asset, deleted ones included."""
-    result = await session.execute(
-        text("SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id)"), {"id": collection.id}
-    )
-    return bool(result.scalar_one())
 
 
 @dataclass(slots=True)
@@ -126,26 +134,47 @@ class Sink:
     collection: Collection
     anything_known: bool = False
     """Whether the collection holds any asset to compare with."""
+    known_pages: frozenset[bytes] = frozenset()
+    """The fingerprints of the pages that it holds whole."""
+    seen_pages: set[bytes] = field(default_factory=set[bytes])
+    """Those of the pages that were found to be known."""
     known: int = 0
     """Drafts that the collection holds exactly as they are: they are skipped without a closer look."""
     rejected: int = 0
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
 
     async def open(self) -> None:
-        """Find out whether there is anything to compare with."""
+        """Find out what there is to compare with."""
         async with self.store.transaction(self.session) as session:
-            self.anything_known = await holds_assets(session, self.collection)
+            await self.look_up(session)
 
-    async def recognise(self, source_uris: Sequence[str], local_paths: Sequence[Sequence[str]]) -> bool:
+    async def look_up(self, session: AsyncSession) -> None:
+        """Read what the collection holds already: whether anything, and which pages whole."""
+        self.anything_known, self.known_pages = await what_is_known(session, self.collection)
+
+    def know_page(self, fingerprint: bytes | None, drafts: int) -> bool:
+        """Count a page's drafts as known if its fingerprint says that the collection holds every one of them."""
+        if fingerprint is None or fingerprint not in self.known_pages:
+            return False
+        self.seen_pages.add(fingerprint)
+        self.known += drafts
+        return True
+
+    async def recognise(
+        self, source_uris: Sequence[str], local_paths: Sequence[Sequence[str]], fingerprint: bytes | None
+    ) -> bool:
         """Count these drafts as known if the collection holds every one of them exactly as it is."""
         if not self.anything_known:
             return False
         keys = Keys.of(source_uris, local_paths)
         async with self.store.transaction(self.session) as session:
             unknown = await unknown_among(session, self.collection, keys)
-        if not unknown:
-            self.known += len(source_uris)
-        return not unknown
+        if unknown:
+            return False
+        if fingerprint is not None:
+            self.seen_pages.add(fingerprint)
+        self.known += len(source_uris)
+        return True
 
     async def take_known(self, session: AsyncSession, located: Sequence[Located], keys: Keys) -> list[int]:
         """Count the drafts of a page that are known exactly, and return the places of the others."""
@@ -163,6 +192,7 @@ class Sink:
     def forget(self) -> None:
         """Begin to count again."""
         self.known = self.rejected = 0
+        self.seen_pages.clear()
         self.first_rejections.clear()
 
 
@@ -173,16 +203,23 @@ class Staging(Sink):
     staged: int = 0
     several_parts: bool = False
     """Whether a staged draft has more than one part."""
+    _pages: list[tuple[int, bytes | None]] = field(default_factory=list[tuple[int, bytes | None]])
+    """Where each staged page begins, and its fingerprint if it can become known."""
 
     async def open(self) -> None:
-        """Make the tables, and find out whether there is anything to compare with."""
+        """Make the tables, unless the connection has them, and find out whether there is anything to compare with."""
         async with self.store.transaction(self.session) as session:
-            for statement in _CREATE:
-                await session.execute(text(statement))
-            self.anything_known = await holds_assets(session, self.collection)
+            of_connection = (await session.connection()).info
+            if not of_connection.get("staging"):
+                for statement in _CREATE:
+                    await session.execute(text(statement))
+            await self.look_up(session)
+        of_connection["staging"] = True
 
-    async def add(self, located: Sequence[Located], rejections: Sequence[Rejection]) -> None:
-        """Stage one page."""
+    async def add(
+        self, located: Sequence[Located], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
+    ) -> None:
+        """Stage one page; with a fingerprint if all its drafts are there."""
         async with self.store.transaction(self.session) as session:
             keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
             unknown = await self.take_known(session, located, keys)
@@ -219,19 +256,37 @@ class Staging(Sink):
                         for offset, item in enumerate(rejections, start=1)
                     ],
                 )
+            if rows:
+                self._pages.append((self.staged, fingerprint))
+            elif fingerprint is not None:
+                self.seen_pages.add(fingerprint)
             self.staged += len(rows)
             self.several_parts |= any(len(located[index].draft.parts) > 1 for index in unknown)
             self.take_rejections(rejections)
 
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, inside the caller's transaction."""
-        await session.execute(text("TRUNCATE staged, staged_rejection"))
+        if self.staged:
+            await session.execute(text("TRUNCATE staged, plan"))
+        if self.rejected:
+            await session.execute(text("TRUNCATE staged_rejection"))
+
+    async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:
+        """Remember which pages the collection holds whole after the merge, inside its transaction.
+
+        ``all_staged`` says that the merge made an asset of every draft that was staged.
+        """
+        first_rows = (first for first, _ in self._pages)
+        unknown = set[int]() if all_staged else await pages_that_stay_unknown(session, first_rows)
+        fresh = (page for number, (_, page) in enumerate(self._pages) if page is not None and number not in unknown)
+        await keep_known_pages(session, self.collection, self.known_pages, self.seen_pages.union(fresh))
 
     async def reset(self) -> None:
         """Forget everything staged so far: the source is being read again."""
         async with self.store.transaction(self.session) as session:
             await self.clear(session)
         self.staged, self.several_parts = 0, False
+        self._pages.clear()
         self.forget()
 
 
