@@ -1,7 +1,7 @@
 """The words of the catalogue as records: source, collection, asset draft, scope."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
@@ -232,7 +232,7 @@ class Outline(msgspec.Struct, gc=False):
     """The paths of each draft's parts, as the source spells them."""
     rejected: list[Rejection]
     source_items: int
-    read: Callable[[], "Page"]
+    read: Callable[[], Awaitable["Page"]]
     """Reads the page in full; it accounts for the same source items."""
 
 

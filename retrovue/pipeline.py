@@ -164,7 +164,7 @@ async def _read(
                     progress(collection, tally.recognise(page))
                     tally.staging += perf_counter() - began
                     continue
-                page = importer.read(page)
+                page = await importer.read(page)
             if page.restart:
                 tally.reset()
                 await sink.reset()

@@ -159,12 +159,16 @@ def at(*files: str) -> str:
 def outline(*items: AssetDraft | Rejection) -> Outline:
     """The page in outline, as importers give it where they expect that it is known."""
     whole = page(*items)
+
+    async def read() -> Page:
+        return whole
+
     return Outline(
         source_uris=[item.source_uri for item in whole.drafts],
         source_paths=[tuple(part.source_path for part in item.parts) for item in whole.drafts],
         rejected=whole.rejected,
         source_items=whole.source_items,
-        read=lambda: whole,
+        read=read,
     )
 
 

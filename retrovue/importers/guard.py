@@ -118,15 +118,9 @@ class GuardedImporter:
             raise self._blame("enumerate", ValueError())
         return page
 
-    def read(self, outline: Outline) -> Page:
+    async def read(self, outline: Outline) -> Page:
         """Read the page behind an outline."""
-        try:
-            page = outline.read()
-        except (SourceError, RequestError):
-            raise
-        except Exception as exc:
-            raise self._blame("enumerate", exc) from exc
-        return self._checked(page)
+        return self._checked(await self._ask("enumerate", outline.read))
 
     def _checked(self, page: object) -> Page:
         page = self._expect(Page, page)

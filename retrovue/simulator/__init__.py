@@ -10,6 +10,7 @@ from retrovue.simulator.model import Location, Row, Section
 from retrovue.simulator.request import Reply, Request
 from retrovue.simulator.server import SimulatedPlex
 from retrovue.simulator.templates import Rates
+from retrovue.simulator.views import View
 
 __all__ = [
     "Action",
@@ -26,6 +27,7 @@ __all__ = [
     "Section",
     "SimulatedPlex",
     "Sort",
+    "View",
     "album",
     "artist",
     "clip",

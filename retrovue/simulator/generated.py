@@ -13,10 +13,12 @@ from retrovue.simulator.model import Location, Row, Section
 from retrovue.simulator.templates import Draw, Rates, Templates
 from retrovue.simulator.templates_music import album, artist, track
 from retrovue.simulator.templates_video import clip, episode, movie, season, show
+from retrovue.simulator.views import SHORTEST, View
 from retrovue.simulator.words import PEOPLE
 
 Kind = Literal["movie", "clip", "show", "artist"]
 
+_WHOLE = View()
 _IDS_PER_SECTION = 10_000_000
 _SHOWS = ((10,), (8, 8, 8), (22, 24, 22), (6,), (13, 13, 10, 10, 10), (12, 12), (6, 6), (10, 10, 9))
 _ARTISTS = ((12, 10), (11,), (14, 9, 12), (10, 13, 11, 12, 10), (8,))
@@ -63,13 +65,14 @@ class GeneratedSection(Section):
         base = self.number * _IDS_PER_SECTION + 1 if first_id is None else first_id
         self.count = count
         self._rows: dict[int, Rows] = {}
-        self._templates: dict[int, dict[bool, Templates]] = {}
-        self._ready: dict[tuple[int, Sort, bool], list[bytes]] = {}
+        self._make: dict[int, Callable[[View], Templates]] = {}
+        self._templates: dict[tuple[int, View], Templates] = {}
+        self._ready: dict[tuple[int, Sort, View], list[bytes]] = {}
         root = self.locations[0].path
         tree = _TREES.get(kind)
         if tree is None:
             self._rows[1] = FlatRows(count, seed, base)
-            self._templates[1] = _templates(f"{kind}/{seed}", rates, movie if kind == "movie" else clip, root)
+            self._make[1] = _templates(f"{kind}/{seed}", rates, movie if kind == "movie" else clip, root)
             return
         pattern, types = tree
         grown = Tree(pattern, count, seed, base)
@@ -78,38 +81,39 @@ class GeneratedSection(Section):
             if item_type == 4:
                 rows.share_files_below = round(rates.shared_files * 10_000)
             self._rows[item_type] = rows
-            self._templates[item_type] = _templates(f"{item_type}/{seed}", rates, _MAKERS[item_type], root)
+            self._make[item_type] = _templates(f"{item_type}/{seed}", rates, _MAKERS[item_type], root)
 
     def total(self, item_type: int) -> int:
         """How many items of this type the section holds."""
         rows = self._rows.get(item_type)
         return rows.total if rows else 0
 
-    def row_json(self, item_type: int, index: int, *, guids: bool = True) -> bytes:
+    def row_json(self, item_type: int, index: int) -> bytes:
         """Row `index`, in the order of ids, as JSON; no other row is looked at."""
         if not 0 <= index < self.total(item_type):
             raise IndexError(index)
-        return self._rows[item_type].row(index, self._templates[item_type][guids])
+        return self._rows[item_type].row(index, self._filled(item_type, _WHOLE))
 
-    def list_json(self, item_type: int, start: int, size: int, sort: Sort, *, guids: bool) -> tuple[bytes, int]:
+    def list_json(self, item_type: int, start: int, size: int, sort: Sort, view: View) -> tuple[bytes, int]:
         """Return the rows of one window as comma-joined JSON objects, and how many there are."""
-        ready = self._ready.get((item_type, sort, guids))
-        if ready is not None:
-            rows = ready[start : start + size]
-        else:
-            rows = self._window(item_type, start, size, sort, guids=guids)
+        ready = self._ready.get((item_type, sort, view))
+        rows = self._window(item_type, start, size, sort, view) if ready is None else ready[start : start + size]
         return b",".join(rows), len(rows)
 
-    def prerender(self, *, sort: Sort | None = None, guids: bool = True) -> int:
-        """Write all rows in this order beforehand, so that any page of them is one join; returns their bytes."""
+    def prerender(self, *views: View, sort: Sort | None = None) -> int:
+        """Write all rows in this order beforehand, so that any page of them is one join; returns all their bytes.
+
+        In these views, or in the whole one and the shortest.
+        """
         order = sort or Sort("id")
-        for item_type, rows in self._rows.items():
-            self._ready[item_type, order, guids] = self._window(item_type, 0, rows.total, order, guids=guids)
+        for view in views or (_WHOLE, SHORTEST):
+            for item_type, rows in self._rows.items():
+                self._ready[item_type, order, view] = self._window(item_type, 0, rows.total, order, view)
         return sum(len(row) for rows in self._ready.values() for row in rows)
 
     def rows(self, item_type: int, start: int, size: int, sort: Sort) -> list[Row]:
         """Complete rows of one window; raises LookupError for an order that the section does not know."""
-        return [orjson.loads(row) for row in self._window(item_type, start, size, sort, guids=True)]
+        return [orjson.loads(row) for row in self._window(item_type, start, size, sort, _WHOLE)]
 
     def item(self, rating_key: str) -> Row | None:
         """Return the complete row with this ratingKey, if the section has it."""
@@ -146,7 +150,7 @@ class GeneratedSection(Section):
             indexes = (rows.index_of(int(value)) for value in exact[0].values if value.isdigit())
             candidates: Iterable[bytes] = [self.row_json(item_type, index) for index in indexes if index is not None]
         else:
-            candidates = self._window(item_type, 0, rows.total, sort, guids=True)
+            candidates = self._window(item_type, 0, rows.total, sort, _WHOLE)
         # Most rows can be told from their bytes; only the others are worth decoding.
         words = [
             found.values[0].lower().encode()
@@ -197,7 +201,12 @@ class GeneratedSection(Section):
             below.append(row)
         return below
 
-    def _window(self, item_type: int, start: int, size: int, sort: Sort, *, guids: bool) -> list[bytes]:
+    def _filled(self, item_type: int, view: View) -> Templates:
+        if (item_type, view) not in self._templates:
+            self._templates[item_type, view] = self._make[item_type](view)
+        return self._templates[item_type, view]
+
+    def _window(self, item_type: int, start: int, size: int, sort: Sort, view: View) -> list[bytes]:
         rows = self._rows.get(item_type)
         if rows is None:
             return []
@@ -211,14 +220,14 @@ class GeneratedSection(Section):
         elif sort.field not in ("id", "addedAt"):
             # Any other order would need all rows at once.
             raise LookupError(sort.field)
-        row, templates = rows.row, self._templates[item_type][guids]
+        row, templates = rows.row, self._filled(item_type, view)
         return [row(index, templates) for index in window]
 
 
 def _templates(
     seed: str, rates: Rates, make: Callable[[Draw, str], dict[str, Any]], root: str
-) -> dict[bool, Templates]:
+) -> Callable[[View], Templates]:
     def draw(one: Draw) -> dict[str, Any]:
         return make(one, root)
 
-    return {guids: Templates(seed, rates, draw, guids=guids) for guids in (False, True)}
+    return lambda view: Templates(seed, rates, draw, view)

@@ -13,7 +13,7 @@ from retrovue.simulator import replies
 from retrovue.simulator.filters import Condition, Sort, parse_conditions
 from retrovue.simulator.model import DEFAULT_TYPES, TYPE_NAMES, Row, Section
 from retrovue.simulator.request import Reply, Request
-from retrovue.simulator.views import detail_view, list_view
+from retrovue.simulator.views import View, detail_view, list_view
 
 JsonObject = dict[str, Any]
 
@@ -184,9 +184,9 @@ class Library:
     def _below(
         self, request: Request, section: Section, parent: Row, entries: list[JsonObject], rows: list[Row]
     ) -> Answer:
-        guids = request.query.get("includeGuids") == "1"
+        view = View.asked_for(request)
         shown: list[tuple[str, JsonObject]] = [("Directory", entry) for entry in entries]
-        shown += [("Metadata", list_view(row, guids=guids)) for row in rows]
+        shown += [("Metadata", list_view(row, view)) for row in rows]
         start, stop = self._window(request, len(shown))
         window = shown[start:stop]
         container: JsonObject = {"size": len(window)}
@@ -218,7 +218,7 @@ class Library:
         *,
         as_rows: bool,
     ) -> Answer:
-        guids = request.query.get("includeGuids") == "1"
+        view = View.asked_for(request)
         skipped, chosen = 0, None
         keyset = len(conditions) == 1 and conditions[0].key == "ratingKey" and conditions[0].operator == ">>"
         if keyset and sort == Sort("id") and conditions[0].values[0].isdigit():
@@ -246,12 +246,10 @@ class Library:
         if count == 0:
             return answer
         if chosen is None and not as_rows:
-            answer.rows_json, container["size"] = section.list_json(
-                item_type, skipped + start, count, sort, guids=guids
-            )
+            answer.rows_json, container["size"] = section.list_json(item_type, skipped + start, count, sort, view)
             return answer
         rows = section.rows(item_type, skipped + start, count, sort) if chosen is None else chosen[start:stop]
-        container["Metadata"] = [list_view(row, guids=guids) for row in rows]
+        container["Metadata"] = [list_view(row, view) for row in rows]
         return answer
 
 

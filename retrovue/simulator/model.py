@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 
 from retrovue.simulator.filters import Condition, Sort, matches, sort_rows
-from retrovue.simulator.views import list_view
+from retrovue.simulator.views import View, list_view
 
 Row: TypeAlias = dict[str, Any]
 
@@ -137,10 +137,10 @@ class Section(ABC):
     def leaves(self, rating_key: str) -> list[Row]:
         """All episodes or tracks below an item."""
 
-    def list_json(self, item_type: int, start: int, size: int, sort: Sort, *, guids: bool) -> tuple[bytes, int]:
+    def list_json(self, item_type: int, start: int, size: int, sort: Sort, view: View) -> tuple[bytes, int]:
         """Return the rows of one window as comma-joined JSON objects, and how many there are."""
         rows = self.rows(item_type, start, size, sort)
-        return b",".join([orjson.dumps(list_view(row, guids=guids)) for row in rows]), len(rows)
+        return b",".join([orjson.dumps(list_view(row, view)) for row in rows]), len(rows)
 
     def select(self, item_type: int, conditions: Sequence[Condition], sort: Sort) -> list[Row]:
         """All rows that meet the conditions, in order."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from retrovue.simulator.views import View
 from retrovue.simulator.words import ACCENTS, SENTENCES
 
 # A slot inside a string is a private-use character, a slot that is a number is a number no library holds.
@@ -130,21 +131,19 @@ class Template:
 
 
 class Templates(dict[int, Template]):
-    """The variants of one kind of row, with or without Guid, each made when it is first needed."""
+    """The variants of one kind of row as listings of one view show them, each made when it is first needed."""
 
-    def __init__(self, seed: str, rates: Rates, make: Callable[[Draw], dict[str, Any]], *, guids: bool) -> None:
+    def __init__(self, seed: str, rates: Rates, make: Callable[[Draw], dict[str, Any]], view: View) -> None:
         super().__init__()
         self._seed = seed
         self._rates = rates
         self._make = make
-        self._guids = guids
+        self._view = view
         self._decks: dict[tuple[str, str], list[int]] = {}
 
     def __missing__(self, variant: int) -> Template:
         row = self._make(Draw(self._seed, variant, self._rates, self._decks))
-        if not self._guids:
-            row.pop("Guid", None)
-        self[variant] = Template(row)
+        self[variant] = Template({key: value for key, value in row.items() if self._view.shows(key)})
         return self[variant]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+from retrovue.simulator.request import Request
 
 _DETAILS_ONLY = frozenset(
     {"Rating", "Chapter", "Extras", "Marker", "Review", "Similar", "Preferences", "librarySectionID"}
@@ -12,19 +14,57 @@ _CUT = {"Role": 3, "Genre": 2}
 _CHANNELS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
-def list_view(row: dict[str, Any], *, guids: bool) -> dict[str, Any]:
-    """Return a row as a listing shows it: no Stream, shortened tags, and Guid only for who asks."""
-    view: dict[str, Any] = {}
+# What PMS has been seen to leave out on request (WebTools-NG issue 71), by the name to ask with.
+_EXCLUDABLE = {
+    "excludeElements": {
+        "Actor": "Role",
+        **{name: name for name in ("Collection", "Country", "Director", "Genre", "Label", "Mood", "Producer")},
+        **{name: name for name in ("Similar", "Writer")},
+    },
+    "excludeFields": {"summary": "summary", "tagline": "tagline"},
+}
+
+
+class View(NamedTuple):
+    """How a listing's rows were asked for."""
+
+    guids: bool = True
+    without: frozenset[str] = frozenset()
+    """Keys to leave out."""
+
+    @classmethod
+    def asked_for(cls, request: Request) -> View:
+        """Read a request's wishes; what can't be left out is shown, as PMS does."""
+        without = {
+            keys[name]
+            for argument, keys in _EXCLUDABLE.items()
+            for name in request.query.get(argument, "").split(",")
+            if name in keys
+        }
+        return cls(request.query.get("includeGuids") == "1", frozenset(without))
+
+    def shows(self, key: str) -> bool:
+        """Whether a listing has this key of a row."""
+        return key not in self.without and (key != "Guid" or self.guids)
+
+
+SHORTEST = View(guids=False, without=frozenset(key for keys in _EXCLUDABLE.values() for key in keys.values()))
+"""Everything left out that can be."""
+
+
+def list_view(row: dict[str, Any], view: View) -> dict[str, Any]:
+    """Return a row as a listing shows it: no Stream, shortened tags, and not what nobody asked for."""
+    shown: dict[str, Any] = {}
     for key, value in row.items():
-        if key in _DETAILS_ONLY or (key == "Guid" and not guids):
+        if key in _DETAILS_ONLY or not view.shows(key):
             continue
         if key in _CUT and isinstance(value, list):
-            view[key] = value[: _CUT[key]]
+            shown[key] = value[: _CUT[key]]
         elif key == "Media" and isinstance(value, list):
-            view[key] = [_without_streams(version) for version in value]
+            shown[key] = [_without_streams(version) for version in value]
         else:
-            view[key] = value
-    return view
+            shown[key] = value
+    return shown
 
 
 def detail_view(row: dict[str, Any], *, section_number: int, section_title: str) -> dict[str, Any]:

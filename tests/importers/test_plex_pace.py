@@ -1,12 +1,9 @@
 """How hard a server is asked: the pace of requests, and how little is read of a library that is known."""
 
-from dataclasses import replace
-
 import anyio
 import pytest
 
 from retrovue.importers.plex.pace import CEILING, FLOOR, SLOW_FLOOR, Pace
-from retrovue.model import FULL, Outline, Page
 from retrovue.simulator import Fault, ListSection, faults, movie
 from tests.importers.plex_support import collection, plex, read_all
 
@@ -92,31 +89,3 @@ async def test_a_server_that_struggles_is_asked_for_less_at_once() -> None:
         result = await read_all(importer, collection())
         assert (result.source_items, result.restarts) == (100, 0)
         assert importer._client._pace.allowed < CEILING
-
-
-async def test_a_library_that_is_known_is_looked_over_and_read_only_where_asked() -> None:
-    films = ListSection("1", "Movies", "movie", [movie(i) for i in range(1, 31)], locations=["/films"])
-    films.change("7", Media=None)
-    async with plex(films, config={"page_size": 10}) as (_, importer):
-        whole = await read_all(importer, collection())
-        known = replace(collection(), assets_count=29)
-        async with importer.enumerate(known, FULL) as pages:
-            outlines = [page async for page in pages]
-    assert all(isinstance(page, Outline) for page in outlines)
-    uris = [uri for page in outlines if isinstance(page, Outline) for uri in page.source_uris]
-    paths = [path for page in outlines if isinstance(page, Outline) for path in page.source_paths]
-    read = [page.read() for page in outlines if isinstance(page, Outline)]
-    assert uris == [draft.source_uri for draft in whole.drafts]
-    assert paths == [tuple(part.source_path for part in draft.parts) for draft in whole.drafts]
-    assert [draft for page in read for draft in page.drafts] == whole.drafts
-    assert [item for page in outlines for item in page.rejected] == whole.rejected
-    assert sum(page.source_items for page in outlines) == whole.source_items
-
-
-async def test_a_page_that_cannot_be_looked_over_is_read_in_full() -> None:
-    films = ListSection("1", "Movies", "movie", [movie(i) for i in range(1, 31)])
-    films.change("5", Media="none")
-    known = replace(collection(), assets_count=30)
-    async with plex(films, config={"page_size": 10}) as (_, importer), importer.enumerate(known, FULL) as pages:
-        kinds = [type(page) async for page in pages]
-    assert kinds == [Page, Outline, Outline, Outline]

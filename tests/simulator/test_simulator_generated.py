@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from retrovue.simulator import GeneratedSection, Rates, Sort
+from retrovue.simulator import GeneratedSection, Rates, Sort, View
 from retrovue.simulator.generated import Kind
 
 NONE = Rates(
@@ -19,7 +19,7 @@ NONE = Rates(
 def listed(section: GeneratedSection, item_type: int, sort: str = "id", *, guids: bool = True) -> list[dict[str, Any]]:
     field, _, direction = sort.partition(":")
     body, count = section.list_json(
-        item_type, 0, section.total(item_type), Sort(field, descending=direction == "desc"), guids=guids
+        item_type, 0, section.total(item_type), Sort(field, descending=direction == "desc"), View(guids=guids)
     )
     rows: list[dict[str, Any]] = orjson.loads(b"[" + body + b"]")
     assert len(rows) == count
@@ -34,9 +34,9 @@ def files(row: dict[str, Any]) -> list[str]:
 def test_the_same_seed_makes_the_same_bytes(kind: Kind, item_type: int) -> None:
     order = Sort("titleSort")
     one, same = (GeneratedSection("1", "A", kind, 500, 7) for _ in range(2))
-    assert one.list_json(item_type, 0, 500, order, guids=True) == same.list_json(item_type, 0, 500, order, guids=True)
+    assert one.list_json(item_type, 0, 500, order, View()) == same.list_json(item_type, 0, 500, order, View())
     other = GeneratedSection("1", "A", kind, 500, 8)
-    assert one.list_json(item_type, 0, 500, order, guids=True) != other.list_json(item_type, 0, 500, order, guids=True)
+    assert one.list_json(item_type, 0, 500, order, View()) != other.list_json(item_type, 0, 500, order, View())
 
 
 def test_a_row_far_into_a_million_needs_no_other_row() -> None:
@@ -85,7 +85,7 @@ def test_titles_are_distinct_and_the_default_order_is_theirs() -> None:
 
 def test_an_order_that_needs_all_rows_is_refused() -> None:
     with pytest.raises(LookupError):
-        GeneratedSection("1", "A", "movie", 10).list_json(1, 0, 10, Sort("rating"), guids=False)
+        GeneratedSection("1", "A", "movie", 10).list_json(1, 0, 10, Sort("rating"), View())
 
 
 def test_the_uncommon_happens_at_its_rate_and_can_be_turned_off() -> None:
@@ -154,8 +154,8 @@ def test_a_prerendered_page_is_the_page() -> None:
     assert ready.prerender() > 450 * 1000
     for item_type in (2, 3, 4):
         for start in range(0, 500, 100):
-            page = ready.list_json(item_type, start, 100, Sort("id"), guids=True)
-            assert page == section.list_json(item_type, start, 100, Sort("id"), guids=True)
+            page = ready.list_json(item_type, start, 100, Sort("id"), View())
+            assert page == section.list_json(item_type, start, 100, Sort("id"), View())
 
 
 def test_too_many_items_for_distinct_ids_are_refused() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from retrovue.simulator import GeneratedSection, Sort
+from retrovue.simulator import GeneratedSection, Sort, View
 
 TABLE = Path(__file__).parents[1] / "data" / "plex" / "field-types.txt"
 SAMPLE = 2048
@@ -59,7 +59,7 @@ def listed(kind: str) -> list[dict[str, Any]]:
     section = GeneratedSection(
         "3", "Sample", "movie" if of == "movie" else "show" if of == "show" else "artist", 60_000
     )
-    body, _ = section.list_json(item_type, 0, SAMPLE, Sort("id"), guids=True)
+    body, _ = section.list_json(item_type, 0, SAMPLE, Sort("id"), View())
     rows: list[dict[str, Any]] = orjson.loads(b"[" + body + b"]")
     return rows
 

@@ -13,9 +13,8 @@ from anyio.abc import TaskGroup
 from retrovue.errors import IncompleteEnumeration, RequestError
 from retrovue.importers.plex import scope as scopes
 from retrovue.importers.plex.client import PlexClient
-from retrovue.importers.plex.listing import Budget, ListingMoved, Reader, walk
-from retrovue.importers.plex.parse import DraftMaker, Show, shows_of
-from retrovue.importers.plex.rows import Listing, decode_listing
+from retrovue.importers.plex.listing import Budget, ListingMoved, Reader, Window, walk
+from retrovue.importers.plex.parse import WITHOUT_FILE, DraftMaker, Show, shows_of
 from retrovue.model import Collection, Outline, Page, Scope
 
 ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
@@ -52,6 +51,8 @@ class Enumeration:
         self._page_size = page_size
         self._budget = budget
         self._tasks = tasks
+        self._moved: ListingMoved | None = None
+        """Found by somebody who read an outline; the walk ends with it when it goes on."""
 
     async def pages(self) -> AsyncGenerator[Page | Outline, None]:
         """Generate the pages; raises IncompleteEnumeration if the listing moves or doesn't add up twice."""
@@ -77,22 +78,35 @@ class Enumeration:
             ) from moved
 
     async def _full(self) -> AsyncGenerator[Page | Outline, None]:
-        kind = self._collection.kind
+        kind, self._moved = self._collection.kind, None
         shows: dict[int, Show] = {}
         if kind == "show":
             # Episodes don't carry the genres, labels and studio of their show.
-            async with aclosing(self._walk({"type": _SHOWS})) as listings:
-                async for listing, skip, _ in listings:
-                    shows.update(shows_of(listing, skip))
+            async with aclosing(self._walk({"type": _SHOWS})) as windows:
+                async for window in windows:
+                    shows.update(shows_of(window.listing, window.skip))
         make = DraftMaker(self._machine_identifier, shows)
+        reader = self._reader({"type": ITEM_TYPES[kind], "includeGuids": "1"})
         # Where the collection has assets, most pages hold nothing new: they are looked over, and read if need be.
-        known = self._collection.assets_count > 0
-        async with aclosing(self._walk({"type": ITEM_TYPES[kind], "includeGuids": "1"}, sketch=known)) as listings:
-            async for listing, skip, body in listings:
-                if listing.sketches is None:
-                    yield make.page(listing, skip)
+        reader.short = self._collection.assets_count > 0
+        again = _ReadAgain(reader, make, self._note_move)
+        async with aclosing(self._windows(reader)) as windows:
+            async for window in windows:
+                if window.listing.sketches is None:
+                    yield make.page(window.listing, window.skip)
+                    continue
+                outline = make.outline(window.listing, window.skip, partial(again.page, window))
+                # What wasn't asked for isn't missing; what is missing may be there when it is asked for.
+                if any(rejection.code in WITHOUT_FILE for rejection in outline.rejected):
+                    yield await again.page(window)
                 else:
-                    yield make.outline(listing, skip, partial(_read_in_full, make, body, skip))
+                    yield outline
+                again.after(window)
+                if self._moved is not None:
+                    raise self._moved
+
+    def _note_move(self, moved: ListingMoved) -> None:
+        self._moved = moved
 
     async def _scoped(self) -> AsyncGenerator[Page | Outline, None]:
         collection, scope = self._collection, self._scope
@@ -127,9 +141,9 @@ class Enumeration:
             found: list[scopes.Candidate] = []
             about: dict[int, Show] = {}
             test = scopes.has_title(title, year)
-            async with aclosing(self._walk({"type": _SHOWS, "title": title})) as listings:
-                async for listing, skip, _ in listings:
-                    matching = scopes.select(listing, skip, test)
+            async with aclosing(self._walk({"type": _SHOWS, "title": title})) as windows:
+                async for window in windows:
+                    matching = scopes.select(window.listing, window.skip, test)
                     found += scopes.candidates(matching)
                     about |= shows_of(matching)
             if found:
@@ -149,9 +163,9 @@ class Enumeration:
     ) -> Page:
         # One title is a few hundred items at most that match: they make one page.
         whole = Page([], [], 0)
-        async with aclosing(self._walk(params)) as listings:
-            async for listing, skip, _ in listings:
-                matching = scopes.select(listing, skip, test)
+        async with aclosing(self._walk(params)) as windows:
+            async for window in windows:
+                matching = scopes.select(window.listing, window.skip, test)
                 if found is not None:
                     found += scopes.candidates(matching)
                 page = make.page(matching)
@@ -160,28 +174,46 @@ class Enumeration:
                 whole.source_items += page.source_items
         return whole
 
-    async def _walk(
-        self, params: dict[str, str], *, sketch: bool = False
-    ) -> AsyncGenerator[tuple[Listing, int, bytes | bytearray], None]:
-        reader = Reader(
-            self._client,
-            quote(self._collection.external_id, safe=""),
-            params,
-            page_size=self._page_size,
-            budget=self._budget,
-            tasks=self._tasks,
-            sketch=sketch,
-        )
+    def _walk(self, params: dict[str, str]) -> AsyncGenerator[Window, None]:
+        return self._windows(self._reader(params))
+
+    def _reader(self, params: dict[str, str]) -> Reader:
+        section = quote(self._collection.external_id, safe="")
+        return Reader(self._client, section, params, page_size=self._page_size, budget=self._budget, tasks=self._tasks)
+
+    async def _windows(self, reader: Reader) -> AsyncGenerator[Window, None]:
         try:
-            async with aclosing(walk(reader)) as listings:
-                async for listing in listings:
-                    yield listing
+            async with aclosing(walk(reader)) as windows:
+                async for window in windows:
+                    yield window
         finally:
             reader.close()
 
 
-def _read_in_full(make: DraftMaker, body: bytes | bytearray, skip: int) -> Page:
-    return make.page(decode_listing(body), skip)
+class _ReadAgain:
+    """Reads windows in full that were asked for in short; where that happens often, all others are from the start."""
+
+    def __init__(self, reader: Reader, make: DraftMaker, moved: Callable[[ListingMoved], None]) -> None:
+        self._reader = reader
+        self._make = make
+        self._moved = moved
+        self._in_a_row = 0
+        self._last: Window | None = None
+
+    async def page(self, window: Window) -> Page:
+        """Read a window in full; an empty page if its rows are others now, which the walk is told."""
+        listing = await self._reader.read_whole(window.start, window.size)
+        if listing.keys != window.listing.keys:
+            self._moved(ListingMoved("changed between two requests", len(window.listing), len(listing)))
+            return Page([], [], 0)
+        self._last = window
+        return self._make.page(listing, window.skip)
+
+    def after(self, window: Window) -> None:
+        """Note whether the window had to be read in full."""
+        self._in_a_row = self._in_a_row + 1 if self._last is window else 0
+        if self._in_a_row == 2:
+            self._reader.short = False
 
 
 class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page | Outline]]):

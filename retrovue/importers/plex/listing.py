@@ -9,6 +9,7 @@ it holds, or an error.
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,6 +30,14 @@ server's own order. Ties and shifts in any of them are found by the proof, not e
 SMALL_PAGE = 100
 """Tried where a server answers 400, which it may mean for the order or for the size of the page (PMS has
 announced it for pages that are too large, and plex.tv does it): the page that python-plexapi asks for."""
+
+SHORT = {
+    "excludeElements": "Actor,Collection,Country,Director,Genre,Label,Mood,Producer,Role,Similar,Writer",
+    "excludeFields": "summary,tagline",
+    "includeGuids": "0",
+}
+"""Asks for rows without what nothing is recognised by. Plex documents both as requests that a server need not
+grant (Response Customization); the names are those that PMS has been seen to grant (WebTools-NG issue 71)."""
 
 _ROW_BYTES = 3500
 """What a row takes before the first page has told."""
@@ -64,6 +73,7 @@ class _Fetch:
     start: int
     size: int
     reserved: int
+    short: bool
     scope: anyio.CancelScope
     done: anyio.Event
     answer: Answer | None = None
@@ -82,10 +92,10 @@ class Reader:
         page_size: int,
         budget: Budget,
         tasks: TaskGroup | None = None,
-        sketch: bool = False,
+        short: bool = False,
     ) -> None:
-        """With ``sketch`` answers are only looked over, where that is possible."""
-        self._sketch = sketch
+        """With ``short`` only what items are recognised by is asked for and looked at, where that is possible."""
+        self.short = short
         self._client = client
         self._section = section
         self._path = f"/library/sections/{section}/all"
@@ -100,7 +110,7 @@ class Reader:
         self._typical = page_size * _ROW_BYTES
 
     async def read(self, plan: Sequence[int], size: int) -> tuple[Listing, Answer]:
-        """Read the window at the first start of the plan; those behind it are asked for ahead.
+        """Read the window at the first start of the plan, as a sketch if may be; those behind it are asked for ahead.
 
         Windows asked for earlier that are no longer in the plan are given up.
         """
@@ -109,7 +119,8 @@ class Reader:
         for key in [key for key in self._fetches if key not in wanted]:
             self._give_up(self._fetches.pop(key))
         if self._tasks is None:
-            answer = await self._get(plan[0], size)
+            short = self.short
+            answer = await self._get(plan[0], size, short=short)
         else:
             for start in plan:
                 if (start, size) in self._fetches:
@@ -117,8 +128,20 @@ class Reader:
                 if self._fetches and not self._budget.has_room_for(self._typical):
                     break
                 self._fetches[start, size] = self._start(self._tasks, start, size)
-            answer = await self._arrived(self._fetches.pop((plan[0], size)))
+            fetch = self._fetches.pop((plan[0], size))
+            short = fetch.short
+            answer = await self._arrived(fetch)
+        if short:
+            sketch = sketch_listing(answer.body)
+            if sketch is not None:
+                return sketch, answer
+            answer = await self._get(plan[0], size, short=False)
         return await self._decoded(answer, plan[0], size)
+
+    async def read_whole(self, start: int, size: int) -> Listing:
+        """Read a window once more, in full."""
+        listing, _ = await self._decoded(await self._get(start, size, short=False), start, size)
+        return listing
 
     def close(self) -> None:
         """Give up everything that was asked for ahead."""
@@ -126,7 +149,7 @@ class Reader:
             self._give_up(self._fetches.popitem()[1])
 
     def _start(self, tasks: TaskGroup, start: int, size: int) -> _Fetch:
-        fetch = _Fetch(start, size, self._typical, anyio.CancelScope(), anyio.Event())
+        fetch = _Fetch(start, size, self._typical, self.short, anyio.CancelScope(), anyio.Event())
         self._budget.held += fetch.reserved
         tasks.start_soon(self._run, fetch)
         return fetch
@@ -134,7 +157,7 @@ class Reader:
     async def _run(self, fetch: _Fetch) -> None:
         with fetch.scope:
             try:
-                fetch.answer = await self._get(fetch.start, fetch.size)
+                fetch.answer = await self._get(fetch.start, fetch.size, short=fetch.short)
             except Exception as exc:  # noqa: BLE001 - raised where the page is awaited, not as a group's error
                 fetch.error = exc
             else:
@@ -162,11 +185,12 @@ class Reader:
         self._budget.held -= fetch.reserved
         fetch.reserved = 0
 
-    async def _get(self, start: int, size: int) -> Answer:
+    async def _get(self, start: int, size: int, *, short: bool) -> Answer:
         while True:
             sort, cap = self._ways[0]
             params = {
                 **self._params,
+                **(SHORT if short else {}),
                 **({} if sort is None else {"sort": sort}),
                 "X-Plex-Container-Start": str(start),
                 "X-Plex-Container-Size": str(min(size, cap)),
@@ -181,9 +205,12 @@ class Reader:
                         context={"section": self._section},
                     ) from exc
                 # Only the first window may change how it is asked: later ones must agree with it.
-                if exc.status != 400 or start != 0 or len(self._ways) == 1:
+                if exc.status != 400 or start != 0 or (not short and len(self._ways) == 1):
                     raise
-                del self._ways[0]
+                if short:
+                    short = self.short = False
+                else:
+                    del self._ways[0]
 
     async def _decoded(self, answer: Answer, start: int, size: int) -> tuple[Listing, Answer]:
         again = {"bad_json": self._client.policy.attempts - 1, "no_container": 1}
@@ -191,17 +218,26 @@ class Reader:
         while True:
             tries += 1
             try:
-                sketch = sketch_listing(answer.body) if self._sketch else None
-                return sketch or decode_listing(answer.body), answer
+                return decode_listing(answer.body), answer
             except MalformedAnswer as exc:
                 if tries > again.get(exc.code, 0):
                     raise
             await self._client.pause(tries)
-            answer = await self._get(start, size)
+            answer = await self._get(start, size, short=False)
 
 
-async def walk(reader: Reader) -> AsyncGenerator[tuple[Listing, int, bytes | bytearray], None]:
-    """Generate the answers of a whole listing, each with the number of rows at its start to leave out, and as sent.
+class Window(NamedTuple):
+    """One answer of a listing, and where it belongs."""
+
+    listing: Listing
+    skip: int
+    """How many rows at its beginning are known from the window before."""
+    start: int
+    size: int
+
+
+async def walk(reader: Reader) -> AsyncGenerator[Window, None]:
+    """Generate the windows of a whole listing.
 
     All rows that aren't left out are different items. Raises ListingMoved unless they are as many as the
     listing holds.
@@ -212,7 +248,7 @@ async def walk(reader: Reader) -> AsyncGenerator[tuple[Listing, int, bytes | byt
         listing, answer = await reader.read(proof.plan(), size)
         skip = proof.take(listing, answer, start)
         if len(listing):
-            yield listing, skip, answer.body
+            yield Window(listing, skip, start, size)
 
 
 class _Proof:

@@ -6,7 +6,7 @@ Every row comes out as drafts or as rejections with a reason, never as an except
 import datetime as dt
 import ntpath
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from retrovue.paths import path_system
 
 OPTIMIZED_VERSION: Final = 42
 """The proxyType of a version that PMS made itself (python-plexapi knows it by the same number)."""
+
+WITHOUT_FILE: Final = frozenset({"no_media", "no_media_id", "no_file"})
+"""The codes of what is rejected for something that it lacks."""
 
 _OPTIMIZED_FOLDER = "Plex Versions"
 _TYPES = {"movie": "movie", "episode": "episode", "clip": "clip", "track": "track"}
@@ -73,7 +76,7 @@ class DraftMaker:
                 _clean_from(page, first_draft, first_rejection)
         return page
 
-    def outline(self, listing: Listing, skip: int, read: Callable[[], Page]) -> Outline:
+    def outline(self, listing: Listing, skip: int, read: Callable[[], Awaitable[Page]]) -> Outline:
         """Make the outline of a listing that was looked over; ``read`` reads it in full."""
         outline = Outline([], [], [], len(listing) - skip, read)
         uris, paths, rejected = outline.source_uris, outline.source_paths, outline.rejected
