@@ -16,6 +16,7 @@ import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from retrovue.errors import StoreError
+from retrovue.store.failures import POOLING_HINT
 
 OLDEST_SERVER = 14
 """The oldest major version of PostgreSQL that has all we rely on; it is the oldest that was ever tried."""
@@ -27,10 +28,6 @@ MARK = "retrovue.session"
 """The setting that marks a session as one connection's."""
 
 _PROBE_SECONDS = 3.0
-_HINT = (
-    "Name the PostgreSQL server itself in RETROVUE_DATABASE_URL, or a pool that hands out whole sessions"
-    " (for PgBouncer pool_mode = session)."
-)
 _OWN_SESSION = (
     # What is right for our transactions doesn't depend on what the role or the database prefers. Commits of others
     # have to be seen from one statement to the next, and while the source is waited for a session may be idle.
@@ -47,7 +44,8 @@ class TransactionPooling(StoreError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Between RetroVue and the database is a pooler that gives each transaction another session.", hint=_HINT
+            "Between RetroVue and the database is a pooler that gives each transaction another session.",
+            hint=POOLING_HINT,
         )
 
 

@@ -5,20 +5,39 @@ from sqlalchemy import exc as sa
 
 from retrovue.errors import StoreError, StoreUnavailable
 
+POOLING_HINT = (
+    "Name the PostgreSQL server itself in RETROVUE_DATABASE_URL, or a pool that hands out whole sessions"
+    " (for PgBouncer pool_mode = session)."
+)
+_STARTING = "The server is starting, stopping or recovering; run the command again in a while."
+_ENDED = "The server was stopped, or ended this connection; run the command again."
+
 _BY_SQLSTATE = {
     "23505": ("conflict", "Another program changed the catalogue at the same moment; run the command again."),
     "25006": ("database_read_only", "The server is a read-only replica; name the primary in RETROVUE_DATABASE_URL."),
+    "25P03": ("idle_timeout", "Raise idle_in_transaction_session_timeout for the database user."),
+    "25P04": ("transaction_timeout", "Raise transaction_timeout for the database user."),
+    "26000": ("transaction_pooling", POOLING_HINT),  # what was prepared in one session isn't known in another
     "28000": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
     "28P01": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
     "3D000": ("database_missing", "Create the database, or correct its name in RETROVUE_DATABASE_URL."),
     "40001": ("serialization_failure", "Run the command again."),
     "40P01": ("deadlock", "Run the command again."),
+    "42P05": ("transaction_pooling", POOLING_HINT),
     "42501": ("database_permission", "Grant the database user the rights it lacks."),
     "53100": ("disk_full", "Make room on the database's disk and run the command again."),
     "53200": ("database_out_of_memory", "Give the database server more memory."),
     "53300": ("too_many_connections", "Lower --concurrency, or raise max_connections on the server."),
     "55P03": ("lock_timeout", "Another program holds a lock on the catalogue; try again when it is done."),
-    "57014": ("statement_timeout", "Raise statement_timeout for the database user."),
+    "53400": ("database_limit", "Raise the limit that the message names for the database user, or have it raised."),
+    "57014": ("statement_timeout", "Raise statement_timeout for the database user, or ask who cancelled it."),
+    "57P01": ("database_unavailable", _ENDED),
+    "57P02": ("database_unavailable", _ENDED),
+    "57P03": ("database_unavailable", _STARTING),
+    "57P05": ("database_unavailable", _ENDED),
+    "58030": ("disk_error", "Look at the database server's log: its disk doesn't do what it should."),
+    "XX001": ("database_damaged", "Look at the database server's log, and restore a backup."),
+    "XX002": ("database_damaged", "Look at the database server's log, and build the index anew (REINDEX)."),
 }
 
 
