@@ -10,7 +10,7 @@ POOLING_HINT = (
     " (for PgBouncer pool_mode = session)."
 )
 _STARTING = "The server is starting, stopping or recovering; run the command again in a while."
-_ENDED = "The server was stopped, or ended this connection; run the command again."
+_ENDED = "The server was stopped, or the connection to it was ended; run the command again."
 
 _BY_SQLSTATE = {
     "23505": ("conflict", "Another program changed the catalogue at the same moment; run the command again."),
@@ -31,14 +31,14 @@ _BY_SQLSTATE = {
     "55P03": ("lock_timeout", "Another program holds a lock on the catalogue; try again when it is done."),
     "53400": ("database_limit", "Raise the limit that the message names for the database user, or have it raised."),
     "57014": ("statement_timeout", "Raise statement_timeout for the database user, or ask who cancelled it."),
-    "57P01": ("database_unavailable", _ENDED),
-    "57P02": ("database_unavailable", _ENDED),
     "57P03": ("database_unavailable", _STARTING),
-    "57P05": ("database_unavailable", _ENDED),
     "58030": ("disk_error", "Look at the database server's log: its disk doesn't do what it should."),
     "XX001": ("database_damaged", "Look at the database server's log, and restore a backup."),
     "XX002": ("database_damaged", "Look at the database server's log, and build the index anew (REINDEX)."),
 }
+
+_ENDS_CONNECTION = {"25P03", "25P04"}
+"""What the server ends a connection with, beside what says that it can't be used anyway."""
 
 
 def translate(error: BaseException) -> StoreError | None:
@@ -47,7 +47,10 @@ def translate(error: BaseException) -> StoreError | None:
     No statement, parameter or URL is carried over: they may hold what must not be shown.
     """
     original = error.orig if isinstance(error, sa.DBAPIError) and error.orig is not None else error
-    cause = original.__cause__ if isinstance(original.__cause__, asyncpg.PostgresError) else original
+    cause = original
+    # Of a connection that is gone, the server's last words say why; the driver keeps them as the cause.
+    while isinstance(cause.__cause__, asyncpg.PostgresError):
+        cause = cause.__cause__
     sqlstate = getattr(cause, "sqlstate", None) or getattr(original, "sqlstate", None)
     if isinstance(sqlstate, str):
         if sqlstate[:2] == "22":  # the messages of these, the driver's own among them, repeat the value
@@ -55,13 +58,13 @@ def translate(error: BaseException) -> StoreError | None:
             return StoreError(message, code="bad_value", context={"sqlstate": sqlstate})
         code, hint = _BY_SQLSTATE.get(sqlstate, ("database_error", None))
         unavailable = sqlstate[:2] in {"08", "57"} and sqlstate != "57014"
-        kind = StoreUnavailable if unavailable else StoreError
+        kind = StoreUnavailable if unavailable or sqlstate in _ENDS_CONNECTION else StoreError
         text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         constraint = getattr(cause, "constraint_name", None)
         return kind(
             f"The database refused: {text}",
             code="database_unavailable" if unavailable else code,
-            hint=hint,
+            hint=hint or (_ENDED if unavailable else None),
             context={"sqlstate": sqlstate, **({"constraint": constraint} if constraint else {})},
         )
     if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (

@@ -25,6 +25,9 @@ CLEANUP_SECONDS = 1.5
 """How long rolling back and closing may take once we are cancelled; the process must be gone within 2 s."""
 AUDIT_CONNECTIONS = 2
 
+# A connection that died while nobody used it is replaced before it can fail the next transaction.
+_POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
+
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
@@ -55,7 +58,7 @@ class Store:
         self.connections = connections
         self.read_only = read_only
         self.connector = Connector(read_only=read_only, patience=patience)
-        self.data = self._engine("retrovue", pool_size=connections, max_overflow=0, pool_timeout=30)
+        self.data = self._engine("retrovue", pool_size=connections, **_POOL)
         self._audit: AsyncEngine | None = None
 
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
@@ -83,7 +86,7 @@ class Store:
     def audit(self) -> AsyncEngine:
         """The engine for start and failure rows; made when first needed."""
         if self._audit is None:
-            self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, max_overflow=0, pool_timeout=30)
+            self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, **_POOL)
         return self._audit
 
     async def __aenter__(self) -> Self:
@@ -153,7 +156,13 @@ class Store:
                 with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
                     await _quietly(session.rollback)
                 raise
-            await self._commit(session, on_commit)
+            try:
+                await self._commit(session, on_commit)
+            except StoreError:
+                # A refused commit has ended the server's transaction, not yet the session's: it may be run again.
+                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+                    await _quietly(session.rollback)
+                raise
 
     async def _begin(self, session: AsyncSession) -> None:
         await session.begin()
