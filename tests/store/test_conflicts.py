@@ -183,11 +183,11 @@ class TestTimeouts:
             many = await Library.make(store, "A", "B", "C")
             listings = {"A": [page(draft("a"))], "B": [page(draft("held"))], "C": [page(draft("c"))]}
             summary = await many.ingest(listings, concurrency=1)
+            await agree(many, summary)
         assert codes(summary) == {"A": "ingested", "B": code, "C": "ingested"}
         failed = failure(summary, "B")
         assert says in failed.message
         assert failed.hint
-        await agree(many, summary)
 
 
 class TestLostConnection:
@@ -198,19 +198,14 @@ class TestLostConnection:
         async with library.store.unpooled("test") as other:
 
             async def bar() -> None:
-                """Lock the staging table, so that the COPY into it has to wait."""
-                (table,) = (
-                    await other.execute(
-                        text(
-                            "SELECT format('%I.%I', nspname, relname) FROM pg_class"
-                            " JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_locks ON relation = pg_class.oid"
-                            " WHERE relname = 'staged' UNION"
-                            " SELECT format('%I.%I', nspname, relname) FROM pg_class"
-                            " JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 'staged'"
-                        )
+                """Lock every session's staging table, so that the COPY into it has to wait."""
+                tables = await other.execute(
+                    text(
+                        "SELECT string_agg(format('%I.%I', nspname, relname), ', ') FROM pg_class"
+                        " JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 'staged'"
                     )
-                ).scalars()
-                await other.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+                )
+                await other.execute(text(f"LOCK TABLE {tables.scalar_one()} IN ACCESS EXCLUSIVE MODE"))
 
             async def kill() -> None:
                 copying = "query LIKE 'COPY %staged%' AND wait_event_type = 'Lock' AND datname = current_database()"
