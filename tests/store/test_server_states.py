@@ -43,6 +43,8 @@ class TestStarting:
     async def test_who_comes_while_it_starts_waits_for_a_while(self, home: Path) -> None:
         """A standby that takes no questions says what every starting server says, and until we promote it."""
         await prepare(home, "wal_level = replica", "hot_standby = off")
+        async with running(home):  # what it writes from now on is fit for a standby
+            pass
         data = home / "pg18"
         (data / "standby.signal").touch()
         owned_like(data / "standby.signal", data / "PG_VERSION")
