@@ -37,8 +37,16 @@ _BY_SQLSTATE = {
     "XX002": ("database_damaged", "Look at the database server's log, and build the index anew (REINDEX)."),
 }
 
-_ENDS_CONNECTION = {"25P03", "25P04"}
-"""What the server ends a connection with, beside what says that it can't be used anyway."""
+_EXTENDS_FILE = {"mdextend", "mdzeroextend"}
+"""Where the server makes a table's file longer. That a quota or a limit forbids it has no code of its own, and the
+text is in the server's language."""
+
+
+def _lost(error: BaseException) -> bool:
+    """Tell whether the connection is gone with the error: then nobody knows what became of a COMMIT."""
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    ends = getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
+    return ends or (sqlstate[:2] in {"08", "57"} and sqlstate != "57014")
 
 
 def translate(error: BaseException) -> StoreError | None:
@@ -48,17 +56,21 @@ def translate(error: BaseException) -> StoreError | None:
     """
     original = error.orig if isinstance(error, sa.DBAPIError) and error.orig is not None else error
     cause = original
+    lost = _lost(cause)
     # Of a connection that is gone, the server's last words say why; the driver keeps them as the cause.
     while isinstance(cause.__cause__, asyncpg.PostgresError):
         cause = cause.__cause__
+        lost = lost or _lost(cause)
     sqlstate = getattr(cause, "sqlstate", None) or getattr(original, "sqlstate", None)
     if isinstance(sqlstate, str):
         if sqlstate[:2] == "22":  # the messages of these, the driver's own among them, repeat the value
             message = f"The database refused a value: {type(cause).__name__}"
             return StoreError(message, code="bad_value", context={"sqlstate": sqlstate})
+        if sqlstate[:2] == "XX" and getattr(cause, "server_source_function", None) in _EXTENDS_FILE:
+            sqlstate = "53100"
         code, hint = _BY_SQLSTATE.get(sqlstate, ("database_error", None))
         unavailable = sqlstate[:2] in {"08", "57"} and sqlstate != "57014"
-        kind = StoreUnavailable if unavailable or sqlstate in _ENDS_CONNECTION else StoreError
+        kind = StoreUnavailable if lost else StoreError
         text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         constraint = getattr(cause, "constraint_name", None)
         return kind(

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from sqlalchemy import text
 
@@ -19,7 +18,7 @@ from retrovue.model import Secret
 from retrovue.store.opening import open_store
 from retrovue.store.session import Store
 from tests.library import Library, codes, contents, draft, execute, failure, left_clean, page
-from tests.store.own_server import ROOT, configure, opened, owned_like, prepare, running
+from tests.store.own_server import ROOT, opened, owned_like, prepare, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
@@ -38,6 +37,7 @@ def _many(items: int) -> list[object]:
 @pytest.fixture
 def home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="rv", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)  # the server's account has to reach what is mounted in it
         yield Path(directory)
 
 
@@ -62,6 +62,17 @@ def _full(directory: Path, *, but: int = 0) -> Iterator[None]:
         yield
     finally:
         ballast.unlink(missing_ok=True)
+
+
+@contextmanager
+def _no_file_beyond(size: int) -> Iterator[None]:
+    """Limit the size of the files that a server writes which is started now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @asynccontextmanager
@@ -128,7 +139,7 @@ class TestFullDisk:
                 before = await contents(store, "asset")
                 with _full(small):
                     summary = await library.ingest(listing)
-                    assert codes(summary) == {"A": "database_unavailable"}
+                    assert codes(summary) == {"A": "disk_full"}
                     with pytest.raises(StoreUnavailable):
                         async with running(home), opened(server) as again, again.transaction():
                             pytest.fail("entered")
@@ -149,7 +160,7 @@ class TestLimits:
         name = library.store.url.database
         await library.ingest_one(*FEW)
         before = await library.contents()
-        for setting in ("temp_file_limit = '64kB'", "work_mem = '64kB'", "hash_mem_multiplier = 1"):
+        for setting in ("temp_file_limit = '64kB'", "work_mem = '256kB'"):
             await execute(library.store, f'ALTER DATABASE "{name}" SET {setting}')
         async with Store(library.store.url) as store:
             summary = await Library(store, library.source, library.script).ingest({"Movies": [*FEW, *_many(4000)]})
@@ -161,21 +172,15 @@ class TestLimits:
     async def test_the_size_of_a_file(self, home: Path) -> None:
         """The server's account may have a quota, or its files a limit."""
         await prepare(home)
-        async with running(home) as server:
-            async with opened(server) as store:
-                await configure(store, "max_wal_size = '1GB'")
+        library: Library
+        with _no_file_beyond(17 << 20):  # a segment of the WAL has 16 MB
+            async with running(home) as server, opened(server) as store, left_clean(store):
                 library = await Library.make(store, "A", "B")
                 await library.ingest({"A": FEW, "B": []})
                 before = await contents(store, "asset")
-            postmaster = psutil.Process(server.pid)
-            unlimited = postmaster.rlimit(resource.RLIMIT_FSIZE)
-            postmaster.rlimit(resource.RLIMIT_FSIZE, (17 << 20, unlimited[1]))  # a segment of the WAL has 16 MB
-            async with opened(server) as store, left_clean(store):
-                there = Library(store, library.source, library.script)
-                summary = await there.ingest({"A": [*FEW, *_many(12_000)], "B": [page(draft("b"))]})
+                summary = await library.ingest({"A": [*FEW, *_many(12_000)], "B": [page(draft("b"))]})
                 assert codes(summary) == {"A": "disk_full", "B": "ingested"}
                 assert [line for line in await contents(store, "asset") if line in before] == before
-            postmaster.rlimit(resource.RLIMIT_FSIZE, unlimited)
-            async with opened(server) as store:
-                there = Library(store, library.source, library.script)
-                assert codes(await there.ingest()) == {"A": "ingested", "B": "ingested"}
+        async with running(home) as server, opened(server) as store:
+            there = Library(store, library.source, library.script)
+            assert codes(await there.ingest()) == {"A": "ingested", "B": "ingested"}
