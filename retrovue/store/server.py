@@ -41,10 +41,11 @@ _ROOM = (
     " - cast(current_setting('superuser_reserved_connections') AS integer)"
     " - coalesce(cast(current_setting('reserved_connections', true) AS integer), 0)"
 )
-# Where the data are is for administrators to know; whoever may not ask is told nothing.
+# Where the data are is for administrators to know; whoever may not ask is told nothing. An embedded server of root's
+# has a name for it that every process understands otherwise.
 _DIRECTORY = (
     "CASE WHEN pg_has_role('pg_read_all_settings', 'usage') AND inet_server_addr() IS NULL"
-    " THEN current_setting('data_directory') END"
+    " THEN replace(current_setting('data_directory'), '/proc/self/', '/proc/' || pg_backend_pid() || '/') END"
 )
 
 

@@ -48,9 +48,11 @@ class Pooler:
     def __init__(self, target: Path, database: str, mode: Mode, turn: Turn, parameters: Mapping[str, str]) -> None:
         self.mode = mode
         self.refused: list[str] = []
-        """Startup parameters that were refused."""
+        """Startup parameters and settings that were refused."""
         self.opened = 0
         """Sessions that were opened at the server."""
+        self.cannot: bytes | None = None
+        """A setting that the server answers it can't have."""
         self._target = target
         self._database = database
         self._turn = turn
@@ -121,6 +123,11 @@ class _Link:
         try:
             while (message := await self._client.message())[0] != b"X":
                 kind, whole = message
+                if kind == b"Q" and self._pooler.cannot is not None and self._pooler.cannot in whole:
+                    self._pooler.refused.append(self._pooler.cannot.decode())
+                    text = f"SERROR\0VERROR\0C22023\0M{self._pooler.cannot.decode()} can't be had here\0\0"
+                    await self._client.stream.send(_message(b"E", text.encode()) + _message(b"Z", b"I"))
+                    continue
                 if self._server is None:
                     self._server = await self._pooler.acquire()
                     self._group.start_soon(self._answers, self._server)

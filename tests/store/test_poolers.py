@@ -22,6 +22,7 @@ from retrovue.store.connecting import MARK, TransactionPooling
 from retrovue.store.embedded import embedded_server
 from retrovue.store.migrations import schema_status, upgrade
 from retrovue.store.opening import open_store
+from retrovue.store.server import describe_server
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests.library import Library, agree, codes, contents, draft, failure, page
@@ -89,6 +90,7 @@ class TestSessionMode:
             assert codes(summary) == {"A": "ingested", "B": "ingested"}
             await agree(library, summary)
             assert store.connector.pooled is True
+            assert (await describe_server(store)).pooled
             assert between.refused == []
             assert between.opened >= 4
 
@@ -159,6 +161,14 @@ class TestVersion:
                     pytest.fail("entered")
         assert refused.value.code == "database_too_old"
         assert refused.value.context == {"found": 13, "oldest": 14}
+
+    async def test_one_whose_operating_system_cannot_watch_its_clients(self, url: URL, short: Path) -> None:
+        """As on Windows: our locks are then free when the network says so, which is no reason to refuse."""
+        async with pooler(url, short, "session") as (through, between):
+            between.cannot = b"client_connection_check_interval"
+            async with Store(through, read_only=True) as store:
+                assert await _shown(store, "transaction_read_only") == "on"
+            assert set(between.refused) == {"client_connection_check_interval"}
 
 
 @asynccontextmanager
