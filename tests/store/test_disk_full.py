@@ -139,7 +139,8 @@ class TestFullDisk:
                 before = await contents(store, "asset")
                 with _full(small):
                     summary = await library.ingest(listing)
-                    assert codes(summary) == {"A": "disk_full"}
+                    # Told to us, or to another process of the server that writes its log, which ends us along with it.
+                    assert codes(summary)["A"] in {"disk_full", "database_unavailable"}
                     with pytest.raises(StoreUnavailable):
                         async with running(home), opened(server) as again, again.transaction():
                             pytest.fail("entered")
