@@ -1,6 +1,6 @@
 """The doctor: looks at everything an ingest relies on, and says what to do about what it finds."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from retrovue.model import Collection, Source
 from retrovue.store.assets import sample_files
 from retrovue.store.collections import list_collections
 from retrovue.store.migrations import schema_status
-from retrovue.store.server import server_version
+from retrovue.store.server import Server, describe_server
 from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
 
@@ -23,6 +23,10 @@ SAMPLE = 20
 """How many files of each collection are looked for on this machine."""
 PATIENCE = 10.0
 """Seconds that a file system may take to answer; a dead network mount may take for ever."""
+CONNECTIONS_NEEDED = 7
+"""Connections that an ingest uses: four collections at once, two for the audit trail, one for its locks."""
+DISK_NEEDED = 1 << 30
+"""Bytes that ought to be free on the database's disk."""
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -45,7 +49,8 @@ class Finding:
 
 async def examine(store: Store) -> AsyncIterator[Finding]:
     """Look at the database, its schema, and each source with its collections; yields findings as they are made."""
-    yield Finding("database", "database", "ok", f"PostgreSQL {await server_version(store)} answers.")
+    for finding in _examine_server(await describe_server(store)):
+        yield finding
     status = await schema_status(store)
     if not status.up_to_date:
         found = "has no schema" if status.current is None else f"is at revision {status.current}"
@@ -62,6 +67,33 @@ async def examine(store: Store) -> AsyncIterator[Finding]:
     for source in sources:
         async for finding in _examine_source(store, source):
             yield finding
+
+
+def _examine_server(server: Server) -> Iterator[Finding]:
+    def found(verdict: Verdict, message: str, hint: str | None = None) -> Finding:
+        return Finding("database", "database", verdict, message, hint)
+
+    yield found("ok", f"PostgreSQL {server.version} answers.")
+    if server.standby:
+        yield found(
+            "problem", "It is a standby, which can't be written to.", "Name the primary in RETROVUE_DATABASE_URL."
+        )
+    elif server.read_only:
+        yield found("problem", "It is read-only.", "See to default_transaction_read_only of the database and its user.")
+    if server.free < CONNECTIONS_NEEDED:
+        yield found(
+            "warning",
+            f"It has {server.free} of {server.allowed} connections to spare; an ingest uses {CONNECTIONS_NEEDED}.",
+            "Raise max_connections, end other programs, or ingest with a lower --concurrency.",
+        )
+    if server.disk_free is not None and server.disk_free < DISK_NEEDED:
+        yield found(
+            "warning",
+            f"Its disk has {server.disk_free // 2**20} MiB left.",
+            "Make room on it: a server whose disk is full stops.",
+        )
+    if server.pooled:
+        yield found("ok", "A pooler stands before it, and hands out whole sessions.")
 
 
 async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding]:

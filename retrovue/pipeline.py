@@ -25,7 +25,8 @@ from retrovue.store.preview import Preview
 from retrovue.store.session import Store
 from retrovue.store.staging import Located, Staging
 
-TRANSACTION_TRIES = 3
+TRANSACTION_RETRIES = 3
+"""How often a transaction is run again that the server undid in favour of another one."""
 CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 """What the server ends a transaction with that would succeed if it were run again."""
 
@@ -211,14 +212,14 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
 
 
 async def _again_after_conflicts(transact: Callable[[], Awaitable[None]]) -> None:
-    """Run a transaction, as a whole again if the server undid it in favour of another one; three times at most."""
-    for attempt in range(1, TRANSACTION_TRIES + 1):
+    """Run a transaction, as a whole again if the server undid it in favour of another one, but not for ever."""
+    for _ in range(TRANSACTION_RETRIES):
         try:
             return await transact()
         except StoreError as exc:
-            if exc.code not in CONFLICTS or attempt == TRANSACTION_TRIES:
+            if exc.code not in CONFLICTS:
                 raise
-    return None
+    return await transact()
 
 
 async def ingest_collection(

@@ -83,14 +83,24 @@ class FileLock:
     """A flock on a file; the kernel drops it when the last process that holds the descriptor is gone."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def take(self, *, shared: bool = False) -> bool:
-        """Take the lock, or change its mode, if that is possible at once."""
+        """Take the lock, or change its mode, if that is possible at once; raises StoreUnavailable where there are none.
+
+        Not every network file system has locks, and without them two servers could work on the same data.
+        """
         try:
             fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the file system of {self._path.parent} has no locks: {error.strerror or error}",
+                hint="choose a RETROVUE_HOME on a local disk, or point RETROVUE_DATABASE_URL at a server of your own",
+                context={"path": str(self._path)},
+            ) from error
         return True
 
     def release(self) -> None:

@@ -5,21 +5,48 @@ from sqlalchemy import exc as sa
 
 from retrovue.errors import StoreError, StoreUnavailable
 
+POOLING_HINT = (
+    "Name the PostgreSQL server itself in RETROVUE_DATABASE_URL, or a pool that hands out whole sessions"
+    " (for PgBouncer pool_mode = session)."
+)
+_STARTING = "The server is starting, stopping or recovering; run the command again in a while."
+_ENDED = "The server was stopped, or the connection to it was ended; run the command again."
+
 _BY_SQLSTATE = {
     "23505": ("conflict", "Another program changed the catalogue at the same moment; run the command again."),
     "25006": ("database_read_only", "The server is a read-only replica; name the primary in RETROVUE_DATABASE_URL."),
+    "25P03": ("idle_timeout", "Raise idle_in_transaction_session_timeout for the database user."),
+    "25P04": ("transaction_timeout", "Raise transaction_timeout for the database user."),
+    "26000": ("transaction_pooling", POOLING_HINT),  # what was prepared in one session isn't known in another
     "28000": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
     "28P01": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
     "3D000": ("database_missing", "Create the database, or correct its name in RETROVUE_DATABASE_URL."),
     "40001": ("serialization_failure", "Run the command again."),
     "40P01": ("deadlock", "Run the command again."),
+    "42P05": ("transaction_pooling", POOLING_HINT),
     "42501": ("database_permission", "Grant the database user the rights it lacks."),
     "53100": ("disk_full", "Make room on the database's disk and run the command again."),
     "53200": ("database_out_of_memory", "Give the database server more memory."),
     "53300": ("too_many_connections", "Lower --concurrency, or raise max_connections on the server."),
     "55P03": ("lock_timeout", "Another program holds a lock on the catalogue; try again when it is done."),
-    "57014": ("statement_timeout", "Raise statement_timeout for the database user."),
+    "53400": ("database_limit", "Raise the limit that the message names for the database user, or have it raised."),
+    "57014": ("statement_timeout", "Raise statement_timeout for the database user, or ask who cancelled it."),
+    "57P03": ("database_unavailable", _STARTING),
+    "58030": ("disk_error", "Look at the database server's log: its disk doesn't do what it should."),
+    "XX001": ("database_damaged", "Look at the database server's log, and restore a backup."),
+    "XX002": ("database_damaged", "Look at the database server's log, and build the index anew (REINDEX)."),
 }
+
+_EXTENDS_FILE = {"mdextend", "mdzeroextend"}
+"""Where the server makes a table's file longer. That a quota or a limit forbids it has no code of its own, and the
+text is in the server's language."""
+
+
+def _lost(error: BaseException) -> bool:
+    """Tell whether the connection is gone with the error: then nobody knows what became of a COMMIT."""
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    ends = getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
+    return ends or (sqlstate[:2] in {"08", "57"} and sqlstate != "57014")
 
 
 def translate(error: BaseException) -> StoreError | None:
@@ -28,21 +55,28 @@ def translate(error: BaseException) -> StoreError | None:
     No statement, parameter or URL is carried over: they may hold what must not be shown.
     """
     original = error.orig if isinstance(error, sa.DBAPIError) and error.orig is not None else error
-    cause = original.__cause__ if isinstance(original.__cause__, asyncpg.PostgresError) else original
+    cause = original
+    lost = _lost(cause)
+    # Of a connection that is gone, the server's last words say why; the driver keeps them as the cause.
+    while isinstance(cause.__cause__, asyncpg.PostgresError):
+        cause = cause.__cause__
+        lost = lost or _lost(cause)
     sqlstate = getattr(cause, "sqlstate", None) or getattr(original, "sqlstate", None)
     if isinstance(sqlstate, str):
         if sqlstate[:2] == "22":  # the messages of these, the driver's own among them, repeat the value
             message = f"The database refused a value: {type(cause).__name__}"
             return StoreError(message, code="bad_value", context={"sqlstate": sqlstate})
+        if sqlstate[:2] == "XX" and getattr(cause, "server_source_function", None) in _EXTENDS_FILE:
+            sqlstate = "53100"
         code, hint = _BY_SQLSTATE.get(sqlstate, ("database_error", None))
         unavailable = sqlstate[:2] in {"08", "57"} and sqlstate != "57014"
-        kind = StoreUnavailable if unavailable else StoreError
+        kind = StoreUnavailable if lost else StoreError
         text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         constraint = getattr(cause, "constraint_name", None)
         return kind(
             f"The database refused: {text}",
             code="database_unavailable" if unavailable else code,
-            hint=hint,
+            hint=hint or (_ENDED if unavailable else None),
             context={"sqlstate": sqlstate, **({"constraint": constraint} if constraint else {})},
         )
     if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (

@@ -69,7 +69,9 @@ async def _status(connection: AsyncConnection) -> SchemaStatus:
     has_version, has_role = tables.one()
     current = role = None
     if has_version:
-        current = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+        # Several revisions, which Alembic allows, are none that this program knows.
+        revisions_found = text("SELECT string_agg(version_num, '+' ORDER BY version_num) FROM alembic_version")
+        current = (await connection.execute(revisions_found)).scalar_one()
     if has_role:
         role = (await connection.execute(text("SELECT role FROM catalogue_role"))).scalar_one_or_none()
     return SchemaStatus(current=current, wanted=wanted_revision(), role=role)

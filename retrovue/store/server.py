@@ -1,5 +1,9 @@
 """What the database server must offer before an ingest begins."""
 
+import shutil
+from dataclasses import dataclass
+
+import anyio.to_thread
 from sqlalchemy import text
 
 from retrovue.errors import RequestError, StoreError
@@ -8,10 +12,72 @@ from retrovue.store.session import AUDIT_CONNECTIONS, Store
 _LOCK_CONNECTIONS = 1
 
 
-async def server_version(store: Store) -> str:
-    """Name the server's version, such as ``18.1``."""
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the database server says of itself."""
+
+    version: str
+    """Such as ``18.1``."""
+    allowed: int
+    """Connections that it allows, those kept for its administrators left out."""
+    used: int
+    """Connections that are in use now, ours included."""
+    standby: bool
+    read_only: bool
+    """Whether transactions are read-only unless they say otherwise, by a setting of server, database or role."""
+    pooled: bool
+    """Whether a pooler stands before it."""
+    disk_free: int | None
+    """Bytes that are free where it keeps its data; None if that can't be seen from here."""
+
+    @property
+    def free(self) -> int:
+        """Connections that it has to spare."""
+        return max(0, self.allowed - self.used)
+
+
+_ROOM = (
+    "cast(current_setting('max_connections') AS integer)"
+    " - cast(current_setting('superuser_reserved_connections') AS integer)"
+    " - coalesce(cast(current_setting('reserved_connections', true) AS integer), 0)"
+)
+# Where the data are is for administrators to know; whoever may not ask is told nothing. An embedded server of root's
+# has a name for it that every process understands otherwise.
+_DIRECTORY = (
+    "CASE WHEN pg_has_role('pg_read_all_settings', 'usage') AND inet_server_addr() IS NULL"
+    " THEN replace(current_setting('data_directory'), '/proc/self/', '/proc/' || pg_backend_pid() || '/') END"
+)
+
+
+async def describe_server(store: Store) -> Server:
+    """Ask the server what it is like; raises StoreError if it doesn't answer."""
     async with store.transaction() as session:
-        return str((await session.execute(text("SHOW server_version"))).scalar_one())
+        row = (
+            await session.execute(
+                text(
+                    f"SELECT current_setting('server_version') AS version, {_ROOM} AS allowed,"
+                    " (SELECT cast(sum(numbackends) AS integer) FROM pg_stat_database) AS used,"
+                    " pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') AS read_only,"
+                    f" {_DIRECTORY} AS directory"
+                )
+            )
+        ).one()
+    return Server(
+        version=row.version,
+        allowed=row.allowed,
+        used=row.used,
+        standby=row.standby,
+        read_only=row.read_only == "on" and not store.read_only,
+        pooled=bool(store.connector.pooled),
+        disk_free=None if row.directory is None else await anyio.to_thread.run_sync(_free, row.directory),
+    )
+
+
+def _free(directory: str) -> int | None:
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:  # the server is in a container, or in a place that we may not enter
+        return None
 
 
 async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> None:
@@ -25,27 +91,18 @@ async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> 
             code="pool_too_small",
             hint="Open the store with connections=concurrency, or lower the concurrency.",
         )
-    async with store.transaction() as session:
-        row = (
-            await session.execute(
-                text(
-                    "SELECT cast(current_setting('max_connections') AS integer)"
-                    " - cast(current_setting('superuser_reserved_connections') AS integer) AS room,"
-                    " pg_is_in_recovery() AS replica, current_setting('default_transaction_read_only') AS read_only"
-                )
-            )
-        ).one()
-    if writing and (row.replica or row.read_only == "on"):
+    server = await describe_server(store)
+    if writing and (server.standby or server.read_only or store.read_only):
         raise StoreError(
             "The database server is read-only.",
             code="database_read_only",
             hint="Name the primary server in RETROVUE_DATABASE_URL.",
         )
     needed = concurrency + AUDIT_CONNECTIONS + _LOCK_CONNECTIONS
-    if needed > row.room:
+    if needed > server.allowed:
         raise RequestError(
-            f"A concurrency of {concurrency} needs {needed} database connections; the server allows {row.room}.",
+            f"A concurrency of {concurrency} needs {needed} database connections; the server allows {server.allowed}.",
             code="too_many_connections",
-            hint=f"Use --concurrency {max(1, row.room - AUDIT_CONNECTIONS - _LOCK_CONNECTIONS)} or less,"
+            hint=f"Use --concurrency {max(1, server.allowed - AUDIT_CONNECTIONS - _LOCK_CONNECTIONS)} or less,"
             " or raise max_connections on the server.",
         )

@@ -18,11 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from sqlalchemy.pool import NullPool
 
 from retrovue.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
+from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connector
 from retrovue.store.failures import translate
 
 CLEANUP_SECONDS = 1.5
 """How long rolling back and closing may take once we are cancelled; the process must be gone within 2 s."""
 AUDIT_CONNECTIONS = 2
+
+# A connection that died while nobody used it is replaced before it can fail the next transaction.
+_POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
 
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
@@ -49,21 +53,24 @@ def database_url(text: str) -> URL:
 class Store:
     """An open catalogue database."""
 
-    def __init__(self, url: URL, *, connections: int = 4, read_only: bool = False) -> None:
+    def __init__(self, url: URL, *, connections: int = 4, read_only: bool = False, patience: float = PATIENCE) -> None:
         self.url = url
         self.connections = connections
         self.read_only = read_only
-        self.data = self._engine("retrovue", pool_size=connections, max_overflow=0, pool_timeout=30)
+        self.connector = Connector(read_only=read_only, patience=patience)
+        self.data = self._engine("retrovue", pool_size=connections, **_POOL)
         self._audit: AsyncEngine | None = None
 
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
-        settings = {"application_name": application_name, "client_connection_check_interval": "500ms"}
-        if self.read_only:
-            settings["default_transaction_read_only"] = "on"
+        # Poolers know the setting application_name and refuse others in the greeting: those are made afterwards.
         engine = create_async_engine(
             self.url,
             hide_parameters=True,
-            connect_args={"server_settings": settings, "timeout": 10},
+            connect_args={
+                "server_settings": {"application_name": application_name},
+                "timeout": CONNECT_SECONDS,
+                "async_creator_fn": self.connector,
+            },
             **options,
         )
 
@@ -79,7 +86,7 @@ class Store:
     def audit(self) -> AsyncEngine:
         """The engine for start and failure rows; made when first needed."""
         if self._audit is None:
-            self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, max_overflow=0, pool_timeout=30)
+            self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, **_POOL)
         return self._audit
 
     async def __aenter__(self) -> Self:
@@ -143,15 +150,27 @@ class Store:
             return
         with translated():
             try:
-                await session.begin()
-                # BEGIN is sent lazily, and a COPY doesn't send it: it would escape the transaction and its rollback.
-                await (await session.connection()).exec_driver_sql("SELECT 1")
+                await self._begin(session)
                 yield session
             except BaseException:
                 with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
                     await _quietly(session.rollback)
                 raise
-            await self._commit(session, on_commit)
+            try:
+                await self._commit(session, on_commit)
+            except StoreError:
+                # A refused commit has ended the server's transaction, not yet the session's: it may be run again.
+                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+                    await _quietly(session.rollback)
+                raise
+
+    async def _begin(self, session: AsyncSession) -> None:
+        await session.begin()
+        connection = await session.connection()
+        # BEGIN is sent lazily, and a COPY doesn't send it: it would escape the transaction and its rollback.
+        found = await connection.exec_driver_sql(f"SELECT current_setting('{MARK}', true)")
+        raw = await connection.get_raw_connection()
+        self.connector.require_own(raw.driver_connection, found.scalar_one())
 
     async def _commit(self, session: AsyncSession, on_commit: Callable[[], None] | None) -> None:
         shield = anyio.CancelScope(shield=True)

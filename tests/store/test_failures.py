@@ -55,6 +55,17 @@ class TestTranslate:
         assert isinstance(told, StoreUnavailable) == gone
         assert (told.code == "database_unavailable") == gone
 
+    @pytest.mark.parametrize("severity", ["FATAL", "PANIC"])
+    def test_what_ended_the_connection_says_why_and_that_it_is_gone(self, severity: str) -> None:
+        last_words = asyncpg.DiskFullError("no space left")
+        last_words.severity_en = severity
+        gone = asyncpg.ConnectionDoesNotExistError("connection was closed")
+        gone.__cause__ = asyncpg.DiskFullError("no space left")
+        for error in (last_words, gone):
+            told = translate(error)
+            assert isinstance(told, StoreUnavailable)  # so that a COMMIT's outcome is looked up
+            assert told.code == "disk_full"
+
     @pytest.mark.parametrize("kind", SQLALCHEMY, ids=lambda kind: kind.__name__)
     def test_whatever_the_layer_says_is_a_store_error(self, kind: type[Any]) -> None:
         if issubclass(kind, sa.StatementError):
