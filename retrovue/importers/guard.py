@@ -70,9 +70,19 @@ class GuardedImporter:
         if self._isolated:
             self._loop = await ImporterLoop(self.type_name).start()
             self._lifetime = self._loop.lane()
+        entered = False
+
+        async def enter() -> None:
+            nonlocal entered
+            await self._importer.__aenter__()
+            entered = True
+
         try:
-            await self._manage("opening", self._importer.__aenter__, self._lifetime)
-        except BaseException:
+            await self._manage("opening", enter, self._lifetime)
+        except BaseException as exc:
+            # We may have been cancelled when it had been entered, in its thread, but hadn't told us.
+            if entered:
+                await self.__aexit__(type(exc), exc, exc.__traceback__)
             await self._end_isolation()
             raise
         return self
@@ -110,23 +120,26 @@ class GuardedImporter:
     async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
         """Open an enumeration whose errors and pages have passed the guard."""
         lane = None if self._loop is None else self._loop.lane()
-        opened: list[AbstractAsyncContextManager[AsyncIterator[Page | Outline]]] = []
+        opened: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] | None = None
 
         async def open_() -> AsyncIterator[Page | Outline]:
-            opened.append(self._importer.enumerate(collection, scope))
-            return await opened[0].__aenter__()
+            nonlocal opened
+            manager = self._importer.enumerate(collection, scope)
+            pages = await manager.__aenter__()
+            opened = manager
+            return pages
 
         try:
-            pages = await self._manage("enumerate", open_, lane)
-            try:
-                yield GuardedPages(self, pages, lane)
-            except BaseException as exc:
-                # The error is ours, or has passed the guard already: the importer only gets to clean up after it. It
-                # can't swallow the error either: a listing that was broken off would pass for a complete one.
-                await self._leave(opened[0], exc, lane)
-                raise
-            else:
-                await self._leave(opened[0], None, lane)
+            yield GuardedPages(self, await self._manage("enumerate", open_, lane), lane)
+        except BaseException as exc:
+            # The error is ours, or has passed the guard already: the importer only gets to clean up after it. It
+            # can't swallow the error either: a listing that was broken off would pass for a complete one.
+            if opened is not None:
+                await self._leave(opened, exc, lane)
+            raise
+        else:
+            if opened is not None:
+                await self._leave(opened, None, lane)
         finally:
             if lane is not None:
                 lane.close()
@@ -146,6 +159,9 @@ class GuardedImporter:
                 if raised is exc or isinstance(raised, SourceError | RequestError):
                     raise
                 raise self._blame("enumerate", raised) from raised
+            except asyncio.CancelledError as raised:
+                if raised is not exc:  # which the caller raises again
+                    raise
 
         if lane is None:
             await leave()

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
-import anyio.abc
 
 GRACE = 0.5
 """Seconds that an importer may take to clean up once it is cancelled; an interrupted command has 2 s in all."""
@@ -70,8 +69,7 @@ class ImporterLoop:
         self._pending: set[_Request[Any]] = set()
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
-        self._tasks: anyio.abc.TaskGroup
-        self._lanes: set[Lane] = set()
+        self._lanes: dict[Lane, asyncio.Task[None]] = {}
 
     async def start(self) -> Self:
         """Start the thread and wait until its loop turns."""
@@ -106,14 +104,14 @@ class ImporterLoop:
 
     def open_lane(self, lane: "Lane") -> None:
         """Start a lane's task; called in the loop."""
-        self._lanes.add(lane)
-        self._tasks.start_soon(self._serve_lane, lane)
+        # Not in a task group: a lane in which an importer left a scope open breaks when it ends, and breaks alone.
+        self._lanes[lane] = asyncio.get_running_loop().create_task(self._serve_lane(lane))
 
     async def _serve_lane(self, lane: "Lane") -> None:
         try:
             await lane.serve()
         finally:
-            self._lanes.discard(lane)
+            del self._lanes[lane]
 
     def _run(self) -> None:
         try:
@@ -127,11 +125,12 @@ class ImporterLoop:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        async with anyio.create_task_group() as self._tasks:
-            self._host.call_soon_threadsafe(self._ready.set)
-            await self._stopping.wait()
-            for lane in list(self._lanes):
-                lane.end()
+        self._host.call_soon_threadsafe(self._ready.set)
+        await self._stopping.wait()
+        for lane in self._lanes:
+            lane.end()
+        if self._lanes:
+            await asyncio.wait(self._lanes.values())
 
     def _over(self) -> None:
         self._ended.set()
@@ -202,7 +201,10 @@ class Lane:
         """Answer requests until the lane is closed; runs in the importer's loop."""
         self._task = asyncio.current_task()
         while (request := await self._requests.get()) is not None:
-            await self._answer(request)
+            if request.cancel_arrived:
+                request.answer(None, asyncio.CancelledError())
+            else:
+                await self._answer(request)
 
     async def _answer(self, request: _Request[Any]) -> None:
         self._current = request
@@ -211,6 +213,8 @@ class Lane:
             value = await request.call()
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it is the answer
             error = exc
+            if isinstance(exc, asyncio.CancelledError) and not request.cancel_arrived:
+                error = LoopEnded()  # nobody else cancels a lane than the end of its loop
         self._current = None
         while self._task is not None and self._task.uncancel():
             pass  # the cancellation was the call's; the lane goes on, so that what was entered can be left
