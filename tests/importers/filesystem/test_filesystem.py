@@ -33,6 +33,8 @@ pytestmark = pytest.mark.anyio
 
 MOVIES = sample_collection("Movies", kind="movie")
 SHOWS = sample_collection("TV", kind="show")
+LATIN = os.fsdecode(b"caf\xe9")
+"""A name in another encoding than UTF-8."""
 not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
 
@@ -41,6 +43,10 @@ def make(root: Path, *files: str) -> None:
         path = root / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * len(path.name))
+
+
+def allow(path: Path, mode: int) -> None:
+    path.chmod(mode)
 
 
 def importer(root: Path, **config: Any) -> FilesystemImporter:
@@ -119,10 +125,10 @@ class TestReachability:
 
     @not_as_root
     async def test_not_readable(self, tmp_path: Path) -> None:
-        tmp_path.chmod(0)
+        allow(tmp_path, 0)
         with pytest.raises(SourceUnreachable, match="Permission denied"):
             await importer(tmp_path).check_reachable()
-        tmp_path.chmod(0o700)
+        allow(tmp_path, 0o700)
 
     async def test_another_directory_than_was_added(self, tmp_path: Path) -> None:
         with pytest.raises(WrongIdentity):
@@ -237,7 +243,7 @@ class TestRejections:
         assert [one.code for one in page.rejected] == ["empty_file", "not_a_file", "not_a_file"]
 
     async def test_a_name_that_is_not_utf8(self, tmp_path: Path) -> None:
-        make(tmp_path, f"Movies/{os.fsdecode(b'caf\xe9')}.mkv", "Movies/a\x1b[2J.mkv")
+        make(tmp_path, f"Movies/{LATIN}.mkv", "Movies/a\x1b[2J.mkv")
         page = await read(tmp_path)
         [rejected] = page.rejected
         assert (rejected.code, rejected.title) == ("undecodable_name", "caf\ufffd")
@@ -277,14 +283,16 @@ class TestRaces:
 
     def test_a_file_that_goes_is_no_error(self, tmp_path: Path) -> None:
         make(tmp_path, "a.mkv", "b.mkv")
-        walk = Walk(str(tmp_path), scan=scanning(lambda: [(tmp_path / name).unlink() for name in ("a.mkv", "b.mkv")]))
-        assert walked(walk) == []
+
+        def unlink() -> None:
+            for path in tmp_path.iterdir():
+                path.unlink()
+
+        assert walked(Walk(str(tmp_path), scan=scanning(unlink))) == []
 
     def test_one_that_changes_twice_is_given_up(self, tmp_path: Path) -> None:
         make(tmp_path, "a.mkv")
-        walk = Walk(
-            str(tmp_path), scan=scanning(lambda: make(tmp_path, "b.mkv"), lambda: (tmp_path / "b.mkv").unlink())
-        )
+        walk = Walk(str(tmp_path), scan=scanning(lambda: make(tmp_path, "b.mkv"), (tmp_path / "b.mkv").unlink))
         with pytest.raises(DirectoryChanged):
             walked(walk)
 
@@ -316,12 +324,16 @@ class TestRaces:
     async def test_twice_is_incomplete(self, tmp_path: Path) -> None:
         names = [f"{number:04}" for number in range(DIRECTORIES_AT_ONCE + 10)]
         make(tmp_path, *(f"Movies/{name}/a.mkv" for name in names))
-        with pytest.raises(IncompleteEnumeration, match="changed while 'Movies' was read"):
+
+        async def rename_the_last() -> None:
             async with importer(tmp_path).enumerate(MOVIES, FULL) as pages:
                 async for page in pages:
                     if isinstance(page, Page) and page.drafts:
                         name = names.pop()
                         (tmp_path / "Movies" / name).rename(tmp_path / "Movies" / f"0{name}")
+
+        with pytest.raises(IncompleteEnumeration, match="changed while 'Movies' was read"):
+            await rename_the_last()
 
     async def test_a_directory_that_becomes_a_link_is_not_followed(self, tmp_path: Path) -> None:
         make(tmp_path, *(f"Movies/{number:04}/a.mkv" for number in range(DIRECTORIES_AT_ONCE + 10)), "outside/b.mkv")
