@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from retrovue.errors import ImporterFailed, SourceUnreachable
+from retrovue.errors import ImporterFailed, RequestError, SourceUnreachable
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.isolation import GRACE
 from retrovue.model import FULL, Collection, Outline, Page, Scope, SourceIdentity
@@ -95,6 +95,12 @@ async def test_each_way_costs_one_collection_and_the_run_goes_on(
 
 
 class TestPatience:
+    @pytest.mark.parametrize("patience", [0, -1, float("nan")])
+    async def test_it_has_to_be_some(self, patience: float) -> None:
+        with pytest.raises(RequestError) as refused:
+            IngestOptions(patience=patience)
+        assert refused.value.code == "bad_patience"
+
     @pytest.mark.parametrize(
         ("kind", "code"), [(Hanging, "timeout"), (SwallowingCancellation, "timeout"), (BlockingLoop, "blocks")]
     )
