@@ -112,6 +112,16 @@ class TestPatience:
                 await read(importer)
         assert failed.value.code == f"importer_{code}"
 
+    @pytest.mark.parametrize("kind", [Hanging, SwallowingCancellation, BlockingLoop])
+    async def test_closing_is_not_waited_for_either(self, kind: type[MisbehavingImporter]) -> None:
+        class Closing(kind):  # type: ignore[misc, valid-type]
+            async def __aexit__(self, *error: object) -> None:
+                await self.misbehave()
+
+        async with guarded(Closing, 0.2) as importer:
+            answer = await importer.check_reachable()
+        assert answer.identifier == "misbehaving"
+
     async def test_nothing_more_is_asked_of_one_that_blocks(self) -> None:
         async with guarded(BlockingLoop, 0.2) as importer:
             with pytest.raises(ImporterFailed):

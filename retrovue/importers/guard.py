@@ -38,6 +38,8 @@ PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; importers have tighter deadlines of their own."""
 MOST_DRAFTS = 20_000
 """Drafts of one page; a page is checked in one go, which holds up the run. The longest show has 16,000 episodes."""
+CLOSING = 10.0
+"""Seconds that a foreign importer may take to close an enumeration or itself: the answers are in by then."""
 OURS = "retrovue.importers."
 """The modules of the importers that come with RetroVue."""
 
@@ -245,11 +247,13 @@ class GuardedImporter:
         return await self._ask_isolated(what, ask, lane, self._patience)
 
     async def _close(self, what: str, ask: Callable[[], Awaitable[None]], lane: Lane | None) -> None:
-        if lane is not None and _cancelled():
+        if lane is None:
+            await self._pass(what, ask)
+        elif _cancelled():
             with anyio.CancelScope(shield=True):
                 await self._ask_isolated(what, ask, lane, GRACE)
         else:
-            await self._manage(what, ask, lane)
+            await self._ask_isolated(what, ask, lane, min(CLOSING, self._patience))
 
     async def _pass(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         try:
