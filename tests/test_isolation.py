@@ -14,6 +14,7 @@ import anyio.abc
 import pytest
 
 from retrovue.errors import ImporterFailed, RequestError, SourceUnreachable
+from retrovue.importers import isolation
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.isolation import GRACE
 from retrovue.model import FULL, Collection, Outline, Page, Scope, SourceIdentity
@@ -42,7 +43,8 @@ COLLECTION = Collection(UUID(int=1), UUID(int=2), BROKEN, BROKEN, "movie", sync_
 
 
 @pytest.fixture(autouse=True)
-def release() -> Iterator[None]:
+def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(isolation, "TURN", 1)
     hold_again()
     yield
     let_go()

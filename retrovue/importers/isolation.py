@@ -16,6 +16,9 @@ import anyio
 GRACE = 0.5
 """Seconds that an importer may take to clean up once it is cancelled; an interrupted command has 2 s in all."""
 
+TURN = 5.0
+"""Seconds without a turn of its loop after which an importer, whose time is up, counts as blocking it."""
+
 T = TypeVar("T")
 
 
@@ -39,6 +42,8 @@ class _Request(Generic[T]):
         self.call = call
         self.answered = anyio.Event()
         self.cancel_arrived = False
+        self.turned = anyio.Event()
+        """Set, in the host's loop, once the importer's loop has taken the cancellation."""
         self._host = asyncio.get_running_loop()
         self._value: T | None = None
         self._error: BaseException | None = None
@@ -48,6 +53,12 @@ class _Request(Generic[T]):
         self._value, self._error = value, error
         with suppress(RuntimeError):  # the host's loop is closed: nobody waits any more
             self._host.call_soon_threadsafe(self.answered.set)
+
+    def take_cancellation(self) -> None:
+        """Let the host know that the loop turns; called in the importer's thread."""
+        self.cancel_arrived = True
+        with suppress(RuntimeError):
+            self._host.call_soon_threadsafe(self.turned.set)
 
     def result(self) -> T:
         """Return or raise what the importer did."""
@@ -167,10 +178,10 @@ class Lane:
                 await request.answered.wait()
             if request.answered.is_set():
                 return request.result()
-            await self._give_up(request)
+            await self._give_up(request, TURN)
         except BaseException:
             if not request.answered.is_set():
-                await self._give_up(request)
+                await self._give_up(request, GRACE)
             raise
         finally:
             self._loop.settle(request)
@@ -184,16 +195,19 @@ class Lane:
         """End the lane's task once it is idle; called in the loop."""
         self._requests.put_nowait(None)
 
-    async def _give_up(self, request: _Request[Any]) -> None:
-        with anyio.move_on_after(GRACE, shield=True):
-            self._loop.post(self._cancel, request)
-            await request.answered.wait()
+    async def _give_up(self, request: _Request[Any], turn: float) -> None:
+        self._loop.post(self._cancel, request)
+        with anyio.move_on_after(turn, shield=True):
+            await request.turned.wait()
+        if request.cancel_arrived:
+            with anyio.move_on_after(GRACE, shield=True):
+                await request.answered.wait()
         if not request.answered.is_set():
             self.lost = True
             self._loop.blocked = self._loop.blocked or not request.cancel_arrived
 
     def _cancel(self, request: _Request[Any]) -> None:
-        request.cancel_arrived = True
+        request.take_cancellation()
         if self._current is request and self._task is not None:
             self._task.cancel()
 
