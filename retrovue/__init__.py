@@ -8,7 +8,8 @@ For a service that embeds it::
                 print(outcome.collection.name)
         print(run.summary.status)
 
-The names in ``__all__`` are the public API; everything else may change without notice.
+The names in ``__all__`` are the public API, with ``retrovue.errors`` and ``retrovue.testing``; everything else may
+change without notice.
 """
 
 from importlib import import_module

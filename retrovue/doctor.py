@@ -108,7 +108,8 @@ async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding
                     "source",
                     source.name,
                     "ok",
-                    f"{identity.name or source.type} {identity.version or ''} answers and accepts the token.",
+                    f"{identity.name or source.type} {identity.version or ''} answers"
+                    f"{' and accepts the token' if source.credentials else ''}.",
                 )
             )
             findings += [await _examine_collection(importer, collection) for collection in collections]

@@ -16,7 +16,7 @@ import anyio
 
 from retrovue.collector import Collector, interrupted
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
-from retrovue.importers.guard import GuardedImporter
+from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.model import FULL, Collection, Scope, Source, Trigger
 from retrovue.pipeline import Progress, failed, ingest_collection, preview_collection
@@ -50,12 +50,16 @@ class IngestOptions:
     """Ingest only what failed, was interrupted or is unknown at its latest full ingest."""
     max_rps: float | None = None
     """Most requests to the source in a second; None lets its answers alone set the pace."""
+    patience: float = PATIENCE
+    """Seconds that any one answer of the importer may take."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
         if self.max_rps is not None and not self.max_rps > 0:
             raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
+        if not self.patience > 0:
+            raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
 
 
 def _no_progress(collection: Collection, items: int) -> None:
@@ -169,7 +173,8 @@ async def _running(
 ) -> AsyncIterator[IngestRun]:
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
-        importer = GuardedImporter(open_importer(source.type, _configured(source, options), source.credentials))
+        opened = open_importer(source.type, _configured(source, options), source.credentials)
+        importer = GuardedImporter(opened, patience=options.patience)
         targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run)
         targets.skipped += skipped
         if not targets.eligible and not targets.failures and enabled:

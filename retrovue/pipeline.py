@@ -14,7 +14,7 @@ import anyio.lowlevel
 
 from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreError, StoreUnavailable
 from retrovue.importers.guard import GuardedImporter
-from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, Rejection, Scope
+from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
 from retrovue.paths import PathMapper, UnmappedPath
 from retrovue.results import Counts, Durations, Failed, Ingested, Listed
 from retrovue.store import audit, merge
@@ -29,6 +29,9 @@ TRANSACTION_RETRIES = 3
 """How often a transaction is run again that the server undid in favour of another one."""
 CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 """What the server ends a transaction with that would succeed if it were run again."""
+
+HERE = PathMapping("/", "/")
+"""The mapping that is implied where the source's paths are this machine's own; any other is longer, and wins."""
 
 Report = Callable[[Ingested | Failed], None]
 """Takes the collection's one outcome; called in the same breath as the commit that makes it true."""
@@ -111,8 +114,9 @@ class _Tally:
 class Locator:
     """Finds each draft's place on this machine; a draft whose files can't be placed is rejected."""
 
-    def __init__(self, collection: Collection) -> None:
-        self._map = PathMapper(collection.path_mappings).file
+    def __init__(self, collection: Collection, *, local: bool = False) -> None:
+        mappings = (*collection.path_mappings, HERE) if local else collection.path_mappings
+        self._map = PathMapper(mappings).file
 
     def locate(self, page: Page) -> tuple[list[Located], list[Rejection]]:
         """Map the paths of a page's drafts."""
@@ -154,7 +158,7 @@ async def _read(
 ) -> _Tally:
     """Read all that is in scope into the sink, which has taken all of it and nothing else when this returns."""
     tally = _Tally()
-    locator = Locator(collection)
+    locator = Locator(collection, local=importer.paths_are_local)
     fingerprints = Fingerprints(collection)
     await sink.open()
     async with importer.enumerate(collection, scope) as pages:

@@ -78,6 +78,8 @@ class ScriptedImporter(BaseImporter):
     """A third party's importer, which the test installs by an entry point."""
 
     type_name: ClassVar[str] = "scripted"
+    shares_loop: ClassVar[bool] = True
+    """Scripts wait for the events of the test, which belong to the test's loop."""
 
     @property
     def script(self) -> Script:

@@ -22,6 +22,12 @@ _DATABASE_URL = click.option(
 )
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 
+patience = click.option(
+    "--patience",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long any one answer of the importer may take; default: 900.",
+)
 confirmed = click.option("--yes", is_flag=True, help="Don't ask.")
 
 

@@ -87,6 +87,14 @@ class BaseImporter(ABC):
     type_name: ClassVar[str]
     vouches_for_drafts: ClassVar[bool] = False
     """Whether the importer itself has checked all values of its drafts, so that they needn't be checked again."""
+    paths_are_local: ClassVar[bool] = False
+    """Whether the paths of its drafts are this machine's own: a path mapping of each to itself is then implied."""
+    shares_loop: ClassVar[bool] = False
+    """Whether it has to run in the event loop of whoever embeds RetroVue, because it shares connections with it.
+
+    It is trusted then: what blocks, or swallows its cancellation, holds up the whole run. Without this an importer
+    that doesn't come with RetroVue runs in a thread with an event loop of its own.
+    """
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)

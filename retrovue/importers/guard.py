@@ -1,12 +1,15 @@
 """The guard around an importer: whatever a third party's code does costs its collection, never the run.
 
-Its bugs become ImporterFailed, its silence has a deadline, and what it returns is checked before it is used.
+Its bugs become ImporterFailed, its silence has a deadline, and what it returns is checked before it is used. An
+importer that doesn't come with RetroVue runs in a thread with an event loop of its own, so that it can neither hold
+up the run's loop nor outlast its deadline by swallowing its cancellation. RetroVue's own run in the run's loop.
 """
 
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -17,6 +20,7 @@ from msgspec.structs import asdict
 
 from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
+from retrovue.importers.isolation import GRACE, ImporterLoop, Lane, LoopEnded, Unanswered
 from retrovue.model import (
     AssetDraft,
     Collection,
@@ -32,33 +36,73 @@ from retrovue.model import (
 
 PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; importers have tighter deadlines of their own."""
+MOST_DRAFTS = 20_000
+"""Drafts of one page; a page is checked in one go, which holds up the run. The longest show has 16,000 episodes."""
+CLOSING = 10.0
+"""Seconds that a foreign importer may take to close an enumeration or itself: the answers are in by then."""
+OURS = "retrovue.importers."
+"""The modules of the importers that come with RetroVue."""
 
 T = TypeVar("T")
 
 
 class GuardedImporter:
-    """An ImporterInterface that trusts the importer it wraps with nothing."""
+    """An ImporterInterface that trusts the importer it wraps with nothing.
+
+    It isolates a foreign importer from when it is entered until it is left.
+    """
 
     def __init__(self, importer: ImporterInterface, *, patience: float = PATIENCE) -> None:
         self._importer = importer
         self._patience = patience
         self.type_name: str = getattr(importer, "type_name", type(importer).__name__)
+        self.paths_are_local: bool = getattr(importer, "paths_are_local", False) is True
         self._vouched = getattr(importer, "vouches_for_drafts", False) is True
+        self._ours = type(importer).__module__.startswith(OURS)
+        self._isolated = not self._ours and getattr(importer, "shares_loop", False) is not True
+        self._loop: ImporterLoop | None = None
+        self._lifetime: Lane | None = None
+        """The task that opens and closes an isolated importer."""
 
     def describe_configuration(self) -> Sequence[ConfigField]:
         """Say which settings the importer needs."""
         return self._importer.describe_configuration()
 
     async def __aenter__(self) -> Self:
-        await self._pass("opening", self._importer.__aenter__)
+        if self._isolated:
+            self._loop = await ImporterLoop(self.type_name).start()
+            self._lifetime = self._loop.lane()
+        entered = False
+
+        async def enter() -> None:
+            nonlocal entered
+            await self._importer.__aenter__()
+            entered = True
+
+        try:
+            await self._manage("opening", enter, self._lifetime)
+        except BaseException as exc:
+            # We may have been cancelled when it had been entered, in its thread, but hadn't told us.
+            if entered:
+                await self.__aexit__(type(exc), exc, exc.__traceback__)
+            await self._end_isolation()
+            raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # All that was asked has been answered: that closing fails changes nothing about the answers.
-        with suppress(SourceError):
-            await self._pass("closing", lambda: self._importer.__aexit__(exc_type, exc, traceback))
+        try:
+            with suppress(SourceError):
+                await self._close("closing", lambda: self._importer.__aexit__(exc_type, exc, traceback), self._lifetime)
+        finally:
+            await self._end_isolation()
+
+    async def _end_isolation(self) -> None:
+        loop, self._loop, self._lifetime = self._loop, None, None
+        if loop is not None:
+            await loop.stop()
 
     async def check_reachable(self) -> SourceIdentity:
         """Reach the source, prove the credentials, and say who answered."""
@@ -77,40 +121,58 @@ class GuardedImporter:
     @asynccontextmanager
     async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
         """Open an enumeration whose errors and pages have passed the guard."""
+        lane = None if self._loop is None else self._loop.lane()
+        opened: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] | None = None
+
+        async def open_() -> AsyncIterator[Page | Outline]:
+            nonlocal opened
+            manager = self._importer.enumerate(collection, scope)
+            pages = await manager.__aenter__()
+            opened = manager
+            return pages
+
         try:
-            manager: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] = self._importer.enumerate(
-                collection, scope
-            )
-        except Exception as exc:
-            raise self._blame("enumerate", exc) from exc
-        pages = await self._pass("enumerate", lambda: manager.__aenter__())  # noqa: PLW0108 - it may lack one
-        try:
-            yield self._guarded(pages)
+            yield GuardedPages(self, await self._manage("enumerate", open_, lane), lane)
         except BaseException as exc:
             # The error is ours, or has passed the guard already: the importer only gets to clean up after it. It
             # can't swallow the error either: a listing that was broken off would pass for a complete one.
-            await self._leave(manager, exc)
+            if opened is not None:
+                await self._leave(opened, exc, lane)
             raise
         else:
-            await self._leave(manager, None)
-
-    def _guarded(self, pages: AsyncIterator[Page | Outline]) -> "GuardedPages":
-        return GuardedPages(self, pages)
+            if opened is not None:
+                await self._leave(opened, None, lane)
+        finally:
+            if lane is not None:
+                lane.close()
 
     async def _leave(
-        self, manager: AbstractAsyncContextManager[AsyncIterator[Page | Outline]], exc: BaseException | None
+        self,
+        manager: AbstractAsyncContextManager[AsyncIterator[Page | Outline]],
+        exc: BaseException | None,
+        lane: Lane | None,
     ) -> None:
         traceback = None if exc is None else exc.__traceback__
-        try:
-            await manager.__aexit__(None if exc is None else type(exc), exc, traceback)
-        except (Exception, SystemExit) as raised:
-            if raised is exc or isinstance(raised, SourceError | RequestError):
-                raise
-            raise self._blame("enumerate", raised) from raised
 
-    async def next_page(self, pages: AsyncIterator[Page | Outline]) -> Page | Outline:
+        async def leave() -> None:
+            try:
+                await manager.__aexit__(None if exc is None else type(exc), exc, traceback)
+            except (Exception, SystemExit) as raised:
+                if raised is exc or isinstance(raised, SourceError | RequestError):
+                    raise
+                raise self._blame("enumerate", raised) from raised
+            except asyncio.CancelledError as raised:
+                if raised is not exc:  # which the caller raises again
+                    raise
+
+        if lane is None:
+            await leave()
+        elif not lane.lost:
+            await self._close("enumerate", leave, lane)
+
+    async def next_page(self, pages: AsyncIterator[Page | Outline], lane: Lane | None) -> Page | Outline:
         """Wait for one page; raises StopAsyncIteration at the end of a complete enumeration."""
-        page = await self._ask("enumerate", lambda: anext(pages))
+        page = await self._ask("enumerate", lambda: anext(pages), lane)
         if not isinstance(page, Outline):
             return self._checked(page)
         if len(page.source_uris) != len(page.source_paths):
@@ -124,6 +186,11 @@ class GuardedImporter:
 
     def _checked(self, page: object) -> Page:
         page = self._expect(Page, page)
+        if not self._ours and len(page.drafts) > MOST_DRAFTS:
+            raise ImporterFailed(
+                f"The importer {self.type_name!r} gave a page of {len(page.drafts)} drafts; {MOST_DRAFTS} is the most.",
+                hint="This is a bug of the importer: it has to give its listing in pages.",
+            )
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self._expect(AssetDraft, draft)
@@ -142,17 +209,42 @@ class GuardedImporter:
                 reason = f"The importer {self.type_name!r} gave a draft that can't be used: {problem}"
                 page.rejected.append(Rejection("bad_draft", reason, str(draft.source_uri), str(draft.title)))
 
-    async def _ask(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, what: str, ask: Callable[[], Awaitable[T]], lane: Lane | None = None) -> T:
+        if self._loop is not None:
+            return await self._ask_isolated(what, ask, lane or self._loop.lane(), self._patience, close=lane is None)
         with anyio.move_on_after(self._patience):
             return await self._pass(what, ask)
-        raise ImporterFailed(
-            f"The importer {self.type_name!r} gave no answer to {what} within {self._patience:g} s.",
-            code="importer_timeout",
-            hint="Look at the source: is it overloaded, or a disk asleep?",
-        )
+        raise self._no_answer(what, blocking=False)
+
+    async def _ask_isolated(
+        self, what: str, ask: Callable[[], Awaitable[T]], lane: Lane, patience: float, *, close: bool = False
+    ) -> T:
+        try:
+            return await lane.run(partial(self._pass, what, ask), patience)
+        except Unanswered as exc:
+            raise self._no_answer(what, blocking=exc.blocking) from None
+        except LoopEnded as exc:
+            raise self._blame(what, exc) from exc
+        finally:
+            if close:
+                lane.close()
+
+    async def _manage(self, what: str, ask: Callable[[], Awaitable[T]], lane: Lane | None) -> T:
+        # In the run's loop without a deadline: what opens or closes may enter or leave a task group, and scopes nest.
+        if lane is None:
+            return await self._pass(what, ask)
+        return await self._ask_isolated(what, ask, lane, self._patience)
+
+    async def _close(self, what: str, ask: Callable[[], Awaitable[None]], lane: Lane | None) -> None:
+        if lane is None:
+            await self._pass(what, ask)
+        elif _cancelled():
+            with anyio.CancelScope(shield=True):
+                await self._ask_isolated(what, ask, lane, GRACE)
+        else:
+            await self._ask_isolated(what, ask, lane, min(CLOSING, self._patience))
 
     async def _pass(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        # Without a deadline: what opens or closes may enter or leave a task group, and scopes have to nest.
         try:
             return await ask()
         except (SourceError, RequestError, StopAsyncIteration):
@@ -163,6 +255,20 @@ class GuardedImporter:
             if _cancelled():
                 raise
             raise self._blame(what, exc) from exc
+
+    def _no_answer(self, what: str, *, blocking: bool) -> ImporterFailed:
+        if blocking:
+            return ImporterFailed(
+                f"The importer {self.type_name!r} gave no answer to {what} within {self._patience:g} s"
+                " and blocks its event loop: nothing more is asked of it.",
+                code="importer_blocks",
+                hint="This is a bug of the importer: what blocks belongs in a worker thread. Report it to its authors.",
+            )
+        return ImporterFailed(
+            f"The importer {self.type_name!r} gave no answer to {what} within {self._patience:g} s.",
+            code="importer_timeout",
+            hint="Look at the source: is it overloaded, or a disk asleep?",
+        )
 
     def _expect(self, kind: type[T], value: object) -> T:
         if not isinstance(value, kind):
@@ -202,12 +308,13 @@ def draft_problem(draft: AssetDraft) -> str | None:
 class GuardedPages:
     """The pages of a guarded enumeration."""
 
-    def __init__(self, guard: GuardedImporter, pages: AsyncIterator[Page | Outline]) -> None:
+    def __init__(self, guard: GuardedImporter, pages: AsyncIterator[Page | Outline], lane: Lane | None) -> None:
         self._guard = guard
         self._pages = pages
+        self._lane = lane
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Page | Outline:
-        return await self._guard.next_page(self._pages)
+        return await self._guard.next_page(self._pages, self._lane)

@@ -64,6 +64,8 @@ class TestUsage:
             ["source", "ingest", "X", "--concurrency", "0"],
             ["source", "ingest", "X", "--max-rps", "0"],
             ["source", "ingest", "X", "--max-rps", "fast"],
+            ["source", "ingest", "X", "--patience", "0"],
+            ["collection", "ingest", "X", "--patience", "long"],
             ["collection", "ingest", "X", "--season", "1"],
             ["collection", "ingest", "X", "--title", "T", "--episode", "1"],
             ["collection", "ingest", "X", "--title", "T", "--season", "-1"],

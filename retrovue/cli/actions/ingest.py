@@ -14,6 +14,7 @@ from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABL
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
 from retrovue.errors import NothingEligible, ScopeNotFound
+from retrovue.importers.guard import PATIENCE
 from retrovue.model import FULL, Collection, Scope
 from retrovue.orchestrator import DEFAULT_CONCURRENCY, IngestOptions, IngestRun
 from retrovue.results import IngestSummary
@@ -41,6 +42,7 @@ async def ingest_source(
     *,
     concurrency: int | None,
     max_rps: float | None,
+    patience: float | None,
     strict: bool,
     retry_failed: bool,
 ) -> int:
@@ -51,6 +53,7 @@ async def ingest_source(
         strict=strict,
         retry_failed=retry_failed,
         max_rps=max_rps,
+        patience=PATIENCE if patience is None else patience,
     )
     async with opened(call, connections=max(options.concurrency, 2)) as store:
         async with store.transaction() as session:
@@ -76,10 +79,11 @@ async def ingest_collection(
     title: str | None,
     season: int | None,
     episode: int | None,
+    patience: float | None,
 ) -> int:
     """Ingest one collection, or what is in scope, and tell the outcome."""
     scope = _scope(title, season, episode)
-    options = IngestOptions(concurrency=1, dry_run=call.dry_run)
+    options = IngestOptions(concurrency=1, dry_run=call.dry_run, patience=PATIENCE if patience is None else patience)
     async with opened(call) as store:
         async with store.transaction() as session:
             within = None if source_reference is None else await find_source(session, source_reference)

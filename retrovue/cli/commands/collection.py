@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import confirmed, shared
+from retrovue.cli.options import confirmed, patience, shared
 from retrovue.cli.session import Call
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
@@ -62,14 +62,24 @@ async def update(
 @click.option("--title", metavar="TITLE", help="Only this movie or show.")
 @click.option("--season", type=click.IntRange(min=0), metavar="N", help="Only this season; needs --title.")
 @click.option("--episode", type=click.IntRange(min=0), metavar="N", help="Only this episode; needs --season.")
+@patience
 @shared(writes=True)
 async def ingest(
-    call: Call, *, collection: str, source: str | None, title: str | None, season: int | None, episode: int | None
+    call: Call,
+    *,
+    collection: str,
+    source: str | None,
+    title: str | None,
+    season: int | None,
+    episode: int | None,
+    patience: float | None,
 ) -> int:
     """Ingest one collection, or a title, a season or an episode of it."""
     from retrovue.cli.actions.ingest import ingest_collection
 
-    return await ingest_collection(call, collection, source, title=title, season=season, episode=episode)
+    return await ingest_collection(
+        call, collection, source, title=title, season=season, episode=episode, patience=patience
+    )
 
 
 @command.command("wipe")

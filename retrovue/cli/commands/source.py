@@ -4,7 +4,7 @@ import asyncclick as click
 
 from retrovue.cli.commands.source_ingest import IngestCommand
 from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand
-from retrovue.cli.options import confirmed, shared
+from retrovue.cli.options import confirmed, patience, shared
 from retrovue.cli.session import Call
 
 
@@ -104,15 +104,29 @@ async def discover(call: Call, *, source: str) -> int:
     metavar="R",
     help="Most requests to the source in a second; default: what its answers allow.",
 )
+@patience
 @click.option("--strict", is_flag=True, help="Count an enabled collection that can't be ingested as a failure.")
 @click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
 @shared(writes=True)
 async def ingest(
-    call: Call, *, source: str, concurrency: int | None, max_rps: float | None, strict: bool, retry_failed: bool
+    call: Call,
+    *,
+    source: str,
+    concurrency: int | None,
+    max_rps: float | None,
+    patience: float | None,
+    strict: bool,
+    retry_failed: bool,
 ) -> int:
     """Ingest all enabled collections of a source: SOURCE is its id or its name."""
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(
-        call, source, concurrency=concurrency, max_rps=max_rps, strict=strict, retry_failed=retry_failed
+        call,
+        source,
+        concurrency=concurrency,
+        max_rps=max_rps,
+        patience=patience,
+        strict=strict,
+        retry_failed=retry_failed,
     )

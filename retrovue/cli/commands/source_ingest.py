@@ -15,7 +15,7 @@ MESSAGE = (
     "Per-title/season/episode ingest is only supported at the collection level. "
     "Use: retrovue collection ingest <collection_id> [--title ... --season ... --episode ...]"
 )
-_WITH_VALUE = (*NARROWING, "--concurrency", "--max-rps", "--database-url")
+_WITH_VALUE = (*NARROWING, "--concurrency", "--max-rps", "--patience", "--database-url")
 
 
 class IngestCommand(click.Command):

@@ -1,0 +1,108 @@
+"""An importer for playlists in CSV files: a directory is a source, each playlist a collection, each line a title."""
+
+import csv
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, ClassVar
+from urllib.parse import quote
+
+import anyio.to_thread
+
+from retrovue import (
+    AssetDraft,
+    BaseImporter,
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    Page,
+    PartDraft,
+    Rejection,
+    Scope,
+    SourceIdentity,
+)
+from retrovue.errors import MalformedAnswer, ScopeNotFound, SourceUnreachable
+
+PAGE = 500
+"""Lines of a page: what is in memory at once."""
+
+
+class PlaylistImporter(BaseImporter):
+    """Reads playlists with the columns ``file`` (an absolute path), ``title`` and, if they like, ``year``."""
+
+    type_name: ClassVar[str] = "playlist"
+    paths_are_local: ClassVar[bool] = True
+
+    @classmethod
+    def describe_configuration(cls) -> Sequence[ConfigField]:
+        """Say which settings the importer needs: they become options of ``retrovue source add``."""
+        return (ConfigField("directory", "Directory of the playlists"),)
+
+    @property
+    def _directory(self) -> Path:
+        return Path(self.config["directory"])
+
+    async def check_reachable(self) -> SourceIdentity:
+        """Look whether the directory is there; raise SourceUnreachable if it isn't."""
+        if not await anyio.to_thread.run_sync(self._directory.is_dir):
+            raise SourceUnreachable(f"There is no directory {self._directory}.", hint="Is it mounted?")
+        return SourceIdentity(identifier=str(self._directory))
+
+    async def discover_collections(self) -> Sequence[DiscoveredCollection]:
+        """List the playlists; a file's name is the key for good."""
+        paths = await anyio.to_thread.run_sync(lambda: sorted(self._directory.glob("*.csv")))
+        return [DiscoveredCollection(path.name, path.stem, "movie", (str(path),)) for path in paths]
+
+    async def check_ingestible(self, collection: Collection) -> Ingestibility:
+        """Say whether the playlist is still there, and else why not."""
+        if await anyio.to_thread.run_sync((self._directory / collection.external_id).is_file):
+            return Ingestibility(ingestible=True)
+        return Ingestibility(ingestible=False, code="gone_from_source", reason="The playlist isn't there any more.")
+
+    async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page]:
+        """Give the playlist page by page; what can't be used is rejected with a reason, never left out."""
+        found = 0
+        seen: set[str] = set()  # a playlist has some thousand lines; what may have a million needs a bound
+        with await anyio.to_thread.run_sync(self._open, collection) as file:
+            lines = csv.DictReader(file)
+            if not {"file", "title"} <= set(lines.fieldnames or ()):
+                raise MalformedAnswer(f"The playlist {collection.name!r} has no columns 'file' and 'title'.")
+            numbered = enumerate(lines, 2)
+            while batch := await anyio.to_thread.run_sync(_take, numbered):
+                page = Page([], [], 0)
+                for number, line in batch:
+                    if scope.is_full or (line["title"] or "").casefold() == (scope.title or "").casefold():
+                        _add(page, collection, number, line, seen)
+                found += page.source_items
+                if page.source_items:
+                    yield page
+        if not scope.is_full and not found:
+            raise ScopeNotFound(f"There is no title {scope.title!r} in {collection.name!r}.")
+
+    def _open(self, collection: Collection) -> IO[str]:
+        return (self._directory / collection.external_id).open(encoding="utf-8-sig", newline="")
+
+
+def _take(lines: Iterator[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
+    return list(islice(lines, PAGE))
+
+
+def _add(page: Page, collection: Collection, number: int, line: dict[str, str], seen: set[str]) -> None:
+    file, title, year = line["file"] or "", line["title"] or "", line.get("year") or ""
+    # By its file an item is recognised for good; by its line it wouldn't be, once another is put before it.
+    uri = f"playlist:{quote(collection.external_id)}#{quote(file)}"
+    page.source_items += 1
+    if not file.startswith("/"):
+        page.rejected.append(
+            Rejection("no_file", f"line {number}: {file!r} is not an absolute path", uri, title or None)
+        )
+    elif not title:
+        page.rejected.append(Rejection("no_title", f"line {number}: {file!r} has no title", uri))
+    elif uri in seen:
+        page.rejected.append(Rejection("repeated", f"line {number}: {file!r} is in the playlist already", uri, title))
+    else:
+        seen.add(uri)
+        known_year = int(year) if year.isdecimal() and 1 <= int(year) <= 9999 else None
+        parts = (PartDraft(file),)
+        page.drafts.append(AssetDraft(source_uri=uri, type="movie", title=title, year=known_year, parts=parts))
