@@ -186,7 +186,7 @@ MUTANTS = (
         "        answer = Ingestibility(ingestible=True)\n",
     ),
     Mutant("D-12", PREFLIGHT, "            if session is not None:\n", "            if session is None:\n"),
-    Mutant("D-13", f"{PLEX}/locations.py", "    if problems:\n", "    if not mapped:\n"),
+    Mutant("D-13", "retrovue/importers/locations.py", "    if problems:\n", "    if not mapped:\n"),
     Mutant(
         "D-13",
         RESULTS,

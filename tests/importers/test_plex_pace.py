@@ -5,7 +5,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from retrovue.importers.plex.pace import CEILING, FLOOR, SLOW_FLOOR, Pace
+from retrovue.importers.http.pace import CEILING, FLOOR, SLOW_FLOOR, Pace
 from retrovue.model import FULL, Outline, Page
 from retrovue.simulator import Fault, ListSection, faults, movie
 from tests.importers.plex_support import collection, plex, read_all
