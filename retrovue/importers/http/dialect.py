@@ -16,7 +16,7 @@ class Dialect:
     """Where it usually listens."""
     token_headers: Callable[[str], Mapping[str, str]]
     """The headers that carry a token; they go to the source's own origin only."""
-    allowed_in_token: str = r"[\x21-\x7e]+"
+    allowed_in_token: str = r"[\x21-\x7e]+"  # noqa: S105 - a pattern
     """What a token consists of; anything else can't be sent in its header."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """What every request says about the client."""
