@@ -6,6 +6,7 @@ one rejected item and not a lost page.
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -183,8 +184,9 @@ def decode_listing(body: bytes | bytearray) -> Listing:
         except (ValueError, RecursionError):
             pass  # Below it is found out whether this is one row's fault or the whole page's.
         else:
-            keys = [guid_bytes(row.id) or _hash(msgspec.json.encode(row)) for row in answer.items]
-            return Listing([*answer.items], keys, answer.total_record_count, answer.start_index)
+            keys = _keys(answer.items)
+            if keys is not None:
+                return Listing([*answer.items], keys, answer.total_record_count, answer.start_index)
     return _decode_by_rows(body)
 
 
@@ -198,11 +200,17 @@ def sketch_listing(body: bytes | bytearray) -> Listing:
             answer = _sketch_page.decode(body)
         except (ValueError, RecursionError):
             return _decode_by_rows(body)
-        keys = [guid_bytes(row.id) for row in answer.items]
-        whole = [key for key in keys if key is not None]
-        if len(whole) == len(keys) and not any(row.part_count for row in answer.items):
-            return Listing([], whole, answer.total_record_count, answer.start_index, sketches=answer.items)
+        keys = _keys(answer.items)
+        if keys is not None and not any(row.part_count for row in answer.items):
+            return Listing([], keys, answer.total_record_count, answer.start_index, sketches=answer.items)
     return decode_listing(body)
+
+
+def _keys(rows: Sequence[Row] | Sequence[SketchRow]) -> list[bytes] | None:
+    """Read the ids of rows; None if one of them is none: only its text tells that row from others."""
+    keys = [guid_bytes(row.id) for row in rows]
+    whole = [key for key in keys if key is not None]
+    return whole if len(whole) == len(keys) else None
 
 
 def _decode_by_rows(body: bytes | bytearray) -> Listing:
