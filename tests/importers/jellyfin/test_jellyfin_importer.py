@@ -137,6 +137,13 @@ class TestCollections:
                 await importer.discover_collections()
         assert server.count("/UserViews") == 0
 
+    async def test_a_token_that_is_withdrawn_is_no_reason_either(self) -> None:
+        async with jellyfin(*LIBRARIES, standing="administrator") as (server, importer):
+            server.faults.add(Fault(faults.status(401), path="/Library/VirtualFolders"))
+            with pytest.raises(SourceRefused):
+                await importer.discover_collections()
+        assert server.count("/UserViews") == 0
+
     async def test_no_libraries(self) -> None:
         async with jellyfin() as (_, importer):
             assert await importer.discover_collections() == ()
