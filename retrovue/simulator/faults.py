@@ -45,6 +45,10 @@ class Fault:
     page: int | None = None
     """The page by start // size; requests for the total only are no page."""
     item_type: int | None = None
+    section: str | None = None
+    """A library, where the path does not name it."""
+    kinds: str | None = None
+    """The types of item asked for, where they are words."""
     attempt: int | Container[int] | None = None
     """The first, second, … time that this window is asked for; None is every time."""
     times: int | None = None
@@ -57,10 +61,10 @@ class Fault:
                 return False
         elif not self.path(request):
             return False
-        if self.page is not None and request.page != self.page:
-            return False
-        if self.item_type is not None and request.item_type != self.item_type:
-            return False
+        for name in ("page", "item_type", "section", "kinds"):
+            wanted = getattr(self, name)
+            if wanted is not None and getattr(request, name) != wanted:
+                return False
         if isinstance(self.attempt, int):
             return request.attempt == self.attempt
         return self.attempt is None or request.attempt in self.attempt

@@ -24,8 +24,12 @@ class Request:
     start: int | None = None
     size: int | None = None
     item_type: int | None = None
+    section: str | None = None
+    """The library, where the path does not name it."""
+    kinds: str | None = None
+    """The types of item asked for, where they are words."""
     attempt: int = 1
-    """How often this path, type and window has been asked for, this request included."""
+    """How often this path, library, type and window has been asked for, this request included."""
     status: int | None = None
     """Set when the answer has been chosen."""
 

@@ -118,7 +118,7 @@ async def check_enumeration(
                 given = await anext(pages, None)
             if given is None:
                 break
-            page = _read(given)
+            page = await _read(given)
             if page.restart:
                 drafts, accounted, rejected = [], 0, 0
             drafts += page.drafts
@@ -136,7 +136,7 @@ async def check_enumeration(
     return drafts
 
 
-def _read(given: object) -> Page:
+async def _read(given: object) -> Page:
     if isinstance(given, Outline):
         page = _expect(Page, await given.read(), "the outline's read")
         outlined = list(zip(given.source_uris, given.source_paths, strict=True))

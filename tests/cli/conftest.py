@@ -24,6 +24,7 @@ from retrovue.curation import update_collection
 from retrovue.discovery import add_source, discover
 from retrovue.model import PathMapping, Secret, Source
 from retrovue.simulator import Fault, GeneratedSection, Request, SimulatedPlex, faults
+from retrovue.simulator.serving import SimulatedServer
 from retrovue.store.collections import find_collection
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
@@ -147,16 +148,16 @@ def offline_cli(environment: dict[str, str]) -> Cli:
     return Cli(environment | {"RETROVUE_DATABASE_URL": f"postgresql://nobody:{PASSWORD}@127.0.0.1:9/nothing"})
 
 
-Serve = Callable[[SimulatedPlex], AbstractContextManager[str]]
+Serve = Callable[[SimulatedServer], AbstractContextManager[str]]
 
 
 @pytest.fixture
 def serve(portal: BlockingPortal) -> Serve:
-    """Serve a simulated Plex from the portal's event loop."""
+    """Serve a simulated media server from the portal's event loop."""
 
     @contextmanager
-    def serving(plex: SimulatedPlex) -> Iterator[str]:
-        with portal.wrap_async_context_manager(plex.serve()) as url:
+    def serving(server: SimulatedServer) -> Iterator[str]:
+        with portal.wrap_async_context_manager(server.serve()) as url:
             yield url
 
     return serving

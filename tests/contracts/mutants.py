@@ -186,7 +186,7 @@ MUTANTS = (
         "        answer = Ingestibility(ingestible=True)\n",
     ),
     Mutant("D-12", PREFLIGHT, "            if session is not None:\n", "            if session is None:\n"),
-    Mutant("D-13", f"{PLEX}/locations.py", "    if problems:\n", "    if not mapped:\n"),
+    Mutant("D-13", "retrovue/importers/locations.py", "    if problems:\n", "    if not mapped:\n"),
     Mutant(
         "D-13",
         RESULTS,
@@ -224,7 +224,7 @@ MUTANTS = (
     Mutant("CI-8", ACTION, "if codes == {ScopeNotFound.default_code}:", "if not codes:"),
     Mutant("CI-8", f"{PLEX}/enumeration.py", '"episode" if season.source_items else "season"', '"episode"'),
     Mutant("CI-9", f"{PLEX}/scope.py", '        params["season.index"] = str(season)\n', "        pass\n"),
-    Mutant("CI-10", f"{PLEX}/scope.py", "    if len(found) == 1:\n", "    if found:\n"),
+    Mutant("CI-10", "retrovue/importers/titles.py", "    if len(found) == 1:\n", "    if found:\n"),
     Mutant(
         "CI-11",
         "retrovue/errors.py",

@@ -40,6 +40,7 @@ class Result:
     source_items: int = 0
     restarts: int = 0
     pages: int = 0
+    outlines: int = 0
 
     @property
     def titles(self) -> list[str]:

@@ -13,8 +13,8 @@ from retrovue.errors import (
     SourceError,
     SourceUnreachable,
 )
+from retrovue.importers.http.failures import map_error
 from retrovue.importers.plex import PlexImporter
-from retrovue.importers.plex.client import map_error
 from retrovue.model import Secret
 from retrovue.simulator import SimulatedPlex
 from tests.importers.plex_support import IMPATIENT, TOKEN
@@ -128,7 +128,7 @@ class TestMapping:
     def test_every_httpx_error_has_a_meaning(self, kind: type[Exception]) -> None:
         exc = kind.__new__(kind)
         Exception.__init__(exc, f"quotes {TOKEN}")
-        error, _ = map_error(exc, "http://plex.local:32400")
+        error, _ = map_error(exc, "http://plex.local:32400", "Plex")
         assert isinstance(error, SourceError)
         assert error.hint or error.code in {"bad_url", "redirect_loop"}
         assert "fault of RetroVue" not in (error.hint or "")
@@ -149,11 +149,11 @@ class TestMapping:
         ],
     )
     def test_what_is_tried_again(self, exc: Exception, *, transient: bool) -> None:
-        assert map_error(exc, "http://plex.local")[1] is transient
+        assert map_error(exc, "http://plex.local", "Plex")[1] is transient
 
     def test_a_certificate_behind_layers(self) -> None:
         layer = httpx.ConnectError("x")
         layer.__cause__ = OSError("y")
         layer.__cause__ = ssl.SSLCertVerificationError("z")
-        error, transient = map_error(layer, "https://plex.local")
+        error, transient = map_error(layer, "https://plex.local", "Plex")
         assert (error.code, error.unreachable, transient) == ("tls_certificate", True, False)

@@ -17,8 +17,8 @@ from retrovue.errors import (
     SourceRefused,
     SourceUnreachable,
 )
+from retrovue.importers.http.policy import HttpPolicy, make_policy, retry_after_seconds
 from retrovue.importers.plex.client import PlexClient
-from retrovue.importers.plex.policy import HttpPolicy, make_policy, retry_after_seconds
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from tests.importers.plex_support import TOKEN, collection, plex, read_all
 
@@ -217,7 +217,7 @@ class TestPatience:
 def _state(asked: float | None) -> Any:
     from tenacity import Future, RetryCallState, Retrying  # noqa: PLC0415 - a call as tenacity describes it
 
-    from retrovue.importers.plex.client import _Transient  # noqa: PLC0415
+    from retrovue.importers.http.client import _Transient  # noqa: PLC0415
 
     state = RetryCallState(Retrying(), None, (), {})
     state.outcome = Future.construct(1, _Transient(SourceUnreachable("x"), asked), has_exception=True)

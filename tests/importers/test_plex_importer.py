@@ -9,8 +9,8 @@ import pytest
 
 from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, WrongIdentity
 from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems
+from retrovue.importers.locations import check_locations
 from retrovue.importers.plex import PlexImporter
-from retrovue.importers.plex.locations import check_locations
 from retrovue.model import FULL, Secret
 from retrovue.simulator import (
     Fault,

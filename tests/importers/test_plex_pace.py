@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from retrovue.importers.plex.pace import CEILING, FLOOR, SLOW_FLOOR, Pace
+from retrovue.importers.http.pace import CEILING, FLOOR, SLOW_FLOOR, Pace
 from retrovue.simulator import Fault, ListSection, faults, movie
 from tests.importers.plex_support import collection, plex, read_all
 

@@ -2,22 +2,23 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Self
 
 import anyio.abc
 import msgspec
 
-from retrovue.errors import MalformedAnswer, RequestError, WrongIdentity
+from retrovue.errors import WrongIdentity
 from retrovue.importers.base import BaseImporter
-from retrovue.importers.plex.client import PlexClient, Transport
+from retrovue.importers.http.client import Transport
+from retrovue.importers.http.pace import Pace
+from retrovue.importers.http.settings import READ_AHEAD_BYTES, HttpSettings, read_settings
+from retrovue.importers.http.shared import Shared
+from retrovue.importers.locations import check_locations
+from retrovue.importers.plex.client import PlexClient
 from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration, ReadingAhead
 from retrovue.importers.plex.listing import Budget
-from retrovue.importers.plex.locations import MOUNT_DEADLINE_S, check_locations
-from retrovue.importers.plex.pace import Pace
-from retrovue.importers.plex.policy import make_policy
-from retrovue.importers.plex.sections import SharedSections, decode_sections
+from retrovue.importers.plex.sections import decode_sections
 from retrovue.model import (
     Collection,
     ConfigField,
@@ -30,26 +31,12 @@ from retrovue.model import (
     SourceIdentity,
 )
 
-READ_AHEAD_BYTES = 16 * 1024 * 1024
-"""Bodies that wait undecoded, over all collections at once: five pages of 1,000 films."""
 
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(HttpSettings, frozen=True, kw_only=True):
     """A Plex source's configuration."""
 
-    base_url: str
-    machine_identifier: str | None = None
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
     """PMS has announced to refuse more than 1,000."""
-    max_requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """None lets the server's answers alone set the pace."""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """For a single read of an answer."""
-    mount_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = MOUNT_DEADLINE_S
-    verify_tls: bool = True
-    ca_file: str | None = None
-    http: dict[str, Any] = {}
-    """Fields of HttpPolicy."""
 
 
 class _IdentityContainer(msgspec.Struct, rename="camel"):
@@ -75,28 +62,18 @@ class PlexImporter(BaseImporter):
         transport: Transport | None = None,
     ) -> None:
         super().__init__(config, credentials)
-        try:
-            self._settings = msgspec.convert(dict(config), Settings, strict=False)
-        except msgspec.ValidationError as exc:
-            raise RequestError(
-                f"The source's configuration can't be used: {exc}.",
-                code="bad_config",
-                hint="Correct it with `retrovue source update`.",
-            ) from exc
-        policy = make_policy(self._settings.http)
-        if self._settings.timeout_s is not None:
-            policy = replace(policy, read_timeout_s=self._settings.timeout_s)
+        self._settings = read_settings(config, Settings)
         self._client = PlexClient(
             self._settings.base_url,
             self.credentials.get("token"),
-            policy,
+            self._settings.policy(),
             verify=self._settings.verify_tls,
             ca_file=self._settings.ca_file,
             transport=transport,
             pace=Pace(max_per_second=self._settings.max_requests_per_second),
         )
         self._machine_identifier = self._settings.machine_identifier
-        self._sections = SharedSections(self._fetch_sections)
+        self._sections = Shared(self._fetch_sections)
         self._budget = Budget(READ_AHEAD_BYTES)
 
     @classmethod
@@ -197,11 +174,7 @@ class PlexImporter(BaseImporter):
         try:
             identity = msgspec.json.decode(answer.body, type=_Identity).container
         except (ValueError, RecursionError) as exc:
-            raise MalformedAnswer(
-                f"What answers at {self._client.origin} is not a Plex server: it doesn't say who it is.",
-                code="not_plex",
-                hint="Check the source's base URL; Plex Media Server usually listens on port 32400.",
-            ) from exc
+            raise self._client.dialect.stranger(self._client.origin, "it doesn't say who it is") from exc
         expected = self._settings.machine_identifier
         if expected is not None and identity.machine_identifier != expected:
             raise WrongIdentity(

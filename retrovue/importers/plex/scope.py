@@ -4,35 +4,25 @@ The server is asked only for what is in scope; because its ``title=`` finds part
 answers is compared once more here: whole titles, without regard to case.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from retrovue.errors import RequestError, ScopeNotFound
+from retrovue.errors import ScopeNotFound
+from retrovue.importers import titles
 from retrovue.importers.plex.rows import BadRow, Listing, Row
+from retrovue.importers.titles import title_guesses
 from retrovue.model import Collection, Scope
 
-_TITLE_WITH_YEAR = re.compile(r"(.+) \(([0-9]{4})\)")
+__all__ = ["title_guesses"]
 
 RowTest = Callable[[Row | BadRow], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A show or film that bears the title asked for."""
+class Candidate(titles.Candidate):
+    """A show or film of Plex that bears the title asked for."""
 
     key: int
-    title: str
-    year: int | None
-
-
-def title_guesses(title: str) -> list[tuple[str, int | None]]:
-    """Read a title as it stands, then as "Title (year)", the way to tell namesakes apart."""
-    guesses: list[tuple[str, int | None]] = [(title, None)]
-    found = _TITLE_WITH_YEAR.fullmatch(title)
-    if found:
-        guesses.append((found[1], int(found[2])))
-    return guesses
 
 
 def has_title(title: str, year: int | None) -> RowTest:
@@ -83,16 +73,7 @@ def candidates(listing: Listing) -> list[Candidate]:
 
 def the_only(found: list[Candidate], collection: Collection, scope: Scope) -> Candidate:
     """Return the one show or film that the title means; raises RequestError if there are several."""
-    if len(found) == 1:
-        return found[0]
-    names = [f"{one.title} ({one.year if one.year is not None else 'no year'}, key {one.key})" for one in found]
-    what = "shows" if collection.kind == "show" else "films"
-    raise RequestError(
-        f"Several {what} in {collection.name!r} are called {scope.title!r}: {'; '.join(names)}.",
-        code="ambiguous_title",
-        hint='Give the year with the title, as in --title "Title (2005)".',
-        context={"candidates": [{"key": one.key, "title": one.title, "year": one.year} for one in found]},
-    )
+    return titles.the_only(found, collection, scope, "shows" if collection.kind == "show" else "films")
 
 
 def episode_params(show: int, season: int | None, episode: int | None) -> dict[str, str]:
@@ -107,16 +88,4 @@ def episode_params(show: int, season: int | None, episode: int | None) -> dict[s
 
 def not_found(collection: Collection, scope: Scope, part: str) -> ScopeNotFound:
     """Say which part of the scope isn't there: ``title``, ``season`` or ``episode``."""
-    title = f"{scope.title!r}"
-    text = {
-        "title": f"There is no title {title} in {collection.name!r}.",
-        "season": f"{title} has no season {scope.season} in {collection.name!r}.",
-        "episode": f"Season {scope.season} of {title} has no episode {scope.episode} in {collection.name!r}.",
-    }[part]
-    if part == "season" and collection.kind != "show":
-        text = f"{collection.name!r} is a library of kind {collection.kind!r}: its titles have no seasons."
-    return ScopeNotFound(
-        text,
-        hint="Look the title up in Plex: it has to be written in full.",
-        context={"missing": part, "title": scope.title, "season": scope.season, "episode": scope.episode},
-    )
+    return titles.not_found(collection, scope, part, server="Plex", seasons=collection.kind == "show")

@@ -1,9 +1,5 @@
-"""The list of a server's libraries, fetched once for all who ask at the same time."""
+"""The list of a server's libraries."""
 
-import copy
-from collections.abc import Awaitable, Callable
-
-import anyio
 import msgspec
 
 from retrovue.errors import MalformedAnswer
@@ -57,44 +53,3 @@ def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]
         )
         for one in container.directories or ()
     )
-
-
-class _Flight:
-    def __init__(self) -> None:
-        self.landed = anyio.Event()
-        self.found: tuple[DiscoveredCollection, ...] | None = None
-        self.error: Exception | None = None
-
-
-class SharedSections:
-    """Answers everybody who asks while a fetch is under way with that fetch, and remembers nothing after it."""
-
-    def __init__(self, fetch: Callable[[], Awaitable[tuple[DiscoveredCollection, ...]]]) -> None:
-        self._fetch = fetch
-        self._flight: _Flight | None = None
-
-    async def get(self) -> tuple[DiscoveredCollection, ...]:
-        """Return the libraries as they are now; raises what fetching raises."""
-        while True:
-            flight = self._flight
-            if flight is None:
-                return await self._fly()
-            await flight.landed.wait()
-            if flight.error is not None:
-                # Each task gets an exception of its own: they collect tracebacks.
-                raise copy.copy(flight.error) from flight.error
-            if flight.found is not None:
-                return flight.found
-            # The one who was fetching was cancelled: the next one takes over.
-
-    async def _fly(self) -> tuple[DiscoveredCollection, ...]:
-        flight = self._flight = _Flight()
-        try:
-            flight.found = await self._fetch()
-        except Exception as exc:
-            flight.error = exc
-            raise
-        finally:
-            self._flight = None
-            flight.landed.set()
-        return flight.found

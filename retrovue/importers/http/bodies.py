@@ -3,6 +3,9 @@
 import zlib
 
 from retrovue.errors import MalformedAnswer
+from retrovue.importers.http.dialect import Dialect
+
+_BRACKETS = ((b"{", b"}"), (b"[", b"]"))
 
 
 class TruncatedAnswer(MalformedAnswer):
@@ -17,13 +20,14 @@ class BodyReader:
     httpx's own decoder takes a gzip stream without its end for whole, and has no cap.
     """
 
-    def __init__(self, encoding: str, *, cap: int, origin: str) -> None:
+    def __init__(self, encoding: str, dialect: Dialect, *, cap: int, origin: str) -> None:
         encoding = encoding.strip().lower()
         if encoding not in {"identity", "", "gzip", "x-gzip"}:
             raise MalformedAnswer(
                 f"The server at {origin} answers in the encoding {encoding!r}, which wasn't asked for."
             )
         self._unpack = zlib.decompressobj(31) if "gzip" in encoding else None
+        self._dialect = dialect
         self._cap = cap
         self._origin = origin
         self._received = 0
@@ -55,12 +59,8 @@ class BodyReader:
         if start.startswith(b"<"):
             if b"MediaContainer" in start:
                 raise MalformedAnswer(f"The Plex server at {self._origin} answers in XML although JSON was asked for.")
-            raise MalformedAnswer(
-                f"What answers at {self._origin} is not a Plex server: it sent a web page.",
-                code="not_plex",
-                hint="Check the source's base URL; Plex Media Server usually listens on port 32400.",
-            )
-        if not start.startswith(b"{") or not end.endswith(b"}"):
+            raise self._dialect.stranger(self._origin, "it sent a web page")
+        if (start[:1], end[-1:]) not in _BRACKETS:
             # Without a length, a connection that is closed early looks like a body that ends.
             raise cut_short(self._origin)
         return self._body

@@ -24,15 +24,19 @@ async def check_locations(
     collection: Collection,
     locations: tuple[str, ...],
     *,
+    server: str = "Plex",
     deadline_s: float = MOUNT_DEADLINE_S,
     probe: Callable[[str], None] = list_directory,
 ) -> Ingestibility:
-    """Say whether every location is mapped to a directory that can be listed; the reason names each that isn't."""
+    """Say whether every location is mapped to a directory that can be listed; the reason names each that isn't.
+
+    ``server`` is what the media server is called, for the reason.
+    """
     if not locations:
         return Ingestibility(
             ingestible=False,
             code="no_location",
-            reason="The library has no folder in Plex. Add one there, then try again.",
+            reason=f"The library has no folder in {server}. Add one there, then try again.",
         )
     mapped, unmapped = _map_locations(collection, locations)
     if unmapped:

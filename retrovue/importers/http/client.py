@@ -1,0 +1,294 @@
+"""One HTTP client for one run: retries, deadlines, caps.
+
+``httpx`` appears here and in ``failures`` alone, so that another client with its interface is two changed imports.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import anyio
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from retrovue.errors import RequestError, SourceError, SourceRefused, SourceUnreachable
+from retrovue.importers.http.bodies import BodyReader, TruncatedAnswer
+from retrovue.importers.http.dialect import Dialect
+from retrovue.importers.http.failures import map_error, origin_of, parse_base_url
+from retrovue.importers.http.pace import CEILING, Pace
+from retrovue.importers.http.policy import HttpPolicy, retry_after_seconds
+from retrovue.model import Secret
+
+Transport = httpx.AsyncBaseTransport
+"""What carries requests; given to an importer to stand in for the network."""
+
+_RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+_ERROR_BODY_CAP = 64 * 1024
+_MAX_REDIRECTS = 3
+_STATUS_TEXT = re.compile(r'status="([^"<>]{1,200})"')
+_MAINTENANCE = re.compile(r"maintenance|startup|starting|loading|migrat", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 200 with its whole body, decompressed, and the paging headers if they were there."""
+
+    body: bytearray
+    total: int | None
+    offset: int | None
+
+
+class Refusal(SourceError):
+    """The server answered a request with a 4xx of its own."""
+
+    default_code = "request_refused"
+
+    def __init__(self, message: str, *, status: int = 400, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, context={"status": status})
+        self.status = status
+
+
+class _Transient(Exception):
+    """Something that may go away by itself, with the error to raise if it doesn't."""
+
+    def __init__(self, error: SourceError, retry_after: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.retry_after = retry_after
+
+
+class HttpClient:
+    """Asks one media server for JSON. Entered once; its requests may run at the same time."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        base_url: str,
+        token: Secret | None,
+        policy: HttpPolicy,
+        *,
+        verify: bool = True,
+        ca_file: str | None = None,
+        transport: Transport | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.dialect = dialect
+        self._base = parse_base_url(base_url, dialect.example)
+        self.origin = origin_of(self._base)
+        self._server = f"The {dialect.product} server at {self.origin}"
+        self.policy = policy
+        self._token = token
+        if token is not None and not re.fullmatch(dialect.allowed_in_token, token.reveal()):
+            # Such a header would be refused with an error that shows it.
+            raise RequestError(
+                f"The {dialect.product} token holds characters that no token has.",
+                code="bad_token",
+                hint="Give the token alone, without quotes, blanks or line breaks.",
+            )
+        self._verify, self._ca_file, self._transport = verify, ca_file, transport
+        self._http: httpx.AsyncClient | None = None
+        # httpx 0.28 leaks a pool slot for each request cancelled while it waits for one. Nobody ever waits: the
+        # pool has a connection for every turn.
+        self._pace = pace or Pace()
+
+    async def __aenter__(self) -> Self:
+        policy = self.policy
+        self._http = httpx.AsyncClient(
+            verify=self._tls(),
+            transport=self._transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(policy.read_timeout_s, connect=policy.connect_timeout_s),
+            # Plex closes idle connections after 20 s; being earlier avoids racing with it.
+            limits=httpx.Limits(max_connections=CEILING, max_keepalive_connections=CEILING, keepalive_expiry=15),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip" if policy.gzip else "identity",
+                **self.dialect.headers,
+            },
+        )
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._http is not None:
+            # Closing sends a TLS goodbye to each connection; a dead peer must not hold up the end of a run.
+            with anyio.move_on_after(1, shield=True):
+                await self._http.aclose()
+            self._http = None
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None, *, with_token: bool = True) -> Answer:
+        """Get a path below the base URL, retrying what may go away by itself.
+
+        Raises SourceUnreachable, SourceRefused, MalformedAnswer, Refusal (another 4xx) or SourceError
+        (foreign redirect). May be cancelled at any time.
+        """
+        policy = self.policy
+        last: list[_Transient] = []
+
+        async def attempt() -> Answer:
+            try:
+                return await self._attempt(path, params or {}, with_token=with_token)
+            except _Transient as exc:
+                last[:] = [exc]
+                if exc.error.unreachable:
+                    self._pace.struggled()
+                raise
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_Transient),
+            stop=stop_after_attempt(policy.attempts),
+            wait=self._wait,
+            sleep=anyio.sleep,
+            reraise=True,
+        )
+        failed: _Transient | None = None
+        with anyio.move_on_after(policy.total_deadline_s):
+            try:
+                return await retrying(attempt)
+            except _Transient as exc:
+                failed = exc
+        if failed is not None:
+            raise failed.error from failed.__cause__
+        error = last[0].error if last else None
+        raise SourceUnreachable(
+            f"{self._server} didn't answer a request within {policy.total_deadline_s:g} seconds"
+            + (f"; last: {error.message}" if error else "."),
+            hint="Check that the server is running and not overloaded.",
+        ) from error
+
+    async def pause(self, number: int) -> None:
+        """Wait before asking for the same once more, after answer ``number`` could not be used."""
+        await anyio.sleep(min(self.policy.base_wait_s * 2 ** (number - 1), self.policy.max_wait_s))
+
+    def _wait(self, state: RetryCallState) -> float:
+        policy = self.policy
+        backoff = float(wait_random_exponential(multiplier=policy.base_wait_s, max=policy.max_wait_s)(state))
+        failed = state.outcome.exception() if state.outcome else None
+        asked = failed.retry_after if isinstance(failed, _Transient) else None
+        return min(backoff if asked is None else max(asked, backoff), policy.max_wait_s)
+
+    async def _attempt(self, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
+        async with self._pace.turn():
+            try:
+                with anyio.fail_after(self.policy.page_deadline_s):
+                    return await self._ask(path, params, with_token=with_token)
+            except TruncatedAnswer as exc:
+                raise _Transient(exc) from exc.__cause__
+            except (_Transient, SourceError, RequestError):
+                raise
+            except Exception as exc:
+                error, transient = map_error(exc, self.origin, self.dialect.product)
+                if transient:
+                    raise _Transient(error) from exc
+                raise error from exc
+
+    async def _ask(self, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
+        if self._http is None:
+            raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
+        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+        if params:
+            url = url.copy_with(params=params)
+        for _ in range(_MAX_REDIRECTS + 1):
+            headers = self.dialect.token_headers(self._token.reveal()) if with_token and self._token else {}
+            asked = anyio.current_time()
+            async with self._http.stream("GET", url, headers=headers) as response:
+                began = anyio.current_time() - asked
+                if response.is_redirect or 300 <= response.status_code < 400:
+                    url = self._redirected(url, response)
+                    continue
+                if response.status_code != 200:
+                    raise await self._refusal(response)
+                answer = Answer(
+                    await self._body(response),
+                    _header_number(response, self.dialect.total_header),
+                    _header_number(response, self.dialect.offset_header),
+                )
+                self._pace.answered(began)
+                return answer
+        raise SourceError(f"The server at {self.origin} redirects without end.", code="redirect_loop")
+
+    def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+        target = url.join(response.headers.get("Location", ""))
+        if origin_of(target) != self.origin:
+            # The header with the token would go along: httpx drops only Authorization.
+            raise SourceError(
+                f"The server at {self.origin} redirects to {origin_of(target)}, which is not followed: the token would "
+                "go there.",
+                code="foreign_redirect",
+                hint="If that is the server's real address, make it the source's base URL.",
+                context={"origin": self.origin, "target": origin_of(target)},
+            )
+        return target
+
+    async def _refusal(self, response: httpx.Response) -> Exception:
+        status = response.status_code
+        if status in {401, 403}:
+            return SourceRefused(
+                f"{self._server} refused the token (HTTP {status}).",
+                hint="Set a valid token with `retrovue source update`.",
+                context={"status": status},
+            )
+        if status not in _RETRIED_STATUS and status < 500:
+            return Refusal(
+                f"{self._server} refused a request (HTTP {status}).",
+                status=status,
+                hint="Check the address and the server's version.",
+            )
+        text = await _error_text(response)
+        said = _STATUS_TEXT.search(text)
+        if status == 503 and (said or _MAINTENANCE.search(text)):
+            detail = said[1] if said else "HTTP 503"
+            message = f"{self._server} is starting up or in maintenance: {detail}"
+            hint = "Wait until it is ready, then try again."
+        elif status == 429:
+            message = f"{self._server} asks to be asked less often (HTTP 429)."
+            hint = "Wait a while, or lower the concurrency."
+        else:
+            message = f"{self._server} answers with an error of its own (HTTP {status})."
+            hint = "Look into the server's log."
+        error = SourceUnreachable(message, hint=hint, context={"status": status})
+        if status not in _RETRIED_STATUS:
+            return error
+        return _Transient(error, retry_after_seconds(response.headers.get("Retry-After")))
+
+    async def _body(self, response: httpx.Response) -> bytearray:
+        encoding = response.headers.get("Content-Encoding", "")
+        reader = BodyReader(encoding, self.dialect, cap=self.policy.body_cap, origin=self.origin)
+        async for chunk in response.aiter_raw():
+            reader.feed(chunk)
+        return reader.finish(_header_number(response, "Content-Length"))
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        # A plain HTTP origin never does TLS, as other origins aren't redirected to: the certificates needn't be read.
+        if not self._verify or self._base.scheme == "http":
+            return False
+        if self._ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self._ca_file)
+        except OSError as exc:
+            raise RequestError(
+                f"The certificate file {self._ca_file} can't be read: {type(exc).__name__}.",
+                code="bad_ca_file",
+                hint="Give a PEM file with the certificate of the authority that signed the server's.",
+            ) from exc
+
+
+def _header_number(response: httpx.Response, name: str | None) -> int | None:
+    text = response.headers.get(name, "") if name else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+async def _error_text(response: httpx.Response) -> str:
+    """Read the beginning of an error's body, to say what the server said."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) >= _ERROR_BODY_CAP:
+            break
+    return body[:_ERROR_BODY_CAP].decode("utf-8", "replace")

@@ -1,0 +1,66 @@
+"""Text that is none: bytes that aren't UTF-8, halves of UTF-16 pairs and NUL characters, in answers and in drafts."""
+
+import re
+from typing import Any
+
+from retrovue.model import AssetDraft, Page, Rejection
+
+NUL = b"\\u0000"
+"""How JSON spells the character that no database column takes."""
+REPLACEMENT = "\ufffd".encode()
+"""What stands for bytes that could not be read."""
+
+_ESCAPE = re.compile(
+    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)"
+)
+_UNCLEAN = ("\0", "\ufffd")
+
+
+def clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
+    """Replace what no decoder accepts, bytes that aren't UTF-8 and halves of UTF-16 pairs; say whether any were."""
+    cleaned = body
+    try:
+        str(body, "utf-8")
+    except UnicodeDecodeError:
+        cleaned = str(body, "utf-8", "replace").encode()
+    if b"\\ud" in cleaned or b"\\uD" in cleaned:
+        cleaned = _ESCAPE.sub(_mend_escape, cleaned)
+    return cleaned, cleaned != body
+
+
+def clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
+    """Clean what one mended row became: text loses NUL characters, a path that isn't certain is rejected."""
+    drafts, page.drafts[first_draft:] = page.drafts[first_draft:], []
+    for draft in drafts:
+        if any(mark in part.source_path for part in draft.parts for mark in _UNCLEAN):
+            reason = "The file's path holds a NUL character or bytes that are not text."
+            page.rejected.append(Rejection("bad_path", reason, draft.source_uri, draft.title))
+            continue
+        values: dict[str, Any] = {name: _without_nul(getattr(draft, name)) for name in draft.__struct_fields__}
+        flags = list(draft.warnings)
+        if any(values[name] != getattr(draft, name) for name in values):
+            flags.append("nul_removed")
+        if "\ufffd" in repr(draft):
+            flags.append("text_replaced")
+        page.drafts.append(AssetDraft(**(values | {"warnings": tuple(flags)})))
+    page.rejected[first_rejection:] = [
+        Rejection(one.code, _without_nul(one.reason), one.source_uri, _without_nul(one.title))
+        for one in page.rejected[first_rejection:]
+    ]
+
+
+def _mend_escape(found: re.Match[bytes]) -> bytes:
+    text = found[0]
+    if len(text) == 2 or found[2]:
+        return text
+    return REPLACEMENT
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(one) for key, one in value.items()}
+    return value

@@ -1,0 +1,51 @@
+"""What can be set of every source that is spoken to over HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from retrovue.errors import RequestError
+from retrovue.importers.http.policy import HttpPolicy, make_policy
+from retrovue.importers.locations import MOUNT_DEADLINE_S
+
+READ_AHEAD_BYTES = 16 * 1024 * 1024
+"""Bodies that wait undecoded, over all collections at once: five pages of 1,000 films of Plex."""
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a source's configuration that all media servers share."""
+
+    base_url: str
+    machine_identifier: str | None = None
+    """Who answered when the source was added."""
+    max_requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """None lets the server's answers alone set the pace."""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """For a single read of an answer."""
+    mount_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = MOUNT_DEADLINE_S
+    verify_tls: bool = True
+    ca_file: str | None = None
+    http: dict[str, Any] = {}
+    """Fields of HttpPolicy."""
+
+    def policy(self) -> HttpPolicy:
+        """Make the HTTP policy; raises RequestError with code ``bad_config`` if a setting of it doesn't fit."""
+        policy = make_policy(self.http)
+        return policy if self.timeout_s is None else replace(policy, read_timeout_s=self.timeout_s)
+
+
+SettingsT = TypeVar("SettingsT", bound=HttpSettings)
+
+
+def read_settings(config: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT:
+    """Read a source's configuration; raises RequestError with code ``bad_config``."""
+    try:
+        return msgspec.convert(dict(config), kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise RequestError(
+            f"The source's configuration can't be used: {exc}.",
+            code="bad_config",
+            hint="Correct it with `retrovue source update`.",
+        ) from exc

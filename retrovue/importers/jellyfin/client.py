@@ -1,0 +1,41 @@
+"""The HTTP client as a Jellyfin server is spoken to."""
+
+from importlib.metadata import version
+
+from retrovue.importers.http.client import HttpClient, Transport
+from retrovue.importers.http.dialect import Dialect
+from retrovue.importers.http.pace import Pace
+from retrovue.importers.http.settings import HttpSettings
+from retrovue.model import Secret
+
+_CLIENT = f'MediaBrowser Client="RetroVue", Device="RetroVue", DeviceId="retrovue", Version="{version("retrovue")}"'
+
+
+def _token_headers(token: str) -> dict[str, str]:
+    # The only place for a token that current servers accept without a legacy switch, besides the URL.
+    return {"Authorization": f'{_CLIENT}, Token="{token}"'}
+
+
+JELLYFIN = Dialect(
+    product="Jellyfin",
+    port=8096,
+    token_headers=_token_headers,
+    # It stands in quotes, and some versions decode it as they do an URL.
+    allowed_in_token=r"[A-Za-z0-9._~-]+",  # noqa: S106 - a pattern
+)
+
+
+class JellyfinClient(HttpClient):
+    """Asks one Jellyfin server for JSON."""
+
+    def __init__(self, settings: HttpSettings, token: Secret | None, transport: Transport | None = None) -> None:
+        super().__init__(
+            JELLYFIN,
+            settings.base_url,
+            token,
+            settings.policy(),
+            verify=settings.verify_tls,
+            ca_file=settings.ca_file,
+            transport=transport,
+            pace=Pace(max_per_second=settings.max_requests_per_second),
+        )

@@ -1,0 +1,266 @@
+"""The rows of a Jellyfin listing, decoded: only the fields that are used.
+
+A page is decoded in one go; only if a row doesn't fit are the rows looked at one by one, so that a bad row is
+one rejected item and not a lost page.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+
+from retrovue.errors import MalformedAnswer
+from retrovue.importers.http.mending import NUL, REPLACEMENT, clean_json
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+_Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
+
+
+class Named(msgspec.Struct, gc=False, rename="pascal"):
+    """A studio of an item."""
+
+    name: str = ""
+
+
+class Stream(msgspec.Struct, gc=False, rename="pascal"):
+    """One stream of a file: ``Video``, ``Audio``, ``Subtitle``, ``EmbeddedImage``, ….
+
+    A subtitle that lies beside the file is a stream, too.
+    """
+
+    type: str | None = None
+    index: _Number | None = None
+    codec: str | None = None
+    width: _Count | None = None
+    height: _Count | None = None
+    channels: _Count | None = None
+    is_default: bool = False
+
+
+class Source(msgspec.Struct, gc=False, rename="pascal"):
+    """One version of an item. Ticks are 100 ns, bit rates bits a second."""
+
+    id: str | None = None
+    path: str | None = None
+    protocol: str | None = None
+    type: str | None = None
+    name: str | None = None
+    container: str | None = None
+    size: _Big | None = None
+    is_remote: bool = False
+    video_type: str | None = None
+    run_time_ticks: int | float | None = None
+    bitrate: _Count | None = None
+    default_audio_stream_index: _Number | None = None
+    media_streams: list[Stream] | None = None
+
+
+class Chapter(msgspec.Struct, gc=False, rename="pascal"):
+    """Where a chapter begins; it ends where the next one does."""
+
+    start_position_ticks: int | float | None = None
+    name: str | None = None
+
+
+class Row(msgspec.Struct, gc=False, rename="pascal"):
+    """One item of a listing."""
+
+    id: str | None = None
+    type: str | None = None
+    name: str | None = None
+    series_id: str | None = None
+    series_name: str | None = None
+    official_rating: str | None = None
+    community_rating: float | None = None
+    critic_rating: float | None = None
+    production_year: int | None = None
+    premiere_date: str | None = None
+    run_time_ticks: int | float | None = None
+    index_number: _Number | None = None
+    index_number_end: _Number | None = None
+    parent_index_number: _Number | None = None
+    location_type: str | None = None
+    is_place_holder: bool | None = None
+    part_count: _Count | None = None
+    album: str | None = None
+    album_artist: str | None = None
+    artists: list[str] | None = None
+    genres: list[str] | None = None
+    tags: list[str] | None = None
+    studios: list[Named] | None = None
+    provider_ids: dict[str, str | None] | None = None
+    media_sources: list[Source] | None = None
+    chapters: list[Chapter] | None = None
+
+
+class SketchSource(msgspec.Struct, gc=False, rename="pascal"):
+    """One version of an item: what it is recognised by, and what rules it out."""
+
+    id: str | None = None
+    path: str | None = None
+    protocol: str | None = None
+    type: str | None = None
+    is_remote: bool = False
+    video_type: str | None = None
+
+
+class SketchRow(msgspec.Struct, gc=False, rename="pascal"):
+    """One item of a listing, reduced to what it is recognised by."""
+
+    id: str | None = None
+    type: str | None = None
+    name: str | None = None
+    location_type: str | None = None
+    is_place_holder: bool | None = None
+    index_number: _Number | None = None
+    index_number_end: _Number | None = None
+    part_count: _Count | None = None
+    media_sources: list[SketchSource] | None = None
+
+
+class BadRow(msgspec.Struct, gc=False):
+    """A row that isn't what the API promises; what could still be read of it, and why it is bad."""
+
+    reason: str
+    name: str | None = None
+    has_id: bool = False
+
+
+class Listing(msgspec.Struct, gc=False):
+    """One answer of a listing."""
+
+    rows: list[Row | BadRow]
+    keys: list[bytes]
+    """The id of each row, 16 bytes; of a row without a usable one, a hash of all it says."""
+    total: int
+    offset: int | None
+    mended: frozenset[int] = frozenset()
+    """The places of rows whose text was not clean and may hold NUL or replacement characters."""
+    sketches: "list[SketchRow] | None" = None
+    """In place of the rows, where the answer was only looked over."""
+
+
+_RowT = TypeVar("_RowT")
+
+
+class _Answer(msgspec.Struct, Generic[_RowT], gc=False, rename="pascal"):
+    items: list[_RowT]
+    total_record_count: _Big
+    start_index: _Big | None = None
+
+
+class _Glimpse(msgspec.Struct, gc=False, rename="pascal"):
+    id: str | None = None
+    name: str | None = None
+
+
+_page = msgspec.json.Decoder(_Answer[Row])
+_sketch_page = msgspec.json.Decoder(_Answer[SketchRow])
+_raw_page = msgspec.json.Decoder(_Answer[msgspec.Raw])
+_row = msgspec.json.Decoder(Row)
+_glimpse = msgspec.json.Decoder(_Glimpse)
+
+
+def guid_bytes(text: str | None) -> bytes | None:
+    """Read an id of 32 hexadecimal digits, with dashes or without, as its 16 bytes; None for anything else."""
+    if text is None or _GUID.fullmatch(text) is None:
+        return None
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def decode_listing(body: bytes | bytearray) -> Listing:
+    """Decode one answer of a listing.
+
+    Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing.
+    """
+    if NUL not in body:
+        try:
+            answer = _page.decode(body)
+        except (ValueError, RecursionError):
+            pass  # Below it is found out whether this is one row's fault or the whole page's.
+        else:
+            keys = _keys(answer.items)
+            if keys is not None:
+                return Listing([*answer.items], keys, answer.total_record_count, answer.start_index)
+    return _decode_by_rows(body)
+
+
+def sketch_listing(body: bytes | bytearray) -> Listing:
+    """Look an answer over for what its items are recognised by, or decode it in full where that isn't enough.
+
+    The files of an item of several parts aren't in the listing: its page is decoded.
+    """
+    if NUL not in body:
+        try:
+            answer = _sketch_page.decode(body)
+        except (ValueError, RecursionError):
+            return _decode_by_rows(body)
+        keys = _keys(answer.items)
+        if keys is not None and not any(row.part_count for row in answer.items):
+            return Listing([], keys, answer.total_record_count, answer.start_index, sketches=answer.items)
+    return decode_listing(body)
+
+
+def _keys(rows: Sequence[Row] | Sequence[SketchRow]) -> list[bytes] | None:
+    """Read the ids of rows; None if one of them is none: only its text tells that row from others."""
+    keys = [guid_bytes(row.id) for row in rows]
+    whole = [key for key in keys if key is not None]
+    return whole if len(whole) == len(keys) else None
+
+
+def _decode_by_rows(body: bytes | bytearray) -> Listing:
+    cleaned, changed = clean_json(body)
+    raw = _decode_raw(cleaned)
+    rows: list[Row | BadRow] = []
+    keys: list[bytes] = []
+    mended: set[int] = set()
+    for place, piece in enumerate(raw.items):
+        text = bytes(piece)
+        if NUL in text or (changed and REPLACEMENT in text):
+            mended.add(place)
+        row, key = _decode_row(text)
+        rows.append(row)
+        keys.append(key)
+    return Listing(rows, keys, raw.total_record_count, raw.start_index, frozenset(mended))
+
+
+def _decode_raw(body: bytes | bytearray) -> "_Answer[msgspec.Raw]":
+    try:
+        return _raw_page.decode(body)
+    except RecursionError as exc:
+        raise MalformedAnswer("The answer is nested too deeply to be a listing.", code="bad_json") from exc
+    except msgspec.ValidationError as exc:
+        raise MalformedAnswer(
+            f"The answer is no listing as Jellyfin sends it: {exc}.",
+            code="no_container",
+            hint="Check that the source's address is that of a Jellyfin server and not of something in front of it.",
+        ) from exc
+    except ValueError as exc:
+        raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
+
+
+def _decode_row(text: bytes) -> tuple[Row | BadRow, bytes]:
+    try:
+        row = _row.decode(text)
+    except (ValueError, RecursionError) as exc:
+        reason = f"{exc}" if isinstance(exc, msgspec.ValidationError) else type(exc).__name__
+        return _glimpse_of(text, reason)
+    return row, guid_bytes(row.id) or _hash(text)
+
+
+def _glimpse_of(text: bytes, reason: str) -> tuple[BadRow, bytes]:
+    try:
+        seen = _glimpse.decode(text)
+    except (ValueError, RecursionError):
+        return BadRow(reason), _hash(text)
+    guid = guid_bytes(seen.id)
+    return BadRow(reason, seen.name, guid is not None), guid or _hash(text)
+
+
+def _hash(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).digest()

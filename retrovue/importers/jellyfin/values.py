@@ -1,0 +1,113 @@
+"""Values of Jellyfin in the catalogue's units; what can't be is None, with a warning."""
+
+import datetime as dt
+import ntpath
+import posixpath
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from retrovue.importers.jellyfin.rows import Chapter, Row
+from retrovue.paths import path_system
+
+_TICKS_PER_MS = 10_000
+_LONGEST_MS = 2**31 - 1
+_FIRST_YEAR, _LAST_YEAR = 1800, 2200
+_RESOLUTIONS = (
+    (854, 480, "sd"),
+    (960, 544, "540"),
+    (1024, 576, "576"),
+    (1280, 962, "720"),
+    (2560, 1440, "1080"),
+    (4096, 3072, "4k"),
+    (8192, 6144, "8k"),
+)
+"""The largest width and height that Jellyfin calls by each name (MediaStream.cs), in the words that Plex uses."""
+
+
+def milliseconds(ticks: float | None, warnings: list[str]) -> int | None:
+    """Turn a length in ticks of 100 ns into milliseconds."""
+    if ticks is None:
+        return None
+    if type(ticks) is int and 0 < ticks // _TICKS_PER_MS <= _LONGEST_MS:
+        return ticks // _TICKS_PER_MS
+    warnings.append("bad_duration")
+    return None
+
+
+def ordinal(value: int | None, warnings: list[str]) -> int | None:
+    """Pass a season's or episode's number on."""
+    if value is not None and value < 0:
+        warnings.append("bad_number")
+        return None
+    return value
+
+
+def year(value: int | None, warnings: list[str]) -> int | None:
+    """Pass a year on in which there can have been a recording."""
+    if value is not None and not _FIRST_YEAR <= value <= _LAST_YEAR:
+        warnings.append("bad_year")
+        return None
+    return value
+
+
+def date(text: str | None, warnings: list[str]) -> dt.date | None:
+    """Read the day of a time such as ``2024-10-07T22:00:00.0000000Z``.
+
+    Providers of metadata know days only; Jellyfin keeps a day as its own midnight in UTC, so that the recorded
+    answers of a server in the Netherlands say 22:00 or 23:00 of the day before. Midnight anywhere means the nearer day.
+    """
+    if not text:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(f"{text[:19]}+00:00" if len(text) > 10 else f"{text}T00:00:00+00:00")
+        if moment.minute % 15 == 0 and moment.second == 0:
+            # Zones differ from UTC by quarters of an hour.
+            moment += dt.timedelta(hours=12)
+    except (ValueError, OverflowError):
+        pass
+    else:
+        if _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            return moment.date()
+    warnings.append("bad_date")
+    return None
+
+
+def rating(row: Row, warnings: list[str]) -> float | None:
+    """Give the audience's rating (0 to 10), else a tenth of the critics' (0 to 100)."""
+    audience, critics = row.community_rating, row.critic_rating
+    if audience is not None and 0 <= audience <= 10:
+        return audience
+    if critics is not None and 0 <= critics <= 100:
+        return critics / 10
+    if audience is not None or critics is not None:
+        warnings.append("bad_rating")
+    return None
+
+
+def resolution(width: int | None, height: int | None) -> str | None:
+    """Name a picture's size."""
+    if not width or not height:
+        return None
+    return next((name for widest, highest, name in _RESOLUTIONS if width <= widest and height <= highest), None)
+
+
+def chapters(found: Sequence[Chapter], warnings: list[str]) -> list[dict[str, Any]]:
+    """Give chapters in milliseconds; each ends where the next one begins, the last one's end is open."""
+    spans: list[dict[str, Any]] = []
+    for chapter in found:
+        ticks = chapter.start_position_ticks
+        if type(ticks) is not int or not 0 <= ticks // _TICKS_PER_MS <= _LONGEST_MS:
+            warnings.append("bad_span")
+            continue
+        spans.append({"title": chapter.name, "start_ms": ticks // _TICKS_PER_MS, "end_ms": None})
+    spans.sort(key=lambda span: int(span["start_ms"]))
+    for span, following in pairwise(spans):
+        span["end_ms"] = following["start_ms"]
+    return spans
+
+
+def stem(path: str) -> str:
+    """Give a file's name without its ending."""
+    name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
+    return posixpath.splitext(name)[0] or name or path

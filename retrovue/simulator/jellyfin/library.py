@@ -1,0 +1,110 @@
+"""A library of a simulated Jellyfin server, and how its items are filtered, ordered and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from retrovue.simulator.jellyfin.items import item_id
+from retrovue.simulator.model import Row
+
+_ONLY_IF_ASKED = frozenset(
+    {"Path", "MediaSources", "ProviderIds", "Genres", "Tags", "Studios", "Chapters", "DateCreated", "SortName"}
+)
+_SORTS = frozenset({"DateCreated", "SortName", "Name", "PremiereDate", "ProductionYear"})
+
+
+class JellyfinLibrary:
+    """A library of explicit items, which may be changed while a client pages through them."""
+
+    def __init__(
+        self,
+        name: str,
+        collection_type: str | None = "movies",
+        items: Iterable[Row] = (),
+        *,
+        id: str | None = None,  # noqa: A002 - Jellyfin's own name for it
+        locations: Sequence[str] | None = None,
+    ) -> None:
+        """Take the items; without a type it is one of mixed content."""
+        self.id = id or item_id(f"library {name}")
+        self.name = name
+        self.collection_type = collection_type
+        self.locations = [f"/data/{name.lower()}"] if locations is None else list(locations)
+        self._items: dict[str, Row] = {}
+        self._parts: dict[str, list[Row]] = {}
+        self.add(*items)
+
+    def add(self, *items: Row) -> None:
+        """Add items, or replace those with the same id."""
+        for item in items:
+            self._items[item["Id"]] = item
+
+    def remove(self, *numbers: int) -> None:
+        """Remove items by the numbers that they were made from; raises KeyError for one that is not there."""
+        for number in numbers:
+            del self._items[item_id(number)]
+
+    def clear(self) -> None:
+        """Remove all items."""
+        self._items.clear()
+
+    def change(self, number: int, **fields: Any) -> Row:
+        """Change fields of an item; a field given as None is taken away."""
+        item = self._items[item_id(number)]
+        item |= fields
+        for name in [name for name, value in item.items() if value is None]:
+            del item[name]
+        return item
+
+    def add_parts(self, of: int, *parts: Row) -> None:
+        """Give a video further parts."""
+        self.change(of, PartCount=len(parts) + 1)
+        self._parts[item_id(of)] = list(parts)
+
+    def parts(self, own: str) -> list[Row] | None:
+        """Return the further parts of an item; None if the library doesn't have it."""
+        return self._parts.get(own, []) if own in self._items else None
+
+    @property
+    def items(self) -> list[Row]:
+        """All items, in no order that could be relied on."""
+        return list(self._items.values())
+
+    def virtual_folder(self) -> Row:
+        """Return the library as /Library/VirtualFolders lists it."""
+        row: Row = {"Name": self.name, "Locations": self.locations, "LibraryOptions": {"Enabled": True}}
+        if self.collection_type is not None:
+            row["CollectionType"] = self.collection_type
+        return row | {"ItemId": self.id, "PrimaryImageItemId": self.id, "RefreshStatus": "Idle"}
+
+    def view(self, server_id: str) -> Row:
+        """Return the library as a user sees it."""
+        row: Row = {"Name": self.name, "ServerId": server_id, "Id": self.id, "IsFolder": True, "MediaType": "Unknown"}
+        if self.collection_type is not None:
+            row["CollectionType"] = self.collection_type
+        return row | {"Type": "CollectionFolder", "LocationType": "FileSystem"}
+
+
+def chosen(items: Iterable[Row], query: Mapping[str, str]) -> list[Row]:
+    """Filter and order items as /Items does; names of arguments are in lower case, unknown orders are ignored."""
+    kinds = [kind for kind in query.get("includeitemtypes", "").split(",") if kind]
+    found = [item for item in items if not kinds or item.get("Type") in kinds]
+    term = query.get("searchterm", "").casefold()
+    if term:
+        found = [item for item in found if term in str(item.get("Name", "")).casefold()]
+    season = query.get("parentindexnumber")
+    if season is not None:
+        found = [item for item in found if str(item.get("ParentIndexNumber")) == season]
+    orders = [order for order in query.get("sortby", "").split(",") if order in _SORTS]
+    return sorted(found, key=lambda item: [str(item.get(order, "")) for order in orders])
+
+
+def shown(item: Row, fields: str, server_id: str, *, user_data: bool) -> Row:
+    """Return an item as a listing shows it: with what always comes, and with the fields asked for."""
+    asked = frozenset(fields.split(","))
+    view: Row = {"ServerId": server_id}
+    view |= {name: value for name, value in item.items() if name not in _ONLY_IF_ASKED or name in asked}
+    if user_data:
+        view["UserData"] = {"PlaybackPositionTicks": 0, "PlayCount": 0, "IsFavorite": False, "Played": False}
+    return view
