@@ -1,0 +1,69 @@
+"""What the harnesses ingest: small libraries in which everything happens that can become of an item."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from retrovue.model import FULL, Rejection, Scope
+from retrovue.orchestrator import IngestOptions, IngestRun, ingest_one, ingest_source
+from retrovue.store.session import Store
+from tests.library import Library, Step, draft, outline, page
+
+Listings = Mapping[str, Sequence[Step]]
+
+_NO_MEDIA = Rejection("no_media", "the item has no media", "scripted://machine/none", "None")
+
+_TINY: Listings = {"Movies": [page(draft("a"), draft("b", "a.mkv"), _NO_MEDIA)]}
+_FIRST: Listings = {
+    "Films": [
+        page(draft("a"), draft("b", "a.mkv")),
+        page(draft("c", "1", "2"), draft("d")),
+        page(_NO_MEDIA, draft("e")),
+    ],
+    "Shows": [page(draft("f"), draft("g")), page(draft("h"))],
+    "Clips": [page(draft("i"))],
+}
+_SECOND: Listings = {
+    "Films": [
+        # Known, a duplicate again, moved, moved with its parts, rejected, new; one that read itself again.
+        page(draft("x")),
+        page(draft("a"), draft("b", "a.mkv"), restart=True),
+        outline(draft("c", "3", "2"), draft("d", "moved.mkv")),
+        page(_NO_MEDIA, draft("e"), draft("k")),
+    ],
+    "Shows": [outline(draft("f"), draft("g")), outline(draft("h"))],
+    "Clips": [page(draft("i"), draft("l"))],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """An ingest, and what was ingested before."""
+
+    name: str
+    listings: Listings
+    before: Listings | None = None
+    scope: Scope | None = None
+    """Of a collection ingest of the first collection; None for a source ingest."""
+    concurrency: int = 1
+
+    @property
+    def names(self) -> list[str]:
+        """The collections that it targets."""
+        return list(self.listings) if self.scope is None else list(self.listings)[:1]
+
+    def run(self, library: Library, store: Store, *, retry: bool = False) -> AbstractAsyncContextManager[IngestRun]:
+        """Begin the ingest, or one of what failed."""
+        options = IngestOptions(concurrency=self.concurrency, retry_failed=retry)
+        if self.scope is None:
+            return ingest_source(store, str(library.source.id), options)
+        return ingest_one(store, next(iter(self.listings)), self.scope, options)
+
+
+TINY = Scenario("tiny", _TINY)
+FIRST = Scenario("first ingest", _FIRST)
+AGAIN = Scenario("re-ingest", _SECOND, before=_FIRST)
+ONE = Scenario("collection ingest", _SECOND, before=_FIRST, scope=FULL)
+SURGICAL = Scenario("surgical ingest", _SECOND, before=_FIRST, scope=Scope(title="A"))
+TOGETHER = Scenario("re-ingest, three at once", _SECOND, before=_FIRST, concurrency=3)
+SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER)

@@ -1,0 +1,198 @@
+"""A scenario on the stage: its database behind the proxy, and each fault on a fresh beginning."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+from sqlalchemy.engine import URL
+
+from retrovue.errors import RetrovueError
+from retrovue.store.session import Store
+from retrovue.store.session import database_url as parsed
+from tests.faults import naive
+from tests.faults.catalogue import Catalogue, Report, told, watched
+from tests.faults.proxy import CountingProxy, Trip, When, counting_proxy
+from tests.faults.scenarios import Scenario
+from tests.library import Library
+
+
+class Ingest(Protocol):
+    """What is put to the test: RetroVue, or the control."""
+
+    async def __call__(self, *, retry: bool = False) -> Report:
+        """Ingest once, and say what became of each collection."""
+
+    def pooled(self) -> Sequence[int]:
+        """Count the connections that are checked out, and those that wait in the pools."""
+
+
+@dataclass(slots=True)
+class Product:
+    """RetroVue, by its library interface, on one open store."""
+
+    scenario: Scenario
+    library: Library
+    store: Store
+
+    async def __call__(self, *, retry: bool = False) -> Report:
+        try:
+            async with self.scenario.run(self.library, self.store, retry=retry) as run:
+                pass
+        except RetrovueError:
+            return None
+        return told(run.summary)
+
+    def pooled(self) -> Sequence[int]:
+        pools = [self.store.data.pool, self.store.audit.pool]
+        return [sum(pool.checkedout() for pool in pools), sum(pool.checkedin() for pool in pools)]  # type: ignore[attr-defined]
+
+
+@dataclass(slots=True)
+class Control:
+    """The naive ingest."""
+
+    scenario: Scenario
+    address: str
+
+    async def __call__(self, *, retry: bool = False) -> Report:  # noqa: ARG002 - it doesn't know what failed
+        try:
+            return await naive.ingest(self.address, self.scenario.listings)
+        except naive.LOST:
+            return None
+
+    def pooled(self) -> Sequence[int]:
+        return [0, 0]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a campaign of faults has found."""
+
+    title: str
+    injected: int = 0
+    missed: int = 0
+    """Faults that were armed, and whose moment didn't come."""
+    inconsistent: int = 0
+    false_outcomes: int = 0
+    unclean: int = 0
+    """Connections, backends or locks left behind."""
+    converged: int = 0
+    problems: list[str] = field(default_factory=list[str])
+    """The first ones, in words."""
+    wrong: int = 0
+    """Faults after which anything was wrong."""
+
+    def take(
+        self, what: str, *, inconsistent: Sequence[str], false: Sequence[str], unclean: Sequence[str], apart: Sequence[str]
+    ) -> None:
+        """Count one fault that was injected, with what was found after it, and after the next ingest."""
+        self.injected += 1
+        self.inconsistent += bool(inconsistent)
+        self.false_outcomes += bool(false)
+        self.unclean += bool(unclean)
+        self.converged += not apart
+        found = [*inconsistent, *false, *unclean, *apart]
+        self.wrong += bool(found)
+        self.problems += [f"{self.title}, {what}: {problem}" for problem in found]
+
+    def miss(self, what: str) -> None:
+        """Count one fault whose moment didn't come."""
+        self.missed += 1
+        self.problems.append(f"{self.title}, {what}: it never came to that")
+
+
+@dataclass(slots=True)
+class Stage:
+    """A scenario that can be run again and again from its beginning."""
+
+    scenario: Scenario
+    library: Library
+    catalogue: Catalogue
+    proxy: CountingProxy
+    through: URL
+    control: bool = False
+
+    @asynccontextmanager
+    async def ingest(self) -> AsyncIterator[Ingest]:
+        """Open what is put to the test, through the proxy."""
+        if self.control:
+            yield Control(self.scenario, self.through.render_as_string().replace("+asyncpg", ""))
+            return
+        async with Store(self.through) as store:
+            yield Product(self.scenario, self.library, store)
+
+    async def trips(self) -> list[Trip]:
+        """The round trips of an ingest that nothing disturbs, which shows what the catalogue should become."""
+        await self.catalogue.reset()
+        self.proxy.disarm()
+        async with self.ingest() as ingest:
+            report = await ingest()
+            trips = list(self.proxy.trips)
+        assert report is not None
+        assert {said.status for said in report.values()} == {"ingested"}, report
+        await self.catalogue.end_here()
+        return trips
+
+    async def leftovers(self, ingest: Ingest) -> list[str]:
+        """Say what an ingest has left behind: connections not returned, backends that nobody knows of."""
+        out, waiting = ingest.pooled()
+        problems = [f"{out} connections are still checked out"] if out else []
+        problems += await self.catalogue.at_rest()
+        problems += await self.catalogue.until_backends(waiting)
+        return problems
+
+    async def again(self, ingest: Ingest, report: Report) -> list[str]:
+        """Ingest again without a fault, first only what is said to have failed; what is then not as it should be?"""
+        self.proxy.disarm()
+        problems: list[str] = []
+        if report is not None and self.scenario.scope is None and not self.control:
+            failed = {name for name, said in report.items() if said.status != "ingested"}
+            retried = await ingest(retry=True)
+            if retried is None or set(retried) != failed:
+                problems.append(f"{sorted(failed)} failed, and a retry took {retried and sorted(retried)}")
+            problems += await self.catalogue.not_converged(retried)
+        problems += await self.catalogue.not_converged(await ingest())
+        return problems
+
+
+@asynccontextmanager
+async def staged(scenario: Scenario, url: str, directory: Path, *, control: bool = False) -> AsyncIterator[Stage]:
+    """Prepare a scenario in a fresh database; the scripted importer has to be installed."""
+    async with watched(url) as catalogue, counting_proxy(parsed(url), directory) as (through, proxy):
+        async with Store(parsed(url)) as store:
+            library = await Library.make(store, *scenario.listings)
+            library.script.listings.update(scenario.before or {})
+            if scenario.before is not None:
+                summary = await library.ingest()
+                assert len(summary.ingested) == len(scenario.listings), summary
+            library.script.listings.update(scenario.listings)
+        await catalogue.begin_here()
+        yield Stage(scenario, library, catalogue, proxy, through, control)
+
+
+async def cut(stage: Stage, moments: Sequence[tuple[int, When]]) -> Tally:
+    """Cut the connection at each of these moments, every time from the beginning."""
+    tally = Tally(f"{'control, ' if stage.control else ''}{stage.scenario.name}")
+    for number, when in moments:
+        what = f"cut {when} round trip {number}"
+        await stage.catalogue.reset()
+        async with stage.ingest() as ingest:
+            stage.proxy.arm(number, when)
+            with anyio.fail_after(60):
+                report = await ingest()
+            if not stage.proxy.happened:
+                tally.miss(what)
+                continue
+            unclean = await stage.leftovers(ingest)
+            what = f"{what} ({stage.proxy.trips[number - 1].text})"
+            tally.take(
+                what,
+                inconsistent=await stage.catalogue.inconsistent(),
+                false=await stage.catalogue.false_outcomes(report),
+                unclean=unclean,
+                apart=await stage.again(ingest, report),
+            )
+    return tally
