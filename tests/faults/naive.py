@@ -28,6 +28,18 @@ _UPSERT = """
     RETURNING xmax = 0
 """
 
+_START = """
+    INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by)
+    SELECT $1, id, 'source', '{}', 'naive', 'me' FROM collection WHERE name = $2 ON CONFLICT DO NOTHING
+"""
+_FAILURE = """
+    INSERT INTO ingest_outcome (run_id, collection_id, status, code)
+    SELECT $1, id, 'failed', 'failed' FROM collection WHERE name = $2 ON CONFLICT DO NOTHING
+"""
+_SUCCESS = """
+    INSERT INTO ingest_outcome (run_id, collection_id, status, discovered, created) VALUES ($1, $2, 'ingested', $3, $3)
+"""
+
 
 async def ingest(url: str, listings: Listings) -> Report:
     """Ingest each collection; a failure is that collection's."""
@@ -39,25 +51,16 @@ async def ingest(url: str, listings: Listings) -> Report:
             if connection is None or connection.is_closed():
                 connection = await asyncpg.connect(url)
             collection = await connection.fetchval("SELECT id FROM collection WHERE name = $1", name)
-            await connection.execute(
-                "INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by)"
-                " VALUES ($1, $2, 'source', '{}', 'naive', 'me')",
-                run,
-                collection,
-            )
+            await connection.execute(_START, run, name)
             created = await _ingest(connection, collection, pages)
-            await connection.execute(
-                "INSERT INTO ingest_outcome (run_id, collection_id, status, discovered, created)"
-                " VALUES ($1, $2, 'ingested', $3, $3)",
-                run,
-                collection,
-                created,
-            )
+            await connection.execute(_SUCCESS, run, collection, created)
             report[name] = Told("ingested", created)
         except LOST:
             report[name] = Told("failed")
-    if connection is not None and not connection.is_closed():
-        await connection.close()
+            connection = await asyncpg.connect(url)
+            await connection.execute(_START, run, name)
+            await connection.execute(_FAILURE, run, name)
+    await connection.close()
     return report
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from tests.faults import naive
 from tests.faults.catalogue import Catalogue, Report, told, watched
 from tests.faults.proxy import CountingProxy, Trip, When, counting_proxy
 from tests.faults.scenarios import Scenario
+from tests.faults.tally import Tally
 from tests.library import Library
 
 
@@ -68,43 +69,6 @@ class Control:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a campaign of faults has found."""
-
-    title: str
-    injected: int = 0
-    missed: int = 0
-    """Faults that were armed, and whose moment didn't come."""
-    inconsistent: int = 0
-    false_outcomes: int = 0
-    unclean: int = 0
-    """Connections, backends or locks left behind."""
-    converged: int = 0
-    problems: list[str] = field(default_factory=list[str])
-    """The first ones, in words."""
-    wrong: int = 0
-    """Faults after which anything was wrong."""
-
-    def take(
-        self, what: str, *, inconsistent: Sequence[str], false: Sequence[str], unclean: Sequence[str], apart: Sequence[str]
-    ) -> None:
-        """Count one fault that was injected, with what was found after it, and after the next ingest."""
-        self.injected += 1
-        self.inconsistent += bool(inconsistent)
-        self.false_outcomes += bool(false)
-        self.unclean += bool(unclean)
-        self.converged += not apart
-        found = [*inconsistent, *false, *unclean, *apart]
-        self.wrong += bool(found)
-        self.problems += [f"{self.title}, {what}: {problem}" for problem in found]
-
-    def miss(self, what: str) -> None:
-        """Count one fault whose moment didn't come."""
-        self.missed += 1
-        self.problems.append(f"{self.title}, {what}: it never came to that")
-
-
-@dataclass(slots=True)
 class Stage:
     """A scenario that can be run again and again from its beginning."""
 
@@ -145,16 +109,15 @@ class Stage:
         return problems
 
     async def again(self, ingest: Ingest, report: Report) -> list[str]:
-        """Ingest again without a fault, first only what is said to have failed; what is then not as it should be?"""
+        """Ingest again without a fault, if possible only what is said to have failed; what isn't as it should be then?"""
         self.proxy.disarm()
-        problems: list[str] = []
-        if report is not None and self.scenario.scope is None and not self.control:
-            failed = {name for name, said in report.items() if said.status != "ingested"}
-            retried = await ingest(retry=True)
-            if retried is None or set(retried) != failed:
-                problems.append(f"{sorted(failed)} failed, and a retry took {retried and sorted(retried)}")
-            problems += await self.catalogue.not_converged(retried)
-        problems += await self.catalogue.not_converged(await ingest())
+        if report is None or self.scenario.scope is not None or self.control:
+            return await self.catalogue.not_converged(await ingest())
+        failed = {name for name, said in report.items() if said.status != "ingested"}
+        retried = await ingest(retry=True)
+        problems = await self.catalogue.not_converged(retried)
+        if retried is not None and set(retried) != failed:
+            problems.append(f"{sorted(failed)} failed, and a retry took {sorted(retried)}")
         return problems
 
 
