@@ -43,8 +43,11 @@ _TORN = """
     SELECT source_uri FROM asset
     WHERE part_count > 1 AND part_count <> (SELECT count(*) FROM asset_part WHERE asset_uuid = uuid)
 """
+_WIDTH = 0.005
+"""Seconds for each row that a COMMIT makes valid."""
 _BACKENDS = """
-    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 _AT_WORK = f"SELECT pid, application_name, state, query {_BACKENDS} AND state <> 'idle'"
 
@@ -56,6 +59,8 @@ class Told:
     status: str
     """As in the audit trail: ``ingested``, ``failed``, ``interrupted`` or ``unknown``."""
     created: int = 0
+    code: str | None = None
+    """Of a failure."""
     note: str = ""
     """What it added to a failure; that the audit trail could not be written, for one."""
 
@@ -77,10 +82,8 @@ def _told(outcome: CollectionOutcome) -> Told:
     if isinstance(outcome, Ingested):
         return Told("ingested", outcome.counts.created)
     assert isinstance(outcome, Failed)
-    if outcome.interrupted:
-        return Told("interrupted")
-    status = "unknown" if outcome.code == "commit_unknown" else "failed"
-    return Told(status, note=str(outcome.context.get("audit", "")))
+    status = "interrupted" if outcome.interrupted else "unknown" if outcome.code == "commit_unknown" else "failed"
+    return Told(status, code=outcome.code, note=str(outcome.context.get("audit", "")))
 
 
 class Catalogue:
@@ -108,7 +111,9 @@ class Catalogue:
         """Put all rows back to the beginning, once nobody is at work any more."""
         await self.at_rest()
         copies = [f"INSERT INTO {table} TABLE beginning.{table}" for table in TABLES]
-        await self._connection.execute("; ".join([f"TRUNCATE {', '.join(TABLES)}", *copies]))
+        # Triggers, foreign keys' own among them, have nothing to do here.
+        silent = ("SET session_replication_role = replica", "SET session_replication_role = origin")
+        await self._connection.execute("; ".join([silent[0], f"TRUNCATE {', '.join(TABLES)}", *copies, silent[1]]))
 
     async def states(self) -> dict[str, State]:
         """What each collection holds."""
@@ -119,6 +124,26 @@ class Catalogue:
                 lines.append(line)
         return {name: tuple(lines) for name, lines in found.items()}
 
+    async def widen_commits(self) -> None:
+        """From now on the COMMIT of whoever writes takes a moment."""
+        tables = ("asset", "asset_alias", "collection", "ingest_start", "ingest_outcome")
+        await self._connection.execute(
+            "CREATE FUNCTION widen() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN PERFORM pg_sleep({_WIDTH}); RETURN NULL; END $$"
+        )
+        for table in tables:
+            await self._connection.execute(
+                f"CREATE CONSTRAINT TRIGGER widen AFTER INSERT OR UPDATE ON {table} DEFERRABLE INITIALLY DEFERRED"
+                " FOR EACH ROW EXECUTE FUNCTION widen()"
+            )
+
+    async def deadlocks(self) -> int:
+        """How many deadlocks the server has broken up in this database."""
+        await self._connection.execute("SELECT pg_stat_clear_snapshot()")
+        return int(
+            await self._connection.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        )
+
     async def backends(self) -> int:
         """How many connections there are, this one excepted."""
         return int(await self._connection.fetchval(f"SELECT count(*) {_BACKENDS}"))
@@ -127,7 +152,7 @@ class Catalogue:
         """Wait until no backend is at work, and say which ones stay."""
         busy: list[tuple[Any, ...]] = []
         with anyio.move_on_after(20):
-            while busy := await self.rows(_AT_WORK):
+            while busy := await self.rows(_AT_WORK):  # noqa: ASYNC110 - PostgreSQL has no event for this
                 await anyio.sleep(0.002)
         return [f"a backend is left at work: {backend}" for backend in busy]
 
@@ -142,7 +167,7 @@ class Catalogue:
     # What is wrong
 
     async def inconsistent(self) -> list[str]:
-        """Say of which collections the rows are of no one version of the source, or of an ingest that isn't on record."""
+        """Say which collections hold rows of no one version of the source, or of an ingest that isn't on record."""
         problems = [f"{uri} has lost a part" for (uri,) in await self.rows(_TORN)]
         states = await self.states()
         for name, state in states.items():
@@ -166,7 +191,9 @@ class Catalogue:
         states = await self.states()
         trail = {name: (status, created) for name, _, status, _, created, *_ in await self.rows(_TRAIL)}
         if report is None:
-            problems += [f"nothing was said of {name}, and it changed" for name in states if self._changed(states, name)]
+            problems += [
+                f"nothing was said of {name}, and it changed" for name in states if self._changed(states, name)
+            ]
             problems += [
                 f"nothing was said of {name}, and the trail says {status}"
                 for name, (status, _) in trail.items()
@@ -195,11 +222,13 @@ class Catalogue:
         """Say what an ingest that nothing disturbed has left undone after one that something did."""
         if report is None:
             return ["it was refused"]
-        problems = [f"{name}: {said}" for name, said in report.items() if said.status not in {"ingested"}]
+        problems = [f"{name}: {said}" for name, said in report.items() if said.status != "ingested"]
         states = await self.states()
         problems += [f"{name} isn't as it should become" for name in states if states[name] != self._after[name]]
         problems += [
-            f"run {run} of {name} has no outcome" for name, run, status, *_ in await self.rows(_TRAIL) if status == "none"
+            f"run {run} of {name} has no outcome"
+            for name, run, status, *_ in await self.rows(_TRAIL)
+            if status == "none"
         ]
         return problems
 
@@ -207,7 +236,9 @@ class Catalogue:
 @asynccontextmanager
 async def watched(url: str) -> AsyncIterator[Catalogue]:
     """Look at a database from outside."""
-    connection: Any = await asyncpg.connect(url.replace("+asyncpg", ""), server_settings={"application_name": "the test"})
+    connection: Any = await asyncpg.connect(
+        url.replace("+asyncpg", ""), server_settings={"application_name": "the test"}
+    )
     try:
         # Statements of a session are planned once; here every run of a test makes its own catalogue.
         yield Catalogue(connection)

@@ -1,7 +1,8 @@
 """python -m tests.faults.failpoints: runs commands as processes of their own that kill themselves at a chosen point.
 
-Reads one order a line (see Order), answers with the exit status on one line. Every command is the whole program,
-entered as the installed command enters it, in a process forked from one that has loaded it already.
+Reads an order (see Order), answers with the process's id, waits for one more line before the process may begin, and
+answers with its exit status. Every command is the whole program, entered as the installed command enters it, in a
+process forked from one that has loaded it already.
 """
 
 import os
@@ -18,11 +19,13 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import Engine
 
 from retrovue.cli import running
+from retrovue.cli.actions import ingest
+from retrovue.cli.commands import source
 from retrovue.cli.entry import main
 from retrovue.importers import plex
 from retrovue.store import opening
 
-LOADED = (running, plex, opening)
+LOADED = (running, source, ingest, plex, opening)
 """What a command would otherwise load after the fork, every time."""
 
 
@@ -45,14 +48,16 @@ class Failpoints:
     def __init__(self, order: Order) -> None:
         self._at = order.kill_at
         self._passed = 0
-        self._log = None if order.points is None else Path(order.points).open("w", encoding="utf-8")
+        self._log = None if order.points is None else Path(order.points)
+        if self._log is not None:
+            self._log.write_bytes(b"")
 
     def passing(self, when: str, what: str) -> None:
         """Pass a point, unless it is the one."""
         self._passed += 1
         if self._log is not None:
-            self._log.write(f"{when} {' '.join(what.split())}\n")
-            self._log.flush()
+            with self._log.open("a", encoding="utf-8") as log:
+                log.write(f"{when} {' '.join(what.split())}\n")
         if self._passed == self._at:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -104,11 +109,18 @@ def serve() -> None:
     """Take orders until there are no more."""
     for line in sys.stdin.buffer:
         order = msgspec.json.decode(line, type=Order)
+        held, release = os.pipe()
         child = os.fork()
         if not child:
+            os.close(release)
+            os.read(held, 1)
+            os.close(held)
             _become(order)
+        os.close(held)
         sys.stdout.write(f"{child}\n")
         sys.stdout.flush()
+        sys.stdin.buffer.readline()
+        os.close(release)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()

@@ -18,7 +18,8 @@ from tests.library import Step
 
 LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _UPSERT = """
-    INSERT INTO asset (collection_uuid, source_hash, canonical_hash, source_uri, canonical_uri, canonical_key, type, title)
+    INSERT INTO asset
+        (collection_uuid, source_hash, canonical_hash, source_uri, canonical_uri, canonical_key, type, title)
     SELECT $1, $2, $3, $4, $5, $5, $6, $7
     WHERE NOT EXISTS (
         SELECT FROM asset WHERE collection_uuid = $1 AND canonical_hash = $3 AND source_hash <> $2

@@ -23,7 +23,7 @@ class Processes:
         self._points = directory / "points"
 
     def start(self, *arguments: str, kill_at: int = 0, points: bool = False) -> int:
-        """Start a command; returns its process id."""
+        """Make the process of a command, which begins when it is waited for; returns its process id."""
         order = Order(
             list(arguments), self._environment, str(self._out), kill_at, str(self._points) if points else None
         )
@@ -32,7 +32,9 @@ class Processes:
         return self._number()
 
     def wait(self) -> int:
-        """Wait for its end; returns the exit status, or the negative number of the signal that killed it."""
+        """Let it begin and end; returns the exit status, or the negative number of the signal that killed it."""
+        self._orders.write(b"\n")
+        self._orders.flush()
         return self._number()
 
     def run(self, *arguments: str, kill_at: int = 0, points: bool = False) -> int:

@@ -58,7 +58,9 @@ class Program:
         if not results:
             return None
         return {
-            result["name"]: Told("unknown" if result["code"] == "commit_unknown" else result["status"], result["created"])
+            result["name"]: Told(
+                "unknown" if result["code"] == "commit_unknown" else result["status"], result["created"]
+            )
             for result in results
             if result["targeted"]
         }
@@ -72,10 +74,11 @@ class Program:
 
     async def at_work(self) -> list[str]:
         """Say of which runs the log tells that they go on, though nobody is left to do it."""
-        async with Store(self.url, connections=1) as store:
-            async with store.transaction() as session:
-                listing = await list_log(session)
-        return [f"{entry.collection_name} is said to be at work" for entry in listing.entries if entry.status == "running"]
+        async with Store(self.url, connections=1) as store, store.transaction() as session:
+            listing = await list_log(session)
+        return [
+            f"{entry.collection_name} is said to be at work" for entry in listing.entries if entry.status == "running"
+        ]
 
 
 @asynccontextmanager
@@ -84,7 +87,11 @@ async def program(title: str, url: str, directory: Path, *, again: bool) -> Asyn
     plex = SimulatedPlex([movies(), shows()], token=TOKEN)
     media = directory / "media"
     media.mkdir()
-    async with plex.serve() as address, watched(url) as catalogue, counting_proxy(parsed(url), directory) as (through, proxy):
+    async with (
+        plex.serve() as address,
+        watched(url) as catalogue,
+        counting_proxy(parsed(url), directory) as (through, proxy),
+    ):
         await prepare(url, address, media, ENABLED, plex.machine_identifier)
         await catalogue.rows(f"UPDATE source SET config = config || '{{\"page_size\": {_PAGE}}}'")
         environment = bare_environment(directory / "no-home")
@@ -102,7 +109,9 @@ async def program(title: str, url: str, directory: Path, *, again: bool) -> Asyn
 
 def between_first_write_and_last_commit(points: Sequence[str]) -> float:
     """Which share of the failpoints lies where a design without transactions would be torn."""
-    first = next(index for index, point in enumerate(points) if point.startswith(tuple(f"after {word}" for word in _WRITES)))
+    first = next(
+        index for index, point in enumerate(points) if point.startswith(tuple(f"after {word}" for word in _WRITES))
+    )
     last = max(index for index, point in enumerate(points) if point == "before COMMIT")
     return (last - first + 1) / len(points)
 

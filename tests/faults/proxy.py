@@ -1,17 +1,17 @@
-"""A proxy in front of PostgreSQL that counts round trips, and at a chosen one cuts the connection or does as it is told.
+"""A proxy in front of PostgreSQL that counts round trips, and at a chosen one cuts the connection or calls the caller.
 
 Of the protocol it knows where a request and its answer end (PostgreSQL's documentation, "Message Formats"). A request
 is all that the client sends until it has to wait: a start-up packet, a simple Query, Sync, Flush, or the end of a COPY.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import anyio
-import anyio.abc
 from sqlalchemy.engine import URL
 
 When = Literal["before", "after"]
@@ -21,7 +21,6 @@ _CANCEL_REQUEST = (80877102).to_bytes(4, "big")
 _ENDS_REQUEST = b"QSHcf"  # Query, Sync, Flush, CopyDone, CopyFail
 _ENDS_ANSWER = b"ZG"  # ReadyForQuery, CopyInResponse
 _ENDS_DESCRIPTION = b"TnE"  # RowDescription, NoData, ErrorResponse: nothing is ready after a Flush
-_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 _SHOWN = 60
 
 
@@ -105,30 +104,54 @@ class CountingProxy:
             self._act()
         return self._act is None
 
-    async def serve(self, client: anyio.abc.SocketStream) -> None:
+    async def serve(self, client: "_Stream") -> None:
         """Stand between one client and the server."""
         self._connections += 1
-        async with client, await anyio.connect_unix(self._target) as server, anyio.create_task_group() as group:
-            wire = _Wire(self, client, server, self._connections)
-            for way in (wire.requests, wire.answers):
-                group.start_soon(_until_one_ends, way, group.cancel_scope)
+        number = self._connections
+        try:
+            server = _Stream(*await asyncio.open_unix_connection(self._target))
+        except OSError:
+            client.close()
+            return
+        try:
+            async with anyio.create_task_group() as group:
+                wire = _Wire(self, client, server, number)
+                for way in (wire.requests, wire.answers):
+                    group.start_soon(_until_one_ends, way, group.cancel_scope)
+        finally:
+            client.close()
+            server.close()
 
 
-async def _until_one_ends(way: Callable[[], object], scope: anyio.CancelScope) -> None:
-    try:
-        await way()  # type: ignore[misc]
-    except _GONE:
-        pass
-    finally:
-        scope.cancel()
+class _Stream:
+    """One of the two ends. asyncio's: anyio's own for Unix sockets complain when reading is cancelled as bytes come."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self._reader.read(65536):
+            yield chunk
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def _until_one_ends(way: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
+    with suppress(ConnectionError):
+        await way()
+    scope.cancel()
 
 
 class _Wire:
     """One connection."""
 
-    def __init__(
-        self, proxy: CountingProxy, client: anyio.abc.SocketStream, server: anyio.abc.SocketStream, number: int
-    ) -> None:
+    def __init__(self, proxy: CountingProxy, client: _Stream, server: _Stream, number: int) -> None:
         self._proxy = proxy
         self._client = client
         self._server = server
@@ -155,7 +178,9 @@ class _Wire:
                 await self._server.send(bytes(request))
                 request.clear()
                 text = ""
-            if request.startswith((b"X", b"p")):  # Terminate, which nobody answers; a password, which is part of the start
+            if request.startswith(
+                (b"X", b"p")
+            ):  # Terminate, which nobody answers; a password, which is part of the start
                 await self._server.send(bytes(request))
                 request.clear()
 
@@ -191,14 +216,18 @@ async def counting_proxy(url: URL, directory: Path) -> AsyncIterator[tuple[URL, 
     assert isinstance(host, str)
     socket = f".s.PGSQL.{port}"
     proxy = CountingProxy(Path(host) / socket)
-    listener = await anyio.create_unix_listener(directory / socket)
     failure: Exception | None = None
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, proxy.serve)
+    async with anyio.create_task_group() as group:
+
+        def stand_between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            group.start_soon(proxy.serve, _Stream(reader, writer))
+
+        listener = await asyncio.start_unix_server(stand_between, directory / socket)
         try:
             yield url.update_query_dict({"host": str(directory)}), proxy
         except Exception as error:  # noqa: BLE001 - raised again below, outside the group that would wrap it
             failure = error
+        listener.close()
         group.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from retrovue.errors import SourceUnreachable
 from retrovue.model import FULL, Rejection, Scope
 from retrovue.orchestrator import IngestOptions, IngestRun, ingest_one, ingest_source
 from retrovue.store.session import Store
@@ -46,6 +47,8 @@ class Scenario:
     scope: Scope | None = None
     """Of a collection ingest of the first collection; None for a source ingest."""
     concurrency: int = 1
+    broken: Listings | None = None
+    """What the source gives while there is a fault; None is the same."""
 
     @property
     def names(self) -> list[str]:
@@ -60,10 +63,25 @@ class Scenario:
         return ingest_one(store, next(iter(self.listings)), self.scope, options)
 
 
+_BROKEN: Listings = {"Films": [_FIRST["Films"][0], SourceUnreachable("gone")], "Shows": [page(draft("f", "/else"))]}
+_PAIR: Listings = {
+    "Films": [page(draft("a"), draft("c", "1", "2")), page(draft("d"), draft("e")), page(draft("m"), draft("n"))],
+    "Shows": [page(draft("f"), draft("g")), page(draft("h"))],
+    "Clips": [page(draft("i")), page(draft("j"))],
+}
+_PAIR_AGAIN: Listings = {
+    # Whatever its order is, the same becomes of it.
+    "Films": [page(draft("a"), draft("b", "a.mkv")), page(draft("c", "3", "2"), draft("d", "moved")), page(draft("o"))],
+    "Shows": [page(draft("h"), draft("g")), page(draft("f"), draft("p"))],
+    "Clips": [page(draft("j"), draft("q")), page(draft("i"))],
+}
+
 TINY = Scenario("tiny", _TINY)
 FIRST = Scenario("first ingest", _FIRST)
 AGAIN = Scenario("re-ingest", _SECOND, before=_FIRST)
 ONE = Scenario("collection ingest", _SECOND, before=_FIRST, scope=FULL)
 SURGICAL = Scenario("surgical ingest", _SECOND, before=_FIRST, scope=Scope(title="A"))
 TOGETHER = Scenario("re-ingest, three at once", _SECOND, before=_FIRST, concurrency=3)
-SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER)
+FAILING = Scenario("failing ingest", {name: _FIRST[name] for name in _BROKEN}, broken=_BROKEN)
+SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER, FAILING)
+PAIRS = (Scenario("pairs, first ingest", _PAIR), Scenario("pairs, re-ingest", _PAIR_AGAIN, before=_PAIR))

@@ -10,21 +10,21 @@ import anyio
 from sqlalchemy.engine import URL
 
 from retrovue.errors import RetrovueError
+from retrovue.orchestrator import IngestRun
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests.faults import naive
 from tests.faults.catalogue import Catalogue, Report, told, watched
-from tests.faults.proxy import CountingProxy, Trip, When, counting_proxy
+from tests.faults.proxy import CountingProxy, Trip, counting_proxy
 from tests.faults.scenarios import Scenario
-from tests.faults.tally import Tally
 from tests.library import Library
 
 
 class Ingest(Protocol):
     """What is put to the test: RetroVue, or the control."""
 
-    async def __call__(self, *, retry: bool = False) -> Report:
-        """Ingest once, and say what became of each collection."""
+    async def __call__(self, *, retry: bool = False, scope: anyio.CancelScope | None = None) -> Report:
+        """Ingest once, within a scope that may be cancelled, and say what became of each collection."""
 
     def pooled(self) -> Sequence[int]:
         """Count the connections that are checked out, and those that wait in the pools."""
@@ -38,13 +38,15 @@ class Product:
     library: Library
     store: Store
 
-    async def __call__(self, *, retry: bool = False) -> Report:
+    async def __call__(self, *, retry: bool = False, scope: anyio.CancelScope | None = None) -> Report:
+        entered: IngestRun | None = None
         try:
-            async with self.scenario.run(self.library, self.store, retry=retry) as run:
-                pass
+            with scope or anyio.CancelScope():
+                async with self.scenario.run(self.library, self.store, retry=retry) as run:
+                    entered = run
         except RetrovueError:
             return None
-        return told(run.summary)
+        return None if entered is None else told(entered.summary)
 
     def pooled(self) -> Sequence[int]:
         pools = [self.store.data.pool, self.store.audit.pool]
@@ -58,7 +60,7 @@ class Control:
     scenario: Scenario
     address: str
 
-    async def __call__(self, *, retry: bool = False) -> Report:  # noqa: ARG002 - it doesn't know what failed
+    async def __call__(self, *, retry: bool = False, scope: anyio.CancelScope | None = None) -> Report:  # noqa: ARG002 - of neither does it know
         try:
             return await naive.ingest(self.address, self.scenario.listings)
         except naive.LOST:
@@ -90,15 +92,26 @@ class Stage:
 
     async def trips(self) -> list[Trip]:
         """The round trips of an ingest that nothing disturbs, which shows what the catalogue should become."""
-        await self.catalogue.reset()
-        self.proxy.disarm()
-        async with self.ingest() as ingest:
-            report = await ingest()
-            trips = list(self.proxy.trips)
-        assert report is not None
-        assert {said.status for said in report.values()} == {"ingested"}, report
+        async with self.fresh() as ingest:
+            trips = list(self.proxy.trips) if await ingest() else []
+        if self.scenario.broken is not None:
+            self.library.script.listings.update(self.scenario.listings)
+            async with self.fresh(broken=False) as ingest:
+                await ingest()
         await self.catalogue.end_here()
+        problems = await self.catalogue.inconsistent()
+        assert not problems, problems
         return trips
+
+    @asynccontextmanager
+    async def fresh(self, *, broken: bool = True) -> AsyncIterator[Ingest]:
+        """Open what is put to the test, at the beginning, with nothing counted yet."""
+        await self.catalogue.reset()
+        given = self.scenario.broken if broken else None
+        self.library.script.listings.update(given or self.scenario.listings)
+        async with self.ingest() as ingest:
+            self.proxy.disarm()
+            yield ingest
 
     async def leftovers(self, ingest: Ingest) -> list[str]:
         """Say what an ingest has left behind: connections not returned, backends that nobody knows of."""
@@ -109,8 +122,9 @@ class Stage:
         return problems
 
     async def again(self, ingest: Ingest, report: Report) -> list[str]:
-        """Ingest again without a fault, if possible only what is said to have failed; what isn't as it should be then?"""
+        """Ingest again without a fault, if possible only what is said to have failed; what isn't right then?"""
         self.proxy.disarm()
+        self.library.script.listings.update(self.scenario.listings)
         if report is None or self.scenario.scope is not None or self.control:
             return await self.catalogue.not_converged(await ingest())
         failed = {name for name, said in report.items() if said.status != "ingested"}
@@ -134,28 +148,3 @@ async def staged(scenario: Scenario, url: str, directory: Path, *, control: bool
             library.script.listings.update(scenario.listings)
         await catalogue.begin_here()
         yield Stage(scenario, library, catalogue, proxy, through, control)
-
-
-async def cut(stage: Stage, moments: Sequence[tuple[int, When]]) -> Tally:
-    """Cut the connection at each of these moments, every time from the beginning."""
-    tally = Tally(f"{'control, ' if stage.control else ''}{stage.scenario.name}")
-    for number, when in moments:
-        what = f"cut {when} round trip {number}"
-        await stage.catalogue.reset()
-        async with stage.ingest() as ingest:
-            stage.proxy.arm(number, when)
-            with anyio.fail_after(60):
-                report = await ingest()
-            if not stage.proxy.happened:
-                tally.miss(what)
-                continue
-            unclean = await stage.leftovers(ingest)
-            what = f"{what} ({stage.proxy.trips[number - 1].text})"
-            tally.take(
-                what,
-                inconsistent=await stage.catalogue.inconsistent(),
-                false=await stage.catalogue.false_outcomes(report),
-                unclean=unclean,
-                apart=await stage.again(ingest, report),
-            )
-    return tally

@@ -23,7 +23,13 @@ class Tally:
     """Faults after which anything was wrong."""
 
     def take(
-        self, what: str, *, inconsistent: Sequence[str], false: Sequence[str], unclean: Sequence[str], apart: Sequence[str]
+        self,
+        what: str,
+        *,
+        inconsistent: Sequence[str],
+        false: Sequence[str],
+        unclean: Sequence[str],
+        apart: Sequence[str],
     ) -> None:
         """Count one fault that was injected, with what was found after it, and after the next ingest."""
         self.injected += 1
