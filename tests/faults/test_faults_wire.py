@@ -25,6 +25,11 @@ class TestCut:
             trips = await tiny.trips()
             all_well(await cut(tiny, moments(trips, 5)[shard::SHARDS]))
 
+    async def test_around_every_commit(self, stage: Staged) -> None:
+        async with stage(TINY) as tiny:
+            chosen: list[Moment] = [(number, when) for number, _ in commits(await tiny.trips()) for when in WHENS]
+            all_well(await cut(tiny, chosen))
+
     @LARGER
     async def test_a_larger_one_here_and_there(self, stage: Staged, scenario: Scenario) -> None:
         async with stage(scenario) as larger:
