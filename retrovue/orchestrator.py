@@ -179,11 +179,13 @@ async def _running(
         targets.skipped += skipped
         if not targets.eligible and not targets.failures and enabled:
             raise none_ingestible(source, run, targets.skipped, enabled)
+        locks: Locks | None = None
+        if targets.eligible and not options.dry_run:
+            locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
+        # From here to the task group nothing may fail: the collector's stream has to be closed.
         collector = Collector(run.id, source, targets.skipped, dry_run=options.dry_run, strict=options.strict)
         collector.expect([*targets.eligible, *(failure.collection for failure in targets.failures)])
-        crew = _Crew(store, importer, run, collector, options, progress)
-        if targets.eligible and not options.dry_run:
-            crew.locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
+        crew = _Crew(store, importer, run, collector, options, progress, locks)
         error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -215,8 +217,9 @@ class _Crew:
         collector: Collector,
         options: IngestOptions,
         progress: Progress,
+        locks: Locks | None,
     ) -> None:
-        self.locks: Locks | None = None
+        self.locks = locks
         self._store = store
         self._importer = importer
         self._run = run

@@ -226,6 +226,12 @@ async def _again_after_conflicts(transact: Callable[[], Awaitable[None]]) -> Non
     return await transact()
 
 
+async def _nothing_written() -> StoreUnavailable:
+    await anyio.lowlevel.checkpoint_if_cancelled()  # then it was interrupted, and didn't fail
+    message = "The connection broke while the commit was under way; nothing was written."
+    return StoreUnavailable(message, hint="Run the command again.")
+
+
 async def ingest_collection(
     store: Store,
     importer: GuardedImporter,
@@ -250,7 +256,11 @@ async def ingest_collection(
 
     async with store.session() as session:
         staged = Staging(store, session, collection)
-        tally = await _read(importer, collection, run.scope, staged, progress)
+        try:
+            tally = await _read(importer, collection, run.scope, staged, progress)
+        except CommitUnknown as exc:
+            # What reading commits is in temporary tables, which went with the connection: there is nothing to find out.
+            raise await _nothing_written() from exc
         await locks.verify()
         began = perf_counter()
 
@@ -276,9 +286,7 @@ async def ingest_collection(
             if outcome is None or done is None:
                 raise
             if not done:
-                await anyio.lowlevel.checkpoint_if_cancelled()  # then it was interrupted, and didn't fail
-                message = "The connection broke while the commit was under way; nothing was written."
-                raise StoreUnavailable(message, hint="Run the command again.") from exc
+                raise await _nothing_written() from exc
             report(outcome)
 
 

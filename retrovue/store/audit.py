@@ -147,13 +147,22 @@ async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:
     rows = list(failures)
     if not rows:
         return
+    with _shield() as shield:
+        try:
+            await _insert_failures(store, run, rows)
+        except StoreUnavailable:
+            # Nobody knows whether a connection that was lost had written them; to write them again changes nothing.
+            await _insert_failures(store, run, rows)
+    if shield.cancelled_caught:
+        raise StoreUnavailable("The database took too long to write the audit trail.")
+
+
+async def _insert_failures(store: Store, run: Run, rows: Sequence[Failed]) -> None:
     who = started_by()
-    with _shield() as shield, translated():
+    with translated():
         async with store.audit.begin() as connection:
             await connection.execute(_START, [_start_row(run, failed.collection, who) for failed in rows])
             await connection.execute(_OUTCOME, [_failure_row(run, failed) for failed in rows])
-    if shield.cancelled_caught:
-        raise StoreUnavailable("The database took too long to write the audit trail.")
 
 
 async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:

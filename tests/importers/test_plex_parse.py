@@ -361,11 +361,9 @@ class TestContainers:
 
 # A small alphabet of what matters: hypothesis takes seconds to build that of all Unicode.
 _text = st.text('a0é東😀\0\ufffd"\\/:?= -', max_size=8)
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | _text,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
-    max_leaves=6,
-)
+_leaf = st.none() | st.booleans() | st.integers() | st.floats() | _text
+_branch = _leaf | st.lists(_leaf, max_size=2) | st.dictionaries(_text, _leaf, max_size=2)
+_json = _branch | st.lists(_branch, max_size=3) | st.dictionaries(_text, _branch, max_size=3)
 _base = movie(
     1, Genre=[{"tag": "x"}], Guid=[{"id": "imdb://1"}], Chapter=[{"tag": "c", "startTimeOffset": 1}], rating=5
 )

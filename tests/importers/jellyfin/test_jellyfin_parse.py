@@ -427,11 +427,9 @@ async def never() -> Page:
 
 
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text()
-_JSON = st.recursive(
-    _SCALARS | st.floats(allow_nan=False, allow_infinity=False),
-    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=5), below, max_size=3),
-    max_leaves=8,
-)
+_LEAF = _SCALARS | st.floats(allow_nan=False, allow_infinity=False)
+_BRANCH = _LEAF | st.lists(_LEAF, max_size=2) | st.dictionaries(st.text(max_size=5), _LEAF, max_size=2)
+_JSON = _BRANCH | st.lists(_BRANCH, max_size=3) | st.dictionaries(st.text(max_size=5), _BRANCH, max_size=3)
 _OF_ITEM = [*movie(1), "PartCount", "IndexNumberEnd", "IsPlaceHolder"]
 
 

@@ -1,0 +1,87 @@
+"""What the harnesses ingest: small libraries in which everything happens that can become of an item."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from retrovue.errors import SourceUnreachable
+from retrovue.model import FULL, Rejection, Scope
+from retrovue.orchestrator import IngestOptions, IngestRun, ingest_one, ingest_source
+from retrovue.store.session import Store
+from tests.library import Library, Step, draft, outline, page
+
+Listings = Mapping[str, Sequence[Step]]
+
+_NO_MEDIA = Rejection("no_media", "the item has no media", "scripted://machine/none", "None")
+
+_TINY: Listings = {"Movies": [page(draft("a"), draft("b", "a.mkv"), _NO_MEDIA)]}
+_FIRST: Listings = {
+    "Films": [
+        page(draft("a"), draft("b", "a.mkv")),
+        page(draft("c", "1", "2"), draft("d")),
+        page(_NO_MEDIA, draft("e")),
+    ],
+    "Shows": [page(draft("f"), draft("g")), page(draft("h"))],
+    "Clips": [page(draft("i"))],
+}
+_SECOND: Listings = {
+    "Films": [
+        # Known, a duplicate again, moved, moved with its parts, rejected, new; one that read itself again.
+        page(draft("x")),
+        page(draft("a"), draft("b", "a.mkv"), restart=True),
+        outline(draft("c", "3", "2"), draft("d", "moved.mkv")),
+        page(_NO_MEDIA, draft("e"), draft("k")),
+    ],
+    "Shows": [outline(draft("f"), draft("g")), outline(draft("h"))],
+    "Clips": [page(draft("i"), draft("l"))],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """An ingest, and what was ingested before."""
+
+    name: str
+    listings: Listings
+    before: Listings | None = None
+    scope: Scope | None = None
+    """Of a collection ingest of the first collection; None for a source ingest."""
+    concurrency: int = 1
+    broken: Listings | None = None
+    """What the source gives while there is a fault; None is the same."""
+
+    @property
+    def names(self) -> list[str]:
+        """The collections that it targets."""
+        return list(self.listings) if self.scope is None else list(self.listings)[:1]
+
+    def run(self, library: Library, store: Store, *, retry: bool = False) -> AbstractAsyncContextManager[IngestRun]:
+        """Begin the ingest, or one of what failed."""
+        options = IngestOptions(concurrency=self.concurrency, retry_failed=retry)
+        if self.scope is None:
+            return ingest_source(store, str(library.source.id), options)
+        return ingest_one(store, next(iter(self.listings)), self.scope, options)
+
+
+_BROKEN: Listings = {"Films": [_FIRST["Films"][0], SourceUnreachable("gone")], "Shows": [page(draft("f", "/else"))]}
+_PAIR: Listings = {
+    "Films": [page(draft("a"), draft("c", "1", "2")), page(draft("d"), draft("e")), page(draft("m"), draft("n"))],
+    "Shows": [page(draft("f"), draft("g")), page(draft("h"))],
+    "Clips": [page(draft("i")), page(draft("j"))],
+}
+_PAIR_AGAIN: Listings = {
+    # Whatever its order is, the same becomes of it.
+    "Films": [page(draft("a"), draft("b", "a.mkv")), page(draft("c", "3", "2"), draft("d", "moved")), page(draft("o"))],
+    "Shows": [page(draft("h"), draft("g")), page(draft("f"), draft("p"))],
+    "Clips": [page(draft("j"), draft("q")), page(draft("i"))],
+}
+
+TINY = Scenario("tiny", _TINY)
+FIRST = Scenario("first ingest", _FIRST)
+AGAIN = Scenario("re-ingest", _SECOND, before=_FIRST)
+ONE = Scenario("collection ingest", _SECOND, before=_FIRST, scope=FULL)
+SURGICAL = Scenario("surgical ingest", _SECOND, before=_FIRST, scope=Scope(title="A"))
+TOGETHER = Scenario("re-ingest, three at once", _SECOND, before=_FIRST, concurrency=3)
+FAILING = Scenario("failing ingest", {name: _FIRST[name] for name in _BROKEN}, broken=_BROKEN)
+SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER, FAILING)
+PAIRS = (Scenario("pairs, first ingest", _PAIR), Scenario("pairs, re-ingest", _PAIR_AGAIN, before=_PAIR))
