@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format lock mutants bench bench-full clean
+.PHONY: demo test check lint format lock mutants fuzz bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -32,6 +32,9 @@ check: lint test  ## all that CI runs
 
 mutants: $(VENV)/.ready  ## break each rule of the contract, and see that its tests fail
 	$(BIN)/python -m tests.contracts.mutants $(ARGS)
+
+fuzz: $(VENV)/.ready  ## pages changed at random, from a seed that is printed: ARGS="--seed N --pages 100000"
+	$(BIN)/python -m tests.faults.fuzz $(ARGS)
 
 bench: $(VENV)/.ready  ## speed and memory beside a bare floor, with a PostgreSQL and a Plex server of its own
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -176,6 +176,14 @@ class TestSD5:
         assert "Updated: TV Shows" in world.discover().out
         assert stored(world)["TV Shows"]["locations"] == ["/data/tv", "/data/tv2"]
 
+    def test_text_that_no_database_takes_is_mended(self, world: World) -> None:
+        section = world.section("TV Shows")
+        section.title = "Ser\0ies"
+        section.locations.append(Location(299, "/data/\0tv2"))
+        assert world.cli.ok("source", "discover", NAME)["updated"] == ["Ser\ufffdies"]
+        assert stored(world)["Ser\ufffdies"]["locations"] == ["/data/tv", "/data/\ufffdtv2"]
+        assert world.cli.ok("source", "discover", NAME)["updated"] == []
+
     def test_another_library_of_a_known_name_is_another_collection(self, world: World) -> None:
         world.plex.sections.append(ListSection("9", "Movies", "movie", locations=["/data/movies"]))
         assert world.cli.ok("source", "discover", NAME)["added"] == ["Movies"]

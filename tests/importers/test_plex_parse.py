@@ -252,7 +252,7 @@ class TestValues:
         assert draft.warnings == ("bad_year",)
 
     @pytest.mark.parametrize(
-        "text", ["0000-00-00", "2001", "2001-13-01", "yesterday", "0001-01-01", "2024-W01-1", "20240101"]
+        "text", ["0000-00-00", "2001", "2001-13-01", "yesterday", "0001-01-01", "2024-W01-1", "20240101", "2013-10-4"]
     )
     def test_bad_dates(self, text: str) -> None:
         draft = only_draft(movie(1, originallyAvailableAt=text))
@@ -295,6 +295,17 @@ class TestValues:
         assert [draft.title for draft in page.drafts] == ["Null", "Sibling"]
         assert page.drafts[0].tags == {"genre": ["ab"]}
         assert [draft.warnings for draft in page.drafts] == [("nul_removed",), ()]
+
+    def test_a_title_of_nothing_but_nul_is_the_files(self) -> None:
+        draft = only_draft(movie(1, "\0", file="/films/Heat.mkv"))
+        assert draft.title == "Heat"
+        assert draft.warnings == ("nul_removed", "no_title")
+
+    def test_nul_is_removed_from_what_a_show_gives_to_its_episodes(self) -> None:
+        top = show(1, "Fire\0fly", studio="F\0ox", Genre=[{"tag": "Sci\0fi"}])
+        below = episode(3, season(2, top, 1), 1, file="/a.mkv") | {"grandparentTitle": None}
+        (draft,) = DraftMaker("machine", shows_of(listing([top]))).page(listing([below])).drafts
+        assert (draft.show_title, draft.studio, draft.tags) == ("Firefly", "Fox", {"genre": ["Scifi"]})
 
     @pytest.mark.parametrize("escape", [b"\\ud800", b"\\uDFFF", b"\xff\xfe"])
     def test_text_that_is_none_is_replaced(self, escape: bytes) -> None:

@@ -402,6 +402,12 @@ class TestFields:
         await library.ingest_one(page(draft("known", parts=known), draft("unknown", parts=unknown)))
         assert dict(await library.rows("SELECT title, size_bytes FROM asset")) == {"Known": 15, "Unknown": None}
 
+    async def test_parts_that_claim_more_than_can_be_have_no_size_together(self, library: Library) -> None:
+        parts = (PartDraft("/data/1", 2**63 - 1), PartDraft("/data/2", 1))
+        await library.ingest_one(page(draft("large", parts=parts), draft("sibling")))
+        assert dict(await library.rows("SELECT title, size_bytes FROM asset")) == {"Large": None, "Sibling": None}
+        assert await library.rows("SELECT size_bytes FROM asset_part ORDER BY position") == [(2**63 - 1,), (1,)]
+
 
 class TestLists:
     async def test_they_name_the_first_in_the_order_of_the_source(self, library: Library) -> None:

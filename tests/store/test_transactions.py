@@ -88,6 +88,8 @@ class TestFailure:
             {"width": 2**40},
             {"rating": float("nan")},
             {"tags": {1: 2}},
+            {"tags": {"genre": ["a\0b"]}},
+            {"chapters": [{"title": "a\0b"}]},
         ]
         drafts = [draft(f"bad{number}", **values) for number, values in enumerate(nasty)]
         summary = await library.ingest({"Movies": [page(draft("a"), *drafts)]})
