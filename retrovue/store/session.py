@@ -5,6 +5,7 @@ which it holds one: the data pool (one connection a collection at work), a small
 rows, which must not depend on the transaction they describe), and unpooled connections (the locks of a run).
 """
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self, overload
@@ -23,6 +24,8 @@ from retrovue.store.failures import translate
 CLEANUP_SECONDS = 1.5
 """How long rolling back and closing may take once we are cancelled; the process must be gone within 2 s."""
 AUDIT_CONNECTIONS = 2
+BUSY_SECONDS = 5.0
+"""How long a server is asked again that is starting, or that has no connection to spare at the moment."""
 
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
@@ -63,7 +66,7 @@ class Store:
         engine = create_async_engine(
             self.url,
             hide_parameters=True,
-            connect_args={"server_settings": settings, "timeout": 10},
+            connect_args={"server_settings": settings, "timeout": 10, "async_creator_fn": _connect},
             **options,
         )
 
@@ -185,6 +188,19 @@ class Store:
             raise known from error
         if shield.cancelled_caught:
             raise CommitUnknown("The commit was still under way when the time to stop had come.")
+
+
+async def _connect(*arguments: Any, **options: Any) -> Any:
+    """Connect; refusals that pass by themselves are waited out, at growing intervals that differ between tasks."""
+    began, wait = anyio.current_time(), 0.05
+    while True:
+        try:
+            return await asyncpg.connect(*arguments, **options)
+        except (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError):
+            if anyio.current_time() - began + wait > BUSY_SECONDS:
+                raise
+        await anyio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - so that tasks don't come back all at once
+        wait = min(wait * 2, 1)
 
 
 @overload

@@ -28,6 +28,7 @@ from retrovue.store.collections import find_collection
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
+from tests import canary
 from tests.conftest import Databases
 from tests.library import empty
 
@@ -42,6 +43,10 @@ class Done:
     status: int
     out: str
     err: str
+
+    def __post_init__(self) -> None:
+        canary.listen("the standard output", self.out)
+        canary.listen("the standard error", self.err)
 
     @property
     def document(self) -> Any:

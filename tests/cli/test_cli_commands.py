@@ -125,6 +125,7 @@ class TestNothingToIngest:
         assert "  Home Videos: it is not enabled for ingest" in done.out
         assert done.err.startswith("Error: Source 'My Plex' has no enabled collections.")
 
+    @pytest.mark.fault(19)
     def test_a_source_that_is_gone_is_3(self, run_cli: Cli, serve: Serve, media: Path) -> None:
         section = ListSection("1", "Movies", "movie", [movie(1, "One")])
         section_path = section.locations[0].path
@@ -139,6 +140,7 @@ class TestNothingToIngest:
         assert run_cli("collection", "ingest", "Movies").status == 3
 
 
+@pytest.mark.fault(70)
 class TestNames:
     def test_of_an_attacker_reach_no_terminal(self, run_cli: Cli, serve: Serve, media: Path) -> None:
         evil = "Movies\x1b]0;owned\x07\u202e"

@@ -26,6 +26,7 @@ class TestStreams:
         for arguments in (["collection", "list"], ["source", "show", "Nothing", "--json"], ["source"]):
             assert run_cli.process(*arguments) == run_cli(*arguments)
 
+    @pytest.mark.fault(58)
     def test_a_closed_standard_output_stops_nothing(self, run_cli: Cli) -> None:
         reader, writer = os.pipe()
         os.close(reader)
@@ -44,6 +45,7 @@ class TestStreams:
 
 @pytest.mark.usefixtures("ready")
 class TestInterruption:
+    @pytest.mark.fault(55)
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_tells_what_was_done(
         self, run_cli: Cli, plex: Plex, portal: BlockingPortal, number: int, status: int
@@ -64,6 +66,7 @@ class TestInterruption:
         assert b"Traceback" not in err
         assert run_cli.ok("asset", "list")["total"] == document["total_created_assets"]
 
+    @pytest.mark.fault(55)
     def test_with_nothing_done_is_an_error(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
         with stuck(portal, plex, MOVIES) as arrived:
             process = run_cli.start("source", "ingest", "My Plex", "--concurrency", "1")
@@ -89,6 +92,8 @@ class TestInterruption:
         assert document["source"]["name"] == "My Plex"
         assert (document["status"], document["errors"][0]["code"]) == ("error", "interrupted")
 
+    @pytest.mark.fault(56)
+    @pytest.mark.leaves("unended")
     def test_a_second_signal_ends_it_at_once(
         self, run_cli: Cli, plex: Plex, portal: BlockingPortal, database_url: str
     ) -> None:

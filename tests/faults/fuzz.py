@@ -67,12 +67,14 @@ class Report:
     pages: int = 0
     drafts: int = 0
     rejected: int = 0
+    stored: int = 0
     outcomes: Counter[str] = field(default_factory=Counter[str])
     findings: list[Finding] = field(default_factory=list[Finding])
 
     def lines(self) -> Iterator[str]:
         """Say it to people."""
         yield f"seed {self.seed}: {self.pages} pages, {self.drafts} drafts, {self.rejected} rejected items"
+        yield f"  {self.stored} drafts of whole pages stored"
         yield "  " + ", ".join(f"{name} {count}" for name, count in self.outcomes.most_common())
         yield from (f"  page {one.number}: {one.problem}" for one in self.findings)
         yield f"{len(self.findings)} findings"
@@ -222,7 +224,10 @@ async def stored(library: Library, pages: Sequence[tuple[int, Page]], report: Re
         library.store, "TRUNCATE asset, asset_part, asset_alias, ingest_start, ingest_outcome, ingest_rejection"
     )
     (outcome,) = (await library.ingest({"Movies": [page for _, page in pages]})).outcomes
-    if isinstance(outcome, Ingested) or (isinstance(outcome, Failed) and outcome.code == "all_rejected"):
+    if isinstance(outcome, Ingested):
+        report.stored += outcome.counts.created
+        return
+    if isinstance(outcome, Failed) and outcome.code == "all_rejected":
         return
     if len(pages) > 1:
         half = len(pages) // 2

@@ -12,6 +12,7 @@ from tests.faults.mutations import Mutator
 SEED = 20
 
 
+@pytest.mark.fault(24, 25, 26, 27, 34, 35)
 @pytest.mark.anyio
 @pytest.mark.usefixtures("scripted")
 class TestNothingIsFound:
@@ -22,7 +23,7 @@ class TestNothingIsFound:
         # The pages reach all there is: whole ones, moved ones, and both ways of being none.
         assert set(report.outcomes) >= {"whole", "moved", "bad_json", "no_container"}
         assert report.outcomes["whole"] > 1000
-        assert report.drafts > 2000
+        assert report.drafts >= report.stored > 2000
         assert report.rejected > 500
 
     async def test_in_what_is_served(self, store: Store, media: Path) -> None:
@@ -81,8 +82,8 @@ class TestTeeth:
     @pytest.mark.usefixtures("scripted")
     async def test_a_draft_that_postgresql_refuses_is_found(self, store: Store) -> None:
         async with store.data.begin() as connection:
-            await connection.exec_driver_sql("ALTER TABLE asset ADD CHECK (title NOT LIKE '%tail')")
-        report = await fuzz(store, SEED, 400)
+            await connection.exec_driver_sql("ALTER TABLE asset ADD CHECK (title LIKE '% %')")
+        report = await fuzz(store, SEED, 60)
         assert {finding.problem[:26] for finding in report.findings} == {"not stored: database_error"}
 
 

@@ -25,6 +25,7 @@ ALL = "/library/sections/1/all"
 
 
 class TestAddresses:
+    @pytest.mark.fault(20)
     @pytest.mark.parametrize(
         "url",
         [
@@ -80,17 +81,20 @@ class TestAddresses:
             await importer.check_reachable()
         assert Recording.asked == ["/plex/identity", "/plex/library/sections"]
 
+    @pytest.mark.fault(19)
     async def test_nobody_listens(self) -> None:
         async with PlexImporter({"base_url": "http://127.0.0.1:1", "http": IMPATIENT}) as importer:
             with pytest.raises(SourceUnreachable, match="No connection") as caught:
                 await importer.check_reachable()
         assert caught.value.unreachable
 
+    @pytest.mark.fault(19)
     async def test_no_such_host(self) -> None:
         async with PlexImporter({"base_url": "http://plex.invalid", "http": IMPATIENT}) as importer:
             with pytest.raises(SourceUnreachable):
                 await importer.check_reachable()
 
+    @pytest.mark.fault(18)
     async def test_tls_towards_a_server_without(self) -> None:
         simulated = SimulatedPlex([])
         async with simulated.serve() as url:
