@@ -21,6 +21,8 @@ class Shape:
     action: faults.Action | Callable[[World], object]
     code: str
     path: str = MOVIES
+    marks: bool = False
+    """Whether the collection's own row says afterwards that it can't be ingested now."""
 
 
 def _without_movies(container: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +51,8 @@ SHAPES = [
     Shape("cut off", faults.truncate(300), "source_unreachable"),
     Shape("cut off without length", faults.truncate(300, framing="close"), "truncated_answer"),
     Shape("cut off gzip", faults.truncated_gzip(), "truncated_answer"),
-    Shape("no JSON", faults.invalid_json(), "bad_json"),
+    Shape("broken off inside", faults.invalid_json(), "truncated_answer"),
+    Shape("no JSON", faults.transform(lambda body: body.replace(b":", b";", 5)), "bad_json"),
     Shape("shrunk, with the old total", faults.short_page(2), "incomplete_enumeration"),
     Shape("a total too large", faults.lie_about_total(1), "incomplete_enumeration"),
     Shape("a total too small", faults.lie_about_total(-1), "incomplete_enumeration"),
@@ -59,7 +62,9 @@ SHAPES = [
     Shape("refused", faults.status(401), "auth"),
     Shape("server error", faults.status(500), "source_unreachable"),
     Shape("maintenance", faults.maintenance(), "source_unreachable"),
-    Shape("restricted token", faults.Action(label="restricted", alter=_without_movies), "gone_from_source", SECTIONS),
+    Shape(
+        "restricted token", faults.Action(label="restricted", alter=_without_movies), "gone_from_source", SECTIONS, True
+    ),
     Shape(
         "another server", lambda world: setattr(world.plex, "machine_identifier", "f" * 40), "wrong_identity", IDENTITY
     ),
@@ -90,6 +95,9 @@ def test_no_row_changes(world: World, shape: Shape) -> None:
     assert shape.code in said or shape.code in done.out
     assert document["total_created_assets"] == 0
     after = _stored(world)
+    if shape.marks:
+        assert world.catalogue.value("SELECT ingestible FROM collection WHERE name = 'Movies'") is False
+        del after["collection"]
     assert {name: rows for name, rows in after.items() if rows != before[name]} == {}
 
 

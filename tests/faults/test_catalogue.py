@@ -1,6 +1,6 @@
 """Every line of the catalogue of faults has a test, every mark names a line, and the document says so."""
 
-from tests.faults.catalogue import DOCUMENT, NOT_YET, document, numbers, tests_of
+from tests.faults.catalogue import DOCUMENT, NOT_YET, document, numbers, proofs
 
 
 def test_the_lines_are_numbered_through() -> None:
@@ -8,13 +8,13 @@ def test_the_lines_are_numbered_through() -> None:
 
 
 def test_every_line_has_a_test_or_waits_for_one() -> None:
-    proven = set(tests_of())
+    proven = set(proofs())
     assert sorted(set(numbers()) - proven - set(NOT_YET)) == []
     assert sorted(proven & set(NOT_YET)) == [], "these have a test now: take them off NOT_YET"
 
 
 def test_every_mark_names_a_line() -> None:
-    assert sorted(set(tests_of()) - set(numbers())) == []
+    assert sorted(set(proofs()) - set(numbers())) == []
 
 
 def test_the_table_in_the_docs_is_up_to_date() -> None:
