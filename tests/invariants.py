@@ -8,9 +8,9 @@ no checked-out connection, no transaction, no thread, no process, no task whose 
 import gc
 import logging
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -22,6 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from retrovue.errors import RetrovueError
 from retrovue.store import session as store_session
 from tests import canary
 from tests.canary import CANARY
@@ -90,6 +91,17 @@ def _watched_engine(url: URL, **options: Any) -> AsyncEngine:
     return engine
 
 
+def _searched(make: Callable[..., None]) -> Callable[..., None]:
+    """Search what every error says, whoever it is that catches it."""
+
+    @wraps(make)
+    def searching(error: RetrovueError, message: str, **details: Any) -> None:
+        make(error, message, **details)
+        canary.listen("an error", message, repr(details))
+
+    return searching
+
+
 def children() -> set[int]:
     """The processes that this one has started and that still are; empty where the system doesn't say."""
     found: set[int] = set()
@@ -151,6 +163,7 @@ class Invariants:
         logging.getLogger("asyncio").addHandler(_Complaints(logging.ERROR))
         self._patch = pytest.MonkeyPatch()
         self._patch.setattr(store_session, "create_async_engine", _watched_engine)
+        self._patch.setattr(RetrovueError, "__init__", _searched(RetrovueError.__init__))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:

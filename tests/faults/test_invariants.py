@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from retrovue.errors import StoreError
 from retrovue.store.session import Store
 from tests import canary
 from tests.cli.conftest import Done
@@ -106,6 +108,12 @@ class TestSecrets:
     def test_what_a_command_says_is_heard(self, leak: Callable[[], Done]) -> None:
         leak()
         assert len(canary.FOUND) == 1
+        canary.FOUND.clear()
+
+    def test_what_an_error_says_is_heard(self) -> None:
+        with suppress(StoreError):
+            raise StoreError("refused", context={"url": f"postgresql://u:{canary.CANARY}@h/d"})
+        assert canary.FOUND == ["a secret is in an error"]
         canary.FOUND.clear()
 
     def test_a_server_log(self, tmp_path: Path) -> None:

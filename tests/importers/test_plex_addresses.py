@@ -100,8 +100,10 @@ class TestAddresses:
         async with simulated.serve() as url:
             config = {"base_url": url.replace("http:", "https:"), "http": IMPATIENT}
             async with PlexImporter(config, {"token": Secret(TOKEN)}) as importer:
-                with pytest.raises(SourceUnreachable):
+                with pytest.raises(SourceUnreachable) as caught:
                     await importer.check_reachable()
+        assert caught.value.unreachable
+        assert simulated.request_count == 0  # it isn't asked again without TLS
 
     async def test_a_certificate_file_that_is_not_there(self) -> None:
         importer = PlexImporter({"base_url": "https://plex.local", "ca_file": "/nonexistent.pem"})
@@ -155,6 +157,7 @@ class TestMapping:
     def test_what_is_tried_again(self, exc: Exception, *, transient: bool) -> None:
         assert map_error(exc, "http://plex.local")[1] is transient
 
+    @pytest.mark.fault(18)
     def test_a_certificate_behind_layers(self) -> None:
         layer = httpx.ConnectError("x")
         layer.__cause__ = OSError("y")
