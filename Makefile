@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format lock mutants soak bench bench-full clean
+.PHONY: demo test check lint format lock mutants soak fuzz bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -35,6 +35,9 @@ mutants: $(VENV)/.ready  ## break each rule of the contract, and see that its te
 
 soak: $(VENV)/.ready  ## cut, kill, signal and cancel at every moment of an ingest, and see that nothing is lost: about half an hour
 	$(BIN)/python -m tests.faults.soak $(ARGS)
+
+fuzz: $(VENV)/.ready  ## pages changed at random, from a seed that is printed: ARGS="--seed N --pages 100000"
+	$(BIN)/python -m tests.faults.fuzz $(ARGS)
 
 bench: $(VENV)/.ready  ## speed and memory beside a bare floor, with a PostgreSQL and a Plex server of its own
 	$(BIN)/python -m benchmarks $(ARGS)

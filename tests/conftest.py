@@ -13,7 +13,10 @@ from anyio.from_thread import BlockingPortal
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store, database_url
+from tests import canary
 from tests.library import Library, empty, left_clean
+
+pytest_plugins = ["tests.invariants"]
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +40,7 @@ def server(
     home = (base if worker_id == "master" else base.parent) / "postgres"
     with portal.wrap_async_context_manager(embedded_server(home, durable=False)) as server:
         yield server
+    assert canary.logs_with_it(home) == []
 
 
 async def _execute(server: EmbeddedServer, statement: str) -> None:

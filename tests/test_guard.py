@@ -87,6 +87,7 @@ QUESTIONS: dict[str, Callable[[GuardedImporter], Any]] = {
 
 @pytest.mark.parametrize("question", QUESTIONS)
 class TestAnyQuestion:
+    @pytest.mark.fault(60, 65)
     @pytest.mark.parametrize(
         "error",
         [
@@ -151,6 +152,7 @@ class TestAnyQuestion:
 
 @pytest.mark.parametrize("question", [question for question in QUESTIONS if question != "opening"])
 class TestAnswers:
+    @pytest.mark.fault(61)
     async def test_silence_has_a_deadline(self, question: str) -> None:
         with pytest.raises(ImporterFailed) as failed:
             await QUESTIONS[question](guarded(anyio.sleep_forever, patience=0))
@@ -161,6 +163,7 @@ class TestAnswers:
             await QUESTIONS[question](guarded(raising(TimeoutError())))
         assert failed.value.code == "importer_failed"
 
+    @pytest.mark.fault(62)
     @pytest.mark.parametrize("answer", [None, 5, ["x"]], ids=repr)
     async def test_the_wrong_type_is_refused(self, question: str, answer: object) -> None:
         with pytest.raises(ImporterFailed) as failed:
@@ -227,6 +230,7 @@ class TestEnumeration:
         with pytest.raises((ImporterFailed, RuntimeError, StopAsyncIteration)):
             await guarded(raising(StopAsyncIteration())).check_reachable()
 
+    @pytest.mark.fault(60)
     async def test_breaking_off_closes_the_importers_generator(self) -> None:
         closed: list[str] = []
 

@@ -82,6 +82,7 @@ class TestConcurrency:
         assert codes(summary) == dict.fromkeys(names, "ingested")
         assert many.script.peak == concurrency
 
+    @pytest.mark.fault(49)
     async def test_a_pool_that_is_too_small_is_refused(self, library: Library) -> None:
         with pytest.raises(RequestError) as refused:
             await library.ingest(concurrency=library.store.connections + 1)
@@ -104,6 +105,7 @@ class TestConcurrency:
 
 
 class TestIsolation:
+    @pytest.mark.fault(60, 65)
     @pytest.mark.parametrize("dry_run", [False, True], ids=["real", "dry-run"])
     @pytest.mark.parametrize(
         ("error", "code"),
@@ -153,6 +155,7 @@ class TestIsolation:
             assert codes(summary) == {"A": code, "B": code, "C": "ingested"}
             assert [(await many.collection(name)).ingestible for name in "ABC"] == [None, True, True]
 
+    @pytest.mark.fault(62)
     @pytest.mark.parametrize("odd", [None, 7, [], "page", _page_of("draft"), _page_of(None)], ids=repr)
     async def test_what_is_no_page_is_refused(self, library: Library, odd: object) -> None:
         many = await make(library, "AB")
@@ -172,6 +175,7 @@ class TestIsolation:
         assert "ZeroDivisionError" in str(failure(run.summary, "B").traceback)
         await agree(many, run.summary)
 
+    @pytest.mark.fault(46, 47)
     async def test_so_does_what_the_database_refuses(self, library: Library) -> None:
         many = await make(library, "ABC")
         many.script.listings["B"] = [page(draft("bad", title="Boom"))]

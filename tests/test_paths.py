@@ -15,6 +15,7 @@ def mapper(*mappings: tuple[str, str]) -> PathMapper:
     return PathMapper([PathMapping(prefix, local) for prefix, local in mappings])
 
 
+@pytest.mark.fault(40, 41)
 class TestPrefix:
     @pytest.mark.parametrize(
         ("path", "local"),
@@ -68,6 +69,7 @@ class TestPrefix:
         ]  # fmt: skip
 
 
+@pytest.mark.fault(36, 37, 39)
 class TestRefused:
     @pytest.mark.parametrize(
         ("path", "code"),
@@ -111,6 +113,7 @@ class TestRefused:
             mapper().file("/data/a.mkv")
 
 
+@pytest.mark.fault(40, 41)
 class TestPathSystem:
     @pytest.mark.parametrize("path", ["C:\\", "c:/x", "Z:", "\\\\nas\\share"])
     def test_windows(self, path: str) -> None:
@@ -155,6 +158,7 @@ _PATH = st.one_of(
 )
 
 
+@pytest.mark.fault(36)
 class TestAnyPath:
     @example(path="/data/movies/../../etc/x")
     @example(path="/data/./movies/..//../x")

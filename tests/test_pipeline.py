@@ -116,6 +116,7 @@ async def _never() -> Page:
 
 
 class TestPatience:
+    @pytest.mark.fault(61)
     async def test_an_importer_that_hangs_fails_its_collection(self, library: Library) -> None:
         library.script.listings["Movies"] = [page(draft("a")), anyio.Event()]
         importer = GuardedImporter(ScriptedImporter(library.source.config), patience=0.01)

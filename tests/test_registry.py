@@ -16,6 +16,7 @@ from tests.conftest import Packages
 from tests.library import ScriptedImporter
 
 CANARY = "s3cr3t-canary"
+ADVICE = "The script has no name."
 
 
 class Demanding(ScriptedImporter):
@@ -30,7 +31,9 @@ class Failing(ScriptedImporter):
 
     def __init__(self, config: Any, credentials: Any) -> None:
         super().__init__(config, credentials)
-        raise {"key": KeyError, "exit": SystemExit, "request": RequestError}[config["how"]](CANARY)
+        if config["how"] == "request":
+            raise RequestError(ADVICE)
+        raise {"key": KeyError, "exit": SystemExit}[config["how"]](CANARY)
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ class TestOpening:
 
     def test_one_that_says_what_is_wrong_with_the_configuration_is_heard(self, packages: Packages) -> None:
         packages.install("failing", failing="tests.test_registry:Failing")
-        with pytest.raises(RequestError, match=CANARY):
+        with pytest.raises(RequestError, match=ADVICE):
             open_importer("failing", {"how": "request"}, {})
 
     def test_one_that_takes_something_else_is_refused(self, packages: Packages) -> None:

@@ -7,7 +7,7 @@ up the run's loop nor outlast its deadline by swallowing its cancellation. Retro
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -298,11 +298,24 @@ def draft_problem(draft: AssetDraft) -> str | None:
         values["parts"] = [asdict(part) for part in draft.parts]
         msgspec.convert(values, AssetDraft)
         # Halves of surrogate pairs can't be encoded. Paths are judged where they are mapped.
-        orjson.dumps({**values, "parts": None})
+        values["parts"] = None
+        written = orjson.dumps(values)
     except (TypeError, ValueError, AttributeError) as exc:
         return f"{exc}"
-    texts = (value for value in values.values() if isinstance(value, str))
-    return "its text holds a NUL character" if any("\0" in text for text in texts) else None
+    # The escape alone may be text that speaks of it.
+    return "its text holds a NUL character" if b"\\u0000" in written and _holds_nul(values) else None
+
+
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case Mapping():
+            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+        case list() | tuple():
+            return any(map(_holds_nul, value))
+        case _:
+            return False
 
 
 class GuardedPages:

@@ -113,6 +113,7 @@ async def record_discovery(
     Never enables, disables or deletes a collection. For a dry-run it only tells what it would do.
     """
     known = {collection.external_id: collection for collection in await list_collections(session, source)}
+    discovered = [_storable(found) for found in discovered]
     added = [found for found in discovered if found.external_id not in known]
     updated = [
         found
@@ -154,6 +155,13 @@ async def record_discovery(
     for collection in back:
         await _set_ingestible(session, collection, ingestible=None, reason=None)
     return changes
+
+
+def _storable(found: DiscoveredCollection) -> DiscoveredCollection:
+    """Mend the text of a collection: one odd name must not keep all the others from being discovered."""
+    return DiscoveredCollection(
+        storable(found.external_id), storable(found.name), storable(found.kind), tuple(map(storable, found.locations))
+    )
 
 
 def _columns(found: DiscoveredCollection) -> dict[str, Any]:

@@ -31,6 +31,9 @@ _COLUMNS = (
 CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts"})
 """The columns that an asset takes over from its staged row as they are."""
 
+_LARGEST = 2**63 - 1
+"""What a bigint holds: parts that claim to be larger together have no total that could be true."""
+
 _CREATE = (
     """
     CREATE TEMPORARY TABLE IF NOT EXISTS staged (
@@ -306,7 +309,8 @@ def _row(
             ]
         )
         sizes = [part.size_bytes for part in parts if part.size_bytes is not None]
-        size = sum(sizes) if len(sizes) == len(parts) else None
+        total = sum(sizes)
+        size = total if len(sizes) == len(parts) and total <= _LARGEST else None
     return (
         seq, source_hash, canonical_hash, located.local_paths[0], canonical_key, len(parts), files, size,
         _json(draft.provider_ids), _json(draft.tags),

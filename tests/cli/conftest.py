@@ -29,6 +29,7 @@ from retrovue.store.collections import find_collection
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
+from tests import canary
 from tests.conftest import Databases
 from tests.library import empty
 
@@ -44,10 +45,23 @@ class Done:
     out: str
     err: str
 
+    def __post_init__(self) -> None:
+        canary.listen("the standard output", self.out)
+        canary.listen("the standard error", self.err)
+
     @property
     def document(self) -> Any:
         """The one JSON document on the standard output."""
         return orjson.loads(self.out)
+
+
+class Process(subprocess.Popen[bytes]):
+    """A process whose output is searched for secrets when it has ended."""
+
+    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:  # noqa: A002
+        said = super().communicate(input, timeout)
+        canary.listen("what a process said", *(text for text in said if text))
+        return said
 
 
 class Cli:
@@ -71,9 +85,9 @@ class Cli:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start a command as a process."""
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(
-            [sys.executable, "-m", "retrovue", *arguments], **{**pipes, "env": self.environment, **options}
-        )
+        if "--token" not in arguments:
+            canary.listen("the arguments of a process", *arguments)
+        return Process([sys.executable, "-m", "retrovue", *arguments], **{**pipes, "env": self.environment, **options})
 
     def process(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Done:
         """Run a command as a process, as a user does."""

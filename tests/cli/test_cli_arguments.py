@@ -108,6 +108,7 @@ class TestUsage:
         assert done.document["errors"][0]["code"] == "usage"
         assert done.document["source"]["name"] == "My Plex"
 
+    @pytest.mark.fault(42)
     def test_a_database_that_is_not_there(self, offline_cli: Cli) -> None:
         done = offline_cli("source", "ingest", "My Plex", "--json")
         assert done.status == 1
@@ -151,6 +152,7 @@ class TestHelp:
             assert (hidden in done.out) == (arguments == ["collection", "ingest"])
 
 
+@pytest.mark.fault(68)
 class TestToken:
     def add(self, plex: Plex, *more: str) -> tuple[str, ...]:
         return ("source", "add", "--type", "plex", "--name", "My Plex", "--base-url", plex.url, *more)

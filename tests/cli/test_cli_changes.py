@@ -238,6 +238,7 @@ class TestDelete:
         assert collections(run_cli) == before
 
 
+@pytest.mark.fault(70)
 def test_names_of_an_attacker_reach_no_terminal(run_cli: Cli, serve: Serve) -> None:
     evil = "Movies\x1b]0;owned\x07\u202e"
     with serve(SimulatedPlex([ListSection("1", evil, "movie", [movie(1)])], token=TOKEN)) as url:

@@ -7,7 +7,7 @@ import pytest
 
 from retrovue.model import Source
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
-from tests.cli.conftest import TOKEN, Cli, Plex, Serve
+from tests.cli.conftest import TOKEN, Cli, Plex, Serve, add
 from tests.cli.test_cli_documents import KEYS
 
 SHOWS = "/library/sections/2/all"
@@ -126,6 +126,7 @@ class TestNothingToIngest:
         assert "  Home Videos: it is not enabled for ingest" in done.out
         assert done.err.startswith("Error: Source 'My Plex' has no enabled collections.")
 
+    @pytest.mark.fault(19)
     def test_a_source_that_is_gone_is_3(self, run_cli: Cli, serve: Serve, media: Path) -> None:
         section = ListSection("1", "Movies", "movie", [movie(1, "One")])
         section_path = section.locations[0].path
@@ -140,6 +141,7 @@ class TestNothingToIngest:
         assert run_cli("collection", "ingest", "Movies").status == 3
 
 
+@pytest.mark.fault(70)
 class TestNames:
     def test_of_an_attacker_reach_no_terminal(self, run_cli: Cli, serve: Serve, media: Path) -> None:
         evil = "Movies\x1b]0;owned\x07\u202e"
@@ -155,6 +157,19 @@ class TestNames:
             printed += run_cli("asset", "list").out
         assert "\\x1b]0;owned\\x07\\u202e" in printed
         assert not {"\x1b", "\x07", "\u202e"} & set(printed)
+
+
+@pytest.mark.fault(69)
+def test_sql_in_names_is_text(run_cli: Cli, serve: Serve, media: Path) -> None:
+    evil = """Robert'); DROP TABLE asset; -- " $$ \\ %s :name {} ?"""
+    rows = [movie(number, f"{evil} {number}", file=f"/data/{evil}/{number}.mkv", studio=evil) for number in (1, 2)]
+    section = ListSection("1'; --", evil, "movie", rows, locations=["/data"])
+    with serve(SimulatedPlex([section], token=TOKEN)) as url:
+        add(run_cli, url, evil)
+        run_cli.ok("collection", "update", evil, "--map", f"/data={media}", "--enable")
+        assert run_cli.ok("source", "ingest", evil)["total_created_assets"] == 2
+        assert run_cli.ok("collection", "ingest", evil, "--title", f"{evil} 1")["total_skipped_assets"] == 1
+    assert {asset["title"] for asset in run_cli.ok("asset", "list")["assets"]} == {f"{evil} 1", f"{evil} 2"}
 
 
 @pytest.mark.usefixtures("ready")

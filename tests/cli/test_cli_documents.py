@@ -3,6 +3,8 @@
 import uuid
 from typing import Any
 
+import pytest
+
 from retrovue.cli.actions.ingest import summary_status
 from retrovue.cli.errors import Problem, exit_status, explain
 from retrovue.cli.ingest_document import collection_ingest, failed_source_ingest, source_ingest
@@ -198,6 +200,7 @@ class TestReport:
 
 
 class TestText:
+    @pytest.mark.fault(70)
     def test_control_characters_are_shown_as_escapes(self) -> None:
         evil = "a\x1b]0;owned\x07b\x9b31m\r\n\tc\u202ed\u2066e\x00\x7f\u2028"
         assert printable(evil) == "a\\x1b]0;owned\\x07b\\x9b31m\\r\\n\\tc\\u202ed\\u2066e\\x00\\x7f\\u2028"

@@ -72,6 +72,7 @@ class TestLog:
             done = run_cli("ingest", *command, str(uuid.uuid4()), "--json")
             assert (done.status, done.document["errors"][0]["code"]) == (1, "run_not_found")
 
+    @pytest.mark.leaves("unended")
     def test_a_run_that_is_at_work_and_then_killed(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
         def statuses() -> list[str]:
             return [entry["status"] for entry in run_cli.ok("ingest", "log")["entries"]]

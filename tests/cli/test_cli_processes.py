@@ -10,10 +10,12 @@ from typing import Any
 
 import asyncpg
 import orjson
+import psutil  # type: ignore[import-untyped]
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from tests.cli.conftest import Cli, Plex, stuck
+from tests.canary import CANARY
+from tests.cli.conftest import TOKEN, Cli, Plex, stuck
 from tests.cli.test_cli_documents import KEYS
 
 MOVIES = "/library/sections/1/all"
@@ -26,6 +28,7 @@ class TestStreams:
         for arguments in (["collection", "list"], ["source", "show", "Nothing", "--json"], ["source"]):
             assert run_cli.process(*arguments) == run_cli(*arguments)
 
+    @pytest.mark.fault(58)
     def test_a_closed_standard_output_stops_nothing(self, run_cli: Cli) -> None:
         reader, writer = os.pipe()
         os.close(reader)
@@ -44,6 +47,7 @@ class TestStreams:
 
 @pytest.mark.usefixtures("ready")
 class TestInterruption:
+    @pytest.mark.fault(55)
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_tells_what_was_done(
         self, run_cli: Cli, plex: Plex, portal: BlockingPortal, number: int, status: int
@@ -64,6 +68,7 @@ class TestInterruption:
         assert b"Traceback" not in err
         assert run_cli.ok("asset", "list")["total"] == document["total_created_assets"]
 
+    @pytest.mark.fault(55)
     def test_with_nothing_done_is_an_error(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
         with stuck(portal, plex, MOVIES) as arrived:
             process = run_cli.start("source", "ingest", "My Plex", "--concurrency", "1")
@@ -89,6 +94,8 @@ class TestInterruption:
         assert document["source"]["name"] == "My Plex"
         assert (document["status"], document["errors"][0]["code"]) == ("error", "interrupted")
 
+    @pytest.mark.fault(56)
+    @pytest.mark.leaves("unended")
     def test_a_second_signal_ends_it_at_once(
         self, run_cli: Cli, plex: Plex, portal: BlockingPortal, database_url: str
     ) -> None:
@@ -159,3 +166,39 @@ class TestDemo:
         assert process.returncode == 130
         assert b"Error: Interrupted by SIGINT." in err
         assert not list(tmp_path.glob("retrovue-demo-*"))
+
+
+@pytest.mark.fault(68)
+@pytest.mark.usefixtures("added")
+class TestProcessList:
+    def test_neither_token_nor_password_is_in_it(
+        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, tmp_path: Path
+    ) -> None:
+        token = tmp_path / "token"
+        token.write_text(TOKEN)
+        with stuck(portal, plex, "/library/sections") as arrived:
+            given = (
+                "--type",
+                "plex",
+                "--name",
+                "Other",
+                "--base-url",
+                plex.url,
+                "--token-file",
+                str(token),
+                "--discover",
+            )
+            with run_cli.start("source", "add", *given, env=run_cli.environment | {"RETROVUE_TOKEN": TOKEN}) as process:
+                assert arrived.wait(60)
+                family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+                lines = [" ".join(one.cmdline()) for one in [*family, *psutil.process_iter()] if _readable(one)]
+                process.terminate()
+        assert any("--token-file" in line for line in lines)
+        assert [line for line in lines if CANARY in line] == []
+
+
+def _readable(process: psutil.Process) -> bool:
+    try:
+        return bool(process.cmdline())
+    except psutil.Error:  # it has ended, or is somebody else's
+        return False

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted((ROOT / "docs" / "contract").glob("*-*.md"))
@@ -12,8 +13,8 @@ _RULE = re.compile(r"^- \*\*([A-Z]{1,2}-\d+):\*\* (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class RuleTests:
-    """A class of tests that is marked with a rule."""
+class Marked:
+    """A class of tests, or a test, that is marked with what it proves."""
 
     rule: str
     file: str
@@ -32,33 +33,44 @@ def all_rules() -> dict[str, str]:
     return {rule: sentence for document in DOCUMENTS for rule, sentence in rules_of(document).items()}
 
 
-def marked_classes() -> Iterator[RuleTests]:
+def marked_classes() -> Iterator[Marked]:
     """Every class under tests/ that carries ``@pytest.mark.rule``."""
+    return marked("rule")
+
+
+def marked(marker: str) -> Iterator[Marked]:
+    """Every class and test under tests/ that carries a marker, once for each of the marker's arguments."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if not isinstance(node, ast.ClassDef):
-                continue
-            tests = tuple(
-                item.name
-                for item in node.body
-                if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name.startswith("test_")
-            )
-            for rule in _marks(node):
-                yield RuleTests(
-                    rule, path.relative_to(ROOT).as_posix(), node.name, ast.get_docstring(node) or "", tests
-                )
+        yield from _marked(ast.parse(path.read_text(encoding="utf-8")).body, marker, path.relative_to(ROOT).as_posix())
 
 
-def _marks(node: ast.ClassDef) -> Iterator[str]:
+def _marked(body: list[ast.stmt], marker: str, file: str, prefix: str = "") -> Iterator[Marked]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            tests = tuple(item.name for item in node.body if _is_test(item))
+            yield from _marked(node.body, marker, file, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_test(node):
+            tests = (node.name,)
+        else:
+            continue
+        for rule in _marks(node, marker):
+            yield Marked(rule, file, prefix + node.name, ast.get_docstring(node) or "", tests)
+
+
+def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+
+
+def _marks(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, marker: str) -> Iterator[str]:
     for decorator in node.decorator_list:
-        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.rule":
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == f"pytest.mark.{marker}":
             for argument in decorator.args:
-                yield ast.literal_eval(argument)
+                yield str(ast.literal_eval(argument))
 
 
 def coverage_table() -> str:
     """The table of rules and the tests that prove them, as docs/contract/coverage.md holds it."""
-    by_rule: dict[str, list[RuleTests]] = {}
+    by_rule: dict[str, list[Marked]] = {}
     for marked in marked_classes():
         by_rule.setdefault(marked.rule, []).append(marked)
     lines = [

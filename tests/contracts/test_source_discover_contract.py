@@ -176,6 +176,15 @@ class TestSD5:
         assert "Updated: TV Shows" in world.discover().out
         assert stored(world)["TV Shows"]["locations"] == ["/data/tv", "/data/tv2"]
 
+    @pytest.mark.fault(26)
+    def test_text_that_no_database_takes_is_mended(self, world: World) -> None:
+        section = world.section("TV Shows")
+        section.title = "Ser\0ies"
+        section.locations.append(Location(299, "/data/\0tv2"))
+        assert world.cli.ok("source", "discover", NAME)["updated"] == ["Ser\ufffdies"]
+        assert stored(world)["Ser\ufffdies"]["locations"] == ["/data/tv", "/data/\ufffdtv2"]
+        assert world.cli.ok("source", "discover", NAME)["updated"] == []
+
     def test_another_library_of_a_known_name_is_another_collection(self, world: World) -> None:
         world.plex.sections.append(ListSection("9", "Movies", "movie", locations=["/data/movies"]))
         assert world.cli.ok("source", "discover", NAME)["added"] == ["Movies"]
@@ -268,6 +277,7 @@ class TestSD7:
         assert (human.out, human.err) == (f"No collections found for source '{NAME}'\n", "")
         assert (document["status"], document["total"], document["collections"]) == ("ok", 0, [])
 
+    @pytest.mark.fault(21, 22)
     def test_none_where_there_were_some_is_not_believed(self, world: World) -> None:
         world.plex.sections.clear()
         before = world.catalogue.bytes()
@@ -284,6 +294,7 @@ class TestSD7:
         assert world.catalogue.bytes() == before
 
 
+@pytest.mark.fault(22)
 @pytest.mark.rule("SD-8")
 class TestSD8:
     """SD-8: a collection that the source no longer lists is kept, and stored as not ingestible."""

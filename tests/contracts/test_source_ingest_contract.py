@@ -120,12 +120,14 @@ class TestB1:
             "Source ingest complete: 2 collections processed (0 success, 2 failed)",
         ]
 
+    @pytest.mark.fault(19)
     def test_a_source_that_nobody_answers_for_is_3(self, world: World) -> None:
         world.catalogue.rows('UPDATE source SET config = config || \'{"base_url": "http://127.0.0.1:1"}\'')
         human, document = world.both("source", "ingest", NAME, status=3, code="source_unreachable")
         assert document["status"] == "error"
         assert "Error: " in human.out
 
+    @pytest.mark.fault(23)
     def test_another_server_at_the_address_is_refused(self, world: World) -> None:
         world.plex.machine_identifier = "another"
         before = world.catalogue.bytes("asset", "collection")
@@ -485,12 +487,14 @@ class TestB6:
         with world.held("Movies"):
             assert world.document("--dry-run")["collections_processed"] == 2
 
+    @pytest.mark.leaves("unended")
     def test_it_reaps_nothing(self, world: World) -> None:
         _leave_behind(world, "Movies")
         before = world.catalogue.bytes()
         world.document("--dry-run")
         assert world.catalogue.bytes() == before
 
+    @pytest.mark.fault(51)
     @pytest.mark.parametrize(
         ("change", "code"),
         [
@@ -612,6 +616,7 @@ class TestB7:
         assert done.document["status"] == "ok"
         assert done.err.startswith("Warning: ")
 
+    @pytest.mark.fault(68)
     def test_no_secret_is_shown(self, world: World) -> None:
         world.fault(faults.status(401), "/library/sections")
         for more in ([], ["--json"]):
@@ -620,6 +625,7 @@ class TestB7:
             assert TOKEN not in done.out + done.err
 
 
+@pytest.mark.fault(54)
 @pytest.mark.rule("B-8")
 class TestB8:
     """B-8: with --test-db nothing of the production database changes; it is refused where it could be meant."""
@@ -749,6 +755,7 @@ class TestB9:
         world.fault(faults.reset(), SHOWS, times=1)
         assert world.document()["status"] == "ok"
 
+    @pytest.mark.fault(6)
     def test_a_token_refused_in_the_middle_fails_the_rest_unasked(self, world: World) -> None:
         world.enable("Home Videos")
         world.fault(faults.status(401), MOVIES)
@@ -761,6 +768,7 @@ class TestB9:
         world.fault(faults.status(401), VIDEOS)
         world.both("source", "ingest", NAME, "--concurrency", "1", status=1, code="auth")
 
+    @pytest.mark.fault(50)
     def test_one_that_another_ingest_holds(self, world: World) -> None:
         with world.held("Movies"):
             _, document = world.both("source", "ingest", NAME, status=2, code="already_running")
@@ -777,6 +785,7 @@ class TestB9:
                 world.both("source", "ingest", NAME, status=1, code="already_running")
         assert world.document()["status"] == "ok"
 
+    @pytest.mark.fault(21)
     def test_an_empty_listing_of_what_was_not_empty_fails(self, world: World) -> None:
         world.document()
         world.section("Movies").clear()

@@ -349,6 +349,7 @@ class TestD4:
         assert [status for _, status, code in world.audit() if code == "already_running"] == ["failed", "failed"]
         assert world.document("--retry-failed")["collections_processed"] == 0
 
+    @pytest.mark.fault(57)
     def test_a_run_that_is_killed_shows_and_can_be_retried(self, world: World) -> None:
         with stuck(world, SHOWS) as arrived:
             process = world.cli.as_process.start("source", "ingest", NAME, "--concurrency", "1")
@@ -776,6 +777,7 @@ class TestD11:
         document = world.document()
         assert (document["total_source_items"], document["total_created_assets"]) == (13, 11)
 
+    @pytest.mark.fault(12)
     @pytest.mark.parametrize(
         "action",
         [faults.lie_about_total(1), faults.lie_about_total(-1), faults.short_page(), faults.duplicate_rows()],
@@ -801,6 +803,7 @@ class TestD11:
         assert (result["source_items"], result["created"], result["duplicates"]) == (4, 3, 0)
         assert "Alien Again" in result["created_titles"]
 
+    @pytest.mark.fault(21)
     def test_an_emptied_listing_of_a_known_collection_is_not_believed(self, world: World) -> None:
         world.document()
         before = world.catalogue.bytes(*ASSETS)
@@ -808,6 +811,7 @@ class TestD11:
         assert fates(world.document(status=2))["Movies"] == "suspicious_empty"
         assert world.catalogue.bytes(*ASSETS) == before
 
+    @pytest.mark.fault(7)
     def test_a_library_that_is_gone_fails_and_its_assets_stay(self, world: World) -> None:
         world.document()
         before = world.catalogue.bytes(*ASSETS)
@@ -815,6 +819,7 @@ class TestD11:
         assert fates(world.document(status=2))["Movies"] == "gone_from_source"
         assert world.catalogue.bytes(*ASSETS) == before
 
+    @pytest.mark.fault(21)
     def test_what_went_from_the_library_stays_in_the_catalogue(self, world: World) -> None:
         world.document()
         world.section("Movies").remove(103)
@@ -967,6 +972,7 @@ class TestD14:
         assert world.catalogue.bytes() == before
         assert not world.asked()
 
+    @pytest.mark.fault(54)
     def test_a_database_marked_as_production_is_refused(
         self, world: World, clone: Callable[[Catalogue], Catalogue]
     ) -> None:

@@ -116,6 +116,7 @@ class TestStart:
         with pytest.raises(StoreUnavailable, match="can't be named"):
             await server.ensure_database(name)
 
+    @pytest.mark.fault(72, 73)
     async def test_a_long_home_gets_a_short_private_socket(self, tmp_path: Path) -> None:
         home = tmp_path / ("long" * 30) / "home"
         async with embedded_server(home, durable=False) as server, connected(server) as connection:
@@ -135,6 +136,7 @@ class TestSharing:
             await other.leave()
         assert servers(home) == []
 
+    @pytest.mark.fault(74)
     async def test_commands_that_start_at_once_share_one_server(self, home: Path) -> None:
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(client(home)) for _ in range(6)]
@@ -215,6 +217,7 @@ class TestRecovery:
             assert [process.pid for process in servers(home)] == [server.pid]
         assert servers(home) == []
 
+    @pytest.mark.fault(74)
     async def test_stale_files_that_name_a_living_process_are_cleared(self, home: Path, foreign_process: int) -> None:
         async with embedded_server(home, durable=False) as server:
             pass
@@ -292,6 +295,7 @@ class TestRefusal:
         async with embedded_server(home, durable=False):
             pass
 
+    @pytest.mark.fault(72)
     async def test_a_socket_directory_of_somebody_else_is_refused(self, tmp_path: Path) -> None:
         home = tmp_path / ("long" * 30)
         sockets = open_cluster(home, durable=False).sockets
@@ -305,6 +309,7 @@ class TestRefusal:
 
 
 class TestPrivacy:
+    @pytest.mark.fault(73)
     async def test_nothing_listens_on_tcp(self, home: Path) -> None:
         async with embedded_server(home, durable=False) as server, connected(server) as connection:
             assert await connection.fetchval("SHOW listen_addresses") == ""
@@ -314,6 +319,7 @@ class TestPrivacy:
             for process in (family, *family.children(recursive=True)):
                 assert process.net_connections("inet") == []
 
+    @pytest.mark.fault(72, 73)
     async def test_files_are_for_the_owner_only(self, home: Path) -> None:
         old_mask = os.umask(0)
         try:

@@ -10,10 +10,10 @@ import anyio.lowlevel
 
 from retrovue.model import FULL, Page
 from retrovue.store.session import Store
-from tests.faults.catalogue import Report, Told
 from tests.faults.proxy import WHENS, Trip, When
 from tests.faults.scenarios import Scenario
 from tests.faults.stage import Product, Stage
+from tests.faults.state import Report, Told
 from tests.faults.tally import Tally
 from tests.library import Step
 

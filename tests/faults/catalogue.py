@@ -1,246 +1,146 @@
-"""The catalogue as the harnesses see it: put back to its beginning, and compared with what was said of it."""
+"""What can go wrong and what must then happen, line by line; and which tests say that it does.
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
-
-import anyio
-import asyncpg
-
-from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary
-from tests.library import AUDIT, CATALOGUE
-
-TABLES = (*CATALOGUE, *AUDIT)
-State = tuple[str, ...]
-"""All that the catalogue holds of one collection, without what differs between two ingests alike."""
-
-_STATES = """
-    SELECT collection.name, held.kind || ' ' || held.content FROM collection LEFT JOIN (
-        SELECT asset.collection_uuid, 'asset' AS kind, coalesce(known.uuid::text, 'new') || ' '
-            || (to_jsonb(asset) - '{uuid,created_at,updated_at}'::text[])::text AS content
-        FROM asset LEFT JOIN beginning.asset AS known USING (uuid)
-        UNION ALL
-        SELECT asset.collection_uuid, 'part', asset.source_uri || (to_jsonb(asset_part) - 'asset_uuid')::text
-        FROM asset_part JOIN asset ON asset.uuid = asset_uuid
-        UNION ALL
-        SELECT asset_alias.collection_uuid, 'alias', asset.source_uri
-            || (to_jsonb(asset_alias) - '{asset_uuid,created_at}'::text[])::text
-        FROM asset_alias JOIN asset ON asset.uuid = asset_uuid
-    ) AS held ON held.collection_uuid = collection.id ORDER BY 1, 2
+``python -m tests.faults.catalogue`` writes the table into docs/reliability.md; a test holds it up to date.
 """
-_TRAIL = """
-    SELECT collection.name, run_id::text, coalesce(status, 'none') AS status, code, coalesce(created, 0) AS created,
-        coalesce(rejected, 0) AS rejected,
-        (SELECT count(*) FROM ingest_rejection AS r WHERE (r.run_id, r.collection_id) = (s.run_id, s.collection_id))
-            AS kept
-    FROM ingest_start AS s JOIN collection ON collection.id = collection_id
-        LEFT JOIN ingest_outcome USING (run_id, collection_id)
-    WHERE (run_id, collection_id) NOT IN (SELECT run_id, collection_id FROM beginning.ingest_start)
-    ORDER BY started_at, collection.name
-"""
-_TORN = """
-    SELECT source_uri FROM asset
-    WHERE part_count > 1 AND part_count <> (SELECT count(*) FROM asset_part WHERE asset_uuid = uuid)
-"""
-_WIDTH = 0.005
-"""Seconds for each row that a COMMIT makes valid."""
-_BACKENDS = """
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-"""
-_AT_WORK = f"SELECT pid, application_name, state, query {_BACKENDS} AND state <> 'idle'"
+
+from tests.contracts.rules import ROOT, Marked, marked
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+HEADING = "## What can go wrong\n"
+
+LINES: dict[str, dict[int, str]] = {
+    "Plex over HTTP": {
+        1: "JSON is cut off: asked again within bounds, then the collection fails",
+        2: "a gzip stream or a body without length is cut off: found by strict decoding and counting",
+        3: "the content type is wrong: decoded strictly, or refused",
+        4: "a web page with 200: “this is not a Plex server”",
+        5: "200 without a MediaContainer: a failure, never an empty library",
+        6: "401 in the middle: not asked again, a token error, and what has not begun doesn't begin",
+        7: "404 for a library: its collection fails as gone, its rows stay",
+        8: "429: Retry-After is honoured, up to a cap",
+        9: "500, 502, 503: asked again at random intervals within a total deadline; maintenance is not “gone”",
+        10: "a slow trickle: a deadline for the page and one for the collection",
+        11: "a reset inside a body, or a kept connection that is cut: the same page again",
+        12: "the total is a lie: read to the end, and what doesn't match is incomplete",
+        13: "the library grows or shrinks while it is read: read once more, then incomplete",
+        14: "one item twice: found before SQL sees it",
+        15: "a page that repeats, paging without end: stopped with an error, and pages are bounded",
+        16: "a gzip bomb, a huge page: decoded bytes are capped while they arrive",
+        17: "a redirect to another origin: refused, as the token would go along",
+        18: "an error of TLS: exit 3, never downgraded",
+        19: "no such host, no connection: exit 3",
+        20: "a malformed address or port: an error of the configuration",
+        21: "suddenly empty or far smaller: suspicious, and never taken for a removal",
+        22: "the list of libraries shrinks: collections are marked, never deleted",
+        23: "another server at the address: refused",
+    },
+    "Values": {
+        24: "bytes that are not UTF-8: replaced and flagged",
+        25: "half a surrogate pair: replaced and flagged",
+        26: "NUL in text or JSON: removed with a warning before SQL",
+        27: "beyond 32 or 64 bits: rejected",
+        28: "a duration that is negative, NaN or a float: none, with a warning",
+        29: "a bool for a number: rejected",
+        30: "the year 0, dates out of range: none, with a warning",
+        31: "times without a zone: never",
+        32: "null for a list: empty, where the list is optional",
+        33: "no Media or Part: rejected",
+        34: "wrong types, deep nesting: the item is rejected, or the page is an error",
+        35: "a JSON key twice: the last one wins",
+    },
+    "Paths": {
+        36: "`..`: resolved, and confined to the mapped root",
+        37: "NUL: rejected",
+        38: "longer than an index entry can be: unique by a hash",
+        39: "not UTF-8: kept without loss, or rejected",
+        40: "Windows and UNC: by the rules of the source's system, without touching a disk",
+        41: "case: compared by a declared policy only",
+    },
+    "Database": {
+        42: "down at the start: a clear error, after a short while for one that is starting",
+        43: "lost in a transaction: the collection fails, the next one has a fresh connection",
+        44: "the answer to COMMIT is lost: the outcome row is read",
+        45: "a deadlock, a serialization failure: the whole transaction again, three times at most",
+        46: "the disk is full: rolled back, with a code that says so",
+        47: "a statement or a lock takes too long: the collection fails with the reason",
+        48: "too many connections: backs off",
+        49: "a pool smaller than the concurrency: refused at the start",
+        50: "two ingests of one collection: the second is told at once",
+        51: "an outdated schema: refused before the source is asked",
+        52: "a read-only server: refused in the pre-flight",
+        53: "PgBouncer in transaction mode: works, or is refused clearly",
+        54: "`--test-db` that points at production: refused",
+    },
+    "Process": {
+        55: "SIGINT, SIGTERM: outcomes `interrupted`, exit 130 or 143 within two seconds",
+        56: "a second signal: at once",
+        57: "killed: the next run sees it and closes its rows",
+        58: "the standard output is closed: printing stops, the ingest finishes",
+        59: "a clock that is wrong: times are the database's, deadlines monotonic",
+    },
+    "Importers and enrichers": {
+        60: "raises in its generator: the collection fails, the generator is closed",
+        61: "never returns: a deadline",
+        62: "the wrong type: rejected, naming the importer",
+        63: "blocks the event loop: a thread or process, and a watchdog",
+        64: "swallows cancellation: bounded",
+        65: "SystemExit or a stray cancellation: a failure, never a success",
+        66: "hangs, crashes, exits with an error: its process group is killed, the asset is kept",
+        67: "giant output: capped",
+    },
+    "Security": {
+        68: "the token in a log, JSON, traceback, address, argument or process list: never",
+        69: "SQL in names: values are bound, never written into statements",
+        70: "terminal escapes in titles: shown as escapes to people",
+        71: "requests to where nobody asked: the configured origin only, and no proxy of the environment",
+        72: "files, sockets and directories that others can read: 0600 and 0700",
+        73: "the embedded server on TCP: never; its socket is private",
+        74: "two commands that start the embedded server at once, a stale PID file: a lock, and a look before trust",
+    },
+}  # fmt: skip
+
+NOT_YET: dict[int, str] = {
+    52: "a replica as the server",
+    53: "a PgBouncer in front of the server",
+    63: "hostile importers",
+    64: "hostile importers",
+    66: "enrichers",
+    67: "enrichers",
+}
+"""Lines without a test so far, and what they wait for; this has to become empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What an ingest said of one collection."""
-
-    status: str
-    """As in the audit trail: ``ingested``, ``failed``, ``interrupted`` or ``unknown``."""
-    created: int = 0
-    code: str | None = None
-    """Of a failure."""
-    note: str = ""
-    """What it added to a failure; that the audit trail could not be written, for one."""
+def numbers() -> dict[int, str]:
+    """All lines: number → text."""
+    return {number: text for lines in LINES.values() for number, text in lines.items()}
 
 
-Report = Mapping[str, Told] | None
-"""What an ingest said of each collection that it targeted; None if it was refused, or said nothing."""
+def proofs() -> dict[int, list[Marked]]:
+    """The tests that carry each line's number, of known and unknown lines."""
+    found: dict[int, list[Marked]] = {}
+    for one in marked("fault"):
+        found.setdefault(int(one.rule), []).append(one)
+    return found
 
 
-def told(summary: IngestSummary) -> Report:
-    """What a summary says."""
-    return {
-        outcome.collection.name: _told(outcome)
-        for outcome in summary.outcomes
-        if isinstance(outcome, Ingested | Failed)
-    }
+def table() -> str:
+    """The lines with their tests, as docs/reliability.md holds them."""
+    by_line = proofs()
+    lines = [HEADING.rstrip(), "", "Generated by `python -m tests.faults.catalogue`; a test holds it up to date."]
+    for group, entries in LINES.items():
+        lines += ["", f"### {group}", "", "| Line | What, and what then | Tests |", "|---|---|---|"]
+        for number, text in entries.items():
+            where = [f"`{one.file}` {one.name}" for one in by_line.get(number, [])]
+            shown = "<br>".join(where) or f"none yet: {NOT_YET.get(number, '')}"
+            lines.append(f"| {number} | {text} | {shown} |")
+    return "\n".join(lines) + "\n"
 
 
-def _told(outcome: CollectionOutcome) -> Told:
-    if isinstance(outcome, Ingested):
-        return Told("ingested", outcome.counts.created)
-    assert isinstance(outcome, Failed)
-    status = "interrupted" if outcome.interrupted else "unknown" if outcome.code == "commit_unknown" else "failed"
-    return Told(status, code=outcome.code, note=str(outcome.context.get("audit", "")))
+def document() -> str:
+    """The whole document with the table as it is now."""
+    above, _, _ = DOCUMENT.read_text(encoding="utf-8").partition(HEADING)
+    return above + table()
 
 
-class Catalogue:
-    """A database with a beginning to which it can be put back, seen through a connection of its own."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._before: dict[str, State] = {}
-        self._after: dict[str, State] = {}
-
-    async def rows(self, statement: str, *bind: object) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in await self._connection.fetch(statement, *bind)]
-
-    async def begin_here(self) -> None:
-        """From now on this is the beginning."""
-        copies = [f"CREATE TABLE beginning.{table} AS TABLE {table}" for table in TABLES]
-        await self._connection.execute("; ".join(["CREATE SCHEMA beginning", *copies]))
-        self._before = await self.states()
-
-    async def end_here(self) -> None:
-        """This is what an undisturbed ingest makes of the beginning."""
-        self._after = await self.states()
-
-    async def reset(self) -> None:
-        """Put all rows back to the beginning, once nobody is at work any more."""
-        await self.at_rest()
-        copies = [f"INSERT INTO {table} TABLE beginning.{table}" for table in TABLES]
-        # Triggers, foreign keys' own among them, have nothing to do here.
-        silent = ("SET session_replication_role = replica", "SET session_replication_role = origin")
-        await self._connection.execute("; ".join([silent[0], f"TRUNCATE {', '.join(TABLES)}", *copies, silent[1]]))
-
-    async def states(self) -> dict[str, State]:
-        """What each collection holds."""
-        found: dict[str, list[str]] = {}
-        for name, line in await self.rows(_STATES):
-            lines = found.setdefault(name, [])
-            if line is not None:
-                lines.append(line)
-        return {name: tuple(lines) for name, lines in found.items()}
-
-    async def widen_commits(self) -> None:
-        """From now on the COMMIT of whoever writes takes a moment."""
-        tables = ("asset", "asset_alias", "collection", "ingest_start", "ingest_outcome")
-        await self._connection.execute(
-            "CREATE FUNCTION widen() RETURNS trigger LANGUAGE plpgsql AS"
-            f" $$ BEGIN PERFORM pg_sleep({_WIDTH}); RETURN NULL; END $$"
-        )
-        for table in tables:
-            await self._connection.execute(
-                f"CREATE CONSTRAINT TRIGGER widen AFTER INSERT OR UPDATE ON {table} DEFERRABLE INITIALLY DEFERRED"
-                " FOR EACH ROW EXECUTE FUNCTION widen()"
-            )
-
-    async def deadlocks(self) -> int:
-        """How many deadlocks the server has broken up in this database."""
-        await self._connection.execute("SELECT pg_stat_clear_snapshot()")
-        return int(
-            await self._connection.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-        )
-
-    async def backends(self) -> int:
-        """How many connections there are, this one excepted."""
-        return int(await self._connection.fetchval(f"SELECT count(*) {_BACKENDS}"))
-
-    async def at_rest(self) -> list[str]:
-        """Wait until no backend is at work, and say which ones stay."""
-        busy: list[tuple[Any, ...]] = []
-        with anyio.move_on_after(20):
-            while busy := await self.rows(_AT_WORK):  # noqa: ASYNC110 - PostgreSQL has no event for this
-                await anyio.sleep(0.002)
-        return [f"a backend is left at work: {backend}" for backend in busy]
-
-    async def until_backends(self, expected: int) -> list[str]:
-        """Wait until as many connections are left as the client knows of."""
-        with anyio.move_on_after(20):
-            while await self.backends() > expected:  # noqa: ASYNC110 - PostgreSQL has no event for this
-                await anyio.sleep(0.002)
-            return []
-        return [f"backends leaked: {await self.backends()} where {expected} are known"]
-
-    # What is wrong
-
-    async def inconsistent(self) -> list[str]:
-        """Say which collections hold rows of no one version of the source, or of an ingest that isn't on record."""
-        problems = [f"{uri} has lost a part" for (uri,) in await self.rows(_TORN)]
-        states = await self.states()
-        for name, state in states.items():
-            if state not in {self._before[name], self._after[name]}:
-                problems.append(f"{name} is neither as it was nor as it should become")
-        recorded = {name for name, _, status, *_ in await self.rows(_TRAIL) if status == "ingested"}
-        for name, state in states.items():
-            changed = self._before[name] != self._after[name] and state == self._after[name]
-            if changed and name not in recorded:
-                problems.append(f"{name} was changed, and the audit trail knows of no success")
-            if name in recorded and state != self._after[name]:
-                problems.append(f"the audit trail says that {name} was ingested, which isn't so")
-        for name, _, status, code, _, rejected, kept in await self.rows(_TRAIL):
-            if rejected != kept:
-                problems.append(f"{name} rejected {rejected} by its outcome ({status} {code}), {kept} by its rows")
-        return problems
-
-    async def false_outcomes(self, report: Report) -> list[str]:
-        """Say where what was said, what is on record and what the catalogue holds are not the same."""
-        problems: list[str] = []
-        states = await self.states()
-        trail = {name: (status, created) for name, _, status, _, created, *_ in await self.rows(_TRAIL)}
-        if report is None:
-            problems += [
-                f"nothing was said of {name}, and it changed" for name in states if self._changed(states, name)
-            ]
-            problems += [
-                f"nothing was said of {name}, and the trail says {status}"
-                for name, (status, _) in trail.items()
-                if status != "none"
-            ]
-            return problems
-        for name, said in report.items():
-            status, created = trail.get(name, ("nothing", 0))
-            if (said.status, said.created) != (status, created):
-                problems.append(f"of {name} was said {said}, and the trail says {status}, {created} created")
-            if said.note:
-                problems.append(f"of {name} was said that its outcome is {said.note}")
-            if said.status == "ingested" and states[name] != self._after[name]:
-                problems.append(f"{name} was said to be ingested, and isn't")
-            if said.status in {"failed", "interrupted"} and self._changed(states, name):
-                problems.append(f"{name} was said to be {said.status}, and is ingested")
-            if said.status == "unknown":
-                problems.append(f"nobody knows what became of {name}, though the database could be asked")
-        problems += [f"the trail knows of {name}, of which nothing was said" for name in trail if name not in report]
-        return problems
-
-    def _changed(self, states: Mapping[str, State], name: str) -> bool:
-        return states[name] != self._before[name]
-
-    async def not_converged(self, report: Report) -> list[str]:
-        """Say what an ingest that nothing disturbed has left undone after one that something did."""
-        if report is None:
-            return ["it was refused"]
-        problems = [f"{name}: {said}" for name, said in report.items() if said.status != "ingested"]
-        states = await self.states()
-        problems += [f"{name} isn't as it should become" for name in states if states[name] != self._after[name]]
-        problems += [
-            f"run {run} of {name} has no outcome"
-            for name, run, status, *_ in await self.rows(_TRAIL)
-            if status == "none"
-        ]
-        return problems
-
-
-@asynccontextmanager
-async def watched(url: str) -> AsyncIterator[Catalogue]:
-    """Look at a database from outside."""
-    connection: Any = await asyncpg.connect(
-        url.replace("+asyncpg", ""), server_settings={"application_name": "the test"}
-    )
-    try:
-        # Statements of a session are planned once; here every run of a test makes its own catalogue.
-        yield Catalogue(connection)
-    finally:
-        await connection.close()
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")

@@ -12,8 +12,8 @@ import asyncpg
 
 from retrovue.model import AssetDraft, Page
 from retrovue.store.staging import identity_hash
-from tests.faults.catalogue import Report, Told
 from tests.faults.scenarios import Listings
+from tests.faults.state import Report, Told
 from tests.library import Step
 
 LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)

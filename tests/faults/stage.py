@@ -14,9 +14,9 @@ from retrovue.orchestrator import IngestRun
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests.faults import naive
-from tests.faults.catalogue import Catalogue, Report, told, watched
 from tests.faults.proxy import CountingProxy, Trip, counting_proxy
 from tests.faults.scenarios import Scenario
+from tests.faults.state import Catalogue, Report, told, watched
 from tests.library import Library
 
 

@@ -25,6 +25,7 @@ ALL = "/library/sections/1/all"
 
 
 class TestAddresses:
+    @pytest.mark.fault(20)
     @pytest.mark.parametrize(
         "url",
         [
@@ -80,24 +81,29 @@ class TestAddresses:
             await importer.check_reachable()
         assert Recording.asked == ["/plex/identity", "/plex/library/sections"]
 
+    @pytest.mark.fault(19)
     async def test_nobody_listens(self) -> None:
         async with PlexImporter({"base_url": "http://127.0.0.1:1", "http": IMPATIENT}) as importer:
             with pytest.raises(SourceUnreachable, match="No connection") as caught:
                 await importer.check_reachable()
         assert caught.value.unreachable
 
+    @pytest.mark.fault(19)
     async def test_no_such_host(self) -> None:
         async with PlexImporter({"base_url": "http://plex.invalid", "http": IMPATIENT}) as importer:
             with pytest.raises(SourceUnreachable):
                 await importer.check_reachable()
 
+    @pytest.mark.fault(18)
     async def test_tls_towards_a_server_without(self) -> None:
         simulated = SimulatedPlex([])
         async with simulated.serve() as url:
             config = {"base_url": url.replace("http:", "https:"), "http": IMPATIENT}
             async with PlexImporter(config, {"token": Secret(TOKEN)}) as importer:
-                with pytest.raises(SourceUnreachable):
+                with pytest.raises(SourceUnreachable) as caught:
                     await importer.check_reachable()
+        assert caught.value.unreachable
+        assert simulated.request_count == 0  # it isn't asked again without TLS
 
     async def test_a_certificate_file_that_is_not_there(self) -> None:
         importer = PlexImporter({"base_url": "https://plex.local", "ca_file": "/nonexistent.pem"})
@@ -151,6 +157,7 @@ class TestMapping:
     def test_what_is_tried_again(self, exc: Exception, *, transient: bool) -> None:
         assert map_error(exc, "http://plex.local", "Plex")[1] is transient
 
+    @pytest.mark.fault(18)
     def test_a_certificate_behind_layers(self) -> None:
         layer = httpx.ConnectError("x")
         layer.__cause__ = OSError("y")

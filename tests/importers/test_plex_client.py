@@ -1,6 +1,7 @@
 """What the network and the server can do to a request, over real HTTP."""
 
 import email.utils
+import gzip
 import logging
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,9 @@ from retrovue.errors import (
     SourceRefused,
     SourceUnreachable,
 )
+from retrovue.importers.http.bodies import BodyReader
 from retrovue.importers.http.policy import HttpPolicy, make_policy, retry_after_seconds
-from retrovue.importers.plex.client import PlexClient
+from retrovue.importers.plex.client import PLEX, PlexClient
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from tests.importers.plex_support import TOKEN, collection, plex, read_all
 
@@ -64,6 +66,7 @@ PASSING = [
 
 
 class TestRetried:
+    @pytest.mark.fault(1, 2, 5, 8, 9, 11)
     @pytest.mark.parametrize("page", [0, 2])
     @pytest.mark.parametrize("action", PASSING, ids=lambda action: action.label)
     async def test_what_passes_is_read_over(self, action: faults.Action, page: int) -> None:
@@ -73,6 +76,7 @@ class TestRetried:
         assert server.faults.injected == 1
         assert (len(set(result.titles)), result.source_items, result.restarts) == (45, 45, 0)
 
+    @pytest.mark.fault(1, 2, 8, 9, 11)
     @pytest.mark.parametrize(
         ("action", "error"),
         [
@@ -100,6 +104,7 @@ class TestRetried:
         assert caught.value.hint or caught.value.code == "bad_json"
         assert not hold_the_token(caught.value, caplog)
 
+    @pytest.mark.fault(5)
     async def test_an_answer_without_container_is_asked_for_twice(self) -> None:
         async with plex(movies(3)) as (server, importer):
             server.faults.add(Fault(faults.no_container({"MediaContainer": {}}), path=ALL))
@@ -108,6 +113,7 @@ class TestRetried:
         assert server.count(ALL) == 2
         assert caught.value.code == "no_container"
 
+    @pytest.mark.fault(9)
     async def test_maintenance_says_so(self) -> None:
         async with plex() as (server, importer):
             server.faults.add(Fault(faults.maintenance()))
@@ -117,6 +123,7 @@ class TestRetried:
 
 
 class TestNotRetried:
+    @pytest.mark.fault(4, 6, 7, 16, 17)
     @pytest.mark.parametrize(
         ("action", "error", "code"),
         [
@@ -143,6 +150,7 @@ class TestNotRetried:
         assert server.count(ALL) == 1
         assert not hold_the_token(caught.value, caplog)
 
+    @pytest.mark.fault(6)
     async def test_a_token_that_is_refused_midway(self) -> None:
         async with plex(movies(), config={"page_size": 10}) as (server, importer):
             server.faults.add(Fault(faults.status(401), path=ALL, page=2))
@@ -150,6 +158,23 @@ class TestNotRetried:
                 await read_all(importer, collection())
         assert server.count(ALL, status=401) == 1
 
+    @pytest.mark.fault(16)
+    async def test_a_bomb_is_never_unpacked_beyond_the_cap(self) -> None:
+        reader = BodyReader("gzip", PLEX, cap=1 << 16, origin="http://plex.example")
+        bomb = gzip.compress(bytes(1 << 26))
+        with pytest.raises(MalformedAnswer, match="larger than"):
+            reader.feed(bomb)
+        assert len(reader._body) == (1 << 16) + 1
+
+    @pytest.mark.fault(16)
+    async def test_a_body_without_end_is_read_up_to_the_cap(self) -> None:
+        async with plex(movies(3), http={"body_cap": 1 << 20}) as (server, importer):
+            server.faults.add(Fault(faults.giant_page(5000), path=ALL))
+            with pytest.raises(MalformedAnswer) as caught:
+                await read_all(importer, collection())
+        assert caught.value.code == "answer_too_large"
+
+    @pytest.mark.fault(3)
     async def test_xml(self) -> None:
         async with plex(movies(3)) as (server, importer):
             body = b'<?xml version="1.0"?><MediaContainer size="0"/>'
@@ -157,11 +182,13 @@ class TestNotRetried:
             with pytest.raises(MalformedAnswer, match="XML"):
                 await read_all(importer, collection())
 
+    @pytest.mark.fault(3)
     async def test_a_wrong_content_type_over_the_right_body_is_read(self) -> None:
         async with plex(movies(3)) as (server, importer):
             server.faults.add(Fault(faults.content_type("text/plain"), path=ALL))
             assert (await read_all(importer, collection())).source_items == 3
 
+    @pytest.mark.fault(24)
     async def test_invalid_utf8_is_replaced_and_flagged(self) -> None:
         async with plex(movies(3)) as (server, importer):
             server.faults.add(Fault(faults.invalid_utf8(), path=ALL))
@@ -170,6 +197,7 @@ class TestNotRetried:
 
 
 class TestPatience:
+    @pytest.mark.fault(10)
     async def test_a_trickle_meets_the_deadline_of_the_page(self) -> None:
         async with plex(movies(3), http={"page_deadline_s": 0.05, "attempts": 2}) as (server, importer):
             server.faults.add(Fault(faults.trickle(1, 0.01), path=ALL))
@@ -185,6 +213,19 @@ class TestPatience:
                 await read_all(importer, collection())
         assert server.count(ALL) == 2
 
+    @pytest.mark.fault(10)
+    async def test_pages_that_are_each_in_time_meet_the_deadline_of_the_collection(self) -> None:
+        async with plex(movies(), config={"page_size": 10}, http={"collection_deadline_s": -1}) as (server, importer):
+            with pytest.raises(SourceUnreachable, match="'Movies' takes longer than"):
+                await read_all(importer, collection())
+        assert 1 <= server.count(ALL) <= 5
+
+    @pytest.mark.fault(9)
+    def test_waits_differ(self) -> None:
+        client = PlexClient("http://plex.example", None, HttpPolicy(base_wait_s=1))
+        assert len({client._wait(_state(None)) for _ in range(20)}) > 1
+
+    @pytest.mark.fault(8, 9)
     async def test_all_tries_have_a_deadline_together(self) -> None:
         http = {"total_deadline_s": 1, "max_wait_s": 60}
         async with plex(movies(3), http=http) as (server, importer):
@@ -193,6 +234,7 @@ class TestPatience:
                 await read_all(importer, collection())
         assert server.count(ALL) == 1
 
+    @pytest.mark.fault(8)
     def test_retry_after(self) -> None:
         assert retry_after_seconds("7") == 7
         later = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
@@ -200,6 +242,7 @@ class TestPatience:
         assert retry_after_seconds("Thu, 01 Jan 1970 00:00:00 GMT") == 0
         assert [retry_after_seconds(text) for text in (None, "", "soon", "-3", "²")] == [None] * 5
 
+    @pytest.mark.fault(8)
     def test_waits_heed_retry_after_up_to_the_cap(self) -> None:
         client = PlexClient("http://plex.example", None, HttpPolicy(base_wait_s=0, max_wait_s=30))
         waits = [client._wait(_state(asked)) for asked in (None, 5.0, 3600.0)]
@@ -224,6 +267,7 @@ def _state(asked: float | None) -> Any:
     return state
 
 
+@pytest.mark.fault(17, 71)
 class TestRedirects:
     async def test_the_token_never_goes_elsewhere(self) -> None:
         other = SimulatedPlex([], token=None)
@@ -253,6 +297,7 @@ class TestRedirects:
 
 
 class TestSecrets:
+    @pytest.mark.fault(68)
     async def test_the_token_is_nowhere_but_in_the_header(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         async with plex(movies(30), config={"page_size": 10}) as (server, importer):
@@ -264,6 +309,7 @@ class TestSecrets:
         assert {request.token_from for request in server.requests if request.path != "/identity"} == {"header"}
         assert {request.token_from for request in server.requests if request.path == "/identity"} == {None}
 
+    @pytest.mark.fault(71)
     async def test_no_proxy_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
         monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")

@@ -52,6 +52,7 @@ class TestReachable:
         assert identity.identifier == server.machine_identifier
         assert identity.version
 
+    @pytest.mark.fault(23)
     async def test_another_server_never_sees_the_token(self) -> None:
         async with plex(config={"machine_identifier": "somebody-else"}) as (server, importer):
             with pytest.raises(WrongIdentity) as caught:
@@ -65,6 +66,7 @@ class TestReachable:
             with pytest.raises(SourceRefused):
                 await importer.check_reachable()
 
+    @pytest.mark.fault(4)
     async def test_no_plex(self) -> None:
         async with plex() as (server, importer):
             server.faults.add(Fault(faults.no_container({"hello": 1}), path="/identity"))

@@ -76,6 +76,7 @@ class TestComplete:
             result = await read_all(importer, collection())
         assert (len(set(result.titles)), result.source_items, result.restarts) == (40, 40, 0)
 
+    @pytest.mark.fault(2)
     async def test_one_short_page(self) -> None:
         async with plex(movies(60), config={"page_size": 10}) as (server, importer):
             server.faults.add(Fault(faults.short_page(4), path=ALL, page=2, times=1))
@@ -133,6 +134,7 @@ class TestComplete:
 
 
 class TestMoving:
+    @pytest.mark.fault(13)
     async def test_growth_is_read_again_once(self) -> None:
         section = movies(50)
         async with plex(section, config={"page_size": 10}) as (server, importer):
@@ -140,6 +142,7 @@ class TestMoving:
             result = await read_all(importer, collection())
         assert (len(set(result.titles)), result.source_items, result.restarts) == (51, 51, 1)
 
+    @pytest.mark.fault(13)
     async def test_shrinking_and_growing_by_as_many_shows_at_the_boundary(self) -> None:
         section = movies(50)
 
@@ -154,6 +157,7 @@ class TestMoving:
         assert "Movie 2" not in result.titles
         assert len(set(result.titles)) == result.source_items == 50
 
+    @pytest.mark.fault(13)
     async def test_a_library_that_never_rests(self) -> None:
         section = movies(50)
 
@@ -168,6 +172,7 @@ class TestMoving:
         assert caught.value.context["collection"] == "Movies"
         assert {"expected", "received"} <= set(caught.value.context)
 
+    @pytest.mark.fault(12, 14, 15)
     @pytest.mark.parametrize(
         "action",
         [
@@ -194,6 +199,7 @@ class TestMoving:
             result = await read_all(importer, collection())
         assert (len(set(result.titles)), result.restarts) == (35, 1)
 
+    @pytest.mark.fault(15)
     async def test_pages_that_dwindle(self) -> None:
         async with plex(movies(300), config={"page_size": 100}, max_page_size=2) as (server, importer):
             with pytest.raises(IncompleteEnumeration):

@@ -179,6 +179,7 @@ class TestItems:
 
 
 class TestRejections:
+    @pytest.mark.fault(27, 29, 33, 34, 37)
     @pytest.mark.parametrize(
         ("row", "code"),
         [
@@ -213,6 +214,7 @@ class TestRejections:
         rejected = only_rejection(movie(8, "Empty", Media=None))
         assert (rejected.source_uri, rejected.title) == ("plex://machine/library/metadata/8", "Empty")
 
+    @pytest.mark.fault(34)
     def test_a_bad_row_is_named_and_its_siblings_are_kept(self) -> None:
         page = page_of(movie(1), movie(2, "Odd", duration=[1]), movie(3))
         assert [draft.title for draft in page.drafts] == ["Movie 1", "Movie 3"]
@@ -232,6 +234,7 @@ class TestRejections:
 
 
 class TestValues:
+    @pytest.mark.fault(28)
     @pytest.mark.parametrize("value", [-1, 0, 1.9, 5_400_000.0, 2**31, 2**70, 1e300])
     def test_bad_durations(self, value: float) -> None:
         # By hand, as orjson writes no integers beyond 64 bits.
@@ -241,18 +244,26 @@ class TestValues:
         assert draft.runtime_ms is None
         assert "bad_duration" in draft.warnings
 
+    @pytest.mark.fault(32)
+    def test_null_for_a_list_that_is_optional_is_an_empty_one(self) -> None:
+        lists = dict.fromkeys(("Genre", "Label", "Collection", "Guid", "Chapter", "Marker"))
+        draft = only_draft(movie(1, guid=None) | lists)
+        assert (draft.tags, draft.provider_ids, draft.chapters, draft.markers) == ({}, {}, None, None)
+
     def test_the_items_duration_stands_in(self) -> None:
         draft = only_draft(movie(1, Media=[media(5, part(1, "/a.mkv"), duration=None)], duration=1234))
         assert draft.runtime_ms == 1234
 
+    @pytest.mark.fault(30)
     @pytest.mark.parametrize("year", [0, 1, -5, 99999, 2**40])
     def test_bad_years(self, year: int) -> None:
         draft = only_draft(movie(1, year=year))
         assert draft.year is None
         assert draft.warnings == ("bad_year",)
 
+    @pytest.mark.fault(30)
     @pytest.mark.parametrize(
-        "text", ["0000-00-00", "2001", "2001-13-01", "yesterday", "0001-01-01", "2024-W01-1", "20240101"]
+        "text", ["0000-00-00", "2001", "2001-13-01", "yesterday", "0001-01-01", "2024-W01-1", "20240101", "2013-10-4"]
     )
     def test_bad_dates(self, text: str) -> None:
         draft = only_draft(movie(1, originallyAvailableAt=text))
@@ -290,12 +301,27 @@ class TestValues:
         assert draft.chapters == [{"title": None, "start_ms": 5, "end_ms": None}]
         assert draft.warnings == ("bad_span",)
 
+    @pytest.mark.fault(26)
     def test_nul_is_removed_from_text(self) -> None:
         page = page_of(movie(1, "Nul\0l", file="/a.mkv", Genre=[{"tag": "a\0b"}]), movie(2, "Sibling"))
         assert [draft.title for draft in page.drafts] == ["Null", "Sibling"]
         assert page.drafts[0].tags == {"genre": ["ab"]}
         assert [draft.warnings for draft in page.drafts] == [("nul_removed",), ()]
 
+    @pytest.mark.fault(26)
+    def test_a_title_of_nothing_but_nul_is_the_files(self) -> None:
+        draft = only_draft(movie(1, "\0", file="/films/Heat.mkv"))
+        assert draft.title == "Heat"
+        assert draft.warnings == ("nul_removed", "no_title")
+
+    @pytest.mark.fault(26)
+    def test_nul_is_removed_from_what_a_show_gives_to_its_episodes(self) -> None:
+        top = show(1, "Fire\0fly", studio="F\0ox", Genre=[{"tag": "Sci\0fi"}])
+        below = episode(3, season(2, top, 1), 1, file="/a.mkv") | {"grandparentTitle": None}
+        (draft,) = DraftMaker("machine", shows_of(listing([top]))).page(listing([below])).drafts
+        assert (draft.show_title, draft.studio, draft.tags) == ("Firefly", "Fox", {"genre": ["Scifi"]})
+
+    @pytest.mark.fault(24, 25)
     @pytest.mark.parametrize("escape", [b"\\ud800", b"\\uDFFF", b"\xff\xfe"])
     def test_text_that_is_none_is_replaced(self, escape: bytes) -> None:
         rows = [movie(1, "Half QQQ", file="/a.mkv"), movie(2, "P:\\ud800", file="P:\\ud800 x\\a.mkv")]
@@ -306,6 +332,7 @@ class TestValues:
         # A Windows path may look like an escape, and is none.
         assert (page.drafts[1].title, page.drafts[1].warnings) == ("P:\\ud800", ())
 
+    @pytest.mark.fault(39)
     def test_a_path_that_is_not_text_is_rejected(self) -> None:
         body = orjson.dumps({"MediaContainer": {"size": 1, "Metadata": [movie(1, "T", file="/QQQ.mkv")]}})
         page = DraftMaker("machine").page(decode_listing(body.replace(b"QQQ", b"\xff")))
@@ -316,6 +343,7 @@ class TestValues:
         page = DraftMaker("machine").page(decode_listing(body.replace(b"QQQ", b"\\ud83d\\ude00")))
         assert page.drafts[0].title == "\U0001f600 "
 
+    @pytest.mark.fault(35)
     def test_the_last_of_two_keys_wins(self) -> None:
         body = orjson.dumps({"MediaContainer": {"size": 1, "Metadata": [movie(1)]}})
         body = body.replace(b'"title":"Movie 1"', b'"title":"First","title":"Second"')
@@ -323,6 +351,7 @@ class TestValues:
 
 
 class TestContainers:
+    @pytest.mark.fault(1, 5, 34)
     @pytest.mark.parametrize(
         ("body", "code"),
         [
@@ -369,6 +398,7 @@ _base = movie(
 )
 
 
+@pytest.mark.fault(34)
 @settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from([*_base, "Marker", "Label", "index", "parentIndex", "subtype"]), _json, max_size=4)
@@ -386,6 +416,7 @@ def test_any_row_is_a_draft_or_rejected(changes: dict[str, Any]) -> None:
         assert "\0" not in orjson.dumps({name: getattr(draft, name) for name in ("title", "studio", "tags")}).decode()
 
 
+@pytest.mark.fault(1, 24)
 @settings(deadline=None)
 @given(st.binary(max_size=12), st.integers(0, 900), st.integers(0, 12))
 def test_any_bytes_are_a_listing_or_a_typed_error(junk: bytes, at: int, cut: int) -> None:

@@ -1,6 +1,8 @@
 """Errors of the database: each is told as a StoreError, and none repeats a statement, a value or a password."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,7 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from retrovue.errors import RequestError, StoreError, StoreUnavailable
 from retrovue.store.failures import translate
 from retrovue.store.session import Store, database_url, translated
-from tests.library import execute
+from tests.library import execute, rows
+from tests.store.wire import refusing
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +121,7 @@ async def _transaction(store: Store, *statements: str) -> None:
 
 
 class TestOnTheServer:
+    @pytest.mark.fault(46, 47)
     @pytest.mark.parametrize(
         ("statement", "code"),
         [
@@ -144,6 +148,7 @@ class TestOnTheServer:
         async with store.transaction() as session:
             assert (await session.execute(text("SELECT 1"))).scalar_one() == 1
 
+    @pytest.mark.fault(68)
     async def test_a_bound_value_is_never_shown(self, store: Store) -> None:
         for value in (CANARY, 2**70, "\udcff"):
             with pytest.raises(StoreError) as refused:
@@ -166,6 +171,7 @@ class TestOnTheServer:
         assert refused.value.code == "database_permission"
         await execute(store, "DROP ROLE nobody_here")
 
+    @pytest.mark.fault(42)
     @pytest.mark.parametrize(
         ("change", "code"),
         [({"database": "no_such_database"}, "database_missing"), ({"port": 1}, "database_unavailable")],
@@ -181,6 +187,35 @@ class TestOnTheServer:
                         pass
                 assert refused.value.code == code
                 assert CANARY not in _told(refused.value)
+
+
+def _refusal(sqlstate: str) -> bytes:
+    fields = f"SFATAL\0VFATAL\0C{sqlstate}\0Mnot now\0".encode()
+    return b"E" + (len(fields) + 5).to_bytes(4, "big") + fields + b"\0"
+
+
+class TestBusy:
+    """A server that is starting, or has no connection to spare, is asked again for a while."""
+
+    @pytest.mark.fault(42, 48)
+    @pytest.mark.parametrize("sqlstate", ["57P03", "53300"])
+    async def test_it_is_waited_for(self, fresh_url: URL, sqlstate: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="rv") as directory:
+            async with refusing(fresh_url, _refusal(sqlstate), 3, Path(directory)) as url, Store(url) as store:
+                assert await rows(store, "SELECT 1") == [(1,)]
+
+    @pytest.mark.fault(42, 48)
+    @pytest.mark.parametrize(
+        ("sqlstate", "code"), [("57P03", "database_unavailable"), ("53300", "too_many_connections")]
+    )
+    async def test_not_for_ever(self, fresh_url: URL, sqlstate: str, code: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="rv") as directory:
+            refused_always = refusing(fresh_url, _refusal(sqlstate), 1000, Path(directory))
+            async with refused_always as url, Store(url, patience=0.2) as store:
+                with pytest.raises(StoreError) as refused:
+                    async with store.session():
+                        pass
+        assert refused.value.code == code
 
 
 class TestDatabaseUrl:

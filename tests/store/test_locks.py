@@ -49,6 +49,7 @@ class Meeting:
         await self._complete.wait()
 
 
+@pytest.mark.fault(50)
 class TestSecondIngest:
     async def test_it_fails_at_once_and_names_the_holder(self, library: Library) -> None:
         both = await Library.make(library.store, "A", "B")
@@ -185,6 +186,7 @@ class TestLostLocks:
                 assert lost.value.code == "locks_lost"
 
 
+@pytest.mark.fault(57)
 class TestVanishedRun:
     async def test_the_next_run_closes_it_as_interrupted(self, library: Library) -> None:
         await execute(

@@ -342,6 +342,7 @@ class TestRejections:
         stored = await library.rows("SELECT code, reason, source_uri, title FROM ingest_rejection ORDER BY position")
         assert [Rejection(*row) for row in stored] == rejected
 
+    @pytest.mark.fault(25, 26)
     @pytest.mark.parametrize("nasty", ["a\0b", "half \ud800 pair", "\udcff\0"])
     async def test_foreign_text_is_mended(self, library: Library, nasty: str) -> None:
         await library.ingest_one(page(draft("a"), Rejection("no_media", nasty, nasty, nasty)))
@@ -350,6 +351,7 @@ class TestRejections:
         assert "\0" not in reason
         assert len(reason) == len(nasty)
 
+    @pytest.mark.fault(36, 37, 39)
     async def test_a_draft_that_cannot_be_placed_is_rejected(self, library: Library) -> None:
         outcome = await library.ingest_one(
             page(
@@ -391,6 +393,7 @@ class TestFields:
         assert {name: stored[name] for name in expected} == expected
         assert (stored["state"], stored["approved_for_broadcast"], stored["deleted_at"]) == ("new", False, None)
 
+    @pytest.mark.fault(38)
     async def test_an_identity_may_be_longer_than_an_index_entry(self, library: Library) -> None:
         name = "/".join("x" * 200 for _ in range(30))
         await library.ingest_one(page(draft("a", name), draft("b", f"{name}2"), draft("c", name)))
@@ -401,6 +404,13 @@ class TestFields:
         unknown = (PartDraft("/data/3", 10), PartDraft("/data/4"))
         await library.ingest_one(page(draft("known", parts=known), draft("unknown", parts=unknown)))
         assert dict(await library.rows("SELECT title, size_bytes FROM asset")) == {"Known": 15, "Unknown": None}
+
+    @pytest.mark.fault(27)
+    async def test_parts_that_claim_more_than_can_be_have_no_size_together(self, library: Library) -> None:
+        parts = (PartDraft("/data/1", 2**63 - 1), PartDraft("/data/2", 1))
+        await library.ingest_one(page(draft("large", parts=parts), draft("sibling")))
+        assert dict(await library.rows("SELECT title, size_bytes FROM asset")) == {"Large": None, "Sibling": None}
+        assert await library.rows("SELECT size_bytes FROM asset_part ORDER BY position") == [(2**63 - 1,), (1,)]
 
 
 class TestLists:

@@ -247,6 +247,17 @@ class TestCollection:
         )
 
 
+@pytest.mark.fault(31, 59)
+async def test_every_time_has_a_zone_and_is_the_database_s(store: Store) -> None:
+    found = await rows(
+        store,
+        "SELECT column_default FROM information_schema.columns WHERE table_schema = 'public'"
+        " AND data_type LIKE 'timestamp%'"
+        " AND (data_type LIKE '%without%' OR column_default IS NULL AND is_nullable = 'NO')",
+    )
+    assert found == []
+
+
 class TestAudit:
     @pytest.mark.parametrize(
         ("values", "constraint"),
@@ -300,6 +311,7 @@ class TestUpgrade:
         assert refused.value.code == "schema_missing"
         databases.drop(url)
 
+    @pytest.mark.fault(51)
     @pytest.mark.parametrize("read_only", [False, True])
     @pytest.mark.parametrize(
         ("change", "code"),
@@ -328,6 +340,7 @@ class TestUpgrade:
             assert refused.value.code == "schema_newer"
             assert await rows(store, "SELECT version_num FROM alembic_version") == [("9999",)]
 
+    @pytest.mark.fault(54)
     async def test_a_test_database_is_no_production_database_and_the_other_way_round(
         self, database_url: str, test_database_url: str
     ) -> None:

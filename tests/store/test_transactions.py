@@ -1,6 +1,7 @@
 """One transaction a collection: all of it or nothing, and what is said is what is there."""
 
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ class TestFailure:
         assert await contents(library.store, "asset", "asset_part", "asset_alias", "ingest_rejection") == []
         await agree(library, summary)
 
+    @pytest.mark.fault(43)
     async def test_nothing_remains_of_a_merge_whose_connection_is_killed(self, library: Library) -> None:
         library.script.listings["Movies"] = PAGES
         async with gate(library.store, "asset", when="NEW.title = 'C'") as closed, anyio.create_task_group() as group:
@@ -74,6 +76,7 @@ class TestFailure:
         assert failure(summary, "Movies").code == "database_unavailable"
         await agree(library, summary)
 
+    @pytest.mark.fault(26, 62)
     async def test_a_draft_that_the_catalogue_cannot_hold_is_rejected_and_the_rest_stays(
         self, library: Library
     ) -> None:
@@ -88,6 +91,8 @@ class TestFailure:
             {"width": 2**40},
             {"rating": float("nan")},
             {"tags": {1: 2}},
+            {"tags": {"genre": ["a\0b"]}},
+            {"chapters": [{"title": "a\0b"}]},
         ]
         drafts = [draft(f"bad{number}", **values) for number, values in enumerate(nasty)]
         summary = await library.ingest({"Movies": [page(draft("a"), *drafts)]})
@@ -97,6 +102,7 @@ class TestFailure:
         assert [tuple(row) for row in reasons] == [("bad_draft", True)]
         await agree(library, summary)
 
+    @pytest.mark.fault(43, 60)
     async def test_a_failed_collection_leaves_the_connection_fit_for_the_next(self, library: Library) -> None:
         many = await Library.make(library.store, "A", "B", "C", "D")
         broken = [page(draft("x")), RuntimeError("broken")]
@@ -172,6 +178,40 @@ async def cut(url: URL, when: When, directory: Path) -> AsyncIterator[tuple[Stor
         yield store, wire
 
 
+@pytest.mark.fault(45)
+class TestConflicts:
+    """A transaction that the server undid in favour of another one is run again, three times at most."""
+
+    @pytest.mark.parametrize(("sqlstate", "code"), [("40P01", "deadlock"), ("40001", "serialization_failure")])
+    @pytest.mark.parametrize(("conflicts", "ingested"), [(2, True), (3, False)])
+    async def test_again(self, library: Library, sqlstate: str, code: str, conflicts: int, *, ingested: bool) -> None:
+        await execute(
+            library.store,
+            "CREATE SEQUENCE tries",  # the one thing that a rollback leaves alone
+            "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF nextval('tries') <= {conflicts} THEN RAISE EXCEPTION 'x' USING ERRCODE = '{sqlstate}'; END IF;"
+            " RETURN NULL; END $$",
+            "CREATE TRIGGER conflict AFTER INSERT ON asset FOR EACH STATEMENT EXECUTE FUNCTION conflict()",
+        )
+        summary = await library.ingest({"Movies": PAGES})
+        assert codes(summary) == {"Movies": "ingested" if ingested else code}
+        assert await library.rows("SELECT last_value FROM tries") == [(3,)]
+        await agree(library, summary)
+
+
+@pytest.mark.fault(59)
+async def test_a_clock_that_is_wrong_changes_no_time(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: 1.0)
+        await library.ingest_one(*PAGES)
+    recent = "between now() - interval '1 hour' and now() + interval '1 second'"
+    assert await library.rows(
+        f"SELECT DISTINCT started_at {recent}, ended_at {recent}, created_at {recent}, ended_at >= started_at"
+        " FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id), asset"
+    ) == [(True, True, True, True)]
+
+
+@pytest.mark.fault(44)
 @pytest.mark.usefixtures("scripted")
 class TestLostAnswer:
     @pytest.mark.parametrize("when", ["before", "after"])

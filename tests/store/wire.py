@@ -71,3 +71,29 @@ async def cut_at_commit_of(url: URL, statement: bytes, when: When, directory: Pa
         group.start_soon(listener.serve, wire.serve)
         yield url.update_query_dict({"host": str(directory)}), wire
         group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def refusing(url: URL, answer: bytes, times: int, directory: Path) -> AsyncIterator[URL]:
+    """Lay a wire that answers the first connections itself, as a server does that can't take them, and cuts them."""
+    host = url.query["host"]
+    assert isinstance(host, str)
+    wire = Wire(Path(host) / ".s.PGSQL.5432", b"", "before")
+    wire.cuts = 1
+    left = times
+
+    async def serve(client: anyio.abc.SocketStream) -> None:
+        nonlocal left
+        if not left:
+            await wire.serve(client)
+            return
+        left -= 1
+        async with client:
+            await client.receive()
+            await client.send(answer)
+
+    listener = await anyio.create_unix_listener(directory / ".s.PGSQL.5432")
+    async with listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, serve)
+        yield url.update_query_dict({"host": str(directory)})
+        group.cancel_scope.cancel()

@@ -28,6 +28,8 @@ class HttpPolicy:
     """For one try with its whole body: a trickle never trips the time-out of a single read."""
     total_deadline_s: float = 300.0
     """For all tries of a request with the waits between them."""
+    collection_deadline_s: float = 6 * 3600.0
+    """For all pages of one library: each may be within its own deadline and the whole still take days."""
     body_cap: int = 64 * 1024 * 1024
     """Decoded bytes of one answer; a page of 1,000 films is about 3 MB."""
     gzip: bool = False

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.errors import IncompleteEnumeration, RequestError
+from retrovue.errors import IncompleteEnumeration, RequestError, SourceUnreachable
 from retrovue.importers.plex import scope as scopes
 from retrovue.importers.plex.client import PlexClient
 from retrovue.importers.plex.listing import Budget, ListingMoved, Reader, Window, walk
@@ -55,7 +55,12 @@ class Enumeration:
         """Found by somebody who read an outline; the walk ends with it when it goes on."""
 
     async def pages(self) -> AsyncGenerator[Page | Outline, None]:
-        """Generate the pages; raises IncompleteEnumeration if the listing moves or doesn't add up twice."""
+        """Generate the pages.
+
+        Raises IncompleteEnumeration if the listing moves or doesn't add up twice, and SourceUnreachable if the pages
+        of the collection take longer than its deadline allows.
+        """
+        self._deadline = anyio.current_time() + self._client.policy.collection_deadline_s
         moved = None
         for _ in range(2):
             if moved is not None:
@@ -174,6 +179,13 @@ class Enumeration:
                 whole.source_items += page.source_items
         return whole
 
+    def _too_slow(self) -> SourceUnreachable:
+        seconds = self._client.policy.collection_deadline_s
+        return SourceUnreachable(
+            f"Reading {self._collection.name!r} takes longer than {seconds:g} seconds.",
+            hint="Check that the server isn't overloaded, or give its http settings a longer collection_deadline_s.",
+        )
+
     def _walk(self, params: dict[str, str]) -> AsyncGenerator[Window, None]:
         return self._windows(self._reader(params))
 
@@ -186,6 +198,9 @@ class Enumeration:
             async with aclosing(walk(reader)) as windows:
                 async for window in windows:
                     yield window
+                    # One request has a deadline of its own, so that this one is found out in time.
+                    if anyio.current_time() > self._deadline:
+                        raise self._too_slow()
         finally:
             reader.close()
 

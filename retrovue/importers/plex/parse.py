@@ -44,11 +44,13 @@ class Show(msgspec.Struct, frozen=True, gc=False):
 
 def shows_of(listing: Listing, skip: int = 0) -> dict[int, Show]:
     """Read the rows of a listing of shows, by rating key; rows that can't be read are left out."""
-    return {
-        key: Show(row.title, row.studio or None, row.content_rating or None, _rating(row, []), _tags(row))
-        for row, key in zip(listing.rows[skip:], listing.keys[skip:], strict=True)
-        if isinstance(row, Row) and isinstance(key, int)
-    }
+    shows: dict[int, Show] = {}
+    for place in range(skip, len(listing.rows)):
+        row, key = listing.rows[place], listing.keys[place]
+        if isinstance(row, Row) and isinstance(key, int):
+            values = row.title, row.studio or None, row.content_rating or None, _rating(row, []), _tags(row)
+            shows[key] = Show(*(map(_without_nul, values) if place in listing.mended else values))
+    return shows
 
 
 class DraftMaker:
@@ -225,7 +227,7 @@ def _rating(row: Row, warnings: list[str]) -> float | None:
 
 def _date(text: str, warnings: list[str]) -> dt.date | None:
     # "2013-10-04", sometimes with " 00:00:00" behind it; shorter ISO spellings were never seen.
-    if text[4:5] == text[7:8] == "-" and (len(text) == 10 or text[10] in " T"):
+    if text[4:5] == text[7:8] == "-" and text[10:11] in {"", " ", "T"}:
         try:
             day = dt.date.fromisoformat(text[:10])
         except ValueError:
@@ -288,6 +290,9 @@ def _clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
         flags = list(draft.warnings)
         if any(values[name] != getattr(draft, name) for name in values):
             flags.append("nul_removed")
+        if not values["title"].strip():
+            values["title"] = _stem(draft.parts[0].source_path)
+            flags.append("no_title")
         if "\ufffd" in repr(draft):
             flags.append("text_replaced")
         page.drafts.append(AssetDraft(**(values | {"warnings": tuple(flags)})))
