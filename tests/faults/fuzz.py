@@ -51,11 +51,11 @@ _MAPPER = PathMapper([PathMapping(prefix, ROOT) for prefix in ("/", "C:\\", "M:\
 Decode = Callable[[bytes], Listing]
 
 
-@dataclass(frozen=True)
 async def _unread() -> Page:
     raise AssertionError("an outline was read that nobody asked for")
 
 
+@dataclass(frozen=True)
 class Finding:
     """A page that did what no page may do."""
 
