@@ -6,12 +6,13 @@ reading of the source, and memory doesn't depend on the size of the library.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import anyio.lowlevel
 
+from retrovue.enrichers.pages import PageChain
 from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreError, StoreUnavailable
 from retrovue.importers.guard import GuardedImporter
 from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, Rejection, Scope
@@ -22,11 +23,13 @@ from retrovue.store.audit import Run
 from retrovue.store.locks import Locks
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
-from retrovue.store.staging import Located, Staging
+from retrovue.store.staging import Located, Refinement, Staging
 
 TRANSACTION_TRIES = 3
 CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 """What the server ends a transaction with that would succeed if it were run again."""
+
+NO_ENRICHERS = PageChain()
 
 Report = Callable[[Ingested | Failed], None]
 """Takes the collection's one outcome; called in the same breath as the commit that makes it true."""
@@ -137,6 +140,26 @@ class Locator:
         return tuple([self._map(part.source_path) for part in draft.parts])
 
 
+async def _refined(chain: PageChain, located: list[Located]) -> list[Located]:
+    """Let the enrichers of pages refine the drafts of a page; without any nothing is done."""
+    if not chain.refining or not located:
+        return located
+    refined = await chain.refine([one.draft for one in located], [one.local_paths for one in located])
+    return [
+        Located(
+            new.draft,
+            old.local_paths,
+            Refinement(
+                new.provenance,
+                {str(key): {"code": one.code, "message": one.message} for key, one in new.failures.items()},
+            )
+            if new.provenance or new.failures
+            else None,
+        )
+        for old, new in zip(located, refined, strict=True)
+    ]
+
+
 async def _next_page(pages: AsyncIterator[Page | Outline], tally: _Tally) -> Page | Outline | None:
     asked = perf_counter()
     try:
@@ -148,7 +171,12 @@ async def _next_page(pages: AsyncIterator[Page | Outline], tally: _Tally) -> Pag
 
 
 async def _read(
-    importer: GuardedImporter, collection: Collection, scope: Scope, sink: Staging | Preview, progress: Progress
+    importer: GuardedImporter,
+    collection: Collection,
+    scope: Scope,
+    sink: Staging | Preview,
+    chain: PageChain,
+    progress: Progress,
 ) -> _Tally:
     """Read all that is in scope into the sink, which has taken all of it and nothing else when this returns."""
     tally = _Tally()
@@ -169,7 +197,8 @@ async def _read(
                 tally.reset()
                 await sink.reset()
             read = tally.count(page)
-            await sink.add(*locator.locate(page))
+            located, rejected = locator.locate(page)
+            await sink.add(await _refined(chain, located), rejected)
             tally.staging += perf_counter() - began
             progress(collection, read)
     if scope.is_full and tally.discovered == 0 and sink.anything_known:
@@ -216,6 +245,7 @@ async def ingest_collection(
     locks: Locks,
     report: Report,
     progress: Progress,
+    chain: PageChain = NO_ENRICHERS,
 ) -> None:
     """Ingest one collection within the run's scope; reports exactly one outcome, or raises and reports none.
 
@@ -230,8 +260,9 @@ async def ingest_collection(
             report(outcome)
 
     async with store.session() as session:
-        staged = Staging(store, session, collection)
-        tally = await _read(importer, collection, run.scope, staged, progress)
+        refined_by = tuple(enricher.id for enricher in chain.refining)
+        staged = Staging(store, session, collection, refined_by=refined_by, owing=chain.owing)
+        tally = await _read(importer, collection, run.scope, staged, chain, progress)
         await locks.verify()
         began = perf_counter()
 
@@ -247,6 +278,9 @@ async def ingest_collection(
                     merged = await merge.merge(session, staged)
                     tally.merging = perf_counter() - began
                     outcome = tally.ingested(collection, staged, merged)
+                    if merged.created and staged.refined_by:
+                        failed_ones, listed = await merge.keep_refinements(session, run, staged)
+                        outcome = _with_failures(outcome, failed_ones, listed)
                     await audit.succeed(session, run, outcome)
                 await staged.clear(session)
 
@@ -263,8 +297,22 @@ async def ingest_collection(
             report(outcome)
 
 
+def _with_failures(outcome: Ingested, failed_ones: int, listed: tuple[Mapping[str, str], ...]) -> Ingested:
+    return replace(
+        outcome,
+        counts=replace(outcome.counts, failed_enrichments=failed_ones),
+        listed=replace(outcome.listed, failed_enrichments=listed),
+    )
+
+
 async def preview_collection(
-    store: Store, importer: GuardedImporter, collection: Collection, run: Run, *, progress: Progress
+    store: Store,
+    importer: GuardedImporter,
+    collection: Collection,
+    run: Run,
+    *,
+    progress: Progress,
+    chain: PageChain = NO_ENRICHERS,
 ) -> Ingested | Failed:
     """Find out what an ingest would do, with the same planner, in read-only transactions that the server enforces.
 
@@ -272,7 +320,7 @@ async def preview_collection(
     """
     async with store.session() as session:
         seen = Preview(store, session, collection)
-        tally = await _read(importer, collection, run.scope, seen, progress)
+        tally = await _read(importer, collection, run.scope, seen, chain, progress)
         if tally.discovered and seen.rejected == tally.discovered:
             return _all_rejected(collection, seen.first_rejections, tally)
         began = perf_counter()

@@ -258,8 +258,11 @@ class Library:
         return await contents(self.store)
 
 
-CATALOGUE = ("source", "collection", "path_mapping", "asset", "asset_part", "asset_alias")
-AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection")
+CATALOGUE = (
+    "source", "collection", "path_mapping", "asset", "asset_part", "asset_alias", "enricher", "collection_enricher",
+    "asset_enrichment",
+)  # fmt: skip
+AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection", "enrichment_outcome")
 
 
 async def rows(store: Store, statement: str, **bind: object) -> list[tuple[Any, ...]]:

@@ -5,10 +5,11 @@ table of the session, in a short transaction of its own. Nothing is held while t
 memory is that of a page.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 from msgspec.structs import astuple
@@ -48,6 +49,10 @@ _CREATE = (
     """,
 )
 
+_CREATE_REFINEMENTS = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_refinement (seq integer NOT NULL, provenance jsonb, failures jsonb)
+    """
+
 # A scalar subquery, so that each draft is one look-up in the unique index: as an anti-join the planner, which knows
 # little of a table that has just been filled, reads the whole collection for every page.
 _UNKNOWN = text(
@@ -67,11 +72,22 @@ _UNKNOWN = text(
 )
 
 
+class Refinement(NamedTuple):
+    """What the enrichers of pages did to a draft."""
+
+    provenance: Mapping[str, str]
+    """Field → who gave it."""
+    failures: Mapping[str, Mapping[str, str]]
+    """By the enricher's id: code and message."""
+
+
 class Located(NamedTuple):
     """A draft with its place on this machine: the local path of each part, in order."""
 
     draft: AssetDraft
     local_paths: tuple[str, ...]
+    refinement: Refinement | None = None
+    """None where no enricher has anything to say."""
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
@@ -173,11 +189,20 @@ class Staging(Sink):
     staged: int = 0
     several_parts: bool = False
     """Whether a staged draft has more than one part."""
+    refined_by: tuple[UUID, ...] = ()
+    """The enrichers that refined what is staged."""
+    owing: bool = False
+    """Whether enrichers that run after the commit will owe something to every new asset."""
+
+    @property
+    def enriched(self) -> bool:
+        """Whether the collection has any enricher."""
+        return self.owing or bool(self.refined_by)
 
     async def open(self) -> None:
         """Make the tables, and find out whether there is anything to compare with."""
         async with self.store.transaction(self.session) as session:
-            for statement in _CREATE:
+            for statement in (*_CREATE, *((_CREATE_REFINEMENTS,) if self.enriched else ())):
                 await session.execute(text(statement))
             self.anything_known = await holds_assets(session, self.collection)
 
@@ -208,6 +233,8 @@ class Staging(Sink):
                     code="bad_value",
                     hint="This is a bug of the importer; the traceback is in the audit trail.",
                 ) from exc
+            if self.refined_by and (refined := self._refinements(located, unknown)):
+                await driver.copy_records_to_table("staged_refinement", records=refined)
             if rejections:
                 await driver.copy_records_to_table(
                     "staged_rejection",
@@ -225,7 +252,15 @@ class Staging(Sink):
 
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, inside the caller's transaction."""
-        await session.execute(text("TRUNCATE staged, staged_rejection"))
+        more = ", staged_refinement" if self.enriched else ""
+        await session.execute(text(f"TRUNCATE staged, staged_rejection{more}"))
+
+    def _refinements(self, located: Sequence[Located], unknown: Sequence[int]) -> list[tuple[int, str, str | None]]:
+        return [
+            (self.staged + offset, _json(said.provenance), _json(said.failures) if said.failures else None)
+            for offset, index in enumerate(unknown)
+            if (said := located[index].refinement) is not None
+        ]
 
     async def reset(self) -> None:
         """Forget everything staged so far: the source is being read again."""
