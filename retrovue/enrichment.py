@@ -125,6 +125,12 @@ class EnrichmentWork:
                 await self._end()
             self._ended = perf_counter()
 
+    async def look(self) -> None:
+        """Only find out how much is owed."""
+        async with self._store.transaction() as session:
+            self._owed = await count_owed(session, self.collection, self._attached, only_failed=self._only_failed)
+        self._finished = True
+
     async def _work(self) -> None:
         after: UUID | None = None
         async with AsyncExitStack() as stack:
@@ -288,11 +294,12 @@ async def enrich_one(
     source_reference: str | None = None,
     only_failed: bool = False,
     concurrency: int = DEFAULT_CONCURRENCY,
+    dry_run: bool = False,
 ) -> AsyncIterator[EnrichmentWork]:
     """Prepare the enrichment of one collection, without asking its source for items; the caller runs the work.
 
-    Holds the collection's lock: raises AlreadyRunning while it is being ingested, RequestError if it has no
-    enricher.
+    Holds the collection's lock, except for a dry-run: raises AlreadyRunning while it is being ingested, and
+    RequestError if it has no enricher.
     """
     if concurrency < 1:
         raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
@@ -301,9 +308,11 @@ async def enrich_one(
         collection = await find_collection(session, reference, within)
         source = await get_source(session, collection.source_id)
     run = uuid.uuid4()
-    async with open_locks(store, f"retrovue-enrich-{run}") as locks:
-        for refusal in (await locks.take([collection])).values():
-            raise refusal
+    async with AsyncExitStack() as stack:
+        if not dry_run:
+            locks = await stack.enter_async_context(open_locks(store, f"retrovue-enrich-{run}"))
+            for refusal in (await locks.take([collection])).values():
+                raise refusal
         async with store.transaction() as session:
             attached = (await attached_to(session, [collection])).get(collection.id, ())
         if not attached:

@@ -105,7 +105,9 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
     )
 
 
-async def count_owed(session: AsyncSession, collection: Collection, attached: Sequence[Attached]) -> int:
+async def count_owed(
+    session: AsyncSession, collection: Collection, attached: Sequence[Attached], *, only_failed: bool = False
+) -> int:
     """Count what is owed: each pair of an enriching asset and an enricher that hasn't done its part."""
     result = await session.execute(
         text(
@@ -113,8 +115,10 @@ async def count_owed(session: AsyncSession, collection: Collection, attached: Se
             " WHERE asset.collection_uuid = :collection AND asset.state = 'enriching' AND asset.deleted_at IS NULL"
             " AND NOT EXISTS (SELECT FROM asset_enrichment e WHERE e.asset_uuid = asset.uuid"
             "  AND e.enricher_id = wanted.id AND e.status = 'succeeded')"
+            " AND (NOT cast(:only_failed AS boolean) OR EXISTS (SELECT FROM asset_enrichment e"
+            "  WHERE e.asset_uuid = asset.uuid AND e.enricher_id = wanted.id AND e.status = 'failed'))"
         ),
-        {"collection": collection.id, "enrichers": [one.enricher.id for one in attached]},
+        {"only_failed": only_failed, "collection": collection.id, "enrichers": [one.enricher.id for one in attached]},
     )
     return int(result.scalar_one())
 
