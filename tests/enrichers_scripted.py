@@ -126,3 +126,18 @@ async def attached(
     enricher = await add_enricher(store, type_name, name, {"script": key, **options})
     await attach_enricher(store, to, str(enricher.id), priority=priority)
     return enricher
+
+
+class WaitingEnricher(BaseEnricher):
+    """Tells by a file that it has been asked, and never answers; for processes, which share no script."""
+
+    type_name: ClassVar[str] = "waiting"
+
+    @classmethod
+    def describe_parameters(cls) -> Sequence[ConfigField]:
+        return [ConfigField("file", "what it makes")]
+
+    async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
+        await anyio.Path(self.config["file"]).touch()
+        await anyio.sleep_forever()
+        return [Failure("never", f"reached for {len(assets)} assets")]

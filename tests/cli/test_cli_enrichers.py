@@ -1,23 +1,35 @@
 """The commands on enrichers, from adding one to what an ingest and the audit trail say of it."""
 
+import os
+import signal
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.enrichers.base import Enrichment, Failure
+from retrovue.store.migrations import wanted_revision
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests.cli.conftest import Cli
 from tests.conftest import Packages
 from tests.enrichers_scripted import DEEDS, Deeds
-from tests.library import Library, draft, page
+from tests.library import Library, draft, execute, page
 
 
 @pytest.fixture
 def deeds(packages: Packages) -> Deeds:
     packages.install("scripted", scripted="tests.library:ScriptedImporter")
-    packages.install("more", "retrovue.enrichers", scripted="tests.enrichers_scripted:ScriptedEnricher")
+    packages.install(
+        "more",
+        "retrovue.enrichers",
+        scripted="tests.enrichers_scripted:ScriptedEnricher",
+        waiting="tests.enrichers_scripted:WaitingEnricher",
+    )
     DEEDS["cli"] = Deeds()
     return DEEDS["cli"]
 
@@ -123,3 +135,37 @@ class TestWithACollection:
         detached = run_cli.ok("collection", "detach-enricher", "Movies", "One")
         assert (detached["changed"], detached["enrichers"]) == (True, [])
         assert run_cli("collection", "enrich", "Movies").status == 1
+
+    def test_a_signal_leaves_the_rest_owed(self, run_cli: Cli, tmp_path: Path) -> None:
+        run_cli.ok("source", "ingest", "A source")
+        asked = tmp_path / "asked"
+        run_cli.ok("enricher", "add", "--type", "waiting", "--name", "W", "--file", str(asked))
+        run_cli.ok("collection", "attach-enricher", "Movies", "W")
+        child = Cli(run_cli.environment | {"PYTHONPATH": os.pathsep.join(sys.path)})
+        process = child.start("collection", "enrich", "Movies", "--json")
+        while not asked.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 130
+        document = orjson.loads(out)
+        assert (document["status"], document["interrupted"], document["owed"]) == ("partial", True, 2)
+        assert {asset["state"] for asset in run_cli.ok("asset", "list")["assets"]} == {"enriching"}
+
+    def test_an_outdated_schema_is_refused_before_the_source_is_asked(
+        self, run_cli: Cli, library: Library, database_url: str, portal: BlockingPortal
+    ) -> None:
+        async def set_revision(revision: str) -> None:
+            async with Store(parsed(database_url), connections=1) as store:
+                await execute(store, f"UPDATE alembic_version SET version_num = '{revision}'")
+
+        library.script.asked.clear()
+        portal.call(set_revision, "0001")
+        try:
+            done = run_cli("source", "ingest", "A source", "--json")
+        finally:
+            portal.call(set_revision, wanted_revision())
+        assert done.status == 1
+        assert done.document["errors"][0]["code"] == "schema_outdated"
+        assert library.script.asked == []

@@ -104,15 +104,34 @@ async def discover(call: Call, *, source: str) -> int:
     metavar="R",
     help="Most requests to the source in a second; default: what its answers allow.",
 )
+@click.option(
+    "--enrichment-concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Batches of assets under enrichment at once; default: 4.",
+)
 @click.option("--strict", is_flag=True, help="Count an enabled collection that can't be ingested as a failure.")
 @click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
 @shared(writes=True)
 async def ingest(
-    call: Call, *, source: str, concurrency: int | None, max_rps: float | None, strict: bool, retry_failed: bool
+    call: Call,
+    *,
+    source: str,
+    concurrency: int | None,
+    max_rps: float | None,
+    enrichment_concurrency: int | None,
+    strict: bool,
+    retry_failed: bool,
 ) -> int:
     """Ingest all enabled collections of a source: SOURCE is its id or its name."""
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(
-        call, source, concurrency=concurrency, max_rps=max_rps, strict=strict, retry_failed=retry_failed
+        call,
+        source,
+        concurrency=concurrency,
+        max_rps=max_rps,
+        enrichment_concurrency=enrichment_concurrency,
+        strict=strict,
+        retry_failed=retry_failed,
     )
