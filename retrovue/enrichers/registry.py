@@ -43,8 +43,18 @@ def enricher_class(type_name: str) -> type[EnricherInterface]:
 
 
 def parameters_of(type_name: str) -> Sequence[ConfigField]:
-    """Describe the parameters of a type, the common ones included."""
-    return (*enricher_class(type_name).describe_parameters(), *COMMON_PARAMETERS)
+    """Describe the parameters of a type, the common ones included.
+
+    Raises EnricherNotCompliant for a secret one: parameters are stored and shown as they are.
+    """
+    own = tuple(enricher_class(type_name).describe_parameters())
+    if secret := [field.name for field in own if field.secret]:
+        raise EnricherNotCompliant(
+            f"The enricher {type_name!r} wants secret parameters, which there are none of: {', '.join(secret)}.",
+            hint="It should take them from the environment or from a file.",
+            context={"type": type_name},
+        )
+    return (*own, *COMMON_PARAMETERS)
 
 
 def make_enricher(type_name: str, config: Mapping[str, Any], source: Source | None = None) -> EnricherInterface:
