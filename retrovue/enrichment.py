@@ -43,6 +43,9 @@ DEFAULT_CONCURRENCY = 4
 """Batches under way at once, over all collections of a run."""
 CONNECTIONS = 2
 """For the small transactions; a run's collections keep the connections of its own store for as long as they take."""
+COUNT_SECONDS = 60.0
+COUNT_SECONDS_AT_THE_END = 0.5
+"""How long counting what is owed may take; the second one once we are cancelled."""
 TRANSACTION_TRIES = 3
 _CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 _BAD = frozenset({"bad_value", "database_error"})
@@ -120,7 +123,7 @@ class EnrichmentWork:
         else:
             self._finished = True
         finally:
-            patience = anyio.current_time() + (30.0 if self._finished else CLEANUP_SECONDS)
+            patience = anyio.current_time() + (2 * COUNT_SECONDS if self._finished else CLEANUP_SECONDS)
             with anyio.CancelScope(shield=True, deadline=patience):
                 await self._end()
             self._ended = perf_counter()
@@ -230,31 +233,35 @@ class EnrichmentWork:
             self._failures.append(failed_enrichment(result.title, enricher.name, result.code, cause))
 
     async def _end(self) -> None:
-        """Find out what is still owed, and write the row of the audit trail if anything was tried."""
+        """Write the row of the audit trail if anything was tried, with what is still owed."""
         status = "failed" if self._problem else "done" if self._finished else "interrupted"
         try:
-            async with self._store.transaction() as session:
-                self._owed = await count_owed(session, self.collection, self._attached)
-                if not (self._succeeded or self._failed or self._problem or not self._finished):
-                    return
-                outcome = EnrichmentOutcome(
-                    run=self.run_id,
-                    collection=self.collection.id,
-                    status=status,
-                    succeeded=self._succeeded,
-                    failed=self._failed,
-                    owed=self._owed,
-                    details={
-                        "failures": self._failures,
-                        "problem": storable(self._problem),
-                        "traceback": storable(self._traceback),
-                    },
-                    duration=perf_counter() - self._began,
-                )
-                await write_outcome(session, outcome)
+            # Counting a large collection may take longer than there is while the process ends: the row matters more.
+            with anyio.move_on_after(COUNT_SECONDS if self._finished else COUNT_SECONDS_AT_THE_END):
+                async with self._store.transaction() as session:
+                    self._owed = await count_owed(session, self.collection, self._attached)
+            if self._succeeded or self._failed or self._problem or not self._finished:
+                async with self._store.transaction() as session:
+                    await write_outcome(session, self._outcome(status))
         except StoreError as exc:
             # The assets say themselves what is owed to them; the result says that the trail doesn't.
             self._problem = self._problem or f"The audit trail of the enrichment was not written: {exc.message}"
+
+    def _outcome(self, status: str) -> EnrichmentOutcome:
+        return EnrichmentOutcome(
+            run=self.run_id,
+            collection=self.collection.id,
+            status=status,
+            succeeded=self._succeeded,
+            failed=self._failed,
+            owed=self._owed,
+            details={
+                "failures": self._failures,
+                "problem": storable(self._problem),
+                "traceback": storable(self._traceback),
+            },
+            duration=perf_counter() - self._began,
+        )
 
 
 def _batches(due: Sequence[_Current], size: int) -> Iterator[Sequence[_Current]]:

@@ -20,7 +20,8 @@ def look_into(path: str) -> dict[str, Any]:
     import av  # noqa: PLC0415 - whoever starts this program has made sure that it is there
 
     av.logging.set_level(av.logging.PANIC)
-    with av.open(path, metadata_errors="replace") as container:
+    # A playlist must not make it fetch what it names.
+    with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
         return {
             "duration_ms": None if container.duration is None else max(0, container.duration // 1000),
             "bitrate": container.bit_rate or None,
