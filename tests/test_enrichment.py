@@ -9,7 +9,7 @@ from retrovue.attachments import attach_enricher, detach_enricher, remove_enrich
 from retrovue.enrichers.base import Enrichment, Failure
 from retrovue.enrichers.fields import FIELDS
 from retrovue.enrichment import enrich_one
-from retrovue.errors import AlreadyRunning, RequestError
+from retrovue.errors import AlreadyRunning, RequestError, SourceUnreachable
 from retrovue.results import Ingested
 from retrovue.store import enrichments
 from retrovue.store.locks import open_locks
@@ -156,6 +156,14 @@ class TestMisdeeds:
         assert outcome.enriched is not None
         assert outcome.enriched.owed == 4
         assert set((await states(library)).values()) == {"enriching"}
+
+    async def test_a_source_that_is_gone_is_not_asked_for_each_asset(self, library: Library) -> None:
+        deeds = Deeds(by_title={"B": SourceUnreachable("The server is down.")})
+        await attached(library.store, deeds)
+        outcome = await library.ingest_one(films("a", "b", "c"))
+        assert outcome.counts.failed_enrichments == 3
+        assert {one["code"] for one in outcome.listed.failed_enrichments} == {"source_unreachable"}
+        assert len(deeds.batches) == 1
 
     async def test_one_whose_package_is_gone_fails_each_asset(self, library: Library) -> None:
         await attached(library.store, Deeds())

@@ -18,7 +18,7 @@ from retrovue.enrichers import fields
 from retrovue.enrichers.base import AssetView, EnricherInterface, Failure
 from retrovue.enrichers.fields import Given
 from retrovue.enrichers.registry import enricher_class, make_enricher, overwrites
-from retrovue.errors import EnricherNotCompliant, RetrovueError
+from retrovue.errors import EnricherNotCompliant, EnrichmentError, RetrovueError
 from retrovue.model import Attached, Source
 
 GIVE_UP_AFTER = 3
@@ -33,10 +33,12 @@ Answer = Given | Failure | None
 class _Fault(Exception):
     """The enricher failed as a whole, with what is told of it."""
 
-    def __init__(self, failure: Failure, *, timed_out: bool = False) -> None:
+    def __init__(self, failure: Failure, *, timed_out: bool = False, for_all: bool = False) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.timed_out = timed_out
+        self.for_all = for_all
+        """Whether it would be the same for every asset: a server that is down needn't be asked for each."""
 
 
 def on_pages(attached: Attached) -> bool:
@@ -99,8 +101,8 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         try:
             return await self._ask(assets)
         except _Fault as fault:
-            if len(assets) == 1:
-                return [fault.failure]
+            if len(assets) == 1 or fault.for_all:
+                return [fault.failure] * len(assets)
         answers: list[Answer] = []
         in_a_row = 0
         for asset in assets:
@@ -122,7 +124,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         try:
             found: Any = await self._call("enrich", lambda: enricher.enrich(assets), self._deadline)
         except RetrovueError as exc:
-            raise _Fault(Failure(exc.code, exc.message)) from exc
+            raise _Fault(Failure(exc.code, exc.message), for_all=not isinstance(exc, EnrichmentError)) from exc
         if not isinstance(found, Sequence) or isinstance(found, str | bytes) or len(found) != len(assets):
             held = f"{len(found)} answers" if isinstance(found, Sequence) else f"a {type(found).__name__}"
             raise _Fault(Failure("bad_result", f"The enricher {self.name} gave {held} for {len(assets)} asset(s)."))
