@@ -45,7 +45,7 @@ KEYS = [
 ]
 """The document of a source ingest begins with these, in this order."""
 
-AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection", "enrichment_outcome")
+AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection")
 ASSETS = ("asset", "asset_part", "asset_alias", "asset_enrichment")
 
 
