@@ -37,7 +37,8 @@ from retrovue.testing.misbehaving import (
 from tests.conftest import Packages
 from tests.library import codes, draft, left_clean, outline, page
 
-pytestmark = pytest.mark.anyio
+# A thread that hangs is let go by the fixture, after the test.
+pytestmark = [pytest.mark.anyio, pytest.mark.leaves("threads")]
 
 COLLECTION = Collection(UUID(int=1), UUID(int=2), BROKEN, BROKEN, "movie", sync_enabled=True)
 
