@@ -80,6 +80,7 @@ class TestOwnSession:
 
 
 @pytest.mark.usefixtures("scripted")
+@pytest.mark.fault(53)
 class TestSessionMode:
     """Catalogue line 53: a pool of whole sessions works."""
 
@@ -119,6 +120,7 @@ class TestSessionMode:
             assert await contents(direct, "asset") == before == []
 
 
+@pytest.mark.fault(53)
 class TestTransactionMode:
     """Catalogue line 53: a pool that hands out sessions by the transaction is refused, before anything is asked."""
 
@@ -194,6 +196,7 @@ async def _pgbouncer(program: str, target: Path, directory: Path, mode: str) -> 
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer isn't installed here")
+@pytest.mark.fault(53)
 class TestPgBouncer:
     """Catalogue line 53: the same with PgBouncer itself."""
 
