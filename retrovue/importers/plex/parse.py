@@ -19,9 +19,6 @@ from retrovue.paths import stem
 OPTIMIZED_VERSION: Final = 42
 """The proxyType of a version that PMS made itself (python-plexapi knows it by the same number)."""
 
-WITHOUT_FILE: Final = frozenset({"no_media", "no_media_id", "no_file"})
-"""The codes of what is rejected for something that it lacks."""
-
 _OPTIMIZED_FOLDER = "Plex Versions"
 _TYPES = {"movie": "movie", "episode": "episode", "clip": "clip", "track": "track"}
 _LONGEST_MS = 2**31 - 1
