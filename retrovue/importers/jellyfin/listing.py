@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from retrovue.errors import CollectionGone
+from retrovue.importers.guids import GuidSet
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
-from retrovue.importers.http.guids import GuidSet
 from retrovue.importers.http.listing import Query
 from retrovue.importers.jellyfin.rows import Listing, decode_listing, sketch_listing
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from retrovue.errors import CollectionGone, IncompleteEnumeration
-from retrovue.importers.http.guids import GuidSet
+from retrovue.importers.guids import GuidSet
 from retrovue.importers.http.reading import WINDOW
 from retrovue.model import FULL
 from retrovue.simulator import Fault, Request, faults
@@ -300,7 +300,7 @@ class TestGuidSet:
         assert len(seen) == 5000
 
     def test_ids_that_read_like_the_seam_between_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("retrovue.importers.http.guids._BUCKETS", 1)
+        monkeypatch.setattr("retrovue.importers.guids._BUCKETS", 1)
         seen = GuidSet()
         first, second = b"0123456789abcdef", b"fedcba9876543210"
         assert seen.add(first)
