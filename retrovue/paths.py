@@ -4,6 +4,7 @@ Pure logic of the source's path system: nothing here touches a disk. A source's 
 (``P:\Films``), UNC (``\\nas\media``) or POSIX; the local side is always this machine's.
 """
 
+import ntpath
 import posixpath
 import re
 from collections.abc import Iterable
@@ -51,6 +52,12 @@ def components(path: str) -> tuple[str, ...]:
         root = "/" if path.startswith("/") else ""
         rest = [part for part in path.split("/") if part]
     return (root, *(part for part in rest if part != "."))
+
+
+def stem(path: str) -> str:
+    """Name the file of a source's path without its ending; never empty for a path that isn't."""
+    name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
+    return posixpath.splitext(name)[0] or name or path
 
 
 class PathMapper:

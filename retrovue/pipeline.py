@@ -196,7 +196,7 @@ async def _read(
                     progress(collection, tally.recognise(page))
                     tally.staging += perf_counter() - began
                     continue
-                page = await importer.read(page)
+                page = await pages.read(page)
             if page.restart:
                 tally.reset()
                 await sink.reset()

@@ -14,7 +14,7 @@ from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store, database_url
 from tests import canary
-from tests.library import Library, empty, left_clean
+from tests.library import Library, empty
 
 pytest_plugins = ["tests.invariants"]
 
@@ -172,7 +172,6 @@ def scripted(packages: Packages) -> None:
 
 
 @pytest.fixture
-async def library(store: Store, scripted: None) -> AsyncIterator[Library]:
-    """A source of one collection, Movies; after the test nothing may be left behind."""
-    async with left_clean(store):
-        yield await Library.make(store, "Movies")
+async def library(store: Store, scripted: None) -> Library:
+    """A source of one collection, Movies."""
+    return await Library.make(store, "Movies")

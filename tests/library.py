@@ -315,7 +315,10 @@ AT_WORK = (
 
 @asynccontextmanager
 async def left_clean(store: Store) -> AsyncIterator[None]:
-    """Afterwards no connection is held, no backend is at work, and no run is without an outcome."""
+    """Afterwards no connection is held, no backend is at work, and no run is without an outcome.
+
+    For stores that are closed, and servers that are stopped, before the plugin looks that does so after every test.
+    """
     yield
     assert store.data.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert store.audit.pool.checkedout() == 0  # type: ignore[attr-defined]

@@ -35,7 +35,7 @@ from retrovue.testing.misbehaving import (
     let_go,
 )
 from tests.conftest import Packages
-from tests.library import codes, draft, left_clean, outline, page
+from tests.library import codes, draft, outline, page
 
 # A thread that hangs is let go by the fixture, after the test.
 pytestmark = [pytest.mark.anyio, pytest.mark.leaves("threads")]
@@ -65,12 +65,6 @@ async def read(importer: GuardedImporter) -> None:
             pass
 
 
-@pytest.fixture
-async def library(store: Store, packages: Packages) -> AsyncIterator[Store]:
-    async with left_clean(store):
-        yield store
-
-
 async def added(store: Store, packages: Packages, kind: type[MisbehavingImporter]) -> str:
     packages.install("odd", misbehaving=f"{kind.__module__}:{kind.__name__}")
     source = new_source("misbehaving", "Odd", {}, {})
@@ -86,11 +80,11 @@ async def added(store: Store, packages: Packages, kind: type[MisbehavingImporter
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.fault(60, 61, 62, 63, 64, 65)
 async def test_each_way_costs_one_collection_and_the_run_goes_on(
-    library: Store, packages: Packages, kind: type[MisbehavingImporter], code: str, dry_run: bool
+    store: Store, packages: Packages, kind: type[MisbehavingImporter], code: str, dry_run: bool
 ) -> None:
-    source = await added(library, packages, kind)
+    source = await added(store, packages, kind)
     options = IngestOptions(concurrency=1, patience=0.3, dry_run=dry_run)
-    async with ingest_source(library, source, options) as run:
+    async with ingest_source(store, source, options) as run:
         pass
     after = {"importer_blocks": "importer_blocks", "importer_failed": "ingested"}.get(code, "ingested")
     if kind.__name__ == "ExitingInBackground":

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from retrovue.errors import RequestError
 from retrovue.model import PathMapping
-from retrovue.paths import PathMapper, UnmappedPath, check_mapping, components, path_system
+from retrovue.paths import PathMapper, UnmappedPath, check_mapping, components, path_system, stem
 
 
 def mapper(*mappings: tuple[str, str]) -> PathMapper:
@@ -111,6 +111,20 @@ class TestRefused:
     def test_without_any_mapping(self) -> None:
         with pytest.raises(UnmappedPath):
             mapper().file("/data/a.mkv")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/films/Heat (1995).mkv", "Heat (1995)"),
+        ("P:\\Films\\Heat.mkv", "Heat"),
+        ("/films/a\\b.mkv", "a\\b"),
+        ("/films/.hidden", ".hidden"),
+        ("/films/", "/films/"),
+    ],
+)
+def test_the_stem_of_a_path(path: str, name: str) -> None:
+    assert stem(path) == name
 
 
 @pytest.mark.fault(40, 41)

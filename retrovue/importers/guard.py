@@ -20,6 +20,7 @@ from msgspec.structs import asdict
 
 from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
+from retrovue.importers.doubles import Doubles
 from retrovue.importers.isolation import GRACE, ImporterLoop, Lane, LoopEnded, Unanswered
 from retrovue.model import (
     AssetDraft,
@@ -119,7 +120,7 @@ class GuardedImporter:
         return self._expect(Ingestibility, answer)
 
     @asynccontextmanager
-    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
+    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator["GuardedPages"]:
         """Open an enumeration whose errors and pages have passed the guard."""
         lane = None if self._loop is None else self._loop.lane()
         opened: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] | None = None
@@ -132,7 +133,8 @@ class GuardedImporter:
             return pages
 
         try:
-            yield GuardedPages(self, await self._manage("enumerate", open_, lane), lane)
+            pages = await self._manage("enumerate", open_, lane)
+            yield GuardedPages(self, pages, lane, None if self._vouched else Doubles())
         except BaseException as exc:
             # The error is ours, or has passed the guard already: the importer only gets to clean up after it. It
             # can't swallow the error either: a listing that was broken off would pass for a complete one.
@@ -178,6 +180,9 @@ class GuardedImporter:
         if len(page.source_uris) != len(page.source_paths):
             # A draft without paths could pass for one that is known.
             raise self._blame("enumerate", ValueError())
+        if not self._vouched:
+            for uri in page.source_uris:
+                self._expect(str, uri)
         return page
 
     async def read(self, outline: Outline) -> Page:
@@ -321,13 +326,35 @@ def _holds_nul(value: object) -> bool:
 class GuardedPages:
     """The pages of a guarded enumeration."""
 
-    def __init__(self, guard: GuardedImporter, pages: AsyncIterator[Page | Outline], lane: Lane | None) -> None:
+    def __init__(
+        self,
+        guard: GuardedImporter,
+        pages: AsyncIterator[Page | Outline],
+        lane: Lane | None,
+        doubles: Doubles | None = None,
+    ) -> None:
+        """Without ``doubles`` the importer is believed to list nothing twice."""
         self._guard = guard
         self._pages = pages
         self._lane = lane
+        self._doubles = doubles
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Page | Outline:
-        return await self._guard.next_page(self._pages, self._lane)
+        page = await self._guard.next_page(self._pages, self._lane)
+        if self._doubles is None:
+            return page
+        if isinstance(page, Page):
+            return self._doubles.sort_out(page)
+        new = self._doubles.new_in(page)
+        if len(new) == len(page.source_uris):
+            return page
+        # What an outline lists can't be rejected, what its page lists can.
+        return self._doubles.sort_out(await self._guard.read(page), new)
+
+    async def read(self, outline: Outline) -> Page:
+        """Read the page behind an outline."""
+        page = await self._guard.read(outline)
+        return page if self._doubles is None else self._doubles.sort_out(page, outline.source_uris)

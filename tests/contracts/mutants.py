@@ -174,8 +174,8 @@ MUTANTS = (
     Mutant("D-11", PIPELINE, "tally.discovered == 0 and sink.anything_known", "False"),
     Mutant(
         "D-11",
-        f"{PLEX}/listing.py",
-        "return self._total is not None and self._received == self._total",
+        "retrovue/importers/http/paging.py",
+        "return self._total is not None and self.received == self._total",
         "return self._total is not None",
     ),
     Mutant(

@@ -21,8 +21,10 @@ import orjson
 from retrovue.discovery import discover
 from retrovue.errors import MalformedAnswer, RetrovueError
 from retrovue.importers.guard import draft_problem
-from retrovue.importers.plex.client import Answer
-from retrovue.importers.plex.listing import ListingMoved, _Proof
+from retrovue.importers.http.client import Answer
+from retrovue.importers.http.listing import ListingMoved
+from retrovue.importers.http.paging import Proof
+from retrovue.importers.plex.ids import RatingKeySet
 from retrovue.importers.plex.parse import DraftMaker, shows_of
 from retrovue.importers.plex.rows import Listing, decode_listing, sketch_listing
 from retrovue.model import AssetDraft, Page, PartDraft, PathMapping, Source
@@ -147,7 +149,7 @@ class Parser:
             return exc.code, None
         found = "whole"
         try:
-            _Proof(1000).take(listing, Answer(bytearray(body), None, None), 0)
+            Proof(1000, RatingKeySet()).take(listing, Answer(bytearray(body), None, None), 0)
         except ListingMoved:
             found = "moved"
         make = DraftMaker(f"page-{number}")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrovue.importers.plex.ids import IdSet, provider_ids, rating_key_number
+from retrovue.importers.plex.ids import IdSet, RatingKeySet, provider_ids, rating_key_number
 
 
 class TestIds:
@@ -40,6 +40,11 @@ class TestIds:
             assert ids.add(number) == (number not in expected)
             expected.add(number)
         assert len(ids) == len(expected)
+
+    def test_rows_without_a_rating_key_are_told_apart_as_well(self) -> None:
+        keys = RatingKeySet()
+        assert [keys.add(key) for key in (7, "row:7", 8, 7, "row:7", "row:8")] == [True, True, True, False, False, True]
+        assert len(keys) == 4
 
     @pytest.mark.parametrize("value", ["", "01", "1.0", " 1", "9" * 19, -1, 10**18, True, 1.0, None])
     def test_no_rating_keys(self, value: object) -> None:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from retrovue.errors import CollectionGone, IncompleteEnumeration, SourceError
-from retrovue.importers.plex.listing import WINDOW
+from retrovue.importers.http.reading import WINDOW
 from retrovue.model import FULL
 from retrovue.simulator import Fault, GeneratedSection, ListSection, Reply, Request, Row, faults, movie
 from tests.importers.plex_support import collection, plex, read_all
@@ -45,10 +46,47 @@ class TestComplete:
         assert (result.source_items, result.restarts) == (count, 0)
 
     async def test_pages_overlap_by_a_row_and_need_no_request_more(self) -> None:
-        async with plex(movies(28), config={"page_size": 10}) as (server, importer):
+        async with plex(movies(27), config={"page_size": 10}) as (server, importer):
             await read_all(importer, collection())
         windows = [(request.start, request.size) for request in server.requests if request.path == ALL]
         assert windows == [(0, 10), (9, 10), (18, 10)]
+
+    async def test_a_listing_that_ends_with_a_full_page_is_asked_for_a_row_more(self) -> None:
+        async with plex(movies(28), config={"page_size": 10}) as (server, importer):
+            assert (await read_all(importer, collection())).restarts == 0
+        windows = [(request.start, request.size) for request in server.requests if request.path == ALL]
+        assert windows == [(0, 10), (9, 10), (18, 10), (28, 1)]
+
+    @pytest.mark.fault(12)
+    @pytest.mark.parametrize("known", [False, True], ids=["in full", "in short"])
+    async def test_a_total_too_low_that_ends_with_a_full_page(self, known: bool) -> None:
+        what = replace(collection(), assets_count=35) if known else collection()
+        async with plex(movies(35), config={"page_size": 10}) as (server, importer):
+            server.faults.add(Fault(faults.lie_about_total(-7), path=ALL))
+            async with importer.enumerate(what, FULL) as pages:
+                with pytest.raises(IncompleteEnumeration, match="holds more than it says"):
+                    [page async for page in pages]
+        assert server.count(ALL) == 8
+
+    async def test_a_total_too_low_that_passes_is_read_over(self) -> None:
+        async with plex(movies(35), config={"page_size": 10}) as (server, importer):
+            server.faults.add(Fault(faults.lie_about_total(-7), path=ALL, times=4))
+            result = await read_all(importer, collection())
+        assert (len(set(result.titles)), result.restarts) == (35, 1)
+
+    @pytest.mark.parametrize("refusal", [400, 416])
+    async def test_a_server_that_refuses_what_is_beyond_the_end(self, refusal: int) -> None:
+        async with plex(movies(28), config={"page_size": 10}) as (server, importer):
+            server.faults.add(Fault(faults.status(refusal), path=ALL, page=28))
+            result = await read_all(importer, collection())
+        assert (result.source_items, result.restarts) == (28, 0)
+
+    async def test_a_server_that_clamps_what_is_beyond_the_end(self) -> None:
+        async with plex(movies(28), config={"page_size": 10}) as (server, importer):
+            last = faults.Action(label="clamp", ask=lambda request: request.from_start(27))
+            server.faults.add(Fault(last, path=ALL, page=28))
+            result = await read_all(importer, collection())
+        assert (result.source_items, result.restarts) == (28, 0)
 
     async def test_requests_per_hundred_thousand_items(self) -> None:
         sections = [GeneratedSection(str(key), "M", count=2500, seed=key) for key in range(1, 5)]

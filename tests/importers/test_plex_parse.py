@@ -351,6 +351,14 @@ class TestValues:
 
 
 class TestContainers:
+    @pytest.mark.parametrize("odd", [movie(1, ratingKey="one"), movie(1, ratingKey=None, title="é"), {"type": "movie"}])
+    @pytest.mark.parametrize("neighbour", [movie(2, year=True), movie(2, "Nul\0l"), movie(2, ratingKey="two"), "text"])
+    def test_a_row_without_a_key_is_the_same_row_beside_any_other(self, odd: Row, neighbour: Any) -> None:
+        """It may be the last of one page and the first of the next."""
+        key = listing([movie(3), odd]).keys[1]
+        assert listing([odd, neighbour]).keys[0] == key
+        assert listing([odd, movie(4)]).keys[0] == key
+
     @pytest.mark.fault(1, 5, 34)
     @pytest.mark.parametrize(
         ("body", "code"),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from retrovue.model import AssetDraft, Page, PartDraft, Rejection
+from retrovue.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.results import Counts, Named
 from retrovue.store.session import Store
-from tests.library import AUDIT, Library, at, contents, draft, execute, page
+from tests.library import AUDIT, Library, at, contents, draft, execute, outline, page
 
 pytestmark = pytest.mark.anyio
 
@@ -307,6 +307,64 @@ class TestSoftDeleted:
         assert _counts(outcome.counts) == {"duplicates": 2}
         assert await library.assets() == {"a": "/mnt/f", "b": "/mnt/g"}
         assert await library.aliases() == {"b": "a", "c": "a"}
+
+
+class TestListedTwice:
+    """An importer may list one item twice; who vouches for its drafts has proven that it doesn't."""
+
+    @pytest.mark.fault(14)
+    @pytest.mark.parametrize("known", [[], ["a"], ["a", "b"]], ids=["new", "one known", "known"])
+    @pytest.mark.parametrize("outlined", [False, True], ids=["pages", "outlines"])
+    @pytest.mark.parametrize(
+        "listing",
+        [
+            [["a", "a", "b"]],
+            [["a", "a", "a", "b"]],
+            [["a", "b"], ["a"]],
+            [["a"], ["b", "a"], ["a"]],
+            [["a:f", "a:g", "b"]],
+            [["a:f"], ["a:g", "b"]],
+            [["a:f", "b:f", "b:f", "b:f"]],
+            [["a:f", "b:f"], ["b:g", "b:f"]],
+        ],
+        ids=repr,
+    )
+    async def test_the_first_stands(
+        self, library: Library, listing: Sequence[Sequence[str]], known: Sequence[str], *, outlined: bool
+    ) -> None:
+        if known:
+            await library.ingest_one(page(*(draft(item) for item in known)))
+
+        def pages() -> list[Page | Outline]:
+            make = outline if outlined else page
+            return [make(*(draft(*item.split(":")) for item in items)) for items in listing]
+
+        preview = await library.ingest_one(*pages(), dry_run=True)
+        outcome = await library.ingest_one(*pages())
+        every = [item for items in listing for item in items]
+        assert outcome.counts.discovered == len(every)
+        assert outcome.counts.rejected == len(every) - 2
+        assert {rejection.code for rejection in outcome.listed.rejected} == {"listed_twice"}
+        assert (preview.counts, preview.listed.rejected) == (outcome.counts, outcome.listed.rejected)
+
+        file = next(item for item in every if item[0] == "a").partition(":")[2]
+        assert (await library.assets())["a"] == at(file or "a.mkv")
+        before = await library.contents()
+        again = await library.ingest_one(*pages())
+        assert again.counts.rejected == outcome.counts.rejected
+        assert again.counts.created == again.counts.relocated == 0
+        assert await library.contents() == before
+
+    async def test_what_came_before_a_restart_is_void(self, library: Library) -> None:
+        outcome = await library.ingest_one(
+            page(draft("a"), draft("b")), page(draft("a"), restart=True), page(draft("b"))
+        )
+        assert _counts(outcome.counts) == {"created": 2}
+
+    async def test_a_page_is_not_the_double_of_its_own_outline(self, library: Library) -> None:
+        await library.ingest_one(page(draft("a")))
+        outcome = await library.ingest_one(outline(draft("a"), draft("b")), outline(draft("c"), draft("b")))
+        assert _counts(outcome.counts) == {"created": 2, "skipped": 1, "rejected": 1}
 
 
 class TestRestart:

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from retrovue.model import AssetDraft, Page, Rejection
+from retrovue.paths import stem
 
 NUL = b"\\u0000"
 """How JSON spells the character that no database column takes."""
@@ -36,17 +37,31 @@ def clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
             reason = "The file's path holds a NUL character or bytes that are not text."
             page.rejected.append(Rejection("bad_path", reason, draft.source_uri, draft.title))
             continue
-        values: dict[str, Any] = {name: _without_nul(getattr(draft, name)) for name in draft.__struct_fields__}
+        values: dict[str, Any] = {name: without_nul(getattr(draft, name)) for name in draft.__struct_fields__}
         flags = list(draft.warnings)
         if any(values[name] != getattr(draft, name) for name in values):
             flags.append("nul_removed")
+        if not values["title"].strip():
+            values["title"] = stem(draft.parts[0].source_path)
+            flags.append("no_title")
         if "\ufffd" in repr(draft):
             flags.append("text_replaced")
         page.drafts.append(AssetDraft(**(values | {"warnings": tuple(flags)})))
     page.rejected[first_rejection:] = [
-        Rejection(one.code, _without_nul(one.reason), one.source_uri, _without_nul(one.title))
+        Rejection(one.code, without_nul(one.reason), one.source_uri, without_nul(one.title))
         for one in page.rejected[first_rejection:]
     ]
+
+
+def without_nul(value: Any) -> Any:
+    """Take the NUL characters out of text, and of all text in lists and dicts."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {without_nul(key): without_nul(one) for key, one in value.items()}
+    return value
 
 
 def _mend_escape(found: re.Match[bytes]) -> bytes:
@@ -54,13 +69,3 @@ def _mend_escape(found: re.Match[bytes]) -> bytes:
     if len(text) == 2 or found[2]:
         return text
     return REPLACEMENT
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "")
-    if isinstance(value, list):
-        return [_without_nul(one) for one in value]
-    if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(one) for key, one in value.items()}
-    return value

@@ -13,7 +13,7 @@ from retrovue.errors import WrongIdentity
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.http.ahead import ReadingAhead
 from retrovue.importers.http.client import Transport
-from retrovue.importers.http.paging import Budget
+from retrovue.importers.http.reading import Budget
 from retrovue.importers.http.settings import READ_AHEAD_BYTES, HttpSettings, read_settings
 from retrovue.importers.http.shared import Shared
 from retrovue.importers.jellyfin.client import JellyfinClient

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from retrovue.importers.http.mending import clean_from
+from retrovue.importers.http.mending import clean_from, without_nul
 from retrovue.importers.jellyfin import values
 from retrovue.importers.jellyfin.rows import (
     BadRow,
@@ -25,6 +25,7 @@ from retrovue.importers.jellyfin.rows import (
     guid_bytes,
 )
 from retrovue.model import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.paths import stem
 
 Parts = Mapping[bytes, Sequence[Source] | None]
 """The further files of items of several parts, by item; None where the server didn't tell them all."""
@@ -48,11 +49,13 @@ class Series(msgspec.Struct, frozen=True, gc=False):
 
 def series_of(listing: Listing, skip: int = 0) -> dict[bytes, Series]:
     """Read the rows of a listing of series, by id; rows that can't be read are left out."""
-    return {
-        key: Series(row.name, _studios(row), row.official_rating or None, values.rating(row, []), _tags(row))
-        for row, key in zip(listing.rows[skip:], listing.keys[skip:], strict=True)
-        if isinstance(row, Row)
-    }
+    found: dict[bytes, Series] = {}
+    for place in range(skip, len(listing.rows)):
+        row = listing.rows[place]
+        if isinstance(row, Row):
+            about = row.name, _studios(row), row.official_rating or None, values.rating(row, []), _tags(row)
+            found[listing.keys[place]] = Series(*(map(without_nul, about) if place in listing.mended else about))
+    return found
 
 
 def in_parts(listing: Listing, skip: int = 0) -> list[bytes]:
@@ -132,7 +135,7 @@ class DraftMaker:
         parts = tuple([PartDraft(one.path or "", one.size, _file_ms(one, warnings)) for one in files])
         title = row.name
         if title is None or not title.strip():
-            title = values.stem(parts[0].source_path)
+            title = stem(parts[0].source_path)
             warnings.append("no_title")
         studios, content_rating, rating = _studios(row), row.official_rating or None, values.rating(row, warnings)
         tags = _tags(row)

@@ -139,6 +139,8 @@ class Listing(msgspec.Struct, gc=False):
     """The id of each row, 16 bytes; of a row without a usable one, a hash of all it says."""
     total: int
     offset: int | None
+    size: int | None = None
+    """Jellyfin doesn't say how many entries an answer holds."""
     mended: frozenset[int] = frozenset()
     """The places of rows whose text was not clean and may hold NUL or replacement characters."""
     sketches: "list[SketchRow] | None" = None
@@ -190,20 +192,21 @@ def decode_listing(body: bytes | bytearray) -> Listing:
     return _decode_by_rows(body)
 
 
-def sketch_listing(body: bytes | bytearray) -> Listing:
-    """Look an answer over for what its items are recognised by, or decode it in full where that isn't enough.
+def sketch_listing(body: bytes | bytearray) -> Listing | None:
+    """Look an answer over for what its items are recognised by; None if it needs to be read in full.
 
-    The files of an item of several parts aren't in the listing: its page is decoded.
+    So it does for an item of several parts, whose files aren't in the listing.
     """
-    if NUL not in body:
-        try:
-            answer = _sketch_page.decode(body)
-        except (ValueError, RecursionError):
-            return _decode_by_rows(body)
-        keys = _keys(answer.items)
-        if keys is not None and not any(row.part_count for row in answer.items):
-            return Listing([], keys, answer.total_record_count, answer.start_index, sketches=answer.items)
-    return decode_listing(body)
+    if NUL in body:
+        return None
+    try:
+        answer = _sketch_page.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    keys = _keys(answer.items)
+    if keys is None or any(row.part_count for row in answer.items):
+        return None
+    return Listing([], keys, answer.total_record_count, answer.start_index, sketches=answer.items)
 
 
 def _keys(rows: Sequence[Row] | Sequence[SketchRow]) -> list[bytes] | None:
@@ -226,7 +229,7 @@ def _decode_by_rows(body: bytes | bytearray) -> Listing:
         row, key = _decode_row(text)
         rows.append(row)
         keys.append(key)
-    return Listing(rows, keys, raw.total_record_count, raw.start_index, frozenset(mended))
+    return Listing(rows, keys, raw.total_record_count, raw.start_index, mended=frozenset(mended))
 
 
 def _decode_raw(body: bytes | bytearray) -> "_Answer[msgspec.Raw]":

@@ -1,14 +1,11 @@
 """Values of Jellyfin in the catalogue's units; what can't be is None, with a warning."""
 
 import datetime as dt
-import ntpath
-import posixpath
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from retrovue.importers.jellyfin.rows import Chapter, Row
-from retrovue.paths import path_system
 
 _TICKS_PER_MS = 10_000
 _LONGEST_MS = 2**31 - 1
@@ -105,9 +102,3 @@ def chapters(found: Sequence[Chapter], warnings: list[str]) -> list[dict[str, An
     for span, following in pairwise(spans):
         span["end_ms"] = following["start_ms"]
     return spans
-
-
-def stem(path: str) -> str:
-    """Give a file's name without its ending."""
-    name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
-    return posixpath.splitext(name)[0] or name or path

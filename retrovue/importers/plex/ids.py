@@ -34,6 +34,26 @@ class IdSet:
         return self._count
 
 
+class RatingKeySet:
+    """The keys of rows seen so far: rating keys, and hashes of the rows without one, which are rejected and rare."""
+
+    def __init__(self) -> None:
+        self._numbers = IdSet()
+        self._hashes: set[str] = set()
+
+    def add(self, key: int | str) -> bool:
+        """Take a key in, and say whether it is new."""
+        if isinstance(key, int):
+            return self._numbers.add(key)
+        if key in self._hashes:
+            return False
+        self._hashes.add(key)
+        return True
+
+    def __len__(self) -> int:
+        return len(self._numbers) + len(self._hashes)
+
+
 def rating_key_number(value: object) -> int | None:
     """Read a rating key as the whole number that it is; None for anything else.
 

@@ -10,15 +10,16 @@ import msgspec
 
 from retrovue.errors import WrongIdentity
 from retrovue.importers.base import BaseImporter
+from retrovue.importers.http.ahead import ReadingAhead
 from retrovue.importers.http.client import Refusal, Transport
 from retrovue.importers.http.pace import Pace
+from retrovue.importers.http.reading import Budget
 from retrovue.importers.http.settings import READ_AHEAD_BYTES, HttpSettings, read_settings
 from retrovue.importers.http.shared import Shared
 from retrovue.importers.locations import check_locations
 from retrovue.importers.plex.client import PlexClient
 from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
-from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration, ReadingAhead
-from retrovue.importers.plex.listing import Budget
+from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration
 from retrovue.importers.plex.sections import decode_sections
 from retrovue.model import (
     Collection,

@@ -4,24 +4,20 @@ Every row comes out as drafts or as rejections with a reason, never as an except
 """
 
 import datetime as dt
-import ntpath
-import posixpath
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
+from retrovue.importers.http.mending import clean_from, without_nul
 from retrovue.importers.plex.ids import provider_ids, rating_key_number
 from retrovue.importers.plex.rows import BadRow, Listing, Media, Part, Row, SketchMedia, SketchRow, Span, Tag
 from retrovue.model import AssetDraft, Outline, Page, PartDraft, Rejection
-from retrovue.paths import path_system
+from retrovue.paths import stem
 
 OPTIMIZED_VERSION: Final = 42
 """The proxyType of a version that PMS made itself (python-plexapi knows it by the same number)."""
-
-WITHOUT_FILE: Final = frozenset({"no_media", "no_media_id", "no_file"})
-"""The codes of what is rejected for something that it lacks."""
 
 _OPTIMIZED_FOLDER = "Plex Versions"
 _TYPES = {"movie": "movie", "episode": "episode", "clip": "clip", "track": "track"}
@@ -29,7 +25,6 @@ _LONGEST_MS = 2**31 - 1
 # Nobody filmed before 1800 and PMS has been seen to give 0, 1 and the far future.
 _FIRST_YEAR, _LAST_YEAR = 1800, 2200
 _EMPTY: Mapping[str, list[str]] = {}
-_UNCLEAN = ("\0", "\ufffd")
 
 
 class Show(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +44,7 @@ def shows_of(listing: Listing, skip: int = 0) -> dict[int, Show]:
         row, key = listing.rows[place], listing.keys[place]
         if isinstance(row, Row) and isinstance(key, int):
             values = row.title, row.studio or None, row.content_rating or None, _rating(row, []), _tags(row)
-            shows[key] = Show(*(map(_without_nul, values) if place in listing.mended else values))
+            shows[key] = Show(*(map(without_nul, values) if place in listing.mended else values))
     return shows
 
 
@@ -75,7 +70,7 @@ class DraftMaker:
             else:
                 self._add_item(row, f"{self._uri}{key}", page)
             if place in listing.mended:
-                _clean_from(page, first_draft, first_rejection)
+                clean_from(page, first_draft, first_rejection)
         return page
 
     def outline(self, listing: Listing, skip: int, read: Callable[[], Awaitable[Page]]) -> Outline:
@@ -101,7 +96,7 @@ class DraftMaker:
         parts = tuple([_part(part, warnings) for part in media.parts or ()])
         title = row.title
         if title is None or not title.strip():
-            title = _stem(parts[0].source_path)
+            title = stem(parts[0].source_path)
             warnings.append("no_title")
         runtime = _milliseconds(media.duration, warnings) or _milliseconds(row.duration, warnings)
         year = row.year
@@ -271,42 +266,3 @@ def _spans(spans: list[Span], label: str, name: str, warnings: list[str]) -> lis
         text = span.tag if label == "tag" else span.type
         found.append({name: text, "start_ms": start, "end_ms": end})
     return found
-
-
-def _stem(path: str) -> str:
-    name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
-    return posixpath.splitext(name)[0] or name or path
-
-
-def _clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
-    """Clean what one mended row became: text loses NUL characters, a path that isn't certain is rejected."""
-    drafts, page.drafts[first_draft:] = page.drafts[first_draft:], []
-    for draft in drafts:
-        if any(mark in part.source_path for part in draft.parts for mark in _UNCLEAN):
-            reason = "The file's path holds a NUL character or bytes that are not text."
-            page.rejected.append(Rejection("bad_path", reason, draft.source_uri, draft.title))
-            continue
-        values: dict[str, Any] = {name: _without_nul(getattr(draft, name)) for name in draft.__struct_fields__}
-        flags = list(draft.warnings)
-        if any(values[name] != getattr(draft, name) for name in values):
-            flags.append("nul_removed")
-        if not values["title"].strip():
-            values["title"] = _stem(draft.parts[0].source_path)
-            flags.append("no_title")
-        if "\ufffd" in repr(draft):
-            flags.append("text_replaced")
-        page.drafts.append(AssetDraft(**(values | {"warnings": tuple(flags)})))
-    page.rejected[first_rejection:] = [
-        Rejection(one.code, _without_nul(one.reason), one.source_uri, _without_nul(one.title))
-        for one in page.rejected[first_rejection:]
-    ]
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "")
-    if isinstance(value, list):
-        return [_without_nul(one) for one in value]
-    if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(one) for key, one in value.items()}
-    return value

@@ -6,12 +6,13 @@ so that a bad row is one rejected item and not a lost page.
 """
 
 import hashlib
-import re
+from collections.abc import Sequence
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
 from retrovue.errors import MalformedAnswer
+from retrovue.importers.http.mending import NUL, REPLACEMENT, clean_json
 from retrovue.importers.plex.ids import rating_key_number
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -174,53 +175,56 @@ _row = msgspec.json.Decoder(Row)
 _lenient_row = msgspec.json.Decoder(Row, strict=False)
 _glimpse = msgspec.json.Decoder(_Glimpse)
 
-_ESCAPE = re.compile(
-    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)"
-)
-_NUL = b"\\u0000"
-_REPLACEMENT = "\ufffd".encode()
-
 
 def decode_listing(body: bytes | bytearray) -> Listing:
     """Decode one answer of a listing.
 
     Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing.
     """
-    if _NUL not in body:
+    if NUL not in body:
         try:
             container = _page.decode(body).container
         except (ValueError, RecursionError):
             pass  # Below it is found out whether this is one row's fault or the whole page's.
         else:
-            return _listing(container, list(container.rows or ()), None)
+            rows = container.rows or []
+            keys = _keys(rows)
+            if keys is not None:
+                return _listing(container, [*rows], [*keys])
     return _decode_by_rows(body)
 
 
 def sketch_listing(body: bytes | bytearray) -> Listing | None:
     """Look an answer of a listing over for what its items are recognised by; None if it needs to be read in full."""
-    if _NUL in body:
+    if NUL in body:
         return None
     try:
         container = _sketch_page.decode(body).container
     except (ValueError, RecursionError):
         return None
     sketches = container.rows or []
-    keys = [rating_key_number(sketch.rating_key) for sketch in sketches]
-    whole = [key for key in keys if key is not None]
-    if len(whole) != len(keys) or (not keys and container.size is None):
+    keys = _keys(sketches)
+    if keys is None or (not keys and container.size is None):
         return None
-    return Listing([], [*whole], container.size, container.total_size, container.offset, frozenset(), sketches)
+    return Listing([], [*keys], container.size, container.total_size, container.offset, frozenset(), sketches)
+
+
+def _keys(rows: Sequence[Row] | Sequence[SketchRow]) -> list[int] | None:
+    """Read the rating keys of rows; None if one of them is none: only its text tells that row from others."""
+    keys = [rating_key_number(row.rating_key) for row in rows]
+    whole = [key for key in keys if key is not None]
+    return whole if len(whole) == len(keys) else None
 
 
 def _decode_by_rows(body: bytes | bytearray) -> Listing:
-    cleaned, changed = _clean(body)
+    cleaned, changed = clean_json(body)
     raw = _decode_raw(cleaned)
     rows: list[Row | BadRow] = []
     keys: list[int | str] = []
     mended: set[int] = set()
     for place, piece in enumerate(raw.rows or ()):
         text = bytes(piece)
-        if _NUL in text or (changed and _REPLACEMENT in text):
+        if NUL in text or (changed and REPLACEMENT in text):
             mended.add(place)
         row, key = _decode_row(text)
         rows.append(row)
@@ -266,19 +270,13 @@ def _glimpse_of(text: bytes, reason: str) -> tuple[BadRow, int | str]:
 def _listing(
     container: "_Container[Row] | _Container[msgspec.Raw]",
     rows: list[Row | BadRow],
-    keys: list[int | str] | None,
+    keys: list[int | str],
     mended: frozenset[int] = frozenset(),
 ) -> Listing:
     if container.rows is None and container.size is None and container.total_size is None:
         raise MalformedAnswer(
             "The answer's media container says neither what it holds nor how much.", code="no_container"
         )
-    if keys is None:
-        keys = []
-        for row in rows:
-            value = row.rating_key if type(row) is Row else None
-            number = rating_key_number(value)
-            keys.append(_key(value, msgspec.json.encode(row)) if number is None else number)
     return Listing(rows, keys, container.size, container.total_size, container.offset, mended)
 
 
@@ -286,22 +284,3 @@ def _key(value: str | int | None, text: bytes) -> int | str:
     # A row without a usable rating key is told from others by what it says.
     number = rating_key_number(value)
     return f"row:{hashlib.blake2b(text, digest_size=16).hexdigest()}" if number is None else number
-
-
-def _clean(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
-    """Replace what no decoder accepts, bytes that aren't UTF-8 and halves of UTF-16 pairs; say whether any were."""
-    cleaned = body
-    try:
-        str(body, "utf-8")
-    except UnicodeDecodeError:
-        cleaned = str(body, "utf-8", "replace").encode()
-    if b"\\ud" in cleaned or b"\\uD" in cleaned:
-        cleaned = _ESCAPE.sub(_mend_escape, cleaned)
-    return cleaned, cleaned != body
-
-
-def _mend_escape(found: re.Match[bytes]) -> bytes:
-    text = found[0]
-    if len(text) == 2 or found[2]:
-        return text
-    return _REPLACEMENT

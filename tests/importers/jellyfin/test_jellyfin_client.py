@@ -186,6 +186,14 @@ class TestPatience:
                 await read_all(importer, collection(library))
         assert server.count(ITEMS) == 2
 
+    async def test_pages_that_are_each_in_time_meet_the_deadline_of_the_collection(self) -> None:
+        library = movies(50)
+        http = {"collection_deadline_s": -1}
+        async with jellyfin(library, config={"page_size": 10}, http=http) as (server, importer):
+            with pytest.raises(SourceUnreachable, match="'Movies' takes longer than"):
+                await read_all(importer, collection(library))
+        assert 1 <= server.count(ITEMS) <= 5
+
     async def test_all_tries_have_a_deadline_together(self) -> None:
         library = movies(3)
         async with jellyfin(library, http={"total_deadline_s": 1, "max_wait_s": 60}) as (server, importer):

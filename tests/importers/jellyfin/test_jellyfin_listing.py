@@ -6,11 +6,11 @@ import anyio
 import pytest
 
 from retrovue.errors import CollectionGone, IncompleteEnumeration
-from retrovue.importers.http.guids import GuidSet
-from retrovue.importers.http.paging import WINDOW
+from retrovue.importers.guids import GuidSet
+from retrovue.importers.http.reading import WINDOW
 from retrovue.model import FULL
 from retrovue.simulator import Fault, Request, faults
-from retrovue.simulator.jellyfin import JellyfinLibrary, movie, part
+from retrovue.simulator.jellyfin import JellyfinLibrary, movie
 from tests.importers.jellyfin.support import a_series, collection, jellyfin, movies, read_all, shows
 
 pytestmark = pytest.mark.anyio
@@ -43,11 +43,26 @@ class TestComplete:
         assert (result.source_items, result.restarts) == (count, 0)
 
     async def test_pages_overlap_by_a_row_and_need_no_request_more(self) -> None:
-        library = movies(28)
+        library = movies(27)
         async with jellyfin(library, config={"page_size": 10}) as (server, importer):
             await read_all(importer, collection(library))
         windows = [(request.start, request.size) for request in server.requests if request.path == ITEMS]
         assert windows == [(0, 10), (9, 10), (18, 10)]
+
+    async def test_a_listing_that_ends_with_a_full_page_is_asked_for_a_row_more(self) -> None:
+        library = movies(28)
+        async with jellyfin(library, config={"page_size": 10}) as (server, importer):
+            assert (await read_all(importer, collection(library))).restarts == 0
+        windows = [(request.start, request.size) for request in server.requests if request.path == ITEMS]
+        assert windows == [(0, 10), (9, 10), (18, 10), (28, 1)]
+
+    async def test_a_total_too_low_that_ends_with_a_full_page(self) -> None:
+        library = movies(35)
+        async with jellyfin(library, config={"page_size": 10}) as (server, importer):
+            server.faults.add(Fault(faults.lie_about_total(-7), path=ITEMS))
+            with pytest.raises(IncompleteEnumeration, match="holds more than it says"):
+                await read_all(importer, collection(library))
+        assert server.count(ITEMS) == 8
 
     async def test_what_is_asked_for(self) -> None:
         library = movies(3)
@@ -94,21 +109,6 @@ class TestComplete:
         assert result.source_items == 30
         assert sorted(one.code for one in result.rejected) == ["bad_id", "bad_types", "no_media"]
         assert len(result.drafts) == 27
-
-    async def test_where_there_are_assets_pages_are_looked_over(self) -> None:
-        library = movies(30)
-        library.change(12, MediaSources=None)
-        async with jellyfin(library, config={"page_size": 10}) as (_, importer):
-            result = await read_all(importer, collection(library, assets_count=29))
-        assert (result.outlines, result.source_items, len(result.drafts)) == (4, 30, 29)
-
-    async def test_a_page_with_parts_is_read_at_once(self) -> None:
-        library = movies(30)
-        library.add_parts(12, part(901, movie(12), "/data/movies/Movie 12 cd2.mkv"))
-        async with jellyfin(library, config={"page_size": 10}) as (server, importer):
-            result = await read_all(importer, collection(library, assets_count=30))
-        assert (result.outlines, result.pages, result.source_items) == (3, 4, 30)
-        assert server.count("/Videos/*/AdditionalParts") == 1
 
 
 class TestMoving:
@@ -300,7 +300,7 @@ class TestGuidSet:
         assert len(seen) == 5000
 
     def test_ids_that_read_like_the_seam_between_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("retrovue.importers.http.guids._BUCKETS", 1)
+        monkeypatch.setattr("retrovue.importers.guids._BUCKETS", 1)
         seen = GuidSet()
         first, second = b"0123456789abcdef", b"fedcba9876543210"
         assert seen.add(first)

@@ -360,6 +360,17 @@ class TestValues:
         assert page.drafts[0].tags == {"genre": ["ab"]}
         assert [draft.warnings for draft in page.drafts] == [("nul_removed",), ()]
 
+    def test_a_title_of_nothing_but_nul_is_the_files(self) -> None:
+        draft = only_draft(movie(1, "\0", file="/films/Heat.mkv"))
+        assert draft.title == "Heat"
+        assert draft.warnings == ("nul_removed", "no_title")
+
+    def test_nul_is_removed_from_what_a_series_gives_to_its_episodes(self) -> None:
+        top = series(1, "Fire\0fly", Studios=[{"Name": "F\0ox"}], Genres=["Sci\0fi"])
+        below = episode(2, top, 1, 1, file="/a.mkv", SeriesName=None)
+        (draft,) = DraftMaker("server", series_of(listing(top))).page(listing(below)).drafts
+        assert (draft.show_title, draft.studio, draft.tags) == ("Firefly", "Fox", {"genre": ["Scifi"]})
+
     @pytest.mark.parametrize("escape", [b"\\ud800", b"\\uDFFF", b"\xff\xfe"])
     def test_text_that_is_none_is_replaced(self, escape: bytes) -> None:
         rows = [movie(1, "Half QQQ", file="/a.mkv"), movie(2, "P:\\ud800", file="P:\\ud800 x\\a.mkv")]
@@ -378,6 +389,14 @@ class TestValues:
 
 class TestAnswers:
     @pytest.mark.parametrize(
+        "neighbour", [movie(2, ProductionYear=True), movie(2, "Nul\0l"), movie(2, Id="two"), "text"]
+    )
+    def test_a_row_without_an_id_is_the_same_row_beside_any_other(self, neighbour: Any) -> None:
+        odd = movie(1, Id="one")
+        key = listing(movie(3), odd).keys[1]
+        assert listing(odd, neighbour).keys[0] == listing(odd, movie(4)).keys[0] == key
+
+    @pytest.mark.parametrize(
         ("body", "code"),
         [
             (b"", "bad_json"),
@@ -394,10 +413,10 @@ class TestAnswers:
         ],
     )
     def test_that_are_no_listing(self, body: bytes, code: str) -> None:
-        for decode in (decode_listing, sketch_listing):
-            with pytest.raises(MalformedAnswer) as caught:
-                decode(body)
-            assert caught.value.code == code
+        assert sketch_listing(body) is None
+        with pytest.raises(MalformedAnswer) as caught:
+            decode_listing(body)
+        assert caught.value.code == code
 
     def test_a_row_nested_too_deeply_is_one_rejected_row(self) -> None:
         deep = orjson.loads(b"[" * 200 + b"]" * 200)
@@ -416,6 +435,7 @@ class TestAnswers:
         body = orjson.dumps({"Items": rows, "TotalRecordCount": 5, "StartIndex": 0})
         make, sketched = DraftMaker("server"), sketch_listing(body)
         page = make.page(decode_listing(body), 1)
+        assert sketched is not None
         outline = make.outline(sketched, 1, never)
         assert outline.source_uris == [draft.source_uri for draft in page.drafts]
         assert outline.rejected == page.rejected
