@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import asyncclick as click
-from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, UsageError
+from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, NoSuchCommand, UsageError
 
 from retrovue.cli.errors import OK, InputError, exit_status, explain
 from retrovue.cli.session import Interruption, Session
@@ -41,6 +41,16 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(self._lazy[cmd_name][0]).command
         return command
+
+    async def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; an unknown one is told with those that look like it."""
+        try:
+            found: tuple[str | None, click.Command | None, list[str]] = await super().resolve_command(ctx, args)
+        except NoSuchCommand as exc:
+            raise NoSuchCommand(exc.command_name, possibilities=self._lazy, ctx=ctx) from None
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""

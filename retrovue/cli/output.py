@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from retrovue.cli.errors import Problem
 from retrovue.cli.text import printable
+from retrovue.cli.theme import painted, takes_colour
 
 
 class Output:
@@ -16,8 +17,12 @@ class Output:
     A reader that goes away (``| head -1``) silences the output and nothing else: the command goes on.
     """
 
-    def __init__(self, *, as_json: bool = False) -> None:
-        self.as_json = as_json
+    def __init__(self, *, as_json: bool = False, as_events: bool = False) -> None:
+        self.as_json = as_json or as_events
+        """Whether what is printed is JSON: one document, or with ``as_events`` a line for each event."""
+        self.as_events = as_events
+        self.quiet = False
+        """Whether nothing but errors is said to people; JSON is data, and printed all the same."""
         self.answered = False
         """Whether the command's JSON document has been printed: there is exactly one."""
         self.lost = False
@@ -33,17 +38,31 @@ class Output:
         return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines for people; each is made safe for a terminal."""
-        self._write(sys.stdout, "".join(f"{printable(line)}\n" for line in lines))
+        """Print lines for people; each is made safe for a terminal, and coloured where that is wanted."""
+        if self.quiet:
+            return
+        show = painted if takes_colour(sys.stdout) else printable
+        self._write(sys.stdout, "".join(f"{show(line)}\n" for line in lines))
 
     def document(self, document: Mapping[str, Any]) -> None:
-        """Print the command's one JSON document; a second one is a no-op."""
+        """Print the command's one JSON document, as events the last of them; a second one is a no-op."""
         if self.answered:
             return
         self.answered = True
+        if self.as_events:
+            self.event("summary", document)
+            return
         import orjson  # not needed for help
 
-        data = orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        self._data(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Print an event, one line of JSON, at once."""
+        import orjson
+
+        self._data(orjson.dumps({"type": kind, **fields}, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _data(self, data: bytes) -> None:
         # JSON is UTF-8 whatever the locale says.
         stream = getattr(sys.stdout, "buffer", None)
         if stream is not None:
@@ -55,6 +74,8 @@ class Output:
 
     def warn(self, message: str) -> None:
         """Print a warning."""
+        if self.quiet:
+            return
         self.notes([f"Warning: {message}"])
 
     def complain(self, problem: Problem) -> None:

@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import confirmed, patience, shared
+from retrovue.cli.options import confirmed, followed, patience, shared
 from retrovue.cli.session import Call
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
@@ -63,6 +63,7 @@ async def update(
 @click.option("--season", type=click.IntRange(min=0), metavar="N", help="Only this season; needs --title.")
 @click.option("--episode", type=click.IntRange(min=0), metavar="N", help="Only this episode; needs --season.")
 @patience
+@followed
 @shared(writes=True)
 async def ingest(
     call: Call,

@@ -4,7 +4,7 @@ import asyncclick as click
 
 from retrovue.cli.commands.source_ingest import IngestCommand
 from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand
-from retrovue.cli.options import confirmed, patience, shared
+from retrovue.cli.options import confirmed, followed, patience, shared
 from retrovue.cli.session import Call
 
 
@@ -107,6 +107,7 @@ async def discover(call: Call, *, source: str) -> int:
 @patience
 @click.option("--strict", is_flag=True, help="Count an enabled collection that can't be ingested as a failure.")
 @click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
+@followed
 @shared(writes=True)
 async def ingest(
     call: Call,
