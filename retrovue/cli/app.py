@@ -14,6 +14,7 @@ from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
 
 _GROUPS = {
+    "quickstart": ("retrovue.cli.commands.quickstart", "Set up a Plex server and ingest it, step by step."),
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
     "collection": ("retrovue.cli.commands.collection", "Libraries of a source: map paths, enable, ingest."),
     "asset": ("retrovue.cli.commands.asset", "What has been ingested: look at it, approve, retire."),

@@ -53,7 +53,7 @@ async def change_collection(
     """Change path mappings, or enable or disable."""
     if not maps and not unmap and enabled is None:
         raise InputError("Nothing to update.", hint="Give --map, --unmap, --enable or --disable.")
-    mappings = [_mapping(text) for text in maps]
+    mappings = [read_mapping(text) for text in maps]
     async with opened(call) as store:
         update = await update_collection(
             store,
@@ -130,7 +130,8 @@ def _doomed_lines(collection: Collection, doomed: Destroyed) -> list[str]:
     ]
 
 
-def _mapping(text: str) -> PathMapping:
+def read_mapping(text: str) -> PathMapping:
+    """Read what ``--map`` was given; raises InputError if it isn't FROM=TO."""
     # A local path never needs "=", a directory of the source may hold one.
     prefix, separator, local = text.rpartition("=")
     if not separator or not prefix or not local:
