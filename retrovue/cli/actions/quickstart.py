@@ -73,6 +73,7 @@ async def set_up(call: Call, answers: Answers) -> int:
             concurrency=None,
             max_rps=None,
             patience=None,
+            enrichment_concurrency=None,
             strict=False,
             retry_failed=False,
         )
