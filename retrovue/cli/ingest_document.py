@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from retrovue.cli.errors import Problem
 from retrovue.cli.session import problem_fields
 from retrovue.cli.text import without_passwords
+from retrovue.guide import advice
 
 if TYPE_CHECKING:
     from retrovue.model import Collection, Rejection, Scope, Source
@@ -185,7 +186,7 @@ def _fate(
 
 
 def _skip(code: str | None, reason: str | None) -> dict[str, Any]:
-    return _fate("skipped", code=code, reason=reason)
+    return _fate("skipped", code=code, reason=reason, hint=None if code is None else advice(code))
 
 
 def _skipped(problem: Problem) -> list[dict[str, Any]]:
