@@ -13,6 +13,9 @@ from retrovue.cli.errors import OK, InputError, exit_status, explain
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
 
+COMPLETION = "_RETROVUE_COMPLETE"
+"""The variable by which a shell asks what could come next."""
+
 _GROUPS = {
     "quickstart": ("retrovue.cli.commands.quickstart", "Set up a Plex server and ingest it, step by step."),
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
@@ -22,6 +25,7 @@ _GROUPS = {
     "ingest": ("retrovue.cli.commands.ingest", "What happened in each ingest."),
     "doctor": ("retrovue.cli.commands.doctor", "Look at all that an ingest relies on, and say what to do."),
     "db": ("retrovue.cli.commands.db", "The catalogue's database."),
+    "completion": ("retrovue.cli.commands.completion", "Print the script for completion in bash, zsh or fish."),
     "demo": ("retrovue.cli.commands.demo", "Ingest a simulated Plex server, to see how it all works."),
 }
 
@@ -76,6 +80,10 @@ def command(session: Session, database_url: str | None) -> None:
 async def run_command(arguments: Sequence[str], session: Session) -> int:
     """Parse the arguments and run the command; every error has been printed when this returns its exit status."""
     try:
+        if instruction := os.environ.get(COMPLETION):
+            from retrovue.cli.commands.completion import complete
+
+            return await complete(session, instruction)
         _require_text(arguments)
         context = await command.make_context("retrovue", list(arguments), obj=session)
         async with context:

@@ -10,6 +10,10 @@ from retrovue.cli.session import Call, Session
 
 Action = Callable[..., Awaitable[int]]
 
+FILE = click.Path(allow_dash=True)
+"""A file, for completion; whether it is there is found out by whoever reads it."""
+DIRECTORY = click.Path(file_okay=False)
+
 
 def _as_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     output = context.ensure_object(Session).output

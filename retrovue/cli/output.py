@@ -44,6 +44,10 @@ class Output:
         show = painted if takes_colour(sys.stdout) else printable
         self._write(sys.stdout, "".join(f"{show(line)}\n" for line in lines))
 
+    def text(self, text: str) -> None:
+        """Print a text of our own as it is."""
+        self._write(sys.stdout, text)
+
     def document(self, document: Mapping[str, Any]) -> None:
         """Print the command's one JSON document, as events the last of them; a second one is a no-op."""
         if self.answered:

@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import followed, shared
+from retrovue.cli.options import DIRECTORY, FILE, followed, shared
 from retrovue.cli.session import Call
 
 PLEX_TV = "https://plex.tv"
@@ -14,12 +14,20 @@ PLEX_TV = "https://plex.tv"
     "--library Movies --library 'TV Shows' --map /data=/mnt/media --yes",
 )
 @click.option("--url", metavar="URL", help="Address of the Plex server, such as http://192.168.1.10:32400.")
-@click.option("--token-file", metavar="FILE", help="File with its token, - for the standard input; or $RETROVUE_TOKEN.")
+@click.option(
+    "--token-file", type=FILE, metavar="FILE", help="File with its token, - for the standard input; or $RETROVUE_TOKEN."
+)
 @click.option("--sign-in", is_flag=True, help="Get the token by signing in at plex.tv with a browser.")
 @click.option("--name", metavar="NAME", help="Name of the source, if it is new; default: Plex.")
 @click.option("--library", "libraries", multiple=True, metavar="NAME", help="Ingest this library; all: every one.")
 @click.option("--map", "maps", multiple=True, metavar="FROM=TO", help="Where the server's directory FROM is here.")
-@click.option("--look-in", multiple=True, metavar="DIR", help="Look for the files below DIR, not at the usual places.")
+@click.option(
+    "--look-in",
+    multiple=True,
+    type=DIRECTORY,
+    metavar="DIR",
+    help="Look for the files below DIR, not at the usual places.",
+)
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 @click.option("--plex-tv", metavar="URL", default=PLEX_TV, hidden=True, help="Where plex.tv is.")
 @followed

@@ -3,7 +3,7 @@
 import asyncclick as click
 
 from retrovue.cli.commands.source_ingest import IngestCommand
-from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand
+from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand, complete_type
 from retrovue.cli.options import confirmed, followed, patience, shared
 from retrovue.cli.session import Call
 
@@ -23,7 +23,14 @@ async def list_types(call: Call) -> int:
 
 
 @command.command("add", cls=AddCommand)
-@click.option("--type", "type_name", required=True, metavar="TYPE", help="Type of the source, such as plex.")
+@click.option(
+    "--type",
+    "type_name",
+    required=True,
+    metavar="TYPE",
+    shell_complete=complete_type,
+    help="Type of the source, such as plex.",
+)
 @click.option("--name", required=True, help="Name of the source.")
 @click.option("--discover", is_flag=True, help="Find its collections right away.")
 @shared(writes=True)

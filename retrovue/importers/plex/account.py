@@ -5,7 +5,7 @@ in there (https://forums.plex.tv/t/authenticating-with-plex/609370; fields: http
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ import anyio
 import msgspec
 
 from retrovue.errors import MalformedAnswer, SourceRefused
-from retrovue.importers.http.client import HttpClient, Refusal, Transport
+from retrovue.importers.http.client import Answer, HttpClient, Refusal, Transport
 from retrovue.importers.http.policy import HttpPolicy
 from retrovue.importers.plex.client import PLEX
 from retrovue.model import Secret
@@ -63,7 +63,7 @@ class PlexAccount:
 
     async def ask_for_pin(self) -> Pin:
         """Ask for a PIN; raises SourceError."""
-        return self._pin((await self._http.post("/api/v2/pins", {"strong": "true"})).body)
+        return await self._pin(self._http.post("/api/v2/pins", {"strong": "true"}))
 
     def address(self, pin: Pin) -> str:
         """Return where the owner signs in, with any browser."""
@@ -82,12 +82,11 @@ class PlexAccount:
         with anyio.move_on_after(pin.expires_in):
             while True:
                 try:
-                    answer = await self._http.get(f"/api/v2/pins/{pin.id}", with_token=False)
+                    token = (await self._pin(self._http.get(f"/api/v2/pins/{pin.id}", with_token=False))).auth_token
                 except Refusal as exc:
                     if exc.status == 404:
                         break
                     raise
-                token = self._pin(answer.body).auth_token
                 if token:
                     return Secret(token)
                 await anyio.sleep(POLL_S)
@@ -97,10 +96,10 @@ class PlexAccount:
             hint="Run the command again for a new address, or give the token by --token-file.",
         )
 
-    def _pin(self, body: bytes | bytearray) -> Pin:
+    async def _pin(self, asked: Awaitable[Answer]) -> Pin:
         try:
-            return msgspec.json.decode(body, type=Pin)
-        except (ValueError, RecursionError) as exc:
+            return msgspec.json.decode((await asked).body, type=Pin)
+        except (MalformedAnswer, ValueError, RecursionError) as exc:
             raise MalformedAnswer(
                 f"What answers at {self._http.origin} isn't plex.tv: it gives no PIN.",
                 hint="Is there a proxy in between? The token can be given by --token-file instead.",
