@@ -38,7 +38,7 @@ def script(offline_cli: Cli, tmp_path: Path) -> Path:
         (["source", "add", "--ty"], ["--type"]),
         (["source", "add", "--type", ""], ["filesystem", "jellyfin", "plex"]),
         (["source", "add", "--type", "filesystem", "--pa"], ["--path"]),
-        (["source", "ingest", "'My Plex'", "--j"], ["--json", "--jsonl"]),
+        (["source", "ingest", "'My Plex'", "--j"], ["--jsonl", "--json"]),
         (["collection", "update", "Movies", "--en"], ["--enable"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["no-such-command", "x"], []),

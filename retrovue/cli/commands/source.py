@@ -67,10 +67,17 @@ async def show(call: Call, *, source: str) -> int:
 @command.command("update", cls=UpdateCommand)
 @click.argument("source")
 @click.option("--name", help="New name of the source.")
+@click.option("--unset", multiple=True, metavar="SETTING", help="Forget what was given for an optional setting.")
 @click.option("--accept-new-identity", is_flag=True, help="Take the server that answers now for the source's.")
 @shared(writes=True)
 async def update(
-    call: Call, *, source: str, name: str | None, accept_new_identity: bool, **settings: str | None
+    call: Call,
+    *,
+    source: str,
+    name: str | None,
+    unset: tuple[str, ...],
+    accept_new_identity: bool,
+    **settings: str | None,
 ) -> int:
     """Change a source's name or settings, after reaching it: SOURCE is its id or its name.
 
@@ -78,7 +85,7 @@ async def update(
     """
     from retrovue.cli.actions.source_changes import change_source
 
-    return await change_source(call, source, name, settings, accept_new_identity=accept_new_identity)
+    return await change_source(call, source, name, settings, unset=unset, accept_new_identity=accept_new_identity)
 
 
 @command.command("delete")
