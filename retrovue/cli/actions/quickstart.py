@@ -136,11 +136,12 @@ def _overview(url: str, found: Survey) -> list[str]:
         (one.collection.name, number, one.collection.kind, _where(one), "yes" if one.collection.sync_enabled else "")
         for number, one in enumerate(found.libraries, 1)
     ]
+    problems = [f"{one.collection.name}: {one.answer.reason}" for one in found.libraries if _hopeless(one)]
     return [
         f"Plex server at {url}{known}: {len(rows)} {'library' if len(rows) == 1 else 'libraries'}",
         "",
         *table(("Library", "No.", "Kind", "Files here", "Enabled"), rows, numbers=(1,)),
-        *(f"  {one.collection.name}: {one.answer.reason}" for one in found.libraries if _hopeless(one)),
+        *(["", *problems] if problems else []),
     ]
 
 
@@ -312,9 +313,10 @@ async def _free_name(store: Store) -> str:
 
 
 def _next(source: Source) -> list[str]:
-    return [
-        f"  retrovue source ingest {source.external_id}    what is new, as often as you like",
-        "  retrovue asset list                      what came in; `asset approve` lets it be broadcast",
-        f"  retrovue source ingest {source.external_id} --retry-failed",
-        "  retrovue doctor                          whether all is well",
-    ]
+    commands = {
+        f"retrovue source ingest {source.external_id}": "what is new, as often as you like",
+        f"retrovue source ingest {source.external_id} --retry-failed": "only what failed",
+        "retrovue asset list": "what came in; `asset approve` lets it be broadcast",
+        "retrovue doctor": "whether all is well",
+    }
+    return [line for command, what in commands.items() for line in (f"  {command}", f"      {what}")]
