@@ -10,6 +10,9 @@ from retrovue.cli.errors import Problem
 from retrovue.cli.text import printable
 from retrovue.cli.theme import painted, takes_colour
 
+_SAYS_IT_ALL = frozenset({"narrowing_forbidden"})
+"""Codes whose message tells what to do as well; the contract wants it on one line."""
+
 
 class Output:
     """Writes to the terminal, the pipe or the file that the command was given.
@@ -84,7 +87,8 @@ class Output:
 
     def complain(self, problem: Problem) -> None:
         """Print an error and what to do about it."""
-        hint = [] if problem.hint is None or self.as_json else [f"  {problem.hint}"]
+        said = self.as_json or problem.code in _SAYS_IT_ALL
+        hint = [] if problem.hint is None or said else [f"  {problem.hint}"]
         self.notes([f"Error: {problem.message}", *hint])
 
     def raw_notes(self, text: str) -> None:

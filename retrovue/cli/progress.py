@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 from retrovue.cli.output import Output
 
@@ -31,6 +32,7 @@ class Progress:
         self._line: _Line | None = None
         self._items = 0
         self._expected: int | None = None
+        self._targeted: frozenset[UUID] = frozenset()
         self._began = time.monotonic()
         self._told = float("-inf")
 
@@ -46,6 +48,7 @@ class Progress:
 
     def begin(self, run: "IngestRun") -> None:
         """Say which collections there are to do."""
+        self._targeted = frozenset(collection.id for collection in run.targeted)
         self._expected = expected_items(run.targeted)
         if self._line is not None:
             self._line.expect(len(run.targeted))
@@ -63,8 +66,8 @@ class Progress:
             )
 
     def collection_done(self, outcome: "CollectionOutcome") -> None:
-        """Count a collection, and tell what it came to."""
-        if self._line is not None:
+        """Tell what a collection came to, and count it if there was something to do."""
+        if self._line is not None and outcome.collection.id in self._targeted:
             self._line.advance()
         if self._output.as_events:
             from retrovue.cli.ingest_document import result
