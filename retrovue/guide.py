@@ -17,7 +17,7 @@ class Advice(NamedTuple):
 
 _REPORT = "This is a bug of RetroVue: run the command again with RETROVUE_DEBUG=1 and report what it prints."
 _HELP = "Look at the command's --help."
-_NFO = "Correct or remove the NFO file, then run `retrovue collection enrich --failed`."
+_NFO = "Correct or remove the NFO file, then run `retrovue collection enrich COLLECTION --retry-failed`."
 
 GUIDE: Mapping[str, Advice] = {
     # What was asked for
@@ -175,7 +175,8 @@ GUIDE: Mapping[str, Advice] = {
     "enricher_does_not_fit": Advice("The enricher can't work for this source.", "Detach it from the collection."),
     "no_enrichers": Advice("The collection has no enricher.", "Attach one with `retrovue collection attach-enricher`."),
     "enrichment_failed": Advice(
-        "An asset can't be enriched.", "Mend what the cause says, then run `retrovue collection enrich --failed`."
+        "An asset can't be enriched.",
+        "Mend what the cause says, then run `retrovue collection enrich COLLECTION --retry-failed`.",
     ),
     "no_source": Advice("The enricher needs a source that it can ask.", "Attach it to collections of such a source."),
     "no_guessit": Advice("The program that reads file names isn't installed.", "Install it as the message says."),

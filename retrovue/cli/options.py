@@ -15,6 +15,11 @@ FILE = click.Path(allow_dash=True)
 DIRECTORY = click.Path(file_okay=False)
 
 
+def examples(*commands: str) -> str:
+    """Write the examples below a command's help, each on a line of its own."""
+    return "\n".join(["\b", "For example:", *(f"  retrovue {command}" for command in commands)])
+
+
 def _as_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     output = context.ensure_object(Session).output
     output.as_json, output.as_events = value, False

@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import DIRECTORY, FILE, followed, shared
+from retrovue.cli.options import DIRECTORY, FILE, examples, followed, shared
 from retrovue.cli.session import Call
 
 PLEX_TV = "https://plex.tv"
@@ -10,8 +10,11 @@ PLEX_TV = "https://plex.tv"
 
 @click.command(
     "quickstart",
-    epilog="For example, unattended: retrovue quickstart --url http://192.168.1.10:32400 --token-file token.txt "
-    "--library Movies --library 'TV Shows' --map /data=/mnt/media --yes",
+    epilog=examples(
+        "quickstart",
+        "quickstart --url http://192.168.1.10:32400 --token-file token.txt --library all --yes",
+        "quickstart --url http://192.168.1.10:32400 --sign-in --library Movies --map /data=/mnt/media --yes",
+    ),
 )
 @click.option("--url", metavar="URL", help="Address of the Plex server, such as http://192.168.1.10:32400.")
 @click.option(

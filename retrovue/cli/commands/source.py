@@ -4,7 +4,7 @@ import asyncclick as click
 
 from retrovue.cli.commands.source_ingest import IngestCommand
 from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand, complete_type
-from retrovue.cli.options import confirmed, followed, patience, shared
+from retrovue.cli.options import confirmed, examples, followed, patience, shared
 from retrovue.cli.session import Call
 
 
@@ -16,13 +16,17 @@ def command() -> None:
 @command.command("list-types")
 @shared()
 async def list_types(call: Call) -> int:
-    """List the types of source that can be added, with their settings."""
+    """List the types of source, with their settings."""
     from retrovue.cli.actions.sources import show_types
 
     return await show_types(call)
 
 
-@command.command("add", cls=AddCommand)
+@command.command(
+    "add",
+    cls=AddCommand,
+    epilog=examples("source add --type plex --name Plex --base-url http://192.168.1.10:32400 --token-file token.txt"),
+)
 @click.option(
     "--type",
     "type_name",
@@ -58,7 +62,10 @@ async def list_(call: Call) -> int:
 @click.argument("source")
 @shared()
 async def show(call: Call, *, source: str) -> int:
-    """Show one source and its collections: SOURCE is its id or its name."""
+    """Show one source and its collections.
+
+    SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.sources import show_source
 
     return await show_source(call, source)
@@ -79,9 +86,10 @@ async def update(
     accept_new_identity: bool,
     **settings: str | None,
 ) -> int:
-    """Change a source's name or settings, after reaching it: SOURCE is its id or its name.
+    """Change a source's name or settings, after reaching it.
 
-    Another server than the one that was added is refused, unless --accept-new-identity says that it is meant.
+    SOURCE is its id or its name. Another server than the one that was added is refused, unless --accept-new-identity
+    says that it is meant.
     """
     from retrovue.cli.actions.source_changes import change_source
 
@@ -93,7 +101,10 @@ async def update(
 @confirmed
 @shared(writes=True)
 async def delete(call: Call, *, source: str, yes: bool) -> int:
-    """Delete a source with its collections, assets and audit trail: SOURCE is its id or its name."""
+    """Delete a source and all that hangs on it.
+
+    Its collections, their assets and their audit trail go with it. SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.source_changes import remove_source
 
     return await remove_source(call, source, yes=yes)
@@ -103,13 +114,20 @@ async def delete(call: Call, *, source: str, yes: bool) -> int:
 @click.argument("source")
 @shared(writes=True)
 async def discover(call: Call, *, source: str) -> int:
-    """Find the collections of a source; new ones are not enabled."""
+    """Find the collections of a source.
+
+    New ones are not enabled; what was decided about known ones stays. SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.sources import discover_collections
 
     return await discover_collections(call, source)
 
 
-@command.command("ingest", cls=IngestCommand)
+@command.command(
+    "ingest",
+    cls=IngestCommand,
+    epilog=examples("source ingest Plex --dry-run", "source ingest Plex --retry-failed"),
+)
 @click.argument("source")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Collections at work at once; default: 4.")
 @click.option(
@@ -140,7 +158,10 @@ async def ingest(
     strict: bool,
     retry_failed: bool,
 ) -> int:
-    """Ingest all enabled collections of a source: SOURCE is its id or its name."""
+    """Ingest all enabled collections of a source.
+
+    SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(
