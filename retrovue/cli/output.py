@@ -10,8 +10,8 @@ from retrovue.cli.errors import Problem
 from retrovue.cli.text import printable
 from retrovue.cli.theme import painted, takes_colour
 
-_SAYS_IT_ALL = frozenset({"narrowing_forbidden"})
-"""Codes whose message tells what to do as well; the contract wants it on one line."""
+_SAYS_IT_ALL = frozenset({"narrowing_forbidden", "interrupted"})
+"""Codes to whose message people need no hint: the first holds it, and whoever pressed Ctrl-C knows."""
 
 
 class Output:
