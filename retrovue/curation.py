@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from retrovue.discovery import IDENTIFIER, check_name, check_settings
 from retrovue.errors import RequestError, SourceError
@@ -25,6 +25,8 @@ from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.sources import delete_source as delete_from_catalogue
 from retrovue.store.sources import find_source, get_source, save_source
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,28 +177,31 @@ async def update_source(
     name: str | None = None,
     config: Mapping[str, Any] | None = None,
     credentials: Mapping[str, Secret] | None = None,
+    unset: Sequence[str] = (),
     accept_new_identity: bool = False,
     dry_run: bool = False,
 ) -> Source:
     """Change a source's name, settings or credentials, after reaching it as it would then be.
 
-    Another server at the address is refused with WrongIdentity, unless ``accept_new_identity`` says that the
-    operator means it: its collections and items are then other ones, whatever their keys.
+    ``unset`` names optional settings that are to be forgotten. Another server at the address is refused with
+    WrongIdentity, unless ``accept_new_identity`` says that the operator means it: its collections and items are then
+    other ones, whatever their keys.
     """
     async with store.transaction() as session:
         source = await find_source(session, reference)
         collections = await list_collections(session, source)
     if name is not None:
         check_name(name)
+    _refuse_unset(source, unset)
     changed = replace(
         source,
         name=source.name if name is None else name,
-        config={**source.config, **(config or {})},
-        credentials={**source.credentials, **(credentials or {})},
+        config=_without(unset, source.config) | dict(config or {}),
+        credentials=_without(unset, source.credentials) | dict(credentials or {}),
     )
     given = {key: value for key, value in changed.config.items() if key != IDENTIFIER}
     check_settings(source.type, given, changed.credentials)
-    if config or credentials or accept_new_identity:
+    if config or credentials or unset or accept_new_identity:
         expected = given if accept_new_identity else changed.config
         async with GuardedImporter(open_importer(source.type, expected, changed.credentials)) as importer:
             identity = await importer.check_reachable()
@@ -211,3 +216,18 @@ async def update_source(
                 )
             await save_source(session, changed)
     return changed
+
+
+def _refuse_unset(source: Source, unset: Sequence[str]) -> None:
+    known = sorted({*source.config, *source.credentials} - {IDENTIFIER})
+    strange = sorted(set(unset) - set(known))
+    if strange:
+        raise RequestError(
+            f"Source {source.name!r} has no setting {', '.join(strange)} that could be forgotten.",
+            code="unknown_setting",
+            hint=f"It has: {', '.join(known) or 'none'}.",
+        )
+
+
+def _without(names: Sequence[str], settings: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in settings.items() if name not in names}

@@ -27,11 +27,13 @@
       └ CommitUnknown         the answer to COMMIT was lost
 
 Every error carries a stable ``code`` for programs, a message for people, a ``hint`` that says what to do
-next, and a ``context`` of plain JSON values. None of them may hold a secret.
+next (its own, else that of ``retrovue.guide``), and a ``context`` of plain JSON values. None of them may hold a secret.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from retrovue.guide import advice
 
 
 class RetrovueError(Exception):
@@ -52,7 +54,7 @@ class RetrovueError(Exception):
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
-        self.hint = hint
+        self.hint = hint or advice(self.code, self.default_code)
         self.context: dict[str, Any] = dict(context or {})
 
 

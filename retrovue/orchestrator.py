@@ -21,6 +21,7 @@ from retrovue.enrichment import CONNECTIONS as ENRICHMENT_CONNECTIONS
 from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.enrichment import EnrichmentWork, owed_by
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
+from retrovue.guide import advice
 from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.model import FULL, Attached, Collection, Scope, Source, Trigger
@@ -372,7 +373,7 @@ class _Crew:
                 await self._fail(failed(collection, self._verdict))
             else:
                 message = f"The ingest of {collection.name!r} ended without an outcome."
-                await self._fail(Failed(collection, code="internal", message=message))
+                await self._fail(Failed(collection, code="internal", message=message, hint=advice("internal")))
 
     async def settle(self) -> None:
         """After the last task: what has no outcome was interrupted, and the audit trail is told so."""

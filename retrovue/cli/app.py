@@ -7,13 +7,17 @@ from importlib import import_module
 from typing import Any
 
 import asyncclick as click
-from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, UsageError
+from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, NoSuchCommand, UsageError
 
 from retrovue.cli.errors import OK, InputError, exit_status, explain
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
 
+COMPLETION = "_RETROVUE_COMPLETE"
+"""The variable by which a shell asks what could come next."""
+
 _GROUPS = {
+    "quickstart": ("retrovue.cli.commands.quickstart", "Set up a Plex server and ingest it, step by step."),
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
     "collection": ("retrovue.cli.commands.collection", "Libraries of a source: map paths, enable, ingest."),
     "enricher": ("retrovue.cli.commands.enricher", "What is found out about assets besides what their source says."),
@@ -21,6 +25,7 @@ _GROUPS = {
     "ingest": ("retrovue.cli.commands.ingest", "What happened in each ingest."),
     "doctor": ("retrovue.cli.commands.doctor", "Look at all that an ingest relies on, and say what to do."),
     "db": ("retrovue.cli.commands.db", "The catalogue's database."),
+    "completion": ("retrovue.cli.commands.completion", "Print the script for completion in bash, zsh or fish."),
     "demo": ("retrovue.cli.commands.demo", "Ingest a simulated Plex server, to see how it all works."),
 }
 
@@ -42,6 +47,16 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(self._lazy[cmd_name][0]).command
         return command
+
+    async def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; an unknown one is told with those that look like it."""
+        try:
+            found: tuple[str | None, click.Command | None, list[str]] = await super().resolve_command(ctx, args)
+        except NoSuchCommand as exc:
+            raise NoSuchCommand(exc.command_name, possibilities=self._lazy, ctx=ctx) from None
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
@@ -65,6 +80,10 @@ def command(session: Session, database_url: str | None) -> None:
 async def run_command(arguments: Sequence[str], session: Session) -> int:
     """Parse the arguments and run the command; every error has been printed when this returns its exit status."""
     try:
+        if instruction := os.environ.get(COMPLETION):
+            from retrovue.cli.commands.completion import complete
+
+            return await complete(session, instruction)
         _require_text(arguments)
         context = await command.make_context("retrovue", list(arguments), obj=session)
         async with context:

@@ -6,7 +6,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from retrovue.cli.output import Output
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,17 +43,18 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def _stopped_early(number: signal.Signals) -> int:
-    from retrovue.cli.output import Output
     from retrovue.cli.session import Session
 
-    session = Session(Output(as_json=wants_json(sys.argv[1:])), stopped_by=number)
+    session = Session(guessed_output(sys.argv[1:]), stopped_by=number)
     session.fail(session.interrupted())
     return session.signal_status
 
 
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether the answer shall be JSON, also where the arguments make no sense otherwise."""
-    return "--json" in arguments
+def guessed_output(arguments: Sequence[str]) -> "Output":
+    """Make the output that the arguments ask for, also where they make no sense otherwise."""
+    from retrovue.cli.output import Output
+
+    return Output(as_json="--json" in arguments, as_events="--jsonl" in arguments)
 
 
 def ignore_signals() -> None:

@@ -8,6 +8,7 @@ from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from retrovue.cli.text import without_passwords
 from retrovue.errors import RequestError, RetrovueError, ScopeNotFound
+from retrovue.guide import advice
 
 OK = 0
 FAILED = 1
@@ -33,9 +34,14 @@ class Problem:
     code: str
     message: str
     hint: str | None = None
+    """What to do next; where nothing is given, what the guide says about the code."""
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
     collection: Mapping[str, Any] | None = None
     """The collection that failed, where it was one of several."""
+
+    def __post_init__(self) -> None:
+        if self.hint is None:
+            object.__setattr__(self, "hint", advice(self.code))
 
 
 class NarrowingForbidden(RequestError):
@@ -75,7 +81,7 @@ def explain(error: BaseException) -> Problem:
     if isinstance(error, UsageError):
         return _usage(error)
     if isinstance(error, ClickException):
-        return Problem("usage", error.format_message())
+        return Problem("usage", error.format_message(), "Look at `retrovue --help`.")
     return Problem(
         "internal",
         f"RetroVue has a bug: {type(error).__name__}",

@@ -1,11 +1,13 @@
 """The JSON documents of source ingest and collection ingest."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from retrovue.cli.errors import Problem
 from retrovue.cli.session import problem_fields
 from retrovue.cli.text import without_passwords
+from retrovue.guide import advice
 
 if TYPE_CHECKING:
     from retrovue.model import Collection, Rejection, Scope, Source
@@ -23,20 +25,7 @@ TOTALS = {
 }
 """The key of each total, and the count of a collection that it adds up."""
 _FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
-_COUNTS = (
-    "source_items",
-    "discovered",
-    "created",
-    "skipped",
-    "duplicates",
-    "rejected",
-    "relocated",
-    "soft_deleted",
-    "warnings",
-    "failed_enrichments",
-)
-_NOT_INGESTED: dict[str, Any] = {
-    **dict.fromkeys(_COUNTS, 0),
+_EMPTY_LISTS: dict[str, Any] = {
     "created_titles": [],
     "duplicate_candidates": [],
     "rejected_items": [],
@@ -163,7 +152,7 @@ def result(outcome: "CollectionOutcome") -> dict[str, Any]:
             hint=outcome.hint,
         )
         return {**who, **fate, **_numbers(outcome), "enrichment": None}
-    return {**who, **_skip(outcome.code, outcome.reason), **_NOT_INGESTED}
+    return {**who, **_skip(outcome.code, outcome.reason), **_not_ingested()}
 
 
 def _fate(
@@ -185,7 +174,7 @@ def _fate(
 
 
 def _skip(code: str | None, reason: str | None) -> dict[str, Any]:
-    return _fate("skipped", code=code, reason=reason)
+    return _fate("skipped", code=code, reason=reason, hint=None if code is None else advice(code))
 
 
 def _skipped(problem: Problem) -> list[dict[str, Any]]:
@@ -198,15 +187,21 @@ def _skipped(problem: Problem) -> list[dict[str, Any]]:
             "name": entry.get("name"),
             "kind": entry.get("kind"),
             **_skip(entry.get("code"), entry.get("reason")),
-            **_NOT_INGESTED,
+            **_not_ingested(),
         }
         for entry in (found if isinstance(found, list) else [])
     ]
 
 
+def _not_ingested() -> dict[str, Any]:
+    from retrovue.results import Counts
+
+    return {**asdict(Counts()), **_EMPTY_LISTS}
+
+
 def _numbers(outcome: "Ingested | Failed") -> dict[str, Any]:
     return {
-        **{count: getattr(outcome.counts, count) for count in _COUNTS},
+        **asdict(outcome.counts),
         **_lists(outcome),
         "durations": _durations(outcome),
     }

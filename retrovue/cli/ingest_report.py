@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 from retrovue.cli.errors import Problem
 from retrovue.cli.table import table
 from retrovue.cli.text import without_passwords
+from retrovue.cli.theme import Style, Styled
 from retrovue.results import Failed, Ingested
 
 if TYPE_CHECKING:
     from retrovue.model import Scope, Source
-    from retrovue.results import CollectionOutcome, IngestSummary, Skipped
+    from retrovue.results import IngestSummary, Skipped
 
 _SHOWN = 5
 """How many of the items behind a number are shown; --json has more."""
-_HEADS = ("Collection", "Status", "Created", "Skipped", "Duplicates", "Rejected", "Failed enr.")
+_BLOCKS = 20
+"""How many of those lists are shown; a run of hundreds of collections has its numbers in the table."""
+_NAMED = 5
+"""How many collections are named that share a reason; fewer have a line each."""
+_HEADS = ("Collection", "Status", "Created", "Skipped", "Dupli-\ncates", "Re-\njected", "Failed\nenrich.", "Time")
 _COUNTS = ("created", "skipped", "duplicates", "rejected", "failed_enrichments")
 
 
@@ -27,19 +32,19 @@ def report(
         *_enabled(summary, what),
         *(["Dry run: nothing is written."] if summary.dry_run else []),
         *_results(summary),
-        *(line for outcome in summary.ingested for line in _details(outcome, dry_run=summary.dry_run)),
+        *_all_details(summary),
         *_skipped(summary.skipped),
         *_failures(summary),
         *(line for problem in more for line in _problem(problem)),
         "",
-        label(summary, more),
-        summary_line(summary, what),
+        Styled(label(summary, more), _mood(summary, more)),
+        Styled(summary_line(summary, what), "strong"),
     ]
 
 
 def heading(source: "Source", scope: "Scope | None" = None) -> list[str]:
     """Say which source it is, and what of it."""
-    lines = [f"Source: {source.name} ({source.external_id}, type {source.type})"]
+    lines: list[str] = [f"Source: {source.name} ({source.external_id}, type {source.type})"]
     if scope is not None and not scope.is_full:
         parts = [f"title {scope.title!r}"]
         parts += [] if scope.season is None else [f"season {scope.season}"]
@@ -68,6 +73,12 @@ def label(summary: "IngestSummary", more: Sequence[Problem] = ()) -> str:
     if summary.interrupted:
         return f"{said} (interrupted)"
     return f"{said} (dry run)" if summary.dry_run else said
+
+
+def _mood(summary: "IngestSummary", more: Sequence[Problem]) -> Style:
+    if summary.status == "error" or more:
+        return "bad"
+    return "good" if summary.status == "ok" else "warning"
 
 
 def _why(summary: "IngestSummary") -> str:
@@ -100,19 +111,46 @@ def _results(summary: "IngestSummary") -> list[str]:
     rows = [_row(outcome) for outcome in summary.outcomes if isinstance(outcome, Ingested | Failed)]
     if not rows:
         return []
-    total: tuple[object, ...] = ("Total", "", *(summary.total(count) for count in _COUNTS))
+    total = ("Total", "", *(summary.total(count) for count in _COUNTS), duration(summary.duration))
     many = len(rows) > 1
-    return ["", *table(_HEADS, [*rows, total] if many else rows, numbers=range(2, len(_HEADS)), foot=many)]
+    styles: list[Style | None] = ["bad" if row[1] != "ingested" else None for row in rows]
+    return [
+        "",
+        *table(_HEADS, [*rows, total] if many else rows, numbers=range(2, len(_HEADS)), foot=many, styles=styles),
+    ]
 
 
-def _row(outcome: "CollectionOutcome") -> tuple[object, ...]:
-    name = outcome.collection.name
+def _row(outcome: "Ingested | Failed") -> tuple[object, ...]:
+    name, time = outcome.collection.name, duration(outcome.durations.total)
     if isinstance(outcome, Ingested):
-        return (name, "ingested", *(getattr(outcome.counts, count) for count in _COUNTS))
-    if isinstance(outcome, Failed) and outcome.counts.discovered:
-        return (name, "failed", *(getattr(outcome.counts, count) for count in _COUNTS))
-    interrupted = isinstance(outcome, Failed) and outcome.interrupted
-    return (name, "interrupted" if interrupted else "failed", *("-" for _ in _COUNTS))
+        return (name, "ingested", *(getattr(outcome.counts, count) for count in _COUNTS), time)
+    if outcome.counts.discovered:
+        return (name, "failed", *(getattr(outcome.counts, count) for count in _COUNTS), time)
+    status = "interrupted" if outcome.interrupted else "failed"
+    return (name, status, *("-" for _ in _COUNTS), time if outcome.durations.total else "-")
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as people read it: ``0.4 s``, ``2:05`` (minutes and seconds), ``1:02:03``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _all_details(summary: "IngestSummary") -> Iterator[str]:
+    blocks = 0
+    left_out = 0
+    for outcome in summary.ingested:
+        lines = list(_details(outcome, dry_run=summary.dry_run))
+        if lines and blocks >= _BLOCKS:
+            left_out += 1
+            continue
+        blocks += lines.count("")
+        yield from lines
+    if left_out:
+        seen = "by --json" if summary.dry_run else f"by `retrovue ingest show {summary.run_id}`"
+        yield from ("", f"... and as much of {left_out} more collections, shown {seen}")
 
 
 def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
@@ -148,17 +186,36 @@ def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) ->
 
 
 def _skipped(outcomes: "Sequence[Skipped]") -> list[str]:
-    lines = [f"  {outcome.collection.name}: {outcome.reason}" for outcome in outcomes]
-    return ["", f"Skipped collections ({len(lines)}):", *lines] if lines else []
+    shared: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        shared.setdefault(outcome.reason, []).append(outcome.collection.name)
+    lines: list[str] = []
+    for outcome in outcomes:
+        names = shared[outcome.reason]
+        if len(names) <= _NAMED:
+            lines.append(f"  {outcome.collection.name}: {outcome.reason}")
+        elif outcome.collection.name == names[0]:
+            lines.append(f"  {_several(names)}: {outcome.reason}")
+    return ["", f"Skipped collections ({len(outcomes)}):", *dict.fromkeys(lines)] if lines else []
 
 
 def _failures(summary: "IngestSummary") -> list[str]:
-    lines: list[str] = []
+    shared: dict[tuple[str, str, str | None], list[str]] = {}
     for outcome in summary.failed:
         word = "Interrupted" if outcome.interrupted else "Failed"
-        lines.append(f"{word}: {outcome.collection.name}: {without_passwords(outcome.message)} [{outcome.code}]")
-        lines += [f"  {outcome.hint}"] if outcome.hint else []
+        shared.setdefault((word, f"{without_passwords(outcome.message)} [{outcome.code}]", outcome.hint), []).append(
+            outcome.collection.name
+        )
+    lines: list[str] = []
+    for (word, said, hint), names in shared.items():
+        shown = names if len(names) <= _NAMED else [_several(names)]
+        lines += [Styled(f"{word}: {name}: {said}", "bad") for name in shown]
+        lines += [f"  {hint}"] if hint else []
     return ["", *lines] if lines else []
+
+
+def _several(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
 
 
 def _problem(problem: Problem) -> list[str]:

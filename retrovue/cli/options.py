@@ -10,12 +10,39 @@ from retrovue.cli.session import Call, Session
 
 Action = Callable[..., Awaitable[int]]
 
+FILE = click.Path(allow_dash=True)
+"""A file, for completion; whether it is there is found out by whoever reads it."""
+DIRECTORY = click.Path(file_okay=False)
+
+
+def examples(*commands: str) -> str:
+    """Write the examples below a command's help, each on a line of its own."""
+    return "\n".join(["\b", "For example:", *(f"  retrovue {command}" for command in commands)])
+
 
 def _as_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    context.ensure_object(Session).output.as_json = value
+    output = context.ensure_object(Session).output
+    output.as_json, output.as_events = value, False
 
 
-_JSON = click.option("--json", is_flag=True, expose_value=False, callback=_as_json, help="Print one JSON document.")
+def _as_events(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    output = context.ensure_object(Session).output
+    output.as_events = value
+    output.as_json |= value
+
+
+def _quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.ensure_object(Session).output.quiet = value
+
+
+_JSON = click.option(
+    "--json",
+    is_flag=True,
+    is_eager=True,  # it settles what was guessed of the output; --jsonl then adds to it
+    expose_value=False,
+    callback=_as_json,
+    help="Print one JSON document.",
+)
 _TEST_DB = click.option("--test-db", is_flag=True, help="Use the isolated test database.")
 _DATABASE_URL = click.option(
     "--database-url", metavar="URL", help="PostgreSQL database to use; default: $RETROVUE_DATABASE_URL."
@@ -27,6 +54,20 @@ patience = click.option(
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
     help="How long any one answer of the importer may take; default: 900.",
+)
+_JSONL = click.option(
+    "--jsonl",
+    is_flag=True,
+    expose_value=False,
+    callback=_as_events,
+    help="Print events as they happen, one JSON object a line; the last is what --json prints.",
+)
+_QUIET = click.option(
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_quiet,
+    help="Print nothing but errors; the exit status tells.",
 )
 confirmed = click.option("--yes", is_flag=True, help="Don't ask.")
 
@@ -54,3 +95,8 @@ def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Call, ...]
         return call
 
     return decorate
+
+
+def followed(action: Action) -> Action:
+    """Give a command that ingests the options on how it is followed."""
+    return _JSONL(_QUIET(action))

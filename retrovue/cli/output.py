@@ -8,6 +8,10 @@ from typing import Any, TextIO
 
 from retrovue.cli.errors import Problem
 from retrovue.cli.text import printable
+from retrovue.cli.theme import painted, takes_colour
+
+_SAYS_IT_ALL = frozenset({"narrowing_forbidden", "interrupted"})
+"""Codes to whose message people need no hint: the first holds it, and whoever pressed Ctrl-C knows."""
 
 
 class Output:
@@ -16,8 +20,12 @@ class Output:
     A reader that goes away (``| head -1``) silences the output and nothing else: the command goes on.
     """
 
-    def __init__(self, *, as_json: bool = False) -> None:
-        self.as_json = as_json
+    def __init__(self, *, as_json: bool = False, as_events: bool = False) -> None:
+        self.as_json = as_json or as_events
+        """Whether what is printed is JSON: one document, or with ``as_events`` a line for each event."""
+        self.as_events = as_events
+        self.quiet = False
+        """Whether nothing but errors is said to people; JSON is data, and printed all the same."""
         self.answered = False
         """Whether the command's JSON document has been printed: there is exactly one."""
         self.lost = False
@@ -33,17 +41,35 @@ class Output:
         return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines for people; each is made safe for a terminal."""
-        self._write(sys.stdout, "".join(f"{printable(line)}\n" for line in lines))
+        """Print lines for people; each is made safe for a terminal, and coloured where that is wanted."""
+        if self.quiet:
+            return
+        show = painted if takes_colour(sys.stdout) else printable
+        self._write(sys.stdout, "".join(f"{show(line)}\n" for line in lines))
+
+    def text(self, text: str) -> None:
+        """Print a text of our own as it is."""
+        self._write(sys.stdout, text)
 
     def document(self, document: Mapping[str, Any]) -> None:
-        """Print the command's one JSON document; a second one is a no-op."""
+        """Print the command's one JSON document, as events the last of them; a second one is a no-op."""
         if self.answered:
             return
         self.answered = True
+        if self.as_events:
+            self.event("summary", document)
+            return
         import orjson  # not needed for help
 
-        data = orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        self._data(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Print an event, one line of JSON, at once."""
+        import orjson
+
+        self._data(orjson.dumps({"type": kind, **fields}, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _data(self, data: bytes) -> None:
         # JSON is UTF-8 whatever the locale says.
         stream = getattr(sys.stdout, "buffer", None)
         if stream is not None:
@@ -55,11 +81,14 @@ class Output:
 
     def warn(self, message: str) -> None:
         """Print a warning."""
+        if self.quiet:
+            return
         self.notes([f"Warning: {message}"])
 
     def complain(self, problem: Problem) -> None:
         """Print an error and what to do about it."""
-        hint = [] if problem.hint is None or self.as_json else [f"  {problem.hint}"]
+        said = self.as_json or problem.code in _SAYS_IT_ALL
+        hint = [] if problem.hint is None or said else [f"  {problem.hint}"]
         self.notes([f"Error: {problem.message}", *hint])
 
     def raw_notes(self, text: str) -> None:

@@ -9,8 +9,7 @@ from typing import NoReturn
 import anyio
 
 from retrovue.cli.app import run_command
-from retrovue.cli.entry import SIGNALS, ignore_signals, leave, wants_json
-from retrovue.cli.output import Output
+from retrovue.cli.entry import SIGNALS, guessed_output, ignore_signals, leave
 from retrovue.cli.session import Session
 
 GRACE_SECONDS = 1.7
@@ -35,7 +34,7 @@ async def run(arguments: Sequence[str]) -> int:
     The first SIGINT or SIGTERM cancels the command, and what has been done is told; a second one ends the process
     at once.
     """
-    session = Session(Output(as_json=wants_json(arguments)))
+    session = Session(guessed_output(arguments))
     status: int | None = None
     with anyio.open_signal_receiver(*SIGNALS) as signals:
         async with anyio.create_task_group() as group:

@@ -3,33 +3,51 @@
 from collections.abc import Sequence
 
 from retrovue.cli.text import printable, width
+from retrovue.cli.theme import Style, Styled
 
 COLUMNS = 80
 _GAP = "  "
 
 
 def table(
-    heads: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: Sequence[int] = (), foot: bool = False
+    heads: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    numbers: Sequence[int] = (),
+    foot: bool = False,
+    styles: Sequence[Style | None] = (),
 ) -> list[str]:
     """Lay out rows under their heads; the first column gives way, and is wrapped where it must.
 
-    ``numbers`` are the columns to align right; with ``foot`` the last row is a total. Nothing is ever cut off.
+    A head may have several lines. ``numbers`` are the columns to align right; with ``foot`` the last row is a total.
+    ``styles`` are those of the rows, as far as they go. Nothing is ever cut off.
     """
-    cells = [list(heads), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(width(row[column]) for row in cells) for column in range(len(heads))]
-    widths[0] = min(widths[0], max(COLUMNS - sum(widths[1:]) - len(_GAP) * (len(heads) - 1), len(heads[0])))
-    lines: list[str] = []
-    for row in cells:
-        *above, last = _wrap(row[0], widths[0])
-        lines += above
-        fitted = [last, *row[1:]]
-        parts = [_pad(cell, widths[column], right=column in numbers) for column, cell in enumerate(fitted)]
-        lines.append(_GAP.join(parts).rstrip())
+    above = _heads(heads)
+    body = [[_cell(value) for value in row] for row in rows]
+    widths = [max(width(row[column]) for row in [*above, *body]) for column in range(len(heads))]
+    widths[0] = min(widths[0], max(COLUMNS - sum(widths[1:]) - len(_GAP) * (len(heads) - 1), width(above[-1][0])))
+
+    def laid(row: Sequence[str], style: Style | None = None) -> list[str]:
+        *begun, last = _wrap(row[0], widths[0])
+        parts = [_pad(cell, widths[column], right=column in numbers) for column, cell in enumerate([last, *row[1:]])]
+        lines = [*begun, _GAP.join(parts).rstrip()]
+        return lines if style is None else [Styled(line, style) for line in lines]
+
     rule = _GAP.join("-" * each for each in widths)
-    lines.insert(1, rule)
-    if foot:
-        lines.insert(-1, rule)
+    lines = [line for row in above for line in laid(row, "strong")]
+    lines.append(rule)
+    for number, row in enumerate(body):
+        last = foot and number == len(body) - 1
+        lines += [rule] if last else []
+        lines += laid(row, "strong" if last else styles[number] if number < len(styles) else None)
     return lines
+
+
+def _heads(heads: Sequence[str]) -> list[list[str]]:
+    """Split heads of several lines; the shorter ones stand at the bottom."""
+    split = [head.split("\n") for head in heads]
+    tallest = max(len(lines) for lines in split)
+    return [[([""] * (tallest - len(lines)) + lines)[row] for lines in split] for row in range(tallest)]
 
 
 def _cell(value: object) -> str:
@@ -46,9 +64,18 @@ def _pad(cell: str, cells: int, *, right: bool) -> str:
 
 
 def _wrap(text: str, cells: int) -> list[str]:
+    """Break a text into lines of so many cells: between words, and inside of those that are longer."""
+    lines: list[str] = []
+    for line in words(text, cells):
+        lines += _pieces(line, cells)
+    return lines
+
+
+def _pieces(text: str, cells: int) -> list[str]:
     lines = [""]
     for character in text:
-        if width(lines[-1]) + width(character) > cells:
+        # What has no cell of its own, such as what is joined to an emoji, stays where that is.
+        if lines[-1] and width(lines[-1] + character) > max(cells, width(lines[-1])):
             lines.append("")
         lines[-1] += character
     return lines

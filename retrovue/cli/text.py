@@ -11,6 +11,13 @@ _UNSAFE = re.compile(
 _USER_INFO = re.compile(r"(?<=://)([^/\s@:]*):[^/\s]*@")
 _IN_QUERY = re.compile(r"(?i)((?:x-plex-)?token|password|secret|api_?key)=[^&\s'\"]+")
 
+_JOINER = "\u200d"
+_EMOJI_STYLE = "\ufe0f"
+_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+_JAMO_THAT_JOIN = frozenset(map(chr, range(0x1160, 0x1200)))
+"""Vowels and finals of Hangul written in pieces: they are drawn into the syllable's first two cells."""
+_WITHOUT_CELL = frozenset({"Mn", "Me", "Cf"})
+
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
@@ -30,10 +37,25 @@ def without_passwords(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Count the cells that a terminal needs for a text."""
+    """Count the cells that a terminal needs for a text.
+
+    By East Asian Width (UAX #11). Marks, joiners and variation selectors take none; what is joined to an emoji, and
+    its skin tone (UTS #51), is part of it; a variation selector 16 makes a narrow character a wide emoji.
+    """
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
-        for character in text
-    )
+    cells = 0
+    before = ""
+    for character in text:
+        if character == _EMOJI_STYLE:
+            cells += before != "" and _cells(before) == 1
+        elif before != _JOINER and not (before and character in _SKIN_TONES):
+            cells += _cells(character)
+        before = character
+    return cells
+
+
+def _cells(character: str) -> int:
+    if unicodedata.category(character) in _WITHOUT_CELL or character in _JAMO_THAT_JOIN:
+        return 0
+    return 1 + (unicodedata.east_asian_width(character) in "WF")

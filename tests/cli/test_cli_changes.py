@@ -35,6 +35,27 @@ class TestUpdate:
         done = run_cli("source", "update", "Upstairs", "--name", added.external_id, "--json")
         assert (done.status, done.document["errors"][0]["code"]) == (1, "bad_name")
 
+    def test_an_optional_setting_is_forgotten(self, run_cli: Cli) -> None:
+        rate = "max_requests_per_second"
+        assert run_cli.ok("source", "update", "My Plex", "--max-requests-per-second", "9")["changed"] == [rate]
+        update = ("source", "update", "My Plex", "--unset", "max-requests-per-second")
+        assert run_cli.ok(*update, "--dry-run")["changed"] == [rate]
+        document = run_cli.ok(*update)
+        assert document["changed"] == [rate]
+        assert rate not in document["source"]["config"]
+        again = run_cli(*update, "--json")
+        assert (again.status, again.document["errors"][0]["code"]) == (1, "unknown_setting")
+
+    @pytest.mark.parametrize(
+        ("setting", "code"),
+        [("base-url", "missing_setting"), ("token", "missing_setting"), ("machine_identifier", "unknown_setting")],
+    )
+    def test_a_required_setting_is_not(self, run_cli: Cli, setting: str, code: str) -> None:
+        before = run_cli.ok("source", "show", "My Plex")["source"]
+        done = run_cli("source", "update", "My Plex", "--unset", setting, "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, code)
+        assert run_cli.ok("source", "show", "My Plex")["source"] == before
+
     def test_token_from_a_file(self, run_cli: Cli, plex: Plex, tmp_path: Path) -> None:
         plex.server._token = "canary-token-new"
         assert run_cli("source", "discover", "My Plex").status == 1
@@ -227,7 +248,9 @@ class TestDelete:
     def test_asks_on_a_terminal(self, run_cli: Cli) -> None:
         done = answer(run_cli, "no, yes\n", "source", "delete", "My Plex")
         assert (done.status, done.out) == (1, "")
-        assert done.err.endswith("Error: Not confirmed; nothing was changed.\n")
+        assert done.err.endswith(
+            "Error: Not confirmed; nothing was changed.\n  Run the command again and answer y, or give --yes.\n"
+        )
         assert run_cli.ok("source", "list")["total"] == 1
 
     def test_while_one_collection_is_ingested(self, run_cli: Cli, portal: BlockingPortal, database_url: str) -> None:

@@ -309,17 +309,10 @@ class TestB5:
         lines = done.out.splitlines()
         assert done.status == 0
         assert lines[:2] == [f"Source: {NAME} ({world.source.external_id}, type plex)", "Enabled collections: 2 of 3"]
-        assert lines[3].split() == [
-            "Collection",
-            "Status",
-            "Created",
-            "Skipped",
-            "Duplicates",
-            "Rejected",
-            "Failed",
-            "enr.",
-        ]
-        assert lines[5].split() == ["Movies", "ingested", "3", "0", "1", "1", "0"]
+        assert lines[3].split() == ["Dupli-", "Re-", "Failed"]
+        heads = ["Collection", "Status", "Created", "Skipped", "cates", "jected", "enrich.", "Time"]
+        assert lines[4].split() == heads
+        assert lines[6].split()[:7] == ["Movies", "ingested", "3", "0", "1", "1", "0"]
         skipped = lines.index("Skipped collections (2):")
         assert lines[skipped + 1] == "  Home Videos: it is not enabled for ingest"
         assert lines[skipped + 2].startswith(f"  TV Shows: The directory {world.local('TV Shows')}, which stands for")
@@ -328,7 +321,7 @@ class TestB5:
     def test_people_see_the_totals_of_several(self, world: World) -> None:
         lines = world.ingest().out.splitlines()
         [total] = [line for line in lines if line.startswith("Total")]
-        assert total.split() == ["Total", "11", "0", "1", "1", "0"]
+        assert total.split()[:6] == ["Total", "11", "0", "1", "1", "0"]
         assert "  Alien Again (same file as Alien)" in lines
         assert "  Lost Reel: The item has no media." in lines
         assert lines[-2:] == ["Success", "Source ingest complete: 2 collections processed (2 success, 0 failed)"]

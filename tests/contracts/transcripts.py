@@ -186,6 +186,7 @@ def _neutral(text: str, media: Path) -> str:
     text = text.replace(str(media), "/media")
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>", text)
     text = re.sub(r"\bplex-(?!0000)[0-9a-f]{8}\b", "plex-5063d926", text)
+    text = re.sub(r"\b\d\.\d s\b", "0.0 s", text)
     return re.sub(r"127\.0\.0\.1:\d+", "plex.example:32400", text)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retrovue.cli.actions.asking import confirm
+from retrovue.cli.actions.destroying import Doomed, agree, report
 from retrovue.cli.actions.enrichers import attached_fields, attached_lines
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
@@ -57,7 +57,7 @@ async def change_collection(
     """Change path mappings, or enable or disable."""
     if not maps and not unmap and enabled is None:
         raise InputError("Nothing to update.", hint="Give --map, --unmap, --enable or --disable.")
-    mappings = [_mapping(text) for text in maps]
+    mappings = [read_mapping(text) for text in maps]
     async with opened(call) as store:
         update = await update_collection(
             store,
@@ -99,42 +99,26 @@ async def change_collection(
 async def empty_collection(call: Call, reference: str, source: str | None, *, yes: bool) -> int:
     """Delete all assets of a collection, once that is confirmed."""
 
-    async def agreed(collection: Collection, doomed: Destroyed) -> bool:
-        confirm(call, _doomed_lines(collection, doomed), yes=yes, context=_destroyed(doomed))
-        return True
+    async def agreed(collection: Collection, counted: Destroyed) -> bool:
+        return agree(call, _doomed(collection, counted), yes=yes)
 
     async with opened(call) as store:
-        collection, doomed, _ = await wipe_collection(
+        collection, counted, _ = await wipe_collection(
             store, reference, agreed, source_reference=source, dry_run=call.dry_run
         )
-    if call.output.as_json:
-        call.output.document(
-            {
-                "status": "ok",
-                "dry_run": call.dry_run,
-                "collection": collection_identity(collection),
-                "destroyed": _destroyed(doomed),
-            }
-        )
-        return 0
-    said = "Dry run: nothing was written. It would be destroyed:" if call.dry_run else "Destroyed:"
-    call.output.lines([said, *_doomed_lines(collection, doomed)])
-    return 0
+    return report(call, _doomed(collection, counted), {"collection": collection_identity(collection)})
 
 
-def _destroyed(doomed: Destroyed) -> dict[str, int]:
-    # The collection itself stays.
-    return {"collections": 0, "assets": doomed.assets, "approved_assets": doomed.approved_assets}
-
-
-def _doomed_lines(collection: Collection, doomed: Destroyed) -> list[str]:
-    return [
+def _doomed(collection: Collection, counted: Destroyed) -> Doomed:
+    lines = [
         f"Of collection {collection.name} ({collection.id}), which itself stays,",
-        f"  assets: {doomed.assets}, of which {doomed.approved_assets} approved for broadcast",
+        f"  assets: {counted.assets}, of which {counted.approved_assets} approved for broadcast",
     ]
+    return Doomed(lines, {"collections": 0, "assets": counted.assets, "approved_assets": counted.approved_assets})
 
 
-def _mapping(text: str) -> PathMapping:
+def read_mapping(text: str) -> PathMapping:
+    """Read what ``--map`` was given; raises InputError if it isn't FROM=TO."""
     # A local path never needs "=", a directory of the source may hold one.
     prefix, separator, local = text.rpartition("=")
     if not separator or not prefix or not local:

@@ -131,9 +131,9 @@ class _Telling:
             try:
                 async with start(progress) as run:
                     session.last_words = partial(self._last_words, run)
-                    progress.expect(len(run.targeted))
-                    async for _ in run:
-                        progress.collection_done()
+                    progress.begin(run)
+                    async for outcome in run:
+                        progress.collection_done(outcome)
             except Exception as exc:
                 # Once collections have been ingested, what they came to is told whatever happens.
                 if run is None:
@@ -156,7 +156,7 @@ class _Telling:
         for warning in documents.lost_reasons(summary.skipped):
             output.warn(warning)
         status = summary_status(summary) if problem is None else FAILED
-        if status != OK and (output.as_json or not _on_terminal()):
+        if status != OK and (output.as_json or output.quiet or not _on_terminal()):
             output.notes([_short(summary, more)])
         if output.as_json:
             output.document(

@@ -1,11 +1,10 @@
 """Reading secrets: from a file, the standard input, the environment or a terminal, and if it must be from an option."""
 
-import getpass
 import os
 import sys
 from pathlib import Path
 
-from retrovue.cli.actions.asking import interruptible
+from retrovue.cli.actions.asking import ask_secret, interruptible
 from retrovue.cli.errors import InputError
 from retrovue.cli.session import Call
 from retrovue.model import ConfigField, Secret
@@ -25,12 +24,12 @@ def read_secret(call: Call, field: ConfigField, given: str | None, file: str | N
         call.output.warn(f"{option} shows in the list of processes; {option}-file or {variable} doesn't.")
         if file is not None:
             raise InputError(f"{option} and {option}-file can't be given together.")
-        return _checked(given, option)
+        return checked_secret(given, option)
     if file is not None:
         with interruptible(call.session):
-            return _checked(_contents(file, option), f"{option}-file")
+            return checked_secret(_contents(file, option), f"{option}-file")
     if value := os.environ.get(variable):
-        return _checked(value, variable)
+        return checked_secret(value, variable)
     if not field.required:
         return None
     if sys.stdin is None or not sys.stdin.isatty():
@@ -39,8 +38,7 @@ def read_secret(call: Call, field: ConfigField, given: str | None, file: str | N
             code=f"missing_{field.name}",
             hint=f"Give it by {option}-file FILE (- is the standard input), or by {variable} in the environment.",
         )
-    with interruptible(call.session):
-        return _checked(getpass.getpass(f"{field.description}: "), "what was typed")
+    return checked_secret(ask_secret(call, f"{field.description}: "), "what was typed")
 
 
 def _contents(file: str, option: str) -> str:
@@ -54,7 +52,8 @@ def _contents(file: str, option: str) -> str:
         raise InputError(f"The file of {option}-file can't be read: {file}: {reason}.") from exc
 
 
-def _checked(text: str, where: str) -> Secret:
+def checked_secret(text: str, where: str) -> Secret:
+    """Make a secret of what was found somewhere; raises InputError if it can't be one."""
     stripped = text.strip()
     if not stripped:
         raise InputError(f"There is nothing in {where}.", code="empty_secret")

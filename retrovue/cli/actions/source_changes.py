@@ -1,9 +1,10 @@
 """Changing a source, and deleting it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from retrovue import curation
-from retrovue.cli.actions.asking import confirm
+from retrovue.cli.actions.destroying import Doomed, agree, report
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.actions.secrets import read_secret
 from retrovue.cli.actions.sources import source_fields
@@ -19,10 +20,17 @@ from retrovue.store.sources import find_source
 
 
 async def change_source(
-    call: Call, reference: str, name: str | None, settings: Mapping[str, str | None], *, accept_new_identity: bool
+    call: Call,
+    reference: str,
+    name: str | None,
+    settings: Mapping[str, str | None],
+    *,
+    unset: Sequence[str] = (),
+    accept_new_identity: bool,
 ) -> int:
     """Change a source's name, settings or credentials."""
-    if name is None and not accept_new_identity and all(value is None for value in settings.values()):
+    given = any(value is not None for value in settings.values())
+    if name is None and not accept_new_identity and not unset and not given:
         raise InputError("Nothing to update.", hint="`retrovue source update --help` shows what can be.")
     config, credentials = _given(call, settings)
     async with opened(call) as store:
@@ -35,6 +43,7 @@ async def change_source(
                 name=name,
                 config=config,
                 credentials=credentials,
+                unset=[setting.removeprefix("--").replace("-", "_") for setting in unset],
                 accept_new_identity=accept_new_identity,
                 dry_run=call.dry_run,
             )
@@ -97,38 +106,18 @@ def _other_server(after: Source) -> str:
 async def remove_source(call: Call, reference: str, *, yes: bool) -> int:
     """Delete a source with all that hangs on it, once that is confirmed."""
 
-    async def agreed(source: Source, doomed: Destroyed) -> bool:
-        confirm(call, _doomed_lines(source, doomed), yes=yes, context=_destroyed(doomed))
-        return True
+    async def agreed(source: Source, counted: Destroyed) -> bool:
+        return agree(call, _doomed(source, counted), yes=yes)
 
     async with opened(call) as store:
-        source, doomed, _ = await curation.delete_source(store, reference, agreed, dry_run=call.dry_run)
-    if call.output.as_json:
-        call.output.document(
-            {
-                "status": "ok",
-                "dry_run": call.dry_run,
-                "source": source_identity(source),
-                "destroyed": _destroyed(doomed),
-            }
-        )
-        return 0
-    said = "Dry run: nothing was written. It would be destroyed:" if call.dry_run else "Destroyed:"
-    call.output.lines([said, *_doomed_lines(source, doomed)])
-    return 0
+        source, counted, _ = await curation.delete_source(store, reference, agreed, dry_run=call.dry_run)
+    return report(call, _doomed(source, counted), {"source": source_identity(source)})
 
 
-def _destroyed(doomed: Destroyed) -> dict[str, int]:
-    return {
-        "collections": doomed.collections,
-        "assets": doomed.assets,
-        "approved_assets": doomed.approved_assets,
-    }
-
-
-def _doomed_lines(source: Source, doomed: Destroyed) -> list[str]:
-    return [
+def _doomed(source: Source, counted: Destroyed) -> Doomed:
+    lines = [
         f"Source {source.name} ({source.external_id}, type {source.type}) with its settings, and of it",
-        f"  collections:  {doomed.collections}, with their path mappings and audit trail",
-        f"  assets:       {doomed.assets}, of which {doomed.approved_assets} approved for broadcast",
+        f"  collections:  {counted.collections}, with their path mappings and audit trail",
+        f"  assets:       {counted.assets}, of which {counted.approved_assets} approved for broadcast",
     ]
+    return Doomed(lines, asdict(counted))

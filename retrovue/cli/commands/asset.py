@@ -29,7 +29,10 @@ async def list_(call: Call, *, collection: str | None, source: str | None, limit
 @click.argument("uuid", type=click.UUID)
 @shared()
 async def show(call: Call, *, uuid: UUID) -> int:
-    """Show all that is known of an asset, with its files and aliases: UUID is its id."""
+    """Show all that is known of an asset.
+
+    Its files and aliases as well. UUID is its id.
+    """
     from retrovue.cli.actions.assets import show_asset
 
     return await show_asset(call, uuid)
@@ -39,7 +42,10 @@ async def show(call: Call, *, uuid: UUID) -> int:
 @click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
 @shared(writes=True)
 async def approve(call: Call, *, uuids: tuple[UUID, ...]) -> int:
-    """Approve new assets for broadcast, all of them or, if one can't be, none."""
+    """Approve new assets for broadcast.
+
+    All of them or, if one can't be, none. UUID is an asset's id.
+    """
     from retrovue.cli.actions.assets import move_assets
 
     return await move_assets(call, uuids, "ready")

@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import confirmed, patience, shared
+from retrovue.cli.options import confirmed, examples, followed, patience, shared
 from retrovue.cli.session import Call
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
@@ -28,13 +28,16 @@ async def list_(call: Call, *, source: str | None) -> int:
 @_SOURCE
 @shared()
 async def show(call: Call, *, collection: str, source: str | None) -> int:
-    """Show one collection: COLLECTION is its id, its key at the source, or its name."""
+    """Show one collection.
+
+    COLLECTION is its id, its key at the source, or its name.
+    """
     from retrovue.cli.actions.collections import show_collection
 
     return await show_collection(call, collection, source)
 
 
-@command.command("update")
+@command.command("update", epilog=examples("collection update Movies --map /data/movies=/mnt/movies --enable"))
 @click.argument("collection")
 @_SOURCE
 @click.option("--map", "maps", multiple=True, metavar="FROM=TO", help="Where the source's directory FROM is here.")
@@ -50,19 +53,28 @@ async def update(
     unmap: tuple[str, ...],
     enabled: bool | None,
 ) -> int:
-    """Change a collection's path mappings, or enable or disable it."""
+    """Map a collection's paths, enable or disable it.
+
+    COLLECTION is its id, its key at the source, or its name.
+    """
     from retrovue.cli.actions.collections import change_collection
 
     return await change_collection(call, collection, source, maps, unmap, enabled=enabled)
 
 
-@command.command("ingest")
+@command.command(
+    "ingest",
+    epilog=examples(
+        "collection ingest 'TV Shows' --title 'The Big Bang Theory' --season 2", "collection ingest Movies"
+    ),
+)
 @click.argument("collection")
 @_SOURCE
 @click.option("--title", metavar="TITLE", help="Only this movie or show.")
 @click.option("--season", type=click.IntRange(min=0), metavar="N", help="Only this season; needs --title.")
 @click.option("--episode", type=click.IntRange(min=0), metavar="N", help="Only this episode; needs --season.")
 @patience
+@followed
 @shared(writes=True)
 async def ingest(
     call: Call,
@@ -74,7 +86,10 @@ async def ingest(
     episode: int | None,
     patience: float | None,
 ) -> int:
-    """Ingest one collection, or a title, a season or an episode of it."""
+    """Ingest one collection, or a part of it.
+
+    COLLECTION is its id, its key at the source, or its name.
+    """
     from retrovue.cli.actions.ingest import ingest_collection
 
     return await ingest_collection(
@@ -91,7 +106,10 @@ async def ingest(
 async def attach_enricher(
     call: Call, *, collection: str, enricher: str, source: str | None, priority: int | None
 ) -> int:
-    """Attach an enricher to a collection, or change its priority: ENRICHER is its id or its name."""
+    """Attach an enricher, or change its priority.
+
+    ENRICHER and COLLECTION are ids or names.
+    """
     from retrovue.cli.actions.enrichers import attach
 
     return await attach(call, collection, enricher, source, priority=priority)
@@ -103,7 +121,10 @@ async def attach_enricher(
 @_SOURCE
 @shared(writes=True)
 async def detach_enricher(call: Call, *, collection: str, enricher: str, source: str | None) -> int:
-    """Detach an enricher from a collection: ENRICHER is its id or its name."""
+    """Detach an enricher from a collection.
+
+    ENRICHER and COLLECTION are ids or names.
+    """
     from retrovue.cli.actions.enrichers import detach
 
     return await detach(call, collection, enricher, source)
@@ -118,7 +139,10 @@ async def detach_enricher(call: Call, *, collection: str, enricher: str, source:
 async def enrich(
     call: Call, *, collection: str, source: str | None, retry_failed: bool, concurrency: int | None
 ) -> int:
-    """Do what attached enrichers still owe to the assets of a collection, without listing the source again."""
+    """Do what attached enrichers still owe.
+
+    The assets of the collection are enriched without listing the source again.
+    """
     from retrovue.cli.actions import enrichers
 
     return await enrichers.enrich(call, collection, source, only_failed=retry_failed, concurrency=concurrency)
@@ -130,7 +154,10 @@ async def enrich(
 @confirmed
 @shared(writes=True)
 async def wipe(call: Call, *, collection: str, source: str | None, yes: bool) -> int:
-    """Delete all assets of a collection; the collection itself and its audit trail stay."""
+    """Delete all assets of a collection.
+
+    The collection itself and its audit trail stay.
+    """
     from retrovue.cli.actions.collections import empty_collection
 
     return await empty_collection(call, collection, source, yes=yes)

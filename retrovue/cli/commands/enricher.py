@@ -60,7 +60,7 @@ def command() -> None:
 @command.command("list-types")
 @shared()
 async def list_types(call: Call) -> int:
-    """List the types of enricher that can be added, with their parameters."""
+    """List the types of enricher, with their parameters."""
     from retrovue.cli.actions.enrichers import show_types
 
     return await show_types(call)
@@ -71,7 +71,10 @@ async def list_types(call: Call) -> int:
 @click.option("--name", required=True, help="Name of the enricher.")
 @shared(writes=True)
 async def add(call: Call, *, type_name: str, name: str, **parameters: str | None) -> int:
-    """Add an enricher; the options that --type adds are the parameters of that type."""
+    """Add an enricher.
+
+    The options that --type adds are the parameters of that type.
+    """
     from retrovue.cli.actions.enrichers import add_enricher
 
     return await add_enricher(call, type_name, name, parameters)
@@ -90,7 +93,10 @@ async def list_(call: Call) -> int:
 @click.argument("enricher")
 @shared()
 async def show(call: Call, *, enricher: str) -> int:
-    """Show one enricher and what it is attached to: ENRICHER is its id or its name."""
+    """Show one enricher and what it is attached to.
+
+    ENRICHER is its id or its name.
+    """
     from retrovue.cli.actions.enrichers import show_enricher
 
     return await show_enricher(call, enricher)
@@ -104,7 +110,10 @@ async def show(call: Call, *, enricher: str) -> int:
 async def update(
     call: Call, *, enricher: str, name: str | None, unset: tuple[str, ...], **parameters: str | None
 ) -> int:
-    """Change an enricher's name or parameters; what it has done stays done."""
+    """Change an enricher's name or parameters.
+
+    What it has done stays done. ENRICHER is its id or its name.
+    """
     from retrovue.cli.actions.enrichers import change_enricher
 
     return await change_enricher(call, enricher, name, unset, parameters)
@@ -115,7 +124,10 @@ async def update(
 @confirmed
 @shared(writes=True)
 async def remove(call: Call, *, enricher: str, yes: bool) -> int:
-    """Remove an enricher from everywhere; what it gave to assets stays."""
+    """Remove an enricher from everywhere.
+
+    What it gave to assets stays. ENRICHER is its id or its name.
+    """
     from retrovue.cli.actions.enrichers import remove_enricher
 
     return await remove_enricher(call, enricher, yes=yes)

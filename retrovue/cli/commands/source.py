@@ -3,8 +3,8 @@
 import asyncclick as click
 
 from retrovue.cli.commands.source_ingest import IngestCommand
-from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand
-from retrovue.cli.options import confirmed, patience, shared
+from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand, complete_type
+from retrovue.cli.options import confirmed, examples, followed, patience, shared
 from retrovue.cli.session import Call
 
 
@@ -16,14 +16,25 @@ def command() -> None:
 @command.command("list-types")
 @shared()
 async def list_types(call: Call) -> int:
-    """List the types of source that can be added, with their settings."""
+    """List the types of source, with their settings."""
     from retrovue.cli.actions.sources import show_types
 
     return await show_types(call)
 
 
-@command.command("add", cls=AddCommand)
-@click.option("--type", "type_name", required=True, metavar="TYPE", help="Type of the source, such as plex.")
+@command.command(
+    "add",
+    cls=AddCommand,
+    epilog=examples("source add --type plex --name Plex --base-url http://192.168.1.10:32400 --token-file token.txt"),
+)
+@click.option(
+    "--type",
+    "type_name",
+    required=True,
+    metavar="TYPE",
+    shell_complete=complete_type,
+    help="Type of the source, such as plex.",
+)
 @click.option("--name", required=True, help="Name of the source.")
 @click.option("--discover", is_flag=True, help="Find its collections right away.")
 @shared(writes=True)
@@ -51,7 +62,10 @@ async def list_(call: Call) -> int:
 @click.argument("source")
 @shared()
 async def show(call: Call, *, source: str) -> int:
-    """Show one source and its collections: SOURCE is its id or its name."""
+    """Show one source and its collections.
+
+    SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.sources import show_source
 
     return await show_source(call, source)
@@ -60,18 +74,26 @@ async def show(call: Call, *, source: str) -> int:
 @command.command("update", cls=UpdateCommand)
 @click.argument("source")
 @click.option("--name", help="New name of the source.")
+@click.option("--unset", multiple=True, metavar="SETTING", help="Forget what was given for an optional setting.")
 @click.option("--accept-new-identity", is_flag=True, help="Take the server that answers now for the source's.")
 @shared(writes=True)
 async def update(
-    call: Call, *, source: str, name: str | None, accept_new_identity: bool, **settings: str | None
+    call: Call,
+    *,
+    source: str,
+    name: str | None,
+    unset: tuple[str, ...],
+    accept_new_identity: bool,
+    **settings: str | None,
 ) -> int:
-    """Change a source's name or settings, after reaching it: SOURCE is its id or its name.
+    """Change a source's name or settings, after reaching it.
 
-    Another server than the one that was added is refused, unless --accept-new-identity says that it is meant.
+    SOURCE is its id or its name. Another server than the one that was added is refused, unless --accept-new-identity
+    says that it is meant.
     """
     from retrovue.cli.actions.source_changes import change_source
 
-    return await change_source(call, source, name, settings, accept_new_identity=accept_new_identity)
+    return await change_source(call, source, name, settings, unset=unset, accept_new_identity=accept_new_identity)
 
 
 @command.command("delete")
@@ -79,7 +101,10 @@ async def update(
 @confirmed
 @shared(writes=True)
 async def delete(call: Call, *, source: str, yes: bool) -> int:
-    """Delete a source with its collections, assets and audit trail: SOURCE is its id or its name."""
+    """Delete a source and all that hangs on it.
+
+    Its collections, their assets and their audit trail go with it. SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.source_changes import remove_source
 
     return await remove_source(call, source, yes=yes)
@@ -89,13 +114,20 @@ async def delete(call: Call, *, source: str, yes: bool) -> int:
 @click.argument("source")
 @shared(writes=True)
 async def discover(call: Call, *, source: str) -> int:
-    """Find the collections of a source; new ones are not enabled."""
+    """Find the collections of a source.
+
+    New ones are not enabled; what was decided about known ones stays. SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.sources import discover_collections
 
     return await discover_collections(call, source)
 
 
-@command.command("ingest", cls=IngestCommand)
+@command.command(
+    "ingest",
+    cls=IngestCommand,
+    epilog=examples("source ingest Plex --dry-run", "source ingest Plex --retry-failed"),
+)
 @click.argument("source")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Collections at work at once; default: 4.")
 @click.option(
@@ -113,6 +145,7 @@ async def discover(call: Call, *, source: str) -> int:
 )
 @click.option("--strict", is_flag=True, help="Count an enabled collection that can't be ingested as a failure.")
 @click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
+@followed
 @shared(writes=True)
 async def ingest(
     call: Call,
@@ -125,7 +158,10 @@ async def ingest(
     strict: bool,
     retry_failed: bool,
 ) -> int:
-    """Ingest all enabled collections of a source: SOURCE is its id or its name."""
+    """Ingest all enabled collections of a source.
+
+    SOURCE is its id or its name.
+    """
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(

@@ -1,10 +1,12 @@
 """How source add and source update learn their options: an importer's settings are options of its type."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import asyncclick as click
 
+from retrovue.cli.options import FILE
 from retrovue.errors import ImporterNotCompliant
 
 if TYPE_CHECKING:
@@ -46,6 +48,13 @@ class UpdateCommand(click.Command):
         return await super().make_context(info_name, args, parent, **extra)
 
 
+def complete_type(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Name the installed types that begin so."""
+    from retrovue.importers.registry import importer_types
+
+    return [name for name in importer_types() if name.startswith(incomplete)]
+
+
 def setting_fields(type_name: str | None) -> "Mapping[str, ConfigField]":
     """Return the settings of a type, or of all installed types, by name."""
     from retrovue.importers.registry import importer_class, importer_types
@@ -64,10 +73,10 @@ def setting_fields(type_name: str | None) -> "Mapping[str, ConfigField]":
 
 def type_argument(arguments: Sequence[str]) -> str | None:
     """Find what ``--type`` says before the arguments are parsed."""
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in pairwise([*arguments, None]):
         if argument == "--type":
             return following
-        if argument.startswith("--type="):
+        if argument is not None and argument.startswith("--type="):
             return argument.partition("=")[2]
     return None
 
@@ -92,7 +101,7 @@ def _plain(field: "ConfigField", required: bool) -> Iterator[SettingOption]:
 def _secret(field: "ConfigField", *, from_environment: bool) -> Iterator[SettingOption]:
     default = f"; default: $RETROVUE_{field.name.upper()}" if from_environment else ""
     text = f"File with it, - for the standard input{default}."
-    yield SettingOption([f"{_spelling(field)}-file", f"{field.name}_file"], metavar="FILE", help=text)
+    yield SettingOption([f"{_spelling(field)}-file", f"{field.name}_file"], type=FILE, metavar="FILE", help=text)
     text = f"{field.description}. Shows in the list of processes."
     yield SettingOption([_spelling(field), field.name], metavar="SECRET", help=text)
 

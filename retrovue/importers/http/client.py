@@ -34,7 +34,7 @@ _MAINTENANCE = re.compile(r"maintenance|startup|starting|loading|migrat", re.IGN
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 200 with its whole body, decompressed, and the paging headers if they were there."""
+    """A 200 or 201 with its whole body, decompressed, and the paging headers if they were there."""
 
     body: bytearray
     total: int | None
@@ -127,12 +127,22 @@ class HttpClient:
         Raises SourceUnreachable, SourceRefused, MalformedAnswer, Refusal (another 4xx) or SourceError
         (foreign redirect). May be cancelled at any time.
         """
+        return await self._request("GET", path, params or {}, with_token=with_token)
+
+    async def post(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+        """Post to a path without token and body; for requests that do no harm when they are made twice.
+
+        Raises what ``get`` raises.
+        """
+        return await self._request("POST", path, params or {}, with_token=False)
+
+    async def _request(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
         policy = self.policy
         last: list[_Transient] = []
 
         async def attempt() -> Answer:
             try:
-                return await self._attempt(path, params or {}, with_token=with_token)
+                return await self._attempt(method, path, params, with_token=with_token)
             except _Transient as exc:
                 last[:] = [exc]
                 if exc.error.unreachable:
@@ -172,11 +182,11 @@ class HttpClient:
         asked = failed.retry_after if isinstance(failed, _Transient) else None
         return min(backoff if asked is None else max(asked, backoff), policy.max_wait_s)
 
-    async def _attempt(self, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
+    async def _attempt(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
         async with self._pace.turn():
             try:
                 with anyio.fail_after(self.policy.page_deadline_s):
-                    return await self._ask(path, params, with_token=with_token)
+                    return await self._ask(method, path, params, with_token=with_token)
             except TruncatedAnswer as exc:
                 raise _Transient(exc) from exc.__cause__
             except (_Transient, SourceError, RequestError):
@@ -187,7 +197,7 @@ class HttpClient:
                     raise _Transient(error) from exc
                 raise error from exc
 
-    async def _ask(self, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
+    async def _ask(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
         if self._http is None:
             raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
         url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
@@ -196,12 +206,12 @@ class HttpClient:
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self.dialect.token_headers(self._token.reveal()) if with_token and self._token else {}
             asked = anyio.current_time()
-            async with self._http.stream("GET", url, headers=headers) as response:
+            async with self._http.stream(method, url, headers=headers) as response:
                 began = anyio.current_time() - asked
                 if response.is_redirect or 300 <= response.status_code < 400:
                     url = self._redirected(url, response)
                     continue
-                if response.status_code != 200:
+                if response.status_code not in {200, 201}:
                     raise await self._refusal(response)
                 answer = Answer(
                     await self._body(response),

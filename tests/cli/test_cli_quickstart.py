@@ -1,0 +1,310 @@
+"""The quickstart: unattended, on a terminal, twice, and interrupted."""
+
+import os
+import pty
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from retrovue.cli.actions.quickstart import picked_numbers
+from retrovue.errors import MalformedAnswer, SourceRefused
+from retrovue.importers.plex.account import PlexAccount
+from retrovue.simulator import Fault, GeneratedSection, Request, faults
+from retrovue.simulator.account import SimulatedAccount
+from tests.cli.conftest import TOKEN, Cli, Done, Plex, Serve
+
+ASKED_TOKEN = "X-Plex-Token (nothing is shown; only Enter: sign in with a browser): "
+ASKED_WHICH = "(numbers such as 1 3 or 2-4, all; only Enter: the 2 found) "
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> str:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    return str(file)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, plex: Plex) -> Path:
+    """A disk with the movies and the shows of the server, in directories of other names; not with the home videos."""
+    root = tmp_path / "disk"
+    for section, kind, place in zip(plex.server.sections, (1, 4), ("nas/lib/films", "nas/lib/series"), strict=False):
+        (location,) = section.locations
+        for path in files(section, kind):
+            file = root / place / path.removeprefix(f"{location.path}/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    (root / "nas" / "empty").mkdir()
+    return root
+
+
+def files(section: Any, item_type: int) -> list[str]:
+    assert isinstance(section, GeneratedSection)
+    rows = [orjson.loads(section.row_json(item_type, index)) for index in range(section.total(item_type))]
+    return [part["file"] for row in rows for media in row.get("Media", ()) for part in media["Part"] if "file" in part]
+
+
+def unattended(plex: Plex, token_file: str, disk: Path, *more: str) -> list[str]:
+    given = ["--url", plex.url, "--token-file", token_file, "--look-in", str(disk), "--yes"]
+    return ["quickstart", *given, *more]
+
+
+def mappings(cli: Cli) -> dict[str, tuple[bool, list[str], int]]:
+    collections = cli.ok("collection", "list")["collections"]
+    return {
+        one["name"]: (one["sync_enabled"], [m["local_path"] for m in one["path_mappings"]], one["assets_count"])
+        for one in collections
+    }
+
+
+def converse(cli: Cli, arguments: Sequence[str], *turns: tuple[str, str | signal.Signals]) -> Done:
+    """Run a command on a terminal, and answer each question once it is asked."""
+    terminal, its_end = pty.openpty()
+    process = cli.start(*arguments, stdin=its_end, stderr=its_end, start_new_session=True)
+    os.close(its_end)
+    seen = b""
+    try:
+        for question, reply in turns:
+            while not seen.endswith(question.encode()):
+                seen += os.read(terminal, 1000)
+            if isinstance(reply, signal.Signals):
+                process.send_signal(reply)
+            else:
+                os.write(terminal, f"{reply}\n".encode())
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    with suppress(OSError):  # that is how a terminal ends that nobody uses any more
+        while more := os.read(terminal, 1000):
+            seen += more
+    os.close(terminal)
+    return Done(process.returncode, out.decode(), seen.decode().replace("\r\n", "\n"))
+
+
+class TestUnattended:
+    def test_finds_the_files_and_ingests(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
+        done = run_cli(*unattended(plex, token_file, disk, "--library", "Movies", "--library", "2"))
+        assert done.status == 0, done
+        assert done.out.splitlines()[-2:] == [
+            "Success",
+            "Source ingest complete: 2 collections processed (2 success, 0 failed)",
+        ]
+        found = mappings(run_cli)
+        assert found["Movies"][:2] == (True, [str(disk / "nas/lib/films")])
+        assert found["TV Shows"][:2] == (True, [str(disk / "nas/lib/series")])
+        assert found["Home Videos"] == (False, [], 0)
+        assert min(found["Movies"][2], found["TV Shows"][2]) >= 20
+        assert ["Home", "Videos", "3", "movie", "not", "found"] in [line.split() for line in done.err.splitlines()]
+        assert "\nNext:\n  retrovue source ingest plex-" in done.err
+
+    def test_twice_changes_nothing(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
+        arguments = unattended(plex, token_file, disk, "--library", "Movies")
+        assert run_cli(*arguments).status == 0
+        before = mappings(run_cli)
+        again = run_cli(*arguments, "--json")
+        assert (again.status, again.document["total_created_assets"]) == (0, 0)
+        assert again.document["total_skipped_assets"] == before["Movies"][2]
+        assert mappings(run_cli) == before
+        assert run_cli.ok("source", "list")["total"] == 1
+
+    def test_a_mapping_that_is_given_wins(
+        self, run_cli: Cli, plex: Plex, token_file: str, disk: Path, media: Path
+    ) -> None:
+        (location,) = plex.server.sections[0].locations
+        given = ("--library", "Movies", "--map", f"{location.path}={media}")
+        assert run_cli(*unattended(plex, token_file, disk, *given)).status == 0
+        assert mappings(run_cli)["Movies"][1] == [str(media)]
+
+    def test_a_dry_run_writes_nothing(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path, media: Path) -> None:
+        videos = f"{plex.server.sections[2].locations[0].path}={media}"
+        done = run_cli(*unattended(plex, token_file, disk, "--library", "all", "--map", videos, "--dry-run"))
+        assert done.status == 0, done
+        assert done.out == "Dry run: nothing was written.\n"
+        assert run_cli.ok("source", "list")["total"] == 0
+
+    def test_a_dry_run_tells_its_plan(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
+        done = run_cli(*unattended(plex, token_file, disk, "--library", "Movies", "--dry-run", "--json"))
+        (movies,) = done.document["collections"]
+        assert movies["name"] == "Movies"
+        assert movies["path_mappings"] == [[plex.server.sections[0].locations[0].path, str(disk / "nas/lib/films")]]
+
+    def test_says_all_that_is_missing(self, offline_cli: Cli) -> None:
+        done = offline_cli("quickstart", "--json")
+        (error,) = done.document["errors"]
+        assert (done.status, error["code"]) == (1, "answers_missing")
+        assert error["context"]["missing"] == ["--url", "--token-file", "--library", "--yes"]
+
+    def test_says_which_mapping_is_missing(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
+        done = run_cli(*unattended(plex, token_file, disk, "--library", "Home Videos", "--json"))
+        (error,) = done.document["errors"]
+        assert (done.status, error["code"]) == (1, "unmapped_location")
+        assert f"Give --map {plex.server.sections[2].locations[0].path}=LOCAL." in error["hint"]
+        assert run_cli.ok("source", "list")["total"] == 0
+
+    def test_an_unknown_library(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
+        done = run_cli(*unattended(plex, token_file, disk, "--library", "Flims"))
+        assert done.status == 1
+        assert "Error: The server has no library 'Flims'.\n  It has: Movies, TV Shows, Home Videos." in done.err
+
+    def test_quiet_says_nothing(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
+        done = run_cli(*unattended(plex, token_file, disk, "--library", "Movies", "--quiet"))
+        assert (done.status, done.out, done.err) == (0, "", "")
+
+
+class TestOnATerminal:
+    def test_asks_for_all(self, run_cli: Cli, plex: Plex, disk: Path, media: Path) -> None:
+        done = converse(
+            run_cli,
+            ("quickstart", "--look-in", str(disk)),
+            ("(such as http://192.168.1.10:32400): ", plex.url),
+            (ASKED_TOKEN, TOKEN),
+            (ASKED_WHICH, "9"),
+            (ASKED_WHICH, "1, 3"),
+            ("on this machine? (only Enter: leave it out) ", "/nowhere-at-all"),
+            ("on this machine? (only Enter: leave it out) ", str(media)),
+            ("Do it? [Y/n] ", "y"),
+        )
+        assert done.status == 0, done
+        assert "Numbers from 1 to 3, please, or all." in done.err
+        assert "The directory /nowhere-at-all" in done.err
+        found = mappings(run_cli)
+        assert found["Movies"][:2] == (True, [str(disk / "nas/lib/films")])
+        assert found["Home Videos"][:2] == (True, [str(media)])
+        assert not found["TV Shows"][0]
+
+    def test_a_no_changes_nothing(self, run_cli: Cli, plex: Plex, disk: Path, token_file: str) -> None:
+        done = converse(
+            run_cli,
+            ("quickstart", "--url", plex.url, "--token-file", token_file, "--look-in", str(disk)),
+            (ASKED_WHICH, ""),
+            ("Do it? [Y/n] ", "n"),
+        )
+        assert done.status == 1
+        assert "Not confirmed; nothing was changed." in done.err
+        assert run_cli.ok("source", "list")["total"] == 0
+
+    def test_interrupted_while_it_asks(self, run_cli: Cli, plex: Plex, disk: Path, token_file: str) -> None:
+        done = converse(
+            run_cli,
+            ("quickstart", "--url", plex.url, "--token-file", token_file, "--look-in", str(disk)),
+            (ASKED_WHICH, signal.SIGINT),
+        )
+        assert done.status == 130
+        assert run_cli.ok("source", "list")["total"] == 0
+
+    def test_the_token_is_known_the_second_time(self, run_cli: Cli, plex: Plex, disk: Path, token_file: str) -> None:
+        assert run_cli(*unattended(plex, token_file, disk, "--library", "Movies")).status == 0
+        done = converse(
+            run_cli,
+            ("quickstart", "--url", plex.url, "--look-in", str(disk)),
+            (ASKED_WHICH, "2"),
+            ("Do it? [Y/n] ", ""),
+        )
+        assert done.status == 0, done
+        assert "The token is known from last time." in done.err
+        assert mappings(run_cli)["TV Shows"][0]
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("number", range(1, 8))
+    def test_a_second_run_goes_on(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path, number: int) -> None:
+        """The server refuses from its nth answer about libraries on: in the survey, the discovery, the enabling."""
+        arguments = unattended(plex, token_file, disk, "--library", "Movies", "--library", "TV Shows")
+        seen = 0
+
+        def refuse_later(request: Request) -> None:
+            nonlocal seen
+            seen += request.path == "/library/sections"
+            if seen == number:
+                plex.server.faults.add(Fault(faults.status(401)))
+
+        plex.server.on_request = refuse_later
+        broken = run_cli(*arguments)
+        plex.server.on_request = None
+        plex.server.faults.clear()
+        assert (broken.status, seen) == (1, number), broken
+        done = run_cli(*arguments)
+        assert done.status == 0, done
+        assert run_cli.ok("source", "list")["total"] == 1
+        found = mappings(run_cli)
+        assert found["Movies"][0]
+        assert found["TV Shows"][0]
+        assert min(found["Movies"][2], found["TV Shows"][2]) >= 20
+
+
+class TestSigningIn:
+    def test_a_browser_gives_the_token(self, run_cli: Cli, plex: Plex, disk: Path, serve: Serve) -> None:
+        account = SimulatedAccount(token=TOKEN)
+        # Somebody signs in after it was asked once whether somebody has.
+        account.on_request = lambda _: account.sign_in() if account.count("/api/v2/pins/*") > 1 else None
+        with serve(account) as plex_tv:
+            done = run_cli(
+                *("quickstart", "--url", plex.url, "--look-in", str(disk), "--library", "Movies", "--yes"),
+                *("--sign-in", "--plex-tv", plex_tv),
+            )
+        assert done.status == 0, done
+        assert "https://app.plex.tv/auth#?clientID=retrovue-" in done.err
+        assert "&code=strong-code-308667304&context%5Bdevice%5D%5Bproduct%5D=RetroVue" in done.err
+        assert account.count("/api/v2/pins", method="POST") == 1
+        assert all(request.token_from is None for request in account.requests)
+        assert mappings(run_cli)["Movies"][0]
+
+    @pytest.mark.anyio
+    async def test_nobody_signs_in(self) -> None:
+        account = SimulatedAccount(token=TOKEN)
+        async with account.serve() as url, PlexAccount(url) as client:
+            pin = await client.ask_for_pin()
+            account.expire()
+            with pytest.raises(SourceRefused) as caught:
+                await client.token(pin)
+        assert caught.value.code == "sign_in_expired"
+
+    @pytest.mark.anyio
+    async def test_a_pin_that_is_over_before_it_is_asked_for(self) -> None:
+        account = SimulatedAccount(token=TOKEN, expires_in=0)
+        async with account.serve() as url, PlexAccount(url) as client:
+            with pytest.raises(SourceRefused):
+                await client.token(await client.ask_for_pin())
+
+    @pytest.mark.anyio
+    async def test_a_pin_is_its_clients_alone(self) -> None:
+        account = SimulatedAccount(token=TOKEN)
+        async with account.serve() as url, PlexAccount(url) as client, PlexAccount(url) as other:
+            pin = await client.ask_for_pin()
+            account.sign_in()
+            with pytest.raises(SourceRefused):
+                await other.token(pin)
+            assert (await client.token(pin)).reveal() == TOKEN
+
+    @pytest.mark.anyio
+    async def test_a_stranger(self) -> None:
+        account = SimulatedAccount(token=TOKEN)
+        account.faults.add(Fault(faults.html_page()))
+        async with account.serve() as url, PlexAccount(url) as client:
+            with pytest.raises(MalformedAnswer, match=r"isn't plex\.tv"):
+                await client.ask_for_pin()
+
+
+@pytest.mark.parametrize(
+    ("answer", "numbers"),
+    [
+        ("1", [1]),
+        ("3 1", [1, 3]),
+        ("1,2-4", [1, 2, 3, 4]),
+        ("2-2", [2]),
+        ("0", None),
+        ("5", None),
+        ("3-1", None),
+        ("1;2", None),
+        ("-1", None),
+        ("one", None),
+        ("9999999", None),
+    ],
+)
+def test_picked_numbers(answer: str, numbers: list[int] | None) -> None:
+    assert picked_numbers(answer, 4) == numbers
