@@ -4,8 +4,8 @@ For a service that embeds it::
 
     async with open_store(Settings.from_environment()) as store:
         async with ingest_source(store, "My Plex Server", IngestOptions(concurrency=4)) as run:
-            async for outcome in run:
-                print(outcome.collection.name)
+            async for event in run.events():
+                print(event)
         print(run.summary.status)
 
 The names in ``__all__`` are the public API, with ``retrovue.errors`` and ``retrovue.testing``; everything else may

@@ -14,12 +14,14 @@ from typing import Any
 
 import anyio
 
+from retrovue import logs, telemetry
 from retrovue.collector import Collector, interrupted
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
+from retrovue.events import Event, Outcomes
 from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.model import FULL, Collection, Scope, Source, Trigger
-from retrovue.pipeline import Progress, failed, ingest_collection, preview_collection
+from retrovue.pipeline import failed, ingest_collection, preview_collection
 from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
 from retrovue.results import NOT_FAILED, CollectionOutcome, Failed, IngestSummary, Skipped
 from retrovue.store import audit
@@ -62,12 +64,11 @@ class IngestOptions:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
 
 
-def _no_progress(collection: Collection, items: int) -> None:
-    """Nobody is watching."""
-
-
 class IngestRun:
-    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment."""
+    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment.
+
+    Any number of tasks may iterate, each at its own pace and each from the beginning, also after the run was left.
+    """
 
     def __init__(self, run: Run, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
         self.id = run.id
@@ -77,7 +78,15 @@ class IngestRun:
         self._collector = collector
 
     def __aiter__(self) -> AsyncIterator[CollectionOutcome]:
-        return self._collector.stream.__aiter__()
+        return Outcomes(self._collector.feed)
+
+    def events(self) -> AsyncIterator[Event]:
+        """Iterate over all that happens: RunStarted, CollectionStarted, Progress, CollectionFinished, RunFinished.
+
+        The first event comes first, whenever the reading begins; the iteration ends with the run. A slow reader
+        delays nothing, and misses nothing but progress that is out of date.
+        """
+        return self._collector.feed.reader()
 
     @property
     def summary(self) -> IngestSummary:
@@ -86,9 +95,7 @@ class IngestRun:
 
 
 @asynccontextmanager
-async def ingest_source(
-    store: Store, reference: str, options: IngestOptions | None = None, *, progress: Progress = _no_progress
-) -> AsyncIterator[IngestRun]:
+async def ingest_source(store: Store, reference: str, options: IngestOptions | None = None) -> AsyncIterator[IngestRun]:
     """Ingest every enabled, ingestible collection of a source, concurrently.
 
     ``reference`` is the source's UUID, external id or exact name. Entering does the pre-flight and raises
@@ -109,7 +116,7 @@ async def ingest_source(
             fine = "its latest full ingest succeeded, or it was never tried"
             skipped += [Skipped(known, NOT_FAILED, fine) for known in enabled if known.id not in again]
             enabled = [known for known in enabled if known.id in again]
-    async with _running(store, source, run, enabled, skipped, options, progress) as running:
+    async with _running(store, source, run, enabled, skipped, options) as running:
         yield running
 
 
@@ -121,7 +128,6 @@ async def ingest_one(
     options: IngestOptions | None = None,
     *,
     source_reference: str | None = None,
-    progress: Progress = _no_progress,
 ) -> AsyncIterator[IngestRun]:
     """Ingest one collection by hand, all of it or what is in scope; the same pipeline as in a source ingest.
 
@@ -141,7 +147,7 @@ async def ingest_one(
             hint=f"Enable it with `retrovue collection update {collection.id} --enable`, or name a --title.",
             context={"collection": str(collection.id)},
         )
-    async with _running(store, source, run, [collection], [], options, progress) as running:
+    async with _running(store, source, run, [collection], [], options) as running:
         yield running
 
 
@@ -169,7 +175,6 @@ async def _running(
     enabled: Sequence[Collection],
     skipped: Sequence[Skipped],
     options: IngestOptions,
-    progress: Progress,
 ) -> AsyncIterator[IngestRun]:
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
@@ -182,10 +187,10 @@ async def _running(
         locks: Locks | None = None
         if targets.eligible and not options.dry_run:
             locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
-        # From here to the task group nothing may fail: the collector's stream has to be closed.
-        collector = Collector(run.id, source, targets.skipped, dry_run=options.dry_run, strict=options.strict)
-        collector.expect([*targets.eligible, *(failure.collection for failure in targets.failures)])
-        crew = _Crew(store, importer, run, collector, options, progress, locks)
+        # From here to the task group nothing may fail: the collector's feed has to be ended.
+        expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
+        collector = Collector(run.id, source, expected, targets.skipped, dry_run=options.dry_run, strict=options.strict)
+        crew = _Crew(store, source, importer, run, collector, options, locks)
         error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -212,20 +217,20 @@ class _Crew:
     def __init__(
         self,
         store: Store,
+        source: Source,
         importer: GuardedImporter,
         run: Run,
         collector: Collector,
         options: IngestOptions,
-        progress: Progress,
         locks: Locks | None,
     ) -> None:
         self.locks = locks
         self._store = store
+        self._source = source
         self._importer = importer
         self._run = run
         self._collector = collector
         self._options = options
-        self._progress = progress
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._verdict: SourceError | None = None
         """Why no further collection needs to be tried: the token was refused, or the source is gone."""
@@ -233,6 +238,11 @@ class _Crew:
 
     async def work(self, targets: Targets) -> None:
         """Ingest all eligible collections; every expected collection has reported when this returns."""
+        run = {"run_id": str(self._run.id), "source_id": str(self._source.id)}
+        with logs.about(run_id=self._run.id), telemetry.span("run", **run):
+            await self._work(targets)
+
+    async def _work(self, targets: Targets) -> None:
         try:
             for failure in targets.failures:
                 await self._fail(failure)
@@ -243,7 +253,7 @@ class _Crew:
                         group.start_soon(self._one, collection)
             await self._end()
         finally:
-            self._collector.end_stream()
+            self._collector.end()
 
     async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
         if self.locks is None:
@@ -262,19 +272,29 @@ class _Crew:
         return ours
 
     async def _one(self, collection: Collection) -> None:
-        async with self._limiter:
-            try:
-                if self._verdict is not None:
-                    await self._fail(failed(collection, self._verdict))
-                else:
-                    await self._ingest(collection)
-            except RetrovueError as exc:
-                await self._judge(exc)
-                await self._fail(failed(collection, exc), cause=exc)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
-                await self._fail(_bug(collection, exc))
+        about = {"collection_id": str(collection.id), "collection": collection.name}
+        async with self._limiter, self._store.places:
+            with logs.about(collection_id=collection.id), telemetry.span("collection", **about) as span:
+                try:
+                    await self._try(collection)
+                finally:
+                    telemetry.describe(span, self._collector.outcome_of(collection))
+                    self._collector.publish()
+
+    async def _try(self, collection: Collection) -> None:
+        try:
+            if self._verdict is not None:
+                await self._fail(failed(collection, self._verdict))
+            else:
+                await self._ingest(collection)
+        except RetrovueError as exc:
+            await self._judge(exc)
+            await self._fail(failed(collection, exc), cause=exc)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
+            await self._fail(_bug(collection, exc))
 
     async def _ingest(self, collection: Collection) -> None:
+        self._collector.started(collection)
         answer = await self._importer.check_ingestible(collection)
         if not answer.ingestible:
             # The yes was stored in the pre-flight; a no is news.
@@ -285,7 +305,9 @@ class _Crew:
             return
         if self.locks is None:
             self._collector.report(
-                await preview_collection(self._store, self._importer, collection, self._run, progress=self._progress)
+                await preview_collection(
+                    self._store, self._importer, collection, self._run, progress=self._collector.progress
+                )
             )
             return
         await audit.start(self._store, self._run, [collection])
@@ -296,7 +318,7 @@ class _Crew:
             self._run,
             locks=self.locks,
             report=self._collector.report,
-            progress=self._progress,
+            progress=self._collector.progress,
         )
 
     async def _judge(self, error: RetrovueError) -> None:
@@ -337,7 +359,7 @@ class _Crew:
         late = [interrupted(collection) for collection in self._collector.unfinished]
         for outcome in late:
             self._collector.report(outcome)
-        self._collector.close()
+        self._collector.end()
         if not self._options.dry_run:
             # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
             with suppress(StoreError):

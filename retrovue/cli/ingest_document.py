@@ -35,6 +35,8 @@ _COUNTS = (
     "warnings",
     "failed_enrichments",
 )
+DURATIONS = ("total", "waiting_for_source", "reading", "staging", "merging")
+"""Where a collection's time went."""
 _NOT_INGESTED: dict[str, Any] = {
     **dict.fromkeys(_COUNTS, 0),
     "created_titles": [],
@@ -44,7 +46,7 @@ _NOT_INGESTED: dict[str, Any] = {
     "soft_deleted_items": [],
     "failed_enrichment_items": [],
     "warning_counts": {},
-    "durations": {"total": 0.0, "waiting_for_source": 0.0, "staging": 0.0, "merging": 0.0},
+    "durations": dict.fromkeys(DURATIONS, 0.0),
 }
 
 
@@ -238,13 +240,7 @@ def _rejection(rejection: "Rejection") -> dict[str, Any]:
 
 
 def _durations(outcome: "Ingested | Failed") -> dict[str, float]:
-    spent = outcome.durations
-    return {
-        "total": round(spent.total, 3),
-        "waiting_for_source": round(spent.waiting_for_source, 3),
-        "staging": round(spent.staging, 3),
-        "merging": round(spent.merging, 3),
-    }
+    return {name: round(getattr(outcome.durations, name), 3) for name in DURATIONS}
 
 
 def _failure(outcome: "Failed") -> Problem:

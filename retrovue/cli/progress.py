@@ -1,6 +1,7 @@
 """Progress of an ingest, for a person who watches; a pipe or a file gets none."""
 
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 from retrovue.cli.output import Output
 
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from retrovue.model import Collection
+    from retrovue.events import Event
 
 
 class Progress:
@@ -18,6 +19,7 @@ class Progress:
         self._output = output
         self._bar: Bar | None = None
         self._task: TaskID | None = None
+        self._items: dict[UUID, int] = {}
 
     def __enter__(self) -> Self:
         if self._output.watched:
@@ -33,19 +35,19 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, total=max(collections, 1))
 
-    def collection_done(self) -> None:
-        """Count a collection."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task)
+    def show(self, event: "Event") -> None:
+        """Show what has happened."""
+        from retrovue.events import CollectionFinished
+        from retrovue.events import Progress as Reading
 
-    def items(self, _collection: "Collection", count: int) -> None:
-        """Count the items that a page brought."""
         if self._bar is None or self._task is None:
             return
-        task = self._bar.tasks[0]
-        items = task.fields["items"] + count
-        rate = items / task.elapsed if task.elapsed else 0.0
-        self._bar.update(self._task, items=items, rate=rate)
+        if isinstance(event, CollectionFinished):
+            self._bar.advance(self._task)
+        elif isinstance(event, Reading):
+            self._items[event.collection.id] = event.discovered
+            items, elapsed = sum(self._items.values()), self._bar.tasks[0].elapsed
+            self._bar.update(self._task, items=items, rate=items / elapsed if elapsed else 0.0)
 
 
 def _start() -> "tuple[Bar, TaskID]":

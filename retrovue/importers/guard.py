@@ -21,6 +21,7 @@ from msgspec.structs import asdict
 from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.isolation import GRACE, ImporterLoop, Lane, LoopEnded, Unanswered
+from retrovue.importers.waiting import Stopwatch
 from retrovue.model import (
     AssetDraft,
     Collection,
@@ -119,7 +120,7 @@ class GuardedImporter:
         return self._expect(Ingestibility, answer)
 
     @asynccontextmanager
-    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
+    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator["GuardedPages"]:
         """Open an enumeration whose errors and pages have passed the guard."""
         lane = None if self._loop is None else self._loop.lane()
         opened: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] | None = None
@@ -170,9 +171,17 @@ class GuardedImporter:
         elif not lane.lost:
             await self._close("enumerate", leave, lane)
 
-    async def next_page(self, pages: AsyncIterator[Page | Outline], lane: Lane | None) -> Page | Outline:
+    async def next_page(
+        self, pages: AsyncIterator[Page | Outline], lane: Lane | None, stopwatch: Stopwatch
+    ) -> Page | Outline:
         """Wait for one page; raises StopAsyncIteration at the end of a complete enumeration."""
-        page = await self._ask("enumerate", lambda: anext(pages), lane)
+
+        async def ask() -> Page | Outline | None:
+            # Here and not around the asking: it may be done by another task, in another thread.
+            with stopwatch.measuring():
+                return await anext(pages)
+
+        page = await self._ask("enumerate", ask, lane)
         if not isinstance(page, Outline):
             return self._checked(page)
         if len(page.source_uris) != len(page.source_paths):
@@ -180,9 +189,14 @@ class GuardedImporter:
             raise self._blame("enumerate", ValueError())
         return page
 
-    async def read(self, outline: Outline) -> Page:
+    async def read(self, outline: Outline, stopwatch: Stopwatch) -> Page:
         """Read the page behind an outline."""
-        return self._checked(await self._ask("enumerate", outline.read))
+
+        async def ask() -> Page:
+            with stopwatch.measuring():
+                return await outline.read()
+
+        return self._checked(await self._ask("enumerate", ask))
 
     def _checked(self, page: object) -> Page:
         page = self._expect(Page, page)
@@ -325,9 +339,15 @@ class GuardedPages:
         self._guard = guard
         self._pages = pages
         self._lane = lane
+        self.stopwatch = Stopwatch()
+        """How long the importer waited for its source."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Page | Outline:
-        return await self._guard.next_page(self._pages, self._lane)
+        return await self._guard.next_page(self._pages, self._lane, self.stopwatch)
+
+    async def read(self, outline: Outline) -> Page:
+        """Read the page behind one of the outlines."""
+        return await self._guard.read(outline, self.stopwatch)

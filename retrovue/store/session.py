@@ -27,6 +27,8 @@ AUDIT_CONNECTIONS = 2
 
 # A connection that died while nobody used it is replaced before it can fail the next transaction.
 _POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
+SPARE_CONNECTIONS = 2
+"""Connections for short work while collections hold all the others; opened when needed."""
 
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
@@ -58,7 +60,9 @@ class Store:
         self.connections = connections
         self.read_only = read_only
         self.connector = Connector(read_only=read_only, patience=patience)
-        self.data = self._engine("retrovue", pool_size=connections, **_POOL)
+        self.places = anyio.Semaphore(connections)
+        """Held by a collection at work: runs of one store wait here for each other, without a deadline."""
+        self.data = self._engine("retrovue", **{**_POOL, "pool_size": connections, "max_overflow": SPARE_CONNECTIONS})
         self._audit: AsyncEngine | None = None
 
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:

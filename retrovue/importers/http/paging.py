@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from retrovue.errors import IncompleteEnumeration, MalformedAnswer, SourceError
 from retrovue.importers.http.client import Answer, HttpClient
 from retrovue.importers.http.guids import GuidSet
+from retrovue.importers.waiting import read_ahead, waiting_for_source
 from retrovue.model import Outline, Page
 
 WINDOW = 4
@@ -137,6 +138,7 @@ class Reader(Generic[ListingT]):
         return fetch
 
     async def _run(self, fetch: _Fetch, start: int, size: int) -> None:
+        read_ahead()
         with fetch.scope:
             try:
                 fetch.answer = await self._ask(start, size)
@@ -153,7 +155,8 @@ class Reader(Generic[ListingT]):
 
     async def _arrived(self, fetch: _Fetch) -> Answer:
         try:
-            await fetch.done.wait()
+            with waiting_for_source():
+                await fetch.done.wait()
         finally:
             self._give_up(fetch)
         if fetch.error is not None:

@@ -18,6 +18,7 @@ from retrovue.errors import CollectionGone, MalformedAnswer, SourceError
 from retrovue.importers.plex.client import Answer, PlexClient, Refusal
 from retrovue.importers.plex.ids import IdSet
 from retrovue.importers.plex.rows import Listing, decode_listing, sketch_listing
+from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 WINDOW = 4
 """Pages asked for ahead of the one that is used: enough to hide 50 ms of latency."""
@@ -155,6 +156,7 @@ class Reader:
         return fetch
 
     async def _run(self, fetch: _Fetch) -> None:
+        read_ahead()
         with fetch.scope:
             try:
                 fetch.answer = await self._get(fetch.start, fetch.size, short=fetch.short)
@@ -171,7 +173,8 @@ class Reader:
 
     async def _arrived(self, fetch: _Fetch) -> Answer:
         try:
-            await fetch.done.wait()
+            with waiting_for_source():
+                await fetch.done.wait()
         finally:
             self._give_up(fetch)
         if fetch.error is not None:
