@@ -9,7 +9,7 @@ from retrovue.cli.text import without_passwords
 
 if TYPE_CHECKING:
     from retrovue.model import Collection, Rejection, Scope, Source
-    from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary, Named, Skipped
+    from retrovue.results import CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Named, Skipped
 
 TOTALS = {
     "total_created_assets": "created",
@@ -35,7 +35,7 @@ _COUNTS = (
     "warnings",
     "failed_enrichments",
 )
-DURATIONS = ("total", "waiting_for_source", "reading", "staging", "merging")
+DURATIONS = ("total", "waiting_for_source", "reading", "enriching", "staging", "merging")
 """Where a collection's time went."""
 _NOT_INGESTED: dict[str, Any] = {
     **dict.fromkeys(_COUNTS, 0),
@@ -47,6 +47,7 @@ _NOT_INGESTED: dict[str, Any] = {
     "failed_enrichment_items": [],
     "warning_counts": {},
     "durations": dict.fromkeys(DURATIONS, 0.0),
+    "enrichment": None,
 }
 
 
@@ -155,7 +156,7 @@ def result(outcome: "CollectionOutcome") -> dict[str, Any]:
     collection = outcome.collection
     who = {**collection_identity(collection), "kind": collection.kind}
     if isinstance(outcome, Ingested):
-        return {**who, **_fate("ingested"), **_numbers(outcome)}
+        return {**who, **_fate("ingested"), **_numbers(outcome), "enrichment": enrichment(outcome.enriched)}
     if isinstance(outcome, Failed):
         fate = _fate(
             "interrupted" if outcome.interrupted else "failed",
@@ -163,7 +164,7 @@ def result(outcome: "CollectionOutcome") -> dict[str, Any]:
             message=without_passwords(outcome.message),
             hint=outcome.hint,
         )
-        return {**who, **fate, **_numbers(outcome)}
+        return {**who, **fate, **_numbers(outcome), "enrichment": None}
     return {**who, **_skip(outcome.code, outcome.reason), **_NOT_INGESTED}
 
 
@@ -210,6 +211,20 @@ def _numbers(outcome: "Ingested | Failed") -> dict[str, Any]:
         **{count: getattr(outcome.counts, count) for count in _COUNTS},
         **_lists(outcome),
         "durations": _durations(outcome),
+    }
+
+
+def enrichment(enriched: "Enriched | None") -> dict[str, Any] | None:
+    """Build the object that says what the enrichment of a collection came to; None where it has no enricher."""
+    if enriched is None:
+        return None
+    return {
+        "succeeded": enriched.succeeded,
+        "failed": enriched.failed,
+        "owed": enriched.owed,
+        "interrupted": enriched.interrupted,
+        "problem": None if enriched.problem is None else without_passwords(enriched.problem),
+        "duration": round(enriched.duration, 3),
     }
 
 
