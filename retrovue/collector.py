@@ -119,14 +119,13 @@ class Collector:
                     extra=extra,
                 )
             case Failed():
+                # Not its message: an importer of somebody else's may have put anything in it. The audit trail has it.
                 level = logging.WARNING if outcome.interrupted else logging.ERROR
                 _log.log(
-                    level,
-                    *("Collection %r failed (%s): %s", name, outcome.code, outcome.message),
-                    extra={**extra, "code": outcome.code},
+                    level, *("Collection %r failed: %s", name, outcome.code), extra={**extra, "code": outcome.code}
                 )
             case Skipped():
-                _log.info(*("Collection %r skipped (%s)", name, outcome.code), extra={**extra, "code": outcome.code})
+                _log.info("Collection %r skipped: %s", name, outcome.code, extra={**extra, "code": outcome.code})
 
     def summary(self) -> IngestSummary:
         """Fold what is known now; a collection still at work counts as interrupted."""

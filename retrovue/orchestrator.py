@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -37,6 +37,9 @@ from retrovue.store.locks import Locks, open_locks
 from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 RATE = "max_requests_per_second"
 """The configuration's key, of importers that have one, for the most requests in a second."""
@@ -104,7 +107,9 @@ class IngestRun:
 
 
 @asynccontextmanager
-async def ingest_source(store: Store, reference: str, options: IngestOptions | None = None) -> AsyncIterator[IngestRun]:
+async def ingest_source(
+    store: Store, reference: str, options: IngestOptions | None = None, *, transport: "Transport | None" = None
+) -> AsyncIterator[IngestRun]:
     """Ingest every enabled, ingestible collection of a source, concurrently.
 
     ``reference`` is the source's UUID, external id or exact name. Entering does the pre-flight and raises
@@ -112,6 +117,10 @@ async def ingest_source(store: Store, reference: str, options: IngestOptions | N
     is written; a source that can't be reached makes every collection a Failed outcome instead. Leaving waits
     for the collections that are still at work; an exception or a cancellation stops them, and their outcome
     is then ``interrupted``. No collection's failure ever touches another one.
+
+    ``transport``, an ``httpx.AsyncBaseTransport``, carries the importer's requests; it stays yours to close. Several
+    runs may be under way in one event loop and one store, where those of one collection exclude each other: the
+    second one's outcome is Failed with the code ``already_running``.
     """
     options = options or IngestOptions()
     run = _new_run("source", FULL)
@@ -125,7 +134,7 @@ async def ingest_source(store: Store, reference: str, options: IngestOptions | N
             fine = "its latest full ingest succeeded, or it was never tried"
             skipped += [Skipped(known, NOT_FAILED, fine) for known in enabled if known.id not in again]
             enabled = [known for known in enabled if known.id in again]
-    async with _running(store, source, run, enabled, skipped, options) as running:
+    async with _running(store, source, run, enabled, skipped, options, transport) as running:
         yield running
 
 
@@ -137,6 +146,7 @@ async def ingest_one(
     options: IngestOptions | None = None,
     *,
     source_reference: str | None = None,
+    transport: "Transport | None" = None,
 ) -> AsyncIterator[IngestRun]:
     """Ingest one collection by hand, all of it or what is in scope; the same pipeline as in a source ingest.
 
@@ -156,7 +166,7 @@ async def ingest_one(
             hint=f"Enable it with `retrovue collection update {collection.id} --enable`, or name a --title.",
             context={"collection": str(collection.id)},
         )
-    async with _running(store, source, run, [collection], [], options) as running:
+    async with _running(store, source, run, [collection], [], options, transport) as running:
         yield running
 
 
@@ -184,10 +194,11 @@ async def _running(
     enabled: Sequence[Collection],
     skipped: Sequence[Skipped],
     options: IngestOptions,
+    transport: "Transport | None",
 ) -> AsyncIterator[IngestRun]:
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
-        opened = open_importer(source.type, _configured(source, options), source.credentials)
+        opened = open_importer(source.type, _configured(source, options), source.credentials, transport=transport)
         importer = GuardedImporter(opened, patience=options.patience)
         targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run)
         targets.skipped += skipped

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from sqlalchemy.pool import NullPool
 
 from retrovue.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
+from retrovue.logs import logger
 from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connect, Connector, taken_from
 from retrovue.store.failures import translate
 
@@ -29,6 +30,8 @@ AUDIT_CONNECTIONS = 2
 _POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
 SPARE_CONNECTIONS = 2
 """Connections for short work while collections hold all the others; opened when needed."""
+
+_log = logger(__name__)
 
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
@@ -120,6 +123,7 @@ class Store:
             # A lost connection must not be handed out again, whatever SQLAlchemy thinks of the message.
             if isinstance(context.original_exception, asyncpg.InterfaceError | OSError):
                 context.is_disconnect = True
+                _log.warning("A connection to the database was lost: %s", type(context.original_exception).__name__)
 
         return engine
 

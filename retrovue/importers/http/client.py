@@ -47,6 +47,16 @@ class Answer:
     offset: int | None
 
 
+class _Lent(httpx.AsyncBaseTransport):
+    """Somebody else's transport, which isn't ours to close."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+
 class Refusal(SourceError):
     """The server answered a request with a 4xx of its own."""
 
@@ -104,7 +114,7 @@ class HttpClient:
         policy = self.policy
         self._http = httpx.AsyncClient(
             verify=self._tls(),
-            transport=self._transport,
+            transport=None if self._transport is None else _Lent(self._transport),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(policy.read_timeout_s, connect=policy.connect_timeout_s),
