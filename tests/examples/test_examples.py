@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,11 +213,17 @@ class TestService:
         assert world.counts() == {"Movies": 0, "TV Shows": 0, "Home Videos": 0}
 
 
-def test_a_third_party_s_type_checker_accepts_them(tmp_path: Path) -> None:
+def test_a_third_party_s_type_checker_accepts_them_and_the_pages(tmp_path: Path) -> None:
     """Checked outside of the project, strictly, as code of somebody else's: by what the installed package says."""
     shutil.copytree(EXAMPLES / "service", tmp_path / "service")
     for script in ("ingest_script.py", "scheduler.py"):
         shutil.copy(EXAMPLES / script, tmp_path / script)
+    for page in (EXAMPLES.parent / "README.md", EXAMPLES.parent / "docs/howto/embed.md"):
+        blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        assert blocks
+        for number, block in enumerate(blocks):
+            body = "async def main() -> None:\n" + textwrap.indent(block, "    ")
+            (tmp_path / f"{page.stem.lower()}_{number}.py").write_text(body)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "."]
     environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
