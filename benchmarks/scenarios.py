@@ -97,6 +97,7 @@ def main_job(items: int) -> Scenario:
             Contender("first", layout),
             Contender("re-ingest", layout, after="first"),
             Contender("dry-run", layout, dry_run=True),
+            Contender("dry-run, nothing new", layout, dry_run=True, after="first"),
             Contender("library", layout, "library"),
         ),
     )

@@ -65,10 +65,11 @@ _ALONE, _TOGETHER = ("small", "concurrency 1"), ("small", "concurrency 8")
 
 TARGETS = (
     Target("First ingest, wall time ÷ floor", _wall(_FIRST, _FLOOR), at_most=1.5, moonshot=1.15),
-    Target("… through the library ÷ floor", _wall(("main", "library"), _FLOOR), at_most=1.5, moonshot=1.15),
-    Target("… without the start of either process", _wall(_FIRST, _FLOOR, "work")),
+    Target("First ingest through the library ÷ floor", _wall(("main", "library"), _FLOOR), at_most=1.5, moonshot=1.15),
+    Target("First ingest ÷ floor, without the start of either process", _wall(_FIRST, _FLOOR, "work")),
     Target("Re-ingest ÷ first ingest", _wall(("main", "re-ingest"), _FIRST), at_most=0.35, moonshot=0.1),
-    Target("Dry-run ÷ first ingest", _wall(("main", "dry-run"), _FIRST), at_most=0.5),
+    Target("Dry-run, empty catalogue ÷ first ingest", _wall(("main", "dry-run"), _FIRST), at_most=0.5),
+    Target("Dry-run, nothing new ÷ first ingest", _wall(("main", "dry-run, nothing new"), _FIRST), at_most=0.5),
     Target("Peak memory, ten times as many items", _wall(_MILLION, _FIRST, "peak_mb"), at_most=1.1),
     Target("… in MiB", lambda of: of(*_MILLION, "peak_mb"), at_most=200, moonshot=120, unit="MiB"),
     Target("… of a dry-run, in MiB", lambda of: of("million", "dry-run", "peak_mb"), unit="MiB"),
@@ -80,9 +81,9 @@ TARGETS = (
     ),
     Target("50 ms a request ÷ none", _wall(("latency", "50 ms"), ("latency", "0 ms")), at_most=1.2, moonshot=1.05),
     Target("64 collections of one page, concurrency 1 ÷ 8", _wall(_ALONE, _TOGETHER), at_least=4, moonshot=6),
-    Target("… without the start of either process", _wall(_ALONE, _TOGETHER, "work")),
+    Target("64 collections, without the start of either process", _wall(_ALONE, _TOGETHER, "work")),
     Target(
-        "… with full pages",
+        "64 collections of one full page, concurrency 1 ÷ 8",
         _wall(("small-full", "concurrency 1"), ("small-full", "concurrency 8")),
     ),
     Target(

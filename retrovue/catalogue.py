@@ -11,7 +11,7 @@ from retrovue.store.sources import SourceListing
 
 async def list_sources(store: Store) -> list[SourceListing]:
     """List all sources by name, with how much each of them holds."""
-    async with store.transaction() as session:
+    async with store.reading() as session:
         return await sources.list_sources(session)
 
 
@@ -20,7 +20,7 @@ async def list_collections(store: Store, source: str | None = None) -> list[Coll
 
     Raises NotFound or Ambiguous.
     """
-    async with store.transaction() as session:
+    async with store.reading() as session:
         of = None if source is None else await sources.find_source(session, source)
         return await collections.list_collections(session, of)
 
@@ -37,7 +37,7 @@ async def list_assets(
 
     The total counts those beyond ``limit`` as well. Raises NotFound or Ambiguous.
     """
-    async with store.transaction() as session:
+    async with store.reading() as session:
         of = None if source is None else await sources.find_source(session, source)
         within = None if collection is None else await collections.find_collection(session, collection, of)
         return await assets.list_assets(session, source=of, collection=within, state=state, limit=limit)
@@ -45,7 +45,7 @@ async def list_assets(
 
 async def get_asset(store: Store, uuid: UUID) -> AssetDetails:
     """Return an asset with all its files, in playing order, and aliases; raises NotFound."""
-    async with store.transaction() as session:
+    async with store.reading() as session:
         return await assets.get_asset(session, uuid)
 
 

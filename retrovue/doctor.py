@@ -60,7 +60,7 @@ async def examine(store: Store) -> AsyncIterator[Finding]:
         )  # fmt: skip
         return
     yield Finding("schema", "schema", "ok", f"The schema is at revision {status.current} ({status.role}).")
-    async with store.transaction() as session:
+    async with store.reading() as session:
         sources = [listing.source for listing in await list_sources(session)]
     if not sources:
         yield Finding("source", "sources", "warning", "There is no source yet.", "Add one with `retrovue source add`.")
@@ -97,7 +97,7 @@ def _examine_server(server: Server) -> Iterator[Finding]:
 
 
 async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding]:
-    async with store.transaction() as session:
+    async with store.reading() as session:
         collections = await list_collections(session, source)
     findings: list[Finding] = []
     try:
@@ -144,7 +144,7 @@ def _mapping_hint(collection: Collection) -> str:
 
 
 async def _examine_files(store: Store, collection: Collection) -> Finding:
-    async with store.transaction() as session:
+    async with store.reading() as session:
         paths = await sample_files(session, collection, SAMPLE)
     try:
         with anyio.fail_after(PATIENCE):

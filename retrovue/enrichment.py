@@ -130,7 +130,7 @@ class EnrichmentWork:
 
     async def look(self) -> None:
         """Only find out how much is owed."""
-        async with self._store.transaction() as session:
+        async with self._store.reading() as session:
             self._owed = await count_owed(session, self.collection, self._attached, only_failed=self._only_failed)
         self._finished = True
 
@@ -152,7 +152,7 @@ class EnrichmentWork:
                     await self._enrich(opened[one.enricher.id], due)
 
     async def _next(self, after: UUID | None) -> list[OwedAsset]:
-        async with self._store.transaction() as session:
+        async with self._store.reading() as session:
             return await owed_page(
                 session,
                 self.collection,
@@ -238,7 +238,7 @@ class EnrichmentWork:
         try:
             # Counting a large collection may take longer than there is while the process ends: the row matters more.
             with anyio.move_on_after(COUNT_SECONDS if self._finished else COUNT_SECONDS_AT_THE_END):
-                async with self._store.transaction() as session:
+                async with self._store.reading() as session:
                     self._owed = await count_owed(session, self.collection, self._attached)
             if self._succeeded or self._failed or self._problem or not self._finished:
                 async with self._store.transaction() as session:
@@ -310,7 +310,7 @@ async def enrich_one(
     """
     if concurrency < 1:
         raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
-    async with store.transaction() as session:
+    async with store.reading() as session:
         within = None if source_reference is None else await find_source(session, source_reference)
         collection = await find_collection(session, reference, within)
         source = await get_source(session, collection.source_id)
@@ -320,7 +320,7 @@ async def enrich_one(
             locks = await stack.enter_async_context(open_locks(store, f"retrovue-enrich-{run}"))
             for refusal in (await locks.take([collection])).values():
                 raise refusal
-        async with store.transaction() as session:
+        async with store.reading() as session:
             attached = (await attached_to(session, [collection])).get(collection.id, ())
         if not attached:
             raise RequestError(
@@ -335,5 +335,5 @@ async def enrich_one(
 
 async def owed_by(store: Store, collection: Collection, attached: Sequence[Attached]) -> int:
     """Count what attached enrichers owe to a collection's assets now."""
-    async with store.transaction() as session:
+    async with store.reading() as session:
         return await count_owed(session, collection, attached)

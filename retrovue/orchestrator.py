@@ -124,7 +124,7 @@ async def ingest_source(
     """
     options = options or IngestOptions()
     run = _new_run("source", FULL)
-    async with store.session() as session, store.transaction(session):
+    async with store.reading() as session:
         source = await find_source(session, reference)
         importer_class(source.type)
         collections = await list_collections(session, source)
@@ -154,7 +154,7 @@ async def ingest_one(
     """
     options = options or IngestOptions()
     run = _new_run("collection", scope)
-    async with store.session() as session, store.transaction(session):
+    async with store.reading() as session:
         within = None if source_reference is None else await find_source(session, source_reference)
         collection = await find_collection(session, reference, within)
         source = await get_source(session, collection.source_id)
@@ -292,7 +292,7 @@ class _Crew:
                 await audit.reap(self._store, self._run, ours)
             if ours:
                 # Under the locks: nothing is attached to these collections until the run is over.
-                async with self._store.transaction() as session:
+                async with self._store.reading() as session:
                     self._attached = await attached_to(session, ours)
         except StoreError as exc:
             for collection in eligible:

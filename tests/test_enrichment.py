@@ -130,6 +130,7 @@ class TestAfterTheCommit:
         assert summary.total("failed_enrichments") == 1
 
 
+@pytest.mark.fault(66)
 class TestMisdeeds:
     @pytest.mark.parametrize("what", MISDEEDS)
     async def test_it_costs_that_asset_only(self, library: Library, what: str) -> None:

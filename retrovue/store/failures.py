@@ -74,7 +74,7 @@ def translate(error: BaseException) -> StoreError | None:
         text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         constraint = getattr(cause, "constraint_name", None)
         return kind(
-            f"The database refused: {text}",
+            f"{'The connection to the database is lost' if sqlstate[:2] == '08' else 'The database refused'}: {text}",
             code="database_unavailable" if unavailable else code,
             hint=hint or (_ENDED if unavailable else None),
             context={"sqlstate": sqlstate, **({"constraint": constraint} if constraint else {})},

@@ -51,7 +51,7 @@ _DIRECTORY = (
 
 async def describe_server(store: Store) -> Server:
     """Ask the server what it is like; raises StoreError if it doesn't answer."""
-    async with store.transaction() as session:
+    async with store.reading() as session:
         row = (
             await session.execute(
                 text(

@@ -209,6 +209,18 @@ class Store:
                     await _quietly(session.rollback)
                 raise
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Run a block that only looks: nothing is committed, so that no answer to a commit can be lost."""
+        async with self.session() as session:
+            with translated():
+                await self._begin(session)
+                try:
+                    yield session
+                finally:
+                    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+                        await _quietly(session.rollback)
+
     async def _begin(self, session: AsyncSession) -> None:
         await session.begin()
         connection = await session.connection()

@@ -35,7 +35,7 @@ CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts"})
 _LARGEST = 2**63 - 1
 """What a bigint holds: parts that claim to be larger together have no total that could be true."""
 
-_CREATE = (
+TEMPORARY_TABLES = (
     """
     CREATE TEMPORARY TABLE IF NOT EXISTS staged (
         seq integer NOT NULL, source_hash bytea NOT NULL, canonical_hash bytea NOT NULL, source_uri text NOT NULL,
@@ -66,7 +66,7 @@ PACKED_KEYS = """
         substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
     FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 32 - 1) AS number
 """
-_CREATE_REFINEMENTS = """
+STAGED_REFINEMENT = """
     CREATE TEMPORARY TABLE IF NOT EXISTS staged_refinement (seq integer NOT NULL, provenance jsonb, failures jsonb)
     """
 
@@ -238,10 +238,10 @@ class Staging(Sink):
         async with self.store.transaction(self.session) as session:
             of_connection = (await session.connection()).info
             if not of_connection.get("staging"):
-                for statement in _CREATE:
+                for statement in TEMPORARY_TABLES:
                     await session.execute(text(statement))
             if self.enriched:
-                await session.execute(text(_CREATE_REFINEMENTS))
+                await session.execute(text(STAGED_REFINEMENT))
             await self.look_up(session)
         of_connection["staging"] = True
 

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.database import SOURCE, Databases
 from benchmarks.floor import COLUMNS
 from benchmarks.harness import ROOT, TOKEN, served
+from benchmarks.page import BEGIN, END, PAGE, measured
 from benchmarks.scenarios import FULL, Layout, without_cli
 from benchmarks.targets import TARGETS
 from retrovue.store.embedded import EmbeddedServer
@@ -98,3 +99,23 @@ def test_every_target_refers_to_what_is_measured() -> None:
     assert all(
         one.client not in ("cli", "help") for made in map(without_cli, scenarios) if made for one in made.contenders
     )
+
+
+def test_the_page_says_what_was_measured() -> None:
+    machine = {
+        "cores": 2, "processor": "X", "memory_gb": 8.0, "system": "Linux 6", "python": "CPython 3.11",
+        "load_at_start": [0.1],
+        "postgresql": {"server_version": "18", "fsync": "on"},
+    }  # fmt: skip
+    target = {"name": "A ÷ B", "value": 1.25, "unit": "×", "at_most": 1.5, "at_least": None, "met": True}
+    contender = {"name": "first", "client": "cli", "medians": {"wall": 2.0, "items": 1000, "requests": None}}
+    result = {
+        "began": "2026-01-02T03:04:05", "items": 1000, "rounds": 3, "machine": machine,
+        "targets": [target, {**target, "name": "C", "value": None}],
+        "scenarios": [{"name": "main", "title": "Main", "contenders": [contender]}],
+    }  # fmt: skip
+    page = measured([result, {**result, "targets": [{**target, "value": 1.75, "met": False}]}])
+    assert "| A ÷ B | 1.75 × | ≤ 1.5 | **missed** |" in page
+    assert "| C |" not in page
+    assert "| first (cli) | 2.00 | 500 |" in page
+    assert PAGE.read_text().count(BEGIN) == PAGE.read_text().count(END) == 1

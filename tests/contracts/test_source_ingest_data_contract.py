@@ -1018,7 +1018,7 @@ class TestD15:
         before = {table: len(rows) for table, rows in world.catalogue.bytes().items()}
         world.document()
         grown = {table for table, rows in world.catalogue.bytes().items() if len(rows) > before[table]}
-        assert grown == {"asset", "asset_alias", *AUDIT}
+        assert grown == {"asset", "asset_alias", "known_page", *AUDIT}
         for table in grown:
             column = "collection_id" if table in AUDIT else "collection_uuid"
             owners = world.catalogue.column(f"SELECT DISTINCT name FROM {table} JOIN collection ON id = {column}")

@@ -56,6 +56,7 @@ def small(home: Path) -> Iterator[None]:
     subprocess.run(["umount", "--lazy", str(home)], check=True)
 
 
+@pytest.mark.fault(72)
 class TestPlace:
     """Catalogue lines 72 and 74: where the home can't be used the error says where and what to do."""
 
@@ -140,6 +141,7 @@ def forbid_locks() -> None:
 
 
 @pytest.mark.usefixtures("scripted")
+@pytest.mark.fault(74)
 class TestKilled:
     """Catalogue lines 43 and 74: the server is killed under commands that use it."""
 

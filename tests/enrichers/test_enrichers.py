@@ -77,6 +77,7 @@ class TestProbe:
         answers = await ask(ProbeEnricher({"program": "pyav"}), view(bad), view(good), view(tmp_path / "none"))
         assert failures(answers) == ["not_media", None, "no_file"]
 
+    @pytest.mark.fault(66)
     async def test_a_crash_costs_only_its_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         worker = tmp_path / "worker.py"
         worker.write_text(
@@ -140,6 +141,7 @@ class TestProbe:
 
 
 class TestPrograms:
+    @pytest.mark.fault(66)
     async def test_a_deadline_kills_the_whole_group(self, tmp_path: Path) -> None:
         pid = tmp_path / "pid"
         script = (
@@ -154,6 +156,7 @@ class TestPrograms:
             while _alive(child):  # noqa: ASYNC110 - another's process gives no event
                 await anyio.sleep(0.01)
 
+    @pytest.mark.fault(67)
     async def test_the_output_is_capped(self) -> None:
         with pytest.raises(EnrichmentError) as much:
             await processes.output_of([sys.executable, "-c", "print('x' * 10_000_000)"], deadline_s=30, cap=1000)

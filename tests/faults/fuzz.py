@@ -224,9 +224,7 @@ def parsed(mutator: Mutator, numbers: range, report: Report, parser: Parser) -> 
 
 async def stored(library: Library, pages: Sequence[tuple[int, Page]], report: Report) -> None:
     """Ingest pages as they are, through the pipeline; the ones that PostgreSQL refuses are findings."""
-    await execute(
-        library.store, "TRUNCATE asset, asset_part, asset_alias, ingest_start, ingest_outcome, ingest_rejection"
-    )
+    await execute(library.store, "TRUNCATE asset, ingest_start, ingest_outcome, ingest_rejection CASCADE")
     (outcome,) = (await library.ingest({"Movies": [page for _, page in pages]})).outcomes
     if isinstance(outcome, Ingested):
         report.stored += outcome.counts.created

@@ -9,9 +9,9 @@ import anyio
 import asyncpg
 
 from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary
-from tests.library import AUDIT, CATALOGUE
+from tests.library import AUDIT, CATALOGUE, KNOWN
 
-TABLES = (*CATALOGUE, *AUDIT)
+TABLES = (*CATALOGUE, *KNOWN, *AUDIT)
 State = tuple[str, ...]
 """All that the catalogue holds of one collection, without what differs between two ingests alike."""
 

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.anyio
 BOTH = pytest.mark.parametrize("again", [False, True], ids=["first ingest", "re-ingest"])
 
 
+@pytest.mark.fault(57)
 class TestKill:
     @BOTH
     async def test_the_next_run_sees_it_and_makes_good(self, programs: Programs, again: bool) -> None:
@@ -35,6 +36,7 @@ class TestKill:
             assert whens == {"before", "after"}
 
 
+@pytest.mark.fault(55)
 class TestSignals:
     @BOTH
     async def test_what_was_done_is_told_and_all_of_it(self, programs: Programs, again: bool) -> None:

@@ -18,6 +18,7 @@ STEP = 43
 LARGER = pytest.mark.parametrize("scenario", [FIRST, AGAIN, ONE, SURGICAL], ids=lambda scenario: scenario.name)
 
 
+@pytest.mark.fault(43, 44)
 class TestCut:
     @pytest.mark.parametrize("shard", range(SHARDS))
     async def test_a_tiny_ingest_at_every_fifth_moment(self, stage: Staged, shard: int) -> None:
@@ -77,6 +78,7 @@ class TestCancellation:
             all_well(await cancel(larger, chosen))
 
 
+@pytest.mark.fault(45, 50)
 class TestPairs:
     @pytest.mark.parametrize("scenario", PAIRS, ids=lambda scenario: scenario.name)
     async def test_of_two_that_start_together_one_ingests(self, stage: Staged, scenario: Scenario) -> None:

@@ -93,6 +93,7 @@ async def _all_of(acts: Sequence[Callable[[], Awaitable[object]]]) -> None:
         await act()
 
 
+@pytest.mark.fault(45)
 class TestDeadlock:
     """Catalogue line 45: deadlock; the whole transaction is run again, 3 times."""
 
@@ -122,6 +123,7 @@ class TestDeadlock:
             assert await contents(library.store, "asset") == before
 
 
+@pytest.mark.fault(45)
 class TestSerialization:
     """Catalogue line 45: serialization failures."""
 
@@ -162,6 +164,7 @@ class TestSerialization:
         await agree(library, summary)
 
 
+@pytest.mark.fault(47)
 class TestTimeouts:
     """Catalogue line 47: the role's time-outs fail a collection with their reason."""
 
@@ -190,6 +193,7 @@ class TestTimeouts:
         assert failed.hint
 
 
+@pytest.mark.fault(43)
 class TestLostConnection:
     """Catalogue line 43: a connection that is lost in a transaction fails its collection, and no other."""
 

@@ -85,6 +85,7 @@ async def _small_tablespace(store: Store, directory: Path, data: Path) -> AsyncI
 
 
 @needs_root
+@pytest.mark.fault(46)
 class TestFullDisk:
     """Catalogue line 46: a file system without room."""
 
@@ -154,6 +155,7 @@ class TestFullDisk:
                 )
 
 
+@pytest.mark.fault(46)
 class TestLimits:
     """Catalogue line 46, for whoever isn't root: limits that act as a full disk does."""
 

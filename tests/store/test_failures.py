@@ -89,7 +89,7 @@ class TestTranslate:
             ConnectionRefusedError(111, CANARY),
             TimeoutError(CANARY),
             asyncpg.InterfaceError(CANARY),
-            asyncpg.ConnectionDoesNotExistError(CANARY),
+            asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
         ],
         ids=lambda error: type(error).__name__,
     )

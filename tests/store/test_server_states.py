@@ -37,6 +37,7 @@ async def _doctor(store: Store) -> list[Finding]:
     return [finding async for finding in examine(store) if finding.check == "database"]
 
 
+@pytest.mark.fault(42)
 class TestStarting:
     """Catalogue line 42: down at the start, or still starting."""
 
@@ -82,6 +83,7 @@ class TestStarting:
         assert "Is the server running" in str(refused.value.hint)
 
 
+@pytest.mark.fault(48)
 class TestTooManyConnections:
     """Catalogue line 48: no connection to spare."""
 
@@ -139,6 +141,7 @@ class TestTooManyConnections:
 
 
 @pytest.mark.usefixtures("scripted")
+@pytest.mark.fault(52)
 class TestReadOnly:
     """Catalogue line 52: a server that can't be written to is refused before the source is asked anything."""
 
@@ -182,6 +185,7 @@ class TestReadOnly:
                 assert "standby" in problem.message
 
 
+@pytest.mark.fault(51)
 class TestSchema:
     """Catalogue line 51: a schema that isn't this program's is refused when the catalogue is opened."""
 

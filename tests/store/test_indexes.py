@@ -1,0 +1,136 @@
+"""Every index is paid for on every row: each has a statement of the product that is planned with it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+from sqlalchemy import event
+
+from retrovue.curation import wipe_collection
+from retrovue.enrichment import enrich_one
+from retrovue.model import Rejection
+from retrovue.store.assets import get_asset
+from retrovue.store.log import list_log, list_rejections
+from retrovue.store.session import Store
+from retrovue.store.staging import STAGED_REFINEMENT, TEMPORARY_TABLES
+from tests.conftest import Packages
+from tests.enrichers_scripted import Deeds, attached
+from tests.library import Library, draft, execute, outline, page
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
+
+RULES = {
+    "catalogue_role_pkey": "there is one row, and this says so",
+    "path_mapping_pkey": "no prefix is mapped twice",
+    "ingest_rejection_pkey": "no rejection is kept twice",
+    "collection_enricher_pkey": "nothing is attached twice",
+    "enricher_pkey": "what others refer to",
+    "enricher_external_id_key": "no two have one name",
+    "enrichment_outcome_pkey": "an enrichment ends once",
+    "source_external_id_key": "no two have one name",
+}
+"""Unique indexes of small tables that are there for what they forbid."""
+
+
+class Recorder:
+    """The statements of a store, with what was bound to them."""
+
+    def __init__(self) -> None:
+        self.statements: dict[str, tuple[Any, ...]] = {}
+
+    @contextmanager
+    def listening(self, store: Store) -> Iterator[None]:
+        def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+            first = parameters[0] if many else parameters
+            self.statements.setdefault(statement, tuple(first or ()))
+
+        engines = [store.data.sync_engine, store.audit.sync_engine]
+        for engine in engines:
+            event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield
+        finally:
+            for engine in engines:
+                event.remove(engine, "before_cursor_execute", note)
+
+
+def indexes_of(plan: Any) -> Iterator[str]:
+    """The indexes that a plan reads or asks for conflicts."""
+    if isinstance(plan, dict):
+        for key, value in plan.items():
+            if key == "Index Name":
+                yield value
+            elif key == "Conflict Arbiter Indexes":
+                yield from value
+            else:
+                yield from indexes_of(value)
+    elif isinstance(plan, list):
+        for one in plan:
+            yield from indexes_of(one)
+
+
+async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) -> set[str]:
+    """Explain statements, as if the tables were large, and name the indexes of their plans."""
+    found: set[str] = set()
+    for statement, bound in statements.items():
+        if statement.split(None, 1)[0].upper() not in {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}:
+            continue
+        explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *bound)
+        found.update(indexes_of(orjson.loads(explained)))
+    return found
+
+
+async def _yes(*_: object) -> bool:
+    return True
+
+
+@pytest.fixture
+async def connection(library: Library) -> AsyncIterator[Any]:
+    url = library.store.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(url)
+    for statement in (*TEMPORARY_TABLES, STAGED_REFINEMENT, "SET enable_seqscan = off", "SET enable_bitmapscan = off"):
+        await connection.execute(statement)
+    yield connection
+    await connection.close()
+
+
+async def test_every_index_is_one_that_the_product_asks_for(
+    library: Library, packages: Packages, connection: Any
+) -> None:
+    packages.install("scripted_enrichers", "retrovue.enrichers", scripted="tests.enrichers_scripted:ScriptedEnricher")
+    recorder = Recorder()
+    with recorder.listening(library.store):
+        await attached(library.store, Deeds())
+        first = page(draft("a"), draft("b", "1", "2"), draft("twin", "a.mkv"), Rejection("no_media", "none"))
+        await library.ingest_one(first)
+        await library.ingest_one(outline(draft("a"), draft("b", "3", "4"), draft("c")))
+        await library.ingest(retry_failed=True)
+        await library.ingest(dry_run=True)
+        movies = await library.collection("Movies")
+        async with enrich_one(library.store, str(movies.id)) as work:
+            await work.run()
+        async with library.store.transaction() as session:
+            log = await list_log(session, limit=1)
+            await list_rejections(session, log.entries[0].run_id)
+            (uuid,) = (await library.rows("SELECT uuid FROM asset WHERE source_uri LIKE '%/a'"))[0]
+            await get_asset(session, uuid)
+        await wipe_collection(library.store, str(movies.id), _yes)
+    # So many that it matters by which key an asset is looked up.
+    await library.ingest_one(page(*(draft(f"film {number}") for number in range(500))))
+    await execute(library.store, "ANALYZE")
+    found = await planned_with(connection, recorder.statements)
+    # What the foreign keys ask when a row goes, in PostgreSQL's own words.
+    for table, column in (
+        ("asset_alias", "asset_uuid"),
+        ("asset_part", "asset_uuid"),
+        ("asset_enrichment", "asset_uuid"),
+    ):
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) DELETE FROM {table} WHERE {column} = $1", uuid)
+        found.update(indexes_of(orjson.loads(plan)))
+    all_ = {name for (name,) in await library.rows("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")}
+    all_ -= {"alembic_version_pkc"}
+    assert all_ - found - set(RULES) == set()
+    assert set(RULES) <= all_
