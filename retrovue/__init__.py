@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retrovue.attachments import add_enricher, attach_enricher, detach_enricher
     from retrovue.catalogue import approve_assets, get_asset, list_assets, list_collections, list_sources, retire_assets
+    from retrovue.collector import IngestRun
     from retrovue.config import Settings
     from retrovue.curation import CollectionUpdate, update_collection, update_source
     from retrovue.discovery import Discovered, add_source, discover
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
         Source,
         SourceIdentity,
     )
-    from retrovue.orchestrator import IngestOptions, IngestRun, ingest_one, ingest_source
+    from retrovue.orchestrator import IngestOptions, ingest_one, ingest_source
     from retrovue.results import (
         CollectionOutcome,
         Counts,

@@ -1,13 +1,22 @@
 """The collector: takes each collection's one outcome, hands it on, and can tell the summary at any moment."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from time import perf_counter
 from uuid import UUID
 
 from retrovue import telemetry
-from retrovue.events import CollectionFinished, CollectionStarted, Feed, Progress, RunFinished, RunStarted
+from retrovue.events import (
+    CollectionFinished,
+    CollectionStarted,
+    Event,
+    Feed,
+    Outcomes,
+    Progress,
+    RunFinished,
+    RunStarted,
+)
 from retrovue.logs import logger
 from retrovue.model import Collection, Source
 from retrovue.results import LISTED, CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
@@ -154,6 +163,36 @@ class Collector:
             listed=replace(outcome.listed, failed_enrichments=failures),
             enriched=enriched,
         )
+
+
+class IngestRun:
+    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment.
+
+    Any number of tasks may iterate, each at its own pace and each from the beginning, also after the run was left.
+    """
+
+    def __init__(self, run_id: UUID, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
+        self.id = run_id
+        self.source = source
+        self.targeted = tuple(targeted)
+        """The collections that this run ingests."""
+        self._collector = collector
+
+    def __aiter__(self) -> AsyncIterator[CollectionOutcome]:
+        return Outcomes(self._collector.feed)
+
+    def events(self) -> AsyncIterator[Event]:
+        """Iterate over all that happens: RunStarted, CollectionStarted, Progress, CollectionFinished, RunFinished.
+
+        The first event comes first, whenever the reading begins; the iteration ends with the run. A slow reader
+        delays nothing, and misses nothing but progress that is out of date.
+        """
+        return self._collector.feed.reader()
+
+    @property
+    def summary(self) -> IngestSummary:
+        """What is known now; a collection still at work counts as interrupted."""
+        return self._collector.summary()
 
 
 def _was_interrupted(outcome: CollectionOutcome) -> bool:

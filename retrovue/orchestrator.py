@@ -16,19 +16,18 @@ import anyio
 from anyio.abc import TaskGroup
 
 from retrovue import logs, telemetry
-from retrovue.collector import Collector, interrupted
+from retrovue.collector import Collector, IngestRun, interrupted
 from retrovue.enrichers.pages import open_pages
 from retrovue.enrichment import CONNECTIONS as ENRICHMENT_CONNECTIONS
 from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.enrichment import EnrichmentWork, owed_by
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
-from retrovue.events import Event, Outcomes
 from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.model import FULL, Attached, Collection, Scope, Source, Trigger
 from retrovue.pipeline import failed, ingest_collection, preview_collection
 from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
-from retrovue.results import NOT_FAILED, CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_collection, list_collections, record_ingestibility
@@ -74,36 +73,6 @@ class IngestOptions:
             raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
         if not self.patience > 0:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
-
-
-class IngestRun:
-    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment.
-
-    Any number of tasks may iterate, each at its own pace and each from the beginning, also after the run was left.
-    """
-
-    def __init__(self, run: Run, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
-        self.id = run.id
-        self.source = source
-        self.targeted = tuple(targeted)
-        """The collections that this run ingests."""
-        self._collector = collector
-
-    def __aiter__(self) -> AsyncIterator[CollectionOutcome]:
-        return Outcomes(self._collector.feed)
-
-    def events(self) -> AsyncIterator[Event]:
-        """Iterate over all that happens: RunStarted, CollectionStarted, Progress, CollectionFinished, RunFinished.
-
-        The first event comes first, whenever the reading begins; the iteration ends with the run. A slow reader
-        delays nothing, and misses nothing but progress that is out of date.
-        """
-        return self._collector.feed.reader()
-
-    @property
-    def summary(self) -> IngestSummary:
-        """What is known now; a collection still at work counts as interrupted."""
-        return self._collector.summary()
 
 
 @asynccontextmanager
@@ -216,7 +185,7 @@ async def _running(
             async with anyio.create_task_group() as group:
                 group.start_soon(crew.work, targets)
                 try:
-                    yield IngestRun(run, source, collector, targets.eligible)
+                    yield IngestRun(run.id, source, collector, targets.eligible)
                 except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
                     error = exc
                     group.cancel_scope.cancel()

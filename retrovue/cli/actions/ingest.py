@@ -13,11 +13,12 @@ from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, Problem, explain
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
+from retrovue.collector import IngestRun
 from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.errors import NothingEligible, ScopeNotFound
 from retrovue.importers.guard import PATIENCE
 from retrovue.model import FULL, Collection, Scope
-from retrovue.orchestrator import DEFAULT_CONCURRENCY, IngestOptions, IngestRun
+from retrovue.orchestrator import DEFAULT_CONCURRENCY, IngestOptions
 from retrovue.results import IngestSummary
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source, get_source
