@@ -378,11 +378,14 @@ class _Crew:
         late = [interrupted(collection) for collection in self._collector.unfinished]
         for outcome in late:
             self._collector.report(outcome)
-        self._collector.end()
-        if not self._options.dry_run:
-            # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
-            with suppress(StoreError):
-                await audit.fail(self._store, self._run, late)
+        try:
+            if not self._options.dry_run:
+                # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
+                with suppress(StoreError):
+                    await audit.fail(self._store, self._run, late)
+        finally:
+            # Whoever is told that the run is over finds the trail complete.
+            self._collector.end()
 
 
 def _bug(collection: Collection, exc: BaseException) -> Failed:
