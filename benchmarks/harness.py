@@ -176,8 +176,8 @@ class Harness:
         self._check(contender, layout, said, written=await self._databases.assets(name) - before)
         durations = [one.get("durations", {}) for one in said.get("collection_results", [])]
 
-        def total(phase: str) -> float | None:
-            return sum(one.get(phase, 0.0) for one in durations) if durations else None
+        def total(*phases: str) -> float | None:
+            return sum(one.get(phase, 0.0) for one in durations for phase in phases) if durations else None
 
         return Sample(
             wall=spent["wall"],
@@ -192,7 +192,7 @@ class Harness:
             sent_mb=served_now["bytes"] / 1_000_000,
             items=layout.items,
             created=said["total_created_assets"],
-            from_plex=total("waiting_for_source"),
+            from_plex=total("waiting_for_source", "reading"),
             staging=total("staging"),
             merging=total("merging"),
         )

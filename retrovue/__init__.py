@@ -4,32 +4,39 @@ For a service that embeds it::
 
     async with open_store(Settings.from_environment()) as store:
         async with ingest_source(store, "My Plex Server", IngestOptions(concurrency=4)) as run:
-            async for outcome in run:
-                print(outcome.collection.name)
+            async for event in run.events():
+                print(event)
         print(run.summary.status)
 
 The names in ``__all__`` are the public API, with ``retrovue.errors`` and ``retrovue.testing``; everything else may
 change without notice.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retrovue.attachments import add_enricher, attach_enricher, detach_enricher
+    from retrovue.catalogue import approve_assets, get_asset, list_assets, list_collections, list_sources, retire_assets
+    from retrovue.collector import IngestRun
     from retrovue.config import Settings
-    from retrovue.curation import update_collection
-    from retrovue.discovery import add_source, discover
+    from retrovue.curation import CollectionUpdate, update_collection, update_source
+    from retrovue.discovery import Discovered, add_source, discover
     from retrovue.enrichers.base import AssetView, BaseEnricher, EnricherInterface, Enrichment, Failure, MediaFile
     from retrovue.enrichment import enrich_one
     from retrovue.errors import EnrichmentError, RetrovueError
+    from retrovue.events import CollectionFinished, CollectionStarted, Event, Progress, RunFinished, RunStarted
     from retrovue.importers.base import BaseImporter, ImporterInterface
+    from retrovue.importers.waiting import waiting_for_source
     from retrovue.model import (
         AssetDraft,
+        AssetState,
         Collection,
         ConfigField,
         DiscoveredCollection,
         Ingestibility,
+        Outline,
         Page,
         PartDraft,
         PathMapping,
@@ -39,47 +46,108 @@ if TYPE_CHECKING:
         Source,
         SourceIdentity,
     )
-    from retrovue.orchestrator import IngestOptions, IngestRun, ingest_one, ingest_source
-    from retrovue.results import CollectionOutcome, Counts, Enriched, Failed, Ingested, IngestSummary, Skipped
+    from retrovue.orchestrator import IngestOptions, ingest_one, ingest_source
+    from retrovue.results import (
+        CollectionOutcome,
+        Counts,
+        Durations,
+        Enriched,
+        Failed,
+        Ingested,
+        IngestSummary,
+        Listed,
+        Named,
+        RunStatus,
+        Skipped,
+    )
+    from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, AssetListing, StateChange
     from retrovue.store.opening import open_store
     from retrovue.store.session import Store
+    from retrovue.store.sources import SourceListing
 
 _HOMES = {
-    "attachments": ("add_enricher", "attach_enricher", "detach_enricher"),
+    "attachments": (
+        "add_enricher",
+        "attach_enricher",
+        "detach_enricher",
+    ),
+    "catalogue": (
+        "approve_assets", "get_asset", "list_assets", "list_collections", "list_sources", "retire_assets",
+    ),
     "config": ("Settings",),
-    "curation": ("update_collection",),
-    "discovery": ("add_source", "discover"),
+    "curation": (
+        "CollectionUpdate",
+        "update_collection",
+        "update_source",
+    ),
+    "discovery": (
+        "Discovered",
+        "add_source",
+        "discover",
+    ),
     "enrichers.base": (
         "AssetView", "BaseEnricher", "EnricherInterface", "Enrichment", "Failure", "MediaFile",
     ),
     "enrichment": ("enrich_one",),
-    "errors": ("EnrichmentError", "RetrovueError"),
-    "importers.base": ("BaseImporter", "ImporterInterface"),
-    "model": (
-        "AssetDraft", "Collection", "ConfigField", "DiscoveredCollection", "Ingestibility", "Page", "PartDraft",
-        "PathMapping", "Rejection", "Scope", "Secret", "Source", "SourceIdentity",
+    "errors": (
+        "EnrichmentError",
+        "RetrovueError",
     ),
-    "orchestrator": ("IngestOptions", "IngestRun", "ingest_one", "ingest_source"),
-    "results": ("CollectionOutcome", "Counts", "Enriched", "Failed", "IngestSummary", "Ingested", "Skipped"),
+    "events": (
+        "CollectionFinished", "CollectionStarted", "Event", "Progress", "RunFinished", "RunStarted",
+    ),
+    "importers.base": (
+        "BaseImporter",
+        "ImporterInterface",
+    ),
+    "importers.waiting": ("waiting_for_source",),
+    "model": (
+        "AssetDraft", "AssetState", "Collection", "ConfigField", "DiscoveredCollection", "Ingestibility",
+        "Outline", "Page", "PartDraft", "PathMapping", "Rejection", "Scope", "Secret", "Source",
+        "SourceIdentity",
+    ),
+    "orchestrator": (
+        "IngestOptions", "IngestRun", "ingest_one", "ingest_source",
+    ),
+    "results": (
+        "CollectionOutcome", "Counts", "Durations", "Enriched", "Failed", "IngestSummary", "Ingested",
+        "Listed", "Named", "RunStatus", "Skipped",
+    ),
+    "store.assets": (
+        "Asset", "AssetAlias", "AssetDetails", "AssetFile", "AssetListing", "StateChange",
+    ),
     "store.opening": ("open_store",),
     "store.session": ("Store",),
+    "store.sources": ("SourceListing",),
 }  # fmt: skip
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Asset",
+    "AssetAlias",
+    "AssetDetails",
     "AssetDraft",
+    "AssetFile",
+    "AssetListing",
+    "AssetState",
     "AssetView",
     "BaseEnricher",
     "BaseImporter",
     "Collection",
+    "CollectionFinished",
     "CollectionOutcome",
+    "CollectionStarted",
+    "CollectionUpdate",
     "ConfigField",
     "Counts",
+    "Discovered",
     "DiscoveredCollection",
+    "Durations",
     "Enriched",
     "EnricherInterface",
     "Enrichment",
     "EnrichmentError",
+    "Event",
     "Failed",
     "Failure",
     "ImporterInterface",
@@ -88,30 +156,50 @@ __all__ = [
     "IngestSummary",
     "Ingested",
     "Ingestibility",
+    "Listed",
     "MediaFile",
+    "Named",
+    "Outline",
     "Page",
     "PartDraft",
     "PathMapping",
+    "Progress",
     "Rejection",
     "RetrovueError",
+    "RunFinished",
+    "RunStarted",
+    "RunStatus",
     "Scope",
     "Secret",
     "Settings",
     "Skipped",
     "Source",
     "SourceIdentity",
+    "SourceListing",
+    "StateChange",
     "Store",
     "add_enricher",
     "add_source",
+    "approve_assets",
     "attach_enricher",
     "detach_enricher",
     "discover",
     "enrich_one",
+    "get_asset",
     "ingest_one",
     "ingest_source",
+    "list_assets",
+    "list_collections",
+    "list_sources",
     "open_store",
+    "retire_assets",
     "update_collection",
+    "update_source",
+    "waiting_for_source",
 ]
+
+# A library logs, and leaves it to its host what becomes of it; without this, Python would print the warnings.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

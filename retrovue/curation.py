@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrovue.discovery import IDENTIFIER, check_name, check_settings
 from retrovue.errors import RequestError, SourceError
@@ -25,6 +25,9 @@ from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.sources import delete_source as delete_from_catalogue
 from retrovue.store.sources import find_source, get_source, save_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 Value = TypeVar("Value")
 
@@ -48,6 +51,7 @@ async def update_collection(
     unmap: Sequence[str] = (),
     enabled: bool | None = None,
     dry_run: bool = False,
+    transport: "Transport | None" = None,
 ) -> CollectionUpdate:
     """Change a collection's path mappings and whether it is ingested, in one transaction.
 
@@ -64,7 +68,7 @@ async def update_collection(
     answer: Ingestibility | None = None
     warnings: tuple[str, ...] = ()
     if enabled or mappings != before.path_mappings:
-        answer, warnings = await _ask(source, after, enabling=bool(enabled))
+        answer, warnings = await _ask(source, after, transport, enabling=bool(enabled))
     if not dry_run:
         async with locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
             if mappings != before.path_mappings:
@@ -77,10 +81,13 @@ async def update_collection(
     return CollectionUpdate(after, answer, warnings)
 
 
-async def _ask(source: Source, after: Collection, *, enabling: bool) -> tuple[Ingestibility | None, tuple[str, ...]]:
+async def _ask(
+    source: Source, after: Collection, transport: "Transport | None", *, enabling: bool
+) -> tuple[Ingestibility | None, tuple[str, ...]]:
     """Ask the importer about the collection as it would be; a no refuses the enabling, and else is a warning."""
+    opened = open_importer(source.type, source.config, source.credentials, transport=transport)
     try:
-        async with GuardedImporter(open_importer(source.type, source.config, source.credentials)) as importer:
+        async with GuardedImporter(opened) as importer:
             await importer.check_reachable()
             answer = await importer.check_ingestible(after)
     except SourceError as exc:

@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrovue.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused
 from retrovue.importers.guard import GuardedImporter
@@ -13,6 +13,9 @@ from retrovue.model import Collection, DiscoveredCollection, Secret, Source
 from retrovue.store.collections import Discovery, list_collections, record_discovery
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, insert_source, new_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 _EXTERNAL_ID = re.compile(r"^[a-z][a-z0-9_]*-[0-9a-f]{8}$")
 IDENTIFIER = "machine_identifier"
@@ -81,6 +84,7 @@ async def add_source(
     credentials: Mapping[str, Secret],
     *,
     dry_run: bool = False,
+    transport: "Transport | None" = None,
 ) -> Source:
     """Add a source after reaching it; its server's identifier is kept, so that no other one is ever taken for it.
 
@@ -88,7 +92,7 @@ async def add_source(
     """
     check_name(name)
     check_settings(type_name, config, credentials)
-    async with GuardedImporter(open_importer(type_name, config, credentials)) as importer:
+    async with GuardedImporter(open_importer(type_name, config, credentials, transport=transport)) as importer:
         identity = await importer.check_reachable()
     source = new_source(type_name, name, {**config, IDENTIFIER: identity.identifier}, credentials)
     if not dry_run:
@@ -97,7 +101,9 @@ async def add_source(
     return source
 
 
-async def discover(store: Store, reference: str, *, dry_run: bool = False) -> Discovered:
+async def discover(
+    store: Store, reference: str, *, dry_run: bool = False, transport: "Transport | None" = None
+) -> Discovered:
     """Find out which collections a source has, and store them in one transaction.
 
     New ones are disabled, known ones keep what the operator decided, lost ones are marked and kept. Raises
@@ -106,7 +112,8 @@ async def discover(store: Store, reference: str, *, dry_run: bool = False) -> Di
     async with store.transaction() as session:
         source = await find_source(session, reference)
         known = await list_collections(session, source)
-    async with GuardedImporter(open_importer(source.type, source.config, source.credentials)) as importer:
+    opened = open_importer(source.type, source.config, source.credentials, transport=transport)
+    async with GuardedImporter(opened) as importer:
         await importer.check_reachable()
         try:
             listed = await importer.discover_collections()

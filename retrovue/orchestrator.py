@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.collector import Collector, interrupted
+from retrovue import logs, telemetry
+from retrovue.collector import Collector, IngestRun, interrupted
 from retrovue.enrichers.pages import open_pages
 from retrovue.enrichment import CONNECTIONS as ENRICHMENT_CONNECTIONS
 from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
@@ -25,9 +26,9 @@ from retrovue.guide import advice
 from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.model import FULL, Attached, Collection, Scope, Source, Trigger
-from retrovue.pipeline import Progress, failed, ingest_collection, preview_collection
+from retrovue.pipeline import failed, ingest_collection, preview_collection
 from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
-from retrovue.results import NOT_FAILED, CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_collection, list_collections, record_ingestibility
@@ -36,6 +37,9 @@ from retrovue.store.locks import Locks, open_locks
 from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 RATE = "max_requests_per_second"
 """The configuration's key, of importers that have one, for the most requests in a second."""
@@ -72,32 +76,9 @@ class IngestOptions:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
 
 
-def _no_progress(collection: Collection, items: int) -> None:
-    """Nobody is watching."""
-
-
-class IngestRun:
-    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment."""
-
-    def __init__(self, run: Run, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
-        self.id = run.id
-        self.source = source
-        self.targeted = tuple(targeted)
-        """The collections that this run ingests."""
-        self._collector = collector
-
-    def __aiter__(self) -> AsyncIterator[CollectionOutcome]:
-        return self._collector.stream.__aiter__()
-
-    @property
-    def summary(self) -> IngestSummary:
-        """What is known now; a collection still at work counts as interrupted."""
-        return self._collector.summary()
-
-
 @asynccontextmanager
 async def ingest_source(
-    store: Store, reference: str, options: IngestOptions | None = None, *, progress: Progress = _no_progress
+    store: Store, reference: str, options: IngestOptions | None = None, *, transport: "Transport | None" = None
 ) -> AsyncIterator[IngestRun]:
     """Ingest every enabled, ingestible collection of a source, concurrently.
 
@@ -106,6 +87,10 @@ async def ingest_source(
     is written; a source that can't be reached makes every collection a Failed outcome instead. Leaving waits
     for the collections that are still at work; an exception or a cancellation stops them, and their outcome
     is then ``interrupted``. No collection's failure ever touches another one.
+
+    ``transport``, an ``httpx.AsyncBaseTransport``, carries the importer's requests; it stays yours to close. Several
+    runs may be under way in one event loop and one store, where those of one collection exclude each other: the
+    second one's outcome is Failed with the code ``already_running``.
     """
     options = options or IngestOptions()
     run = _new_run("source", FULL)
@@ -119,7 +104,7 @@ async def ingest_source(
             fine = "its latest full ingest succeeded, or it was never tried"
             skipped += [Skipped(known, NOT_FAILED, fine) for known in enabled if known.id not in again]
             enabled = [known for known in enabled if known.id in again]
-    async with _running(store, source, run, enabled, skipped, options, progress) as running:
+    async with _running(store, source, run, enabled, skipped, options, transport) as running:
         yield running
 
 
@@ -131,7 +116,7 @@ async def ingest_one(
     options: IngestOptions | None = None,
     *,
     source_reference: str | None = None,
-    progress: Progress = _no_progress,
+    transport: "Transport | None" = None,
 ) -> AsyncIterator[IngestRun]:
     """Ingest one collection by hand, all of it or what is in scope; the same pipeline as in a source ingest.
 
@@ -151,7 +136,7 @@ async def ingest_one(
             hint=f"Enable it with `retrovue collection update {collection.id} --enable`, or name a --title.",
             context={"collection": str(collection.id)},
         )
-    async with _running(store, source, run, [collection], [], options, progress) as running:
+    async with _running(store, source, run, [collection], [], options, transport) as running:
         yield running
 
 
@@ -179,11 +164,11 @@ async def _running(
     enabled: Sequence[Collection],
     skipped: Sequence[Skipped],
     options: IngestOptions,
-    progress: Progress,
+    transport: "Transport | None",
 ) -> AsyncIterator[IngestRun]:
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
-        opened = open_importer(source.type, _configured(source, options), source.credentials)
+        opened = open_importer(source.type, _configured(source, options), source.credentials, transport=transport)
         importer = GuardedImporter(opened, patience=options.patience)
         targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run)
         targets.skipped += skipped
@@ -192,16 +177,16 @@ async def _running(
         locks: Locks | None = None
         if targets.eligible and not options.dry_run:
             locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
-        # From here to the task group nothing may fail: the collector's stream has to be closed.
-        collector = Collector(run.id, source, targets.skipped, dry_run=options.dry_run, strict=options.strict)
-        collector.expect([*targets.eligible, *(failure.collection for failure in targets.failures)])
-        crew = _Crew(store, source, importer, run, collector, options, progress, locks)
+        # From here to the task group nothing may fail: the collector's feed has to be ended.
+        expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
+        collector = Collector(run.id, source, expected, targets.skipped, dry_run=options.dry_run, strict=options.strict)
+        crew = _Crew(store, source, importer, run, collector, options, locks)
         error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(crew.work, targets)
                 try:
-                    yield IngestRun(run, source, collector, targets.eligible)
+                    yield IngestRun(run.id, source, collector, targets.eligible)
                 except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
                     error = exc
                     group.cancel_scope.cancel()
@@ -227,7 +212,6 @@ class _Crew:
         run: Run,
         collector: Collector,
         options: IngestOptions,
-        progress: Progress,
         locks: Locks | None,
     ) -> None:
         self.locks = locks
@@ -239,7 +223,6 @@ class _Crew:
         self._run = run
         self._collector = collector
         self._options = options
-        self._progress = progress
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._verdict: SourceError | None = None
         """Why no further collection needs to be tried: the token was refused, or the source is gone."""
@@ -247,13 +230,18 @@ class _Crew:
 
     async def work(self, targets: Targets) -> None:
         """Ingest all eligible collections; every expected collection has reported when this returns."""
+        run = {"run_id": str(self._run.id), "source_id": str(self._source.id)}
+        with logs.about(run_id=self._run.id), telemetry.span("run", **run):
+            await self._work(targets)
+
+    async def _work(self, targets: Targets) -> None:
         try:
             for failure in targets.failures:
                 await self._fail(failure)
             eligible = await self._lock(targets.eligible)
             # Connections of their own: the collections at work keep those of the store until they are through.
             async with (
-                Store(self._store.url, connections=ENRICHMENT_CONNECTIONS) as beside,
+                self._store.beside(ENRICHMENT_CONNECTIONS) as beside,
                 anyio.create_task_group() as enrichments,
             ):
                 with self._group_scope:
@@ -262,7 +250,7 @@ class _Crew:
                             group.start_soon(self._one, collection, beside, enrichments)
                 await self._end()
         finally:
-            self._collector.end_stream()
+            self._collector.end()
 
     async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
         held: Mapping[uuid.UUID, RetrovueError] = {}
@@ -286,27 +274,38 @@ class _Crew:
         return ours
 
     async def _one(self, collection: Collection, beside: Store, enrichments: TaskGroup) -> None:
-        async with self._limiter:
-            try:
-                if self._verdict is not None:
-                    await self._fail(failed(collection, self._verdict))
-                else:
-                    await self._ingest(collection)
-            except RetrovueError as exc:
-                await self._judge(exc)
-                await self._fail(failed(collection, exc), cause=exc)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
-                await self._fail(_bug(collection, exc))
-        attached = self._attached.get(collection.id, ())
-        if attached and self.locks is not None and self._collector.was_ingested(collection):
-            work = EnrichmentWork(
-                beside, self._source, collection, attached, self._run.id, limiter=self._enrichment_limiter
-            )
-            self._collector.enriching(collection, lambda: work.result)
-            # In a group of its own: it neither holds up the next collection nor ends with the source.
-            enrichments.start_soon(work.run)
+        about = {"collection_id": str(collection.id), "collection": collection.name}
+        with logs.about(collection_id=collection.id):
+            async with self._limiter, self._store.places:
+                with telemetry.span("collection", **about) as span:
+                    try:
+                        await self._try(collection)
+                    finally:
+                        telemetry.describe(span, self._collector.outcome_of(collection))
+                        self._collector.publish()
+            attached = self._attached.get(collection.id, ())
+            if attached and self.locks is not None and self._collector.was_ingested(collection):
+                work = EnrichmentWork(
+                    beside, self._source, collection, attached, self._run.id, limiter=self._enrichment_limiter
+                )
+                self._collector.enriching(collection, lambda: work.result)
+                # In a group of its own: it neither holds up the next collection nor ends with the source.
+                enrichments.start_soon(work.run)
+
+    async def _try(self, collection: Collection) -> None:
+        try:
+            if self._verdict is not None:
+                await self._fail(failed(collection, self._verdict))
+            else:
+                await self._ingest(collection)
+        except RetrovueError as exc:
+            await self._judge(exc)
+            await self._fail(failed(collection, exc), cause=exc)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
+            await self._fail(_bug(collection, exc))
 
     async def _ingest(self, collection: Collection) -> None:
+        self._collector.started(collection)
         answer = await self._importer.check_ingestible(collection)
         if not answer.ingestible:
             # The yes was stored in the pre-flight; a no is news.
@@ -318,7 +317,7 @@ class _Crew:
         async with open_pages(self._attached.get(collection.id, ()), self._source) as chain:
             if self.locks is None:
                 outcome = await preview_collection(
-                    self._store, self._importer, collection, self._run, progress=self._progress, chain=chain
+                    self._store, self._importer, collection, self._run, progress=self._collector.progress, chain=chain
                 )
                 self._collector.report(await self._with_owed(outcome, len(chain.deferred)))
                 return
@@ -330,7 +329,7 @@ class _Crew:
                 self._run,
                 locks=self.locks,
                 report=self._collector.report,
-                progress=self._progress,
+                progress=self._collector.progress,
                 chain=chain,
             )
 
@@ -380,11 +379,14 @@ class _Crew:
         late = [interrupted(collection) for collection in self._collector.unfinished]
         for outcome in late:
             self._collector.report(outcome)
-        self._collector.close()
-        if not self._options.dry_run:
-            # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
-            with suppress(StoreError):
-                await audit.fail(self._store, self._run, late)
+        try:
+            if not self._options.dry_run:
+                # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
+                with suppress(StoreError):
+                    await audit.fail(self._store, self._run, late)
+        finally:
+            # Whoever is told that the run is over finds the trail complete.
+            self._collector.end()
 
 
 def _bug(collection: Collection, exc: BaseException) -> Failed:

@@ -6,15 +6,18 @@ reading of the source, and memory doesn't depend on the size of the library.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import anyio.lowlevel
 
+from retrovue import telemetry
 from retrovue.enrichers.pages import PageChain
 from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreError, StoreUnavailable
-from retrovue.importers.guard import GuardedImporter
+from retrovue.events import Progress
+from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
 from retrovue.paths import PathMapper, UnmappedPath
 from retrovue.results import Counts, Durations, Failed, Ingested, Listed
@@ -37,8 +40,8 @@ NO_ENRICHERS = PageChain()
 
 Report = Callable[[Ingested | Failed], None]
 """Takes the collection's one outcome; called in the same breath as the commit that makes it true."""
-Progress = Callable[[Collection, int], None]
-"""Takes the number of drafts that a page brought."""
+Watch = Callable[[Progress], None]
+"""Takes how far a collection is, after each page."""
 
 
 def failed(collection: Collection, error: RetrovueError, *, durations: Durations | None = None) -> Failed:
@@ -64,6 +67,8 @@ class _Tally:
     warned: int = 0
     warnings: Counter[str] = field(default_factory=Counter[str])
     waiting: float = 0.0
+    reading: float = 0.0
+    enriching: float = 0.0
     staging: float = 0.0
     merging: float = 0.0
 
@@ -71,26 +76,28 @@ class _Tally:
         self.source_items = self.discovered = self.warned = 0
         self.warnings.clear()
 
-    def recognise(self, outline: Outline) -> int:
-        drafts = len(outline.source_uris) + len(outline.rejected)
+    def recognise(self, outline: Outline) -> None:
         self.source_items += outline.source_items
-        self.discovered += drafts
-        return drafts
+        self.discovered += len(outline.source_uris) + len(outline.rejected)
 
-    def count(self, page: Page) -> int:
-        drafts = len(page.drafts) + len(page.rejected)
+    def count(self, page: Page) -> None:
         self.source_items += page.source_items
-        self.discovered += drafts
+        self.discovered += len(page.drafts) + len(page.rejected)
         for draft in page.drafts:
             if draft.warnings:
                 self.warned += 1
                 self.warnings.update(draft.warnings)
-        return drafts
+
+    def progress(self, collection: Collection, rejected: int) -> Progress:
+        seconds = perf_counter() - self.started
+        return Progress(collection, self.source_items, self.discovered, rejected, seconds)
 
     def durations(self) -> Durations:
         return Durations(
             total=perf_counter() - self.started,
             waiting_for_source=self.waiting,
+            reading=self.reading,
+            enriching=self.enriching,
             staging=self.staging,
             merging=self.merging,
         )
@@ -165,14 +172,22 @@ async def _refined(chain: PageChain, located: list[Located]) -> list[Located]:
     ]
 
 
-async def _next_page(pages: AsyncIterator[Page | Outline], tally: _Tally) -> Page | Outline | None:
+async def _next_page(pages: GuardedPages, tally: _Tally) -> Page | Outline | None:
+    with telemetry.span("read_page"), _asking(pages, tally):
+        return await anext(pages, None)
+
+
+@contextmanager
+def _asking(pages: GuardedPages, tally: _Tally) -> Iterator[None]:
+    """Account for the time in which the importer is asked: what it didn't wait for its source, it worked."""
     asked = perf_counter()
     try:
-        return await anext(pages)
-    except StopAsyncIteration:
-        return None
+        yield
     finally:
-        tally.waiting += perf_counter() - asked
+        elapsed = perf_counter() - asked
+        waited = pages.stopwatch.share_of(elapsed)
+        tally.waiting += waited
+        tally.reading += elapsed - waited
 
 
 async def _read(
@@ -181,7 +196,7 @@ async def _read(
     scope: Scope,
     sink: Staging | Preview,
     chain: PageChain,
-    progress: Progress,
+    progress: Watch,
 ) -> _Tally:
     """Read all that is in scope into the sink, which has taken all of it and nothing else when this returns."""
     tally = _Tally()
@@ -192,21 +207,29 @@ async def _read(
         while (page := await _next_page(pages, tally)) is not None:
             began = perf_counter()
             if isinstance(page, Outline):
-                if await _recognise(page, sink, locator, fingerprints):
-                    progress(collection, tally.recognise(page))
-                    tally.staging += perf_counter() - began
+                recognised = await _recognise(page, sink, locator, fingerprints)
+                tally.staging += perf_counter() - began
+                if recognised:
+                    tally.recognise(page)
+                    progress(tally.progress(collection, sink.rejected))
                     continue
-                page = await pages.read(page)
+                with _asking(pages, tally):
+                    page = await pages.read(page)
+                began = perf_counter()
             if page.restart:
                 tally.reset()
                 await sink.reset()
-            read = tally.count(page)
+            tally.count(page)
             located, rejected = locator.locate(page)
             whole = len(located) == len(page.drafts)
             fingerprint = fingerprints.of_page(page) if whole else None
-            await sink.add(await _refined(chain, located), rejected, fingerprint)
-            tally.staging += perf_counter() - began
-            progress(collection, read)
+            asked = perf_counter()
+            located = await _refined(chain, located)
+            refining = perf_counter() - asked
+            await sink.add(located, rejected, fingerprint)
+            tally.enriching += refining
+            tally.staging += perf_counter() - began - refining
+            progress(tally.progress(collection, sink.rejected))
     if scope.is_full and tally.discovered == 0 and sink.anything_known:
         raise IncompleteEnumeration(
             f"The source says that {collection.name!r} is empty, but the catalogue has assets of it.",
@@ -268,7 +291,7 @@ async def ingest_collection(
     *,
     locks: Locks,
     report: Report,
-    progress: Progress,
+    progress: Watch,
     chain: PageChain = NO_ENRICHERS,
 ) -> None:
     """Ingest one collection within the run's scope; reports exactly one outcome, or raises and reports none.
@@ -300,7 +323,8 @@ async def ingest_collection(
                 await staged.clear(session)
 
         try:
-            await _again_after_conflicts(merge_and_commit)
+            with telemetry.span("merge"):
+                await _again_after_conflicts(merge_and_commit)
         except CommitUnknown as exc:
             done = None if outcome is None else await audit.committed(store, run, collection)
             if outcome is None or done is None:
@@ -344,7 +368,7 @@ async def preview_collection(
     collection: Collection,
     run: Run,
     *,
-    progress: Progress,
+    progress: Watch,
     chain: PageChain = NO_ENRICHERS,
 ) -> Ingested | Failed:
     """Find out what an ingest would do, with the same planner, in read-only transactions that the server enforces.

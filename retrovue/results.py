@@ -90,11 +90,20 @@ class Enriched:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Where a collection's time went, in seconds of wall time."""
+    """Where a collection's time went, in seconds of wall time.
+
+    Collections that are ingested at the same time share one event loop: each phase includes the turns of the others
+    that fall into it.
+    """
 
     total: float = 0.0
     waiting_for_source: float = 0.0
-    """Waiting for the importer's next page: transfer, decoding and mapping to drafts."""
+    """Waiting for an answer of the source that wasn't there yet, as the importer tells; one that doesn't tell waits
+    all the time in which it is asked."""
+    reading: float = 0.0
+    """The importer's own work on what the source answered: decoding, proving, mapping to drafts."""
+    enriching: float = 0.0
+    """What enrichers did page by page; that of the others, after the commit, is `Enriched.duration`."""
     staging: float = 0.0
     """Comparing with what is known and copying to the staging table."""
     merging: float = 0.0

@@ -11,6 +11,7 @@ import anyio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from retrovue.collector import IngestRun
 from retrovue.importers.base import BaseImporter
 from retrovue.model import (
     AssetDraft,
@@ -27,7 +28,7 @@ from retrovue.model import (
     Source,
     SourceIdentity,
 )
-from retrovue.orchestrator import IngestOptions, IngestRun, ingest_source
+from retrovue.orchestrator import IngestOptions, ingest_source
 from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary
 from retrovue.store.collections import list_collections, record_discovery, set_enabled, set_path_mappings
 from retrovue.store.session import Store

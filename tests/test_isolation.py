@@ -231,7 +231,7 @@ class TestOneThreadAndItsTasks:
                 first, second = await anext(pages), await anext(pages)
                 assert isinstance(first, Page)
                 assert isinstance(second, Outline)
-                assert [one.title for one in (await importer.read(second)).drafts] == ["B"]
+                assert [one.title for one in (await pages.read(second)).drafts] == ["B"]
         assert own.closed == ["enumeration", "importer"]
         assert own.threads.isdisjoint({threading.get_ident()})
         assert len(own.threads) == 1

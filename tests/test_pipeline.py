@@ -5,9 +5,9 @@ import anyio.lowlevel
 import pytest
 
 from retrovue.errors import ImporterFailed
+from retrovue.events import Progress
 from retrovue.importers.guard import GuardedImporter
 from retrovue.model import FULL, Page, Rejection
-from retrovue.orchestrator import ingest_source
 from retrovue.pipeline import preview_collection
 from retrovue.results import Counts
 from retrovue.store.audit import Run
@@ -41,14 +41,13 @@ class TestCounts:
 
     async def test_progress_is_told_of_every_page(self, library: Library) -> None:
         library.script.listings["Movies"] = [page(draft("a")), page(), page(draft("b"), Rejection("x", "y"))]
-        told: list[tuple[str, int]] = []
-        async with ingest_source(
-            library.store,
-            str(library.source.id),
-            progress=lambda collection, items: told.append((collection.name, items)),
-        ):
-            pass
-        assert told == [("Movies", 1), ("Movies", 0), ("Movies", 2)]
+        told: list[Progress] = []
+        importer = GuardedImporter(ScriptedImporter(library.source.config))
+        run = Run(library.source.id, "source", FULL, "0")
+        movies = await library.collection("Movies")
+        await preview_collection(library.store, importer, movies, run, progress=told.append)
+        assert [(one.source_items, one.discovered, one.rejected) for one in told] == [(1, 1, 0), (1, 1, 0), (3, 3, 1)]
+        assert {one.collection for one in told} == {movies}
 
     async def test_the_time_is_accounted_for(self, library: Library) -> None:
         outcome = await library.ingest_one(page(draft("a")))
@@ -127,7 +126,7 @@ class TestPatience:
                 importer,
                 await library.collection("Movies"),
                 run,
-                progress=lambda _collection, _items: None,
+                progress=lambda _: None,
             )
         assert failed.value.code == "importer_timeout"
         assert library.script.running == 0

@@ -10,6 +10,7 @@ import asyncclick as click
 from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, NoSuchCommand, UsageError
 
 from retrovue.cli.errors import OK, InputError, exit_status, explain
+from retrovue.cli.logs import FORMATS, LEVELS, logging_to_stderr
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
 
@@ -70,11 +71,14 @@ class LazyGroup(click.Group):
     epilog="Exit status: 0 ok, 1 failed, 2 partial success, 3 source unreachable, 130 or 143 interrupted.",
 )
 @click.option("--database-url", metavar="URL", help="PostgreSQL database to use; default: $RETROVUE_DATABASE_URL.")
+@click.option("--log-level", type=click.Choice(LEVELS), help="Log to the standard error; default: no log.")
+@click.option("--log-format", type=click.Choice(FORMATS), help="How to log: text (default) or JSON lines.")
 @click.version_option(package_name="retrovue", prog_name="retrovue", message="%(prog)s %(version)s")
-@click.pass_obj
-def command(session: Session, database_url: str | None) -> None:
+@click.pass_context
+def command(context: click.Context, database_url: str | None, log_level: str | None, log_format: str | None) -> None:
     """Ingest large Plex libraries into a PostgreSQL catalogue."""
-    session.database_url = database_url
+    context.obj.database_url = database_url
+    context.with_resource(logging_to_stderr(log_level, log_format))
 
 
 async def run_command(arguments: Sequence[str], session: Session) -> int:

@@ -25,6 +25,8 @@ TOTALS = {
 }
 """The key of each total, and the count of a collection that it adds up."""
 _FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
+DURATIONS = ("total", "waiting_for_source", "reading", "enriching", "staging", "merging")
+"""Where a collection's time went."""
 _EMPTY_LISTS: dict[str, Any] = {
     "created_titles": [],
     "duplicate_candidates": [],
@@ -33,7 +35,7 @@ _EMPTY_LISTS: dict[str, Any] = {
     "soft_deleted_items": [],
     "failed_enrichment_items": [],
     "warning_counts": {},
-    "durations": {"total": 0.0, "waiting_for_source": 0.0, "staging": 0.0, "merging": 0.0},
+    "durations": dict.fromkeys(DURATIONS, 0.0),
     "enrichment": None,
 }
 
@@ -248,13 +250,7 @@ def _rejection(rejection: "Rejection") -> dict[str, Any]:
 
 
 def _durations(outcome: "Ingested | Failed") -> dict[str, float]:
-    spent = outcome.durations
-    return {
-        "total": round(spent.total, 3),
-        "waiting_for_source": round(spent.waiting_for_source, 3),
-        "staging": round(spent.staging, 3),
-        "merging": round(spent.merging, 3),
-    }
+    return {name: round(getattr(outcome.durations, name), 3) for name in DURATIONS}
 
 
 def _failure(outcome: "Failed") -> Problem:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    from retrovue.events import Event
     from retrovue.model import Collection
-    from retrovue.orchestrator import IngestRun
+    from retrovue.collector import IngestRun
     from retrovue.results import CollectionOutcome
 
 EVENT_SECONDS = 0.25
@@ -30,7 +31,7 @@ class Progress:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._line: _Line | None = None
-        self._items = 0
+        self._read: dict[UUID, int] = {}
         self._expected: int | None = None
         self._targeted: frozenset[UUID] = frozenset()
         self._began = time.monotonic()
@@ -65,8 +66,17 @@ class Progress:
                 },
             )
 
-    def collection_done(self, outcome: "CollectionOutcome") -> None:
-        """Tell what a collection came to, and count it if there was something to do."""
+    def show(self, event: "Event") -> None:
+        """Show what has happened."""
+        from retrovue.events import CollectionFinished
+        from retrovue.events import Progress as Reading
+
+        if isinstance(event, CollectionFinished):
+            self._collection_done(event.outcome)
+        elif isinstance(event, Reading):
+            self._items(event.collection, event.discovered)
+
+    def _collection_done(self, outcome: "CollectionOutcome") -> None:
         if self._line is not None and outcome.collection.id in self._targeted:
             self._line.advance()
         if self._output.as_events:
@@ -74,23 +84,23 @@ class Progress:
 
             self._output.event("outcome", result(outcome))
 
-    def items(self, collection: "Collection", count: int) -> None:
-        """Count the items that a page brought."""
-        self._items += count
+    def _items(self, collection: "Collection", read: int) -> None:
+        self._read[collection.id] = read
         if self._line is None and not self._output.as_events:
             return
+        items = sum(self._read.values())
         now = time.monotonic()
-        rate = self._items / (now - self._began) if now > self._began else 0.0
-        left = seconds_left(self._items, self._expected, rate)
+        rate = items / (now - self._began) if now > self._began else 0.0
+        left = seconds_left(items, self._expected, rate)
         if self._line is not None:
-            self._line.show(self._items, rate, left)
+            self._line.show(items, rate, left)
         elif now - self._told >= EVENT_SECONDS:
             self._told = now
             self._output.event(
                 "progress",
                 {
                     "collection": {"id": str(collection.id), "name": collection.name},
-                    "items": self._items,
+                    "items": items,
                     "items_per_second": round(rate, 1),
                     "seconds_left": None if left is None else round(left, 1),
                 },

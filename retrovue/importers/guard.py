@@ -22,6 +22,7 @@ from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.doubles import Doubles
 from retrovue.importers.isolation import GRACE, ImporterLoop, Lane, LoopEnded, Unanswered
+from retrovue.importers.waiting import Stopwatch
 from retrovue.model import (
     AssetDraft,
     Collection,
@@ -172,9 +173,17 @@ class GuardedImporter:
         elif not lane.lost:
             await self._close("enumerate", leave, lane)
 
-    async def next_page(self, pages: AsyncIterator[Page | Outline], lane: Lane | None) -> Page | Outline:
+    async def next_page(
+        self, pages: AsyncIterator[Page | Outline], lane: Lane | None, stopwatch: Stopwatch
+    ) -> Page | Outline:
         """Wait for one page; raises StopAsyncIteration at the end of a complete enumeration."""
-        page = await self._ask("enumerate", lambda: anext(pages), lane)
+
+        async def ask() -> Page | Outline | None:
+            # Here and not around the asking: it may be done by another task, in another thread.
+            with stopwatch.measuring():
+                return await anext(pages)
+
+        page = await self._ask("enumerate", ask, lane)
         if not isinstance(page, Outline):
             return self._checked(page)
         if len(page.source_uris) != len(page.source_paths):
@@ -185,9 +194,14 @@ class GuardedImporter:
                 self._expect(str, uri)
         return page
 
-    async def read(self, outline: Outline) -> Page:
+    async def read(self, outline: Outline, stopwatch: Stopwatch) -> Page:
         """Read the page behind an outline."""
-        return self._checked(await self._ask("enumerate", outline.read))
+
+        async def ask() -> Page:
+            with stopwatch.measuring():
+                return await outline.read()
+
+        return self._checked(await self._ask("enumerate", ask))
 
     def _checked(self, page: object) -> Page:
         page = self._expect(Page, page)
@@ -338,12 +352,14 @@ class GuardedPages:
         self._pages = pages
         self._lane = lane
         self._doubles = doubles
+        self.stopwatch = Stopwatch()
+        """How long the importer waited for its source."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Page | Outline:
-        page = await self._guard.next_page(self._pages, self._lane)
+        page = await self._guard.next_page(self._pages, self._lane, self.stopwatch)
         if self._doubles is None:
             return page
         if isinstance(page, Page):
@@ -352,9 +368,9 @@ class GuardedPages:
         if len(new) == len(page.source_uris):
             return page
         # What an outline lists can't be rejected, what its page lists can.
-        return self._doubles.sort_out(await self._guard.read(page), new)
+        return self._doubles.sort_out(await self._guard.read(page, self.stopwatch), new)
 
     async def read(self, outline: Outline) -> Page:
-        """Read the page behind an outline."""
-        page = await self._guard.read(outline)
+        """Read the page behind one of the outlines."""
+        page = await self._guard.read(outline, self.stopwatch)
         return page if self._doubles is None else self._doubles.sort_out(page, outline.source_uris)

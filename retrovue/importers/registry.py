@@ -1,12 +1,16 @@
 """Which importers are installed: our own and third parties', all by the entry point group ``retrovue.importers``."""
 
+import inspect
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from retrovue.errors import ImporterNotCompliant, RetrovueError, UnsupportedImporter
+from retrovue.errors import ImporterNotCompliant, RequestError, RetrovueError, UnsupportedImporter
 from retrovue.importers.base import ImporterInterface, require_compliance
 from retrovue.model import Secret
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 GROUP = "retrovue.importers"
 
@@ -41,11 +45,29 @@ def importer_class(type_name: str) -> type[ImporterInterface]:
     return loaded
 
 
-def open_importer(type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> ImporterInterface:
-    """Make an importer for one run; the caller enters it."""
+def open_importer(
+    type_name: str,
+    config: Mapping[str, Any],
+    credentials: Mapping[str, Secret],
+    *,
+    transport: "Transport | None" = None,
+) -> ImporterInterface:
+    """Make an importer for one run; the caller enters it.
+
+    ``transport`` carries its HTTP requests. Raises RequestError for an importer that doesn't take one.
+    """
     make: Any = importer_class(type_name)
+    given: dict[str, Any] = {}
+    if transport is not None:
+        if "transport" not in inspect.signature(make).parameters:
+            raise RequestError(
+                f"Sources of type {type_name!r} can't be read by a transport of yours.",
+                code="no_transport",
+                hint="Leave out the transport.",
+            )
+        given["transport"] = transport
     try:
-        importer: ImporterInterface = make(config, credentials)
+        importer: ImporterInterface = make(config, credentials, **given)
     except RetrovueError:
         raise
     except (Exception, SystemExit) as exc:

@@ -116,6 +116,7 @@ async def list_assets(
     *,
     collection: Collection | None = None,
     source: Source | None = None,
+    state: AssetState | None = None,
     limit: int = 50,
 ) -> AssetListing:
     """List assets that aren't deleted, of a collection, a source or all, in the order of title and numbers."""
@@ -127,6 +128,9 @@ async def list_assets(
     if source is not None:
         where.append("collection_uuid IN (SELECT id FROM collection WHERE source_id = :source)")
         bind["source"] = source.id
+    if state is not None:
+        where.append("state = :state")
+        bind["state"] = state
     condition = " AND ".join(where)
     total = (await session.execute(text(f"SELECT count(*) FROM asset WHERE {condition}"), bind)).scalar_one()
     rows: Sequence[Row[Any]] = (

@@ -8,11 +8,13 @@ each session is marked: whoever finds another's mark in it, when it connects or 
 that it isn't alone.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
 import anyio
 import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from retrovue.errors import StoreError
@@ -37,6 +39,30 @@ _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePrepared
 """What comes of a statement that was prepared in one session and is executed in another."""
 
 
+Connect = Callable[..., Awaitable[Any]]
+"""Makes a connection; takes what asyncpg.connect takes."""
+
+
+def taken_from(engine: AsyncEngine) -> Connect:
+    """Make connections by somebody else's engine: each is taken out of its pool, which forgets it."""
+
+    async def connect(*_arguments: Any, server_settings: Mapping[str, str], **_options: Any) -> Any:
+        connection = engine.connect()
+        await connection.start()
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        raw.detach()
+        try:
+            for name, value in server_settings.items():
+                await driver.execute("SELECT set_config($1, $2, false)", name, value)
+        except BaseException:
+            driver.terminate()
+            raise
+        return driver
+
+    return connect
+
+
 class TransactionPooling(StoreError):
     """A pooler stands before the database that hands out its connections by the transaction."""
 
@@ -52,9 +78,10 @@ class TransactionPooling(StoreError):
 class Connector:
     """Makes the connections of one store."""
 
-    def __init__(self, *, read_only: bool, patience: float) -> None:
+    def __init__(self, *, read_only: bool, patience: float, connect: Connect = asyncpg.connect) -> None:
         self.pooled: bool | None = None
         """Whether a pooler (one that hands out whole sessions) stands before the server; None until connected."""
+        self._connect = connect
         self._read_only = read_only
         self._patience = patience
         self._token = uuid4().hex
@@ -80,7 +107,7 @@ class Connector:
             sleep=anyio.sleep,
             reraise=True,
         )
-        return await again(asyncpg.connect, *arguments, **options)
+        return await again(self._connect, *arguments, **options)
 
     async def _prepare(self, connection: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         _require_version(connection)
@@ -118,7 +145,7 @@ class Connector:
             # A pooler: it announces itself. One that hands out by the transaction gives our session to the next
             # who asks, or another one to us, as soon as a second connection is at work beside this one.
             with anyio.move_on_after(_PROBE_SECONDS):
-                other = await asyncpg.connect(*arguments, **options)
+                other = await self._connect(*arguments, **options)
                 try:
                     async with other.transaction():
                         seen = {await _backend(connection), await _backend(connection)}

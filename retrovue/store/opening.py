@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from retrovue.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
 from retrovue.errors import RequestError
@@ -19,20 +20,34 @@ TEST_DATABASE = "retrovue_test"
 
 @asynccontextmanager
 async def open_store(
-    settings: Settings, *, test_db: bool = False, connections: int = 4, read_only: bool = False, check: bool = True
+    settings: Settings | None = None,
+    *,
+    engine: AsyncEngine | None = None,
+    test_db: bool = False,
+    connections: int = 4,
+    read_only: bool = False,
+    check: bool = True,
+    migrate: bool = False,
 ) -> AsyncIterator[Store]:
-    """Open the catalogue that the settings name.
+    """Open the catalogue that the settings name, or the one that an engine of yours leads to (`Store.from_engine`).
+
+    ``connections`` is how many collections can be at work in it at once, over all runs; two more connections are
+    opened when needed, for whatever else is asked of the catalogue meanwhile.
 
     The embedded database is created and upgraded as needed, unless ``read_only``; a server of your own is
-    refused while its schema is missing or behind, unless ``check`` is off (for ``db upgrade`` and ``db status``).
+    refused while its schema is missing or behind, unless ``check`` is off (for ``db upgrade`` and ``db status``) or
+    ``migrate`` says that it shall be brought to this program's version.
     With ``read_only`` the server refuses every write.
 
     Raises RequestError for settings that don't fit, SchemaMismatch, and StoreUnavailable.
     """
     role = "test" if test_db else "production"
-    url = _own_server(settings, test_db=test_db)
-    if url is not None:
-        async with Store(url, connections=connections, read_only=read_only) as store:
+    own = _own_store(settings, engine, test_db=test_db, connections=connections, read_only=read_only)
+    settings = settings or Settings()
+    if own is not None:
+        async with own as store:
+            if migrate and not read_only:
+                await upgrade(store, role)
             if check:
                 require_current(await schema_status(store), role)
             yield store
@@ -50,6 +65,17 @@ async def open_store(
                 require_current(status, role)
         async with Store(target, connections=connections, read_only=read_only) as store:
             yield store
+
+
+def _own_store(
+    settings: Settings | None, engine: AsyncEngine | None, *, test_db: bool, connections: int, read_only: bool
+) -> Store | None:
+    if (settings is None) == (engine is None):
+        raise RequestError("Open a catalogue by settings or by an engine.", code="bad_settings")
+    if engine is not None:
+        return Store.from_engine(engine, connections=connections, read_only=read_only)
+    url = None if settings is None else _own_server(settings, test_db=test_db)
+    return None if url is None else Store(url, connections=connections, read_only=read_only)
 
 
 @asynccontextmanager

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from sqlalchemy.pool import NullPool
 
 from retrovue.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
-from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connector
+from retrovue.logs import logger
+from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connect, Connector, taken_from
 from retrovue.store.failures import translate
 
 CLEANUP_SECONDS = 1.5
@@ -27,6 +28,10 @@ AUDIT_CONNECTIONS = 2
 
 # A connection that died while nobody used it is replaced before it can fail the next transaction.
 _POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
+SPARE_CONNECTIONS = 2
+"""Connections for short work while collections hold all the others; opened when needed."""
+
+_log = logger(__name__)
 
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
@@ -53,13 +58,52 @@ def database_url(text: str) -> URL:
 class Store:
     """An open catalogue database."""
 
-    def __init__(self, url: URL, *, connections: int = 4, read_only: bool = False, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        connections: int = 4,
+        read_only: bool = False,
+        patience: float = PATIENCE,
+        connect: Connect = asyncpg.connect,
+    ) -> None:
         self.url = url
         self.connections = connections
         self.read_only = read_only
-        self.connector = Connector(read_only=read_only, patience=patience)
-        self.data = self._engine("retrovue", pool_size=connections, **_POOL)
+        self._patience = patience
+        self._connect = connect
+        self.connector = Connector(read_only=read_only, patience=patience, connect=connect)
+        self.places = anyio.Semaphore(connections)
+        """Held by a collection at work: runs of one store wait here for each other, without a deadline."""
+        self.data = self._engine("retrovue", **{**_POOL, "pool_size": connections, "max_overflow": SPARE_CONNECTIONS})
         self._audit: AsyncEngine | None = None
+
+    @classmethod
+    def from_engine(cls, engine: AsyncEngine, *, connections: int = 4, read_only: bool = False) -> Self:
+        """Make a store whose connections are made by an engine of yours: with its address, its TLS, its events.
+
+        Each of them is taken out of the engine's pool for good, and closed when the store no longer needs it: what an
+        ingest leaves in a session, settings and temporary tables, never comes back into your pool. So the engine's
+        pool may have any size; what the store uses are ``connections`` and a few more for short work. The engine is
+        yours: it isn't disposed of. Raises RequestError if it isn't one for PostgreSQL by asyncpg.
+        """
+        if (engine.dialect.name, engine.dialect.driver) != ("postgresql", "asyncpg"):
+            raise RequestError(
+                f"The engine is one for {engine.dialect.name} by {engine.dialect.driver}.",
+                code="bad_engine",
+                hint="Make it by create_async_engine('postgresql+asyncpg://…').",
+            )
+        return cls(engine.url, connections=connections, read_only=read_only, connect=taken_from(engine))
+
+    def beside(self, connections: int) -> "Store":
+        """Make a store of the same database with connections of its own."""
+        return Store(
+            self.url,
+            connections=connections,
+            read_only=self.read_only,
+            patience=self._patience,
+            connect=self._connect,
+        )
 
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
         # Poolers know the setting application_name and refuse others in the greeting: those are made afterwards.
@@ -79,6 +123,7 @@ class Store:
             # A lost connection must not be handed out again, whatever SQLAlchemy thinks of the message.
             if isinstance(context.original_exception, asyncpg.InterfaceError | OSError):
                 context.is_disconnect = True
+                _log.warning("A connection to the database was lost: %s", type(context.original_exception).__name__)
 
         return engine
 

@@ -115,7 +115,14 @@ class TestShow:
         assert (ingested["status"], ingested["created"], ingested["rejected"]) == ("ingested", 1, 150)
         assert [item["title"] for item in ingested["rejected_items"]] == [f"Lost {number}" for number in range(2, 152)]
         assert {item["code"] for item in ingested["rejected_items"]} == {"no_media"}
-        assert list(ingested["durations"]) == ["total", "waiting_for_source", "staging", "merging"]
+        assert list(ingested["durations"]) == [
+            "total",
+            "waiting_for_source",
+            "reading",
+            "enriching",
+            "staging",
+            "merging",
+        ]
         assert ingested["ended_at"] > ingested["started_at"]
         assert (failed["status"], failed["code"]) == ("failed", "incomplete_enumeration")
         assert failed["hint"]

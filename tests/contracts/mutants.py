@@ -65,9 +65,7 @@ _TWO_TRANSACTIONS = (
 _REJECTIONS = "        await merge.keep_rejections(session, run, collection)\n"
 _SOME_SOURCES = "    if len(candidates) > 1:\n        ids = [source.external_id"
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
-_JUDGED = (
-    "                await self._judge(exc)\n                await self._fail(failed(collection, exc), cause=exc)\n"
-)
+_JUDGED = "            await self._judge(exc)\n            await self._fail(failed(collection, exc), cause=exc)\n"
 _INSERT = (
     '                "INSERT INTO collection (id, source_id, external_id, name, kind, locations)"\n'
     '                " VALUES (:id, :source, :external_id, :name, :kind, :locations)"\n'
@@ -120,7 +118,7 @@ MUTANTS = (
     Mutant("B-7", DOCUMENT, '    "total_duplicates": "duplicates",\n', '    "total_duplicates": "created",\n'),
     Mutant("B-8", OPENING, "if production is not None and _same_database(test, production):", "if False:"),
     Mutant("B-8", MIGRATIONS, "if status.role != role and (", "if status.role is None and ("),
-    Mutant("B-9", ORCHESTRATOR, _JUDGED, f"{_JUDGED}                raise\n"),
+    Mutant("B-9", ORCHESTRATOR, _JUDGED, f"{_JUDGED}            raise\n"),
     Mutant("B-9", ACTION, "return UNREACHABLE if summary.all_unreachable else FAILED", "return FAILED"),
     Mutant("B-9", ORCHESTRATOR, "        if isinstance(error, SourceRefused):", "        if False:"),
     Mutant("B-9", ACTION, '    if "internal" in codes:\n        return FAILED\n', ""),
@@ -146,7 +144,7 @@ MUTANTS = (
         _REJECTIONS,
         f"{_REJECTIONS}        await session.commit()\n",
     ),
-    Mutant("D-2", ORCHESTRATOR, _JUDGED, f"{_JUDGED}                raise\n"),
+    Mutant("D-2", ORCHESTRATOR, _JUDGED, f"{_JUDGED}            raise\n"),
     Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),
     Mutant("D-4", AUDIT, '"context": _cleaned(failed.context),', '"context": {},'),
     Mutant("D-4", AUDIT, "            AND ingest_outcome.code IS DISTINCT FROM 'already_running'\n", ""),

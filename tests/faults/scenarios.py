@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from retrovue.collector import IngestRun
 from retrovue.errors import SourceUnreachable
 from retrovue.model import FULL, Rejection, Scope
-from retrovue.orchestrator import IngestOptions, IngestRun, ingest_one, ingest_source
+from retrovue.orchestrator import IngestOptions, ingest_one, ingest_source
 from retrovue.store.session import Store
 from tests.library import Library, Step, draft, outline, page
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import anyio
 from sqlalchemy.engine import URL
 
+from retrovue.collector import IngestRun
 from retrovue.errors import RetrovueError
-from retrovue.orchestrator import IngestRun
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests.faults import naive

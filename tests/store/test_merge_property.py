@@ -60,7 +60,7 @@ class Pipeline:
         await audit.start(self._library.store, run, [self._collection])
         await ingest_collection(
             self._library.store, self._importer, self._collection, run,
-            locks=self._locks, report=reported.append, progress=lambda _collection, _items: None,
+            locks=self._locks, report=reported.append, progress=lambda _: None,
         )  # fmt: skip
         (outcome,) = reported
         assert isinstance(outcome, Ingested)
@@ -70,7 +70,7 @@ class Pipeline:
         self._library.script.listings["Movies"] = pages
         run = Run(uuid.uuid4(), "source", FULL, "0")
         outcome = await preview_collection(
-            self._library.store, self._importer, self._collection, run, progress=lambda _collection, _items: None
+            self._library.store, self._importer, self._collection, run, progress=lambda _: None
         )
         assert isinstance(outcome, Ingested)
         return outcome

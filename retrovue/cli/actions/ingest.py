@@ -13,16 +13,17 @@ from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, Problem, explain
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
+from retrovue.collector import IngestRun
 from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.errors import NothingEligible, ScopeNotFound
 from retrovue.importers.guard import PATIENCE
 from retrovue.model import FULL, Collection, Scope
-from retrovue.orchestrator import DEFAULT_CONCURRENCY, IngestOptions, IngestRun
+from retrovue.orchestrator import DEFAULT_CONCURRENCY, IngestOptions
 from retrovue.results import IngestSummary
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source, get_source
 
-Start = Callable[[Progress], AbstractAsyncContextManager[IngestRun]]
+Start = Callable[[], AbstractAsyncContextManager[IngestRun]]
 
 
 def summary_status(summary: IngestSummary) -> int:
@@ -65,9 +66,7 @@ async def ingest_source(
             documents.failed_source_ingest, reference, source=source, dry_run=call.dry_run, strict=strict
         )
         try:
-            return await _Telling(call).follow(
-                lambda progress: orchestrator.ingest_source(store, str(source.id), options, progress=progress.items)
-            )
+            return await _Telling(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), options))
         except NothingEligible as exc:
             if not call.output.as_json:
                 call.output.lines([*reports.heading(source), *reports.not_eligible(explain(exc))])
@@ -94,9 +93,7 @@ async def ingest_collection(
             source = await get_source(session, collection.source_id)
         try:
             return await _Telling(call, collection, scope).follow(
-                lambda progress: orchestrator.ingest_one(
-                    store, str(collection.id), scope, options, progress=progress.items
-                )
+                lambda: orchestrator.ingest_one(store, str(collection.id), scope, options)
             )
         except NothingEligible:
             if not call.output.as_json:
@@ -129,11 +126,11 @@ class _Telling:
         problem: Problem | None = None
         with _imports_set_aside(), Progress(self._call.output) as progress:
             try:
-                async with start(progress) as run:
+                async with start() as run:
                     session.last_words = partial(self._last_words, run)
                     progress.begin(run)
-                    async for outcome in run:
-                        progress.collection_done(outcome)
+                    async for event in run.events():
+                        progress.show(event)
             except Exception as exc:
                 # Once collections have been ingested, what they came to is told whatever happens.
                 if run is None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from retrovue.cli.actions.opening import opened
+from retrovue.cli.ingest_document import DURATIONS
 from retrovue.cli.session import Call
 from retrovue.cli.table import COLUMNS, table, words
 from retrovue.cli.text import without_passwords
@@ -18,7 +19,6 @@ from retrovue.store.sources import find_source, get_source
 
 _HEADS = ("Collection", "Status", "Created", "Skipped", "Duplicates", "Rejected")
 _SHOWN_COUNTS = ("created", "skipped", "duplicates", "rejected")
-_DURATIONS = ("total", "waiting_for_source", "staging", "merging")
 _INDENT = "  "
 
 Rejections = Mapping[UUID, Sequence[Rejection]]
@@ -154,7 +154,7 @@ def _wrapped(text: str) -> Iterator[str]:
 
 def _durations(entry: LogEntry) -> dict[str, float]:
     spent = entry.details.get("durations") or {}
-    return {name: round(spent[name], 3) for name in _DURATIONS if name in spent}
+    return {name: round(spent[name], 3) for name in DURATIONS if name in spent}
 
 
 def _traceback(entry: LogEntry) -> str | None:

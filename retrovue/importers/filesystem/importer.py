@@ -26,6 +26,7 @@ from retrovue.importers.base import BaseImporter
 from retrovue.importers.filesystem import names
 from retrovue.importers.filesystem.scope import InScope
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Found, Refused, Walk
+from retrovue.importers.waiting import waiting_for_source
 from retrovue.model import (
     AssetDraft,
     Collection,
@@ -195,7 +196,7 @@ class FilesystemImporter(BaseImporter):
     async def _reading(self, deadline_s: float, path: str, read: Callable[[], T], *, midway: bool = False) -> T:
         """Read the disk in a worker thread, and translate what the system says about it."""
         try:
-            with anyio.fail_after(deadline_s):
+            with waiting_for_source(), anyio.fail_after(deadline_s):
                 # The thread of a hung mount can't be stopped: it is left behind, and ends when the mount answers.
                 return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._threads)
         except TimeoutError as exc:

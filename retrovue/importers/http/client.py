@@ -20,7 +20,11 @@ from retrovue.importers.http.dialect import Dialect
 from retrovue.importers.http.failures import map_error, origin_of, parse_base_url
 from retrovue.importers.http.pace import CEILING, Pace
 from retrovue.importers.http.policy import HttpPolicy, retry_after_seconds
+from retrovue.importers.waiting import waiting_for_source
+from retrovue.logs import logger
 from retrovue.model import Secret
+
+_log = logger(__name__)
 
 Transport = httpx.AsyncBaseTransport
 """What carries requests; given to an importer to stand in for the network."""
@@ -28,6 +32,8 @@ Transport = httpx.AsyncBaseTransport
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _ERROR_BODY_CAP = 64 * 1024
 _MAX_REDIRECTS = 3
+_SLOW_SECONDS = 10.0
+"""An answer that takes longer is worth a line in the log."""
 _STATUS_TEXT = re.compile(r'status="([^"<>]{1,200})"')
 _MAINTENANCE = re.compile(r"maintenance|startup|starting|loading|migrat", re.IGNORECASE)
 
@@ -39,6 +45,16 @@ class Answer:
     body: bytearray
     total: int | None
     offset: int | None
+
+
+class _Lent(httpx.AsyncBaseTransport):
+    """Somebody else's transport, which isn't ours to close."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
 
 
 class Refusal(SourceError):
@@ -98,7 +114,7 @@ class HttpClient:
         policy = self.policy
         self._http = httpx.AsyncClient(
             verify=self._tls(),
-            transport=self._transport,
+            transport=None if self._transport is None else _Lent(self._transport),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(policy.read_timeout_s, connect=policy.connect_timeout_s),
@@ -145,6 +161,7 @@ class HttpClient:
                 return await self._attempt(method, path, params, with_token=with_token)
             except _Transient as exc:
                 last[:] = [exc]
+                _log.warning("No usable answer to %s: %s", path, exc.error.message, extra={"code": exc.error.code})
                 if exc.error.unreachable:
                     self._pace.struggled()
                 raise
@@ -157,7 +174,7 @@ class HttpClient:
             reraise=True,
         )
         failed: _Transient | None = None
-        with anyio.move_on_after(policy.total_deadline_s):
+        with waiting_for_source(), anyio.move_on_after(policy.total_deadline_s):
             try:
                 return await retrying(attempt)
             except _Transient as exc:
@@ -184,9 +201,13 @@ class HttpClient:
 
     async def _attempt(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
         async with self._pace.turn():
+            asked = anyio.current_time()
             try:
                 with anyio.fail_after(self.policy.page_deadline_s):
-                    return await self._ask(method, path, params, with_token=with_token)
+                    answer = await self._ask(method, path, params, with_token=with_token)
+                if anyio.current_time() - asked > _SLOW_SECONDS:
+                    _log.warning("The answer to %s took %.1f s", path, anyio.current_time() - asked)
+                return answer
             except TruncatedAnswer as exc:
                 raise _Transient(exc) from exc.__cause__
             except (_Transient, SourceError, RequestError):

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from retrovue.errors import MalformedAnswer, SourceError
 from retrovue.importers.http.client import Answer, Refusal
 from retrovue.importers.http.listing import ListingMoved, ListingT, Query, Window
+from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 WINDOW = 4
 """Pages asked for ahead of the one that is used: enough to hide 50 ms of latency."""
@@ -127,6 +128,7 @@ class Reader(Generic[ListingT]):
         return fetch
 
     async def _run(self, fetch: _Fetch) -> None:
+        read_ahead()
         with fetch.scope:
             try:
                 fetch.answer = await self.query.get(fetch.start, fetch.size, short=fetch.short)
@@ -143,7 +145,8 @@ class Reader(Generic[ListingT]):
 
     async def _arrived(self, fetch: _Fetch) -> Answer:
         try:
-            await fetch.done.wait()
+            with waiting_for_source():
+                await fetch.done.wait()
         finally:
             self._give_up(fetch)
         if fetch.error is not None:
