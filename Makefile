@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format lock mutants soak fuzz bench bench-full clean
+.PHONY: demo test check lint format reference lock mutants soak fuzz bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -27,6 +27,9 @@ lint: $(VENV)/.ready  ## formatting, lint, types, import rules
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(VENV)/.ready  ## docs/reference, from the code
+	$(BIN)/python -m tests.docs.reference
 
 check: lint test  ## all that CI runs
 

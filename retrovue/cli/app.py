@@ -12,6 +12,7 @@ from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, UsageError
 from retrovue.cli.errors import OK, InputError, exit_status, explain
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
+from retrovue.config import DEBUG
 
 _GROUPS = {
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
@@ -92,6 +93,6 @@ def _failed(error: Exception, session: Session) -> int:
     elif isinstance(error, UsageError) and error.ctx is not None and not session.output.as_json:
         session.output.notes(error.ctx.get_usage().splitlines())
     session.fail(explain(error))
-    if os.environ.get("RETROVUE_DEBUG"):
+    if os.environ.get(DEBUG):
         session.output.notes("".join(traceback.format_exception(error)).splitlines())
     return exit_status(error)
