@@ -16,10 +16,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retrovue.attachments import add_enricher, attach_enricher, detach_enricher
     from retrovue.config import Settings
     from retrovue.curation import update_collection
     from retrovue.discovery import add_source, discover
-    from retrovue.errors import RetrovueError
+    from retrovue.enrichers.base import AssetView, BaseEnricher, EnricherInterface, Enrichment, Failure, MediaFile
+    from retrovue.enrichment import enrich_one
+    from retrovue.errors import EnrichmentError, RetrovueError
     from retrovue.importers.base import BaseImporter, ImporterInterface
     from retrovue.model import (
         AssetDraft,
@@ -37,22 +40,27 @@ if TYPE_CHECKING:
         SourceIdentity,
     )
     from retrovue.orchestrator import IngestOptions, IngestRun, ingest_one, ingest_source
-    from retrovue.results import CollectionOutcome, Counts, Failed, Ingested, IngestSummary, Skipped
+    from retrovue.results import CollectionOutcome, Counts, Enriched, Failed, Ingested, IngestSummary, Skipped
     from retrovue.store.opening import open_store
     from retrovue.store.session import Store
 
 _HOMES = {
+    "attachments": ("add_enricher", "attach_enricher", "detach_enricher"),
     "config": ("Settings",),
     "curation": ("update_collection",),
     "discovery": ("add_source", "discover"),
-    "errors": ("RetrovueError",),
+    "enrichers.base": (
+        "AssetView", "BaseEnricher", "EnricherInterface", "Enrichment", "Failure", "MediaFile",
+    ),
+    "enrichment": ("enrich_one",),
+    "errors": ("EnrichmentError", "RetrovueError"),
     "importers.base": ("BaseImporter", "ImporterInterface"),
     "model": (
         "AssetDraft", "Collection", "ConfigField", "DiscoveredCollection", "Ingestibility", "Page", "PartDraft",
         "PathMapping", "Rejection", "Scope", "Secret", "Source", "SourceIdentity",
     ),
     "orchestrator": ("IngestOptions", "IngestRun", "ingest_one", "ingest_source"),
-    "results": ("CollectionOutcome", "Counts", "Failed", "IngestSummary", "Ingested", "Skipped"),
+    "results": ("CollectionOutcome", "Counts", "Enriched", "Failed", "IngestSummary", "Ingested", "Skipped"),
     "store.opening": ("open_store",),
     "store.session": ("Store",),
 }  # fmt: skip
@@ -60,19 +68,27 @@ _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for nam
 
 __all__ = [
     "AssetDraft",
+    "AssetView",
+    "BaseEnricher",
     "BaseImporter",
     "Collection",
     "CollectionOutcome",
     "ConfigField",
     "Counts",
     "DiscoveredCollection",
+    "Enriched",
+    "EnricherInterface",
+    "Enrichment",
+    "EnrichmentError",
     "Failed",
+    "Failure",
     "ImporterInterface",
     "IngestOptions",
     "IngestRun",
     "IngestSummary",
     "Ingested",
     "Ingestibility",
+    "MediaFile",
     "Page",
     "PartDraft",
     "PathMapping",
@@ -85,8 +101,12 @@ __all__ = [
     "Source",
     "SourceIdentity",
     "Store",
+    "add_enricher",
     "add_source",
+    "attach_enricher",
+    "detach_enricher",
     "discover",
+    "enrich_one",
     "ingest_one",
     "ingest_source",
     "open_store",

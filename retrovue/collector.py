@@ -1,7 +1,8 @@
 """The collector: takes each collection's one outcome, hands it on, and can tell the summary at any moment."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from time import perf_counter
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from retrovue.model import Collection, Source
-from retrovue.results import CollectionOutcome, Failed, IngestSummary, Skipped
+from retrovue.results import LISTED, CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
 
 
 class Collector:
@@ -29,6 +30,7 @@ class Collector:
         self._started = perf_counter()
         self._unfinished: dict[UUID, Collection] = {}
         self._outcomes: list[CollectionOutcome] = []
+        self._enrichments: dict[UUID, Callable[[], Enriched]] = {}
         self._ended = False
         # One slot for each outcome there can be, so that reporting never waits for a reader.
         self._send, self._receive = anyio.create_memory_object_stream[CollectionOutcome](math.inf)
@@ -55,6 +57,14 @@ class Collector:
             raise AssertionError(f"{outcome.collection.name!r} reported twice, or was never expected")
         self._take(outcome)
 
+    def enriching(self, collection: Collection, result: Callable[[], Enriched]) -> None:
+        """Name what a collection's enrichment comes to, which begins now; its outcome has been reported before."""
+        self._enrichments[collection.id] = result
+
+    def was_ingested(self, collection: Collection) -> bool:
+        """Tell whether a collection has reported that it was ingested."""
+        return any(isinstance(one, Ingested) and one.collection.id == collection.id for one in self._outcomes)
+
     def _take(self, outcome: CollectionOutcome) -> None:
         self._outcomes.append(outcome)
         if not self._ended:
@@ -73,16 +83,36 @@ class Collector:
     def summary(self) -> IngestSummary:
         """Fold what is known now; a collection still at work counts as interrupted."""
         open_ = [interrupted(collection) for collection in self._unfinished.values()]
-        outcomes = (*self._outcomes, *open_)
+        outcomes = (*(self._with_enrichment(outcome) for outcome in self._outcomes), *open_)
         return IngestSummary(
             run_id=self._run_id,
             source=self._source,
             outcomes=outcomes,
             dry_run=self._dry_run,
             strict=self._strict,
-            interrupted=any(isinstance(outcome, Failed) and outcome.interrupted for outcome in outcomes),
+            interrupted=any(_was_interrupted(outcome) for outcome in outcomes),
             duration=perf_counter() - self._started,
         )
+
+    def _with_enrichment(self, outcome: CollectionOutcome) -> CollectionOutcome:
+        result = self._enrichments.get(outcome.collection.id)
+        if result is None or not isinstance(outcome, Ingested):
+            return outcome
+        enriched = result()
+        failures = (*outcome.listed.failed_enrichments, *enriched.failures)[:LISTED]
+        failed = outcome.counts.failed_enrichments + enriched.failed
+        return replace(
+            outcome,
+            counts=replace(outcome.counts, failed_enrichments=failed),
+            listed=replace(outcome.listed, failed_enrichments=failures),
+            enriched=enriched,
+        )
+
+
+def _was_interrupted(outcome: CollectionOutcome) -> bool:
+    if isinstance(outcome, Ingested):
+        return outcome.enriched is not None and outcome.enriched.interrupted
+    return isinstance(outcome, Failed) and outcome.interrupted
 
 
 def interrupted(collection: Collection) -> Failed:

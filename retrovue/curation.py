@@ -64,7 +64,7 @@ async def update_collection(
     if enabled or mappings != before.path_mappings:
         answer, warnings = await _ask(source, after, enabling=bool(enabled))
     if not dry_run:
-        async with _locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
+        async with locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
             if mappings != before.path_mappings:
                 await set_path_mappings(session, before, mappings)
             if enabled is not None:
@@ -114,7 +114,7 @@ def _mapped(before: Sequence[PathMapping], add: Sequence[PathMapping], drop: Seq
 
 
 @asynccontextmanager
-async def _locked(store: Store, collections: Sequence[Collection], holder: str) -> AsyncIterator[None]:
+async def locked(store: Store, collections: Sequence[Collection], holder: str) -> AsyncIterator[None]:
     """Hold the collections' locks, or raise AlreadyRunning for the first that somebody else holds."""
     async with open_locks(store, holder) as locks:
         for refusal in (await locks.take(collections)).values():
@@ -141,7 +141,7 @@ async def wipe_collection(
         doomed = await count_assets(session, [collection])
     if dry_run or not await confirm(collection, doomed):
         return collection, doomed, False
-    async with _locked(store, [collection], f"retrovue-wipe-{collection.id}"), store.transaction() as session:
+    async with locked(store, [collection], f"retrovue-wipe-{collection.id}"), store.transaction() as session:
         doomed = await count_assets(session, [collection])
         await wipe(session, [collection])
     return collection, doomed, True
@@ -161,7 +161,7 @@ async def delete_source(
         doomed = await count_assets(session, collections)
     if dry_run or not await confirm(source, doomed):
         return source, doomed, False
-    async with _locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction() as session:
+    async with locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction() as session:
         doomed = await count_assets(session, collections)
         await wipe(session, collections)
         await delete_from_catalogue(session, source)
@@ -202,7 +202,7 @@ async def update_source(
             identity = await importer.check_reachable()
         changed = replace(changed, config={**given, IDENTIFIER: identity.identifier})
     if not dry_run:
-        async with _locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
+        async with locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
             if await find_source(session, str(source.id)) != source:
                 raise RequestError(
                     f"Source {source.name!r} was changed by another program meanwhile.",

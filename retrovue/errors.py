@@ -7,7 +7,9 @@
     │ ├ UnsupportedImporter   no importer of that type is installed
     │ ├ ImporterNotCompliant  an importer that doesn't implement ImporterInterface
     │ ├ NothingEligible       no collection of the source may be ingested
-    │ └ ScopeNotFound         the title, season or episode asked for isn't there
+    │ ├ ScopeNotFound         the title, season or episode asked for isn't there
+    │ ├ UnsupportedEnricher   no enricher of that type is installed
+    │ └ EnricherNotCompliant  an enricher that doesn't implement EnricherInterface, or can't run with its parameters
     ├ SourceError             the source can't be read
     │ ├ SourceUnreachable     DNS, connect, TLS, time-out, server error
     │ ├ SourceRefused         the token was refused
@@ -17,6 +19,7 @@
     │ ├ MalformedAnswer       the answer isn't what the source's API promises
     │ ├ IncompleteEnumeration what was read isn't proven to be the whole collection
     │ └ ImporterFailed        a bug of the importer: it raised, hung, or returned what it must not
+    ├ EnrichmentError         one asset can't be enriched; it never leaves the enrichment
     └ StoreError              the catalogue can't be used
       ├ StoreUnavailable      the database can't be reached or doesn't answer
       ├ SchemaMismatch        the database's schema is missing, behind or ahead
@@ -95,6 +98,18 @@ class ScopeNotFound(RequestError):
     default_code = "scope_not_found"
 
 
+class UnsupportedEnricher(RequestError):
+    """No enricher of that type is installed."""
+
+    default_code = "unsupported_enricher"
+
+
+class EnricherNotCompliant(RequestError):
+    """The enricher doesn't implement EnricherInterface, or can't run with its parameters."""
+
+    default_code = "enricher_not_compliant"
+
+
 class SourceError(RetrovueError):
     """The source can't be read."""
 
@@ -148,6 +163,12 @@ class ImporterFailed(SourceError):
     """A bug of the importer: it raised, hung, or returned what it must not."""
 
     default_code = "importer_failed"
+
+
+class EnrichmentError(RetrovueError):
+    """One asset can't be enriched; an enricher raises it, and it is recorded for that asset."""
+
+    default_code = "enrichment_failed"
 
 
 class StoreError(RetrovueError):

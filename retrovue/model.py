@@ -17,6 +17,9 @@ ASSET_STATES: tuple[str, ...] = get_args(AssetState)
 Trigger = Literal["source", "collection"]
 """How an ingest was started: in bulk over a source, or by hand on one collection."""
 
+DEFAULT_PRIORITY = 100
+"""Of an enricher that is attached without one."""
+
 
 class Secret:
     """A string that never shows itself: not in ``repr``, ``str``, logs, JSON or tracebacks."""
@@ -68,6 +71,29 @@ class ConfigField:
     required: bool = True
     secret: bool = False
     """Kept apart from the configuration and never shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enricher:
+    """A configured instance of an enricher type; a type may have several, each with parameters of its own."""
+
+    id: UUID
+    external_id: str
+    """``<type>-<8 hex digits>``, unique; the name under which provenance knows it."""
+    name: str
+    """Not necessarily unique."""
+    type: str
+    config: Mapping[str, Any]
+    """The parameters that were given: plain JSON values, no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An enricher as a collection has it."""
+
+    enricher: Enricher
+    priority: int
+    """Lower ones run first, and what they fill stays filled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,24 @@ from importlib.metadata import version
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from retrovue.collector import Collector, interrupted
+from retrovue.enrichers.pages import open_pages
+from retrovue.enrichment import CONNECTIONS as ENRICHMENT_CONNECTIONS
+from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
+from retrovue.enrichment import EnrichmentWork, owed_by
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
 from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
-from retrovue.model import FULL, Collection, Scope, Source, Trigger
+from retrovue.model import FULL, Attached, Collection, Scope, Source, Trigger
 from retrovue.pipeline import Progress, failed, ingest_collection, preview_collection
 from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
-from retrovue.results import NOT_FAILED, CollectionOutcome, Failed, IngestSummary, Skipped
+from retrovue.results import NOT_FAILED, CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_collection, list_collections, record_ingestibility
+from retrovue.store.enrichers import attached_to
 from retrovue.store.locks import Locks, open_locks
 from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
@@ -53,8 +59,11 @@ class IngestOptions:
     patience: float = PATIENCE
     """Seconds that any one answer of the importer may take."""
 
+    enrichment_concurrency: int = DEFAULT_ENRICHMENT_CONCURRENCY
+    """Batches of assets under enrichment at the same time, over all collections, after their commits."""
+
     def __post_init__(self) -> None:
-        if self.concurrency < 1:
+        if self.concurrency < 1 or self.enrichment_concurrency < 1:
             raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
         if self.max_rps is not None and not self.max_rps > 0:
             raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
@@ -185,7 +194,7 @@ async def _running(
         # From here to the task group nothing may fail: the collector's stream has to be closed.
         collector = Collector(run.id, source, targets.skipped, dry_run=options.dry_run, strict=options.strict)
         collector.expect([*targets.eligible, *(failure.collection for failure in targets.failures)])
-        crew = _Crew(store, importer, run, collector, options, progress, locks)
+        crew = _Crew(store, source, importer, run, collector, options, progress, locks)
         error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -212,6 +221,7 @@ class _Crew:
     def __init__(
         self,
         store: Store,
+        source: Source,
         importer: GuardedImporter,
         run: Run,
         collector: Collector,
@@ -221,6 +231,9 @@ class _Crew:
     ) -> None:
         self.locks = locks
         self._store = store
+        self._source = source
+        self._attached: Mapping[uuid.UUID, tuple[Attached, ...]] = {}
+        self._enrichment_limiter = anyio.CapacityLimiter(options.enrichment_concurrency)
         self._importer = importer
         self._run = run
         self._collector = collector
@@ -237,21 +250,31 @@ class _Crew:
             for failure in targets.failures:
                 await self._fail(failure)
             eligible = await self._lock(targets.eligible)
-            with self._group_scope:
-                async with anyio.create_task_group() as group:
-                    for collection in sorted(eligible, key=_largest_first):
-                        group.start_soon(self._one, collection)
-            await self._end()
+            # Connections of their own: the collections at work keep those of the store until they are through.
+            async with (
+                Store(self._store.url, connections=ENRICHMENT_CONNECTIONS) as beside,
+                anyio.create_task_group() as enrichments,
+            ):
+                with self._group_scope:
+                    async with anyio.create_task_group() as group:
+                        for collection in sorted(eligible, key=_largest_first):
+                            group.start_soon(self._one, collection, beside, enrichments)
+                await self._end()
         finally:
             self._collector.end_stream()
 
     async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
-        if self.locks is None:
-            return list(eligible)
+        held: Mapping[uuid.UUID, RetrovueError] = {}
         try:
-            held = await self.locks.take(eligible)
+            if self.locks is not None:
+                held = await self.locks.take(eligible)
             ours = [collection for collection in eligible if collection.id not in held]
-            await audit.reap(self._store, self._run, ours)
+            if self.locks is not None:
+                await audit.reap(self._store, self._run, ours)
+            if ours:
+                # Under the locks: nothing is attached to these collections until the run is over.
+                async with self._store.transaction() as session:
+                    self._attached = await attached_to(session, ours)
         except StoreError as exc:
             for collection in eligible:
                 await self._fail(failed(collection, exc), cause=exc)
@@ -261,7 +284,7 @@ class _Crew:
                 await self._fail(failed(collection, held[collection.id]))
         return ours
 
-    async def _one(self, collection: Collection) -> None:
+    async def _one(self, collection: Collection, beside: Store, enrichments: TaskGroup) -> None:
         async with self._limiter:
             try:
                 if self._verdict is not None:
@@ -273,6 +296,14 @@ class _Crew:
                 await self._fail(failed(collection, exc), cause=exc)
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
                 await self._fail(_bug(collection, exc))
+        attached = self._attached.get(collection.id, ())
+        if attached and self.locks is not None and self._collector.was_ingested(collection):
+            work = EnrichmentWork(
+                beside, self._source, collection, attached, self._run.id, limiter=self._enrichment_limiter
+            )
+            self._collector.enriching(collection, lambda: work.result)
+            # In a group of its own: it neither holds up the next collection nor ends with the source.
+            enrichments.start_soon(work.run)
 
     async def _ingest(self, collection: Collection) -> None:
         answer = await self._importer.check_ingestible(collection)
@@ -283,21 +314,32 @@ class _Crew:
                     await record_ingestibility(session, collection, answer)
             self._collector.report(not_ingestible(collection, answer))
             return
-        if self.locks is None:
-            self._collector.report(
-                await preview_collection(self._store, self._importer, collection, self._run, progress=self._progress)
+        async with open_pages(self._attached.get(collection.id, ()), self._source) as chain:
+            if self.locks is None:
+                outcome = await preview_collection(
+                    self._store, self._importer, collection, self._run, progress=self._progress, chain=chain
+                )
+                self._collector.report(await self._with_owed(outcome, len(chain.deferred)))
+                return
+            await audit.start(self._store, self._run, [collection])
+            await ingest_collection(
+                self._store,
+                self._importer,
+                collection,
+                self._run,
+                locks=self.locks,
+                report=self._collector.report,
+                progress=self._progress,
+                chain=chain,
             )
-            return
-        await audit.start(self._store, self._run, [collection])
-        await ingest_collection(
-            self._store,
-            self._importer,
-            collection,
-            self._run,
-            locks=self.locks,
-            report=self._collector.report,
-            progress=self._progress,
-        )
+
+    async def _with_owed(self, outcome: Ingested | Failed, deferred: int) -> Ingested | Failed:
+        """For a dry-run: say what enrichers would owe after the commit."""
+        attached = self._attached.get(outcome.collection.id)
+        if attached is None or isinstance(outcome, Failed):
+            return outcome
+        owed = await owed_by(self._store, outcome.collection, attached)
+        return replace(outcome, enriched=Enriched(owed=owed + deferred * outcome.counts.created))
 
     async def _judge(self, error: RetrovueError) -> None:
         """Decide whether the error is the whole source's: then the collections not yet started aren't tried."""

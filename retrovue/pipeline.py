@@ -6,12 +6,13 @@ reading of the source, and memory doesn't depend on the size of the library.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import anyio.lowlevel
 
+from retrovue.enrichers.pages import PageChain
 from retrovue.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreError, StoreUnavailable
 from retrovue.importers.guard import GuardedImporter
 from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
@@ -23,7 +24,7 @@ from retrovue.store.known import Fingerprints
 from retrovue.store.locks import Locks
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
-from retrovue.store.staging import Located, Staging
+from retrovue.store.staging import Located, Refinement, Staging
 
 TRANSACTION_RETRIES = 3
 """How often a transaction is run again that the server undid in favour of another one."""
@@ -32,6 +33,7 @@ CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 
 HERE = PathMapping("/", "/")
 """The mapping that is implied where the source's paths are this machine's own; any other is longer, and wins."""
+NO_ENRICHERS = PageChain()
 
 Report = Callable[[Ingested | Failed], None]
 """Takes the collection's one outcome; called in the same breath as the commit that makes it true."""
@@ -143,6 +145,26 @@ class Locator:
         return tuple([self._map(part.source_path) for part in draft.parts])
 
 
+async def _refined(chain: PageChain, located: list[Located]) -> list[Located]:
+    """Let the enrichers of pages refine the drafts of a page; without any nothing is done."""
+    if not chain.refining or not located:
+        return located
+    refined = await chain.refine([one.draft for one in located], [one.local_paths for one in located])
+    return [
+        Located(
+            new.draft,
+            old.local_paths,
+            Refinement(
+                new.provenance,
+                {str(key): {"code": one.code, "message": one.message} for key, one in new.failures.items()},
+            )
+            if new.provenance or new.failures
+            else None,
+        )
+        for old, new in zip(located, refined, strict=True)
+    ]
+
+
 async def _next_page(pages: AsyncIterator[Page | Outline], tally: _Tally) -> Page | Outline | None:
     asked = perf_counter()
     try:
@@ -154,7 +176,12 @@ async def _next_page(pages: AsyncIterator[Page | Outline], tally: _Tally) -> Pag
 
 
 async def _read(
-    importer: GuardedImporter, collection: Collection, scope: Scope, sink: Staging | Preview, progress: Progress
+    importer: GuardedImporter,
+    collection: Collection,
+    scope: Scope,
+    sink: Staging | Preview,
+    chain: PageChain,
+    progress: Progress,
 ) -> _Tally:
     """Read all that is in scope into the sink, which has taken all of it and nothing else when this returns."""
     tally = _Tally()
@@ -176,7 +203,8 @@ async def _read(
             read = tally.count(page)
             located, rejected = locator.locate(page)
             whole = len(located) == len(page.drafts)
-            await sink.add(located, rejected, fingerprints.of_page(page) if whole else None)
+            fingerprint = fingerprints.of_page(page) if whole else None
+            await sink.add(await _refined(chain, located), rejected, fingerprint)
             tally.staging += perf_counter() - began
             progress(collection, read)
     if scope.is_full and tally.discovered == 0 and sink.anything_known:
@@ -241,6 +269,7 @@ async def ingest_collection(
     locks: Locks,
     report: Report,
     progress: Progress,
+    chain: PageChain = NO_ENRICHERS,
 ) -> None:
     """Ingest one collection within the run's scope; reports exactly one outcome, or raises and reports none.
 
@@ -255,28 +284,19 @@ async def ingest_collection(
             report(outcome)
 
     async with store.session() as session:
-        staged = Staging(store, session, collection)
+        refined_by = tuple(enricher.id for enricher in chain.refining)
+        staged = Staging(store, session, collection, refined_by=refined_by, owing=chain.owing)
         try:
-            tally = await _read(importer, collection, run.scope, staged, progress)
+            tally = await _read(importer, collection, run.scope, staged, chain, progress)
         except CommitUnknown as exc:
             # What reading commits is in temporary tables, which went with the connection: there is nothing to find out.
             raise await _nothing_written() from exc
         await locks.verify()
-        began = perf_counter()
 
         async def merge_and_commit() -> None:
             nonlocal outcome
             async with store.transaction(session, on_commit=commit_seen):
-                if staged.rejected:
-                    await merge.keep_rejections(session, run, collection)
-                if tally.discovered and staged.rejected == tally.discovered:
-                    outcome = _all_rejected(collection, staged.first_rejections, tally)
-                    await audit.reject_all(session, run, outcome)
-                else:
-                    merged = await merge.merge(session, staged, full=run.scope.is_full)
-                    tally.merging = perf_counter() - began
-                    outcome = tally.ingested(collection, staged, merged)
-                    await audit.succeed(session, run, outcome)
+                outcome = await _merged(run, staged, tally)
                 await staged.clear(session)
 
         try:
@@ -290,8 +310,42 @@ async def ingest_collection(
             report(outcome)
 
 
+async def _merged(run: Run, staged: Staging, tally: _Tally) -> Ingested | Failed:
+    """Merge what is staged and write the outcome's row, inside the caller's transaction."""
+    began = perf_counter()
+    session, collection = staged.session, staged.collection
+    if staged.rejected:
+        await merge.keep_rejections(session, run, collection)
+    if tally.discovered and staged.rejected == tally.discovered:
+        failure = _all_rejected(collection, staged.first_rejections, tally)
+        await audit.reject_all(session, run, failure)
+        return failure
+    merged = await merge.merge(session, staged, full=run.scope.is_full)
+    tally.merging = perf_counter() - began
+    outcome = tally.ingested(collection, staged, merged)
+    if merged.created and staged.refined_by:
+        failed_ones, listed = await merge.keep_refinements(session, run, staged)
+        outcome = _with_failures(outcome, failed_ones, listed)
+    await audit.succeed(session, run, outcome)
+    return outcome
+
+
+def _with_failures(outcome: Ingested, failed_ones: int, listed: tuple[Mapping[str, str], ...]) -> Ingested:
+    return replace(
+        outcome,
+        counts=replace(outcome.counts, failed_enrichments=failed_ones),
+        listed=replace(outcome.listed, failed_enrichments=listed),
+    )
+
+
 async def preview_collection(
-    store: Store, importer: GuardedImporter, collection: Collection, run: Run, *, progress: Progress
+    store: Store,
+    importer: GuardedImporter,
+    collection: Collection,
+    run: Run,
+    *,
+    progress: Progress,
+    chain: PageChain = NO_ENRICHERS,
 ) -> Ingested | Failed:
     """Find out what an ingest would do, with the same planner, in read-only transactions that the server enforces.
 
@@ -299,7 +353,7 @@ async def preview_collection(
     """
     async with store.session() as session:
         seen = Preview(store, session, collection)
-        tally = await _read(importer, collection, run.scope, seen, progress)
+        tally = await _read(importer, collection, run.scope, seen, chain, progress)
         if tally.discovered and seen.rejected == tally.discovered:
             return _all_rejected(collection, seen.first_rejections, tally)
         began = perf_counter()

@@ -66,6 +66,28 @@ class Listed:
     """Each kind of warning → how many drafts had it."""
 
 
+def failed_enrichment(asset: str, enricher: str, code: str, cause: str) -> Mapping[str, str]:
+    """Make an entry of the list of failed enrichments."""
+    return {"asset": asset, "enricher": enricher, "code": code, "cause": cause}
+
+
+@dataclass(frozen=True, slots=True)
+class Enriched:
+    """What the enrichment came to that follows a collection's ingest, or is asked for by hand."""
+
+    succeeded: int = 0
+    failed: int = 0
+    owed: int | None = 0
+    """What is still owed, failed ones included; None if it couldn't be found out. For a dry-run what would be owed."""
+    interrupted: bool = False
+    problem: str | None = None
+    """Why the enrichment as a whole ended early, other than by an interruption."""
+    failures: tuple[Mapping[str, str], ...] = ()
+    """The first ones."""
+    duration: float = 0.0
+    """Seconds of wall time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Durations:
     """Where a collection's time went, in seconds of wall time."""
@@ -87,6 +109,8 @@ class Ingested:
     counts: Counts
     listed: Listed = Listed()
     durations: Durations = Durations()
+    enriched: Enriched | None = None
+    """What came after the commit; None if the collection has no enricher, or if it hasn't come to that yet."""
 
 
 @dataclass(frozen=True, slots=True)

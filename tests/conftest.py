@@ -141,18 +141,18 @@ def media(tmp_path: Path) -> Path:
 
 
 class Packages:
-    """Installs packages that provide importers, for real: as distributions that the import system finds."""
+    """Installs packages that provide importers or enrichers, as distributions that the import system finds."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def install(self, package: str, **importers: str) -> None:
-        """Install a distribution with entry points ``name="module:Class"``."""
+    def install(self, package: str, group: str = "retrovue.importers", **targets: str) -> None:
+        """Install a distribution with entry points ``name="module:Class"`` of a group."""
         info = self._directory / f"{package}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = "".join(f"{name} = {target}\n" for name, target in importers.items())
-        (info / "entry_points.txt").write_text(f"[retrovue.importers]\n{lines}")
+        lines = "".join(f"{name} = {target}\n" for name, target in targets.items())
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
 
 
 @pytest.fixture

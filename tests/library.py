@@ -264,9 +264,12 @@ class Library:
         return await contents(self.store)
 
 
-CATALOGUE = ("source", "collection", "path_mapping", "asset", "asset_part", "asset_alias")
+CATALOGUE = (
+    "source", "collection", "path_mapping", "asset", "asset_part", "asset_alias", "enricher", "collection_enricher",
+    "asset_enrichment",
+)  # fmt: skip
 KNOWN = ("known_listing", "known_page")
-AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection")
+AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection", "enrichment_outcome")
 
 
 async def rows(store: Store, statement: str, **bind: object) -> list[tuple[Any, ...]]:

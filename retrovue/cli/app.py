@@ -17,6 +17,7 @@ from retrovue.config import DEBUG
 _GROUPS = {
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
     "collection": ("retrovue.cli.commands.collection", "Libraries of a source: map paths, enable, ingest."),
+    "enricher": ("retrovue.cli.commands.enricher", "What is found out about assets besides what their source says."),
     "asset": ("retrovue.cli.commands.asset", "What has been ingested: look at it, approve, retire."),
     "ingest": ("retrovue.cli.commands.ingest", "What happened in each ingest."),
     "doctor": ("retrovue.cli.commands.doctor", "Look at all that an ingest relies on, and say what to do."),

@@ -9,7 +9,7 @@ from retrovue.cli.text import without_passwords
 
 if TYPE_CHECKING:
     from retrovue.model import Collection, Rejection, Scope, Source
-    from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary, Named, Skipped
+    from retrovue.results import CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Named, Skipped
 
 TOTALS = {
     "total_created_assets": "created",
@@ -45,6 +45,7 @@ _NOT_INGESTED: dict[str, Any] = {
     "failed_enrichment_items": [],
     "warning_counts": {},
     "durations": {"total": 0.0, "waiting_for_source": 0.0, "staging": 0.0, "merging": 0.0},
+    "enrichment": None,
 }
 
 
@@ -153,7 +154,7 @@ def result(outcome: "CollectionOutcome") -> dict[str, Any]:
     collection = outcome.collection
     who = {**collection_identity(collection), "kind": collection.kind}
     if isinstance(outcome, Ingested):
-        return {**who, **_fate("ingested"), **_numbers(outcome)}
+        return {**who, **_fate("ingested"), **_numbers(outcome), "enrichment": enrichment(outcome.enriched)}
     if isinstance(outcome, Failed):
         fate = _fate(
             "interrupted" if outcome.interrupted else "failed",
@@ -161,7 +162,7 @@ def result(outcome: "CollectionOutcome") -> dict[str, Any]:
             message=without_passwords(outcome.message),
             hint=outcome.hint,
         )
-        return {**who, **fate, **_numbers(outcome)}
+        return {**who, **fate, **_numbers(outcome), "enrichment": None}
     return {**who, **_skip(outcome.code, outcome.reason), **_NOT_INGESTED}
 
 
@@ -208,6 +209,20 @@ def _numbers(outcome: "Ingested | Failed") -> dict[str, Any]:
         **{count: getattr(outcome.counts, count) for count in _COUNTS},
         **_lists(outcome),
         "durations": _durations(outcome),
+    }
+
+
+def enrichment(enriched: "Enriched | None") -> dict[str, Any] | None:
+    """Build the object that says what the enrichment of a collection came to; None where it has no enricher."""
+    if enriched is None:
+        return None
+    return {
+        "succeeded": enriched.succeeded,
+        "failed": enriched.failed,
+        "owed": enriched.owed,
+        "interrupted": enriched.interrupted,
+        "problem": None if enriched.problem is None else without_passwords(enriched.problem),
+        "duration": round(enriched.duration, 3),
     }
 
 

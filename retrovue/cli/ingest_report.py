@@ -126,8 +126,15 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
     yield from _block(f"{name}: relocated", relocated, counts.relocated)
     rejected = [f"{one.title or one.source_uri or 'untitled'}: {one.reason}" for one in listed.rejected]
     yield from _block(f"{name}: rejected", rejected, counts.rejected)
-    failures = [": ".join(failure.values()) for failure in listed.failed_enrichments]
+    failures = [f"{one['asset']}: {one['enricher']}: {one['cause']}" for one in listed.failed_enrichments]
     yield from _block(f"{name}: failed enrichments", failures, counts.failed_enrichments)
+    enriched = outcome.enriched
+    if enriched is not None and (enriched.owed or enriched.problem or enriched.interrupted):
+        owed = "an unknown number" if enriched.owed is None else enriched.owed
+        said = f"{name}: enrichments that {'would be' if dry_run else 'are still'} owed: {owed}"
+        yield from ("", f"{said} (interrupted)" if enriched.interrupted and not dry_run else said)
+        if enriched.problem is not None:
+            yield f"  {without_passwords(enriched.problem)}"
 
 
 def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) -> Iterator[str]:

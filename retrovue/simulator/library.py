@@ -143,13 +143,20 @@ class Library:
         """Return the collections that users have made in a section."""
         return self.listing(replace(request, item_type=18), as_rows, key)
 
-    def metadata(self, _request: Request, _as_rows: bool, keys: str) -> Answer | Reply:
-        """Return the details of one item, or of several; ids that nobody knows are left out."""
+    def metadata(self, request: Request, _as_rows: bool, keys: str) -> Answer | Reply:
+        """Return the details of one item, or of several; ids that nobody knows are left out.
+
+        Chapters and markers are shown to who asks for them.
+        """
         found = [(section, row) for key in keys.split(",") for section, row in [self._item(key)] if section and row]
         if not found:
             return replies.error(404)
         section = found[0][0]
         rows = [detail_view(row, section_number=home.number, section_title=home.title) for home, row in found]
+        for argument, name in (("includeChapters", "Chapter"), ("includeMarkers", "Marker")):
+            if request.query.get(argument) != "1":
+                for row in rows:
+                    row.pop(name, None)
         container: JsonObject = {"size": len(rows), "allowSync": True, "identifier": _IDENTIFIER} | _of(section) | _TAGS
         return Answer(container | {"Metadata": rows})
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.errors import NotFound, RequestError
 from retrovue.model import AssetState, Collection, Source
+from retrovue.store.enrichments import AssetEnrichment, enrichments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Asset:
     tags: dict[str, list[str]]
     chapters: list[dict[str, Any]] | None
     markers: list[dict[str, Any]] | None
+    streams: list[dict[str, Any]] | None
+    """Video, audio and subtitle streams, external subtitle files included; None where nobody said."""
+    provenance: dict[str, str] | None
+    """Field → the enricher that gave it; what isn't named came from the source."""
     state: str
     approved_for_broadcast: bool
     created_at: dt.datetime
@@ -81,11 +86,12 @@ class AssetAlias:
 
 @dataclass(frozen=True, slots=True)
 class AssetDetails:
-    """An asset with all its files and aliases."""
+    """An asset with all its files, aliases and enrichments."""
 
     asset: Asset
     files: tuple[AssetFile, ...]
     aliases: tuple[AssetAlias, ...]
+    enrichments: tuple[AssetEnrichment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,7 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
         asset=_asset(row),
         files=tuple(AssetFile(*file) for file in files),
         aliases=tuple(AssetAlias(*alias) for alias in aliases),
+        enrichments=tuple(await enrichments_of(session, uuid)),
     )
 
 
@@ -235,6 +242,7 @@ def _require_new(rows: Sequence[Row[Any]]) -> None:
         raise RequestError(
             f"Only new assets can be approved: {which}.",
             code="bad_lifecycle_step",
-            hint="Nothing was changed. An asset that is enriching becomes new when its enrichments are done.",
+            hint="Nothing was changed. An asset that is enriching becomes new when `retrovue collection enrich` has"
+            " done what is owed to it, or when the enricher is detached.",
             context={"assets": states},
         )

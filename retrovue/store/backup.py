@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,7 +65,7 @@ def check_new(file: Path) -> None:
 async def check_backup(server: EmbeddedServer, file: Path) -> None:
     """Raise RequestError unless the file is a backup that pg_restore can read."""
     listing = b""
-    if file.is_file():
+    if await anyio.Path(file).is_file():
         try:
             listing = await server.run("pg_restore", "--list", str(file))
         except StoreError as exc:

@@ -60,9 +60,9 @@ class EmbeddedServer:
         return f"postgresql+asyncpg://{ROLE}@/{quote(database, safe='')}?host={directory}&port={PORT}"
 
     async def run(self, program: str, *arguments: str, output: int = subprocess.PIPE) -> bytes:
-        """Run one of PostgreSQL's client programs against this server; returns what it prints, unless that goes elsewhere.
+        """Run one of PostgreSQL's client programs against this server; returns what it prints to a pipe.
 
-        Raises StoreError with what it says if it fails. If cancelled the program is killed.
+        Raises StoreError with what it says if it fails. If cancelled, the program is killed.
         """
         programs = await anyio.to_thread.run_sync(binaries, server_account(self.data_directory))
         where = ("--host", str(self.socket_directory), "--port", str(PORT), "--username", ROLE, "--no-password")

@@ -14,7 +14,9 @@ from retrovue.results import Counts
 
 COUNTS = tuple(Counts.__dataclass_fields__)
 
-_COUNTS = ", ".join(f"ingest_outcome.{name}" for name in COUNTS)
+# An outcome is never changed: what failed after the commit stands in a row of its own.
+_SUMS = {"failed_enrichments": "ingest_outcome.failed_enrichments + coalesce(enriched.failed, 0) AS failed_enrichments"}
+_COUNTS = ", ".join(_SUMS.get(name, f"ingest_outcome.{name}") for name in COUNTS)
 
 # A start row without an outcome row is at work as long as the connection that holds the run's locks lives;
 # else the run was killed, or lost its database.
@@ -23,6 +25,9 @@ _ENTRIES = f"""
         source.id AS source_id, source.name AS source_name, ingest_start.trigger, ingest_start.scope,
         ingest_start.version, ingest_start.started_by, ingest_start.started_at, ingest_outcome.ended_at,
         ingest_outcome.code, ingest_outcome.message, ingest_outcome.hint, ingest_outcome.details, {_COUNTS},
+        CASE WHEN enriched.status IS NOT NULL THEN jsonb_build_object('status', enriched.status,
+            'succeeded', enriched.succeeded, 'failed', enriched.failed, 'owed', enriched.owed,
+            'failures', enriched.details -> 'failures', 'problem', enriched.details -> 'problem') END AS enrichment,
         coalesce(ingest_outcome.status, CASE WHEN EXISTS (
             SELECT FROM pg_stat_activity WHERE datname = current_database()
                 AND application_name = 'retrovue-ingest-' || ingest_start.run_id
@@ -31,6 +36,7 @@ _ENTRIES = f"""
         JOIN collection ON collection.id = ingest_start.collection_id
         JOIN source ON source.id = collection.source_id
         LEFT JOIN ingest_outcome USING (run_id, collection_id)
+        LEFT JOIN enrichment_outcome AS enriched USING (run_id, collection_id)
 """
 
 
@@ -59,6 +65,8 @@ class LogEntry:
     counts: dict[str, int]
     details: dict[str, Any]
     """Durations in seconds, context, traceback."""
+    enrichment: dict[str, Any] | None
+    """What came after the commit: status, succeeded, failed, owed, the first failures; None if nothing was tried."""
 
 
 def _entry(row: Row[Any]) -> LogEntry:
@@ -80,6 +88,7 @@ def _entry(row: Row[Any]) -> LogEntry:
         hint=row.hint,
         counts={name: getattr(row, name) or 0 for name in COUNTS},
         details=row.details or {},
+        enrichment=row.enrichment,
     )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.model import Collection
-from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
+from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named, failed_enrichment
 from retrovue.store.audit import Run
 from retrovue.store.known import begin_listing, forget_listing, listing_holds
 from retrovue.store.staging import CARRIED, Staging
@@ -134,6 +134,38 @@ _CREATE = text(
     SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.becomes = 'created'
     """
 )
+# Where the collection has enrichers: what is owed to an asset from the start decides the state in which it begins.
+_CREATE_ENRICHED = text(
+    f"""
+    INSERT INTO asset (collection_uuid, {", ".join(CARRIED)}, state, provenance)
+    SELECT :collection, {", ".join(CARRIED)},
+        CASE WHEN :owing OR staged_refinement.failures IS NOT NULL THEN 'enriching' ELSE 'new' END,
+        nullif(staged_refinement.provenance, '{{}}')
+    FROM staged JOIN plan USING (seq) LEFT JOIN staged_refinement USING (seq) WHERE plan.becomes = 'created'
+    """
+)
+_KEEP_REFINEMENTS = text(
+    """
+    INSERT INTO asset_enrichment (asset_uuid, enricher_id, status, code, message, run_id)
+    SELECT (SELECT uuid FROM asset WHERE collection_uuid = :collection AND asset.source_hash = staged.source_hash),
+        refining.id, CASE WHEN said.failures ? cast(refining.id AS text) THEN 'failed' ELSE 'succeeded' END,
+        said.failures -> cast(refining.id AS text) ->> 'code', said.failures -> cast(refining.id AS text) ->> 'message',
+        :run
+    FROM plan JOIN staged USING (seq) CROSS JOIN unnest(cast(:refined_by AS uuid[])) AS refining (id)
+        LEFT JOIN staged_refinement AS said USING (seq)
+    WHERE plan.becomes = 'created'
+    """
+)
+_FAILED_REFINEMENTS = text(
+    f"""
+    SELECT {label_of("staged")} AS label, enricher.external_id, failure.value ->> 'code' AS code,
+        failure.value ->> 'message' AS message, count(*) OVER () AS total
+    FROM plan JOIN staged USING (seq) JOIN staged_refinement USING (seq)
+        CROSS JOIN jsonb_each(staged_refinement.failures) AS failure
+        JOIN enricher ON cast(enricher.id AS text) = failure.key
+    WHERE plan.becomes = 'created' ORDER BY seq, enricher.external_id LIMIT :listed
+    """
+)
 _CREATE_PARTS = text(
     """
     INSERT INTO asset_part (asset_uuid, position, local_path, size_bytes, duration_ms)
@@ -243,7 +275,10 @@ async def _merge(session: AsyncSession, staging: Staging) -> Merged:
         await session.execute(_DROP_RELOCATED_PARTS)
         await session.execute(_RELOCATE)
     if "created" in kinds:
-        await session.execute(_CREATE, bind)
+        if staging.enriched:
+            await session.execute(_CREATE_ENRICHED, {**bind, "owing": staging.owing})
+        else:
+            await session.execute(_CREATE, bind)
     if staging.several_parts and kinds & {"created", "relocated"}:
         await session.execute(_CREATE_PARTS, bind)
     if staging.anything_known:
@@ -251,6 +286,17 @@ async def _merge(session: AsyncSession, staging: Staging) -> Merged:
     if "duplicate" in kinds:
         await session.execute(_ADD_ALIASES, bind)
     return merged_from(totals, listed)
+
+
+async def keep_refinements(
+    session: AsyncSession, run: Run, staging: Staging
+) -> tuple[int, tuple[Mapping[str, str], ...]]:
+    """Store what the enrichers of pages did to the new assets; returns how often they failed, and the first ones."""
+    bind = {"collection": staging.collection.id, "run": run.id, "refined_by": list(staging.refined_by)}
+    await session.execute(_KEEP_REFINEMENTS, bind)
+    failed = (await session.execute(_FAILED_REFINEMENTS, {"listed": LISTED})).all()
+    listed = tuple(failed_enrichment(row.label, row.external_id, row.code, row.message) for row in failed)
+    return (failed[0].total if failed else 0, listed)
 
 
 async def keep_rejections(session: AsyncSession, run: Run, collection: Collection) -> None:

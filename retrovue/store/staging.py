@@ -5,11 +5,12 @@ table of the session, in a short transaction of its own. Nothing is held while t
 memory is that of a page.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 from msgspec.structs import astuple
@@ -65,6 +66,9 @@ PACKED_KEYS = """
         substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
     FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 32 - 1) AS number
 """
+_CREATE_REFINEMENTS = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_refinement (seq integer NOT NULL, provenance jsonb, failures jsonb)
+    """
 
 # A scalar subquery, so that each draft is one look-up in the unique index: as an anti-join the planner, which knows
 # little of a table that has just been filled, reads the whole collection for every page.
@@ -84,11 +88,22 @@ _UNKNOWN = text(
 )
 
 
+class Refinement(NamedTuple):
+    """What the enrichers of pages did to a draft."""
+
+    provenance: Mapping[str, str]
+    """Field → who gave it."""
+    failures: Mapping[str, Mapping[str, str]]
+    """By the enricher's id: code and message."""
+
+
 class Located(NamedTuple):
     """A draft with its place on this machine: the local path of each part, in order."""
 
     draft: AssetDraft
     local_paths: tuple[str, ...]
+    refinement: Refinement | None = None
+    """None where no enricher has anything to say."""
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
@@ -208,6 +223,15 @@ class Staging(Sink):
     """Whether a staged draft has more than one part."""
     _pages: list[tuple[int, bytes | None]] = field(default_factory=list[tuple[int, bytes | None]])
     """Where each staged page begins, and its fingerprint if it can become known."""
+    refined_by: tuple[UUID, ...] = ()
+    """The enrichers that refined what is staged."""
+    owing: bool = False
+    """Whether enrichers that run after the commit will owe something to every new asset."""
+
+    @property
+    def enriched(self) -> bool:
+        """Whether the collection has any enricher."""
+        return self.owing or bool(self.refined_by)
 
     async def open(self) -> None:
         """Make the tables, unless the connection has them, and find out whether there is anything to compare with."""
@@ -216,6 +240,8 @@ class Staging(Sink):
             if not of_connection.get("staging"):
                 for statement in _CREATE:
                     await session.execute(text(statement))
+            if self.enriched:
+                await session.execute(text(_CREATE_REFINEMENTS))
             await self.look_up(session)
         of_connection["staging"] = True
 
@@ -248,6 +274,8 @@ class Staging(Sink):
                     code="bad_value",
                     hint="This is a bug of the importer; the traceback is in the audit trail.",
                 ) from exc
+            if self.refined_by and (refined := self._refinements(located, unknown)):
+                await driver.copy_records_to_table("staged_refinement", records=refined)
             if rejections:
                 await driver.copy_records_to_table(
                     "staged_rejection",
@@ -270,7 +298,7 @@ class Staging(Sink):
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, inside the caller's transaction."""
         if self.staged:
-            await session.execute(text("TRUNCATE staged, plan"))
+            await session.execute(text(f"TRUNCATE staged, plan{', staged_refinement' if self.enriched else ''}"))
         if self.rejected:
             await session.execute(text("TRUNCATE staged_rejection"))
 
@@ -283,6 +311,13 @@ class Staging(Sink):
         unknown = set[int]() if all_staged else await pages_that_stay_unknown(session, first_rows)
         fresh = (page for number, (_, page) in enumerate(self._pages) if page is not None and number not in unknown)
         await keep_known_pages(session, self.collection, self.known_pages, self.seen_pages.union(fresh))
+
+    def _refinements(self, located: Sequence[Located], unknown: Sequence[int]) -> list[tuple[int, str, str | None]]:
+        return [
+            (self.staged + offset, _json(said.provenance), _json(said.failures) if said.failures else None)
+            for offset, index in enumerate(unknown)
+            if (said := located[index].refinement) is not None
+        ]
 
     async def reset(self) -> None:
         """Forget everything staged so far: the source is being read again."""

@@ -97,7 +97,7 @@ async def reset(url: URL) -> Found:
 
 @asynccontextmanager
 async def maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Connect to the server that has a database, but not to that; each statement is a transaction, as creating and dropping databases requires."""
+    """Connect beside a database to its server; no transactions, as creating and dropping databases requires."""
     async with Store(url.set(database=_MAINTENANCE), connections=1) as store:
         with translated():
             async with store.data.connect() as connection:

@@ -58,12 +58,11 @@ REGISTRY = "retrovue/importers/registry.py"
 PLEX = "retrovue/importers/plex"
 SCHEMA = "migrations/versions/0001_catalogue.py"
 
-_ONE_TRANSACTION = "                    await audit.succeed(session, run, outcome)\n"
+_ONE_TRANSACTION = "    await audit.succeed(session, run, outcome)\n"
 _TWO_TRANSACTIONS = (
-    "                    async with store.transaction() as other:\n"
-    "                        await audit.succeed(other, run, outcome)\n"
+    "    async with staged.store.transaction() as other:\n        await audit.succeed(other, run, outcome)\n"
 )
-_REJECTIONS = "                await merge.keep_rejections(session, run, collection)\n"
+_REJECTIONS = "        await merge.keep_rejections(session, run, collection)\n"
 _SOME_SOURCES = "    if len(candidates) > 1:\n        ids = [source.external_id"
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
 _JUDGED = (
@@ -145,7 +144,7 @@ MUTANTS = (
         "D-2",
         PIPELINE,
         _REJECTIONS,
-        f"{_REJECTIONS}                await session.commit()\n",
+        f"{_REJECTIONS}        await session.commit()\n",
     ),
     Mutant("D-2", ORCHESTRATOR, _JUDGED, f"{_JUDGED}                raise\n"),
     Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),

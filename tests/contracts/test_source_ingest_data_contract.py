@@ -698,6 +698,20 @@ class TestD9:
         assert world.collection("Home Videos", "--title", "Clip 301").status == 0
         assert world.catalogue.rows("SELECT state, approved_for_broadcast FROM asset") == [("new", False)]
 
+    @pytest.mark.parametrize(("type_name", "state"), [("probe", "enriching"), ("nfo", "new")])
+    def test_enriching_exactly_while_an_enrichment_is_owed(self, world: World, type_name: str, state: str) -> None:
+        # There is no file to look into, which the one takes for a failure and the other for nothing to say.
+        assert world.cli("enricher", "add", "--type", type_name, "--name", "E").status == 0
+        assert world.cli("collection", "attach-enricher", "Movies", "E").status == 0
+        failed = world.document()["total_failed_enrichments"]
+        found = world.catalogue.rows(
+            "SELECT state, approved_for_broadcast, count(*) FROM asset JOIN collection ON id = collection_uuid"
+            " WHERE name = 'Movies' GROUP BY 1, 2"
+        )
+        ((_, _, films),) = found
+        assert found == [(state, False, films)]
+        assert failed == (films if state == "enriching" else 0)
+
     @pytest.mark.parametrize("state", ["ready", "retired"])
     def test_the_database_refuses_to_begin_otherwise(self, world: World, state: str) -> None:
         world.document()

@@ -47,7 +47,7 @@ KEYS = [
 """The document of a source ingest begins with these, in this order."""
 
 AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection")
-ASSETS = ("asset", "asset_part", "asset_alias")
+ASSETS = ("asset", "asset_part", "asset_alias", "asset_enrichment")
 
 
 class Commands(Cli):

@@ -1,11 +1,15 @@
 """The schema: what its constraints refuse whatever the code does, and how migrations are applied."""
 
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
 
 from retrovue.config import Settings
 from retrovue.errors import SchemaMismatch
@@ -364,3 +368,104 @@ class TestUpgrade:
         assert directory == Path(__file__).parents[2] / "migrations"
         versions = sorted(path.stem for path in (directory / "versions").glob("[0-9]*.py"))
         assert versions[-1].startswith(wanted_revision())
+
+
+def _upgrade_to(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(scripts_directory()))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+@pytest.fixture
+async def older(databases: Databases) -> AsyncIterator[str]:
+    """A database as the first version made it, with an asset that has been approved."""
+    url = databases.create(migrated=False)
+    async with Store(database_url(url)) as store:
+        async with store.data.begin() as connection:
+            await connection.run_sync(_upgrade_to, "0001")
+        await execute(
+            store,
+            "INSERT INTO catalogue_role (role) VALUES ('production')",
+            "INSERT INTO source (id, external_id, name, type, config, credentials) VALUES"
+            " ('00000000-0000-0000-0000-000000000001', 'plex-00000001', 'P', 'plex', '{}', '{}')",
+            "INSERT INTO collection (id, source_id, external_id, name, kind) VALUES"
+            " ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000001', '1', 'Movies', 'movie')",
+            "INSERT INTO asset (collection_uuid, source_hash, canonical_hash, type, title, source_uri, canonical_uri,"
+            f" canonical_key) VALUES ('00000000-0000-0000-0000-000000000002', {HASH}, {HASH}, 'movie', 'T', 's', '/c',"
+            " '/c')",
+            "UPDATE asset SET state = 'ready', approved_for_broadcast = true",
+        )
+    yield url
+    databases.drop(url)
+
+
+class TestFromAnOlderSchema:
+    async def test_it_is_refused_until_it_is_upgraded(self, older: str) -> None:
+        settings = Settings(database_url=Secret(older))
+        for read_only in (False, True):
+            with pytest.raises(SchemaMismatch) as refused:
+                async with open_store(settings, read_only=read_only):
+                    pass
+            assert refused.value.code == "schema_outdated"
+            assert "db upgrade" in (refused.value.hint or "")
+            assert refused.value.context == {"current": "0001", "wanted": wanted_revision()}
+
+    async def test_the_upgrade_keeps_what_there_is(self, older: str) -> None:
+        async with Store(database_url(older)) as store:
+            before = await rows(store, "SELECT uuid, title, state, approved_for_broadcast FROM asset")
+            assert (await upgrade(store, "production")).current == "0001"
+            assert (await schema_status(store)).up_to_date
+            assert await rows(store, "SELECT uuid, title, state, approved_for_broadcast FROM asset") == before
+            assert await rows(store, "SELECT streams, provenance FROM asset") == [(None, None)]
+        async with open_store(Settings(database_url=Secret(older))) as store:
+            assert await rows(store, "SELECT count(*) FROM enricher") == [(0,)]
+
+
+class TestEnrichers:
+    @pytest.mark.parametrize(
+        ("values", "constraint"),
+        [
+            ({"external_id": "'probe-5063d92'"}, "enricher_external_id_shape"),
+            ({"external_id": "'nfo-5063d926'"}, "enricher_external_id_shape"),
+            ({"name": "' '"}, "enricher_name_not_blank"),
+        ],
+    )
+    async def test_what_an_enricher_refuses(self, raw: Raw, values: dict[str, str], constraint: str) -> None:
+        plain = {
+            "id": "gen_random_uuid()", "external_id": "'probe-5063d926'", "name": "'N'", "type": "'probe'",
+            "config": "'{}'",
+        }  # fmt: skip
+        await raw.refused("enricher", constraint, **{**plain, **values})
+
+    @pytest.mark.parametrize(
+        ("values", "constraint"),
+        [
+            ({"status": "'running'"}, "asset_enrichment_status_check"),
+            ({"attempts": 0}, "asset_enrichment_attempts_check"),
+            ({"status": "'failed'"}, "asset_enrichment_code_iff_failed"),
+            ({"code": "'x'"}, "asset_enrichment_code_iff_failed"),
+            ({"asset_uuid": "gen_random_uuid()"}, "asset_enrichment_asset_uuid_fkey"),
+        ],
+    )
+    async def test_what_an_enrichment_refuses(
+        self, raw: Raw, asset: dict[str, str], values: dict[str, object], constraint: str
+    ) -> None:
+        await raw.insert("asset", **asset)
+        await raw.insert(
+            "enricher",
+            id="gen_random_uuid()",
+            external_id="'probe-5063d926'",
+            name="'N'",
+            type="'probe'",
+            config="'{}'",
+        )
+        plain: dict[str, object] = {
+            "asset_uuid": "(SELECT uuid FROM asset)", "enricher_id": "(SELECT id FROM enricher)",
+            "status": "'succeeded'", "run_id": "gen_random_uuid()",
+        }  # fmt: skip
+        await raw.refused("asset_enrichment", constraint, **{**plain, **values})
+        await raw.insert("asset_enrichment", **plain)
+        await execute(raw.library.store, "DELETE FROM asset")
+        assert await raw.library.rows("SELECT status FROM asset_enrichment") == []

@@ -12,6 +12,7 @@ from retrovue.cli.table import table
 from retrovue.model import AssetState
 from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, get_asset, list_assets, set_states
 from retrovue.store.collections import find_collection
+from retrovue.store.enrichments import AssetEnrichment
 from retrovue.store.sources import find_source, get_source
 
 _LABEL = 24
@@ -69,6 +70,7 @@ async def show_asset(call: Call, uuid: UUID) -> int:
                     **_fields(details.asset),
                     "files": [asdict(file) for file in details.files],
                     "aliases": [asdict(alias) for alias in details.aliases],
+                    "enrichments": [asdict(one) for one in details.enrichments],
                 },
             }
         )
@@ -86,13 +88,16 @@ async def show_asset(call: Call, uuid: UUID) -> int:
 
 def _details(details: AssetDetails) -> Iterator[str]:
     for name, value in _fields(details.asset).items():
-        if name not in {"tags", "chapters", "markers"}:
+        if name not in {"tags", "chapters", "markers", "streams"}:
             yield f"{name + ':':<{_LABEL}}{_value(value)}".rstrip()
     yield from _list("tags", [f"{kind}: {', '.join(tags)}" for kind, tags in details.asset.tags.items()])
     for name, spans in (("chapters", details.asset.chapters), ("markers", details.asset.markers)):
         yield from _list(name, None if spans is None else [_span(span) for span in spans])
+    streams = details.asset.streams
+    yield from _list("streams", None if streams is None else [_stream(stream) for stream in streams])
     yield from _list("files", [_file(file) for file in details.files])
     yield from _list("aliases", [_alias(alias) for alias in details.aliases])
+    yield from _list("enrichments", [_enrichment(one) for one in details.enrichments])
 
 
 def _value(value: object) -> str:
@@ -131,6 +136,17 @@ def _file(file: AssetFile) -> str:
     size = "" if file.size_bytes is None else f", {file.size_bytes} bytes"
     duration = "" if file.duration_ms is None else f", {_clock(file.duration_ms)}"
     return f"{file.position}. {file.local_path}{size}{duration}"
+
+
+def _stream(stream: dict[str, Any]) -> str:
+    shown = ("type", "codec", "language", "channels", "width", "height", "title")
+    words = [str(stream[name]) for name in shown if stream.get(name) is not None]
+    return " ".join([*words, *(name for name in ("default", "forced", "external") if stream.get(name) is True)])
+
+
+def _enrichment(one: AssetEnrichment) -> str:
+    cause = "" if one.message is None else f": {one.message} [{one.code}]"
+    return f"{one.name} ({one.enricher}): {one.status}{cause}"
 
 
 def _alias(alias: AssetAlias) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrovue.cli.actions.asking import confirm
+from retrovue.cli.actions.enrichers import attached_fields, attached_lines
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
 from retrovue.cli.ingest_document import collection_identity
@@ -12,6 +13,7 @@ from retrovue.cli.table import table
 from retrovue.curation import update_collection, wipe_collection
 from retrovue.model import Collection, PathMapping
 from retrovue.store.collections import Destroyed, find_collection, list_collections
+from retrovue.store.enrichers import attached_to
 from retrovue.store.sources import find_source, list_sources
 
 
@@ -34,10 +36,12 @@ async def show_collection(call: Call, reference: str, source: str | None) -> int
     async with opened(call) as store, store.transaction() as session:
         within = None if source is None else await find_source(session, source)
         collection = await find_collection(session, reference, within)
+        attached = (await attached_to(session, [collection])).get(collection.id, ())
     if call.output.as_json:
-        call.output.document({"status": "ok", "collection": collection_fields(collection)})
+        enrichers = [attached_fields(one) for one in attached]
+        call.output.document({"status": "ok", "collection": {**collection_fields(collection), "enrichers": enrichers}})
     else:
-        call.output.lines(collection_lines(collection))
+        call.output.lines([*collection_lines(collection), *attached_lines(attached)])
     return 0
 
 

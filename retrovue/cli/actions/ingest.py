@@ -13,6 +13,7 @@ from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, Problem, explain
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
+from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.errors import NothingEligible, ScopeNotFound
 from retrovue.importers.guard import PATIENCE
 from retrovue.model import FULL, Collection, Scope
@@ -43,6 +44,7 @@ async def ingest_source(
     concurrency: int | None,
     max_rps: float | None,
     patience: float | None,
+    enrichment_concurrency: int | None,
     strict: bool,
     retry_failed: bool,
 ) -> int:
@@ -54,6 +56,7 @@ async def ingest_source(
         retry_failed=retry_failed,
         max_rps=max_rps,
         patience=PATIENCE if patience is None else patience,
+        enrichment_concurrency=enrichment_concurrency or DEFAULT_ENRICHMENT_CONCURRENCY,
     )
     async with opened(call, connections=max(options.concurrency, 2)) as store:
         async with store.transaction() as session:

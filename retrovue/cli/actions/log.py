@@ -127,6 +127,8 @@ def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool)
     warnings = [f"{name} {number}" for name, number in sorted((entry.details.get("warnings") or {}).items())]
     if warnings:
         yield from _wrapped(f"Warnings: {', '.join(warnings)}")
+    if entry.enrichment is not None:
+        yield from _enrichment(entry.enrichment)
     if rejected:
         yield f"{_INDENT}Rejected ({len(rejected)}):"
         yield from (f"{_INDENT * 2}{one.title or one.source_uri or 'untitled'}: {one.reason}" for one in rejected)
@@ -134,6 +136,15 @@ def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool)
     if traceback and text is not None:
         yield f"{_INDENT}Traceback:"
         yield from (f"{_INDENT * 2}{line}" for line in text.splitlines())
+
+
+def _enrichment(enriched: Mapping[str, Any]) -> Iterator[str]:
+    numbers = [f"{name} {enriched[name]}" for name in ("succeeded", "failed", "owed") if enriched[name] is not None]
+    yield f"{_INDENT}Enrichment: {enriched['status']}, {', '.join(numbers)}"
+    if enriched.get("problem"):
+        yield f"{_INDENT * 2}{without_passwords(enriched['problem'])}"
+    for one in enriched.get("failures") or ():
+        yield f"{_INDENT * 2}{one['asset']}: {one['enricher']}: {one['cause']}"
 
 
 def _wrapped(text: str) -> Iterator[str]:
@@ -182,6 +193,7 @@ def _details_fields(entry: LogEntry, rejected: Sequence[Rejection]) -> dict[str,
         "warning_counts": entry.details.get("warnings") or {},
         "context": entry.details.get("context") or {},
         "traceback": _traceback(entry),
+        "enrichment": entry.enrichment,
         "rejected_items": [
             {"title": one.title, "source_uri": one.source_uri, "code": one.code, "reason": one.reason}
             for one in rejected

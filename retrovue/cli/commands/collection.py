@@ -82,6 +82,48 @@ async def ingest(
     )
 
 
+@command.command("attach-enricher")
+@click.argument("collection")
+@click.argument("enricher")
+@_SOURCE
+@click.option("--priority", type=int, metavar="N", help="Lower ones run first; default: 100.")
+@shared(writes=True)
+async def attach_enricher(
+    call: Call, *, collection: str, enricher: str, source: str | None, priority: int | None
+) -> int:
+    """Attach an enricher to a collection, or change its priority: ENRICHER is its id or its name."""
+    from retrovue.cli.actions.enrichers import attach
+
+    return await attach(call, collection, enricher, source, priority=priority)
+
+
+@command.command("detach-enricher")
+@click.argument("collection")
+@click.argument("enricher")
+@_SOURCE
+@shared(writes=True)
+async def detach_enricher(call: Call, *, collection: str, enricher: str, source: str | None) -> int:
+    """Detach an enricher from a collection: ENRICHER is its id or its name."""
+    from retrovue.cli.actions.enrichers import detach
+
+    return await detach(call, collection, enricher, source)
+
+
+@command.command("enrich")
+@click.argument("collection")
+@_SOURCE
+@click.option("--retry-failed", is_flag=True, help="Only what failed the last time.")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Batches at work at once; default: 4.")
+@shared(writes=True)
+async def enrich(
+    call: Call, *, collection: str, source: str | None, retry_failed: bool, concurrency: int | None
+) -> int:
+    """Do what attached enrichers still owe to the assets of a collection, without listing the source again."""
+    from retrovue.cli.actions import enrichers
+
+    return await enrichers.enrich(call, collection, source, only_failed=retry_failed, concurrency=concurrency)
+
+
 @command.command("wipe")
 @click.argument("collection")
 @_SOURCE

@@ -105,6 +105,12 @@ async def discover(call: Call, *, source: str) -> int:
     help="Most requests to the source in a second; default: what its answers allow.",
 )
 @patience
+@click.option(
+    "--enrichment-concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Batches of assets under enrichment at once; default: 4.",
+)
 @click.option("--strict", is_flag=True, help="Count an enabled collection that can't be ingested as a failure.")
 @click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
 @shared(writes=True)
@@ -115,6 +121,7 @@ async def ingest(
     concurrency: int | None,
     max_rps: float | None,
     patience: float | None,
+    enrichment_concurrency: int | None,
     strict: bool,
     retry_failed: bool,
 ) -> int:
@@ -127,6 +134,7 @@ async def ingest(
         concurrency=concurrency,
         max_rps=max_rps,
         patience=patience,
+        enrichment_concurrency=enrichment_concurrency,
         strict=strict,
         retry_failed=retry_failed,
     )

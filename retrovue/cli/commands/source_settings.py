@@ -26,8 +26,8 @@ class AddCommand(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Add the options of the type, or of all installed types, and then parse."""
-        type_name = _type(args)
-        _add_settings(self, setting_fields(type_name), required=type_name is not None, from_environment=True)
+        type_name = type_argument(args)
+        add_settings(self, setting_fields(type_name), required=type_name is not None, from_environment=True)
         return await super().make_context(info_name, args, parent, **extra)
 
 
@@ -42,7 +42,7 @@ class UpdateCommand(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Add the options of all installed types, and then parse."""
-        _add_settings(self, setting_fields(None), required=False, from_environment=False)
+        add_settings(self, setting_fields(None), required=False, from_environment=False)
         return await super().make_context(info_name, args, parent, **extra)
 
 
@@ -62,7 +62,8 @@ def setting_fields(type_name: str | None) -> "Mapping[str, ConfigField]":
     return fields
 
 
-def _type(arguments: Sequence[str]) -> str | None:
+def type_argument(arguments: Sequence[str]) -> str | None:
+    """Find what ``--type`` says before the arguments are parsed."""
     for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
         if argument == "--type":
             return following
@@ -71,9 +72,10 @@ def _type(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _add_settings(
+def add_settings(
     command: click.Command, fields: "Mapping[str, ConfigField]", *, required: bool, from_environment: bool
 ) -> None:
+    """Give a command these settings as its further options, in place of those it had."""
     command.params = [one for one in command.params if not isinstance(one, SettingOption)]
     taken = {one.name for one in command.params}
     for field in fields.values():

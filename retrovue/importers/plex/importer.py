@@ -10,12 +10,13 @@ import msgspec
 
 from retrovue.errors import WrongIdentity
 from retrovue.importers.base import BaseImporter
-from retrovue.importers.http.client import Transport
+from retrovue.importers.http.client import Refusal, Transport
 from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.settings import READ_AHEAD_BYTES, HttpSettings, read_settings
 from retrovue.importers.http.shared import Shared
 from retrovue.importers.locations import check_locations
 from retrovue.importers.plex.client import PlexClient
+from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
 from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration, ReadingAhead
 from retrovue.importers.plex.listing import Budget
 from retrovue.importers.plex.sections import decode_sections
@@ -153,6 +154,17 @@ class PlexImporter(BaseImporter):
 
         async with ReadingAhead(generate) as pages:
             yield pages
+
+    async def details(self, rating_keys: Sequence[int]) -> Mapping[int, Detail | str]:
+        """Ask for the details of some items in one request; ids that the server doesn't know are left out."""
+        path = f"/library/metadata/{','.join(str(key) for key in rating_keys)}"
+        try:
+            answer = await self._client.get(path, PARAMETERS)
+        except Refusal as exc:
+            if exc.status == 404:  # it knows none of them
+                return {}
+            raise
+        return decode_details(answer.body)
 
     async def _enumeration(
         self, collection: Collection, scope: Scope, tasks: anyio.abc.TaskGroup | None

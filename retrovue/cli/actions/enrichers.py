@@ -1,0 +1,304 @@
+"""Showing enrichers and changing them, and what they are attached to."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from retrovue import attachments
+from retrovue.attachments import Attachment
+from retrovue.cli.actions.asking import confirm
+from retrovue.cli.actions.opening import opened
+from retrovue.cli.errors import InputError
+from retrovue.cli.ingest_document import collection_identity, enrichment
+from retrovue.cli.session import Call
+from retrovue.cli.table import table
+from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
+from retrovue.enrichment import EnrichmentWork, enrich_one
+from retrovue.errors import EnricherNotCompliant
+from retrovue.model import Attached, Enricher
+from retrovue.store.enrichers import EnricherListing, find_enricher, list_enrichers
+
+_SHOWN = 5
+
+
+async def show_types(call: Call) -> int:
+    """List the installed types with their parameters."""
+    types = [_type_fields(name) for name in enricher_types()]
+    if call.output.as_json:
+        call.output.document({"status": "ok", "total": len(types), "types": types})
+        return 0
+    lines: list[str] = []
+    for one in types:
+        lines.append(f"{one['type']}" if one["problem"] is None else f"{one['type']}: {one['problem']}")
+        if one["problem"] is None:
+            lines.append(f"  runs {'on the pages of an ingest' if one['runs_on_pages'] else 'after the commit'}")
+        for field in one["parameters"]:
+            need = "" if field["required"] else " (optional)"
+            lines.append(f"  {field['name']}{need}: {field['description']}")
+    call.output.lines(lines)
+    return 0
+
+
+def _type_fields(name: str) -> dict[str, Any]:
+    try:
+        known = enricher_class(name)
+        fields = parameters_of(name)
+    except EnricherNotCompliant as exc:
+        return {"type": name, "problem": exc.message, "runs_on_pages": None, "parameters": []}
+    parameters = [
+        {"name": field.name, "description": field.description, "required": field.required} for field in fields
+    ]
+    return {"type": name, "problem": None, "runs_on_pages": known.runs_on_pages, "parameters": parameters}
+
+
+def _given(parameters: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+async def add_enricher(call: Call, type_name: str, name: str, parameters: Mapping[str, str | None]) -> int:
+    """Add an enricher."""
+    async with opened(call) as store:
+        enricher = await attachments.add_enricher(
+            store, type_name, name, _given(parameters), dry_run=call.dry_run
+        )  # fmt: skip
+    if call.output.as_json:
+        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": enricher_fields(enricher)})
+        return 0
+    said = "Dry run: nothing was written. It would be added:" if call.dry_run else "Added enricher"
+    hint = f"Attach it with `retrovue collection attach-enricher COLLECTION {enricher.external_id}`."
+    call.output.lines([f"{said} {_identity(enricher)}", *([] if call.dry_run else [hint])])
+    return 0
+
+
+async def show_enrichers(call: Call) -> int:
+    """List enrichers."""
+    async with opened(call) as store, store.transaction() as session:
+        listings = await list_enrichers(session)
+    if call.output.as_json:
+        fields = [_listing_fields(listing) for listing in listings]
+        call.output.document({"status": "ok", "total": len(fields), "enrichers": fields})
+        return 0
+    if not listings:
+        call.output.lines(["No enrichers. Add one with `retrovue enricher add`."])
+        return 0
+    rows = [
+        (
+            one.enricher.name,
+            one.enricher.type,
+            one.enricher.external_id,
+            len(one.collections),
+            one.succeeded,
+            one.failed,
+        )
+        for one in listings
+    ]
+    heads = ("Enricher", "Type", "Id", "Collections", "Succeeded", "Failed")
+    call.output.lines(table(heads, rows, numbers=(3, 4, 5)))
+    return 0
+
+
+async def show_enricher(call: Call, reference: str) -> int:
+    """Show one enricher."""
+    async with opened(call) as store, store.transaction() as session:
+        (listing,) = await list_enrichers(session, await find_enricher(session, reference))
+    if call.output.as_json:
+        call.output.document({"status": "ok", "enricher": _listing_fields(listing)})
+        return 0
+    call.output.lines(_lines(listing))
+    return 0
+
+
+def _lines(listing: EnricherListing) -> list[str]:
+    enricher = listing.enricher
+    return [
+        f"Enricher {_identity(enricher)}",
+        *(f"  {name}: {value}" for name, value in sorted(enricher.config.items())),
+        *(f"  attached to {name} with priority {priority}" for _, name, priority in listing.collections),
+        f"  assets: {listing.succeeded} succeeded, {listing.failed} failed",
+    ]
+
+
+async def change_enricher(
+    call: Call, reference: str, name: str | None, unset: Sequence[str], parameters: Mapping[str, str | None]
+) -> int:
+    """Change an enricher's name or parameters."""
+    config = _given(parameters)
+    if name is None and not config and not unset:
+        raise InputError("Nothing to update.", hint="Give --name, --unset or a parameter.")
+    async with opened(call) as store:
+        before, after = await attachments.update_enricher(
+            store, reference, name=name, config=config, unset=tuple(unset), dry_run=call.dry_run
+        )
+    changed = [] if before.name == after.name else ["name"]
+    changed += sorted(key for key in {*before.config, *after.config} if before.config.get(key) != after.config.get(key))
+    if call.output.as_json:
+        fields = enricher_fields(after)
+        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": fields, "changed": changed})
+        return 0
+    said = "Dry run: nothing was written. Would change" if call.dry_run else "Changed"
+    call.output.lines(
+        [f"Enricher {_identity(after)}", f"{said}: {', '.join(changed)}" if changed else "Nothing has changed."]
+    )
+    return 0
+
+
+async def remove_enricher(call: Call, reference: str, *, yes: bool) -> int:
+    """Remove an enricher, once that is confirmed."""
+
+    async def agreed(listing: EnricherListing) -> bool:
+        confirm(call, _lines(listing), yes=yes, context={"collections": len(listing.collections)})
+        return True
+
+    async with opened(call) as store:
+        listing, _ = await attachments.remove_enricher(store, reference, agreed, dry_run=call.dry_run)
+    if call.output.as_json:
+        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": _listing_fields(listing)})
+        return 0
+    said = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
+    call.output.lines([said, *_lines(listing)])
+    return 0
+
+
+async def attach(
+    call: Call, collection: str, enricher: str, source: str | None, *, priority: int | None
+) -> int:  # fmt: skip
+    """Attach an enricher to a collection."""
+    async with opened(call) as store:
+        change = await attachments.attach_enricher(
+            store, collection, enricher, source_reference=source, priority=priority, dry_run=call.dry_run
+        )
+    return _tell(call, change, "attached to", "enriching")
+
+
+async def detach(call: Call, collection: str, enricher: str, source: str | None) -> int:
+    """Detach an enricher from a collection."""
+    async with opened(call) as store:
+        change = await attachments.detach_enricher(
+            store, collection, enricher, source_reference=source, dry_run=call.dry_run
+        )
+    return _tell(call, change, "detached from", "new")
+
+
+def _tell(call: Call, change: Attachment, done: str, state: str) -> int:
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "collection": collection_identity(change.collection),
+                "enricher": enricher_fields(change.enricher),
+                "changed": change.changed,
+                "assets_changed": change.assets,
+                "enrichers": [attached_fields(one) for one in change.attached],
+            }
+        )
+        return 0
+    said = "Dry run: nothing was written. Would be" if call.dry_run else "Enricher"
+    lines = [f"{said} {done} {change.collection.name}: {_identity(change.enricher)}"]
+    if not change.changed:
+        lines = [f"Nothing has changed: {_identity(change.enricher)}"]
+    if change.assets:
+        lines.append(f"Assets that are {state} now: {change.assets}")
+    call.output.lines([*lines, *attached_lines(change.attached)])
+    return 0
+
+
+async def enrich(
+    call: Call, collection: str, source: str | None, *, only_failed: bool, concurrency: int | None
+) -> int:  # fmt: skip
+    """Do what is owed to a collection's assets, or for a dry-run say how much that is."""
+    options: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
+    async with (
+        opened(call) as store,
+        enrich_one(
+            store, collection, source_reference=source, only_failed=only_failed, dry_run=call.dry_run, **options
+        ) as work,
+    ):
+        if call.dry_run:
+            await work.look()
+        else:
+            call.session.last_words = partial(_last_words, call, work)
+            await work.run()
+        call.session.last_words = None
+        return _told(call, work)
+
+
+def _last_words(call: Call, work: EnrichmentWork) -> None:
+    _told(call, work)
+    call.session.status = None  # the signal's
+
+
+def _told(call: Call, work: EnrichmentWork) -> int:
+    result = work.result
+    status = 1 if result.problem is not None else 0
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "error" if result.problem else "partial" if result.interrupted else "ok",
+                "run_id": None if call.dry_run else str(work.run_id),
+                "dry_run": call.dry_run,
+                "collection": collection_identity(work.collection),
+                **(enrichment(result) or {}),
+                "failed_enrichment_items": [dict(failure) for failure in result.failures],
+                "errors": []
+                if result.problem is None
+                else [{"code": "enrichment", "message": result.problem, "hint": None, "context": {}}],
+            }
+        )
+    else:
+        call.output.lines(_result_lines(call, work))
+    if result.problem is not None:
+        call.output.notes([f"Error: {result.problem}"])
+    return call.session.answered(status)
+
+
+def _result_lines(call: Call, work: EnrichmentWork) -> list[str]:
+    result = work.result
+    if call.dry_run:
+        return [f"Dry run: nothing is written. Owed to {work.collection.name}: {result.owed}"]
+    failures = [f"  {one['asset']}: {one['enricher']}: {one['cause']}" for one in result.failures[:_SHOWN]]
+    more = result.failed - len(failures)
+    owed = "unknown" if result.owed is None else result.owed
+    end = "interrupted" if result.interrupted else "complete"
+    return [
+        *([f"Failed enrichments ({result.failed}):"] if result.failed else []),
+        *failures,
+        *([f"  ... and {more} more"] if more > 0 and failures else []),
+        f"Enrichment {end}: {work.collection.name}: {result.succeeded} succeeded, {result.failed} failed, {owed} owed",
+    ]
+
+
+def enricher_fields(enricher: Enricher) -> dict[str, Any]:
+    """Build the JSON object of an enricher."""
+    return {
+        "id": str(enricher.id),
+        "external_id": enricher.external_id,
+        "name": enricher.name,
+        "type": enricher.type,
+        "parameters": dict(enricher.config),
+    }
+
+
+def attached_fields(attached: Attached) -> dict[str, Any]:
+    """Build the JSON object of an enricher that a collection has."""
+    return {**enricher_fields(attached.enricher), "priority": attached.priority}
+
+
+def attached_lines(attached: Sequence[Attached]) -> list[str]:
+    """Show the enrichers that a collection has, in the order in which they run."""
+    return [f"Enricher:    {one.priority:>3}  {_identity(one.enricher)}" for one in attached]
+
+
+def _listing_fields(listing: EnricherListing) -> dict[str, Any]:
+    return {
+        **enricher_fields(listing.enricher),
+        "collections": [
+            {"id": str(key), "name": name, "priority": priority} for key, name, priority in listing.collections
+        ],
+        "succeeded": listing.succeeded,
+        "failed": listing.failed,
+    }
+
+
+def _identity(enricher: Enricher) -> str:
+    return f"{enricher.name} ({enricher.external_id}, type {enricher.type})"

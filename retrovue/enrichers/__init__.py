@@ -1,0 +1,1 @@
+"""Enrichers: what is found out about an asset besides what its source says."""

@@ -1,0 +1,124 @@
+"""What an enricher may say of an asset: checked value by value, then filled in where nothing is known yet."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from msgspec import UNSET, UnsetType
+
+from retrovue.enrichers.base import AssetView, Enrichment, Failure
+from retrovue.model import Big, Natural
+
+MAX_RESULT_BYTES = 1024 * 1024
+"""JSON that one enricher may give for one asset, fingerprint and data included."""
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+_Objects = Annotated[list[dict[str, Any]], msgspec.Meta(max_length=10_000)]
+
+
+class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fields of an asset that an enricher may give, within the bounds that the catalogue has for them."""
+
+    title: _Text | UnsetType = UNSET
+    show_title: _Text | UnsetType = UNSET
+    season_number: Natural | UnsetType = UNSET
+    episode_number: Natural | UnsetType = UNSET
+    year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | UnsetType = UNSET
+    originally_aired: dt.date | UnsetType = UNSET
+    runtime_ms: Big | UnsetType = UNSET
+    edition: _Text | UnsetType = UNSET
+    studio: _Text | UnsetType = UNSET
+    content_rating: _Text | UnsetType = UNSET
+    rating: Annotated[float, msgspec.Meta(ge=0, le=10)] | UnsetType = UNSET
+    container: _Text | UnsetType = UNSET
+    video_codec: _Text | UnsetType = UNSET
+    audio_codec: _Text | UnsetType = UNSET
+    audio_channels: Natural | UnsetType = UNSET
+    video_resolution: _Text | UnsetType = UNSET
+    width: Natural | UnsetType = UNSET
+    height: Natural | UnsetType = UNSET
+    bitrate_kbps: Natural | UnsetType = UNSET
+    provider_ids: dict[_Text, _Text] | UnsetType = UNSET
+    tags: dict[_Text, list[_Text]] | UnsetType = UNSET
+    chapters: _Objects | UnsetType = UNSET
+    markers: _Objects | UnsetType = UNSET
+    streams: _Objects | UnsetType = UNSET
+
+
+FIELDS = Fields.__struct_fields__
+MERGED = ("provider_ids", "tags")
+"""The fields that are mappings, of which an enricher fills the keys that are missing."""
+
+
+class Given(msgspec.Struct, frozen=True):
+    """An enricher's answer for one asset that has passed the check."""
+
+    fields: Mapping[str, Any]
+    fingerprint: Mapping[str, Any] | None
+    data: Mapping[str, Any] | None
+    unchanged: bool
+
+
+def check(answer: object) -> Given | Failure:
+    """Check an answer; what doesn't fit becomes a Failure that says what."""
+    if isinstance(answer, Failure):
+        return Failure(_text(answer.code, 64) or "enrichment_failed", _text(answer.message, 2000) or "no reason given")
+    if not isinstance(answer, Enrichment):
+        return Failure("bad_result", f"The enricher returned a {type(answer).__name__} where an Enrichment belongs.")
+    try:
+        said = {name: value for name, value in answer.fields.items() if not _empty(value)}
+        size = len(orjson.dumps([said, answer.fingerprint, answer.data], default=_iso))
+        if size > MAX_RESULT_BYTES:
+            return Failure("result_too_large", f"The enricher gave {size:,} bytes for one asset.")
+        fields = msgspec.convert(_clean(said), Fields)
+        if any(value is not None and not isinstance(value, Mapping) for value in _kept(answer)):
+            return Failure("bad_result", "The enricher gave a fingerprint or data that isn't a mapping.")
+    except (msgspec.ValidationError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+        return Failure("bad_result", f"The enricher gave what the catalogue can't hold: {exc}"[:2000])
+    checked = {name: value for name in said if (value := getattr(fields, name)) is not UNSET}
+    return Given(checked, _clean(answer.fingerprint), _clean(answer.data), answer.unchanged is True)
+
+
+def apply(asset: AssetView, given: Given, *, overwrite: bool) -> dict[str, Any]:
+    """Tell which fields of the asset change, and to what: the empty ones, or with ``overwrite`` all that differ."""
+    changes: dict[str, Any] = {}
+    for name, value in given.fields.items():
+        known = getattr(asset, name)
+        if name in MERGED:
+            merged = {**known, **value} if overwrite else {**value, **known}
+            if merged != known:
+                changes[name] = merged
+        elif _empty(known) or (overwrite and known != value):
+            changes[name] = value
+    return changes
+
+
+def _kept(answer: Enrichment) -> tuple[object, object]:
+    return answer.fingerprint, answer.data
+
+
+def _empty(value: object) -> bool:
+    return value is None or (isinstance(value, str | list | tuple | Mapping) and not value)
+
+
+def _text(value: object, limit: int) -> str:
+    return _clean(value)[:limit] if isinstance(value, str) else ""
+
+
+def _iso(value: object) -> str:
+    raise TypeError(f"a {type(value).__name__} is not a plain JSON value")
+
+
+def _clean(value: Any) -> Any:
+    """Take out of texts what PostgreSQL doesn't take: NUL characters and halves of surrogate pairs."""
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        case Mapping():
+            return {_clean(key): _clean(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_clean(one) for one in value]
+        case _:
+            return value

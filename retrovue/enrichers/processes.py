@@ -1,0 +1,61 @@
+"""Programs that enrichers run: in a process group of their own, with a deadline, a cap, and no shell."""
+
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+from anyio.abc import Process
+
+from retrovue.errors import EnrichmentError
+
+KILLED_WITHIN_S = 1.0
+"""How long is waited for a process that has been killed."""
+
+
+@asynccontextmanager
+async def program(arguments: Sequence[str]) -> AsyncIterator[Process]:
+    """Run a program as a process group of its own, which is killed as a whole however the block is left.
+
+    Its error output is discarded: it may be of any length. Raises EnrichmentError if it can't be started.
+    """
+    try:
+        process = await anyio.open_process(
+            list(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as exc:
+        raise EnrichmentError(
+            f"The program {arguments[0]} can't be started: {exc.strerror}.", code="no_program"
+        ) from exc
+    try:
+        yield process
+    finally:
+        # Also after a normal end: whatever it has started shares its group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with anyio.move_on_after(KILLED_WITHIN_S, shield=True):
+            await process.aclose()
+
+
+async def output_of(arguments: Sequence[str], *, deadline_s: float, cap: int) -> tuple[int, bytes]:
+    """Run a program to its end; returns its exit status (negative: the signal that ended it) and what it printed.
+
+    Raises EnrichmentError if it takes longer than the deadline or prints more than ``cap`` bytes.
+    """
+    with anyio.move_on_after(deadline_s):
+        async with program(arguments) as process:
+            if process.stdin is not None:
+                await process.stdin.aclose()
+            printed = bytearray()
+            if process.stdout is not None:
+                async for chunk in process.stdout:
+                    printed += chunk
+                    if len(printed) > cap:
+                        message = f"{os.path.basename(arguments[0])} printed more than {cap:,} bytes."  # noqa: PTH119
+                        raise EnrichmentError(message, code="output_too_large")
+            return await process.wait(), bytes(printed)
+    message = f"{os.path.basename(arguments[0])} didn't end within {deadline_s:g} s."  # noqa: PTH119
+    raise EnrichmentError(message, code="program_timeout")

@@ -1,0 +1,146 @@
+"""The details of Plex items, which listings leave out: streams, external subtitles, chapters and markers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from retrovue.errors import MalformedAnswer
+from retrovue.importers.plex.ids import rating_key_number
+from retrovue.importers.plex.rows import Span
+
+PARAMETERS: Mapping[str, str] = {"includeChapters": "1", "includeMarkers": "1", "skipRefresh": "1"}
+"""``skipRefresh`` keeps the server from analysing files for it."""
+_LONGEST_MS = 2**31 - 1
+_TYPES = {1: "video", 2: "audio", 3: "subtitle"}
+
+
+class _Stream(msgspec.Struct, gc=False, rename="camel"):
+    stream_type: int | None = None
+    index: int | None = None
+    codec: str | None = None
+    language: str | None = None
+    language_code: str | None = None
+    title: str | None = None
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    channels: int | None = None
+    sampling_rate: int | None = None
+    bitrate: int | None = None
+    default: bool | None = None
+    forced: bool | None = None
+    hearing_impaired: bool | None = None
+    key: str | None = None
+    file: str | None = None
+
+
+class _Part(msgspec.Struct, gc=False):
+    streams: list[_Stream] | None = msgspec.field(default=None, name="Stream")
+
+
+class _Media(msgspec.Struct, gc=False):
+    id: int | None = None
+    parts: list[_Part] | None = msgspec.field(default=None, name="Part")
+
+
+class _Row(msgspec.Struct, gc=False, rename="camel"):
+    rating_key: str | int | None = None
+    media: list[_Media] | None = msgspec.field(default=None, name="Media")
+    chapters: list[Span] | None = msgspec.field(default=None, name="Chapter")
+    markers: list[Span] | None = msgspec.field(default=None, name="Marker")
+
+
+class _Container(msgspec.Struct, gc=False):
+    rows: list[msgspec.Raw] | None = msgspec.field(default=None, name="Metadata")
+
+
+class _Answer(msgspec.Struct, gc=False):
+    container: _Container = msgspec.field(name="MediaContainer")
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """What the server says of one item, in the catalogue's words."""
+
+    streams: Mapping[int, list[dict[str, Any]]]
+    """By the id of the version, the streams of all its parts."""
+    chapters: list[dict[str, Any]]
+    markers: list[dict[str, Any]]
+
+
+def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
+    """Decode an answer about several items, by rating key; of one that can't be read a text says why.
+
+    Raises MalformedAnswer if the answer as a whole isn't one.
+    """
+    try:
+        rows = msgspec.json.decode(body, type=_Answer).container.rows or []
+    except (ValueError, RecursionError) as exc:
+        raise MalformedAnswer(f"The details are not what Plex promises: {type(exc).__name__}.") from exc
+    found: dict[int, Detail | str] = {}
+    for raw in rows:
+        try:
+            row = msgspec.json.decode(raw, type=_Row, strict=False)
+        except (ValueError, RecursionError) as exc:
+            key = _glimpse(raw)
+            if key is not None:
+                found[key] = f"The item's details are malformed: {exc}."
+            continue
+        key = rating_key_number(row.rating_key)
+        if key is not None:
+            found[key] = _detail(row)
+    return found
+
+
+class _Key(msgspec.Struct, rename="camel"):
+    rating_key: str | int | None = None
+
+
+def _glimpse(raw: msgspec.Raw) -> int | None:
+    try:
+        return rating_key_number(msgspec.json.decode(raw, type=_Key).rating_key)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _detail(row: _Row) -> Detail:
+    streams = {
+        media.id: [_stream(stream) for part in media.parts or () for stream in part.streams or ()]
+        for media in row.media or ()
+        if media.id is not None
+    }
+    return Detail(streams, _spans(row.chapters or (), "tag", "title"), _spans(row.markers or (), "type", "type"))
+
+
+def _stream(stream: _Stream) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "type": _TYPES.get(stream.stream_type or 0, "other"),
+        "index": stream.index,
+        "codec": stream.codec,
+        "language": stream.language_code or stream.language,
+        "title": stream.title,
+        "width": stream.width,
+        "height": stream.height,
+        "frame_rate": stream.frame_rate,
+        "channels": stream.channels,
+        "sample_rate": stream.sampling_rate,
+        "bitrate": None if stream.bitrate is None else stream.bitrate * 1000,  # Plex gives kbit/s
+        "default": stream.default or None,
+        "forced": stream.forced or None,
+        "hearing_impaired": stream.hearing_impaired or None,
+        # A stream with an address of its own is a file beside the media file.
+        "external": True if stream.key else None,
+        "path": stream.file if stream.key else None,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _spans(spans: Sequence[Span], label: str, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for span in spans:
+        start, end = span.start_time_offset, span.end_time_offset
+        if type(start) is not int or not 0 <= start <= _LONGEST_MS:
+            continue
+        usable = type(end) is int and start <= end <= _LONGEST_MS
+        found.append({name: getattr(span, label), "start_ms": start, "end_ms": end if usable else None})
+    return found
