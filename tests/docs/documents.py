@@ -123,6 +123,20 @@ class Durations(Strict):
     merging: float
 
 
+class Enrichment(Strict):
+    """What the enrichment of a collection came to, after its commit."""
+
+    succeeded: int
+    failed: int
+    owed: int | None
+    """Still owed; null if that isn't known."""
+    interrupted: bool
+    problem: str | None
+    """Why it could not be done at all."""
+    duration: float
+    """Seconds of wall time."""
+
+
 class CollectionResult(Strict):
     """What became of a collection; discovered = created + skipped + duplicates + rejected, always."""
 
@@ -166,6 +180,8 @@ class CollectionResult(Strict):
     warning_counts: dict[str, int]
     """Each kind of warning and how many items had it."""
     durations: Durations
+    enrichment: Enrichment | None
+    """Null where no enricher is attached."""
 
 
 class Collection(Strict):
@@ -185,6 +201,61 @@ class Collection(Strict):
     path_mappings: list["PathMapping"]
     assets_count: int
     last_ingest_at: dt.datetime | None
+
+
+class Enricher(Strict):
+    """An enricher as it is stored."""
+
+    id: UUID
+    external_id: str
+    name: str
+    type: str
+    parameters: Json
+
+
+class AttachedEnricher(Enricher):
+    """An enricher that a collection has; lower priorities run first."""
+
+    priority: int
+
+
+class AttachedTo(Named):
+    """A collection that has an enricher."""
+
+    priority: int
+
+
+class ListedEnricher(Enricher):
+    """An enricher with where it is attached, and how many assets it has succeeded and failed for."""
+
+    collections: list[AttachedTo]
+    succeeded: int
+    failed: int
+
+
+class Parameter(Strict):
+    """A parameter of an enricher."""
+
+    name: str
+    description: str
+    required: bool
+
+
+class EnricherType(Strict):
+    """An installed type of enricher."""
+
+    type: str
+    problem: str | None
+    """Why it can't be used."""
+    runs_on_pages: bool | None
+    """Whether it refines the pages of an ingest, or runs after the commit; null if it can't be used."""
+    parameters: list[Parameter]
+
+
+class CollectionInFull(Collection):
+    """A collection with the enrichers that are attached to it, in the order in which they run."""
+
+    enrichers: list[AttachedEnricher]
 
 
 class PathMapping(Strict):
@@ -279,6 +350,9 @@ class Asset(Strict):
     tags: dict[str, list[str]]
     chapters: list[Json] | None
     markers: list[Json] | None
+    streams: list[Json] | None
+    provenance: dict[str, str] | None
+    """Field and which enricher gave it, of fields that aren't the source's."""
     state: AssetState
     approved_for_broadcast: bool
     created_at: dt.datetime
@@ -304,11 +378,25 @@ class AssetAlias(Strict):
     episode_number: int | None
 
 
+class AssetEnrichment(Strict):
+    """What became of an asset with an enricher."""
+
+    enricher: str
+    """Its external id."""
+    name: str
+    status: Literal["succeeded", "failed", "owed"]
+    attempts: int
+    code: str | None
+    message: str | None
+    updated_at: dt.datetime | None
+
+
 class AssetInFull(Asset):
-    """An asset with its files and aliases."""
+    """An asset with its files, its aliases and what enrichers did to it."""
 
     files: list[AssetFile]
     aliases: list[AssetAlias]
+    enrichments: list[AssetEnrichment]
 
 
 class AssetStep(Strict):
@@ -354,6 +442,18 @@ class LogEntry(EntryFields):
     started_by: str
 
 
+class LoggedEnrichment(Strict):
+    """What the enrichment after a collection's commit came to, in the audit trail."""
+
+    status: Literal["done", "interrupted", "failed"]
+    succeeded: int
+    failed: int
+    owed: int | None
+    failures: list[FailedEnrichment] | None
+    """The first ones."""
+    problem: str | None
+
+
 class RunCollection(EntryFields):
     """A collection of a run, with all that is known of it."""
 
@@ -362,6 +462,8 @@ class RunCollection(EntryFields):
     warning_counts: dict[str, int]
     context: Json
     traceback: str | None
+    enrichment: LoggedEnrichment | None
+    """Null if nothing was tried."""
     rejected_items: list[Rejected]
 
 
@@ -521,7 +623,7 @@ class Collections(Ok):
 class CollectionShown(Ok):
     """retrovue collection show."""
 
-    collection: Collection
+    collection: CollectionInFull
 
 
 class CollectionUpdated(Change):
@@ -584,6 +686,67 @@ class IngestShown(Ok):
     version: str
     started_by: str
     collections: list[RunCollection]
+
+
+class EnricherTypes(Ok):
+    """retrovue enricher list-types."""
+
+    total: int
+    types: list[EnricherType]
+
+
+class EnricherAdded(Change):
+    """retrovue enricher add."""
+
+    enricher: Enricher
+
+
+class Enrichers(Ok):
+    """retrovue enricher list."""
+
+    total: int
+    enrichers: list[ListedEnricher]
+
+
+class EnricherShown(Ok):
+    """retrovue enricher show."""
+
+    enricher: ListedEnricher
+
+
+class EnricherUpdated(EnricherAdded):
+    """retrovue enricher update."""
+
+    changed: list[str]
+
+
+class EnricherRemoved(Change):
+    """retrovue enricher remove."""
+
+    enricher: ListedEnricher
+
+
+class EnricherAttached(Change):
+    """retrovue collection attach-enricher, retrovue collection detach-enricher."""
+
+    collection: CollectionIdentity
+    enricher: Enricher
+    changed: bool
+    assets_changed: int
+    """How many assets are in another state now."""
+    enrichers: list[AttachedEnricher]
+    """Those that the collection has now."""
+
+
+class CollectionEnriched(Enrichment):
+    """retrovue collection enrich."""
+
+    status: Literal["ok", "partial", "error"]
+    run_id: UUID | None
+    dry_run: bool
+    collection: CollectionIdentity
+    failed_enrichment_items: list[FailedEnrichment]
+    errors: list[Error]
 
 
 class Doctor(Strict):
@@ -667,7 +830,16 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("collection", "show"): CollectionShown,
     ("collection", "update"): CollectionUpdated,
     ("collection", "ingest"): CollectionIngest,
+    ("collection", "attach-enricher"): EnricherAttached,
+    ("collection", "detach-enricher"): EnricherAttached,
+    ("collection", "enrich"): CollectionEnriched,
     ("collection", "wipe"): CollectionWiped,
+    ("enricher", "list-types"): EnricherTypes,
+    ("enricher", "add"): EnricherAdded,
+    ("enricher", "list"): Enrichers,
+    ("enricher", "show"): EnricherShown,
+    ("enricher", "update"): EnricherUpdated,
+    ("enricher", "remove"): EnricherRemoved,
     ("asset", "list"): Assets,
     ("asset", "show"): AssetShown,
     ("asset", "approve"): AssetsMoved,

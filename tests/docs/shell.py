@@ -16,7 +16,7 @@ import orjson
 
 from tests.docs.pages import Command, compare
 
-SECONDS = 100
+SECONDS = 300
 """A session that isn't over by then is ended, and its test fails."""
 SIMULATOR = "python -m retrovue.simulator "
 _ECHO = "echo $?"
@@ -135,5 +135,5 @@ def environment(home: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "PYTHONWARNINGS": "error",
-        "RETROVUE_HOME": str(home / "retrovue"),
+        "RETROVUE_HOME": str(home / "tutorial"),
     }
