@@ -53,6 +53,8 @@ lock:  ## resolve again for Python 3.11 and newer, with hashes, without index ad
 	$(VENV)-lock/bin/pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --group dev pyproject.toml --output-file requirements.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-lock dist build

@@ -37,19 +37,28 @@ async def back_up(server: EmbeddedServer, name: str, file: Path) -> int:
     check_new(file)
     part = file.with_name(f"{file.name}.part")
     try:
-        fd = await anyio.to_thread.run_sync(os.open, part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            await server.run("pg_dump", "--format=custom", "--dbname", name, output=fd)
-            await anyio.to_thread.run_sync(os.fsync, fd)
-            size = os.fstat(fd).st_size
-        finally:
-            os.close(fd)
-        await anyio.to_thread.run_sync(part.rename, file)
+        # pg_dump goes on with the file and its permissions. To its standard output it would write everything twice.
+        await anyio.to_thread.run_sync(_make_private, part)
+        await server.run("pg_dump", "--format=custom", "--dbname", name, "--file", str(part))
+        size = await anyio.to_thread.run_sync(_settle, part, file)
     except OSError as exc:
         raise RequestError(f"The file {file} can't be written: {exc.strerror or exc}.", code="bad_file") from exc
     finally:
         await anyio.Path(part).unlink(missing_ok=True)
     return size
+
+
+def _make_private(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _settle(part: Path, file: Path) -> int:
+    """Have a file on the disk, then give it its name; returns its bytes."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.rename(file)
+    return file.stat().st_size
 
 
 def check_new(file: Path) -> None:

@@ -59,8 +59,8 @@ class EmbeddedServer:
         directory = quote(str(self.socket_directory), safe="")
         return f"postgresql+asyncpg://{ROLE}@/{quote(database, safe='')}?host={directory}&port={PORT}"
 
-    async def run(self, program: str, *arguments: str, output: int = subprocess.PIPE) -> bytes:
-        """Run one of PostgreSQL's client programs against this server; returns what it prints to a pipe.
+    async def run(self, program: str, *arguments: str) -> bytes:
+        """Run one of PostgreSQL's client programs against this server; returns what it prints.
 
         Raises StoreError with what it says if it fails. If cancelled, the program is killed.
         """
@@ -70,7 +70,6 @@ class EmbeddedServer:
             done = await anyio.run_process(
                 [str(programs / program), *where, *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
                 check=False,
                 env=ENVIRONMENT,
                 start_new_session=True,  # a signal from the terminal is for the command, which ends the program
@@ -78,9 +77,9 @@ class EmbeddedServer:
         except OSError as error:
             raise StoreUnavailable(f"{program} can't be run: {error.strerror or error}") from error
         if done.returncode != 0:
-            said = last_lines(done.stderr or b"")
+            said = last_lines(done.stderr)
             raise StoreError(f"{program} failed: {said or done.returncode}", code="backup_failed")
-        return done.stdout or b""
+        return done.stdout
 
     async def ensure_database(self, name: str) -> None:
         """Create a database unless it exists; any number of commands may ask for the same one at once.
