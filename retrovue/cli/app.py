@@ -12,7 +12,6 @@ from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, UsageError
 from retrovue.cli.errors import OK, InputError, exit_status, explain
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
-from retrovue.config import DEBUG
 
 _GROUPS = {
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
@@ -89,6 +88,8 @@ def _require_text(arguments: Sequence[str]) -> None:
 
 
 def _failed(error: Exception, session: Session) -> int:
+    from retrovue.config import DEBUG  # not needed for help
+
     if isinstance(error, NoArgsIsHelpError) and not session.output.as_json:
         session.output.raw_notes(f"{error.message}\n\n")
     elif isinstance(error, UsageError) and error.ctx is not None and not session.output.as_json:
