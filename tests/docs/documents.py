@@ -110,7 +110,10 @@ class FailedEnrichment(Strict):
     """An enricher that failed for an asset."""
 
     asset: str
+    """Its title."""
     enricher: str
+    """Its name."""
+    code: str
     cause: str
 
 
