@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format lock mutants soak fuzz bench bench-full clean
+.PHONY: demo test check lint format reference lock mutants soak fuzz bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -28,6 +28,9 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+reference: $(VENV)/.ready  ## docs/reference, from the code
+	$(BIN)/python -m tests.docs.reference
+
 check: lint test  ## all that CI runs
 
 mutants: $(VENV)/.ready  ## break each rule of the contract, and see that its tests fail
@@ -50,6 +53,8 @@ lock:  ## resolve again for Python 3.11 and newer, with hashes, without index ad
 	$(VENV)-lock/bin/pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --group dev pyproject.toml --output-file requirements.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-lock dist build

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from retrovue.model import Secret
 
 DATABASE_URL = "RETROVUE_DATABASE_URL"
+"""The production database, a PostgreSQL of your own; without it the embedded one. ``--database-url`` wins over it."""
 TEST_DATABASE_URL = "RETROVUE_TEST_DATABASE_URL"
+"""The test database that ``--test-db`` uses; without it ``retrovue_test`` in the embedded PostgreSQL."""
 HOME = "RETROVUE_HOME"
+"""Where the embedded PostgreSQL keeps its data; by default the user's data directory, for root /var/lib/retrovue."""
 TOKEN = "RETROVUE_TOKEN"  # noqa: S105 - the name of a variable, not a token
+"""The token of a media server for ``source add``, unless ``--token-file`` names a file, or ``-`` for standard input."""
+DEBUG = "RETROVUE_DEBUG"
+"""Whatever it holds: an error is told with where in the program it happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,11 +111,13 @@ def _require_text(arguments: Sequence[str]) -> None:
 
 
 def _failed(error: Exception, session: Session) -> int:
+    from retrovue.config import DEBUG  # not needed for help
+
     if isinstance(error, NoArgsIsHelpError) and not session.output.as_json:
         session.output.raw_notes(f"{error.message}\n\n")
     elif isinstance(error, UsageError) and error.ctx is not None and not session.output.as_json:
         session.output.notes(error.ctx.get_usage().splitlines())
     session.fail(explain(error))
-    if os.environ.get("RETROVUE_DEBUG"):
+    if os.environ.get(DEBUG):
         session.output.notes("".join(traceback.format_exception(error)).splitlines())
     return exit_status(error)

@@ -11,10 +11,15 @@ from retrovue.errors import RequestError, RetrovueError, ScopeNotFound
 from retrovue.guide import advice
 
 OK = 0
+"""Everything that was asked for is done; nothing to do counts as done."""
 FAILED = 1
+"""What was asked for can't be done, or all of it failed. Usage errors are among these."""
 PARTIAL = 2
+"""Of several collections some failed, or were interrupted; what the others wrote stays."""
 SCOPE_NOT_FOUND = 2
+"""``collection ingest``: the title, season or episode isn't there."""
 UNREACHABLE = 3
+"""The source can't be reached, and that is all that went wrong."""
 BY_SIGNAL = 128
 """Added to the number of the signal that interrupted: 130 for SIGINT, 143 for SIGTERM."""
 

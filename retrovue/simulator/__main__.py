@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import orjson
 
-from retrovue.simulator.faults import Fault, some, status
+from retrovue.simulator.faults import Fault, lie_about_total, some, status
 from retrovue.simulator.generated import GeneratedSection, Kind
 from retrovue.simulator.server import SimulatedPlex
 from retrovue.simulator.templates import Rates
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-page-size", type=int, metavar="N", help="send no more rows at once, whatever is asked for")
     add("--refuse-sort-id", action="store_true", help="answer sort=id with 400")
     add("--fail-percent", type=float, default=0.0, metavar="P", help="share of pages that fail once with 503")
+    add("--short-section", metavar="KEY", help="a section that lists one item less than it says it holds")
     add("--gzip", action="store_true", help="compress answers for clients that accept it")
     add(
         "--prerender",
@@ -78,6 +79,8 @@ async def _serve(options: argparse.Namespace) -> None:
     if options.fail_percent:
         unlucky = some(options.fail_percent, options.seed)
         plex.faults.add(Fault(status(503), path=lambda request: bool(request.size) and unlucky(request), attempt=1))
+    if options.short_section:
+        plex.faults.add(Fault(lie_about_total(1), path=f"/library/sections/{options.short_section}/all"))
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with plex.serve(port=options.port) as url:
             _say(

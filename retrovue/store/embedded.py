@@ -22,7 +22,7 @@ import anyio.to_thread
 import asyncpg
 import platformdirs
 
-from retrovue.errors import StoreUnavailable
+from retrovue.errors import StoreError, StoreUnavailable
 from retrovue.store.embedded_cluster import (
     ENVIRONMENT,
     PORT,
@@ -32,7 +32,7 @@ from retrovue.store.embedded_cluster import (
     last_lines,
     open_cluster,
 )
-from retrovue.store.embedded_programs import binaries
+from retrovue.store.embedded_programs import binaries, server_account
 
 __all__ = ["EmbeddedServer", "default_home", "embedded_server"]
 
@@ -58,6 +58,28 @@ class EmbeddedServer:
         """Return SQLAlchemy's URL of a database of this server."""
         directory = quote(str(self.socket_directory), safe="")
         return f"postgresql+asyncpg://{ROLE}@/{quote(database, safe='')}?host={directory}&port={PORT}"
+
+    async def run(self, program: str, *arguments: str) -> bytes:
+        """Run one of PostgreSQL's client programs against this server; returns what it prints.
+
+        Raises StoreError with what it says if it fails. If cancelled, the program is killed.
+        """
+        programs = await anyio.to_thread.run_sync(binaries, server_account(self.data_directory))
+        where = ("--host", str(self.socket_directory), "--port", str(PORT), "--username", ROLE, "--no-password")
+        try:
+            done = await anyio.run_process(
+                [str(programs / program), *where, *arguments],
+                stdin=subprocess.DEVNULL,
+                check=False,
+                env=ENVIRONMENT,
+                start_new_session=True,  # a signal from the terminal is for the command, which ends the program
+            )
+        except OSError as error:
+            raise StoreUnavailable(f"{program} can't be run: {error.strerror or error}") from error
+        if done.returncode != 0:
+            said = last_lines(done.stderr)
+            raise StoreError(f"{program} failed: {said or done.returncode}", code="backup_failed")
+        return done.stdout
 
     async def ensure_database(self, name: str) -> None:
         """Create a database unless it exists; any number of commands may ask for the same one at once.

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from retrovue.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
 from retrovue.errors import RequestError
-from retrovue.store.embedded import default_home, embedded_server
+from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
 from retrovue.store.migrations import require_current, schema_status, upgrade
 from retrovue.store.session import Store, database_url
 
@@ -87,6 +87,22 @@ async def open_test_server(settings: Settings) -> AsyncIterator[URL]:
         return
     async with embedded_server(_home(settings)) as server:
         yield database_url(server.url(TEST_DATABASE))
+
+
+@asynccontextmanager
+async def open_embedded(settings: Settings, *, test_db: bool = False) -> AsyncIterator[tuple[EmbeddedServer, str]]:
+    """Have the embedded server run; yields it with the name of the database, whether or not it exists.
+
+    Raises RequestError if the settings name a server of your own.
+    """
+    if _own_server(settings, test_db=test_db) is not None:
+        raise RequestError(
+            "Only the embedded database is backed up and restored by this command.",
+            code="embedded_only",
+            hint="Use pg_dump and pg_restore of your server.",
+        )
+    async with embedded_server(_home(settings)) as server:
+        yield server, TEST_DATABASE if test_db else PRODUCTION_DATABASE
 
 
 def _home(settings: Settings) -> Path:

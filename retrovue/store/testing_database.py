@@ -43,7 +43,7 @@ async def look(url: URL) -> Found:
     """
     name = url.set(drivername="postgresql").render_as_string(hide_password=True)
     _require_name(url)
-    async with _maintenance(url) as connection:
+    async with maintenance(url) as connection:
         if not await _exists(connection, url):
             return Found(name, exists=False)
     async with Store(url, connections=1, read_only=True) as store:
@@ -60,7 +60,7 @@ async def create(url: URL) -> Found:
     """Create the test database unless it exists, and bring its schema up to date; returns what was there before."""
     before = await look(url)
     if not before.exists:
-        async with _maintenance(url) as connection:
+        async with maintenance(url) as connection:
             await _require_permission(connection)
             # Two programs may create it at once: the second one waits, and finds it there.
             await connection.execute(text("SELECT pg_advisory_lock(hashtext('retrovue create test database'))"))
@@ -78,7 +78,7 @@ async def reset(url: URL) -> Found:
     """
     before = await look(url)
     if before.role == ROLE:
-        async with _maintenance(url) as connection:
+        async with maintenance(url) as connection:
             await _require_permission(connection)
             try:
                 with translated():
@@ -96,8 +96,8 @@ async def reset(url: URL) -> Found:
 
 
 @asynccontextmanager
-async def _maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Connect to the server; each statement is a transaction, as creating and dropping databases requires."""
+async def maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
+    """Connect beside a database to its server; no transactions, as creating and dropping databases requires."""
     async with Store(url.set(database=_MAINTENANCE), connections=1) as store:
         with translated():
             async with store.data.connect() as connection:

@@ -31,6 +31,7 @@ from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests import canary
 from tests.conftest import Databases
+from tests.docs import schemas
 from tests.library import empty
 
 TOKEN = "canary-token-5e1f"
@@ -56,11 +57,13 @@ class Done:
 
 
 class Process(subprocess.Popen[bytes]):
-    """A process whose output is searched for secrets when it has ended."""
+    """A process whose output is searched for secrets, and held against the schemas, when it has ended."""
 
     def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:  # noqa: A002
         said = super().communicate(input, timeout)
         canary.listen("what a process said", *(text for text in said if text))
+        assert isinstance(self.args, list)
+        schemas.check([str(word) for word in self.args[3:]], (said[0] or b"").decode(errors="replace"))
         return said
 
 
@@ -80,7 +83,9 @@ class Cli:
             patch.setattr(sys, "stdout", streams[0])
             patch.setattr(sys, "stderr", streams[1])
             status = anyio.run(run, words)
-        return Done(status, *(_printed(stream) for stream in streams))
+        done = Done(status, *(_printed(stream) for stream in streams))
+        schemas.check(words, done.out)
+        return done
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start a command as a process."""
@@ -101,6 +106,7 @@ class Cli:
             errors="surrogateescape",
             timeout=120,
         )
+        schemas.check(arguments, done.stdout)
         return Done(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *arguments: str) -> Any:

@@ -87,6 +87,8 @@ class TestUsage:
             ["ingest", "show"],
             ["db", "create"],
             ["db", "reset", "--yes"],
+            ["db", "backup"],
+            ["db", "restore"],
             ["demo", "--collections", "1"],
             ["source", "show", b"\xff"],
         ],
@@ -140,7 +142,7 @@ class TestHelp:
         + [["collection", *rest] for rest in ([], ["list"], ["show"], ["update"], ["ingest"])]
         + [["source", "update"], ["source", "delete"], ["collection", "wipe"], ["ingest", "log"], ["ingest", "show"]]
         + [["asset", *rest] for rest in ([], ["list"], ["show"], ["approve"], ["retire"])]
-        + [["db", *rest] for rest in ([], ["upgrade"], ["status"], ["create"], ["reset"])]
+        + [["db", *rest] for rest in ([], ["upgrade"], ["status"], ["create"], ["reset"], ["backup"], ["restore"])]
         + [["doctor"], ["demo"]],
         ids=" ".join,
     )

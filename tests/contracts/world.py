@@ -26,6 +26,7 @@ from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from retrovue.store.sources import insert_source, new_source
 from tests.cli.conftest import Cli, Done
+from tests.docs import schemas
 from tests.importers.plex_support import IMPATIENT, series
 
 TOKEN = "canary-token-c0de"
@@ -57,8 +58,11 @@ class Commands(Cli):
         written = io.BytesIO(), io.BytesIO()
         out, err = (io.TextIOWrapper(stream, encoding="utf-8") for stream in written)
         with _environment({**self.environment, **(env or {})}), redirect_stdout(out), redirect_stderr(err):
-            status = anyio.run(run, [os.fsdecode(argument) for argument in arguments])
-        return Done(status, *(stream.getvalue().decode() for stream in written))
+            words = [os.fsdecode(argument) for argument in arguments]
+            status = anyio.run(run, words)
+        done = Done(status, *(stream.getvalue().decode() for stream in written))
+        schemas.check(words, done.out)
+        return done
 
     @property
     def as_process(self) -> Cli:

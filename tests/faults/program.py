@@ -19,6 +19,7 @@ from retrovue.store.log import list_log
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests.contracts.world import ENABLED, NAME, TOKEN, bare_environment, movies, prepare, shows
+from tests.docs import schemas
 from tests.faults.processes import Processes, processes
 from tests.faults.proxy import CountingProxy, When, counting_proxy
 from tests.faults.state import Catalogue, Report, Told, watched
@@ -53,6 +54,7 @@ class Program:
 
     def report(self) -> Report:
         """What the last ingest has said."""
+        schemas.check(_INGEST, self.processes.out.decode())
         document = orjson.loads(self.processes.out)
         results = document["collection_results"]
         if not results:

@@ -1,5 +1,7 @@
 """The commands on the database."""
 
+from pathlib import Path
+
 import asyncclick as click
 
 from retrovue.cli.options import confirmed, shared
@@ -46,3 +48,27 @@ async def reset(call: Call, *, yes: bool) -> int:
     from retrovue.cli.actions.testing_database import reset_database
 
     return await reset_database(call, yes=yes)
+
+
+@command.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@shared(writes=True)
+async def backup(call: Call, *, file: Path) -> int:
+    """Write the embedded database to a new file; commands may go on meanwhile.
+
+    The file holds the tokens of the sources: only its owner can read it.
+    """
+    from retrovue.cli.actions.backups import back_up
+
+    return await back_up(call, file)
+
+
+@command.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@confirmed
+@shared(writes=True)
+async def restore(call: Call, *, file: Path, yes: bool) -> int:
+    """Put a backup in the embedded database's place, and bring its schema up to date."""
+    from retrovue.cli.actions import backups
+
+    return await backups.restore(call, file, yes=yes)

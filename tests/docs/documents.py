@@ -1,0 +1,860 @@
+"""The JSON documents that commands print: one typed description, from which the schemas in the docs are made.
+
+Every key is always there; null says that there is nothing. A string below a field describes it, as in the code.
+"""
+
+import datetime as dt
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+Verdict = Literal["ok", "warning", "problem"]
+AssetState = Literal["new", "enriching", "ready", "retired"]
+Json = dict[str, Any]
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An object that has these keys and no others."""
+
+
+# Parts
+
+
+class Identity(Strict):
+    """A source, or what was asked for where there is none: then all but the name is null."""
+
+    id: UUID | None
+    external_id: str | None
+    """Such as plex-5063d926."""
+    name: str | None
+    type: str | None
+
+
+class CollectionIdentity(Strict):
+    """A collection, by its own id, by its key at the source, and by name."""
+
+    id: UUID
+    external_id: str
+    name: str
+
+
+class CollectionWithKind(CollectionIdentity):
+    """A collection and what it holds."""
+
+    kind: str
+
+
+class Named(Strict):
+    """A row of the audit trail names its source or collection so."""
+
+    id: UUID
+    name: str
+
+
+class Scope(Strict):
+    """What of a collection was asked for; all null is all of it."""
+
+    title: str | None
+    season: int | None
+    episode: int | None
+
+
+class Error(Strict):
+    """What went wrong, and what to do about it."""
+
+    code: str
+    """Stable, for programs."""
+    message: str
+    hint: str | None
+    context: Json
+    """What the message speaks of, by name; its keys belong to the code."""
+    collection: CollectionIdentity | msgspec.UnsetType = msgspec.UNSET
+    """Only where it was one collection of several."""
+
+
+class Rejected(Strict):
+    """An item that can't be used."""
+
+    title: str | None
+    source_uri: str | None
+    code: str
+    reason: str
+
+
+class Duplicate(Strict):
+    """An item whose file is another asset's."""
+
+    title: str
+    source_uri: str | None
+    duplicate_of: str | None
+
+
+class Relocated(Strict):
+    """An asset whose file has moved."""
+
+    title: str
+    source_uri: str | None
+    now_at: str | None
+
+
+class SoftDeleted(Strict):
+    """An asset that is marked as deleted and was seen again."""
+
+    title: str
+    source_uri: str | None
+    detail: str | None
+
+
+class FailedEnrichment(Strict):
+    """An enricher that failed for an asset."""
+
+    asset: str
+    """Its title."""
+    enricher: str
+    """Its name."""
+    code: str
+    cause: str
+
+
+class Durations(Strict):
+    """Where the time went, in seconds of wall time."""
+
+    total: float
+    waiting_for_source: float
+    staging: float
+    merging: float
+
+
+class Enrichment(Strict):
+    """What the enrichment of a collection came to, after its commit."""
+
+    succeeded: int
+    failed: int
+    owed: int | None
+    """Still owed; null if that isn't known."""
+    interrupted: bool
+    problem: str | None
+    """Why it could not be done at all."""
+    duration: float
+    """Seconds of wall time."""
+
+
+class CollectionResult(Strict):
+    """What became of a collection; discovered = created + skipped + duplicates + rejected, always."""
+
+    id: UUID | None
+    external_id: str | None
+    name: str | None
+    kind: str | None
+    status: Literal["ingested", "failed", "interrupted", "skipped"]
+    targeted: bool
+    """False for what was skipped."""
+    code: str | None
+    """Of the failure or the skip."""
+    reason: str | None
+    """Why it was skipped."""
+    message: str | None
+    """Why it failed."""
+    hint: str | None
+    source_items: int
+    """Distinct items of the source; completeness is judged on this number."""
+    discovered: int
+    """Versions that the importer yielded, rejected ones included."""
+    created: int
+    skipped: int
+    duplicates: int
+    rejected: int
+    relocated: int
+    """Of the skipped."""
+    soft_deleted: int
+    """Of the skipped."""
+    warnings: int
+    """Items that had a value dropped or mended."""
+    failed_enrichments: int
+    created_titles: list[str]
+    """The first 20."""
+    duplicate_candidates: list[Duplicate]
+    """The first 100, as in the lists that follow; the audit trail has all rejections."""
+    rejected_items: list[Rejected]
+    relocated_items: list[Relocated]
+    soft_deleted_items: list[SoftDeleted]
+    failed_enrichment_items: list[FailedEnrichment]
+    warning_counts: dict[str, int]
+    """Each kind of warning and how many items had it."""
+    durations: Durations
+    enrichment: Enrichment | None
+    """Null where no enricher is attached."""
+
+
+class Collection(Strict):
+    """A collection as it is stored."""
+
+    id: UUID
+    external_id: str
+    name: str
+    kind: str
+    source_id: UUID
+    sync_enabled: bool
+    ingestible: bool | None
+    """What the latest check said; null before the first."""
+    not_ingestible_reason: str | None
+    locations: list[str]
+    """Directories, as the source names them."""
+    path_mappings: list["PathMapping"]
+    assets_count: int
+    last_ingest_at: dt.datetime | None
+
+
+class Enricher(Strict):
+    """An enricher as it is stored."""
+
+    id: UUID
+    external_id: str
+    name: str
+    type: str
+    parameters: Json
+
+
+class AttachedEnricher(Enricher):
+    """An enricher that a collection has; lower priorities run first."""
+
+    priority: int
+
+
+class AttachedTo(Named):
+    """A collection that has an enricher."""
+
+    priority: int
+
+
+class ListedEnricher(Enricher):
+    """An enricher with where it is attached, and how many assets it has succeeded and failed for."""
+
+    collections: list[AttachedTo]
+    succeeded: int
+    failed: int
+
+
+class Parameter(Strict):
+    """A parameter of an enricher."""
+
+    name: str
+    description: str
+    required: bool
+
+
+class EnricherType(Strict):
+    """An installed type of enricher."""
+
+    type: str
+    problem: str | None
+    """Why it can't be used."""
+    runs_on_pages: bool | None
+    """Whether it refines the pages of an ingest, or runs after the commit; null if it can't be used."""
+    parameters: list[Parameter]
+
+
+class CollectionInFull(Collection):
+    """A collection with the enrichers that are attached to it, in the order in which they run."""
+
+    enrichers: list[AttachedEnricher]
+
+
+class PathMapping(Strict):
+    """Where a directory of the source is here."""
+
+    source_prefix: str
+    local_path: str
+
+
+class Source(Identity):
+    """A source as it is stored."""
+
+    config: Json
+    credentials: list[str]
+    """The names of its secrets."""
+
+
+class ListedSource(Source):
+    """A source in a list."""
+
+    collections_count: int
+    enabled_count: int
+    assets_count: int
+
+
+class Discovery(Strict):
+    """What a discovery found, and the names of what it changed."""
+
+    total: int
+    collections: list[Collection]
+    added: list[str]
+    updated: list[str]
+    gone: list[str]
+    unsupported: str | None
+    """Why the importer can't discover."""
+
+
+class Setting(Strict):
+    """A setting of an importer."""
+
+    name: str
+    option: str
+    description: str
+    required: bool
+    secret: bool
+
+
+class SourceType(Strict):
+    """An installed importer."""
+
+    type: str
+    problem: str | None
+    """Why it can't be used."""
+    settings: list[Setting]
+
+
+class Asset(Strict):
+    """An asset as it is stored."""
+
+    uuid: UUID
+    collection_uuid: UUID
+    type: Literal["movie", "episode", "clip", "track"]
+    title: str
+    show_title: str | None
+    season_number: int | None
+    episode_number: int | None
+    year: int | None
+    originally_aired: dt.date | None
+    runtime_ms: int | None
+    edition: str | None
+    studio: str | None
+    content_rating: str | None
+    rating: float | None
+    source_uri: str
+    """Verbatim, native to the source."""
+    canonical_uri: str
+    """The local path; of several parts the first."""
+    canonical_key: str
+    canonical_hash: str
+    """Hexadecimal, of the canonical key: the identity inside the collection."""
+    part_count: int
+    size_bytes: int | None
+    container: str | None
+    video_codec: str | None
+    audio_codec: str | None
+    audio_channels: int | None
+    video_resolution: str | None
+    width: int | None
+    height: int | None
+    bitrate_kbps: int | None
+    provider_ids: dict[str, str]
+    tags: dict[str, list[str]]
+    chapters: list[Json] | None
+    markers: list[Json] | None
+    streams: list[Json] | None
+    provenance: dict[str, str] | None
+    """Field and which enricher gave it, of fields that aren't the source's."""
+    state: AssetState
+    approved_for_broadcast: bool
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    deleted_at: dt.datetime | None
+
+
+class AssetFile(Strict):
+    """A file of an asset, in playing order."""
+
+    position: int
+    local_path: str
+    size_bytes: int | None
+    duration_ms: int | None
+
+
+class AssetAlias(Strict):
+    """Another item of the source that plays the same file."""
+
+    source_uri: str
+    title: str
+    season_number: int | None
+    episode_number: int | None
+
+
+class AssetEnrichment(Strict):
+    """What became of an asset with an enricher."""
+
+    enricher: str
+    """Its external id."""
+    name: str
+    status: Literal["succeeded", "failed", "owed"]
+    attempts: int
+    code: str | None
+    message: str | None
+    updated_at: dt.datetime | None
+
+
+class AssetInFull(Asset):
+    """An asset with its files, its aliases and what enrichers did to it."""
+
+    files: list[AssetFile]
+    aliases: list[AssetAlias]
+    enrichments: list[AssetEnrichment]
+
+
+class AssetStep(Strict):
+    """An asset that was approved or retired."""
+
+    uuid: UUID
+    title: str
+    state_before: AssetState
+    state: AssetState
+
+
+class EntryFields(Strict):
+    """A collection of a run, in the audit trail."""
+
+    collection: Named
+    status: Literal["running", "ingested", "failed", "interrupted", "unknown"]
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    code: str | None
+    message: str | None
+    hint: str | None
+    source_items: int
+    discovered: int
+    created: int
+    skipped: int
+    duplicates: int
+    rejected: int
+    relocated: int
+    soft_deleted: int
+    warnings: int
+    failed_enrichments: int
+
+
+class LogEntry(EntryFields):
+    """A collection of a run, with the run."""
+
+    run_id: UUID
+    source: Named
+    trigger: Literal["source", "collection"]
+    """In bulk, or by hand."""
+    scope: Scope
+    version: str
+    started_by: str
+
+
+class LoggedEnrichment(Strict):
+    """What the enrichment after a collection's commit came to, in the audit trail."""
+
+    status: Literal["done", "interrupted", "failed"]
+    succeeded: int
+    failed: int
+    owed: int | None
+    failures: list[FailedEnrichment] | None
+    """The first ones."""
+    problem: str | None
+
+
+class RunCollection(EntryFields):
+    """A collection of a run, with all that is known of it."""
+
+    durations: dict[str, float]
+    """In seconds; empty for what has not ended."""
+    warning_counts: dict[str, int]
+    context: Json
+    traceback: str | None
+    enrichment: LoggedEnrichment | None
+    """Null if nothing was tried."""
+    rejected_items: list[Rejected]
+
+
+class Destroyed(Strict):
+    """How much was destroyed, or would be."""
+
+    collections: int
+    assets: int
+    approved_assets: int
+
+
+class Holdings(Strict):
+    """How much is, or was, in a database."""
+
+    sources: int
+    collections: int
+    assets: int
+
+
+class Ingestibility(Strict):
+    """What the check said just now."""
+
+    ingestible: bool
+    code: str | None
+    reason: str | None
+
+
+class Finding(Strict):
+    """One thing that the doctor looked at."""
+
+    check: str
+    subject: str
+    verdict: Verdict
+    message: str
+    hint: str | None
+    unreachable: bool
+
+
+# Documents
+
+
+class Failure(Strict):
+    """Any command that failed, but for source ingest, whose document is always whole."""
+
+    status: Literal["error"]
+    errors: list[Error]
+
+
+class Ok(Strict):
+    """The first key of every other document."""
+
+    status: Literal["ok"]
+
+
+class Change(Ok):
+    """What commands print that write."""
+
+    dry_run: bool
+    """Whether nothing was written."""
+
+
+class IngestNumbers(Strict):
+    """What source ingest and collection ingest have in common."""
+
+    collections_processed: int
+    """Succeeded, failed and interrupted ones."""
+    total_created_assets: int
+    total_skipped_assets: int
+    total_duplicates: int
+    collection_results: list[CollectionResult]
+    """Every collection, targeted or skipped, in name order."""
+    errors: list[Error]
+    run_id: UUID | None
+    dry_run: bool
+    strict: bool
+    total_discovered: int
+    total_rejected: int
+    total_relocated: int
+    total_failed_enrichments: int
+    total_source_items: int
+    duration_seconds: float
+
+
+class SourceIngest(IngestNumbers):
+    """retrovue source ingest."""
+
+    status: Literal["ok", "partial", "error"]
+    source: Identity
+
+
+class CollectionIngest(SourceIngest):
+    """retrovue collection ingest."""
+
+    collection: CollectionWithKind
+    scope: Scope
+
+
+class SourceTypes(Ok):
+    """retrovue source list-types."""
+
+    total: int
+    types: list[SourceType]
+
+
+class Sources(Ok):
+    """retrovue source list."""
+
+    total: int
+    sources: list[ListedSource]
+
+
+class SourceShown(Ok):
+    """retrovue source show."""
+
+    source: Source
+    collections: list[Collection]
+
+
+class SourceAdded(Change):
+    """retrovue source add."""
+
+    source: Source
+    discovered: Discovery | None
+
+
+class SourceUpdated(Change):
+    """retrovue source update."""
+
+    source: Source
+    changed: list[str]
+    warnings: list[str]
+
+
+class SourceDeleted(Change):
+    """retrovue source delete."""
+
+    source: Identity
+    destroyed: Destroyed
+
+
+class SourceDiscovered(Discovery):
+    """retrovue source discover."""
+
+    status: Literal["ok"]
+    dry_run: bool
+    """Whether nothing was written."""
+    source: Identity
+
+
+class Collections(Ok):
+    """retrovue collection list."""
+
+    total: int
+    collections: list[Collection]
+
+
+class CollectionShown(Ok):
+    """retrovue collection show."""
+
+    collection: CollectionInFull
+
+
+class CollectionUpdated(Change):
+    """retrovue collection update."""
+
+    collection: Collection
+    ingestibility: Ingestibility | None
+    """Null where nothing was checked."""
+    warnings: list[str]
+
+
+class CollectionWiped(Change):
+    """retrovue collection wipe."""
+
+    collection: CollectionIdentity
+    destroyed: Destroyed
+
+
+class Assets(Ok):
+    """retrovue asset list."""
+
+    total: int
+    """All that fit, also beyond the limit."""
+    limit: int
+    assets: list[Asset]
+
+
+class AssetShown(Ok):
+    """retrovue asset show."""
+
+    source: Identity
+    collection: CollectionIdentity
+    asset: AssetInFull
+
+
+class AssetsMoved(Change):
+    """retrovue asset approve, retrovue asset retire."""
+
+    total: int
+    changed: int
+    assets: list[AssetStep]
+
+
+class IngestLog(Ok):
+    """retrovue ingest log."""
+
+    total: int
+    limit: int
+    entries: list[LogEntry]
+
+
+class IngestShown(Ok):
+    """retrovue ingest show."""
+
+    run_id: UUID
+    source: Named
+    trigger: Literal["source", "collection"]
+    """In bulk, or by hand."""
+    scope: Scope
+    version: str
+    started_by: str
+    collections: list[RunCollection]
+
+
+class EnricherTypes(Ok):
+    """retrovue enricher list-types."""
+
+    total: int
+    types: list[EnricherType]
+
+
+class EnricherAdded(Change):
+    """retrovue enricher add."""
+
+    enricher: Enricher
+
+
+class Enrichers(Ok):
+    """retrovue enricher list."""
+
+    total: int
+    enrichers: list[ListedEnricher]
+
+
+class EnricherShown(Ok):
+    """retrovue enricher show."""
+
+    enricher: ListedEnricher
+
+
+class EnricherUpdated(EnricherAdded):
+    """retrovue enricher update."""
+
+    changed: list[str]
+
+
+class EnricherRemoved(Change):
+    """retrovue enricher remove."""
+
+    enricher: ListedEnricher
+
+
+class EnricherAttached(Change):
+    """retrovue collection attach-enricher, retrovue collection detach-enricher."""
+
+    collection: CollectionIdentity
+    enricher: Enricher
+    changed: bool
+    assets_changed: int
+    """How many assets are in another state now."""
+    enrichers: list[AttachedEnricher]
+    """Those that the collection has now."""
+
+
+class CollectionEnriched(Enrichment):
+    """retrovue collection enrich."""
+
+    status: Literal["ok", "partial", "error"]
+    run_id: UUID | None
+    dry_run: bool
+    collection: CollectionIdentity
+    failed_enrichment_items: list[FailedEnrichment]
+    errors: list[Error]
+
+
+class Doctor(Strict):
+    """retrovue doctor."""
+
+    status: Literal["ok", "error"]
+    findings: list[Finding]
+    problems: int
+    warnings: int
+
+
+class DatabaseStatus(Ok):
+    """retrovue db status."""
+
+    database: str
+    role: str | None
+    current: str | None
+    wanted: str
+    up_to_date: bool
+
+
+class DatabaseUpgraded(Change):
+    """retrovue db upgrade."""
+
+    database: str
+    role: str
+    before: str | None
+    after: str | None
+    wanted: str
+    changed: bool
+
+
+class DatabaseCreated(Change):
+    """retrovue db create."""
+
+    database: str
+    role: str
+    existed: bool
+    before: str | None
+    after: str | None
+    changed: bool
+
+
+class DatabaseReset(DatabaseCreated):
+    """retrovue db reset."""
+
+    destroyed: Holdings
+
+
+class BackedUp(Change):
+    """retrovue db backup."""
+
+    database: str
+    file: str
+    size_bytes: int | None
+    """Null for a dry-run."""
+    holds: Holdings
+
+
+class Restored(Change):
+    """retrovue db restore."""
+
+    database: str
+    file: str
+    destroyed: Holdings
+    """What was there before."""
+    holds: Holdings | None
+    """What is there now; null for a dry-run."""
+
+
+PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
+    ("source", "list-types"): SourceTypes,
+    ("source", "add"): SourceAdded,
+    ("source", "list"): Sources,
+    ("source", "show"): SourceShown,
+    ("source", "update"): SourceUpdated,
+    ("source", "delete"): SourceDeleted,
+    ("source", "discover"): SourceDiscovered,
+    ("source", "ingest"): SourceIngest,
+    ("collection", "list"): Collections,
+    ("collection", "show"): CollectionShown,
+    ("collection", "update"): CollectionUpdated,
+    ("collection", "ingest"): CollectionIngest,
+    ("collection", "attach-enricher"): EnricherAttached,
+    ("collection", "detach-enricher"): EnricherAttached,
+    ("collection", "enrich"): CollectionEnriched,
+    ("collection", "wipe"): CollectionWiped,
+    ("enricher", "list-types"): EnricherTypes,
+    ("enricher", "add"): EnricherAdded,
+    ("enricher", "list"): Enrichers,
+    ("enricher", "show"): EnricherShown,
+    ("enricher", "update"): EnricherUpdated,
+    ("enricher", "remove"): EnricherRemoved,
+    ("asset", "list"): Assets,
+    ("asset", "show"): AssetShown,
+    ("asset", "approve"): AssetsMoved,
+    ("asset", "retire"): AssetsMoved,
+    ("ingest", "log"): IngestLog,
+    ("ingest", "show"): IngestShown,
+    ("doctor",): Doctor,
+    ("db", "upgrade"): DatabaseUpgraded,
+    ("db", "status"): DatabaseStatus,
+    ("db", "create"): DatabaseCreated,
+    ("db", "reset"): DatabaseReset,
+    ("db", "backup"): BackedUp,
+    ("db", "restore"): Restored,
+}
+"""Each command and the document that it prints when it doesn't fail."""

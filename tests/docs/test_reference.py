@@ -1,0 +1,79 @@
+"""The reference in the docs is what the program is, and the schemas refuse what they must."""
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+from anyio.from_thread import BlockingPortal
+
+from retrovue import config
+from retrovue.cli.errors import Problem
+from retrovue.cli.ingest_document import failed_source_ingest
+from retrovue.cli.session import plain_error
+from tests.conftest import Databases
+from tests.contracts.rules import ROOT
+from tests.docs import reference, schemas
+from tests.docs.documents import PRINTED
+from tests.docs.meanings import MEANINGS
+
+
+def test_the_reference_is_up_to_date(portal: BlockingPortal, databases: Databases) -> None:
+    made = reference.files(portal, databases)
+    written = {path: path.read_text(encoding="utf-8") for path in made if path.exists()}
+    stale = [str(path.relative_to(ROOT)) for path in made if made[path] != written.get(path)]
+    assert stale == [], "run: make reference"
+    assert {*schemas.DIRECTORY.iterdir()} <= made.keys()
+
+
+def test_every_meaning_is_of_something(portal: BlockingPortal, databases: Databases) -> None:
+    text = reference.database(portal, databases)
+    for table, meanings in MEANINGS.items():
+        part = text.partition(f"\n## {table}\n")[2].partition("\n## ")[0]
+        named = re.findall(r"^\| `(\w+)`", part, re.MULTILINE)
+        assert sorted(named) == sorted(meanings.keys() - {""})
+
+
+def test_every_variable_that_the_program_reads_is_documented() -> None:
+    known = {value for name, value in vars(config).items() if name.isupper()}
+    for source in sorted((ROOT / "retrovue").rglob("*.py")):
+        if "simulator" not in source.parts:
+            read = set(re.findall(r"RETROVUE_[A-Z_]+\b", source.read_text(encoding="utf-8")))
+            assert read <= known, source
+
+
+def test_every_command_has_a_schema() -> None:
+    ours = {words for words in reference.subcommands() if words != ("demo",)}
+    assert ours == PRINTED.keys()
+
+
+class TestSchemas:
+    def error(self, **more: Any) -> str:
+        return orjson.dumps(plain_error([Problem("usage", "no")]) | more).decode()
+
+    def test_errors_fit_for_all_commands(self) -> None:
+        schemas.check(["collection", "list", "--json"], self.error())
+        schemas.check(["--json"], self.error())
+
+    def test_unknown_keys_are_refused(self) -> None:
+        with pytest.raises(AssertionError, match="more"):
+            schemas.check(["--json"], self.error(more=1))
+
+    def test_a_missing_key_is_refused(self) -> None:
+        with pytest.raises(AssertionError, match="sources"):
+            schemas.check(["source", "list", "--json"], '{"status": "ok", "total": 0}')
+
+    def test_a_failed_source_ingest_prints_its_whole_document(self) -> None:
+        arguments = ["--database-url", "postgresql://x", "source", "ingest", "X", "--json"]
+        whole = failed_source_ingest("X", [Problem("usage", "no")])
+        schemas.check(arguments, orjson.dumps(whole).decode())
+        with pytest.raises(AssertionError, match="SourceIngest"):
+            schemas.check(arguments, self.error())
+
+    def test_an_id_has_to_be_one(self) -> None:
+        whole = failed_source_ingest("X", [Problem("usage", "no")]) | {"run_id": "1"}
+        with pytest.raises(AssertionError, match="uuid"):
+            schemas.check(["source", "ingest", "--json"], orjson.dumps(whole).decode())
+
+    def test_what_is_printed_for_people_is_left_alone(self) -> None:
+        schemas.check(["source", "list"], "{")
