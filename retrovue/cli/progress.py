@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    from retrovue.collector import IngestRun
     from retrovue.events import Event
     from retrovue.model import Collection
-    from retrovue.collector import IngestRun
     from retrovue.results import CollectionOutcome
 
 EVENT_SECONDS = 0.25
