@@ -89,6 +89,7 @@ GUIDE: Mapping[str, Advice] = {
         "The importer doesn't implement ImporterInterface.", "Update or remove the package that provides it."
     ),
     # Nothing to ingest, and collections that are skipped
+    "no_transport": Advice("Sources of that type can't be read by a given transport.", "Leave out the transport."),
     "no_collections": Advice("The source has no collections.", "Run `retrovue source discover SOURCE`."),
     "no_enabled_collections": Advice(
         "No collection is enabled.", "Enable one with `retrovue collection update COLLECTION --enable`."
@@ -201,6 +202,16 @@ GUIDE: Mapping[str, Advice] = {
     "database_read_only": Advice("The database takes no writes.", "Connect to the primary, not to a standby."),
     "database_permission": Advice("The role may not do what is needed.", "Grant it, as the message says."),
     "database_in_use": Advice("Somebody is connected to the test database.", "End what uses it, then try again."),
+    "bad_settings": Advice("A catalogue is opened by settings or by an engine.", "Give one of the two."),
+    "bad_engine": Advice("The engine isn't one for PostgreSQL by asyncpg.", "Make it with postgresql+asyncpg://…."),
+    "embedded_only": Advice(
+        "Backups are made of the embedded database alone.", "Use pg_dump and pg_restore with a server of your own."
+    ),
+    "bad_file": Advice(
+        "The file can't be read or written, or isn't a backup.", "Look at its name and its permissions."
+    ),
+    "file_exists": Advice("The file is there already.", "Choose another name: a backup never replaces one."),
+    "backup_failed": Advice("pg_dump or pg_restore failed.", "The message says why; nothing was changed."),
     "bad_database_url": Advice("The database's URL can't be used.", "Write postgresql://user@host/database."),
     "bad_value": Advice("The database refused a value.", _REPORT),
     "transaction_pooling": Advice(

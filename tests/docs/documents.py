@@ -122,6 +122,8 @@ class Durations(Strict):
 
     total: float
     waiting_for_source: float
+    reading: float
+    enriching: float
     staging: float
     merging: float
 
