@@ -822,7 +822,28 @@ class Restored(Change):
     """What is there now; null for a dry-run."""
 
 
+class Picked(Strict):
+    """A library that a quickstart would enable."""
+
+    id: str | None
+    """Null while it isn't in the catalogue."""
+    external_id: str
+    name: str
+    path_mappings: list[tuple[str, str]]
+    """Those that would be added: the source's prefix and the local path."""
+
+
+class QuickstartPlan(Ok):
+    """retrovue quickstart --dry-run; without it the document of retrovue source ingest."""
+
+    dry_run: Literal[True]
+    source: str | None
+    """The external id of the source that would be used; null if one would be added."""
+    collections: list[Picked]
+
+
 PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
+    ("quickstart",): QuickstartPlan,
     ("source", "list-types"): SourceTypes,
     ("source", "add"): SourceAdded,
     ("source", "list"): Sources,

@@ -54,9 +54,9 @@ async def reset(call: Call, *, yes: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @shared(writes=True)
 async def backup(call: Call, *, file: Path) -> int:
-    """Write the embedded database to a new file; commands may go on meanwhile.
+    """Back the embedded database up to a new file.
 
-    The file holds the tokens of the sources: only its owner can read it.
+    Commands may go on meanwhile. The file holds the tokens of the sources: only its owner can read it.
     """
     from retrovue.cli.actions.backups import back_up
 
@@ -68,7 +68,10 @@ async def backup(call: Call, *, file: Path) -> int:
 @confirmed
 @shared(writes=True)
 async def restore(call: Call, *, file: Path, yes: bool) -> int:
-    """Put a backup in the embedded database's place, and bring its schema up to date."""
+    """Put a backup in the embedded database's place.
+
+    Its schema is brought up to date.
+    """
     from retrovue.cli.actions import backups
 
     return await backups.restore(call, file, yes=yes)
