@@ -130,7 +130,7 @@ class TestSecrets:
             "def test_none(): print('nothing')\n"
         )
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "tests.invariants", "-o", "log_level=INFO",
+            [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "tests.invariants", "-o", "log_level=INFO",
              "--rootdir", tmp_path, tmp_path / "test_leaks.py"],
             capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
         )  # fmt: skip
