@@ -76,7 +76,7 @@ async def update_collection(
             if enabled is not None:
                 await set_enabled(session, before, enabled=enabled)
             if answer is not None:
-                await record_ingestibility(session, before, answer)
+                await record_ingestibility(session, [(before, answer)])
             after = await find_collection(session, str(before.id))
     return CollectionUpdate(after, answer, warnings)
 

@@ -311,7 +311,7 @@ class _Crew:
             # The yes was stored in the pre-flight; a no is news.
             if not self._options.dry_run:
                 async with self._store.transaction() as session:
-                    await record_ingestibility(session, collection, answer)
+                    await record_ingestibility(session, [(collection, answer)])
             self._collector.report(not_ingestible(collection, answer))
             return
         async with open_pages(self._attached.get(collection.id, ()), self._source) as chain:

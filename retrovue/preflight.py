@@ -115,19 +115,20 @@ async def pre_flight(
     async with anyio.create_task_group() as group:
         for collection in enabled:
             group.start_soon(ask, collection)
-    async with AsyncExitStack() as stack:
-        session = None if dry_run else await stack.enter_async_context(store.transaction())
-        for collection in enabled:
-            answer = answers[collection.id]
-            if isinstance(answer, RetrovueError):
-                targets.failures.append(failed(collection, answer))
-                continue
-            if session is not None:
-                await record_ingestibility(session, collection, answer)
-            if answer.ingestible:
-                targets.eligible.append(collection)
-            else:
-                targets.skipped.append(not_ingestible(collection, answer))
+    said: list[tuple[Collection, Ingestibility]] = []
+    for collection in enabled:
+        answer = answers[collection.id]
+        if isinstance(answer, RetrovueError):
+            targets.failures.append(failed(collection, answer))
+            continue
+        said.append((collection, answer))
+        if answer.ingestible:
+            targets.eligible.append(collection)
+        else:
+            targets.skipped.append(not_ingestible(collection, answer))
+    if said and not dry_run:
+        async with store.transaction() as session:
+            await record_ingestibility(session, said)
     return targets
 
 

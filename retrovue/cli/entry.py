@@ -24,9 +24,10 @@ class _Stopped(BaseException):
 
 def main() -> NoReturn:
     """Run the command that the arguments name, and exit."""
-    # The imports make some 300,000 objects that all stay: looking for garbage among them takes a tenth of the start.
-    # An ingest makes millions that die by their reference counts. A library may not decide this for its host.
-    gc.set_threshold(100_000, 20, 100)
+    # The imports make some 150,000 objects that all stay: looking for garbage among them takes a tenth of the start,
+    # so the first look comes after them. An ingest makes millions that die by their reference counts. A library may
+    # not decide this for its host.
+    gc.set_threshold(250_000, 20, 100)
     for number in SIGNALS:
         signal.signal(number, _stop)
     try:

@@ -150,10 +150,13 @@ async def record_discovery(
             ),
             [{"source": source.id, **_columns(found)} for found in updated],
         )
-    for collection in gone:
-        await _set_ingestible(session, collection, ingestible=False, reason=GONE)
-    for collection in back:
-        await _set_ingestible(session, collection, ingestible=None, reason=None)
+    await _set_ingestible(
+        session,
+        [
+            *({"id": collection.id, "ingestible": False, "reason": GONE} for collection in gone),
+            *({"id": collection.id, "ingestible": None, "reason": None} for collection in back),
+        ],
+    )
     return changes
 
 
@@ -173,26 +176,28 @@ def _columns(found: DiscoveredCollection) -> dict[str, Any]:
     }
 
 
-async def record_ingestibility(session: AsyncSession, collection: Collection, answer: Ingestibility) -> None:
-    """Store what the importer's check said; nothing is written if it said so before."""
-    said = [storable(text_) for text_ in (answer.code, answer.reason) if text_] or ["the importer gives no reason"]
-    reason = None if answer.ingestible else ": ".join(said)
-    await _set_ingestible(session, collection, ingestible=answer.ingestible, reason=reason)
+async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Collection, Ingestibility]]) -> None:
+    """Store what the importer's checks said; nothing is written of a collection of which it said so before."""
+    rows: list[dict[str, Any]] = []
+    for collection, answer in answers:
+        said = [storable(text_) for text_ in (answer.code, answer.reason) if text_] or ["the importer gives no reason"]
+        reason = None if answer.ingestible else ": ".join(said)
+        rows.append({"id": collection.id, "ingestible": answer.ingestible, "reason": reason})
+    await _set_ingestible(session, rows)
 
 
-async def _set_ingestible(
-    session: AsyncSession, collection: Collection, *, ingestible: bool | None, reason: str | None
-) -> None:
-    await session.execute(
-        text(
-            "UPDATE collection SET ingestible = :ingestible, not_ingestible_reason = :reason,"
-            " ingestible_checked_at = CASE WHEN cast(:ingestible AS boolean) IS NULL THEN NULL ELSE now() END,"
-            " updated_at = now() WHERE id = :id"
-            " AND (ingestible, not_ingestible_reason) IS DISTINCT FROM"
-            " (cast(:ingestible AS boolean), cast(:reason AS text))"
-        ),
-        {"id": collection.id, "ingestible": ingestible, "reason": reason},
-    )
+async def _set_ingestible(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        await session.execute(
+            text(
+                "UPDATE collection SET ingestible = :ingestible, not_ingestible_reason = :reason,"
+                " ingestible_checked_at = CASE WHEN cast(:ingestible AS boolean) IS NULL THEN NULL ELSE now() END,"
+                " updated_at = now() WHERE id = :id"
+                " AND (ingestible, not_ingestible_reason) IS DISTINCT FROM"
+                " (cast(:ingestible AS boolean), cast(:reason AS text))"
+            ),
+            rows,
+        )
 
 
 async def set_enabled(session: AsyncSession, collection: Collection, *, enabled: bool) -> None:

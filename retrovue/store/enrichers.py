@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.errors import Ambiguous, NotFound
 from retrovue.model import Attached, Collection, Enricher
+from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list
 
 _ENRICHER = "enricher.id, enricher.external_id, enricher.name, enricher.type, enricher.config"
 
@@ -149,10 +150,10 @@ async def attached_to(
     result = await session.execute(
         text(
             f"SELECT ce.collection_id, ce.priority, {_ENRICHER} FROM collection_enricher ce"
-            " JOIN enricher ON enricher.id = ce.enricher_id WHERE ce.collection_id = ANY(:collections)"
+            f" JOIN enricher ON enricher.id = ce.enricher_id WHERE ce.collection_id = {ANY_OF_COLLECTIONS}"
             " ORDER BY ce.priority, enricher.external_id"
         ),
-        {"collections": [collection.id for collection in collections]},
+        {"collections": id_list(collections)},
     )
     found: dict[uuid.UUID, list[Attached]] = {}
     for row in result:
