@@ -49,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--without-cli", action="store_true", help="let the library stand in for the command line")
     add(
+        "--python",
+        type=Path,
+        default=Path(sys.executable),
+        metavar="FILE",
+        help="interpreter of the environment that is measured (default: this one)",
+    )
+    add(
         "--output", type=Path, default=_RESULTS, metavar="DIR", help="where the JSON goes (default: benchmarks/results)"
     )
     return parser
@@ -85,7 +92,14 @@ async def _run(options: argparse.Namespace, scenarios: list[Scenario]) -> None:
     with tempfile.TemporaryDirectory(prefix="retrovue-bench-") as scratch:
         async with private_server(Path(scratch)) as databases:
             machine["postgresql"] = await databases.settings()
-            harness = Harness(databases, Path(scratch), options.rounds, lambda line: print(line, file=sys.stderr))
+            harness = Harness(
+                databases,
+                Path(scratch),
+                options.rounds,
+                lambda line: print(line, file=sys.stderr),
+                # Not resolved: the interpreter of an environment is a link, and belongs to it by its place.
+                python=options.python.absolute(),
+            )
             for scenario in scenarios:
                 await harness.run(scenario)
                 show_scenario(console, scenario, harness.results)

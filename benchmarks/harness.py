@@ -106,17 +106,20 @@ async def served(layout: Layout) -> AsyncIterator[PlexProcess]:
             process.kill()
 
 
-def retrovue() -> list[str]:
-    """Return the command that operators type, of this environment."""
-    script = Path(sys.executable).with_name("retrovue")
-    return [str(script)] if script.is_file() else [sys.executable, "-m", "retrovue"]
+def retrovue(python: Path) -> list[str]:
+    """Return the command that operators type, of this interpreter's environment."""
+    script = python.with_name("retrovue")
+    return [str(script)] if script.is_file() else [str(python), "-m", "retrovue"]
 
 
 class Harness:
     """Runs scenarios one after the other."""
 
-    def __init__(self, databases: Databases, scratch: Path, rounds: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, databases: Databases, scratch: Path, rounds: int, say: Callable[[str], None], *, python: Path
+    ) -> None:
         self._databases = databases
+        self._python = python
         self._scratch = scratch
         self._media = scratch / "media"
         self._media.mkdir()
@@ -157,7 +160,7 @@ class Harness:
     ) -> Sample:
         layout = contender.layout
         if layout is None:
-            spent, _ = await self._measured([*retrovue(), "--help"], {})
+            spent, _ = await self._measured([*retrovue(self._python), "--help"], {})
             return Sample(wall=spent["wall"], client_cpu=spent["cpu"], peak_mb=spent["peak_mb"])
         plex = servers[layout]
         if contender.after is None:
@@ -200,12 +203,12 @@ class Harness:
     def _command(self, contender: Contender, url: str) -> list[str]:
         options = contender.command()
         if contender.client == "cli":
-            return [*retrovue(), "source", "ingest", SOURCE, "--json", *options]
+            return [*retrovue(self._python), "source", "ingest", SOURCE, "--json", *options]
         if contender.client in PRODUCT:
             profile = ["--profile", str(self._profile)] if contender.client == "profiled" else []
-            return [sys.executable, "-m", "benchmarks.library", SOURCE, *options, *profile]
+            return [str(self._python), "-m", "benchmarks.library", SOURCE, *options, *profile]
         part = {"fetch": ["--fetch-only"], "decode": ["--decode-only"]}.get(contender.client, [])
-        return [sys.executable, "-m", "benchmarks.floor", url, str(self._media), *options, *part]
+        return [str(self._python), "-m", "benchmarks.floor", url, str(self._media), *options, *part]
 
     async def _measured(
         self, command: Sequence[str], environment: dict[str, str]
