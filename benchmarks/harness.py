@@ -207,7 +207,9 @@ class Harness:
         if contender.client in PRODUCT:
             profile = ["--profile", str(self._profile)] if contender.client == "profiled" else []
             return [str(self._python), "-m", "benchmarks.library", SOURCE, *options, *profile]
-        part = {"fetch": ["--fetch-only"], "decode": ["--decode-only"]}.get(contender.client, [])
+        part = {"fetch": ["--fetch-only"], "decode": ["--decode-only"], "lean floor": ["--lean"]}.get(
+            contender.client, []
+        )
         return [str(self._python), "-m", "benchmarks.floor", url, str(self._media), *options, *part]
 
     async def _measured(

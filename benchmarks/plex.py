@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import orjson
 
-from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, View
+from retrovue.simulator import LEAN, Fault, GeneratedSection, SimulatedPlex, View
 from retrovue.simulator.faults import some, status
 
 _NAMES = {"movie": "Movies", "show": "TV Shows"}
@@ -36,7 +36,7 @@ async def _serve(options: argparse.Namespace) -> None:
         section.prerender()
         if options.kind == "show":
             # The product lists shows without their ids at other providers.
-            section.prerender(View(guids=False))
+            section.prerender(View(guids=False), LEAN._replace(guids=False))
     gc.freeze()
     plex = SimulatedPlex(sections, token=options.token, record_requests=False)
     async with plex.serve() as url:

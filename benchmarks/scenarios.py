@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Client = Literal["cli", "library", "floor", "fetch", "decode", "help", "profiled"]
-"""The product as operators and as services run it, the floor whole and in parts, `retrovue --help`, and the library
-under Python's profiler."""
+Client = Literal["cli", "library", "floor", "lean floor", "fetch", "decode", "help", "profiled"]
+"""The product as operators and as services run it; the floor, also with requests as lean as the product's, and in
+parts; `retrovue --help`, and the library under Python's profiler."""
 PRODUCT: tuple[Client, ...] = ("cli", "library", "profiled")
-WRITES: tuple[Client, ...] = (*PRODUCT, "floor")
+WRITES: tuple[Client, ...] = (*PRODUCT, "floor", "lean floor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ def main_job(items: int) -> Scenario:
             Contender("fetch only", layout, "fetch"),
             Contender("fetch and decode", layout, "decode"),
             Contender("floor", layout, "floor"),
+            Contender("floor, lean requests", layout, "lean floor"),
             Contender("first", layout),
             Contender("re-ingest", layout, after="first"),
             Contender("dry-run", layout, dry_run=True),

@@ -66,6 +66,7 @@ _ALONE, _TOGETHER = ("small", "concurrency 1"), ("small", "concurrency 8")
 TARGETS = (
     Target("First ingest, wall time ÷ floor", _wall(_FIRST, _FLOOR), at_most=1.5, moonshot=1.15),
     Target("First ingest through the library ÷ floor", _wall(("main", "library"), _FLOOR), at_most=1.5, moonshot=1.15),
+    Target("First ingest ÷ floor with requests as lean as ours", _wall(_FIRST, ("main", "floor, lean requests"))),
     Target("First ingest ÷ floor, without the start of either process", _wall(_FIRST, _FLOOR, "work")),
     Target("Re-ingest ÷ first ingest", _wall(("main", "re-ingest"), _FIRST), at_most=0.35, moonshot=0.1),
     Target("Dry-run, empty catalogue ÷ first ingest", _wall(("main", "dry-run"), _FIRST), at_most=0.5),

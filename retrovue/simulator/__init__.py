@@ -10,9 +10,10 @@ from retrovue.simulator.model import Location, Row, Section
 from retrovue.simulator.request import Reply, Request
 from retrovue.simulator.server import SimulatedPlex
 from retrovue.simulator.templates import Rates
-from retrovue.simulator.views import View
+from retrovue.simulator.views import LEAN, View
 
 __all__ = [
+    "LEAN",
     "Action",
     "Condition",
     "Fault",

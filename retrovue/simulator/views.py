@@ -48,6 +48,11 @@ class View(NamedTuple):
         return key not in self.without and (key != "Guid" or self.guids)
 
 
+LEAN = View(
+    without=frozenset(_EXCLUDABLE["excludeFields"])
+    | {"Role", "Country", "Director", "Mood", "Producer", "Similar", "Writer"}
+)
+"""People, places and plots left out; genres, labels, collections and ids shown."""
 SHORTEST = View(guids=False, without=frozenset(key for keys in _EXCLUDABLE.values() for key in keys.values()))
 """Everything left out that can be."""
 

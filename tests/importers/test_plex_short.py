@@ -1,11 +1,11 @@
-"""A library that is known is listed in short: what items are recognised by, and no more unless it is needed."""
+"""What is left out of listings: what no asset holds; and of a known library all that nothing is recognised by."""
 
 from dataclasses import replace
 
 import pytest
 
 from retrovue.importers.plex.importer import PlexImporter
-from retrovue.importers.plex.listing import SHORT
+from retrovue.importers.plex.listing import LEAN, SHORT
 from retrovue.model import FULL, Outline, Page
 from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
 from tests.importers.plex_support import Result, collection, plex, read_all
@@ -16,7 +16,8 @@ KNOWN = replace(collection(), assets_count=30)
 
 
 def films(count: int = 30) -> ListSection:
-    rows = [movie(i, summary="Long. " * 20, Genre=[{"tag": "Drama"}]) for i in range(1, count + 1)]
+    cast = [{"tag": "Somebody", "role": "Somebody Else"}]
+    rows = [movie(i, summary="Long. " * 20, Genre=[{"tag": "Drama"}], Role=cast) for i in range(1, count + 1)]
     return ListSection("1", "Movies", "movie", rows, locations=["/films"])
 
 
@@ -25,7 +26,11 @@ def listings(simulated: SimulatedPlex) -> list[Request]:
 
 
 def in_short(request: Request) -> bool:
-    return "excludeElements" in request.query
+    return request.query.get("excludeElements") == SHORT["excludeElements"]
+
+
+def leanly(request: Request) -> bool:
+    return request.query.get("excludeElements") == LEAN["excludeElements"]
 
 
 async def outlined(importer: PlexImporter, *, read: bool = True) -> tuple[list[type], Result]:
@@ -47,6 +52,20 @@ async def outlined(importer: PlexImporter, *, read: bool = True) -> tuple[list[t
             result.rejected += page.rejected
             result.source_items += page.source_items
     return kinds, result
+
+
+async def test_what_no_asset_holds_is_never_asked_for() -> None:
+    async with plex(films(), config={"page_size": 10}) as (simulated, importer):
+        lean = await read_all(importer, collection())
+        assert all(leanly(request) for request in listings(simulated))
+        simulated.requests.clear()
+        simulated.faults.add(Fault(faults.status(400), path=leanly))
+        whole = await read_all(importer, collection())
+        refused, *answered = listings(simulated)
+    assert (refused.status, {request.status for request in answered}) == (400, {200})
+    assert not any("excludeElements" in request.query or "excludeFields" in request.query for request in answered)
+    assert lean.drafts == whole.drafts
+    assert lean.drafts[0].tags == {"genre": ["Drama"]}
 
 
 async def test_outlines_say_what_the_whole_page_says() -> None:

@@ -19,13 +19,16 @@ SMALL_PAGE = 100
 """Tried where a server answers 400, which it may mean for the order or for the size of the page (PMS has
 announced it for pages that are too large, and plex.tv does it): the page that python-plexapi asks for."""
 
-SHORT = {
-    "excludeElements": "Actor,Collection,Country,Director,Genre,Label,Mood,Producer,Role,Similar,Writer",
+LEAN = {
+    "excludeElements": "Actor,Country,Director,Mood,Producer,Role,Similar,Writer",
     "excludeFields": "summary,tagline",
-    "includeGuids": "0",
 }
-"""Asks for rows without what nothing is recognised by. Plex documents both as requests that a server need not
-grant (Response Customization); the names are those that PMS has been seen to grant (WebTools-NG issue 71)."""
+"""Asks for rows without what no asset holds: a third of a film's row, the plot and the cast above all. Plex documents
+both as requests that a server need not grant (Response Customization); the names are those that PMS has been seen to
+grant (WebTools-NG issue 71)."""
+
+SHORT = {**LEAN, "excludeElements": f"{LEAN['excludeElements']},Collection,Genre,Label", "includeGuids": "0"}
+"""Asks, in the same way, for rows without what nothing is recognised by."""
 
 
 class SectionQuery(Query[Listing]):
@@ -37,6 +40,7 @@ class SectionQuery(Query[Listing]):
         super().__init__(client)
         self._section = quote(section, safe="")
         self._params = dict(params)
+        self._lean = True
         # How to ask, best first; what is refused is dropped.
         self._ways = [(sort, size) for sort in SORTS for size in (page_size, SMALL_PAGE) if size <= page_size]
 
@@ -46,7 +50,7 @@ class SectionQuery(Query[Listing]):
             sort, cap = self._ways[0]
             params = {
                 **self._params,
-                **(SHORT if short else {}),
+                **(SHORT if short else LEAN if self._lean else {}),
                 **({} if sort is None else {"sort": sort}),
                 "X-Plex-Container-Start": str(start),
                 "X-Plex-Container-Size": str(min(size, cap)),
@@ -61,10 +65,12 @@ class SectionQuery(Query[Listing]):
                         context={"section": self._section},
                     ) from exc
                 # Only the first window may change how it is asked: later ones must agree with it.
-                if exc.status != 400 or start != 0 or (not short and len(self._ways) == 1):
+                if exc.status != 400 or start != 0 or not (short or self._lean or len(self._ways) > 1):
                     raise
                 if short:
                     short = self.short = False
+                elif self._lean:
+                    self._lean = False
                 else:
                     del self._ways[0]
 
