@@ -13,10 +13,10 @@ from retrovue.cli.actions.ingest import ingest_source
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.actions.secrets import checked_secret, read_secret
 from retrovue.cli.errors import OK, InputError
-from retrovue.cli.ingest_document import collection_identity
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
 from retrovue.config import TOKEN
+from retrovue.documents import collection_identity
 from retrovue.errors import RequestError
 from retrovue.importers.plex.account import PlexAccount
 from retrovue.model import ConfigField, PathMapping, Secret, Source
