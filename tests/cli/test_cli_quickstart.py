@@ -6,17 +6,18 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pytest
+from anyio.from_thread import BlockingPortal
 
 from retrovue.cli.actions.quickstart import picked_numbers
 from retrovue.errors import MalformedAnswer, SourceRefused
 from retrovue.importers.plex.account import PlexAccount
 from retrovue.simulator import Fault, GeneratedSection, Request, faults
 from retrovue.simulator.account import SimulatedAccount
-from tests.cli.conftest import TOKEN, Cli, Done, Plex, Serve
+from tests.cli.conftest import TOKEN, Cli, Done, Plex, Serve, stuck
 
 ASKED_TOKEN = "X-Plex-Token (nothing is shown; only Enter: sign in with a browser): "
 ASKED_WHICH = "(numbers such as 1 3 or 2-4, all; only Enter: the 2 found) "
@@ -62,28 +63,48 @@ def mappings(cli: Cli) -> dict[str, tuple[bool, list[str], int]]:
     }
 
 
+class Talk:
+    """A command on a terminal, from the first question to its end."""
+
+    def __init__(self, cli: Cli, *arguments: str) -> None:
+        self._terminal, its_end = pty.openpty()
+        self.process = cli.start(*arguments, stdin=its_end, stderr=its_end, start_new_session=True)
+        os.close(its_end)
+        self._seen = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        os.close(self._terminal)
+
+    def wait_for(self, question: str) -> None:
+        while not self._seen.endswith(question.encode()):
+            self._seen += os.read(self._terminal, 1000)
+
+    def type(self, reply: str) -> None:
+        os.write(self._terminal, f"{reply}\n".encode())
+
+    def end(self) -> Done:
+        """Wait for the end; returns what has been said since it was last read."""
+        out, _ = self.process.communicate(timeout=60)
+        with suppress(OSError):  # that is how a terminal ends that nobody uses any more
+            while more := os.read(self._terminal, 1000):
+                self._seen += more
+        return Done(self.process.returncode, out.decode(), self._seen.decode().replace("\r\n", "\n"))
+
+
 def converse(cli: Cli, arguments: Sequence[str], *turns: tuple[str, str | signal.Signals]) -> Done:
     """Run a command on a terminal, and answer each question once it is asked."""
-    terminal, its_end = pty.openpty()
-    process = cli.start(*arguments, stdin=its_end, stderr=its_end, start_new_session=True)
-    os.close(its_end)
-    seen = b""
-    try:
+    with Talk(cli, *arguments) as talk:
         for question, reply in turns:
-            while not seen.endswith(question.encode()):
-                seen += os.read(terminal, 1000)
+            talk.wait_for(question)
             if isinstance(reply, signal.Signals):
-                process.send_signal(reply)
+                talk.process.send_signal(reply)
             else:
-                os.write(terminal, f"{reply}\n".encode())
-        out, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    with suppress(OSError):  # that is how a terminal ends that nobody uses any more
-        while more := os.read(terminal, 1000):
-            seen += more
-    os.close(terminal)
-    return Done(process.returncode, out.decode(), seen.decode().replace("\r\n", "\n"))
+                talk.type(reply)
+        return talk.end()
 
 
 class TestUnattended:
@@ -235,6 +256,70 @@ class TestInterrupted:
         assert found["Movies"][0]
         assert found["TV Shows"][0]
         assert min(found["Movies"][2], found["TV Shows"][2]) >= 20
+
+
+class TestInterruptedInItsIngest:
+    """It ends as source ingest does: what is in stays and is told, the rest is interrupted, another run goes on."""
+
+    @pytest.fixture
+    def arguments(self, plex: Plex, token_file: str, disk: Path) -> list[str]:
+        return ["quickstart", "--url", plex.url, "--token-file", token_file, "--look-in", str(disk)]
+
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_what_is_committed_stays(
+        self,
+        run_cli: Cli,
+        plex: Plex,
+        portal: BlockingPortal,
+        arguments: list[str],
+        number: signal.Signals,
+        status: int,
+    ) -> None:
+        with Talk(run_cli, *arguments, "--jsonl") as talk:
+            talk.wait_for(ASKED_WHICH)
+            talk.type("")
+            talk.wait_for("Do it? [Y/n] ")
+            with stuck(portal, plex, "/library/sections/2/all") as arrived:
+                talk.type("y")
+                assert talk.process.stdout is not None
+                event: Any = {}
+                while event.get("status") != "ingested":
+                    event = orjson.loads(talk.process.stdout.readline())
+                assert arrived.wait(30)
+                talk.process.send_signal(number)
+                done = talk.end()
+        summary = orjson.loads(done.out.splitlines()[-1])
+        told = {one["name"]: one["status"] for one in summary["collection_results"]}
+        assert (done.status, summary["type"], summary["status"]) == (status, "summary", "partial")
+        assert told == {"Movies": "ingested", "TV Shows": "interrupted", "Home Videos": "skipped"}
+        assert {error["code"] for error in summary["errors"]} == {"interrupted"}
+        assert "Next:" not in done.err
+        found = mappings(run_cli)
+        assert (found["Movies"][2], found["TV Shows"][2]) == (summary["total_created_assets"], 0)
+        log = {one["collection"]["name"]: one["status"] for one in run_cli.ok("ingest", "log")["entries"]}
+        assert log == {"Movies": "ingested", "TV Shows": "interrupted"}
+        plex.server.faults.clear()
+        again = converse(run_cli, arguments, (ASKED_WHICH, ""), ("Do it? [Y/n] ", ""))
+        assert again.status == 0, again
+        assert mappings(run_cli)["TV Shows"][2] >= 20
+
+    def test_people_are_told_the_same(
+        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, arguments: list[str]
+    ) -> None:
+        with Talk(run_cli, *arguments) as talk:
+            talk.wait_for(ASKED_WHICH)
+            talk.type("2")
+            talk.wait_for("Do it? [Y/n] ")
+            with stuck(portal, plex, "/library/sections/2/all") as arrived:
+                talk.type("y")
+                assert arrived.wait(30)
+                talk.process.send_signal(signal.SIGINT)
+                done = talk.end()
+        assert done.status == 130
+        assert done.out.splitlines()[-1].startswith("Source ingest interrupted"), done.out
+        assert "Next:" not in done.err
+        enabled, _, assets = mappings(run_cli)["TV Shows"]
+        assert (enabled, assets) == (True, 0)
 
 
 class TestSigningIn:
