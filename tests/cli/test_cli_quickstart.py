@@ -3,7 +3,7 @@
 import os
 import pty
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from retrovue.errors import MalformedAnswer, SourceRefused
 from retrovue.importers.plex.account import PlexAccount
 from retrovue.simulator import Fault, GeneratedSection, Request, faults
 from retrovue.simulator.account import SimulatedAccount
+from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, movie
 from tests.cli.conftest import TOKEN, Cli, Done, Plex, Serve, stuck
 
 ASKED_TOKEN = "X-Plex-Token (nothing is shown; only Enter: sign in with a browser): "
@@ -373,6 +374,59 @@ class TestSigningIn:
         async with account.serve() as url, PlexAccount(url) as client:
             with pytest.raises(MalformedAnswer, match=r"isn't plex\.tv"):
                 await client.ask_for_pin()
+
+
+class TestJellyfin:
+    @pytest.fixture
+    def films(self) -> JellyfinLibrary:
+        return JellyfinLibrary("Movies", "movies", [movie(number) for number in range(1, 31)])
+
+    @pytest.fixture
+    def url(self, serve: Serve, films: JellyfinLibrary) -> Iterator[str]:
+        with serve(SimulatedJellyfin([films], token=TOKEN)) as url:
+            yield url
+
+    @pytest.fixture
+    def disk(self, films: JellyfinLibrary, tmp_path: Path) -> Path:
+        root = tmp_path / "disk"
+        for item in films.items:
+            file = root / "films" / Path(item["MediaSources"][0]["Path"]).name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return root
+
+    def test_on_a_terminal(self, run_cli: Cli, url: str, disk: Path) -> None:
+        done = converse(
+            run_cli,
+            ("quickstart", "--type", "jellyfin", "--look-in", str(disk)),
+            ("Address of the Jellyfin server (such as http://192.168.1.10:8096): ", url),
+            ("API key (nothing is shown): ", TOKEN),
+            ("only Enter: the 1 found) ", ""),
+            ("Do it? [Y/n] ", "y"),
+        )
+        assert done.status == 0, done
+        assert f"Jellyfin server at {url}: 1 library" in done.err
+        assert mappings(run_cli) == {"Movies": (True, [str(disk / "films")], 30)}
+        assert [one["name"] for one in run_cli.ok("source", "list")["sources"]] == ["Jellyfin"]
+
+    def test_unattended_and_again(self, run_cli: Cli, url: str, disk: Path, token_file: str) -> None:
+        arguments = ("quickstart", "--type", "jellyfin", "--url", url, "--token-file", token_file, "--library", "all")
+        for created in (30, 0):
+            done = run_cli(*arguments, "--look-in", str(disk), "--yes", "--json")
+            assert (done.status, done.document["total_created_assets"]) == (0, created)
+        assert run_cli.ok("source", "list")["total"] == 1
+
+    def test_no_token_is_no_token(self, run_cli: Cli, url: str) -> None:
+        done = converse(
+            run_cli, ("quickstart", "--type", "jellyfin", "--url", url), ("API key (nothing is shown): ", "")
+        )
+        assert done.status == 1
+        assert "There is nothing in what was typed." in done.err
+
+    def test_there_is_no_account_to_sign_in_to(self, offline_cli: Cli) -> None:
+        done = offline_cli("quickstart", "--type", "jellyfin", "--sign-in")
+        assert done.status == 1
+        assert "Error: --sign-in is for Plex; a Jellyfin server takes its API key." in done.err
 
 
 @pytest.mark.parametrize(
