@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from retrovue.config import Settings
     from retrovue.curation import CollectionUpdate, update_collection, update_source
     from retrovue.discovery import Discovered, add_source, discover
+    from retrovue.documents import event_document, summary_document
     from retrovue.enrichers.base import AssetView, BaseEnricher, EnricherInterface, Enrichment, Failure, MediaFile
     from retrovue.enrichment import enrich_one
     from retrovue.errors import EnrichmentError, RetrovueError
@@ -85,6 +86,7 @@ _HOMES = {
         "add_source",
         "discover",
     ),
+    "documents": ("event_document", "summary_document"),
     "enrichers.base": (
         "AssetView", "BaseEnricher", "EnricherInterface", "Enrichment", "Failure", "MediaFile",
     ),
@@ -185,6 +187,7 @@ __all__ = [
     "detach_enricher",
     "discover",
     "enrich_one",
+    "event_document",
     "get_asset",
     "ingest_one",
     "ingest_source",
@@ -193,6 +196,7 @@ __all__ = [
     "list_sources",
     "open_store",
     "retire_assets",
+    "summary_document",
     "update_collection",
     "update_source",
     "waiting_for_source",

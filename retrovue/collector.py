@@ -51,6 +51,7 @@ class Collector:
         self._outcomes: list[CollectionOutcome] = []
         self._enrichments: dict[UUID, Callable[[], Enriched]] = {}
         self._published = 0
+        self._final: IngestSummary | None = None
         self.feed = Feed()
         """The events of the run; ends with it."""
         self.feed.tell(RunStarted(run_id, source, tuple(self._unfinished.values())))
@@ -111,7 +112,7 @@ class Collector:
         if self._unfinished or self.feed.ended:
             return
         self.publish()
-        summary = self.summary()
+        summary = self._final = self.summary()
         self.feed.tell(RunFinished(summary))
         _log.info("Run finished in %.3f s: %s", summary.duration, summary.status, extra={"run_id": str(self._run_id)})
 
@@ -138,6 +139,8 @@ class Collector:
 
     def summary(self) -> IngestSummary:
         """Fold what is known now; a collection still at work counts as interrupted."""
+        if self._final is not None:
+            return self._final
         open_ = [interrupted(collection) for collection in self._unfinished.values()]
         outcomes = (*(self._with_enrichment(outcome) for outcome in self._outcomes), *open_)
         return IngestSummary(

@@ -23,6 +23,12 @@ class RunStarted:
     collections: tuple[Collection, ...]
     """The collections that this run is to ingest."""
 
+    @property
+    def items_expected(self) -> int | None:
+        """About how many items there are to read: as many as last time; None where one has never been ingested."""
+        counts = [collection.assets_count for collection in self.collections]
+        return sum(counts) if counts and all(counts) else None
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionStarted:

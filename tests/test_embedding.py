@@ -123,6 +123,17 @@ class TestNothingGlobal:
                 assert value.__doc__, name
 
 
+class TestAfterwards:
+    async def test_the_summary_stays_what_the_last_event_said(self, library: Library) -> None:
+        library.script.listings["Movies"] = [page(draft("a"))]
+        async with library.run() as run:
+            pass
+        *_, last = [event async for event in run.events()]
+        assert isinstance(last, retrovue.RunFinished)
+        assert run.summary == last.summary
+        assert retrovue.event_document(last) == {"type": "summary", **retrovue.summary_document(run.summary)}
+
+
 class TestSeveralAtOnce:
     async def test_two_sources_in_one_store_are_ingested_at_the_same_time(self, library: Library) -> None:
         one, other = await Library.make(library.store, "A"), await Library.make(library.store, "B")

@@ -7,6 +7,7 @@ GET /ingests/{id}/events                     server-sent events, from the first 
 DELETE /ingests/{id}                         cancels it
 """
 
+import json
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,8 +22,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from retrovue import IngestRun, RetrovueError, Settings, Store, ingest_source, open_store
-from service.documents import summary_document, written
+from retrovue import (
+    Event,
+    IngestRun,
+    RetrovueError,
+    Settings,
+    Store,
+    event_document,
+    ingest_source,
+    open_store,
+    summary_document,
+)
 
 KEPT = 100
 """How many runs that are over can still be asked for."""
@@ -104,6 +114,12 @@ async def events(request: Request) -> Response:
                 scope.cancel()
 
     return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def written(event: Event) -> str:
+    """Write an event as the event stream wants it: its type, and all of it as one line."""
+    document = event_document(event)
+    return f"event: {document['type']}\ndata: {json.dumps(document)}\n\n"
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ COMPLETION = "_RETROVUE_COMPLETE"
 """The variable by which a shell asks what could come next."""
 
 _GROUPS = {
-    "quickstart": ("retrovue.cli.commands.quickstart", "Set up a Plex server and ingest it, step by step."),
+    "quickstart": ("retrovue.cli.commands.quickstart", "Set up a Plex or Jellyfin server and ingest it, step by step."),
     "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
     "collection": ("retrovue.cli.commands.collection", "Libraries of a source: map paths, enable, ingest."),
     "enricher": ("retrovue.cli.commands.enricher", "What is found out about assets besides what their source says."),

@@ -1,14 +1,9 @@
-"""Errors as the command line tells them: a problem to print, and the one table of exit statuses."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+"""Errors as the command line tells them, and the one table of exit statuses."""
 
 from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-from retrovue.cli.text import without_passwords
 from retrovue.errors import RequestError, RetrovueError, ScopeNotFound
-from retrovue.guide import advice
+from retrovue.problems import Problem, without_passwords
 
 OK = 0
 """Everything that was asked for is done; nothing to do counts as done."""
@@ -30,23 +25,6 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (Exception, FAILED),
 )
 """The first class that fits decides; an error that says ``unreachable`` goes before the table."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error to print."""
-
-    code: str
-    message: str
-    hint: str | None = None
-    """What to do next; where nothing is given, what the guide says about the code."""
-    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    collection: Mapping[str, Any] | None = None
-    """The collection that failed, where it was one of several."""
-
-    def __post_init__(self) -> None:
-        if self.hint is None:
-            object.__setattr__(self, "hint", advice(self.code))
 
 
 class NarrowingForbidden(RequestError):

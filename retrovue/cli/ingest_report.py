@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from retrovue.cli.errors import Problem
 from retrovue.cli.table import table
-from retrovue.cli.text import without_passwords
 from retrovue.cli.theme import Style, Styled
+from retrovue.problems import Problem, without_passwords
 from retrovue.results import Failed, Ingested
 
 if TYPE_CHECKING:

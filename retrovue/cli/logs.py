@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import orjson
 
-from retrovue.cli.text import printable, without_passwords
+from retrovue.cli.text import printable
+from retrovue.problems import without_passwords
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")

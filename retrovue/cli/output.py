@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
-from retrovue.cli.errors import Problem
 from retrovue.cli.text import printable
 from retrovue.cli.theme import painted, takes_colour
+from retrovue.problems import Problem
 
 _SAYS_IT_ALL = frozenset({"narrowing_forbidden", "interrupted"})
 """Codes to whose message people need no hint: the first holds it, and whoever pressed Ctrl-C knows."""
@@ -57,17 +57,17 @@ class Output:
             return
         self.answered = True
         if self.as_events:
-            self.event("summary", document)
+            self.event({"type": "summary", **document})
             return
         import orjson  # not needed for help
 
         self._data(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
-    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+    def event(self, event: Mapping[str, Any]) -> None:
         """Print an event, one line of JSON, at once."""
         import orjson
 
-        self._data(orjson.dumps({"type": kind, **fields}, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        self._data(orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE))
 
     def _data(self, data: bytes) -> None:
         # JSON is UTF-8 whatever the locale says.

@@ -2,23 +2,20 @@
 
 import os
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from retrovue.cli.output import Output
+from retrovue.documents import event_document
+from retrovue.events import CollectionFinished, CollectionStarted, Event, RunStarted
+from retrovue.events import Progress as Reading
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from retrovue.collector import IngestRun
-    from retrovue.events import Event
-    from retrovue.model import Collection
-    from retrovue.results import CollectionOutcome
-
 EVENT_SECONDS = 0.25
-"""Progress is told no more often than this; outcomes are told at once."""
+"""Progress of a collection is told no more often than this; everything else at once."""
 
 
 class Progress:
@@ -35,7 +32,7 @@ class Progress:
         self._expected: int | None = None
         self._targeted: frozenset[UUID] = frozenset()
         self._began = time.monotonic()
-        self._told = float("-inf")
+        self._told: dict[UUID, float] = {}
 
     def __enter__(self) -> Self:
         dumb = os.environ.get("TERM") == "dumb"  # it can't move its cursor
@@ -47,70 +44,42 @@ class Progress:
         if self._line is not None:
             self._line.close()
 
-    def begin(self, run: "IngestRun") -> None:
-        """Say which collections there are to do."""
-        self._targeted = frozenset(collection.id for collection in run.targeted)
-        self._expected = expected_items(run.targeted)
-        if self._line is not None:
-            self._line.expect(len(run.targeted))
-        if self._output.as_events:
-            from retrovue.cli.ingest_document import collection_identity, source_identity
+    def show(self, event: Event) -> None:
+        """Show what has happened; the summary is for whoever started the run to tell."""
+        match event:
+            case RunStarted():
+                self._targeted = frozenset(collection.id for collection in event.collections)
+                self._expected = event.items_expected
+                if self._line is not None:
+                    self._line.expect(len(event.collections))
+                self._tell(event)
+            case CollectionStarted():
+                self._tell(event)
+            case CollectionFinished():
+                if self._line is not None and event.outcome.collection.id in self._targeted:
+                    self._line.advance()
+                self._tell(event)
+            case Reading():
+                self._reading(event)
 
-            self._output.event(
-                "started",
-                {
-                    "run_id": str(run.id),
-                    "source": source_identity(run.source),
-                    "collections": [collection_identity(collection) for collection in run.targeted],
-                    "items_expected": self._expected,
-                },
-            )
-
-    def show(self, event: "Event") -> None:
-        """Show what has happened."""
-        from retrovue.events import CollectionFinished
-        from retrovue.events import Progress as Reading
-
-        if isinstance(event, CollectionFinished):
-            self._collection_done(event.outcome)
-        elif isinstance(event, Reading):
-            self._items(event.collection, event.discovered)
-
-    def _collection_done(self, outcome: "CollectionOutcome") -> None:
-        if self._line is not None and outcome.collection.id in self._targeted:
-            self._line.advance()
-        if self._output.as_events:
-            from retrovue.cli.ingest_document import result
-
-            self._output.event("outcome", result(outcome))
-
-    def _items(self, collection: "Collection", read: int) -> None:
-        self._read[collection.id] = read
+    def _reading(self, event: Reading) -> None:
         if self._line is None and not self._output.as_events:
             return
+        self._read[event.collection.id] = event.discovered
         items = sum(self._read.values())
         now = time.monotonic()
         rate = items / (now - self._began) if now > self._began else 0.0
         left = seconds_left(items, self._expected, rate)
         if self._line is not None:
             self._line.show(items, rate, left)
-        elif now - self._told >= EVENT_SECONDS:
-            self._told = now
-            self._output.event(
-                "progress",
-                {
-                    "collection": {"id": str(collection.id), "name": collection.name},
-                    "items": items,
-                    "items_per_second": round(rate, 1),
-                    "seconds_left": None if left is None else round(left, 1),
-                },
-            )
+        elif now - self._told.get(event.collection.id, float("-inf")) >= EVENT_SECONDS:
+            self._told[event.collection.id] = now
+            left = None if left is None else round(left, 1)
+            self._tell(event, run={"items": items, "items_per_second": round(rate, 1), "seconds_left": left})
 
-
-def expected_items(collections: "Sequence[Collection]") -> int | None:
-    """Estimate how many items there are to read: as many as last time; None where one has never been ingested."""
-    counts = [collection.assets_count for collection in collections]
-    return sum(counts) if counts and all(counts) else None
+    def _tell(self, event: Event, **more: object) -> None:
+        if self._output.as_events:
+            self._output.event({**event_document(event), **more})
 
 
 def seconds_left(items: int, expected: int | None, rate: float) -> float | None:

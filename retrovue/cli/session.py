@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from retrovue.cli.errors import BY_SIGNAL, Problem
+from retrovue.cli.errors import BY_SIGNAL
 from retrovue.cli.output import Output
+from retrovue.problems import Problem
 
 if TYPE_CHECKING:
     from retrovue.config import Settings
@@ -16,18 +17,7 @@ ErrorDocument = Callable[[Sequence[Problem]], Mapping[str, Any]]
 
 def plain_error(problems: Sequence[Problem]) -> dict[str, Any]:
     """Build the JSON document of a command that failed."""
-    return {"status": "error", "errors": [problem_fields(problem) for problem in problems]}
-
-
-def problem_fields(problem: Problem) -> dict[str, Any]:
-    """Build the JSON object of one error."""
-    fields = {
-        "code": problem.code,
-        "message": problem.message,
-        "hint": problem.hint,
-        "context": dict(problem.context),
-    }
-    return fields if problem.collection is None else {**fields, "collection": dict(problem.collection)}
+    return {"status": "error", "errors": [problem.document() for problem in problems]}
 
 
 class Interruption(Exception):

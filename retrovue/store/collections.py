@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.errors import Ambiguous, NotFound
 from retrovue.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
+from retrovue.store.references import as_uuid, meant
 from retrovue.store.session import storable
 
 GONE = "gone_from_source: the source no longer lists this collection"
@@ -67,24 +68,15 @@ async def find_collection(session: AsyncSession, reference: str, source: Source 
 
     Raises NotFound, or Ambiguous with the candidates.
     """
-    try:
-        own_id = uuid.UUID(reference)
-    except ValueError:
-        own_id = None
     result = await session.execute(
         text(
             f"{_COLLECTIONS} WHERE (collection.id = :id OR collection.external_id = :reference"
             " OR collection.name = :reference) AND (cast(:source AS uuid) IS NULL OR source_id = :source)"
             " ORDER BY collection.name, collection.external_id, collection.id"
         ),
-        {"id": own_id, "reference": reference, "source": None if source is None else source.id},
+        {"id": as_uuid(reference), "reference": reference, "source": None if source is None else source.id},
     )
-    found = [_collection(row) for row in result]
-    candidates = (
-        [collection for collection in found if collection.id == own_id]
-        or [collection for collection in found if collection.external_id == reference]
-        or found
-    )
+    candidates = meant(reference, [_collection(row) for row in result])
     if not candidates:
         within = "" if source is None else f" in source {source.name!r}"
         raise NotFound(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.errors import Ambiguous, NotFound
 from retrovue.model import Attached, Collection, Enricher
 from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list
+from retrovue.store.references import as_uuid, meant
 
 _ENRICHER = "enricher.id, enricher.external_id, enricher.name, enricher.type, enricher.config"
 
@@ -80,23 +81,14 @@ async def find_enricher(session: AsyncSession, reference: str) -> Enricher:
 
     Raises NotFound, or Ambiguous with the candidates if several enrichers have the name.
     """
-    try:
-        own_id = uuid.UUID(reference)
-    except ValueError:
-        own_id = None
     result = await session.execute(
         text(
             f"SELECT {_ENRICHER} FROM enricher WHERE id = :id OR external_id = :reference OR name = :reference"
             " ORDER BY external_id, id"
         ),
-        {"id": own_id, "reference": reference},
+        {"id": as_uuid(reference), "reference": reference},
     )
-    found = [_enricher(row) for row in result]
-    candidates = (
-        [enricher for enricher in found if enricher.id == own_id]
-        or [enricher for enricher in found if enricher.external_id == reference]
-        or found
-    )
+    candidates = meant(reference, [_enricher(row) for row in result])
     if not candidates:
         raise NotFound(
             f"There is no enricher {reference!r}.",

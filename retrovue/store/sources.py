@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.errors import Ambiguous, NotFound
 from retrovue.model import Secret, Source
+from retrovue.store.references import as_uuid, meant
 
 _SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials"
 
@@ -88,13 +89,6 @@ async def delete_source(session: AsyncSession, source: Source) -> None:
     await session.execute(text("DELETE FROM source WHERE id = :id"), {"id": source.id})
 
 
-def _as_uuid(reference: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(reference)
-    except ValueError:
-        return None
-
-
 async def find_source(session: AsyncSession, reference: str) -> Source:
     """Look a source up by UUID, then external id, then exact name.
 
@@ -103,15 +97,11 @@ async def find_source(session: AsyncSession, reference: str) -> Source:
     result = await session.execute(
         text(
             f"SELECT {_SOURCE} FROM source WHERE id = :id OR external_id = :reference OR name = :reference"
-            " ORDER BY id = :id DESC NULLS LAST, external_id = :reference DESC, external_id, id"
+            " ORDER BY external_id, id"
         ),
-        {"id": _as_uuid(reference), "reference": reference},
+        {"id": as_uuid(reference), "reference": reference},
     )
-    found = [_source(row) for row in result]
-    by_id = [source for source in found if reference in {str(source.id), source.external_id}] or [
-        source for source in found if source.id == _as_uuid(reference)
-    ]
-    candidates = by_id[:1] or found
+    candidates = meant(reference, [_source(row) for row in result])
     if not candidates:
         raise NotFound(
             f"There is no source {reference!r}.",

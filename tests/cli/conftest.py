@@ -63,7 +63,7 @@ class Process(subprocess.Popen[bytes]):
         said = super().communicate(input, timeout)
         canary.listen("what a process said", *(text for text in said if text))
         assert isinstance(self.args, list)
-        schemas.check([str(word) for word in self.args[3:]], (said[0] or b"").decode(errors="replace"))
+        schemas.check([str(word) for word in self.args[3:]], *((text or b"").decode(errors="replace") for text in said))
         return said
 
 
@@ -84,7 +84,7 @@ class Cli:
             patch.setattr(sys, "stderr", streams[1])
             status = anyio.run(run, words)
         done = Done(status, *(_printed(stream) for stream in streams))
-        schemas.check(words, done.out)
+        schemas.check(words, done.out, done.err)
         return done
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -106,7 +106,7 @@ class Cli:
             errors="surrogateescape",
             timeout=120,
         )
-        schemas.check(arguments, done.stdout)
+        schemas.check(arguments, done.stdout, done.stderr)
         return Done(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *arguments: str) -> Any:

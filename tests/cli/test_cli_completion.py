@@ -1,4 +1,4 @@
-"""Completion, in a real bash; the scripts of other shells are checked where those are installed."""
+"""Completion, in each shell that is installed."""
 
 import shutil
 import subprocess
@@ -9,27 +9,63 @@ import pytest
 
 from tests.cli.conftest import Cli
 
-BASH = shutil.which("bash")
+SHELLS = ("bash", "zsh", "fish")
 
-ASK = """
-source "$SCRIPT"
-COMP_WORDS=("$@")
-COMP_CWORD=$(($# - 1))
-_retrovue_completion retrovue
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
+ASK = {
+    "bash": """
+        source "$SCRIPT"
+        COMP_WORDS=("$@")
+        COMP_CWORD=$(($# - 1))
+        _retrovue_completion retrovue
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """,
+    # What zsh itself would show is printed; the rest is as in its line editor.
+    "zsh": """
+        compdef() { }
+        _describe() { for each in $completions_with_descriptions; printf '%s\\t%s\\n' "${each%%:*}" "${each#*:}" }
+        compadd() { print -rl -- "${completions[@]}" }
+        source "$SCRIPT"
+        words=("$@")
+        CURRENT=$#
+        _retrovue_completion
+    """,
+    "fish": """
+        source $SCRIPT
+        complete --do-complete "$argv[2..]"
+    """,
+}
+"""For each shell a script that prints what it offers for a line, a word an argument; a tab is before a description."""
+START = {"bash": ("--norc", "-c"), "zsh": ("-f", "-c"), "fish": ("--no-config", "-c")}
 
 
-@pytest.fixture
-def script(offline_cli: Cli, tmp_path: Path) -> Path:
-    done = offline_cli("completion", "bash")
-    assert (done.status, done.err) == (0, "")
-    script = tmp_path / "retrovue.bash"
-    script.write_text(done.out)
-    return script
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    if shutil.which(request.param) is None:
+        pytest.skip(f"needs {request.param}")
+    return str(request.param)
 
 
-@pytest.mark.skipif(BASH is None, reason="needs bash")
+def asked(cli: Cli, shell: str, directory: Path, *words: str) -> dict[str, str]:
+    """Have a shell complete a line; returns what it offers, with the descriptions."""
+    written = cli("completion", shell)
+    assert (written.status, written.err) == (0, "")
+    script = directory / "script"
+    script.write_text(written.out)
+    program = Path(sys.executable).parent
+    own = {"SCRIPT": str(script), "PATH": f"{program}:{cli.environment['PATH']}", "HOME": str(directory)}
+    done = subprocess.run(
+        [shell, *START[shell], ASK[shell], shell, "retrovue", *words],
+        env=cli.environment | own,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    lines = [line.partition("\t") for line in done.stdout.splitlines() if line]
+    return {word: description for word, _, description in lines}
+
+
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
@@ -38,29 +74,27 @@ def script(offline_cli: Cli, tmp_path: Path) -> Path:
         (["source", "add", "--ty"], ["--type"]),
         (["source", "add", "--type", ""], ["filesystem", "jellyfin", "plex"]),
         (["source", "add", "--type", "filesystem", "--pa"], ["--path"]),
-        (["source", "ingest", "'My Plex'", "--j"], ["--jsonl", "--json"]),
+        (["source", "ingest", "'My Plex'", "--j"], ["--json", "--jsonl"]),
         (["collection", "update", "Movies", "--en"], ["--enable"]),
-        (["completion", ""], ["bash", "zsh", "fish"]),
+        (["completion", ""], ["bash", "fish", "zsh"]),
         (["no-such-command", "x"], []),
         (["source", "ingest", "--title", "X", "--"], []),
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_bash_offers(offline_cli: Cli, script: Path, words: list[str], offered: list[str]) -> None:
-    assert BASH is not None
-    program = Path(sys.executable).parent
-    done = subprocess.run(
-        [BASH, "--norc", "-c", ASK, "bash", "retrovue", *words],
-        env=offline_cli.environment | {"SCRIPT": str(script), "PATH": f"{program}:{offline_cli.environment['PATH']}"},
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=60,
-    )
-    assert (done.stdout.split(), done.stderr) == (offered, "")
+def test_a_shell_offers(offline_cli: Cli, tmp_path: Path, shell: str, words: list[str], offered: list[str]) -> None:
+    assert sorted(asked(offline_cli, shell, tmp_path, *words)) == offered
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["zsh", "fish"], indirect=True)
+def test_descriptions_are_whole(offline_cli: Cli, tmp_path: Path, shell: str) -> None:
+    offered = asked(offline_cli, shell, tmp_path, "source", "ingest", "X", "--jsonl")
+    assert offered["--jsonl"].startswith("Print events as they happen, one JSON object a line; the last")
+    offered = asked(offline_cli, shell, tmp_path, "--log-l")
+    assert offered == {"--log-level": "Log to the standard error; default: no log."}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_the_script_is_one(offline_cli: Cli, tmp_path: Path, shell: str) -> None:
     done = offline_cli("completion", shell)
     assert done.status == 0

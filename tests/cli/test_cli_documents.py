@@ -1,18 +1,22 @@
 """The documents and reports of ingests, made from results alone."""
 
+import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from retrovue.cli.actions.ingest import summary_status
-from retrovue.cli.errors import Problem, exit_status, explain
+from retrovue.cli.errors import exit_status, explain
 from retrovue.cli.ingest_document import collection_ingest, failed_source_ingest, source_ingest
 from retrovue.cli.ingest_report import report, summary_line
 from retrovue.cli.table import table
-from retrovue.cli.text import printable, width, without_passwords
+from retrovue.cli.text import printable, width
+from retrovue.documents import summary_document
 from retrovue.errors import NotFound, ScopeNotFound, SourceRefused, SourceUnreachable
 from retrovue.model import Collection, Rejection, Scope, Source
+from retrovue.problems import Problem, without_passwords
 from retrovue.results import CollectionOutcome, Counts, Failed, Ingested, IngestSummary, Listed, Named, Skipped
 
 KEYS = [
@@ -94,6 +98,12 @@ class TestSourceIngest:
             ("malformed_answer", "A"),
             ("interrupted", "B"),
         ]
+
+    def test_what_an_importer_of_somebody_else_says_is_plain_json(self) -> None:
+        context = {1: uuid.UUID(int=7), "where": Path("/a"), "what": object}
+        (error,) = summary_document(summary(failed("A", context=context)))["errors"]
+        said = {"1": "00000000-0000-0000-0000-000000000007", "where": "/a", "what": "<class 'object'>"}
+        assert json.loads(json.dumps(error))["context"] == said
 
     def test_the_collections_of_an_error_are_skipped_ones(self) -> None:
         named = {"id": "1", "external_id": "7", "name": "A", "code": "sync_disabled", "reason": "it is not enabled"}

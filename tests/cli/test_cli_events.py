@@ -5,6 +5,7 @@ import pty
 import re
 import signal
 import threading
+import uuid
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,13 +14,15 @@ import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from retrovue.cli.progress import expected_items, seconds_left
+from retrovue.cli.progress import seconds_left
+from retrovue.events import RunStarted
+from retrovue.model import Collection
 from retrovue.simulator import Fault, faults
 from tests.cli.conftest import Cli, Done, Plex, stuck
-from tests.cli.test_cli_documents import collection
+from tests.cli.test_cli_documents import SOURCE, collection
 
 INGEST = ("source", "ingest", "My Plex")
-KINDS = {"started", "progress", "outcome", "summary"}
+KINDS = {"started", "collection_started", "progress", "outcome", "summary"}
 
 
 def events(done: Done) -> list[Any]:
@@ -42,14 +45,14 @@ class TestEvents:
         assert list(started) == ["type", "run_id", "source", "collections", "items_expected"]
         assert (started["type"], summary["type"]) == ("started", "summary")
         assert started["items_expected"] is None
-        assert {one["type"] for one in between} == {"progress", "outcome"}
+        assert {one["type"] for one in between} == KINDS - {"started", "summary"}
         outcomes = [one for one in between if one["type"] == "outcome"]
         assert {one["name"]: one["status"] for one in outcomes} == {
             "Home Videos": "skipped", "Movies": "ingested", "TV Shows": "ingested"
         }  # fmt: skip
         told = {one["name"]: one for one in summary["collection_results"]}
         assert all({**told[one["name"]], "type": "outcome"} == one for one in outcomes)
-        read = [one["items"] for one in between if one["type"] == "progress"]
+        read = [one["run"]["items"] for one in between if one["type"] == "progress"]
         assert read == sorted(read)
         assert 0 < read[-1] <= summary["total_source_items"] + summary["total_discovered"]
 
@@ -168,11 +171,14 @@ class TestWatched:
 
 
 class TestEstimates:
+    def expected(self, *collections: Collection) -> int | None:
+        return RunStarted(uuid.uuid4(), SOURCE, collections).items_expected
+
     def test_as_many_as_last_time(self) -> None:
         known = [replace(collection("A"), assets_count=3), replace(collection("B"), assets_count=4)]
-        assert expected_items(known) == 7
-        assert expected_items([*known, collection("C")]) is None
-        assert expected_items([]) is None
+        assert self.expected(*known) == 7
+        assert self.expected(*known, collection("C")) is None
+        assert self.expected() is None
 
     def test_time_left(self) -> None:
         assert seconds_left(25, 100, 5.0) == 15.0

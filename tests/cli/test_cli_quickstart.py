@@ -3,20 +3,22 @@
 import os
 import pty
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pytest
+from anyio.from_thread import BlockingPortal
 
 from retrovue.cli.actions.quickstart import picked_numbers
 from retrovue.errors import MalformedAnswer, SourceRefused
 from retrovue.importers.plex.account import PlexAccount
 from retrovue.simulator import Fault, GeneratedSection, Request, faults
 from retrovue.simulator.account import SimulatedAccount
-from tests.cli.conftest import TOKEN, Cli, Done, Plex, Serve
+from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, movie
+from tests.cli.conftest import TOKEN, Cli, Done, Plex, Serve, stuck
 
 ASKED_TOKEN = "X-Plex-Token (nothing is shown; only Enter: sign in with a browser): "
 ASKED_WHICH = "(numbers such as 1 3 or 2-4, all; only Enter: the 2 found) "
@@ -62,28 +64,48 @@ def mappings(cli: Cli) -> dict[str, tuple[bool, list[str], int]]:
     }
 
 
+class Talk:
+    """A command on a terminal, from the first question to its end."""
+
+    def __init__(self, cli: Cli, *arguments: str) -> None:
+        self._terminal, its_end = pty.openpty()
+        self.process = cli.start(*arguments, stdin=its_end, stderr=its_end, start_new_session=True)
+        os.close(its_end)
+        self._seen = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        os.close(self._terminal)
+
+    def wait_for(self, question: str) -> None:
+        while not self._seen.endswith(question.encode()):
+            self._seen += os.read(self._terminal, 1000)
+
+    def type(self, reply: str) -> None:
+        os.write(self._terminal, f"{reply}\n".encode())
+
+    def end(self) -> Done:
+        """Wait for the end; returns what has been said since it was last read."""
+        out, _ = self.process.communicate(timeout=60)
+        with suppress(OSError):  # that is how a terminal ends that nobody uses any more
+            while more := os.read(self._terminal, 1000):
+                self._seen += more
+        return Done(self.process.returncode, out.decode(), self._seen.decode().replace("\r\n", "\n"))
+
+
 def converse(cli: Cli, arguments: Sequence[str], *turns: tuple[str, str | signal.Signals]) -> Done:
     """Run a command on a terminal, and answer each question once it is asked."""
-    terminal, its_end = pty.openpty()
-    process = cli.start(*arguments, stdin=its_end, stderr=its_end, start_new_session=True)
-    os.close(its_end)
-    seen = b""
-    try:
+    with Talk(cli, *arguments) as talk:
         for question, reply in turns:
-            while not seen.endswith(question.encode()):
-                seen += os.read(terminal, 1000)
+            talk.wait_for(question)
             if isinstance(reply, signal.Signals):
-                process.send_signal(reply)
+                talk.process.send_signal(reply)
             else:
-                os.write(terminal, f"{reply}\n".encode())
-        out, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    with suppress(OSError):  # that is how a terminal ends that nobody uses any more
-        while more := os.read(terminal, 1000):
-            seen += more
-    os.close(terminal)
-    return Done(process.returncode, out.decode(), seen.decode().replace("\r\n", "\n"))
+                talk.type(reply)
+        return talk.end()
 
 
 class TestUnattended:
@@ -237,6 +259,70 @@ class TestInterrupted:
         assert min(found["Movies"][2], found["TV Shows"][2]) >= 20
 
 
+class TestInterruptedInItsIngest:
+    """It ends as source ingest does: what is in stays and is told, the rest is interrupted, another run goes on."""
+
+    @pytest.fixture
+    def arguments(self, plex: Plex, token_file: str, disk: Path) -> list[str]:
+        return ["quickstart", "--url", plex.url, "--token-file", token_file, "--look-in", str(disk)]
+
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_what_is_committed_stays(
+        self,
+        run_cli: Cli,
+        plex: Plex,
+        portal: BlockingPortal,
+        arguments: list[str],
+        number: signal.Signals,
+        status: int,
+    ) -> None:
+        with Talk(run_cli, *arguments, "--jsonl") as talk:
+            talk.wait_for(ASKED_WHICH)
+            talk.type("")
+            talk.wait_for("Do it? [Y/n] ")
+            with stuck(portal, plex, "/library/sections/2/all") as arrived:
+                talk.type("y")
+                assert talk.process.stdout is not None
+                event: Any = {}
+                while event.get("status") != "ingested":
+                    event = orjson.loads(talk.process.stdout.readline())
+                assert arrived.wait(30)
+                talk.process.send_signal(number)
+                done = talk.end()
+        summary = orjson.loads(done.out.splitlines()[-1])
+        told = {one["name"]: one["status"] for one in summary["collection_results"]}
+        assert (done.status, summary["type"], summary["status"]) == (status, "summary", "partial")
+        assert told == {"Movies": "ingested", "TV Shows": "interrupted", "Home Videos": "skipped"}
+        assert {error["code"] for error in summary["errors"]} == {"interrupted"}
+        assert "Next:" not in done.err
+        found = mappings(run_cli)
+        assert (found["Movies"][2], found["TV Shows"][2]) == (summary["total_created_assets"], 0)
+        log = {one["collection"]["name"]: one["status"] for one in run_cli.ok("ingest", "log")["entries"]}
+        assert log == {"Movies": "ingested", "TV Shows": "interrupted"}
+        plex.server.faults.clear()
+        again = converse(run_cli, arguments, (ASKED_WHICH, ""), ("Do it? [Y/n] ", ""))
+        assert again.status == 0, again
+        assert mappings(run_cli)["TV Shows"][2] >= 20
+
+    def test_people_are_told_the_same(
+        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, arguments: list[str]
+    ) -> None:
+        with Talk(run_cli, *arguments) as talk:
+            talk.wait_for(ASKED_WHICH)
+            talk.type("2")
+            talk.wait_for("Do it? [Y/n] ")
+            with stuck(portal, plex, "/library/sections/2/all") as arrived:
+                talk.type("y")
+                assert arrived.wait(30)
+                talk.process.send_signal(signal.SIGINT)
+                done = talk.end()
+        assert done.status == 130
+        assert done.out.splitlines()[-1].startswith("Source ingest interrupted"), done.out
+        assert "Next:" not in done.err
+        enabled, _, assets = mappings(run_cli)["TV Shows"]
+        assert (enabled, assets) == (True, 0)
+
+
 class TestSigningIn:
     def test_a_browser_gives_the_token(self, run_cli: Cli, plex: Plex, disk: Path, serve: Serve) -> None:
         account = SimulatedAccount(token=TOKEN)
@@ -288,6 +374,59 @@ class TestSigningIn:
         async with account.serve() as url, PlexAccount(url) as client:
             with pytest.raises(MalformedAnswer, match=r"isn't plex\.tv"):
                 await client.ask_for_pin()
+
+
+class TestJellyfin:
+    @pytest.fixture
+    def films(self) -> JellyfinLibrary:
+        return JellyfinLibrary("Movies", "movies", [movie(number) for number in range(1, 31)])
+
+    @pytest.fixture
+    def url(self, serve: Serve, films: JellyfinLibrary) -> Iterator[str]:
+        with serve(SimulatedJellyfin([films], token=TOKEN)) as url:
+            yield url
+
+    @pytest.fixture
+    def disk(self, films: JellyfinLibrary, tmp_path: Path) -> Path:
+        root = tmp_path / "disk"
+        for item in films.items:
+            file = root / "films" / Path(item["MediaSources"][0]["Path"]).name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return root
+
+    def test_on_a_terminal(self, run_cli: Cli, url: str, disk: Path) -> None:
+        done = converse(
+            run_cli,
+            ("quickstart", "--type", "jellyfin", "--look-in", str(disk)),
+            ("Address of the Jellyfin server (such as http://192.168.1.10:8096): ", url),
+            ("API key (nothing is shown): ", TOKEN),
+            ("only Enter: the 1 found) ", ""),
+            ("Do it? [Y/n] ", "y"),
+        )
+        assert done.status == 0, done
+        assert f"Jellyfin server at {url}: 1 library" in done.err
+        assert mappings(run_cli) == {"Movies": (True, [str(disk / "films")], 30)}
+        assert [one["name"] for one in run_cli.ok("source", "list")["sources"]] == ["Jellyfin"]
+
+    def test_unattended_and_again(self, run_cli: Cli, url: str, disk: Path, token_file: str) -> None:
+        arguments = ("quickstart", "--type", "jellyfin", "--url", url, "--token-file", token_file, "--library", "all")
+        for created in (30, 0):
+            done = run_cli(*arguments, "--look-in", str(disk), "--yes", "--json")
+            assert (done.status, done.document["total_created_assets"]) == (0, created)
+        assert run_cli.ok("source", "list")["total"] == 1
+
+    def test_no_token_is_no_token(self, run_cli: Cli, url: str) -> None:
+        done = converse(
+            run_cli, ("quickstart", "--type", "jellyfin", "--url", url), ("API key (nothing is shown): ", "")
+        )
+        assert done.status == 1
+        assert "There is nothing in what was typed." in done.err
+
+    def test_there_is_no_account_to_sign_in_to(self, offline_cli: Cli) -> None:
+        done = offline_cli("quickstart", "--type", "jellyfin", "--sign-in")
+        assert done.status == 1
+        assert "Error: --sign-in is for Plex; a Jellyfin server takes its API key." in done.err
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,11 @@ PIPELINE = "retrovue/pipeline.py"
 RESULTS = "retrovue/results.py"
 ACTION = "retrovue/cli/actions/ingest.py"
 ARGUMENTS = "retrovue/cli/commands/source_ingest.py"
-DOCUMENT = "retrovue/cli/ingest_document.py"
+DOCUMENT = "retrovue/documents.py"
 REPORT = "retrovue/cli/ingest_report.py"
 SOURCES = "retrovue/store/sources.py"
 COLLECTIONS = "retrovue/store/collections.py"
+REFERENCES = "retrovue/store/references.py"
 OPENING = "retrovue/store/opening.py"
 AUDIT = "retrovue/store/audit.py"
 MERGE = "retrovue/store/merge.py"
@@ -80,7 +81,7 @@ _STARTED = (
 MUTANTS = (
     # Source ingest: behaviour
     Mutant("B-1", SOURCES, _SOME_SOURCES, _SOME_SOURCES.replace("> 1", "> 99")),
-    Mutant("B-1", SOURCES, "candidates = by_id[:1] or found", "candidates = found"),
+    Mutant("B-1", SOURCES, "meant(reference, [_source(row) for row in result])", "[_source(row) for row in result]"),
     Mutant("B-1", PREFLIGHT, "        await importer.check_reachable()\n    except", "    except"),
     Mutant("B-2", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
     Mutant("B-2", COLLECTIONS, '"" if source is None else "WHERE collection.source_id = :source"', '""'),
@@ -203,9 +204,7 @@ MUTANTS = (
         f'{_STARTED}            await connection.execute(text("UPDATE source SET updated_at = now()"))\n',
     ),
     # Collection ingest
-    Mutant(
-        "CI-1", COLLECTIONS, "or [collection for collection in found if collection.external_id == reference]", "or []"
-    ),
+    Mutant("CI-1", REFERENCES, "or [one for one in found if one.external_id == reference]", "or []"),
     Mutant("CI-2", COLLECTIONS, "    if len(candidates) > 1:\n", "    if len(candidates) > 99:\n"),
     Mutant("CI-3", ORCHESTRATOR, _ENABLED_ONLY, "    if False:\n"),
     Mutant(

@@ -5,9 +5,10 @@ import re
 import pytest
 
 from retrovue import errors
-from retrovue.cli.errors import InputError, NarrowingForbidden, Problem, explain
+from retrovue.cli.errors import InputError, NarrowingForbidden, explain
 from retrovue.errors import RetrovueError
 from retrovue.guide import GUIDE
+from retrovue.problems import Problem
 from tests.contracts.error_codes import DOCUMENT, codes_in_use, document
 
 IN_USE = codes_in_use()

@@ -61,7 +61,7 @@ class Commands(Cli):
             words = [os.fsdecode(argument) for argument in arguments]
             status = anyio.run(run, words)
         done = Done(status, *(stream.getvalue().decode() for stream in written))
-        schemas.check(words, done.out)
+        schemas.check(words, done.out, done.err)
         return done
 
     @property

@@ -1,4 +1,4 @@
-"""The JSON documents that commands print: one typed description, from which the schemas in the docs are made.
+"""The JSON that commands print: one typed description, from which the schemas in the docs are made.
 
 Every key is always there; null says that there is nothing. A string below a field describes it, as in the code.
 """
@@ -881,3 +881,96 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("db", "restore"): Restored,
 }
 """Each command and the document that it prints when it doesn't fail."""
+
+
+# Lines
+
+
+class Started(Strict, tag_field="type", tag="started"):
+    """A run begins: the first line, unless the command fails before."""
+
+    run_id: UUID
+    source: Identity
+    collections: list[CollectionIdentity]
+    """Those that are to be ingested."""
+    items_expected: int | None
+    """As many as last time; null where a collection has never been ingested."""
+
+
+class CollectionStarted(Strict, tag_field="type", tag="collection_started"):
+    """A collection's turn has come; not told of one that is skipped."""
+
+    collection: CollectionIdentity
+
+
+class RunProgress(Strict):
+    """How far the reading of all collections together is."""
+
+    items: int
+    items_per_second: float
+    seconds_left: float | None
+    """Null where it isn't known how much there is."""
+
+
+class Progress(Strict, tag_field="type", tag="progress"):
+    """How far the reading of a collection is, up to four times a second; back to 0 if its listing has moved."""
+
+    collection: CollectionIdentity
+    source_items: int
+    """Distinct items of the source."""
+    discovered: int
+    """Versions, rejected ones included."""
+    rejected: int
+    seconds: float
+    """Wall time since the reading of the collection began."""
+    items_per_second: float
+    """Of what was discovered."""
+    run: RunProgress | msgspec.UnsetType = msgspec.UNSET
+    """A command tells it; the event of the library doesn't know."""
+
+
+class Outcome(CollectionResult, tag_field="type", tag="outcome"):
+    """What became of a collection, as soon as it is certain; what enrichers do later is in the summary."""
+
+
+class SourceIngestSummary(SourceIngest, tag_field="type", tag="summary"):
+    """The last line of retrovue source ingest and retrovue quickstart: what --json prints, with a type."""
+
+
+class CollectionIngestSummary(CollectionIngest, tag_field="type", tag="summary"):
+    """The last line of retrovue collection ingest: what --json prints, with a type."""
+
+
+class QuickstartPlanSummary(QuickstartPlan, tag_field="type", tag="summary"):
+    """The one line of retrovue quickstart --dry-run: what --json prints, with a type."""
+
+
+class FailureSummary(Failure, tag_field="type", tag="summary"):
+    """The one line of a command that failed before it came to a run: what --json prints, with a type."""
+
+
+class LogRecord(Strict):
+    """A line that --log-format json writes to the standard error."""
+
+    time: dt.datetime
+    level: Literal["debug", "info", "warning", "error"]
+    logger: str
+    """The module that says it."""
+    message: str
+    run_id: UUID | msgspec.UnsetType = msgspec.UNSET
+    """Like the two that follow: only where it is about one."""
+    collection_id: UUID | msgspec.UnsetType = msgspec.UNSET
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    """Why the collection failed or was skipped."""
+
+
+EVENTS: tuple[type[Strict], ...] = (Started, CollectionStarted, Progress, Outcome)
+"""What a line of --jsonl can be, but for the last."""
+
+SUMMARIES: tuple[type[Strict], ...] = (
+    SourceIngestSummary,
+    CollectionIngestSummary,
+    QuickstartPlanSummary,
+    FailureSummary,
+)
+"""What the last line of --jsonl can be."""

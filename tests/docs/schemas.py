@@ -1,4 +1,4 @@
-"""The JSON schemas in the docs, and the check of printed documents against them."""
+"""The JSON schemas in the docs, and the check of printed documents, events and log records against them."""
 
 import ast
 import re
@@ -13,11 +13,12 @@ import msgspec
 import orjson
 
 from tests.docs import documents
-from tests.docs.documents import PRINTED, Failure, SourceIngest, Strict
+from tests.docs.documents import EVENTS, PRINTED, SUMMARIES, Failure, LogRecord, SourceIngest, Strict
 from tests.docs.pages import DOCS
 
 DIRECTORY = DOCS / "reference" / "json"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+EVENT_FILE = "ingest-event.schema.json"
 ALWAYS_WHOLE = ("source", "ingest")
 
 
@@ -28,14 +29,31 @@ def file_name(kind: type[Strict]) -> str:
 
 def schema(kind: type[Strict]) -> dict[str, Any]:
     """Make the schema of a document."""
-    [_], parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    parts = _parts(kind)
+    whole: dict[str, Any] = parts.pop(kind.__name__)
+    about = {"$schema": DIALECT, "title": whole.pop("title"), "description": whole.pop("description")}
+    return about | whole | ({"$defs": parts} if parts else {})
+
+
+def event_schema() -> dict[str, Any]:
+    """Make the schema of an event."""
+    return {
+        "$schema": DIALECT,
+        "title": "IngestEvent",
+        "description": "A line that --jsonl prints, and what the library makes of an event.",
+        "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in (*EVENTS, *SUMMARIES)],
+        "$defs": _parts(*EVENTS, *SUMMARIES),
+    }
+
+
+def _parts(*kinds: type[Strict]) -> dict[str, Any]:
+    """Make the schemas of documents and of all that they hold, by name."""
+    _, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for name, part in parts.items():
         for field, text in _descriptions().get(name, {}).items():
             if field in part.get("properties", {}):
                 part["properties"][field]["description"] = text
-    whole: dict[str, Any] = parts.pop(kind.__name__)
-    about = {"$schema": DIALECT, "title": whole.pop("title"), "description": whole.pop("description")}
-    return about | whole | ({"$defs": dict(sorted(parts.items()))} if parts else {})
+    return dict(sorted(parts.items()))
 
 
 @cache
@@ -56,8 +74,9 @@ def _descriptions() -> Mapping[str, Mapping[str, str]]:
 
 def files() -> dict[str, str]:
     """Make every schema, and the page that says which command prints what."""
-    kinds: list[type[Strict]] = list(dict.fromkeys([*PRINTED.values(), Failure]))
-    texts = {file_name(kind): orjson.dumps(schema(kind), option=orjson.OPT_INDENT_2).decode() + "\n" for kind in kinds}
+    kinds: list[type[Strict]] = list(dict.fromkeys([*PRINTED.values(), Failure, LogRecord]))
+    made = {file_name(kind): schema(kind) for kind in kinds} | {EVENT_FILE: event_schema()}
+    texts = {name: orjson.dumps(one, option=orjson.OPT_INDENT_2).decode() + "\n" for name, one in made.items()}
     printed = [
         f"| `retrovue {' '.join(words)}` | [{kind.__name__}]({file_name(kind)}) |" for words, kind in PRINTED.items()
     ]
@@ -76,13 +95,29 @@ def files() -> dict[str, str]:
         "",
         f"`source ingest` prints its [whole document]({file_name(SourceIngest)}) whatever happens. `collection ingest`",
         "prints its own once it has begun, and a failure before that.",
+        "",
+        "## Lines",
+        "",
+        f"With `--jsonl` the commands that ingest print events instead, each an [IngestEvent]({EVENT_FILE})",
+        "in a line of its own. Its `type` says which one it is. `event_document` of the library makes the same of an",
+        "event.",
+        "",
+        "| `type` | |",
+        "|---|---|",
+        *(f"| `{kind.__struct_config__.tag}` | {(kind.__doc__ or '').rstrip('.')} |" for kind in EVENTS),
+        "| `summary` | The last line, whatever happens: the document that the command prints with `--json` |",
+        "",
+        f"With `--log-format json` each record is a [LogRecord]({file_name(LogRecord)}) in a line of the",
+        "standard error; what else is said there, such as the last error, is text. Keys that say nothing about a",
+        "record are left out.",
     ]  # fmt: skip
     return texts | {"README.md": "\n".join(lines) + "\n"}
 
 
 @cache
-def _validator(kind: type[Strict]) -> Any:
-    made = schema(kind)
+def _validator(kind: type[Strict] | None) -> Any:
+    """Make the validator of a document; None is an event."""
+    made = event_schema() if kind is None else schema(kind)
     jsonschema.Draft202012Validator.check_schema(made)
     return jsonschema.Draft202012Validator(made, format_checker=jsonschema.FormatChecker())
 
@@ -98,16 +133,44 @@ def command_of(arguments: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def check(arguments: Sequence[str], printed: str) -> None:
-    """Check what a command with ``--json`` has printed; nothing at all is what a killed one prints."""
-    if "--json" not in arguments or not printed.lstrip().startswith("{"):
-        return
-    document = orjson.loads(printed)
+def check(arguments: Sequence[str], printed: str, said: str = "") -> None:
+    """Check the JSON that a command has printed and, to the standard error, said.
+
+    A command that was killed may have printed nothing at all, or a part of its last line.
+    """
+    if "--jsonl" in arguments:
+        for line in _whole_lines(printed):
+            check_event(orjson.loads(line), arguments)
+    elif "--json" in arguments and printed.lstrip().startswith("{"):
+        _check_document(arguments, orjson.loads(printed))
+    if "json" in arguments and arguments[arguments.index("json") - 1] == "--log-format":
+        for line in _whole_lines(said):
+            if line.startswith("{"):
+                _check(LogRecord, orjson.loads(line), "logged", arguments)
+
+
+def check_event(event: Any, arguments: Sequence[str] = ()) -> None:
+    """Check an event; the last one of a command is the document that it would print."""
+    _check(None, event, "told", arguments)
+    if event["type"] == "summary" and arguments:
+        _check_document(arguments, {key: value for key, value in event.items() if key != "type"})
+
+
+def _whole_lines(text: str) -> list[str]:
+    return text.split("\n")[:-1]  # a title may hold what other ends of lines are made of
+
+
+def _check_document(arguments: Sequence[str], document: Any) -> None:
     command = command_of(arguments)
     failed = set(document) == {"status", "errors"} and command != ALWAYS_WHOLE
     kind = Failure if failed or not command else PRINTED[command]  # type: ignore[index]
     if command == ("quickstart",) and "collections_processed" in document:
         kind = SourceIngest  # what it does in the end
+    _check(kind, document, "printed", arguments)
+
+
+def _check(kind: type[Strict] | None, document: Any, verb: str, arguments: Sequence[str]) -> None:
     found = jsonschema.exceptions.best_match(_validator(kind).iter_errors(document))
     if found is not None:
-        raise AssertionError(f"retrovue {' '.join(arguments)} printed what {kind.__name__} doesn't allow: {found}")
+        name = "an event" if kind is None else kind.__name__
+        raise AssertionError(f"retrovue {' '.join(arguments)} {verb} what {name} doesn't allow: {found}")

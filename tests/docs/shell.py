@@ -14,6 +14,7 @@ from typing import Self
 
 import orjson
 
+from tests.docs import schemas
 from tests.docs.pages import Command, compare
 
 SECONDS = 300
@@ -64,6 +65,7 @@ class Shell:
         """Run a session; every command has to succeed, unless ``echo $?`` after it shows that it doesn't."""
         for command, after in zip(commands, [*commands[1:], None], strict=True):
             out, err = self.type(command.text)
+            schemas.check(shlex.split(command.text), out, err)
             printed = out + err
             # On a terminal both streams are seen; what is said only where the output isn't one is left out.
             candidates = [compare(command.shown, text, self._ids) for text in (out, printed)]

@@ -8,9 +8,9 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue import config
-from retrovue.cli.errors import Problem
 from retrovue.cli.ingest_document import failed_source_ingest
 from retrovue.cli.session import plain_error
+from retrovue.problems import Problem
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
 from tests.docs import reference, schemas
@@ -77,3 +77,26 @@ class TestSchemas:
 
     def test_what_is_printed_for_people_is_left_alone(self) -> None:
         schemas.check(["source", "list"], "{")
+
+    def lines(self, *events: object) -> str:
+        return "".join(f"{orjson.dumps(event).decode()}\n" for event in events)
+
+    def test_each_event_is_checked_and_the_last_is_the_commands_document(self) -> None:
+        arguments = ["collection", "ingest", "X", "--jsonl"]
+        collection = {"id": "0" * 8 + "-0000" * 3 + "-" + "0" * 12, "external_id": "1", "name": "X\u2028"}
+        started = {"type": "collection_started", "collection": collection}
+        summary = {"type": "summary", **orjson.loads(self.error())}
+        schemas.check(arguments, self.lines(started, summary) + '{"type": "cut o')
+        for broken in (started | {"more": 1}, {"type": "collection_started"}, started | {"type": "starting"}):
+            with pytest.raises(AssertionError, match="told what an event doesn't allow"):
+                schemas.check(arguments, self.lines(broken, summary))
+        with pytest.raises(AssertionError, match="SourceIngest"):
+            schemas.check(["source", "ingest", "X", "--jsonl"], self.lines(summary))
+
+    def test_log_records_are_checked_between_what_is_said(self) -> None:
+        arguments = ["--log-format", "json", "source", "ingest", "X"]
+        record = {"time": "2026-01-31T12:00:00.000+00:00", "level": "info", "logger": "retrovue", "message": "?"}
+        schemas.check(arguments, "", self.lines(record) + "Error: {\n")
+        for broken in (record | {"level": "loud"}, record | {"run_id": "1"}, record | {"more": 1}, {"time": "now"}):
+            with pytest.raises(AssertionError, match="LogRecord"):
+                schemas.check(arguments, "", self.lines(broken))

@@ -20,6 +20,7 @@ import pytest
 
 from retrovue.simulator import faults
 from tests.contracts.world import MOVIES, NAME, SHOWS, World
+from tests.docs import schemas
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -120,7 +121,7 @@ class Service:
         """Follow a run to its end."""
         with self.events(run) as events:
             *_, (kind, data) = events
-        assert kind == "run_finished"
+        assert kind == "summary"
         return data
 
 
@@ -130,11 +131,14 @@ def _events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
         if line.startswith("event: "):
             kind = line.removeprefix("event: ")
         elif line.startswith("data: "):
-            yield kind, json.loads(line.removeprefix("data: "))
+            event = json.loads(line.removeprefix("data: "))
+            schemas.check_event(event)
+            assert event.pop("type") == kind
+            yield kind, event
 
 
 def outcomes(summary: Any) -> dict[str, str]:
-    return {one["collection"]: one.get("code", one["outcome"]) for one in summary["collections"]}
+    return {one["name"]: one["code"] or one["status"] for one in summary["collection_results"]}
 
 
 @pytest.fixture
@@ -157,8 +161,8 @@ class TestService:
         with service.events(run) as events:
             told = list(events)
         kinds = [kind for kind, _ in told]
-        assert (kinds[0], kinds[-1]) == ("run_started", "run_finished")
-        assert kinds.count("collection_finished") == 3
+        assert (kinds[0], kinds[-1]) == ("started", "summary")
+        assert kinds.count("outcome") == 3
         assert kinds.count("collection_started") == 2
         assert outcomes(told[-1][1]) == FINE
         assert service.client.get(run).json() == told[-1][1]
@@ -208,7 +212,7 @@ class TestService:
                 service.running.send_signal(signal.SIGTERM)
                 *_, (kind, summary) = events
             assert service.running.wait(30) == -signal.SIGTERM
-        assert (kind, outcomes(summary)) == ("run_finished", STOPPED)
+        assert (kind, outcomes(summary)) == ("summary", STOPPED)
         assert sorted(row[:2] for row in world.audit()) == [("Movies", "interrupted"), ("TV Shows", "interrupted")]
         assert world.counts() == {"Movies": 0, "TV Shows": 0, "Home Videos": 0}
 

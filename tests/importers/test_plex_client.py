@@ -19,8 +19,9 @@ from retrovue.errors import (
     SourceUnreachable,
 )
 from retrovue.importers.http.bodies import BodyReader
+from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.policy import HttpPolicy, make_policy, retry_after_seconds
-from retrovue.importers.plex.client import PLEX, PlexClient
+from retrovue.importers.plex.dialect import PLEX
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from tests.importers.plex_support import TOKEN, collection, plex, read_all
 
@@ -222,7 +223,7 @@ class TestPatience:
 
     @pytest.mark.fault(9)
     def test_waits_differ(self) -> None:
-        client = PlexClient("http://plex.example", None, HttpPolicy(base_wait_s=1))
+        client = HttpClient(PLEX, "http://plex.example", None, HttpPolicy(base_wait_s=1))
         assert len({client._wait(_state(None)) for _ in range(20)}) > 1
 
     @pytest.mark.fault(8, 9)
@@ -244,7 +245,7 @@ class TestPatience:
 
     @pytest.mark.fault(8)
     def test_waits_heed_retry_after_up_to_the_cap(self) -> None:
-        client = PlexClient("http://plex.example", None, HttpPolicy(base_wait_s=0, max_wait_s=30))
+        client = HttpClient(PLEX, "http://plex.example", None, HttpPolicy(base_wait_s=0, max_wait_s=30))
         waits = [client._wait(_state(asked)) for asked in (None, 5.0, 3600.0)]
         assert waits == [0, 5, 30]
 

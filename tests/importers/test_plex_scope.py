@@ -17,7 +17,11 @@ pytestmark = pytest.mark.anyio
 class TestScope:
     async def asked(self, server: SimulatedPlex) -> list[dict[str, str]]:
         return [
-            {key: value for key, value in request.params if not key.startswith(("X-Plex", "include", "exclude", "sort"))}
+            {
+                key: value
+                for key, value in request.params
+                if not key.startswith(("X-Plex", "include", "exclude", "sort"))
+            }
             for request in server.requests
             if request.path.endswith("/all")
         ]

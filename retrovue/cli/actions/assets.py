@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from retrovue.cli.actions.opening import opened
-from retrovue.cli.ingest_document import collection_identity, source_identity
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
+from retrovue.documents import collection_identity, source_identity
 from retrovue.model import AssetState
 from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, get_asset, list_assets, set_states
 from retrovue.store.collections import find_collection

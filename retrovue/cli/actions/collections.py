@@ -7,10 +7,10 @@ from retrovue.cli.actions.destroying import Doomed, agree, report
 from retrovue.cli.actions.enrichers import attached_fields, attached_lines
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
-from retrovue.cli.ingest_document import collection_identity
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
 from retrovue.curation import update_collection, wipe_collection
+from retrovue.documents import collection_identity
 from retrovue.model import Collection, PathMapping
 from retrovue.store.collections import Destroyed, find_collection, list_collections
 from retrovue.store.enrichers import attached_to

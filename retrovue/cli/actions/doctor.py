@@ -7,9 +7,10 @@ from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, UNREACHABLE
 from retrovue.cli.session import Call
 from retrovue.cli.table import COLUMNS, words
-from retrovue.cli.text import printable, without_passwords
+from retrovue.cli.text import printable
 from retrovue.doctor import Finding, examine
 from retrovue.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.problems import without_passwords
 
 _HEADS = ("Verdict", "Check", "Finding")
 _INDENT = " " * 21

@@ -9,9 +9,9 @@ from retrovue.attachments import Attachment
 from retrovue.cli.actions.asking import confirm
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
-from retrovue.cli.ingest_document import collection_identity, enrichment
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
+from retrovue.documents import collection_identity, enrichment
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
 from retrovue.enrichment import EnrichmentWork, enrich_one
 from retrovue.errors import EnricherNotCompliant

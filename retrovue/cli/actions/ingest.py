@@ -10,15 +10,17 @@ from retrovue import orchestrator
 from retrovue.cli import ingest_document as documents
 from retrovue.cli import ingest_report as reports
 from retrovue.cli.actions.opening import opened
-from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, Problem, explain
+from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, explain
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
 from retrovue.collector import IngestRun
+from retrovue.documents import lost_reason
 from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.errors import NothingEligible, ScopeNotFound
 from retrovue.importers.guard import PATIENCE
 from retrovue.model import FULL, Collection, Scope
 from retrovue.orchestrator import DEFAULT_CONCURRENCY, IngestOptions
+from retrovue.problems import Problem
 from retrovue.results import IngestSummary
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source, get_source
@@ -128,7 +130,6 @@ class _Telling:
             try:
                 async with start() as run:
                     session.last_words = partial(self._last_words, run)
-                    progress.begin(run)
                     async for event in run.events():
                         progress.show(event)
             except Exception as exc:
@@ -150,8 +151,8 @@ class _Telling:
     def _tell(self, summary: IngestSummary, problem: Problem | None) -> int:
         output = self._call.output
         more = [] if problem is None else [problem]
-        for warning in documents.lost_reasons(summary.skipped):
-            output.warn(warning)
+        for outcome in summary.lost:
+            output.warn(lost_reason(outcome))
         status = summary_status(summary) if problem is None else FAILED
         if status != OK and (output.as_json or output.quiet or not _on_terminal()):
             output.notes([_short(summary, more)])

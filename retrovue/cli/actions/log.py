@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from retrovue.cli.actions.opening import opened
-from retrovue.cli.ingest_document import DURATIONS
 from retrovue.cli.session import Call
 from retrovue.cli.table import COLUMNS, table, words
-from retrovue.cli.text import without_passwords
+from retrovue.documents import DURATIONS
 from retrovue.errors import NotFound
 from retrovue.model import Collection, Rejection
+from retrovue.problems import without_passwords
 from retrovue.store.collections import find_collection
 from retrovue.store.log import LogEntry, list_log, list_rejections
 from retrovue.store.sources import find_source, get_source

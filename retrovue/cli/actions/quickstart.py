@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from retrovue import curation, discovery
@@ -13,10 +14,10 @@ from retrovue.cli.actions.ingest import ingest_source
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.actions.secrets import checked_secret, read_secret
 from retrovue.cli.errors import OK, InputError
-from retrovue.cli.ingest_document import collection_identity
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
 from retrovue.config import TOKEN
+from retrovue.documents import collection_identity
 from retrovue.errors import RequestError
 from retrovue.importers.plex.account import PlexAccount
 from retrovue.model import ConfigField, PathMapping, Secret, Source
@@ -26,15 +27,34 @@ from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
 from retrovue.survey import Survey, Surveyed, placed, survey
 
-_TYPE = "plex"
-_TOKEN = ConfigField("token", "X-Plex-Token", secret=True, required=False)
 _ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of server that a quickstart can set up, in the words of those who run it."""
+
+    type: str
+    name: str
+    address: str
+    """An example of one."""
+    token: str
+    """What its token is called there."""
+    sign_in: bool = False
+    """Whether there is an account to sign in to with a browser."""
+
+
+KINDS = {
+    "plex": Kind("plex", "Plex", "http://192.168.1.10:32400", "X-Plex-Token", sign_in=True),
+    "jellyfin": Kind("jellyfin", "Jellyfin", "http://192.168.1.10:8096", "API key"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What was answered by options."""
 
+    kind: Kind
     url: str | None
     token_file: str | None
     sign_in: bool
@@ -49,15 +69,17 @@ class Answers:
 async def set_up(call: Call, answers: Answers) -> int:
     """Ask, show, and only then write: the source, its collections with their mappings, and the ingest."""
     maps = [read_mapping(text) for text in answers.maps]
+    kind = answers.kind
     _require_answers(call, answers)
-    token = read_secret(call, _TOKEN, None, answers.token_file)
+    field = ConfigField("token", kind.token, secret=True, required=False)
+    token = read_secret(call, field, None, answers.token_file)
     async with opened(call, connections=DEFAULT_CONCURRENCY) as store:
-        url = answers.url or ask(call, "Address of the Plex server (such as http://192.168.1.10:32400): ")
+        url = answers.url or ask(call, f"Address of the {kind.name} server (such as {kind.address}): ")
         credentials = await _credentials(call, answers, store, url, token)
         _say(call, ["Looking at the server and at the disks here ..."])
         settings: dict[str, Any] = {"base_url": url}
-        found = await survey(store, _TYPE, settings, credentials, maps=maps, roots=answers.look_in or None)
-        _say(call, _overview(url, found))
+        found = await survey(store, kind.type, settings, credentials, maps=maps, roots=answers.look_in or None)
+        _say(call, _overview(kind, url, found))
         chosen = await _choose(call, answers, found, settings, credentials)
         _say(call, ["", "This will be done:", *_plan(found, chosen, url)])
         if call.dry_run:
@@ -88,6 +110,11 @@ def _say(call: Call, lines: Sequence[str]) -> None:
 
 
 def _require_answers(call: Call, answers: Answers) -> None:
+    if answers.sign_in and not answers.kind.sign_in:
+        raise InputError(
+            f"--sign-in is for Plex; a {answers.kind.name} server takes its {answers.kind.token}.",
+            hint="Give it with --token-file.",
+        )
     if can_ask(call):
         return
     token = answers.token_file is not None or answers.sign_in or bool(os.environ.get(TOKEN))
@@ -105,15 +132,17 @@ def _require_answers(call: Call, answers: Answers) -> None:
 
 
 async def _credentials(call: Call, answers: Answers, store: Store, url: str, given: Secret | None) -> dict[str, Secret]:
+    kind = answers.kind
     if given is not None:
         return {"token": given}
     if not answers.sign_in:
-        known = await _known_token(store, url)
+        known = await _known_token(store, kind, url)
         if known is not None:
             _say(call, ["The token is known from last time."])
             return {"token": known}
-        typed = ask_secret(call, "X-Plex-Token (nothing is shown; only Enter: sign in with a browser): ")
-        if typed:
+        enter = "; only Enter: sign in with a browser" if kind.sign_in else ""
+        typed = ask_secret(call, f"{kind.token} (nothing is shown{enter}): ")
+        if typed or not kind.sign_in:
             return {"token": checked_secret(typed, "what was typed")}
     async with PlexAccount(answers.plex_tv) as account:
         pin = await account.ask_for_pin()
@@ -123,14 +152,14 @@ async def _credentials(call: Call, answers: Answers, store: Store, url: str, giv
         return {"token": await account.token(pin)}
 
 
-async def _known_token(store: Store, url: str) -> Secret | None:
+async def _known_token(store: Store, kind: Kind, url: str) -> Secret | None:
     async with store.transaction() as session:
         listings = await list_sources(session)
-    same = [one.source for one in listings if one.source.type == _TYPE and one.source.config.get("base_url") == url]
+    same = [one.source for one in listings if one.source.type == kind.type and one.source.config.get("base_url") == url]
     return same[0].credentials.get("token") if same else None
 
 
-def _overview(url: str, found: Survey) -> list[str]:
+def _overview(kind: Kind, url: str, found: Survey) -> list[str]:
     known = "" if found.source is None else f", the source {found.source.name!r}"
     rows = [
         (one.collection.name, number, one.collection.kind, _where(one), "yes" if one.collection.sync_enabled else "")
@@ -138,7 +167,7 @@ def _overview(url: str, found: Survey) -> list[str]:
     ]
     problems = [f"{one.collection.name}: {one.answer.reason}" for one in found.libraries if _hopeless(one)]
     return [
-        f"Plex server at {url}{known}: {len(rows)} {'library' if len(rows) == 1 else 'libraries'}",
+        f"{kind.name} server at {url}{known}: {len(rows)} {'library' if len(rows) == 1 else 'libraries'}",
         "",
         *table(("Library", "No.", "Kind", "Files here", "Enabled"), rows, numbers=(1,)),
         *(["", *problems] if problems else []),
@@ -164,7 +193,7 @@ async def _choose(
     asking = can_ask(call) and not answers.yes
     chosen: list[Surveyed] = []
     for one in picked:
-        done = await _place(call, one, settings, credentials) if asking else one
+        done = await _place(call, answers.kind, one, settings, credentials) if asking else one
         if done.answer.ingestible:
             chosen.append(done)
         elif asking:
@@ -186,7 +215,9 @@ async def _choose(
     return chosen
 
 
-async def _place(call: Call, one: Surveyed, settings: dict[str, Any], credentials: dict[str, Secret]) -> Surveyed:
+async def _place(
+    call: Call, kind: Kind, one: Surveyed, settings: dict[str, Any], credentials: dict[str, Secret]
+) -> Surveyed:
     """Ask where the files of a library are, as long as an answer comes that doesn't do."""
     while one.unplaced:
         location = one.unplaced[0]
@@ -194,7 +225,7 @@ async def _place(call: Call, one: Surveyed, settings: dict[str, Any], credential
         if not where:
             break
         try:
-            tried = await placed(_TYPE, settings, credentials, one, check_mapping(PathMapping(location, where)))
+            tried = await placed(kind.type, settings, credentials, one, check_mapping(PathMapping(location, where)))
         except RequestError as exc:
             call.output.notes([exc.message])
             continue
@@ -290,8 +321,8 @@ async def _write(
     """Write all of it, each step in a transaction; after an interruption another run goes on from there."""
     source = found.source
     if source is None:
-        name = answers.name or await _free_name(store)
-        source = await discovery.add_source(store, _TYPE, name, settings, credentials)
+        name = answers.name or await _free_name(store, answers.kind.name)
+        source = await discovery.add_source(store, answers.kind.type, name, settings, credentials)
     elif source.config.get("base_url") != settings["base_url"] or source.credentials != credentials:
         source = await curation.update_source(store, str(source.id), config=settings, credentials=credentials)
     await discovery.discover(store, str(source.id))
@@ -302,14 +333,11 @@ async def _write(
     return source
 
 
-async def _free_name(store: Store) -> str:
+async def _free_name(store: Store, wanted: str) -> str:
     async with store.transaction() as session:
         taken = {listing.source.name for listing in await list_sources(session)}
-    number = 2
-    name = "Plex"
-    while name in taken:
-        name, number = f"Plex {number}", number + 1
-    return name
+    names = (wanted if number == 1 else f"{wanted} {number}" for number in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def _next(source: Source) -> list[str]:

@@ -10,9 +10,9 @@ from retrovue.cli.actions.secrets import read_secret
 from retrovue.cli.actions.sources import source_fields
 from retrovue.cli.commands.source_settings import setting_fields
 from retrovue.cli.errors import InputError
-from retrovue.cli.ingest_document import source_identity
 from retrovue.cli.session import Call
 from retrovue.discovery import IDENTIFIER
+from retrovue.documents import source_identity
 from retrovue.errors import WrongIdentity
 from retrovue.model import Secret, Source
 from retrovue.store.collections import Destroyed

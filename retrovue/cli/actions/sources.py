@@ -7,14 +7,14 @@ from retrovue import discovery
 from retrovue.cli.actions.collections import collection_fields, collection_table
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.actions.secrets import read_secret
-from retrovue.cli.ingest_document import source_identity
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
-from retrovue.cli.text import without_passwords
 from retrovue.discovery import Discovered
+from retrovue.documents import source_identity
 from retrovue.errors import ImporterNotCompliant
 from retrovue.importers.registry import importer_class, importer_types
 from retrovue.model import ConfigField, Secret, Source
+from retrovue.problems import without_passwords
 from retrovue.store.collections import list_collections
 from retrovue.store.sources import find_source, list_sources
 

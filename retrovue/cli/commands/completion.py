@@ -27,7 +27,9 @@ async def command(session: Session, *, shell: str) -> int:
     from asyncclick.shell_completion import ShellComplete
 
     # Not the subclass's own: that of bash starts a bash to look at its version, which needn't be the one in use.
-    session.output.text(ShellComplete.source(_made(shell)))
+    script = ShellComplete.source(_made(shell))
+    # For fish it would take an answer apart at every comma; descriptions hold commas, too.
+    session.output.text(script.replace('string split ","', 'string split --max 1 ","'))
     return session.answered(0)
 
 

@@ -14,14 +14,22 @@ PLEX_TV = "https://plex.tv"
         "quickstart",
         "quickstart --url http://192.168.1.10:32400 --token-file token.txt --library all --yes",
         "quickstart --url http://192.168.1.10:32400 --sign-in --library Movies --map /data=/mnt/media --yes",
+        "quickstart --type jellyfin --url http://192.168.1.10:8096",
     ),
 )
-@click.option("--url", metavar="URL", help="Address of the Plex server, such as http://192.168.1.10:32400.")
+@click.option(
+    "--type",
+    "type_name",
+    type=click.Choice(["plex", "jellyfin"]),
+    default="plex",
+    help="What the server is; default: plex.",
+)
+@click.option("--url", metavar="URL", help="Address of the server, such as http://192.168.1.10:32400.")
 @click.option(
     "--token-file", type=FILE, metavar="FILE", help="File with its token, - for the standard input; or $RETROVUE_TOKEN."
 )
 @click.option("--sign-in", is_flag=True, help="Get the token by signing in at plex.tv with a browser.")
-@click.option("--name", metavar="NAME", help="Name of the source, if it is new; default: Plex.")
+@click.option("--name", metavar="NAME", help="Name of the source, if it is new; default: Plex or Jellyfin.")
 @click.option("--library", "libraries", multiple=True, metavar="NAME", help="Ingest this library; all: every one.")
 @click.option("--map", "maps", multiple=True, metavar="FROM=TO", help="Where the server's directory FROM is here.")
 @click.option(
@@ -38,6 +46,7 @@ PLEX_TV = "https://plex.tv"
 async def command(
     call: Call,
     *,
+    type_name: str,
     url: str | None,
     token_file: str | None,
     sign_in: bool,
@@ -48,14 +57,15 @@ async def command(
     yes: bool,
     plex_tv: str,
 ) -> int:
-    """Set up a Plex server and ingest it, asking for what isn't given.
+    """Set up a Plex or Jellyfin server and ingest it, asking for what isn't given.
 
     Finds its libraries and where their files are on this machine, lets you pick, shows what it will do, and ingests.
     It may be run again at any time: what is there already is used.
     """
-    from retrovue.cli.actions.quickstart import Answers, set_up
+    from retrovue.cli.actions.quickstart import KINDS, Answers, set_up
 
     answers = Answers(
+        kind=KINDS[type_name],
         url=url,
         token_file=token_file,
         sign_in=sign_in,

@@ -29,6 +29,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     http: dict[str, Any] = {}
     """Fields of HttpPolicy."""
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+    """Rows of a page. PMS has announced to refuse more than 1,000."""
 
     def policy(self) -> HttpPolicy:
         """Make the HTTP policy; raises RequestError with code ``bad_config`` if a setting of it doesn't fit."""

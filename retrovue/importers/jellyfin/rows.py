@@ -7,16 +7,12 @@ one rejected item and not a lost page.
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
-from retrovue.errors import MalformedAnswer
-from retrovue.importers.http.mending import NUL, REPLACEMENT, clean_json
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-_Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+from retrovue.importers.http.mending import NUL
+from retrovue.importers.http.rows import Big, Count, Number, all_known, decode_container, decode_rows, reason
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 
@@ -34,11 +30,11 @@ class Stream(msgspec.Struct, gc=False, rename="pascal"):
     """
 
     type: str | None = None
-    index: _Number | None = None
+    index: Number | None = None
     codec: str | None = None
-    width: _Count | None = None
-    height: _Count | None = None
-    channels: _Count | None = None
+    width: Count | None = None
+    height: Count | None = None
+    channels: Count | None = None
     is_default: bool = False
 
 
@@ -51,12 +47,12 @@ class Source(msgspec.Struct, gc=False, rename="pascal"):
     type: str | None = None
     name: str | None = None
     container: str | None = None
-    size: _Big | None = None
+    size: Big | None = None
     is_remote: bool = False
     video_type: str | None = None
     run_time_ticks: int | float | None = None
-    bitrate: _Count | None = None
-    default_audio_stream_index: _Number | None = None
+    bitrate: Count | None = None
+    default_audio_stream_index: Number | None = None
     media_streams: list[Stream] | None = None
 
 
@@ -81,12 +77,12 @@ class Row(msgspec.Struct, gc=False, rename="pascal"):
     production_year: int | None = None
     premiere_date: str | None = None
     run_time_ticks: int | float | None = None
-    index_number: _Number | None = None
-    index_number_end: _Number | None = None
-    parent_index_number: _Number | None = None
+    index_number: Number | None = None
+    index_number_end: Number | None = None
+    parent_index_number: Number | None = None
     location_type: str | None = None
     is_place_holder: bool | None = None
-    part_count: _Count | None = None
+    part_count: Count | None = None
     album: str | None = None
     album_artist: str | None = None
     artists: list[str] | None = None
@@ -117,9 +113,9 @@ class SketchRow(msgspec.Struct, gc=False, rename="pascal"):
     name: str | None = None
     location_type: str | None = None
     is_place_holder: bool | None = None
-    index_number: _Number | None = None
-    index_number_end: _Number | None = None
-    part_count: _Count | None = None
+    index_number: Number | None = None
+    index_number_end: Number | None = None
+    part_count: Count | None = None
     media_sources: list[SketchSource] | None = None
 
 
@@ -152,8 +148,8 @@ _RowT = TypeVar("_RowT")
 
 class _Answer(msgspec.Struct, Generic[_RowT], gc=False, rename="pascal"):
     items: list[_RowT]
-    total_record_count: _Big
-    start_index: _Big | None = None
+    total_record_count: Big
+    start_index: Big | None = None
 
 
 class _Glimpse(msgspec.Struct, gc=False, rename="pascal"):
@@ -210,59 +206,30 @@ def sketch_listing(body: bytes | bytearray) -> Listing | None:
 
 
 def _keys(rows: Sequence[Row] | Sequence[SketchRow]) -> list[bytes] | None:
-    """Read the ids of rows; None if one of them is none: only its text tells that row from others."""
-    keys = [guid_bytes(row.id) for row in rows]
-    whole = [key for key in keys if key is not None]
-    return whole if len(whole) == len(keys) else None
+    return all_known([guid_bytes(row.id) for row in rows])
 
 
 def _decode_by_rows(body: bytes | bytearray) -> Listing:
-    cleaned, changed = clean_json(body)
-    raw = _decode_raw(cleaned)
-    rows: list[Row | BadRow] = []
-    keys: list[bytes] = []
-    mended: set[int] = set()
-    for place, piece in enumerate(raw.items):
-        text = bytes(piece)
-        if NUL in text or (changed and REPLACEMENT in text):
-            mended.add(place)
-        row, key = _decode_row(text)
-        rows.append(row)
-        keys.append(key)
-    return Listing(rows, keys, raw.total_record_count, raw.start_index, mended=frozenset(mended))
-
-
-def _decode_raw(body: bytes | bytearray) -> "_Answer[msgspec.Raw]":
-    try:
-        return _raw_page.decode(body)
-    except RecursionError as exc:
-        raise MalformedAnswer("The answer is nested too deeply to be a listing.", code="bad_json") from exc
-    except msgspec.ValidationError as exc:
-        raise MalformedAnswer(
-            f"The answer is no listing as Jellyfin sends it: {exc}.",
-            code="no_container",
-            hint="Check that the source's address is that of a Jellyfin server and not of something in front of it.",
-        ) from exc
-    except ValueError as exc:
-        raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
+    raw, changed = decode_container(body, _raw_page.decode, expected="is no listing", product="Jellyfin")
+    rows, keys, mended = decode_rows(raw.items, _decode_row, changed=changed)
+    return Listing(rows, keys, raw.total_record_count, raw.start_index, mended=mended)
 
 
 def _decode_row(text: bytes) -> tuple[Row | BadRow, bytes]:
     try:
         row = _row.decode(text)
     except (ValueError, RecursionError) as exc:
-        reason = f"{exc}" if isinstance(exc, msgspec.ValidationError) else type(exc).__name__
-        return _glimpse_of(text, reason)
+        return _glimpse_of(text, reason(exc))
     return row, guid_bytes(row.id) or _hash(text)
 
 
-def _glimpse_of(text: bytes, reason: str) -> tuple[BadRow, bytes]:
+def _glimpse_of(text: bytes, why: str) -> tuple[BadRow, bytes]:
     try:
         seen = _glimpse.decode(text)
     except (ValueError, RecursionError):
-        return BadRow(reason), _hash(text)
+        return BadRow(why), _hash(text)
     guid = guid_bytes(seen.id)
-    return BadRow(reason, seen.name, guid is not None), guid or _hash(text)
+    return BadRow(why, seen.name, guid is not None), guid or _hash(text)
 
 
 def _hash(text: bytes) -> bytes:

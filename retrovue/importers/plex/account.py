@@ -17,7 +17,7 @@ import msgspec
 from retrovue.errors import MalformedAnswer, SourceRefused
 from retrovue.importers.http.client import Answer, HttpClient, Refusal, Transport
 from retrovue.importers.http.policy import HttpPolicy
-from retrovue.importers.plex.client import PLEX
+from retrovue.importers.plex.dialect import PLEX
 from retrovue.model import Secret
 
 PLEX_TV = "https://plex.tv"

@@ -7,10 +7,10 @@ from typing import ClassVar
 from anyio.abc import TaskGroup
 
 from retrovue.errors import RequestError
+from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.enumeration import PagedEnumeration
 from retrovue.importers.http.reading import Budget
 from retrovue.importers.plex import scope as scopes
-from retrovue.importers.plex.client import PlexClient
 from retrovue.importers.plex.listing import SectionQuery
 from retrovue.importers.plex.parse import DraftMaker, Show, shows_of
 from retrovue.importers.plex.rows import Listing
@@ -30,7 +30,7 @@ class Enumeration(PagedEnumeration[Listing]):
 
     def __init__(
         self,
-        client: PlexClient,
+        client: HttpClient,
         collection: Collection,
         scope: Scope,
         *,
@@ -46,7 +46,6 @@ class Enumeration(PagedEnumeration[Listing]):
                 context={"kind": collection.kind},
             )
         super().__init__(client, collection, scope, page_size=page_size, budget=budget, tasks=tasks)
-        self._client: PlexClient = client
         self._machine_identifier = machine_identifier
 
     def _read(self) -> AsyncGenerator[Page | Outline, None]:

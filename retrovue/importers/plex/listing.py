@@ -5,8 +5,8 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from retrovue.errors import CollectionGone
+from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.listing import Query
-from retrovue.importers.plex.client import Answer, PlexClient, Refusal
 from retrovue.importers.plex.ids import RatingKeySet
 from retrovue.importers.plex.rows import Listing, decode_listing, sketch_listing
 
@@ -36,7 +36,7 @@ class SectionQuery(Query[Listing]):
 
     row_bytes: ClassVar[int] = 3500
 
-    def __init__(self, client: PlexClient, section: str, params: Mapping[str, str], *, page_size: int) -> None:
+    def __init__(self, client: HttpClient, section: str, params: Mapping[str, str], *, page_size: int) -> None:
         super().__init__(client)
         self._section = quote(section, safe="")
         self._params = dict(params)

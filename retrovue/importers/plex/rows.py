@@ -7,17 +7,14 @@ so that a bad row is one rejected item and not a lost page.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from retrovue.errors import MalformedAnswer
-from retrovue.importers.http.mending import NUL, REPLACEMENT, clean_json
+from retrovue.importers.http.mending import NUL
+from retrovue.importers.http.rows import Big, Count, Number, all_known, decode_container, decode_rows, reason
 from retrovue.importers.plex.ids import rating_key_number
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-_Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Tag(msgspec.Struct, gc=False):
@@ -45,19 +42,19 @@ class Part(msgspec.Struct, gc=False):
     """One file of a version."""
 
     file: str | None = None
-    size: _Big | None = None
+    size: Big | None = None
     duration: int | float | None = None
 
 
 class Media(msgspec.Struct, gc=False, rename="camel"):
     """One version of an item; a file that PMS has not analysed has no codecs."""
 
-    id: _Big | None = None
+    id: Big | None = None
     duration: int | float | None = None
-    bitrate: _Count | None = None
-    width: _Count | None = None
-    height: _Count | None = None
-    audio_channels: _Count | None = None
+    bitrate: Count | None = None
+    width: Count | None = None
+    height: Count | None = None
+    audio_channels: Count | None = None
     audio_codec: str | None = None
     video_codec: str | None = None
     video_resolution: str | None = None
@@ -83,8 +80,8 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
     duration: int | float | None = None
     rating: float | None = None
     audience_rating: float | None = None
-    index: _Number | None = None
-    parent_index: _Number | None = None
+    index: Number | None = None
+    parent_index: Number | None = None
     parent_title: str | None = None
     grandparent_title: str | None = None
     grandparent_rating_key: str | int | None = None
@@ -106,7 +103,7 @@ class SketchPart(msgspec.Struct, gc=False):
 class SketchMedia(msgspec.Struct, gc=False, rename="camel"):
     """One version of an item: what it is recognised by, and what rules it out."""
 
-    id: _Big | None = None
+    id: Big | None = None
     proxy_type: int | None = None
     target: str | None = None
     parts: list[SketchPart] | None = msgspec.field(default=None, name="Part")
@@ -152,9 +149,9 @@ _RowT = TypeVar("_RowT")
 
 
 class _Container(msgspec.Struct, Generic[_RowT], gc=False, rename="camel"):
-    size: _Big | None = None
-    total_size: _Big | None = None
-    offset: _Big | None = None
+    size: Big | None = None
+    total_size: Big | None = None
+    offset: Big | None = None
     rows: list[_RowT] | None = msgspec.field(default=None, name="Metadata")
 
 
@@ -210,41 +207,13 @@ def sketch_listing(body: bytes | bytearray) -> Listing | None:
 
 
 def _keys(rows: Sequence[Row] | Sequence[SketchRow]) -> list[int] | None:
-    """Read the rating keys of rows; None if one of them is none: only its text tells that row from others."""
-    keys = [rating_key_number(row.rating_key) for row in rows]
-    whole = [key for key in keys if key is not None]
-    return whole if len(whole) == len(keys) else None
+    return all_known([rating_key_number(row.rating_key) for row in rows])
 
 
 def _decode_by_rows(body: bytes | bytearray) -> Listing:
-    cleaned, changed = clean_json(body)
-    raw = _decode_raw(cleaned)
-    rows: list[Row | BadRow] = []
-    keys: list[int | str] = []
-    mended: set[int] = set()
-    for place, piece in enumerate(raw.rows or ()):
-        text = bytes(piece)
-        if NUL in text or (changed and REPLACEMENT in text):
-            mended.add(place)
-        row, key = _decode_row(text)
-        rows.append(row)
-        keys.append(key)
-    return _listing(raw, rows, keys, frozenset(mended))
-
-
-def _decode_raw(body: bytes | bytearray) -> "_Container[msgspec.Raw]":
-    try:
-        return _raw_page.decode(body).container
-    except RecursionError as exc:
-        raise MalformedAnswer("The answer is nested too deeply to be a listing.", code="bad_json") from exc
-    except msgspec.ValidationError as exc:
-        raise MalformedAnswer(
-            f"The answer has no media container as Plex sends it: {exc}.",
-            code="no_container",
-            hint="Check that the source's address is that of a Plex server and not of something in front of it.",
-        ) from exc
-    except ValueError as exc:
-        raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
+    answer, changed = decode_container(body, _raw_page.decode, expected="has no media container", product="Plex")
+    raw = answer.container
+    return _listing(raw, *decode_rows(raw.rows or (), _decode_row, changed=changed))
 
 
 def _decode_row(text: bytes) -> tuple[Row | BadRow, int | str]:
@@ -254,17 +223,16 @@ def _decode_row(text: bytes) -> tuple[Row | BadRow, int | str]:
         except msgspec.ValidationError:
             row = _lenient_row.decode(text)
     except (ValueError, RecursionError) as exc:
-        reason = f"{exc}" if isinstance(exc, msgspec.ValidationError) else type(exc).__name__
-        return _glimpse_of(text, reason)
+        return _glimpse_of(text, reason(exc))
     return row, _key(row.rating_key, text)
 
 
-def _glimpse_of(text: bytes, reason: str) -> tuple[BadRow, int | str]:
+def _glimpse_of(text: bytes, why: str) -> tuple[BadRow, int | str]:
     try:
         seen = _glimpse.decode(text)
     except (ValueError, RecursionError):
-        return BadRow(reason), _key(None, text)
-    return BadRow(reason, seen.title), _key(seen.rating_key, text)
+        return BadRow(why), _key(None, text)
+    return BadRow(why, seen.title), _key(seen.rating_key, text)
 
 
 def _listing(

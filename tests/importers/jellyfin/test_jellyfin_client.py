@@ -19,7 +19,7 @@ from retrovue.errors import (
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.policy import HttpPolicy
 from retrovue.importers.jellyfin import JellyfinImporter
-from retrovue.importers.jellyfin.client import JELLYFIN
+from retrovue.importers.jellyfin.dialect import JELLYFIN
 from retrovue.model import Secret
 from retrovue.simulator import Fault, faults
 from retrovue.simulator.jellyfin import SimulatedJellyfin
