@@ -65,7 +65,7 @@ _CATALOGUES = {
     "pg_policy": "true",
     "pg_proc": "oid >= 16384",
     "pg_rewrite": "oid >= 16384",
-    "pg_statistic": "true",
+    "pg_statistic": "starelid >= 16384",
     "pg_statistic_ext": "true",
     "pg_trigger": "true",
     "pg_type": "oid >= 16384",
