@@ -1,20 +1,20 @@
 """Fixtures that all tests share: one PostgreSQL for the session, a fresh database for each test."""
 
 import sys
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio.from_thread
-import asyncpg
 import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.store.embedded import EmbeddedServer, embedded_server
-from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store, database_url
 from tests import canary
+from tests.databases import Databases
 from tests.library import Library, empty
+
+__all__ = ["Databases", "Packages"]
 
 pytest_plugins = ["tests.invariants"]
 
@@ -41,48 +41,6 @@ def server(
     with portal.wrap_async_context_manager(embedded_server(home, durable=False)) as server:
         yield server
     assert canary.logs_with_it(home) == []
-
-
-async def _execute(server: EmbeddedServer, statement: str) -> None:
-    connection = await asyncpg.connect(server.url("postgres").replace("+asyncpg", ""))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def _make_template(server: EmbeddedServer, name: str, role: str) -> None:
-    await _execute(server, f'CREATE DATABASE "{name}"')
-    async with Store(database_url(server.url(name)), connections=1) as store:
-        await upgrade(store, role)
-
-
-class Databases:
-    """Makes databases for tests by cloning a migrated template, and drops them afterwards."""
-
-    def __init__(self, portal: BlockingPortal, server: EmbeddedServer, prefix: str) -> None:
-        self._portal = portal
-        self._server = server
-        self._prefix = prefix
-        self._templates: dict[str, str] = {}
-
-    def create(self, role: str = "production", *, migrated: bool = True) -> str:
-        """Return the URL of a fresh database."""
-        name = f"{self._prefix}_{uuid.uuid4().hex[:12]}"
-        if migrated:
-            template = self._templates.get(role)
-            if template is None:
-                template = self._templates[role] = f"template_{self._prefix}_{role}_{uuid.uuid4().hex[:6]}"
-                self._portal.call(_make_template, self._server, template, role)
-            self._portal.call(_execute, self._server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        else:
-            self._portal.call(_execute, self._server, f'CREATE DATABASE "{name}"')
-        return self._server.url(name)
-
-    def drop(self, url: str) -> None:
-        """Drop a database."""
-        name = database_url(url).database
-        self._portal.call(_execute, self._server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary
 from retrovue.store.collections import list_collections, record_discovery, set_enabled, set_path_mappings
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
+from tests.databases import EMPTY, FORGET
 
 T = TypeVar("T")
 Act = Callable[[], Awaitable[object]]
@@ -285,7 +286,8 @@ async def execute(store: Store, *statements: str) -> None:
 
 
 async def empty(store: Store) -> None:
-    await execute(store, f"TRUNCATE {', '.join((*CATALOGUE, *KNOWN, *AUDIT))}")
+    for statement in (EMPTY, *FORGET):
+        await execute(store, statement)
 
 
 async def contents(store: Store, *tables: str) -> list[str]:

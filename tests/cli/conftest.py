@@ -30,9 +30,7 @@ from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests import canary
-from tests.conftest import Databases
 from tests.docs import schemas
-from tests.library import empty
 
 TOKEN = "canary-token-5e1f"
 PASSWORD = "canary-password-77"
@@ -128,25 +126,6 @@ def _printed(stream: io.TextIOWrapper) -> str:
     printed: Any = stream.buffer
     text: str = printed.getvalue().decode("utf-8", "surrogateescape")
     return text
-
-
-@pytest.fixture(scope="session")
-def _catalogue(databases: Databases) -> Iterator[str]:
-    url = databases.create()
-    yield url
-    databases.drop(url)
-
-
-@pytest.fixture(name="database_url")
-def database_url_fixture(_catalogue: str, portal: BlockingPortal) -> Iterator[str]:
-    """The URL of an empty production database that tests take in turn: commands leave nothing but rows in it."""
-    yield _catalogue
-
-    async def leave_empty() -> None:
-        async with Store(parsed(_catalogue), connections=1) as store:
-            await empty(store)
-
-    portal.call(leave_empty)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def clone(
         def cloned(original: Catalogue) -> Catalogue:
             name = f"clone_{uuid.uuid4().hex[:12]}"
             template = parsed(original.url).database
-            portal.call(_execute, server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            portal.call(_execute, server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
             made.callback(databases.drop, server.url(name))
             return Catalogue(portal, server.url(name))
 

@@ -9,6 +9,7 @@ import anyio
 import asyncpg
 
 from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary
+from tests.databases import EMPTY
 from tests.library import AUDIT, CATALOGUE, KNOWN
 
 TABLES = (*CATALOGUE, *KNOWN, *AUDIT)
@@ -113,7 +114,7 @@ class Catalogue:
         copies = [f"INSERT INTO {table} TABLE beginning.{table}" for table in TABLES]
         # Triggers, foreign keys' own among them, have nothing to do here.
         silent = ("SET session_replication_role = replica", "SET session_replication_role = origin")
-        await self._connection.execute("; ".join([silent[0], f"TRUNCATE {', '.join(TABLES)}", *copies, silent[1]]))
+        await self._connection.execute("; ".join([EMPTY, silent[0], *copies, silent[1]]))
 
     async def states(self) -> dict[str, State]:
         """What each collection holds."""

@@ -450,10 +450,10 @@ async def test_memory_does_not_grow_with_the_tree(tmp_path: Path) -> None:
         assert largest <= PAGE
         return items, used
 
-    tree("small", 20)
-    tree("large", 200)
+    tree("small", 10)
+    tree("large", 100)
     (few, small), (many, large) = await peak("small"), await peak("large")
-    assert (few, many) == (2_000, 20_000)
+    assert (few, many) == (1_000, 10_000)
     assert large < small * 1.5
 
 
