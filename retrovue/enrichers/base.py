@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from retrovue.errors import EnricherNotCompliant, RequestError
+from retrovue.errors import RequestError
 from retrovue.model import ConfigField, Source
 
 OVERWRITE = "overwrite"
@@ -198,14 +198,3 @@ def compliance_problems(enricher: object) -> list[str]:
     if not callable(getattr(enricher, "describe_parameters", None)):
         problems.append("describe_parameters is missing")
     return problems
-
-
-def require_compliance(type_name: str, enricher: object) -> None:
-    """Raise EnricherNotCompliant unless the class implements EnricherInterface."""
-    problems = compliance_problems(enricher)
-    if problems:
-        raise EnricherNotCompliant(
-            f"The enricher {type_name!r} doesn't implement EnricherInterface: {'; '.join(problems)}.",
-            hint="Update or remove the package that provides it, or make it a subclass of BaseEnricher.",
-            context={"type": type_name, "problems": problems},
-        )
