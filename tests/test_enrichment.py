@@ -27,6 +27,8 @@ def enrichers(packages: Packages) -> None:
         "retrovue.enrichers",
         scripted="tests.enrichers_scripted:ScriptedEnricher",
         pages="tests.enrichers_scripted:ScriptedPages",
+        foreign="tests.enrichers_scripted:ForeignEnricher",
+        foreign_pages="tests.enrichers_scripted:ForeignPages",
     )
 
 
@@ -133,10 +135,11 @@ class TestAfterTheCommit:
 @pytest.mark.fault(66)
 class TestMisdeeds:
     @pytest.mark.parametrize("what", MISDEEDS)
-    async def test_it_costs_that_asset_only(self, library: Library, what: str) -> None:
+    @pytest.mark.parametrize("where", ["scripted", "foreign"])
+    async def test_it_costs_that_asset_only(self, library: Library, what: str, where: str) -> None:
         deed, code = MISDEEDS[what]
         deeds = Deeds(by_title={"B": deed})
-        enricher = await attached(library.store, deeds)
+        enricher = await attached(library.store, deeds, type_name=where)
         outcome = await library.ingest_one(films("a", "b", "c"))
         assert outcome.counts.created == 3
         assert outcome.counts.failed_enrichments == 1
@@ -159,12 +162,21 @@ class TestMisdeeds:
         assert set((await states(library)).values()) == {"enriching"}
 
     async def test_a_source_that_is_gone_is_not_asked_for_each_asset(self, library: Library) -> None:
-        deeds = Deeds(by_title={"B": SourceUnreachable("The server is down.")})
+        deeds = Deeds(by_title=dict.fromkeys("ABCDEFGHI", SourceUnreachable("The server is down.")))
         await attached(library.store, deeds)
-        outcome = await library.ingest_one(films("a", "b", "c"))
-        assert outcome.counts.failed_enrichments == 3
-        assert {one["code"] for one in outcome.listed.failed_enrichments} == {"source_unreachable"}
+        outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
+        assert outcome.counts.failed_enrichments == 0
+        assert outcome.enriched is not None
+        assert outcome.enriched.problem is not None
+        assert "The server is down." in outcome.enriched.problem
+        assert outcome.enriched.owed == 9
         assert len(deeds.batches) == 1
+        assert await library.rows("SELECT count(*) FROM asset_enrichment") == [(0,)]
+        assert await library.rows("SELECT status, failed, owed FROM enrichment_outcome") == [("failed", 0, 9)]
+        deeds.by_title.clear()
+        again = await library.ingest_one(films(*"abcdefghi"))
+        assert again.enriched is not None
+        assert (again.enriched.succeeded, again.enriched.owed, again.enriched.problem) == (9, 0, None)
 
     async def test_one_whose_package_is_gone_fails_each_asset(self, library: Library) -> None:
         await attached(library.store, Deeds())
@@ -257,10 +269,11 @@ class TestOnPages:
         assert (outcome.enriched.succeeded, outcome.enriched.failed) == (0, 0)
 
     @pytest.mark.parametrize("what", MISDEEDS)
-    async def test_a_misdeed_costs_that_asset_only(self, library: Library, what: str) -> None:
+    @pytest.mark.parametrize("where", ["pages", "foreign_pages"])
+    async def test_a_misdeed_costs_that_asset_only(self, library: Library, what: str, where: str) -> None:
         deed, code = MISDEEDS[what]
         deeds = Deeds(by_title={"B": deed})
-        enricher = await attached(library.store, deeds, type_name="pages")
+        enricher = await attached(library.store, deeds, type_name=where)
         outcome = await library.ingest_one(films("a", "b", "c"))
         assert outcome.counts.failed_enrichments == 1
         (failure,) = outcome.listed.failed_enrichments

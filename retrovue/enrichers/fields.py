@@ -61,10 +61,15 @@ class Given(msgspec.Struct, frozen=True):
     unchanged: bool
 
 
+def failure(code: object, message: object) -> Failure:
+    """Make a Failure of what an enricher says of it, within bounds."""
+    return Failure(_text(code, 64) or "enrichment_failed", _text(message, 2000) or "no reason given")
+
+
 def check(answer: object) -> Given | Failure:
     """Check an answer; what doesn't fit becomes a Failure that says what."""
     if isinstance(answer, Failure):
-        return Failure(_text(answer.code, 64) or "enrichment_failed", _text(answer.message, 2000) or "no reason given")
+        return failure(answer.code, answer.message)
     if not isinstance(answer, Enrichment):
         return Failure("bad_result", f"The enricher returned a {type(answer).__name__} where an Enrichment belongs.")
     try:

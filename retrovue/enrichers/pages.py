@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,9 @@ from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, Given, apply
 from retrovue.enrichers.guard import GuardedEnricher, on_pages
 from retrovue.model import AssetDraft, Attached, Source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 _OF_DRAFTS = tuple(name for name in FIELDS if name in AssetDraft.__struct_fields__)
 
@@ -68,7 +71,7 @@ def _view(draft: AssetDraft, local_paths: tuple[str, ...]) -> AssetView:
 
 def _take(one: Refined, view: AssetView, answer: Given | Failure | None, enricher: GuardedEnricher) -> None:
     if answer is None:
-        one.failures[enricher.id] = Failure("not_tried", "The enricher ran into its deadline before.")
+        one.failures[enricher.id] = enricher.not_tried
     elif isinstance(answer, Failure):
         one.failures[enricher.id] = answer
     else:
@@ -82,9 +85,13 @@ def _take(one: Refined, view: AssetView, answer: Given | Failure | None, enriche
 
 
 @asynccontextmanager
-async def open_pages(attached: Sequence[Attached], source: Source) -> AsyncIterator[PageChain]:
+async def open_pages(
+    attached: Sequence[Attached], source: Source, *, transport: "Transport | None" = None
+) -> AsyncIterator[PageChain]:
     """Open the enrichers of pages among those that a collection has; nothing happens where there are none."""
     async with AsyncExitStack() as stack:
         refining = [one for one in attached if on_pages(one)]
-        opened = [await stack.enter_async_context(GuardedEnricher(one, source)) for one in refining]
+        opened = [
+            await stack.enter_async_context(GuardedEnricher(one, source, transport=transport)) for one in refining
+        ]
         yield PageChain(opened, tuple(one for one in attached if one not in refining))

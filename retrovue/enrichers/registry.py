@@ -1,12 +1,16 @@
 """Which enrichers are installed: our own and third parties', all by the entry point group ``retrovue.enrichers``."""
 
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrovue.enrichers.base import COMMON_PARAMETERS, OVERWRITE, EnricherInterface, compliance_problems
 from retrovue.errors import EnricherNotCompliant, RequestError, UnsupportedEnricher
 from retrovue.model import ConfigField, Source
 from retrovue.plugins.loading import Kind
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 ENRICHERS: Kind[EnricherInterface] = Kind(
     noun="enricher",
@@ -38,12 +42,18 @@ def parameters_of(type_name: str) -> Sequence[ConfigField]:
     return (*own, *COMMON_PARAMETERS)
 
 
-def make_enricher(type_name: str, config: Mapping[str, Any], source: Source | None = None) -> EnricherInterface:
+def make_enricher(
+    type_name: str, config: Mapping[str, Any], source: Source | None = None, *, transport: "Transport | None" = None
+) -> EnricherInterface:
     """Make an enricher from its parameters; the caller enters it.
 
     Without a source it is only good for finding out whether the parameters can be used: RequestError says why not.
+    ``transport`` is given to one that takes it by this name; what doesn't speak HTTP needs none.
     """
-    return ENRICHERS.make(type_name, "parameters", config, source)
+    given: dict[str, object] = {}
+    if transport is not None and "transport" in inspect.signature(enricher_class(type_name)).parameters:
+        given["transport"] = transport
+    return ENRICHERS.make(type_name, "parameters", config, source, **given)
 
 
 def overwrites(config: Mapping[str, Any]) -> bool:

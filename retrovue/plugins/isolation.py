@@ -105,10 +105,17 @@ class PluginLoop:
         await self._ready.wait()
         return self
 
+    @property
+    def ended(self) -> bool:
+        """Whether the loop has ended, by us or by the plugin."""
+        return self._ended.is_set()
+
     async def stop(self) -> None:
         """End the loop, or leave it behind if it doesn't end by itself."""
+        self.post(self._stopping.set)
+        if self.blocked:
+            return
         with anyio.move_on_after(GRACE, shield=True):
-            self.post(self._stopping.set)
             await self._ended.wait()
 
     def lane(self) -> "Lane":
