@@ -194,7 +194,7 @@ class EnrichmentWork:
         results: list[tuple[_Current, Result]] = []
         for asset, view, answer in zip(batch, views, answers, strict=True):
             if answer is not None:
-                results.append((asset, _result(asset, view, answer, overwrite=enricher.overwrite)))
+                results.append((asset, _result(asset, view, answer, enricher)))
         if results:
             await self._record(enricher, results)
 
@@ -289,13 +289,14 @@ def _view(asset: _Current, enricher: GuardedEnricher) -> AssetView:
     )
 
 
-def _result(asset: _Current, view: AssetView, answer: Given | Failure, *, overwrite: bool) -> Result:
+def _result(asset: _Current, view: AssetView, answer: Given | Failure, enricher: GuardedEnricher) -> Result:
     if isinstance(answer, Failure):
         return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
+    own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]
     return Result(
         asset.owed.uuid,
         asset.title,
-        changes=apply(view, answer, overwrite=overwrite),
+        changes=apply(view, answer, overwrite=enricher.overwrite, own=own),
         fingerprint=answer.fingerprint,
         data=answer.data,
     )

@@ -88,6 +88,13 @@ class ScriptedPages(ScriptedEnricher):
     runs_on_pages: ClassVar[bool] = True
 
 
+class ReadingEnricher(ScriptedEnricher):
+    """Looks into files."""
+
+    type_name: ClassVar[str] = "reading"
+    reads_files: ClassVar[bool] = True
+
+
 class ForeignEnricher(ScriptedEnricher):
     """Runs after the commit, in a thread of its own."""
 

@@ -27,6 +27,7 @@ def enrichers(packages: Packages) -> None:
         "retrovue.enrichers",
         scripted="tests.enrichers_scripted:ScriptedEnricher",
         pages="tests.enrichers_scripted:ScriptedPages",
+        reading="tests.enrichers_scripted:ReadingEnricher",
         foreign="tests.enrichers_scripted:ForeignEnricher",
         foreign_pages="tests.enrichers_scripted:ForeignPages",
     )
@@ -292,6 +293,46 @@ class TestOnPages:
         outcome = await library.ingest_one(films("a"), dry_run=True)
         assert [named.title for named in outcome.listed.created] == ["Other"]
         assert await contents(library.store, *CATALOGUE, *AUDIT) == before
+
+
+class TestFilesThatMoved:
+    async def test_those_who_read_them_look_again_and_no_others(self, library: Library) -> None:
+        reading = Deeds(default=Enrichment(fields={"width": 1, "studio": "Mine"}, fingerprint={"size": 1}))
+        other = Deeds()
+        await attached(library.store, reading, "reads", type_name="reading", priority=1)
+        await attached(library.store, other, "other", priority=2)
+        await library.ingest_one(page(draft("a", height=3), draft("b")))
+        await execute(
+            library.store, "UPDATE asset SET state = 'ready', approved_for_broadcast = true WHERE title = 'B'"
+        )
+        reading.default = Enrichment(fields={"width": 2, "height": 4})
+        other.batches.clear()
+        moved = await library.ingest_one(page(draft("a", "there/a.mkv", height=3), draft("b", "there/b.mkv")))
+        assert (moved.counts.relocated, moved.counts.skipped) == (2, 2)
+        assert moved.enriched is not None
+        assert (moved.enriched.succeeded, moved.enriched.owed) == (1, 0)
+        again = reading.seen[-1]
+        assert (again.title, again.files[0].local_path) == ("A", "/mnt/there/a.mkv")
+        assert again.fingerprint == {"size": 1}
+        assert other.asked() == []
+        # What it gave itself it may correct, what the source says it may not.
+        assert await library.rows("SELECT title, width, height, studio, state FROM asset ORDER BY title") == [
+            ("A", 2, 3, "Mine", "new"),
+            ("B", 1, None, "Mine", "ready"),
+        ]
+
+    async def test_it_stays_owed_until_it_succeeds(self, library: Library) -> None:
+        deeds = Deeds()
+        await attached(library.store, deeds, type_name="reading")
+        await library.ingest_one(films("a"))
+        deeds.default = Failure("no_file", "There is no file.")
+        moved = await library.ingest_one(page(draft("a", "there/a.mkv")))
+        assert moved.counts.failed_enrichments == 1
+        assert await states(library) == {"A": "enriching"}
+        deeds.default = Enrichment(unchanged=True)
+        again = await library.ingest_one(page(draft("a", "there/a.mkv")))
+        assert (again.counts.relocated, again.counts.failed_enrichments) == (0, 0)
+        assert await states(library) == {"A": "new"}
 
 
 class TestAttaching:

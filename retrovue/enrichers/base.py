@@ -140,6 +140,8 @@ class BaseEnricher(ABC):
     deadline_s: ClassVar[float] = 60.0
     source_types: ClassVar[frozenset[str] | None] = None
     """The types of source with which it works; None for all."""
+    reads_files: ClassVar[bool] = False
+    """Whether its answers depend on the asset's files or their names: it is asked again where they have moved."""
     shares_loop: ClassVar[bool] = False
     """Whether it has to run in the event loop of whoever embeds RetroVue, because it shares connections with it.
 

@@ -44,6 +44,14 @@ def on_pages(attached: Attached) -> bool:
         return False
 
 
+def reads_files(attached: Attached) -> bool:
+    """Whether an attached enricher has to be asked again about files that have moved."""
+    try:
+        return getattr(enricher_class(attached.enricher.type), "reads_files", False) is True
+    except RetrovueError:
+        return False
+
+
 class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     """An attached enricher for one collection of one run, trusted with nothing.
 

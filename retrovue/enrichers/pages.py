@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, Given, apply
-from retrovue.enrichers.guard import GuardedEnricher, on_pages
+from retrovue.enrichers.guard import GuardedEnricher, on_pages, reads_files
 from retrovue.model import AssetDraft, Attached, Source
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class PageChain:
     """In the order in which they run."""
     deferred: tuple[Attached, ...] = ()
     """Those that run after the commit."""
+    reading_files: tuple[UUID, ...] = ()
+    """The ids of those, of both kinds, that are asked again about files that have moved."""
 
     @property
     def owing(self) -> bool:
@@ -94,4 +96,5 @@ async def open_pages(
         opened = [
             await stack.enter_async_context(GuardedEnricher(one, source, transport=transport)) for one in refining
         ]
-        yield PageChain(opened, tuple(one for one in attached if one not in refining))
+        deferred = tuple(one for one in attached if one not in refining)
+        yield PageChain(opened, deferred, tuple(one.enricher.id for one in attached if reads_files(one)))
