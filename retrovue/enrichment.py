@@ -158,7 +158,8 @@ class EnrichmentWork:
                     await self._enrich(enricher, due)
                     if enricher.outage is not None:
                         # Told once: no asset is to blame, and all of them stay owed.
-                        self._problem = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
+                        told = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
+                        self._problem = self._problem or told
 
     async def _next(self, after: UUID | None) -> list[OwedAsset]:
         async with self._store.reading() as session:

@@ -23,7 +23,7 @@ from retrovue.enrichment import EnrichmentWork, owed_by
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
 from retrovue.guide import advice
 from retrovue.importers.guard import PATIENCE, GuardedImporter
-from retrovue.importers.registry import importer_class, open_importer
+from retrovue.importers.registry import importer_class, importer_settings, open_importer
 from retrovue.model import FULL, Attached, Collection, Scope, Source, Trigger
 from retrovue.pipeline import failed, ingest_collection, preview_collection
 from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
@@ -146,7 +146,7 @@ def _new_run(trigger: Trigger, scope: Scope) -> Run:
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
     if options.max_rps is None:
         return source.config
-    if RATE not in {setting.name for setting in importer_class(source.type).describe_configuration()}:
+    if RATE not in {setting.name for setting in importer_settings(source.type)}:
         raise RequestError(
             f"Sources of type {source.type!r} can't be asked at a given rate.",
             code="no_rate_limit",

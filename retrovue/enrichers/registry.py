@@ -18,6 +18,7 @@ ENRICHERS: Kind[EnricherInterface] = Kind(
     interface="EnricherInterface",
     base="BaseEnricher",
     arguments="(config, source)",
+    describe="describe_parameters",
     problems=compliance_problems,
     unsupported=UnsupportedEnricher,
     not_compliant=EnricherNotCompliant,
@@ -32,7 +33,7 @@ def parameters_of(type_name: str) -> Sequence[ConfigField]:
 
     Raises EnricherNotCompliant for a secret one: parameters are stored and shown as they are.
     """
-    own = tuple(enricher_class(type_name).describe_parameters())
+    own = ENRICHERS.settings(type_name)
     if secret := [field.name for field in own if field.secret]:
         raise EnricherNotCompliant(
             f"The enricher {type_name!r} wants secret parameters, which there are none of: {', '.join(secret)}.",

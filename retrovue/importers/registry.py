@@ -18,12 +18,14 @@ IMPORTERS: Kind[ImporterInterface] = Kind(
     interface="ImporterInterface",
     base="BaseImporter",
     arguments="(config, credentials)",
+    describe="describe_configuration",
     problems=compliance_problems,
     unsupported=UnsupportedImporter,
     not_compliant=ImporterNotCompliant,
 )
 importer_types = IMPORTERS.types
 importer_class = IMPORTERS.load
+importer_settings = IMPORTERS.settings
 
 
 def open_importer(

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from retrovue.errors import RequestError, RetrovueError
+from retrovue.model import ConfigField
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ class Kind(Generic[T]):
     """The class that implements most of the interface, for the hint."""
     arguments: str
     """What its constructor takes, for the hint."""
+    describe: str
+    """The class method that lists the settings, as ConfigFields."""
     problems: Callable[[object], list[str]]
     """Lists what keeps a class from implementing the interface."""
     unsupported: type[RequestError]
@@ -56,6 +59,17 @@ class Kind(Generic[T]):
         self._require_compliance(type_name, loaded)
         return loaded
 
+    def settings(self, type_name: str) -> tuple[ConfigField, ...]:
+        """Ask the class of that type which settings it takes; raises what ``load`` raises."""
+        describe: Any = getattr(self.load(type_name), self.describe)
+        try:
+            described: tuple[Any, ...] = tuple(describe())
+        except (Exception, SystemExit) as exc:
+            raise self._does_not_describe(type_name, type(exc).__name__) from exc
+        if wrong := [type(field).__name__ for field in described if not isinstance(field, ConfigField)]:
+            raise self._does_not_describe(type_name, f"a {wrong[0]} is no ConfigField")
+        return described
+
     def make(self, type_name: str, made_of: str, *arguments: object, **named: object) -> T:
         """Make a plugin; ``made_of`` names what it is given.
 
@@ -75,6 +89,13 @@ class Kind(Generic[T]):
                 context={"type": type_name},
             ) from exc
         return made
+
+    def _does_not_describe(self, type_name: str, why: str) -> RequestError:
+        return self.not_compliant(
+            f"The {self.noun} {type_name!r} doesn't describe its settings: {why}.",
+            hint="Update or remove the package that provides it.",
+            context={"type": type_name},
+        )
 
     def _load(self, entry: EntryPoint) -> Any:
         try:
