@@ -14,7 +14,7 @@ from retrovue.results import Ingested
 from retrovue.store import enrichments
 from retrovue.store.locks import open_locks
 from tests.conftest import Packages
-from tests.enrichers_scripted import MISDEEDS, Deeds, attached, hang
+from tests.enrichers_scripted import MISDEEDS, Deeds, ScriptedEnricher, attached, hang
 from tests.library import AUDIT, CATALOGUE, Library, by_name, cancelled_at, contents, draft, execute, page
 
 pytestmark = pytest.mark.anyio
@@ -171,13 +171,26 @@ class TestMisdeeds:
         assert outcome.enriched.problem is not None
         assert "The server is down." in outcome.enriched.problem
         assert outcome.enriched.owed == 9
-        assert len(deeds.batches) == 1
+        assert [len(batch) for batch in deeds.batches] == [4, 1, 1, 1]
         assert await library.rows("SELECT count(*) FROM asset_enrichment") == [(0,)]
         assert await library.rows("SELECT status, failed, owed FROM enrichment_outcome") == [("failed", 0, 9)]
         deeds.by_title.clear()
         again = await library.ingest_one(films(*"abcdefghi"))
         assert again.enriched is not None
         assert (again.enriched.succeeded, again.enriched.owed, again.enriched.problem) == (9, 0, None)
+
+    @pytest.mark.parametrize("size", [1, 4])
+    async def test_a_source_that_stumbles_over_an_asset_is_asked_for_the_others(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr(ScriptedEnricher, "batch_size", size)
+        deeds = Deeds(by_title=dict.fromkeys("BD", SourceUnreachable("It answers 500.")))
+        await attached(library.store, deeds)
+        outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
+        failed = {(one["asset"], one["code"]) for one in outcome.listed.failed_enrichments}
+        assert failed == {(title, "source_unreachable") for title in "BD"}
+        assert outcome.enriched is not None
+        assert (outcome.enriched.succeeded, outcome.enriched.owed, outcome.enriched.problem) == (7, 2, None)
 
     async def test_one_whose_package_is_gone_fails_each_asset(self, library: Library) -> None:
         await attached(library.store, Deeds())

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 GIVE_UP_AFTER = 3
-"""Assets in a row that may run into their deadline; the rest of the batch is then not tried, and stays owed."""
+"""Assets in a row that may run into their deadline, or for which the source can't be asked; the rest, of the batch or
+of the collection, is then not tried, and stays owed."""
 MOST_SILENCE_S = 1800.0
 """Seconds that may be lost by deadlines, over all batches of a collection; the rest is then not tried."""
 MOST_LEFT_BEHIND = 8
@@ -76,6 +77,8 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         """The instance that is given the batches, several at the same time."""
         self._replacing = anyio.Lock()
         self._broken: Failure | None = None
+        self._outages = 0
+        """Assets in a row for which the source couldn't be asked."""
         self._silence_s = 0.0
         self._left_behind = 0
 
@@ -111,17 +114,17 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         try:
             return [*await self._ask(await self._current(), assets)]
         except Fault as fault:
-            if fault.outage:
-                self.outage = fault.failure
-                return [None] * len(assets)
+            if fault.outage and len(assets) == 1:
+                return [self._after_outage(fault)]
             # Of a single asset it is clear who is to blame, unless another batch may have held it up.
-            if fault.for_all or (len(assets) == 1 and not fault.loop_lost):
+            if (fault.for_all and not fault.outage) or (len(assets) == 1 and not fault.loop_lost):
                 return [fault.failure] * len(assets)
         return await self._one_by_one(assets)
 
     async def _one_by_one(self, assets: Sequence[AssetView]) -> list[Answer]:
         """Find out which assets are to blame; an isolated enricher is asked where no other batch can hold them up."""
         answers: list[Answer] = []
+        outages: set[int] = set()
         silent = in_a_row = 0
         alone: Instance | None = None
         try:
@@ -139,18 +142,29 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
                     in_a_row = 0
                 except Fault as fault:
                     if fault.outage:
-                        self.outage = fault.failure
-                    answers.append(None if fault.outage else fault.failure)
+                        outages.add(len(answers))
+                    answers.append(self._after_outage(fault) if fault.outage else fault.failure)
                     silent += fault.silent
                     in_a_row = in_a_row + 1 if fault.silent else 0
         finally:
             if alone is not None and alone is not self._shared:
                 await self._close(alone)
-        return answers
+        if self.outage is None:
+            return answers
+        return [None if place in outages else answer for place, answer in enumerate(answers)]
+
+    def _after_outage(self, fault: Fault) -> Answer:
+        """Blame the asset, which a server may stumble over, until several in a row say that it is the source."""
+        self._outages += 1
+        if self._outages >= GIVE_UP_AFTER:
+            self.outage = fault.failure
+        return None if self.outage is not None else fault.failure
 
     async def _ask(self, instance: Instance, assets: Sequence[AssetView]) -> list[Given | Failure]:
         with self._adding_up_silence():
-            return await instance.enrich(assets, self._deadline_s)
+            answers = await instance.enrich(assets, self._deadline_s)
+        self._outages = 0
+        return answers
 
     @property
     def not_tried(self) -> Failure:

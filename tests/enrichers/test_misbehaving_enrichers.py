@@ -13,6 +13,7 @@ import pytest
 from retrovue.enrichers import guard, instance
 from retrovue.enrichers.base import AssetView, Enrichment, Failure, compliance_problems
 from retrovue.enrichers.guard import Answer, GuardedEnricher
+from retrovue.enrichers.registry import enricher_class
 from retrovue.model import Attached, Enricher, Source
 from retrovue.plugins import isolation
 from retrovue.store.sources import new_source
@@ -215,6 +216,11 @@ class AllHanging(Hanging):
         self.asked.append(len(assets))
         await anyio.sleep_forever()
         return []
+
+
+@pytest.mark.parametrize("name", ["filename", "nfo", "plex-details", "probe"])
+def test_ours_are_trusted_and_share_the_loop(name: str) -> None:
+    assert not isolation.is_isolated(enricher_class(name), guard.OURS)
 
 
 @pytest.mark.anyio
