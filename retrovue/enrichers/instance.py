@@ -7,6 +7,7 @@ an event loop of its own, where it may block, or swallow its cancellation, and h
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from functools import partial
 from traceback import extract_tb
 from typing import Any, TypeVar
@@ -65,11 +66,13 @@ class Instance:
         self._loop: PluginLoop | None = None
         self._lifetime: Lane | None = None
         """The task that opens and closes an isolated enricher."""
+        self._ending = False
+        """Whether its loop is known to end, or to have ended."""
 
     @property
     def gone(self) -> bool:
         """Whether nothing more can be asked of it, because its event loop is blocked or has ended."""
-        return self._loop is not None and (self._loop.blocked or self._loop.ended)
+        return self._loop is not None and (self._ending or self._loop.blocked or self._loop.ended)
 
     @property
     def left_behind(self) -> bool:
@@ -77,7 +80,7 @@ class Instance:
         return self._loop is not None and not self._loop.ended
 
     async def open(self) -> None:
-        """Make and enter the enricher; raises Fault, and RetrovueError as its constructor does."""
+        """Make and enter the enricher; raises Fault."""
         if self.isolated:
             self._loop = await PluginLoop(f"enricher {self._name}").start()
             self._lifetime = self._loop.lane()
@@ -112,8 +115,11 @@ class Instance:
         if enricher is None:
             raise Fault(Failure("not_entered", "The enricher was not opened."), for_all=True)
 
+        # What it does to its copies doesn't reach the catalogue unchecked.
+        given = deepcopy(list(assets)) if self.isolated else assets
+
         async def ask() -> list[Given | Failure]:
-            found: Any = await enricher.enrich(assets)
+            found: Any = await enricher.enrich(given)
             # Within the deadline too: what looks like a list may be anything.
             if not isinstance(found, Sequence) or isinstance(found, str | bytes) or len(found) != len(assets):
                 held = f"{len(found)} answers" if isinstance(found, Sequence) else f"a {type(found).__name__}"
@@ -140,6 +146,7 @@ class Instance:
         except Unanswered as exc:
             raise self._silence(seconds, blocking=exc.blocking) from None
         except LoopEnded as exc:
+            self._ending = True
             raise self._blame(what, exc, loop_lost=True) from exc
         finally:
             if used is not lane:

@@ -90,6 +90,8 @@ class PluginLoop:
         """``name`` is the thread's: the kind of plugin and its own name."""
         self.blocked = False
         """Whether it didn't turn when it had to; nothing more is asked of it then."""
+        self.lost = False
+        """Whether a call in it was given up that hasn't returned: the loop won't end before it does."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._host = asyncio.get_running_loop()
         self._ready = anyio.Event()
@@ -113,8 +115,8 @@ class PluginLoop:
     async def stop(self) -> None:
         """End the loop, or leave it behind if it doesn't end by itself."""
         self.post(self._stopping.set)
-        if self.blocked:
-            return
+        if self.blocked or self.lost:
+            return  # it has had its time
         with anyio.move_on_after(GRACE, shield=True):
             await self._ended.wait()
 
@@ -227,7 +229,7 @@ class Lane:
             with anyio.move_on_after(GRACE, shield=True):
                 await request.answered.wait()
         if not request.answered.is_set():
-            self.lost = True
+            self.lost = self._loop.lost = True
             self._loop.blocked = self._loop.blocked or not request.cancel_arrived
 
     def _cancel(self, request: _Request[Any]) -> None:

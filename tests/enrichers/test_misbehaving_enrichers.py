@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
 import anyio
@@ -192,6 +192,15 @@ def codes(answers: list[Answer]) -> list[str | None]:
     return [None if one is None else one.code if isinstance(one, Failure) else "ok" for one in answers]
 
 
+class Meddling(MisbehavingEnricher):
+    """Changes what it was given instead of answering."""
+
+    async def misbehave(self, assets: Sequence[AssetView]) -> object:
+        for asset in assets:
+            cast("dict[str, object]", asset.tags)["genre"] = object()
+        return [Enrichment() for _ in assets]
+
+
 class OneByOne(BlockingLoop):
     """Is given one asset at a time, of which several are under way."""
 
@@ -240,6 +249,12 @@ class TestBounds:
             "Slow": ["ok"],
             misbehaving.BROKEN: ["enricher_blocks"],
         }
+
+    async def test_what_it_does_to_its_assets_stays_with_it(self, packages: Packages) -> None:
+        views = [sample_asset("/a", title=misbehaving.BROKEN, tags={"genre": ["Drama"]})]
+        async with guarded(packages, Meddling) as enricher:
+            assert codes(await enricher.enrich(views)) == ["ok"]
+        assert views[0].tags == {"genre": ["Drama"]}
 
     async def test_our_loop_turns_meanwhile(self, packages: Packages) -> None:
         turns = 0
