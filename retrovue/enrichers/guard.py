@@ -37,20 +37,12 @@ Answer = Given | Failure | None
 """None for an asset that was not tried."""
 
 
-def on_pages(attached: Attached) -> bool:
-    """Whether an attached enricher refines pages; one that can't be loaded doesn't."""
+def class_of(attached: Attached) -> type[EnricherInterface] | None:
+    """Load the class of an attached enricher; None if it can't be loaded, which is told when it is asked."""
     try:
-        return enricher_class(attached.enricher.type).runs_on_pages
+        return enricher_class(attached.enricher.type)
     except RetrovueError:
-        return False
-
-
-def reads_files(attached: Attached) -> bool:
-    """Whether an attached enricher has to be asked again about files that have moved."""
-    try:
-        return getattr(enricher_class(attached.enricher.type), "reads_files", False) is True
-    except RetrovueError:
-        return False
+        return None
 
 
 class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
@@ -72,6 +64,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         self._source = source
         self._transport = transport
         self._deadline_s = 0.0
+        self._class: type[EnricherInterface] | None = None
         self._isolated = True
         self._shared: Instance | None = None
         """The instance that is given the batches, several at the same time."""
@@ -88,7 +81,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             # Of the class, which complies: an instance could say anything.
             known = enricher_class(self.attached.enricher.type)
             self.batch_size, self._deadline_s = known.batch_size, float(known.deadline_s)
-            self._isolated = is_isolated(known, OURS)
+            self._class, self._isolated = known, is_isolated(known, OURS)
             self._shared = await self._open()
         except RetrovueError as exc:
             self._broken = Failure(exc.code, exc.message)
@@ -198,7 +191,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     def _make(self) -> EnricherInterface:
         known = self.attached.enricher
         transport = None if self._isolated else self._transport
-        return make_enricher(known.type, known.config, self._source, transport=transport)
+        return make_enricher(known.type, known.config, self._source, known=self._class, transport=transport)
 
     async def _close(self, instance: Instance, exc: BaseException | None = None) -> None:
         await instance.close(exc)

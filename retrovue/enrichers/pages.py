@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, Given, apply
-from retrovue.enrichers.guard import GuardedEnricher, on_pages, reads_files
+from retrovue.enrichers.guard import GuardedEnricher, class_of
 from retrovue.model import AssetDraft, Attached, Source
 
 if TYPE_CHECKING:
@@ -91,10 +91,11 @@ async def open_pages(
     attached: Sequence[Attached], source: Source, *, transport: "Transport | None" = None
 ) -> AsyncIterator[PageChain]:
     """Open the enrichers of pages among those that a collection has; nothing happens where there are none."""
+    known = [(one, class_of(one)) for one in attached]
+    refining = [one for one, kind in known if kind is not None and kind.runs_on_pages]
+    reading = tuple(one.enricher.id for one, kind in known if getattr(kind, "reads_files", False) is True)
     async with AsyncExitStack() as stack:
-        refining = [one for one in attached if on_pages(one)]
         opened = [
             await stack.enter_async_context(GuardedEnricher(one, source, transport=transport)) for one in refining
         ]
-        deferred = tuple(one for one in attached if one not in refining)
-        yield PageChain(opened, deferred, tuple(one.enricher.id for one in attached if reads_files(one)))
+        yield PageChain(opened, tuple(one for one in attached if one not in refining), reading)

@@ -44,17 +44,24 @@ def parameters_of(type_name: str) -> Sequence[ConfigField]:
 
 
 def make_enricher(
-    type_name: str, config: Mapping[str, Any], source: Source | None = None, *, transport: "Transport | None" = None
+    type_name: str,
+    config: Mapping[str, Any],
+    source: Source | None = None,
+    *,
+    known: type[EnricherInterface] | None = None,
+    transport: "Transport | None" = None,
 ) -> EnricherInterface:
     """Make an enricher from its parameters; the caller enters it.
 
     Without a source it is only good for finding out whether the parameters can be used: RequestError says why not.
-    ``transport`` is given to one that takes it by this name; what doesn't speak HTTP needs none.
+    ``known`` is its class, if that has been loaded. ``transport`` is given to one that takes it by this name; what
+    doesn't speak HTTP needs none.
     """
+    known = known or enricher_class(type_name)
     given: dict[str, object] = {}
-    if transport is not None and "transport" in inspect.signature(enricher_class(type_name)).parameters:
+    if transport is not None and "transport" in inspect.signature(known).parameters:
         given["transport"] = transport
-    return ENRICHERS.make(type_name, "parameters", config, source, **given)
+    return ENRICHERS.make(type_name, known, "parameters", config, source, **given)
 
 
 def overwrites(config: Mapping[str, Any]) -> bool:

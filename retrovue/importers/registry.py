@@ -39,13 +39,14 @@ def open_importer(
 
     ``transport`` carries its HTTP requests. Raises RequestError for an importer that doesn't take one.
     """
+    known = importer_class(type_name)
     given: dict[str, object] = {}
     if transport is not None:
-        if "transport" not in inspect.signature(importer_class(type_name)).parameters:
+        if "transport" not in inspect.signature(known).parameters:
             raise RequestError(
                 f"Sources of type {type_name!r} can't be read by a transport of yours.",
                 code="no_transport",
                 hint="Leave out the transport.",
             )
         given["transport"] = transport
-    return IMPORTERS.make(type_name, "configuration", config, credentials, **given)
+    return IMPORTERS.make(type_name, known, "configuration", config, credentials, **given)

@@ -104,7 +104,9 @@ class PluginLoop:
     async def start(self) -> Self:
         """Start the thread and wait until its loop turns."""
         self._thread.start()
-        await self._ready.wait()
+        # Without a cancellation, which would leave a loop behind that nobody knows: nothing of the plugin runs yet.
+        with anyio.CancelScope(shield=True):
+            await self._ready.wait()
         return self
 
     @property
@@ -153,7 +155,7 @@ class PluginLoop:
     def _run(self) -> None:
         try:
             # What a plugin raises outside of any call has nobody to be told to; its calls then get no answer.
-            with suppress(Exception, SystemExit, asyncio.CancelledError):
+            with suppress(BaseException):
                 asyncio.run(self._serve())
         finally:
             with suppress(RuntimeError):

@@ -70,13 +70,13 @@ class Kind(Generic[T]):
             raise self._does_not_describe(type_name, f"a {wrong[0]} is no ConfigField")
         return described
 
-    def make(self, type_name: str, made_of: str, *arguments: object, **named: object) -> T:
-        """Make a plugin; ``made_of`` names what it is given.
+    def make(self, type_name: str, known: type[T], made_of: str, *arguments: object, **named: object) -> T:
+        """Make a plugin of a class that was loaded; ``made_of`` names what it is given.
 
-        Raises what ``load`` raises, the RetrovueError with which the plugin refuses what it is given, and
-        ``not_compliant`` for whatever else it raises.
+        Raises the RetrovueError with which the plugin refuses what it is given, and ``not_compliant`` for whatever
+        else it raises.
         """
-        make: Any = self.load(type_name)
+        make: Any = known
         try:
             made: T = make(*arguments, **named)
         except RetrovueError:
