@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrovue.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused
 from retrovue.importers.guard import GuardedImporter
-from retrovue.importers.registry import importer_class, open_importer
+from retrovue.importers.registry import importer_settings, open_importer
 from retrovue.model import Collection, DiscoveredCollection, Secret, Source
 from retrovue.store.collections import Discovery, list_collections, record_discovery
 from retrovue.store.session import Store
@@ -58,7 +58,7 @@ def check_name(name: str) -> None:
 
 def check_settings(type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> None:
     """Refuse settings that the importer doesn't have, and the lack of those it requires."""
-    fields = {field.name: field for field in importer_class(type_name).describe_configuration()}
+    fields = {field.name: field for field in importer_settings(type_name)}
     given = {*config, *credentials}
     unknown = sorted(given - set(fields))
     if unknown:

@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio
 
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
-from retrovue.enrichers.fields import apply
-from retrovue.enrichers.guard import Answer, GuardedEnricher
+from retrovue.enrichers.fields import Given, apply
+from retrovue.enrichers.guard import GuardedEnricher
 from retrovue.errors import RequestError, StoreError
 from retrovue.model import Attached, Collection, Source
 from retrovue.results import LISTED, Enriched, failed_enrichment
@@ -36,6 +36,9 @@ from retrovue.store.locks import open_locks
 from retrovue.store.merge import label
 from retrovue.store.session import CLEANUP_SECONDS, Store, storable
 from retrovue.store.sources import find_source, get_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 PAGE = 500
 """Owed assets in memory at once; each takes a few kilobytes."""
@@ -77,6 +80,7 @@ class EnrichmentWork:
         *,
         limiter: anyio.CapacityLimiter,
         only_failed: bool = False,
+        transport: "Transport | None" = None,
     ) -> None:
         self.collection = collection
         self.run_id = run
@@ -85,6 +89,7 @@ class EnrichmentWork:
         self._attached = tuple(attached)
         self._limiter = limiter
         self._only_failed = only_failed
+        self._transport = transport
         self._began = perf_counter()
         self._ended: float | None = None
         self._succeeded = self._failed = 0
@@ -147,9 +152,14 @@ class EnrichmentWork:
                     if not due:
                         continue
                     if one.enricher.id not in opened:
-                        enricher = await stack.enter_async_context(GuardedEnricher(one, self._source))
-                        opened[one.enricher.id] = enricher
-                    await self._enrich(opened[one.enricher.id], due)
+                        guarded = GuardedEnricher(one, self._source, transport=self._transport)
+                        opened[one.enricher.id] = await stack.enter_async_context(guarded)
+                    enricher = opened[one.enricher.id]
+                    await self._enrich(enricher, due)
+                    if enricher.outage is not None:
+                        # Told once: no asset is to blame, and all of them stay owed.
+                        told = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
+                        self._problem = self._problem or told
 
     async def _next(self, after: UUID | None) -> list[OwedAsset]:
         async with self._store.reading() as session:
@@ -185,7 +195,7 @@ class EnrichmentWork:
         results: list[tuple[_Current, Result]] = []
         for asset, view, answer in zip(batch, views, answers, strict=True):
             if answer is not None:
-                results.append((asset, _result(asset, view, answer, overwrite=enricher.overwrite)))
+                results.append((asset, _result(asset, view, answer, enricher)))
         if results:
             await self._record(enricher, results)
 
@@ -280,14 +290,14 @@ def _view(asset: _Current, enricher: GuardedEnricher) -> AssetView:
     )
 
 
-def _result(asset: _Current, view: AssetView, answer: Answer, *, overwrite: bool) -> Result:
-    if answer is None or isinstance(answer, Failure):
-        failure = answer or Failure("not_tried", "The enricher ran into its deadline before.")
-        return Result(asset.owed.uuid, asset.title, code=failure.code, message=failure.message)
+def _result(asset: _Current, view: AssetView, answer: Given | Failure, enricher: GuardedEnricher) -> Result:
+    if isinstance(answer, Failure):
+        return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
+    own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]
     return Result(
         asset.owed.uuid,
         asset.title,
-        changes=apply(view, answer, overwrite=overwrite),
+        changes=apply(view, answer, overwrite=enricher.overwrite, own=own),
         fingerprint=answer.fingerprint,
         data=answer.data,
     )
@@ -302,11 +312,13 @@ async def enrich_one(
     only_failed: bool = False,
     concurrency: int = DEFAULT_CONCURRENCY,
     dry_run: bool = False,
+    transport: "Transport | None" = None,
 ) -> AsyncIterator[EnrichmentWork]:
     """Prepare the enrichment of one collection, without asking its source for items; the caller runs the work.
 
     Holds the collection's lock, except for a dry-run: raises AlreadyRunning while it is being ingested, and
-    RequestError if it has no enricher.
+    RequestError if it has no enricher. ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of
+    enrichers that speak HTTP.
     """
     if concurrency < 1:
         raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
@@ -330,7 +342,9 @@ async def enrich_one(
                 context={"collection": str(collection.id)},
             )
         limiter = anyio.CapacityLimiter(concurrency)
-        yield EnrichmentWork(store, source, collection, attached, run, limiter=limiter, only_failed=only_failed)
+        yield EnrichmentWork(
+            store, source, collection, attached, run, limiter=limiter, only_failed=only_failed, transport=transport
+        )
 
 
 async def owed_by(store: Store, collection: Collection, attached: Sequence[Attached]) -> int:

@@ -9,22 +9,21 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue import logs, telemetry
+from retrovue import enrichment, logs, telemetry
 from retrovue.collector import Collector, IngestRun, interrupted
 from retrovue.enrichers.pages import open_pages
-from retrovue.enrichment import CONNECTIONS as ENRICHMENT_CONNECTIONS
-from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.enrichment import EnrichmentWork, owed_by
 from retrovue.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
 from retrovue.guide import advice
 from retrovue.importers.guard import PATIENCE, GuardedImporter
-from retrovue.importers.registry import importer_class, open_importer
+from retrovue.importers.registry import importer_class, importer_settings, open_importer
 from retrovue.model import FULL, Attached, Collection, Scope, Source, Trigger
 from retrovue.pipeline import failed, ingest_collection, preview_collection
 from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
@@ -64,7 +63,7 @@ class IngestOptions:
     patience: float = PATIENCE
     """Seconds that any one answer of the importer may take."""
 
-    enrichment_concurrency: int = DEFAULT_ENRICHMENT_CONCURRENCY
+    enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
     """Batches of assets under enrichment at the same time, over all collections, after their commits."""
 
     def __post_init__(self) -> None:
@@ -88,9 +87,9 @@ async def ingest_source(
     for the collections that are still at work; an exception or a cancellation stops them, and their outcome
     is then ``interrupted``. No collection's failure ever touches another one.
 
-    ``transport``, an ``httpx.AsyncBaseTransport``, carries the importer's requests; it stays yours to close. Several
-    runs may be under way in one event loop and one store, where those of one collection exclude each other: the
-    second one's outcome is Failed with the code ``already_running``.
+    ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of the importer and of enrichers; it stays
+    yours to close. Several runs may be under way in one event loop and one store, where those of one collection
+    exclude each other: the second one's outcome is Failed with the code ``already_running``.
     """
     options = options or IngestOptions()
     run = _new_run("source", FULL)
@@ -147,7 +146,7 @@ def _new_run(trigger: Trigger, scope: Scope) -> Run:
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
     if options.max_rps is None:
         return source.config
-    if RATE not in {setting.name for setting in importer_class(source.type).describe_configuration()}:
+    if RATE not in {setting.name for setting in importer_settings(source.type)}:
         raise RequestError(
             f"Sources of type {source.type!r} can't be asked at a given rate.",
             code="no_rate_limit",
@@ -180,7 +179,7 @@ async def _running(
         # From here to the task group nothing may fail: the collector's feed has to be ended.
         expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
         collector = Collector(run.id, source, expected, targets.skipped, dry_run=options.dry_run, strict=options.strict)
-        crew = _Crew(store, source, importer, run, collector, options, locks)
+        crew = _Crew(store, source, importer, run, collector, options, locks, transport)
         error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -213,12 +212,15 @@ class _Crew:
         collector: Collector,
         options: IngestOptions,
         locks: Locks | None,
+        transport: "Transport | None",
     ) -> None:
         self.locks = locks
+        self._open_pages = partial(open_pages, transport=transport)
         self._store = store
         self._source = source
         self._attached: Mapping[uuid.UUID, tuple[Attached, ...]] = {}
-        self._enrichment_limiter = anyio.CapacityLimiter(options.enrichment_concurrency)
+        at_once = anyio.CapacityLimiter(options.enrichment_concurrency)
+        self._enrichment = partial(EnrichmentWork, limiter=at_once, transport=transport)
         self._importer = importer
         self._run = run
         self._collector = collector
@@ -241,7 +243,7 @@ class _Crew:
             eligible = await self._lock(targets.eligible)
             # Connections of their own: the collections at work keep those of the store until they are through.
             async with (
-                self._store.beside(ENRICHMENT_CONNECTIONS) as beside,
+                self._store.beside(enrichment.CONNECTIONS) as beside,
                 anyio.create_task_group() as enrichments,
             ):
                 with self._group_scope:
@@ -285,9 +287,7 @@ class _Crew:
                         self._collector.publish()
             attached = self._attached.get(collection.id, ())
             if attached and self.locks is not None and self._collector.was_ingested(collection):
-                work = EnrichmentWork(
-                    beside, self._source, collection, attached, self._run.id, limiter=self._enrichment_limiter
-                )
+                work = self._enrichment(beside, self._source, collection, attached, self._run.id)
                 self._collector.enriching(collection, lambda: work.result)
                 # In a group of its own: it neither holds up the next collection nor ends with the source.
                 enrichments.start_soon(work.run)
@@ -314,7 +314,7 @@ class _Crew:
                     await record_ingestibility(session, [(collection, answer)])
             self._collector.report(not_ingestible(collection, answer))
             return
-        async with open_pages(self._attached.get(collection.id, ()), self._source) as chain:
+        async with self._open_pages(self._attached.get(collection.id, ()), self._source) as chain:
             if self.locks is None:
                 outcome = await preview_collection(
                     self._store, self._importer, collection, self._run, progress=self._collector.progress, chain=chain

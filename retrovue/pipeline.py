@@ -308,7 +308,14 @@ async def ingest_collection(
 
     async with store.session() as session:
         refined_by = tuple(enricher.id for enricher in chain.refining)
-        staged = Staging(store, session, collection, refined_by=refined_by, owing=chain.owing)
+        staged = Staging(
+            store,
+            session,
+            collection,
+            refined_by=refined_by,
+            owing=chain.owing,
+            reading_files=chain.reading_files,
+        )
         try:
             tally = await _read(importer, collection, run.scope, staged, chain, progress)
         except CommitUnknown as exc:

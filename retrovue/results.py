@@ -81,7 +81,7 @@ class Enriched:
     """What is still owed, failed ones included; None if it couldn't be found out. For a dry-run what would be owed."""
     interrupted: bool = False
     problem: str | None = None
-    """Why the enrichment as a whole ended early, other than by an interruption."""
+    """Why the enrichment, or one enricher's part of it, ended early, other than by an interruption."""
     failures: tuple[Mapping[str, str], ...] = ()
     """The first ones."""
     duration: float = 0.0

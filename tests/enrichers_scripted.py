@@ -1,4 +1,4 @@
-"""An enricher of a third party that does what the test says, asset by asset."""
+"""Enrichers of a third party that do what the test says, asset by asset."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -44,6 +44,7 @@ class ScriptedEnricher(BaseEnricher):
     type_name: ClassVar[str] = "scripted"
     batch_size: ClassVar[int] = 4
     deadline_s: ClassVar[float] = 0.3
+    shares_loop: ClassVar[bool] = True
 
     @property
     def deeds(self) -> Deeds:
@@ -84,6 +85,28 @@ class ScriptedPages(ScriptedEnricher):
     """Refines pages."""
 
     type_name: ClassVar[str] = "pages"
+    runs_on_pages: ClassVar[bool] = True
+
+
+class ReadingEnricher(ScriptedEnricher):
+    """Looks into files."""
+
+    type_name: ClassVar[str] = "reading"
+    reads_files: ClassVar[bool] = True
+
+
+class ForeignEnricher(ScriptedEnricher):
+    """Runs after the commit, in a thread of its own."""
+
+    type_name: ClassVar[str] = "foreign"
+    deadline_s: ClassVar[float] = 1.0
+    shares_loop: ClassVar[bool] = False
+
+
+class ForeignPages(ForeignEnricher):
+    """Refines pages, in a thread of its own."""
+
+    type_name: ClassVar[str] = "foreign_pages"
     runs_on_pages: ClassVar[bool] = True
 
 

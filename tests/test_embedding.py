@@ -37,6 +37,7 @@ from retrovue import (
     open_store,
     update_collection,
 )
+from retrovue.attachments import add_enricher, attach_enricher
 from retrovue.errors import RequestError
 from retrovue.model import PathMapping
 from retrovue.simulator import SimulatedPlex
@@ -264,9 +265,12 @@ class TestOwnTransport:
             assert (await discover(store, "Plex", transport=transport)).added == ("Movies",)
             mapping = PathMapping("/data/movies", str(tmp_path))
             await update_collection(store, "Movies", map=[mapping], enabled=True, transport=transport)
+            await add_enricher(store, "plex-details", "Details", {})
+            await attach_enricher(store, "Movies", "Details")
             async with ingest_source(store, "Plex", transport=transport) as run:
                 finished = [event async for event in run.events() if isinstance(event, CollectionFinished)]
             assert len(finished) == 1
+            assert plex.count("/library/metadata/*") == 1
             assert transport.requests == len(plex.requests) > 4
             assert not transport.closed
             await transport.aclose()

@@ -14,7 +14,7 @@ from retrovue.results import Ingested
 from retrovue.store import enrichments
 from retrovue.store.locks import open_locks
 from tests.conftest import Packages
-from tests.enrichers_scripted import MISDEEDS, Deeds, attached, hang
+from tests.enrichers_scripted import MISDEEDS, Deeds, ScriptedEnricher, attached, hang
 from tests.library import AUDIT, CATALOGUE, Library, by_name, cancelled_at, contents, draft, execute, page
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +27,9 @@ def enrichers(packages: Packages) -> None:
         "retrovue.enrichers",
         scripted="tests.enrichers_scripted:ScriptedEnricher",
         pages="tests.enrichers_scripted:ScriptedPages",
+        reading="tests.enrichers_scripted:ReadingEnricher",
+        foreign="tests.enrichers_scripted:ForeignEnricher",
+        foreign_pages="tests.enrichers_scripted:ForeignPages",
     )
 
 
@@ -133,10 +136,11 @@ class TestAfterTheCommit:
 @pytest.mark.fault(66)
 class TestMisdeeds:
     @pytest.mark.parametrize("what", MISDEEDS)
-    async def test_it_costs_that_asset_only(self, library: Library, what: str) -> None:
+    @pytest.mark.parametrize("where", ["scripted", "foreign"])
+    async def test_it_costs_that_asset_only(self, library: Library, what: str, where: str) -> None:
         deed, code = MISDEEDS[what]
         deeds = Deeds(by_title={"B": deed})
-        enricher = await attached(library.store, deeds)
+        enricher = await attached(library.store, deeds, type_name=where)
         outcome = await library.ingest_one(films("a", "b", "c"))
         assert outcome.counts.created == 3
         assert outcome.counts.failed_enrichments == 1
@@ -159,12 +163,34 @@ class TestMisdeeds:
         assert set((await states(library)).values()) == {"enriching"}
 
     async def test_a_source_that_is_gone_is_not_asked_for_each_asset(self, library: Library) -> None:
-        deeds = Deeds(by_title={"B": SourceUnreachable("The server is down.")})
+        deeds = Deeds(by_title=dict.fromkeys("ABCDEFGHI", SourceUnreachable("The server is down.")))
         await attached(library.store, deeds)
-        outcome = await library.ingest_one(films("a", "b", "c"))
-        assert outcome.counts.failed_enrichments == 3
-        assert {one["code"] for one in outcome.listed.failed_enrichments} == {"source_unreachable"}
-        assert len(deeds.batches) == 1
+        outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
+        assert outcome.counts.failed_enrichments == 0
+        assert outcome.enriched is not None
+        assert outcome.enriched.problem is not None
+        assert "The server is down." in outcome.enriched.problem
+        assert outcome.enriched.owed == 9
+        assert [len(batch) for batch in deeds.batches] == [4, 1, 1, 1]
+        assert await library.rows("SELECT count(*) FROM asset_enrichment") == [(0,)]
+        assert await library.rows("SELECT status, failed, owed FROM enrichment_outcome") == [("failed", 0, 9)]
+        deeds.by_title.clear()
+        again = await library.ingest_one(films(*"abcdefghi"))
+        assert again.enriched is not None
+        assert (again.enriched.succeeded, again.enriched.owed, again.enriched.problem) == (9, 0, None)
+
+    @pytest.mark.parametrize("size", [1, 4])
+    async def test_a_source_that_stumbles_over_an_asset_is_asked_for_the_others(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr(ScriptedEnricher, "batch_size", size)
+        deeds = Deeds(by_title=dict.fromkeys("BD", SourceUnreachable("It answers 500.")))
+        await attached(library.store, deeds)
+        outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
+        failed = {(one["asset"], one["code"]) for one in outcome.listed.failed_enrichments}
+        assert failed == {(title, "source_unreachable") for title in "BD"}
+        assert outcome.enriched is not None
+        assert (outcome.enriched.succeeded, outcome.enriched.owed, outcome.enriched.problem) == (7, 2, None)
 
     async def test_one_whose_package_is_gone_fails_each_asset(self, library: Library) -> None:
         await attached(library.store, Deeds())
@@ -257,10 +283,11 @@ class TestOnPages:
         assert (outcome.enriched.succeeded, outcome.enriched.failed) == (0, 0)
 
     @pytest.mark.parametrize("what", MISDEEDS)
-    async def test_a_misdeed_costs_that_asset_only(self, library: Library, what: str) -> None:
+    @pytest.mark.parametrize("where", ["pages", "foreign_pages"])
+    async def test_a_misdeed_costs_that_asset_only(self, library: Library, what: str, where: str) -> None:
         deed, code = MISDEEDS[what]
         deeds = Deeds(by_title={"B": deed})
-        enricher = await attached(library.store, deeds, type_name="pages")
+        enricher = await attached(library.store, deeds, type_name=where)
         outcome = await library.ingest_one(films("a", "b", "c"))
         assert outcome.counts.failed_enrichments == 1
         (failure,) = outcome.listed.failed_enrichments
@@ -279,6 +306,46 @@ class TestOnPages:
         outcome = await library.ingest_one(films("a"), dry_run=True)
         assert [named.title for named in outcome.listed.created] == ["Other"]
         assert await contents(library.store, *CATALOGUE, *AUDIT) == before
+
+
+class TestFilesThatMoved:
+    async def test_those_who_read_them_look_again_and_no_others(self, library: Library) -> None:
+        reading = Deeds(default=Enrichment(fields={"width": 1, "studio": "Mine"}, fingerprint={"size": 1}))
+        other = Deeds()
+        await attached(library.store, reading, "reads", type_name="reading", priority=1)
+        await attached(library.store, other, "other", priority=2)
+        await library.ingest_one(page(draft("a", height=3), draft("b")))
+        await execute(
+            library.store, "UPDATE asset SET state = 'ready', approved_for_broadcast = true WHERE title = 'B'"
+        )
+        reading.default = Enrichment(fields={"width": 2, "height": 4})
+        other.batches.clear()
+        moved = await library.ingest_one(page(draft("a", "there/a.mkv", height=3), draft("b", "there/b.mkv")))
+        assert (moved.counts.relocated, moved.counts.skipped) == (2, 2)
+        assert moved.enriched is not None
+        assert (moved.enriched.succeeded, moved.enriched.owed) == (1, 0)
+        again = reading.seen[-1]
+        assert (again.title, again.files[0].local_path) == ("A", "/mnt/there/a.mkv")
+        assert again.fingerprint == {"size": 1}
+        assert other.asked() == []
+        # What it gave itself it may correct, what the source says it may not.
+        assert await library.rows("SELECT title, width, height, studio, state FROM asset ORDER BY title") == [
+            ("A", 2, 3, "Mine", "new"),
+            ("B", 1, None, "Mine", "ready"),
+        ]
+
+    async def test_it_stays_owed_until_it_succeeds(self, library: Library) -> None:
+        deeds = Deeds()
+        await attached(library.store, deeds, type_name="reading")
+        await library.ingest_one(films("a"))
+        deeds.default = Failure("no_file", "There is no file.")
+        moved = await library.ingest_one(page(draft("a", "there/a.mkv")))
+        assert moved.counts.failed_enrichments == 1
+        assert await states(library) == {"A": "enriching"}
+        deeds.default = Enrichment(unchanged=True)
+        again = await library.ingest_one(page(draft("a", "there/a.mkv")))
+        assert (again.counts.relocated, again.counts.failed_enrichments) == (0, 0)
+        assert await states(library) == {"A": "new"}
 
 
 class TestAttaching:

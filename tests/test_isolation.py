@@ -14,11 +14,11 @@ import anyio.abc
 import pytest
 
 from retrovue.errors import ImporterFailed, RequestError, SourceUnreachable
-from retrovue.importers import isolation
 from retrovue.importers.guard import GuardedImporter
-from retrovue.importers.isolation import GRACE
 from retrovue.model import FULL, Collection, Outline, Page, Scope, SourceIdentity
 from retrovue.orchestrator import IngestOptions, ingest_source
+from retrovue.plugins import isolation
+from retrovue.plugins.isolation import GRACE
 from retrovue.store.collections import list_collections, record_discovery, set_enabled
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source

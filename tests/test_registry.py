@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from retrovue.cli.commands.source_settings import setting_fields
 from retrovue.errors import ImporterNotCompliant, RequestError, UnsupportedImporter
 from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems
-from retrovue.importers.registry import importer_class, importer_types, open_importer
+from retrovue.importers.registry import importer_class, importer_settings, importer_types, open_importer
 from retrovue.model import Secret
 from tests import importers_odd
 from tests.conftest import Packages
@@ -93,6 +94,21 @@ class TestFinding:
         module.write_text("raise SystemExit(3)\n")
         packages.install("broken", broken="third_party_importer:Importer", scripted="tests.library:ScriptedImporter")
         assert importer_class("scripted") is ScriptedImporter
+
+
+class Silent(ScriptedImporter):
+    """Doesn't say which settings it takes."""
+
+    @classmethod
+    def describe_configuration(cls) -> Any:
+        raise ZeroDivisionError
+
+
+def test_one_that_does_not_describe_its_settings_spoils_no_command(packages: Packages) -> None:
+    packages.install("silent", silent="tests.test_registry:Silent")
+    with pytest.raises(ImporterNotCompliant, match="doesn't describe its settings"):
+        importer_settings("silent")
+    assert "base_url" in setting_fields(None)
 
 
 class TestCompliance:

@@ -168,7 +168,7 @@ class TestTasks:
 
         left: list[Any] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("retrovue.testing.conformance.CLEANING_UP_S", 0.01)
+            patch.setattr("retrovue.testing.tasks.CLEANING_UP_S", 0.01)
             with pytest.raises(AssertionError, match="leaves tasks behind"):
                 await check_closing(make(Leaving), COLLECTION)
         for task in left:

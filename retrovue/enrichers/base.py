@@ -9,14 +9,16 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, Self, runtime_checkable
 from uuid import UUID
 
 import msgspec
 
-from retrovue.errors import EnricherNotCompliant, RequestError
+from retrovue.errors import RequestError
 from retrovue.model import ConfigField, Source
 
+LONGEST_DEADLINE_S = 3600.0
+"""The most that an enricher may ask for: whoever waits for a batch waits as long."""
 OVERWRITE = "overwrite"
 COMMON_PARAMETERS = (
     ConfigField(OVERWRITE, "Whether it replaces what is known already: true or false (the default)", required=False),
@@ -107,7 +109,7 @@ class EnricherInterface(Protocol):
     batch_size: ClassVar[int]
     """Assets that it takes at once."""
     deadline_s: ClassVar[float]
-    """Seconds that a batch may take."""
+    """Seconds that a batch may take, an hour at the most."""
 
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
@@ -138,6 +140,14 @@ class BaseEnricher(ABC):
     deadline_s: ClassVar[float] = 60.0
     source_types: ClassVar[frozenset[str] | None] = None
     """The types of source with which it works; None for all."""
+    reads_files: ClassVar[bool] = False
+    """Whether its answers depend on the asset's files or their names: it is asked again where they have moved."""
+    shares_loop: ClassVar[bool] = False
+    """Whether it has to run in the event loop of whoever embeds RetroVue, because it shares connections with it.
+
+    It is trusted then: what blocks, or swallows its cancellation, holds up the whole run. Without this an enricher
+    that doesn't come with RetroVue runs in a thread with an event loop of its own.
+    """
 
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)
@@ -176,9 +186,12 @@ def parameters(config: Mapping[str, Any], kind: type[Any]) -> Any:
 
 
 _COROUTINES = ("__aenter__", "__aexit__", "enrich")
-_VALUES: tuple[tuple[str, type | tuple[type, ...]], ...] = (
-    ("type_name", str), ("runs_on_pages", bool), ("batch_size", int), ("deadline_s", (int, float)),
-)  # fmt: skip
+_VALUES: Mapping[str, Any] = {
+    "type_name": str,
+    "runs_on_pages": bool,
+    "batch_size": Annotated[int, msgspec.Meta(ge=1)],
+    "deadline_s": Annotated[float, msgspec.Meta(gt=0, le=LONGEST_DEADLINE_S)],
+}
 
 
 def compliance_problems(enricher: object) -> list[str]:
@@ -186,9 +199,11 @@ def compliance_problems(enricher: object) -> list[str]:
     if not isinstance(enricher, type):
         return [f"{enricher!r} is not a class"]
     problems = [f"{name} is not implemented" for name in sorted(getattr(enricher, "__abstractmethods__", ()))]
-    for name, kind in _VALUES:
+    for name, kind in _VALUES.items():
         value = getattr(enricher, name, None)
-        if not isinstance(value, kind) or (isinstance(value, int | float) and kind is not bool and value <= 0):
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
             problems.append(f"{name} is {value!r}")
     problems += [
         f"{name} is not a coroutine function"
@@ -198,14 +213,3 @@ def compliance_problems(enricher: object) -> list[str]:
     if not callable(getattr(enricher, "describe_parameters", None)):
         problems.append("describe_parameters is missing")
     return problems
-
-
-def require_compliance(type_name: str, enricher: object) -> None:
-    """Raise EnricherNotCompliant unless the class implements EnricherInterface."""
-    problems = compliance_problems(enricher)
-    if problems:
-        raise EnricherNotCompliant(
-            f"The enricher {type_name!r} doesn't implement EnricherInterface: {'; '.join(problems)}.",
-            hint="Update or remove the package that provides it, or make it a subclass of BaseEnricher.",
-            context={"type": type_name, "problems": problems},
-        )

@@ -1,7 +1,7 @@
 """What an enricher may say of an asset: checked value by value, then filled in where nothing is known yet."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -61,10 +61,15 @@ class Given(msgspec.Struct, frozen=True):
     unchanged: bool
 
 
+def failure(code: object, message: object) -> Failure:
+    """Make a Failure of what an enricher says of it, within bounds."""
+    return Failure(_text(code, 64) or "enrichment_failed", _text(message, 2000) or "no reason given")
+
+
 def check(answer: object) -> Given | Failure:
     """Check an answer; what doesn't fit becomes a Failure that says what."""
     if isinstance(answer, Failure):
-        return Failure(_text(answer.code, 64) or "enrichment_failed", _text(answer.message, 2000) or "no reason given")
+        return failure(answer.code, answer.message)
     if not isinstance(answer, Enrichment):
         return Failure("bad_result", f"The enricher returned a {type(answer).__name__} where an Enrichment belongs.")
     try:
@@ -81,8 +86,11 @@ def check(answer: object) -> Given | Failure:
     return Given(checked, _clean(answer.fingerprint), _clean(answer.data), answer.unchanged is True)
 
 
-def apply(asset: AssetView, given: Given, *, overwrite: bool) -> dict[str, Any]:
-    """Tell which fields of the asset change, and to what: the empty ones, or with ``overwrite`` all that differ."""
+def apply(asset: AssetView, given: Given, *, overwrite: bool, own: Collection[str] = ()) -> dict[str, Any]:
+    """Tell which fields of the asset change, and to what: the empty ones, or with ``overwrite`` all that differ.
+
+    Single values that the enricher itself gave before, ``own``, it may replace: it knows better now.
+    """
     changes: dict[str, Any] = {}
     for name, value in given.fields.items():
         known = getattr(asset, name)
@@ -90,7 +98,7 @@ def apply(asset: AssetView, given: Given, *, overwrite: bool) -> dict[str, Any]:
             merged = {**known, **value} if overwrite else {**value, **known}
             if merged != known:
                 changes[name] = merged
-        elif _empty(known) or (overwrite and known != value):
+        elif _empty(known) or ((overwrite or name in own) and known != value):
             changes[name] = value
     return changes
 

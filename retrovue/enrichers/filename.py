@@ -34,6 +34,7 @@ class FilenameEnricher(BaseEnricher):
     runs_on_pages: ClassVar[bool] = True
     batch_size: ClassVar[int] = 1000
     deadline_s: ClassVar[float] = 300.0
+    reads_files: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
         super().__init__(config, source)

@@ -1,162 +1,211 @@
-"""The guard around an enricher: whatever its code does costs the asset it does it to, never the run.
+"""The guard around an attached enricher: whatever its code does costs the asset it does it to, never the run.
 
-It raises, hangs, ends the program, or answers nonsense: the batch is given again asset by asset, each with a
+It raises, hangs, blocks, ends the program, or answers nonsense: the batch is given again asset by asset, each with a
 deadline of its own, until it is known which assets are to blame.
 """
 
-import asyncio
-import math
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from traceback import extract_tb
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
-from retrovue.enrichers import fields
 from retrovue.enrichers.base import AssetView, EnricherInterface, Failure
 from retrovue.enrichers.fields import Given
+from retrovue.enrichers.instance import Fault, Instance
 from retrovue.enrichers.registry import enricher_class, make_enricher, overwrites
-from retrovue.errors import EnricherNotCompliant, EnrichmentError, RetrovueError
+from retrovue.errors import EnricherNotCompliant, RetrovueError
 from retrovue.model import Attached, Source
+from retrovue.plugins.isolation import is_isolated
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 GIVE_UP_AFTER = 3
-"""Assets in a row that may run into their deadline; the rest of the batch is then not tried, and stays owed."""
-OPENING_SECONDS = 60.0
+"""Assets in a row that may run into their deadline, or for which the source can't be asked; the rest, of the batch or
+of the collection, is then not tried, and stays owed."""
+MOST_SILENCE_S = 1800.0
+"""Seconds that may be lost by deadlines, over all batches of a collection; the rest is then not tried."""
+MOST_LEFT_BEHIND = 8
+"""Threads of an enricher, in one collection, that may be left behind because they don't end; each keeps its stack."""
 
-T = TypeVar("T")
+OURS = "retrovue.enrichers."
+"""The modules of the enrichers that come with RetroVue."""
+
 Answer = Given | Failure | None
 """None for an asset that was not tried."""
 
 
-class _Fault(Exception):
-    """The enricher failed as a whole, with what is told of it."""
-
-    def __init__(self, failure: Failure, *, timed_out: bool = False, for_all: bool = False) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-        self.timed_out = timed_out
-        self.for_all = for_all
-        """Whether it would be the same for every asset: a server that is down needn't be asked for each."""
-
-
-def on_pages(attached: Attached) -> bool:
-    """Whether an attached enricher refines pages; one that can't be loaded doesn't."""
+def class_of(attached: Attached) -> type[EnricherInterface] | None:
+    """Load the class of an attached enricher; None if it can't be loaded, which is told when it is asked."""
     try:
-        return enricher_class(attached.enricher.type).runs_on_pages
+        return enricher_class(attached.enricher.type)
     except RetrovueError:
-        return False
+        return None
 
 
 class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     """An attached enricher for one collection of one run, trusted with nothing.
 
-    One that can't be loaded, made or opened fails every asset that it is given, saying why.
+    One that can't be loaded, made or opened fails every asset that it is given, saying why; but if it is its source
+    that can't be asked, nothing is held against the assets.
     """
 
-    def __init__(self, attached: Attached, source: Source) -> None:
+    def __init__(self, attached: Attached, source: Source, *, transport: "Transport | None" = None) -> None:
+        """``transport`` carries its HTTP requests, if it takes one and runs in our event loop."""
         self.attached = attached
         self.id = attached.enricher.id
         self.name = attached.enricher.external_id
         self.overwrite = False
         self.batch_size = 100
+        self.outage: Failure | None = None
+        """Why its source couldn't be asked: what wasn't tried is owed as before."""
         self._source = source
-        self._deadline = OPENING_SECONDS
-        self._enricher: EnricherInterface | None = None
+        self._transport = transport
+        self._deadline_s = 0.0
+        self._class: type[EnricherInterface] | None = None
+        self._isolated = True
+        self._shared: Instance | None = None
+        """The instance that is given the batches, several at the same time."""
+        self._replacing = anyio.Lock()
         self._broken: Failure | None = None
+        self._outages = 0
+        """Assets in a row for which the source couldn't be asked."""
+        self._silence_s = 0.0
+        self._left_behind = 0
 
     async def __aenter__(self) -> Self:
-        config = self.attached.enricher.config
         try:
-            self.overwrite = overwrites(config)
-            enricher = make_enricher(self.attached.enricher.type, config, self._source)
-            self.batch_size, self._deadline = enricher.batch_size, float(enricher.deadline_s)
-            await self._call("opening", enricher.__aenter__, OPENING_SECONDS)
+            self.overwrite = overwrites(self.attached.enricher.config)
+            # Of the class, which complies: an instance could say anything.
+            known = enricher_class(self.attached.enricher.type)
+            self.batch_size, self._deadline_s = known.batch_size, float(known.deadline_s)
+            self._class, self._isolated = known, is_isolated(known, OURS)
+            self._shared = await self._open()
         except RetrovueError as exc:
             self._broken = Failure(exc.code, exc.message)
-        except _Fault as exc:
-            self._broken = exc.failure
-        else:
-            self._enricher = enricher
+        except Fault as fault:
+            if fault.outage:
+                self.outage = fault.failure
+            else:
+                self._broken = fault.failure
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._enricher is None:
-            return
-        enricher, self._enricher = self._enricher, None
-        try:
-            await self._call("closing", lambda: enricher.__aexit__(exc_type, exc, traceback), OPENING_SECONDS)
-        except (_Fault, RetrovueError):
-            # All that was asked has been answered: that closing fails changes nothing about the answers.
-            return
+        if self._shared is not None:
+            await self._close(self._shared, exc)
 
     async def enrich(self, assets: Sequence[AssetView]) -> list[Answer]:
         """Give a batch to the enricher; there is one answer for each asset, in their order."""
-        if self._enricher is None:
-            failure = self._broken or Failure("not_entered", "The enricher was not opened.")
-            return [failure] * len(assets)
+        if self._broken is not None:
+            return [self._broken] * len(assets)
+        if self.outage is not None or self._given_up:
+            return [None] * len(assets)
         try:
-            return await self._ask(assets)
-        except _Fault as fault:
-            if len(assets) == 1 or fault.for_all:
+            return [*await self._ask(await self._current(), assets)]
+        except Fault as fault:
+            if fault.outage and len(assets) == 1:
+                return [self._after_outage(fault)]
+            # Of a single asset it is clear who is to blame, unless another batch may have held it up.
+            if (fault.for_all and not fault.outage) or (len(assets) == 1 and not fault.loop_lost):
                 return [fault.failure] * len(assets)
+        return await self._one_by_one(assets)
+
+    async def _one_by_one(self, assets: Sequence[AssetView]) -> list[Answer]:
+        """Find out which assets are to blame; an isolated enricher is asked where no other batch can hold them up."""
         answers: list[Answer] = []
-        in_a_row = 0
-        for asset in assets:
-            if in_a_row >= GIVE_UP_AFTER:
-                answers.append(None)
-                continue
-            try:
-                answers += await self._ask([asset])
-                in_a_row = 0
-            except _Fault as fault:
-                answers.append(fault.failure)
-                in_a_row = in_a_row + 1 if fault.timed_out else 0
+        outages: set[int] = set()
+        silent = in_a_row = 0
+        alone: Instance | None = None
+        try:
+            for asset in assets:
+                if self.outage is not None or in_a_row >= GIVE_UP_AFTER or (silent and self._given_up):
+                    answers.append(None)
+                    continue
+                try:
+                    if alone is not None and alone.gone:
+                        lost, alone = alone, None
+                        await self._close(lost)
+                    if alone is None:
+                        alone = await self._open() if self._isolated else await self._current()
+                    answers += await self._ask(alone, [asset])
+                    in_a_row = 0
+                except Fault as fault:
+                    if fault.outage:
+                        outages.add(len(answers))
+                    answers.append(self._after_outage(fault) if fault.outage else fault.failure)
+                    silent += fault.silent
+                    in_a_row = in_a_row + 1 if fault.silent else 0
+        finally:
+            if alone is not None and alone is not self._shared:
+                await self._close(alone)
+        if self.outage is None:
+            return answers
+        return [None if place in outages else answer for place, answer in enumerate(answers)]
+
+    def _after_outage(self, fault: Fault) -> Answer:
+        """Blame the asset, which a server may stumble over, until several in a row say that it is the source."""
+        self._outages += 1
+        if self._outages >= GIVE_UP_AFTER:
+            self.outage = fault.failure
+        return None if self.outage is not None else fault.failure
+
+    async def _ask(self, instance: Instance, assets: Sequence[AssetView]) -> list[Given | Failure]:
+        with self._adding_up_silence():
+            answers = await instance.enrich(assets, self._deadline_s)
+        self._outages = 0
         return answers
 
-    async def _ask(self, assets: Sequence[AssetView]) -> list[Answer]:
-        enricher = self._enricher
-        if enricher is None:
-            raise AssertionError("the enricher was not opened")
+    @property
+    def not_tried(self) -> Failure:
+        """What is told of an asset that was not tried."""
+        return self.outage or Failure("not_tried", "The enricher ran into its deadline before.")
+
+    @property
+    def _given_up(self) -> bool:
+        return self._silence_s >= MOST_SILENCE_S or self._left_behind >= MOST_LEFT_BEHIND
+
+    async def _current(self) -> Instance:
+        """Return the shared instance, or another one in its place if nothing more can be asked of it."""
+        async with self._replacing:
+            if self._shared is None or self._shared.gone:
+                lost, self._shared = self._shared, None
+                if lost is not None:
+                    await self._close(lost)
+                self._shared = await self._open()
+            return self._shared
+
+    async def _open(self) -> Instance:
+        instance = Instance(self.name, self._make, isolated=self._isolated)
         try:
-            found: Any = await self._call("enrich", lambda: enricher.enrich(assets), self._deadline)
-        except RetrovueError as exc:
-            raise _Fault(Failure(exc.code, exc.message), for_all=not isinstance(exc, EnrichmentError)) from exc
-        if not isinstance(found, Sequence) or isinstance(found, str | bytes) or len(found) != len(assets):
-            held = f"{len(found)} answers" if isinstance(found, Sequence) else f"a {type(found).__name__}"
-            raise _Fault(Failure("bad_result", f"The enricher {self.name} gave {held} for {len(assets)} asset(s)."))
-        return [fields.check(answer) for answer in found]
+            with self._adding_up_silence():
+                await instance.open()
+        except Fault:
+            self._left_behind += instance.left_behind
+            raise
+        return instance
 
-    async def _call(self, what: str, ask: Callable[[], Awaitable[T]], seconds: float) -> T:
-        with anyio.move_on_after(seconds):
-            try:
-                return await ask()
-            except RetrovueError:
-                raise
-            except (Exception, SystemExit, BaseExceptionGroup) as exc:
-                raise self._blame(what, exc) from exc
-            except anyio.get_cancelled_exc_class() as exc:
-                if _cancelled():
-                    raise
-                raise self._blame(what, exc) from exc
-        message = f"The enricher {self.name} gave no answer within {seconds:g} s."
-        raise _Fault(Failure("enricher_timeout", message), timed_out=True)
+    def _make(self) -> EnricherInterface:
+        known = self.attached.enricher
+        transport = None if self._isolated else self._transport
+        return make_enricher(known.type, known.config, self._source, known=self._class, transport=transport)
 
-    def _blame(self, what: str, exc: BaseException) -> _Fault:
-        # Not its message: that may repeat what mustn't be shown. The place helps its authors.
-        frames = extract_tb(exc.__traceback__)
-        where = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
-        failure = Failure("enricher_failed", f"The enricher {self.name} failed in {what}: {type(exc).__name__}{where}.")
-        return _Fault(failure)
+    async def _close(self, instance: Instance, exc: BaseException | None = None) -> None:
+        await instance.close(exc)
+        self._left_behind += instance.left_behind
 
-
-def _cancelled() -> bool:
-    """Whether somebody asked for this task to be cancelled, or the enricher made the cancellation up."""
-    task = asyncio.current_task()
-    return anyio.current_effective_deadline() == -math.inf or task is None or task.cancelling() > 0
+    @contextmanager
+    def _adding_up_silence(self) -> Iterator[None]:
+        began = anyio.current_time()
+        try:
+            yield
+        except Fault as fault:
+            if fault.silent:
+                self._silence_s += anyio.current_time() - began
+            raise
 
 
 def require_fitting(attached_type: str, source: Source) -> None:

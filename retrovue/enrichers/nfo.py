@@ -37,6 +37,7 @@ class NfoEnricher(BaseEnricher):
     type_name: ClassVar[str] = "nfo"
     batch_size: ClassVar[int] = 50
     deadline_s: ClassVar[float] = 60.0
+    reads_files: ClassVar[bool] = True
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
         """Read the sidecars of these assets, in a worker thread."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -11,8 +11,11 @@ from msgspec.structs import replace
 
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, Given, apply
-from retrovue.enrichers.guard import GuardedEnricher, on_pages
+from retrovue.enrichers.guard import GuardedEnricher, class_of
 from retrovue.model import AssetDraft, Attached, Source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
 
 _OF_DRAFTS = tuple(name for name in FIELDS if name in AssetDraft.__struct_fields__)
 
@@ -35,6 +38,8 @@ class PageChain:
     """In the order in which they run."""
     deferred: tuple[Attached, ...] = ()
     """Those that run after the commit."""
+    reading_files: tuple[UUID, ...] = ()
+    """The ids of those, of both kinds, that are asked again about files that have moved."""
 
     @property
     def owing(self) -> bool:
@@ -68,7 +73,7 @@ def _view(draft: AssetDraft, local_paths: tuple[str, ...]) -> AssetView:
 
 def _take(one: Refined, view: AssetView, answer: Given | Failure | None, enricher: GuardedEnricher) -> None:
     if answer is None:
-        one.failures[enricher.id] = Failure("not_tried", "The enricher ran into its deadline before.")
+        one.failures[enricher.id] = enricher.not_tried
     elif isinstance(answer, Failure):
         one.failures[enricher.id] = answer
     else:
@@ -82,9 +87,15 @@ def _take(one: Refined, view: AssetView, answer: Given | Failure | None, enriche
 
 
 @asynccontextmanager
-async def open_pages(attached: Sequence[Attached], source: Source) -> AsyncIterator[PageChain]:
+async def open_pages(
+    attached: Sequence[Attached], source: Source, *, transport: "Transport | None" = None
+) -> AsyncIterator[PageChain]:
     """Open the enrichers of pages among those that a collection has; nothing happens where there are none."""
+    known = [(one, class_of(one)) for one in attached]
+    refining = [one for one, kind in known if kind is not None and kind.runs_on_pages]
+    reading = tuple(one.enricher.id for one, kind in known if getattr(kind, "reads_files", False) is True)
     async with AsyncExitStack() as stack:
-        refining = [one for one in attached if on_pages(one)]
-        opened = [await stack.enter_async_context(GuardedEnricher(one, source)) for one in refining]
-        yield PageChain(opened, tuple(one for one in attached if one not in refining))
+        opened = [
+            await stack.enter_async_context(GuardedEnricher(one, source, transport=transport)) for one in refining
+        ]
+        yield PageChain(opened, tuple(one for one in attached if one not in refining), reading)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.errors import RequestError
+from retrovue.importers.http.client import Transport
 from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.details import Detail
 from retrovue.model import Source
@@ -24,8 +25,11 @@ class PlexDetailsEnricher(BaseEnricher):
     deadline_s: ClassVar[float] = 180.0
     source_types: ClassVar[frozenset[str] | None] = frozenset({"plex"})
 
-    def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], source: Source | None = None, *, transport: Transport | None = None
+    ) -> None:
         super().__init__(config, source)
+        self._transport = transport
         self._importer: PlexImporter | None = None
         self._opened = AsyncExitStack()
 
@@ -33,7 +37,7 @@ class PlexDetailsEnricher(BaseEnricher):
         """Reach the server, and make sure that it is the source's."""
         if self.source is None:
             raise RequestError("The details of Plex need a source.", code="no_source")
-        importer = PlexImporter(self.source.config, self.source.credentials)
+        importer = PlexImporter(self.source.config, self.source.credentials, transport=self._transport)
         async with AsyncExitStack() as stack:
             self._importer = await stack.enter_async_context(importer)
             await importer.check_reachable()

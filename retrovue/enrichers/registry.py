@@ -1,45 +1,31 @@
 """Which enrichers are installed: our own and third parties', all by the entry point group ``retrovue.enrichers``."""
 
+import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from retrovue.enrichers.base import COMMON_PARAMETERS, OVERWRITE, EnricherInterface, require_compliance
-from retrovue.errors import EnricherNotCompliant, RequestError, RetrovueError, UnsupportedEnricher
+from retrovue.enrichers.base import COMMON_PARAMETERS, OVERWRITE, EnricherInterface, compliance_problems
+from retrovue.errors import EnricherNotCompliant, RequestError, UnsupportedEnricher
 from retrovue.model import ConfigField, Source
+from retrovue.plugins.loading import Kind
 
-GROUP = "retrovue.enrichers"
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
+
+ENRICHERS: Kind[EnricherInterface] = Kind(
+    noun="enricher",
+    group="retrovue.enrichers",
+    interface="EnricherInterface",
+    base="BaseEnricher",
+    arguments="(config, source)",
+    describe="describe_parameters",
+    problems=compliance_problems,
+    unsupported=UnsupportedEnricher,
+    not_compliant=EnricherNotCompliant,
+)
+enricher_types = ENRICHERS.types
+enricher_class = ENRICHERS.load
 _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def enricher_types() -> list[str]:
-    """Name the installed enricher types, sorted."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
-
-
-def enricher_class(type_name: str) -> type[EnricherInterface]:
-    """Load the enricher of that type and verify its compliance, before anything of it runs.
-
-    Raises UnsupportedEnricher if there is none, EnricherNotCompliant if it can't be loaded, is provided by two
-    packages, or doesn't implement EnricherInterface.
-    """
-    entries = [entry for entry in entry_points(group=GROUP) if entry.name == type_name]
-    if not entries:
-        raise UnsupportedEnricher(
-            f"There is no enricher of type {type_name!r}.",
-            hint=f"Installed types: {', '.join(enricher_types())}. Install the package that provides it.",
-            context={"type": type_name, "installed": enricher_types()},
-        )
-    values = sorted({entry.value for entry in entries})
-    if len(values) > 1:
-        raise EnricherNotCompliant(
-            f"Several packages provide the enricher {type_name!r}: {', '.join(values)}.",
-            hint="Uninstall all but one of them.",
-            context={"type": type_name, "providers": values},
-        )
-    loaded: type[EnricherInterface] = _load(entries[0])
-    require_compliance(type_name, loaded)
-    return loaded
 
 
 def parameters_of(type_name: str) -> Sequence[ConfigField]:
@@ -47,7 +33,7 @@ def parameters_of(type_name: str) -> Sequence[ConfigField]:
 
     Raises EnricherNotCompliant for a secret one: parameters are stored and shown as they are.
     """
-    own = tuple(enricher_class(type_name).describe_parameters())
+    own = ENRICHERS.settings(type_name)
     if secret := [field.name for field in own if field.secret]:
         raise EnricherNotCompliant(
             f"The enricher {type_name!r} wants secret parameters, which there are none of: {', '.join(secret)}.",
@@ -57,23 +43,25 @@ def parameters_of(type_name: str) -> Sequence[ConfigField]:
     return (*own, *COMMON_PARAMETERS)
 
 
-def make_enricher(type_name: str, config: Mapping[str, Any], source: Source | None = None) -> EnricherInterface:
+def make_enricher(
+    type_name: str,
+    config: Mapping[str, Any],
+    source: Source | None = None,
+    *,
+    known: type[EnricherInterface] | None = None,
+    transport: "Transport | None" = None,
+) -> EnricherInterface:
     """Make an enricher from its parameters; the caller enters it.
 
     Without a source it is only good for finding out whether the parameters can be used: RequestError says why not.
+    ``known`` is its class, if that has been loaded. ``transport`` is given to one that takes it by this name; what
+    doesn't speak HTTP needs none.
     """
-    make: Any = enricher_class(type_name)
-    try:
-        enricher: EnricherInterface = make(config, source)
-    except RetrovueError:
-        raise
-    except (Exception, SystemExit) as exc:
-        raise EnricherNotCompliant(
-            f"The enricher {type_name!r} can't be made from its parameters: {type(exc).__name__}.",
-            hint="Its class must take (config, source).",
-            context={"type": type_name},
-        ) from exc
-    return enricher
+    known = known or enricher_class(type_name)
+    given: dict[str, object] = {}
+    if transport is not None and "transport" in inspect.signature(known).parameters:
+        given["transport"] = transport
+    return ENRICHERS.make(type_name, known, "parameters", config, source, **given)
 
 
 def overwrites(config: Mapping[str, Any]) -> bool:
@@ -99,14 +87,3 @@ def check_parameters(type_name: str, config: Mapping[str, Any]) -> None:
         )
     overwrites(config)
     make_enricher(type_name, config)
-
-
-def _load(entry: EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except (Exception, SystemExit) as exc:
-        raise EnricherNotCompliant(
-            f"The enricher {entry.name!r} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}",
-            hint="Reinstall or remove the package that provides it.",
-            context={"type": entry.name, "provider": entry.value},
-        ) from exc

@@ -12,7 +12,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-from retrovue.errors import ImporterNotCompliant
 from retrovue.model import (
     Collection,
     ConfigField,
@@ -174,17 +173,6 @@ def compliance_problems(importer: object) -> list[str]:
         elif name in _POSITIONAL_ARGUMENTS and not _takes(function, name, member):
             problems.append(f"{name} doesn't take {_POSITIONAL_ARGUMENTS[name]} argument(s)")
     return problems
-
-
-def require_compliance(type_name: str, importer: object) -> None:
-    """Raise ImporterNotCompliant unless the class implements ImporterInterface."""
-    problems = compliance_problems(importer)
-    if problems:
-        raise ImporterNotCompliant(
-            f"The importer {type_name!r} doesn't implement ImporterInterface: {'; '.join(problems)}.",
-            hint="Update or remove the package that provides it, or make it a subclass of BaseImporter.",
-            context={"type": type_name, "problems": problems},
-        )
 
 
 def _takes(function: Callable[..., object], name: str, member: object) -> bool:

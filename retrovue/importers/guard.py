@@ -6,7 +6,6 @@ up the run's loop nor outlast its deadline by swallowing its cancellation. Retro
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -21,7 +20,6 @@ from msgspec.structs import asdict
 from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.doubles import Doubles
-from retrovue.importers.isolation import GRACE, ImporterLoop, Lane, LoopEnded, Unanswered
 from retrovue.importers.waiting import Stopwatch
 from retrovue.model import (
     AssetDraft,
@@ -35,6 +33,7 @@ from retrovue.model import (
     Scope,
     SourceIdentity,
 )
+from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered, is_cancelled, is_isolated
 
 PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; importers have tighter deadlines of their own."""
@@ -61,8 +60,8 @@ class GuardedImporter:
         self.paths_are_local: bool = getattr(importer, "paths_are_local", False) is True
         self._vouched = getattr(importer, "vouches_for_drafts", False) is True
         self._ours = type(importer).__module__.startswith(OURS)
-        self._isolated = not self._ours and getattr(importer, "shares_loop", False) is not True
-        self._loop: ImporterLoop | None = None
+        self._isolated = is_isolated(importer, OURS)
+        self._loop: PluginLoop | None = None
         self._lifetime: Lane | None = None
         """The task that opens and closes an isolated importer."""
 
@@ -72,7 +71,7 @@ class GuardedImporter:
 
     async def __aenter__(self) -> Self:
         if self._isolated:
-            self._loop = await ImporterLoop(self.type_name).start()
+            self._loop = await PluginLoop(f"importer {self.type_name}").start()
             self._lifetime = self._loop.lane()
         entered = False
 
@@ -257,7 +256,7 @@ class GuardedImporter:
     async def _close(self, what: str, ask: Callable[[], Awaitable[None]], lane: Lane | None) -> None:
         if lane is None:
             await self._pass(what, ask)
-        elif _cancelled():
+        elif is_cancelled():
             with anyio.CancelScope(shield=True):
                 await self._ask_isolated(what, ask, lane, GRACE)
         else:
@@ -270,8 +269,13 @@ class GuardedImporter:
             raise
         except (Exception, SystemExit, BaseExceptionGroup) as exc:
             raise self._blame(what, exc) from exc
-        except anyio.get_cancelled_exc_class() as exc:
-            if _cancelled():
+        except asyncio.CancelledError as exc:
+            if is_cancelled():
+                raise
+            raise self._blame(what, exc) from exc
+        except BaseException as exc:
+            # Nobody interrupts a thread of its own: there it is the importer's, whatever it is.
+            if not self._isolated:
                 raise
             raise self._blame(what, exc) from exc
 
@@ -302,12 +306,6 @@ class GuardedImporter:
             f"The importer {self.type_name!r} failed in {what}: {type(exc).__name__}.",
             hint="This is a bug of the importer; the traceback is in the audit trail.",
         )
-
-
-def _cancelled() -> bool:
-    """Whether somebody asked for this task to be cancelled; a task group takes a stray cancellation for a good end."""
-    task = asyncio.current_task()
-    return anyio.current_effective_deadline() == -math.inf or task is None or task.cancelling() > 0
 
 
 def draft_problem(draft: AssetDraft) -> str | None:

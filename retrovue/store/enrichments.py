@@ -39,6 +39,8 @@ class OwedAsset:
     """The ids of the enrichers."""
     fingerprints: Mapping[UUID, Mapping[str, Any]]
     """By the enricher's id, what it gave the last time that it succeeded."""
+    provenance: Mapping[str, str]
+    """Which enricher gave a column, by its external id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Result:
 
 _PAGE = text(
     f"""
-    SELECT uuid, source_uri, type, {", ".join(_FIELDS)},
+    SELECT uuid, source_uri, type, provenance, {", ".join(_FIELDS)},
         (SELECT jsonb_agg(jsonb_build_array(local_path, size_bytes, duration_ms) ORDER BY position)
             FROM asset_file WHERE asset_file.asset_uuid = asset.uuid) AS files,
         (SELECT jsonb_agg(jsonb_build_array(enricher_id, status, fingerprint, run_id))
@@ -102,6 +104,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
         files=tuple((path, size, duration) for path, size, duration in row.files or ()),
         owed=frozenset(owed),
         fingerprints={key: fingerprint for key, (_, fingerprint, _) in known.items() if fingerprint is not None},
+        provenance=row.provenance or {},
     )
 
 

@@ -128,6 +128,23 @@ _RELOCATE = text(
 _DROP_RELOCATED_PARTS = text(
     "DELETE FROM asset_part USING plan WHERE plan.becomes = 'relocated' AND asset_part.asset_uuid = plan.asset_uuid"
 )
+# An approved or retired asset is somebody's decision, and stays what it is. The fingerprint stays too: a file that has
+# moved and is the same costs a look at its size and time.
+_OWE_AGAIN = text(
+    """
+    WITH again AS (
+        UPDATE asset_enrichment SET status = 'failed', code = 'relocated', message = 'The file has moved since.',
+            updated_at = clock_timestamp()
+        FROM plan JOIN asset ON asset.uuid = plan.asset_uuid
+        WHERE plan.becomes = 'relocated' AND asset.state IN ('new', 'enriching')
+            AND asset_enrichment.asset_uuid = plan.asset_uuid AND asset_enrichment.status = 'succeeded'
+            AND asset_enrichment.enricher_id = ANY(:reading_files)
+        RETURNING asset_enrichment.asset_uuid
+    )
+    UPDATE asset SET state = 'enriching', updated_at = now()
+    FROM again WHERE asset.uuid = again.asset_uuid AND asset.state = 'new'
+    """
+)
 _CREATE = text(
     f"""
     INSERT INTO asset (collection_uuid, {", ".join(CARRIED)})
@@ -274,6 +291,8 @@ async def _merge(session: AsyncSession, staging: Staging) -> Merged:
         await session.execute(_MERGING)
         await session.execute(_DROP_RELOCATED_PARTS)
         await session.execute(_RELOCATE)
+        if staging.reading_files:
+            await session.execute(_OWE_AGAIN, {"reading_files": list(staging.reading_files)})
     if "created" in kinds:
         if staging.enriched:
             await session.execute(_CREATE_ENRICHED, {**bind, "owing": staging.owing})

@@ -227,6 +227,8 @@ class Staging(Sink):
     """The enrichers that refined what is staged."""
     owing: bool = False
     """Whether enrichers that run after the commit will owe something to every new asset."""
+    reading_files: tuple[UUID, ...] = ()
+    """The enrichers that will owe something to every asset whose file has moved."""
 
     @property
     def enriched(self) -> bool:

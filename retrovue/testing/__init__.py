@@ -1,7 +1,8 @@
-"""What authors of importers test them with: a conformance kit, and importers that misbehave.
+"""What authors of importers and enrichers test them with: conformance kits, and plugins that misbehave.
 
-Nothing of it needs pytest. ``ImporterConformance`` is a base class that pytest, or anything that calls methods named
-``test_…``, can run; the functions behind it raise AssertionError with a text that says what to mend.
+Nothing of it needs pytest. ``ImporterConformance`` and ``EnricherConformance`` are base classes that pytest, or
+anything that calls methods named ``test_…``, can run; the functions behind them raise AssertionError with a text that
+says what to mend.
 """
 
 from retrovue.testing.conformance import (
@@ -16,16 +17,36 @@ from retrovue.testing.conformance import (
     check_repetition,
     sample_collection,
 )
+from retrovue.testing.enricher_conformance import (
+    EnricherConformance,
+    check_answers,
+    check_enricher_cancellation,
+    check_enricher_closing,
+    check_enricher_compliance,
+    check_same_alone,
+    check_same_beside,
+    check_unchanged,
+    sample_asset,
+)
 
 __all__ = [
+    "EnricherConformance",
     "ImporterConformance",
+    "check_answers",
     "check_cancellation",
     "check_closing",
     "check_compliance",
     "check_discovery",
+    "check_enricher_cancellation",
+    "check_enricher_closing",
+    "check_enricher_compliance",
     "check_enumeration",
     "check_ingestible",
     "check_reachable",
     "check_repetition",
+    "check_same_alone",
+    "check_same_beside",
+    "check_unchanged",
+    "sample_asset",
     "sample_collection",
 ]

@@ -103,6 +103,14 @@ class Raising(MisbehavingImporter):
         raise ZeroDivisionError
 
 
+class Interrupting(MisbehavingImporter):
+    """Raises what means that the operator interrupts the program."""
+
+    async def misbehave(self) -> object:
+        """Raise."""
+        raise KeyboardInterrupt
+
+
 class WrongTypes(MisbehavingImporter):
     """Gives what isn't a page."""
 
@@ -174,6 +182,7 @@ class HugePage(MisbehavingImporter):
 MISBEHAVING: dict[type[MisbehavingImporter], str] = {
     Hanging: "importer_timeout",
     Raising: "importer_failed",
+    Interrupting: "importer_failed",
     WrongTypes: "importer_failed",
     SwallowingCancellation: "importer_timeout",
     BlockingLoop: "importer_blocks",

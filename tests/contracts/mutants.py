@@ -55,7 +55,7 @@ PREVIEW = "retrovue/store/preview.py"
 LOCKS = "retrovue/store/locks.py"
 MIGRATIONS = "retrovue/store/migrations.py"
 BASE = "retrovue/importers/base.py"
-REGISTRY = "retrovue/importers/registry.py"
+LOADING = "retrovue/plugins/loading.py"
 PLEX = "retrovue/importers/plex"
 SCHEMA = "migrations/versions/0001_catalogue.py"
 
@@ -123,14 +123,14 @@ MUTANTS = (
     Mutant("B-9", ACTION, "return UNREACHABLE if summary.all_unreachable else FAILED", "return FAILED"),
     Mutant("B-9", ORCHESTRATOR, "        if isinstance(error, SourceRefused):", "        if False:"),
     Mutant("B-9", ACTION, '    if "internal" in codes:\n        return FAILED\n', ""),
-    Mutant("B-10", BASE, "    if problems:\n        raise", "    if len(problems) == 99:\n        raise"),
+    Mutant("B-10", LOADING, "        if problems:\n", "        if len(problems) == 99:\n"),
     Mutant(
         "B-11",
         PIPELINE,
         "is not None:\n            began",
         "is not None and tally.source_items < 4:\n            began",
     ),
-    Mutant("B-12", REGISTRY, "    require_compliance(type_name, loaded)\n", ""),
+    Mutant("B-12", LOADING, "        self._require_compliance(type_name, loaded)\n", ""),
     # Source ingest: data
     Mutant("D-1", PIPELINE, _ONE_TRANSACTION, _TWO_TRANSACTIONS),
     Mutant(

@@ -1,7 +1,7 @@
 """Which enrichers there are: found by entry points, refused before anything of them runs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -41,6 +41,22 @@ class Failing(Odd):
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
         return []
+
+
+class Silent(Odd):
+    """Doesn't say which parameters it takes."""
+
+    @classmethod
+    def describe_parameters(cls) -> Sequence[ConfigField]:
+        raise SystemExit("canary")
+
+
+class Wordy(Odd):
+    """Says it in words."""
+
+    @classmethod
+    def describe_parameters(cls) -> Sequence[ConfigField]:
+        return cast("Sequence[ConfigField]", ["depth"])
 
 
 class NotAsync(Odd):
@@ -86,6 +102,14 @@ def test_two_packages_of_one_type_are_refused(packages: Packages) -> None:
     packages.install("two", GROUP, third=f"{HERE}:Failing")
     with pytest.raises(EnricherNotCompliant, match="Several packages"):
         enricher_class("third")
+
+
+@pytest.mark.parametrize("name", ["Silent", "Wordy"])
+def test_one_that_does_not_describe_its_parameters_is_refused(packages: Packages, name: str) -> None:
+    packages.install("third", GROUP, third=f"{HERE}:{name}")
+    with pytest.raises(EnricherNotCompliant, match="doesn't describe its settings") as refused:
+        parameters_of("third")
+    assert "canary" not in refused.value.message
 
 
 def test_secret_parameters_are_refused(packages: Packages) -> None:

@@ -12,7 +12,7 @@ from retrovue.cli.table import table
 from retrovue.discovery import Discovered
 from retrovue.documents import source_identity
 from retrovue.errors import ImporterNotCompliant
-from retrovue.importers.registry import importer_class, importer_types
+from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.model import ConfigField, Secret, Source
 from retrovue.problems import without_passwords
 from retrovue.store.collections import list_collections
@@ -35,7 +35,7 @@ async def show_types(call: Call) -> int:
 
 def _type_fields(name: str) -> dict[str, Any]:
     try:
-        settings = importer_class(name).describe_configuration()
+        settings = importer_settings(name)
     except ImporterNotCompliant as exc:
         return {"type": name, "problem": exc.message, "settings": []}
     return {"type": name, "problem": None, "settings": [_setting_fields(setting) for setting in settings]}
@@ -57,7 +57,7 @@ async def add_source(
 ) -> int:
     """Add a source and, if wanted, find its collections."""
     discovery.check_name(name)
-    fields = importer_class(type_name).describe_configuration()
+    fields = importer_settings(type_name)
     config = {
         field.name: value for field in fields if not field.secret and (value := settings.get(field.name)) is not None
     }

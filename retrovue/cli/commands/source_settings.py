@@ -57,12 +57,12 @@ def complete_type(_context: click.Context, _parameter: click.Parameter, incomple
 
 def setting_fields(type_name: str | None) -> "Mapping[str, ConfigField]":
     """Return the settings of a type, or of all installed types, by name."""
-    from retrovue.importers.registry import importer_class, importer_types
+    from retrovue.importers.registry import importer_settings, importer_types
 
     fields: dict[str, ConfigField] = {}
     for known in importer_types() if type_name is None else [type_name]:
         try:
-            described = importer_class(known).describe_configuration()
+            described = importer_settings(known)
         except ImporterNotCompliant:
             if type_name is not None:
                 raise

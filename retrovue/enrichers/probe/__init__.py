@@ -45,6 +45,7 @@ class ProbeEnricher(BaseEnricher):
     type_name: ClassVar[str] = "probe"
     batch_size: ClassVar[int] = 64
     deadline_s: ClassVar[float] = 600.0
+    reads_files: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
         super().__init__(config, source)

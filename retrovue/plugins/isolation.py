@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, in which a third party's importer can't hold up the run.
+"""A thread with an event loop of its own, in which a third party's importer or enricher can't hold up the run.
 
 What runs there may swallow its cancellation, block its loop or end it: whoever asked waits for a bounded time,
 gives up, and goes on. A thread can't be ended from outside, so one that doesn't end by itself is left behind; it
@@ -6,6 +6,7 @@ is a daemon and ends with the process.
 """
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,12 +15,27 @@ from typing import Any, Generic, Self, TypeVar, cast
 import anyio
 
 GRACE = 0.5
-"""Seconds that an importer may take to clean up once it is cancelled; an interrupted command has 2 s in all."""
+"""Seconds that a plugin may take to clean up once it is cancelled; an interrupted command has 2 s in all."""
 
 TURN = 5.0
-"""Seconds without a turn of its loop after which an importer, whose time is up, counts as blocking it."""
+"""Seconds without a turn of its loop after which a plugin, whose time is up, counts as blocking it."""
 
 T = TypeVar("T")
+
+
+def is_isolated(plugin: object, ours: str) -> bool:
+    """Whether a plugin runs in a thread of its own.
+
+    Those that come with RetroVue, from a module below ``ours``, don't; nor do those that say ``shares_loop``.
+    """
+    kind = plugin if isinstance(plugin, type) else type(plugin)
+    return not kind.__module__.startswith(ours) and getattr(plugin, "shares_loop", False) is not True
+
+
+def is_cancelled() -> bool:
+    """Whether somebody asked for this task to be cancelled; a task group takes a stray cancellation for a good end."""
+    task = asyncio.current_task()
+    return anyio.current_effective_deadline() == -math.inf or task is None or task.cancelling() > 0
 
 
 class Unanswered(Exception):
@@ -28,52 +44,55 @@ class Unanswered(Exception):
     def __init__(self, *, blocking: bool) -> None:
         super().__init__()
         self.blocking = blocking
-        """Whether the importer's event loop didn't even turn."""
+        """Whether the plugin's event loop didn't even turn."""
 
 
 class LoopEnded(Exception):
-    """The importer has ended its event loop, by a SystemExit in a task of its own, say."""
+    """The plugin has ended its event loop, by a SystemExit in a task of its own, say."""
 
 
 class _Request(Generic[T]):
-    """A call on its way to the importer's thread, and its answer on the way back."""
+    """A call on its way to the plugin's thread, and its answer on the way back."""
 
     def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
         self.call = call
         self.answered = anyio.Event()
         self.cancel_arrived = False
         self.turned = anyio.Event()
-        """Set, in the host's loop, once the importer's loop has taken the cancellation."""
+        """Set, in the host's loop, once the plugin's loop has taken the cancellation."""
         self._host = asyncio.get_running_loop()
         self._value: T | None = None
         self._error: BaseException | None = None
 
     def answer(self, value: T | None, error: BaseException | None) -> None:
-        """Send the answer back; called in the importer's thread."""
+        """Send the answer back; called in the plugin's thread."""
         self._value, self._error = value, error
         with suppress(RuntimeError):  # the host's loop is closed: nobody waits any more
             self._host.call_soon_threadsafe(self.answered.set)
 
     def take_cancellation(self) -> None:
-        """Let the host know that the loop turns; called in the importer's thread."""
+        """Let the host know that the loop turns; called in the plugin's thread."""
         self.cancel_arrived = True
         with suppress(RuntimeError):
             self._host.call_soon_threadsafe(self.turned.set)
 
     def result(self) -> T:
-        """Return or raise what the importer did."""
+        """Return or raise what the plugin did."""
         if self._error is not None:
             raise self._error
         return cast("T", self._value)
 
 
-class ImporterLoop:
+class PluginLoop:
     """An event loop in a daemon thread; everything asked of it has a deadline."""
 
     def __init__(self, name: str) -> None:
+        """``name`` is the thread's: the kind of plugin and its own name."""
         self.blocked = False
         """Whether it didn't turn when it had to; nothing more is asked of it then."""
-        self._thread = threading.Thread(target=self._run, name=f"importer {name}", daemon=True)
+        self.lost = False
+        """Whether a call in it was given up that hasn't returned: the loop won't end before it does."""
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._host = asyncio.get_running_loop()
         self._ready = anyio.Event()
         self._ended = anyio.Event()
@@ -85,13 +104,22 @@ class ImporterLoop:
     async def start(self) -> Self:
         """Start the thread and wait until its loop turns."""
         self._thread.start()
-        await self._ready.wait()
+        # Without a cancellation, which would leave a loop behind that nobody knows: nothing of the plugin runs yet.
+        with anyio.CancelScope(shield=True):
+            await self._ready.wait()
         return self
+
+    @property
+    def ended(self) -> bool:
+        """Whether the loop has ended, by us or by the plugin."""
+        return self._ended.is_set()
 
     async def stop(self) -> None:
         """End the loop, or leave it behind if it doesn't end by itself."""
+        self.post(self._stopping.set)
+        if self.blocked or self.lost:
+            return  # it has had its time
         with anyio.move_on_after(GRACE, shield=True):
-            self.post(self._stopping.set)
             await self._ended.wait()
 
     def lane(self) -> "Lane":
@@ -115,7 +143,7 @@ class ImporterLoop:
 
     def open_lane(self, lane: "Lane") -> None:
         """Start a lane's task; called in the loop."""
-        # Not in a task group: a lane in which an importer left a scope open breaks when it ends, and breaks alone.
+        # Not in a task group: a lane in which a plugin left a scope open breaks when it ends, and breaks alone.
         self._lanes[lane] = asyncio.get_running_loop().create_task(self._serve_lane(lane))
 
     async def _serve_lane(self, lane: "Lane") -> None:
@@ -126,8 +154,8 @@ class ImporterLoop:
 
     def _run(self) -> None:
         try:
-            # What an importer raises outside of any call has nobody to be told to; its calls then get no answer.
-            with suppress(Exception, SystemExit, asyncio.CancelledError):
+            # What a plugin raises outside of any call has nobody to be told to; its calls then get no answer.
+            with suppress(BaseException):
                 asyncio.run(self._serve())
         finally:
             with suppress(RuntimeError):
@@ -151,9 +179,9 @@ class ImporterLoop:
 
 
 class Lane:
-    """One task in an importer's loop: what is entered there by one call can be left by another."""
+    """One task in a plugin's loop: what is entered there by one call can be left by another."""
 
-    def __init__(self, loop: ImporterLoop) -> None:
+    def __init__(self, loop: PluginLoop) -> None:
         self.lost = False
         """Whether a call was given up that hasn't returned: there is nobody left to ask."""
         self._loop = loop
@@ -203,7 +231,7 @@ class Lane:
             with anyio.move_on_after(GRACE, shield=True):
                 await request.answered.wait()
         if not request.answered.is_set():
-            self.lost = True
+            self.lost = self._loop.lost = True
             self._loop.blocked = self._loop.blocked or not request.cancel_arrived
 
     def _cancel(self, request: _Request[Any]) -> None:
@@ -212,7 +240,7 @@ class Lane:
             self._task.cancel()
 
     async def serve(self) -> None:
-        """Answer requests until the lane is closed; runs in the importer's loop."""
+        """Answer requests until the lane is closed; runs in the plugin's loop."""
         self._task = asyncio.current_task()
         while (request := await self._requests.get()) is not None:
             if request.cancel_arrived:

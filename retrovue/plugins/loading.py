@@ -1,0 +1,117 @@
+"""How plugins are found: our own and third parties' alike, by the entry points of a group."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from retrovue.errors import RequestError, RetrovueError
+from retrovue.model import ConfigField
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A kind of plugin, such as importers: where its types are found, what each must be, and what is raised if not."""
+
+    noun: str
+    group: str
+    """Of entry points, whose names are the types."""
+    interface: str
+    base: str
+    """The class that implements most of the interface, for the hint."""
+    arguments: str
+    """What its constructor takes, for the hint."""
+    describe: str
+    """The class method that lists the settings, as ConfigFields."""
+    problems: Callable[[object], list[str]]
+    """Lists what keeps a class from implementing the interface."""
+    unsupported: type[RequestError]
+    not_compliant: type[RequestError]
+
+    def types(self) -> list[str]:
+        """Name the installed types, sorted."""
+        return sorted({entry.name for entry in entry_points(group=self.group)})
+
+    def load(self, type_name: str) -> type[T]:
+        """Load the class of that type and verify its compliance, before anything of it runs.
+
+        Raises ``unsupported`` if there is none, ``not_compliant`` if it can't be loaded, is provided by two packages,
+        or doesn't implement the interface.
+        """
+        entries = [entry for entry in entry_points(group=self.group) if entry.name == type_name]
+        if not entries:
+            installed = self.types()
+            raise self.unsupported(
+                f"There is no {self.noun} of type {type_name!r}.",
+                hint=f"Installed types: {', '.join(installed)}. Install the package that provides it.",
+                context={"type": type_name, "installed": installed},
+            )
+        values = sorted({entry.value for entry in entries})
+        if len(values) > 1:
+            raise self.not_compliant(
+                f"Several packages provide the {self.noun} {type_name!r}: {', '.join(values)}.",
+                hint="Uninstall all but one of them.",
+                context={"type": type_name, "providers": values},
+            )
+        loaded: type[T] = self._load(entries[0])
+        self._require_compliance(type_name, loaded)
+        return loaded
+
+    def settings(self, type_name: str) -> tuple[ConfigField, ...]:
+        """Ask the class of that type which settings it takes; raises what ``load`` raises."""
+        describe: Any = getattr(self.load(type_name), self.describe)
+        try:
+            described: tuple[Any, ...] = tuple(describe())
+        except (Exception, SystemExit) as exc:
+            raise self._does_not_describe(type_name, type(exc).__name__) from exc
+        if wrong := [type(field).__name__ for field in described if not isinstance(field, ConfigField)]:
+            raise self._does_not_describe(type_name, f"a {wrong[0]} is no ConfigField")
+        return described
+
+    def make(self, type_name: str, known: type[T], made_of: str, *arguments: object, **named: object) -> T:
+        """Make a plugin of a class that was loaded; ``made_of`` names what it is given.
+
+        Raises the RetrovueError with which the plugin refuses what it is given, and ``not_compliant`` for whatever
+        else it raises.
+        """
+        make: Any = known
+        try:
+            made: T = make(*arguments, **named)
+        except RetrovueError:
+            raise
+        except (Exception, SystemExit) as exc:
+            # Not its message: that may repeat what it was given, credentials too.
+            raise self.not_compliant(
+                f"The {self.noun} {type_name!r} can't be made from its {made_of}: {type(exc).__name__}.",
+                hint=f"Its class must take {self.arguments}.",
+                context={"type": type_name},
+            ) from exc
+        return made
+
+    def _does_not_describe(self, type_name: str, why: str) -> RequestError:
+        return self.not_compliant(
+            f"The {self.noun} {type_name!r} doesn't describe its settings: {why}.",
+            hint="Update or remove the package that provides it.",
+            context={"type": type_name},
+        )
+
+    def _load(self, entry: EntryPoint) -> Any:
+        try:
+            return entry.load()
+        except (Exception, SystemExit) as exc:
+            raise self.not_compliant(
+                f"The {self.noun} {entry.name!r} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}",
+                hint="Reinstall or remove the package that provides it.",
+                context={"type": entry.name, "provider": entry.value},
+            ) from exc
+
+    def _require_compliance(self, type_name: str, loaded: object) -> None:
+        problems = self.problems(loaded)
+        if problems:
+            raise self.not_compliant(
+                f"The {self.noun} {type_name!r} doesn't implement {self.interface}: {'; '.join(problems)}.",
+                hint=f"Update or remove the package that provides it, or make it a subclass of {self.base}.",
+                context={"type": type_name, "problems": problems},
+            )

@@ -1,0 +1,201 @@
+"""The conformance kit for enrichers: what each owes to enrichment, as checks that raise AssertionError.
+
+Each check makes enrichers of its own by the factory it is given. The files or the service behind them must not
+change while a check runs. An enricher is asked in a thread with an event loop of its own, as a run does it: one that
+hangs or blocks fails its test and doesn't hold it up.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import anyio
+from msgspec.structs import replace
+
+from retrovue.enrichers.base import (
+    COMMON_PARAMETERS,
+    AssetView,
+    EnricherInterface,
+    Failure,
+    MediaFile,
+    compliance_problems,
+)
+from retrovue.enrichers.fields import Given
+from retrovue.enrichers.instance import Fault, Instance
+from retrovue.model import ConfigField
+from retrovue.testing.tasks import (
+    DEADLINE_S,
+    MOST_AWAITS,
+    check_cancelled_everywhere,
+    check_leaves_nothing,
+    deadline,
+    expect,
+)
+
+Make = Callable[[], EnricherInterface]
+Answers = list[Given | Failure]
+
+
+def sample_asset(*local_paths: str, title: str, type: str = "movie", **values: Any) -> AssetView:  # noqa: A002 - the field's name
+    """Make an asset as enrichment would hand it to the enricher; ``values`` are more fields of AssetView."""
+    files = tuple(MediaFile(path) for path in local_paths)
+    source_uri = values.pop("source_uri", f"sample:{local_paths[0] if local_paths else title}")
+    return AssetView(source_uri=source_uri, files=files, type=type, title=title, **values)
+
+
+def check_enricher_compliance(enricher: type) -> None:
+    """The class implements EnricherInterface and describes its parameters, none of them secret."""
+    problems = compliance_problems(enricher)
+    assert not problems, f"{enricher.__name__} isn't an enricher: {'; '.join(problems)}"
+    described: Any = enricher
+    fields = list(described.describe_parameters())
+    for field in fields:
+        expect(ConfigField, field, "describe_parameters")
+    names = [field.name for field in (*fields, *COMMON_PARAMETERS)]
+    assert len(names) == len(set(names)), f"describe_parameters names a parameter twice, or a common one: {names}"
+    assert all(name.isidentifier() for name in names), f"a parameter's name must be an identifier: {names}"
+    secret = [field.name for field in fields if field.secret]
+    assert not secret, f"parameters are shown, none can be secret: {', '.join(secret)}"
+
+
+async def check_answers(make: Make, assets: Sequence[AssetView]) -> Answers:
+    """There is one answer for each asset, in time, that the catalogue can hold; returns the answers."""
+    (answers,) = await _asked(make, [assets])
+    for asset, answer in zip(assets, answers, strict=True):
+        if isinstance(answer, Failure):
+            assert answer.code != "bad_result", f"of {asset.title!r}: {answer.message}"
+            assert answer.code != "result_too_large", f"of {asset.title!r}: {answer.message}"
+    return answers
+
+
+async def check_same_alone(make: Make, assets: Sequence[AssetView]) -> None:
+    """Each asset gets the answer alone that it gets among others: a batch may be given again asset by asset."""
+    together = await check_answers(make, assets)
+    alone = [answers[0] for answers in await _asked(make, [[asset] for asset in assets])]
+    _require_same(assets, together, alone, "alone")
+
+
+async def check_same_beside(make: Make, assets: Sequence[AssetView]) -> None:
+    """Two batches at the same time get the answers that each gets by itself."""
+    answers = await check_answers(make, assets)
+    for again in await _asked(make, [assets, assets], at_once=True):
+        _require_same(assets, answers, again, "beside another batch")
+
+
+async def check_unchanged(make: Make, assets: Sequence[AssetView]) -> None:
+    """Asked again with the fingerprints that it gave, the enricher says that nothing changed, or the same."""
+    answers = await check_answers(make, assets)
+    known = [(asset, one) for asset, one in zip(assets, answers, strict=True) if isinstance(one, Given)]
+    seen = [replace(asset, fingerprint=one.fingerprint) for asset, one in known]
+    if not seen:
+        return
+    (second,) = await _asked(make, [seen])
+    for (asset, before), after in zip(known, second, strict=True):
+        unchanged = isinstance(after, Given) and (after.unchanged or after.fields == before.fields)
+        assert unchanged, f"asked again about {asset.title!r} with its fingerprint, the enricher says something else"
+
+
+async def check_enricher_closing(make: Make, assets: Sequence[AssetView]) -> None:
+    """Asked once and left, the enricher has closed what it opened: no task, file or socket is left."""
+
+    async def run() -> None:
+        with deadline("the enricher"):
+            await _whole_run(make, assets)
+
+    await check_leaves_nothing("the enricher", "after it was closed", run)
+
+
+async def check_enricher_cancellation(
+    make: Make, assets: Sequence[AssetView], *, most_awaits: int = MOST_AWAITS
+) -> None:
+    """Cancelled at each await in turn, from opening to closing, the enricher stops and leaves no task behind."""
+    await check_cancelled_everywhere("the enricher", lambda: _whole_run(make, assets), most_awaits)
+
+
+async def _whole_run(make: Make, assets: Sequence[AssetView]) -> None:
+    async with make() as enricher:
+        await enricher.enrich(assets)
+
+
+async def _asked(make: Make, batches: Sequence[Sequence[AssetView]], *, at_once: bool = False) -> list[Answers]:
+    """Open an enricher and give it some batches, one after the other or all at once."""
+    answers: list[Answers] = [[] for _ in batches]
+    patience = min(DEADLINE_S, float(type(make()).deadline_s))
+    instance = Instance("under test", make, isolated=True)
+
+    async def ask(number: int) -> None:
+        answers[number] = await instance.enrich(batches[number], patience)
+
+    try:
+        await instance.open()
+        if at_once:
+            async with anyio.create_task_group() as group:
+                for number in range(len(batches)):
+                    group.start_soon(ask, number)
+        else:
+            for number in range(len(batches)):
+                await ask(number)
+    except* Fault as faults:
+        raise AssertionError(_first(faults).failure.message) from faults
+    finally:
+        await instance.close()
+    return answers
+
+
+def _first(faults: BaseExceptionGroup[Fault]) -> Fault:
+    first = faults.exceptions[0]
+    return first if isinstance(first, Fault) else _first(first)
+
+
+def _require_same(assets: Sequence[AssetView], one: Answers, other: Answers, how: str) -> None:
+    for asset, expected, found in zip(assets, one, other, strict=True):
+        assert expected == found, f"{how} the answer for {asset.title!r} is another one: {found} instead of {expected}"
+
+
+class EnricherConformance:
+    """All checks as test methods: subclass it in a test module, and say how the enricher is made.
+
+    The methods are plain ones, which run an event loop themselves, so that no plug-in is needed.
+    """
+
+    most_awaits: ClassVar[int] = MOST_AWAITS
+    """How many awaits are cancelled in turn; each time the enricher is made and asked anew."""
+
+    def make_enricher(self) -> EnricherInterface:
+        """Make the enricher, with parameters that it can use."""
+        raise NotImplementedError
+
+    def make_assets(self) -> Sequence[AssetView]:
+        """Make some assets, such as by ``sample_asset``: some that it can enrich, and some that it can't."""
+        raise NotImplementedError
+
+    def test_it_implements_the_interface(self) -> None:
+        """See check_enricher_compliance."""
+        check_enricher_compliance(type(self.make_enricher()))
+
+    def test_it_answers_for_every_asset(self) -> None:
+        """See check_answers."""
+        anyio.run(check_answers, self.make_enricher, self.make_assets())
+
+    def test_an_asset_alone_gets_the_same_answer(self) -> None:
+        """See check_same_alone."""
+        anyio.run(check_same_alone, self.make_enricher, self.make_assets())
+
+    def test_batches_may_be_under_way_at_the_same_time(self) -> None:
+        """See check_same_beside."""
+        anyio.run(check_same_beside, self.make_enricher, self.make_assets())
+
+    def test_what_has_not_changed_is_told_as_such_or_alike(self) -> None:
+        """See check_unchanged."""
+        anyio.run(check_unchanged, self.make_enricher, self.make_assets())
+
+    def test_closing_leaves_nothing_open(self) -> None:
+        """See check_enricher_closing."""
+        anyio.run(check_enricher_closing, self.make_enricher, self.make_assets())
+
+    def test_it_can_be_cancelled_at_every_await(self) -> None:
+        """See check_enricher_cancellation."""
+
+        async def check() -> None:
+            await check_enricher_cancellation(self.make_enricher, self.make_assets(), most_awaits=self.most_awaits)
+
+        anyio.run(check)

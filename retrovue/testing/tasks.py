@@ -1,0 +1,124 @@
+"""What the conformance kits look for in anybody's coroutines: tasks and files left behind, cancellations swallowed."""
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+DEADLINE_S = 60.0
+"""For any one answer; what is under test reads a sample."""
+CLEANING_UP_S = 5.0
+"""For what is still done after a cancellation."""
+MOST_AWAITS = 300
+"""How many awaits are cancelled in turn."""
+
+
+async def check_cancelled_everywhere(who: str, run: Callable[[], Coroutine[Any, Any, None]], most_awaits: int) -> None:
+    """Cancelled at each await in turn, what is run stops and leaves no task behind; ``who`` is named if not."""
+    for number in range(1, most_awaits + 1):
+        async with _no_task_left(f"after it was cancelled at await {number}, {who}"):
+            if not await _cancelled_at(who, number, run):
+                return
+
+
+async def check_leaves_nothing(who: str, when: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """What is run has closed what it opened when it returns: no task, file or socket is left."""
+    gc.collect()
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ResourceWarning)
+        async with _no_task_left(f"{when}, {who}"):
+            await run()
+        gc.collect()
+    assert not unclosed, f"{who} leaves something open: {unclosed[0].message}"
+
+
+async def _cancelled_at(who: str, number: int, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    """Run something and cancel it at an await; returns whether it came that far."""
+    reached = False
+
+    def cancel() -> None:
+        nonlocal reached
+        reached = True
+        task.cancel()
+
+    async def counted() -> None:
+        await _CountedAwaits(run(), number, cancel)
+
+    task = asyncio.get_running_loop().create_task(counted())  # not in a group, which would wait for it for ever
+    done, _ = await asyncio.wait({task}, timeout=DEADLINE_S if number == 1 else DEADLINE_S + CLEANING_UP_S)
+    assert done, f"cancelled at await {number}, {who} goes on for ever: it swallows its cancellation"
+    if task.cancelled():
+        return True
+    error = task.exception()
+    if reached:
+        what = "goes on" if error is None else f"raises {type(error).__name__}"
+        message = f"cancelled at await {number}, {who} {what}: the cancellation has to leave it as it came"
+        raise AssertionError(message) from error
+    if error is not None:
+        raise error
+    return False
+
+
+class _CountedAwaits(Awaitable[None]):
+    """Awaits a coroutine and calls back when it waits for the n-th time."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], number: int, reached: Callable[[], None]) -> None:
+        self._coroutine = coroutine
+        self._number = number
+        self._reached = reached
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits = 0
+        error: BaseException | None = None
+        while True:
+            try:
+                waited = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
+            except StopIteration:
+                return
+            waits += 1
+            if waits == self._number:
+                self._reached()
+            error = None
+            try:
+                yield waited
+            except BaseException as exc:  # noqa: BLE001 - handed on to the coroutine, as await does
+                error = exc
+
+
+class _no_task_left:  # noqa: N801 - reads as the statement that it is
+    """Asserts that no task is left that wasn't there before."""
+
+    def __init__(self, when: str) -> None:
+        self._when = when
+
+    async def __aenter__(self) -> None:
+        self._before = asyncio.all_tasks()
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *error: object) -> None:
+        if exc_type is not None:
+            return
+        left = asyncio.all_tasks() - self._before
+        if left:
+            _done, left = await asyncio.wait(left, timeout=CLEANING_UP_S)
+        names = ", ".join(sorted(task.get_name() for task in left))
+        assert not left, f"{self._when} leaves tasks behind: {names}"
+
+
+@contextmanager
+def deadline(what: str) -> Iterator[None]:
+    """Assert that the block takes no longer than DEADLINE_S."""
+    with anyio.move_on_after(DEADLINE_S) as scope:
+        yield
+    assert not scope.cancelled_caught, f"{what} gave no answer within {DEADLINE_S:g} s"
+
+
+def expect(kind: type[T], value: object, what: str) -> T:
+    """Assert that a value is of a type."""
+    assert isinstance(value, kind), f"{what} gave a {type(value).__name__} where a {kind.__name__} belongs"
+    return value
