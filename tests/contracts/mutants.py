@@ -71,9 +71,8 @@ _INSERT = (
     '                "INSERT INTO collection (id, source_id, external_id, name, kind, locations)"\n'
     '                " VALUES (:id, :source, :external_id, :name, :kind, :locations)"\n'
 )
-_GONE = (
-    "    for collection in gone:\n        await _set_ingestible(session, collection, ingestible=False, reason=GONE)\n"
-)
+_GONE = '            *({"id": collection.id, "ingestible": False, "reason": GONE} for collection in gone),\n'
+_BEFORE_GONE = "    await _set_ingestible(\n        session,\n        [\n"
 _STARTED = (
     "            await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])\n"
 )
@@ -104,8 +103,8 @@ MUTANTS = (
     Mutant(
         "B-6",
         PREFLIGHT,
-        "        session = None if dry_run else await",
-        "        session = await",
+        "    if said and not dry_run:\n",
+        "    if said:\n",
     ),
     Mutant("B-6", ORCHESTRATOR, "if targets.eligible and not options.dry_run:", "if targets.eligible:"),
     Mutant("B-6", PREVIEW, "[:CREATED_SHOWN]", ""),
@@ -183,7 +182,7 @@ MUTANTS = (
         "        answer = await self._importer.check_ingestible(collection)\n",
         "        answer = Ingestibility(ingestible=True)\n",
     ),
-    Mutant("D-12", PREFLIGHT, "            if session is not None:\n", "            if session is None:\n"),
+    Mutant("D-12", PREFLIGHT, "    if said and not dry_run:\n", "    if said and dry_run:\n"),
     Mutant("D-13", "retrovue/importers/locations.py", "    if problems:\n", "    if not mapped:\n"),
     Mutant(
         "D-13",
@@ -254,7 +253,12 @@ MUTANTS = (
         "        and (old.name, old.kind, old.locations) != (found.name, found.kind, found.locations)\n",
         "",
     ),
-    Mutant("SD-4", COLLECTIONS, _GONE, f"{_GONE}        await set_enabled(session, collection, enabled=False)\n"),
+    Mutant(
+        "SD-4",
+        COLLECTIONS,
+        _BEFORE_GONE,
+        f"    for lost in gone:\n        await set_enabled(session, lost, enabled=False)\n{_BEFORE_GONE}",
+    ),
     Mutant("SD-5", COLLECTIONS, "kind = :kind, locations = :locations, ", "kind = :kind, "),
     Mutant("SD-6", COLLECTIONS, "    if updated:\n", "    if updated:\n        await session.commit()\n"),
     Mutant(
@@ -264,7 +268,7 @@ MUTANTS = (
         "There are no collections of source",
     ),
     Mutant("SD-7", "retrovue/discovery.py", "    if not listed and known:\n", "    if False:\n"),
-    Mutant("SD-8", COLLECTIONS, "    for collection in gone:\n", "    for collection in gone[:0]:\n"),
+    Mutant("SD-8", COLLECTIONS, _GONE, ""),
     Mutant("SD-9", COLLECTIONS, "    if dry_run:\n        return changes\n", ""),
 )
 
