@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import anyio
-
 from retrovue.errors import DiscoveryUnsupported
 from retrovue.importers.base import ImporterInterface, compliance_problems
 from retrovue.importers.guard import MOST_DRAFTS, draft_problem
@@ -29,7 +27,14 @@ from retrovue.model import (
     Scope,
     SourceIdentity,
 )
-from retrovue.testing.tasks import MOST_AWAITS, check_cancelled_everywhere, check_leaves_nothing, deadline, expect
+from retrovue.testing.tasks import (
+    MOST_AWAITS,
+    check_cancelled_everywhere,
+    check_leaves_nothing,
+    deadline,
+    expect,
+    run,
+)
 
 Make = Callable[[], ImporterInterface]
 
@@ -208,15 +213,15 @@ class ImporterConformance:
 
     def test_it_says_who_answers(self) -> None:
         """See check_reachable."""
-        anyio.run(check_reachable, self.make_importer)
+        run(check_reachable, self.make_importer)
 
     def test_it_lists_its_collections(self) -> None:
         """See check_discovery."""
-        anyio.run(check_discovery, self.make_importer)
+        run(check_discovery, self.make_importer)
 
     def test_it_says_that_the_sample_can_be_ingested(self) -> None:
         """See check_ingestible."""
-        anyio.run(check_ingestible, self.make_importer, self.make_collection())
+        run(check_ingestible, self.make_importer, self.make_collection())
 
     def test_its_pages_account_for_every_item(self) -> None:
         """See check_enumeration."""
@@ -224,16 +229,16 @@ class ImporterConformance:
         async def check() -> None:
             await check_enumeration(self.make_importer, self.make_collection(), items=self.items)
 
-        anyio.run(check)
+        run(check)
 
     def test_a_second_enumeration_gives_the_same(self) -> None:
         """See check_repetition."""
-        anyio.run(check_repetition, self.make_importer, self.make_collection())
+        run(check_repetition, self.make_importer, self.make_collection())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_closing."""
-        anyio.run(check_closing, self.make_importer, self.make_collection())
+        run(check_closing, self.make_importer, self.make_collection())
 
     def test_it_can_be_cancelled_at_every_await(self) -> None:
         """See check_cancellation."""
-        anyio.run(check_cancellation, self.make_importer, self.make_collection())
+        run(check_cancellation, self.make_importer, self.make_collection())

@@ -29,6 +29,7 @@ from retrovue.testing.tasks import (
     check_leaves_nothing,
     deadline,
     expect,
+    run,
 )
 
 Make = Callable[[], EnricherInterface]
@@ -174,23 +175,23 @@ class EnricherConformance:
 
     def test_it_answers_for_every_asset(self) -> None:
         """See check_answers."""
-        anyio.run(check_answers, self.make_enricher, self.make_assets())
+        run(check_answers, self.make_enricher, self.make_assets())
 
     def test_an_asset_alone_gets_the_same_answer(self) -> None:
         """See check_same_alone."""
-        anyio.run(check_same_alone, self.make_enricher, self.make_assets())
+        run(check_same_alone, self.make_enricher, self.make_assets())
 
     def test_batches_may_be_under_way_at_the_same_time(self) -> None:
         """See check_same_beside."""
-        anyio.run(check_same_beside, self.make_enricher, self.make_assets())
+        run(check_same_beside, self.make_enricher, self.make_assets())
 
     def test_what_has_not_changed_is_told_as_such_or_alike(self) -> None:
         """See check_unchanged."""
-        anyio.run(check_unchanged, self.make_enricher, self.make_assets())
+        run(check_unchanged, self.make_enricher, self.make_assets())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_enricher_closing."""
-        anyio.run(check_enricher_closing, self.make_enricher, self.make_assets())
+        run(check_enricher_closing, self.make_enricher, self.make_assets())
 
     def test_it_can_be_cancelled_at_every_await(self) -> None:
         """See check_enricher_cancellation."""
@@ -198,4 +199,4 @@ class EnricherConformance:
         async def check() -> None:
             await check_enricher_cancellation(self.make_enricher, self.make_assets(), most_awaits=self.most_awaits)
 
-        anyio.run(check)
+        run(check)

@@ -5,6 +5,7 @@ import gc
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Any, TypeVar
 
 import anyio
@@ -16,6 +17,15 @@ CLEANING_UP_S = 5.0
 """For what is still done after a cancellation."""
 MOST_AWAITS = 300
 """How many awaits are cancelled in turn."""
+
+
+def run(answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+    """Run a coroutine function in an event loop and a context of its own.
+
+    anyio's plugin of pytest says of a test's context that a loop is running in it, for as long as an asynchronous
+    fixture of the session lives (where sniffio is installed, which says it); anyio then refuses to start another one.
+    """
+    return Context().run(anyio.run, answer, *arguments)
 
 
 async def check_cancelled_everywhere(who: str, run: Callable[[], Coroutine[Any, Any, None]], most_awaits: int) -> None:

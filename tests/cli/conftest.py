@@ -29,6 +29,7 @@ from retrovue.store.collections import find_collection
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
+from retrovue.testing.tasks import run as run_alone
 from tests import canary
 from tests.docs import schemas
 
@@ -80,7 +81,7 @@ class Cli:
             streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
             patch.setattr(sys, "stdout", streams[0])
             patch.setattr(sys, "stderr", streams[1])
-            status = anyio.run(run, words)
+            status = run_alone(run, words)
         done = Done(status, *(_printed(stream) for stream in streams))
         schemas.check(words, done.out, done.err)
         return done

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Iterator
 
-import anyio
 import asyncclick as click
 import pytest
 
@@ -11,6 +10,7 @@ from retrovue.cli.app import command as program
 from retrovue.cli.commands.source_settings import SettingOption
 from retrovue.cli.output import Output
 from retrovue.cli.session import Session
+from retrovue.testing.tasks import run as run_alone
 from tests.cli.conftest import Cli
 
 
@@ -72,4 +72,4 @@ def test_examples_are_understood(example: str) -> None:
         context = await command.make_context(name, rest, parent=context)
         assert context.params
 
-    anyio.run(parse)
+    run_alone(parse)

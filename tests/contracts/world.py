@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 import asyncpg
 from anyio.from_thread import BlockingPortal
 
@@ -25,6 +24,7 @@ from retrovue.store.collections import list_collections, set_enabled, set_path_m
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from retrovue.store.sources import insert_source, new_source
+from retrovue.testing.tasks import run as run_alone
 from tests.cli.conftest import Cli, Done
 from tests.docs import schemas
 from tests.importers.plex_support import IMPATIENT, series
@@ -59,7 +59,7 @@ class Commands(Cli):
         out, err = (io.TextIOWrapper(stream, encoding="utf-8") for stream in written)
         with _environment({**self.environment, **(env or {})}), redirect_stdout(out), redirect_stderr(err):
             words = [os.fsdecode(argument) for argument in arguments]
-            status = anyio.run(run, words)
+            status = run_alone(run, words)
         done = Done(status, *(stream.getvalue().decode() for stream in written))
         schemas.check(words, done.out, done.err)
         return done
@@ -279,9 +279,13 @@ class World:
         return [request for request in self.plex.requests if path is None or request.path == path]
 
     def narrowing(self) -> list[dict[str, str]]:
-        """What the server was asked of its listings, without paging and order."""
+        """What the server was asked of its listings, without paging, order and what is left out."""
         return [
-            {key: value for key, value in request.params if not key.startswith(("X-Plex", "include", "sort"))}
+            {
+                key: value
+                for key, value in request.params
+                if not key.startswith(("X-Plex", "include", "exclude", "sort"))
+            }
             for request in self.plex.requests
             if request.path.endswith("/all")
         ]

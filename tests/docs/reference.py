@@ -28,6 +28,7 @@ from retrovue.cli import errors
 from retrovue.cli.app import command as program
 from retrovue.cli.running import run
 from retrovue.store.embedded import embedded_server
+from retrovue.testing.tasks import run as run_alone
 from tests.conftest import Databases
 from tests.docs import schemas
 from tests.docs.meanings import MEANINGS
@@ -66,7 +67,7 @@ def _help(words: tuple[str, ...]) -> list[str]:
     os.environ["COLUMNS"] = "82"  # click leaves two free
     try:
         with redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) as out:
-            assert anyio.run(run, [*words, "--help"]) == errors.OK
+            assert run_alone(run, [*words, "--help"]) == errors.OK
             out.flush()
             printed: io.BytesIO = out.buffer
             return printed.getvalue().decode().splitlines()
