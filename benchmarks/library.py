@@ -24,7 +24,7 @@ def main() -> int:
     options = parser.parse_args()
     # As docs/performance.md advises services whose process has nothing else to do meanwhile.
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(250_000, 20, 100)
     with cProfile.Profile() if options.profile else nullcontext() as profile:
         summary = anyio.run(_ingest, options.source, options.concurrency, options.dry_run)
     if profile is not None:

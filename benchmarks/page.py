@@ -43,15 +43,8 @@ def measured(results: Sequence[dict[str, Any]]) -> str:
 
 
 def _lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for result in results:
-        machine, settings = result["machine"], result["machine"]["postgresql"]
-        yield (
-            f"Measured on {result['began'][:10]}: {machine['cores']} cores ({machine['processor']}),"
-            f" {machine['memory_gb']:.0f} GB, {machine['system'].partition(' ')[0]}, {machine['python']}, PostgreSQL"
-            f" {settings['server_version']} with `fsync` {settings['fsync']}; {result['items']:,} items, medians of"
-            f" {result['rounds']} rounds; load at the start {machine['load_at_start'][0]:.1f}."
-        )
-        yield ""
+    yield from dict.fromkeys(map(_where, results))
+    yield ""
     yield "| Target | measured | wanted | |"
     yield "|---|---|---|---|"
     targets = {one["name"]: one for result in results for one in result["targets"] if one["value"] is not None}
@@ -62,9 +55,20 @@ def _lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"| {target['name']} | {target['value']:.2f} {target['unit']} | {wanted} | {verdict} |"
     for scenario in {one["name"]: one for result in results for one in result["scenarios"]}.values():
         yield ""
-        yield f"**{scenario['title']}** (`{scenario['name']}`)"
+        rounds = len(scenario["contenders"][0]["samples"])
+        taken = "one round" if rounds == 1 else f"medians of {rounds} rounds"
+        yield f"**{scenario['title']}** (`{scenario['name']}`, {taken})"
         yield ""
         yield from _table(scenario["contenders"])
+
+
+def _where(result: dict[str, Any]) -> str:
+    machine, settings = result["machine"], result["machine"]["postgresql"]
+    return (
+        f"Measured on {result['began'][:10]}: {machine['cores']} cores ({machine['processor']}),"
+        f" {machine['memory_gb']:.0f} GB, {machine['system'].partition(' ')[0]}, {machine['python']}, PostgreSQL"
+        f" {settings['server_version']} with `fsync` {settings['fsync']}; {result['items']:,} items in the main job."
+    )
 
 
 def _table(contenders: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -108,7 +108,8 @@ def test_the_page_says_what_was_measured() -> None:
         "postgresql": {"server_version": "18", "fsync": "on"},
     }  # fmt: skip
     target = {"name": "A ÷ B", "value": 1.25, "unit": "×", "at_most": 1.5, "at_least": None, "met": True}
-    contender = {"name": "first", "client": "cli", "medians": {"wall": 2.0, "items": 1000, "requests": None}}
+    medians = {"wall": 2.0, "items": 1000, "requests": None}
+    contender = {"name": "first", "client": "cli", "medians": medians, "samples": [{}, {}, {}]}
     result = {
         "began": "2026-01-02T03:04:05", "items": 1000, "rounds": 3, "machine": machine,
         "targets": [target, {**target, "name": "C", "value": None}],
@@ -117,5 +118,6 @@ def test_the_page_says_what_was_measured() -> None:
     page = measured([result, {**result, "targets": [{**target, "value": 1.75, "met": False}]}])
     assert "| A ÷ B | 1.75 × | ≤ 1.5 | **missed** |" in page
     assert "| C |" not in page
+    assert page.count("1,000 items in the main job") == page.count("**Main** (`main`, medians of 3 rounds)") == 1
     assert "| first (cli) | 2.00 | 500 |" in page
     assert PAGE.read_text().count(BEGIN) == PAGE.read_text().count(END) == 1
