@@ -116,6 +116,7 @@ def million(items: int) -> Scenario:
             Contender("re-ingest", layout, after="first"),
             Contender("dry-run", layout, dry_run=True),
         ),
+        rounds=1,
     )
 
 

@@ -141,7 +141,7 @@ def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:
                 "interrupted" if outcome.interrupted else "failed",
                 code=outcome.code,
                 message=without_passwords(outcome.message),
-                hint=outcome.hint,
+                hint=None if outcome.hint is None else without_passwords(outcome.hint),
             )
     return {**who, **fate, **_numbers(outcome.counts, outcome.listed, outcome.durations, enriched)}
 
@@ -210,7 +210,7 @@ def _rejection(rejection: Rejection) -> dict[str, Any]:
         "title": rejection.title,
         "source_uri": rejection.source_uri,
         "code": rejection.code,
-        "reason": rejection.reason,
+        "reason": without_passwords(rejection.reason),
     }
 
 
@@ -218,7 +218,7 @@ def _failure(outcome: Failed) -> Problem:
     return Problem(
         outcome.code,
         without_passwords(outcome.message),
-        outcome.hint,
+        None if outcome.hint is None else without_passwords(outcome.hint),
         # An importer of somebody else's may have put anything in it.
         msgspec.to_builtins(outcome.context, str_keys=True, enc_hook=str),
         collection_identity(outcome.collection),

@@ -160,6 +160,9 @@ class EnrichmentWork:
                         # Told once: no asset is to blame, and all of them stay owed.
                         told = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
                         self._problem = self._problem or told
+                    elif enricher.given_up is not None:
+                        told = f"The enricher {enricher.name} {enricher.given_up}: what it owes is tried another time."
+                        self._problem = self._problem or told
 
     async def _next(self, after: UUID | None) -> list[OwedAsset]:
         async with self._store.reading() as session:

@@ -27,6 +27,8 @@ EMPTY = f"""
     DO $$
     DECLARE written text[]; pages bigint; one text;
     BEGIN
+        EXECUTE (SELECT 'LOCK TABLE ' || string_agg(quote_ident(relname), ', ') || ' IN SHARE ROW EXCLUSIVE MODE'
+            FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r');
         SELECT array_agg(quote_ident(relname)), max(pg_relation_size(oid)) / current_setting('block_size')::int
         INTO written, pages FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT IN {_KEPT}
@@ -40,7 +42,9 @@ EMPTY = f"""
         END IF;
     END $$
 """
-"""Takes all rows out of a catalogue. To truncate costs ten times as much as to delete: it makes some 60 files anew."""
+"""Takes all rows out of a catalogue, once nobody writes any.
+
+To truncate costs ten times as much as to delete: it makes some 60 files anew."""
 
 _END_OTHERS = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_get_activity(NULL)
@@ -125,6 +129,7 @@ class Databases:
         """Take a database back, whoever is still connected, and drop it unless it can be lent again."""
         name = str(database_url(url).database)
         role = self._clones.get(name)
+        assert role is None or name not in self._free[role], f"{name} has been given back before"
         if role is not None and self._portal.call(_emptied, self._server.url(name), self._templates[role][1]):
             self._free[role].append(name)
         else:
@@ -171,6 +176,6 @@ async def _emptied(url: str, pristine: Facts) -> bool:
                 return False
             for statement in (EMPTY, *FORGET):
                 await connection.execute(statement)
-    except (OSError, asyncpg.PostgresError):  # it is gone, lets nobody in, or lacks a table
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is gone, lets nobody in, or lacks a table
         return False
     return True

@@ -47,6 +47,10 @@ _ROWS = f"""
     WHERE discovered <> created + skipped + duplicates + rejected
     UNION ALL SELECT 'a secret in the audit trail: ' || run_id FROM ingest_outcome t WHERE t::text LIKE '%{CANARY}%'
     UNION ALL SELECT 'a secret in the audit trail: ' || run_id FROM ingest_start t WHERE t::text LIKE '%{CANARY}%'
+    UNION ALL SELECT 'a secret in an enrichment: ' || run_id FROM enrichment_outcome t WHERE t::text LIKE '%{CANARY}%'
+    UNION ALL SELECT 'a secret in an enrichment: ' || asset_uuid FROM asset_enrichment t
+    WHERE t::text LIKE '%{CANARY}%'
+    UNION ALL SELECT 'a secret in a check: ' || name FROM collection WHERE not_ingestible_reason LIKE '%{CANARY}%'
     UNION ALL SELECT 'a secret in a rejection: ' || run_id FROM ingest_rejection t WHERE t::text LIKE '%{CANARY}%'
 """
 _BACKENDS = """

@@ -2,6 +2,8 @@
 """Importers of third parties in a thread of their own: what they do there costs their collection, never the run."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -286,3 +288,18 @@ async def test_the_grace_leaves_time_for_the_rest_of_an_interruption() -> None:
 def test_only_a_local_importers_paths_stand_for_themselves() -> None:
     assert guarded(Hanging).paths_are_local
     assert not GuardedImporter(type("Far", (Hanging,), {"paths_are_local": False})({})).paths_are_local
+
+
+def test_where_no_loop_can_be_made_nobody_waits_for_it() -> None:
+    """For want of file descriptors, say."""
+    program = (
+        "import resource, anyio\n"
+        "from retrovue.plugins.isolation import LoopEnded, PluginLoop\n"
+        "async def main():\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "    try: await PluginLoop('importer odd').start()\n"
+        "    except LoopEnded: print('there is none')\n"
+        "anyio.run(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "there is none\n", done.stderr

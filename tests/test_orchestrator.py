@@ -66,6 +66,34 @@ def _page_of(draft: Any) -> Page:
     return Page([draft], [], 1)
 
 
+class TestOrder:
+    async def test_the_largest_starts_first_and_before_it_what_is_new(self, library: Library) -> None:
+        """What starts last would end alone."""
+        many = await make(library, "ABCD")
+        await many.enable("D", enabled=False)
+        await many.ingest({"A": [page(draft("1"))], "B": [page(*map(draft, "234"))], "C": [page(*map(draft, "56"))]})
+        await many.enable("D", enabled=True)
+        many.script.asked.clear()
+        await many.ingest(concurrency=1)
+        assert [asked for asked in many.script.asked if asked.startswith("pages")] == [
+            "pages D", "pages B", "pages C", "pages A",
+        ]  # fmt: skip
+
+    async def test_a_huge_one_holds_no_other_one_up(self, library: Library) -> None:
+        many = await make(library, "ABCDEFGH")
+        others_done = anyio.Event()
+        many.script.listings["A"] = (PAGES[0], others_done, PAGES[1])
+        finished: list[str] = []
+        async with many.run(concurrency=2) as run:
+            with anyio.fail_after(60):
+                async for outcome in run:
+                    finished.append(outcome.collection.name)
+                    if len(finished) == 7:
+                        others_done.set()
+        assert finished[-1] == "A"
+        assert run.summary.status == "ok"
+
+
 class TestConcurrency:
     @pytest.mark.parametrize("concurrency", [1, 3, 8])
     async def test_it_is_bounded_and_used(self, library: Library, concurrency: int) -> None:

@@ -24,7 +24,13 @@ from retrovue.testing import (
     misbehaving_enrichers,
     sample_asset,
 )
-from retrovue.testing.misbehaving_enrichers import BROKEN, MISBEHAVING_ENRICHERS, MisbehavingEnricher
+from retrovue.testing.misbehaving_enrichers import (
+    BROKEN,
+    MISBEHAVING_ENRICHERS,
+    BlockingLoop,
+    MisbehavingEnricher,
+    SwallowingCancellation,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -112,12 +118,22 @@ class TestAnswers:
             await check_same_alone(made(enrich=enrich), ASSETS)
 
     async def test_batches_may_not_mix(self) -> None:
+        instances: list[object] = []
+
         class Mixing(Right):
             running = 0
 
+            async def __aenter__(self) -> Self:
+                instances.append(self)
+                self.both = anyio.Event()
+                return self
+
             async def one(self, asset: AssetView) -> Enrichment:  # noqa: ARG002
                 self.running += 1
-                await anyio.lowlevel.checkpoint()
+                if self.running == 2:
+                    self.both.set()
+                if len(instances) > 1:  # the first one is asked for one batch alone
+                    await self.both.wait()
                 found = self.running
                 self.running -= 1
                 return Enrichment(fields={"width": found})
@@ -143,13 +159,28 @@ class TestMisbehaviour:
         yield
         misbehaving_enrichers.let_go()
         for thread in threading.enumerate():
-            if thread.name.startswith("enricher "):
+            if thread.name.startswith(("enricher ", "conformance ")):
                 thread.join(20)
 
     @pytest.mark.parametrize("kind", MISBEHAVING_ENRICHERS)
     async def test_each_way_is_found(self, kind: type[MisbehavingEnricher]) -> None:
         with pytest.raises(AssertionError, match="enricher"):
             await check_answers(lambda: kind({}), [*ASSETS, sample_asset("/c.mkv", title=BROKEN)])
+
+    @pytest.mark.parametrize("kind", [BlockingLoop, SwallowingCancellation])
+    @pytest.mark.parametrize("test", ["test_closing_leaves_nothing_open", "test_it_can_be_cancelled_at_every_await"])
+    def test_the_kit_is_not_held_up(self, kind: type[MisbehavingEnricher], test: str) -> None:
+        class Kit(EnricherConformance):
+            patience_s = 0.5
+
+            def make_enricher(self) -> EnricherInterface:
+                return kind({})
+
+            def make_assets(self) -> Sequence[AssetView]:
+                return [sample_asset("/c.mkv", title=BROKEN)]
+
+        with pytest.raises(AssertionError, match=r"blocks its event loop|swallows"):
+            getattr(Kit(), test)()
 
 
 class TestTasks:

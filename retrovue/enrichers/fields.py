@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
 from retrovue.model import Big, Natural
+from retrovue.problems import without_passwords
 
 MAX_RESULT_BYTES = 1024 * 1024
 """JSON that one enricher may give for one asset, fingerprint and data included."""
@@ -62,8 +63,9 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def failure(code: object, message: object) -> Failure:
-    """Make a Failure of what an enricher says of it, within bounds."""
-    return Failure(_text(code, 64) or "enrichment_failed", _text(message, 2000) or "no reason given")
+    """Make a Failure of what an enricher says of it, within bounds and without passwords in addresses."""
+    said = without_passwords(_text(message, 2000) or "no reason given")
+    return Failure(_text(code, 64) or "enrichment_failed", said)
 
 
 def check(answer: object) -> Given | Failure:

@@ -102,7 +102,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         """Give a batch to the enricher; there is one answer for each asset, in their order."""
         if self._broken is not None:
             return [self._broken] * len(assets)
-        if self.outage is not None or self._given_up:
+        if self.outage is not None or self.given_up:
             return [None] * len(assets)
         try:
             return [*await self._ask(await self._current(), assets)]
@@ -122,7 +122,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         alone: Instance | None = None
         try:
             for asset in assets:
-                if self.outage is not None or in_a_row >= GIVE_UP_AFTER or (silent and self._given_up):
+                if self.outage is not None or in_a_row >= GIVE_UP_AFTER or (silent and self.given_up):
                     answers.append(None)
                     continue
                 try:
@@ -162,11 +162,16 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     @property
     def not_tried(self) -> Failure:
         """What is told of an asset that was not tried."""
-        return self.outage or Failure("not_tried", "The enricher ran into its deadline before.")
+        return self.outage or Failure("not_tried", f"The enricher {self.given_up or 'ran into its deadline before'}.")
 
     @property
-    def _given_up(self) -> bool:
-        return self._silence_s >= MOST_SILENCE_S or self._left_behind >= MOST_LEFT_BEHIND
+    def given_up(self) -> str | None:
+        """What it did that nothing more is asked of it; None as long as it is asked."""
+        if self._silence_s >= MOST_SILENCE_S:
+            return f"ran into its deadlines for {MOST_SILENCE_S:g} s in all"
+        if self._left_behind >= MOST_LEFT_BEHIND:
+            return f"left {self._left_behind} threads behind that don't end"
+        return None
 
     async def _current(self) -> Instance:
         """Return the shared instance, or another one in its place if nothing more can be asked of it."""

@@ -82,7 +82,10 @@ class Instance:
     async def open(self) -> None:
         """Make and enter the enricher; raises Fault."""
         if self.isolated:
-            self._loop = await PluginLoop(f"enricher {self._name}").start()
+            try:
+                self._loop = await PluginLoop(f"enricher {self._name}").start()
+            except LoopEnded as exc:
+                raise self._blame("opening", exc, loop_lost=True) from exc
             self._lifetime = self._loop.lane()
 
         async def enter() -> None:

@@ -71,7 +71,10 @@ class GuardedImporter:
 
     async def __aenter__(self) -> Self:
         if self._isolated:
-            self._loop = await PluginLoop(f"importer {self.type_name}").start()
+            try:
+                self._loop = await PluginLoop(f"importer {self.type_name}").start()
+            except LoopEnded as exc:
+                raise self._blame("opening", exc) from exc
             self._lifetime = self._loop.lane()
         entered = False
 

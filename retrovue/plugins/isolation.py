@@ -48,7 +48,7 @@ class Unanswered(Exception):
 
 
 class LoopEnded(Exception):
-    """The plugin has ended its event loop, by a SystemExit in a task of its own, say."""
+    """There is no event loop: none could be made, or the plugin has ended it, such as by a SystemExit of its own."""
 
 
 class _Request(Generic[T]):
@@ -102,11 +102,17 @@ class PluginLoop:
         self._lanes: dict[Lane, asyncio.Task[None]] = {}
 
     async def start(self) -> Self:
-        """Start the thread and wait until its loop turns."""
-        self._thread.start()
+        """Start the thread and wait until its loop turns; raises LoopEnded if there can be none."""
+        try:
+            self._thread.start()
+        except RuntimeError as exc:  # there are too many
+            self._ended.set()
+            raise LoopEnded from exc
         # Without a cancellation, which would leave a loop behind that nobody knows: nothing of the plugin runs yet.
         with anyio.CancelScope(shield=True):
             await self._ready.wait()
+        if self._ended.is_set():
+            raise LoopEnded
         return self
 
     @property
@@ -173,6 +179,7 @@ class PluginLoop:
 
     def _over(self) -> None:
         self._ended.set()
+        self._ready.set()  # also where the loop could not even be made, for want of file descriptors
         for request in list(self._pending):
             if not request.answered.is_set():
                 request.answer(None, LoopEnded())

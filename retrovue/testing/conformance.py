@@ -29,11 +29,12 @@ from retrovue.model import (
 )
 from retrovue.testing.tasks import (
     MOST_AWAITS,
+    PATIENCE_S,
     check_cancelled_everywhere,
     check_leaves_nothing,
     deadline,
     expect,
-    run,
+    run_bounded,
 )
 
 Make = Callable[[], ImporterInterface]
@@ -196,6 +197,8 @@ class ImporterConformance:
     The methods are plain ones, which run an event loop themselves, so that no plug-in is needed.
     """
 
+    patience_s: ClassVar[float] = PATIENCE_S
+    """Seconds for each test: then it fails, whatever still runs."""
     items: ClassVar[int | None] = None
     """How many source items the sample collection has, where that is known."""
 
@@ -213,15 +216,15 @@ class ImporterConformance:
 
     def test_it_says_who_answers(self) -> None:
         """See check_reachable."""
-        run(check_reachable, self.make_importer)
+        run_bounded(self.patience_s, check_reachable, self.make_importer)
 
     def test_it_lists_its_collections(self) -> None:
         """See check_discovery."""
-        run(check_discovery, self.make_importer)
+        run_bounded(self.patience_s, check_discovery, self.make_importer)
 
     def test_it_says_that_the_sample_can_be_ingested(self) -> None:
         """See check_ingestible."""
-        run(check_ingestible, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_ingestible, self.make_importer, self.make_collection())
 
     def test_its_pages_account_for_every_item(self) -> None:
         """See check_enumeration."""
@@ -229,16 +232,16 @@ class ImporterConformance:
         async def check() -> None:
             await check_enumeration(self.make_importer, self.make_collection(), items=self.items)
 
-        run(check)
+        run_bounded(self.patience_s, check)
 
     def test_a_second_enumeration_gives_the_same(self) -> None:
         """See check_repetition."""
-        run(check_repetition, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_repetition, self.make_importer, self.make_collection())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_closing."""
-        run(check_closing, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_closing, self.make_importer, self.make_collection())
 
     def test_it_can_be_cancelled_at_every_await(self) -> None:
         """See check_cancellation."""
-        run(check_cancellation, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_cancellation, self.make_importer, self.make_collection())

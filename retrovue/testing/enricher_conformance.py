@@ -25,11 +25,12 @@ from retrovue.model import ConfigField
 from retrovue.testing.tasks import (
     DEADLINE_S,
     MOST_AWAITS,
+    PATIENCE_S,
     check_cancelled_everywhere,
     check_leaves_nothing,
     deadline,
     expect,
-    run,
+    run_bounded,
 )
 
 Make = Callable[[], EnricherInterface]
@@ -158,6 +159,8 @@ class EnricherConformance:
     The methods are plain ones, which run an event loop themselves, so that no plug-in is needed.
     """
 
+    patience_s: ClassVar[float] = PATIENCE_S
+    """Seconds for each test: then it fails, whatever still runs."""
     most_awaits: ClassVar[int] = MOST_AWAITS
     """How many awaits are cancelled in turn; each time the enricher is made and asked anew."""
 
@@ -175,23 +178,23 @@ class EnricherConformance:
 
     def test_it_answers_for_every_asset(self) -> None:
         """See check_answers."""
-        run(check_answers, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_answers, self.make_enricher, self.make_assets())
 
     def test_an_asset_alone_gets_the_same_answer(self) -> None:
         """See check_same_alone."""
-        run(check_same_alone, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_same_alone, self.make_enricher, self.make_assets())
 
     def test_batches_may_be_under_way_at_the_same_time(self) -> None:
         """See check_same_beside."""
-        run(check_same_beside, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_same_beside, self.make_enricher, self.make_assets())
 
     def test_what_has_not_changed_is_told_as_such_or_alike(self) -> None:
         """See check_unchanged."""
-        run(check_unchanged, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_unchanged, self.make_enricher, self.make_assets())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_enricher_closing."""
-        run(check_enricher_closing, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_enricher_closing, self.make_enricher, self.make_assets())
 
     def test_it_can_be_cancelled_at_every_await(self) -> None:
         """See check_enricher_cancellation."""
@@ -199,4 +202,4 @@ class EnricherConformance:
         async def check() -> None:
             await check_enricher_cancellation(self.make_enricher, self.make_assets(), most_awaits=self.most_awaits)
 
-        run(check)
+        run_bounded(self.patience_s, check)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ DEADLINE_S = 60.0
 """For any one answer; what is under test reads a sample."""
 CLEANING_UP_S = 5.0
 """For what is still done after a cancellation."""
+PATIENCE_S = 300.0
+"""For a check as a whole."""
 MOST_AWAITS = 300
 """How many awaits are cancelled in turn."""
 
@@ -26,6 +29,32 @@ def run(answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
     fixture of the session lives (where sniffio is installed, which says it); anyio then refuses to start another one.
     """
     return Context().run(anyio.run, answer, *arguments)
+
+
+def run_bounded(seconds: float, answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+    """Run a check in a thread of its own, and fail it if it isn't over in time.
+
+    A plugin that blocks its event loop, or swallows its cancellation for ever, leaves no other way: its thread is left
+    behind.
+    """
+    returned: list[T] = []
+    raised: list[BaseException] = []
+
+    def check() -> None:
+        try:
+            returned.append(run(answer, *arguments))
+        except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
+            raised.append(exc)
+
+    thread = threading.Thread(target=check, name=f"conformance {answer.__name__}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    assert returned, (
+        f"after {seconds:g} s there is no answer: what is tested blocks its event loop, or swallows its cancellation"
+    )
+    return returned[0]
 
 
 async def check_cancelled_everywhere(who: str, run: Callable[[], Coroutine[Any, Any, None]], most_awaits: int) -> None:

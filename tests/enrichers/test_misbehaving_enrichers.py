@@ -280,6 +280,7 @@ class TestBounds:
         AllHanging.asked.clear()
         async with guarded(packages, AllHanging) as enricher:
             batches = [codes(await enricher.enrich(films(*"abcde"))) for _ in range(100)]
+            assert enricher.given_up == "ran into its deadlines for 0.5 s in all"
         silent = ["enricher_timeout"] * 3 + [None] * 2
         assert batches[0] == silent
         assert batches[2:] == [[None] * 5] * 98
@@ -289,6 +290,7 @@ class TestBounds:
         monkeypatch.setattr(guard, "MOST_LEFT_BEHIND", 2)
         async with guarded(packages, BlockingLoop) as enricher:
             batches = [codes(await enricher.enrich(films(misbehaving.BROKEN, "b"))) for _ in range(5)]
+            assert "threads behind" in (enricher.given_up or "")
         left = [thread for thread in threading.enumerate() if thread.name == "enricher odd-1"]
         assert batches[0] == ["enricher_blocks", "ok"]
         assert batches[-1] == [None, None]

@@ -134,8 +134,7 @@ class TestComplete:
         async with plex(movies(250), refuse_page_over=100) as (server, importer):
             result = await read_all(importer, collection())
         assert len(set(result.titles)) == 250
-        # It doesn't say what it won't have: first it is asked for whole rows, then for fewer of them.
-        assert server.count(ALL, status=400) == 2
+        assert server.count(ALL, status=400) == 1
 
     async def test_a_server_that_refuses_everything(self) -> None:
         async with plex(movies(5)) as (server, importer):

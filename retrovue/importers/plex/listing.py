@@ -40,17 +40,17 @@ class SectionQuery(Query[Listing]):
         super().__init__(client)
         self._section = quote(section, safe="")
         self._params = dict(params)
-        self._lean = True
         # How to ask, best first; what is refused is dropped.
-        self._ways = [(sort, size) for sort in SORTS for size in (page_size, SMALL_PAGE) if size <= page_size]
+        sizes = [size for size in (page_size, SMALL_PAGE) if size <= page_size]
+        self._ways = [(wishes, sort, size) for wishes in (LEAN, {}) for sort in SORTS for size in sizes]
 
     async def get(self, start: int, size: int, *, short: bool) -> Answer:
         """Ask for a window, in the best way that the server takes."""
         while True:
-            sort, cap = self._ways[0]
+            wishes, sort, cap = self._ways[0]
             params = {
                 **self._params,
-                **(SHORT if short else LEAN if self._lean else {}),
+                **(SHORT if short else wishes),
                 **({} if sort is None else {"sort": sort}),
                 "X-Plex-Container-Start": str(start),
                 "X-Plex-Container-Size": str(min(size, cap)),
@@ -65,12 +65,10 @@ class SectionQuery(Query[Listing]):
                         context={"section": self._section},
                     ) from exc
                 # Only the first window may change how it is asked: later ones must agree with it.
-                if exc.status != 400 or start != 0 or not (short or self._lean or len(self._ways) > 1):
+                if exc.status != 400 or start != 0 or not (short or len(self._ways) > 1):
                     raise
                 if short:
                     short = self.short = False
-                elif self._lean:
-                    self._lean = False
                 else:
                     del self._ways[0]
 
