@@ -47,11 +47,13 @@ _ROWS = f"""
     WHERE discovered <> created + skipped + duplicates + rejected
     UNION ALL SELECT 'a secret in the audit trail: ' || run_id FROM ingest_outcome t WHERE t::text LIKE '%{CANARY}%'
     UNION ALL SELECT 'a secret in the audit trail: ' || run_id FROM ingest_start t WHERE t::text LIKE '%{CANARY}%'
-    UNION ALL SELECT 'a secret in an enrichment: ' || run_id FROM enrichment_outcome t WHERE t::text LIKE '%{CANARY}%'
-    UNION ALL SELECT 'a secret in an enrichment: ' || asset_uuid FROM asset_enrichment t
-    WHERE t::text LIKE '%{CANARY}%'
     UNION ALL SELECT 'a secret in a check: ' || name FROM collection WHERE not_ingestible_reason LIKE '%{CANARY}%'
     UNION ALL SELECT 'a secret in a rejection: ' || run_id FROM ingest_rejection t WHERE t::text LIKE '%{CANARY}%'
+"""
+_ENRICHMENTS = f"""
+    SELECT 'a secret in an enrichment: ' || run_id FROM enrichment_outcome t WHERE t::text LIKE '%{CANARY}%'
+    UNION ALL SELECT 'a secret in an enrichment: ' || asset_uuid FROM asset_enrichment t
+    WHERE t::text LIKE '%{CANARY}%'
 """
 _BACKENDS = """
     SELECT 'a backend left ' || state || ': ' || application_name FROM pg_stat_activity
@@ -128,6 +130,10 @@ async def database_problems(url: URL, *, unended: bool = False) -> list[str]:
         if await connection.fetchval("SELECT to_regclass('ingest_rejection') IS NOT NULL"):
             found = await connection.fetch(_ROWS if unended else f"{_ROWS} UNION ALL {_UNENDED}")
             problems += [row[0] for row in found]
+        if await connection.fetchval(
+            "SELECT to_regclass('enrichment_outcome') IS NOT NULL"
+        ):  # not in the first revision
+            problems += [row[0] for row in await connection.fetch(_ENRICHMENTS)]
         return problems + [row[0] for row in await connection.fetch(_BACKENDS)]
     finally:
         await connection.close()

@@ -36,6 +36,13 @@ SPOILS = {
     " UPDATE ingest_outcome SET discovered = 7",
     "a run without an outcome": "DELETE FROM ingest_outcome",
     "a secret in the audit trail": f'UPDATE ingest_outcome SET details = \'{{"traceback": "{canary.CANARY}"}}\'',
+    "a secret in a check": "UPDATE collection SET ingestible = false, ingestible_checked_at = now(),"
+    f" not_ingestible_reason = 'token={canary.CANARY}'",
+    "a secret in an enrichment": "INSERT INTO enricher (id, external_id, name, type, config)"
+    " VALUES (gen_random_uuid(), 'e-1a2b3c4d', 'e', 'e', '{}'); INSERT INTO asset_enrichment"
+    " (asset_uuid, enricher_id, status, code, message, run_id)"
+    f" SELECT asset.uuid, enricher.id, 'failed', 'x', 'token={canary.CANARY}', gen_random_uuid() FROM asset, enricher"
+    " LIMIT 1",
     "a secret in a rejection": "INSERT INTO ingest_rejection"
     f" SELECT run_id, collection_id, 1, 'x', 'token={canary.CANARY}' FROM ingest_start",
 }
@@ -48,7 +55,7 @@ class TestDatabase:
         await execute(spoiled, *SPOILS[problem].split("; "))
         found = await database_problems(spoiled.url)
         assert [one.partition(":")[0] for one in found] == [problem]
-        await execute(spoiled, "TRUNCATE ingest_start, ingest_outcome, ingest_rejection, asset CASCADE")
+        await execute(spoiled, "TRUNCATE ingest_start, ingest_outcome, ingest_rejection, collection CASCADE")
 
     async def test_a_run_that_is_at_work_is_none_of_it(self, spoiled: Store) -> None:
         await execute(spoiled, "DELETE FROM ingest_outcome")
