@@ -25,6 +25,8 @@ class Deeds:
     default: Deed = field(default_factory=lambda: Enrichment(fields={"studio": "Scripted"}))
     batches: list[list[str]] = field(default_factory=list[list[str]])
     seen: list[AssetView] = field(default_factory=list[AssetView])
+    opening: BaseException | None = None
+    """What opening raises."""
     opened: int = 0
     closed: int = 0
     running: int = 0
@@ -56,6 +58,8 @@ class ScriptedEnricher(BaseEnricher):
 
     async def __aenter__(self) -> Self:
         self.deeds.opened += 1
+        if self.deeds.opening is not None:
+            raise self.deeds.opening
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from retrovue.attachments import attach_enricher, detach_enricher, remove_enricher
+from retrovue.enrichers import guard
 from retrovue.enrichers.base import Enrichment, Failure
 from retrovue.enrichers.fields import FIELDS
 from retrovue.enrichment import enrich_one
@@ -162,35 +163,71 @@ class TestMisdeeds:
         assert outcome.enriched.owed == 4
         assert set((await states(library)).values()) == {"enriching"}
 
-    async def test_a_source_that_is_gone_is_not_asked_for_each_asset(self, library: Library) -> None:
-        deeds = Deeds(by_title=dict.fromkeys("ABCDEFGHI", SourceUnreachable("The server is down.")))
-        await attached(library.store, deeds)
+    @pytest.mark.parametrize("where", ["scripted", "foreign"])
+    async def test_a_source_that_is_gone_is_not_asked_for_each_asset(self, library: Library, where: str) -> None:
+        deeds = Deeds()
+
+        async def go_down() -> object:
+            deeds.opening = SourceUnreachable("The server is down.")
+            raise SourceUnreachable("The server gave no answer.")
+
+        deeds.default = go_down
+        enricher = await attached(library.store, deeds, type_name=where)
         outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
-        assert outcome.counts.failed_enrichments == 0
         assert outcome.enriched is not None
         assert outcome.enriched.problem is not None
         assert "The server is down." in outcome.enriched.problem
         assert outcome.enriched.owed == 9
-        assert [len(batch) for batch in deeds.batches] == [4, 1, 1, 1]
-        assert await library.rows("SELECT count(*) FROM asset_enrichment") == [(0,)]
-        assert await library.rows("SELECT status, failed, owed FROM enrichment_outcome") == [("failed", 0, 9)]
-        deeds.by_title.clear()
+        # Those that were asked for have failed, the others were not tried. Where each batch opens an instance of its
+        # own to find out who is to blame, that it can't says it at once.
+        alone = [3, 0][where == "foreign"]
+        assert [len(batch) for batch in deeds.batches] == [4] + [1] * alone
+        assert outcome.counts.failed_enrichments == alone
+        assert {(one["enricher"], one["code"]) for one in outcome.listed.failed_enrichments} == (
+            {(enricher.external_id, "source_unreachable")} if alone else set()
+        )
+        assert await library.rows("SELECT count(*) FROM asset_enrichment WHERE status = 'failed'") == [(alone,)]
+        assert await library.rows("SELECT status, failed, owed FROM enrichment_outcome") == [("failed", alone, 9)]
+        deeds.default, deeds.opening = Enrichment(), None
         again = await library.ingest_one(films(*"abcdefghi"))
         assert again.enriched is not None
         assert (again.enriched.succeeded, again.enriched.owed, again.enriched.problem) == (9, 0, None)
+
+    @pytest.mark.parametrize("where", ["scripted", "foreign"])
+    async def test_one_that_cannot_be_opened_was_not_tried_with_any_asset(self, library: Library, where: str) -> None:
+        deeds = Deeds(opening=SourceUnreachable("The server is down."))
+        await attached(library.store, deeds, type_name=where)
+        outcome = await library.ingest_one(films(*"ab"))
+        assert outcome.enriched is not None
+        assert outcome.enriched.problem is not None
+        assert (outcome.enriched.failed, outcome.enriched.owed) == (0, 2)
+        assert await library.rows("SELECT count(*) FROM asset_enrichment") == [(0,)]
+
+    async def test_a_source_that_fails_for_many_in_a_row_is_gone_whatever_opening_says(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(guard, "MOST_OUTAGES", 5)
+        deeds = Deeds(default=SourceUnreachable("The server is busy."))
+        await attached(library.store, deeds)
+        outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
+        assert outcome.enriched is not None
+        assert outcome.enriched.problem is not None
+        assert "The server is busy." in outcome.enriched.problem
+        assert (outcome.enriched.failed, outcome.enriched.owed) == (5, 9)
 
     @pytest.mark.parametrize("size", [1, 4])
     async def test_a_source_that_stumbles_over_an_asset_is_asked_for_the_others(
         self, library: Library, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
         monkeypatch.setattr(ScriptedEnricher, "batch_size", size)
-        deeds = Deeds(by_title=dict.fromkeys("BD", SourceUnreachable("It answers 500.")))
+        # More in a row than it takes to ask whether the source is gone.
+        deeds = Deeds(by_title=dict.fromkeys("BCDEFG", SourceUnreachable("It answers 500.")))
         await attached(library.store, deeds)
         outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
         failed = {(one["asset"], one["code"]) for one in outcome.listed.failed_enrichments}
-        assert failed == {(title, "source_unreachable") for title in "BD"}
+        assert failed == {(title, "source_unreachable") for title in "BCDEFG"}
         assert outcome.enriched is not None
-        assert (outcome.enriched.succeeded, outcome.enriched.owed, outcome.enriched.problem) == (7, 2, None)
+        assert (outcome.enriched.succeeded, outcome.enriched.owed, outcome.enriched.problem) == (3, 6, None)
 
     async def test_one_whose_package_is_gone_fails_each_asset(self, library: Library) -> None:
         await attached(library.store, Deeds())

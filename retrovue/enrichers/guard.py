@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 GIVE_UP_AFTER = 3
-"""Assets in a row that may run into their deadline, or for which the source can't be asked; the rest, of the batch or
-of the collection, is then not tried, and stays owed."""
+"""Assets in a row, of a batch, that may run into their deadline; the rest of it is then not tried, and stays owed."""
+PROBE_AFTER = 3
+"""Assets in a row for which the source can't be asked until the enricher is opened anew, to learn whether it's them."""
+MOST_OUTAGES = 30
+"""Assets in a row for which the source may fail though the enricher can be opened; the rest is then not tried."""
 MOST_SILENCE_S = 1800.0
 """Seconds that may be lost by deadlines, over all batches of a collection; the rest is then not tried."""
 MOST_LEFT_BEHIND = 8
@@ -49,7 +52,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     """An attached enricher for one collection of one run, trusted with nothing.
 
     One that can't be loaded, made or opened fails every asset that it is given, saying why; but if it is its source
-    that can't be asked, nothing is held against the assets.
+    that can't be asked, only those fail with which that was found out.
     """
 
     def __init__(self, attached: Attached, source: Source, *, transport: "Transport | None" = None) -> None:
@@ -86,9 +89,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         except RetrovueError as exc:
             self._broken = Failure(exc.code, exc.message)
         except Fault as fault:
-            if fault.outage:
-                self.outage = fault.failure
-            else:
+            if self.outage is None:
                 self._broken = fault.failure
         return self
 
@@ -108,7 +109,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             return [*await self._ask(await self._current(), assets)]
         except Fault as fault:
             if fault.outage and len(assets) == 1:
-                return [self._after_outage(fault)]
+                return [await self._after_outage(fault)]
             # Of a single asset it is clear who is to blame, unless another batch may have held it up.
             if (fault.for_all and not fault.outage) or (len(assets) == 1 and not fault.loop_lost):
                 return [fault.failure] * len(assets)
@@ -117,7 +118,6 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     async def _one_by_one(self, assets: Sequence[AssetView]) -> list[Answer]:
         """Find out which assets are to blame; an isolated enricher is asked where no other batch can hold them up."""
         answers: list[Answer] = []
-        outages: set[int] = set()
         silent = in_a_row = 0
         alone: Instance | None = None
         try:
@@ -134,24 +134,30 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
                     answers += await self._ask(alone, [asset])
                     in_a_row = 0
                 except Fault as fault:
-                    if fault.outage:
-                        outages.add(len(answers))
-                    answers.append(self._after_outage(fault) if fault.outage else fault.failure)
+                    answers.append(await self._after_outage(fault) if fault.outage else fault.failure)
                     silent += fault.silent
                     in_a_row = in_a_row + 1 if fault.silent else 0
         finally:
             if alone is not None and alone is not self._shared:
                 await self._close(alone)
-        if self.outage is None:
-            return answers
-        return [None if place in outages else answer for place, answer in enumerate(answers)]
+        return answers
 
-    def _after_outage(self, fault: Fault) -> Answer:
-        """Blame the asset, which a server may stumble over, until several in a row say that it is the source."""
+    async def _after_outage(self, fault: Fault) -> Answer:
+        """Blame the asset, unless nobody could be asked, and find out now and then whether the source is gone.
+
+        It may stumble over some assets only, and those lie side by side, as the episodes of a season do.
+        """
+        if fault.failure is self.outage:
+            return None
         self._outages += 1
-        if self._outages >= GIVE_UP_AFTER:
+        if self._outages >= MOST_OUTAGES:
             self.outage = fault.failure
-        return None if self.outage is not None else fault.failure
+        elif self._outages % PROBE_AFTER == 0:
+            try:
+                await self._close(await self._open())
+            except Fault as refusal:
+                self.outage = refusal.failure
+        return fault.failure
 
     async def _ask(self, instance: Instance, assets: Sequence[AssetView]) -> list[Given | Failure]:
         with self._adding_up_silence():
@@ -188,8 +194,10 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         try:
             with self._adding_up_silence():
                 await instance.open()
-        except Fault:
+        except Fault as fault:
             self._left_behind += instance.left_behind
+            if fault.outage:
+                self.outage = fault.failure
             raise
         return instance
 
