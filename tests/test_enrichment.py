@@ -346,6 +346,20 @@ class TestOnPages:
 
 
 class TestFilesThatMoved:
+    async def test_an_enricher_takes_back_what_it_gave_itself(self, library: Library) -> None:
+        given = {"title": "Mine", "chapters": [{"start_ms": 0}], "year": 1999, "tags": {"genre": ["X"]}, "width": 1}
+        reading = Deeds(default=Enrichment(fields=given))
+        enricher = await attached(library.store, reading, type_name="reading", overwrite="yes")
+        await library.ingest_one(page(draft("a", height=3)))
+        reading.default = Enrichment(fields={"title": "", "chapters": [], "year": None, "tags": {}, "height": None})
+        await library.ingest_one(page(draft("a", "there/a.mkv", height=3)))
+        # No asset is without a title, mappings belong to several, the height is the source's, the width wasn't told.
+        assert await library.rows("SELECT title, chapters IS NULL, year, tags, height, width FROM asset") == [
+            ("Mine", True, None, {"genre": ["X"]}, 3, 1)
+        ]
+        ((provenance,),) = await library.rows("SELECT provenance FROM asset")
+        assert provenance == dict.fromkeys(("title", "tags", "width"), enricher.external_id)
+
     async def test_those_who_read_them_look_again_and_no_others(self, library: Library) -> None:
         reading = Deeds(default=Enrichment(fields={"width": 1, "studio": "Mine"}, fingerprint={"size": 1}))
         other = Deeds()

@@ -51,12 +51,17 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 FIELDS = Fields.__struct_fields__
 MERGED = ("provider_ids", "tags")
 """The fields that are mappings, of which an enricher fills the keys that are missing."""
+REQUIRED = "title"
+"""The field that no asset can be without."""
 
 
 class Given(msgspec.Struct, frozen=True):
     """An enricher's answer for one asset that has passed the check."""
 
     fields: Mapping[str, Any]
+    """Values, none of them empty."""
+    empty: frozenset[str]
+    """The fields of which it says that there is nothing."""
     fingerprint: Mapping[str, Any] | None
     data: Mapping[str, Any] | None
     unchanged: bool
@@ -75,7 +80,8 @@ def check(answer: object) -> Given | Failure:
     if not isinstance(answer, Enrichment):
         return Failure("bad_result", f"The enricher returned a {type(answer).__name__} where an Enrichment belongs.")
     try:
-        said = {name: value for name, value in answer.fields.items() if not _empty(value)}
+        told = dict(answer.fields.items())
+        said = {name: value for name, value in told.items() if not _empty(value)}
         size = len(orjson.dumps([said, answer.fingerprint, answer.data], default=_iso))
         if size > MAX_RESULT_BYTES:
             return Failure("result_too_large", f"The enricher gave {size:,} bytes for one asset.")
@@ -85,13 +91,15 @@ def check(answer: object) -> Given | Failure:
     except (msgspec.ValidationError, TypeError, ValueError, AttributeError, RecursionError) as exc:
         return Failure("bad_result", f"The enricher gave what the catalogue can't hold: {exc}"[:2000])
     checked = {name: value for name in said if (value := getattr(fields, name)) is not UNSET}
-    return Given(checked, _clean(answer.fingerprint), _clean(answer.data), answer.unchanged is True)
+    empty = frozenset(FIELDS).intersection(told).difference(said)
+    return Given(checked, empty, _clean(answer.fingerprint), _clean(answer.data), answer.unchanged is True)
 
 
 def apply(asset: AssetView, given: Given, *, overwrite: bool, own: Collection[str] = ()) -> dict[str, Any]:
     """Tell which fields of the asset change, and to what: the empty ones, or with ``overwrite`` all that differ.
 
-    Single values that the enricher itself gave before, ``own``, it may replace: it knows better now.
+    Single values that the enricher itself gave before, ``own``, it may replace, or take back by saying that there is
+    nothing (None here): it knows better now.
     """
     changes: dict[str, Any] = {}
     for name, value in given.fields.items():
@@ -102,6 +110,9 @@ def apply(asset: AssetView, given: Given, *, overwrite: bool, own: Collection[st
                 changes[name] = merged
         elif _empty(known) or ((overwrite or name in own) and known != value):
             changes[name] = value
+    for name in given.empty.intersection(own).difference(MERGED, (REQUIRED,)):
+        if not _empty(getattr(asset, name)):
+            changes[name] = None
     return changes
 
 

@@ -50,7 +50,7 @@ class Result:
     asset: UUID
     title: str
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """New values by the names of the columns."""
+    """New values by the names of the columns; None for what is taken back."""
     code: str | None = None
     """Of a failure; None for a success."""
     message: str | None = None
@@ -133,7 +133,7 @@ _CHANGE = text(
             SELECT {", ".join(f"after.{name}" for name in _FIELDS)}
             FROM jsonb_populate_record(asset, item.changes) AS after
         ),
-        provenance = coalesce(asset.provenance, '{{}}') || item.provenance, updated_at = now()
+        provenance = jsonb_strip_nulls(coalesce(asset.provenance, '{{}}') || item.provenance), updated_at = now()
     FROM jsonb_to_recordset(cast(:items AS jsonb)) AS item (uuid uuid, changes jsonb, provenance jsonb)
     WHERE asset.uuid = item.uuid
     """
@@ -168,7 +168,13 @@ _SETTLE = text(
 async def record(session: AsyncSession, run: UUID, by: Attached, results: Sequence[Result]) -> None:
     """Store what an enricher came to with some assets; those to which nothing more is owed become new."""
     changed = [
-        {"uuid": one.asset, "changes": one.changes, "provenance": dict.fromkeys(one.changes, by.enricher.external_id)}
+        {
+            "uuid": one.asset,
+            "changes": one.changes,
+            "provenance": {
+                name: None if value is None else by.enricher.external_id for name, value in one.changes.items()
+            },
+        }
         for one in results
         if one.changes
     ]

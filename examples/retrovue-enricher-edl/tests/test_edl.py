@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from retrovue import AssetView, EnricherInterface, Failure, MediaFile
+from retrovue import AssetView, EnricherInterface, Enrichment, Failure, MediaFile
 from retrovue.errors import RequestError
 from retrovue.testing import EnricherConformance, check_answers, sample_asset
 from retrovue_enricher_edl import EdlEnricher
@@ -59,6 +59,13 @@ def test_breaks_and_scenes(media: Path) -> None:
             {"title": "Scene 2", "start_ms": 3_000_000, "end_ms": 10_000_000},
         ],
     }
+
+
+def test_without_a_list_there_are_no_breaks(media: Path) -> None:
+    """It says so, which takes back the breaks of a list that is gone."""
+    (answer,) = anyio.run(EdlEnricher({}).enrich, [sample_asset(str(media / "brazil.mkv"), title="Brazil")])
+    assert isinstance(answer, Enrichment)
+    assert answer.fields == {"markers": [], "chapters": []}
 
 
 def test_parts_follow_each_other(media: Path) -> None:

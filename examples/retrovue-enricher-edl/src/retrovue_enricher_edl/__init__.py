@@ -49,8 +49,6 @@ class EdlEnricher(BaseEnricher):
         lists = [Path(file.local_path).with_suffix(self._suffix) for file in asset.files]
         try:
             mark = {"lists": [_mark(path) for path in lists]}
-            if not any(mark["lists"]):
-                return Enrichment()
             if asset.fingerprint == mark:
                 return Enrichment(unchanged=True)
             return Enrichment(fields=_fields(asset, lists), fingerprint=mark)
