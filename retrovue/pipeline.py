@@ -221,8 +221,8 @@ async def _read(
                 await sink.reset()
             tally.count(page)
             located, rejected = locator.locate(page)
-            whole = len(located) == len(page.drafts)
-            fingerprint = fingerprints.of_page(page) if whole else None
+            to_keep = sink.keeps_pages and len(located) == len(page.drafts)
+            fingerprint = fingerprints.of_page(page) if to_keep else None
             asked = perf_counter()
             located = await _refined(chain, located)
             refining = perf_counter() - asked

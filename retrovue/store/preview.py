@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from sqlalchemy import text
 
@@ -30,6 +31,8 @@ _PREVIEW = text(
 class Preview(Sink):
     """Takes the place of Staging in a dry-run: remembers 32 bytes of keys and the title of each draft to be merged."""
 
+    keeps_pages: ClassVar[bool] = False
+
     _keys: bytearray = field(default_factory=bytearray)
     _titles: bytearray = field(default_factory=bytearray)
     _title_ends: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -39,8 +42,10 @@ class Preview(Sink):
     ) -> None:
         """Remember one page."""
         keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
-        async with self.store.transaction(self.session) as session:
-            unknown = await self.take_known(session, located, keys)
+        unknown: Sequence[int] = range(len(located))
+        if self.anything_known:
+            async with self.store.transaction(self.session) as session:
+                unknown = await self.take_known(session, located, keys)
         for index in unknown:
             draft = located[index].draft
             self._keys += keys.source_hashes[index] + keys.canonical_hashes[index]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -146,6 +146,9 @@ async def unknown_among(session: AsyncSession, collection: Collection, keys: Key
 @dataclass(slots=True)
 class Sink:
     """Takes in what is read of one collection, page by page: to stage it, or for a dry-run to remember its keys."""
+
+    keeps_pages: ClassVar[bool] = True
+    """Whether it wants to know the fingerprints of pages that were read, to remember them."""
 
     store: Store
     session: AsyncSession
