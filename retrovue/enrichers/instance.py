@@ -118,10 +118,9 @@ class Instance:
         if enricher is None:
             raise Fault(Failure("not_entered", "The enricher was not opened."), for_all=True)
 
-        # What it does to its copies doesn't reach the catalogue unchecked.
-        given = deepcopy(list(assets)) if self.isolated else assets
-
         async def ask() -> list[Given | Failure]:
+            # What it does to its copies doesn't reach the catalogue unchecked. They are made in its own thread.
+            given = deepcopy(list(assets)) if self.isolated else assets
             found: Any = await enricher.enrich(given)
             # Within the deadline too: what looks like a list may be anything.
             if not isinstance(found, Sequence) or isinstance(found, str | bytes) or len(found) != len(assets):
