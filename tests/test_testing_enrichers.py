@@ -80,8 +80,9 @@ class TestCompliance:
     @pytest.mark.parametrize(
         ("members", "problem"),
         [
-            ({"batch_size": 0}, "batch_size is 0"),
-            ({"deadline_s": float("inf")}, "deadline_s is inf"),
+            ({"batch_size": 0}, "batch_size is 0, but has to be a whole number from 1 to 10,000"),
+            ({"batch_size": 10_001}, "batch_size is 10001, but has to be a whole number from 1 to 10,000"),
+            ({"deadline_s": float("inf")}, "deadline_s is inf, but has to be seconds, more than 0 and at most 3,600"),
             ({"enrich": len}, "enrich is not a coroutine function"),
             ({"describe_parameters": lambda: [1]}, "gave a int where a ConfigField belongs"),
             ({"describe_parameters": lambda: [ConfigField("overwrite", "x")]}, "or a common one"),

@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from retrovue.enrichers import guard, instance
-from retrovue.enrichers.base import AssetView, Enrichment, Failure, compliance_problems
+from retrovue.enrichers.base import LARGEST_BATCH, AssetView, Enrichment, Failure, compliance_problems
 from retrovue.enrichers.guard import Answer, GuardedEnricher
 from retrovue.enrichers.registry import enricher_class
 from retrovue.model import Attached, Enricher, Source
@@ -176,7 +176,18 @@ class TestOpeningAndClosing:
 
 @pytest.mark.parametrize("number", [0, -1, float("inf"), float("nan"), 3601, True])
 def test_a_deadline_has_bounds(number: float) -> None:
-    assert compliance_problems(type("Odd", (Raising,), {"deadline_s": number})) == [f"deadline_s is {number!r}"]
+    (problem,) = compliance_problems(type("Odd", (Raising,), {"deadline_s": number}))
+    assert problem == f"deadline_s is {number!r}, but has to be seconds, more than 0 and at most 3,600"
+
+
+@pytest.mark.parametrize("number", [0, -1, LARGEST_BATCH + 1, 2**70, 1.5, True, "50", None])
+def test_a_batch_has_to_be_of_some_size(number: object) -> None:
+    (problem,) = compliance_problems(type("Odd", (Raising,), {"batch_size": number}))
+    assert problem == f"batch_size is {number!r}, but has to be a whole number from 1 to 10,000"
+
+
+def test_the_largest_batch_is_one() -> None:
+    assert compliance_problems(type("Large", (Raising,), {"batch_size": LARGEST_BATCH})) == []
 
 
 def guarded(packages: Packages, kind: type[MisbehavingEnricher]) -> GuardedEnricher:
