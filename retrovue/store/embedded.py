@@ -15,12 +15,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 import asyncpg
 import platformdirs
+from sqlalchemy.engine import URL
 
 from retrovue.errors import StoreError, StoreUnavailable
 from retrovue.store.embedded_cluster import (
@@ -56,8 +56,9 @@ class EmbeddedServer:
 
     def url(self, database: str) -> str:
         """Return SQLAlchemy's URL of a database of this server."""
-        directory = quote(str(self.socket_directory), safe="")
-        return f"postgresql+asyncpg://{ROLE}@/{quote(database, safe='')}?host={directory}&port={PORT}"
+        where = {"host": str(self.socket_directory), "port": str(PORT)}
+        # Made by SQLAlchemy, as its versions don't agree on whether a database's name is escaped.
+        return URL.create("postgresql+asyncpg", ROLE, database=database, query=where).render_as_string()
 
     async def run(self, program: str, *arguments: str) -> bytes:
         """Run one of PostgreSQL's client programs against this server; returns what it prints.
