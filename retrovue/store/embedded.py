@@ -23,6 +23,7 @@ import platformdirs
 from sqlalchemy.engine import URL
 
 from retrovue.errors import StoreError, StoreUnavailable
+from retrovue.plugins.isolation import is_cancelled
 from retrovue.store.embedded_cluster import (
     ENVIRONMENT,
     PORT,
@@ -325,6 +326,8 @@ async def _leave(cluster: Cluster, start: FileLock, hold: FileLock) -> None:
         return
     # A checkpoint of much data takes its time. The server has its signal and will end whether or not somebody
     # waits, so from here on a cancelled command just goes; the next one waits for life to be free.
+    if is_cancelled():
+        return  # also where it isn't a scope of anyio that was cancelled, and no await says so again
     with anyio.move_on_after(_FAST_STOP_SECONDS):
         await _stop_if_last(cluster, start, hold, signal.SIGINT)
         return
