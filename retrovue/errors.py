@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from retrovue.guide import advice
-from retrovue.redaction import plain, without_passwords
+from retrovue.redaction import plain, spoken
 
 
 class RetrovueError(Exception):
@@ -59,7 +59,7 @@ class RetrovueError(Exception):
         hint: str | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(without_passwords(str(message)))
+        super().__init__(spoken(message))
         self.message = message
         self.code = code or self.default_code
         self.hint = hint
@@ -71,9 +71,9 @@ class RetrovueError(Exception):
 
         Whoever takes an error over from a plugin calls it again, as a plugin may have changed what it says.
         """
-        self.message = without_passwords(str(self.message or type(self).__name__))
+        self.message = spoken(self.message or type(self).__name__)
         self.code = str(vars(self).get("code") or self.default_code)
-        self.hint = without_passwords(str(self.hint or advice(self.code, self.default_code) or "")) or None
+        self.hint = spoken(self.hint or advice(self.code, self.default_code) or "") or None
         self.context = plain(vars(self).get("context") or {})
 
 

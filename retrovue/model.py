@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from retrovue.redaction import without_passwords
+from retrovue.redaction import spoken
 
 AssetType = Literal["movie", "episode", "clip", "track"]
 ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
@@ -150,7 +150,7 @@ class Ingestibility:
 
     def __post_init__(self) -> None:
         if self.reason is not None:
-            object.__setattr__(self, "reason", without_passwords(str(self.reason)))
+            object.__setattr__(self, "reason", spoken(self.reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     title: str | None = None
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "reason", without_passwords(str(self.reason)))
+        msgspec.structs.force_setattr(self, "reason", spoken(self.reason))
 
 
 class Outline(msgspec.Struct, gc=False):

@@ -21,6 +21,11 @@ def without_passwords(text: str) -> str:
     return _IN_QUERY.sub(r"\1=…", _USER_INFO.sub(r"\1:…@", text))
 
 
+def spoken(value: object) -> str:
+    """Make text of what should be text and may be anything, without passwords in addresses."""
+    return without_passwords(value if isinstance(value, str) else str(value))
+
+
 def plain(value: object) -> Any:
     """Make a value plain JSON, without passwords in addresses; what JSON doesn't have becomes its text."""
     match value:
@@ -31,11 +36,11 @@ def plain(value: object) -> Any:
         case int() if value.bit_length() < 64:
             return value
         case Mapping():
-            return {without_passwords(str(key)): plain(one) for key, one in value.items()}
+            return {spoken(key): plain(one) for key, one in value.items()}
         case list() | tuple() | AbstractSet():
             return [plain(one) for one in value]
         case _:
-            return without_passwords(str(value))
+            return spoken(value)
 
 
 def traceback_of(error: BaseException) -> str:
