@@ -6,7 +6,10 @@ python examples/scheduler.py "My Plex Server" --at 03:30
 import argparse
 import asyncio
 import datetime as dt
+import signal
 from collections.abc import Awaitable, Callable
+
+import anyio
 
 from retrovue import RetrovueError, Settings, Store, get_asset, ingest_source, list_assets, open_store
 
@@ -42,7 +45,7 @@ async def broadcast(store: Store, every: float) -> None:
 
 
 async def main(source: str, at: dt.time, every: float, *, now: bool) -> None:
-    """Ingest and broadcast, until interrupted."""
+    """Ingest and broadcast, until SIGINT or SIGTERM."""
     first = [now]
 
     async def night() -> None:
@@ -50,9 +53,18 @@ async def main(source: str, at: dt.time, every: float, *, now: bool) -> None:
             return
         await until(at)
 
-    async with open_store(Settings.from_environment()) as store, asyncio.TaskGroup() as tasks:
-        tasks.create_task(ingest_nightly(store, source, night))
-        tasks.create_task(broadcast(store, every))
+    async def work() -> None:
+        async with open_store(Settings.from_environment()) as store, anyio.create_task_group() as both:
+            both.start_soon(ingest_nightly, store, source, night)
+            both.start_soon(broadcast, store, every)
+
+    # Signals are asked for by name: asyncio.run takes none but SIGINT, and not even that where the program was started
+    # without it, as a shell does it for what it starts in the background. A scope goes on cancelling until all is over.
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            await anext(signals)
+            tasks.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

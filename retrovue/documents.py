@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
-
 from retrovue.events import CollectionFinished, CollectionStarted, Event, Progress, RunFinished, RunStarted
 from retrovue.guide import advice
 from retrovue.model import Collection, Rejection, Source
-from retrovue.problems import Problem, without_passwords
+from retrovue.problems import Problem
 from retrovue.results import (
     CollectionOutcome,
     Counts,
@@ -140,8 +138,8 @@ def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:
             fate = _fate(
                 "interrupted" if outcome.interrupted else "failed",
                 code=outcome.code,
-                message=without_passwords(outcome.message),
-                hint=None if outcome.hint is None else without_passwords(outcome.hint),
+                message=outcome.message,
+                hint=outcome.hint,
             )
     return {**who, **fate, **_numbers(outcome.counts, outcome.listed, outcome.durations, enriched)}
 
@@ -184,7 +182,7 @@ def enrichment(enriched: Enriched | None) -> dict[str, Any] | None:
         "failed": enriched.failed,
         "owed": enriched.owed,
         "interrupted": enriched.interrupted,
-        "problem": None if enriched.problem is None else without_passwords(enriched.problem),
+        "problem": enriched.problem,
         "duration": round(enriched.duration, 3),
     }
 
@@ -210,18 +208,13 @@ def _rejection(rejection: Rejection) -> dict[str, Any]:
         "title": rejection.title,
         "source_uri": rejection.source_uri,
         "code": rejection.code,
-        "reason": without_passwords(rejection.reason),
+        "reason": rejection.reason,
     }
 
 
 def _failure(outcome: Failed) -> Problem:
     return Problem(
-        outcome.code,
-        without_passwords(outcome.message),
-        None if outcome.hint is None else without_passwords(outcome.hint),
-        # An importer of somebody else's may have put anything in it.
-        msgspec.to_builtins(outcome.context, str_keys=True, enc_hook=str),
-        collection_identity(outcome.collection),
+        outcome.code, outcome.message, outcome.hint, outcome.context, collection_identity(outcome.collection)
     )
 
 

@@ -4,7 +4,6 @@ Owed assets are read in pages, so that memory doesn't depend on how many there a
 committed in a small transaction of its own. Whatever stops it leaves what is committed, and the rest owed.
 """
 
-import traceback
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +19,7 @@ from retrovue.enrichers.fields import Given, apply
 from retrovue.enrichers.guard import GuardedEnricher
 from retrovue.errors import RequestError, StoreError
 from retrovue.model import Attached, Collection, Source
+from retrovue.redaction import traceback_of
 from retrovue.results import LISTED, Enriched, failed_enrichment
 from retrovue.store.collections import find_collection
 from retrovue.store.enrichers import attached_to
@@ -119,11 +119,11 @@ class EnrichmentWork:
         try:
             await self._work()
         except StoreError as exc:
-            self._problem = f"{exc.message}"
+            self._problem = exc.message
             self._finished = True
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the assets are committed, and stay owed
             self._problem = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.name!r}."
-            self._traceback = "".join(traceback.format_exception(exc))
+            self._traceback = traceback_of(exc)
             self._finished = True
         else:
             self._finished = True
@@ -156,13 +156,7 @@ class EnrichmentWork:
                         opened[one.enricher.id] = await stack.enter_async_context(guarded)
                     enricher = opened[one.enricher.id]
                     await self._enrich(enricher, due)
-                    if enricher.outage is not None:
-                        # Told once: no asset is to blame, and all of them stay owed.
-                        told = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
-                        self._problem = self._problem or told
-                    elif enricher.given_up is not None:
-                        told = f"The enricher {enricher.name} {enricher.given_up}: what it owes is tried another time."
-                        self._problem = self._problem or told
+                    self._problem = self._problem or _given_up(enricher)
 
     async def _next(self, after: UUID | None) -> list[OwedAsset]:
         async with self._store.reading() as session:
@@ -275,6 +269,15 @@ class EnrichmentWork:
             },
             duration=perf_counter() - self._began,
         )
+
+
+def _given_up(enricher: GuardedEnricher) -> str | None:
+    """Say why an enricher is asked nothing more; told once, as no asset is to blame and all of them stay owed."""
+    if enricher.outage is not None:
+        return f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
+    if enricher.given_up is not None:
+        return f"The enricher {enricher.name} {enricher.given_up}: what it owes is tried another time."
+    return None
 
 
 def _batches(due: Sequence[_Current], size: int) -> Iterator[Sequence[_Current]]:

@@ -27,13 +27,15 @@
       └ CommitUnknown         the answer to COMMIT was lost
 
 Every error carries a stable ``code`` for programs, a message for people, a ``hint`` that says what to do
-next (its own, else that of ``retrovue.guide``), and a ``context`` of plain JSON values. None of them may hold a secret.
+next (its own, else that of ``retrovue.guide``), and a ``context`` of plain JSON values. None of them may hold a secret;
+passwords and tokens in addresses are taken out.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from retrovue.guide import advice
+from retrovue.redaction import plain, spoken
 
 
 class RetrovueError(Exception):
@@ -43,6 +45,12 @@ class RetrovueError(Exception):
     unreachable: ClassVar[bool] = False
     """Whether the failure means that the source could not be reached (exit status 3)."""
 
+    # Values of the class, for plugins whose subclasses don't call this constructor.
+    message: str = ""
+    code: str = default_code
+    hint: str | None = None
+    context: dict[str, Any]
+
     def __init__(
         self,
         message: str,
@@ -51,11 +59,22 @@ class RetrovueError(Exception):
         hint: str | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(spoken(message))
         self.message = message
         self.code = code or self.default_code
-        self.hint = hint or advice(self.code, self.default_code)
-        self.context: dict[str, Any] = dict(context or {})
+        self.hint = hint
+        self.context = dict(context or {})
+        self.settle()
+
+    def settle(self) -> None:
+        """Make what it says fit to be told: text, plain values, no password in an address, and a hint.
+
+        Whoever takes an error over from a plugin calls it again, as a plugin may have changed what it says.
+        """
+        self.message = spoken(self.message or type(self).__name__)
+        self.code = str(vars(self).get("code") or self.default_code)
+        self.hint = spoken(self.hint or advice(self.code, self.default_code) or "") or None
+        self.context = plain(vars(self).get("context") or {})
 
 
 class RequestError(RetrovueError):

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from retrovue.redaction import spoken
+
 AssetType = Literal["movie", "episode", "clip", "track"]
 ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
 
@@ -144,7 +146,11 @@ class Ingestibility:
     code: str | None = None
     """A stable word for the reason: ``unmapped_location``, ``unreadable_directory``, ``gone_from_source``, …"""
     reason: str | None = None
-    """The reason as a sentence that says what to do."""
+    """The reason as a sentence that says what to do; passwords in addresses are taken out."""
+
+    def __post_init__(self) -> None:
+        if self.reason is not None:
+            object.__setattr__(self, "reason", spoken(self.reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +248,12 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     code: str
     """A stable word: ``no_media``, ``no_file``, ``unmapped_path``, ``optimized_version``, …"""
     reason: str
+    """As a sentence; passwords in addresses are taken out."""
     source_uri: str | None = None
     title: str | None = None
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "reason", spoken(self.reason))
 
 
 class Outline(msgspec.Struct, gc=False):

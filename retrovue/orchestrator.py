@@ -4,7 +4,6 @@ Everything that can be checked before the first write is checked before the firs
 collection is on its own: its own session and transaction, its own outcome, its own failure.
 """
 
-import traceback
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -27,6 +26,7 @@ from retrovue.importers.registry import importer_class, importer_settings, open_
 from retrovue.model import FULL, Attached, Collection, Scope, Source, Trigger
 from retrovue.pipeline import failed, ingest_collection, preview_collection
 from retrovue.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
+from retrovue.redaction import traceback_of
 from retrovue.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
 from retrovue.store import audit
 from retrovue.store.audit import Run
@@ -357,7 +357,7 @@ class _Crew:
     async def _fail(self, failure: Failed, cause: RetrovueError | None = None) -> None:
         """Report a failure, then write it to the audit trail; that it can't be written there is said, not hidden."""
         if cause is not None and cause.__cause__ is not None:
-            failure = replace(failure, traceback="".join(traceback.format_exception(cause)))
+            failure = replace(failure, traceback=traceback_of(cause))
         if not self._options.dry_run:
             try:
                 await audit.fail(self._store, self._run, [failure])
@@ -395,5 +395,5 @@ def _bug(collection: Collection, exc: BaseException) -> Failed:
         code="internal",
         message=f"RetroVue has a bug: {type(exc).__name__} while ingesting {collection.name!r}.",
         hint="Nothing of this collection was written. Report it with the traceback in the audit trail.",
-        traceback="".join(traceback.format_exception(exc)),
+        traceback=traceback_of(exc),
     )

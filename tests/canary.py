@@ -20,3 +20,9 @@ def listen(where: str, *texts: str | bytes) -> None:
 def logs_with_it(home: Path) -> list[str]:
     """The log files below a directory that hold it."""
     return [path.name for path in sorted(home.glob("*.log*")) if CANARY.encode() in path.read_bytes()]
+
+
+ADDRESS = f"http://me:{CANARY}@host.example/list?X-Plex-Token={CANARY}&page=1"
+"""An address that holds it twice, as it stands in what plugins say."""
+SHOWN = "http://me:…@host.example/list?X-Plex-Token=…&page=1"
+"""What may be seen of that address."""

@@ -98,12 +98,12 @@ def _watched_engine(url: URL, **options: Any) -> AsyncEngine:
 
 
 def _searched(make: Callable[..., None]) -> Callable[..., None]:
-    """Search what every error says, whoever it is that catches it."""
+    """Search what every error says once it is made, whoever it is that catches it."""
 
     @wraps(make)
     def searching(error: RetrovueError, message: str, **details: Any) -> None:
         make(error, message, **details)
-        canary.listen("an error", message, repr(details))
+        canary.listen("an error", str(error), error.message, repr(error.hint), repr(error.context))
 
     return searching
 

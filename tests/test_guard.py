@@ -21,7 +21,7 @@ from retrovue.errors import (
 )
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.guard import GuardedImporter
-from retrovue.model import FULL, Collection, Ingestibility, Page
+from retrovue.model import FULL, Collection, Ingestibility, Outline, Page
 from tests.library import draft, page
 
 pytestmark = pytest.mark.anyio
@@ -174,6 +174,15 @@ class TestAnswers:
         with pytest.raises(ImporterFailed) as failed:
             await QUESTIONS[question](guarded(lambda: answer))
         assert "returned" in failed.value.message
+
+
+@pytest.mark.fault(62)
+@pytest.mark.parametrize("found", [Page([], [], 1), Outline([], [], [], 1, anyio.sleep_forever)])  # type: ignore[arg-type]
+async def test_a_rejection_of_the_wrong_type_is_refused(found: Page | Outline) -> None:
+    rejected: Any = {"code": "odd", "reason": "x"}
+    found.rejected.append(rejected)
+    with pytest.raises(ImporterFailed, match="a dict where a Rejection belongs"):
+        await first_page(guarded(lambda: found))
 
 
 class Plain(Odd):

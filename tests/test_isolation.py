@@ -24,6 +24,7 @@ from retrovue.plugins.isolation import GRACE
 from retrovue.store.collections import list_collections, record_discovery, set_enabled
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
+from retrovue.testing import hold_again, let_go
 from retrovue.testing.misbehaving import (
     BROKEN,
     FIRST,
@@ -33,8 +34,6 @@ from retrovue.testing.misbehaving import (
     Hanging,
     MisbehavingImporter,
     SwallowingCancellation,
-    hold_again,
-    let_go,
 )
 from tests.conftest import Packages
 from tests.library import codes, draft, outline, page
@@ -92,6 +91,13 @@ async def test_each_way_costs_one_collection_and_the_run_goes_on(
     if kind.__name__ == "ExitingInBackground":
         after = "importer_failed"  # the loop that it ended was all that it had
     assert codes(run.summary) == {FIRST: "ingested", BROKEN: code, LAST: after}
+
+
+@pytest.mark.parametrize("kind", MISBEHAVING)
+async def test_once_they_are_let_go_they_behave(kind: type[MisbehavingImporter]) -> None:
+    let_go()
+    async with guarded(kind) as importer:
+        await read(importer)
 
 
 @pytest.mark.fault(61, 63, 64)

@@ -21,7 +21,8 @@ from retrovue.testing import (
     check_same_alone,
     check_same_beside,
     check_unchanged,
-    misbehaving_enrichers,
+    hold_again,
+    let_go,
     sample_asset,
 )
 from retrovue.testing.misbehaving_enrichers import (
@@ -79,8 +80,9 @@ class TestCompliance:
     @pytest.mark.parametrize(
         ("members", "problem"),
         [
-            ({"batch_size": 0}, "batch_size is 0"),
-            ({"deadline_s": float("inf")}, "deadline_s is inf"),
+            ({"batch_size": 0}, "batch_size is 0, but has to be a whole number from 1 to 10,000"),
+            ({"batch_size": 10_001}, "batch_size is 10001, but has to be a whole number from 1 to 10,000"),
+            ({"deadline_s": float("inf")}, "deadline_s is inf, but has to be seconds, more than 0 and at most 3,600"),
             ({"enrich": len}, "enrich is not a coroutine function"),
             ({"describe_parameters": lambda: [1]}, "gave a int where a ConfigField belongs"),
             ({"describe_parameters": lambda: [ConfigField("overwrite", "x")]}, "or a common one"),
@@ -155,9 +157,9 @@ class TestMisbehaviour:
     @pytest.fixture(autouse=True)
     def release(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(isolation, "TURN", 1)
-        misbehaving_enrichers.hold_again()
+        hold_again()
         yield
-        misbehaving_enrichers.let_go()
+        let_go()
         for thread in threading.enumerate():
             if thread.name.startswith(("enricher ", "conformance ")):
                 thread.join(20)
@@ -166,6 +168,12 @@ class TestMisbehaviour:
     async def test_each_way_is_found(self, kind: type[MisbehavingEnricher]) -> None:
         with pytest.raises(AssertionError, match="enricher"):
             await check_answers(lambda: kind({}), [*ASSETS, sample_asset("/c.mkv", title=BROKEN)])
+
+    @pytest.mark.parametrize("kind", MISBEHAVING_ENRICHERS)
+    async def test_once_they_are_let_go_they_behave(self, kind: type[MisbehavingEnricher]) -> None:
+        let_go()
+        answers = await check_answers(lambda: kind({}), [sample_asset("/c.mkv", title=BROKEN)])
+        assert [answer for answer in answers if isinstance(answer, Failure)] == []
 
     @pytest.mark.parametrize("kind", [BlockingLoop, SwallowingCancellation])
     @pytest.mark.parametrize("test", ["test_closing_leaves_nothing_open", "test_it_can_be_cancelled_at_every_await"])

@@ -1,7 +1,6 @@
 """The command tree, loaded as far as a command line needs it."""
 
 import os
-import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -13,6 +12,7 @@ from retrovue.cli.errors import OK, InputError, exit_status, explain
 from retrovue.cli.logs import FORMATS, LEVELS, logging_to_stderr
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
+from retrovue.redaction import traceback_of
 
 COMPLETION = "_RETROVUE_COMPLETE"
 """The variable by which a shell asks what could come next."""
@@ -119,5 +119,5 @@ def _failed(error: Exception, session: Session) -> int:
         session.output.notes(error.ctx.get_usage().splitlines())
     session.fail(explain(error))
     if os.environ.get(DEBUG):
-        session.output.notes("".join(traceback.format_exception(error)).splitlines())
+        session.output.notes(traceback_of(error).splitlines())
     return exit_status(error)

@@ -3,7 +3,7 @@
 from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from retrovue.errors import RequestError, RetrovueError, ScopeNotFound
-from retrovue.problems import Problem, without_passwords
+from retrovue.problems import Problem
 
 OK = 0
 """Everything that was asked for is done; nothing to do counts as done."""
@@ -59,8 +59,7 @@ def explain(error: BaseException) -> Problem:
     """Turn an error into what is printed of it."""
     error = leaf(error)
     if isinstance(error, RetrovueError):
-        hint = None if error.hint is None else without_passwords(error.hint)
-        return Problem(error.code, without_passwords(error.message), hint, error.context)
+        return Problem(error.code, error.message, error.hint, error.context)
     if isinstance(error, UsageError):
         return _usage(error)
     if isinstance(error, ClickException):

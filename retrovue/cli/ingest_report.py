@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from retrovue.cli.table import table
 from retrovue.cli.theme import Style, Styled
-from retrovue.problems import Problem, without_passwords
+from retrovue.problems import Problem
 from retrovue.results import Failed, Ingested
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _why(summary: "IngestSummary") -> str:
     if summary.interrupted:
         return "interrupted before any collection was ingested"
     if len(summary.failed) == 1:
-        return without_passwords(summary.failed[0].message)
+        return summary.failed[0].message
     return f"all {len(summary.failed)} collections failed"
 
 
@@ -171,7 +171,7 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
         said = f"{name}: enrichments that {'would be' if dry_run else 'are still'} owed: {owed}"
         yield from ("", f"{said} (interrupted)" if enriched.interrupted and not dry_run else said)
         if enriched.problem is not None:
-            yield f"  {without_passwords(enriched.problem)}"
+            yield f"  {enriched.problem}"
 
 
 def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) -> Iterator[str]:
@@ -202,7 +202,7 @@ def _failures(summary: "IngestSummary") -> list[str]:
     shared: dict[tuple[str, str, str | None], list[str]] = {}
     for outcome in summary.failed:
         word = "Interrupted" if outcome.interrupted else "Failed"
-        shared.setdefault((word, f"{without_passwords(outcome.message)} [{outcome.code}]", outcome.hint), []).append(
+        shared.setdefault((word, f"{outcome.message} [{outcome.code}]", outcome.hint), []).append(
             outcome.collection.name
         )
     lines: list[str] = []

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import orjson
 
 from retrovue.cli.text import printable
-from retrovue.problems import without_passwords
+from retrovue.redaction import without_passwords
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")

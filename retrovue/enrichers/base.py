@@ -19,6 +19,9 @@ from retrovue.model import ConfigField, Source
 
 LONGEST_DEADLINE_S = 3600.0
 """The most that an enricher may ask for: whoever waits for a batch waits as long."""
+LARGEST_BATCH = 10_000
+"""The most assets that an enricher may ask for at once: ten times what a page of Plex or Jellyfin has, and twenty times
+what is read at once after a commit. A batch has one deadline and is in memory as a whole."""
 OVERWRITE = "overwrite"
 COMMON_PARAMETERS = (
     ConfigField(OVERWRITE, "Whether it replaces what is known already: true or false (the default)", required=False),
@@ -108,7 +111,7 @@ class EnricherInterface(Protocol):
     runs_on_pages: ClassVar[bool]
     """Whether it does no I/O and is quick, so that it refines the pages of an ingest before they are staged."""
     batch_size: ClassVar[int]
-    """Assets that it takes at once."""
+    """Assets that it takes at once, LARGEST_BATCH at the most; it may be given fewer."""
     deadline_s: ClassVar[float]
     """Seconds that a batch may take, an hour at the most."""
 
@@ -187,12 +190,19 @@ def parameters(config: Mapping[str, Any], kind: type[Any]) -> Any:
 
 
 _COROUTINES = ("__aenter__", "__aexit__", "enrich")
-_VALUES: Mapping[str, Any] = {
-    "type_name": str,
-    "runs_on_pages": bool,
-    "batch_size": Annotated[int, msgspec.Meta(ge=1)],
-    "deadline_s": Annotated[float, msgspec.Meta(gt=0, le=LONGEST_DEADLINE_S)],
+_VALUES: Mapping[str, tuple[Any, str]] = {
+    "type_name": (str, "a string"),
+    "runs_on_pages": (bool, "True or False"),
+    "batch_size": (
+        Annotated[int, msgspec.Meta(ge=1, le=LARGEST_BATCH)],
+        f"a whole number from 1 to {LARGEST_BATCH:,}",
+    ),
+    "deadline_s": (
+        Annotated[float, msgspec.Meta(gt=0, le=LONGEST_DEADLINE_S)],
+        f"seconds, more than 0 and at most {LONGEST_DEADLINE_S:,g}",
+    ),
 }
+"""The type of each value of the class, and what an author is told that it has to be."""
 
 
 def compliance_problems(enricher: object) -> list[str]:
@@ -200,12 +210,12 @@ def compliance_problems(enricher: object) -> list[str]:
     if not isinstance(enricher, type):
         return [f"{enricher!r} is not a class"]
     problems = [f"{name} is not implemented" for name in sorted(getattr(enricher, "__abstractmethods__", ()))]
-    for name, kind in _VALUES.items():
+    for name, (kind, wanted) in _VALUES.items():
         value = getattr(enricher, name, None)
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError:
-            problems.append(f"{name} is {value!r}")
+            problems.append(f"{name} is {value!r}, but has to be {wanted}")
     problems += [
         f"{name} is not a coroutine function"
         for name in _COROUTINES

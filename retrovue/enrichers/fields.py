@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
 from retrovue.model import Big, Natural
-from retrovue.problems import without_passwords
+from retrovue.redaction import without_passwords
 
 MAX_RESULT_BYTES = 1024 * 1024
 """JSON that one enricher may give for one asset, fingerprint and data included."""
@@ -89,7 +89,7 @@ def check(answer: object) -> Given | Failure:
         if any(value is not None and not isinstance(value, Mapping) for value in _kept(answer)):
             return Failure("bad_result", "The enricher gave a fingerprint or data that isn't a mapping.")
     except (msgspec.ValidationError, TypeError, ValueError, AttributeError, RecursionError) as exc:
-        return Failure("bad_result", f"The enricher gave what the catalogue can't hold: {exc}"[:2000])
+        return failure("bad_result", f"The enricher gave what the catalogue can't hold: {exc}")
     checked = {name: value for name in said if (value := getattr(fields, name)) is not UNSET}
     empty = frozenset(FIELDS).intersection(told).difference(said)
     return Given(checked, empty, _clean(answer.fingerprint), _clean(answer.data), answer.unchanged is True)

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 import anyio
 import msgspec
 import orjson
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from retrovue.errors import ImporterFailed, RequestError, SourceError
 from retrovue.importers.base import ImporterInterface
@@ -34,6 +34,7 @@ from retrovue.model import (
     SourceIdentity,
 )
 from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered, is_cancelled, is_isolated
+from retrovue.redaction import without_passwords
 
 PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; importers have tighter deadlines of their own."""
@@ -194,6 +195,8 @@ class GuardedImporter:
         if not self._vouched:
             for uri in page.source_uris:
                 self._expect(str, uri)
+            for rejection in page.rejected:
+                self._expect(Rejection, rejection)
         return page
 
     async def read(self, outline: Outline, stopwatch: Stopwatch) -> Page:
@@ -221,11 +224,13 @@ class GuardedImporter:
 
     def _sort_out(self, page: Page) -> None:
         """Reject the drafts whose values the catalogue can't hold, naming the importer; the rest stay."""
+        for rejection in page.rejected:
+            self._expect(Rejection, rejection)
         drafts, page.drafts = page.drafts, []
         for draft in drafts:
             problem = draft_problem(draft)
             if problem is None:
-                page.drafts.append(draft)
+                page.drafts.append(_told(draft))
             else:
                 reason = f"The importer {self.type_name!r} gave a draft that can't be used: {problem}"
                 page.rejected.append(Rejection("bad_draft", reason, str(draft.source_uri), str(draft.title)))
@@ -268,7 +273,10 @@ class GuardedImporter:
     async def _pass(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         try:
             return await ask()
-        except (SourceError, RequestError, StopAsyncIteration):
+        except StopAsyncIteration:
+            raise
+        except (SourceError, RequestError) as exc:
+            exc.settle()
             raise
         except (Exception, SystemExit, BaseExceptionGroup) as exc:
             raise self._blame(what, exc) from exc
@@ -324,6 +332,12 @@ def draft_problem(draft: AssetDraft) -> str | None:
         return f"{exc}"
     # The escape alone may be text that speaks of it.
     return "its text holds a NUL character" if b"\\u0000" in written and _holds_nul(values) else None
+
+
+def _told(draft: AssetDraft) -> AssetDraft:
+    # The summary lists warnings by their text.
+    warnings = tuple(map(without_passwords, draft.warnings))
+    return draft if warnings == draft.warnings else replace(draft, warnings=warnings)
 
 
 def _holds_nul(value: object) -> bool:

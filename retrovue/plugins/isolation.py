@@ -14,6 +14,10 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 
+from retrovue.logs import logger
+
+_log = logger(__name__)
+
 GRACE = 0.5
 """Seconds that a plugin may take to clean up once it is cancelled; an interrupted command has 2 s in all."""
 
@@ -169,6 +173,7 @@ class PluginLoop:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._unhandled)
         self._stopping = asyncio.Event()
         self._host.call_soon_threadsafe(self._ready.set)
         await self._stopping.wait()
@@ -176,6 +181,11 @@ class PluginLoop:
             lane.end()
         if self._lanes:
             await asyncio.wait(self._lanes.values())
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # asyncio would print the exception's text on the standard error, which may repeat what mustn't be shown.
+        what = type(context["exception"]).__name__ if "exception" in context else "no exception"
+        _log.warning("The %s: %s (%s)", self._thread.name, context["message"], what)
 
     def _over(self) -> None:
         self._ended.set()

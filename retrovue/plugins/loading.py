@@ -79,7 +79,8 @@ class Kind(Generic[T]):
         make: Any = known
         try:
             made: T = make(*arguments, **named)
-        except RetrovueError:
+        except RetrovueError as exc:
+            exc.settle()
             raise
         except (Exception, SystemExit) as exc:
             # Not its message: that may repeat what it was given, credentials too.

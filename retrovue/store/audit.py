@@ -5,7 +5,6 @@ never wait for it; a success row is written inside the transaction that it descr
 """
 
 import getpass
-import math
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.errors import StoreError, StoreUnavailable
 from retrovue.model import Collection, Scope, Trigger
+from retrovue.plugins.isolation import is_cancelled
 from retrovue.results import Failed, Ingested
 from retrovue.store.log import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, storable, translated
@@ -209,8 +209,7 @@ async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> Non
 
 
 def _shield() -> anyio.CancelScope:
-    cancelled = anyio.current_effective_deadline() == -math.inf
-    patience = CLEANUP_SECONDS if cancelled else AUDIT_SECONDS
+    patience = CLEANUP_SECONDS if is_cancelled() else AUDIT_SECONDS
     return anyio.CancelScope(shield=True, deadline=anyio.current_time() + patience)
 
 

@@ -15,14 +15,15 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 import asyncpg
 import platformdirs
+from sqlalchemy.engine import URL
 
 from retrovue.errors import StoreError, StoreUnavailable
+from retrovue.plugins.isolation import is_cancelled
 from retrovue.store.embedded_cluster import (
     ENVIRONMENT,
     PORT,
@@ -56,8 +57,9 @@ class EmbeddedServer:
 
     def url(self, database: str) -> str:
         """Return SQLAlchemy's URL of a database of this server."""
-        directory = quote(str(self.socket_directory), safe="")
-        return f"postgresql+asyncpg://{ROLE}@/{quote(database, safe='')}?host={directory}&port={PORT}"
+        where = {"host": str(self.socket_directory), "port": str(PORT)}
+        # Made by SQLAlchemy, as its versions don't agree on whether a database's name is escaped.
+        return URL.create("postgresql+asyncpg", ROLE, database=database, query=where).render_as_string()
 
     async def run(self, program: str, *arguments: str) -> bytes:
         """Run one of PostgreSQL's client programs against this server; returns what it prints.
@@ -324,6 +326,8 @@ async def _leave(cluster: Cluster, start: FileLock, hold: FileLock) -> None:
         return
     # A checkpoint of much data takes its time. The server has its signal and will end whether or not somebody
     # waits, so from here on a cancelled command just goes; the next one waits for life to be free.
+    if is_cancelled():
+        return  # also where it isn't a scope of anyio that was cancelled, and no await says so again
     with anyio.move_on_after(_FAST_STOP_SECONDS):
         await _stop_if_last(cluster, start, hold, signal.SIGINT)
         return

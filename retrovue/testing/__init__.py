@@ -28,6 +28,7 @@ from retrovue.testing.enricher_conformance import (
     check_unchanged,
     sample_asset,
 )
+from retrovue.testing.holding import hold_again, let_go
 
 __all__ = [
     "EnricherConformance",
@@ -47,6 +48,8 @@ __all__ = [
     "check_same_alone",
     "check_same_beside",
     "check_unchanged",
+    "hold_again",
+    "let_go",
     "sample_asset",
     "sample_collection",
 ]

@@ -2,11 +2,11 @@
 
 Each offers three collections: one that is fine and comes first, ``Broken``, in whose enumeration it misbehaves, and
 one that is fine and comes last. They are made like any importer, or installed by an entry point such as
-``hanging = "retrovue.testing.misbehaving:Hanging"``. What they wait for or hold up ends with ``let_go``.
+``hanging = "retrovue.testing.misbehaving:Hanging"``. Once they are let go by ``retrovue.testing.let_go``, they
+behave.
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, cast
 
@@ -26,24 +26,13 @@ from retrovue.model import (
     Scope,
     SourceIdentity,
 )
+from retrovue.testing.holding import LET_GO
 
 FIRST = "A first one"
 BROKEN = "Broken"
 LAST = "Last"
 DIRECTORY = "/media"
 HUGE = 1_000_000
-
-_let_go = threading.Event()
-
-
-def let_go() -> None:
-    """Release whatever hangs, blocks or refuses to be cancelled in any of these importers, now and for good."""
-    _let_go.set()
-
-
-def hold_again() -> None:
-    """Let importers misbehave again that are made from now on."""
-    _let_go.clear()
 
 
 def _page(name: str) -> Page:
@@ -77,7 +66,7 @@ class MisbehavingImporter(BaseImporter):
     async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:  # noqa: ARG002
         """Give one page of each collection, and misbehave."""
         yield _page(collection.name)
-        if collection.name == BROKEN:
+        if collection.name == BROKEN and not LET_GO.is_set():
             found = await self.misbehave()
             if found is not None:
                 yield cast("Page", found)
@@ -124,7 +113,7 @@ class SwallowingCancellation(MisbehavingImporter):
 
     async def misbehave(self) -> object:
         """Wait, whatever happens."""
-        while not _let_go.is_set():
+        while not LET_GO.is_set():
             try:
                 await asyncio.sleep(0.01)
             except BaseException:  # noqa: BLE001, S112 - that is the point
@@ -137,7 +126,7 @@ class BlockingLoop(MisbehavingImporter):
 
     async def misbehave(self) -> object:
         """Wait without awaiting."""
-        _let_go.wait()
+        LET_GO.wait()
         return None
 
 

@@ -2,11 +2,10 @@
 
 Each gives every asset a studio, and misbehaves at one whose title is the parameter ``title``. They are made like any
 enricher, or installed by an entry point such as ``hanging = "retrovue.testing.misbehaving_enrichers:Hanging"``. Once
-they are let go by ``let_go``, they behave.
+they are let go by ``retrovue.testing.let_go``, they behave.
 """
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
@@ -14,23 +13,12 @@ import anyio
 
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.model import ConfigField
+from retrovue.testing.holding import LET_GO
 
 BROKEN = "Broken"
 STUDIO = "Sample"
 GOOD = Enrichment(fields={"studio": STUDIO})
 HUGE = 2_000_000
-
-_let_go = threading.Event()
-
-
-def let_go() -> None:
-    """Release whatever hangs, blocks or refuses to be cancelled in any of these enrichers; they behave from now on."""
-    _let_go.set()
-
-
-def hold_again() -> None:
-    """Let them misbehave again."""
-    _let_go.clear()
 
 
 class MisbehavingEnricher(BaseEnricher):
@@ -47,7 +35,7 @@ class MisbehavingEnricher(BaseEnricher):
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
         """Give each a studio, and misbehave."""
-        if not _let_go.is_set() and any(map(self.is_broken, assets)):
+        if not LET_GO.is_set() and any(map(self.is_broken, assets)):
             return cast("Sequence[Enrichment | Failure]", await self.misbehave(assets))
         return [GOOD for _ in assets]
 
@@ -110,7 +98,7 @@ class EndlessAnswer(MisbehavingEnricher):
 
 class _EndlessList(list[object]):
     def __getitem__(self, place: object) -> Enrichment:  # type: ignore[override]
-        _let_go.wait()
+        LET_GO.wait()
         return Enrichment()
 
 
@@ -119,7 +107,7 @@ class SwallowingCancellation(MisbehavingEnricher):
 
     async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
         """Wait, whatever happens."""
-        while not _let_go.is_set():
+        while not LET_GO.is_set():
             try:
                 await asyncio.sleep(0.01)
             except BaseException:  # noqa: BLE001, S112 - that is the point
@@ -132,7 +120,7 @@ class BlockingLoop(MisbehavingEnricher):
 
     async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
         """Wait without awaiting."""
-        _let_go.wait()
+        LET_GO.wait()
         return None
 
 

@@ -56,14 +56,24 @@ class Done:
 
 
 class Process(subprocess.Popen[bytes]):
-    """A process whose output is searched for secrets, and held against the schemas, when it has ended."""
+    """A process whose output is searched for secrets and held against the schemas, by whichever way it is read."""
+
+    def read_line(self) -> bytes:
+        """Read a line of its standard output while it runs; one of JSON has to be a whole document or event."""
+        assert self.stdout is not None
+        line = self.stdout.readline()
+        self._check(line)
+        return line
 
     def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:  # noqa: A002
         said = super().communicate(input, timeout)
-        canary.listen("what a process said", *(text for text in said if text))
-        assert isinstance(self.args, list)
-        schemas.check([str(word) for word in self.args[3:]], *((text or b"").decode(errors="replace") for text in said))
+        self._check(*(text or b"" for text in said))
         return said
+
+    def _check(self, *said: bytes) -> None:
+        canary.listen("what a process said", *said)
+        assert isinstance(self.args, list)
+        schemas.check([str(word) for word in self.args[3:]], *(text.decode(errors="replace") for text in said))
 
 
 class Cli:
@@ -86,7 +96,7 @@ class Cli:
         schemas.check(words, done.out, done.err)
         return done
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, **options: Any) -> Process:
         """Start a command as a process."""
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         if "--token" not in arguments:

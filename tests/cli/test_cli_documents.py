@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from retrovue.cli.ingest_report import report, summary_line
 from retrovue.cli.table import table
 from retrovue.cli.text import printable, width
 from retrovue.documents import summary_document
-from retrovue.errors import NotFound, ScopeNotFound, SourceRefused, SourceUnreachable
+from retrovue.errors import NotFound, ScopeNotFound, SourceError, SourceRefused, SourceUnreachable
 from retrovue.model import Collection, Rejection, Scope, Source
-from retrovue.problems import Problem, without_passwords
+from retrovue.problems import Problem
+from retrovue.redaction import without_passwords
 from retrovue.results import CollectionOutcome, Counts, Failed, Ingested, IngestSummary, Listed, Named, Skipped
 
 KEYS = [
@@ -100,8 +102,9 @@ class TestSourceIngest:
         ]
 
     def test_what_an_importer_of_somebody_else_says_is_plain_json(self) -> None:
-        context = {1: uuid.UUID(int=7), "where": Path("/a"), "what": object}
-        (error,) = summary_document(summary(failed("A", context=context)))["errors"]
+        context: Any = {1: uuid.UUID(int=7), "where": Path("/a"), "what": object}
+        said_so = replace(failed("A"), context=SourceError("x", context=context).context)
+        (error,) = summary_document(summary(said_so))["errors"]
         said = {"1": "00000000-0000-0000-0000-000000000007", "where": "/a", "what": "<class 'object'>"}
         assert json.loads(json.dumps(error))["context"] == said
 

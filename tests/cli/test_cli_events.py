@@ -90,10 +90,9 @@ class TestEvents:
     ) -> None:
         with stuck(portal, plex, "/library/sections/2/all") as arrived:
             process = run_cli.start(*INGEST, "--jsonl")
-            assert process.stdout is not None
             lines: list[Any] = []
             while not any(one.get("status") == "ingested" for one in lines):
-                lines.append(orjson.loads(process.stdout.readline()))
+                lines.append(orjson.loads(process.read_line()))
             assert arrived.wait(30)
             process.send_signal(signal.SIGINT)
             rest, _ = process.communicate(timeout=30)

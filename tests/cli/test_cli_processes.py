@@ -3,6 +3,9 @@
 import os
 import pty
 import signal
+import subprocess
+import sys
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,8 +17,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from tests import canary
 from tests.canary import CANARY
-from tests.cli.conftest import TOKEN, Cli, Plex, stuck
+from tests.cli.conftest import TOKEN, Cli, Plex, Process, stuck
 from tests.cli.test_cli_documents import KEYS
 
 MOVIES = "/library/sections/1/all"
@@ -142,6 +146,25 @@ class TestProgress:
         assert b"\x1b" not in out
 
 
+class TestReadingLines:
+    """A line that a test reads while the process runs is checked as what is read at its end."""
+
+    def says(self, line: str) -> Process:
+        program = [sys.executable, "-c", f"print({line!r})"]
+        return Process([*program, "source", "ingest", "X", "--jsonl"], stdout=subprocess.PIPE)
+
+    def test_an_event_without_a_schema_is_found(self) -> None:
+        with self.says('{"type": "odd"}') as process, pytest.raises(AssertionError, match="told what an event"):
+            process.read_line()
+
+    def test_a_secret_is_found(self) -> None:
+        named = {"id": str(uuid.uuid4()), "external_id": "1", "name": f"token {CANARY}"}
+        with self.says(orjson.dumps({"type": "collection_started", "collection": named}).decode()) as process:
+            process.read_line()
+        assert canary.FOUND == ["a secret is in what a process said"]
+        canary.FOUND.clear()
+
+
 class TestDemo:
     def test_goes_as_it_should(self, run_cli: Cli, tmp_path: Path) -> None:
         done = run_cli("demo", "--items", "60", "--collections", "2", env={"TMPDIR": str(tmp_path)})
@@ -158,8 +181,7 @@ class TestDemo:
     def test_cleans_up_when_it_is_interrupted(self, run_cli: Cli, tmp_path: Path) -> None:
         environment = run_cli.environment | {"TMPDIR": str(tmp_path)}
         process = run_cli.start("demo", "--items", "60", "--collections", "2", env=environment)
-        assert process.stdout is not None
-        while b"$ retrovue source discover" not in process.stdout.readline():
+        while b"$ retrovue source discover" not in process.read_line():
             pass
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -282,10 +282,9 @@ class TestInterruptedInItsIngest:
             talk.wait_for("Do it? [Y/n] ")
             with stuck(portal, plex, "/library/sections/2/all") as arrived:
                 talk.type("y")
-                assert talk.process.stdout is not None
                 event: Any = {}
                 while event.get("status") != "ingested":
-                    event = orjson.loads(talk.process.stdout.readline())
+                    event = orjson.loads(talk.process.read_line())
                 assert arrived.wait(30)
                 talk.process.send_signal(number)
                 done = talk.end()

@@ -1,6 +1,7 @@
 # ruff: noqa: ASYNC240 - short looks at local files, in tests that nothing else waits for
 """The embedded PostgreSQL: who starts it, who stops it, and what survives."""
 
+import asyncio
 import importlib.metadata
 import os
 import pwd
@@ -440,6 +441,27 @@ class TestCancellation:
                 await anyio.sleep_forever()
         assert anyio.current_time() - cancelled < 2
         await gone(server.pid)
+
+    async def test_a_task_that_is_cancelled_without_a_scope_is_gone_in_time(self, home: Path) -> None:
+        entered = asyncio.Event()
+        pids: list[int] = []
+
+        async def use() -> None:
+            async with embedded_server(home, durable=False) as server:
+                pids.append(server.pid)
+                entered.set()
+                await asyncio.sleep(3600)
+
+        task = asyncio.ensure_future(use())
+        await entered.wait()
+        os.kill(pids[0], signal.SIGSTOP)  # it can't stop now
+        try:
+            task.cancel()
+            await asyncio.wait({task}, timeout=20)
+            assert task.cancelled()
+        finally:
+            os.kill(pids[0], signal.SIGCONT)
+        await gone(pids[0])
 
 
 class TestDefaultHome:

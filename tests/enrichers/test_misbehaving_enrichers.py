@@ -11,14 +11,15 @@ import anyio.to_thread
 import pytest
 
 from retrovue.enrichers import guard, instance
-from retrovue.enrichers.base import AssetView, Enrichment, Failure, compliance_problems
+from retrovue.enrichers.base import LARGEST_BATCH, AssetView, Enrichment, Failure, compliance_problems
 from retrovue.enrichers.guard import Answer, GuardedEnricher
 from retrovue.enrichers.registry import enricher_class
 from retrovue.model import Attached, Enricher, Source
 from retrovue.plugins import isolation
 from retrovue.store.sources import new_source
+from retrovue.testing import hold_again, let_go, sample_asset
 from retrovue.testing import misbehaving_enrichers as misbehaving
-from retrovue.testing import sample_asset
+from retrovue.testing.holding import LET_GO
 from retrovue.testing.misbehaving_enrichers import (
     MISBEHAVING_ENRICHERS,
     BlockingLoop,
@@ -42,9 +43,9 @@ globals().update({kind.__name__: kind for kind in ON_PAGES.values()})
 @pytest.fixture(autouse=True)
 def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(isolation, "TURN", 1)
-    misbehaving.hold_again()
+    hold_again()
     yield
-    misbehaving.let_go()
+    let_go()
     for thread in threading.enumerate():
         if thread.name.startswith("enricher "):
             thread.join(20)
@@ -92,7 +93,7 @@ def test_each_way_costs_one_asset_until_the_next_run(
     assert world.catalogue.rows("SELECT title, code FROM asset_enrichment JOIN asset ON uuid = asset_uuid"
                                 " WHERE status = 'failed'") == [(AT, code)]  # fmt: skip
 
-    misbehaving.let_go()
+    let_go()
     second = world.document()
     assert (second["status"], second["total_failed_enrichments"], second["total_created_assets"]) == ("ok", 0, 0)
     enrichment = of_both(second)["Movies"]["enrichment"]
@@ -116,7 +117,7 @@ class Opening(MisbehavingEnricher):
     """Misbehaves when it is opened, at no asset."""
 
     async def __aenter__(self) -> Self:
-        if not misbehaving._let_go.is_set():
+        if not LET_GO.is_set():
             await BlockingLoop(self.config).misbehave([])
         return self
 
@@ -127,7 +128,7 @@ class Making(MisbehavingEnricher):
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
         super().__init__(config, source)
         if source is not None:
-            misbehaving._let_go.wait()
+            LET_GO.wait()
 
 
 class Closing(MisbehavingEnricher):
@@ -156,7 +157,7 @@ class TestOpeningAndClosing:
         first = world.document()
         assert (first["status"], first["total_created_assets"], first["total_failed_enrichments"]) == ("ok", 11, 11)
         assert {one["code"] for one in of_both(first)["Movies"]["failed_enrichment_items"]} == {"enricher_blocks"}
-        misbehaving.let_go()
+        let_go()
         assert world.document()["total_failed_enrichments"] == 0
 
     def test_one_that_does_not_end_costs_nothing(
@@ -175,7 +176,18 @@ class TestOpeningAndClosing:
 
 @pytest.mark.parametrize("number", [0, -1, float("inf"), float("nan"), 3601, True])
 def test_a_deadline_has_bounds(number: float) -> None:
-    assert compliance_problems(type("Odd", (Raising,), {"deadline_s": number})) == [f"deadline_s is {number!r}"]
+    (problem,) = compliance_problems(type("Odd", (Raising,), {"deadline_s": number}))
+    assert problem == f"deadline_s is {number!r}, but has to be seconds, more than 0 and at most 3,600"
+
+
+@pytest.mark.parametrize("number", [0, -1, LARGEST_BATCH + 1, 2**70, 1.5, True, "50", None])
+def test_a_batch_has_to_be_of_some_size(number: object) -> None:
+    (problem,) = compliance_problems(type("Odd", (Raising,), {"batch_size": number}))
+    assert problem == f"batch_size is {number!r}, but has to be a whole number from 1 to 10,000"
+
+
+def test_the_largest_batch_is_one() -> None:
+    assert compliance_problems(type("Large", (Raising,), {"batch_size": LARGEST_BATCH})) == []
 
 
 def guarded(packages: Packages, kind: type[MisbehavingEnricher]) -> GuardedEnricher:

@@ -87,16 +87,26 @@ class TestScript:
         assert (running.returncode, out.splitlines()[0][:30]) == (1, "There is no source 'Nobody'. `")
 
 
+@pytest.fixture
+def in_background() -> Iterator[None]:
+    """Start processes as a shell without job control does it in the background: they ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class TestScheduler:
-    def test_it_ingests_and_broadcasts_what_was_approved(self, world: World) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.usefixtures("in_background")
+    def test_it_ingests_and_broadcasts_what_was_approved(self, world: World, number: signal.Signals) -> None:
         with process(world, "scheduler.py", NAME, "--now", "--every", "0.05") as running:
             assert said(running, r"^Ingest: (\w+), (\d+) new").groups() == ("ok", "11")
             alien = str(world.catalogue.value("SELECT uuid FROM asset WHERE title = 'Alien'"))
             assert world.cli("asset", "approve", alien).status == 0
             path = said(running, r"^On air: Alien from (.*)$")[1]
             assert path == str(world.local("Movies") / "Alien.mkv")
-            running.send_signal(signal.SIGINT)
-            running.wait(30)
+            running.send_signal(number)
+            assert running.wait(30) == 0
 
 
 @dataclass

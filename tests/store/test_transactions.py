@@ -1,5 +1,6 @@
 """One transaction a collection: all of it or nothing, and what is said is what is there."""
 
+import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,8 @@ from sqlalchemy.engine import URL, make_url
 
 from retrovue.errors import CommitUnknown, SourceUnreachable, StoreError
 from retrovue.results import Ingested
-from retrovue.store.session import Store
+from retrovue.store import audit
+from retrovue.store.session import CLEANUP_SECONDS, Store
 from tests.library import (
     Library,
     agree,
@@ -35,6 +37,22 @@ pytestmark = pytest.mark.anyio
 
 PAGES = (page(draft("a"), draft("b", "a.mkv")), page(draft("c", "1", "2")))
 OF_SUCCESS = "NEW.status = 'ingested'"
+
+
+async def test_a_task_that_is_cancelled_without_a_scope_is_in_a_hurry_too() -> None:
+    patience: list[float] = []
+
+    async def end() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            patience.append(audit._shield().deadline - anyio.current_time())
+
+    task = asyncio.ensure_future(end())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert 0 < patience[0] <= CLEANUP_SECONDS < audit.AUDIT_SECONDS
 
 
 class TestFailure:

@@ -10,7 +10,6 @@ from retrovue.cli.table import COLUMNS, words
 from retrovue.cli.text import printable
 from retrovue.doctor import Finding, examine
 from retrovue.errors import RequestError, SchemaMismatch, StoreError
-from retrovue.problems import without_passwords
 
 _HEADS = ("Verdict", "Check", "Finding")
 _INDENT = " " * 21
@@ -62,11 +61,7 @@ def _status(problems: Sequence[Finding]) -> int:
 def _about(finding: Finding) -> str:
     """Say what was found, and of what where the check alone doesn't tell."""
     subject = "" if finding.subject == finding.check else f"{finding.subject}: "
-    return f"{subject}{_message(finding)}"
-
-
-def _message(finding: Finding) -> str:
-    return without_passwords(finding.message)
+    return f"{subject}{finding.message}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -78,7 +73,7 @@ def _fields(finding: Finding) -> dict[str, Any]:
         "check": finding.check,
         "subject": finding.subject,
         "verdict": finding.verdict,
-        "message": _message(finding),
+        "message": finding.message,
         "hint": finding.hint,
         "unreachable": finding.unreachable,
     }

@@ -12,7 +12,7 @@ from retrovue.cli.table import COLUMNS, table, words
 from retrovue.documents import DURATIONS
 from retrovue.errors import NotFound
 from retrovue.model import Collection, Rejection
-from retrovue.problems import without_passwords
+from retrovue.redaction import without_passwords
 from retrovue.store.collections import find_collection
 from retrovue.store.log import LogEntry, list_log, list_rejections
 from retrovue.store.sources import find_source, get_source

@@ -14,7 +14,7 @@ from retrovue.documents import source_identity
 from retrovue.errors import ImporterNotCompliant
 from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.model import ConfigField, Secret, Source
-from retrovue.problems import without_passwords
+from retrovue.redaction import without_passwords
 from retrovue.store.collections import list_collections
 from retrovue.store.sources import find_source, list_sources
 

@@ -50,9 +50,8 @@ class PagedEnumeration(ABC, Generic[ListingT]):
         of the collection take longer than its deadline allows.
         """
         self._deadline = anyio.current_time() + self._client.policy.collection_deadline_s
-        moved = None
-        for _ in range(2):
-            if moved is not None:
+        for again in (False, True):
+            if again:
                 yield Page([], [], 0, restart=True)
             moved = None
             async with aclosing(self._read()) as one_pass:
@@ -63,13 +62,8 @@ class PagedEnumeration(ABC, Generic[ListingT]):
                     moved = exc
             if moved is None:
                 return
-        if moved is not None:
-            name = self._collection.name
-            raise IncompleteEnumeration(
-                f"The listing of {name!r} {moved.problem}: what was read isn't proven to be all of it.",
-                hint=self.hint,
-                context={"expected": moved.expected, "received": moved.received, "collection": name},
-            ) from moved
+            if again:
+                raise self._incomplete(moved) from moved
 
     @abstractmethod
     def _read(self) -> AsyncGenerator[Page | Outline, None]:
@@ -112,6 +106,14 @@ class PagedEnumeration(ABC, Generic[ListingT]):
                 # One request has a deadline of its own, so that this one is found out in time.
                 if anyio.current_time() > self._deadline:
                     raise self._too_slow()
+
+    def _incomplete(self, moved: ListingMoved) -> IncompleteEnumeration:
+        name = self._collection.name
+        return IncompleteEnumeration(
+            f"The listing of {name!r} {moved.problem}: what was read isn't proven to be all of it.",
+            hint=self.hint,
+            context={"expected": moved.expected, "received": moved.received, "collection": name},
+        )
 
     def _too_slow(self) -> SourceUnreachable:
         seconds = self._client.policy.collection_deadline_s

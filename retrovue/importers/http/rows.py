@@ -8,9 +8,7 @@ import msgspec
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.mending import NUL, REPLACEMENT, clean_json
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 RowT = TypeVar("RowT")
 KeyT = TypeVar("KeyT")

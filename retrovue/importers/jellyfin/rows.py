@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from retrovue.importers.http.mending import NUL
-from retrovue.importers.http.rows import Big, Count, Number, all_known, decode_container, decode_rows, reason
+from retrovue.importers.http.rows import Number, all_known, decode_container, decode_rows, reason
+from retrovue.model import Big, Natural
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 
@@ -32,9 +33,9 @@ class Stream(msgspec.Struct, gc=False, rename="pascal"):
     type: str | None = None
     index: Number | None = None
     codec: str | None = None
-    width: Count | None = None
-    height: Count | None = None
-    channels: Count | None = None
+    width: Natural | None = None
+    height: Natural | None = None
+    channels: Natural | None = None
     is_default: bool = False
 
 
@@ -51,7 +52,7 @@ class Source(msgspec.Struct, gc=False, rename="pascal"):
     is_remote: bool = False
     video_type: str | None = None
     run_time_ticks: int | float | None = None
-    bitrate: Count | None = None
+    bitrate: Natural | None = None
     default_audio_stream_index: Number | None = None
     media_streams: list[Stream] | None = None
 
@@ -82,7 +83,7 @@ class Row(msgspec.Struct, gc=False, rename="pascal"):
     parent_index_number: Number | None = None
     location_type: str | None = None
     is_place_holder: bool | None = None
-    part_count: Count | None = None
+    part_count: Natural | None = None
     album: str | None = None
     album_artist: str | None = None
     artists: list[str] | None = None
@@ -115,7 +116,7 @@ class SketchRow(msgspec.Struct, gc=False, rename="pascal"):
     is_place_holder: bool | None = None
     index_number: Number | None = None
     index_number_end: Number | None = None
-    part_count: Count | None = None
+    part_count: Natural | None = None
     media_sources: list[SketchSource] | None = None
 
 

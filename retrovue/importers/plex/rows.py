@@ -13,8 +13,9 @@ import msgspec
 
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.mending import NUL
-from retrovue.importers.http.rows import Big, Count, Number, all_known, decode_container, decode_rows, reason
+from retrovue.importers.http.rows import Number, all_known, decode_container, decode_rows, reason
 from retrovue.importers.plex.ids import rating_key_number
+from retrovue.model import Big, Natural
 
 
 class Tag(msgspec.Struct, gc=False):
@@ -51,10 +52,10 @@ class Media(msgspec.Struct, gc=False, rename="camel"):
 
     id: Big | None = None
     duration: int | float | None = None
-    bitrate: Count | None = None
-    width: Count | None = None
-    height: Count | None = None
-    audio_channels: Count | None = None
+    bitrate: Natural | None = None
+    width: Natural | None = None
+    height: Natural | None = None
+    audio_channels: Natural | None = None
     audio_codec: str | None = None
     video_codec: str | None = None
     video_resolution: str | None = None
