@@ -464,8 +464,8 @@ def test_memory_hardly_grows_with_what_is_side_by_side(tmp_path: Path, kind: str
     count = 3 * RUN
     act: dict[str, Callable[[str], object]] = {
         "files": lambda path: Path(f"{path}.mkv").write_bytes(b"x"),
-        "directories": os.mkdir,
-        "links": lambda path: os.symlink("nothing", f"{path}.mkv"),
+        "directories": lambda path: Path(path).mkdir(),
+        "links": lambda path: Path(f"{path}.mkv").symlink_to("nothing"),
     }
     for number in range(count):
         act[kind](f"{tmp_path}/A rather long name of a film, number {number:07}")

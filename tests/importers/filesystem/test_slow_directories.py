@@ -3,10 +3,9 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -34,7 +33,7 @@ class Gate:
         self.reached = anyio.Event()
         self.open = threading.Event()
 
-    def scan(self, descriptor: int) -> AbstractContextManager[Iterable[Any]]:
+    def scan(self, descriptor: int) -> AbstractContextManager[Iterator["os.DirEntry[str]"]]:
         self._loop.call_soon_threadsafe(self.reached.set)
         if not self.open.wait(20):
             raise AssertionError("nobody has opened the gate")
