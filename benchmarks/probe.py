@@ -46,8 +46,8 @@ class Measured:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probe", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--files", type=int, default=512, metavar="N", help="files of each round (default: 512)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="times that each program runs (default: 5)")
+    parser.add_argument("--files", type=int, default=256, metavar="N", help="files of each round (default: 256)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each program runs (default: 3)")
     options = parser.parse_args(arguments)
     if find_spec("av") is None:
         sys.stderr.write("PyAV isn't installed, and it makes the files: pip install 'retrovue[probe]'.\n")
@@ -123,7 +123,7 @@ def differences(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mappin
         for name in sorted(fields.keys() | other[path].keys()):
             if fields.get(name) != other[path].get(name):
                 found.setdefault(name, set()).add(Path(path).suffix.removeprefix("."))
-    return {name: sorted(kinds) for name, kinds in found.items()}
+    return {name: sorted(kinds) for name, kinds in sorted(found.items())}
 
 
 def _cpu() -> float:
