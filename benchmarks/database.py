@@ -39,17 +39,27 @@ class Databases:
 
     async def make(self, plex_url: str, token: str, media: Path) -> str:
         """Make a catalogue in which every collection of a Plex server is mapped and enabled; return its name."""
+        return await self._make("plex", {"base_url": plex_url}, {"token": Secret(token)}, media)
+
+    async def make_of_tree(self, root: Path) -> str:
+        """Make a catalogue in which every directory in this one is an enabled collection; return its name."""
+        return await self._make("filesystem", {"path": str(root), "kind": "movie"}, {}, None)
+
+    async def _make(
+        self, type_name: str, config: dict[str, Any], credentials: dict[str, Secret], media: Path | None
+    ) -> str:
         name = self._next("template")
         await self._execute(f'CREATE DATABASE "{name}"')
         async with Store(database_url(self.url(name)), connections=2) as store:
             await upgrade(store, "production")
-            source = await add_source(store, "plex", SOURCE, {"base_url": plex_url}, {"token": Secret(token)})
+            source = await add_source(store, type_name, SOURCE, config, credentials)
             found = await discover(store, source.external_id)
             async with store.transaction() as session:
                 # As `collection update` does, but without asking the server once more for each of 200 collections.
                 for collection in found.collections:
-                    mappings = [PathMapping(location, str(media)) for location in collection.locations]
-                    await set_path_mappings(session, collection, mappings)
+                    if media is not None:
+                        mappings = [PathMapping(location, str(media)) for location in collection.locations]
+                        await set_path_mappings(session, collection, mappings)
                     await set_enabled(session, collection, enabled=True)
         return name
 

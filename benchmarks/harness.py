@@ -18,6 +18,7 @@ from anyio.streams.text import TextReceiveStream
 
 from benchmarks.database import SOURCE, Databases
 from benchmarks.scenarios import PRODUCT, WRITES, Contender, Layout, Scenario
+from benchmarks.tree import trees
 
 TOKEN = "benchmark-token"
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +51,8 @@ class Sample:
     items: int | None = None
     created: int | None = None
     from_plex: float | None = None
-    """Waiting for the next page, decoding and mapping included; added up over collections, as the next two are."""
+    """Waiting for the next page, decoding and mapping included, also where the source is a directory; added up over
+    collections, as the next two are."""
     staging: float | None = None
     merging: float | None = None
 
@@ -133,10 +135,14 @@ class Harness:
         rounds = scenario.rounds or self._rounds
         self._say(f"{scenario.title} ({scenario.name})")
         layouts = {one.layout: None for one in scenario.contenders if one.layout is not None}
-        async with _all_served(list(layouts)) as servers:
+        async with (
+            _all_served([layout for layout in layouts if layout.disk is None]) as servers,
+            trees([layout for layout in layouts if layout.disk is not None], self._scratch) as roots,
+        ):
             templates = {
                 layout: await self._databases.make(plex.url, TOKEN, self._media) for layout, plex in servers.items()
             }
+            templates |= {layout: await self._databases.make_of_tree(root) for layout, root in roots.items()}
             for number in range(1, rounds + 1):
                 catalogues: dict[str, str] = {}
                 for contender in scenario.contenders:
@@ -162,20 +168,21 @@ class Harness:
         if layout is None:
             spent, _ = await self._measured([*retrovue(self._python), "--help"], {})
             return Sample(wall=spent["wall"], client_cpu=spent["cpu"], peak_mb=spent["peak_mb"])
-        plex = servers[layout]
+        plex = servers.get(layout)
         if contender.after is None:
             config = None if contender.page_size is None else {"page_size": contender.page_size}
             catalogues[contender.name] = await self._databases.clone(templates[layout], config)
         name = catalogues[contender.after or contender.name]
         before = await self._databases.assets(name)
         await self._databases.settle()
-        await plex.turn(contender)
+        if plex is not None:
+            await plex.turn(contender)
         postgres = self._databases.cpu()
         environment = {"RETROVUE_DATABASE_URL": self._databases.url(name), "RETROVUE_TOKEN": TOKEN}
-        spent, said = await self._measured(self._command(contender, plex.url), environment)
+        spent, said = await self._measured(self._command(contender, plex.url if plex else ""), environment)
         await self._databases.quiet(name)
         postgres = self._databases.cpu() - postgres
-        served_now = await plex.turn()
+        served_now = {} if plex is None else await plex.turn()
         self._check(contender, layout, said, written=await self._databases.assets(name) - before)
         durations = [one.get("durations", {}) for one in said.get("collection_results", [])]
 
@@ -188,11 +195,11 @@ class Harness:
             peak_mb=spent["peak_mb"],
             work=said["duration_seconds"],
             postgres_cpu=postgres,
-            plex_cpu=served_now["cpu"],
-            requests=served_now["requests"],
-            faults=served_now["faults"],
-            in_flight=served_now["in_flight"],
-            sent_mb=served_now["bytes"] / 1_000_000,
+            plex_cpu=served_now.get("cpu"),
+            requests=served_now.get("requests"),
+            faults=served_now.get("faults"),
+            in_flight=served_now.get("in_flight"),
+            sent_mb=served_now["bytes"] / 1_000_000 if served_now else None,
             items=layout.items,
             created=said["total_created_assets"],
             from_plex=total("waiting_for_source", "reading"),

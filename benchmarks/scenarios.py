@@ -13,11 +13,13 @@ WRITES: tuple[Client, ...] = (*PRODUCT, "floor", "lean floor")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The sections of a simulated Plex server."""
+    """The sections of a simulated Plex server, or directories of files."""
 
     kind: Literal["movie", "show"]
     sizes: tuple[int, ...]
     """Movies or episodes of each section."""
+    disk: Literal["nested", "flat"] | None = None
+    """Movies as files on the disk, each in a directory of its own or all side by side; None is a Plex server."""
 
     @property
     def items(self) -> int:
@@ -27,6 +29,8 @@ class Layout:
     def __str__(self) -> str:
         """Describe it for a heading."""
         what = "movies" if self.kind == "movie" else "episodes"
+        if self.disk is not None:
+            what = "files, each in a directory of its own," if self.disk == "nested" else "files side by side"
         if len(self.sizes) == 1:
             return f"{self.items:,} {what} in one collection"
         even = len(set(self.sizes)) == 1
@@ -34,9 +38,11 @@ class Layout:
         return f"{self.items:,} {what} in {len(self.sizes)} collections ({each})"
 
 
-def even(count: int, items: int, kind: Literal["movie", "show"] = "movie") -> Layout:
+def even(
+    count: int, items: int, kind: Literal["movie", "show"] = "movie", disk: Literal["nested", "flat"] | None = None
+) -> Layout:
     """Spread items evenly over collections."""
-    return Layout(kind, (max(1, items // count),) * count)
+    return Layout(kind, (max(1, items // count),) * count, disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,24 @@ def trouble(items: int) -> Scenario:
     return Scenario("trouble", "A server whose pages take longer and longer; one that fails", contenders)
 
 
+def tree(items: int) -> Scenario:
+    """Directories of files, which are in the system's cache: what is measured is the client, not a disk."""
+    few, many, flat = (
+        even(4, items, disk="nested"), even(4, items * 10, disk="nested"), even(1, items * 10, disk="flat"),
+    )  # fmt: skip
+    return Scenario(
+        "tree",
+        "A tree of files, and one of ten times as many",
+        (
+            Contender("first", few),
+            Contender("ten times as many", many),
+            Contender("re-ingest of these", many, after="ten times as many"),
+            Contender("in one directory", flat),
+        ),
+        rounds=1,
+    )
+
+
 def profile(items: int) -> Scenario:
     """Where the client's time goes; its wall times say nothing."""
     layout = even(4, items)
@@ -220,4 +244,4 @@ _PAIR: tuple[tuple[str, Client], ...] = (("floor", "floor"), ("first", "cli"))
 USUAL: tuple[Callable[[int], Scenario], ...] = (
     main_job, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
 )  # fmt: skip
-FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million)
+FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million, tree)

@@ -61,6 +61,7 @@ def _rate(of: Median, scenario: str, contender: str) -> float:
 
 
 _FIRST, _FLOOR, _MILLION = ("main", "first"), ("main", "floor"), ("million", "first")
+_TREE = ("tree", "ten times as many")
 _ALONE, _TOGETHER = ("small", "concurrency 1"), ("small", "concurrency 8")
 
 TARGETS = (
@@ -79,6 +80,17 @@ TARGETS = (
         lambda of: _rate(of, *_MILLION) / _rate(of, *_FIRST),
         at_least=0.85,
         moonshot=0.95,
+    ),
+    Target("Peak memory of a tree, ten times as many files", _wall(_TREE, ("tree", "first"), "peak_mb"), at_most=1.1),
+    Target("Peak memory of a tree, in MiB", lambda of: of(*_TREE, "peak_mb"), at_most=200, unit="MiB"),
+    Target(
+        "Peak memory, all files in one directory ÷ each in its own",
+        _wall(("tree", "in one directory"), _TREE, "peak_mb"),
+    ),
+    Target(
+        "Files a second, ten times as many",
+        lambda of: _rate(of, *_TREE) / _rate(of, "tree", "first"),
+        at_least=0.85,
     ),
     Target("50 ms a request ÷ none", _wall(("latency", "50 ms"), ("latency", "0 ms")), at_most=1.2, moonshot=1.05),
     Target("64 collections of one page, concurrency 1 ÷ 8", _wall(_ALONE, _TOGETHER), at_least=4, moonshot=6),

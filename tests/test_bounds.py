@@ -1,5 +1,6 @@
 """The bound of everything that may wait in memory: none knows how large the library is, or how slow the database."""
 
+import gc
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -166,6 +167,24 @@ class TestDryRun:
             with traced() as held:
                 await take(1_000, 11_000)
                 assert 10_000 * 64 < held() < 10_000 * 200
+
+
+class TestGarbage:
+    async def test_a_page_leaves_none_to_the_collector(self, library: Library) -> None:
+        """Which comes round seldom, as most that an ingest makes dies by its reference counts."""
+
+        async def left(pages: int) -> int:
+            gc.collect()
+            gc.disable()
+            try:
+                await library.ingest({"Movies": [page(draft(f"{pages}-{number}")) for number in range(pages)]})
+                return gc.collect()
+            finally:
+                gc.enable()
+
+        await left(2)
+        few, many = await left(10), await left(110)
+        assert many - few < 100
 
 
 class TestCompleteness:

@@ -1,6 +1,7 @@
 """The benchmarks run, and their floor does the same work as the product; how fast is nobody's business here."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks.database import SOURCE, Databases
 from benchmarks.floor import COLUMNS
 from benchmarks.harness import ROOT, TOKEN, served
 from benchmarks.page import BEGIN, END, PAGE, measured
+from benchmarks.probe import differences, make_files, measure
 from benchmarks.scenarios import FULL, Layout, without_cli
 from benchmarks.targets import TARGETS
 from retrovue.store.embedded import EmbeddedServer
@@ -48,6 +50,51 @@ def test_a_run_that_fails_fails_the_command(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 1
     assert b"no scenario nonsense" in done.stderr
+
+
+def test_a_tree_on_disk_is_ingested_like_any_other_source(tmp_path: Path) -> None:
+    options = ["--items", "1000", "--only", "tree", "--output", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    (report,) = tmp_path.iterdir()
+    said = orjson.loads(report.read_bytes())
+    (tree,) = said["scenarios"]
+    created = {one["name"]: one["medians"]["created"] for one in tree["contenders"]}
+    many = 10_000
+    assert created == {"first": 1000, "ten times as many": many, "re-ingest of these": 0, "in one directory": many}
+    for one in tree["contenders"]:
+        assert all(one["medians"][name] > 0 for name in ("wall", "client_cpu", "peak_mb", "items", "from_plex"))
+        assert one["medians"]["requests"] is None
+    values = {target["name"]: target["value"] for target in said["targets"]}
+    assert values["Peak memory of a tree, ten times as many files"] > 0
+
+
+@pytest.mark.anyio
+async def test_the_same_files_are_probed_by_both_programs(tmp_path: Path) -> None:
+    files = make_files(tmp_path, 8)
+    programs = ["pyav", *(["ffprobe"] if shutil.which("ffprobe") else [])]
+    measured = await measure(programs, files, 1)
+    for one in measured.values():
+        assert sorted(one.found) == [str(path) for path in files]
+        assert all(fields["video_codec"] == "mpeg4" for fields in one.found.values())
+        assert [len(one.wall), len(one.cpu)] == [1, 1]
+        assert min(*one.wall, *one.cpu) > 0
+
+
+def test_what_two_programs_do_not_agree_about() -> None:
+    one: dict[str, dict[str, object]] = {"a.mkv": {"width": 1, "title": "A"}, "b.avi": {"width": 1}}
+    assert differences(one, one) == {}
+    assert differences(one, {"a.mkv": {"width": 1}, "b.avi": {"width": 2}}) == {"title": ["mkv"], "width": ["avi"]}
+
+
+def test_a_probe_without_ffprobe_says_what_it_left_out(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.probe", "--files", "2", "--rounds", "1"],
+        cwd=ROOT, env=os.environ | {"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Skipped: ffprobe isn't installed" in done.stdout
+    assert "PyAV in a worker" in done.stdout
 
 
 async def _rows(databases: Databases, name: str) -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.media import make_media
 from retrovue.attachments import add_enricher, attach_enricher
 from retrovue.discovery import add_source, discover
 from retrovue.model import PathMapping, Secret
@@ -12,7 +13,6 @@ from retrovue.results import Ingested, IngestSummary
 from retrovue.simulator import ListSection, SimulatedPlex, movie
 from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
 from retrovue.store.session import Store
-from tests.enrichers.media import make_media
 from tests.enrichers.test_enrichers import MOVIE
 from tests.library import CATALOGUE, contents, rows
 

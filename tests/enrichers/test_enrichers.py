@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from benchmarks.media import make_media
 from retrovue.enrichers import processes
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure, MediaFile
 from retrovue.enrichers.filename import FilenameEnricher
@@ -20,7 +21,6 @@ from retrovue.enrichers.probe import ProbeEnricher
 from retrovue.errors import EnrichmentError, RequestError
 from retrovue.model import Secret, Source
 from retrovue.simulator import ListSection, SimulatedPlex, movie
-from tests.enrichers.media import make_media
 
 pytestmark = pytest.mark.anyio
 

@@ -23,15 +23,15 @@ def look_into(path: str) -> dict[str, Any]:
     # A playlist must not make it fetch what it names.
     with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
         return {
-            "duration_ms": None if container.duration is None else max(0, container.duration // 1000),
+            "duration_ms": None if container.duration is None else max(0, round(container.duration / 1000)),
             "bitrate": container.bit_rate or None,
             "format": container.format.name,
             "streams": [_stream(stream) for stream in container.streams if stream.type in _TYPES],
             "chapters": [
                 {
                     "title": chapter["metadata"].get("title"),
-                    "start_ms": int(chapter["start"] * (chapter["time_base"] or 0) * 1000),
-                    "end_ms": int(chapter["end"] * (chapter["time_base"] or 0) * 1000),
+                    "start_ms": round(chapter["start"] * (chapter["time_base"] or 0) * 1000),
+                    "end_ms": round(chapter["end"] * (chapter["time_base"] or 0) * 1000),
                 }
                 for chapter in container.chapters()
             ],

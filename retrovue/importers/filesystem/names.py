@@ -9,7 +9,7 @@ Multi-part names are those of Kodi's "File stacking" and Jellyfin's ``VideoFileS
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 VIDEO = frozenset(
@@ -102,8 +102,10 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]  # noqa: PTH122
 
 
-def stacked(files: Sequence[File], directory: str) -> list[tuple[File, ...]]:
+def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]:
     """Put the parts of multi-part titles together; ``files`` are sorted, and all of one directory of that name.
+
+    They are iterated over twice, and only those that may be parts are held meanwhile.
 
     Parts are numbered from 1 without a gap and have one extension. What a disc is called (``cd1``, ``dvd2``) is
     taken as it stands; ``part1`` and ``pt1`` only after a hyphen or in a directory of the title's own, because
@@ -120,8 +122,10 @@ def stacked(files: Sequence[File], directory: str) -> list[tuple[File, ...]]:
         if len(group) > 1 and sorted(group) == list(range(1, len(group) + 1)):
             whole = tuple(group[number] for number in sorted(group))
             parts.update((file.name, whole) for file in whole)
-    found = [parts.get(file.name, (file,)) for file in files]
-    return [whole for whole, file in zip(found, files, strict=True) if whole[0] is file]
+    for file in files:
+        whole = parts.get(file.name, (file,))
+        if whole[0].name == file.name:
+            yield whole
 
 
 def _part(name: str, directory: str) -> tuple[str, str, int] | None:

@@ -1,8 +1,8 @@
 """The walk through a directory tree: one directory at a time, depth first, in the order of names. Blocks.
 
-In memory are the names of the directory at hand, and of the directories still to be read beside it and its parents;
-not the tree. No directory is open between two steps, so a walk may be dropped at any moment. Symbolic links are
-never followed: what they point to is found at its own place, or is none of the source's.
+In memory are the names of the directory at hand, and of the directories still to be read beside it and its parents,
+packed where there are many; not the tree. No directory is open between two steps, so a walk may be dropped at any
+moment. Symbolic links are never followed: what they point to is found at its own place, or is none of the source's.
 """
 
 import errno
@@ -11,16 +11,24 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from retrovue.importers.filesystem import names
 from retrovue.importers.filesystem.names import File
+from retrovue.importers.filesystem.sorting import SortedNames
 
 Scan = Callable[[int], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """What the system says of a directory that its parent has just listed, if it is gone or something else by now."""
+_REASONS = {
+    "symbolic_link": "it is a symbolic link, and links aren't followed",
+    "not_a_file": "it is a device, a socket or a pipe",
+    "empty_file": "it is empty",
+}
+"""By code, why what looks like media can't be used."""
 _MOST_OF_RULES = 64 * 1024
 """Bytes of a file of patterns that are read."""
 EXTRAS_DEPTH = 2
@@ -73,12 +81,28 @@ class _Rules(NamedTuple):
 
 @dataclass(slots=True)
 class _Listing:
-    files: list[File] = field(default_factory=list[File])
-    directories: list[str] = field(default_factory=list[str])
-    refused: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    files: SortedNames = field(default_factory=SortedNames)
+    """Each name with the file's size behind a NUL, which sorts before whatever a longer name goes on with."""
+    directories: SortedNames = field(default_factory=SortedNames)
+    refused: SortedNames = field(default_factory=SortedNames)
+    """Each name with a code of _REASONS, likewise."""
     rules: tuple[str, ...] = ()
     excluded: bool = False
     identity: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of a listing that are wanted, made anew each time that they are iterated over."""
+
+    names: SortedNames
+    wanted: Callable[[str], bool]
+
+    def __iter__(self) -> Iterator[File]:
+        for one in self.names:
+            name, _, size = one.partition("\0")
+            if self.wanted(name):
+                yield File(name, int(size))
 
 
 @dataclass(slots=True)
@@ -86,8 +110,8 @@ class _Directory:
     """A directory on the way from the collection's down to where the walk is."""
 
     names: tuple[str, ...]
-    to_do: list[str]
-    """Names of its directories that haven't been read yet, the next one last."""
+    to_do: Iterator[str]
+    """Names of its directories that haven't been read yet."""
     rules: tuple[_Rules, ...]
     identity: tuple[int, int]
 
@@ -101,8 +125,8 @@ class Walk:
         self._extras = extras
         self._scan = scan
         self._way: list[_Directory] | None = None
-        self._waiting: list[Found | Refused] = []
-        """What was found in the directory at hand and not given out yet, the next one last."""
+        self._waiting: Iterator[Found | Refused] = iter(())
+        """What was found in the directory at hand and not given out yet."""
 
     def more(self, most: int, most_directories: int) -> list[Found | Refused] | None:
         """Read on until so many are found or so many directories have been read; None at the end of the tree.
@@ -111,8 +135,7 @@ class Walk:
         """
         found: list[Found | Refused] = []
         for _ in range(most_directories):
-            while self._waiting and len(found) < most:
-                found.append(self._waiting.pop())
+            found += islice(self._waiting, most - len(found))
             if len(found) >= most:
                 break
             if not self._step():
@@ -127,8 +150,9 @@ class Walk:
             return True
         while self._way:
             at = self._way[-1]
-            if at.to_do:
-                self._enter((*at.names, at.to_do.pop()))
+            name = next(at.to_do, None)
+            if name is not None:
+                self._enter((*at.names, name))
                 return True
             self._way.pop()
         return False
@@ -144,15 +168,18 @@ class Walk:
         rules = self._way[-1].rules if self._way else ()
         if listing.rules:
             rules = (*rules, _Rules(len(below), listing.rules))
-        files = [one for one in sorted(listing.files) if self._wanted(below, one.name, rules)]
-        subdirectories = [
-            name for name in sorted(listing.directories, reverse=True) if self._to_be_read(below, name, rules)
-        ]
-        titles = names.stacked(files, below[-1] if below else os.path.basename(self._top))  # noqa: PTH119 - as above
-        self._waiting = [Refused(below, *one) for one in sorted(listing.refused) if self._wanted(below, one[0], rules)]
-        self._waiting += [Found(below, title) for title in titles]
-        self._waiting.reverse()
-        self._way.append(_Directory(below, subdirectories, rules, listing.identity))
+        to_do = (name for name in listing.directories if self._to_be_read(below, name, rules))
+        self._waiting = self._found(below, listing, rules)
+        self._way.append(_Directory(below, to_do, rules, listing.identity))
+
+    def _found(self, below: tuple[str, ...], listing: _Listing, rules: tuple[_Rules, ...]) -> Iterator[Found | Refused]:
+        for one in listing.refused:
+            name, _, code = one.partition("\0")
+            if self._wanted(below, name, rules):
+                yield Refused(below, name, code, _REASONS[code])
+        files = _Files(listing.files, lambda name: self._wanted(below, name, rules))
+        for title in names.stacked(files, below[-1] if below else os.path.basename(self._top)):  # noqa: PTH119 - as above
+            yield Found(below, title)
 
     def _wanted(self, below: tuple[str, ...], name: str, rules: tuple[_Rules, ...]) -> bool:
         if not self._extras and names.is_extra(name):
@@ -223,19 +250,18 @@ def _take(listing: _Listing, entry: "os.DirEntry[str]") -> None:
     name = entry.name
     if entry.is_symlink():
         if names.is_media(name) or _leads_to_directory(entry):
-            reason = "it is a symbolic link, and links aren't followed"
-            listing.refused.append((name, "symbolic_link", reason))
+            listing.refused.add(f"{name}\0symbolic_link")
     elif entry.is_dir(follow_symlinks=False):
-        listing.directories.append(name)
+        listing.directories.add(name)
     elif names.is_media(name):
         if not entry.is_file(follow_symlinks=False):
-            listing.refused.append((name, "not_a_file", "it is a device, a socket or a pipe"))
+            listing.refused.add(f"{name}\0not_a_file")
             return
         size = entry.stat(follow_symlinks=False).st_size
         if size:
-            listing.files.append(File(name, size))
+            listing.files.add(f"{name}\0{size}")
         else:
-            listing.refused.append((name, "empty_file", "it is empty"))
+            listing.refused.add(f"{name}\0empty_file")
 
 
 def _leads_to_directory(entry: "os.DirEntry[str]") -> bool:

@@ -25,6 +25,7 @@ from retrovue.errors import (
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.filesystem import FilesystemImporter
 from retrovue.importers.filesystem.importer import DIRECTORIES_AT_ONCE, PAGE
+from retrovue.importers.filesystem.sorting import RUN, SortedNames
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Found, Walk
 from retrovue.model import FULL, AssetDraft, Collection, Page, Scope
 from retrovue.testing import ImporterConformance, sample_collection
@@ -455,6 +456,40 @@ async def test_memory_does_not_grow_with_the_tree(tmp_path: Path) -> None:
     (few, small), (many, large) = await peak("small"), await peak("large")
     assert (few, many) == (1_000, 10_000)
     assert large < small * 1.5
+
+
+@pytest.mark.parametrize("kind", ["files", "directories", "links"])
+def test_memory_hardly_grows_with_what_is_side_by_side(tmp_path: Path, kind: str) -> None:
+    """Most of a library may lie in one directory: its names are packed."""
+    count = 3 * RUN
+    act: dict[str, Callable[[str], object]] = {
+        "files": lambda path: Path(f"{path}.mkv").write_bytes(b"x"),
+        "directories": lambda path: Path(path).mkdir(),
+        "links": lambda path: Path(f"{path}.mkv").symlink_to("nothing"),
+    }
+    for number in range(count):
+        act[kind](f"{tmp_path}/A rather long name of a film, number {number:07}")
+    walk = Walk(str(tmp_path))
+    tracemalloc.start()
+    assert walk.more(1, 1) == []
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # One run as it is, and everything packed.
+    assert peak < RUN * 200 + count * 10
+    assert held < count * 10
+    first = walk.more(1, 2) or []
+    assert len(first) == (kind != "directories")
+
+
+class TestSortedNames:
+    @pytest.mark.parametrize("count", [0, 1, RUN - 1, RUN, RUN + 1, 3 * RUN + 100])
+    def test_they_are_sorted_as_often_as_they_are_wanted(self, count: int) -> None:
+        rest = [LATIN, "a\nb", "", "\U0001f4fa", "a b", "a"]
+        expected = [f"{number * 7919 % 1_000_003}{rest[number % len(rest)]}" for number in range(count)]
+        names = SortedNames()
+        for name in expected:
+            names.add(name)
+        assert list(names) == list(names) == sorted(expected)
 
 
 class TestConformance(ImporterConformance):
