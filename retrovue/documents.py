@@ -79,7 +79,11 @@ def summary_document(summary: IngestSummary) -> dict[str, Any]:
         processed=summary.processed,
         totals={key: summary.total(count) for key, count in TOTALS.items()},
         results=[outcome_document(outcome) for outcome in summary.outcomes],
-        errors=[*(_failure(outcome) for outcome in summary.failed), *(_loss(outcome) for outcome in lost)],
+        errors=[
+            *(_failure(outcome) for outcome in summary.failed),
+            *interruptions(summary),
+            *(_loss(outcome) for outcome in lost),
+        ],
         run={
             "run_id": str(summary.run_id),
             "dry_run": summary.dry_run,
@@ -182,7 +186,7 @@ def enrichment(enriched: Enriched | None) -> dict[str, Any] | None:
         "failed": enriched.failed,
         "owed": enriched.owed,
         "interrupted": enriched.interrupted,
-        "problem": enriched.problem,
+        "problem": None if enriched.problem is None else enriched.problem.message,
         "duration": round(enriched.duration, 3),
     }
 
@@ -215,6 +219,31 @@ def _rejection(rejection: Rejection) -> dict[str, Any]:
 def _failure(outcome: Failed) -> Problem:
     return Problem(
         outcome.code, outcome.message, outcome.hint, outcome.context, collection_identity(outcome.collection)
+    )
+
+
+def interruptions(summary: IngestSummary) -> list[Problem]:
+    """Say what an interruption cost besides collections: enrichments, or nothing at all."""
+    if not summary.interrupted:
+        return []
+    found = [
+        enrichment_interrupted(outcome.collection, outcome.enriched)
+        for outcome in summary.ingested
+        if outcome.enriched is not None and outcome.enriched.interrupted
+    ]
+    if found or summary.failed:
+        return found
+    return [Problem("interrupted", "Interrupted when all collections had been ingested.")]
+
+
+def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Problem:
+    """Say that the enrichment of a collection was interrupted, and what is owed now."""
+    owed = "an unknown number" if enriched.owed is None else f"{enriched.owed}"
+    return Problem(
+        "enrichment_interrupted",
+        f"The enrichment of {collection.name!r} was interrupted: {owed} are still owed.",
+        context={"owed": enriched.owed},
+        collection=collection_identity(collection),
     )
 
 

@@ -19,6 +19,7 @@ from retrovue.enrichers.fields import Given, apply
 from retrovue.enrichers.guard import GuardedEnricher
 from retrovue.errors import RequestError, StoreError
 from retrovue.model import Attached, Collection, Source
+from retrovue.problems import Problem
 from retrovue.redaction import traceback_of
 from retrovue.results import LISTED, Enriched, failed_enrichment
 from retrovue.store.collections import find_collection
@@ -95,7 +96,8 @@ class EnrichmentWork:
         self._succeeded = self._failed = 0
         self._owed: int | None = None
         self._failures: list[Mapping[str, str]] = []
-        self._problem: str | None = None
+        self._problem: Problem | None = None
+        self._unreachable = False
         self._traceback: str | None = None
         self._error: StoreError | None = None
         self._finished = False
@@ -109,6 +111,7 @@ class EnrichmentWork:
             owed=self._owed,
             interrupted=not self._finished,
             problem=self._problem,
+            unreachable=self._unreachable,
             failures=tuple(self._failures),
             duration=(perf_counter() if self._ended is None else self._ended) - self._began,
         )
@@ -119,10 +122,11 @@ class EnrichmentWork:
         try:
             await self._work()
         except StoreError as exc:
-            self._problem = exc.message
+            self._problem = Problem(exc.code, exc.message, exc.hint)
             self._finished = True
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the assets are committed, and stay owed
-            self._problem = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.name!r}."
+            message = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.name!r}."
+            self._problem = Problem("internal", message)
             self._traceback = traceback_of(exc)
             self._finished = True
         else:
@@ -156,7 +160,8 @@ class EnrichmentWork:
                         opened[one.enricher.id] = await stack.enter_async_context(guarded)
                     enricher = opened[one.enricher.id]
                     await self._enrich(enricher, due)
-                    self._problem = self._problem or _given_up(enricher)
+                    if self._problem is None:
+                        self._problem, self._unreachable = _given_up(enricher), enricher.unreachable
 
     async def _next(self, after: UUID | None) -> list[OwedAsset]:
         async with self._store.reading() as session:
@@ -252,7 +257,8 @@ class EnrichmentWork:
                     await write_outcome(session, self._outcome(status))
         except StoreError as exc:
             # The assets say themselves what is owed to them; the result says that the trail doesn't.
-            self._problem = self._problem or f"The audit trail of the enrichment was not written: {exc.message}"
+            message = f"The audit trail of the enrichment was not written: {exc.message}"
+            self._problem = self._problem or Problem(exc.code, message, exc.hint)
 
     def _outcome(self, status: str) -> EnrichmentOutcome:
         return EnrichmentOutcome(
@@ -264,19 +270,21 @@ class EnrichmentWork:
             owed=self._owed,
             details={
                 "failures": self._failures,
-                "problem": storable(self._problem),
+                "problem": None if self._problem is None else storable(self._problem.message),
                 "traceback": storable(self._traceback),
             },
             duration=perf_counter() - self._began,
         )
 
 
-def _given_up(enricher: GuardedEnricher) -> str | None:
+def _given_up(enricher: GuardedEnricher) -> Problem | None:
     """Say why an enricher is asked nothing more; told once, as no asset is to blame and all of them stay owed."""
     if enricher.outage is not None:
-        return f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
+        message = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
+        return Problem(enricher.outage.code, message)
     if enricher.given_up is not None:
-        return f"The enricher {enricher.name} {enricher.given_up}: what it owes is tried another time."
+        message = f"The enricher {enricher.name} {enricher.given_up}: what it owes is tried another time."
+        return Problem("enricher_given_up", message)
     return None
 
 

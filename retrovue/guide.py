@@ -175,6 +175,10 @@ GUIDE: Mapping[str, Advice] = {
     "enricher_not_compliant": Advice("The enricher can't be used.", "Update or remove the package that provides it."),
     "enricher_does_not_fit": Advice("The enricher can't work for this source.", "Detach it from the collection."),
     "no_enrichers": Advice("The collection has no enricher.", "Attach one with `retrovue collection attach-enricher`."),
+    "enricher_given_up": Advice(
+        "An enricher ran into its deadlines, or left threads behind, too often in a collection.",
+        "Mend or detach the enricher; what it owes is tried again at the next ingest.",
+    ),
     "enrichment_failed": Advice(
         "An asset can't be enriched.",
         "Mend what the cause says, then run `retrovue collection enrich COLLECTION --retry-failed`.",
@@ -241,6 +245,10 @@ GUIDE: Mapping[str, Advice] = {
     ),
     # The run
     "interrupted": Advice("A signal, or the host's cancellation, ended it.", "Run it again: what is done stays done."),
+    "enrichment_interrupted": Advice(
+        "A signal, or the host's cancellation, ended an enrichment; the collection itself is ingested.",
+        "The next ingest does what is owed, or `retrovue collection enrich COLLECTION` now.",
+    ),
     "internal": Advice("RetroVue has a bug.", _REPORT),
 }
 

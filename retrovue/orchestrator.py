@@ -319,7 +319,7 @@ class _Crew:
                 outcome = await preview_collection(
                     self._store, self._importer, collection, self._run, progress=self._collector.progress, chain=chain
                 )
-                self._collector.report(await self._with_owed(outcome, len(chain.deferred)))
+                self._collector.report(await self._with_owed(outcome))
                 return
             await audit.start(self._store, self._run, [collection])
             await ingest_collection(
@@ -333,13 +333,12 @@ class _Crew:
                 chain=chain,
             )
 
-    async def _with_owed(self, outcome: Ingested | Failed, deferred: int) -> Ingested | Failed:
-        """For a dry-run: say what enrichers would owe after the commit."""
-        attached = self._attached.get(outcome.collection.id)
-        if attached is None or isinstance(outcome, Failed):
+    async def _with_owed(self, outcome: Ingested | Failed) -> Ingested | Failed:
+        """For a dry-run: add to what enrichers would owe what they owe already."""
+        if isinstance(outcome, Failed) or outcome.enriched is None:
             return outcome
-        owed = await owed_by(self._store, outcome.collection, attached)
-        return replace(outcome, enriched=Enriched(owed=owed + deferred * outcome.counts.created))
+        owed = await owed_by(self._store, outcome.collection, self._attached[outcome.collection.id])
+        return replace(outcome, enriched=Enriched(owed=owed + (outcome.enriched.owed or 0)))
 
     async def _judge(self, error: RetrovueError) -> None:
         """Decide whether the error is the whole source's: then the collections not yet started aren't tried."""

@@ -20,7 +20,7 @@ from retrovue.events import Progress
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
 from retrovue.paths import PathMapper, UnmappedPath
-from retrovue.results import Counts, Durations, Failed, Ingested, Listed
+from retrovue.results import FAR_SMALLER, Counts, Durations, Enriched, Failed, Ingested, Listed
 from retrovue.store import audit, merge
 from retrovue.store.audit import Run
 from retrovue.store.known import Fingerprints
@@ -33,6 +33,9 @@ TRANSACTION_RETRIES = 3
 """How often a transaction is run again that the server undid in favour of another one."""
 CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 """What the server ends a transaction with that would succeed if it were run again."""
+
+FAR_FEWER = 10
+"""How many items fewer are never suspicious."""
 
 HERE = PathMapping("/", "/")
 """The mapping that is implied where the source's paths are this machine's own; any other is longer, and wins."""
@@ -237,7 +240,18 @@ async def _read(
             hint="Look at the library at its source: is a disk missing? Nothing was changed in the catalogue.",
             context={"source_items": 0},
         )
+    if scope.is_full and tally.discovered * 2 < collection.assets_count:
+        await _compare_with_last_time(sink, tally)
     return tally
+
+
+async def _compare_with_last_time(sink: Staging | Preview, tally: _Tally) -> None:
+    """Warn of a listing that is far smaller than the last one: nothing is removed for it, but it is suspicious."""
+    async with sink.store.transaction(sink.session) as session:
+        last = await audit.last_discovered(session, sink.collection)
+    fewer = last - tally.discovered
+    if fewer >= FAR_FEWER and tally.discovered * 2 < last:
+        tally.warnings[FAR_SMALLER] = fewer
 
 
 async def _recognise(outline: Outline, sink: Staging | Preview, locator: Locator, fingerprints: Fingerprints) -> bool:
@@ -383,11 +397,14 @@ async def preview_collection(
     Holds about 100 bytes for each draft that the catalogue doesn't know yet.
     """
     async with store.session() as session:
-        seen = Preview(store, session, collection)
+        seen = Preview(store, session, collection, reading_files=chain.reading_files)
         tally = await _read(importer, collection, run.scope, seen, chain, progress)
         if tally.discovered and seen.rejected == tally.discovered:
             return _all_rejected(collection, seen.first_rejections, tally)
         began = perf_counter()
         merged = await seen.plan()
         tally.merging = perf_counter() - began
-        return tally.ingested(collection, seen, merged)
+        outcome = tally.ingested(collection, seen, merged)
+        if not chain:
+            return outcome
+        return replace(outcome, enriched=Enriched(owed=len(chain.deferred) * merged.created + seen.owed_again))

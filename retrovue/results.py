@@ -6,6 +6,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from retrovue.model import Collection, Rejection, Source
+from retrovue.problems import Problem
 
 RunStatus = Literal["ok", "partial", "error"]
 
@@ -13,6 +14,8 @@ CREATED_SHOWN = 20
 """How many titles of created assets an outcome names."""
 NOT_FAILED = "not_failed"
 """The code of what --retry-failed leaves out."""
+FAR_SMALLER = "far_smaller"
+"""The warning that a collection has less than half as many items as at its last ingest, with how many fewer."""
 LISTED = 100
 """How many duplicates, rejections or relocations an outcome names; the audit trail has all rejections."""
 
@@ -63,7 +66,7 @@ class Listed:
     rejected: tuple[Rejection, ...] = ()
     failed_enrichments: tuple[Mapping[str, str], ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Each kind of warning → how many drafts had it."""
+    """Each kind of warning → how many drafts had it; ``FAR_SMALLER`` isn't of drafts."""
 
 
 def failed_enrichment(asset: str, enricher: str, code: str, cause: str) -> Mapping[str, str]:
@@ -80,8 +83,10 @@ class Enriched:
     owed: int | None = 0
     """What is still owed, failed ones included; None if it couldn't be found out. For a dry-run what would be owed."""
     interrupted: bool = False
-    problem: str | None = None
+    problem: Problem | None = None
     """Why the enrichment, or one enricher's part of it, ended early, other than by an interruption."""
+    unreachable: bool = False
+    """Whether that is because the source could not be reached."""
     failures: tuple[Mapping[str, str], ...] = ()
     """The first ones."""
     duration: float = 0.0

@@ -176,7 +176,7 @@ class TestMisdeeds:
         outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
         assert outcome.enriched is not None
         assert outcome.enriched.problem is not None
-        assert "The server is down." in outcome.enriched.problem
+        assert "The server is down." in outcome.enriched.problem.message
         assert outcome.enriched.owed == 9
         # Those that were asked for have failed, the others were not tried. Where each batch opens an instance of its
         # own to find out who is to blame, that it can't says it at once.
@@ -212,7 +212,7 @@ class TestMisdeeds:
         outcome = await library.ingest_one(films(*"abcdefghi"), enrichment_concurrency=1)
         assert outcome.enriched is not None
         assert outcome.enriched.problem is not None
-        assert "The server is busy." in outcome.enriched.problem
+        assert "The server is busy." in outcome.enriched.problem.message
         assert (outcome.enriched.failed, outcome.enriched.owed) == (5, 9)
 
     @pytest.mark.parametrize("size", [1, 4])
@@ -346,6 +346,23 @@ class TestOnPages:
 
 
 class TestFilesThatMoved:
+    async def test_a_dry_run_says_what_will_be_owed(self, library: Library) -> None:
+        await attached(library.store, Deeds(), "reads", type_name="reading")
+        await attached(library.store, Deeds(by_title={"B": Failure("x", "x")}), "second", type_name="reading")
+        await attached(library.store, Deeds(), "other")
+        await library.ingest_one(page(draft("a"), draft("b"), draft("c"), draft("d")))
+        await execute(
+            library.store, "UPDATE asset SET state = 'ready', approved_for_broadcast = true WHERE title = 'C'"
+        )
+        moved = page(*[draft(name, f"there/{name}.mkv") for name in "abc"], draft("d"), draft("e"))
+        before = await library.ingest_one(moved, dry_run=True)
+        assert before.enriched is not None
+        after = await library.ingest_one(moved)
+        assert after.counts.relocated == before.counts.relocated == 3
+        assert after.enriched is not None
+        # To A what reads files; to B one of these again, the other still; nothing to C, whose state stands; to E all.
+        assert before.enriched.owed == after.enriched.succeeded + after.enriched.failed == 2 + 2 + 3
+
     async def test_an_enricher_takes_back_what_it_gave_itself(self, library: Library) -> None:
         given = {"title": "Mine", "chapters": [{"start_ms": 0}], "year": 1999, "tags": {"genre": ["X"]}, "width": 1}
         reading = Deeds(default=Enrichment(fields=given))

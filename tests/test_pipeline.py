@@ -9,7 +9,7 @@ from retrovue.events import Progress
 from retrovue.importers.guard import GuardedImporter
 from retrovue.model import FULL, Page, Rejection
 from retrovue.pipeline import preview_collection
-from retrovue.results import Counts
+from retrovue.results import FAR_SMALLER, Counts
 from retrovue.store.audit import Run
 from retrovue.store.session import Store
 from tests.library import Library, ScriptedImporter, codes, draft, outline, page, uri
@@ -34,6 +34,34 @@ class TestCounts:
         )
         assert outcome.counts.warnings == 2
         assert outcome.listed.warnings == {"bad_rating": 1, "bad_year": 2}
+
+    @pytest.mark.fault(21)
+    async def test_far_fewer_than_the_last_time_is_told_once(self, library: Library) -> None:
+        def listing(count: int) -> Page:
+            return page(*[draft(f"{number}") for number in range(count)])
+
+        counts = (
+            (30, {}),
+            (20, {}),
+            (21, {}),
+            (10, {FAR_SMALLER: 11}),
+            (10, {}),
+            (9, {}),
+            (30, {}),
+            (14, {FAR_SMALLER: 16}),
+        )
+        for count, odd in counts:
+            for dry_run in (True, False):
+                outcome = await library.ingest_one(listing(count), dry_run=dry_run)
+                assert (count, outcome.listed.warnings) == (count, odd)
+                assert outcome.counts.warnings == 0
+        assert len(await library.rows("SELECT 1 FROM asset")) == 30
+
+    @pytest.mark.fault(21)
+    async def test_a_small_library_may_shrink(self, library: Library) -> None:
+        for names in ("abcdefghijk", "ab"):
+            outcome = await library.ingest_one(page(*[draft(name) for name in names]))
+            assert outcome.listed.warnings == {}
 
     def test_a_number_that_does_not_add_up_is_a_bug(self) -> None:
         with pytest.raises(AssertionError, match="accounted"):

@@ -12,7 +12,6 @@ from retrovue.cli.errors import OK, InputError, exit_status, explain
 from retrovue.cli.logs import FORMATS, LEVELS, logging_to_stderr
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
-from retrovue.redaction import traceback_of
 
 COMPLETION = "_RETROVUE_COMPLETE"
 """The variable by which a shell asks what could come next."""
@@ -111,13 +110,10 @@ def _require_text(arguments: Sequence[str]) -> None:
 
 
 def _failed(error: Exception, session: Session) -> int:
-    from retrovue.config import DEBUG  # not needed for help
-
     if isinstance(error, NoArgsIsHelpError) and not session.output.as_json:
         session.output.raw_notes(f"{error.message}\n\n")
     elif isinstance(error, UsageError) and error.ctx is not None and not session.output.as_json:
         session.output.notes(error.ctx.get_usage().splitlines())
     session.fail(explain(error))
-    if os.environ.get(DEBUG):
-        session.output.notes(traceback_of(error).splitlines())
+    session.show_traceback(error)
     return exit_status(error)

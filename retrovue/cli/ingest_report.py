@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from retrovue.cli.table import table
 from retrovue.cli.theme import Style, Styled
 from retrovue.problems import Problem
-from retrovue.results import Failed, Ingested
+from retrovue.results import FAR_SMALLER, Failed, Ingested
 
 if TYPE_CHECKING:
     from retrovue.model import Scope, Source
@@ -99,6 +99,18 @@ def summary_line(summary: "IngestSummary", what: str = "Source") -> str:
     return f"{what} ingest {end}: {count} {noun} processed ({', '.join(numbers)})"
 
 
+def warnings(outcome: Ingested) -> Iterator[str]:
+    """Say what was odd about a collection that is ingested all the same."""
+    name = outcome.collection.name
+    if fewer := outcome.listed.warnings.get(FAR_SMALLER):
+        yield (
+            f"Collection {name!r} has {fewer} items fewer than at its last ingest, more than half of them:"
+            " is a disk missing at its source? Nothing is removed from the catalogue."
+        )
+    if outcome.enriched is not None and outcome.enriched.problem is not None:
+        yield f"Collection {name!r}: {outcome.enriched.problem.message}"
+
+
 def _enabled(summary: "IngestSummary", what: str) -> list[str]:
     if what != "Source":
         return []
@@ -171,7 +183,7 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
         said = f"{name}: enrichments that {'would be' if dry_run else 'are still'} owed: {owed}"
         yield from ("", f"{said} (interrupted)" if enriched.interrupted and not dry_run else said)
         if enriched.problem is not None:
-            yield f"  {enriched.problem}"
+            yield f"  {enriched.problem.message}"
 
 
 def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """One run of the program: what the commands share, and what is still said when it is interrupted."""
 
+import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,14 @@ class Session:
         if self.output.as_json:
             self.output.document(self.error_document([problem]))
         self.output.complain(problem)
+
+    def show_traceback(self, error: BaseException) -> None:
+        """Print where an error came from, if the environment asks for it."""
+        from retrovue.config import DEBUG  # not needed for help
+        from retrovue.redaction import traceback_of
+
+        if os.environ.get(DEBUG):
+            self.output.notes(traceback_of(error).splitlines())
 
     def interrupted(self) -> Problem:
         """Describe the interruption."""

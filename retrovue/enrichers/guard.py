@@ -64,6 +64,8 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         self.batch_size = 100
         self.outage: Failure | None = None
         """Why its source couldn't be asked: what wasn't tried is owed as before."""
+        self.unreachable = False
+        """Whether that is because the source could not be reached at all."""
         self._source = source
         self._transport = transport
         self._deadline_s = 0.0
@@ -151,13 +153,16 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             return None
         self._outages += 1
         if self._outages >= MOST_OUTAGES:
-            self.outage = fault.failure
+            self._end(fault)
         elif self._outages % PROBE_AFTER == 0:
             try:
                 await self._close(await self._open())
             except Fault as refusal:
-                self.outage = refusal.failure
+                self._end(refusal)
         return fault.failure
+
+    def _end(self, fault: Fault) -> None:
+        self.outage, self.unreachable = fault.failure, fault.unreachable
 
     async def _ask(self, instance: Instance, assets: Sequence[AssetView]) -> list[Given | Failure]:
         with self._adding_up_silence():
@@ -197,7 +202,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         except Fault as fault:
             self._left_behind += instance.left_behind
             if fault.outage:
-                self.outage = fault.failure
+                self._end(fault)
             raise
         return instance
 

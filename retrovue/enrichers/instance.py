@@ -39,6 +39,7 @@ class Fault(Exception):
         silent: bool = False,
         for_all: bool = False,
         outage: bool = False,
+        unreachable: bool = False,
         loop_lost: bool = False,
     ) -> None:
         super().__init__(failure.message)
@@ -50,6 +51,8 @@ class Fault(Exception):
         """Whether it would be the same for every asset of the batch."""
         self.outage = outage
         """Whether it is its source that can't be asked: no asset is to blame, and any would be told the same."""
+        self.unreachable = unreachable
+        """Whether its source could not be reached at all."""
         self.loop_lost = loop_lost
         """Whether its event loop is blocked or has ended: whoever else was asked there got no answer either."""
 
@@ -164,6 +167,7 @@ class Instance:
                 fields.failure(exc.code, exc.message),
                 for_all=not isinstance(exc, EnrichmentError),
                 outage=isinstance(exc, _OUTAGES),
+                unreachable=exc.unreachable,
             ) from exc
         except asyncio.CancelledError as exc:
             if is_cancelled():

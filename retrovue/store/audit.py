@@ -239,6 +239,19 @@ _FAILED_LAST = f"""
 """
 
 
+async def last_discovered(session: AsyncSession, collection: Collection) -> int:
+    """Look up how many items a collection had at its last full ingest that succeeded; 0 if there was none."""
+    result = await session.execute(
+        text(
+            "SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
+            " WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
+            " AND ingest_outcome.status = 'ingested' ORDER BY ingest_start.started_at DESC LIMIT 1"
+        ),
+        {"id": collection.id},
+    )
+    return result.scalar() or 0
+
+
 async def failed_last_time(session: AsyncSession, collections: Sequence[Collection]) -> set[UUID]:
     """Tell which of the collections failed, were interrupted or are unknown at their latest full ingest."""
     result = await session.execute(text(_FAILED_LAST), {"collections": id_list(collections)})

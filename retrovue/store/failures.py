@@ -82,8 +82,9 @@ def translate(error: BaseException) -> StoreError | None:
     if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (
         isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError))
     ):
+        reason = cause.strerror if isinstance(cause, OSError) else None
         return StoreUnavailable(
-            f"The database can't be reached: {type(cause).__name__}",
+            f"The database can't be reached: {reason or type(cause).__name__}",
             hint="Is the server running, and is RETROVUE_DATABASE_URL right?",
         )
     if isinstance(error, sa.TimeoutError):

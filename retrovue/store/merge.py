@@ -128,17 +128,21 @@ _RELOCATE = text(
 _DROP_RELOCATED_PARTS = text(
     "DELETE FROM asset_part USING plan WHERE plan.becomes = 'relocated' AND asset_part.asset_uuid = plan.asset_uuid"
 )
-# An approved or retired asset is somebody's decision, and stays what it is. The fingerprint stays too: a file that has
-# moved and is the same costs a look at its size and time.
+OWED_AGAIN = """
+    plan.becomes = 'relocated' AND asset.state IN ('new', 'enriching')
+    AND asset_enrichment.asset_uuid = plan.asset_uuid AND asset_enrichment.status = 'succeeded'
+    AND asset_enrichment.enricher_id = ANY(:reading_files)
+"""
+"""What has been done for an asset and is owed again, as its file has moved. An approved or retired asset is somebody's
+decision, and stays what it is."""
+# The fingerprint stays: a file that has moved and is the same costs a look at its size and time.
 _OWE_AGAIN = text(
-    """
+    f"""
     WITH again AS (
         UPDATE asset_enrichment SET status = 'failed', code = 'relocated', message = 'The file has moved since.',
             updated_at = clock_timestamp()
         FROM plan JOIN asset ON asset.uuid = plan.asset_uuid
-        WHERE plan.becomes = 'relocated' AND asset.state IN ('new', 'enriching')
-            AND asset_enrichment.asset_uuid = plan.asset_uuid AND asset_enrichment.status = 'succeeded'
-            AND asset_enrichment.enricher_id = ANY(:reading_files)
+        WHERE {OWED_AGAIN}
         RETURNING asset_enrichment.asset_uuid
     )
     UPDATE asset SET state = 'enriching', updated_at = now()

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from retrovue.model import Rejection
 from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
-from retrovue.store.merge import NO_GUESSING, PLAN, Merged, label, label_of, merged_from
+from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, Merged, label, label_of, merged_from
 from retrovue.store.staging import PACKED_KEYS, Keys, Located, Sink
 
 _PREVIEW = text(
@@ -25,6 +25,12 @@ _PREVIEW = text(
     FROM numbered WHERE rank <= :listed ORDER BY becomes, deleted, seq
     """
 )
+_OWED_AGAIN = text(
+    f"""
+    WITH RECURSIVE staged AS MATERIALIZED ({PACKED_KEYS}), {PLAN}
+    SELECT count(*) FROM plan JOIN asset ON asset.uuid = plan.asset_uuid, asset_enrichment WHERE {OWED_AGAIN}
+    """
+)
 
 
 @dataclass(slots=True)
@@ -32,6 +38,9 @@ class Preview(Sink):
     """Takes the place of Staging in a dry-run: remembers 32 bytes of keys and the title of each draft to be merged."""
 
     keeps_pages: ClassVar[bool] = False
+
+    owed_again: int = 0
+    """Enrichments that the merge would make owed again, as files have moved."""
 
     _keys: bytearray = field(default_factory=bytearray)
     _titles: bytearray = field(default_factory=bytearray)
@@ -64,10 +73,13 @@ class Preview(Sink):
     async def plan(self) -> Merged:
         """Plan the merge as a real run would."""
         # As they are: of a million drafts a copy would take 64 MB.
-        bind = {"collection": self.collection.id, "keys": self._keys, "listed": LISTED}
+        bind = {"collection": self.collection.id, "keys": self._keys}
         async with self.store.transaction(self.session) as session:
             await session.execute(NO_GUESSING)
-            rows = (await session.execute(_PREVIEW, bind)).all()
+            rows = (await session.execute(_PREVIEW, {**bind, "listed": LISTED})).all()
+            if self.reading_files and any(row.becomes == "relocated" for row in rows):
+                result = await session.execute(_OWED_AGAIN, {**bind, "reading_files": list(self.reading_files)})
+                self.owed_again = result.scalar_one()
         lists: dict[tuple[str, bool], list[Named]] = {}
         for row in rows:
             holder = row.holder or (None if row.first_seq is None else self._title(row.first_seq))

@@ -161,6 +161,8 @@ class Sink:
     """Those of the pages that were found to be known."""
     known: int = 0
     """Drafts that the collection holds exactly as they are: they are skipped without a closer look."""
+    reading_files: tuple[UUID, ...] = ()
+    """The enrichers that will owe something to every asset whose file has moved."""
     rejected: int = 0
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
 
@@ -230,8 +232,6 @@ class Staging(Sink):
     """The enrichers that refined what is staged."""
     owing: bool = False
     """Whether enrichers that run after the commit will owe something to every new asset."""
-    reading_files: tuple[UUID, ...] = ()
-    """The enrichers that will owe something to every asset whose file has moved."""
 
     @property
     def enriched(self) -> bool:

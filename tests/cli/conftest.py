@@ -227,12 +227,14 @@ def stuck(portal: BlockingPortal, plex: Plex, path: str) -> Iterator[threading.E
     arrived = threading.Event()
     release = portal.call(anyio.Event)
 
+    fault = Fault(faults.hang(release), path=path)
+
     def notice(request: Request) -> None:
-        if request.path == path:
+        if fault.meets(request):
             arrived.set()
 
     plex.server.on_request = notice
-    plex.server.faults.add(Fault(faults.hang(release), path=path))
+    plex.server.faults.add(fault)
     try:
         yield arrived
     finally:

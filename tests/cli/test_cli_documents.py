@@ -11,7 +11,7 @@ import pytest
 from retrovue.cli.actions.ingest import summary_status
 from retrovue.cli.errors import exit_status, explain
 from retrovue.cli.ingest_document import collection_ingest, failed_source_ingest, source_ingest
-from retrovue.cli.ingest_report import report, summary_line
+from retrovue.cli.ingest_report import report, summary_line, warnings
 from retrovue.cli.table import table
 from retrovue.cli.text import printable, width
 from retrovue.documents import summary_document
@@ -19,7 +19,17 @@ from retrovue.errors import NotFound, ScopeNotFound, SourceError, SourceRefused,
 from retrovue.model import Collection, Rejection, Scope, Source
 from retrovue.problems import Problem
 from retrovue.redaction import without_passwords
-from retrovue.results import CollectionOutcome, Counts, Failed, Ingested, IngestSummary, Listed, Named, Skipped
+from retrovue.results import (
+    FAR_SMALLER,
+    CollectionOutcome,
+    Counts,
+    Failed,
+    Ingested,
+    IngestSummary,
+    Listed,
+    Named,
+    Skipped,
+)
 
 KEYS = [
     "status",
@@ -64,6 +74,21 @@ def failed(name: str, **options: Any) -> Failed:
 
 def summary(*outcomes: CollectionOutcome, **options: Any) -> IngestSummary:
     return IngestSummary(uuid.uuid4(), SOURCE, outcomes, **options)
+
+
+class TestWarnings:
+    def test_far_fewer_items_than_the_last_time(self) -> None:
+        odd = Ingested(collection("A"), Counts(), Listed(warnings={"bad_year": 3, FAR_SMALLER: 38}))
+        (warning,) = warnings(odd)
+        assert warning.startswith("Collection 'A' has 38 items fewer than at its last ingest, more than half of them")
+        assert list(warnings(ingested("A"))) == []
+
+    def test_an_interruption_is_an_error_even_if_it_cost_nothing(self) -> None:
+        (error,) = summary_document(summary(ingested("A"), interrupted=True))["errors"]
+        assert (error["code"], error["message"]) == (
+            "interrupted",
+            "Interrupted when all collections had been ingested.",
+        )
 
 
 class TestSourceIngest:

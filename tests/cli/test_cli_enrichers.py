@@ -147,10 +147,14 @@ class TestWithACollection:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 130
         document = orjson.loads(out)
         assert (document["status"], document["interrupted"], document["owed"]) == ("partial", True, 2)
+        (error,) = document["errors"]
+        assert error["code"] == "enrichment_interrupted"
+        assert error["message"] == "The enrichment of 'Movies' was interrupted: 2 are still owed."
+        assert f"Error: {error['message']}" in err.decode()
         assert {asset["state"] for asset in run_cli.ok("asset", "list")["assets"]} == {"enriching"}
 
     def test_an_outdated_schema_is_refused_before_the_source_is_asked(

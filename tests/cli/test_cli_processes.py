@@ -86,6 +86,30 @@ class TestInterruption:
         ]
         assert b"Traceback" not in err
 
+    @pytest.mark.parametrize("json", [True, False])
+    def test_during_an_enrichment_says_what_is_owed(
+        self, run_cli: Cli, plex: Plex, portal: BlockingPortal, json: bool
+    ) -> None:
+        run_cli.ok("enricher", "add", "--type", "plex-details", "--name", "Details")
+        run_cli.ok("collection", "attach-enricher", "Movies", "Details")
+        with stuck(portal, plex, "/library/metadata/*") as arrived:
+            process = run_cli.start("source", "ingest", "My Plex", *(["--json"] if json else []))
+            assert arrived.wait(60)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        owed = run_cli.ok("collection", "enrich", "Movies", "--dry-run")["owed"]
+        assert owed > 0
+        said = f"The enrichment of 'Movies' was interrupted: {owed} are still owed."
+        assert said in err.decode()
+        if json:
+            document = orjson.loads(out)
+            assert document["status"] == "partial"
+            told = [(error["code"], error["message"]) for error in document["errors"]]
+            assert told[0] == ("enrichment_interrupted", said)
+        else:
+            assert f"Movies: enrichments that are still owed: {owed} (interrupted)" in out.decode()
+
     def test_before_the_ingest_began(self, run_cli: Cli, plex: Plex, portal: BlockingPortal) -> None:
         with stuck(portal, plex, "/identity") as arrived:
             process = run_cli.start("source", "ingest", "My Plex", "--json")

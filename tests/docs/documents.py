@@ -183,7 +183,8 @@ class CollectionResult(Strict):
     soft_deleted_items: list[SoftDeleted]
     failed_enrichment_items: list[FailedEnrichment]
     warning_counts: dict[str, int]
-    """Each kind of warning and how many items had it."""
+    """Each kind of warning and how many items had it; ``far_smaller`` is how many items fewer there are than last time,
+    if that is more than half of them."""
     durations: Durations
     enrichment: Enrichment | None
     """Null where no enricher is attached."""

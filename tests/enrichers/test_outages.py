@@ -16,9 +16,13 @@ def details(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [(faults.status(401), "refused"), (faults.status(503), "503")], ids=["refused", "unreachable"]
+    ("fault", "said", "status"),
+    [(faults.status(401), "refused", 1), (faults.status(503), "503", 3)],
+    ids=["refused", "unreachable"],
 )
-def test_a_server_that_is_gone_is_told_once_and_all_stay_owed(world: World, fault: faults.Action, said: str) -> None:
+def test_a_server_that_is_gone_is_told_once_and_all_stay_owed(
+    world: World, fault: faults.Action, said: str, status: int
+) -> None:
     gone = False
 
     def since_details_were_asked_for(request: Request) -> bool:
@@ -27,7 +31,10 @@ def test_a_server_that_is_gone_is_told_once_and_all_stay_owed(world: World, faul
         return gone
 
     world.fault(fault, since_details_were_asked_for)
-    first = world.document()
+    ingested = world.ingest("--json")
+    first = ingested.document
+    assert ingested.status == 0
+    assert "Warning: Collection 'TV Shows': The enricher plex-details-" in ingested.err
     # Three episodes were asked for one by one before the server was asked who it is.
     assert (first["status"], first["total_created_assets"], first["total_failed_enrichments"]) == ("ok", 11, 3)
     (enrichment,) = [one["enrichment"] for one in first["collection_results"] if one["enrichment"]]
@@ -35,8 +42,11 @@ def test_a_server_that_is_gone_is_told_once_and_all_stay_owed(world: World, faul
     assert "can't ask its source" in enrichment["problem"]
     assert said in enrichment["problem"]
     assert world.catalogue.value("SELECT count(*) FROM asset_enrichment WHERE status = 'failed'") == 3
-    by_hand = world.cli("collection", "enrich", "TV Shows")
-    assert (by_hand.status, "can't ask its source" in by_hand.err) == (1, True)
+    by_hand = world.cli("collection", "enrich", "TV Shows", "--json")
+    assert (by_hand.status, "can't ask its source" in by_hand.err) == (status, True)
+    (error,) = by_hand.document["errors"]
+    assert error["message"] == by_hand.document["problem"]
+    assert error["hint"]
     assert world.catalogue.value("SELECT sum(attempts) FROM asset_enrichment") == 3  # it could not be opened
 
     world.plex.faults.clear()

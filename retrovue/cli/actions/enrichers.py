@@ -8,10 +8,10 @@ from retrovue import attachments
 from retrovue.attachments import Attachment
 from retrovue.cli.actions.asking import confirm
 from retrovue.cli.actions.opening import opened
-from retrovue.cli.errors import InputError
+from retrovue.cli.errors import FAILED, OK, UNREACHABLE, InputError
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
-from retrovue.documents import collection_identity, enrichment
+from retrovue.documents import collection_identity, enrichment, enrichment_interrupted
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
 from retrovue.enrichment import EnrichmentWork, enrich_one
 from retrovue.errors import EnricherNotCompliant
@@ -230,7 +230,10 @@ def _last_words(call: Call, work: EnrichmentWork) -> None:
 
 def _told(call: Call, work: EnrichmentWork) -> int:
     result = work.result
-    status = 1 if result.problem is not None else 0
+    problems = [] if result.problem is None else [result.problem]
+    if result.interrupted:
+        problems.append(enrichment_interrupted(work.collection, result))
+    status = OK if result.problem is None else UNREACHABLE if result.unreachable else FAILED
     if call.output.as_json:
         call.output.document(
             {
@@ -240,15 +243,13 @@ def _told(call: Call, work: EnrichmentWork) -> int:
                 "collection": collection_identity(work.collection),
                 **(enrichment(result) or {}),
                 "failed_enrichment_items": [dict(failure) for failure in result.failures],
-                "errors": []
-                if result.problem is None
-                else [{"code": "enrichment", "message": result.problem, "hint": None, "context": {}}],
+                "errors": [problem.document() for problem in problems],
             }
         )
     else:
         call.output.lines(_result_lines(call, work))
-    if result.problem is not None:
-        call.output.notes([f"Error: {result.problem}"])
+    for problem in problems:
+        call.output.complain(problem)
     return call.session.answered(status)
 
 

@@ -14,7 +14,7 @@ from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABL
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
 from retrovue.collector import IngestRun
-from retrovue.documents import lost_reason
+from retrovue.documents import interruptions, lost_reason
 from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
 from retrovue.errors import NothingEligible, ScopeNotFound
 from retrovue.importers.guard import PATIENCE
@@ -137,6 +137,7 @@ class _Telling:
                 if run is None:
                     raise
                 problem = explain(exc)
+                session.show_traceback(exc)
         session.last_words = None
         return self._tell(run.summary, problem)
 
@@ -153,6 +154,9 @@ class _Telling:
         more = [] if problem is None else [problem]
         for outcome in summary.lost:
             output.warn(lost_reason(outcome))
+        for ingested in summary.ingested:
+            for message in reports.warnings(ingested):
+                output.warn(message)
         status = summary_status(summary) if problem is None else FAILED
         if status != OK and (output.as_json or output.quiet or not _on_terminal()):
             output.notes([_short(summary, more)])
@@ -187,7 +191,8 @@ def _short(summary: IngestSummary, more: list[Problem]) -> str:
     if more:
         return f"Error: {more[0].message}"
     if summary.interrupted:
-        return f"Error: {reports.summary_line(summary)}"
+        owing = [problem.message for problem in interruptions(summary) if problem.code == "enrichment_interrupted"]
+        return " ".join([f"Error: {reports.summary_line(summary)}", *owing[:1]])
     if not summary.failed:
         return "Error: some enabled collections can't be ingested, which --strict doesn't allow."
     first = summary.failed[0]
