@@ -268,7 +268,7 @@ class _Crew:
                     self._attached = await attached_to(session, ours)
         except StoreError as exc:
             for collection in eligible:
-                await self._fail(failed(collection, exc), cause=exc)
+                await self._fail(failed(collection, exc))
             return []
         for collection in eligible:
             if collection.id in held:
@@ -300,7 +300,7 @@ class _Crew:
                 await self._ingest(collection)
         except RetrovueError as exc:
             await self._judge(exc)
-            await self._fail(failed(collection, exc), cause=exc)
+            await self._fail(failed(collection, exc))
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
             await self._fail(_bug(collection, exc))
 
@@ -353,10 +353,8 @@ class _Crew:
                 self._verdict = exc if isinstance(exc, SourceError) else error
                 self._group_scope.cancel()
 
-    async def _fail(self, failure: Failed, cause: RetrovueError | None = None) -> None:
+    async def _fail(self, failure: Failed) -> None:
         """Report a failure, then write it to the audit trail; that it can't be written there is said, not hidden."""
-        if cause is not None and cause.__cause__ is not None:
-            failure = replace(failure, traceback=traceback_of(cause))
         if not self._options.dry_run:
             try:
                 await audit.fail(self._store, self._run, [failure])

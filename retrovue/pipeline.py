@@ -20,6 +20,7 @@ from retrovue.events import Progress
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
 from retrovue.paths import PathMapper, UnmappedPath
+from retrovue.redaction import traceback_of
 from retrovue.results import FAR_SMALLER, Counts, Durations, Enriched, Failed, Ingested, Listed
 from retrovue.store import audit, merge
 from retrovue.store.audit import Run
@@ -56,6 +57,8 @@ def failed(collection: Collection, error: RetrovueError, *, durations: Durations
         hint=error.hint,
         unreachable=error.unreachable,
         context=error.context,
+        # What it was made of may be a bug, of an importer for example: its authors need to know where.
+        traceback=None if error.__cause__ is None else traceback_of(error),
         durations=durations or Durations(),
     )
 

@@ -183,6 +183,9 @@ class TestIsolation:
             code = "bad_request" if isinstance(error, RequestError) else "importer_failed"
             assert codes(summary) == {"A": code, "B": code, "C": "ingested"}
             assert [(await many.collection(name)).ingestible for name in "ABC"] == [None, True, True]
+            if code == "importer_failed":  # in the pre-flight, and at its turn: the trail says where
+                for name in "AB":
+                    assert type(error).__name__ in str(failure(summary, name).traceback)
 
     @pytest.mark.fault(62)
     @pytest.mark.parametrize("odd", [None, 7, [], "page", _page_of("draft"), _page_of(None)], ids=repr)
