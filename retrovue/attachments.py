@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from retrovue.bounds import LARGEST, SMALLEST
 from retrovue.curation import locked
 from retrovue.discovery import check_name
 from retrovue.enrichers.guard import require_fitting
 from retrovue.enrichers.registry import check_parameters
+from retrovue.errors import require_within
 from retrovue.model import DEFAULT_PRIORITY, Attached, Collection, Enricher
 from retrovue.store import enrichers as store_enrichers
 from retrovue.store.collections import find_collection
@@ -100,9 +102,11 @@ async def attach_enricher(
     """Attach an enricher to a collection, or change its priority there.
 
     Assets that are new become enriching until it has done its part; approved and retired ones stay as they are.
-    Raises AlreadyRunning while the collection is being ingested, and EnricherNotCompliant for a type that doesn't
-    work with the collection's source.
+    Raises AlreadyRunning while the collection is being ingested, EnricherNotCompliant for a type that doesn't work
+    with the collection's source, and RequestError for a priority that doesn't fit 32 bits.
     """
+    if priority is not None:
+        require_within("The priority", priority, SMALLEST, LARGEST, code="bad_priority")
     collection, enricher, attached = await _look_up(store, collection_reference, enricher_reference, source_reference)
     async with store.transaction() as session:
         require_fitting(enricher.type, await get_source(session, collection.source_id))

@@ -51,6 +51,14 @@ GUIDE: Mapping[str, Advice] = {
     "bad_concurrency": Advice("The concurrency can't be used.", "Give a whole number from 1 on."),
     "bad_rate": Advice("The rate can't be used.", "Give a number of requests a second above 0."),
     "bad_patience": Advice("The patience can't be used.", "Give a number of seconds above 0."),
+    "bad_limit": Advice("So many can't be listed.", "Give a whole number from 0 to 2,147,483,647."),
+    "bad_priority": Advice(
+        "An enricher can't have this priority.", "Give a whole number from -2,147,483,648 to 2,147,483,647."
+    ),
+    "bad_scope": Advice(
+        "No source can be asked for such a title, season or episode.",
+        "Give a title of at most 1,000 characters, and whole numbers from 0 to 2,147,483,647.",
+    ),
     "no_rate_limit": Advice("Sources of this type can't be asked at a given rate.", "Leave out --max-rps."),
     "bad_lifecycle_step": Advice(
         "The asset isn't in the state that the step begins with.", "Look at it with `retrovue asset show UUID`."

@@ -64,7 +64,10 @@ class TestUsage:
             ["source", "ingest", "X", "--concurrency", "0"],
             ["source", "ingest", "X", "--max-rps", "0"],
             ["source", "ingest", "X", "--max-rps", "fast"],
+            ["source", "ingest", "X", "--max-rps", "nan"],
             ["source", "ingest", "X", "--patience", "0"],
+            ["source", "ingest", "X", "--patience", "nan"],
+            ["source", "ingest", "X", "--patience", "inf"],
             ["collection", "ingest", "X", "--patience", "long"],
             ["collection", "ingest", "X", "--season", "1"],
             ["collection", "ingest", "X", "--title", "T", "--episode", "1"],
@@ -103,6 +106,44 @@ class TestUsage:
         assert done.status == 1
         assert done.document["status"] == "error"
         assert done.document["errors"][0]["message"] in done.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "option", "range_"),
+        [
+            (["asset", "list"], "--limit", "0<=x<=2147483647"),
+            (["ingest", "log"], "--limit", "0<=x<=2147483647"),
+            (["collection", "ingest", "X", "--title", "T"], "--season", "0<=x<=2147483647"),
+            (["collection", "ingest", "X", "--title", "T", "--season", "1"], "--episode", "0<=x<=2147483647"),
+            (["collection", "ingest", "X", "--dry-run", "--title", "T"], "--season", "0<=x<=2147483647"),
+            (["collection", "attach-enricher", "X", "Y"], "--priority", "-2147483648<=x<=2147483647"),
+            (["collection", "enrich", "X"], "--concurrency", "1<=x<=2147483647"),
+            (["source", "ingest", "X"], "--concurrency", "1<=x<=2147483647"),
+            (["source", "ingest", "X"], "--enrichment-concurrency", "1<=x<=2147483647"),
+            (["demo"], "--items", "1<=x<=10000000"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else " ".join(value),
+    )
+    @pytest.mark.parametrize("number", ["2147483648", "99999999999999999999"])
+    def test_a_number_out_of_range_is_refused_with_the_range(
+        self, offline_cli: Cli, arguments: list[str], option: str, range_: str, number: str
+    ) -> None:
+        done = offline_cli(*arguments, option, number)
+        assert done.status == 1
+        assert f"Invalid value for '{option}': {number} is not in the range {range_}." in done.err
+        if arguments != ["demo"]:
+            assert offline_cli(*arguments, option, number, "--json").document["errors"][0]["code"] == "usage"
+
+    def test_a_rate_so_slow_that_nothing_is_answered_in_time(self, offline_cli: Cli) -> None:
+        done = offline_cli("source", "ingest", "X", "--max-rps", "1e-9")
+        assert done.status == 1
+        assert "1e-09 is not in the range x>=0.1." in done.err
+
+    def test_a_title_that_no_source_can_be_asked_for(self, offline_cli: Cli) -> None:
+        title = ("collection", "ingest", "X", "--title")
+        done = offline_cli(*title, "T" * 1001)
+        assert done.status == 1
+        assert "Invalid value for '--title': The title has 1,001 characters; at most 1,000" in done.err
+        assert offline_cli(*title, "T" * 1000, "--json").document["errors"][0]["code"] == "database_unavailable"
 
     def test_an_error_of_source_ingest_is_a_whole_document(self, offline_cli: Cli) -> None:
         done = offline_cli("source", "ingest", "--json", "My Plex", "--nonsense")
