@@ -108,6 +108,8 @@ class TestWithACollection:
         assert (result["enrichment"]["succeeded"], result["enrichment"]["owed"]) == (1, 1)
         log = run_cli.ok("ingest", "log")["entries"][0]
         assert log["failed_enrichments"] == 1
+        rows = [line.split() for line in run_cli("ingest", "log").out.splitlines()]
+        assert ["Movies", "ingested", "2", "0", "0", "0", "1"] in rows
         shown = run_cli.ok("ingest", "show", document["run_id"])["collections"][0]["enrichment"]
         assert (shown["status"], shown["failed"], shown["failures"][0]["asset"]) == ("done", 1, "B")
         assert "There is no file." in run_cli("ingest", "show", document["run_id"]).out
