@@ -24,6 +24,10 @@ GUIDE: Mapping[str, Advice] = {
     "error": Advice("Something went wrong that has no code of its own.", "Read the message; then run it again."),
     "bad_request": Advice("What was asked for can't be done.", _HELP),
     "usage": Advice("The command line can't be understood.", _HELP),
+    "not_utf8": Advice(
+        "The locale says that arguments and file names aren't UTF-8, which RetroVue takes them for.",
+        "Set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale such as C.UTF-8.",
+    ),
     "narrowing_forbidden": Advice(
         "A source is ingested whole; parts of it are the business of collection ingest.",
         "Use `retrovue collection ingest COLLECTION --title TITLE`.",

@@ -8,6 +8,7 @@ from typing import Any, Concatenate
 import asyncclick as click
 
 from retrovue.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST_RATE, SMALLEST
+from retrovue.cli.errors import require_utf8
 from retrovue.cli.session import Call, Session
 
 Action = Callable[..., Awaitable[int]]
@@ -121,6 +122,7 @@ def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Call, ...]
             dry_run: bool = False,
             **options: Any,
         ) -> int:
+            require_utf8()
             made = Call(session, test_db=test_db, dry_run=dry_run, database_url=database_url)
             return session.answered(await action(made, *arguments, **options))
 

@@ -2,11 +2,12 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -158,6 +159,40 @@ class TestUsage:
         assert list(done.document) == KEYS
         assert done.document["errors"][0]["code"] == "database_unavailable"
         assert PASSWORD not in done.out + done.err
+
+
+class TestLocale:
+    ASCII: ClassVar[dict[str, str]] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("collection", "ingest", "X", "--title", "Amélie"),
+            ("source", "ingest", "X"),
+            ("enricher", "list"),
+            ("demo",),
+        ],
+        ids=" ".join,
+    )
+    def test_one_that_is_not_utf_8_is_refused(self, offline_cli: Cli, arguments: tuple[str, ...]) -> None:
+        done = offline_cli.process(*arguments, env=self.ASCII)
+        assert (done.status, done.out) == (1, "")
+        assert re.fullmatch(
+            "Error: Arguments and file names are read as [a-z0-9-]+ here, not as UTF-8.\n"
+            "  Set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale such as C.UTF-8.\n",
+            done.err,
+        )
+
+    def test_in_json(self, offline_cli: Cli) -> None:
+        document = offline_cli.process("source", "ingest", "X", "--json", env=self.ASCII).document
+        assert list(document) == KEYS
+        assert document["errors"][0]["code"] == "not_utf8"
+
+    @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("source", "ingest", "--help")], ids=" ".join)
+    def test_help_is_given_all_the_same(self, offline_cli: Cli, arguments: tuple[str, ...]) -> None:
+        done = offline_cli.process(*arguments, env=self.ASCII)
+        assert (done.status, done.err) == (0, "")
+        assert done.out
 
 
 class TestHelp:

@@ -2,6 +2,7 @@
 
 import asyncclick as click
 
+from retrovue.cli.errors import require_utf8
 from retrovue.cli.session import Session
 
 
@@ -14,6 +15,7 @@ from retrovue.cli.session import Session
 @click.pass_obj
 async def command(session: Session, *, items: int, collections: int, keep: bool) -> int:
     """Ingest a simulated Plex server into a catalogue of its own, and show each command."""
+    require_utf8()
     from retrovue.cli.actions.demo import demonstrate
 
     return await demonstrate(session, items=items, collections=collections, keep=keep)
