@@ -65,6 +65,11 @@ class TestEnricher:
         changed = run_cli.ok("enricher", "update", enricher["id"], "--name", "Two", "--overwrite", "true")
         assert changed["changed"] == ["name", "overwrite"]
         assert run_cli.ok("enricher", "update", "Two", "--unset", "overwrite")["changed"] == ["overwrite"]
+        for parameter in ("nosuch", "overwrite"):
+            unset = run_cli("enricher", "update", "Two", "--unset", parameter, "--json").document["errors"][0]
+            assert unset["code"] == "unknown_setting"
+            assert unset["message"] == f"Enricher 'Two' has no parameter {parameter} that could be forgotten."
+        assert "Error: An enricher needs a name.\n" in run_cli("enricher", "update", "Two", "--name", "").err
         assert "Two" in run_cli("enricher", "list").out
         assert run_cli("enricher", "remove", "Two").status == 1
         assert run_cli.ok("enricher", "remove", "Two", "--yes")["enricher"]["name"] == "Two"

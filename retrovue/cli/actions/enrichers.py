@@ -125,9 +125,10 @@ async def change_enricher(
     config = _given(parameters)
     if name is None and not config and not unset:
         raise InputError("Nothing to update.", hint="Give --name, --unset or a parameter.")
+    forgotten = tuple(parameter.removeprefix("--").replace("-", "_") for parameter in unset)
     async with opened(call) as store:
         before, after = await attachments.update_enricher(
-            store, reference, name=name, config=config, unset=tuple(unset), dry_run=call.dry_run
+            store, reference, name=name, config=config, unset=forgotten, dry_run=call.dry_run
         )
     changed = [] if before.name == after.name else ["name"]
     changed += sorted(key for key in {*before.config, *after.config} if before.config.get(key) != after.config.get(key))
