@@ -10,7 +10,7 @@ from retrovue.cli.actions.asking import confirm
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
 from retrovue.cli.session import Call
-from retrovue.cli.table import table
+from retrovue.cli.table import room, table
 from retrovue.documents import collection_identity, enrichment
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
 from retrovue.enrichment import EnrichmentWork, enrich_one
@@ -93,7 +93,7 @@ async def show_enrichers(call: Call) -> int:
         for one in listings
     ]
     heads = ("Enricher", "Type", "Id", "Collections", "Succeeded", "Failed")
-    call.output.lines(table(heads, rows, numbers=(3, 4, 5)))
+    call.output.lines(table(heads, rows, numbers=(3, 4, 5), columns=room()))
     return 0
 
 
