@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from retrovue.bounds import LARGEST, SMALLEST
 from retrovue.curation import locked
 from retrovue.discovery import check_name
 from retrovue.enrichers.guard import require_fitting
 from retrovue.enrichers.registry import check_parameters
+from retrovue.errors import RequestError, require_within
 from retrovue.model import DEFAULT_PRIORITY, Attached, Collection, Enricher
 from retrovue.store import enrichers as store_enrichers
 from retrovue.store.collections import find_collection
@@ -20,7 +22,7 @@ async def add_enricher(
     store: Store, type_name: str, name: str, config: Mapping[str, Any], *, dry_run: bool = False
 ) -> Enricher:
     """Add an enricher, once its parameters have been checked; it is attached to nothing yet."""
-    check_name(name)
+    check_name(name, "An enricher")
     check_parameters(type_name, config)
     enricher = new_enricher(type_name, name, dict(config))
     if not dry_run:
@@ -40,18 +42,29 @@ async def update_enricher(
 ) -> tuple[Enricher, Enricher]:
     """Change an enricher's name or parameters; returns it as it was and as it is now.
 
-    What it has done stays done: it is not run again for that.
+    ``unset`` names parameters that are to be forgotten. What it has done stays done: it is not run again for that.
     """
     async with store.transaction() as session:
         before = await find_enricher(session, reference)
         if name is not None:
-            check_name(name)
+            check_name(name, "An enricher")
+        _refuse_unset(before, unset)
         merged = {key: value for key, value in {**before.config, **(config or {})}.items() if key not in unset}
         check_parameters(before.type, merged)
         after = replace(before, name=before.name if name is None else name, config=merged)
         if not dry_run:
             await store_enrichers.save_enricher(session, after)
     return before, after
+
+
+def _refuse_unset(enricher: Enricher, unset: tuple[str, ...]) -> None:
+    strange = sorted(set(unset) - set(enricher.config))
+    if strange:
+        raise RequestError(
+            f"Enricher {enricher.name!r} has no parameter {', '.join(strange)} that could be forgotten.",
+            code="unknown_setting",
+            hint=f"It has: {', '.join(sorted(enricher.config)) or 'none'}.",
+        )
 
 
 async def remove_enricher(
@@ -100,9 +113,11 @@ async def attach_enricher(
     """Attach an enricher to a collection, or change its priority there.
 
     Assets that are new become enriching until it has done its part; approved and retired ones stay as they are.
-    Raises AlreadyRunning while the collection is being ingested, and EnricherNotCompliant for a type that doesn't
-    work with the collection's source.
+    Raises AlreadyRunning while the collection is being ingested, EnricherNotCompliant for a type that doesn't work
+    with the collection's source, and RequestError for a priority that doesn't fit 32 bits.
     """
+    if priority is not None:
+        require_within("The priority", priority, SMALLEST, LARGEST, code="bad_priority")
     collection, enricher, attached = await _look_up(store, collection_reference, enricher_reference, source_reference)
     async with store.transaction() as session:
         require_fitting(enricher.type, await get_source(session, collection.source_id))

@@ -35,7 +35,8 @@ async def list_assets(
 ) -> AssetListing:
     """List assets in the order of title and numbers; ``state="ready"`` are those that may be broadcast.
 
-    The total counts those beyond ``limit`` as well. Raises NotFound or Ambiguous.
+    The total counts those beyond ``limit``, from 0 to 2,147,483,647, as well. Raises NotFound, Ambiguous or, for
+    another limit, RequestError.
     """
     async with store.reading() as session:
         of = None if source is None else await sources.find_source(session, source)

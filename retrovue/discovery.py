@@ -36,12 +36,12 @@ class Discovered:
     """Why the importer can't discover, where it can't."""
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that couldn't be told from an id, or that can't be typed."""
+def check_name(name: str, what: str = "A source") -> None:
+    """Refuse a name of ``what`` that couldn't be told from an id, or that can't be typed."""
     if not name.strip():
-        raise RequestError("A source needs a name.", code="bad_name", hint="Give it one with --name.")
+        raise RequestError(f"{what} needs a name.", code="bad_name", hint="Give it one with --name.")
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        raise RequestError("A source's name can't hold control characters.", code="bad_name")
+        raise RequestError(f"{what}'s name can't hold control characters.", code="bad_name")
     try:
         uuid.UUID(name)
     except ValueError:

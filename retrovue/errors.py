@@ -83,6 +83,12 @@ class RequestError(RetrovueError):
     default_code = "bad_request"
 
 
+def require_within(what: str, number: int, least: int, most: int, *, code: str) -> None:
+    """Raise RequestError with a code unless a number that was given is within its bounds, themselves included."""
+    if not least <= number <= most:
+        raise RequestError(f"{what} is a whole number from {least:,} to {most:,}, not {number:,}.", code=code)
+
+
 class NotFound(RequestError):
     """There is no such source or collection."""
 

@@ -24,6 +24,10 @@ GUIDE: Mapping[str, Advice] = {
     "error": Advice("Something went wrong that has no code of its own.", "Read the message; then run it again."),
     "bad_request": Advice("What was asked for can't be done.", _HELP),
     "usage": Advice("The command line can't be understood.", _HELP),
+    "not_utf8": Advice(
+        "The locale says that arguments and file names aren't UTF-8, which RetroVue takes them for.",
+        "Set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale such as C.UTF-8.",
+    ),
     "narrowing_forbidden": Advice(
         "A source is ingested whole; parts of it are the business of collection ingest.",
         "Use `retrovue collection ingest COLLECTION --title TITLE`.",
@@ -51,6 +55,14 @@ GUIDE: Mapping[str, Advice] = {
     "bad_concurrency": Advice("The concurrency can't be used.", "Give a whole number from 1 on."),
     "bad_rate": Advice("The rate can't be used.", "Give a number of requests a second above 0."),
     "bad_patience": Advice("The patience can't be used.", "Give a number of seconds above 0."),
+    "bad_limit": Advice("So many can't be listed.", "Give a whole number from 0 to 2,147,483,647."),
+    "bad_priority": Advice(
+        "An enricher can't have this priority.", "Give a whole number from -2,147,483,648 to 2,147,483,647."
+    ),
+    "bad_scope": Advice(
+        "No source can be asked for such a title, season or episode.",
+        "Give a title of at most 1,000 characters, and whole numbers from 0 to 2,147,483,647.",
+    ),
     "no_rate_limit": Advice("Sources of this type can't be asked at a given rate.", "Leave out --max-rps."),
     "bad_lifecycle_step": Advice(
         "The asset isn't in the state that the step begins with.", "Look at it with `retrovue asset show UUID`."

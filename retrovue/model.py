@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from retrovue.bounds import LARGEST, LONGEST_TITLE
+from retrovue.errors import RequestError, require_within
 from retrovue.redaction import spoken
 
 AssetType = Literal["movie", "episode", "clip", "track"]
@@ -168,8 +170,21 @@ class Scope:
     """What part of a collection is asked for: all of it, a title, a season or an episode."""
 
     title: str | None = None
+    """At most 1,000 characters."""
     season: int | None = None
+    """From 0, the specials, to 2,147,483,647; so is the episode."""
     episode: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse, with RequestError, what no source has and none can be asked for."""
+        if self.title is not None and len(self.title) > LONGEST_TITLE:
+            raise RequestError(
+                f"The title has {len(self.title):,} characters; at most {LONGEST_TITLE:,} can be asked for.",
+                code="bad_scope",
+            )
+        for part, number in (("season", self.season), ("episode", self.episode)):
+            if number is not None:
+                require_within(f"The number of the {part}", number, 0, LARGEST, code="bad_scope")
 
     @property
     def is_full(self) -> bool:
@@ -180,7 +195,7 @@ class Scope:
 FULL = Scope()
 
 
-Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 

@@ -39,8 +39,9 @@ from retrovue import (
 )
 from retrovue.attachments import add_enricher, attach_enricher
 from retrovue.errors import RequestError
-from retrovue.model import PathMapping
+from retrovue.model import PathMapping, Scope
 from retrovue.simulator import SimulatedPlex
+from retrovue.store.log import list_log
 from tests.contracts.world import movies
 from tests.importers.plex_support import TOKEN
 from tests.library import Library, codes, draft, page
@@ -284,3 +285,37 @@ class TestOwnTransport:
             async with ingest_source(library.store, str(library.source.id), IngestOptions(), transport=Counting()):
                 pass
         assert refused.value.code == "no_transport"
+
+
+@pytest.mark.parametrize("limit", [-1, 2**31, 10**20])
+async def test_a_limit_that_the_database_can_t_take_is_refused(store: Store, limit: int) -> None:
+    with pytest.raises(RequestError, match=r"from 0 to 2,147,483,647") as caught:
+        await list_assets(store, limit=limit)
+    assert caught.value.code == "bad_limit"
+    async with store.reading() as session:
+        with pytest.raises(RequestError) as caught:
+            await list_log(session, limit=limit)
+    assert caught.value.code == "bad_limit"
+
+
+@pytest.mark.parametrize("priority", [-(2**31) - 1, 2**31])
+async def test_a_priority_that_the_database_can_t_take_is_refused(store: Store, priority: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        await attach_enricher(store, "Movies", "Probe", priority=priority)
+    assert caught.value.code == "bad_priority"
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"title": "T" * 1001},
+        {"title": "T", "season": 2**64},
+        {"title": "T", "season": -1},
+        {"title": "T", "season": 1, "episode": 2**31},
+    ],
+    ids=str,
+)
+def test_a_scope_that_no_source_can_be_asked_for_is_refused(scope: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        Scope(**scope)
+    assert caught.value.code == "bad_scope"

@@ -8,7 +8,7 @@ from typing import Any
 import asyncclick as click
 from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, NoSuchCommand, UsageError
 
-from retrovue.cli.errors import OK, InputError, exit_status, explain
+from retrovue.cli.errors import OK, InputError, exit_status, explain, require_utf8
 from retrovue.cli.logs import FORMATS, LEVELS, logging_to_stderr
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
@@ -106,6 +106,7 @@ async def run_command(arguments: Sequence[str], session: Session) -> int:
 def _require_text(arguments: Sequence[str]) -> None:
     for number, argument in enumerate(arguments, 1):
         if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
+            require_utf8()
             raise InputError(f"Argument {number} isn't valid UTF-8: {printable(argument)}")
 
 

@@ -1,5 +1,7 @@
 """Errors as the command line tells them, and the one table of exit statuses."""
 
+import sys
+
 from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from retrovue.errors import RequestError, RetrovueError, ScopeNotFound
@@ -37,6 +39,17 @@ class InputError(RequestError):
     """What was given on the command line, or along with it, can't be used."""
 
     default_code = "usage"
+
+
+def require_utf8() -> None:
+    """Refuse a locale by which titles and file names would be taken for others."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise InputError(
+            f"Arguments and file names are read as {encoding} here, not as UTF-8.",
+            code="not_utf8",
+            hint="Set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale such as C.UTF-8.",
+        )
 
 
 def leaf(error: BaseException) -> BaseException:

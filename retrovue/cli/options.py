@@ -1,11 +1,14 @@
 """The options that commands share."""
 
+import math
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Concatenate
 
 import asyncclick as click
 
+from retrovue.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST_RATE, SMALLEST
+from retrovue.cli.errors import require_utf8
 from retrovue.cli.session import Call, Session
 
 Action = Callable[..., Awaitable[int]]
@@ -13,6 +16,38 @@ Action = Callable[..., Awaitable[int]]
 FILE = click.Path(allow_dash=True)
 """A file, for completion; whether it is there is found out by whoever reads it."""
 DIRECTORY = click.Path(file_okay=False)
+NATURAL = click.IntRange(0, LARGEST)
+POSITIVE = click.IntRange(1, LARGEST)
+INTEGER = click.IntRange(SMALLEST, LARGEST)
+
+
+class _Numbers(click.FloatRange):
+    """A range of numbers, which what isn't a number is never in, however it compares."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+RATE = _Numbers(min=SLOWEST_RATE)
+
+
+class _Title(click.ParamType[str]):
+    """A title of a length that a source can be asked for."""
+
+    name = "title"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if len(value) > LONGEST_TITLE:
+            self.fail(
+                f"The title has {len(value):,} characters; at most {LONGEST_TITLE:,} can be asked for.", param, ctx
+            )
+        return value
+
+
+TITLE = _Title()
 
 
 def examples(*commands: str) -> str:
@@ -51,7 +86,7 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done
 
 patience = click.option(
     "--patience",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Numbers(min=0, min_open=True, max=LONGEST_WAIT_S),
     metavar="SECONDS",
     help="How long any one answer of the importer may take; default: 900.",
 )
@@ -87,6 +122,7 @@ def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Call, ...]
             dry_run: bool = False,
             **options: Any,
         ) -> int:
+            require_utf8()
             made = Call(session, test_db=test_db, dry_run=dry_run, database_url=database_url)
             return session.answered(await action(made, *arguments, **options))
 

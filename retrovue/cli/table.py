@@ -1,5 +1,6 @@
 """Plain aligned tables that fit a terminal of 80 columns and can be piped."""
 
+import sys
 from collections.abc import Sequence
 
 from retrovue.cli.text import printable, width
@@ -16,16 +17,19 @@ def table(
     numbers: Sequence[int] = (),
     foot: bool = False,
     styles: Sequence[Style | None] = (),
+    columns: int | None = COLUMNS,
 ) -> list[str]:
     """Lay out rows under their heads; the first column gives way, and is wrapped where it must.
 
     A head may have several lines. ``numbers`` are the columns to align right; with ``foot`` the last row is a total.
-    ``styles`` are those of the rows, as far as they go. Nothing is ever cut off.
+    ``styles`` are those of the rows, as far as they go. Nothing is ever cut off, and without ``columns`` nothing
+    is wrapped either.
     """
     above = _heads(heads)
     body = [[_cell(value) for value in row] for row in rows]
     widths = [max(width(row[column]) for row in [*above, *body]) for column in range(len(heads))]
-    widths[0] = min(widths[0], max(COLUMNS - sum(widths[1:]) - len(_GAP) * (len(heads) - 1), width(above[-1][0])))
+    if columns is not None:
+        widths[0] = min(widths[0], max(columns - sum(widths[1:]) - len(_GAP) * (len(heads) - 1), width(above[-1][0])))
 
     def laid(row: Sequence[str], style: Style | None = None) -> list[str]:
         *begun, last = _wrap(row[0], widths[0])
@@ -41,6 +45,12 @@ def table(
         lines += [rule] if last else []
         lines += laid(row, "strong" if last else styles[number] if number < len(styles) else None)
     return lines
+
+
+def room() -> int | None:
+    """Say how wide a list may be: on a terminal 80 columns, else as it likes, so that each row is a line to search."""
+    terminal = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+    return COLUMNS if terminal else None
 
 
 def _heads(heads: Sequence[str]) -> list[list[str]]:

@@ -85,7 +85,9 @@ async def _directory_problem(
             "directory_timeout",
             f"{what} didn't answer within {deadline_s:g} seconds. Check the mount and the server behind it.",
         )
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        return "missing_directory", f"{what} is a file, or lies below one. Correct the path mapping."
+    except FileNotFoundError:
         return "missing_directory", f"{what} doesn't exist. Mount it, or correct the path mapping."
     except (OSError, ValueError) as exc:
         detail = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__

@@ -55,10 +55,16 @@ def not_found(collection: Collection, scope: Scope, part: str, *, server: str, s
         "season": f"{title} has no season {scope.season} in {collection.name!r}.",
         "episode": f"Season {scope.season} of {title} has no episode {scope.episode} in {collection.name!r}.",
     }[part]
+    hint = {
+        "title": f"Look the title up in {server}: it has to be written in full.",
+        "season": f"Look in {server} which seasons it has.",
+        "episode": f"Look in {server} which episodes the season has.",
+    }[part]
     if part == "season" and not seasons:
         text = f"{collection.name!r} is a library of kind {collection.kind!r}: its titles have no seasons."
+        hint = "Ask for the title alone, without a season."
     return ScopeNotFound(
         text,
-        hint=f"Look the title up in {server}: it has to be written in full.",
+        hint=hint,
         context={"missing": part, "title": scope.title, "season": scope.season, "episode": scope.episode},
     )

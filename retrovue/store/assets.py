@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.errors import NotFound, RequestError
+from retrovue.bounds import LARGEST
+from retrovue.errors import NotFound, RequestError, require_within
 from retrovue.model import AssetState, Collection, Source
 from retrovue.store.enrichments import AssetEnrichment, enrichments_of
 
@@ -120,6 +121,7 @@ async def list_assets(
     limit: int = 50,
 ) -> AssetListing:
     """List assets that aren't deleted, of a collection, a source or all, in the order of title and numbers."""
+    require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     where = ["deleted_at IS NULL"]
     bind: dict[str, Any] = {}
     if collection is not None:

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.errors import NotFound
+from retrovue.bounds import LARGEST
+from retrovue.errors import NotFound, require_within
 from retrovue.model import Collection, Rejection, Source
 from retrovue.results import Counts
 
@@ -110,8 +111,10 @@ async def list_log(
 ) -> LogListing:
     """List what was ingested: the latest run first, its collections by name; one that vanished is interrupted.
 
-    Raises NotFound for a run that there isn't.
+    Raises NotFound for a run that there isn't, and RequestError for a limit that isn't from 0 to 2,147,483,647.
     """
+    if limit is not None:
+        require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     where: list[str] = []
     bind: dict[str, Any] = {}
     if source is not None:

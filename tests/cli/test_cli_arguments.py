@@ -2,11 +2,12 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -64,7 +65,10 @@ class TestUsage:
             ["source", "ingest", "X", "--concurrency", "0"],
             ["source", "ingest", "X", "--max-rps", "0"],
             ["source", "ingest", "X", "--max-rps", "fast"],
+            ["source", "ingest", "X", "--max-rps", "nan"],
             ["source", "ingest", "X", "--patience", "0"],
+            ["source", "ingest", "X", "--patience", "nan"],
+            ["source", "ingest", "X", "--patience", "inf"],
             ["collection", "ingest", "X", "--patience", "long"],
             ["collection", "ingest", "X", "--season", "1"],
             ["collection", "ingest", "X", "--title", "T", "--episode", "1"],
@@ -104,6 +108,44 @@ class TestUsage:
         assert done.document["status"] == "error"
         assert done.document["errors"][0]["message"] in done.err
 
+    @pytest.mark.parametrize(
+        ("arguments", "option", "range_"),
+        [
+            (["asset", "list"], "--limit", "0<=x<=2147483647"),
+            (["ingest", "log"], "--limit", "0<=x<=2147483647"),
+            (["collection", "ingest", "X", "--title", "T"], "--season", "0<=x<=2147483647"),
+            (["collection", "ingest", "X", "--title", "T", "--season", "1"], "--episode", "0<=x<=2147483647"),
+            (["collection", "ingest", "X", "--dry-run", "--title", "T"], "--season", "0<=x<=2147483647"),
+            (["collection", "attach-enricher", "X", "Y"], "--priority", "-2147483648<=x<=2147483647"),
+            (["collection", "enrich", "X"], "--concurrency", "1<=x<=2147483647"),
+            (["source", "ingest", "X"], "--concurrency", "1<=x<=2147483647"),
+            (["source", "ingest", "X"], "--enrichment-concurrency", "1<=x<=2147483647"),
+            (["demo"], "--items", "1<=x<=10000000"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else " ".join(value),
+    )
+    @pytest.mark.parametrize("number", ["2147483648", "99999999999999999999"])
+    def test_a_number_out_of_range_is_refused_with_the_range(
+        self, offline_cli: Cli, arguments: list[str], option: str, range_: str, number: str
+    ) -> None:
+        done = offline_cli(*arguments, option, number)
+        assert done.status == 1
+        assert f"Invalid value for '{option}': {number} is not in the range {range_}." in done.err
+        if arguments != ["demo"]:
+            assert offline_cli(*arguments, option, number, "--json").document["errors"][0]["code"] == "usage"
+
+    def test_a_rate_so_slow_that_nothing_is_answered_in_time(self, offline_cli: Cli) -> None:
+        done = offline_cli("source", "ingest", "X", "--max-rps", "1e-9")
+        assert done.status == 1
+        assert "1e-09 is not in the range x>=0.1." in done.err
+
+    def test_a_title_that_no_source_can_be_asked_for(self, offline_cli: Cli) -> None:
+        title = ("collection", "ingest", "X", "--title")
+        done = offline_cli(*title, "T" * 1001)
+        assert done.status == 1
+        assert "Invalid value for '--title': The title has 1,001 characters; at most 1,000" in done.err
+        assert offline_cli(*title, "T" * 1000, "--json").document["errors"][0]["code"] == "database_unavailable"
+
     def test_an_error_of_source_ingest_is_a_whole_document(self, offline_cli: Cli) -> None:
         done = offline_cli("source", "ingest", "--json", "My Plex", "--nonsense")
         assert list(done.document) == KEYS
@@ -117,6 +159,40 @@ class TestUsage:
         assert list(done.document) == KEYS
         assert done.document["errors"][0]["code"] == "database_unavailable"
         assert PASSWORD not in done.out + done.err
+
+
+class TestLocale:
+    ASCII: ClassVar[dict[str, str]] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("collection", "ingest", "X", "--title", "Amélie"),
+            ("source", "ingest", "X"),
+            ("enricher", "list"),
+            ("demo",),
+        ],
+        ids=" ".join,
+    )
+    def test_one_that_is_not_utf_8_is_refused(self, offline_cli: Cli, arguments: tuple[str, ...]) -> None:
+        done = offline_cli.process(*arguments, env=self.ASCII)
+        assert (done.status, done.out) == (1, "")
+        assert re.fullmatch(
+            "Error: Arguments and file names are read as [a-z0-9-]+ here, not as UTF-8.\n"
+            "  Set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale such as C.UTF-8.\n",
+            done.err,
+        )
+
+    def test_in_json(self, offline_cli: Cli) -> None:
+        document = offline_cli.process("source", "ingest", "X", "--json", env=self.ASCII).document
+        assert list(document) == KEYS
+        assert document["errors"][0]["code"] == "not_utf8"
+
+    @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("source", "ingest", "--help")], ids=" ".join)
+    def test_help_is_given_all_the_same(self, offline_cli: Cli, arguments: tuple[str, ...]) -> None:
+        done = offline_cli.process(*arguments, env=self.ASCII)
+        assert (done.status, done.err) == (0, "")
+        assert done.out
 
 
 class TestHelp:

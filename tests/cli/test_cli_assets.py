@@ -49,6 +49,19 @@ def states(cli: Cli) -> dict[str, tuple[str, bool]]:
 
 @pytest.mark.usefixtures("catalogue")
 class TestShow:
+    def test_in_a_pipe_each_asset_is_a_line(self, run_cli: Cli, portal: BlockingPortal, database_url: str) -> None:
+        title = "A title of many words " * 10 + "and an end"
+
+        async def rename() -> None:
+            connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+            try:
+                await connection.execute("UPDATE asset SET title = $1 WHERE title = 'One'", title)
+            finally:
+                await connection.close()
+
+        portal.call(rename)
+        assert title in run_cli("asset", "list").out
+
     def test_all_fields(self, run_cli: Cli) -> None:
         listed = assets(run_cli)["One"]
         document = run_cli.ok("asset", "show", listed["uuid"])

@@ -185,6 +185,7 @@ class TestWipe:
         before = collections(run_cli)
         done = run_cli("collection", "wipe", "Movies", stdin="y\n")
         assert (done.status, done.out) == (1, "")
+        assert ", which itself stays,\nof source My Plex (plex-" in done.err
         assert f"  assets: {before['Movies']['assets_count']}, of which 1 approved for broadcast" in done.err
         assert "--yes" in done.err
         done = run_cli("collection", "wipe", "Movies", "--json")

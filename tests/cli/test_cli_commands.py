@@ -239,7 +239,7 @@ class TestCollections:
         done = run_cli("collection", "update", "Movies", "--unmap", "/data/movies", "--disable")
         assert done.status == 0
         assert done.err.startswith("Warning: ")
-        assert done.out.splitlines()[0] == "Collection Movies: enabled no, ingestible no"
+        assert done.out.splitlines()[0] == "Collection Movies of My Plex: enabled no, ingestible no"
 
 
 class TestSources:

@@ -65,6 +65,11 @@ class TestEnricher:
         changed = run_cli.ok("enricher", "update", enricher["id"], "--name", "Two", "--overwrite", "true")
         assert changed["changed"] == ["name", "overwrite"]
         assert run_cli.ok("enricher", "update", "Two", "--unset", "overwrite")["changed"] == ["overwrite"]
+        for parameter in ("nosuch", "overwrite"):
+            unset = run_cli("enricher", "update", "Two", "--unset", parameter, "--json").document["errors"][0]
+            assert unset["code"] == "unknown_setting"
+            assert unset["message"] == f"Enricher 'Two' has no parameter {parameter} that could be forgotten."
+        assert "Error: An enricher needs a name.\n" in run_cli("enricher", "update", "Two", "--name", "").err
         assert "Two" in run_cli("enricher", "list").out
         assert run_cli("enricher", "remove", "Two").status == 1
         assert run_cli.ok("enricher", "remove", "Two", "--yes")["enricher"]["name"] == "Two"
@@ -108,6 +113,8 @@ class TestWithACollection:
         assert (result["enrichment"]["succeeded"], result["enrichment"]["owed"]) == (1, 1)
         log = run_cli.ok("ingest", "log")["entries"][0]
         assert log["failed_enrichments"] == 1
+        rows = [line.split() for line in run_cli("ingest", "log").out.splitlines()]
+        assert ["Movies", "ingested", "2", "0", "0", "0", "1"] in rows
         shown = run_cli.ok("ingest", "show", document["run_id"])["collections"][0]["enrichment"]
         assert (shown["status"], shown["failed"], shown["failures"][0]["asset"]) == ("done", 1, "B")
         assert "There is no file." in run_cli("ingest", "show", document["run_id"]).out

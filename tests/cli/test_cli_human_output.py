@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.cli.output import Output
+from retrovue.cli.table import room, table
 from retrovue.cli.text import width
 from retrovue.cli.theme import Styled, painted
-from tests.cli.human_output import MODES, REPORTS, SNAPSHOTS, commands, reported, written
+from tests.cli.human_output import MODES, REPORTS, SNAPSHOTS, commands, reported, shown, written
 from tests.conftest import Databases
 
 NAMES = {path.stem for path in SNAPSHOTS.glob("*.txt")}
@@ -31,6 +33,13 @@ def test_commands(portal: BlockingPortal, databases: Databases, tmp_path: Path, 
     assert {f"{name}-{one}" for name in (*REPORTS, *printed) for one in MODES} == NAMES
     for name, text in printed.items():
         assert written(text) == snapshot(f"{name}-{mode}"), "python -m tests.cli.human_output"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_list_is_folded_for_a_terminal_only(mode: str) -> None:
+    title = "A Title That Is Long, " * 5 + "And Ends"
+    text = shown(mode, lambda: Output().lines(table(("Title", "Id"), [(title, "1")], columns=room())))
+    assert (f"{title}  1\n" in text) == (mode == "pipe")
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

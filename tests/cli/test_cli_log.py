@@ -55,11 +55,12 @@ class TestLog:
         lines = done.out.splitlines()
         assert lines[0] == f"Run {broken['run_id']}"
         assert lines[1].endswith(", My Plex, in bulk")
-        assert lines[2].split() == ["Collection", "Status", "Created", "Skipped", "Duplicates", "Rejected"]
-        assert lines[4].split()[:3] == ["Movies", "ingested", "0"]
-        assert lines[5].split() == ["TV", "Shows", "failed", "-", "-", "-", "-"]
-        assert lines[6:8] == ["  TV Shows: incomplete_enumeration", ""]
-        assert lines[9].endswith(f", My Plex, by hand, title {title!r}")
+        assert lines[2].split() == ["Dupli-", "Re-", "Failed"]
+        assert lines[3].split() == ["Collection", "Status", "Created", "Skipped", "cates", "jected", "enrich."]
+        assert lines[5].split()[:3] == ["Movies", "ingested", "0"]
+        assert lines[6].split() == ["TV", "Shows", "failed", "-", "-", "-", "-", "-"]
+        assert lines[7:9] == ["  TV Shows: incomplete_enumeration", ""]
+        assert lines[10].endswith(f", My Plex, by hand, title {title!r}")
         assert lines[-1] == "5 of 5 entries"
         assert max(width(line) for line in lines) <= 80
 

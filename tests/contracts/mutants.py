@@ -213,9 +213,7 @@ MUTANTS = (
     Mutant("CI-5", PREFLIGHT, '    if run.trigger == "collection":\n        # By', "    if not wanted:\n        # By"),
     Mutant("CI-6", ACTION, "if episode is not None and season is None:", "if False:"),
     Mutant("CI-6", ACTION, "if season is not None and title is None:", "if False:"),
-    Mutant(
-        "CI-7", "retrovue/cli/commands/collection.py", '"--season", type=click.IntRange(min=0)', '"--season", type=int'
-    ),
+    Mutant("CI-7", "retrovue/cli/commands/collection.py", '"--season", type=NATURAL', '"--season", type=int'),
     Mutant("CI-8", ACTION, "if codes == {ScopeNotFound.default_code}:", "if not codes:"),
     Mutant("CI-8", f"{PLEX}/enumeration.py", '"episode" if season.source_items else "season"', '"episode"'),
     Mutant("CI-9", f"{PLEX}/scope.py", '        params["season.index"] = str(season)\n', "        pass\n"),

@@ -126,7 +126,14 @@ def test_one_that_can_not_be_made_is_refused_without_its_message(packages: Packa
 
 
 @pytest.mark.parametrize(
-    "config", [{"unknown": "1"}, {"program": "mediainfo"}, {"file_deadline_s": "soon"}, {"overwrite": "perhaps"}]
+    "config",
+    [
+        {"unknown": "1"},
+        {"program": "mediainfo"},
+        {"overwrite": "perhaps"},
+        *({"file_deadline_s": seconds} for seconds in ("soon", "nan", "inf", "-3", "0", "600.1", "1e400")),
+    ],
+    ids=str,
 )
 def test_parameters_that_do_not_fit(config: dict[str, str]) -> None:
     with pytest.raises(RequestError) as refused:

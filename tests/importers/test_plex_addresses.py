@@ -54,7 +54,29 @@ class TestAddresses:
         assert caught.value.hint
         assert "secret" not in str(caught.value)
 
-    @pytest.mark.parametrize("config", [{}, {"base_url": 5}, {"base_url": "http://a", "page_size": 5000}])
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {},
+            {"base_url": 5},
+            *(
+                {"base_url": "http://a", setting: value}
+                for setting, value in (
+                    ("page_size", 5000),
+                    ("max_requests_per_second", "1e-9"),
+                    ("max_requests_per_second", "nan"),
+                    ("max_requests_per_second", 0),
+                    ("timeout_s", "inf"),
+                    ("mount_timeout_s", "nan"),
+                    ("http", {"attempts": 0}),
+                    ("http", {"read_timeout_s": "nan"}),
+                    ("http", {"page_deadline_s": 0}),
+                    ("http", {"base_wait_s": -1}),
+                )
+            ),
+        ],
+        ids=str,
+    )
     def test_configuration(self, config: dict[str, Any]) -> None:
         with pytest.raises(RequestError) as caught:
             PlexImporter(config)
@@ -84,7 +106,7 @@ class TestAddresses:
     @pytest.mark.fault(19)
     async def test_nobody_listens(self) -> None:
         async with PlexImporter({"base_url": "http://127.0.0.1:1", "http": IMPATIENT}) as importer:
-            with pytest.raises(SourceUnreachable, match="No connection") as caught:
+            with pytest.raises(SourceUnreachable, match=r"No connection to .*:1: Connection refused\.") as caught:
                 await importer.check_reachable()
         assert caught.value.unreachable
 

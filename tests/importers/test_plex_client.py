@@ -216,7 +216,7 @@ class TestPatience:
 
     @pytest.mark.fault(10)
     async def test_pages_that_are_each_in_time_meet_the_deadline_of_the_collection(self) -> None:
-        async with plex(movies(), config={"page_size": 10}, http={"collection_deadline_s": -1}) as (server, importer):
+        async with plex(movies(), config={"page_size": 10}, http={"collection_deadline_s": 1e-9}) as (server, importer):
             with pytest.raises(SourceUnreachable, match="'Movies' takes longer than"):
                 await read_all(importer, collection())
         assert 1 <= server.count(ALL) <= 5

@@ -196,7 +196,8 @@ class TestIngestible:
         answer = await check_locations(collection(mappings=mappings), ("/data/none", "/data/file", "/data"))
         assert answer.code == "missing_directory"
         assert answer.reason is not None
-        assert answer.reason.count("doesn't exist") == 2
+        assert answer.reason.count("doesn't exist") == 1
+        assert f"{tmp_path}/file, which stands for /data/file, is a file" in answer.reason
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every directory")
     async def test_unreadable(self, tmp_path: Path) -> None:

@@ -72,19 +72,26 @@ class TestScope:
             }
 
     @pytest.mark.parametrize(
-        ("scope", "missing", "text"),
+        ("scope", "missing", "text", "hint"),
         [
-            (Scope("Found"), "title", "no title 'Found'"),
-            (Scope("Lost", 9), "season", "'Lost' has no season 9"),
-            (Scope("Lost", 9, 1), "season", "'Lost' has no season 9"),
-            (Scope("Lost", 1, 9), "episode", "Season 1 of 'Lost' has no episode 9"),
+            (Scope("Found"), "title", "no title 'Found'", "written in full"),
+            (Scope("Lost", 9), "season", "'Lost' has no season 9", "which seasons it has"),
+            (Scope("Lost", 9, 1), "season", "'Lost' has no season 9", "which seasons it has"),
+            (Scope("Lost", 1, 9), "episode", "Season 1 of 'Lost' has no episode 9", "which episodes the season has"),
         ],
     )
-    async def test_what_is_missing_is_named(self, scope: Scope, missing: str, text: str) -> None:
+    async def test_what_is_missing_is_named(self, scope: Scope, missing: str, text: str, hint: str) -> None:
         async with plex(tv(*series(1000, "Lost"))) as (_, importer):
             with pytest.raises(ScopeNotFound, match=text) as caught:
                 await read_all(importer, collection("2", "show", "TV"), scope)
         assert caught.value.context["missing"] == missing
+        assert hint in (caught.value.hint or "")
+
+    async def test_films_have_no_seasons(self) -> None:
+        async with plex(ListSection("1", "Movies", "movie", [movie(1, "Heat")])) as (_, importer):
+            with pytest.raises(ScopeNotFound, match="no seasons") as caught:
+                await read_all(importer, collection(), Scope("Heat", season=1))
+        assert caught.value.hint == "Ask for the title alone, without a season."
 
     async def test_namesakes(self) -> None:
         section = tv(*series(1000, "Utopia", year=2013), *series(2000, "Utopia", year=2020))

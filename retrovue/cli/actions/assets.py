@@ -7,7 +7,7 @@ from uuid import UUID
 
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.session import Call
-from retrovue.cli.table import table
+from retrovue.cli.table import room, table
 from retrovue.documents import collection_identity, source_identity
 from retrovue.model import AssetState
 from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, get_asset, list_assets, set_states
@@ -30,7 +30,7 @@ async def show_assets(call: Call, collection: str | None, source: str | None, li
         call.output.document({"status": "ok", "total": listing.total, "limit": limit, "assets": assets})
         return 0
     rows = [(_title(asset), asset.type, _runtime(asset), asset.state, asset.uuid) for asset in listing.assets]
-    lines = table(("Title", "Type", "Min", "State", "Id"), rows, numbers=(2,)) if rows else []
+    lines = table(("Title", "Type", "Min", "State", "Id"), rows, numbers=(2,), columns=room()) if rows else []
     call.output.lines([*lines, f"{len(rows)} of {listing.total} assets"])
     return 0
 

@@ -8,13 +8,13 @@ from retrovue.cli.actions.enrichers import attached_fields, attached_lines
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
 from retrovue.cli.session import Call
-from retrovue.cli.table import table
+from retrovue.cli.table import room, table
 from retrovue.curation import update_collection, wipe_collection
 from retrovue.documents import collection_identity
-from retrovue.model import Collection, PathMapping
+from retrovue.model import Collection, PathMapping, Source
 from retrovue.store.collections import Destroyed, find_collection, list_collections
 from retrovue.store.enrichers import attached_to
-from retrovue.store.sources import find_source, list_sources
+from retrovue.store.sources import find_source, get_source, list_sources
 
 
 async def show_collections(call: Call, source: str | None) -> int:
@@ -68,6 +68,8 @@ async def change_collection(
             enabled=enabled,
             dry_run=call.dry_run,
         )
+        async with store.transaction() as session:
+            of = await get_source(session, update.collection.source_id)
     for warning in update.warnings:
         call.output.warn(warning)
     answer = update.ingestibility
@@ -85,11 +87,12 @@ async def change_collection(
         )
         return 0
     after = update.collection
+    enabled_now = "yes" if after.sync_enabled else "no"
     ingestible = _ingestible(after) if answer is None else ("yes" if answer.ingestible else "no")
     call.output.lines(
         [
             *(["Dry run: nothing was written. It would be:"] if call.dry_run else []),
-            f"Collection {after.name}: enabled {'yes' if after.sync_enabled else 'no'}, ingestible {ingestible}",
+            f"Collection {after.name} of {of.name}: enabled {enabled_now}, ingestible {ingestible}",
             *(f"  {mapping.source_prefix} = {mapping.local_path}" for mapping in after.path_mappings),
         ]
     )
@@ -98,20 +101,23 @@ async def change_collection(
 
 async def empty_collection(call: Call, reference: str, source: str | None, *, yes: bool) -> int:
     """Delete all assets of a collection, once that is confirmed."""
-
-    async def agreed(collection: Collection, counted: Destroyed) -> bool:
-        return agree(call, _doomed(collection, counted), yes=yes)
-
     async with opened(call) as store:
-        collection, counted, _ = await wipe_collection(
-            store, reference, agreed, source_reference=source, dry_run=call.dry_run
-        )
-    return report(call, _doomed(collection, counted), {"collection": collection_identity(collection)})
+        async with store.transaction() as session:
+            within = None if source is None else await find_source(session, source)
+            named = await find_collection(session, reference, within)
+            of = await get_source(session, named.source_id)
+
+        async def agreed(collection: Collection, counted: Destroyed) -> bool:
+            return agree(call, _doomed(collection, of, counted), yes=yes)
+
+        collection, counted, _ = await wipe_collection(store, str(named.id), agreed, dry_run=call.dry_run)
+    return report(call, _doomed(collection, of, counted), {"collection": collection_identity(collection)})
 
 
-def _doomed(collection: Collection, counted: Destroyed) -> Doomed:
+def _doomed(collection: Collection, source: Source, counted: Destroyed) -> Doomed:
     lines = [
         f"Of collection {collection.name} ({collection.id}), which itself stays,",
+        f"of source {source.name} ({source.external_id}, type {source.type}),",
         f"  assets: {counted.assets}, of which {counted.approved_assets} approved for broadcast",
     ]
     return Doomed(lines, {"collections": 0, "assets": counted.assets, "approved_assets": counted.approved_assets})
@@ -164,7 +170,7 @@ def collection_table(collections: Sequence[Collection], sources: Mapping[str, st
         for collection in collections
     ]
     heads = ("Collection", "Kind", "Source", "Key", "Enabled", "Ingestible", "Assets")
-    return table(heads, rows, numbers=(6,))
+    return table(heads, rows, numbers=(6,), columns=room())
 
 
 def collection_lines(collection: Collection) -> list[str]:

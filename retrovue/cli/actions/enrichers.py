@@ -10,7 +10,7 @@ from retrovue.cli.actions.asking import confirm
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, UNREACHABLE, InputError
 from retrovue.cli.session import Call
-from retrovue.cli.table import table
+from retrovue.cli.table import room, table
 from retrovue.documents import collection_identity, enrichment, enrichment_interrupted
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
 from retrovue.enrichment import EnrichmentWork, enrich_one
@@ -93,7 +93,7 @@ async def show_enrichers(call: Call) -> int:
         for one in listings
     ]
     heads = ("Enricher", "Type", "Id", "Collections", "Succeeded", "Failed")
-    call.output.lines(table(heads, rows, numbers=(3, 4, 5)))
+    call.output.lines(table(heads, rows, numbers=(3, 4, 5), columns=room()))
     return 0
 
 
@@ -125,9 +125,10 @@ async def change_enricher(
     config = _given(parameters)
     if name is None and not config and not unset:
         raise InputError("Nothing to update.", hint="Give --name, --unset or a parameter.")
+    forgotten = tuple(parameter.removeprefix("--").replace("-", "_") for parameter in unset)
     async with opened(call) as store:
         before, after = await attachments.update_enricher(
-            store, reference, name=name, config=config, unset=tuple(unset), dry_run=call.dry_run
+            store, reference, name=name, config=config, unset=forgotten, dry_run=call.dry_run
         )
     changed = [] if before.name == after.name else ["name"]
     changed += sorted(key for key in {*before.config, *after.config} if before.config.get(key) != after.config.get(key))

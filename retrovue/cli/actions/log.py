@@ -17,8 +17,8 @@ from retrovue.store.collections import find_collection
 from retrovue.store.log import LogEntry, list_log, list_rejections
 from retrovue.store.sources import find_source, get_source
 
-_HEADS = ("Collection", "Status", "Created", "Skipped", "Duplicates", "Rejected")
-_SHOWN_COUNTS = ("created", "skipped", "duplicates", "rejected")
+_HEADS = ("Collection", "Status", "Created", "Skipped", "Dupli-\ncates", "Re-\njected", "Failed\nenrich.")
+_SHOWN_COUNTS = ("created", "skipped", "duplicates", "rejected", "failed_enrichments")
 _INDENT = "  "
 
 Rejections = Mapping[UUID, Sequence[Rejection]]

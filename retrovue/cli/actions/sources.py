@@ -8,7 +8,7 @@ from retrovue.cli.actions.collections import collection_fields, collection_table
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.actions.secrets import read_secret
 from retrovue.cli.session import Call
-from retrovue.cli.table import table
+from retrovue.cli.table import room, table
 from retrovue.discovery import Discovered
 from retrovue.documents import source_identity
 from retrovue.errors import ImporterNotCompliant
@@ -123,7 +123,7 @@ async def show_sources(call: Call) -> int:
         for listing in listings
     ]
     heads = ("Source", "Id", "Type", "Collections", "Enabled", "Assets")
-    call.output.lines(table(heads, rows, numbers=(3, 4, 5)))
+    call.output.lines(table(heads, rows, numbers=(3, 4, 5), columns=room()))
     return 0
 
 

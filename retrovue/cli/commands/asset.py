@@ -4,7 +4,7 @@ from uuid import UUID
 
 import asyncclick as click
 
-from retrovue.cli.options import shared
+from retrovue.cli.options import NATURAL, shared
 from retrovue.cli.session import Call
 
 
@@ -16,7 +16,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name.")
 @click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="Show so many at most.")
+@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Show so many at most.")
 @shared()
 async def list_(call: Call, *, collection: str | None, source: str | None, limit: int) -> int:
     """List assets."""

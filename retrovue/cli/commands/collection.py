@@ -2,7 +2,7 @@
 
 import asyncclick as click
 
-from retrovue.cli.options import confirmed, examples, followed, patience, shared
+from retrovue.cli.options import INTEGER, NATURAL, POSITIVE, TITLE, confirmed, examples, followed, patience, shared
 from retrovue.cli.session import Call
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
@@ -70,9 +70,9 @@ async def update(
 )
 @click.argument("collection")
 @_SOURCE
-@click.option("--title", metavar="TITLE", help="Only this movie or show.")
-@click.option("--season", type=click.IntRange(min=0), metavar="N", help="Only this season; needs --title.")
-@click.option("--episode", type=click.IntRange(min=0), metavar="N", help="Only this episode; needs --season.")
+@click.option("--title", type=TITLE, metavar="TITLE", help="Only this movie or show.")
+@click.option("--season", type=NATURAL, metavar="N", help="Only this season; needs --title.")
+@click.option("--episode", type=NATURAL, metavar="N", help="Only this episode; needs --season.")
 @patience
 @followed
 @shared(writes=True)
@@ -101,7 +101,7 @@ async def ingest(
 @click.argument("collection")
 @click.argument("enricher")
 @_SOURCE
-@click.option("--priority", type=int, metavar="N", help="Lower ones run first; default: 100.")
+@click.option("--priority", type=INTEGER, metavar="N", help="Lower ones run first; default: 100.")
 @shared(writes=True)
 async def attach_enricher(
     call: Call, *, collection: str, enricher: str, source: str | None, priority: int | None
@@ -134,7 +134,7 @@ async def detach_enricher(call: Call, *, collection: str, enricher: str, source:
 @click.argument("collection")
 @_SOURCE
 @click.option("--retry-failed", is_flag=True, help="Only what failed the last time.")
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Batches at work at once; default: 4.")
+@click.option("--concurrency", type=POSITIVE, metavar="N", help="Batches at work at once; default: 4.")
 @shared(writes=True)
 async def enrich(
     call: Call, *, collection: str, source: str | None, retry_failed: bool, concurrency: int | None

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import asyncclick as click
 
-from retrovue.cli.options import shared
+from retrovue.cli.options import NATURAL, shared
 from retrovue.cli.session import Call
 
 
@@ -17,7 +17,7 @@ def command() -> None:
 @click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
 @click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name.")
 @click.option("--run", type=click.UUID, metavar="ID", help="Only of this run.")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="Show so many at most.")
+@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Show so many at most.")
 @shared()
 async def log(call: Call, *, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
     """List what was ingested, the latest run first."""

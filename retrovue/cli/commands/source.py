@@ -4,7 +4,7 @@ import asyncclick as click
 
 from retrovue.cli.commands.source_ingest import IngestCommand
 from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand, complete_type
-from retrovue.cli.options import confirmed, examples, followed, patience, shared
+from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, patience, shared
 from retrovue.cli.session import Call
 
 
@@ -129,17 +129,17 @@ async def discover(call: Call, *, source: str) -> int:
     epilog=examples("source ingest Plex --dry-run", "source ingest Plex --retry-failed"),
 )
 @click.argument("source")
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Collections at work at once; default: 4.")
+@click.option("--concurrency", type=POSITIVE, metavar="N", help="Collections at work at once; default: 4.")
 @click.option(
     "--max-rps",
-    type=click.FloatRange(min=0, min_open=True),
+    type=RATE,
     metavar="R",
     help="Most requests to the source in a second; default: what its answers allow.",
 )
 @patience
 @click.option(
     "--enrichment-concurrency",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     metavar="N",
     help="Batches of assets under enrichment at once; default: 4.",
 )

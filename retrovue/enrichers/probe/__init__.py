@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import anyio
 import anyio.to_thread
@@ -24,6 +24,8 @@ from retrovue.enrichers.processes import program
 from retrovue.errors import EnrichmentError, RequestError
 from retrovue.model import ConfigField, Source
 
+BATCH_DEADLINE_S = 600.0
+"""For a batch of files: none of them can have longer."""
 ANSWER_CAP = 1024 * 1024
 """Bytes that the worker may print for one file."""
 _GONE = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
@@ -35,7 +37,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The parameters of a probe."""
 
     program: Literal["auto", "pyav", "ffprobe"] = "auto"
-    file_deadline_s: float = 20.0
+    file_deadline_s: Annotated[float, msgspec.Meta(gt=0, le=BATCH_DEADLINE_S)] = 20.0
     """Seconds that one file may take."""
 
 
@@ -44,7 +46,7 @@ class ProbeEnricher(BaseEnricher):
 
     type_name: ClassVar[str] = "probe"
     batch_size: ClassVar[int] = 64
-    deadline_s: ClassVar[float] = 600.0
+    deadline_s: ClassVar[float] = BATCH_DEADLINE_S
     reads_files: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
@@ -65,7 +67,7 @@ class ProbeEnricher(BaseEnricher):
         """Say which parameters an instance takes."""
         return (
             ConfigField("program", "What looks into the files: auto (the default), pyav or ffprobe", required=False),
-            ConfigField("file_deadline_s", "Seconds that one file may take; default: 20", required=False),
+            ConfigField("file_deadline_s", "Seconds that one file may take, at most 600; default: 20", required=False),
         )
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:

@@ -56,8 +56,10 @@ class InScope:
 
     def _not_found(self, part: str, text: str) -> ScopeNotFound:
         scope = self._scope
+        what = "A title" if part == "title" else f"The number of the {part}"
+        without = ", without year and episode" if part == "title" else ", as in S02E06"
         return ScopeNotFound(
             text,
-            hint="A title is what the file's name says, without year and episode; `retrovue asset list` shows them.",
+            hint=f"{what} is what the file's name says{without}; `retrovue asset list` shows what is known.",
             context={"missing": part, "title": scope.title, "season": scope.season, "episode": scope.episode},
         )

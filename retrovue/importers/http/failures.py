@@ -1,6 +1,9 @@
 """Addresses that can't be used, and what foreign exceptions mean: one place that knows those of httpx."""
 
+import errno
+import os
 import re
+import socket
 import ssl
 import zlib
 
@@ -64,7 +67,7 @@ def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, b
         return SourceError(f"The address of {where} or of its redirect can't be used.", code="bad_url"), False
     if isinstance(exc, httpx.TooManyRedirects):
         return SourceError(f"{where} redirects without end.", code="redirect_loop"), False
-    detail = f"{type(cause or exc).__name__}" + (f" ({cause.strerror})" if cause and cause.strerror else "")
+    detail = _said_by(cause) or type(cause or exc).__name__
     if isinstance(exc, httpx.ConnectTimeout):
         message, hint = f"Connecting to {where} took too long.", "Check address, port and firewall."
     elif isinstance(exc, httpx.TimeoutException | TimeoutError):
@@ -90,14 +93,26 @@ def origin_of(url: httpx.URL) -> str:
 
 
 def _system_cause(exc: BaseException) -> OSError | None:
-    """Find the system's own error behind httpx's and httpcore's layers."""
+    """Find the system's own error behind httpx's, httpcore's and anyio's layers, of which the last is one as well."""
     seen: set[int] = set()
+    unnumbered: OSError | None = None
     link: BaseException | None = exc
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         if isinstance(link, OSError) and not isinstance(link, TimeoutError):
-            return link
+            if link.errno is not None or isinstance(link, ssl.SSLError):
+                return link
+            unnumbered = unnumbered or link
         if isinstance(link, BaseExceptionGroup):
-            return next((found for inner in link.exceptions if (found := _system_cause(inner))), None)
+            return next((found for inner in link.exceptions if (found := _system_cause(inner))), unnumbered)
         link = link.__cause__ or link.__context__
-    return None
+    return unnumbered
+
+
+def _said_by(cause: OSError | None) -> str | None:
+    """Say what the system said; of failed connections asyncio tells only the address."""
+    if cause is None:
+        return None
+    if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror | ssl.SSLError):
+        return cause.strerror  # the other two number their errors by themselves
+    return os.strerror(cause.errno)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from anyio.abc import TaskGroup
 
+from retrovue.bounds import SLOWEST_RATE
 from retrovue.errors import WrongIdentity
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.http.ahead import ReadingAhead
@@ -60,7 +61,8 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             ConfigField("token", token, secret=True),
             ConfigField(
                 "max_requests_per_second",
-                "Most requests to send in a second; without it the server's answers set the pace",
+                f"Most requests to send in a second, at least {SLOWEST_RATE:g};"
+                " without it the server's answers set the pace",
                 required=False,
             ),
         )

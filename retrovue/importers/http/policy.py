@@ -4,33 +4,37 @@ import email.utils
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from retrovue.bounds import LARGEST, LONGEST_WAIT_S
 from retrovue.errors import RequestError
+
+_Wait = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_S)]
+_Deadline = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)]
 
 
 @dataclass(frozen=True, slots=True)
 class HttpPolicy:
     """How patient the client is. Seconds and bytes."""
 
-    attempts: int = 4
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=LARGEST)] = 4
     """Tries of one request, the first included."""
-    base_wait_s: float = 0.5
+    base_wait_s: _Wait = 0.5
     """The wait before the first retry is random up to this; it doubles each time."""
-    max_wait_s: float = 30.0
+    max_wait_s: _Wait = 30.0
     """No wait is longer, whatever Retry-After says."""
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 60.0
+    connect_timeout_s: _Deadline = 10.0
+    read_timeout_s: _Deadline = 60.0
     """Between two reads: a big library takes many seconds to sort before the first byte."""
-    page_deadline_s: float = 120.0
+    page_deadline_s: _Deadline = 120.0
     """For one try with its whole body: a trickle never trips the time-out of a single read."""
-    total_deadline_s: float = 300.0
+    total_deadline_s: _Deadline = 300.0
     """For all tries of a request with the waits between them."""
-    collection_deadline_s: float = 6 * 3600.0
+    collection_deadline_s: _Deadline = 6 * 3600.0
     """For all pages of one library: each may be within its own deadline and the whole still take days."""
-    body_cap: int = 64 * 1024 * 1024
+    body_cap: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     """Decoded bytes of one answer; a page of 1,000 films is about 3 MB."""
     gzip: bool = False
     """Ask for compressed answers: worth it over the internet; at home it only costs both sides CPU."""
@@ -46,8 +50,8 @@ def make_policy(settings: Mapping[str, Any]) -> HttpPolicy:
         policy = msgspec.convert(settings, HttpPolicy, strict=False)
     except msgspec.ValidationError as exc:
         raise RequestError(f"The source's http settings can't be used: {exc}.", code="bad_config") from exc
-    if unknown or policy.attempts < 1:
-        problem = f"unknown: {', '.join(unknown)}" if unknown else "attempts must be at least 1"
+    if unknown:
+        problem = f"unknown: {', '.join(unknown)}"
         raise RequestError(f"The source's http settings can't be used: {problem}.", code="bad_config")
     return policy
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from retrovue.bounds import LONGEST_WAIT_S, SLOWEST_RATE
 from retrovue.errors import RequestError
 from retrovue.importers.http.policy import HttpPolicy, make_policy
 from retrovue.importers.locations import MOUNT_DEADLINE_S
@@ -20,11 +21,11 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     machine_identifier: str | None = None
     """Who answered when the source was added."""
-    max_requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_requests_per_second: Annotated[float, msgspec.Meta(ge=SLOWEST_RATE)] | None = None
     """None lets the server's answers alone set the pace."""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] | None = None
     """For a single read of an answer."""
-    mount_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = MOUNT_DEADLINE_S
+    mount_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = MOUNT_DEADLINE_S
     verify_tls: bool = True
     ca_file: str | None = None
     http: dict[str, Any] = {}
@@ -49,5 +50,5 @@ def read_settings(config: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT
         raise RequestError(
             f"The source's configuration can't be used: {exc}.",
             code="bad_config",
-            hint="Correct it with `retrovue source update`.",
+            hint="Give a value that fits; that of a known source is corrected with `retrovue source update`.",
         ) from exc

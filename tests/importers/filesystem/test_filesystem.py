@@ -423,6 +423,8 @@ class TestScope:
         with pytest.raises(ScopeNotFound) as failed:
             await read(shows, SHOWS, scope)
         assert failed.value.context["missing"] == missing
+        assert failed.value.hint
+        assert failed.value.hint.startswith("A title" if missing == "title" else f"The number of the {missing}")
 
     async def test_namesakes_need_a_year(self, shows: Path) -> None:
         with pytest.raises(RequestError) as failed:

@@ -188,7 +188,7 @@ class TestPatience:
 
     async def test_pages_that_are_each_in_time_meet_the_deadline_of_the_collection(self) -> None:
         library = movies(50)
-        http = {"collection_deadline_s": -1}
+        http = {"collection_deadline_s": 1e-9}
         async with jellyfin(library, config={"page_size": 10}, http=http) as (server, importer):
             with pytest.raises(SourceUnreachable, match="'Movies' takes longer than"):
                 await read_all(importer, collection(library))
@@ -267,7 +267,15 @@ class TestAddresses:
         assert caught.value.code == "bad_url"
         assert ":8096" in (caught.value.hint or "")
 
-    @pytest.mark.parametrize("config", [{}, {"base_url": 5}, {"base_url": "http://a", "page_size": 5000}])
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {},
+            {"base_url": 5},
+            {"base_url": "http://a", "page_size": 5000},
+            {"base_url": "http://a", "max_requests_per_second": "1e-9"},
+        ],
+    )
     def test_configuration(self, config: dict[str, Any]) -> None:
         with pytest.raises(RequestError) as caught:
             JellyfinImporter(config)
