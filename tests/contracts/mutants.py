@@ -66,7 +66,7 @@ _TWO_TRANSACTIONS = (
 _REJECTIONS = "        await merge.keep_rejections(session, run, collection)\n"
 _SOME_SOURCES = "    if len(candidates) > 1:\n        ids = [source.external_id"
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
-_JUDGED = "            await self._judge(exc)\n            await self._fail(failed(collection, exc), cause=exc)\n"
+_JUDGED = "            await self._judge(exc)\n            await self._fail(failed(collection, exc))\n"
 _INSERT = (
     '                "INSERT INTO collection (id, source_id, external_id, name, kind, locations)"\n'
     '                " VALUES (:id, :source, :external_id, :name, :kind, :locations)"\n'
