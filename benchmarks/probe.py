@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = make_files(Path(scratch), max(1, options.files))
         try:
             measured = anyio.run(measure, programs, files, max(1, options.rounds))
-        except ProbeFailed as failure:
-            sys.stderr.write(f"{failure}\n")
-            return 1
+        except* ProbeFailed as failures:
+            sys.stderr.write("".join(f"{failure}\n" for failure in failures.exceptions))
+            sys.exit(1)
     _report(measured, len(files), max(1, options.rounds))
     return 0
 

@@ -223,17 +223,14 @@ def _failure(outcome: Failed) -> Problem:
 
 
 def interruptions(summary: IngestSummary) -> list[Problem]:
-    """Say what an interruption cost besides collections: enrichments, or nothing at all."""
+    """Say which enrichments an interruption ended."""
     if not summary.interrupted:
         return []
-    found = [
+    return [
         enrichment_interrupted(outcome.collection, outcome.enriched)
         for outcome in summary.ingested
         if outcome.enriched is not None and outcome.enriched.interrupted
     ]
-    if found or summary.failed:
-        return found
-    return [Problem("interrupted", "Interrupted when all collections had been ingested.")]
 
 
 def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Problem:

@@ -122,11 +122,11 @@ class EnrichmentWork:
         try:
             await self._work()
         except StoreError as exc:
-            self._problem = Problem(exc.code, exc.message, exc.hint)
+            self._problem, self._unreachable = Problem(exc.code, exc.message, exc.hint), False
             self._finished = True
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the assets are committed, and stay owed
             message = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.name!r}."
-            self._problem = Problem("internal", message)
+            self._problem, self._unreachable = Problem("internal", message), False
             self._traceback = traceback_of(exc)
             self._finished = True
         else:

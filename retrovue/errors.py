@@ -77,6 +77,15 @@ class RetrovueError(Exception):
         self.context = plain(vars(self).get("context") or {})
 
 
+def settled(error: RetrovueError) -> bool:
+    """Settle an error that a plugin raised; False if it can't be told, which is the plugin's bug."""
+    try:
+        error.settle()
+    except Exception:  # noqa: BLE001 - whatever a plugin has put into it
+        return False
+    return True
+
+
 class RequestError(RetrovueError):
     """What was asked for can't be done."""
 

@@ -188,7 +188,7 @@ GUIDE: Mapping[str, Advice] = {
     "enricher_does_not_fit": Advice("The enricher can't work for this source.", "Detach it from the collection."),
     "no_enrichers": Advice("The collection has no enricher.", "Attach one with `retrovue collection attach-enricher`."),
     "enricher_given_up": Advice(
-        "An enricher ran into its deadlines, or left threads behind, too often in a collection.",
+        "An enricher gave no answer for too long in a collection, or left too many threads behind.",
         "Mend or detach the enricher; what it owes is tried again at the next ingest.",
     ),
     "enrichment_failed": Advice(

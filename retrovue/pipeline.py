@@ -243,18 +243,11 @@ async def _read(
             hint="Look at the library at its source: is a disk missing? Nothing was changed in the catalogue.",
             context={"source_items": 0},
         )
-    if scope.is_full and tally.discovered * 2 < collection.assets_count:
-        await _compare_with_last_time(sink, tally)
-    return tally
-
-
-async def _compare_with_last_time(sink: Staging | Preview, tally: _Tally) -> None:
-    """Warn of a listing that is far smaller than the last one: nothing is removed for it, but it is suspicious."""
-    async with sink.store.transaction(sink.session) as session:
-        last = await audit.last_discovered(session, sink.collection)
-    fewer = last - tally.discovered
-    if fewer >= FAR_FEWER and tally.discovered * 2 < last:
+    # Nothing is removed for it, but it is suspicious.
+    fewer = sink.last_discovered - tally.discovered
+    if scope.is_full and fewer >= FAR_FEWER and fewer > tally.discovered:
         tally.warnings[FAR_SMALLER] = fewer
+    return tally
 
 
 async def _recognise(outline: Outline, sink: Staging | Preview, locator: Locator, fingerprints: Fingerprints) -> bool:

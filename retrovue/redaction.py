@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 _USER_INFO = re.compile(r"(?<=://)([^/\s@:]*):[^/\s]*@")
-_IN_QUERY = re.compile(r"(?i)(token|password|passwd|secret|signature|(?:api|access)[-_]?key)=[^&\s'\"]+")
+_IN_QUERY = re.compile(r"(?i)(token|password|passwd|pwd|secret|signature|\bsig|auth|(?:api|access)[-_]?key)=[^&\s'\"]+")
 
 
 def without_passwords(text: str) -> str:

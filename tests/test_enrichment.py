@@ -364,18 +364,27 @@ class TestFilesThatMoved:
         assert before.enriched.owed == after.enriched.succeeded + after.enriched.failed == 2 + 2 + 3
 
     async def test_an_enricher_takes_back_what_it_gave_itself(self, library: Library) -> None:
-        given = {"title": "Mine", "chapters": [{"start_ms": 0}], "year": 1999, "tags": {"genre": ["X"]}, "width": 1}
+        given = {"chapters": [{"start_ms": 0}], "year": 1999, "tags": {"genre": ["X"]}, "width": 1}
         reading = Deeds(default=Enrichment(fields=given))
-        enricher = await attached(library.store, reading, type_name="reading", overwrite="yes")
+        enricher = await attached(library.store, reading, type_name="reading")
         await library.ingest_one(page(draft("a", height=3)))
         reading.default = Enrichment(fields={"title": "", "chapters": [], "year": None, "tags": {}, "height": None})
         await library.ingest_one(page(draft("a", "there/a.mkv", height=3)))
-        # No asset is without a title, mappings belong to several, the height is the source's, the width wasn't told.
+        # The title and the height are the source's, mappings belong to several, the width wasn't told.
         assert await library.rows("SELECT title, chapters IS NULL, year, tags, height, width FROM asset") == [
-            ("Mine", True, None, {"genre": ["X"]}, 3, 1)
+            ("A", True, None, {"genre": ["X"]}, 3, 1)
         ]
         ((provenance,),) = await library.rows("SELECT provenance FROM asset")
-        assert provenance == dict.fromkeys(("title", "tags", "width"), enricher.external_id)
+        assert provenance == dict.fromkeys(("tags", "width"), enricher.external_id)
+
+    async def test_one_that_overwrites_takes_nothing_back(self, library: Library) -> None:
+        """What it replaced is gone, and an ingest doesn't bring it again: its own value is better than none."""
+        reading = Deeds(default=Enrichment(fields={"title": "Mine", "year": 1999}))
+        await attached(library.store, reading, type_name="reading", overwrite="yes")
+        await library.ingest_one(page(draft("a", year=1985)))
+        reading.default = Enrichment(fields={"title": "", "year": None})
+        await library.ingest_one(page(draft("a", "there/a.mkv", year=1985)))
+        assert await library.rows("SELECT title, year FROM asset") == [("Mine", 1999)]
 
     async def test_those_who_read_them_look_again_and_no_others(self, library: Library) -> None:
         reading = Deeds(default=Enrichment(fields={"width": 1, "studio": "Mine"}, fingerprint={"size": 1}))

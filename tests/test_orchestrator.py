@@ -66,6 +66,13 @@ def _page_of(draft: Any) -> Page:
     return Page([draft], [], 1)
 
 
+_NUMBER: Any = 7
+_PAGES_OF_REJECTIONS = [
+    Page([], [rejection], 1)
+    for rejection in (_NUMBER, Rejection(_NUMBER, "r"), Rejection("x", "r", _NUMBER), Rejection("x", "r", "u", _NUMBER))
+]
+
+
 class TestOrder:
     async def test_the_largest_starts_first_and_before_it_what_is_new(self, library: Library) -> None:
         """What starts last would end alone."""
@@ -188,7 +195,9 @@ class TestIsolation:
                     assert type(error).__name__ in str(failure(summary, name).traceback)
 
     @pytest.mark.fault(62)
-    @pytest.mark.parametrize("odd", [None, 7, [], "page", _page_of("draft"), _page_of(None)], ids=repr)
+    @pytest.mark.parametrize(
+        "odd", [None, 7, [], "page", _page_of("draft"), _page_of(None), *_PAGES_OF_REJECTIONS], ids=repr
+    )
     async def test_what_is_no_page_is_refused(self, library: Library, odd: object) -> None:
         many = await make(library, "AB")
         many.script.listings["A"] = [odd]

@@ -49,6 +49,16 @@ class TestCounts:
         assert len(await library.rows("SELECT 1 FROM asset")) == 30
 
     @pytest.mark.fault(21)
+    async def test_what_was_rejected_counts_as_well(self, library: Library) -> None:
+        def listing(*, good: int, bad: int) -> Page:
+            items = [Rejection("no_media", "none", f"scripted://{number}") for number in range(bad)]
+            return page(*[draft(f"{number}") for number in range(good)], *items)
+
+        await library.ingest_one(listing(good=10, bad=40))
+        outcome = await library.ingest_one(listing(good=10, bad=0))
+        assert outcome.listed.warnings == {FAR_SMALLER: 40}
+
+    @pytest.mark.fault(21)
     async def test_a_small_library_may_shrink(self, library: Library) -> None:
         for names in ("abcdefghijk", "ab"):
             outcome = await library.ingest_one(page(*[draft(name) for name in names]))

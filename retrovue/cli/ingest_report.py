@@ -99,15 +99,15 @@ def summary_line(summary: "IngestSummary", what: str = "Source") -> str:
     return f"{what} ingest {end}: {count} {noun} processed ({', '.join(numbers)})"
 
 
-def warnings(outcome: Ingested) -> Iterator[str]:
-    """Say what was odd about a collection that is ingested all the same."""
+def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
+    """Say what was odd about a collection that is ingested all the same; ``shown`` is the report beside it."""
     name = outcome.collection.name
     if fewer := outcome.listed.warnings.get(FAR_SMALLER):
         yield (
             f"Collection {name!r} has {fewer} items fewer than at its last ingest, more than half of them:"
             " is a disk missing at its source? Nothing is removed from the catalogue."
         )
-    if outcome.enriched is not None and outcome.enriched.problem is not None:
+    if not shown and outcome.enriched is not None and outcome.enriched.problem is not None:
         yield f"Collection {name!r}: {outcome.enriched.problem.message}"
 
 

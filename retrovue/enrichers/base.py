@@ -80,7 +80,7 @@ class Enrichment(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, Any] = {}
     """Values by the names of the asset's fields; ``streams``, ``chapters`` and ``markers`` are lists of objects,
     ``provider_ids`` and ``tags`` are merged key by key. A value that is None or empty takes back what this enricher
-    gave to the asset before, and nothing else; a field that isn't there stays as it is."""
+    gave to the asset before, unless it overwrites, and nothing else; a field that isn't there stays as it is."""
     fingerprint: Mapping[str, Any] | None = None
     """Of what was looked at, such as size and modification time, to tell later whether it has changed."""
     data: Mapping[str, Any] | None = None

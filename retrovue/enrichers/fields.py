@@ -99,7 +99,8 @@ def apply(asset: AssetView, given: Given, *, overwrite: bool, own: Collection[st
     """Tell which fields of the asset change, and to what: the empty ones, or with ``overwrite`` all that differ.
 
     Single values that the enricher itself gave before, ``own``, it may replace, or take back by saying that there is
-    nothing (None here): it knows better now.
+    nothing (None here): it knows better now. With ``overwrite`` nothing is taken back: what the source said of it was
+    replaced, and is lost.
     """
     changes: dict[str, Any] = {}
     for name, value in given.fields.items():
@@ -110,7 +111,7 @@ def apply(asset: AssetView, given: Given, *, overwrite: bool, own: Collection[st
                 changes[name] = merged
         elif _empty(known) or ((overwrite or name in own) and known != value):
             changes[name] = value
-    for name in given.empty.intersection(own).difference(MERGED, (REQUIRED,)):
+    for name in () if overwrite else given.empty.intersection(own).difference(MERGED, (REQUIRED,)):
         if not _empty(getattr(asset, name)):
             changes[name] = None
     return changes

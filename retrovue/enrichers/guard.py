@@ -29,7 +29,7 @@ PROBE_AFTER = 3
 MOST_OUTAGES = 30
 """Assets in a row for which the source may fail though the enricher can be opened; the rest is then not tried."""
 MOST_SILENCE_S = 1800.0
-"""Seconds that may be lost by deadlines, over all batches of a collection; the rest is then not tried."""
+"""Seconds that may be lost by deadlines and outages, over all batches of a collection; the rest is then not tried."""
 MOST_LEFT_BEHIND = 8
 """Threads of an enricher, in one collection, that may be left behind because they don't end; each keeps its stack."""
 
@@ -120,24 +120,24 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     async def _one_by_one(self, assets: Sequence[AssetView]) -> list[Answer]:
         """Find out which assets are to blame; an isolated enricher is asked where no other batch can hold them up."""
         answers: list[Answer] = []
-        silent = in_a_row = 0
+        lost = in_a_row = 0
         alone: Instance | None = None
         try:
             for asset in assets:
-                if self.outage is not None or in_a_row >= GIVE_UP_AFTER or (silent and self.given_up):
+                if self.outage is not None or in_a_row >= GIVE_UP_AFTER or (lost and self.given_up):
                     answers.append(None)
                     continue
                 try:
                     if alone is not None and alone.gone:
-                        lost, alone = alone, None
-                        await self._close(lost)
+                        gone, alone = alone, None
+                        await self._close(gone)
                     if alone is None:
                         alone = await self._open() if self._isolated else await self._current()
                     answers += await self._ask(alone, [asset])
                     in_a_row = 0
                 except Fault as fault:
                     answers.append(await self._after_outage(fault) if fault.outage else fault.failure)
-                    silent += fault.silent
+                    lost += fault.silent or fault.outage
                     in_a_row = in_a_row + 1 if fault.silent else 0
         finally:
             if alone is not None and alone is not self._shared:
@@ -158,7 +158,8 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             try:
                 await self._close(await self._open())
             except Fault as refusal:
-                self._end(refusal)
+                if self.outage is None:
+                    self._broken = refusal.failure
         return fault.failure
 
     def _end(self, fault: Fault) -> None:
@@ -179,7 +180,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     def given_up(self) -> str | None:
         """What it did that nothing more is asked of it; None as long as it is asked."""
         if self._silence_s >= MOST_SILENCE_S:
-            return f"ran into its deadlines for {MOST_SILENCE_S:g} s in all"
+            return f"gave no answer for {MOST_SILENCE_S:g} s in all"
         if self._left_behind >= MOST_LEFT_BEHIND:
             return f"left {self._left_behind} threads behind that don't end"
         return None
@@ -221,7 +222,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         try:
             yield
         except Fault as fault:
-            if fault.silent:
+            if fault.silent or fault.outage:
                 self._silence_s += anyio.current_time() - began
             raise
 

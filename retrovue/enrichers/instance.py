@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import anyio
 
+from retrovue.cancelling import is_cancelled
 from retrovue.enrichers import fields
 from retrovue.enrichers.base import AssetView, EnricherInterface, Failure
 from retrovue.enrichers.fields import Given
-from retrovue.errors import EnrichmentError, RetrovueError, SourceRefused, SourceUnreachable, WrongIdentity
-from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered, is_cancelled
+from retrovue.errors import EnrichmentError, RetrovueError, SourceRefused, SourceUnreachable, WrongIdentity, settled
+from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered
 
 OPENING_S = 60.0
 """Seconds that an enricher may take to be made and entered."""
@@ -163,6 +164,8 @@ class Instance:
         except Fault:
             raise
         except RetrovueError as exc:
+            if not settled(exc):
+                raise self._blame(what, exc) from None
             raise Fault(
                 fields.failure(exc.code, exc.message),
                 for_all=not isinstance(exc, EnrichmentError),

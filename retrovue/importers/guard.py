@@ -17,7 +17,8 @@ import msgspec
 import orjson
 from msgspec.structs import asdict, replace
 
-from retrovue.errors import ImporterFailed, RequestError, SourceError
+from retrovue.cancelling import is_cancelled
+from retrovue.errors import ImporterFailed, RequestError, SourceError, settled
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.doubles import Doubles
 from retrovue.importers.waiting import Stopwatch
@@ -33,7 +34,7 @@ from retrovue.model import (
     Scope,
     SourceIdentity,
 )
-from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered, is_cancelled, is_isolated
+from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered, is_isolated
 from retrovue.redaction import without_passwords
 
 PATIENCE = 900.0
@@ -195,8 +196,7 @@ class GuardedImporter:
         if not self._vouched:
             for uri in page.source_uris:
                 self._expect(str, uri)
-            for rejection in page.rejected:
-                self._expect(Rejection, rejection)
+            self._check(page.rejected)
         return page
 
     async def read(self, outline: Outline, stopwatch: Stopwatch) -> Page:
@@ -224,8 +224,7 @@ class GuardedImporter:
 
     def _sort_out(self, page: Page) -> None:
         """Reject the drafts whose values the catalogue can't hold, naming the importer; the rest stay."""
-        for rejection in page.rejected:
-            self._expect(Rejection, rejection)
+        self._check(page.rejected)
         drafts, page.drafts = page.drafts, []
         for draft in drafts:
             problem = draft_problem(draft)
@@ -276,8 +275,9 @@ class GuardedImporter:
         except StopAsyncIteration:
             raise
         except (SourceError, RequestError) as exc:
-            exc.settle()
-            raise
+            if settled(exc):
+                raise
+            raise self._blame(what, exc) from None
         except (Exception, SystemExit, BaseExceptionGroup) as exc:
             raise self._blame(what, exc) from exc
         except asyncio.CancelledError as exc:
@@ -311,6 +311,12 @@ class GuardedImporter:
                 hint="This is a bug of the importer; report it to its authors.",
             )
         return value
+
+    def _check(self, rejected: Sequence[object]) -> None:
+        for rejection in rejected:
+            said = self._expect(Rejection, rejection)
+            for text in (said.code, said.reason, said.source_uri or "", said.title or ""):
+                self._expect(str, text)
 
     def _blame(self, what: str, exc: BaseException) -> ImporterFailed:
         return ImporterFailed(

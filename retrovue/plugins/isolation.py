@@ -6,7 +6,6 @@ is a daemon and ends with the process.
 """
 
 import asyncio
-import math
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -34,12 +33,6 @@ def is_isolated(plugin: object, ours: str) -> bool:
     """
     kind = plugin if isinstance(plugin, type) else type(plugin)
     return not kind.__module__.startswith(ours) and getattr(plugin, "shares_loop", False) is not True
-
-
-def is_cancelled() -> bool:
-    """Whether somebody asked for this task to be cancelled; a task group takes a stray cancellation for a good end."""
-    task = asyncio.current_task()
-    return anyio.current_effective_deadline() == -math.inf or task is None or task.cancelling() > 0
 
 
 class Unanswered(Exception):
@@ -183,9 +176,10 @@ class PluginLoop:
             await asyncio.wait(self._lanes.values())
 
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # asyncio would print the exception's text on the standard error, which may repeat what mustn't be shown.
-        what = type(context["exception"]).__name__ if "exception" in context else "no exception"
-        _log.warning("The %s: %s (%s)", self._thread.name, context["message"], what)
+        # asyncio would print the exception's text on the standard error, and its own message repeats the arguments of
+        # a callback: both may hold what mustn't be shown.
+        what = type(context["exception"]).__name__ if "exception" in context else "a task"
+        _log.warning("The %s left behind in its event loop: %s", self._thread.name, what)
 
     def _over(self) -> None:
         self._ended.set()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from retrovue.errors import RequestError, RetrovueError
+from retrovue.errors import RequestError, RetrovueError, settled
 from retrovue.model import ConfigField
 
 T = TypeVar("T")
@@ -79,10 +79,9 @@ class Kind(Generic[T]):
         make: Any = known
         try:
             made: T = make(*arguments, **named)
-        except RetrovueError as exc:
-            exc.settle()
-            raise
         except (Exception, SystemExit) as exc:
+            if isinstance(exc, RetrovueError) and settled(exc):
+                raise
             # Not its message: that may repeat what it was given, credentials too.
             raise self.not_compliant(
                 f"The {self.noun} {type_name!r} can't be made from its {made_of}: {type(exc).__name__}.",

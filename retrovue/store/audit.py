@@ -17,9 +17,9 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from retrovue.cancelling import is_cancelled
 from retrovue.errors import StoreError, StoreUnavailable
 from retrovue.model import Collection, Scope, Trigger
-from retrovue.plugins.isolation import is_cancelled
 from retrovue.results import Failed, Ingested
 from retrovue.store.log import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, storable, translated
@@ -237,19 +237,6 @@ _FAILED_LAST = f"""
         ORDER BY ingest_start.collection_id, ingest_start.started_at DESC
     ) AS last WHERE status <> 'ingested'
 """
-
-
-async def last_discovered(session: AsyncSession, collection: Collection) -> int:
-    """Look up how many items a collection had at its last full ingest that succeeded; 0 if there was none."""
-    result = await session.execute(
-        text(
-            "SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
-            " WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
-            " AND ingest_outcome.status = 'ingested' ORDER BY ingest_start.started_at DESC LIMIT 1"
-        ),
-        {"id": collection.id},
-    )
-    return result.scalar() or 0
 
 
 async def failed_last_time(session: AsyncSession, collections: Sequence[Collection]) -> set[UUID]:

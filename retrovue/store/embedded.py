@@ -22,8 +22,8 @@ import asyncpg
 import platformdirs
 from sqlalchemy.engine import URL
 
+from retrovue.cancelling import is_cancelled
 from retrovue.errors import StoreError, StoreUnavailable
-from retrovue.plugins.isolation import is_cancelled
 from retrovue.store.embedded_cluster import (
     ENVIRONMENT,
     PORT,

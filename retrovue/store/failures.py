@@ -1,5 +1,7 @@
 """Translation of the driver's and SQLAlchemy's errors into the store's, in one place."""
 
+import os
+
 import asyncpg
 from sqlalchemy import exc as sa
 
@@ -82,9 +84,11 @@ def translate(error: BaseException) -> StoreError | None:
     if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (
         isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError))
     ):
-        reason = cause.strerror if isinstance(cause, OSError) else None
+        # By its number: the text of an error may hold what must not be shown.
+        number = cause.errno if isinstance(cause, OSError) else None
+        reason = os.strerror(number) if number is not None and number > 0 else type(cause).__name__
         return StoreUnavailable(
-            f"The database can't be reached: {reason or type(cause).__name__}",
+            f"The database can't be reached: {reason}",
             hint="Is the server running, and is RETROVUE_DATABASE_URL right?",
         )
     if isinstance(error, sa.TimeoutError):

@@ -48,17 +48,25 @@ class Fingerprints:
         )
 
 
-async def what_is_known(session: AsyncSession, collection: Collection) -> tuple[bool, frozenset[bytes]]:
-    """Tell whether the collection has any asset, deleted ones included, and the fingerprints of its known pages."""
+async def what_is_known(session: AsyncSession, collection: Collection) -> tuple[bool, frozenset[bytes], int]:
+    """Tell what the collection holds, and what it had.
+
+    Whether it has any asset, deleted ones included; the fingerprints of its known pages; and how many drafts there were
+    at its last full ingest that succeeded, 0 if there was none.
+    """
     result = await session.execute(
         text(
             "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id),"
-            " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id)"
+            " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id),"
+            " (SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
+            "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
+            "  AND ingest_outcome.status = 'ingested' ORDER BY ingest_start.started_at DESC LIMIT 1)"
         ),
         {"id": collection.id},
     )
-    assets, packed = result.one()
-    return assets, frozenset(packed[at : at + 16] for at in range(0, len(packed), 16)) if packed else frozenset()
+    assets, packed, discovered = result.one()
+    pages = (packed[at : at + 16] for at in range(0, len(packed), 16)) if packed else ()
+    return assets, frozenset(pages), discovered or 0
 
 
 async def begin_listing(session: AsyncSession, collection: Collection) -> None:

@@ -157,6 +157,8 @@ class Sink:
     """Whether the collection holds any asset to compare with."""
     known_pages: frozenset[bytes] = frozenset()
     """The fingerprints of the pages that it holds whole."""
+    last_discovered: int = 0
+    """How many drafts there were at the last full ingest that succeeded."""
     seen_pages: set[bytes] = field(default_factory=set[bytes])
     """Those of the pages that were found to be known."""
     known: int = 0
@@ -173,7 +175,8 @@ class Sink:
 
     async def look_up(self, session: AsyncSession) -> None:
         """Read what the collection holds already: whether anything, and which pages whole."""
-        self.anything_known, self.known_pages = await what_is_known(session, self.collection)
+        known = await what_is_known(session, self.collection)
+        self.anything_known, self.known_pages, self.last_discovered = known
 
     def know_page(self, fingerprint: bytes | None, drafts: int) -> bool:
         """Count a page's drafts as known if its fingerprint says that the collection holds every one of them."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import anyio.lowlevel
 import orjson
@@ -62,6 +62,27 @@ class SilentEnrichmentError(EnrichmentError):
         self.url = url
 
 
+class Untellable:
+    """Breaks off where it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise ValueError(ADDRESS)
+
+
+def endless() -> SourceError:
+    """Make an error whose context holds itself."""
+    error = SourceError("x")
+    error.context["again"] = error.context
+    return error
+
+
+def untellable() -> SourceError:
+    """Make an error whose message can't be made text."""
+    error = SourceError("x")
+    error.message = cast("str", Untellable())
+    return error
+
+
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "message": lambda: SourceError(f"No answer from {ADDRESS}"),
     "no text": lambda: SourceError(OSError(ADDRESS)),  # type: ignore[arg-type]
@@ -112,6 +133,9 @@ class Telling(BaseImporter):
                 task = asyncio.get_running_loop().create_task(self.leave())
                 await asyncio.wait({task})
                 del task
+            if WAY == ["call"]:
+                asyncio.get_running_loop().call_soon(break_off, CANARY)
+                await anyio.lowlevel.checkpoint()
         yield Page([good], [], 1)
 
     async def leave(self) -> None:
@@ -122,6 +146,11 @@ class Telling(BaseImporter):
         if WAY[:1] == [where]:
             error = ERRORS[WAY[1]]()
             raise error
+
+
+def break_off(secret: str) -> None:
+    """Fail as a callback: asyncio tells of it with its arguments."""
+    raise RuntimeError(secret)
 
 
 class TellingEnricher(BaseEnricher):
@@ -187,9 +216,20 @@ class TestImporters:
         assert SHOWN in said(cli)
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-    def test_what_it_leaves_in_the_background(self, cli: Cli) -> None:
-        WAY[:] = ["leave"]
-        assert "Task exception was never retrieved (RuntimeError)" in said(cli)
+    @pytest.mark.parametrize("way", ["leave", "call"])
+    def test_what_it_leaves_in_the_background(self, cli: Cli, way: str) -> None:
+        WAY[:] = [way]
+        assert "left behind in its event loop: RuntimeError" in said(cli)
+
+    @pytest.mark.parametrize("make", [endless, untellable])
+    def test_what_cannot_be_told_is_its_bug(
+        self, cli: Cli, monkeypatch: pytest.MonkeyPatch, make: Callable[[], BaseException]
+    ) -> None:
+        monkeypatch.setitem(ERRORS, "odd", make)
+        WAY[:] = ["pages", "odd"]
+        told = said(cli)
+        assert "importer_failed" in told
+        assert "RetroVue has a bug" not in told
 
 
 @pytest.mark.fault(68)
@@ -201,7 +241,7 @@ def test_what_an_enricher_says(cli: Cli, packages: Packages, way: str) -> None:
         cli.ok("collection", "attach-enricher", name, "Odd")
     WAY[:] = [way]
     told = said(cli)
-    assert {"bug": "enricher_failed", "silent": "no reason given"}.get(way, SHOWN) in told
+    assert {"bug": "enricher_failed", "silent": "SilentEnrichmentError"}.get(way, SHOWN) in told
 
 
 class TestErrors:

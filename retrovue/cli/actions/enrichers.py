@@ -8,7 +8,7 @@ from retrovue import attachments
 from retrovue.attachments import Attachment
 from retrovue.cli.actions.asking import confirm
 from retrovue.cli.actions.opening import opened
-from retrovue.cli.errors import FAILED, OK, UNREACHABLE, InputError
+from retrovue.cli.errors import FAILED, OK, PARTIAL, UNREACHABLE, InputError
 from retrovue.cli.session import Call
 from retrovue.cli.table import room, table
 from retrovue.documents import collection_identity, enrichment, enrichment_interrupted
@@ -16,6 +16,7 @@ from retrovue.enrichers.registry import enricher_class, enricher_types, paramete
 from retrovue.enrichment import EnrichmentWork, enrich_one
 from retrovue.errors import EnricherNotCompliant
 from retrovue.model import Attached, Enricher
+from retrovue.results import Enriched
 from retrovue.store.enrichers import EnricherListing, find_enricher, list_enrichers
 
 _SHOWN = 5
@@ -234,11 +235,11 @@ def _told(call: Call, work: EnrichmentWork) -> int:
     problems = [] if result.problem is None else [result.problem]
     if result.interrupted:
         problems.append(enrichment_interrupted(work.collection, result))
-    status = OK if result.problem is None else UNREACHABLE if result.unreachable else FAILED
+    status = _status(result)
     if call.output.as_json:
         call.output.document(
             {
-                "status": "error" if result.problem else "partial" if result.interrupted else "ok",
+                "status": "error" if status in {FAILED, UNREACHABLE} else "partial" if problems else "ok",
                 "run_id": None if call.dry_run else str(work.run_id),
                 "dry_run": call.dry_run,
                 "collection": collection_identity(work.collection),
@@ -252,6 +253,14 @@ def _told(call: Call, work: EnrichmentWork) -> int:
     for problem in problems:
         call.output.complain(problem)
     return call.session.answered(status)
+
+
+def _status(result: Enriched) -> int:
+    if result.problem is None:
+        return OK
+    if result.succeeded and result.problem.code != "internal":
+        return PARTIAL
+    return UNREACHABLE if result.unreachable else FAILED
 
 
 def _result_lines(call: Call, work: EnrichmentWork) -> list[str]:

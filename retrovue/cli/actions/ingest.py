@@ -155,7 +155,7 @@ class _Telling:
         for outcome in summary.lost:
             output.warn(lost_reason(outcome))
         for ingested in summary.ingested:
-            for message in reports.warnings(ingested):
+            for message in reports.warnings(ingested, shown=not output.as_json and _on_terminal()):
                 output.warn(message)
         status = summary_status(summary) if problem is None else FAILED
         if status != OK and (output.as_json or output.quiet or not _on_terminal()):
@@ -191,8 +191,8 @@ def _short(summary: IngestSummary, more: list[Problem]) -> str:
     if more:
         return f"Error: {more[0].message}"
     if summary.interrupted:
-        owing = [problem.message for problem in interruptions(summary) if problem.code == "enrichment_interrupted"]
-        return " ".join([f"Error: {reports.summary_line(summary)}", *owing[:1]])
+        owing = [problem.message for problem in interruptions(summary)[:1]]
+        return " ".join([f"Error: {reports.summary_line(summary)}", *owing])
     if not summary.failed:
         return "Error: some enabled collections can't be ingested, which --strict doesn't allow."
     first = summary.failed[0]

@@ -1,7 +1,7 @@
 """Names in order, packed: a directory may have a million of them, and as strings each takes a hundred bytes. Pure.
 
 An external sort whose runs stay in memory, compressed: names that are neighbours have much in common, so that a
-name takes some five bytes.
+name takes some seven to ten bytes.
 """
 
 import heapq
