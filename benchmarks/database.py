@@ -10,8 +10,8 @@ import asyncpg
 import orjson
 import psutil  # type: ignore[import-untyped]
 
-from retrovue.discovery import add_source, discover
-from retrovue.model import PathMapping, Secret
+from retrovue.core.model import PathMapping, Secret
+from retrovue.operations.discovery import add_source, discover
 from retrovue.store.collections import set_enabled, set_path_mappings
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade

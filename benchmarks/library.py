@@ -9,9 +9,9 @@ from contextlib import nullcontext
 import anyio
 import orjson
 
-from retrovue.config import Settings
-from retrovue.orchestrator import IngestOptions, ingest_source
-from retrovue.results import IngestSummary
+from retrovue.core.config import Settings
+from retrovue.core.results import IngestSummary
+from retrovue.ingest.orchestrator import IngestOptions, ingest_source
 from retrovue.store.opening import open_store
 
 

@@ -24,7 +24,7 @@ from benchmarks.machine import describe
 from benchmarks.media import make_media
 from retrovue.enrichers.base import AssetView, Enrichment, MediaFile
 from retrovue.enrichers.probe import ProbeEnricher
-from retrovue.enrichment import DEFAULT_CONCURRENCY
+from retrovue.ingest.enrichment import DEFAULT_CONCURRENCY
 
 _KINDS = (("mkv", True), ("mkv", False), ("mp4", True), ("mov", False), ("avi", False), ("ts", False))
 """Container, and whether it has a chapter."""

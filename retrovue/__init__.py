@@ -17,20 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retrovue.attachments import add_enricher, attach_enricher, detach_enricher
-    from retrovue.catalogue import approve_assets, get_asset, list_assets, list_collections, list_sources, retire_assets
-    from retrovue.collector import IngestRun
-    from retrovue.config import Settings
-    from retrovue.curation import CollectionUpdate, update_collection, update_source
-    from retrovue.discovery import Discovered, add_source, discover
-    from retrovue.documents import event_document, summary_document
-    from retrovue.enrichers.base import AssetView, BaseEnricher, EnricherInterface, Enrichment, Failure, MediaFile
-    from retrovue.enrichment import enrich_one
-    from retrovue.errors import EnrichmentError, RetrovueError
-    from retrovue.events import CollectionFinished, CollectionStarted, Event, Progress, RunFinished, RunStarted
-    from retrovue.importers.base import BaseImporter, ImporterInterface
-    from retrovue.importers.waiting import waiting_for_source
-    from retrovue.model import (
+    from retrovue.core.config import Settings
+    from retrovue.core.errors import EnrichmentError, RetrovueError
+    from retrovue.core.model import (
         AssetDraft,
         AssetState,
         Collection,
@@ -47,8 +36,7 @@ if TYPE_CHECKING:
         Source,
         SourceIdentity,
     )
-    from retrovue.orchestrator import IngestOptions, ingest_one, ingest_source
-    from retrovue.results import (
+    from retrovue.core.results import (
         CollectionOutcome,
         Counts,
         Durations,
@@ -61,41 +49,60 @@ if TYPE_CHECKING:
         RunStatus,
         Skipped,
     )
+    from retrovue.enrichers.base import AssetView, BaseEnricher, EnricherInterface, Enrichment, Failure, MediaFile
+    from retrovue.importers.base import BaseImporter, ImporterInterface
+    from retrovue.importers.waiting import waiting_for_source
+    from retrovue.ingest.collector import IngestRun
+    from retrovue.ingest.documents import event_document, summary_document
+    from retrovue.ingest.enrichment import enrich_one
+    from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, Progress, RunFinished, RunStarted
+    from retrovue.ingest.orchestrator import IngestOptions, ingest_one, ingest_source
+    from retrovue.operations.attachments import add_enricher, attach_enricher, detach_enricher
+    from retrovue.operations.catalogue import (
+        approve_assets,
+        get_asset,
+        list_assets,
+        list_collections,
+        list_sources,
+        retire_assets,
+    )
+    from retrovue.operations.curation import CollectionUpdate, update_collection, update_source
+    from retrovue.operations.discovery import Discovered, add_source, discover
     from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, AssetListing, StateChange
     from retrovue.store.opening import open_store
     from retrovue.store.session import Store
     from retrovue.store.sources import SourceListing
 
 _HOMES = {
-    "attachments": (
+    "operations.attachments": (
         "add_enricher",
         "attach_enricher",
         "detach_enricher",
     ),
-    "catalogue": (
+    "operations.catalogue": (
         "approve_assets", "get_asset", "list_assets", "list_collections", "list_sources", "retire_assets",
     ),
-    "config": ("Settings",),
-    "curation": (
+    "core.config": ("Settings",),
+    "operations.curation": (
         "CollectionUpdate",
         "update_collection",
         "update_source",
     ),
-    "discovery": (
+    "operations.discovery": (
         "Discovered",
         "add_source",
         "discover",
     ),
-    "documents": ("event_document", "summary_document"),
+    "ingest.documents": ("event_document", "summary_document"),
     "enrichers.base": (
         "AssetView", "BaseEnricher", "EnricherInterface", "Enrichment", "Failure", "MediaFile",
     ),
-    "enrichment": ("enrich_one",),
-    "errors": (
+    "ingest.enrichment": ("enrich_one",),
+    "core.errors": (
         "EnrichmentError",
         "RetrovueError",
     ),
-    "events": (
+    "ingest.events": (
         "CollectionFinished", "CollectionStarted", "Event", "Progress", "RunFinished", "RunStarted",
     ),
     "importers.base": (
@@ -103,15 +110,15 @@ _HOMES = {
         "ImporterInterface",
     ),
     "importers.waiting": ("waiting_for_source",),
-    "model": (
+    "core.model": (
         "AssetDraft", "AssetState", "Collection", "ConfigField", "DiscoveredCollection", "Ingestibility",
         "Outline", "Page", "PartDraft", "PathMapping", "Rejection", "Scope", "Secret", "Source",
         "SourceIdentity",
     ),
-    "orchestrator": (
+    "ingest.orchestrator": (
         "IngestOptions", "IngestRun", "ingest_one", "ingest_source",
     ),
-    "results": (
+    "core.results": (
         "CollectionOutcome", "Counts", "Durations", "Enriched", "Failed", "IngestSummary", "Ingested",
         "Listed", "Named", "RunStatus", "Skipped",
     ),

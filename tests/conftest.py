@@ -10,13 +10,13 @@ from anyio.from_thread import BlockingPortal
 
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.session import Store, database_url
-from tests import canary
-from tests.databases import Databases
-from tests.library import Library, empty
+from tests.support import canary
+from tests.support.databases import Databases
+from tests.support.library import Library, empty
 
 __all__ = ["Databases", "Packages"]
 
-pytest_plugins = ["tests.invariants"]
+pytest_plugins = ["tests.support.invariants"]
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +126,7 @@ def packages(tmp_path: Path) -> Iterator[Packages]:
 @pytest.fixture
 def scripted(packages: Packages) -> None:
     """The scripted importer, installed."""
-    packages.install("scripted", scripted="tests.library:ScriptedImporter")
+    packages.install("scripted", scripted="tests.support.library:ScriptedImporter")
 
 
 @pytest.fixture

@@ -37,14 +37,14 @@ from retrovue import (
     open_store,
     update_collection,
 )
-from retrovue.attachments import add_enricher, attach_enricher
+from retrovue.core.model import PathMapping, Scope
 from retrovue.errors import RequestError
-from retrovue.model import PathMapping, Scope
+from retrovue.operations.attachments import add_enricher, attach_enricher
 from retrovue.simulator import SimulatedPlex
 from retrovue.store.log import list_log
-from tests.contracts.world import movies
-from tests.importers.plex_support import TOKEN
-from tests.library import Library, codes, draft, page
+from tests.support.library import Library, codes, draft, page
+from tests.support.plex import TOKEN
+from tests.support.world import movies
 
 pytestmark = pytest.mark.anyio
 

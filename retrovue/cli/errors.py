@@ -4,8 +4,8 @@ import sys
 
 from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-from retrovue.errors import RequestError, RetrovueError, ScopeNotFound
-from retrovue.problems import Problem
+from retrovue.core.errors import RequestError, RetrovueError, ScopeNotFound
+from retrovue.core.problems import Problem
 
 OK = 0
 """Everything that was asked for is done; nothing to do counts as done."""

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from retrovue.problems import Problem
+from retrovue.core.problems import Problem
 
 if TYPE_CHECKING:
-    from retrovue.model import Collection, Scope, Source
-    from retrovue.results import IngestSummary
+    from retrovue.core.model import Collection, Scope, Source
+    from retrovue.core.results import IngestSummary
 
 
 def source_ingest(summary: "IngestSummary", more: Sequence[Problem] = ()) -> dict[str, Any]:
     """Build the document of a source ingest that came to a summary; ``more`` went wrong besides the collections."""
-    from retrovue.documents import summary_document
+    from retrovue.ingest.documents import summary_document
 
     document = summary_document(summary)
     document["status"] = status_of(summary, more)
@@ -24,7 +24,7 @@ def collection_ingest(
     summary: "IngestSummary", collection: "Collection", scope: "Scope", more: Sequence[Problem] = ()
 ) -> dict[str, Any]:
     """Build the document of a collection ingest: that of a source ingest, with the collection and the scope."""
-    from retrovue.documents import collection_identity
+    from retrovue.ingest.documents import collection_identity
 
     document = source_ingest(summary, more)
     asked = {
@@ -52,7 +52,7 @@ def failed_source_ingest(
     strict: bool = False,
 ) -> dict[str, Any]:
     """Build the document of a source ingest that came to nothing; the collections it names count as skipped."""
-    from retrovue.documents import TOTALS, run_document, source_identity
+    from retrovue.ingest.documents import TOTALS, run_document, source_identity
 
     unknown = {"id": None, "external_id": None, "name": asked, "type": None}
     return run_document(
@@ -69,7 +69,7 @@ def failed_source_ingest(
 
 def _skipped(problem: Problem) -> list[dict[str, Any]]:
     """Build the objects of the collections that an error names as not eligible."""
-    from retrovue.documents import skipped_document
+    from retrovue.ingest.documents import skipped_document
 
     found = problem.context.get("collections")
     return [

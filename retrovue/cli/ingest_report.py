@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from retrovue.cli.table import table
 from retrovue.cli.theme import Style, Styled
-from retrovue.problems import Problem
-from retrovue.results import FAR_SMALLER, Failed, Ingested
+from retrovue.core.problems import Problem
+from retrovue.core.results import FAR_SMALLER, Failed, Ingested
 
 if TYPE_CHECKING:
-    from retrovue.model import Scope, Source
-    from retrovue.results import IngestSummary, Skipped
+    from retrovue.core.model import Scope, Source
+    from retrovue.core.results import IngestSummary, Skipped
 
 _SHOWN = 5
 """How many of the items behind a number are shown; --json has more."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import orjson
 
 from retrovue.cli.text import printable
-from retrovue.redaction import without_passwords
+from retrovue.core.redaction import redact
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -40,7 +40,7 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": without_passwords(record.getMessage()),
+        "message": redact(record.getMessage()),
         **{name: getattr(record, name) for name in _IDS if hasattr(record, name)},
     }
 

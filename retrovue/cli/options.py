@@ -7,9 +7,9 @@ from typing import Any, Concatenate
 
 import asyncclick as click
 
-from retrovue.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST_RATE, SMALLEST
 from retrovue.cli.errors import require_utf8
 from retrovue.cli.session import Call, Session
+from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST_RATE, SMALLEST
 
 Action = Callable[..., Awaitable[int]]
 

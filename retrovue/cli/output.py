@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from retrovue.cli.text import printable
 from retrovue.cli.theme import painted, takes_colour
-from retrovue.problems import Problem
+from retrovue.core.problems import Problem
 
 _SAYS_IT_ALL = frozenset({"narrowing_forbidden", "interrupted"})
 """Codes to whose message people need no hint: the first holds it, and whoever pressed Ctrl-C knows."""

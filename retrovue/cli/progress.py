@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from retrovue.cli.output import Output
-from retrovue.documents import event_document
-from retrovue.events import CollectionFinished, CollectionStarted, Event, RunStarted
-from retrovue.events import Progress as Reading
+from retrovue.ingest.documents import event_document
+from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, RunStarted
+from retrovue.ingest.events import Progress as Reading
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from retrovue.cli.errors import BY_SIGNAL
 from retrovue.cli.output import Output
-from retrovue.problems import Problem
+from retrovue.core.problems import Problem
 
 if TYPE_CHECKING:
-    from retrovue.config import Settings
+    from retrovue.core.config import Settings
 
 ErrorDocument = Callable[[Sequence[Problem]], Mapping[str, Any]]
 
@@ -54,11 +54,11 @@ class Session:
 
     def show_traceback(self, error: BaseException) -> None:
         """Print where an error came from, if the environment asks for it."""
-        from retrovue.config import DEBUG  # not needed for help
-        from retrovue.redaction import traceback_of
+        from retrovue.core.config import DEBUG  # not needed for help
+        from retrovue.core.redaction import redacted_traceback
 
         if os.environ.get(DEBUG):
-            self.output.notes(traceback_of(error).splitlines())
+            self.output.notes(redacted_traceback(error).splitlines())
 
     def interrupted(self) -> Problem:
         """Describe the interruption."""
@@ -88,6 +88,6 @@ class Call:
     @property
     def settings(self) -> "Settings":
         """Which database to use."""
-        from retrovue.config import Settings  # not needed for help
+        from retrovue.core.config import Settings  # not needed for help
 
         return Settings.from_environment(database_url=self.database_url or self.session.database_url)

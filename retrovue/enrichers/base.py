@@ -14,8 +14,8 @@ from uuid import UUID
 
 import msgspec
 
-from retrovue.errors import RequestError
-from retrovue.model import ConfigField, Source
+from retrovue.core.errors import RequestError
+from retrovue.core.model import ConfigField, Source
 
 LONGEST_DEADLINE_S = 3600.0
 """The most that an enricher may ask for: whoever waits for a batch waits as long."""

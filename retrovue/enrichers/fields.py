@@ -8,9 +8,9 @@ import msgspec
 import orjson
 from msgspec import UNSET, UnsetType
 
+from retrovue.core.model import Big, Natural
+from retrovue.core.redaction import redact
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
-from retrovue.model import Big, Natural
-from retrovue.redaction import without_passwords
 
 MAX_RESULT_BYTES = 1024 * 1024
 """JSON that one enricher may give for one asset, fingerprint and data included."""
@@ -69,7 +69,7 @@ class Given(msgspec.Struct, frozen=True):
 
 def failure(code: object, message: object) -> Failure:
     """Make a Failure of what an enricher says of it, within bounds and without passwords in addresses."""
-    said = without_passwords(_text(message, 2000) or "no reason given")
+    said = redact(_text(message, 2000) or "no reason given")
     return Failure(_text(code, 64) or "enrichment_failed", said)
 
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 import anyio.to_process
 
+from retrovue.core.errors import RequestError
+from retrovue.core.model import Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
-from retrovue.errors import RequestError
-from retrovue.model import Source
 
 _TAG = re.compile(r"\{(edition|imdb|tmdb|tvdb)-([^{}]{1,200})\}", re.IGNORECASE)
 _EDITION = re.compile(

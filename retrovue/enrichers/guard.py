@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from retrovue.core.errors import EnricherNotCompliant, RetrovueError
+from retrovue.core.model import AttachedEnricher, Source
 from retrovue.enrichers.base import AssetView, EnricherInterface, Failure
 from retrovue.enrichers.fields import Given
 from retrovue.enrichers.instance import Fault, Instance
 from retrovue.enrichers.registry import enricher_class, make_enricher, overwrites
-from retrovue.errors import EnricherNotCompliant, RetrovueError
-from retrovue.model import Attached, Source
 from retrovue.plugins.isolation import is_isolated
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Answer = Given | Failure | None
 """None for an asset that was not tried."""
 
 
-def class_of(attached: Attached) -> type[EnricherInterface] | None:
+def class_of(attached: AttachedEnricher) -> type[EnricherInterface] | None:
     """Load the class of an attached enricher; None if it can't be loaded, which is told when it is asked."""
     try:
         return enricher_class(attached.enricher.type)
@@ -55,7 +55,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
     that can't be asked, only those fail with which that was found out.
     """
 
-    def __init__(self, attached: Attached, source: Source, *, transport: "Transport | None" = None) -> None:
+    def __init__(self, attached: AttachedEnricher, source: Source, *, transport: "Transport | None" = None) -> None:
         """``transport`` carries its HTTP requests, if it takes one and runs in our event loop."""
         self.attached = attached
         self.id = attached.enricher.id

@@ -14,11 +14,18 @@ from typing import Any, TypeVar
 
 import anyio
 
-from retrovue.cancelling import is_cancelled
+from retrovue.core.cancelling import is_cancelled
+from retrovue.core.errors import (
+    EnrichmentError,
+    RetrovueError,
+    SourceRefused,
+    SourceUnreachable,
+    WrongIdentity,
+    normalized,
+)
 from retrovue.enrichers import fields
 from retrovue.enrichers.base import AssetView, EnricherInterface, Failure
 from retrovue.enrichers.fields import Given
-from retrovue.errors import EnrichmentError, RetrovueError, SourceRefused, SourceUnreachable, WrongIdentity, settled
 from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered
 
 OPENING_S = 60.0
@@ -164,7 +171,7 @@ class Instance:
         except Fault:
             raise
         except RetrovueError as exc:
-            if not settled(exc):
+            if not normalized(exc):
                 raise self._blame(what, exc) from None
             raise Fault(
                 fields.failure(exc.code, exc.message),

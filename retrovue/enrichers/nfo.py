@@ -17,8 +17,8 @@ import anyio.to_thread
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
-from retrovue.errors import EnrichmentError
 
 MAX_BYTES = 2 * 1024 * 1024
 """Of one sidecar; those of long-running shows with their casts take some 100 KiB."""

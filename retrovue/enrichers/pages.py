@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from retrovue.core.model import AssetDraft, AttachedEnricher, Source
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, Given, apply
 from retrovue.enrichers.guard import GuardedEnricher, class_of
-from retrovue.model import AssetDraft, Attached, Source
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
@@ -36,7 +36,7 @@ class PageChain:
 
     refining: list[GuardedEnricher] = field(default_factory=list[GuardedEnricher])
     """In the order in which they run."""
-    deferred: tuple[Attached, ...] = ()
+    deferred: tuple[AttachedEnricher, ...] = ()
     """Those that run after the commit."""
     reading_files: tuple[UUID, ...] = ()
     """The ids of those, of both kinds, that are asked again about files that have moved."""
@@ -88,7 +88,7 @@ def _take(one: Refined, view: AssetView, answer: Given | Failure | None, enriche
 
 @asynccontextmanager
 async def open_pages(
-    attached: Sequence[Attached], source: Source, *, transport: "Transport | None" = None
+    attached: Sequence[AttachedEnricher], source: Source, *, transport: "Transport | None" = None
 ) -> AsyncIterator[PageChain]:
     """Open the enrichers of pages among those that a collection has; nothing happens where there are none."""
     known = [(one, class_of(one)) for one in attached]

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from retrovue.core.errors import RequestError
+from retrovue.core.model import Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
-from retrovue.errors import RequestError
 from retrovue.importers.http.client import Transport
 from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.details import Detail
-from retrovue.model import Source
 
 _URI = re.compile(r"plex://[^/]+/library/metadata/([0-9]{1,18})\?media=([0-9]{1,18})")
 

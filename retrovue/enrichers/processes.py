@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 from anyio.abc import Process
 
-from retrovue.errors import EnrichmentError
+from retrovue.core.errors import EnrichmentError
 
 KILLED_WITHIN_S = 1.0
 """How long is waited for a process that has been killed."""

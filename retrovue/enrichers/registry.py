@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from retrovue.core.errors import EnricherNotCompliant, RequestError, UnsupportedEnricher
+from retrovue.core.model import ConfigField, Source
 from retrovue.enrichers.base import COMMON_PARAMETERS, OVERWRITE, EnricherInterface, compliance_problems
-from retrovue.errors import EnricherNotCompliant, RequestError, UnsupportedEnricher
-from retrovue.model import ConfigField, Source
 from retrovue.plugins.loading import Kind
 
 if TYPE_CHECKING:

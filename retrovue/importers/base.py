@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-from retrovue.model import (
+from retrovue.core.model import (
     Collection,
     ConfigField,
     DiscoveredCollection,

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 
+from retrovue.core.model import AssetDraft, Outline, Page, Rejection
 from retrovue.importers.guids import GUID_BYTES, GuidSet
-from retrovue.model import AssetDraft, Outline, Page, Rejection
 
 
 class Doubles:

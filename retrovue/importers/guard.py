@@ -17,12 +17,9 @@ import msgspec
 import orjson
 from msgspec.structs import asdict, replace
 
-from retrovue.cancelling import is_cancelled
-from retrovue.errors import ImporterFailed, RequestError, SourceError, settled
-from retrovue.importers.base import ImporterInterface
-from retrovue.importers.doubles import Doubles
-from retrovue.importers.waiting import Stopwatch
-from retrovue.model import (
+from retrovue.core.cancelling import is_cancelled
+from retrovue.core.errors import ImporterFailed, RequestError, SourceError, normalized
+from retrovue.core.model import (
     AssetDraft,
     Collection,
     ConfigField,
@@ -34,8 +31,11 @@ from retrovue.model import (
     Scope,
     SourceIdentity,
 )
+from retrovue.core.redaction import redact
+from retrovue.importers.base import ImporterInterface
+from retrovue.importers.doubles import Doubles
+from retrovue.importers.waiting import Stopwatch
 from retrovue.plugins.isolation import GRACE, Lane, LoopEnded, PluginLoop, Unanswered, is_isolated
-from retrovue.redaction import without_passwords
 
 PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; importers have tighter deadlines of their own."""
@@ -275,7 +275,7 @@ class GuardedImporter:
         except StopAsyncIteration:
             raise
         except (SourceError, RequestError) as exc:
-            if settled(exc):
+            if normalized(exc):
                 raise
             raise self._blame(what, exc) from None
         except (Exception, SystemExit, BaseExceptionGroup) as exc:
@@ -342,7 +342,7 @@ def draft_problem(draft: AssetDraft) -> str | None:
 
 def _told(draft: AssetDraft) -> AssetDraft:
     # The summary lists warnings by their text.
-    warnings = tuple(map(without_passwords, draft.warnings))
+    warnings = tuple(map(redact, draft.warnings))
     return draft if warnings == draft.warnings else replace(draft, warnings=warnings)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import anyio
 import anyio.to_thread
 
-from retrovue.model import Collection, Ingestibility
-from retrovue.paths import PathMapper, UnmappedPath
+from retrovue.core.model import Collection, Ingestibility
+from retrovue.core.paths import PathMapper, UnmappedPath
 
 MOUNT_DEADLINE_S = 10.0
 """A mount whose server is gone blocks for minutes; a disk that spins up answers in less than this."""

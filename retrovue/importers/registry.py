@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from retrovue.errors import ImporterNotCompliant, RequestError, UnsupportedImporter
+from retrovue.core.errors import ImporterNotCompliant, RequestError, UnsupportedImporter
+from retrovue.core.model import Secret
 from retrovue.importers.base import ImporterInterface, compliance_problems
-from retrovue.model import Secret
 from retrovue.plugins.loading import Kind
 
 if TYPE_CHECKING:

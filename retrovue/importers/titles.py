@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-from retrovue.errors import RequestError, ScopeNotFound
-from retrovue.model import Collection, Scope
+from retrovue.core.errors import RequestError, ScopeNotFound
+from retrovue.core.model import Collection, Scope
 
 _TITLE_WITH_YEAR = re.compile(r"(.+) \(([0-9]{4})\)")
 

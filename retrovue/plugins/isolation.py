@@ -13,7 +13,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 
-from retrovue.logs import logger
+from retrovue.core.logs import logger
 
 _log = logger(__name__)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from retrovue.errors import RequestError, RetrovueError, settled
-from retrovue.model import ConfigField
+from retrovue.core.errors import RequestError, RetrovueError, normalized
+from retrovue.core.model import ConfigField
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Kind(Generic[T]):
         try:
             made: T = make(*arguments, **named)
         except (Exception, SystemExit) as exc:
-            if isinstance(exc, RetrovueError) and settled(exc):
+            if isinstance(exc, RetrovueError) and normalized(exc):
                 raise
             # Not its message: that may repeat what it was given, credentials too.
             raise self.not_compliant(

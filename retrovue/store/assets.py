@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.bounds import LARGEST
-from retrovue.errors import NotFound, RequestError, require_within
-from retrovue.model import AssetState, Collection, Source
+from retrovue.core.bounds import LARGEST
+from retrovue.core.errors import NotFound, RequestError, require_within
+from retrovue.core.model import AssetState, Collection, Source
 from retrovue.store.enrichments import AssetEnrichment, enrichments_of
 
 

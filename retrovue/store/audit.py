@@ -17,10 +17,10 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.cancelling import is_cancelled
-from retrovue.errors import StoreError, StoreUnavailable
-from retrovue.model import Collection, Scope, Trigger
-from retrovue.results import Failed, Ingested
+from retrovue.core.cancelling import is_cancelled
+from retrovue.core.errors import StoreError, StoreUnavailable
+from retrovue.core.model import Collection, Scope, Trigger
+from retrovue.core.results import Failed, Ingested
 from retrovue.store.log import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, storable, translated
 

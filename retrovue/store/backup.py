@@ -9,7 +9,7 @@ import anyio.to_thread
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from retrovue.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import revisions, schema_status, upgrade
 from retrovue.store.session import Store, database_url, translated

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.errors import Ambiguous, NotFound
-from retrovue.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
+from retrovue.core.errors import Ambiguous, NotFound
+from retrovue.core.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
 from retrovue.store.references import as_uuid, meant
 from retrovue.store.session import storable
 

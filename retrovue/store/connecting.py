@@ -17,7 +17,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from retrovue.errors import StoreError
+from retrovue.core.errors import StoreError
 from retrovue.store.failures import POOLING_HINT
 
 OLDEST_SERVER = 14

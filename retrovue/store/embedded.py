@@ -22,8 +22,8 @@ import asyncpg
 import platformdirs
 from sqlalchemy.engine import URL
 
-from retrovue.cancelling import is_cancelled
-from retrovue.errors import StoreError, StoreUnavailable
+from retrovue.core.cancelling import is_cancelled
+from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.store.embedded_cluster import (
     ENVIRONMENT,
     PORT,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from retrovue.errors import StoreUnavailable
+from retrovue.core.errors import StoreUnavailable
 from retrovue.store.embedded_programs import MAJOR, Account, explained, server_account
 
 if sys.platform != "win32":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import platformdirs
 
-from retrovue.errors import StoreUnavailable
+from retrovue.core.errors import StoreUnavailable
 
 if sys.platform != "win32":
     import pwd

@@ -10,8 +10,8 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.errors import Ambiguous, NotFound
-from retrovue.model import Attached, Collection, Enricher
+from retrovue.core.errors import Ambiguous, NotFound
+from retrovue.core.model import AttachedEnricher, Collection, Enricher
 from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list
 from retrovue.store.references import as_uuid, meant
 
@@ -137,7 +137,7 @@ async def list_enrichers(session: AsyncSession, enricher: Enricher | None = None
 
 async def attached_to(
     session: AsyncSession, collections: Sequence[Collection]
-) -> dict[uuid.UUID, tuple[Attached, ...]]:
+) -> dict[uuid.UUID, tuple[AttachedEnricher, ...]]:
     """Read which enrichers these collections have, each in the order in which they run; those without are left out."""
     result = await session.execute(
         text(
@@ -147,9 +147,9 @@ async def attached_to(
         ),
         {"collections": id_list(collections)},
     )
-    found: dict[uuid.UUID, list[Attached]] = {}
+    found: dict[uuid.UUID, list[AttachedEnricher]] = {}
     for row in result:
-        found.setdefault(row.collection_id, []).append(Attached(_enricher(row), row.priority))
+        found.setdefault(row.collection_id, []).append(AttachedEnricher(_enricher(row), row.priority))
     return {key: tuple(attached) for key, attached in found.items()}
 
 

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.model import Attached, Collection
+from retrovue.core.model import AttachedEnricher, Collection
 
 _FIELDS = (
     "title", "show_title", "season_number", "episode_number", "year", "originally_aired", "runtime_ms", "edition",
@@ -75,7 +75,7 @@ _PAGE = text(
 async def owed_page(
     session: AsyncSession,
     collection: Collection,
-    attached: Sequence[Attached],
+    attached: Sequence[AttachedEnricher],
     *,
     after: UUID | None,
     limit: int,
@@ -109,7 +109,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
 
 
 async def count_owed(
-    session: AsyncSession, collection: Collection, attached: Sequence[Attached], *, only_failed: bool = False
+    session: AsyncSession, collection: Collection, attached: Sequence[AttachedEnricher], *, only_failed: bool = False
 ) -> int:
     """Count what is owed: each pair of an enriching asset and an enricher that hasn't done its part."""
     result = await session.execute(
@@ -165,7 +165,7 @@ _SETTLE = text(
 )
 
 
-async def record(session: AsyncSession, run: UUID, by: Attached, results: Sequence[Result]) -> None:
+async def record(session: AsyncSession, run: UUID, by: AttachedEnricher, results: Sequence[Result]) -> None:
     """Store what an enricher came to with some assets; those to which nothing more is owed become new."""
     changed = [
         {

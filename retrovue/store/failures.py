@@ -5,7 +5,7 @@ import os
 import asyncpg
 from sqlalchemy import exc as sa
 
-from retrovue.errors import StoreError, StoreUnavailable
+from retrovue.core.errors import StoreError, StoreUnavailable
 
 POOLING_HINT = (
     "Name the PostgreSQL server itself in RETROVUE_DATABASE_URL, or a pool that hands out whole sessions"

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.model import Collection, Page
+from retrovue.core.model import Collection, Page
 
 _FORMAT = 1
 """Part of every fingerprint: raise it when what a draft is recognised by is worked out in another way."""

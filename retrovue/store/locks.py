@@ -14,8 +14,8 @@ import anyio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from retrovue.errors import AlreadyRunning, StoreError, StoreUnavailable
-from retrovue.model import Collection
+from retrovue.core.errors import AlreadyRunning, StoreError, StoreUnavailable
+from retrovue.core.model import Collection
 from retrovue.store.session import Store, translated
 
 

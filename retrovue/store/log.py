@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.bounds import LARGEST
-from retrovue.errors import NotFound, require_within
-from retrovue.model import Collection, Rejection, Source
-from retrovue.results import Counts
+from retrovue.core.bounds import LARGEST
+from retrovue.core.errors import NotFound, require_within
+from retrovue.core.model import Collection, Rejection, Source
+from retrovue.core.results import Counts
 
 COUNTS = tuple(Counts.__dataclass_fields__)
 

@@ -18,8 +18,8 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.model import Collection
-from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named, failed_enrichment
+from retrovue.core.model import Collection
+from retrovue.core.results import CREATED_SHOWN, LISTED, Listed, Named, failed_enrichment
 from retrovue.store.audit import Run
 from retrovue.store.known import begin_listing, forget_listing, listing_holds
 from retrovue.store.staging import CARRIED, Staging

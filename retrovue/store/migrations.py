@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from retrovue.errors import SchemaMismatch, StoreError
+from retrovue.core.errors import SchemaMismatch, StoreError
 from retrovue.store.session import Store, translated
 
 _LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": two programs must not migrate at once

@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from retrovue.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
-from retrovue.errors import RequestError
+from retrovue.core.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
+from retrovue.core.errors import RequestError
 from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
 from retrovue.store.migrations import require_current, schema_status, upgrade
 from retrovue.store.session import Store, database_url

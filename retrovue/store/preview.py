@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from sqlalchemy import text
 
-from retrovue.model import Rejection
-from retrovue.results import CREATED_SHOWN, LISTED, Listed, Named
+from retrovue.core.model import Rejection
+from retrovue.core.results import CREATED_SHOWN, LISTED, Listed, Named
 from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, Merged, label, label_of, merged_from
-from retrovue.store.staging import PACKED_KEYS, Keys, Located, Sink
+from retrovue.store.staging import PACKED_KEYS, Keys, MappedDraft, Sink
 
 _PREVIEW = text(
     f"""
@@ -47,7 +47,7 @@ class Preview(Sink):
     _title_ends: "array[int]" = field(default_factory=lambda: array("Q"))
 
     async def add(
-        self, located: Sequence[Located], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
+        self, located: Sequence[MappedDraft], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
     ) -> None:
         """Remember one page."""
         keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))

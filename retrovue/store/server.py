@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 from sqlalchemy import text
 
-from retrovue.errors import RequestError, StoreError
+from retrovue.core.errors import RequestError, StoreError
 from retrovue.store.session import AUDIT_CONNECTIONS, Store
 
 _LOCK_CONNECTIONS = 1

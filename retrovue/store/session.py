@@ -17,8 +17,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from retrovue.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
-from retrovue.logs import logger
+from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
+from retrovue.core.logs import logger
 from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connect, Connector, taken_from
 from retrovue.store.failures import translate
 

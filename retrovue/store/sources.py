@@ -10,8 +10,8 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.errors import Ambiguous, NotFound
-from retrovue.model import Secret, Source
+from retrovue.core.errors import Ambiguous, NotFound
+from retrovue.core.model import Secret, Source
 from retrovue.store.references import as_uuid, meant
 
 _SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials"

@@ -17,9 +17,9 @@ from msgspec.structs import astuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.errors import StoreError
-from retrovue.model import AssetDraft, Collection, Rejection
-from retrovue.results import LISTED
+from retrovue.core.errors import StoreError
+from retrovue.core.model import AssetDraft, Collection, Rejection
+from retrovue.core.results import LISTED
 from retrovue.store.known import keep_known_pages, pages_that_stay_unknown, what_is_known
 from retrovue.store.session import Store, storable
 
@@ -97,7 +97,7 @@ class Refinement(NamedTuple):
     """By the enricher's id: code and message."""
 
 
-class Located(NamedTuple):
+class MappedDraft(NamedTuple):
     """A draft with its place on this machine: the local path of each part, in order."""
 
     draft: AssetDraft
@@ -202,7 +202,7 @@ class Sink:
         self.known += len(source_uris)
         return True
 
-    async def take_known(self, session: AsyncSession, located: Sequence[Located], keys: Keys) -> list[int]:
+    async def take_known(self, session: AsyncSession, located: Sequence[MappedDraft], keys: Keys) -> list[int]:
         """Count the drafts of a page that are known exactly, and return the places of the others."""
         if not self.anything_known:
             return list(range(len(located)))
@@ -254,7 +254,7 @@ class Staging(Sink):
         of_connection["staging"] = True
 
     async def add(
-        self, located: Sequence[Located], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
+        self, located: Sequence[MappedDraft], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
     ) -> None:
         """Stage one page; with a fingerprint if all its drafts are there."""
         async with self.store.transaction(self.session) as session:
@@ -320,7 +320,7 @@ class Staging(Sink):
         fresh = (page for number, (_, page) in enumerate(self._pages) if page is not None and number not in unknown)
         await keep_known_pages(session, self.collection, self.known_pages, self.seen_pages.union(fresh))
 
-    def _refinements(self, located: Sequence[Located], unknown: Sequence[int]) -> list[tuple[int, str, str | None]]:
+    def _refinements(self, located: Sequence[MappedDraft], unknown: Sequence[int]) -> list[tuple[int, str, str | None]]:
         return [
             (self.staged + offset, _json(said.provenance), _json(said.failures) if said.failures else None)
             for offset, index in enumerate(unknown)
@@ -337,7 +337,7 @@ class Staging(Sink):
 
 
 def _row(
-    seq: int, located: Located, source_hash: bytes, canonical_key: str, canonical_hash: bytes
+    seq: int, located: MappedDraft, source_hash: bytes, canonical_key: str, canonical_hash: bytes
 ) -> tuple[object, ...]:
     draft = located.draft
     parts = draft.parts

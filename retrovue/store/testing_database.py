@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from retrovue.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
 from retrovue.store.migrations import schema_status, upgrade
 from retrovue.store.session import Store, translated
 

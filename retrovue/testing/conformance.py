@@ -9,10 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from retrovue.errors import DiscoveryUnsupported
-from retrovue.importers.base import ImporterInterface, compliance_problems
-from retrovue.importers.guard import MOST_DRAFTS, draft_problem
-from retrovue.model import (
+from retrovue.core.errors import DiscoveryUnsupported
+from retrovue.core.model import (
     ASSET_TYPES,
     FULL,
     AssetDraft,
@@ -27,6 +25,8 @@ from retrovue.model import (
     Scope,
     SourceIdentity,
 )
+from retrovue.importers.base import ImporterInterface, compliance_problems
+from retrovue.importers.guard import MOST_DRAFTS, draft_problem
 from retrovue.testing.tasks import (
     MOST_AWAITS,
     PATIENCE_S,

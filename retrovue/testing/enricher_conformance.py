@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import anyio
 from msgspec.structs import replace
 
+from retrovue.core.model import ConfigField
 from retrovue.enrichers.base import (
     COMMON_PARAMETERS,
     AssetView,
@@ -21,7 +22,6 @@ from retrovue.enrichers.base import (
 )
 from retrovue.enrichers.fields import Given
 from retrovue.enrichers.instance import Fault, Instance
-from retrovue.model import ConfigField
 from retrovue.testing.tasks import (
     DEADLINE_S,
     MOST_AWAITS,

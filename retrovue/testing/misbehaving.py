@@ -13,8 +13,7 @@ from typing import ClassVar, cast
 import anyio
 import anyio.lowlevel
 
-from retrovue.importers.base import BaseImporter
-from retrovue.model import (
+from retrovue.core.model import (
     AssetDraft,
     Collection,
     ConfigField,
@@ -26,6 +25,7 @@ from retrovue.model import (
     Scope,
     SourceIdentity,
 )
+from retrovue.importers.base import BaseImporter
 from retrovue.testing.holding import LET_GO
 
 FIRST = "A first one"

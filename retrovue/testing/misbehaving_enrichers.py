@@ -11,8 +11,8 @@ from typing import ClassVar, cast
 
 import anyio
 
+from retrovue.core.model import ConfigField
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
-from retrovue.model import ConfigField
 from retrovue.testing.holding import LET_GO
 
 BROKEN = "Broken"

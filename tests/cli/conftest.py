@@ -20,9 +20,9 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.cli.running import run
-from retrovue.curation import update_collection
-from retrovue.discovery import add_source, discover
-from retrovue.model import PathMapping, Secret, Source
+from retrovue.core.model import PathMapping, Secret, Source
+from retrovue.operations.curation import update_collection
+from retrovue.operations.discovery import add_source, discover
 from retrovue.simulator import Fault, GeneratedSection, Request, SimulatedPlex, faults
 from retrovue.simulator.serving import SimulatedServer
 from retrovue.store.collections import find_collection
@@ -30,8 +30,8 @@ from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from retrovue.testing.tasks import run as run_alone
-from tests import canary
 from tests.docs import schemas
+from tests.support import canary
 
 TOKEN = "canary-token-5e1f"
 PASSWORD = "canary-password-77"

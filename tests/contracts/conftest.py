@@ -12,8 +12,8 @@ from anyio.from_thread import BlockingPortal
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.session import database_url as parsed
 from tests.conftest import Databases, Packages
-from tests.contracts import importers
-from tests.contracts.world import Catalogue, Commands, World, bare_environment, opened
+from tests.support import contract_importers as importers
+from tests.support.world import Catalogue, Commands, World, bare_environment, opened
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ async def _execute(server: EmbeddedServer, statement: str) -> None:
 
 @pytest.fixture
 def third_party(packages: Packages, world: World) -> Iterator[Callable[[str], None]]:
-    """Install an importer of tests.contracts.importers, or of anywhere, and make the source one of its type."""
+    """Install an importer of tests.support.contract_importers, or of anywhere, and make the source one of its type."""
 
     def install(name: str) -> None:
-        packages.install("thirdparty", thirdparty=name if ":" in name else f"tests.contracts.importers:{name}")
+        packages.install("thirdparty", thirdparty=name if ":" in name else f"tests.support.contract_importers:{name}")
         world.catalogue.rows(
             "UPDATE source SET type = 'thirdparty', external_id = 'thirdparty-00000000', config = '{}',"
             " credentials = '{}'"

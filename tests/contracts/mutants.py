@@ -37,13 +37,13 @@ class Mutant:
     instead: str
 
 
-ORCHESTRATOR = "retrovue/orchestrator.py"
-PREFLIGHT = "retrovue/preflight.py"
-PIPELINE = "retrovue/pipeline.py"
-RESULTS = "retrovue/results.py"
+ORCHESTRATOR = "retrovue/ingest/orchestrator.py"
+PREFLIGHT = "retrovue/ingest/preflight.py"
+PIPELINE = "retrovue/ingest/pipeline.py"
+RESULTS = "retrovue/core/results.py"
 ACTION = "retrovue/cli/actions/ingest.py"
 ARGUMENTS = "retrovue/cli/commands/source_ingest.py"
-DOCUMENT = "retrovue/documents.py"
+DOCUMENT = "retrovue/ingest/documents.py"
 REPORT = "retrovue/cli/ingest_report.py"
 SOURCES = "retrovue/store/sources.py"
 COLLECTIONS = "retrovue/store/collections.py"
@@ -220,7 +220,7 @@ MUTANTS = (
     Mutant("CI-10", "retrovue/importers/titles.py", "    if len(found) == 1:\n", "    if found:\n"),
     Mutant(
         "CI-11",
-        "retrovue/errors.py",
+        "retrovue/core/errors.py",
         '"source_unreachable"\n    unreachable = True',
         '"source_unreachable"\n    unreachable = False',
     ),
@@ -265,7 +265,7 @@ MUTANTS = (
         "No collections found for source",
         "There are no collections of source",
     ),
-    Mutant("SD-7", "retrovue/discovery.py", "    if not listed and known:\n", "    if False:\n"),
+    Mutant("SD-7", "retrovue/operations/discovery.py", "    if not listed and known:\n", "    if False:\n"),
     Mutant("SD-8", COLLECTIONS, _GONE, ""),
     Mutant("SD-9", COLLECTIONS, "    if dry_run:\n        return changes\n", ""),
 )

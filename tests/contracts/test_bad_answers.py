@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from retrovue.simulator import faults
-from tests.contracts.world import AUDIT, MOVIES, World, fates
+from tests.support.world import AUDIT, MOVIES, World, fates
 
 SECTIONS = "/library/sections"
 IDENTITY = "/identity"

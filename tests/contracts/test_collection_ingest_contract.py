@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from retrovue.simulator import faults, movie
-from tests.contracts.world import (
+from tests.support.plex import series
+from tests.support.world import (
     ASSETS,
     KEYS,
     MOVIES,
@@ -19,7 +20,6 @@ from tests.contracts.world import (
     fates,
     settled,
 )
-from tests.importers.plex_support import series
 
 BIG_BANG = "The Big Bang Theory"
 

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from retrovue import errors
 from retrovue.cli.errors import InputError, NarrowingForbidden, explain
+from retrovue.core import errors
+from retrovue.core.guide import GUIDE
+from retrovue.core.problems import Problem
 from retrovue.errors import RetrovueError
-from retrovue.guide import GUIDE
-from retrovue.problems import Problem
 from tests.contracts.error_codes import DOCUMENT, codes_in_use, document
 
 IN_USE = codes_in_use()

@@ -9,8 +9,8 @@ import pytest
 from retrovue.simulator import ListSection, faults
 from retrovue.simulator.model import Location
 from tests.conftest import Packages
-from tests.contracts import importers
-from tests.contracts.world import NAME, Catalogue, Commands, World
+from tests.support import contract_importers as importers
+from tests.support.world import NAME, Catalogue, Commands, World
 
 ANIME = "Anime"
 
@@ -239,7 +239,7 @@ class TestSD6:
         assert world.catalogue.bytes() == before
 
     def test_an_importer_that_does_not_comply(self, world: World, packages: Packages) -> None:
-        packages.install("thirdparty", thirdparty="tests.contracts.importers:Incomplete")
+        packages.install("thirdparty", thirdparty="tests.support.contract_importers:Incomplete")
         world.catalogue.rows("UPDATE source SET type = 'thirdparty', external_id = 'thirdparty-00000000'")
         before = world.catalogue.bytes()
         importers.RAN.clear()
@@ -285,7 +285,7 @@ class TestSD7:
         assert world.catalogue.bytes() == before
 
     def test_an_importer_that_can_not_discover_says_so(self, world: World, packages: Packages) -> None:
-        packages.install("thirdparty", thirdparty="tests.contracts.importers:Undiscovering")
+        packages.install("thirdparty", thirdparty="tests.support.contract_importers:Undiscovering")
         world.catalogue.rows("UPDATE source SET type = 'thirdparty', external_id = 'thirdparty-00000000'")
         before = world.catalogue.bytes()
         human, document = world.both("source", "discover", NAME, status=0)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from retrovue.model import Secret
+from retrovue.core.model import Secret
 from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from retrovue.store.sources import insert_source, new_source
-from tests.contracts import importers
-from tests.contracts.world import (
+from tests.support import contract_importers as importers
+from tests.support.world import (
     KEYS,
     MOVIES,
     NAME,
@@ -807,11 +807,11 @@ class TestB9:
 
 
 NOT_COMPLIANT = {
-    "tests.contracts.importers:Incomplete": "discover_collections is missing",
-    "tests.contracts.importers:NotAsync": "check_ingestible is not a coroutine function",
-    "tests.contracts.importers:Abstract": "pages is not implemented",
-    "tests.contracts.importers:NOT_A_CLASS": "is not a class",
-    "tests.contracts.importers:Nothing": "can't be loaded",
+    "tests.support.contract_importers:Incomplete": "discover_collections is missing",
+    "tests.support.contract_importers:NotAsync": "check_ingestible is not a coroutine function",
+    "tests.support.contract_importers:Abstract": "pages is not implemented",
+    "tests.support.contract_importers:NOT_A_CLASS": "is not a class",
+    "tests.support.contract_importers:Nothing": "can't be loaded",
     "tests.contracts.nowhere:Importer": "can't be loaded",
 }
 

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from retrovue.simulator import Fault, Request, faults, media, movie, part
-from tests.contracts import importers
-from tests.contracts.world import (
+from tests.support import contract_importers as importers
+from tests.support.world import (
     ASSETS,
     AUDIT,
     KEYS,

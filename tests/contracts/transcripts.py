@@ -22,8 +22,8 @@ from retrovue.store.embedded import embedded_server
 from tests.cli.conftest import Done
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
-from tests.contracts.world import MOVIES, NAME, SHOWS, Catalogue, Commands, World, bare_environment, opened
-from tests.importers.plex_support import series
+from tests.support.plex import series
+from tests.support.world import MOVIES, NAME, SHOWS, Catalogue, Commands, World, bare_environment, opened
 
 DOCUMENT = ROOT / "docs" / "contract" / "transcripts.md"
 

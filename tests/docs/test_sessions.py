@@ -10,7 +10,7 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue import Settings, add_source, discover, open_store, update_collection
-from retrovue.model import PathMapping, Secret
+from retrovue.core.model import PathMapping, Secret
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.embedded import embedded_server
 from tests.conftest import Databases

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.media import make_media
-from retrovue.attachments import add_enricher, attach_enricher
-from retrovue.discovery import add_source, discover
-from retrovue.model import PathMapping, Secret
-from retrovue.orchestrator import ingest_source
-from retrovue.results import Ingested, IngestSummary
+from retrovue.core.model import PathMapping, Secret
+from retrovue.core.results import Ingested, IngestSummary
+from retrovue.ingest.orchestrator import ingest_source
+from retrovue.operations.attachments import add_enricher, attach_enricher
+from retrovue.operations.discovery import add_source, discover
 from retrovue.simulator import ListSection, SimulatedPlex, movie
 from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
 from retrovue.store.session import Store
 from tests.enrichers.test_enrichers import MOVIE
-from tests.library import CATALOGUE, contents, rows
+from tests.support.library import CATALOGUE, contents, rows
 
 pytestmark = pytest.mark.anyio
 

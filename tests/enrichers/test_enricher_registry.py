@@ -6,11 +6,11 @@ from typing import Any, ClassVar, cast
 import pytest
 
 import retrovue.enrichers.probe
+from retrovue.core.model import ConfigField
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.enrichers.guard import require_fitting
 from retrovue.enrichers.registry import check_parameters, enricher_class, enricher_types, make_enricher, parameters_of
 from retrovue.errors import EnricherNotCompliant, RequestError, UnsupportedEnricher
-from retrovue.model import ConfigField
 from retrovue.store.sources import new_source
 from tests.conftest import Packages
 

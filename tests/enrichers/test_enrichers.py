@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from benchmarks.media import make_media
+from retrovue.core.model import Secret, Source
 from retrovue.enrichers import processes
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure, MediaFile
 from retrovue.enrichers.filename import FilenameEnricher
@@ -19,7 +20,6 @@ from retrovue.enrichers.nfo import MAX_BYTES, NfoEnricher
 from retrovue.enrichers.plex_details import PlexDetailsEnricher
 from retrovue.enrichers.probe import ProbeEnricher
 from retrovue.errors import EnrichmentError, RequestError
-from retrovue.model import Secret, Source
 from retrovue.simulator import ListSection, SimulatedPlex, movie
 
 pytestmark = pytest.mark.anyio

@@ -10,11 +10,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from retrovue.core.model import AttachedEnricher, Enricher, Source
 from retrovue.enrichers import guard, instance
 from retrovue.enrichers.base import LARGEST_BATCH, AssetView, Enrichment, Failure, compliance_problems
 from retrovue.enrichers.guard import Answer, GuardedEnricher
 from retrovue.enrichers.registry import enricher_class
-from retrovue.model import Attached, Enricher, Source
 from retrovue.plugins import isolation
 from retrovue.store.sources import new_source
 from retrovue.testing import hold_again, let_go, sample_asset
@@ -29,7 +29,7 @@ from retrovue.testing.misbehaving_enrichers import (
     SwallowingCancellation,
 )
 from tests.conftest import Packages
-from tests.contracts.world import NAME, World
+from tests.support.world import NAME, World
 
 # A thread that hangs is let go by the fixture, after the test.
 pytestmark = pytest.mark.leaves("threads")
@@ -193,7 +193,7 @@ def test_the_largest_batch_is_one() -> None:
 def guarded(packages: Packages, kind: type[MisbehavingEnricher]) -> GuardedEnricher:
     packages.install("odd", "retrovue.enrichers", odd=f"{kind.__module__}:{kind.__name__}")
     enricher = Enricher(UUID(int=1), "odd-1", "Odd", "odd", {})
-    return GuardedEnricher(Attached(enricher, 1), new_source("plex", "P", {}, {}))
+    return GuardedEnricher(AttachedEnricher(enricher, 1), new_source("plex", "P", {}, {}))
 
 
 def films(*titles: str) -> list[AssetView]:

@@ -4,7 +4,7 @@ import pytest
 
 from retrovue.simulator import faults
 from retrovue.simulator.request import Request
-from tests.contracts.world import World
+from tests.support.world import World
 
 DETAILS = "/library/metadata/"
 

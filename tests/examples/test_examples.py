@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from retrovue.simulator import faults
-from tests.contracts.world import MOVIES, NAME, SHOWS, World
 from tests.docs import schemas
+from tests.support.world import MOVIES, NAME, SHOWS, World
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -8,14 +8,14 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from retrovue.model import FULL, Page
+from retrovue.core.model import FULL, Page
 from retrovue.store.session import Store
 from tests.faults.proxy import WHENS, Trip, When
 from tests.faults.scenarios import Scenario
 from tests.faults.stage import Product, Stage
 from tests.faults.state import Report, Told
 from tests.faults.tally import Tally
-from tests.library import Step
+from tests.support.library import Step
 
 HANG = 60
 """Seconds after which an ingest counts as hanging."""

@@ -18,7 +18,9 @@ import anyio
 import msgspec
 import orjson
 
-from retrovue.discovery import discover
+from retrovue.core.model import AssetDraft, Page, PartDraft, PathMapping, Source
+from retrovue.core.paths import PathMapper, UnmappedPath
+from retrovue.core.results import Failed, Ingested
 from retrovue.errors import MalformedAnswer, RetrovueError
 from retrovue.importers.guard import draft_problem
 from retrovue.importers.http.client import Answer
@@ -27,10 +29,8 @@ from retrovue.importers.http.paging import Proof
 from retrovue.importers.plex.ids import RatingKeySet
 from retrovue.importers.plex.parse import DraftMaker, shows_of
 from retrovue.importers.plex.rows import Listing, decode_listing, sketch_listing
-from retrovue.model import AssetDraft, Page, PartDraft, PathMapping, Source
-from retrovue.orchestrator import IngestOptions, ingest_source
-from retrovue.paths import PathMapper, UnmappedPath
-from retrovue.results import Failed, Ingested
+from retrovue.ingest.orchestrator import IngestOptions, ingest_source
+from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, Sort, faults
 from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
 from retrovue.store.embedded import embedded_server
@@ -39,8 +39,8 @@ from retrovue.store.session import Store, database_url
 from retrovue.store.sources import insert_source, new_source
 from tests.conftest import Packages
 from tests.faults.mutations import Mutator
-from tests.importers.plex_support import IMPATIENT
-from tests.library import Library, empty, execute, rows
+from tests.support.library import Library, empty, execute, rows
+from tests.support.plex import IMPATIENT
 
 RECORDED = Path(__file__).parents[1] / "data" / "plex"
 ROWS = 4
@@ -361,7 +361,7 @@ async def _held(store: Store) -> dict[str, str]:
 async def _run(arguments: argparse.Namespace, home: Path) -> list[Report]:
     packages = home / "packages"
     packages.mkdir()
-    Packages(packages).install("scripted", scripted="tests.library:ScriptedImporter")
+    Packages(packages).install("scripted", scripted="tests.support.library:ScriptedImporter")
     sys.path.append(str(packages))
     async with embedded_server(home / "postgres", durable=False) as server:
         await server.ensure_database("fuzz")

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import asyncpg
 
-from retrovue.model import AssetDraft, Page
+from retrovue.core.model import AssetDraft, Page
 from retrovue.store.staging import identity_hash
 from tests.faults.scenarios import Listings
 from tests.faults.state import Report, Told
-from tests.library import Step
+from tests.support.library import Step
 
 LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _UPSERT = """

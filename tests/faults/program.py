@@ -18,12 +18,12 @@ from retrovue.simulator import SimulatedPlex, movie
 from retrovue.store.log import list_log
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
-from tests.contracts.world import ENABLED, NAME, TOKEN, bare_environment, movies, prepare, shows
 from tests.docs import schemas
 from tests.faults.processes import Processes, processes
 from tests.faults.proxy import CountingProxy, When, counting_proxy
 from tests.faults.state import Catalogue, Report, Told, watched
 from tests.faults.tally import Tally
+from tests.support.world import ENABLED, NAME, TOKEN, bare_environment, movies, prepare, shows
 
 _PAGE = 3
 _INGEST = ("source", "ingest", NAME, "--json", "--concurrency", "1")

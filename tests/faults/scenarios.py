@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from retrovue.collector import IngestRun
+from retrovue.core.model import FULL, Rejection, Scope
 from retrovue.errors import SourceUnreachable
-from retrovue.model import FULL, Rejection, Scope
-from retrovue.orchestrator import IngestOptions, ingest_one, ingest_source
+from retrovue.ingest.collector import IngestRun
+from retrovue.ingest.orchestrator import IngestOptions, ingest_one, ingest_source
 from retrovue.store.session import Store
-from tests.library import Library, Step, draft, outline, page
+from tests.support.library import Library, Step, draft, outline, page
 
 Listings = Mapping[str, Sequence[Step]]
 

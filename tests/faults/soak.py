@@ -165,7 +165,7 @@ async def _run(chosen: Sequence[str], step: int, seed: int) -> bool:
         scratch = Path(name)
         (scratch / "packages").mkdir()
         sys.path.append(str(scratch / "packages"))
-        Packages(scratch / "packages").install("scripted", scripted="tests.library:ScriptedImporter")
+        Packages(scratch / "packages").install("scripted", scripted="tests.support.library:ScriptedImporter")
         async with embedded_server(scratch / "postgres", durable=False) as server:
             soak = Soak(server, scratch, step, seed)
             for campaign in chosen:

@@ -9,15 +9,15 @@ from typing import Protocol
 import anyio
 from sqlalchemy.engine import URL
 
-from retrovue.collector import IngestRun
 from retrovue.errors import RetrovueError
+from retrovue.ingest.collector import IngestRun
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from tests.faults import naive
 from tests.faults.proxy import CountingProxy, Trip, counting_proxy
 from tests.faults.scenarios import Scenario
 from tests.faults.state import Catalogue, Report, told, watched
-from tests.library import Library
+from tests.support.library import Library
 
 
 class Ingest(Protocol):

@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import asyncpg
 
-from retrovue.results import CollectionOutcome, Failed, Ingested, IngestSummary
-from tests.databases import EMPTY
-from tests.library import AUDIT, CATALOGUE, KNOWN
+from retrovue.core.results import CollectionOutcome, Failed, Ingested, IngestSummary
+from tests.support.databases import EMPTY
+from tests.support.library import AUDIT, CATALOGUE, KNOWN
 
 TABLES = (*CATALOGUE, *KNOWN, *AUDIT)
 State = tuple[str, ...]

@@ -14,10 +14,10 @@ from sqlalchemy import text
 
 from retrovue.errors import StoreError
 from retrovue.store.session import Store
-from tests import canary
 from tests.cli.conftest import Done
-from tests.invariants import WATCH, children, database_problems, engine_problems, process_problems
-from tests.library import Library, draft, execute, page
+from tests.support import canary
+from tests.support.invariants import WATCH, children, database_problems, engine_problems, process_problems
+from tests.support.library import Library, draft, execute, page
 
 pytestmark = pytest.mark.anyio
 
@@ -137,7 +137,7 @@ class TestSecrets:
             "def test_none(): print('nothing')\n"
         )
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "tests.invariants", "-o", "log_level=INFO",
+            [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "tests.support.invariants", "-o", "log_level=INFO",
              "--rootdir", tmp_path, tmp_path / "test_leaks.py"],
             capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
         )  # fmt: skip

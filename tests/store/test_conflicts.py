@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from retrovue.pipeline import TRANSACTION_RETRIES
-from retrovue.results import Ingested
+from retrovue.core.results import Ingested
+from retrovue.ingest.pipeline import TRANSACTION_RETRIES
 from retrovue.store.session import Store
-from tests.library import (
+from tests.support.library import (
     GATE,
     Gate,
     Library,

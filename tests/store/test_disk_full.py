@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from retrovue.config import Settings
+from retrovue.core.config import Settings
+from retrovue.core.model import Secret
 from retrovue.errors import StoreUnavailable
-from retrovue.model import Secret
 from retrovue.store.opening import open_store
 from retrovue.store.session import Store
-from tests.library import Library, codes, contents, draft, execute, failure, left_clean, page
-from tests.store.own_server import ROOT, opened, owned_like, prepare, running
+from tests.support.library import Library, codes, contents, draft, execute, failure, left_clean, page
+from tests.support.own_server import ROOT, opened, owned_like, prepare, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 

@@ -14,8 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from retrovue.errors import RequestError, StoreError, StoreUnavailable
 from retrovue.store.failures import translate
 from retrovue.store.session import Store, database_url, translated
-from tests.library import execute, rows
-from tests.store.wire import refusing
+from tests.support.library import execute, rows
+from tests.support.wire import refusing
 
 pytestmark = pytest.mark.anyio
 

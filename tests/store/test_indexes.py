@@ -9,16 +9,16 @@ import orjson
 import pytest
 from sqlalchemy import event
 
-from retrovue.curation import wipe_collection
-from retrovue.enrichment import enrich_one
-from retrovue.model import Rejection
+from retrovue.core.model import Rejection
+from retrovue.ingest.enrichment import enrich_one
+from retrovue.operations.curation import wipe_collection
 from retrovue.store.assets import get_asset
 from retrovue.store.log import list_log, list_rejections
 from retrovue.store.session import Store
 from retrovue.store.staging import STAGED_REFINEMENT, TEMPORARY_TABLES
 from tests.conftest import Packages
-from tests.enrichers_scripted import Deeds, attached
-from tests.library import Library, draft, execute, outline, page
+from tests.support.library import Library, draft, execute, outline, page
+from tests.support.scripted_enrichers import Deeds, attached
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
@@ -100,7 +100,9 @@ async def connection(library: Library) -> AsyncIterator[Any]:
 async def test_every_index_is_one_that_the_product_asks_for(
     library: Library, packages: Packages, connection: Any
 ) -> None:
-    packages.install("scripted_enrichers", "retrovue.enrichers", scripted="tests.enrichers_scripted:ScriptedEnricher")
+    packages.install(
+        "scripted_enrichers", "retrovue.enrichers", scripted="tests.support.scripted_enrichers:ScriptedEnricher"
+    )
     recorder = Recorder()
     with recorder.listening(library.store):
         await attached(library.store, Deeds())

@@ -8,10 +8,10 @@ import anyio
 import pytest
 from sqlalchemy import event, text
 
-from retrovue.model import Outline, Scope
-from retrovue.orchestrator import ingest_one
+from retrovue.core.model import Outline, Scope
+from retrovue.ingest.orchestrator import ingest_one
 from retrovue.store.session import Store
-from tests.library import KNOWN, Library, contents, draft, execute, gate, outline, until
+from tests.support.library import KNOWN, Library, contents, draft, execute, gate, outline, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 

@@ -3,11 +3,11 @@
 import anyio
 import pytest
 
-from retrovue.curation import update_collection
+from retrovue.core.model import PathMapping
 from retrovue.errors import AlreadyRunning, StoreUnavailable
-from retrovue.model import PathMapping
+from retrovue.operations.curation import update_collection
 from retrovue.store.locks import lock_key, open_locks
-from tests.library import Library, agree, codes, draft, execute, failure, gate, page, until
+from tests.support.library import Library, agree, codes, draft, execute, failure, gate, page, until
 
 pytestmark = pytest.mark.anyio
 

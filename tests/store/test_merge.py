@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from retrovue.model import AssetDraft, Outline, Page, PartDraft, Rejection
-from retrovue.results import Counts, Named
+from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.results import Counts, Named
 from retrovue.store.session import Store
-from tests.library import AUDIT, Library, at, contents, draft, execute, outline, page
+from tests.support.library import AUDIT, Library, at, contents, draft, execute, outline, page
 
 pytestmark = pytest.mark.anyio
 

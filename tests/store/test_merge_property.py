@@ -7,15 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retrovue.core.model import FULL, Collection, Outline, Page
+from retrovue.core.results import CollectionOutcome, Ingested, Named
 from retrovue.importers.guard import GuardedImporter
-from retrovue.model import FULL, Collection, Outline, Page
-from retrovue.pipeline import ingest_collection, preview_collection
-from retrovue.results import CollectionOutcome, Ingested, Named
+from retrovue.ingest.pipeline import ingest_collection, preview_collection
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.locks import Locks, open_locks
 from retrovue.store.session import Store
-from tests.library import Library, ScriptedImporter, at, draft, empty, execute, outline, page, uri
+from tests.support.library import Library, ScriptedImporter, at, draft, empty, execute, outline, page, uri
 
 pytestmark = pytest.mark.anyio
 

@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 
-from retrovue.config import Settings
+from retrovue.core.config import Settings
+from retrovue.core.model import Secret
 from retrovue.errors import StoreError
-from retrovue.model import Secret
 from retrovue.store.connecting import MARK, TransactionPooling
 from retrovue.store.embedded import embedded_server
 from retrovue.store.migrations import schema_status, upgrade
@@ -25,8 +25,8 @@ from retrovue.store.opening import open_store
 from retrovue.store.server import describe_server
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
-from tests.library import Library, agree, codes, contents, draft, failure, page
-from tests.store.pooler import Turn, pooler
+from tests.support.library import Library, agree, codes, contents, draft, failure, page
+from tests.support.pooler import Turn, pooler
 
 pytestmark = pytest.mark.anyio
 

@@ -11,14 +11,14 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from retrovue.config import Settings
+from retrovue.core.config import Settings
+from retrovue.core.model import Secret
 from retrovue.errors import SchemaMismatch
-from retrovue.model import Secret
 from retrovue.store.migrations import require_current, schema_status, scripts_directory, upgrade, wanted_revision
 from retrovue.store.opening import open_store
 from retrovue.store.session import Store, database_url
 from tests.conftest import Databases
-from tests.library import Library, draft, execute, page, rows
+from tests.support.library import Library, draft, execute, page, rows
 
 pytestmark = pytest.mark.anyio
 

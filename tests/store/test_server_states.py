@@ -11,17 +11,17 @@ import anyio
 import asyncpg
 import pytest
 
-from retrovue.config import Settings
-from retrovue.doctor import Finding, examine
+from retrovue.core.config import Settings
+from retrovue.core.model import Secret
 from retrovue.errors import RequestError, SchemaMismatch, StoreError, StoreUnavailable
-from retrovue.model import Secret
+from retrovue.operations.doctor import Finding, examine
 from retrovue.store.assets import list_assets
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import SchemaStatus, require_current
 from retrovue.store.opening import open_store
 from retrovue.store.session import Store, database_url
-from tests.library import Library, codes, draft, execute, page, rows
-from tests.store.own_server import let_in, log_says, opened, owned_like, prepare, running
+from tests.support.library import Library, codes, draft, execute, page, rows
+from tests.support.own_server import let_in, log_says, opened, owned_like, prepare, running
 
 pytestmark = pytest.mark.anyio
 

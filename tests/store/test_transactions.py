@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 
+from retrovue.core.results import Ingested
 from retrovue.errors import CommitUnknown, SourceUnreachable, StoreError
-from retrovue.results import Ingested
 from retrovue.store import audit
 from retrovue.store.session import CLEANUP_SECONDS, Store
-from tests.library import (
+from tests.support.library import (
     Library,
     agree,
     by_name,
@@ -31,7 +31,7 @@ from tests.library import (
     page,
     raise_on,
 )
-from tests.store.wire import When, Wire, cut_at_commit_of
+from tests.support.wire import When, Wire, cut_at_commit_of
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.session import Call
 from retrovue.cli.table import room, table
-from retrovue.documents import collection_identity, source_identity
-from retrovue.model import AssetState
+from retrovue.core.model import AssetState
+from retrovue.ingest.documents import collection_identity, source_identity
 from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, get_asset, list_assets, set_states
 from retrovue.store.collections import find_collection
 from retrovue.store.enrichments import AssetEnrichment

@@ -9,9 +9,9 @@ from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import InputError
 from retrovue.cli.session import Call
 from retrovue.cli.table import room, table
-from retrovue.curation import update_collection, wipe_collection
-from retrovue.documents import collection_identity
-from retrovue.model import Collection, PathMapping, Source
+from retrovue.core.model import Collection, PathMapping, Source
+from retrovue.ingest.documents import collection_identity
+from retrovue.operations.curation import update_collection, wipe_collection
 from retrovue.store.collections import Destroyed, find_collection, list_collections
 from retrovue.store.enrichers import attached_to
 from retrovue.store.sources import find_source, get_source, list_sources

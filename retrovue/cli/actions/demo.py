@@ -21,7 +21,7 @@ from anyio.abc import Process
 from retrovue.cli.errors import FAILED, OK, PARTIAL
 from retrovue.cli.output import Output
 from retrovue.cli.session import Session
-from retrovue.config import DATABASE_URL, HOME, TEST_DATABASE_URL, TOKEN, Settings
+from retrovue.core.config import DATABASE_URL, HOME, TEST_DATABASE_URL, TOKEN, Settings
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.opening import open_store
 

@@ -8,8 +8,8 @@ from retrovue.cli.errors import FAILED, OK, UNREACHABLE
 from retrovue.cli.session import Call
 from retrovue.cli.table import COLUMNS, words
 from retrovue.cli.text import printable
-from retrovue.doctor import Finding, examine
-from retrovue.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.operations.doctor import Finding, examine
 
 _HEADS = ("Verdict", "Check", "Finding")
 _INDENT = " " * 21

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from retrovue import attachments
-from retrovue.attachments import Attachment
 from retrovue.cli.actions.asking import confirm
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, PARTIAL, UNREACHABLE, InputError
 from retrovue.cli.session import Call
 from retrovue.cli.table import room, table
-from retrovue.documents import collection_identity, enrichment, enrichment_interrupted
+from retrovue.core.errors import EnricherNotCompliant
+from retrovue.core.model import AttachedEnricher, Enricher
+from retrovue.core.results import Enriched
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
-from retrovue.enrichment import EnrichmentWork, enrich_one
-from retrovue.errors import EnricherNotCompliant
-from retrovue.model import Attached, Enricher
-from retrovue.results import Enriched
+from retrovue.ingest.documents import collection_identity, enrichment, enrichment_interrupted
+from retrovue.ingest.enrichment import EnrichmentWork, enrich_one
+from retrovue.operations import attachments
+from retrovue.operations.attachments import Attachment
 from retrovue.store.enrichers import EnricherListing, find_enricher, list_enrichers
 
 _SHOWN = 5
@@ -290,12 +290,12 @@ def enricher_fields(enricher: Enricher) -> dict[str, Any]:
     }
 
 
-def attached_fields(attached: Attached) -> dict[str, Any]:
+def attached_fields(attached: AttachedEnricher) -> dict[str, Any]:
     """Build the JSON object of an enricher that a collection has."""
     return {**enricher_fields(attached.enricher), "priority": attached.priority}
 
 
-def attached_lines(attached: Sequence[Attached]) -> list[str]:
+def attached_lines(attached: Sequence[AttachedEnricher]) -> list[str]:
     """Show the enrichers that a collection has, in the order in which they run."""
     return [f"Enricher:    {one.priority:>3}  {_identity(one.enricher)}" for one in attached]
 

@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 
-from retrovue import orchestrator
 from retrovue.cli import ingest_document as documents
 from retrovue.cli import ingest_report as reports
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, explain
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
-from retrovue.collector import IngestRun
-from retrovue.documents import interruptions, lost_reason
-from retrovue.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
-from retrovue.errors import NothingEligible, ScopeNotFound
+from retrovue.core.errors import NothingEligible, ScopeNotFound
+from retrovue.core.model import FULL, Collection, Scope
+from retrovue.core.problems import Problem
+from retrovue.core.results import IngestSummary
 from retrovue.importers.guard import PATIENCE
-from retrovue.model import FULL, Collection, Scope
-from retrovue.orchestrator import DEFAULT_CONCURRENCY, IngestOptions
-from retrovue.problems import Problem
-from retrovue.results import IngestSummary
+from retrovue.ingest import orchestrator
+from retrovue.ingest.collector import IngestRun
+from retrovue.ingest.documents import interruptions, lost_reason
+from retrovue.ingest.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
+from retrovue.ingest.orchestrator import DEFAULT_CONCURRENCY, IngestOptions
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source, get_source
 

@@ -9,10 +9,10 @@ from uuid import UUID
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.session import Call
 from retrovue.cli.table import COLUMNS, table, words
-from retrovue.documents import DURATIONS
-from retrovue.errors import NotFound
-from retrovue.model import Collection, Rejection
-from retrovue.redaction import without_passwords
+from retrovue.core.errors import NotFound
+from retrovue.core.model import Collection, Rejection
+from retrovue.core.redaction import redact
+from retrovue.ingest.documents import DURATIONS
 from retrovue.store.collections import find_collection
 from retrovue.store.log import LogEntry, list_log, list_rejections
 from retrovue.store.sources import find_source, get_source
@@ -115,9 +115,9 @@ def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool)
     yield f"{entry.collection_name}: {entry.status}"
     yield f"{_INDENT}Started {_time(entry.started_at)}, {ended}"
     if entry.message is not None:
-        yield f"{_INDENT}{without_passwords(entry.message)} [{entry.code}]"
+        yield f"{_INDENT}{redact(entry.message)} [{entry.code}]"
     if entry.hint is not None:
-        yield f"{_INDENT}{without_passwords(entry.hint)}"
+        yield f"{_INDENT}{redact(entry.hint)}"
     counts = [f"{name.replace('_', ' ')} {number}" for name, number in entry.counts.items() if number]
     if counts:
         yield from _wrapped(f"Counts: {', '.join(counts)}")
@@ -142,7 +142,7 @@ def _enrichment(enriched: Mapping[str, Any]) -> Iterator[str]:
     numbers = [f"{name} {enriched[name]}" for name in ("succeeded", "failed", "owed") if enriched[name] is not None]
     yield f"{_INDENT}Enrichment: {enriched['status']}, {', '.join(numbers)}"
     if enriched.get("problem"):
-        yield f"{_INDENT * 2}{without_passwords(enriched['problem'])}"
+        yield f"{_INDENT * 2}{redact(enriched['problem'])}"
     for one in enriched.get("failures") or ():
         yield f"{_INDENT * 2}{one['asset']}: {one['enricher']}: {one['cause']}"
 
@@ -159,7 +159,7 @@ def _durations(entry: LogEntry) -> dict[str, float]:
 
 def _traceback(entry: LogEntry) -> str | None:
     text: str | None = entry.details.get("traceback")
-    return None if text is None else without_passwords(text)
+    return None if text is None else redact(text)
 
 
 def _run_fields(entry: LogEntry) -> dict[str, Any]:
@@ -180,8 +180,8 @@ def _entry_fields(entry: LogEntry) -> dict[str, Any]:
         "started_at": entry.started_at,
         "ended_at": entry.ended_at,
         "code": entry.code,
-        "message": None if entry.message is None else without_passwords(entry.message),
-        "hint": None if entry.hint is None else without_passwords(entry.hint),
+        "message": None if entry.message is None else redact(entry.message),
+        "hint": None if entry.hint is None else redact(entry.hint),
         **entry.counts,
     }
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from retrovue import curation, discovery
 from retrovue.cli.actions.asking import ask, ask_secret, can_ask
 from retrovue.cli.actions.collections import read_mapping
 from retrovue.cli.actions.ingest import ingest_source
@@ -16,16 +15,17 @@ from retrovue.cli.actions.secrets import checked_secret, read_secret
 from retrovue.cli.errors import OK, InputError
 from retrovue.cli.session import Call
 from retrovue.cli.table import table
-from retrovue.config import TOKEN
-from retrovue.documents import collection_identity
-from retrovue.errors import RequestError
+from retrovue.core.config import TOKEN
+from retrovue.core.errors import RequestError
+from retrovue.core.model import ConfigField, PathMapping, Secret, Source
+from retrovue.core.paths import check_mapping
 from retrovue.importers.plex.account import PlexAccount
-from retrovue.model import ConfigField, PathMapping, Secret, Source
-from retrovue.orchestrator import DEFAULT_CONCURRENCY
-from retrovue.paths import check_mapping
+from retrovue.ingest.documents import collection_identity
+from retrovue.ingest.orchestrator import DEFAULT_CONCURRENCY
+from retrovue.operations import curation, discovery
+from retrovue.operations.survey import Survey, Surveyed, placed, survey
 from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
-from retrovue.survey import Survey, Surveyed, placed, survey
 
 _ALL = "all"
 

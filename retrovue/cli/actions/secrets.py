@@ -7,7 +7,7 @@ from pathlib import Path
 from retrovue.cli.actions.asking import ask_secret, interruptible
 from retrovue.cli.errors import InputError
 from retrovue.cli.session import Call
-from retrovue.model import ConfigField, Secret
+from retrovue.core.model import ConfigField, Secret
 
 _LONGEST = 65_536
 """Characters; a longer file is no secret but a mistake."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from retrovue import curation
 from retrovue.cli.actions.destroying import Doomed, agree, report
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.actions.secrets import read_secret
@@ -11,10 +10,11 @@ from retrovue.cli.actions.sources import source_fields
 from retrovue.cli.commands.source_settings import setting_fields
 from retrovue.cli.errors import InputError
 from retrovue.cli.session import Call
-from retrovue.discovery import IDENTIFIER
-from retrovue.documents import source_identity
-from retrovue.errors import WrongIdentity
-from retrovue.model import Secret, Source
+from retrovue.core.errors import WrongIdentity
+from retrovue.core.model import Secret, Source
+from retrovue.ingest.documents import source_identity
+from retrovue.operations import curation
+from retrovue.operations.discovery import IDENTIFIER
 from retrovue.store.collections import Destroyed
 from retrovue.store.sources import find_source
 

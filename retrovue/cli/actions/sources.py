@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from retrovue import discovery
 from retrovue.cli.actions.collections import collection_fields, collection_table
 from retrovue.cli.actions.opening import opened
 from retrovue.cli.actions.secrets import read_secret
 from retrovue.cli.session import Call
 from retrovue.cli.table import room, table
-from retrovue.discovery import Discovered
-from retrovue.documents import source_identity
-from retrovue.errors import ImporterNotCompliant
+from retrovue.core.errors import ImporterNotCompliant
+from retrovue.core.model import ConfigField, Secret, Source
+from retrovue.core.redaction import redact
 from retrovue.importers.registry import importer_settings, importer_types
-from retrovue.model import ConfigField, Secret, Source
-from retrovue.redaction import without_passwords
+from retrovue.ingest.documents import source_identity
+from retrovue.operations import discovery
+from retrovue.operations.discovery import Discovered
 from retrovue.store.collections import list_collections
 from retrovue.store.sources import find_source, list_sources
 
@@ -160,9 +160,7 @@ async def discover_collections(call: Call, reference: str) -> int:
 
 def source_fields(source: Source) -> dict[str, Any]:
     """Build the JSON object of a source; of its credentials only the names."""
-    config = {
-        key: without_passwords(value) if isinstance(value, str) else value for key, value in source.config.items()
-    }
+    config = {key: redact(value) if isinstance(value, str) else value for key, value in source.config.items()}
     return {**source_identity(source), "config": config, "credentials": sorted(source.credentials)}
 
 

@@ -8,10 +8,10 @@ import asyncclick as click
 from retrovue.cli.commands.source_settings import add_settings, type_argument
 from retrovue.cli.options import confirmed, shared
 from retrovue.cli.session import Call
-from retrovue.errors import EnricherNotCompliant
+from retrovue.core.errors import EnricherNotCompliant
 
 if TYPE_CHECKING:
-    from retrovue.model import ConfigField
+    from retrovue.core.model import ConfigField
 
 
 class AddCommand(click.Command):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import asyncclick as click
 
 from retrovue.cli.options import FILE
-from retrovue.errors import ImporterNotCompliant
+from retrovue.core.errors import ImporterNotCompliant
 
 if TYPE_CHECKING:
-    from retrovue.model import ConfigField
+    from retrovue.core.model import ConfigField
 
 
 class SettingOption(click.Option):

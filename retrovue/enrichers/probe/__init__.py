@@ -18,11 +18,11 @@ import anyio.to_thread
 import msgspec
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from retrovue.core.errors import EnrichmentError, RequestError
+from retrovue.core.model import ConfigField, Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure, parameters
 from retrovue.enrichers.probe import ffprobe
 from retrovue.enrichers.processes import program
-from retrovue.errors import EnrichmentError, RequestError
-from retrovue.model import ConfigField, Source
 
 BATCH_DEADLINE_S = 600.0
 """For a batch of files: none of them can have longer."""

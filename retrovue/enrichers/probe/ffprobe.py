@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.processes import output_of
-from retrovue.errors import EnrichmentError
 
 OUTPUT_CAP = 4 * 1024 * 1024
 _ARGUMENTS = (

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from retrovue.errors import (
+from retrovue.core.errors import (
     CollectionGone,
     IncompleteEnumeration,
     RequestError,
@@ -22,12 +22,7 @@ from retrovue.errors import (
     SourceUnreachable,
     WrongIdentity,
 )
-from retrovue.importers.base import BaseImporter
-from retrovue.importers.filesystem import names
-from retrovue.importers.filesystem.scope import InScope
-from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Found, Refused, Walk
-from retrovue.importers.waiting import waiting_for_source
-from retrovue.model import (
+from retrovue.core.model import (
     AssetDraft,
     Collection,
     ConfigField,
@@ -40,6 +35,11 @@ from retrovue.model import (
     Secret,
     SourceIdentity,
 )
+from retrovue.importers.base import BaseImporter
+from retrovue.importers.filesystem import names
+from retrovue.importers.filesystem.scope import InScope
+from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Found, Refused, Walk
+from retrovue.importers.waiting import waiting_for_source
 
 ROOT = "."
 """The key of the collection of files that lie directly in the source's directory."""

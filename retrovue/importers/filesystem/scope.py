@@ -2,8 +2,8 @@
 
 import re
 
-from retrovue.errors import RequestError, ScopeNotFound
-from retrovue.model import AssetDraft, Collection, Page, Scope
+from retrovue.core.errors import RequestError, ScopeNotFound
+from retrovue.core.model import AssetDraft, Collection, Page, Scope
 
 _WITH_YEAR = re.compile(r"(.+) \(([0-9]{4})\)")
 

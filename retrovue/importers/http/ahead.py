@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.model import Outline, Page
+from retrovue.core.model import Outline, Page
 
 
 class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page | Outline]]):

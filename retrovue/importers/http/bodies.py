@@ -2,7 +2,7 @@
 
 import zlib
 
-from retrovue.errors import MalformedAnswer
+from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.http.dialect import Dialect
 
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))

@@ -14,15 +14,15 @@ import anyio
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from retrovue.errors import RequestError, SourceError, SourceRefused, SourceUnreachable
+from retrovue.core.errors import RequestError, SourceError, SourceRefused, SourceUnreachable
+from retrovue.core.logs import logger
+from retrovue.core.model import Secret
 from retrovue.importers.http.bodies import BodyReader, TruncatedAnswer
 from retrovue.importers.http.dialect import Dialect
 from retrovue.importers.http.failures import map_error, origin_of, parse_base_url
 from retrovue.importers.http.pace import CEILING, Pace
 from retrovue.importers.http.policy import HttpPolicy, retry_after_seconds
 from retrovue.importers.waiting import waiting_for_source
-from retrovue.logs import logger
-from retrovue.model import Secret
 
 _log = logger(__name__)
 

@@ -1,9 +1,9 @@
-"""How one kind of media server is spoken to: its name, its headers, and how it is told from others."""
+"""How one kind of media server is safe_text to: its name, its headers, and how it is told from others."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from retrovue.errors import MalformedAnswer
+from retrovue.core.errors import MalformedAnswer
 
 
 @dataclass(frozen=True, slots=True)

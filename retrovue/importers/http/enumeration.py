@@ -9,12 +9,12 @@ from typing import ClassVar, Final, Generic
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.errors import IncompleteEnumeration, SourceUnreachable
+from retrovue.core.errors import IncompleteEnumeration, SourceUnreachable
+from retrovue.core.model import Collection, Outline, Page, Scope
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.listing import ListingMoved, ListingT, Query, Window
 from retrovue.importers.http.paging import walk
 from retrovue.importers.http.reading import Budget, Reader
-from retrovue.model import Collection, Outline, Page, Scope
 
 WITHOUT_FILE: Final = frozenset({"no_media", "no_media_id", "no_file"})
 """The codes of what is rejected for something that it lacks."""

@@ -9,7 +9,7 @@ import zlib
 
 import httpx
 
-from retrovue.errors import RequestError, SourceError, SourceUnreachable
+from retrovue.core.errors import RequestError, SourceError, SourceUnreachable
 from retrovue.importers.http.bodies import cut_short
 
 

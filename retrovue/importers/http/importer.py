@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from anyio.abc import TaskGroup
 
-from retrovue.bounds import SLOWEST_RATE
-from retrovue.errors import WrongIdentity
+from retrovue.core.bounds import SLOWEST_RATE
+from retrovue.core.errors import WrongIdentity
+from retrovue.core.model import Collection, ConfigField, Ingestibility, Outline, Page, Scope, Secret, SourceIdentity
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.http.ahead import ReadingAhead
 from retrovue.importers.http.client import HttpClient, Transport
@@ -19,7 +20,6 @@ from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.reading import Budget
 from retrovue.importers.http.settings import READ_AHEAD_BYTES, HttpSettings, read_settings
 from retrovue.importers.http.shared import Shared
-from retrovue.model import Collection, ConfigField, Ingestibility, Outline, Page, Scope, Secret, SourceIdentity
 
 LibrariesT = TypeVar("LibrariesT")
 

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from retrovue.model import AssetDraft, Page, Rejection
-from retrovue.paths import stem
+from retrovue.core.model import AssetDraft, Page, Rejection
+from retrovue.core.paths import stem
 
 NUL = b"\\u0000"
 """How JSON spells the character that no database column takes."""

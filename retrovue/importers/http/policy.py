@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from retrovue.bounds import LARGEST, LONGEST_WAIT_S
-from retrovue.errors import RequestError
+from retrovue.core.bounds import LARGEST, LONGEST_WAIT_S
+from retrovue.core.errors import RequestError
 
 _Wait = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_S)]
 _Deadline = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)]

@@ -7,7 +7,7 @@ from typing import Generic
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.errors import MalformedAnswer, SourceError
+from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.importers.http.client import Answer, Refusal
 from retrovue.importers.http.listing import ListingMoved, ListingT, Query, Window
 from retrovue.importers.waiting import read_ahead, waiting_for_source

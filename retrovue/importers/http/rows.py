@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from retrovue.errors import MalformedAnswer
+from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.http.mending import NUL, REPLACEMENT, clean_json
 
 Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]

@@ -1,4 +1,4 @@
-"""What can be set of every source that is spoken to over HTTP."""
+"""What can be set of every source that is safe_text to over HTTP."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,8 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from retrovue.bounds import LONGEST_WAIT_S, SLOWEST_RATE
-from retrovue.errors import RequestError
+from retrovue.core.bounds import LONGEST_WAIT_S, SLOWEST_RATE
+from retrovue.core.errors import RequestError
 from retrovue.importers.http.policy import HttpPolicy, make_policy
 from retrovue.importers.locations import MOUNT_DEADLINE_S
 

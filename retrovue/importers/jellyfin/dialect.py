@@ -1,4 +1,4 @@
-"""How a Jellyfin server is spoken to."""
+"""How a Jellyfin server is safe_text to."""
 
 from importlib.metadata import version
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from anyio.abc import TaskGroup
 
-from retrovue.errors import CollectionGone, RequestError
+from retrovue.core.errors import CollectionGone, RequestError
+from retrovue.core.model import Collection, Outline, Page, Scope
 from retrovue.importers import titles
 from retrovue.importers.http.client import HttpClient, Refusal
 from retrovue.importers.http.enumeration import PagedEnumeration
@@ -16,7 +17,6 @@ from retrovue.importers.jellyfin.libraries import KINDS, Libraries
 from retrovue.importers.jellyfin.listing import ITEM_FIELDS, SERIES_FIELDS, ItemsQuery
 from retrovue.importers.jellyfin.parse import DraftMaker, Parts, Series, in_parts, series_of, source_problem
 from retrovue.importers.jellyfin.rows import BadRow, Listing, Row, Source, decode_listing
-from retrovue.model import Collection, Outline, Page, Scope
 
 
 class Enumeration(PagedEnumeration[Listing]):

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from anyio.abc import TaskGroup
 
+from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
 from retrovue.importers.http.dialect import Dialect
 from retrovue.importers.http.importer import HttpImporter
 from retrovue.importers.http.settings import HttpSettings
@@ -14,7 +15,6 @@ from retrovue.importers.jellyfin.dialect import JELLYFIN
 from retrovue.importers.jellyfin.enumeration import Enumeration
 from retrovue.importers.jellyfin.libraries import KINDS, Libraries, fetch_libraries
 from retrovue.importers.locations import check_locations
-from retrovue.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
 
 
 class Settings(HttpSettings, frozen=True, kw_only=True):

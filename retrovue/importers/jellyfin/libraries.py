@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from retrovue.errors import MalformedAnswer, SourceRefused
+from retrovue.core.errors import MalformedAnswer, SourceRefused
+from retrovue.core.model import DiscoveredCollection
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.jellyfin.rows import guid_bytes
-from retrovue.model import DiscoveredCollection
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from retrovue.errors import CollectionGone
+from retrovue.core.errors import CollectionGone
 from retrovue.importers.guids import GuidSet
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.listing import Query

@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.paths import stem
 from retrovue.importers.http.mending import clean_from, without_nul
 from retrovue.importers.jellyfin import values
 from retrovue.importers.jellyfin.rows import (
@@ -24,8 +26,6 @@ from retrovue.importers.jellyfin.rows import (
     Stream,
     guid_bytes,
 )
-from retrovue.model import AssetDraft, Outline, Page, PartDraft, Rejection
-from retrovue.paths import stem
 
 Parts = Mapping[bytes, Sequence[Source] | None]
 """The further files of items of several parts, by item; None where the server didn't tell them all."""

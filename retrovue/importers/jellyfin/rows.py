@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from retrovue.core.model import Big, Natural
 from retrovue.importers.http.mending import NUL
 from retrovue.importers.http.rows import Number, all_known, decode_container, decode_rows, reason
-from retrovue.model import Big, Natural
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 

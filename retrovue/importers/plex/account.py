@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 import anyio
 import msgspec
 
-from retrovue.errors import MalformedAnswer, SourceRefused
+from retrovue.core.errors import MalformedAnswer, SourceRefused
+from retrovue.core.model import Secret
 from retrovue.importers.http.client import Answer, HttpClient, Refusal, Transport
 from retrovue.importers.http.policy import HttpPolicy
 from retrovue.importers.plex.dialect import PLEX
-from retrovue.model import Secret
 
 PLEX_TV = "https://plex.tv"
 SIGN_IN_PAGE = "https://app.plex.tv/auth"

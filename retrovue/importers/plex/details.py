@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from retrovue.errors import MalformedAnswer
+from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.plex.ids import rating_key_number
 from retrovue.importers.plex.rows import Span
 

@@ -1,4 +1,4 @@
-"""How a Plex Media Server is spoken to."""
+"""How a Plex Media Server is safe_text to."""
 
 from retrovue.importers.http.dialect import Dialect
 

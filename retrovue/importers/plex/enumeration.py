@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from anyio.abc import TaskGroup
 
-from retrovue.errors import RequestError
+from retrovue.core.errors import RequestError
+from retrovue.core.model import Collection, Outline, Page, Scope
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.enumeration import PagedEnumeration
 from retrovue.importers.http.reading import Budget
@@ -14,7 +15,6 @@ from retrovue.importers.plex import scope as scopes
 from retrovue.importers.plex.listing import SectionQuery
 from retrovue.importers.plex.parse import DraftMaker, Show, shows_of
 from retrovue.importers.plex.rows import Listing
-from retrovue.model import Collection, Outline, Page, Scope
 
 ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
 """What is playable in a library of each kind, by PMS's number: movies (home videos are listed as movies,

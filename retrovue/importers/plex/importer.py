@@ -6,6 +6,7 @@ from typing import ClassVar
 import msgspec
 from anyio.abc import TaskGroup
 
+from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
 from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.dialect import Dialect
 from retrovue.importers.http.importer import HttpImporter
@@ -14,7 +15,6 @@ from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
 from retrovue.importers.plex.dialect import PLEX
 from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration
 from retrovue.importers.plex.sections import decode_sections
-from retrovue.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
 
 
 class _IdentityContainer(msgspec.Struct, rename="camel"):

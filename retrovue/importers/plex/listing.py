@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote
 
-from retrovue.errors import CollectionGone
+from retrovue.core.errors import CollectionGone
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.listing import Query
 from retrovue.importers.plex.ids import RatingKeySet

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
+from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.paths import stem
 from retrovue.importers.http.mending import clean_from, without_nul
 from retrovue.importers.plex.ids import provider_ids, rating_key_number
 from retrovue.importers.plex.rows import BadRow, Listing, Media, Part, Row, SketchMedia, SketchRow, Span, Tag
-from retrovue.model import AssetDraft, Outline, Page, PartDraft, Rejection
-from retrovue.paths import stem
 
 OPTIMIZED_VERSION: Final = 42
 """The proxyType of a version that PMS made itself (python-plexapi knows it by the same number)."""

@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from retrovue.errors import MalformedAnswer
+from retrovue.core.errors import MalformedAnswer
+from retrovue.core.model import Big, Natural
 from retrovue.importers.http.mending import NUL
 from retrovue.importers.http.rows import Number, all_known, decode_container, decode_rows, reason
 from retrovue.importers.plex.ids import rating_key_number
-from retrovue.model import Big, Natural
 
 
 class Tag(msgspec.Struct, gc=False):

@@ -7,11 +7,11 @@ answers is compared once more here: whole titles, without regard to case.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from retrovue.errors import ScopeNotFound
+from retrovue.core.errors import ScopeNotFound
+from retrovue.core.model import Collection, Scope
 from retrovue.importers import titles
 from retrovue.importers.plex.rows import BadRow, Listing, Row
 from retrovue.importers.titles import title_guesses
-from retrovue.model import Collection, Scope
 
 __all__ = ["title_guesses"]
 

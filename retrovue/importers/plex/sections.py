@@ -2,8 +2,8 @@
 
 import msgspec
 
-from retrovue.errors import MalformedAnswer
-from retrovue.model import DiscoveredCollection
+from retrovue.core.errors import MalformedAnswer
+from retrovue.core.model import DiscoveredCollection
 
 
 class _Location(msgspec.Struct):

@@ -11,13 +11,13 @@ import anyio
 import pytest
 
 from retrovue import add_source, discover, ingest_source, update_collection
+from retrovue.core.model import FULL, Collection, Page
 from retrovue.importers.filesystem import FilesystemImporter, importer
 from retrovue.importers.filesystem.walk import Walk
-from retrovue.model import FULL, Collection, Page
-from retrovue.orchestrator import IngestOptions
+from retrovue.ingest.orchestrator import IngestOptions
 from retrovue.store.session import Store
 from retrovue.testing import sample_collection
-from tests.library import codes, rows
+from tests.support.library import codes, rows
 
 pytestmark = pytest.mark.anyio
 

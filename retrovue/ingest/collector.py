@@ -1,0 +1,215 @@
+"""The collector: takes each collection's one outcome, hands it on, and can tell the summary at any moment."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
+from time import perf_counter
+from uuid import UUID
+
+from retrovue.core.logs import logger
+from retrovue.core.model import Collection, Source
+from retrovue.core.results import LISTED, CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.ingest import telemetry
+from retrovue.ingest.events import (
+    CollectionFinished,
+    CollectionStarted,
+    Event,
+    Feed,
+    Outcomes,
+    Progress,
+    RunFinished,
+    RunStarted,
+)
+
+_log = logger(__name__)
+
+
+class Collector:
+    """The outcomes of one run.
+
+    Every collection that is targeted is known from the start, so that none can end without an outcome: what
+    has not reported counts as interrupted.
+    """
+
+    def __init__(
+        self,
+        run_id: UUID,
+        source: Source,
+        expected: Iterable[Collection],
+        skipped: Iterable[Skipped],
+        *,
+        dry_run: bool,
+        strict: bool,
+    ) -> None:
+        """``expected`` are the collections that will report, ``skipped`` those whose outcome is known."""
+        self._run_id = run_id
+        self._source = source
+        self._dry_run = dry_run
+        self._strict = strict
+        self._started = perf_counter()
+        self._unfinished = {collection.id: collection for collection in expected}
+        self._outcomes: list[CollectionOutcome] = []
+        self._enrichments: dict[UUID, Callable[[], Enriched]] = {}
+        self._published = 0
+        self._final: IngestSummary | None = None
+        self.feed = Feed()
+        """The events of the run; ends with it."""
+        self.feed.tell(RunStarted(run_id, source, tuple(self._unfinished.values())))
+        expecting = len(self._unfinished)
+        _log.info("Run started: %d collections of %r", expecting, source.name, extra={"run_id": str(run_id)})
+        for outcome in skipped:
+            self._take(outcome)
+
+    @property
+    def unfinished(self) -> list[Collection]:
+        """The collections that were targeted and have not reported."""
+        return list(self._unfinished.values())
+
+    def started(self, collection: Collection) -> None:
+        """Take note that a collection's turn has come."""
+        self.feed.tell(CollectionStarted(collection))
+        _log.info("Collection %r started", collection.name, extra=self._about(collection))
+
+    def progress(self, progress: Progress) -> None:
+        """Take note of how far a collection is."""
+        self.feed.progress(progress)
+
+    def report(self, outcome: CollectionOutcome) -> None:
+        """Take the one outcome of a collection; a second one is a bug."""
+        if self._unfinished.pop(outcome.collection.id, None) is None:
+            raise AssertionError(f"{outcome.collection.name!r} reported twice, or was never expected")
+        self._take(outcome)
+
+    def enriching(self, collection: Collection, result: Callable[[], Enriched]) -> None:
+        """Name what a collection's enrichment comes to, which begins now; its outcome has been reported before."""
+        self._enrichments[collection.id] = result
+
+    def was_ingested(self, collection: Collection) -> bool:
+        """Tell whether a collection has reported that it was ingested."""
+        return any(isinstance(one, Ingested) and one.collection.id == collection.id for one in self._outcomes)
+
+    def _take(self, outcome: CollectionOutcome) -> None:
+        self._outcomes.append(outcome)
+        self.feed.tell(CollectionFinished(outcome))
+
+    def outcome_of(self, collection: Collection) -> CollectionOutcome | None:
+        """Find the outcome that a collection has reported."""
+        return next((one for one in self._outcomes if one.collection.id == collection.id), None)
+
+    def publish(self) -> None:
+        """Log and count the outcomes that came in since the last time.
+
+        Not when they are reported: that is in the middle of a commit, where nothing of somebody else's may fail.
+        """
+        while self._published < len(self._outcomes):
+            outcome = self._outcomes[self._published]
+            self._published += 1
+            self._log_outcome(outcome)
+            telemetry.count(outcome)
+
+    def end(self) -> None:
+        """End the feed, once all outcomes are in."""
+        if self._unfinished or self.feed.ended:
+            return
+        self.publish()
+        summary = self._final = self.summary()
+        self.feed.tell(RunFinished(summary))
+        _log.info("Run finished in %.3f s: %s", summary.duration, summary.status, extra={"run_id": str(self._run_id)})
+
+    def _about(self, collection: Collection) -> dict[str, str]:
+        return {"run_id": str(self._run_id), "collection_id": str(collection.id)}
+
+    def _log_outcome(self, outcome: CollectionOutcome) -> None:
+        name, extra = outcome.collection.name, self._about(outcome.collection)
+        match outcome:
+            case Ingested(counts=counts, durations=spent):
+                _log.info(
+                    "Collection %r finished in %.3f s: %d created, %d skipped, %d duplicates, %d rejected",
+                    *(name, spent.total, counts.created, counts.skipped, counts.duplicates, counts.rejected),
+                    extra=extra,
+                )
+            case Failed():
+                # Not its message: an importer of somebody else's may have put anything in it. The audit trail has it.
+                level = logging.WARNING if outcome.interrupted else logging.ERROR
+                _log.log(
+                    level, *("Collection %r failed: %s", name, outcome.code), extra={**extra, "code": outcome.code}
+                )
+            case Skipped():
+                _log.info("Collection %r skipped: %s", name, outcome.code, extra={**extra, "code": outcome.code})
+
+    def summary(self) -> IngestSummary:
+        """Fold what is known now; a collection still at work counts as interrupted."""
+        if self._final is not None:
+            return self._final
+        open_ = [interrupted(collection) for collection in self._unfinished.values()]
+        outcomes = (*(self._with_enrichment(outcome) for outcome in self._outcomes), *open_)
+        return IngestSummary(
+            run_id=self._run_id,
+            source=self._source,
+            outcomes=outcomes,
+            dry_run=self._dry_run,
+            strict=self._strict,
+            interrupted=any(_was_interrupted(outcome) for outcome in outcomes),
+            duration=perf_counter() - self._started,
+        )
+
+    def _with_enrichment(self, outcome: CollectionOutcome) -> CollectionOutcome:
+        result = self._enrichments.get(outcome.collection.id)
+        if result is None or not isinstance(outcome, Ingested):
+            return outcome
+        enriched = result()
+        failures = (*outcome.listed.failed_enrichments, *enriched.failures)[:LISTED]
+        failed = outcome.counts.failed_enrichments + enriched.failed
+        return replace(
+            outcome,
+            counts=replace(outcome.counts, failed_enrichments=failed),
+            listed=replace(outcome.listed, failed_enrichments=failures),
+            enriched=enriched,
+        )
+
+
+class IngestRun:
+    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment.
+
+    Any number of tasks may iterate, each at its own pace and each from the beginning, also after the run was left.
+    """
+
+    def __init__(self, run_id: UUID, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
+        self.id = run_id
+        self.source = source
+        self.targeted = tuple(targeted)
+        """The collections that this run ingests."""
+        self._collector = collector
+
+    def __aiter__(self) -> AsyncIterator[CollectionOutcome]:
+        return Outcomes(self._collector.feed)
+
+    def events(self) -> AsyncIterator[Event]:
+        """Iterate over all that happens: RunStarted, CollectionStarted, Progress, CollectionFinished, RunFinished.
+
+        The first event comes first, whenever the reading begins; the iteration ends with the run. A slow reader
+        delays nothing, and misses nothing but progress that is out of date.
+        """
+        return self._collector.feed.reader()
+
+    @property
+    def summary(self) -> IngestSummary:
+        """What is known now; a collection still at work counts as interrupted."""
+        return self._collector.summary()
+
+
+def _was_interrupted(outcome: CollectionOutcome) -> bool:
+    if isinstance(outcome, Ingested):
+        return outcome.enriched is not None and outcome.enriched.interrupted
+    return isinstance(outcome, Failed) and outcome.interrupted
+
+
+def interrupted(collection: Collection) -> Failed:
+    """The outcome of a collection whose ingest was stopped before it was through."""
+    return Failed(
+        collection,
+        code="interrupted",
+        message=f"The ingest of {collection.name!r} was interrupted; nothing of it was written.",
+        hint="Run the command again, or with --retry-failed for just what is missing.",
+        interrupted=True,
+    )

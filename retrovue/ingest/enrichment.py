@@ -1,0 +1,367 @@
+"""Enrichment: what attached enrichers owe to a collection's assets is done after the commit, batch by batch.
+
+Owed assets are read in pages, so that memory doesn't depend on how many there are; what each batch came to is
+committed in a small transaction of its own. Whatever stops it leaves what is committed, and the rest owed.
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import anyio
+
+from retrovue.core.errors import RequestError, StoreError
+from retrovue.core.model import AttachedEnricher, Collection, Source
+from retrovue.core.problems import Problem
+from retrovue.core.redaction import redacted_traceback
+from retrovue.core.results import LISTED, Enriched, failed_enrichment
+from retrovue.enrichers.base import AssetView, Failure, MediaFile
+from retrovue.enrichers.fields import Given, apply
+from retrovue.enrichers.guard import GuardedEnricher
+from retrovue.store.collections import find_collection
+from retrovue.store.enrichers import attached_to
+from retrovue.store.enrichments import (
+    EnrichmentOutcome,
+    OwedAsset,
+    Result,
+    count_owed,
+    owed_page,
+    record,
+    write_outcome,
+)
+from retrovue.store.locks import open_locks
+from retrovue.store.merge import label
+from retrovue.store.session import CLEANUP_SECONDS, Store, storable
+from retrovue.store.sources import find_source, get_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
+
+PAGE = 500
+"""Owed assets in memory at once; each takes a few kilobytes."""
+DEFAULT_CONCURRENCY = 4
+"""Batches under way at once, over all collections of a run."""
+CONNECTIONS = 2
+"""For the small transactions; a run's collections keep the connections of its own store for as long as they take."""
+COUNT_SECONDS = 60.0
+COUNT_SECONDS_AT_THE_END = 0.5
+"""How long counting what is owed may take; the second one once we are cancelled."""
+TRANSACTION_TRIES = 3
+_CONFLICTS = frozenset({"deadlock", "serialization_failure"})
+_BAD = frozenset({"bad_value", "database_error"})
+
+
+@dataclass(slots=True)
+class _Current:
+    """An owed asset with what the enrichers of this run have given to it so far."""
+
+    owed: OwedAsset
+    values: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        values = self.values
+        return label(values["title"], values["show_title"], values["season_number"], values["episode_number"])
+
+
+class EnrichmentWork:
+    """The enrichment of one collection in one run; its result is valid at any moment."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        collection: Collection,
+        attached: Sequence[AttachedEnricher],
+        run: UUID,
+        *,
+        limiter: anyio.CapacityLimiter,
+        only_failed: bool = False,
+        transport: "Transport | None" = None,
+    ) -> None:
+        self.collection = collection
+        self.run_id = run
+        self._store = store
+        self._source = source
+        self._attached = tuple(attached)
+        self._limiter = limiter
+        self._only_failed = only_failed
+        self._transport = transport
+        self._began = perf_counter()
+        self._ended: float | None = None
+        self._succeeded = self._failed = 0
+        self._owed: int | None = None
+        self._failures: list[Mapping[str, str]] = []
+        self._problem: Problem | None = None
+        self._unreachable = False
+        self._traceback: str | None = None
+        self._error: StoreError | None = None
+        self._finished = False
+
+    @property
+    def result(self) -> Enriched:
+        """What it has come to; one that is still at work counts as interrupted."""
+        return Enriched(
+            succeeded=self._succeeded,
+            failed=self._failed,
+            owed=self._owed,
+            interrupted=not self._finished,
+            problem=self._problem,
+            unreachable=self._unreachable,
+            failures=tuple(self._failures),
+            duration=(perf_counter() if self._ended is None else self._ended) - self._began,
+        )
+
+    async def run(self) -> None:
+        """Do all that is owed. Raises nothing but a cancellation; what went wrong is in the result."""
+        self._began = perf_counter()
+        try:
+            await self._work()
+        except StoreError as exc:
+            self._problem, self._unreachable = Problem(exc.code, exc.message, exc.hint), False
+            self._finished = True
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the assets are committed, and stay owed
+            message = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.name!r}."
+            self._problem, self._unreachable = Problem("internal", message), False
+            self._traceback = redacted_traceback(exc)
+            self._finished = True
+        else:
+            self._finished = True
+        finally:
+            patience = anyio.current_time() + (2 * COUNT_SECONDS if self._finished else CLEANUP_SECONDS)
+            with anyio.CancelScope(shield=True, deadline=patience):
+                await self._end()
+            self._ended = perf_counter()
+
+    async def look(self) -> None:
+        """Only find out how much is owed."""
+        async with self._store.reading() as session:
+            self._owed = await count_owed(session, self.collection, self._attached, only_failed=self._only_failed)
+        self._finished = True
+
+    async def _work(self) -> None:
+        after: UUID | None = None
+        async with AsyncExitStack() as stack:
+            opened: dict[UUID, GuardedEnricher] = {}
+            while page := await self._next(after):
+                after = page[-1].uuid
+                current = [_Current(owed, dict(owed.values)) for owed in page]
+                # One after the other, in the order of their priorities: each sees what those before it have given.
+                for one in self._attached:
+                    due = [asset for asset in current if one.enricher.id in asset.owed.owed]
+                    if not due:
+                        continue
+                    if one.enricher.id not in opened:
+                        guarded = GuardedEnricher(one, self._source, transport=self._transport)
+                        opened[one.enricher.id] = await stack.enter_async_context(guarded)
+                    enricher = opened[one.enricher.id]
+                    await self._enrich(enricher, due)
+                    if self._problem is None:
+                        self._problem, self._unreachable = _given_up(enricher), enricher.unreachable
+
+    async def _next(self, after: UUID | None) -> list[OwedAsset]:
+        async with self._store.reading() as session:
+            return await owed_page(
+                session,
+                self.collection,
+                self._attached,
+                after=after,
+                limit=PAGE,
+                run=self.run_id,
+                only_failed=self._only_failed,
+            )
+
+    async def _enrich(self, enricher: GuardedEnricher, due: Sequence[_Current]) -> None:
+        async with anyio.create_task_group() as group:
+
+            async def one(batch: Sequence[_Current]) -> None:
+                async with self._limiter:
+                    try:
+                        await self._batch(enricher, batch)
+                    except StoreError as exc:
+                        self._error = exc
+                        group.cancel_scope.cancel()
+
+            for batch in _batches(due, enricher.batch_size):
+                group.start_soon(one, batch)
+        if self._error is not None:
+            raise self._error
+
+    async def _batch(self, enricher: GuardedEnricher, batch: Sequence[_Current]) -> None:
+        views = [_view(asset, enricher) for asset in batch]
+        answers = await enricher.enrich(views)
+        results: list[tuple[_Current, Result]] = []
+        for asset, view, answer in zip(batch, views, answers, strict=True):
+            if answer is not None:
+                results.append((asset, _result(asset, view, answer, enricher)))
+        if results:
+            await self._record(enricher, results)
+
+    async def _record(self, enricher: GuardedEnricher, results: Sequence[tuple[_Current, Result]]) -> None:
+        """Commit what a batch came to; a value that the database refuses is its asset's failure."""
+
+        def committed() -> None:
+            for asset, result in results:
+                self._count(enricher, asset, result)
+
+        for attempt in range(1, TRANSACTION_TRIES + 1):
+            try:
+                async with self._store.transaction(on_commit=committed) as session:
+                    await record(session, self.run_id, enricher.attached, [result for _, result in results])
+                return
+            except StoreError as exc:
+                if exc.code in _CONFLICTS and attempt < TRANSACTION_TRIES:
+                    continue
+                if exc.code not in _BAD:
+                    raise
+                await self._record_each(enricher, results, exc)
+                return
+
+    async def _record_each(
+        self, enricher: GuardedEnricher, results: Sequence[tuple[_Current, Result]], error: StoreError
+    ) -> None:
+        if len(results) > 1:
+            for each in results:
+                await self._record(enricher, [each])
+            return
+        asset, result = results[0]
+        if result.code is not None:
+            raise error
+        refused = Result(asset.owed.uuid, result.title, code="bad_value", message=error.message)
+        await self._record(enricher, [(asset, refused)])
+
+    def _count(self, enricher: GuardedEnricher, asset: _Current, result: Result) -> None:
+        if result.code is None:
+            self._succeeded += 1
+            asset.values.update(result.changes)
+            return
+        self._failed += 1
+        if len(self._failures) < LISTED:
+            cause = storable(result.message) or result.code
+            self._failures.append(failed_enrichment(result.title, enricher.name, result.code, cause))
+
+    async def _end(self) -> None:
+        """Write the row of the audit trail if anything was tried, with what is still owed."""
+        status = "failed" if self._problem else "done" if self._finished else "interrupted"
+        try:
+            # Counting a large collection may take longer than there is while the process ends: the row matters more.
+            with anyio.move_on_after(COUNT_SECONDS if self._finished else COUNT_SECONDS_AT_THE_END):
+                async with self._store.reading() as session:
+                    self._owed = await count_owed(session, self.collection, self._attached)
+            if self._succeeded or self._failed or self._problem or not self._finished:
+                async with self._store.transaction() as session:
+                    await write_outcome(session, self._outcome(status))
+        except StoreError as exc:
+            # The assets say themselves what is owed to them; the result says that the trail doesn't.
+            message = f"The audit trail of the enrichment was not written: {exc.message}"
+            self._problem = self._problem or Problem(exc.code, message, exc.hint)
+
+    def _outcome(self, status: str) -> EnrichmentOutcome:
+        return EnrichmentOutcome(
+            run=self.run_id,
+            collection=self.collection.id,
+            status=status,
+            succeeded=self._succeeded,
+            failed=self._failed,
+            owed=self._owed,
+            details={
+                "failures": self._failures,
+                "problem": None if self._problem is None else storable(self._problem.message),
+                "traceback": storable(self._traceback),
+            },
+            duration=perf_counter() - self._began,
+        )
+
+
+def _given_up(enricher: GuardedEnricher) -> Problem | None:
+    """Say why an enricher is asked nothing more; told once, as no asset is to blame and all of them stay owed."""
+    if enricher.outage is not None:
+        message = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
+        return Problem(enricher.outage.code, message)
+    if enricher.given_up is not None:
+        message = f"The enricher {enricher.name} {enricher.given_up}: what it owes is tried another time."
+        return Problem("enricher_given_up", message)
+    return None
+
+
+def _batches(due: Sequence[_Current], size: int) -> Iterator[Sequence[_Current]]:
+    return (due[start : start + size] for start in range(0, len(due), size))
+
+
+def _view(asset: _Current, enricher: GuardedEnricher) -> AssetView:
+    files = tuple(MediaFile(path, size, duration) for path, size, duration in asset.owed.files)
+    return AssetView(
+        uuid=asset.owed.uuid,
+        source_uri=asset.owed.source_uri,
+        type=asset.owed.type,
+        files=files,
+        fingerprint=asset.owed.fingerprints.get(enricher.id),
+        **asset.values,
+    )
+
+
+def _result(asset: _Current, view: AssetView, answer: Given | Failure, enricher: GuardedEnricher) -> Result:
+    if isinstance(answer, Failure):
+        return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
+    own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]
+    return Result(
+        asset.owed.uuid,
+        asset.title,
+        changes=apply(view, answer, overwrite=enricher.overwrite, own=own),
+        fingerprint=answer.fingerprint,
+        data=answer.data,
+    )
+
+
+@asynccontextmanager
+async def enrich_one(
+    store: Store,
+    reference: str,
+    *,
+    source_reference: str | None = None,
+    only_failed: bool = False,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    dry_run: bool = False,
+    transport: "Transport | None" = None,
+) -> AsyncIterator[EnrichmentWork]:
+    """Prepare the enrichment of one collection, without asking its source for items; the caller runs the work.
+
+    Holds the collection's lock, except for a dry-run: raises AlreadyRunning while it is being ingested, and
+    RequestError if it has no enricher. ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of
+    enrichers that speak HTTP.
+    """
+    if concurrency < 1:
+        raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
+    async with store.reading() as session:
+        within = None if source_reference is None else await find_source(session, source_reference)
+        collection = await find_collection(session, reference, within)
+        source = await get_source(session, collection.source_id)
+    run = uuid.uuid4()
+    async with AsyncExitStack() as stack:
+        if not dry_run:
+            locks = await stack.enter_async_context(open_locks(store, f"retrovue-enrich-{run}"))
+            for refusal in (await locks.take([collection])).values():
+                raise refusal
+        async with store.reading() as session:
+            attached = (await attached_to(session, [collection])).get(collection.id, ())
+        if not attached:
+            raise RequestError(
+                f"Collection {collection.name!r} has no enricher.",
+                code="no_enrichers",
+                hint="Attach one with `retrovue collection attach-enricher`.",
+                context={"collection": str(collection.id)},
+            )
+        limiter = anyio.CapacityLimiter(concurrency)
+        yield EnrichmentWork(
+            store, source, collection, attached, run, limiter=limiter, only_failed=only_failed, transport=transport
+        )
+
+
+async def owed_by(store: Store, collection: Collection, attached: Sequence[AttachedEnricher]) -> int:
+    """Count what attached enrichers owe to a collection's assets now."""
+    async with store.reading() as session:
+        return await count_owed(session, collection, attached)

@@ -1,0 +1,397 @@
+"""The orchestrator: pre-flight, then one task per collection in the one bounded task group of the run.
+
+Everything that can be checked before the first write is checked before the first write. After that each
+collection is on its own: its own session and transaction, its own outcome, its own failure.
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from retrovue.core import logs
+from retrovue.core.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
+from retrovue.core.guide import advice
+from retrovue.core.model import FULL, AttachedEnricher, Collection, Scope, Source, Trigger
+from retrovue.core.redaction import redacted_traceback
+from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
+from retrovue.enrichers.pages import open_pages
+from retrovue.importers.guard import PATIENCE, GuardedImporter
+from retrovue.importers.registry import importer_class, importer_settings, open_importer
+from retrovue.ingest import enrichment, telemetry
+from retrovue.ingest.collector import Collector, IngestRun, interrupted
+from retrovue.ingest.enrichment import EnrichmentWork, owed_by
+from retrovue.ingest.pipeline import failed, ingest_collection, preview_collection
+from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
+from retrovue.store import audit
+from retrovue.store.audit import Run
+from retrovue.store.collections import find_collection, list_collections, record_ingestibility
+from retrovue.store.enrichers import attached_to
+from retrovue.store.locks import Locks, open_locks
+from retrovue.store.server import require_capacity
+from retrovue.store.session import Store
+from retrovue.store.sources import find_source, get_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.client import Transport
+
+RATE = "max_requests_per_second"
+"""The configuration's key, of importers that have one, for the most requests in a second."""
+DEFAULT_CONCURRENCY = 4
+"""Collections ingested at once: enough to keep PostgreSQL and a Plex server busy on a small machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How to ingest."""
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    """Collections at work at the same time; each holds one database connection."""
+    dry_run: bool = False
+    """Find out what would be done, and write nothing."""
+    strict: bool = False
+    """Count an enabled collection that isn't ingestible as a failure of the run."""
+    retry_failed: bool = False
+    """Ingest only what failed, was interrupted or is unknown at its latest full ingest."""
+    max_rps: float | None = None
+    """Most requests to the source in a second; None lets its answers alone set the pace."""
+    patience: float = PATIENCE
+    """Seconds that any one answer of the importer may take."""
+
+    enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
+    """Batches of assets under enrichment at the same time, over all collections, after their commits."""
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1 or self.enrichment_concurrency < 1:
+            raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
+        if self.max_rps is not None and not self.max_rps > 0:
+            raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
+        if not self.patience > 0:
+            raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
+
+
+@asynccontextmanager
+async def ingest_source(
+    store: Store, reference: str, options: IngestOptions | None = None, *, transport: "Transport | None" = None
+) -> AsyncIterator[IngestRun]:
+    """Ingest every enabled, ingestible collection of a source, concurrently.
+
+    ``reference`` is the source's UUID, external id or exact name. Entering does the pre-flight and raises
+    RequestError (unknown, ambiguous or non-compliant source; nothing eligible) or StoreError before anything
+    is written; a source that can't be reached makes every collection a Failed outcome instead. Leaving waits
+    for the collections that are still at work; an exception or a cancellation stops them, and their outcome
+    is then ``interrupted``. No collection's failure ever touches another one.
+
+    ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of the importer and of enrichers; it stays
+    yours to close. Several runs may be under way in one event loop and one store, where those of one collection
+    exclude each other: the second one's outcome is Failed with the code ``already_running``.
+    """
+    options = options or IngestOptions()
+    run = _new_run("source", FULL)
+    async with store.reading() as session:
+        source = await find_source(session, reference)
+        importer_class(source.type)
+        collections = await list_collections(session, source)
+        enabled, skipped = split_enabled(source, collections)
+        if options.retry_failed:
+            again = await audit.failed_last_time(session, enabled)
+            fine = "its latest full ingest succeeded, or it was never tried"
+            skipped += [Skipped(known, NOT_FAILED, fine) for known in enabled if known.id not in again]
+            enabled = [known for known in enabled if known.id in again]
+    async with _running(store, source, run, enabled, skipped, options, transport) as running:
+        yield running
+
+
+@asynccontextmanager
+async def ingest_one(
+    store: Store,
+    reference: str,
+    scope: Scope = FULL,
+    options: IngestOptions | None = None,
+    *,
+    source_reference: str | None = None,
+    transport: "Transport | None" = None,
+) -> AsyncIterator[IngestRun]:
+    """Ingest one collection by hand, all of it or what is in scope; the same pipeline as in a source ingest.
+
+    All of it only while it is enabled; a scope also while it isn't, but never while it isn't ingestible.
+    """
+    options = options or IngestOptions()
+    run = _new_run("collection", scope)
+    async with store.reading() as session:
+        within = None if source_reference is None else await find_source(session, source_reference)
+        collection = await find_collection(session, reference, within)
+        source = await get_source(session, collection.source_id)
+        importer_class(source.type)
+    if scope.is_full and not collection.sync_enabled:
+        raise NothingEligible(
+            f"Collection {collection.name!r} is not enabled.",
+            code="no_enabled_collections",
+            hint=f"Enable it with `retrovue collection update {collection.id} --enable`, or name a --title.",
+            context={"collection": str(collection.id)},
+        )
+    async with _running(store, source, run, [collection], [], options, transport) as running:
+        yield running
+
+
+def _new_run(trigger: Trigger, scope: Scope) -> Run:
+    return Run(id=uuid.uuid4(), trigger=trigger, scope=scope, version=version("retrovue"))
+
+
+def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
+    if options.max_rps is None:
+        return source.config
+    if RATE not in {setting.name for setting in importer_settings(source.type)}:
+        raise RequestError(
+            f"Sources of type {source.type!r} can't be asked at a given rate.",
+            code="no_rate_limit",
+            hint="Leave out --max-rps.",
+        )
+    return {**source.config, RATE: options.max_rps}
+
+
+@asynccontextmanager
+async def _running(
+    store: Store,
+    source: Source,
+    run: Run,
+    enabled: Sequence[Collection],
+    skipped: Sequence[Skipped],
+    options: IngestOptions,
+    transport: "Transport | None",
+) -> AsyncIterator[IngestRun]:
+    await require_capacity(store, options.concurrency, writing=not options.dry_run)
+    async with AsyncExitStack() as stack:
+        opened = open_importer(source.type, _configured(source, options), source.credentials, transport=transport)
+        importer = GuardedImporter(opened, patience=options.patience)
+        targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run)
+        targets.skipped += skipped
+        if not targets.eligible and not targets.failures and enabled:
+            raise none_ingestible(source, run, targets.skipped, enabled)
+        locks: Locks | None = None
+        if targets.eligible and not options.dry_run:
+            locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
+        # From here to the task group nothing may fail: the collector's feed has to be ended.
+        expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
+        collector = Collector(run.id, source, expected, targets.skipped, dry_run=options.dry_run, strict=options.strict)
+        crew = _Crew(store, source, importer, run, collector, options, locks, transport)
+        error: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(crew.work, targets)
+                try:
+                    yield IngestRun(run.id, source, collector, targets.eligible)
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
+                    error = exc
+                    group.cancel_scope.cancel()
+        finally:
+            await crew.settle()
+        if error is not None:
+            raise error
+
+
+def _largest_first(collection: Collection) -> tuple[bool, int]:
+    # The largest that starts last would end alone. What was never ingested may be the largest of all.
+    return (collection.assets_count > 0, -collection.assets_count)
+
+
+class _Crew:
+    """The tasks of a run, one per collection, and what they share."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        importer: GuardedImporter,
+        run: Run,
+        collector: Collector,
+        options: IngestOptions,
+        locks: Locks | None,
+        transport: "Transport | None",
+    ) -> None:
+        self.locks = locks
+        self._open_pages = partial(open_pages, transport=transport)
+        self._store = store
+        self._source = source
+        self._attached: Mapping[uuid.UUID, tuple[AttachedEnricher, ...]] = {}
+        at_once = anyio.CapacityLimiter(options.enrichment_concurrency)
+        self._enrichment = partial(EnrichmentWork, limiter=at_once, transport=transport)
+        self._importer = importer
+        self._run = run
+        self._collector = collector
+        self._options = options
+        self._limiter = anyio.CapacityLimiter(options.concurrency)
+        self._verdict: SourceError | None = None
+        """Why no further collection needs to be tried: the token was refused, or the source is gone."""
+        self._group_scope = anyio.CancelScope()
+
+    async def work(self, targets: Targets) -> None:
+        """Ingest all eligible collections; every expected collection has reported when this returns."""
+        run = {"run_id": str(self._run.id), "source_id": str(self._source.id)}
+        with logs.log_context(run_id=self._run.id), telemetry.span("run", **run):
+            await self._work(targets)
+
+    async def _work(self, targets: Targets) -> None:
+        try:
+            for failure in targets.failures:
+                await self._fail(failure)
+            eligible = await self._lock(targets.eligible)
+            # Connections of their own: the collections at work keep those of the store until they are through.
+            async with (
+                self._store.beside(enrichment.CONNECTIONS) as beside,
+                anyio.create_task_group() as enrichments,
+            ):
+                with self._group_scope:
+                    async with anyio.create_task_group() as group:
+                        for collection in sorted(eligible, key=_largest_first):
+                            group.start_soon(self._one, collection, beside, enrichments)
+                await self._end()
+        finally:
+            self._collector.end()
+
+    async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
+        held: Mapping[uuid.UUID, RetrovueError] = {}
+        try:
+            if self.locks is not None:
+                held = await self.locks.take(eligible)
+            ours = [collection for collection in eligible if collection.id not in held]
+            if self.locks is not None:
+                await audit.reap(self._store, self._run, ours)
+            if ours:
+                # Under the locks: nothing is attached to these collections until the run is over.
+                async with self._store.reading() as session:
+                    self._attached = await attached_to(session, ours)
+        except StoreError as exc:
+            for collection in eligible:
+                await self._fail(failed(collection, exc))
+            return []
+        for collection in eligible:
+            if collection.id in held:
+                await self._fail(failed(collection, held[collection.id]))
+        return ours
+
+    async def _one(self, collection: Collection, beside: Store, enrichments: TaskGroup) -> None:
+        about = {"collection_id": str(collection.id), "collection": collection.name}
+        with logs.log_context(collection_id=collection.id):
+            async with self._limiter, self._store.places:
+                with telemetry.span("collection", **about) as span:
+                    try:
+                        await self._try(collection)
+                    finally:
+                        telemetry.describe(span, self._collector.outcome_of(collection))
+                        self._collector.publish()
+            attached = self._attached.get(collection.id, ())
+            if attached and self.locks is not None and self._collector.was_ingested(collection):
+                work = self._enrichment(beside, self._source, collection, attached, self._run.id)
+                self._collector.enriching(collection, lambda: work.result)
+                # In a group of its own: it neither holds up the next collection nor ends with the source.
+                enrichments.start_soon(work.run)
+
+    async def _try(self, collection: Collection) -> None:
+        try:
+            if self._verdict is not None:
+                await self._fail(failed(collection, self._verdict))
+            else:
+                await self._ingest(collection)
+        except RetrovueError as exc:
+            await self._judge(exc)
+            await self._fail(failed(collection, exc))
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
+            await self._fail(_bug(collection, exc))
+
+    async def _ingest(self, collection: Collection) -> None:
+        self._collector.started(collection)
+        answer = await self._importer.check_ingestible(collection)
+        if not answer.ingestible:
+            # The yes was stored in the pre-flight; a no is news.
+            if not self._options.dry_run:
+                async with self._store.transaction() as session:
+                    await record_ingestibility(session, [(collection, answer)])
+            self._collector.report(not_ingestible(collection, answer))
+            return
+        async with self._open_pages(self._attached.get(collection.id, ()), self._source) as chain:
+            if self.locks is None:
+                outcome = await preview_collection(
+                    self._store, self._importer, collection, self._run, progress=self._collector.progress, chain=chain
+                )
+                self._collector.report(await self._with_owed(outcome))
+                return
+            await audit.start(self._store, self._run, [collection])
+            await ingest_collection(
+                self._store,
+                self._importer,
+                collection,
+                self._run,
+                locks=self.locks,
+                report=self._collector.report,
+                progress=self._collector.progress,
+                chain=chain,
+            )
+
+    async def _with_owed(self, outcome: Ingested | Failed) -> Ingested | Failed:
+        """For a dry-run: add to what enrichers would owe what they owe already."""
+        if isinstance(outcome, Failed) or outcome.enriched is None:
+            return outcome
+        owed = await owed_by(self._store, outcome.collection, self._attached[outcome.collection.id])
+        return replace(outcome, enriched=Enriched(owed=owed + (outcome.enriched.owed or 0)))
+
+    async def _judge(self, error: RetrovueError) -> None:
+        """Decide whether the error is the whole source's: then the collections not yet started aren't tried."""
+        if self._verdict is not None or not isinstance(error, SourceError):
+            return
+        if isinstance(error, SourceRefused):
+            self._verdict = error
+        elif error.unreachable:
+            try:
+                await self._importer.check_reachable()
+            except RetrovueError as exc:
+                self._verdict = exc if isinstance(exc, SourceError) else error
+                self._group_scope.cancel()
+
+    async def _fail(self, failure: Failed) -> None:
+        """Report a failure, then write it to the audit trail; that it can't be written there is said, not hidden."""
+        if not self._options.dry_run:
+            try:
+                await audit.fail(self._store, self._run, [failure])
+            except StoreError as exc:
+                failure = replace(failure, context={**failure.context, "audit": f"not written: {exc.message}"})
+        self._collector.report(failure)
+
+    async def _end(self) -> None:
+        """Give those an outcome whose task ended without one: the source is gone, or a stray cancellation."""
+        for collection in self._collector.unfinished:
+            if self._verdict is not None:
+                await self._fail(failed(collection, self._verdict))
+            else:
+                message = f"The ingest of {collection.name!r} ended without an outcome."
+                await self._fail(Failed(collection, code="internal", message=message, hint=advice("internal")))
+
+    async def settle(self) -> None:
+        """After the last task: what has no outcome was interrupted, and the audit trail is told so."""
+        late = [interrupted(collection) for collection in self._collector.unfinished]
+        for outcome in late:
+            self._collector.report(outcome)
+        try:
+            if not self._options.dry_run:
+                # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
+                with suppress(StoreError):
+                    await audit.fail(self._store, self._run, late)
+        finally:
+            # Whoever is told that the run is over finds the trail complete.
+            self._collector.end()
+
+
+def _bug(collection: Collection, exc: BaseException) -> Failed:
+    return Failed(
+        collection,
+        code="internal",
+        message=f"RetroVue has a bug: {type(exc).__name__} while ingesting {collection.name!r}.",
+        hint="Nothing of this collection was written. Report it with the traceback in the audit trail.",
+        traceback=redacted_traceback(exc),
+    )

@@ -1,0 +1,139 @@
+"""The pre-flight: everything that can be checked before the first write is checked before the first write."""
+
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import anyio
+
+from retrovue.core.errors import NothingEligible, RetrovueError, SourceError
+from retrovue.core.model import Collection, Ingestibility, Source
+from retrovue.core.results import Failed, Skipped
+from retrovue.importers.guard import GuardedImporter
+from retrovue.ingest.pipeline import failed
+from retrovue.store.audit import Run
+from retrovue.store.collections import record_ingestibility
+from retrovue.store.session import Store
+
+CHECKS_AT_ONCE = 64
+"""Collections whose ingestibility is asked for at the same time; no database connection is held for it."""
+
+
+@dataclass(slots=True)
+class Targets:
+    """What the pre-flight found."""
+
+    eligible: list[Collection] = field(default_factory=list[Collection])
+    skipped: list[Skipped] = field(default_factory=list[Skipped])
+    failures: list[Failed] = field(default_factory=list[Failed])
+
+
+def split_enabled(source: Source, collections: Sequence[Collection]) -> tuple[list[Collection], list[Skipped]]:
+    """Tell the enabled collections from the others, which are skipped; raises NothingEligible if there are none."""
+    enabled = [collection for collection in collections if collection.sync_enabled]
+    skipped = [
+        Skipped(collection, "sync_disabled", "it is not enabled for ingest")
+        for collection in collections
+        if not collection.sync_enabled
+    ]
+    if not collections:
+        raise _nothing(
+            source, skipped, "no_collections", f"Source {source.name!r} has no collections.",
+            f"Find them with `retrovue source discover {source.external_id}`.",
+        )  # fmt: skip
+    if not enabled:
+        raise _nothing(
+            source, skipped, "no_enabled_collections", f"Source {source.name!r} has no enabled collections.",
+            "Enable one with `retrovue collection update <collection> --enable`.",
+        )  # fmt: skip
+    return enabled, skipped
+
+
+def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str, hint: str) -> NothingEligible:
+    reasons = [
+        {
+            "id": str(outcome.collection.id),
+            "external_id": outcome.collection.external_id,
+            "name": outcome.collection.name,
+            "kind": outcome.collection.kind,
+            "code": outcome.code,
+            "reason": outcome.reason,
+        }
+        for outcome in skipped
+    ]
+    return NothingEligible(
+        message, code=code, hint=hint, context={"source": source.external_id, "collections": reasons}
+    )
+
+
+def none_ingestible(
+    source: Source, run: Run, skipped: Sequence[Skipped], asked: Sequence[Collection]
+) -> NothingEligible:
+    """Make the error that says, of every collection that was asked about, why it can't be ingested."""
+    wanted = {collection.id for collection in asked}
+    lost = [outcome for outcome in skipped if outcome.collection.id in wanted]
+    if run.trigger == "collection":
+        # By hand it may be one that isn't enabled.
+        message = f"Collection {lost[0].collection.name!r} can't be ingested: {lost[0].reason}"
+    else:
+        reasons = "; ".join(f"{outcome.collection.name}: {outcome.reason}" for outcome in lost)
+        message = f"No enabled collection of source {source.name!r} can be ingested: {reasons}"
+    hint = "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`."
+    return _nothing(source, skipped, "no_ingestible_collections", message, hint)
+
+
+async def pre_flight(
+    store: Store,
+    importer: GuardedImporter,
+    enabled: Sequence[Collection],
+    opened: AsyncExitStack,
+    *,
+    dry_run: bool,
+) -> Targets:
+    """Open the importer, reach the source and ask for each enabled collection, live, whether it can be ingested."""
+    targets = Targets()
+    if not enabled:
+        return targets
+    try:
+        await opened.enter_async_context(importer)
+        await importer.check_reachable()
+    except SourceError as exc:
+        targets.failures = [failed(collection, exc) for collection in enabled]
+        return targets
+    answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
+    # The importer bounds its own requests; asked at the same time, collections can share what it fetches.
+    limiter = anyio.CapacityLimiter(CHECKS_AT_ONCE)
+
+    async def ask(collection: Collection) -> None:
+        async with limiter:
+            try:
+                answers[collection.id] = await importer.check_ingestible(collection)
+            except RetrovueError as exc:
+                answers[collection.id] = exc
+
+    async with anyio.create_task_group() as group:
+        for collection in enabled:
+            group.start_soon(ask, collection)
+    said: list[tuple[Collection, Ingestibility]] = []
+    for collection in enabled:
+        answer = answers[collection.id]
+        if isinstance(answer, RetrovueError):
+            targets.failures.append(failed(collection, answer))
+            continue
+        said.append((collection, answer))
+        if answer.ingestible:
+            targets.eligible.append(collection)
+        else:
+            targets.skipped.append(not_ingestible(collection, answer))
+    if said and not dry_run:
+        async with store.transaction() as session:
+            await record_ingestibility(session, said)
+    return targets
+
+
+def not_ingestible(collection: Collection, answer: Ingestibility) -> Skipped:
+    """The outcome of a collection of which the live check says no."""
+    return Skipped(
+        collection, answer.code or "not_ingestible", answer.reason or "the importer says that it isn't ingestible"
+    )

@@ -1,0 +1,90 @@
+"""Spans and metrics by OpenTelemetry, if the program that embeds us has loaded its API; nothing otherwise.
+
+RetroVue never loads OpenTelemetry itself and doesn't depend on it: whoever wants spans and metrics has loaded the API
+to set up where they go. The costs are one for each page, and without the API a look-up in a dictionary.
+
+Spans: ``retrovue.run`` → ``retrovue.collection`` → ``retrovue.read_page``, ``retrovue.merge``. Metrics: the counters
+``retrovue.collections`` (by outcome) and ``retrovue.items`` (by result), and the histogram
+``retrovue.collection.duration`` (seconds, by phase). No attribute holds more of a source than its id and name.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from retrovue.core.results import CollectionOutcome, Counts, Durations, Failed, Ingested, Skipped
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+_NAME = "retrovue"
+_RESULTS = ("created", "skipped", "duplicates", "rejected")
+
+
+@contextmanager
+def span(name: str, **attributes: str | int) -> "Iterator[Span | None]":
+    """Have the block be a span of this name, within the current one."""
+    if "opentelemetry.trace" not in sys.modules:
+        yield None
+        return
+    from opentelemetry import trace  # noqa: PLC0415 - only if somebody else has loaded it
+
+    tracer = trace.get_tracer(_NAME, version(_NAME))
+    # What is raised isn't recorded as it is: the outcome says it, and its text has been looked at for secrets.
+    with tracer.start_as_current_span(
+        f"{_NAME}.{name}",
+        attributes={f"{_NAME}.{key}": value for key, value in attributes.items()},
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        yield current
+
+
+def describe(current: "Span | None", outcome: CollectionOutcome | None) -> None:
+    """Have a collection's span say what the collection came to; without an outcome it was interrupted."""
+    if current is None or not current.is_recording():
+        return
+    from opentelemetry.trace import StatusCode  # noqa: PLC0415
+
+    current.set_attribute(f"{_NAME}.outcome", _word(outcome))
+    if isinstance(outcome, Ingested | Failed):
+        for count in fields(Counts):
+            current.set_attribute(f"{_NAME}.{count.name}", getattr(outcome.counts, count.name))
+    if isinstance(outcome, Failed):
+        current.set_attribute(f"{_NAME}.code", outcome.code)
+        current.set_status(StatusCode.ERROR, outcome.code)
+
+
+def count(outcome: CollectionOutcome) -> None:
+    """Add an outcome to the metrics."""
+    if "opentelemetry.metrics" not in sys.modules:
+        return
+    from opentelemetry import metrics  # noqa: PLC0415
+
+    meter = metrics.get_meter(_NAME, version(_NAME))
+    source = {f"{_NAME}.source_id": str(outcome.collection.source_id)}
+    collections = meter.create_counter(f"{_NAME}.collections", description="Collections, by what they came to")
+    collections.add(1, {**source, f"{_NAME}.outcome": _word(outcome)})
+    if isinstance(outcome, Skipped):
+        return
+    items = meter.create_counter(f"{_NAME}.items", description="Versions of items, by what became of them")
+    for result in _RESULTS:
+        items.add(getattr(outcome.counts, result), {**source, f"{_NAME}.result": result})
+    duration = meter.create_histogram(f"{_NAME}.collection.duration", "s", "Where a collection's time went")
+    for phase in fields(Durations):
+        duration.record(getattr(outcome.durations, phase.name), {**source, f"{_NAME}.phase": phase.name})
+
+
+def _word(outcome: CollectionOutcome | None) -> str:
+    match outcome:
+        case Ingested():
+            return "ingested"
+        case Skipped():
+            return "skipped"
+        case Failed(interrupted=False):
+            return "failed"
+        case _:
+            return "interrupted"

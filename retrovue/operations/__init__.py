@@ -1,0 +1,1 @@
+"""What operators and services do besides ingesting: sources, collections, assets, enrichers, doctor."""

@@ -1,0 +1,167 @@
+"""The doctor: looks at everything an ingest relies on, and says what to do about what it finds."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+
+from retrovue.core.errors import RetrovueError
+from retrovue.core.model import Collection, Source
+from retrovue.importers.guard import GuardedImporter
+from retrovue.importers.registry import open_importer
+from retrovue.store.assets import sample_files
+from retrovue.store.collections import list_collections
+from retrovue.store.migrations import schema_status
+from retrovue.store.server import Server, describe_server
+from retrovue.store.session import Store
+from retrovue.store.sources import list_sources
+
+SAMPLE = 20
+"""How many files of each collection are looked for on this machine."""
+PATIENCE = 10.0
+"""Seconds that a file system may take to answer; a dead network mount may take for ever."""
+CONNECTIONS_NEEDED = 7
+"""Connections that an ingest uses: four collections at once, two for the audit trail, one for its locks."""
+DISK_NEEDED = 1 << 30
+"""Bytes that ought to be free on the database's disk."""
+
+Verdict = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    """``database``, ``schema``, ``source``, ``collection`` or ``files``."""
+    subject: str
+    """What was looked at, by name."""
+    verdict: Verdict
+    message: str
+    hint: str | None = None
+    """What to do about it."""
+    unreachable: bool = False
+    """Whether the problem is that the source can't be reached."""
+
+
+async def examine(store: Store) -> AsyncIterator[Finding]:
+    """Look at the database, its schema, and each source with its collections; yields findings as they are made."""
+    for finding in _examine_server(await describe_server(store)):
+        yield finding
+    status = await schema_status(store)
+    if not status.up_to_date:
+        found = "has no schema" if status.current is None else f"is at revision {status.current}"
+        yield Finding(
+            "schema", "schema", "problem", f"The database {found}; this program needs {status.wanted}.",
+            "Run `retrovue db upgrade`.",
+        )  # fmt: skip
+        return
+    yield Finding("schema", "schema", "ok", f"The schema is at revision {status.current} ({status.role}).")
+    async with store.reading() as session:
+        sources = [listing.source for listing in await list_sources(session)]
+    if not sources:
+        yield Finding("source", "sources", "warning", "There is no source yet.", "Add one with `retrovue source add`.")
+    for source in sources:
+        async for finding in _examine_source(store, source):
+            yield finding
+
+
+def _examine_server(server: Server) -> Iterator[Finding]:
+    def found(verdict: Verdict, message: str, hint: str | None = None) -> Finding:
+        return Finding("database", "database", verdict, message, hint)
+
+    yield found("ok", f"PostgreSQL {server.version} answers.")
+    if server.standby:
+        yield found(
+            "problem", "It is a standby, which can't be written to.", "Name the primary in RETROVUE_DATABASE_URL."
+        )
+    elif server.read_only:
+        yield found("problem", "It is read-only.", "See to default_transaction_read_only of the database and its user.")
+    if server.free < CONNECTIONS_NEEDED:
+        yield found(
+            "warning",
+            f"It has {server.free} of {server.allowed} connections to spare; an ingest uses {CONNECTIONS_NEEDED}.",
+            "Raise max_connections, end other programs, or ingest with a lower --concurrency.",
+        )
+    if server.disk_free is not None and server.disk_free < DISK_NEEDED:
+        yield found(
+            "warning",
+            f"Its disk has {server.disk_free // 2**20} MiB left.",
+            "Make room on it: a server whose disk is full stops.",
+        )
+    if server.pooled:
+        yield found("ok", "A pooler stands before it, and hands out whole sessions.")
+
+
+async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding]:
+    async with store.reading() as session:
+        collections = await list_collections(session, source)
+    findings: list[Finding] = []
+    try:
+        async with GuardedImporter(open_importer(source.type, source.config, source.credentials)) as importer:
+            identity = await importer.check_reachable()
+            findings.append(
+                Finding(
+                    "source",
+                    source.name,
+                    "ok",
+                    f"{identity.name or source.type} {identity.version or ''} answers"
+                    f"{' and accepts the token' if source.credentials else ''}.",
+                )
+            )
+            findings += [await _examine_collection(importer, collection) for collection in collections]
+    except RetrovueError as exc:
+        findings.append(Finding("source", source.name, "problem", exc.message, exc.hint, exc.unreachable))
+    for finding in findings:
+        yield finding
+    if not collections:
+        hint = f"Run `retrovue source discover {source.external_id}`."
+        yield Finding("source", source.name, "warning", "It has no collections yet.", hint)
+    for collection in collections:
+        if collection.assets_count:
+            yield await _examine_files(store, collection)
+
+
+async def _examine_collection(importer: GuardedImporter, collection: Collection) -> Finding:
+    answer = await importer.check_ingestible(collection)
+    subject = collection.name
+    if not answer.ingestible:
+        verdict: Verdict = "problem" if collection.sync_enabled else "warning"
+        reason = answer.reason or "The importer says that it can't be ingested."
+        return Finding("collection", subject, verdict, reason, _mapping_hint(collection))
+    if not collection.sync_enabled:
+        hint = f"Enable it with `retrovue collection update {collection.id} --enable`."
+        return Finding("collection", subject, "warning", "It could be ingested, but isn't enabled.", hint)
+    return Finding("collection", subject, "ok", "It is enabled and can be ingested.")
+
+
+def _mapping_hint(collection: Collection) -> str:
+    locations = " ".join(f"--map '{location}=/LOCAL/DIRECTORY'" for location in collection.locations)
+    return f"`retrovue collection update {collection.id} {locations}`"
+
+
+async def _examine_files(store: Store, collection: Collection) -> Finding:
+    async with store.reading() as session:
+        paths = await sample_files(session, collection, SAMPLE)
+    try:
+        with anyio.fail_after(PATIENCE):
+            missing = await anyio.to_thread.run_sync(_missing, paths, abandon_on_cancel=True)
+    except TimeoutError:
+        return Finding(
+            "files", collection.name, "problem", f"The file system gave no answer within {PATIENCE:g} s.",
+            "Is a network mount dead?",
+        )  # fmt: skip
+    if missing:
+        return Finding(
+            "files", collection.name, "problem",
+            f"{len(missing)} of {len(paths)} sampled files are not there, such as {missing[0]!r}.",
+            "Is a disk not mounted, or a path mapping wrong?",
+        )  # fmt: skip
+    return Finding("files", collection.name, "ok", f"All of {len(paths)} sampled files are there.")
+
+
+def _missing(paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if not Path(path).exists()]

@@ -1,0 +1,16 @@
+"""Fixtures for the embedded PostgreSQL's tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.embedded_processes import servers
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home that doesn't exist yet; as root it lies behind a directory that only root may enter."""
+    yield tmp_path / "home"
+    for left in servers(tmp_path / "home"):  # by a test that failed
+        left.kill()

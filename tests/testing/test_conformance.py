@@ -1,0 +1,224 @@
+# ruff: noqa: ARG002 - the interface gives more than an importer has to use
+"""The conformance kit finds what it is for, and passes what is right."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from retrovue.core.model import Collection, DiscoveredCollection, Ingestibility, Outline, Page, Scope, SourceIdentity
+from retrovue.importers.base import ImporterInterface
+from retrovue.testing import (
+    ImporterConformance,
+    check_cancellation,
+    check_closing,
+    check_compliance,
+    check_discovery,
+    check_enumeration,
+    check_ingestible,
+    check_reachable,
+    check_repetition,
+    sample_collection,
+)
+from tests.support.contract_importers import Incomplete, Lookalike, Subclass
+from tests.support.library import draft, outline, page
+
+pytestmark = pytest.mark.anyio
+
+COLLECTION = sample_collection("1")
+
+
+class Right(Subclass):
+    """Has a few awaits in each of its answers, and pages of both kinds."""
+
+    listing: Sequence[Any] = (page(draft("a"), draft("b")), outline(draft("c")))
+
+    async def check_reachable(self) -> SourceIdentity:
+        await anyio.lowlevel.checkpoint()
+        return SourceIdentity("right")
+
+    async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:
+        for one in self.listing:
+            await anyio.lowlevel.checkpoint()
+            yield one
+
+
+class TestRight(ImporterConformance):
+    """One that is right passes all checks."""
+
+    items = 3
+
+    def make_importer(self) -> ImporterInterface:
+        return Right({})
+
+    def make_collection(self) -> Collection:
+        return COLLECTION
+
+
+def giving(*listing: object) -> type[Right]:
+    return type("Wrong", (Right,), {"listing": listing})
+
+
+def make(kind: type[Right]) -> Any:
+    return lambda: kind({})
+
+
+class TestListings:
+    @pytest.mark.parametrize(
+        ("listing", "problem"),
+        [
+            ([page(draft("a")), page(draft("a"))], "same source_uri"),
+            ([page(draft("a", type="song"))], "of type 'song'"),
+            ([page(draft("a", title=""))], "can't be stored"),
+            ([page(draft("a", title="a\0"))], "NUL"),
+            ([page(draft("a", year="1999"))], "can't be stored"),
+            ([Page([], [], 1)], "has to be a rejection"),
+            ([Page([draft("a")], [], 0)], "counts no item"),
+            ([Page([draft("a")], [], -1)], "source_items is -1"),
+            ([Page([draft("a")], [], cast("int", "1"))], "source_items is '1'"),
+            ([{"drafts": []}], "gave a dict where a Page belongs"),
+            ([Page([cast("Any", {})], [], 1)], "where a AssetDraft belongs"),
+            ([Page([], [cast("Any", "no")], 1)], "where a Rejection belongs"),
+            ([Page([draft("a")] * 20_001, [], 1)], "20001 drafts"),
+        ],
+    )
+    async def test_what_is_wrong_is_said(self, listing: list[object], problem: str) -> None:
+        with pytest.raises(AssertionError, match=problem):
+            await check_enumeration(make(giving(*listing)), COLLECTION)
+
+    async def test_an_outline_has_to_be_that_of_its_page(self) -> None:
+        for changed in ("source_uris", "source_paths", "source_items"):
+            wrong = outline(draft("a"))
+            setattr(wrong, changed, {"source_uris": ["x"], "source_paths": [("x",)], "source_items": 2}[changed])
+            with pytest.raises(AssertionError, match="an outline"):
+                await check_enumeration(make(giving(wrong)), COLLECTION)
+
+    async def test_missing_items_are_noticed(self) -> None:
+        with pytest.raises(AssertionError, match="the source has 4 items"):
+            await check_enumeration(make(Right), COLLECTION, items=4)
+
+    async def test_a_restart_voids_what_came_before(self) -> None:
+        listing = [page(draft("a")), page(restart=True), page(draft("a"))]
+        assert len(await check_enumeration(make(giving(*listing)), COLLECTION, items=1)) == 1
+
+    @pytest.mark.parametrize("second", [page(draft("b")), page(draft("a", "other.mkv"))])
+    async def test_a_second_enumeration_that_differs(self, second: Page) -> None:
+        listings = [[page(draft("a"))], [second]]
+
+        class Fickle(Right):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments)
+                self.listing = listings.pop(0)
+
+        with pytest.raises(AssertionError, match="the second enumeration"):
+            await check_repetition(make(Fickle), COLLECTION)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("wrong", [Incomplete, object()])
+    def test_a_class_that_is_none(self, wrong: Any) -> None:
+        with pytest.raises((AssertionError, AttributeError)):
+            check_compliance(wrong)
+
+    def test_one_that_is_no_base_importer_can_be_right(self) -> None:
+        check_compliance(Lookalike)
+
+    async def test_an_identifier_that_changes(self) -> None:
+        names = ["one", "two"]
+
+        class Fickle(Right):
+            async def check_reachable(self) -> SourceIdentity:
+                return SourceIdentity(names.pop(0))
+
+        with pytest.raises(AssertionError, match="changes from 'one' to 'two'"):
+            await check_reachable(make(Fickle))
+
+    async def test_two_collections_of_one_key(self) -> None:
+        class Twins(Right):
+            async def discover_collections(self) -> Sequence[DiscoveredCollection]:
+                return [DiscoveredCollection("1", name, "movie") for name in "ab"]
+
+        with pytest.raises(AssertionError, match="lists a key twice"):
+            await check_discovery(make(Twins))
+
+    async def test_a_sample_that_cannot_be_ingested(self) -> None:
+        class Refusing(Right):
+            async def check_ingestible(self, collection: Collection) -> Ingestibility:
+                return Ingestibility(ingestible=False, reason="it is Sunday")
+
+        with pytest.raises(AssertionError, match="it is Sunday"):
+            await check_ingestible(make(Refusing), COLLECTION)
+
+
+class TestTasks:
+    async def test_a_task_left_behind_is_found(self) -> None:
+        class Leaving(Right):
+            async def __aexit__(
+                self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+            ) -> None:
+                return None
+
+            async def __aenter__(self) -> Self:
+                left.append(asyncio.get_running_loop().create_task(anyio.sleep_forever()))
+                return self
+
+        left: list[Any] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("retrovue.testing.tasks.CLEANING_UP_S", 0.01)
+            with pytest.raises(AssertionError, match="leaves tasks behind"):
+                await check_closing(make(Leaving), COLLECTION)
+        for task in left:
+            task.cancel()
+
+    async def test_a_file_left_open_is_found(self) -> None:
+        class Opening(Right):
+            async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:
+                file = open(__file__)  # noqa: ASYNC230, PTH123, SIM115 - and never closed: that is the point
+                yield page(draft(file.name.rpartition("/")[2]))
+
+        with pytest.raises(AssertionError, match="leaves something open"):
+            await check_closing(make(Opening), COLLECTION)
+
+    async def test_a_swallowed_cancellation_is_found(self) -> None:
+        class Swallowing(Right):
+            async def check_reachable(self) -> SourceIdentity:
+                try:
+                    await anyio.lowlevel.checkpoint()
+                except BaseException:  # noqa: BLE001 - that is the point
+                    return SourceIdentity("unmoved")
+                return SourceIdentity("right")
+
+        with pytest.raises(AssertionError, match="cancelled at await 1, the importer goes on"):
+            await check_cancellation(make(Swallowing), COLLECTION)
+
+    async def test_a_cancellation_turned_into_an_error_is_found(self) -> None:
+        class Turning(Right):
+            async def check_reachable(self) -> SourceIdentity:
+                try:
+                    await anyio.lowlevel.checkpoint()
+                except BaseException as exc:
+                    raise ValueError from exc
+                return SourceIdentity("right")
+
+        with pytest.raises(AssertionError, match="raises ValueError"):
+            await check_cancellation(make(Turning), COLLECTION)
+
+    async def test_every_await_is_reached(self) -> None:
+        cancelled: list[str] = []
+
+        class Noting(Right):
+            async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:
+                for word in "abc":
+                    try:
+                        await anyio.lowlevel.checkpoint()
+                    except BaseException:
+                        cancelled.append(word)
+                        raise
+                    yield page(draft(word))
+
+        await check_cancellation(make(Noting), COLLECTION)
+        assert cancelled == ["a", "b", "c"]
