@@ -12,6 +12,7 @@ from retrovue.cli.errors import OK, InputError, exit_status, explain, require_ut
 from retrovue.cli.logs import FORMATS, LEVELS, logging_to_stderr
 from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
+from retrovue.core.text import is_storable
 
 COMPLETION = "_RETROVUE_COMPLETE"
 """The variable by which a shell asks what could come next."""
@@ -105,7 +106,7 @@ async def run_command(arguments: Sequence[str], session: Session) -> int:
 
 def _require_text(arguments: Sequence[str]) -> None:
     for number, argument in enumerate(arguments, 1):
-        if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
+        if not is_storable(argument):
             require_utf8()
             raise InputError(f"Argument {number} isn't valid UTF-8: {printable(argument)}")
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import orjson
 
 from retrovue.cli.text import printable
-from retrovue.core.redaction import redact
+from retrovue.core.text import redact
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")

@@ -55,7 +55,7 @@ class Session:
     def show_traceback(self, error: BaseException) -> None:
         """Print where an error came from, if the environment asks for it."""
         from retrovue.core.config import DEBUG  # not needed for help
-        from retrovue.core.redaction import redacted_traceback
+        from retrovue.core.text import redacted_traceback
 
         if os.environ.get(DEBUG):
             self.output.notes(redacted_traceback(error).splitlines())

@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from retrovue.core.guide import advice
-from retrovue.core.redaction import plain, safe_text
+from retrovue.core.text import plain, safe_text
 
 __all__ = [
     "AlreadyRunning",

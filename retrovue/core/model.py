@@ -10,7 +10,7 @@ import msgspec
 
 from retrovue.core.bounds import LARGEST, LONGEST_TITLE
 from retrovue.core.errors import RequestError, require_within
-from retrovue.core.redaction import safe_text
+from retrovue.core.text import safe_text
 
 AssetType = Literal["movie", "episode", "clip", "track"]
 ASSET_TYPES: tuple[str, ...] = get_args(AssetType)

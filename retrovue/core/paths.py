@@ -12,11 +12,11 @@ from typing import Literal
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import PathMapping
+from retrovue.core.text import is_storable
 
 PathSystem = Literal["windows", "posix"]
 
 _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class UnmappedPath(ValueError):
@@ -88,7 +88,7 @@ class PathMapper:
                 if _is_plain(below):
                     return local + below
                 break
-        if _UNSTORABLE.search(path):
+        if not is_storable(path):
             raise UnmappedPath("bad_path", f"{path!r} holds a NUL or half a surrogate pair")
         cut = path.rfind("/")
         if path_system(path) == "windows":
@@ -115,9 +115,9 @@ def _is_plain(below: str) -> bool:
 
     Substring searches, as this is asked for every file of a library; one regular expression takes longer.
     """
-    if "/." in below or "//" in below or below[:1] in ("", ".", "/") or below[-1] == "/" or "\0" in below:
+    if "/." in below or "//" in below or below[:1] in ("", ".", "/") or below[-1] == "/":
         return False
-    return below.isascii() or _UNSTORABLE.search(below) is None
+    return is_storable(below)
 
 
 def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import orjson
 from msgspec import UNSET, UnsetType
 
 from retrovue.core.model import Big, Natural
-from retrovue.core.redaction import redact
+from retrovue.core.text import redact, storable
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
 
 MAX_RESULT_BYTES = 1024 * 1024
@@ -85,14 +85,14 @@ def check(answer: object) -> Given | Failure:
         size = len(orjson.dumps([said, answer.fingerprint, answer.data], default=_iso))
         if size > MAX_RESULT_BYTES:
             return Failure("result_too_large", f"The enricher gave {size:,} bytes for one asset.")
-        fields = msgspec.convert(_clean(said), Fields)
+        fields = msgspec.convert(storable(said), Fields)
         if any(value is not None and not isinstance(value, Mapping) for value in _kept(answer)):
             return Failure("bad_result", "The enricher gave a fingerprint or data that isn't a mapping.")
     except (msgspec.ValidationError, TypeError, ValueError, AttributeError, RecursionError) as exc:
         return failure("bad_result", f"The enricher gave what the catalogue can't hold: {exc}")
     checked = {name: value for name in said if (value := getattr(fields, name)) is not UNSET}
     empty = frozenset(FIELDS).intersection(told).difference(said)
-    return Given(checked, empty, _clean(answer.fingerprint), _clean(answer.data), answer.unchanged is True)
+    return Given(checked, empty, storable(answer.fingerprint), storable(answer.data), answer.unchanged is True)
 
 
 def apply(asset: AssetView, given: Given, *, overwrite: bool, own: Collection[str] = ()) -> dict[str, Any]:
@@ -126,21 +126,8 @@ def _empty(value: object) -> bool:
 
 
 def _text(value: object, limit: int) -> str:
-    return _clean(value)[:limit] if isinstance(value, str) else ""
+    return storable(value)[:limit] if isinstance(value, str) else ""
 
 
 def _iso(value: object) -> str:
     raise TypeError(f"a {type(value).__name__} is not a plain JSON value")
-
-
-def _clean(value: Any) -> Any:
-    """Take out of texts what PostgreSQL doesn't take: NUL characters and halves of surrogate pairs."""
-    match value:
-        case str():
-            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-        case Mapping():
-            return {_clean(key): _clean(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_clean(one) for one in value]
-        case _:
-            return value

@@ -6,7 +6,7 @@ up the run's loop nor outlast its deadline by swallowing its cancellation. Retro
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -31,7 +31,7 @@ from retrovue.core.model import (
     Scope,
     SourceIdentity,
 )
-from retrovue.core.redaction import redact
+from retrovue.core.text import is_storable, redact
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.doubles import Doubles
 from retrovue.importers.waiting import Stopwatch
@@ -337,25 +337,13 @@ def draft_problem(draft: AssetDraft) -> str | None:
     except (TypeError, ValueError, AttributeError) as exc:
         return f"{exc}"
     # The escape alone may be text that speaks of it.
-    return "its text holds a NUL character" if b"\\u0000" in written and _holds_nul(values) else None
+    return "its text holds a NUL character" if b"\\u0000" in written and not is_storable(values) else None
 
 
 def _told(draft: AssetDraft) -> AssetDraft:
     # The summary lists warnings by their text.
     warnings = tuple(map(redact, draft.warnings))
     return draft if warnings == draft.warnings else replace(draft, warnings=warnings)
-
-
-def _holds_nul(value: object) -> bool:
-    match value:
-        case str():
-            return "\0" in value
-        case Mapping():
-            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
-        case list() | tuple():
-            return any(map(_holds_nul, value))
-        case _:
-            return False
 
 
 class GuardedPages:

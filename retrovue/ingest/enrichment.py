@@ -17,8 +17,8 @@ import anyio
 from retrovue.core.errors import RequestError, StoreError
 from retrovue.core.model import AttachedEnricher, Collection, Source
 from retrovue.core.problems import Problem
-from retrovue.core.redaction import redacted_traceback
 from retrovue.core.results import LISTED, Enriched, failed_enrichment
+from retrovue.core.text import redacted_traceback, storable
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import Given, apply
 from retrovue.enrichers.guard import GuardedEnricher
@@ -35,7 +35,7 @@ from retrovue.store.enrichments import (
 )
 from retrovue.store.locks import open_locks
 from retrovue.store.merge import label
-from retrovue.store.session import CLEANUP_SECONDS, Store, storable
+from retrovue.store.session import CLEANUP_SECONDS, Store
 from retrovue.store.sources import find_source, get_source
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from retrovue.core import logs
 from retrovue.core.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
 from retrovue.core.guide import advice
 from retrovue.core.model import FULL, AttachedEnricher, Collection, Scope, Source, Trigger
-from retrovue.core.redaction import redacted_traceback
 from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
+from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import open_pages
 from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, importer_settings, open_importer

@@ -16,8 +16,8 @@ import anyio.lowlevel
 from retrovue.core.errors import CommitUnknown, IncompleteEnumeration, RetrovueError, StoreError, StoreUnavailable
 from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
 from retrovue.core.paths import PathMapper, UnmappedPath
-from retrovue.core.redaction import redacted_traceback
 from retrovue.core.results import FAR_SMALLER, Counts, Durations, Enriched, Failed, Ingested, Listed
+from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import PageChain
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.ingest import telemetry

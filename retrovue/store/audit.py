@@ -6,7 +6,7 @@ never wait for it; a success row is written inside the transaction that it descr
 
 import getpass
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +21,9 @@ from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.model import Collection, Scope, Trigger
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.text import plain, storable
 from retrovue.store.log import COUNTS
-from retrovue.store.session import CLEANUP_SECONDS, Store, storable, translated
+from retrovue.store.session import CLEANUP_SECONDS, Store, translated
 
 AUDIT_SECONDS = 30.0
 """How long a failure row may take while nobody waits for us to end."""
@@ -93,21 +94,9 @@ def _start_row(run: Run, collection: Collection, who: str) -> dict[str, Any]:
     }
 
 
-def _cleaned(value: object) -> object:
-    match value:
-        case str():
-            return storable(value)
-        case Mapping():
-            return {str(_cleaned(str(key))): _cleaned(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_cleaned(item) for item in value]
-        case _:
-            return value
-
-
 def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
     details = {
-        "context": _cleaned(failed.context),
+        "context": storable(plain(failed.context)),
         "unreachable": failed.unreachable,
         "traceback": storable(failed.traceback),
         "durations": failed.durations,

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import Ambiguous, NotFound
 from retrovue.core.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
+from retrovue.core.text import storable
 from retrovue.store.references import as_uuid, meant
-from retrovue.store.session import storable
 
 GONE = "gone_from_source: the source no longer lists this collection"
 

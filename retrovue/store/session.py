@@ -7,7 +7,7 @@ rows, which must not depend on the transaction they describe), and unpooled conn
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import anyio
 import asyncpg
@@ -262,15 +262,6 @@ class Store:
             raise known from error
         if shield.cancelled_caught:
             raise CommitUnknown("The commit was still under way when the time to stop had come.")
-
-
-@overload
-def storable(value: str) -> str: ...
-@overload
-def storable(value: None) -> None: ...
-def storable(value: str | None) -> str | None:
-    """Make foreign text such that PostgreSQL takes it: without NUL characters and halves of surrogate pairs."""
-    return None if value is None else value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 class translated:  # noqa: N801 - reads as a clause: with translated():

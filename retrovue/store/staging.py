@@ -20,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.errors import StoreError
 from retrovue.core.model import AssetDraft, Collection, Rejection
 from retrovue.core.results import LISTED
+from retrovue.core.text import storable
 from retrovue.store.known import keep_known_pages, pages_that_stay_unknown, what_is_known
-from retrovue.store.session import Store, storable
+from retrovue.store.session import Store
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
 """The fields of a draft that are staged as they are: all before its parts, which need a closer look."""

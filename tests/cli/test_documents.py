@@ -16,7 +16,6 @@ from retrovue.cli.table import table
 from retrovue.cli.text import printable, width
 from retrovue.core.model import Collection, Rejection, Scope, Source
 from retrovue.core.problems import Problem
-from retrovue.core.redaction import redact
 from retrovue.core.results import (
     FAR_SMALLER,
     CollectionOutcome,
@@ -28,6 +27,7 @@ from retrovue.core.results import (
     Named,
     Skipped,
 )
+from retrovue.core.text import redact
 from retrovue.errors import NotFound, ScopeNotFound, SourceError, SourceRefused, SourceUnreachable
 from retrovue.ingest.documents import summary_document
 

@@ -254,7 +254,7 @@ class TestErrors:
 
     def test_a_subclass_that_says_nothing_can_be_told_all_the_same(self) -> None:
         error: Any = SilentError(ADDRESS)
-        error.settle()
+        error.normalize()
         assert (error.message, error.code, error.context) == ("SilentError", "source_error", {})
         assert error.hint
 

@@ -146,7 +146,7 @@ MUTANTS = (
     ),
     Mutant("D-2", ORCHESTRATOR, _JUDGED, f"{_JUDGED}            raise\n"),
     Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),
-    Mutant("D-4", AUDIT, '"context": _cleaned(failed.context),', '"context": {},'),
+    Mutant("D-4", AUDIT, '"context": storable(plain(failed.context)),', '"context": {},'),
     Mutant("D-4", AUDIT, "            AND ingest_outcome.code IS DISTINCT FROM 'already_running'\n", ""),
     Mutant("D-4", AUDIT, " AND ingest_start.scope = '{{}}'\n", "\n"),
     Mutant(

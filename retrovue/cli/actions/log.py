@@ -11,7 +11,7 @@ from retrovue.cli.session import Call
 from retrovue.cli.table import COLUMNS, table, words
 from retrovue.core.errors import NotFound
 from retrovue.core.model import Collection, Rejection
-from retrovue.core.redaction import redact
+from retrovue.core.text import redact
 from retrovue.ingest.documents import DURATIONS
 from retrovue.store.collections import find_collection
 from retrovue.store.log import LogEntry, list_log, list_rejections

@@ -10,7 +10,7 @@ from retrovue.cli.session import Call
 from retrovue.cli.table import room, table
 from retrovue.core.errors import ImporterNotCompliant
 from retrovue.core.model import ConfigField, Secret, Source
-from retrovue.core.redaction import redact
+from retrovue.core.text import redact
 from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.ingest.documents import source_identity
 from retrovue.operations import discovery

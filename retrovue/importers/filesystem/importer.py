@@ -35,6 +35,7 @@ from retrovue.core.model import (
     Secret,
     SourceIdentity,
 )
+from retrovue.core.text import is_storable
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.filesystem import names
 from retrovue.importers.filesystem.scope import InScope
@@ -225,7 +226,7 @@ class FilesystemImporter(BaseImporter):
             if isinstance(one, Refused):
                 reason = f"{names.shown(paths)!r} can't be used: {one.reason}"
                 page.rejected.append(Rejection(one.code, reason, uri, known.title))
-            elif not _storable("".join(paths)):
+            elif not is_storable("".join(paths)):
                 reason = f"the name of {names.shown(paths)!r} isn't valid UTF-8: rename the file or its directory"
                 page.rejected.append(Rejection("undecodable_name", reason, uri, known.title))
             else:
@@ -247,10 +248,6 @@ def _draft(uri: str, paths: Sequence[str], found: Found, type_: str, known: name
         container=names.extension(found.parts[0].name),
         parts=parts,
     )
-
-
-def _storable(path: str) -> bool:
-    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:
