@@ -4,8 +4,7 @@ import sys
 
 from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-from retrovue.core.errors import RequestError, RetrovueError, ScopeNotFound
-from retrovue.core.problems import Problem
+from retrovue.core.errors import Problem, RequestError, RetrovueError, ScopeNotFound
 
 OK = 0
 """Everything that was asked for is done; nothing to do counts as done."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from retrovue.core.problems import Problem
+from retrovue.core.errors import Problem
 
 if TYPE_CHECKING:
     from retrovue.core.model import Collection, Scope, Source

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from retrovue.cli.table import table
 from retrovue.cli.theme import Style, Styled
-from retrovue.core.problems import Problem
+from retrovue.core.errors import Problem
 from retrovue.core.results import FAR_SMALLER, Failed, Ingested
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from retrovue.cli.text import printable
 from retrovue.cli.theme import painted, takes_colour
-from retrovue.core.problems import Problem
+from retrovue.core.errors import Problem
 
 _SAYS_IT_ALL = frozenset({"narrowing_forbidden", "interrupted"})
 """Codes to whose message people need no hint: the first holds it, and whoever pressed Ctrl-C knows."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrovue.cli.errors import BY_SIGNAL
 from retrovue.cli.output import Output
-from retrovue.core.problems import Problem
+from retrovue.core.errors import Problem
 
 if TYPE_CHECKING:
     from retrovue.core.config import Settings

@@ -32,6 +32,7 @@ addresses are taken out of all of them.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from retrovue.core.guide import advice
@@ -263,3 +264,25 @@ class CommitUnknown(StoreError):
     """The connection broke while COMMIT was under way: the outcome has to be read back."""
 
     default_code = "commit_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as it is reported, in JSON or to a person; unlike an exception it crosses tasks and is stored."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    """What to do next. None takes the guide's advice about the code."""
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    collection: Mapping[str, Any] | None = None
+    """The collection that failed, if the problem is about a single one."""
+
+    def __post_init__(self) -> None:
+        if self.hint is None:
+            object.__setattr__(self, "hint", advice(self.code))
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object of the problem."""
+        fields = {"code": self.code, "message": self.message, "hint": self.hint, "context": dict(self.context)}
+        return fields if self.collection is None else {**fields, "collection": dict(self.collection)}

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
+from retrovue.core.errors import Problem
 from retrovue.core.model import Collection, Rejection, Source
-from retrovue.core.problems import Problem
 
 RunStatus = Literal["ok", "partial", "error"]
 

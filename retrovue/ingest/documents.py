@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from retrovue.core.errors import Problem
 from retrovue.core.guide import advice
 from retrovue.core.model import Collection, Rejection, Source
-from retrovue.core.problems import Problem
 from retrovue.core.results import (
     CollectionOutcome,
     Counts,

@@ -14,9 +14,8 @@ from uuid import UUID
 
 import anyio
 
-from retrovue.core.errors import RequestError, StoreError
+from retrovue.core.errors import Problem, RequestError, StoreError
 from retrovue.core.model import AttachedEnricher, Collection, Source
-from retrovue.core.problems import Problem
 from retrovue.core.results import LISTED, Enriched, failed_enrichment
 from retrovue.core.text import redacted_traceback, storable
 from retrovue.enrichers.base import AssetView, Failure, MediaFile

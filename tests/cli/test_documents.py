@@ -14,8 +14,8 @@ from retrovue.cli.ingest_document import collection_ingest, failed_source_ingest
 from retrovue.cli.ingest_report import report, summary_line, warnings
 from retrovue.cli.table import table
 from retrovue.cli.text import printable, width
+from retrovue.core.errors import Problem
 from retrovue.core.model import Collection, Rejection, Scope, Source
-from retrovue.core.problems import Problem
 from retrovue.core.results import (
     FAR_SMALLER,
     CollectionOutcome,

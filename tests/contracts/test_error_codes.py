@@ -6,8 +6,8 @@ import pytest
 
 from retrovue.cli.errors import InputError, NarrowingForbidden, explain
 from retrovue.core import errors
+from retrovue.core.errors import Problem
 from retrovue.core.guide import GUIDE
-from retrovue.core.problems import Problem
 from retrovue.errors import RetrovueError
 from tests.contracts.error_codes import DOCUMENT, codes_in_use, document
 

@@ -10,7 +10,7 @@ from anyio.from_thread import BlockingPortal
 from retrovue.cli.ingest_document import failed_source_ingest
 from retrovue.cli.session import plain_error
 from retrovue.core import config
-from retrovue.core.problems import Problem
+from retrovue.core.errors import Problem
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
 from tests.docs import reference, schemas

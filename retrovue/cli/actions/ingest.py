@@ -12,9 +12,8 @@ from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, explain
 from retrovue.cli.progress import Progress
 from retrovue.cli.session import Call
-from retrovue.core.errors import NothingEligible, ScopeNotFound
+from retrovue.core.errors import NothingEligible, Problem, ScopeNotFound
 from retrovue.core.model import FULL, Collection, Scope
-from retrovue.core.problems import Problem
 from retrovue.core.results import IngestSummary
 from retrovue.importers.guard import PATIENCE
 from retrovue.ingest import orchestrator
