@@ -70,8 +70,8 @@ class TestFinding:
         with pytest.raises(ImporterNotCompliant) as refused:
             importer_class("scripted")
         assert refused.value.context["providers"] == [
-            "tests.support.odd_importers:Compliant",
             "tests.support.library:ScriptedImporter",
+            "tests.support.odd_importers:Compliant",
         ]
 
     def test_one_package_that_is_installed_twice_is_one(self, packages: Packages) -> None:
