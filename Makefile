@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format reference lock mutants soak fuzz measured bench bench-full clean
+.PHONY: demo test check lint format reference picture lock mutants soak fuzz measured bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -30,6 +30,9 @@ format: $(VENV)/.ready
 
 reference: $(VENV)/.ready  ## docs/reference, from the code
 	$(BIN)/python -m tests.docs.reference
+
+picture: $(VENV)/.ready  ## the packages in docs/architecture.md, from their imports
+	$(BIN)/python -m tests.docs.architecture
 
 check: lint test  ## all that CI runs
 

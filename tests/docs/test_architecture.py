@@ -1,0 +1,33 @@
+"""The pages that explain the code are true: the picture is up to date, and the code they name exists."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs import architecture
+from tests.docs.pages import DOCS
+
+
+def test_the_picture_is_up_to_date() -> None:
+    assert architecture.PAGE.read_text(encoding="utf-8") == architecture.page(), "run: make picture"
+
+
+@pytest.mark.parametrize("page", [architecture.PAGE, DOCS / "glossary.md"], ids=lambda page: page.name)
+def test_every_name_exists(page: Path) -> None:
+    assert architecture.missing_names(page.read_text(encoding="utf-8")) == []
+
+
+def test_the_glossary_is_alphabetical() -> None:
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    words = [line.removeprefix("## ").lower() for line in text.splitlines() if line.startswith("## ")]
+    assert words == sorted(words)
+
+
+def test_a_name_that_does_not_exist_is_found() -> None:
+    text = "`store.session.Store.transaction()`, `store.gone`, `core/model.py`, `asset`, `make picture`, `Gone`\n"
+    assert architecture.missing_names(text) == ["Gone", "core/model.py", "store.gone"]
+
+
+def test_an_arrow_that_follows_from_others_is_left_out() -> None:
+    arrows = {"a": {"b", "c"}, "b": {"c"}, "c": set[str]()}
+    assert architecture.reduced(arrows) == {"a": {"b"}, "b": {"c"}, "c": set()}
