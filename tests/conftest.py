@@ -1,6 +1,9 @@
 """Fixtures that all tests share: one PostgreSQL for the session, a fresh database for each test."""
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -133,3 +136,22 @@ def scripted(packages: Packages) -> None:
 async def library(store: Store, scripted: None) -> Library:
     """A source of one collection, Movies."""
     return await Library.make(store, "Movies")
+
+
+_NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged_path(tmp_path: Path) -> Iterator[Path]:
+    """A directory of an ordinary user, whom the test runs as: root could read what nobody may read."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    directory = Path(tempfile.mkdtemp(prefix="retrovue-unprivileged-"))
+    os.chown(directory, _NOBODY, _NOBODY)
+    os.seteuid(_NOBODY)
+    try:
+        yield directory
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(directory)

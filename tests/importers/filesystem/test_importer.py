@@ -36,7 +36,6 @@ MOVIES = sample_collection("Movies", kind="movie")
 SHOWS = sample_collection("TV", kind="show")
 LATIN = os.fsdecode(b"caf\xe9")
 """A name in another encoding than UTF-8."""
-not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
 
 def make(root: Path, *files: str) -> None:
@@ -124,12 +123,11 @@ class TestReachability:
             assert refused.value.hint
             assert str(path) in refused.value.message
 
-    @not_as_root
-    async def test_not_readable(self, tmp_path: Path) -> None:
-        allow(tmp_path, 0)
+    async def test_not_readable(self, unprivileged_path: Path) -> None:
+        allow(unprivileged_path, 0)
         with pytest.raises(SourceUnreachable, match="Permission denied"):
-            await importer(tmp_path).check_reachable()
-        allow(tmp_path, 0o700)
+            await importer(unprivileged_path).check_reachable()
+        allow(unprivileged_path, 0o700)
 
     async def test_another_directory_than_was_added(self, tmp_path: Path) -> None:
         with pytest.raises(WrongIdentity):
@@ -350,13 +348,12 @@ class TestRaces:
                     last.symlink_to(tmp_path / "outside")
         assert not any("outside" in draft.source_uri or draft.title == "b" for draft in found)
 
-    @not_as_root
-    async def test_one_that_cannot_be_read_is_never_taken_for_empty(self, tmp_path: Path) -> None:
-        make(tmp_path, "Movies/a.mkv", "Movies/shut/b.mkv")
-        (tmp_path / "Movies" / "shut").chmod(0)
+    async def test_one_that_cannot_be_read_is_never_taken_for_empty(self, unprivileged_path: Path) -> None:
+        make(unprivileged_path, "Movies/a.mkv", "Movies/shut/b.mkv")
+        (unprivileged_path / "Movies" / "shut").chmod(0)
         with pytest.raises(IncompleteEnumeration) as failed:
-            await read(tmp_path)
-        (tmp_path / "Movies" / "shut").chmod(0o700)
+            await read(unprivileged_path)
+        (unprivileged_path / "Movies" / "shut").chmod(0o700)
         assert failed.value.code == "unreadable_directory"
         assert "shut" in failed.value.message
 

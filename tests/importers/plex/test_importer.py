@@ -1,6 +1,5 @@
 """The questions that RetroVue asks a source, answered by a simulated Plex server."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -199,10 +198,9 @@ class TestIngestible:
         assert answer.reason.count("doesn't exist") == 1
         assert f"{tmp_path}/file, which stands for /data/file, is a file" in answer.reason
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every directory")
-    async def test_unreadable(self, tmp_path: Path) -> None:
-        (tmp_path / "x").mkdir(mode=0)
-        answer = await check_locations(collection(mappings=[("/data", str(tmp_path))]), ("/data/x",))
+    async def test_unreadable(self, unprivileged_path: Path) -> None:
+        (unprivileged_path / "x").mkdir(mode=0)
+        answer = await check_locations(collection(mappings=[("/data", str(unprivileged_path))]), ("/data/x",))
         assert answer.code == "unreadable_directory"
 
     async def test_a_mount_that_answers_with_an_error(self, tmp_path: Path) -> None:
