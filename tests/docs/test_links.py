@@ -51,6 +51,12 @@ def test_the_index_names_every_page() -> None:
     assert {page for page in pages() if page != DOCS / "README.md"} <= listed
 
 
+def test_the_index_of_decisions_names_each_once() -> None:
+    index, _, rest = (DOCS / "decisions.md").read_text(encoding="utf-8").partition("\n## ")
+    heads = re.findall(r"^##+ (.+)$", f"## {rest}", re.MULTILINE)
+    assert re.findall(r"\[(.+?)\]\(#", index) == heads
+
+
 def test_the_first_screen_of_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 125
