@@ -5,8 +5,8 @@ from pathlib import Path
 
 from retrovue.cli.actions.asking import confirm
 from retrovue.cli.session import Call
-from retrovue.store import backup
-from retrovue.store.backup import Holdings
+from retrovue.store import databases
+from retrovue.store.databases import Holdings
 from retrovue.store.opening import open_embedded
 
 
@@ -14,11 +14,11 @@ async def back_up(call: Call, file: Path) -> int:
     """Write the database to a new file."""
     size = None
     async with open_embedded(call.settings, test_db=call.test_db) as (server, name):
-        backup.check_new(file)
-        held = await backup.holdings(server, name)
+        databases.check_new(file)
+        held = await databases.holdings(server, name)
         if not call.dry_run:
             await server.ensure_database(name)
-            size = await backup.back_up(server, name, file)
+            size = await databases.back_up(server, name, file)
     if call.output.as_json:
         call.output.document(
             {
@@ -40,8 +40,8 @@ async def restore(call: Call, file: Path, *, yes: bool) -> int:
     """Put a backup in the database's place, once that is confirmed."""
     after = None
     async with open_embedded(call.settings, test_db=call.test_db) as (server, name):
-        await backup.check_backup(server, file)
-        before = await backup.holdings(server, name)
+        await databases.check_backup(server, file)
+        before = await databases.holdings(server, name)
         if not call.dry_run:
             if before.sources:
                 confirm(
@@ -50,8 +50,8 @@ async def restore(call: Call, file: Path, *, yes: bool) -> int:
                     yes=yes,
                     context=asdict(before),
                 )
-            await backup.restore(server, name, "test" if call.test_db else "production", file)
-            after = await backup.holdings(server, name)
+            await databases.restore(server, name, "test" if call.test_db else "production", file)
+            after = await databases.holdings(server, name)
     if call.output.as_json:
         call.output.document(
             {

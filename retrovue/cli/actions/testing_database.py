@@ -1,21 +1,22 @@
 """Creating the test database, and starting it over."""
 
+from dataclasses import asdict
 from typing import Any
 
 from retrovue.cli.actions.asking import confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.session import Call
-from retrovue.store import testing_database
+from retrovue.store import databases
+from retrovue.store.databases import DatabaseState
 from retrovue.store.migrations import wanted_revision
 from retrovue.store.opening import open_test_server
-from retrovue.store.testing_database import Found
 
 
 async def create_database(call: Call) -> int:
     """Create the test database, with its schema."""
     _require_test_db(call)
     async with open_test_server(call.settings) as url:
-        before = await (testing_database.look(url) if call.dry_run else testing_database.create(url))
+        before = await (databases.inspect_test_database(url) if call.dry_run else databases.create_test_database(url))
     done = "created" if not before.exists else "brought up to date" if before.revision != wanted_revision() else None
     return _tell(call, before, done)
 
@@ -24,11 +25,11 @@ async def reset_database(call: Call, *, yes: bool) -> int:
     """Destroy the test database and create it anew, once that is confirmed."""
     _require_test_db(call)
     async with open_test_server(call.settings) as url:
-        before = await testing_database.look(url)
+        before = await databases.inspect_test_database(url)
         if not call.dry_run:
             if before.role is not None:
                 confirm(call, _doomed_lines(before), yes=yes, context=_destroyed(before))
-            before = await testing_database.reset(url)
+            before = await databases.reset_test_database(url)
     if call.dry_run and not call.output.as_json and before.role is not None:
         call.output.lines(["It would be destroyed:", *_doomed_lines(before)])
     return _tell(call, before, "created" if not before.exists else "reset", _destroyed(before))
@@ -43,13 +44,13 @@ def _require_test_db(call: Call) -> None:
         )
 
 
-def _tell(call: Call, before: Found, done: str | None, destroyed: dict[str, int] | None = None) -> int:
+def _tell(call: Call, before: DatabaseState, done: str | None, destroyed: dict[str, int] | None = None) -> int:
     if call.output.as_json:
         document: dict[str, Any] = {
             "status": "ok",
             "dry_run": call.dry_run,
             "database": before.name,
-            "role": testing_database.ROLE,
+            "role": databases.ROLE,
             "existed": before.exists,
             "before": before.revision,
             "after": before.revision if call.dry_run else wanted_revision(),
@@ -67,14 +68,14 @@ def _tell(call: Call, before: Found, done: str | None, destroyed: dict[str, int]
     return 0
 
 
-def _destroyed(before: Found) -> dict[str, int]:
-    return {"sources": before.sources, "collections": before.collections, "assets": before.assets}
+def _destroyed(before: DatabaseState) -> dict[str, int]:
+    return asdict(before.holdings)
 
 
-def _doomed_lines(before: Found) -> list[str]:
+def _doomed_lines(before: DatabaseState) -> list[str]:
     return [
         f"The test database {before.name} with",
-        f"  sources:      {before.sources}",
-        f"  collections:  {before.collections}",
-        f"  assets:       {before.assets}",
+        f"  sources:      {before.holdings.sources}",
+        f"  collections:  {before.holdings.collections}",
+        f"  assets:       {before.holdings.assets}",
     ]

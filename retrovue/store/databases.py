@@ -1,0 +1,304 @@
+"""Whole databases: create and reset the test database, back up and restore the embedded one.
+
+A database that isn't marked as a test database is never reset. A backup is one file, which pg_dump writes and
+pg_restore reads; both come with the embedded server.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.store.embedded import EmbeddedServer
+from retrovue.store.migrations import revisions, schema_status, upgrade
+from retrovue.store.session import Store, database_url, translated
+
+ROLE = "test"
+_MAINTENANCE = "postgres"
+"""The database that every server has. Others are created and dropped from it."""
+_LONGEST_NAME = 63
+"""Bytes. PostgreSQL cuts a longer name off, and the rest may be the name of another database."""
+_IN_USE = "55006"
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """How much a catalogue holds."""
+
+    sources: int = 0
+    collections: int = 0
+    assets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """The test database as it is now, or the lack of one."""
+
+    name: str
+    """The address, without its password."""
+    exists: bool
+    revision: str | None = None
+    """The revision of its schema; None without a schema."""
+    role: str | None = None
+    """``test``, or None for a database that is empty or doesn't exist."""
+    holdings: Holdings = Holdings()
+
+
+async def inspect_test_database(url: URL) -> DatabaseState:
+    """Describe the test database, which needn't exist. Writes nothing.
+
+    Raises SchemaMismatch if the database holds anything without being marked as a test database.
+    """
+    name = url.set(drivername="postgresql").render_as_string(hide_password=True)
+    _require_name(url)
+    async with _maintenance(url) as connection:
+        if not await _exists(connection, url.database):
+            return DatabaseState(name, exists=False)
+    async with Store(url, connections=1, read_only=True) as store:
+        status = await schema_status(store)
+        async with store.reading() as session:
+            if status.role != ROLE:
+                await _require_empty(session, name, status.role)
+                return DatabaseState(name, exists=True)
+            return DatabaseState(name, True, status.current, status.role, await _count(session))
+
+
+async def create_test_database(url: URL) -> DatabaseState:
+    """Create the test database if it doesn't exist, and upgrade its schema. Returns what was there before."""
+    before = await inspect_test_database(url)
+    if not before.exists:
+        async with _maintenance(url) as connection:
+            await _require_permission(connection)
+            # If two programs create it at once, the second one waits here and then finds the database.
+            await connection.execute(text("SELECT pg_advisory_lock(hashtext('retrovue create test database'))"))
+            if not await _exists(connection, url.database):
+                await connection.exec_driver_sql(f"CREATE DATABASE {_quoted(url)}")
+    async with Store(url, connections=1) as store:
+        await upgrade(store, ROLE)
+    return before
+
+
+async def reset_test_database(url: URL) -> DatabaseState:
+    """Drop the test database with everything in it and create it again. Returns what was there before.
+
+    Raises StoreError with the code ``database_in_use``, and changes nothing, while another program is connected.
+    """
+    before = await inspect_test_database(url)
+    if before.role == ROLE:
+        async with _maintenance(url) as connection:
+            await _require_permission(connection)
+            hint = "Nothing was changed. End the programs that are connected to it, then run the command again."
+            with _not_in_use("The test database is in use by another program.", hint):
+                await connection.exec_driver_sql(f"DROP DATABASE {_quoted(url)}")
+    await create_test_database(url)
+    return before
+
+
+async def back_up(server: EmbeddedServer, name: str, file: Path) -> int:
+    """Write a database to a new file that only its owner can read; returns the file's bytes.
+
+    The backup shows the database at one moment; other commands, ingests too, may work meanwhile. The file gets its
+    name when it is complete and on the disk.
+
+    Raises RequestError if the file exists or can't be written, and StoreError if pg_dump fails.
+    """
+    check_new(file)
+    part = file.with_name(f"{file.name}.part")
+    try:
+        # pg_dump keeps the permissions of an existing file. Its standard output would have to be copied once more.
+        await anyio.to_thread.run_sync(_make_private, part)
+        await server.run("pg_dump", "--format=custom", "--dbname", name, "--file", str(part))
+        return await anyio.to_thread.run_sync(_publish, part, file)
+    except OSError as exc:
+        raise RequestError(f"The file {file} can't be written: {exc.strerror or exc}.", code="bad_file") from exc
+    finally:
+        await anyio.Path(part).unlink(missing_ok=True)
+
+
+def check_new(file: Path) -> None:
+    """Raise RequestError if the file exists."""
+    if file.exists():
+        raise RequestError(
+            f"The file {file} exists already.",
+            code="file_exists",
+            hint="Nothing was written. Choose another name: a backup never replaces one.",
+        )
+
+
+async def check_backup(server: EmbeddedServer, file: Path) -> None:
+    """Raise RequestError unless the file is the backup of a catalogue that pg_restore can read."""
+    error = RequestError(f"The file {file} is no backup of a catalogue.", code="bad_file")
+    if not await anyio.Path(file).is_file():
+        raise error
+    try:
+        listing = await server.run("pg_restore", "--list", str(file))
+    except StoreError as exc:
+        raise error from exc
+    if b" catalogue_role " not in listing:
+        raise error
+
+
+async def holdings(server: EmbeddedServer, name: str) -> Holdings:
+    """Count what a database holds; zeros if it doesn't exist."""
+    url = database_url(server.url(name))
+    async with _maintenance(url) as connection:
+        if not await _exists(connection, name):
+            return Holdings()
+    async with Store(url, connections=1, read_only=True) as store, store.reading() as session:
+        return await _count(session)
+
+
+async def restore(server: EmbeddedServer, name: str, role: str, file: Path) -> None:
+    """Replace a database by a backup, upgraded to this program's schema.
+
+    The backup is read into a second database. The two exchange their names in one transaction at the end.
+
+    Raises SchemaMismatch if the backup has another role or comes from a newer program, and StoreError with the code
+    ``database_in_use`` while another program is connected. After an error nothing has changed.
+    """
+    fresh, old = f"{name}_restoring", f"{name}_replaced"
+    url = database_url(server.url(fresh))
+    async with _maintenance(url) as connection:
+        await _drop(connection, fresh, old)
+        await connection.exec_driver_sql(f'CREATE DATABASE "{fresh}" TEMPLATE template0')
+    try:
+        await _read_into(server, fresh, role, file)
+        async with _maintenance(url) as connection:
+            hint = "Nothing was changed. End the commands that use it, then run this one again."
+            with _not_in_use("The catalogue is in use by another command.", hint):
+                await _swap(connection, name, fresh, old)
+    finally:
+        async with _maintenance(url) as connection:
+            await _drop(connection, fresh, old)
+
+
+async def _read_into(server: EmbeddedServer, name: str, role: str, file: Path) -> None:
+    arguments = ("--exit-on-error", "--single-transaction", "--no-owner", "--dbname", name)
+    await server.run("pg_restore", *arguments, str(file))
+    async with Store(database_url(server.url(name)), connections=1) as store:
+        status = await schema_status(store)
+        if status.current not in revisions():
+            raise SchemaMismatch(
+                "The backup comes from a newer version of RetroVue.",
+                code="schema_newer",
+                hint="Nothing was changed. Restore it with the version that made it, or a newer one.",
+            )
+        await upgrade(store, role)
+
+
+async def _swap(connection: AsyncConnection, name: str, fresh: str, old: str) -> None:
+    # In one transaction: a command that found no catalogue in between would create an empty one.
+    await connection.exec_driver_sql("BEGIN")
+    try:
+        if await _exists(connection, name):
+            await connection.exec_driver_sql(f'ALTER DATABASE "{name}" RENAME TO "{old}"')
+        await connection.exec_driver_sql(f'ALTER DATABASE "{fresh}" RENAME TO "{name}"')
+        await connection.exec_driver_sql("COMMIT")
+    except BaseException:
+        await connection.exec_driver_sql("ROLLBACK")
+        raise
+
+
+async def _drop(connection: AsyncConnection, *names: str) -> None:
+    for name in names:
+        await connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}"')
+
+
+@asynccontextmanager
+async def _maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
+    """Connect to the server of a database without a transaction, as creating and dropping databases requires."""
+    async with Store(url.set(database=_MAINTENANCE), connections=1) as store:
+        with translated():
+            async with store.data.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _not_in_use(message: str, hint: str) -> Iterator[None]:
+    """Give the refusal to drop or rename a database that others are connected to a message of its own."""
+    try:
+        with translated():
+            yield
+    except StoreError as exc:
+        if exc.context.get("sqlstate") != _IN_USE:
+            raise
+        raise StoreError(message, code="database_in_use", hint=hint) from exc
+
+
+async def _exists(connection: AsyncConnection, name: str | None) -> bool:
+    row = await connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+    return row.first() is not None
+
+
+async def _require_permission(connection: AsyncConnection) -> None:
+    """Raise StoreError, before anything is dropped, if the role couldn't create the database again."""
+    may = await connection.execute(text("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"))
+    if not may.scalar_one():
+        raise StoreError(
+            "The database user may not create databases.",
+            code="database_permission",
+            hint="Nothing was changed. Grant it: ALTER ROLE the_user CREATEDB.",
+        )
+
+
+async def _require_empty(session: AsyncSession, name: str, role: str | None) -> None:
+    relations = await session.execute(
+        text(
+            "SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+            " WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' LIMIT 1"
+        )
+    )
+    if role is not None or relations.first() is not None:
+        marked = "not marked as a test database" if role is None else f"marked as the {role} database"
+        raise SchemaMismatch(
+            f"The database {name} is not empty and {marked}.",
+            code="wrong_database_role",
+            hint="Nothing was changed. Name another database in RETROVUE_TEST_DATABASE_URL.",
+            context={"role": role, "wanted": ROLE},
+        )
+
+
+async def _count(session: AsyncSession) -> Holdings:
+    """Count the rows of the tables that exist: the schema may be another version's, or missing."""
+    counts: dict[str, int] = {}
+    for field, table in (("sources", "source"), ("collections", "collection"), ("assets", "asset")):
+        exists = await session.execute(text("SELECT to_regclass(:table) IS NOT NULL"), {"table": table})
+        if exists.scalar_one():
+            counts[field] = (await session.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one()
+    return Holdings(**counts)
+
+
+def _require_name(url: URL) -> None:
+    name = url.database or ""
+    if not name or "\0" in name or len(name.encode()) > _LONGEST_NAME:
+        raise RequestError(
+            "The test database's name must have 1 to 63 bytes.",
+            code="bad_database_url",
+            hint="Name another database in RETROVUE_TEST_DATABASE_URL.",
+        )
+
+
+def _quoted(url: URL) -> str:
+    name = (url.database or "").replace('"', '""')
+    return f'"{name}"'
+
+
+def _make_private(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _publish(part: Path, file: Path) -> int:
+    """Write a file through to the disk, then give it its name; returns its bytes."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.rename(file)
+    return file.stat().st_size
