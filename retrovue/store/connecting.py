@@ -1,11 +1,10 @@
-"""Making a connection: patience with a server that starts or is full, and proof that it is a session of our own.
+"""How a connection is made: retries while the server starts or is full, and a check that the session is exclusive.
 
-Staging lives in temporary tables over many transactions, and a dry-run is read-only by a setting of its session.
-Both are void behind a pooler that hands out its connections by the transaction, as PgBouncer can: there the next
-transaction finds another session, with somebody else's settings and staged rows in it. Such a pooler is refused,
-in two ways. When a first connection turns out not to be direct, it is watched while a second one is at work. And
-each session is marked: whoever finds another's mark in it, when it connects or when a transaction begins, knows
-that it isn't alone.
+Staging keeps temporary tables over many transactions, and a dry-run is read-only by a setting of its session. Neither
+works behind a pooler in transaction mode, such as PgBouncer's: the next transaction runs in another session, with
+another client's settings and temporary tables. Such a pooler is refused. Two checks find it: a pooled connection is
+watched while a second one works, and each session is marked, so that a foreign mark at the beginning of a connection
+or of a transaction proves that the session is shared.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,30 +20,30 @@ from retrovue.core.errors import StoreError
 from retrovue.store.failures import POOLING_HINT
 
 OLDEST_SERVER = 14
-"""The oldest major version of PostgreSQL that has all we rely on; it is the oldest that was ever tried."""
+"""The oldest major version of PostgreSQL that is supported and tested."""
 PATIENCE = 10.0
-"""Seconds for which a server that is still starting, or has no connection to spare, is asked again."""
+"""Seconds during which to retry while the server is starting or has no free connection."""
 CONNECT_SECONDS = 10.0
-"""How long one attempt may take."""
+"""The time limit of one attempt to connect."""
 MARK = "retrovue.session"
-"""The setting that marks a session as one connection's."""
+"""The session setting that holds the mark of the connection that owns the session."""
 
 _PROBE_SECONDS = 3.0
 _OWN_SESSION = (
-    # What is right for our transactions doesn't depend on what the role or the database prefers. Commits of others
-    # have to be seen from one statement to the next, and while the source is waited for a session may be idle.
+    # These override the defaults of the role and the database. A statement has to see what others have committed, and
+    # a session may be idle while it waits for the source.
     "SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0"
 )
 _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
-"""What comes of a statement that was prepared in one session and is executed in another."""
+"""The errors of a statement that was prepared in another session."""
 
 
 Connect = Callable[..., Awaitable[Any]]
-"""Makes a connection; takes what asyncpg.connect takes."""
+"""A function that opens a connection, with the arguments of asyncpg.connect."""
 
 
-def taken_from(engine: AsyncEngine) -> Connect:
-    """Make connections by somebody else's engine: each is taken out of its pool, which forgets it."""
+def connect_through(engine: AsyncEngine) -> Connect:
+    """Return a function that opens connections through a host's engine and detaches each from the engine's pool."""
 
     async def connect(*_arguments: Any, server_settings: Mapping[str, str], **_options: Any) -> Any:
         connection = engine.connect()
@@ -64,7 +63,7 @@ def taken_from(engine: AsyncEngine) -> Connect:
 
 
 class TransactionPooling(StoreError):
-    """A pooler stands before the database that hands out its connections by the transaction."""
+    """A pooler in transaction mode stands between RetroVue and the database."""
 
     default_code = "transaction_pooling"
 
@@ -76,22 +75,22 @@ class TransactionPooling(StoreError):
 
 
 class Connector:
-    """Makes the connections of one store."""
+    """Opens the connections of one store."""
 
     def __init__(self, *, read_only: bool, patience: float, connect: Connect = asyncpg.connect) -> None:
         self.pooled: bool | None = None
-        """Whether a pooler (one that hands out whole sessions) stands before the server; None until connected."""
+        """Whether a pooler in session mode stands between; None before the first connection."""
         self._connect = connect
         self._read_only = read_only
         self._patience = patience
         self._token = uuid4().hex
 
     async def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Connect; takes what asyncpg.connect takes.
+        """Open a connection, with the arguments of asyncpg.connect.
 
-        Raises TransactionPooling, StoreError for a server that is too old, and what asyncpg raises.
+        Raises TransactionPooling, StoreError for a server that is too old, and whatever asyncpg raises.
         """
-        connection = await self._patiently(*arguments, **options)
+        connection = await self._retry(*arguments, **options)
         try:
             await self._prepare(connection, arguments, options)
         except BaseException:
@@ -99,7 +98,7 @@ class Connector:
             raise
         return connection
 
-    async def _patiently(self, *arguments: Any, **options: Any) -> Any:
+    async def _retry(self, *arguments: Any, **options: Any) -> Any:
         again = AsyncRetrying(
             retry=retry_if_exception_type((asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)),
             stop=stop_after_delay(self._patience),
@@ -119,19 +118,19 @@ class Connector:
         except _NOT_PREPARED as exc:
             raise TransactionPooling from exc
         try:
-            # If we are killed, our locks are free at once instead of when the server next tries to write to us.
+            # The locks of a killed process are released at once, not when the server next writes to it.
             await connection.execute("SET client_connection_check_interval = '500ms'")
         except asyncpg.InvalidParameterValueError:
-            # Not every operating system can tell the server (Windows; macOS with PostgreSQL 14).
+            # Some systems lack it: Windows, and macOS with PostgreSQL 14.
             return
 
     def mark(self, connection: Any) -> str:
-        """Return the mark of a connection's session; the pid is the one that the server, or a pooler, announced."""
+        """Return the mark of a connection. It contains the pid that the server or the pooler announced."""
         return f"{self._token}/{connection.get_server_pid()}"
 
-    def require_own(self, connection: Any, found: object) -> None:
-        """Raise TransactionPooling if the session that answered isn't the one that the connection was given."""
-        if found != self.mark(connection):
+    def require_own(self, connection: Any, mark: object) -> None:
+        """Raise TransactionPooling if a session has another mark than its connection gave it."""
+        if mark != self.mark(connection):
             raise TransactionPooling
 
     async def _require_session(self, connection: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -142,8 +141,8 @@ class Connector:
         if backend == connection.get_server_pid():
             self.pooled = False
         elif self.pooled is None:
-            # A pooler: it announces itself. One that hands out by the transaction gives our session to the next
-            # who asks, or another one to us, as soon as a second connection is at work beside this one.
+            # The announced pid isn't the backend's, so a pooler stands between. In transaction mode, a second
+            # connection in a transaction gets this session, or this connection gets another session.
             with anyio.move_on_after(_PROBE_SECONDS):
                 other = await self._connect(*arguments, **options)
                 try:
@@ -155,12 +154,12 @@ class Connector:
                         raise TransactionPooling
                 finally:
                     other.terminate()
-            # A pool that has no second session to spare has promised us this one.
+            # If the pool has no second session within the time, it is in session mode and keeps this one for us.
             self.pooled = True
 
 
 async def _backend(connection: Any) -> int:
-    """Ask which process of the server answers."""
+    """Return the pid of the server process that answers."""
     pid: int = await connection.fetchval("SELECT pg_backend_pid()")
     return pid
 

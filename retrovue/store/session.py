@@ -1,8 +1,8 @@
-"""Connections, sessions and transactions: the only commit and the only shields of the project.
+"""Connections, sessions and transactions of the catalogue. The only module that commits.
 
-A store has three ways to the database, so that no task ever waits for a second connection of a pool of
-which it holds one: the data pool (one connection a collection at work), a small audit pool (start and failure
-rows, which must not depend on the transaction they describe), and unpooled connections (the locks of a run).
+A store has three kinds of connections, so that no task waits for a second connection of a pool while it holds one:
+the data pool (one connection for each collection at work), a small audit pool (start and failure rows, which must
+not depend on the transaction they describe), and unpooled connections (the locks of a run).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,17 +19,17 @@ from sqlalchemy.pool import NullPool
 
 from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
-from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connect, Connector, taken_from
+from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connect, Connector, connect_through
 from retrovue.store.failures import translate
 
 CLEANUP_SECONDS = 1.5
-"""How long rolling back and closing may take once we are cancelled; the process must be gone within 2 s."""
+"""The longest time for rolling back and closing after a cancellation; the process has to end within 2 s."""
 AUDIT_CONNECTIONS = 2
-
-# A connection that died while nobody used it is replaced before it can fail the next transaction.
-_POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
 SPARE_CONNECTIONS = 2
 """Connections for short work while collections hold all the others; opened when needed."""
+
+# pool_pre_ping: a connection that broke while it was idle is replaced before it can fail the next transaction.
+_POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
 
 _log = logger(__name__)
 
@@ -37,9 +37,9 @@ _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSEr
 
 
 def database_url(text: str) -> URL:
-    """Parse a PostgreSQL URL; every spelling of the scheme means the asyncpg driver.
+    """Parse the URL of a PostgreSQL database: ``postgres://``, ``postgresql://`` or ``postgresql+asyncpg://``.
 
-    Raises RequestError for anything else; the message doesn't repeat the URL, which may hold a password.
+    Raises RequestError for any other text. The message doesn't repeat the URL, which may hold a password.
     """
     hint = "Write it as postgresql://user:password@host:5432/database."
     try:
@@ -56,7 +56,10 @@ def database_url(text: str) -> URL:
 
 
 class Store:
-    """An open catalogue database."""
+    """An open catalogue database.
+
+    Use it as an async context manager; leaving the block closes its connections. It connects when first used.
+    """
 
     def __init__(
         self,
@@ -74,18 +77,19 @@ class Store:
         self._connect = connect
         self.connector = Connector(read_only=read_only, patience=patience, connect=connect)
         self.places = anyio.Semaphore(connections)
-        """Held by a collection at work: runs of one store wait here for each other, without a deadline."""
+        """Each collection at work holds one. The runs of one store wait here for each other, without a deadline."""
         self.data = self._engine("retrovue", **{**_POOL, "pool_size": connections, "max_overflow": SPARE_CONNECTIONS})
         self._audit: AsyncEngine | None = None
 
     @classmethod
     def from_engine(cls, engine: AsyncEngine, *, connections: int = 4, read_only: bool = False) -> Self:
-        """Make a store whose connections are made by an engine of yours: with its address, its TLS, its events.
+        """Return a store that connects through an engine of the host's, with its address, TLS and events.
 
-        Each of them is taken out of the engine's pool for good, and closed when the store no longer needs it: what an
-        ingest leaves in a session, settings and temporary tables, never comes back into your pool. So the engine's
-        pool may have any size; what the store uses are ``connections`` and a few more for short work. The engine is
-        yours: it isn't disposed of. Raises RequestError if it isn't one for PostgreSQL by asyncpg.
+        The store detaches each connection from the engine's pool and closes it after use. The settings and temporary
+        tables of an ingest therefore never return to that pool, and the pool may have any size. The store uses
+        ``connections`` connections and a few more for short work. It doesn't dispose of the engine.
+
+        Raises RequestError if the engine isn't one for PostgreSQL by asyncpg.
         """
         if (engine.dialect.name, engine.dialect.driver) != ("postgresql", "asyncpg"):
             raise RequestError(
@@ -93,10 +97,10 @@ class Store:
                 code="bad_engine",
                 hint="Make it by create_async_engine('postgresql+asyncpg://…').",
             )
-        return cls(engine.url, connections=connections, read_only=read_only, connect=taken_from(engine))
+        return cls(engine.url, connections=connections, read_only=read_only, connect=connect_through(engine))
 
     def beside(self, connections: int) -> "Store":
-        """Make a store of the same database with connections of its own."""
+        """Return a second store of the same database, with its own connections."""
         return Store(
             self.url,
             connections=connections,
@@ -106,7 +110,7 @@ class Store:
         )
 
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
-        # Poolers know the setting application_name and refuse others in the greeting: those are made afterwards.
+        # A pooler accepts application_name when a connection starts and refuses other settings: those are set later.
         engine = create_async_engine(
             self.url,
             hide_parameters=True,
@@ -120,7 +124,7 @@ class Store:
 
         @event.listens_for(engine.sync_engine, "handle_error")
         def _discard_lost_connection(context: Any) -> None:
-            # A lost connection must not be handed out again, whatever SQLAlchemy thinks of the message.
+            # The pool must not hand out a lost connection again. SQLAlchemy recognises only some of the messages.
             if isinstance(context.original_exception, asyncpg.InterfaceError | OSError):
                 context.is_disconnect = True
                 _log.warning("A connection to the database was lost: %s", type(context.original_exception).__name__)
@@ -129,7 +133,7 @@ class Store:
 
     @property
     def audit(self) -> AsyncEngine:
-        """The engine for start and failure rows; made when first needed."""
+        """The engine for start and failure rows; created when first used."""
         if self._audit is None:
             self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, **_POOL)
         return self._audit
@@ -138,36 +142,34 @@ class Store:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
+        with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
             await self.data.dispose()
             if self._audit is not None:
                 await self._audit.dispose()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """Hold one connection of the data pool as a session; temporary tables live as long as the block.
+        """Hold one connection of the data pool as a session. Temporary tables last until the block ends.
 
-        Raises StoreUnavailable if none can be had.
+        Raises StoreUnavailable if no connection can be opened or none becomes free.
         """
         connection = self.data.connect()
         with translated():
             await connection.start()
         try:
-            # Bound to the connection, a session keeps it over its transactions instead of returning it at each commit.
+            # A session that is bound to a connection keeps it. Bound to the engine it would return it at each commit.
             async with AsyncSession(bind=connection, expire_on_commit=False) as session:
                 yield session
         except BaseException:
-            # Whatever was half-way, temporary tables included, goes with the connection.
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
-                await _quietly(connection.invalidate)
+            # Closing the connection also removes unfinished work and temporary tables.
+            await _clean_up(connection.invalidate)
             raise
         finally:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
-                await _quietly(connection.close)
+            await _clean_up(connection.close)
 
     @asynccontextmanager
     async def unpooled(self, application_name: str) -> AsyncIterator[AsyncConnection]:
-        """Hold a connection of its own, outside every pool, under a name that pg_stat_activity shows."""
+        """Hold a connection outside of the pools. ``pg_stat_activity`` shows the name."""
         engine = self._engine(application_name, poolclass=NullPool)
         connection = engine.connect()
         with translated():
@@ -175,19 +177,18 @@ class Store:
         try:
             yield connection
         finally:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
-                await _quietly(connection.close)
+            await _clean_up(connection.close)
 
     @asynccontextmanager
     async def transaction(
         self, session: AsyncSession | None = None, *, on_commit: Callable[[], None] | None = None
     ) -> AsyncIterator[AsyncSession]:
-        """Run a block as one transaction: committed if it ends, rolled back if anything is raised.
+        """Run a block as one transaction: commit at its end, roll back if it raises.
 
-        The commit can't be cancelled half-way: once it is under way, cancellation waits for its answer, for
-        CLEANUP_SECONDS at most. ``on_commit`` is called with the commit's success, before anything may be
-        cancelled again. Raises StoreError for everything the database says no to, and CommitUnknown if the
-        answer to COMMIT was lost.
+        A cancellation that arrives during the commit waits for the server's answer, at most CLEANUP_SECONDS.
+        ``on_commit`` is called after a successful commit, before a cancellation can take effect.
+
+        Raises StoreError for whatever the database refuses, and CommitUnknown if the answer to COMMIT was lost.
         """
         if session is None:
             async with self.session() as own, self.transaction(own, on_commit=on_commit) as current:
@@ -198,36 +199,33 @@ class Store:
                 await self._begin(session)
                 yield session
             except BaseException:
-                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
-                    await _quietly(session.rollback)
+                await _clean_up(session.rollback)
                 raise
             try:
                 await self._commit(session, on_commit)
             except StoreError:
-                # A refused commit has ended the server's transaction, not yet the session's: it may be run again.
-                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
-                    await _quietly(session.rollback)
+                # A refused commit ends the server's transaction, but not the session's, which may begin another one.
+                await _clean_up(session.rollback)
                 raise
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Run a block that only looks: nothing is committed, so that no answer to a commit can be lost."""
+        """Run a block that only reads. It never commits, so no answer to a commit can be lost."""
         async with self.session() as session:
             with translated():
                 await self._begin(session)
                 try:
                     yield session
                 finally:
-                    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLEANUP_SECONDS):
-                        await _quietly(session.rollback)
+                    await _clean_up(session.rollback)
 
     async def _begin(self, session: AsyncSession) -> None:
         await session.begin()
         connection = await session.connection()
-        # BEGIN is sent lazily, and a COPY doesn't send it: it would escape the transaction and its rollback.
-        found = await connection.exec_driver_sql(f"SELECT current_setting('{MARK}', true)")
+        # The driver sends BEGIN with the first statement, but not with a COPY: that would run outside the transaction.
+        mark = await connection.exec_driver_sql(f"SELECT current_setting('{MARK}', true)")
         raw = await connection.get_raw_connection()
-        self.connector.require_own(raw.driver_connection, found.scalar_one())
+        self.connector.require_own(raw.driver_connection, mark.scalar_one())
 
     async def _commit(self, session: AsyncSession, on_commit: Callable[[], None] | None) -> None:
         shield, done = anyio.CancelScope(shield=True), anyio.Event()
@@ -249,10 +247,10 @@ class Store:
                             on_commit()
                     except _FOREIGN as exc:
                         error = exc
-                # Not cancelled: a task that was leaves some 7 KB to the garbage collector, for each page.
+                # The task ends by itself: a cancelled one leaves 7 KB to the garbage collector, once a page.
                 done.set()
         except anyio.get_cancelled_exc_class():
-            # A commit whose answer didn't come is news that must not be lost; the cancellation comes again.
+            # CommitUnknown must be raised in place of the cancellation, which anyio delivers again.
             if error is None and not shield.cancelled_caught:
                 raise
         if error is not None:
@@ -265,7 +263,7 @@ class Store:
 
 
 class translated:  # noqa: N801 - reads as a clause: with translated():
-    """Turn the driver's errors inside the block into StoreErrors; everything else passes."""
+    """Translate the driver's errors in the block to StoreErrors; let other errors pass."""
 
     def __enter__(self) -> None:
         return None
@@ -273,15 +271,15 @@ class translated:  # noqa: N801 - reads as a clause: with translated():
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if isinstance(exc, StoreError) or not isinstance(exc, _FOREIGN):
             return
-        known = translate(exc)
-        if known is not None:
+        if (known := translate(exc)) is not None:
             raise known from exc
 
 
-async def _quietly(clean_up: Callable[[], Awaitable[None]]) -> None:
-    """Run a step of cleaning up; that the database is gone by then is no news."""
-    try:
-        await clean_up()
-    except _FOREIGN as exc:
-        if translate(exc) is None:
-            raise
+async def _clean_up(step: Callable[[], Awaitable[None]]) -> None:
+    """Run a clean-up step for at most CLEANUP_SECONDS, even if cancelled. A lost connection is no error here."""
+    with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
+        try:
+            await step()
+        except _FOREIGN as exc:
+            if translate(exc) is None:
+                raise
