@@ -1,4 +1,4 @@
-"""Translation of the driver's and SQLAlchemy's errors into the store's, in one place."""
+"""Translate the errors of asyncpg and SQLAlchemy to StoreError."""
 
 import os
 
@@ -19,7 +19,7 @@ _BY_SQLSTATE = {
     "25006": ("database_read_only", "The server is a read-only replica; name the primary in RETROVUE_DATABASE_URL."),
     "25P03": ("idle_timeout", "Raise idle_in_transaction_session_timeout for the database user."),
     "25P04": ("transaction_timeout", "Raise transaction_timeout for the database user."),
-    "26000": ("transaction_pooling", POOLING_HINT),  # what was prepared in one session isn't known in another
+    "26000": ("transaction_pooling", POOLING_HINT),  # a statement was prepared in another session
     "28000": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
     "28P01": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
     "3D000": ("database_missing", "Create the database, or correct its name in RETROVUE_DATABASE_URL."),
@@ -40,32 +40,32 @@ _BY_SQLSTATE = {
 }
 
 _EXTENDS_FILE = {"mdextend", "mdzeroextend"}
-"""Where the server makes a table's file longer. That a quota or a limit forbids it has no code of its own, and the
-text is in the server's language."""
+"""The server's functions that extend a table's file. If a quota or a limit forbids it, the error has no SQLSTATE of its
+own, and its text is in the server's language."""
 
 
 def _lost(error: BaseException) -> bool:
-    """Tell whether the connection is gone with the error: then nobody knows what became of a COMMIT."""
+    """Whether the error ended the connection. The outcome of a COMMIT is unknown then."""
     sqlstate = getattr(error, "sqlstate", None) or ""
     ends = getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
     return ends or (sqlstate[:2] in {"08", "57"} and sqlstate != "57014")
 
 
 def translate(error: BaseException) -> StoreError | None:
-    """Return the StoreError that says the same, or None for an error that isn't the database's.
+    """Return an error as StoreError, or None if it doesn't come from the database.
 
-    No statement, parameter or URL is carried over: they may hold what must not be shown.
+    Statements, parameters and URLs are left out: they may hold secrets or personal data.
     """
     original = error.orig if isinstance(error, sa.DBAPIError) and error.orig is not None else error
     cause = original
     lost = _lost(cause)
-    # Of a connection that is gone, the server's last words say why; the driver keeps them as the cause.
+    # If the connection was lost, the driver keeps the server's last error as the cause.
     while isinstance(cause.__cause__, asyncpg.PostgresError):
         cause = cause.__cause__
         lost = lost or _lost(cause)
     sqlstate = getattr(cause, "sqlstate", None) or getattr(original, "sqlstate", None)
     if isinstance(sqlstate, str):
-        if sqlstate[:2] == "22":  # the messages of these, the driver's own among them, repeat the value
+        if sqlstate[:2] == "22":  # messages of this class repeat the value, also the driver's
             message = f"The database refused a value: {type(cause).__name__}"
             return StoreError(message, code="bad_value", context={"sqlstate": sqlstate})
         if sqlstate[:2] == "XX" and getattr(cause, "server_source_function", None) in _EXTENDS_FILE:
@@ -84,7 +84,7 @@ def translate(error: BaseException) -> StoreError | None:
     if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (
         isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError))
     ):
-        # By its number: the text of an error may hold what must not be shown.
+        # The system's text for the number: the text of the error itself may hold a secret.
         number = cause.errno if isinstance(cause, OSError) else None
         reason = os.strerror(number) if number is not None and number > 0 else type(cause).__name__
         return StoreUnavailable(

@@ -1,8 +1,8 @@
-"""The locks of a run: whoever ingests, updates or wipes a collection holds its advisory lock.
+"""The locks of a run: a command that ingests, updates or wipes a collection holds its advisory lock.
 
-A run's locks live in one transaction on one connection outside every pool: they end with the run, with the
-process, or with the network, and never survive a return to a pool as session-level locks would. The
-transaction has no snapshot and no id, so it holds nothing back from vacuum.
+The locks belong to one transaction, on a connection outside of the pools. They end with the run, the process or the
+connection; locks of a session would survive its return to a pool. The transaction has neither a snapshot nor an id,
+so it doesn't hinder vacuum.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -20,11 +20,11 @@ from retrovue.store.session import Store, translated
 
 
 def lock_key(collection: UUID) -> int:
-    """The collection's advisory lock: the first 8 bytes of its id as a signed integer."""
+    """Return the key of a collection's advisory lock: the first 8 bytes of its id as a signed integer."""
     return int.from_bytes(collection.bytes[:8], "big", signed=True)
 
 
-# The keys come as text: for an array asyncpg would first look its type up.
+# The keys are passed as text: for an array, asyncpg would query its type first.
 _TRY = text(
     "SELECT key FROM unnest(cast(string_to_array(:keys, ',') AS bigint[])) AS key"
     " WHERE NOT pg_try_advisory_xact_lock(key)"
@@ -37,17 +37,17 @@ class Locks:
 
     connection: AsyncConnection
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
-    """Collections end at the same moment, and a connection answers one question at a time."""
+    """A connection runs one statement at a time, and several collections may end at once."""
 
     async def take(self, collections: Sequence[Collection]) -> dict[UUID, AlreadyRunning]:
-        """Take the collections' locks without waiting; returns why not, for those that somebody else holds."""
-        taken: dict[UUID, AlreadyRunning] = {}
+        """Take the locks of collections without waiting; returns an error for each collection that is locked."""
+        errors: dict[UUID, AlreadyRunning] = {}
         keys = {lock_key(collection.id): collection for collection in collections}
         with translated():
             refused = await self.connection.execute(_TRY, {"keys": ",".join(map(str, keys))})
             for key in refused.scalars().all():
-                taken[keys[key].id] = await self._held_by_another(keys[key], key)
-        return taken
+                errors[keys[key].id] = await self._held_by_another(keys[key], key)
+        return errors
 
     async def _held_by_another(self, collection: Collection, key: int) -> AlreadyRunning:
         result = await self.connection.execute(
@@ -60,9 +60,9 @@ class Locks:
             {"high": key >> 32 & 0xFFFFFFFF, "low": key & 0xFFFFFFFF},
         )
         row = result.first()
-        who = f"{row.application_name} (database process {row.pid})" if row else "a command that has just ended"
+        holder = f"{row.application_name} (database process {row.pid})" if row else "a command that has just ended"
         return AlreadyRunning(
-            f"Collection {collection.name!r} is being worked on by {who}.",
+            f"Collection {collection.name!r} is being worked on by {holder}.",
             hint="Wait until it is done, then run the command again.",
             context={"holder": row.application_name, "pid": row.pid} if row else {},
         )
@@ -83,10 +83,10 @@ class Locks:
 
 @asynccontextmanager
 async def open_locks(store: Store, holder: str) -> AsyncIterator[Locks]:
-    """Open the connection that holds the locks of a run, under the holder's name."""
+    """Open the connection for the locks of a run. ``holder`` names it in error messages and pg_stat_activity."""
     async with store.unpooled(holder) as connection:
         with translated():
-            # The locks are held while the source is read: hours, in a transaction that does nothing.
+            # Reading the source may take hours. The server must not end the idle transaction meanwhile.
             await connection.execute(
                 text(
                     "SELECT set_config(name, '0', true) FROM pg_settings"

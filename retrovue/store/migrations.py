@@ -1,7 +1,6 @@
-"""Migrations: bring a catalogue's schema to this program's version, and tell how far it is.
+"""The version of a catalogue's schema, and its upgrade to the version that this program needs.
 
-The scripts lie in the package of an installed wheel (``retrovue/_migrations``) and beside it in a checkout
-(``migrations``); one loader serves both.
+The scripts are in ``retrovue/_migrations`` of an installed wheel, or in ``migrations`` of a checkout.
 """
 
 from dataclasses import dataclass
@@ -13,19 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from retrovue.core.errors import SchemaMismatch, StoreError
 from retrovue.store.session import Store, translated
 
-_LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": two programs must not migrate at once
+_LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": the advisory lock of an upgrade
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """How a database's schema compares with this program's."""
+    """The version of a database's schema beside the one that this program needs."""
 
     current: str | None
-    """The database's revision; None where there is no schema."""
+    """The database's revision; None without a schema."""
     wanted: str
     """The revision this program needs."""
     role: str | None
-    """``production`` or ``test``, as the database is marked; None where there is no schema."""
+    """The mark of the database, ``production`` or ``test``; None without a schema."""
 
     @property
     def up_to_date(self) -> bool:
@@ -34,7 +33,7 @@ class SchemaStatus:
 
 
 def scripts_directory() -> Path:
-    """Find the migration scripts of the wheel or of the checkout."""
+    """Return the directory of the migration scripts. Raises StoreError if the installation lacks them."""
     package = Path(__file__).resolve().parents[1]
     for directory in (package / "_migrations", package.parent / "migrations"):
         if (directory / "env.py").is_file():
@@ -43,20 +42,20 @@ def scripts_directory() -> Path:
 
 
 def revisions() -> list[str]:
-    """Name the revisions that this program knows, oldest first: the numbers that the scripts' names begin with.
+    """Return the revisions that this program knows, oldest first.
 
-    Alembic knows them too, but takes a fifth of a second to import, at every start of a command.
+    They are the numbers at the beginning of the scripts' names. Alembic isn't asked, as its import takes 0.2 s.
     """
     return sorted(script.name.partition("_")[0] for script in scripts_directory().glob("versions/[0-9]*.py"))
 
 
 def wanted_revision() -> str:
-    """Name the newest revision that this program knows."""
+    """Return the newest revision that this program knows."""
     return revisions()[-1]
 
 
 async def schema_status(store: Store) -> SchemaStatus:
-    """Read how far the database's schema is; writes nothing."""
+    """Read the version of the database's schema. Writes nothing."""
     with translated():
         async with store.data.connect() as connection:
             return await _status(connection)
@@ -69,19 +68,19 @@ async def _status(connection: AsyncConnection) -> SchemaStatus:
     has_version, has_role = tables.one()
     current = role = None
     if has_version:
-        # Several revisions, which Alembic allows, are none that this program knows.
-        revisions_found = text("SELECT string_agg(version_num, '+' ORDER BY version_num) FROM alembic_version")
-        current = (await connection.execute(revisions_found)).scalar_one()
+        # Alembic allows several revisions. Joined, they are none that this program knows.
+        query = text("SELECT string_agg(version_num, '+' ORDER BY version_num) FROM alembic_version")
+        current = (await connection.execute(query)).scalar_one()
     if has_role:
         role = (await connection.execute(text("SELECT role FROM catalogue_role"))).scalar_one_or_none()
     return SchemaStatus(current=current, wanted=wanted_revision(), role=role)
 
 
 async def upgrade(store: Store, role: str) -> SchemaStatus:
-    """Bring the schema to this program's version in one transaction, and mark a new database with its role.
+    """Upgrade the schema to this program's version in one transaction, and mark a new database with the role.
 
-    Returns what it was before. Raises SchemaMismatch if the database is marked with another role, or comes from
-    a newer program.
+    Returns the status before the upgrade. Raises SchemaMismatch if the database is marked with another role or comes
+    from a newer program.
     """
     with translated():
         async with store.data.begin() as connection:
@@ -116,7 +115,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def require_current(status: SchemaStatus, role: str) -> None:
-    """Raise SchemaMismatch unless the schema is this program's and the database is marked with the role."""
+    """Raise SchemaMismatch unless the schema has this program's version and the database has the role."""
     option = " --test-db" if role == "test" else ""
     if status.current is None:
         raise SchemaMismatch(
@@ -137,7 +136,7 @@ def require_current(status: SchemaStatus, role: str) -> None:
 
 
 def _require_role(status: SchemaStatus, role: str) -> None:
-    # A schema without its mark is no better than one with the wrong mark: it may be anybody's.
+    # A schema without a mark may belong to another program: it is refused like one with the wrong mark.
     if status.role != role and (status.role is not None or status.current is not None):
         marked = "not marked at all" if status.role is None else f"marked as the {status.role} database"
         raise SchemaMismatch(

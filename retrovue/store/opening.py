@@ -1,4 +1,4 @@
-"""Opening the catalogue: an own server by URL, or the embedded one; the production database or the test one."""
+"""Open the catalogue: on a PostgreSQL server of the operator's or the embedded one, for production or for tests."""
 
 import os
 from collections.abc import AsyncIterator
@@ -29,21 +29,25 @@ async def open_store(
     check: bool = True,
     migrate: bool = False,
 ) -> AsyncIterator[Store]:
-    """Open the catalogue that the settings name, or the one that an engine of yours leads to (`Store.from_engine`).
+    """Open the catalogue that the settings name, or the one of a host's engine (see `Store.from_engine`).
 
-    ``connections`` is how many collections can be at work in it at once, over all runs; two more connections are
-    opened when needed, for whatever else is asked of the catalogue meanwhile.
+    ``test_db`` opens the test database. ``connections`` is the number of collections that can be at work at once,
+    over all runs; up to two more connections are opened for other work. With ``read_only`` the server refuses every
+    write.
 
-    The embedded database is created and upgraded as needed, unless ``read_only``; a server of your own is
-    refused while its schema is missing or behind, unless ``check`` is off (for ``db upgrade`` and ``db status``) or
-    ``migrate`` says that it shall be brought to this program's version.
-    With ``read_only`` the server refuses every write.
+    The embedded database is created and upgraded unless ``read_only``. On any other server the schema has to be
+    current; ``migrate`` upgrades it first, and ``check=False`` opens the database whatever its schema is.
 
-    Raises RequestError for settings that don't fit, SchemaMismatch, and StoreUnavailable.
+    Raises RequestError for settings that don't fit together, SchemaMismatch, and StoreUnavailable.
     """
     role = "test" if test_db else "production"
-    own = _own_store(settings, engine, test_db=test_db, connections=connections, read_only=read_only)
-    settings = settings or Settings()
+    if (settings is None) == (engine is None):
+        raise RequestError("Open a catalogue by settings or by an engine.", code="bad_settings")
+    own = None
+    if engine is not None:
+        own = Store.from_engine(engine, connections=connections, read_only=read_only)
+    elif settings is not None and (url := _own_server(settings, test_db=test_db)) is not None:
+        own = Store(url, connections=connections, read_only=read_only)
     if own is not None:
         async with own as store:
             if migrate and not read_only:
@@ -52,8 +56,7 @@ async def open_store(
                 require_current(await schema_status(store), role)
             yield store
         return
-    async with embedded_server(_home(settings)) as server:
-        name = TEST_DATABASE if test_db else PRODUCTION_DATABASE
+    async with open_embedded(settings or Settings(), test_db=test_db) as (server, name):
         await server.ensure_database(name)
         target = database_url(server.url(name))
         if check:
@@ -67,20 +70,9 @@ async def open_store(
             yield store
 
 
-def _own_store(
-    settings: Settings | None, engine: AsyncEngine | None, *, test_db: bool, connections: int, read_only: bool
-) -> Store | None:
-    if (settings is None) == (engine is None):
-        raise RequestError("Open a catalogue by settings or by an engine.", code="bad_settings")
-    if engine is not None:
-        return Store.from_engine(engine, connections=connections, read_only=read_only)
-    url = None if settings is None else _own_server(settings, test_db=test_db)
-    return None if url is None else Store(url, connections=connections, read_only=read_only)
-
-
 @asynccontextmanager
 async def open_test_server(settings: Settings) -> AsyncIterator[URL]:
-    """Have the server run that holds the test database; yields the database's address, whether or not it exists."""
+    """Keep the server of the test database running; yields the URL of the database, which needn't exist."""
     url = _own_server(settings, test_db=True)
     if url is not None:
         yield url
@@ -91,9 +83,9 @@ async def open_test_server(settings: Settings) -> AsyncIterator[URL]:
 
 @asynccontextmanager
 async def open_embedded(settings: Settings, *, test_db: bool = False) -> AsyncIterator[tuple[EmbeddedServer, str]]:
-    """Have the embedded server run; yields it with the name of the database, whether or not it exists.
+    """Keep the embedded server running; yields it with the name of the database, which needn't exist.
 
-    Raises RequestError if the settings name a server of your own.
+    Raises RequestError if the settings name another server.
     """
     if _own_server(settings, test_db=test_db) is not None:
         raise RequestError(
@@ -110,7 +102,7 @@ def _home(settings: Settings) -> Path:
 
 
 def _own_server(settings: Settings, *, test_db: bool) -> URL | None:
-    """Return the URL of the server to use, or None for the embedded one; a test never falls back to production."""
+    """Return the URL of the configured database, or None for the embedded one. Tests never use the production URL."""
     production = None if settings.database_url is None else database_url(settings.database_url.reveal())
     if not test_db:
         return production
@@ -132,9 +124,9 @@ def _own_server(settings: Settings, *, test_db: bool) -> URL | None:
     return test
 
 
-def _same_database(one: URL, other: URL) -> bool:
+def _same_database(test: URL, production: URL) -> bool:
     def place(url: URL) -> tuple[object, ...]:
         host = url.query.get("host", url.host) or "localhost"
         return ("localhost" if host in {"127.0.0.1", "::1"} else host, url.port or 5432, url.database)
 
-    return place(one) == place(other)
+    return place(test) == place(production)

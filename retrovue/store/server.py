@@ -1,4 +1,4 @@
-"""What the database server must offer before an ingest begins."""
+"""What the database server is, and whether it suffices for an ingest."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ _LOCK_CONNECTIONS = 1
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What the database server says of itself."""
+    """What the database server reports about itself."""
 
     version: str
     """Such as ``18.1``."""
     allowed: int
-    """Connections that it allows, those kept for its administrators left out."""
+    """Connections that it allows, without those reserved for administrators."""
     used: int
-    """Connections that are in use now, ours included."""
+    """Connections in use, including this program's."""
     standby: bool
     read_only: bool
-    """Whether transactions are read-only unless they say otherwise, by a setting of server, database or role."""
+    """Whether the server, the database or the role makes transactions read-only by default."""
     pooled: bool
-    """Whether a pooler stands before it."""
+    """Whether a pooler stands between."""
     disk_free: int | None
-    """Bytes that are free where it keeps its data; None if that can't be seen from here."""
+    """Free bytes on the disk of its data; None if this program can't see that disk."""
 
     @property
     def free(self) -> int:
-        """Connections that it has to spare."""
+        """Connections that are still free."""
         return max(0, self.allowed - self.used)
 
 
@@ -41,8 +41,8 @@ _ROOM = (
     " - cast(current_setting('superuser_reserved_connections') AS integer)"
     " - coalesce(cast(current_setting('reserved_connections', true) AS integer), 0)"
 )
-# Where the data are is for administrators to know; whoever may not ask is told nothing. An embedded server of root's
-# has a name for it that every process understands otherwise.
+# Only a role that reads all settings may ask for the data directory. The embedded server of root names it by
+# /proc/self, which means another directory to this process.
 _DIRECTORY = (
     "CASE WHEN pg_has_role('pg_read_all_settings', 'usage') AND inet_server_addr() IS NULL"
     " THEN replace(current_setting('data_directory'), '/proc/self/', '/proc/' || pg_backend_pid() || '/') END"
@@ -50,7 +50,7 @@ _DIRECTORY = (
 
 
 async def describe_server(store: Store) -> Server:
-    """Ask the server what it is like; raises StoreError if it doesn't answer."""
+    """Describe the server. Raises StoreError if it doesn't answer."""
     async with store.reading() as session:
         row = (
             await session.execute(
@@ -76,14 +76,14 @@ async def describe_server(store: Store) -> Server:
 def _free(directory: str) -> int | None:
     try:
         return shutil.disk_usage(directory).free
-    except OSError:  # the server is in a container, or in a place that we may not enter
+    except OSError:  # the directory is in a container, or this process may not enter it
         return None
 
 
 async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> None:
-    """Refuse a concurrency that the pool or the server has no connections for, and a server that can't write.
+    """Check that pool and server have the connections for a concurrency, and if ``writing`` that the server writes.
 
-    Raises RequestError or StoreError with what to do.
+    Raises RequestError for too few connections, and StoreError for a read-only server.
     """
     if concurrency > store.connections:
         raise RequestError(
