@@ -1,7 +1,6 @@
-"""Enrichments in the catalogue: what is owed to which asset, and what became of it.
+"""Enrichments in the catalogue: which are owed to an asset, and the results of those that were tried.
 
-Owed is what an attached enricher hasn't done yet for an asset that is ``enriching``: there is no row of it, or one
-that says that it failed.
+Each attached enricher without a result for an asset that is ``enriching``, or with a failed one, owes an enrichment.
 """
 
 import datetime as dt
@@ -26,33 +25,33 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class OwedAsset:
-    """An asset to which something is owed, with what enrichers need to know of it."""
+    """An asset that is owed enrichments, with the data that enrichers need."""
 
     uuid: UUID
     source_uri: str
     type: str
     values: Mapping[str, Any]
-    """By the names of the columns."""
+    """The values of the columns, by name."""
     files: tuple[tuple[str, int | None, int | None], ...]
-    """Local path, size in bytes and duration in ms of each, in playing order."""
+    """The local path, size in bytes and duration in ms of each file, in playing order."""
     owed: frozenset[UUID]
-    """The ids of the enrichers."""
+    """The ids of the enrichers that owe an enrichment."""
     fingerprints: Mapping[UUID, Mapping[str, Any]]
-    """By the enricher's id, what it gave the last time that it succeeded."""
+    """The fingerprint of the last success, by the enricher's id."""
     provenance: Mapping[str, str]
-    """Which enricher gave a column, by its external id."""
+    """The external id of the enricher that filled a column, by the column's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one asset with one enricher."""
+    """The result of one enricher for one asset."""
 
     asset: UUID
     title: str
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """New values by the names of the columns; None for what is taken back."""
+    """New values by the names of the columns; None clears a column."""
     code: str | None = None
-    """Of a failure; None for a success."""
+    """The code of a failure; None after a success."""
     message: str | None = None
     fingerprint: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
@@ -82,13 +81,13 @@ async def owed_page(
     run: UUID,
     only_failed: bool = False,
 ) -> list[OwedAsset]:
-    """Read the next assets that are enriching, in the order of their ids, from the one after ``after``.
+    """Read up to ``limit`` assets that are enriching, in the order of their ids, after the asset ``after``.
 
-    With ``only_failed`` just what failed the last time counts as owed. What was tried in this run is not owed again
-    within it. Assets that are owed nothing are among them.
+    The list includes assets that are owed nothing. What this run has tried isn't owed again in it. With
+    ``only_failed`` only what has failed before is owed.
     """
     result = await session.execute(_PAGE, {"collection": collection.id, "after": after, "limit": limit})
-    wanted = {one.enricher.id for one in attached}
+    wanted = {enricher.enricher.id for enricher in attached}
     return [_owed(row, wanted, str(run), only_failed=only_failed) for row in result]
 
 
@@ -97,7 +96,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
     done = {key for key, (status, _, tried_in) in known.items() if status == "succeeded" or tried_in == run}
     owed = {key for key in wanted - done if key in known} if only_failed else wanted - done
     return OwedAsset(
-        uuid=UUID(bytes=row.uuid.bytes),  # the driver's own kind of UUID isn't one to everybody
+        uuid=UUID(bytes=row.uuid.bytes),  # the driver's own type isn't a uuid.UUID
         source_uri=row.source_uri,
         type=row.type,
         values={name: getattr(row, name) for name in _FIELDS},
@@ -111,7 +110,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
 async def count_owed(
     session: AsyncSession, collection: Collection, attached: Sequence[AttachedEnricher], *, only_failed: bool = False
 ) -> int:
-    """Count what is owed: each pair of an enriching asset and an enricher that hasn't done its part."""
+    """Count the enrichments that are owed: pairs of an asset and an attached enricher."""
     result = await session.execute(
         text(
             "SELECT count(*) FROM asset CROSS JOIN unnest(cast(:enrichers AS uuid[])) AS wanted (id)"
@@ -121,12 +120,16 @@ async def count_owed(
             " AND (NOT cast(:only_failed AS boolean) OR EXISTS (SELECT FROM asset_enrichment e"
             "  WHERE e.asset_uuid = asset.uuid AND e.enricher_id = wanted.id AND e.status = 'failed'))"
         ),
-        {"only_failed": only_failed, "collection": collection.id, "enrichers": [one.enricher.id for one in attached]},
+        {
+            "only_failed": only_failed,
+            "collection": collection.id,
+            "enrichers": [enricher.enricher.id for enricher in attached],
+        },
     )
     return int(result.scalar_one())
 
 
-# jsonb_populate_record keeps what the row holds for every key that isn't there.
+# jsonb_populate_record keeps the row's value for each key that is missing.
 _CHANGE = text(
     f"""
     UPDATE asset SET ({", ".join(_FIELDS)}) = (
@@ -152,7 +155,7 @@ _RECORD = text(
         data = coalesce(excluded.data, asset_enrichment.data), updated_at = clock_timestamp()
     """
 )
-_SETTLE = text(
+_END_ENRICHING = text(
     """
     UPDATE asset SET state = 'new', updated_at = now()
     WHERE uuid = ANY(:assets) AND state = 'enriching' AND NOT EXISTS (
@@ -166,38 +169,30 @@ _SETTLE = text(
 
 
 async def record(session: AsyncSession, run: UUID, by: AttachedEnricher, results: Sequence[Result]) -> None:
-    """Store what an enricher came to with some assets; those to which nothing more is owed become new."""
+    """Store the results of an enricher. Assets that are owed nothing more go from ``enriching`` to ``new``."""
+    name = by.enricher.external_id
     changed = [
         {
-            "uuid": one.asset,
-            "changes": one.changes,
-            "provenance": {
-                name: None if value is None else by.enricher.external_id for name, value in one.changes.items()
-            },
+            "uuid": result.asset,
+            "changes": result.changes,
+            "provenance": {column: None if value is None else name for column, value in result.changes.items()},
         }
-        for one in results
-        if one.changes
+        for result in results
+        if result.changes
     ]
     if changed:
         await session.execute(_CHANGE, {"items": _json(changed)})
     items = [
-        {
-            "uuid": one.asset,
-            "code": one.code,
-            "message": one.message,
-            "fingerprint": one.fingerprint,
-            "data": one.data,
-        }
-        for one in results
+        {"uuid": result.asset, **_fields_of(result, "code", "message", "fingerprint", "data")} for result in results
     ]
     await session.execute(_RECORD, {"items": _json(items), "run": run, "enricher": by.enricher.id})
-    if done := [one.asset for one in results if one.code is None]:
-        await session.execute(_SETTLE, {"assets": done})
+    if done := [result.asset for result in results if result.code is None]:
+        await session.execute(_END_ENRICHING, {"assets": done})
 
 
 @dataclass(frozen=True, slots=True)
 class EnrichmentOutcome:
-    """The end of one collection's enrichment, as the audit trail keeps it."""
+    """The outcome of one collection's enrichment in the audit trail."""
 
     run: UUID
     collection: UUID
@@ -206,42 +201,33 @@ class EnrichmentOutcome:
     succeeded: int
     failed: int
     owed: int | None
-    """What is still owed; None if it couldn't be found out."""
+    """The enrichments that are still owed; None if they couldn't be counted."""
     details: Mapping[str, Any]
     duration: float
-    """Seconds until now."""
+    """Seconds from its start until now."""
 
 
 async def write_outcome(session: AsyncSession, outcome: EnrichmentOutcome) -> None:
-    """Write the row that says how an enrichment ended."""
+    """Write the outcome of an enrichment to the audit trail."""
     await session.execute(
         text(
             "INSERT INTO enrichment_outcome (run_id, collection_id, status, succeeded, failed, owed, details,"
             " started_at) VALUES (:run, :collection, :status, :succeeded, :failed, :owed, cast(:details AS jsonb),"
             " clock_timestamp() - cast(:duration AS double precision) * interval '1 second') ON CONFLICT DO NOTHING"
         ),
-        {
-            "run": outcome.run,
-            "collection": outcome.collection,
-            "status": outcome.status,
-            "succeeded": outcome.succeeded,
-            "failed": outcome.failed,
-            "owed": outcome.owed,
-            "details": _json(outcome.details),
-            "duration": outcome.duration,
-        },
+        {**_fields_of(outcome, *EnrichmentOutcome.__slots__), "details": _json(outcome.details)},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AssetEnrichment:
-    """What one enricher came to with an asset."""
+    """The latest result of one enricher for an asset."""
 
     enricher: str
     """Its external id."""
     name: str
     status: str
-    """``succeeded``, ``failed``, or ``owed`` where it hasn't been tried."""
+    """``succeeded``, ``failed``, or ``owed`` if it hasn't been tried."""
     attempts: int
     code: str | None
     message: str | None
@@ -249,7 +235,7 @@ class AssetEnrichment:
 
 
 async def enrichments_of(session: AsyncSession, asset: UUID) -> list[AssetEnrichment]:
-    """List what every enricher came to with an asset, and what attached ones still owe to it while it is enriching."""
+    """List the results of all enrichers for an asset, and the enrichments that it is owed."""
     result = await session.execute(
         text(
             "SELECT enricher.external_id, enricher.name, coalesce(e.status, 'owed'), coalesce(e.attempts, 0), e.code,"
@@ -264,6 +250,10 @@ async def enrichments_of(session: AsyncSession, asset: UUID) -> list[AssetEnrich
         {"asset": asset},
     )
     return [AssetEnrichment(*row) for row in result]
+
+
+def _fields_of(record: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
 
 
 def _json(value: object) -> str:
