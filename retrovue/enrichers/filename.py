@@ -1,8 +1,8 @@
 """The enricher that reads title, year, season, episode and edition from the path.
 
-Plex's own tags (``{edition-Final Cut}``, ``{tmdb-78}``; support.plex.tv, "Naming and organizing your Movie files") are
-read as they are written. For the rest there is guessit, which takes some 10 ms a name: it is only asked where
-something is missing that a name may tell, in a process of its own.
+It reads Plex's tags itself (``{edition-Final Cut}``, ``{tmdb-78}``; support.plex.tv, "Naming and organizing your Movie
+files"). guessit reads the rest. It takes some 10 ms a name, so it runs in a process of its own, and only for assets
+that lack something a name may hold.
 """
 
 import re
@@ -24,11 +24,11 @@ _EDITION = re.compile(
     re.IGNORECASE,
 )
 _CHUNK = 25
-"""Names that a worker process gets at once: a cancellation has to wait for no more."""
+"""Names that the worker process gets at once; a cancellation waits for no more."""
 
 
 class FilenameEnricher(BaseEnricher):
-    """Reads what a file's name and the two directories above it say."""
+    """Read a file's name and those of the two directories above it."""
 
     type_name: ClassVar[str] = "filename"
     runs_on_pages: ClassVar[bool] = True
@@ -42,28 +42,22 @@ class FilenameEnricher(BaseEnricher):
             raise RequestError(
                 "guessit isn't installed.", code="no_guessit", hint="Install it: pip install 'retrovue[filename]'."
             )
-        self._asks_always = str(config.get("overwrite", "")).lower() in {"true", "yes", "1"}
+        self._always_guesses = str(config.get("overwrite", "")).lower() in {"true", "yes", "1"}
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Read the names of these assets' files."""
-        paths = [_shown(asset) for asset in assets]
-        found = [_tags(path) for path in paths]
+        """Read the names of these assets' first files."""
+        paths = ["/".join(PurePosixPath(asset.files[0].local_path).parts[-3:]) for asset in assets]
+        answers = [_tags(path) for path in paths]
         due = [
-            number
-            for number, asset in enumerate(assets)
-            if self._asks_always or _missing(asset, paths[number], found[number])
+            i for i, asset in enumerate(assets) if self._always_guesses or _lacks_details(asset, paths[i], answers[i])
         ]
         for start in range(0, len(due), _CHUNK):
             chunk = due[start : start + _CHUNK]
-            names = [(_TAG.sub("", paths[number]), assets[number].type) for number in chunk]
+            names = [(_TAG.sub("", paths[i]), assets[i].type) for i in chunk]
             guesses = await anyio.to_process.run_sync(partial(guess, names), cancellable=True)
-            for number, guessed in zip(chunk, guesses, strict=True):
-                found[number] = guessed | found[number]
-        return [Enrichment(fields=fields) for fields in found]
-
-
-def _shown(asset: AssetView) -> str:
-    return "/".join(PurePosixPath(asset.files[0].local_path).parts[-3:])
+            for i, guessed in zip(chunk, guesses, strict=True):
+                answers[i] = guessed | answers[i]
+        return [Enrichment(fields=fields) for fields in answers]
 
 
 def _tags(path: str) -> dict[str, Any]:
@@ -76,40 +70,39 @@ def _tags(path: str) -> dict[str, Any]:
     return fields
 
 
-def _missing(asset: AssetView, path: str, known: Mapping[str, Any]) -> bool:
+def _lacks_details(asset: AssetView, path: str, tags: Mapping[str, Any]) -> bool:
+    """Return whether the asset lacks a field that guessit may find in its path."""
     if asset.type == "episode":
         return asset.show_title is None or asset.season_number is None or asset.episode_number is None
     if asset.type != "movie":
         return False
-    return asset.year is None or (asset.edition is None and "edition" not in known and bool(_EDITION.search(path)))
+    return asset.year is None or (asset.edition is None and "edition" not in tags and bool(_EDITION.search(path)))
 
 
 def guess(names: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Let guessit read some names, each with the type of its asset; runs in a worker process."""
-    from guessit import guessit  # noqa: PLC0415 - slow, and needed in the worker only
+    """Return guessit's fields of some names, each given with the type of its asset. Runs in the worker process."""
+    from guessit import guessit  # noqa: PLC0415 - slow to import, and used in the worker only
 
-    found: list[dict[str, Any]] = []
-    for name, kind in names:
-        guessed = guessit(name, {"type": "episode"} if kind == "episode" else {"type": "movie"})
-        found.append(_fields(guessed, kind))
-    return found
+    return [_fields(guessit(name, {"type": "episode" if kind == "episode" else "movie"}), kind) for name, kind in names]
+
+
+_MOVIE_FIELDS = {"title": ("title", str), "year": ("year", int), "edition": ("edition", str)}
+_EPISODE_FIELDS = {
+    **_MOVIE_FIELDS,
+    "show_title": ("title", str),
+    "title": ("episode_title", str),
+    "season_number": ("season", int),
+    "episode_number": ("episode", int),
+}
+"""An asset's field → guessit's property and its type."""
 
 
 def _fields(guessed: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    def one(name: str, wanted: type) -> Any:
-        value = guessed.get(name)
-        # The first of several: a file with two episodes is found under the first of them.
+    fields: dict[str, Any] = {}
+    for name, (property_, type_) in (_EPISODE_FIELDS if kind == "episode" else _MOVIE_FIELDS).items():
+        value = guessed.get(property_)
+        # The first of several: a file of two episodes is known by the first.
         value = value[0] if isinstance(value, list) and value else value
-        return value if isinstance(value, wanted) else None
-
-    fields = {"year": one("year", int), "edition": one("edition", str)}
-    if kind == "episode":
-        fields |= {
-            "show_title": one("title", str),
-            "title": one("episode_title", str),
-            "season_number": one("season", int),
-            "episode_number": one("episode", int),
-        }
-    else:
-        fields["title"] = one("title", str)
-    return {name: value for name, value in fields.items() if value is not None}
+        if isinstance(value, type_):
+            fields[name] = value
+    return fields

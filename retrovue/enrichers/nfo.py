@@ -1,7 +1,7 @@
-"""The enricher for sidecar files as Kodi and Jellyfin keep them: movie.nfo, <film>.nfo, tvshow.nfo, <episode>.nfo.
+"""The enricher that reads Kodi's sidecar files: XML beside the media file, or in the directory of the film or show.
 
-The format is Kodi's (https://kodi.wiki/view/NFO_files): ``<movie>``, ``<tvshow>``, and one ``<episodedetails>`` for
-each episode of a file, one behind the other. Entities, DTDs and anything that would be fetched are refused.
+The elements are those of the Kodi wiki, "NFO files". A file of several episodes has one ``<episodedetails>`` for
+each, one after the other. Entities, DTDs and anything that would be fetched are refused.
 """
 
 import codecs
@@ -21,18 +21,18 @@ from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 
 MAX_BYTES = 2 * 1024 * 1024
-"""Of one sidecar; those of long-running shows with their casts take some 100 KiB."""
+"""Bytes of a sidecar; one of a long-running show with its cast takes some 100 KiB."""
 SHOW_LEVELS = 2
-"""tvshow.nfo stands beside the episode or one directory up, above its season."""
+"""Directories in which tvshow.nfo is looked for: the episode's, and the one above it."""
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]{1,40})["']""")
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _PROVIDERS = {"imdb", "tmdb", "tvdb", "mbid"}
 
 
 class NfoEnricher(BaseEnricher):
-    """Reads what sidecar files say of films and episodes."""
+    """Read the sidecar files of films and episodes."""
 
     type_name: ClassVar[str] = "nfo"
     batch_size: ClassVar[int] = 50
@@ -58,42 +58,35 @@ def _read_all(assets: Sequence[AssetView]) -> list[Enrichment | Failure]:
 
 
 def read(asset: AssetView, shows: dict[Path, tuple[Element, str] | None] | None = None) -> Enrichment:
-    """Read an asset's sidecars; an asset without any has nothing to say, which is no failure.
+    """Read an asset's sidecars; without any, return an Enrichment without fields.
 
-    Raises EnrichmentError for a sidecar that can't be used, OSError for one that can't be read.
+    ``shows`` caches the tvshow.nfo of each directory. Raises EnrichmentError for a sidecar that can't be used,
+    OSError for one that can't be read.
     """
     media = Path(asset.files[0].local_path)
-    found: dict[str, Any] = {}
-    marks: dict[str, Any] = {}
-    names = [media.with_suffix(".nfo"), *([] if asset.type == "episode" else [media.with_name("movie.nfo")])]
-    for name in names:
-        loaded = _load(name)
-        if loaded is None:
-            continue
-        root, mark = loaded
-        marks[str(name)] = mark
-        wanted = "episodedetails" if asset.type == "episode" else None
-        element = _choose(root, wanted, asset)
-        if element is None:
-            raise EnrichmentError(f"{name.name} says nothing of this item.", code="nfo_of_another")
-        found = details(element)
-        break
-    if asset.type == "episode":
-        show = _show(media, {} if shows is None else shows)
-        if show is not None:
-            root, mark = show
-            marks["tvshow.nfo"] = mark
-            found = _of_show(root) | found
-    return Enrichment(fields=found, fingerprint={"sidecars": marks} if marks else None)
+    fields: dict[str, Any] = {}
+    fingerprints: dict[str, str] = {}
+    paths = [media.with_suffix(".nfo"), *([] if asset.type == "episode" else [media.with_name("movie.nfo")])]
+    for path in paths:
+        if (loaded := _load(path)) is not None:
+            root, fingerprints[str(path)] = loaded
+            element = _choose(root, asset)
+            if element is None:
+                raise EnrichmentError(f"{path.name} doesn't describe this item.", code="nfo_of_another")
+            fields = details(element)
+            break
+    if asset.type == "episode" and (show := _show(media, {} if shows is None else shows)) is not None:
+        root, fingerprints["tvshow.nfo"] = show
+        fields = _show_details(root) | fields
+    return Enrichment(fields=fields, fingerprint={"sidecars": fingerprints} if fingerprints else None)
 
 
-def _show(media: Path, known: dict[Path, tuple[Element, str] | None]) -> tuple[Element, str] | None:
+def _show(media: Path, shows: dict[Path, tuple[Element, str] | None]) -> tuple[Element, str] | None:
     for directory in list(media.parents)[:SHOW_LEVELS]:
-        if directory not in known:
-            known[directory] = _load(directory / "tvshow.nfo")
-        found = known[directory]
-        if found is not None:
-            return found
+        if directory not in shows:
+            shows[directory] = _load(directory / "tvshow.nfo")
+        if (show := shows[directory]) is not None:
+            return show
     return None
 
 
@@ -110,12 +103,12 @@ def _load(path: Path) -> tuple[Element, str] | None:
 
 
 def parse(raw: bytes, name: str = "The sidecar") -> Element:
-    """Parse a sidecar into an element that holds its root elements, of which there may be several.
+    """Parse a sidecar; return an element that holds its roots, of which there may be several.
 
     Raises EnrichmentError with code ``nfo_malformed``, or ``nfo_forbidden`` for entities and DTDs.
     """
     text = _DECLARATION.sub("", _decoded(raw), count=1)
-    # Kodi allows the address of a web page behind the last element.
+    # Kodi allows a web address after the last element.
     end = text.rfind(">")
     if end < 0:
         raise EnrichmentError(f"{name} holds no XML.", code="nfo_malformed")
@@ -133,38 +126,40 @@ def parse(raw: bytes, name: str = "The sidecar") -> Element:
 
 
 def _decoded(raw: bytes) -> str:
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if raw.startswith(mark):
             return raw.decode(encoding, "replace")
-    named = _ENCODING.match(raw)
+    declared = _ENCODING.match(raw)
     try:
-        return raw.decode(named[1].decode() if named else "utf-8", "replace")
-    except LookupError:  # an encoding that nobody knows
+        return raw.decode(declared[1].decode() if declared else "utf-8", "replace")
+    except LookupError:  # the declared encoding doesn't exist
         return raw.decode("utf-8", "replace")
 
 
-def _choose(root: Element, wanted: str | None, asset: AssetView) -> Element | None:
-    elements = [element for element in root if wanted is None or element.tag == wanted]
+def _choose(root: Element, asset: AssetView) -> Element | None:
+    """Return the root that describes the asset."""
     if asset.type != "episode":
-        return next((element for element in elements if element.tag in {"movie", "musicvideo", "video"}), None)
+        return next((element for element in root if element.tag in {"movie", "musicvideo", "video"}), None)
+    elements = root.findall("episodedetails")
     for element in elements:
         numbers = _number(element, "season"), _number(element, "episode")
         if asset.episode_number is not None and numbers == (asset.season_number, asset.episode_number):
             return element
-    # The only one without a number can only mean this file's episode; so does the first if no number is known.
-    alone = len(elements) == 1 and _number(elements[0], "episode") is None
-    return elements[0] if elements and (alone or asset.episode_number is None) else None
+    # Without numbers to compare, the first is the best guess; an only one without a number is surely the file's.
+    unnumbered = len(elements) == 1 and _number(elements[0], "episode") is None
+    return elements[0] if elements and (unnumbered or asset.episode_number is None) else None
 
 
 def details(element: Element) -> dict[str, Any]:
-    """Read a film's or an episode's element as fields of an asset; values that make no sense are left out."""
+    """Read a film's or an episode's element as fields of an asset; leave out values that aren't valid."""
     runtime = _number(element, "runtime")
+    episode = element.tag == "episodedetails"
     aired = _date(element, "aired") or _date(element, "premiered") or _date(element, "releasedate")
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "title": _text(element, "title"),
-        "show_title": _text(element, "showtitle") if element.tag == "episodedetails" else None,
-        "season_number": _number(element, "season") if element.tag == "episodedetails" else None,
-        "episode_number": _number(element, "episode") if element.tag == "episodedetails" else None,
+        "show_title": _text(element, "showtitle") if episode else None,
+        "season_number": _number(element, "season") if episode else None,
+        "episode_number": _number(element, "episode") if episode else None,
         "year": _year(element) or (aired.year if aired else None),
         "originally_aired": aired,
         "runtime_ms": runtime * 60_000 if runtime else None,
@@ -175,20 +170,18 @@ def details(element: Element) -> dict[str, Any]:
         "provider_ids": _ids(element),
         "tags": _tags(element),
     }
-    return {name: value for name, value in found.items() if value not in (None, {}, "")}
+    return {name: value for name, value in fields.items() if value not in (None, {}, "")}
 
 
-def _of_show(root: Element) -> dict[str, Any]:
-    show = next((element for element in root if element.tag == "tvshow"), None)
+def _show_details(root: Element) -> dict[str, Any]:
+    """Read the fields that an episode has from its show."""
+    show = root.find("tvshow")
     if show is None:
         return {}
-    found = {
-        "show_title": _text(show, "title"),
-        "studio": _text(show, "studio"),
-        "content_rating": _text(show, "mpaa"),
-        "tags": _tags(show),
+    shared = ("title", "studio", "content_rating", "tags")
+    return {
+        ("show_title" if name == "title" else name): value for name, value in details(show).items() if name in shared
     }
-    return {name: value for name, value in found.items() if value}
 
 
 def _text(element: Element, name: str) -> str | None:
@@ -226,16 +219,16 @@ def _rating(element: Element) -> float | None:
 
 
 def _ids(element: Element) -> Mapping[str, str]:
-    found = {(unique.get("type") or "").lower(): (unique.text or "").strip() for unique in element.findall("uniqueid")}
-    for name in ("imdb", "tmdb"):
-        found[name] = found.get(name) or _text(element, f"{name}id") or ""
-    return {name: value for name, value in found.items() if name in _PROVIDERS and value}
+    ids = {(unique.get("type") or "").lower(): (unique.text or "").strip() for unique in element.findall("uniqueid")}
+    for provider in ("imdb", "tmdb"):
+        ids[provider] = ids.get(provider) or _text(element, f"{provider}id") or ""
+    return {provider: value for provider, value in ids.items() if provider in _PROVIDERS and value}
 
 
 def _tags(element: Element) -> Mapping[str, list[str]]:
-    found = {
-        "genre": [part.strip() for one in element.findall("genre") for part in (one.text or "").split(" / ")],
-        "label": [(one.text or "").strip() for one in element.findall("tag")],
-        "collection": [_text(one, "name") or (one.text or "").strip() for one in element.findall("set")],
+    tags = {
+        "genre": [part.strip() for genre in element.findall("genre") for part in (genre.text or "").split(" / ")],
+        "label": [(tag.text or "").strip() for tag in element.findall("tag")],
+        "collection": [_text(group, "name") or (group.text or "").strip() for group in element.findall("set")],
     }
-    return {kind: kept for kind, words in found.items() if (kept := [word for word in words if word])}
+    return {kind: kept for kind, words in tags.items() if (kept := [word for word in words if word])}

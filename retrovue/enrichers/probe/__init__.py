@@ -1,7 +1,7 @@
-"""The enricher that looks into the media files themselves: durations, streams, codecs and chapters.
+"""The enricher that opens the media files: durations, streams, codecs and chapters.
 
-PyAV in a worker process, or ffprobe where PyAV isn't installed. A file on which the native library crashes or hangs
-takes the worker down and nothing else; the files behind it are given to another one.
+It uses PyAV in a worker process, or ffprobe where PyAV isn't installed. A file that crashes or hangs the native
+library ends that worker; the files after it go to a new one.
 """
 
 import json
@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,28 +22,39 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from retrovue.core.errors import EnrichmentError, RequestError
 from retrovue.core.model import ConfigField, Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure, parameters
-from retrovue.enrichers.probe import ffprobe
-from retrovue.enrichers.processes import program
+from retrovue.enrichers.probe.worker import FLAGS, TYPES
+from retrovue.enrichers.processes import output_of, program
 
 BATCH_DEADLINE_S = 600.0
-"""For a batch of files: none of them can have longer."""
+"""Seconds for a batch of files, so that none may take longer either."""
 ANSWER_CAP = 1024 * 1024
 """Bytes that the worker may print for one file."""
-_GONE = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
-# By its path: as a module it would first import this package, which takes longer than a batch of files.
+FFPROBE_CAP = 4 * 1024 * 1024
+"""Bytes that ffprobe may print for one file."""
+_WORKER_ENDED = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
+# Started by its path: as a module it would import this package first, which takes longer than a batch of files.
 _WORKER = (sys.executable, "-P", str(Path(__file__).with_name("worker.py")))
+_FFPROBE_ARGUMENTS = (
+    "-v", "quiet", "-print_format", "json", "-show_format", "-show_streams", "-show_chapters",
+    "-protocol_whitelist", "file", "-i",
+)  # fmt: skip
+# FFmpeg's word for the flag that FLAGS calls attached_picture.
+_FFPROBE_FLAGS = {"attached_picture": "attached_pic"}
+
+Result = dict[str, Any]
+"""What is known of one file, with the keys that the worker prints."""
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The parameters of a probe."""
+    """Parameters of a probe enricher."""
 
     program: Literal["auto", "pyav", "ffprobe"] = "auto"
     file_deadline_s: Annotated[float, msgspec.Meta(gt=0, le=BATCH_DEADLINE_S)] = 20.0
-    """Seconds that one file may take."""
+    """Seconds for one file."""
 
 
 class ProbeEnricher(BaseEnricher):
-    """Looks into the files of assets."""
+    """Open the files of assets and read what they hold."""
 
     type_name: ClassVar[str] = "probe"
     batch_size: ClassVar[int] = 64
@@ -64,105 +76,98 @@ class ProbeEnricher(BaseEnricher):
 
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
-        """Say which parameters an instance takes."""
+        """Return the parameters of an attached enricher."""
         return (
-            ConfigField("program", "What looks into the files: auto (the default), pyav or ffprobe", required=False),
-            ConfigField("file_deadline_s", "Seconds that one file may take, at most 600; default: 20", required=False),
+            ConfigField("program", "Program that opens the files: auto (the default), pyav or ffprobe", required=False),
+            ConfigField("file_deadline_s", "Seconds for one file, at most 600; default: 20", required=False),
         )
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Look into the files of these assets; one whose size and modification time are known is left alone."""
-        marks = await anyio.to_thread.run_sync(_marks, list(assets), abandon_on_cancel=True)
-        due = [
-            (place, file.local_path)
-            for place, (asset, mark) in enumerate(zip(assets, marks, strict=True))
-            if not isinstance(mark, Failure) and asset.fingerprint != mark
-            for file in asset.files
-        ]
-        found = await (self._with_pyav if self._pyav else self._with_ffprobe)([path for _, path in due])
-        by_asset: dict[int, list[dict[str, Any] | Failure]] = {}
-        for (place, _), one in zip(due, found, strict=True):
-            by_asset.setdefault(place, []).append(one)
+        """Open the files of these assets, except where size and modification time are those of the last time."""
+        fingerprints = await anyio.to_thread.run_sync(_fingerprints, list(assets), abandon_on_cancel=True)
+        due = {
+            position: [file.local_path for file in asset.files]
+            for position, (asset, fingerprint) in enumerate(zip(assets, fingerprints, strict=True))
+            if not isinstance(fingerprint, Failure) and asset.fingerprint != fingerprint
+        }
+        probe = self._with_pyav if self._pyav else self._with_ffprobe
+        results = iter(await probe([path for paths in due.values() for path in paths]))
         return [
-            mark
-            if isinstance(mark, Failure)
+            fingerprint
+            if isinstance(fingerprint, Failure)
+            else _answer(list(islice(results, len(due[position]))), fingerprint)
+            if position in due
             else Enrichment(unchanged=True)
-            if place not in by_asset
-            else _answer(by_asset[place], mark)
-            for place, mark in enumerate(marks)
+            for position, fingerprint in enumerate(fingerprints)
         ]
 
-    async def _with_ffprobe(self, paths: Sequence[str]) -> list[dict[str, Any] | Failure]:
-        found: list[dict[str, Any] | Failure] = []
-        for path in paths:
-            try:
-                found.append(await ffprobe.look_into(self._ffprobe or "ffprobe", path, deadline_s=self._deadline))
-            except EnrichmentError as exc:
-                found.append(Failure(exc.code, exc.message))
-        return found
+    async def _with_ffprobe(self, paths: Sequence[str]) -> list[Result | Failure]:
+        return [await _run_ffprobe(self._ffprobe or "ffprobe", path, self._deadline) for path in paths]
 
-    async def _with_pyav(self, paths: Sequence[str]) -> list[dict[str, Any] | Failure]:
-        found: list[dict[str, Any] | Failure] = []
-        while len(found) < len(paths):
-            before = len(found)
-            failure = await self._ask_worker(paths[before:], found)
-            if failure is not None:
-                found.append(failure)
-        return found
+    async def _with_pyav(self, paths: Sequence[str]) -> list[Result | Failure]:
+        results: list[Result | Failure] = []
+        while len(results) < len(paths):
+            await self._ask_worker(paths[len(results) :], results)
+        return results
 
-    async def _ask_worker(self, paths: Sequence[str], found: list[dict[str, Any] | Failure]) -> Failure | None:
-        """Give files to a worker until it has done all, or one of them has been too much for it."""
+    async def _ask_worker(self, paths: Sequence[str], results: list[Result | Failure]) -> None:
+        """Add the results of files, in order, up to the last or to one that ends the worker or takes too long."""
         async with program(_WORKER) as process:
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("the worker was started without pipes")
             answers = BufferedByteReceiveStream(process.stdout)
             for path in paths:
-                with anyio.move_on_after(self._deadline) as scope:
+                failure: Failure | None = Failure(
+                    "probe_timeout", f"Looking into {_name(path)} took more than {self._deadline:g} s."
+                )
+                with anyio.move_on_after(self._deadline):
                     try:
                         await process.stdin.send(json.dumps(path).encode() + b"\n")
-                        line = await answers.receive_until(b"\n", ANSWER_CAP)
-                    except _GONE:
-                        return Failure("probe_crashed", f"Looking into {_name(path)} ended the probe's worker.")
+                        answer: Result = msgspec.json.decode(await answers.receive_until(b"\n", ANSWER_CAP))
+                    except _WORKER_ENDED:
+                        failure = Failure("probe_crashed", f"Looking into {_name(path)} ended the probe's worker.")
                     except anyio.DelimiterNotFound:
-                        return Failure("output_too_large", f"What there is in {_name(path)} is too much to be told.")
-                if scope.cancelled_caught:
-                    return Failure("probe_timeout", f"Looking into {_name(path)} took more than {self._deadline:g} s.")
-                answer: dict[str, Any] = msgspec.json.decode(line)
+                        failure = Failure("output_too_large", f"The description of {_name(path)} is too large.")
+                    else:
+                        failure = None
+                if failure is not None:
+                    results.append(failure)
+                    return
                 error = answer.get("error")
-                found.append(
-                    answer if error is None else Failure("not_media", f"{_name(path)} can't be read: {error}"[:500])
-                )
-        return None
+                message = f"{_name(path)} can't be read: {error}"[:500]
+                results.append(answer if error is None else Failure("not_media", message))
 
 
 def _name(path: str) -> str:
     return os.path.basename(path).encode("utf-8", "replace").decode()  # noqa: PTH119 - the text of a path
 
 
-def _marks(assets: Sequence[AssetView]) -> list[dict[str, Any] | Failure]:
-    """Tell each asset's files apart from other versions of them: size and modification time."""
-    marks: list[dict[str, Any] | Failure] = []
+def _fingerprints(assets: Sequence[AssetView]) -> list[dict[str, Any] | Failure]:
+    """Return the sizes and modification times of each asset's files."""
+    fingerprints: list[dict[str, Any] | Failure] = []
     for asset in assets:
         try:
             stats = [os.stat(file.local_path) for file in asset.files]  # noqa: PTH116 - thousands of them
         except (OSError, ValueError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else "its path can't be used"
-            marks.append(Failure("no_file", f"The file can't be found: {why}."))
+            fingerprints.append(Failure("no_file", f"The file can't be found: {why}."))
         else:
-            marks.append({"files": [[stat.st_size, stat.st_mtime_ns] for stat in stats]})
-    return marks
+            fingerprints.append({"files": [[stat.st_size, stat.st_mtime_ns] for stat in stats]})
+    return fingerprints
 
 
-def _answer(found: Sequence[dict[str, Any] | Failure], mark: dict[str, Any]) -> Enrichment | Failure:
-    for one in found:
-        if isinstance(one, Failure):
-            return one
-    files = [one for one in found if not isinstance(one, Failure)]
+def _answer(results: Sequence[Result | Failure], fingerprint: dict[str, Any]) -> Enrichment | Failure:
+    """Describe an asset by the results of its parts."""
+    files: list[Result] = []
+    for result in results:
+        if isinstance(result, Failure):
+            return result
+        files.append(result)
     first = files[0]
     streams = [{name: value for name, value in stream.items() if value is not None} for stream in first["streams"]]
-    video = next((one for one in streams if one["type"] == "video" and not one.get("attached_picture")), {})
-    audio = next((one for one in streams if one["type"] == "audio"), {})
-    durations = [one["duration_ms"] for one in files]
+    video = next((s for s in streams if s["type"] == "video" and not s.get("attached_picture")), {})
+    audio = next((s for s in streams if s["type"] == "audio"), {})
+    durations = [file["duration_ms"] for file in files]
     fields = {
         "runtime_ms": sum(durations) if all(durations) else None,
         "container": str(first["format"] or "").partition(",")[0],
@@ -175,20 +180,81 @@ def _answer(found: Sequence[dict[str, Any] | Failure], mark: dict[str, Any]) -> 
         "streams": streams,
         "chapters": _chapters(files),
     }
-    return Enrichment(fields=fields, fingerprint=mark, data={"files": files})
+    return Enrichment(fields=fields, fingerprint=fingerprint, data={"files": files})
 
 
-def _chapters(files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Chapters of all files, those of each part behind the end of the part before it."""
+def _chapters(files: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return the chapters of all parts, with times from the start of the first part."""
     chapters: list[dict[str, Any]] = []
     offset = 0
-    for one in files:
+    for file in files:
         chapters += [
             {**chapter, "start_ms": chapter["start_ms"] + offset, "end_ms": chapter["end_ms"] + offset}
-            for chapter in one["chapters"]
+            for chapter in file["chapters"]
             if chapter["start_ms"] is not None and chapter["end_ms"] is not None
         ]
-        if one["duration_ms"] is None:
+        if file["duration_ms"] is None:
             break
-        offset += one["duration_ms"]
+        offset += file["duration_ms"]
     return chapters
+
+
+async def _run_ffprobe(executable: str, path: str, deadline_s: float) -> Result | Failure:
+    arguments = [executable, *_FFPROBE_ARGUMENTS, f"file:{path}"]
+    try:
+        status, output = await output_of(arguments, deadline_s=deadline_s, cap=FFPROBE_CAP)
+        if status == 0:
+            return _ffprobe_result(msgspec.json.decode(output))
+    except EnrichmentError as exc:
+        return Failure(exc.code, exc.message)
+    except (ValueError, TypeError, AttributeError, KeyError) as exc:
+        return Failure("not_media", f"ffprobe's answer makes no sense: {type(exc).__name__}.")
+    return Failure("not_media", f"ffprobe can't read {path!r} (status {status}).")
+
+
+def _ffprobe_result(answer: dict[str, Any]) -> dict[str, Any]:
+    container = answer.get("format") or {}
+    return {
+        "duration_ms": _milliseconds(container.get("duration")),
+        "bitrate": _number(container.get("bit_rate")),
+        "format": container.get("format_name"),
+        "streams": [
+            _ffprobe_stream(stream) for stream in answer.get("streams") or () if stream.get("codec_type") in TYPES
+        ],
+        "chapters": [
+            {
+                "title": (chapter.get("tags") or {}).get("title"),
+                "start_ms": _milliseconds(chapter.get("start_time")),
+                "end_ms": _milliseconds(chapter.get("end_time")),
+            }
+            for chapter in answer.get("chapters") or ()
+        ],
+    }
+
+
+def _ffprobe_stream(stream: dict[str, Any]) -> dict[str, Any]:
+    tags, disposition = stream.get("tags") or {}, stream.get("disposition") or {}
+    rate, _, per = str(stream.get("avg_frame_rate") or "0/1").partition("/")
+    video = stream["codec_type"] == "video"
+    return {
+        "index": stream.get("index"),
+        "type": stream["codec_type"],
+        "codec": stream.get("codec_name"),
+        "language": tags.get("language"),
+        "title": tags.get("title"),
+        "width": stream.get("width") if video else None,
+        "height": stream.get("height") if video else None,
+        "frame_rate": int(rate) / int(per or 1) if video and int(rate) and int(per or 1) else None,
+        "channels": stream.get("channels"),
+        "sample_rate": _number(stream.get("sample_rate")),
+        "bitrate": _number(stream.get("bit_rate")),
+        **{name: True for name in FLAGS if disposition.get(_FFPROBE_FLAGS.get(name, name))},
+    }
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, str) and value.isdigit() else None
+
+
+def _milliseconds(value: object) -> int | None:
+    return None if value is None else max(0, round(float(str(value)) * 1000))

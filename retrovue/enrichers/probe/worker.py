@@ -1,8 +1,8 @@
-"""The program that looks into media files with PyAV: it may crash on one without harm to anybody else.
+"""The program that opens media files with PyAV, apart from RetroVue because the native library may crash.
 
-It imports nothing of RetroVue. It reads one JSON string, a path, from each line of its standard input.
-For each it prints one JSON object on a line: what it found, or ``{"error": ...}``. The answer to a file comes before
-the next one is opened, so that whoever listens knows on which it crashed or hung.
+It imports nothing of RetroVue. Each line of its standard input is a path as a JSON string; for each it prints one
+line, a JSON object with what the file holds or ``{"error": ...}``. It prints the answer before it opens the next
+file, so that the reader knows which file crashed or hung it.
 """
 
 import json
@@ -10,23 +10,23 @@ import os
 import sys
 from typing import Any
 
-_TYPES = {"video", "audio", "subtitle"}
-_FLAGS = {"default": 0x0001, "forced": 0x0040, "hearing_impaired": 0x0080, "attached_picture": 0x0400}
+TYPES = {"video", "audio", "subtitle"}
+FLAGS = {"default": 0x0001, "forced": 0x0040, "hearing_impaired": 0x0080, "attached_picture": 0x0400}
 """libavformat's AV_DISPOSITION_ bits."""
 
 
 def look_into(path: str) -> dict[str, Any]:
-    """Open a media file and describe its container, streams and chapters, in the words of ffprobe."""
-    import av  # noqa: PLC0415 - whoever starts this program has made sure that it is there
+    """Describe a media file's container, streams and chapters, in ffprobe's terms."""
+    import av  # noqa: PLC0415 - only this process loads the native library
 
     av.logging.set_level(av.logging.PANIC)
-    # A playlist must not make it fetch what it names.
+    # A file may be a playlist: nothing that it names is fetched.
     with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
         return {
             "duration_ms": None if container.duration is None else max(0, round(container.duration / 1000)),
             "bitrate": container.bit_rate or None,
             "format": container.format.name,
-            "streams": [_stream(stream) for stream in container.streams if stream.type in _TYPES],
+            "streams": [_stream(stream) for stream in container.streams if stream.type in TYPES],
             "chapters": [
                 {
                     "title": chapter["metadata"].get("title"),
@@ -54,16 +54,16 @@ def _stream(stream: Any) -> dict[str, Any]:
         "channels": getattr(context, "channels", None) if stream.type == "audio" else None,
         "sample_rate": getattr(context, "sample_rate", None) if stream.type == "audio" else None,
         "bitrate": getattr(context, "bit_rate", None) or None,
-        **{name: True for name, bit in _FLAGS.items() if disposition & bit},
+        **{name: True for name, bit in FLAGS.items() if disposition & bit},
     }
 
 
 def main() -> None:
-    """Answer until the standard input ends."""
+    """Answer each line of the standard input until it ends."""
     for line in sys.stdin.buffer:
         try:
             answer = look_into(os.fsdecode(json.loads(line).encode("utf-8", "surrogateescape")))
-        except Exception as exc:  # noqa: BLE001 - whatever the library makes of a file is told of that file
+        except Exception as exc:  # noqa: BLE001 - whatever the library raises concerns this file alone
             answer = {"error": f"{type(exc).__name__}: {getattr(exc, 'strerror', None) or exc}"}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""The importer for directories of media files on this machine, or on what is mounted here.
+"""The importer for directories of media files, local or mounted.
 
-Each directory in the source's directory is a collection; files that lie there directly make one of their own, whose
-key is ``.``. What is found there is described by names and sizes alone; enrichers read the files.
+Each directory in the source's directory is a collection, known by its name. Media files that lie in the source's
+directory itself are one more, with the key ``.``. The importer reads names and sizes only; enrichers read the files.
 """
 
 import errno
@@ -18,6 +18,7 @@ from retrovue.core.errors import (
     CollectionGone,
     IncompleteEnumeration,
     RequestError,
+    ScopeNotFound,
     SourceError,
     SourceUnreachable,
     WrongIdentity,
@@ -38,23 +39,23 @@ from retrovue.core.model import (
 from retrovue.core.text import is_storable
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.filesystem import names
-from retrovue.importers.filesystem.scope import InScope
-from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Found, Refused, Walk
+from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
+from retrovue.importers.titles import title_guesses
 from retrovue.importers.waiting import waiting_for_source
 
 ROOT = "."
-"""The key of the collection of files that lie directly in the source's directory."""
+"""Key of the collection of the files that lie in the source's directory itself."""
 PAGE = 500
-"""Titles of a page."""
+"""Titles of a page, at most."""
 DIRECTORIES_AT_ONCE = 200
-"""Directories that are read for a page at most, so that one that finds nothing doesn't take for ever."""
+"""Directories that are read for a page, at most: a page has a deadline even where there are no titles."""
 THREADS = 4
-"""Directories of one source that are read at the same time; a disk gains nothing by more."""
+"""Directories of one source that are read at the same time; more gain nothing on a disk."""
 LOOK_S = 10.0
-"""A mount whose server is gone blocks for minutes; a disk that spins up answers in less than this."""
+"""Seconds for one directory: a disk spins up in less, a mount blocks for minutes after its server is gone."""
 READ_S = 300.0
-"""For a page: 200 directories of a slow network mount."""
-_AWAY = frozenset(
+"""Seconds for a page: 200 directories of a slow network mount."""
+_DISCONNECTED = frozenset(
     {
         errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN,
         errno.EHOSTUNREACH,
@@ -74,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FilesystemImporter(BaseImporter):
-    """Reads directories of media files."""
+    """Read directories of media files."""
 
     type_name: ClassVar[str] = "filesystem"
     vouches_for_drafts: ClassVar[bool] = True
@@ -101,7 +102,7 @@ class FilesystemImporter(BaseImporter):
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
-        """Say which settings the importer needs."""
+        """Return the settings of a source."""
         return (
             ConfigField("path", "Directory that holds a directory for each collection, e.g. /srv/media"),
             ConfigField(
@@ -112,7 +113,7 @@ class FilesystemImporter(BaseImporter):
         )
 
     async def check_reachable(self) -> SourceIdentity:
-        """Look whether the directory is there and can be read; it is its own identity."""
+        """Check that the source's directory can be read; its path is its identity."""
         expected = self._settings.machine_identifier
         if expected is not None and expected != self._path:
             raise WrongIdentity(
@@ -124,11 +125,11 @@ class FilesystemImporter(BaseImporter):
         return SourceIdentity(identifier=self._path, name=self._path)
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
-        """List the directories in the source's directory, and that itself if it holds media files directly."""
-        return await self._reading(LOOK_S, self._path, lambda: _collections(self._path, self._settings.kind))
+        """List the directories in the source's directory, and itself first if media files lie in it."""
+        return await self._in_thread(LOOK_S, self._path, lambda: _collections(self._path, self._settings.kind))
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
-        """Say whether the collection's directory can be read."""
+        """Return whether the collection's directory can be read."""
         path = self._directory(collection)
         try:
             await self._look(path)
@@ -137,29 +138,28 @@ class FilesystemImporter(BaseImporter):
         return Ingestibility(ingestible=True)
 
     async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page, None]:
-        """Generate the collection's pages; a tree that changes is read once more, and then given up."""
+        """Generate the collection's pages; start again, once, if the tree changes meanwhile."""
         for _ in range(2):
-            in_scope = None if scope.is_full else InScope(collection, scope)
+            selection = None if scope.is_full else _Selection(collection, scope)
             walk = self._walk(collection)
             try:
-                while (found := await self._more(collection, walk)) is not None:
-                    page = self._page(collection, found)
-                    if in_scope is not None:
-                        in_scope.take(page)
+                while (titles := await self._more(collection, walk)) is not None:
+                    page = self._page(collection, titles)
+                    if selection is not None:
+                        selection.add(page)
                     elif page.source_items:
                         yield page
             except DirectoryChanged as exc:
-                changed = exc.path
+                changed = names.shown([exc.path])
                 yield Page([], [], 0, restart=True)
                 continue
-            if in_scope is not None:
-                yield in_scope.page()
+            if selection is not None:
+                yield selection.page()
             return
         raise IncompleteEnumeration(
-            f"{names.shown([changed])!r} changed while {collection.name!r} was read: what was read isn't proven to be"
-            " all of it.",
+            f"{changed!r} changed while {collection.name!r} was read: what was read isn't proven to be all of it.",
             hint="Try again when nothing is copied or moved there.",
-            context={"directory": names.shown([changed]), "collection": collection.name},
+            context={"directory": changed, "collection": collection.name},
         )
 
     def _walk(self, collection: Collection) -> Walk:
@@ -179,7 +179,7 @@ class FilesystemImporter(BaseImporter):
         return os.path.join(self._path, name)  # noqa: PTH118 - names that aren't UTF-8 pass through as they are
 
     async def _look(self, path: str) -> None:
-        """Open a directory and read its first entry; raises SourceUnreachable if that can't be done."""
+        """Open a directory and read its first entry; raise SourceUnreachable if that fails."""
 
         def look() -> None:
             if os.path.islink(path) and path != self._path:  # noqa: PTH114
@@ -187,18 +187,18 @@ class FilesystemImporter(BaseImporter):
             with os.scandir(path) as entries:
                 next(entries, None)
 
-        await self._reading(LOOK_S, path, look)
+        await self._in_thread(LOOK_S, path, look)
 
-    async def _more(self, collection: Collection, walk: Walk) -> list[Found | Refused] | None:
-        return await self._reading(
+    async def _more(self, collection: Collection, walk: Walk) -> list[Title | Unusable] | None:
+        return await self._in_thread(
             READ_S, self._directory(collection), lambda: walk.more(PAGE, DIRECTORIES_AT_ONCE), midway=True
         )
 
-    async def _reading(self, deadline_s: float, path: str, read: Callable[[], T], *, midway: bool = False) -> T:
-        """Read the disk in a worker thread, and translate what the system says about it."""
+    async def _in_thread(self, deadline_s: float, path: str, read: Callable[[], T], *, midway: bool = False) -> T:
+        """Read the disk in a worker thread; raise its errors, and a passed deadline, as SourceError."""
         try:
             with waiting_for_source(), anyio.fail_after(deadline_s):
-                # The thread of a hung mount can't be stopped: it is left behind, and ends when the mount answers.
+                # A thread that waits for a hung mount can't be stopped: abandon it. It ends when the mount answers.
                 return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._threads)
         except TimeoutError as exc:
             raise SourceUnreachable(
@@ -211,47 +211,99 @@ class FilesystemImporter(BaseImporter):
                 f"The directory {names.shown([exc.path])} contains itself.", hint="Check the file system."
             ) from exc
         except OSError as exc:
-            raise _translated(exc, path, midway=midway) from exc
+            raise _source_error(exc, path, midway=midway) from exc
 
-    def _page(self, collection: Collection, found: Sequence[Found | Refused]) -> Page:
-        top = self._directory(collection)
+    def _page(self, collection: Collection, titles: Sequence[Title | Unusable]) -> Page:
+        top = self._directory(collection).rstrip("/")
         kind = self._kind(collection)
-        page = Page([], [], len(found))
-        for one in found:
-            names_of_parts = (one.name,) if isinstance(one, Refused) else tuple(part.name for part in one.parts)
-            directory = "/".join((top.rstrip("/"), *one.directories))
-            paths = [f"{directory}/{name}" for name in names_of_parts]
+        page = Page([], [], len(titles))
+        for title in titles:
+            parts = (title.name,) if isinstance(title, Unusable) else tuple(part.name for part in title.parts)
+            directory = "/".join((top, *title.directories))
+            paths = [f"{directory}/{name}" for name in parts]
             uri = "file://" + quote(os.fsencode(paths[0]))
-            known = names.read_name(names_of_parts, one.directories)
-            if isinstance(one, Refused):
-                reason = f"{names.shown(paths)!r} can't be used: {one.reason}"
-                page.rejected.append(Rejection(one.code, reason, uri, known.title))
+            parsed = names.read_name(parts, title.directories)
+            if isinstance(title, Unusable):
+                reason = f"{names.shown(paths)!r} can't be used: {title.reason}"
+                page.rejected.append(Rejection(title.code, reason, uri, parsed.title))
             elif not is_storable("".join(paths)):
                 reason = f"the name of {names.shown(paths)!r} isn't valid UTF-8: rename the file or its directory"
-                page.rejected.append(Rejection("undecodable_name", reason, uri, known.title))
+                page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.title))
             else:
-                page.drafts.append(_draft(uri, paths, one, names.asset_type(kind, names_of_parts[0], known), known))
+                page.drafts.append(_draft(uri, paths, title, names.asset_type(kind, parts[0], parsed), parsed))
         return page
 
 
-def _draft(uri: str, paths: Sequence[str], found: Found, type_: str, known: names.Name) -> AssetDraft:
-    parts = tuple(PartDraft(path, file.size) for path, file in zip(paths, found.parts, strict=True))
+class _Selection:
+    """The drafts of the pages that are in scope: call ``add()`` for each page, then ``page()``."""
+
+    def __init__(self, collection: Collection, scope: Scope) -> None:
+        self._collection = collection
+        self._scope = scope
+        self._drafts: list[AssetDraft] = []
+        """All drafts of the title: a few hundred at most."""
+        self._guesses = title_guesses((scope.title or "").casefold())
+
+    def add(self, page: Page) -> None:
+        """Keep the drafts of the title."""
+        for draft in page.drafts:
+            title = (draft.show_title or draft.title).casefold()
+            if any(title == guess and year in {None, draft.year} for guess, year in self._guesses):
+                self._drafts.append(draft)
+
+    def page(self) -> Page:
+        """Return the drafts in scope; raise ScopeNotFound if there are none, RequestError for several titles."""
+        scope, drafts = self._scope, self._drafts
+        if not drafts:
+            raise self._not_found("title", f"There is no title {scope.title!r} in {self._collection.name!r}.")
+        years = sorted({draft.year for draft in drafts if draft.year is not None})
+        if len(years) > 1:
+            candidates = ", ".join(f"{scope.title} ({year})" for year in years)
+            raise RequestError(
+                f"Several titles in {self._collection.name!r} are called {scope.title!r}: {candidates}.",
+                code="ambiguous_title",
+                hint='Give the year with the title, as in --title "Title (2005)".',
+                context={"candidates": [{"title": scope.title, "year": year} for year in years]},
+            )
+        if scope.season is not None:
+            drafts = [draft for draft in drafts if draft.season_number == scope.season]
+            if not drafts:
+                raise self._not_found("season", f"{scope.title!r} has no season {scope.season}.")
+        if scope.episode is not None:
+            drafts = [draft for draft in drafts if draft.episode_number == scope.episode]
+            if not drafts:
+                text = f"Season {scope.season} of {scope.title!r} has no episode {scope.episode}."
+                raise self._not_found("episode", text)
+        return Page(drafts, [], len(drafts))
+
+    def _not_found(self, part: str, text: str) -> ScopeNotFound:
+        scope = self._scope
+        subject = "A title" if part == "title" else f"The number of the {part}"
+        form = ", without year and episode" if part == "title" else ", as in S02E06"
+        return ScopeNotFound(
+            text,
+            hint=f"{subject} is read from the file's name{form}; `retrovue asset list` shows the known ones.",
+            context={"missing": part, "title": scope.title, "season": scope.season, "episode": scope.episode},
+        )
+
+
+def _draft(uri: str, paths: Sequence[str], title: Title, type_: str, parsed: names.Name) -> AssetDraft:
     episode = type_ == "episode"
     return AssetDraft(
         source_uri=uri,
         type=type_,
-        title=known.title,
-        show_title=known.show_title if episode else None,
-        season_number=known.season if episode else None,
-        episode_number=known.episode if episode else None,
-        year=known.year,
-        container=names.extension(found.parts[0].name),
-        parts=parts,
+        title=parsed.title,
+        show_title=parsed.show_title if episode else None,
+        season_number=parsed.season if episode else None,
+        episode_number=parsed.episode if episode else None,
+        year=parsed.year,
+        container=names.extension(title.parts[0].name),
+        parts=tuple(PartDraft(path, file.size) for path, file in zip(paths, title.parts, strict=True)),
     )
 
 
 def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:
-    """List a directory's directories, in the order of their names. Blocks."""
+    """List the collections of a source's directory, in the order of their names. Blocks."""
     directories: list[str] = []
     holds_files = False
     with os.scandir(path) as entries:
@@ -262,36 +314,35 @@ def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:
                 directories.append(entry.name)
             elif not holds_files:
                 holds_files = names.is_media(entry.name) and not names.is_extra(entry.name)
-    found = [
+    collections = [
         DiscoveredCollection(_key(name), names.shown([name]), kind or names.kind_of(name), (_key(f"{path}/{name}"),))
         for name in sorted(directories)
     ]
     if holds_files:
-        own = names.shown([os.path.basename(path)]) or path  # noqa: PTH119
-        found.insert(0, DiscoveredCollection(ROOT, own, kind or names.kind_of(own), (path,)))
-    return found
+        own_name = names.shown([os.path.basename(path)]) or path  # noqa: PTH119
+        collections.insert(0, DiscoveredCollection(ROOT, own_name, kind or names.kind_of(own_name), (path,)))
+    return collections
 
 
 def _key(name: str) -> str:
-    """Return a name as it is, but for ``%`` and bytes that aren't UTF-8, which text can't hold: they are escaped."""
-    escaped = name.replace("%", "%25")
-    return "".join(quote(os.fsencode(one)) if "\udc80" <= one <= "\udcff" else one for one in escaped)
+    """Return a name with ``%`` and all bytes that aren't UTF-8 percent-encoded: a key has to be storable text."""
+    return "".join(quote(os.fsencode(c)) if c == "%" or "\udc80" <= c <= "\udcff" else c for c in name)
 
 
-def _translated(exc: OSError, path: str, *, midway: bool) -> SourceError:
+def _source_error(exc: OSError, path: str, *, midway: bool) -> SourceError:
     where = names.shown([os.fsdecode(exc.filename) if isinstance(exc.filename, str | bytes) else path])
-    said = exc.strerror or type(exc).__name__
+    error = exc.strerror or type(exc).__name__
     missing = isinstance(exc, FileNotFoundError | NotADirectoryError)
-    if midway and not missing and exc.errno not in _AWAY:
+    if midway and not missing and exc.errno not in _DISCONNECTED:
         return IncompleteEnumeration(
-            f"The directory {where} can't be read ({said}): what was read isn't all of the collection.",
+            f"The directory {where} can't be read ({error}): what was read isn't all of the collection.",
             code="unreadable_directory",
             hint="Let this account read it, or leave it out with an empty file named .ignore in the one above.",
             context={"directory": where},
         )
     code = "missing_directory" if missing else "unreadable_directory"
     return SourceUnreachable(
-        f"The directory {where} can't be read ({said}).",
+        f"The directory {where} can't be read ({error}).",
         code=code,
         hint="Is a disk not mounted? Check the path." if missing else "Check its permissions and the mount.",
         context={"directory": where},

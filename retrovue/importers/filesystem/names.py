@@ -1,10 +1,8 @@
-"""What a media file's name says: which files are media, which belong together, and what they are called. Pure.
+"""Read file names: which files are media, which are parts of one title, and their title, show and numbers. Pure.
 
-The rules are those of media servers: which directories and files Jellyfin ignores or takes for extras is in its
-``Emby.Server.Implementations/Library/IgnorePatterns.cs`` and ``Emby.Naming/Common/NamingOptions.cs``; Plex hides
-samples and extras likewise ("How to Ignore Files or Folders"); both honour files that exclude a directory
-(``.plexignore`` with a line ``*``, an empty ``.ignore``), as Android's and Kodi's scanners do with ``.nomedia``.
-Multi-part names are those of Kodi's "File stacking" and Jellyfin's ``VideoFileStackingRules``.
+The rules are those of media servers. Jellyfin's ignored directories and extras are in its
+``Emby.Server.Implementations/Library/IgnorePatterns.cs`` and ``Emby.Naming/Common/NamingOptions.cs``; Plex's in "How
+to Ignore Files or Folders". Names of parts follow Kodi's "File stacking" and Jellyfin's ``VideoFileStackingRules``.
 """
 
 import os
@@ -38,9 +36,9 @@ EXTRAS = frozenset(
         "extras", "other", "clips", "behind the scenes", "deleted scenes", "bonus", "bonus disc",
     }
 )  # fmt: skip
-"""Directories inside a title's own that hold what goes with it."""
-EXCLUDING = frozenset({".ignore", ".nomedia"})
-"""Files that exclude the directory they are in; ``.plexignore`` does if it has a line ``*``."""
+"""Names of directories that hold a title's extras, if they lie in the title's own directory."""
+IGNORE_FILES = frozenset({".ignore", ".plexignore", ".nomedia"})
+"""Files that exclude their directory: ``.nomedia``, an empty ``.ignore``, a line ``*`` in one of the first two."""
 _EXTRA_STEM = re.compile(
     r"^(?:trailer|sample|theme)$|[ ._-](?:trailer|sample)$"
     r"|-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)$",
@@ -62,7 +60,7 @@ _TAGS = re.compile(r"[ ._]*(?:\{[^{}]*\}|\[[^\[\]]*\])")
 
 
 class Name(NamedTuple):
-    """What a file's name and place tell."""
+    """What a file's name and the directories above it say."""
 
     title: str
     show_title: str | None = None
@@ -72,29 +70,29 @@ class Name(NamedTuple):
 
 
 class File(NamedTuple):
-    """A media file of a directory."""
+    """A media file: its name and its size in bytes."""
 
     name: str
     size: int
 
 
 def extension(name: str) -> str:
-    """Return a name's extension, in lower case and without its dot."""
+    """Return the extension in lower case, without its dot."""
     return os.path.splitext(name)[1][1:].lower()  # noqa: PTH122 - of a name, a million times
 
 
 def is_media(name: str) -> bool:
-    """Tell by its extension whether a file is video or sound that can be broadcast; disc images can't."""
+    """Return whether the extension is one of video or sound; disc images aren't."""
     return extension(name) in VIDEO or extension(name) in AUDIO
 
 
 def is_ignored(name: str) -> bool:
-    """Tell whether a file or directory is hidden or the system's own."""
+    """Return whether a file or directory is hidden, or belongs to the system."""
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 
 def is_extra(name: str) -> bool:
-    """Tell by its name whether a file is a trailer, a sample or the like, and not the title itself."""
+    """Return whether the name marks a file as a trailer, a sample or another extra of a title."""
     return _EXTRA_STEM.search(_stem(name)) is not None
 
 
@@ -103,29 +101,27 @@ def _stem(name: str) -> str:
 
 
 def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]:
-    """Put the parts of multi-part titles together; ``files`` are sorted, and all of one directory of that name.
+    """Group the parts of each title; yield a tuple of files for each title, in the order of its first file.
 
-    They are iterated over twice, and only those that may be parts are held meanwhile.
-
-    Parts are numbered from 1 without a gap and have one extension. What a disc is called (``cd1``, ``dvd2``) is
-    taken as it stands; ``part1`` and ``pt1`` only after a hyphen or in a directory of the title's own, because
-    "Kill Part 1" and "Kill Part 2" may as well be two films.
+    ``files`` are all files of one directory, sorted. They are iterated over twice; only possible parts are held.
+    ``directory`` is its name. Parts are numbered from 1 without a gap and share one extension. ``cd1`` and ``dvd2``
+    always count as parts, ``part1`` and ``pt1`` only after a hyphen or if the directory has the title's name:
+    "Kill Part 1" and "Kill Part 2" may be two films.
     """
     groups: dict[tuple[str, str, str], dict[int, File]] = {}
     for file in files:
-        key = _part(file.name, directory)
-        if key is not None:
-            title, token, number = key
+        if part := _part(file.name, directory):
+            title, token, number = part
             groups.setdefault((title, token, extension(file.name)), {}).setdefault(number, file)
-    parts: dict[str, tuple[File, ...]] = {}
+    stacks: dict[str, tuple[File, ...]] = {}
     for group in groups.values():
-        if len(group) > 1 and sorted(group) == list(range(1, len(group) + 1)):
-            whole = tuple(group[number] for number in sorted(group))
-            parts.update((file.name, whole) for file in whole)
+        if len(group) > 1 and max(group) == len(group) and 0 not in group:
+            stack = tuple(group[number] for number in sorted(group))
+            stacks.update((file.name, stack) for file in stack)
     for file in files:
-        whole = parts.get(file.name, (file,))
-        if whole[0].name == file.name:
-            yield whole
+        stack = stacks.get(file.name, (file,))
+        if stack[0].name == file.name:
+            yield stack
 
 
 def _part(name: str, directory: str) -> tuple[str, str, int] | None:
@@ -141,7 +137,7 @@ def _part(name: str, directory: str) -> tuple[str, str, int] | None:
 
 
 def read_name(parts: Sequence[str], directories: Sequence[str]) -> Name:
-    """Read the name of a file, or of the parts of one title, below these directories of its collection."""
+    """Read the names of a title's parts; ``directories`` lead from the collection's own down to them."""
     stem = _stem(parts[0])
     if len(parts) > 1 and (match := _PART.match(stem)):
         stem = match["title"]
@@ -152,7 +148,7 @@ def read_name(parts: Sequence[str], directories: Sequence[str]) -> Name:
     before, after = stem[: episode.start()], _MORE_EPISODES.sub("", stem[episode.end() :])
     show, year = _without_year(before)
     if not _cleaned(show):
-        show, year = _without_year(next((one for one in reversed(directories) if not _SEASON.match(one)), ""))
+        show, year = _without_year(next((name for name in reversed(directories) if not _SEASON.match(name)), ""))
     return Name(
         _cleaned(after) or _cleaned(stem) or _shown(parts[0]),
         _cleaned(show) or None,
@@ -175,17 +171,17 @@ def _cleaned(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Show bytes of a name that aren't UTF-8 by the replacement character."""
+    """Replace the bytes of a name that aren't UTF-8 by the replacement character."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def shown(names: Iterable[str]) -> str:
-    """Join names to a path that can be stored and shown."""
+    """Join names to a path as storable text."""
     return _shown("/".join(names))
 
 
 def kind_of(name: str) -> str:
-    """Guess from a collection's name what it holds: ``movie``, ``show``, ``music``, ``clip``, else ``mixed``."""
+    """Return the kind that a collection's name suggests, one of KINDS; ``mixed`` if it suggests none."""
     return _KINDS.get(name.casefold(), "mixed")
 
 
@@ -198,10 +194,10 @@ _KINDS = {
 KINDS = ("movie", "show", "music", "clip", "mixed")
 
 
-def asset_type(kind: str, name: str, known: Name) -> str:
-    """Say what kind of asset a file of a collection is."""
+def asset_type(kind: str, name: str, parsed: Name) -> str:
+    """Return the type of the asset that a file of a collection becomes; ``kind`` is the collection's."""
     if extension(name) in AUDIO:
         return "track"
-    if known.episode is not None and kind in {"show", "mixed"}:
+    if parsed.episode is not None and kind in {"show", "mixed"}:
         return "episode"
     return "movie" if kind in {"movie", "mixed"} else "clip"

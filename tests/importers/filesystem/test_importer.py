@@ -26,8 +26,7 @@ from retrovue.errors import (
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.filesystem import FilesystemImporter
 from retrovue.importers.filesystem.importer import DIRECTORIES_AT_ONCE, PAGE
-from retrovue.importers.filesystem.sorting import RUN, SortedNames
-from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Found, Walk
+from retrovue.importers.filesystem.walk import RUN, DirectoryChanged, DirectoryLoop, SortedNames, Title, Walk
 from retrovue.testing import ImporterConformance, sample_collection
 
 pytestmark = pytest.mark.anyio
@@ -270,7 +269,7 @@ def scanning(*acts: Callable[[], object]) -> Callable[[int], Any]:
 def walked(walk: Walk) -> list[str]:
     found: list[str] = []
     while (more := walk.more(PAGE, DIRECTORIES_AT_ONCE)) is not None:
-        found += [part.name for one in more if isinstance(one, Found) for part in one.parts]
+        found += [part.name for one in more if isinstance(one, Title) for part in one.parts]
     return found
 
 
@@ -299,9 +298,9 @@ class TestRaces:
         make(tmp_path, "a/b.mkv")
         walk = Walk(str(tmp_path))
         walk.more(1, 1)
-        assert walk._way is not None
+        assert walk._ancestors is not None
         inode = (tmp_path / "a").stat()
-        walk._way[0].identity = (inode.st_dev, inode.st_ino)  # as a file system that isn't sound would say
+        walk._ancestors[0].identity = (inode.st_dev, inode.st_ino)  # as a file system that isn't sound would say
         with pytest.raises(DirectoryLoop):
             walked(walk)
 
