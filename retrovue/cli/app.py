@@ -1,4 +1,4 @@
-"""The command tree, loaded as far as a command line needs it."""
+"""The command tree: which commands there are; each is imported when it is called."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,51 +8,51 @@ from typing import Any
 import asyncclick as click
 from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, NoSuchCommand, UsageError
 
+from retrovue.cli.commands.standalone import COMPLETION, complete
 from retrovue.cli.errors import OK, InputError, exit_status, explain, require_utf8
+from retrovue.cli.invocation import Interruption, Invocation
 from retrovue.cli.logs import FORMATS, LEVELS, logging_to_stderr
-from retrovue.cli.session import Interruption, Session
 from retrovue.cli.text import printable
 from retrovue.core.text import is_storable
 
-COMPLETION = "_RETROVUE_COMPLETE"
-"""The variable by which a shell asks what could come next."""
-
-_GROUPS = {
-    "quickstart": ("retrovue.cli.commands.quickstart", "Set up a Plex or Jellyfin server and ingest it, step by step."),
-    "source": ("retrovue.cli.commands.source", "Media servers: add, look at, discover, ingest."),
-    "collection": ("retrovue.cli.commands.collection", "Libraries of a source: map paths, enable, ingest."),
-    "enricher": ("retrovue.cli.commands.enricher", "What is found out about assets besides what their source says."),
-    "asset": ("retrovue.cli.commands.asset", "What has been ingested: look at it, approve, retire."),
-    "ingest": ("retrovue.cli.commands.ingest", "What happened in each ingest."),
-    "doctor": ("retrovue.cli.commands.doctor", "Look at all that an ingest relies on, and say what to do."),
-    "db": ("retrovue.cli.commands.db", "The catalogue's database."),
-    "completion": ("retrovue.cli.commands.completion", "Print the script for completion in bash, zsh or fish."),
-    "demo": ("retrovue.cli.commands.demo", "Ingest a simulated Plex server, to see how it all works."),
+_COMMANDS = {
+    "quickstart": ("standalone", "quickstart", "Set up a Plex or Jellyfin server and ingest it, step by step."),
+    "source": ("source", "command", "Media servers: add, look at, discover, ingest."),
+    "collection": ("collection", "command", "Libraries of a source: map paths, enable, ingest."),
+    "enricher": ("enricher", "command", "What is found out about assets besides what their source says."),
+    "asset": ("asset", "command", "What has been ingested: look at it, approve, retire."),
+    "ingest": ("audit_trail", "command", "What happened in each ingest."),
+    "doctor": ("standalone", "doctor", "Look at all that an ingest relies on, and say what to do."),
+    "db": ("db", "command", "The catalogue's database."),
+    "completion": ("standalone", "completion", "Print the script for completion in bash, zsh or fish."),
+    "demo": ("standalone", "demo", "Ingest a simulated Plex server, to see how it all works."),
 }
+"""By name: the module below ``commands``, its attribute, and the text in the list of commands."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, not when they are listed."""
 
-    def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]], **options: Any) -> None:
+    def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str, str]], **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Name the commands in the order in which they are needed."""
+        """Return the names of the commands, in the order in which an operator needs them."""
         return list(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
         if cmd_name not in self._lazy:
             return None
-        command: click.Command = import_module(self._lazy[cmd_name][0]).command
+        module, attribute, _ = self._lazy[cmd_name]
+        command: click.Command = getattr(import_module(f"retrovue.cli.commands.{module}"), attribute)
         return command
 
     async def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant; an unknown one is told with those that look like it."""
+        """Find a command by its name; the error about an unknown one suggests similar names."""
         try:
             found: tuple[str | None, click.Command | None, list[str]] = await super().resolve_command(ctx, args)
         except NoSuchCommand as exc:
@@ -62,12 +62,12 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
+            formatter.write_dl([(name, text) for name, (_, _, text) in self._lazy.items()])
 
 
 @click.group(
     cls=LazyGroup,
-    lazy=_GROUPS,
+    lazy=_COMMANDS,
     epilog="Exit status: 0 ok, 1 failed, 2 partial success, 3 source unreachable, 130 or 143 interrupted.",
 )
 @click.option("--database-url", metavar="URL", help="PostgreSQL database to use; default: $RETROVUE_DATABASE_URL.")
@@ -81,27 +81,25 @@ def command(context: click.Context, database_url: str | None, log_level: str | N
     context.with_resource(logging_to_stderr(log_level, log_format))
 
 
-async def run_command(arguments: Sequence[str], session: Session) -> int:
+async def run_command(arguments: Sequence[str], call: Invocation) -> int:
     """Parse the arguments and run the command; every error has been printed when this returns its exit status."""
     try:
         if instruction := os.environ.get(COMPLETION):
-            from retrovue.cli.commands.completion import complete
-
-            return await complete(session, instruction)
+            return await complete(call, command, instruction)
         _require_text(arguments)
-        context = await command.make_context("retrovue", list(arguments), obj=session)
+        context = await command.make_context("retrovue", list(arguments), obj=call)
         async with context:
             status: int = await command.invoke(context)
         return status
     except Exit as done:
         return done.exit_code
     except (Interruption, Abort):
-        session.fail(session.interrupted())
-        return session.signal_status
+        call.fail(call.interrupted())
+        return call.signal_status
     except BrokenPipeError:
         return OK  # whoever read the help has seen enough
     except Exception as exc:  # noqa: BLE001 - the last resort: a bug is told as one
-        return _failed(exc, session)
+        return _failed(exc, call)
 
 
 def _require_text(arguments: Sequence[str]) -> None:
@@ -111,11 +109,11 @@ def _require_text(arguments: Sequence[str]) -> None:
             raise InputError(f"Argument {number} isn't valid UTF-8: {printable(argument)}")
 
 
-def _failed(error: Exception, session: Session) -> int:
-    if isinstance(error, NoArgsIsHelpError) and not session.output.as_json:
-        session.output.raw_notes(f"{error.message}\n\n")
-    elif isinstance(error, UsageError) and error.ctx is not None and not session.output.as_json:
-        session.output.notes(error.ctx.get_usage().splitlines())
-    session.fail(explain(error))
-    session.show_traceback(error)
+def _failed(error: Exception, call: Invocation) -> int:
+    if isinstance(error, NoArgsIsHelpError) and not call.output.as_json:
+        call.output.raw_notes(f"{error.message}\n\n")
+    elif isinstance(error, UsageError) and error.ctx is not None and not call.output.as_json:
+        call.output.notes(error.ctx.get_usage().splitlines())
+    call.fail(explain(error))
+    call.show_traceback(error)
     return exit_status(error)

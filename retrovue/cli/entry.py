@@ -1,4 +1,4 @@
-"""The entry: quick to import, so that a signal during the start finds its handler."""
+"""The entry point: quick to import, so that a signal during the start finds its handler."""
 
 import gc
 import os
@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-if TYPE_CHECKING:
-    from retrovue.cli.output import Output
+from retrovue.cli.process import SIGNALS, ignore_signals, leave
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+if TYPE_CHECKING:
+    from retrovue.cli.invocation import Invocation
+
+GRACE_SECONDS = 1.7
+"""How long an interrupted command may clean up; the process has to be gone within 2 s."""
 
 
 class _Stopped(BaseException):
@@ -24,56 +27,88 @@ class _Stopped(BaseException):
 
 def main() -> NoReturn:
     """Run the command that the arguments name, and exit."""
-    # The imports make some 150,000 objects that all stay: looking for garbage among them takes a tenth of the start,
-    # so the first look comes after them. An ingest makes millions that die by their reference counts. A library may
-    # not decide this for its host.
+    # The imports make some 150,000 objects that all stay. To look for garbage among them takes a tenth of the start,
+    # so the first look comes after them. An ingest makes millions of objects, which die by their reference counts.
+    # This is set here because a library may not decide it for its host.
     gc.set_threshold(250_000, 20, 100)
     for number in SIGNALS:
         signal.signal(number, _stop)
     try:
-        from retrovue.cli.running import execute  # a signal during the import is ours to handle
+        import anyio  # a signal during the import is handled here, too
 
-        execute(sys.argv[1:])
+        anyio.run(_run_and_leave, sys.argv[1:])
     except _Stopped as stopped:
         ignore_signals()
-        leave(_stopped_early(stopped.signal))
+        invocation = _invocation(sys.argv[1:])
+        invocation.stopped_by = stopped.signal
+        leave(_interrupted(invocation))
+    raise AssertionError("the command left without an exit status")
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     raise _Stopped(number)
 
 
-def _stopped_early(number: signal.Signals) -> int:
-    from retrovue.cli.session import Session
-
-    session = Session(guessed_output(sys.argv[1:]), stopped_by=number)
-    session.fail(session.interrupted())
-    return session.signal_status
+async def _run_and_leave(arguments: Sequence[str]) -> NoReturn:
+    status = await run(arguments)
+    ignore_signals()
+    leave(status)
 
 
-def guessed_output(arguments: Sequence[str]) -> "Output":
-    """Make the output that the arguments ask for, also where they make no sense otherwise."""
+async def run(arguments: Sequence[str]) -> int:
+    """Run a command to its end, or until a signal cancels it; return the exit status.
+
+    The first SIGINT or SIGTERM cancels the command, which reports what it has done. A second one ends the process at
+    once.
+    """
+    import anyio
+
+    from retrovue.cli.app import run_command
+
+    invocation = _invocation(arguments)
+    status: int | None = None
+    with anyio.open_signal_receiver(*SIGNALS) as signals:
+        async with anyio.create_task_group() as group:
+            scope = anyio.CancelScope()
+
+            async def watch() -> None:
+                async for number in signals:
+                    invocation.stopped_by = number
+                    break
+                # The event loop may be busy: from now on the process handles signals without it.
+                for each in SIGNALS:
+                    signal.signal(each, lambda *_: os._exit(invocation.signal_status))
+                scope.cancel()
+                await anyio.sleep(GRACE_SECONDS)
+                leave(_interrupted(invocation))
+
+            group.start_soon(watch)
+            # A task group would wrap what its body raises; a command raises nothing but its cancellation.
+            with scope:
+                status = await run_command(arguments, invocation)
+            group.cancel_scope.cancel()
+    if status is None:
+        status = _interrupted(invocation)
+    return 1 if invocation.output.lost and status == 0 else status
+
+
+def _invocation(arguments: Sequence[str]) -> "Invocation":
+    """Make the invocation with the output that the arguments ask for, even if they can't be parsed."""
+    from retrovue.cli.invocation import Invocation
     from retrovue.cli.output import Output
 
-    return Output(as_json="--json" in arguments, as_events="--jsonl" in arguments)
+    return Invocation(Output(as_json="--json" in arguments, as_events="--jsonl" in arguments))
 
 
-def ignore_signals() -> None:
-    """From here on the process ends anyway, with the status that it has."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _interrupted(invocation: "Invocation") -> int:
+    """Report what an interrupted command did, and return the exit status.
 
-
-def leave(status: int) -> NoReturn:
-    """End the process at once.
-
-    Not by ``sys.exit``: the event loop and the interpreter would first wait for threads, and one that hangs in a
-    dead mount or in the resolver may take minutes. Everything that needs closing has been closed by its owner.
+    A command that had given its whole answer and was only closing keeps its own status.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            try:
-                stream.flush()
-            except OSError:
-                status = status or 1
-    os._exit(status)
+    if invocation.status is not None:
+        return invocation.status
+    if invocation.report_interruption is None:
+        invocation.fail(invocation.interrupted())
+    else:
+        invocation.report_interruption()
+    return invocation.signal_status

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from retrovue.cli.table import table
-from retrovue.cli.theme import Style, Styled
+from retrovue.cli.text import Style, Styled
 from retrovue.core.errors import Problem
 from retrovue.core.results import FAR_SMALLER, Failed, Ingested
 

@@ -8,7 +8,7 @@ from typing import Any, Concatenate
 import asyncclick as click
 
 from retrovue.cli.errors import require_utf8
-from retrovue.cli.session import Call, Session
+from retrovue.cli.invocation import Invocation
 from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST_RATE, SMALLEST
 
 Action = Callable[..., Awaitable[int]]
@@ -56,18 +56,18 @@ def examples(*commands: str) -> str:
 
 
 def _as_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    output = context.ensure_object(Session).output
+    output = context.ensure_object(Invocation).output
     output.as_json, output.as_events = value, False
 
 
 def _as_events(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    output = context.ensure_object(Session).output
+    output = context.ensure_object(Invocation).output
     output.as_events = value
     output.as_json |= value
 
 
 def _quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    context.ensure_object(Session).output.quiet = value
+    context.ensure_object(Invocation).output.quiet = value
 
 
 _JSON = click.option(
@@ -107,14 +107,14 @@ _QUIET = click.option(
 confirmed = click.option("--yes", is_flag=True, help="Don't ask.")
 
 
-def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Call, ...], Awaitable[int]]], Action]:
-    """Give a command the options that all have, and hand it the Call that they make."""
+def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation, ...], Awaitable[int]]], Action]:
+    """Give a command the options that all commands have, and hand it the invocation that holds them."""
 
-    def decorate(action: Callable[Concatenate[Call, ...], Awaitable[int]]) -> Action:
+    def decorate(action: Callable[Concatenate[Invocation, ...], Awaitable[int]]) -> Action:
         @click.pass_obj
         @wraps(action)
-        async def call(
-            session: Session,
+        async def run(
+            call: Invocation,
             /,
             *arguments: Any,
             test_db: bool,
@@ -123,12 +123,12 @@ def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Call, ...]
             **options: Any,
         ) -> int:
             require_utf8()
-            made = Call(session, test_db=test_db, dry_run=dry_run, database_url=database_url)
-            return session.answered(await action(made, *arguments, **options))
+            call.test_db, call.dry_run, call.database_url = test_db, dry_run, database_url or call.database_url
+            return call.answered(await action(call, *arguments, **options))
 
         for option in (_JSON, _TEST_DB, _DATABASE_URL, *((_DRY_RUN,) if writes else ())):
-            call = option(call)
-        return call
+            run = option(run)
+        return run
 
     return decorate
 

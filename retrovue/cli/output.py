@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
-from retrovue.cli.text import printable
-from retrovue.cli.theme import painted, takes_colour
+from retrovue.cli.text import painted, printable, takes_colour
 from retrovue.core.errors import Problem
 
 _SAYS_IT_ALL = frozenset({"narrowing_forbidden", "interrupted"})

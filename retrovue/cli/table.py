@@ -3,8 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from retrovue.cli.text import printable, width
-from retrovue.cli.theme import Style, Styled
+from retrovue.cli.text import Style, Styled, printable, width
 
 COLUMNS = 80
 _GAP = "  "

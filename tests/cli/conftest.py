@@ -19,7 +19,7 @@ import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from retrovue.cli.running import run
+from retrovue.cli.entry import run
 from retrovue.core.model import PathMapping, Secret, Source
 from retrovue.operations.curation import update_collection
 from retrovue.operations.discovery import add_source, discover

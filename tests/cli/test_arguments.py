@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import orjson
 import pytest
 
-from retrovue.cli.commands.source_ingest import MESSAGE
+from retrovue.cli.commands.source import MESSAGE
 from tests.cli.conftest import PASSWORD, TOKEN, Cli, Plex
 from tests.cli.test_documents import KEYS
 

@@ -7,9 +7,9 @@ import asyncclick as click
 import pytest
 
 from retrovue.cli.app import command as program
-from retrovue.cli.commands.source_settings import SettingOption
+from retrovue.cli.invocation import Invocation
 from retrovue.cli.output import Output
-from retrovue.cli.session import Session
+from retrovue.cli.plugin_options import PluginOption
 from retrovue.testing.tasks import run as run_alone
 from tests.cli.conftest import Cli
 
@@ -49,7 +49,7 @@ def test_every_option_is_told(path: tuple[str, ...]) -> None:
     untold = [
         one.name
         for one in command.params
-        if isinstance(one, click.Option) and not isinstance(one, SettingOption) and not one.help
+        if isinstance(one, click.Option) and not isinstance(one, PluginOption) and not one.help
     ]
     assert untold == []
 
@@ -62,7 +62,7 @@ def test_there_are_examples() -> None:
 def test_examples_are_understood(example: str) -> None:
     async def parse() -> None:
         arguments = shlex.split(example)[1:]
-        context = await program.make_context("retrovue", arguments, obj=Session(Output()))
+        context = await program.make_context("retrovue", arguments, obj=Invocation(Output()))
         command: click.Command = program
         rest = arguments
         while isinstance(command, click.Group):

@@ -8,8 +8,7 @@ from anyio.from_thread import BlockingPortal
 
 from retrovue.cli.output import Output
 from retrovue.cli.table import room, table
-from retrovue.cli.text import width
-from retrovue.cli.theme import Styled, painted
+from retrovue.cli.text import Styled, painted, width
 from tests.conftest import Databases
 from tests.support.human_output import MODES, REPORTS, SNAPSHOTS, commands, reported, shown, written
 

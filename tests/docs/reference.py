@@ -25,7 +25,7 @@ from anyio.from_thread import BlockingPortal
 import retrovue
 from retrovue.cli import errors
 from retrovue.cli.app import command as program
-from retrovue.cli.running import run
+from retrovue.cli.entry import run
 from retrovue.core import config
 from retrovue.store.embedded import embedded_server
 from retrovue.testing.tasks import run as run_alone

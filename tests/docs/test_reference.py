@@ -8,7 +8,7 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.cli.ingest_document import failed_source_ingest
-from retrovue.cli.session import plain_error
+from retrovue.cli.invocation import plain_error
 from retrovue.core import config
 from retrovue.core.errors import Problem
 from tests.conftest import Databases

@@ -18,14 +18,14 @@ from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import Engine
 
-from retrovue.cli import running
+from retrovue.cli import app
 from retrovue.cli.actions import ingest
 from retrovue.cli.commands import source
 from retrovue.cli.entry import main
 from retrovue.importers import plex
 from retrovue.store import opening
 
-LOADED = (running, source, ingest, plex, opening)
+LOADED = (app, source, ingest, plex, opening)
 """What a command would otherwise load after the fork, every time."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from retrovue.cli.commands.source_settings import setting_fields
+from retrovue.cli.plugin_options import setting_fields
 from retrovue.core.model import Secret
 from retrovue.errors import ImporterNotCompliant, RequestError, UnsupportedImporter
 from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 from anyio.from_thread import BlockingPortal
 
-from retrovue.cli.running import run
+from retrovue.cli.entry import run
 from retrovue.core.model import PathMapping, Secret, Source
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, ListSection, Request, Section, SimulatedPlex, clip, faults, movie

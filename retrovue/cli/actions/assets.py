@@ -5,8 +5,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from retrovue.cli.actions.opening import opened
-from retrovue.cli.session import Call
+from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.core.model import AssetState
 from retrovue.ingest.documents import collection_identity, source_identity
@@ -19,7 +18,7 @@ _LABEL = 24
 """Cells for a field's name, the longest of which is approved_for_broadcast."""
 
 
-async def show_assets(call: Call, collection: str | None, source: str | None, limit: int) -> int:
+async def show_assets(call: Invocation, collection: str | None, source: str | None, limit: int) -> int:
     """List assets of a collection, a source or all."""
     async with opened(call) as store, store.transaction() as session:
         within = None if source is None else await find_source(session, source)
@@ -54,7 +53,7 @@ def _runtime(asset: Asset) -> int | None:
     return None if asset.runtime_ms is None else round(asset.runtime_ms / 60_000)
 
 
-async def show_asset(call: Call, uuid: UUID) -> int:
+async def show_asset(call: Invocation, uuid: UUID) -> int:
     """Show all that is known of an asset."""
     async with opened(call) as store, store.transaction() as session:
         details = await get_asset(session, uuid)
@@ -154,8 +153,17 @@ def _alias(alias: AssetAlias) -> str:
     return " ".join(part for part in (number, alias.title, f"({alias.source_uri})") if part)
 
 
-async def move_assets(call: Call, uuids: Sequence[UUID], state: AssetState) -> int:
-    """Approve or retire assets, all or none of them."""
+async def approve_assets(call: Invocation, uuids: Sequence[UUID]) -> int:
+    """Approve assets for broadcast, all of them or none."""
+    return await _set_states(call, uuids, "ready", "approved")
+
+
+async def retire_assets(call: Invocation, uuids: Sequence[UUID]) -> int:
+    """Retire assets, all of them or none."""
+    return await _set_states(call, uuids, "retired", "retired")
+
+
+async def _set_states(call: Invocation, uuids: Sequence[UUID], state: AssetState, done: str) -> int:
     async with opened(call) as store, store.transaction() as session:
         steps = await set_states(session, uuids, state, dry_run=call.dry_run)
     changed = sum(step.before != step.after for step in steps)
@@ -174,7 +182,6 @@ async def move_assets(call: Call, uuids: Sequence[UUID], state: AssetState) -> i
         )
         return 0
     rows = [(step.title, step.before, step.after, step.uuid) for step in steps]
-    done = "approved" if state == "ready" else "retired"
-    said = "Dry run: nothing was written. Would be" if call.dry_run else "Assets"
-    call.output.lines([*table(("Title", "Was", "Is", "Id"), rows), f"{said} {done}: {changed} of {len(steps)}"])
+    head = "Dry run: nothing was written. Would be" if call.dry_run else "Assets"
+    call.output.lines([*table(("Title", "Was", "Is", "Id"), rows), f"{head} {done}: {changed} of {len(steps)}"])
     return 0

@@ -3,21 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retrovue.cli.actions.destroying import Doomed, agree, report
 from retrovue.cli.actions.enrichers import attached_fields, attached_lines
-from retrovue.cli.actions.opening import opened
+from retrovue.cli.asking import Destruction
 from retrovue.cli.errors import InputError
-from retrovue.cli.session import Call
+from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.core.model import Collection, PathMapping, Source
 from retrovue.ingest.documents import collection_identity
-from retrovue.operations.curation import update_collection, wipe_collection
+from retrovue.operations import curation
 from retrovue.store.collections import Destroyed, find_collection, list_collections
 from retrovue.store.enrichers import attached_to
 from retrovue.store.sources import find_source, get_source, list_sources
 
 
-async def show_collections(call: Call, source: str | None) -> int:
+async def show_collections(call: Invocation, source: str | None) -> int:
     """List the collections of a source or of all."""
     async with opened(call) as store, store.transaction() as session:
         within = None if source is None else await find_source(session, source)
@@ -31,7 +30,7 @@ async def show_collections(call: Call, source: str | None) -> int:
     return 0
 
 
-async def show_collection(call: Call, reference: str, source: str | None) -> int:
+async def show_collection(call: Invocation, reference: str, source: str | None) -> int:
     """Show one collection."""
     async with opened(call) as store, store.transaction() as session:
         within = None if source is None else await find_source(session, source)
@@ -46,7 +45,7 @@ async def show_collection(call: Call, reference: str, source: str | None) -> int
 
 
 async def change_collection(
-    call: Call,
+    call: Invocation,
     reference: str,
     source: str | None,
     maps: Sequence[str],
@@ -59,7 +58,7 @@ async def change_collection(
         raise InputError("Nothing to update.", hint="Give --map, --unmap, --enable or --disable.")
     mappings = [read_mapping(text) for text in maps]
     async with opened(call) as store:
-        update = await update_collection(
+        update = await curation.update_collection(
             store,
             reference,
             source_reference=source,
@@ -99,7 +98,7 @@ async def change_collection(
     return 0
 
 
-async def empty_collection(call: Call, reference: str, source: str | None, *, yes: bool) -> int:
+async def wipe_collection(call: Invocation, reference: str, source: str | None, *, yes: bool) -> int:
     """Delete all assets of a collection, once that is confirmed."""
     async with opened(call) as store:
         async with store.transaction() as session:
@@ -107,20 +106,21 @@ async def empty_collection(call: Call, reference: str, source: str | None, *, ye
             named = await find_collection(session, reference, within)
             of = await get_source(session, named.source_id)
 
-        async def agreed(collection: Collection, counted: Destroyed) -> bool:
-            return agree(call, _doomed(collection, of, counted), yes=yes)
+        async def confirmed(collection: Collection, counted: Destroyed) -> bool:
+            _destruction(collection, of, counted).confirm(call, yes=yes)
+            return True
 
-        collection, counted, _ = await wipe_collection(store, str(named.id), agreed, dry_run=call.dry_run)
-    return report(call, _doomed(collection, of, counted), {"collection": collection_identity(collection)})
+        collection, counted, _ = await curation.wipe_collection(store, str(named.id), confirmed, dry_run=call.dry_run)
+    return _destruction(collection, of, counted).report(call, {"collection": collection_identity(collection)})
 
 
-def _doomed(collection: Collection, source: Source, counted: Destroyed) -> Doomed:
+def _destruction(collection: Collection, source: Source, counted: Destroyed) -> Destruction:
     lines = [
         f"Of collection {collection.name} ({collection.id}), which itself stays,",
         f"of source {source.name} ({source.external_id}, type {source.type}),",
         f"  assets: {counted.assets}, of which {counted.approved_assets} approved for broadcast",
     ]
-    return Doomed(lines, {"collections": 0, "assets": counted.assets, "approved_assets": counted.approved_assets})
+    return Destruction(lines, {"collections": 0, "assets": counted.assets, "approved_assets": counted.approved_assets})
 
 
 def read_mapping(text: str) -> PathMapping:

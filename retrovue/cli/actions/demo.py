@@ -19,8 +19,8 @@ import orjson
 from anyio.abc import Process
 
 from retrovue.cli.errors import FAILED, OK, PARTIAL
+from retrovue.cli.invocation import Invocation
 from retrovue.cli.output import Output
-from retrovue.cli.session import Session
 from retrovue.core.config import DATABASE_URL, HOME, TEST_DATABASE_URL, TOKEN, Settings
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.opening import open_store
@@ -75,28 +75,28 @@ class _Demo:
         return printed.decode(errors="replace")
 
 
-async def demonstrate(session: Session, *, items: int, collections: int, keep: bool) -> int:
+async def demonstrate(call: Invocation, *, items: int, collections: int, keep: bool) -> int:
     """Run the demo in a catalogue of its own; returns 0 if everything went as it should."""
-    if session.output.as_json:
-        session.output.as_json = False
+    if call.output.as_json:
+        call.output.as_json = False
     sections = [_section(number, items, collections) for number in range(1, collections + 1)]
     token = secrets.token_hex(16)
     plex = SimulatedPlex(sections, token=token, friendly_name=NAME, record_requests=False)
     plex.faults.add(Fault(faults.lie_about_total(7), path=f"/library/sections/{sections[_UNLUCKY].key}/all"))
     with _directory(keep=keep) as directory:
         environment = _environment(directory, token)
-        demo = _Demo(session.output, environment, directory / "media", sections)
-        session.output.lines([f"A simulated Plex server with {items:,} items in {collections} libraries."])
+        demo = _Demo(call.output, environment, directory / "media", sections)
+        call.output.lines([f"A simulated Plex server with {items:,} items in {collections} libraries."])
         # The commands join the database that is open here, and so needn't start and stop one each.
         async with plex.serve() as url, open_store(Settings.from_environment(environment), connections=1):
             await _steps(demo, plex, url)
         if keep:
-            session.output.lines(["", f"The catalogue was kept: export {HOME}={shlex.quote(environment[HOME])}"])
+            call.output.lines(["", f"The catalogue was kept: export {HOME}={shlex.quote(environment[HOME])}"])
     if demo.differences:
-        session.output.notes(["", *(f"Error: {difference}" for difference in demo.differences)])
-        return session.answered(FAILED)
-    session.output.lines(["", "The demo went as it should."])
-    return session.answered(OK)
+        call.output.notes(["", *(f"Error: {difference}" for difference in demo.differences)])
+        return call.answered(FAILED)
+    call.output.lines(["", "The demo went as it should."])
+    return call.answered(OK)
 
 
 async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:

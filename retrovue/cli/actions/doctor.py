@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, UNREACHABLE
-from retrovue.cli.session import Call
+from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import COLUMNS, words
 from retrovue.cli.text import printable
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
@@ -16,7 +15,7 @@ _INDENT = " " * 21
 """As wide as the columns before the finding."""
 
 
-async def diagnose(call: Call) -> int:
+async def diagnose(call: Invocation) -> int:
     """Examine everything and tell what was found; returns 0 if there is no problem."""
     findings = await _findings(call)
     problems = [finding for finding in findings if finding.verdict == "problem"]
@@ -41,7 +40,7 @@ async def diagnose(call: Call) -> int:
     return status
 
 
-async def _findings(call: Call) -> list[Finding]:
+async def _findings(call: Invocation) -> list[Finding]:
     findings: list[Finding] = []
     try:
         async with opened(call) as store:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from retrovue.cli.actions.asking import confirm
-from retrovue.cli.actions.opening import opened
+from retrovue.cli.asking import confirm
 from retrovue.cli.errors import FAILED, OK, PARTIAL, UNREACHABLE, InputError
-from retrovue.cli.session import Call
+from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.core.errors import EnricherNotCompliant
 from retrovue.core.model import AttachedEnricher, Enricher
@@ -22,7 +21,7 @@ from retrovue.store.enrichers import EnricherListing, find_enricher, list_enrich
 _SHOWN = 5
 
 
-async def show_types(call: Call) -> int:
+async def show_types(call: Invocation) -> int:
     """List the installed types with their parameters."""
     types = [_type_fields(name) for name in enricher_types()]
     if call.output.as_json:
@@ -56,7 +55,7 @@ def _given(parameters: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-async def add_enricher(call: Call, type_name: str, name: str, parameters: Mapping[str, str | None]) -> int:
+async def add_enricher(call: Invocation, type_name: str, name: str, parameters: Mapping[str, str | None]) -> int:
     """Add an enricher."""
     async with opened(call) as store:
         enricher = await attachments.add_enricher(
@@ -71,7 +70,7 @@ async def add_enricher(call: Call, type_name: str, name: str, parameters: Mappin
     return 0
 
 
-async def show_enrichers(call: Call) -> int:
+async def show_enrichers(call: Invocation) -> int:
     """List enrichers."""
     async with opened(call) as store, store.transaction() as session:
         listings = await list_enrichers(session)
@@ -98,7 +97,7 @@ async def show_enrichers(call: Call) -> int:
     return 0
 
 
-async def show_enricher(call: Call, reference: str) -> int:
+async def show_enricher(call: Invocation, reference: str) -> int:
     """Show one enricher."""
     async with opened(call) as store, store.transaction() as session:
         (listing,) = await list_enrichers(session, await find_enricher(session, reference))
@@ -120,7 +119,7 @@ def _lines(listing: EnricherListing) -> list[str]:
 
 
 async def change_enricher(
-    call: Call, reference: str, name: str | None, unset: Sequence[str], parameters: Mapping[str, str | None]
+    call: Invocation, reference: str, name: str | None, unset: Sequence[str], parameters: Mapping[str, str | None]
 ) -> int:
     """Change an enricher's name or parameters."""
     config = _given(parameters)
@@ -144,7 +143,7 @@ async def change_enricher(
     return 0
 
 
-async def remove_enricher(call: Call, reference: str, *, yes: bool) -> int:
+async def remove_enricher(call: Invocation, reference: str, *, yes: bool) -> int:
     """Remove an enricher, once that is confirmed."""
 
     async def agreed(listing: EnricherListing) -> bool:
@@ -162,7 +161,7 @@ async def remove_enricher(call: Call, reference: str, *, yes: bool) -> int:
 
 
 async def attach(
-    call: Call, collection: str, enricher: str, source: str | None, *, priority: int | None
+    call: Invocation, collection: str, enricher: str, source: str | None, *, priority: int | None
 ) -> int:  # fmt: skip
     """Attach an enricher to a collection."""
     async with opened(call) as store:
@@ -172,7 +171,7 @@ async def attach(
     return _tell(call, change, "attached to", "enriching")
 
 
-async def detach(call: Call, collection: str, enricher: str, source: str | None) -> int:
+async def detach(call: Invocation, collection: str, enricher: str, source: str | None) -> int:
     """Detach an enricher from a collection."""
     async with opened(call) as store:
         change = await attachments.detach_enricher(
@@ -181,7 +180,7 @@ async def detach(call: Call, collection: str, enricher: str, source: str | None)
     return _tell(call, change, "detached from", "new")
 
 
-def _tell(call: Call, change: Attachment, done: str, state: str) -> int:
+def _tell(call: Invocation, change: Attachment, done: str, state: str) -> int:
     if call.output.as_json:
         call.output.document(
             {
@@ -206,7 +205,7 @@ def _tell(call: Call, change: Attachment, done: str, state: str) -> int:
 
 
 async def enrich(
-    call: Call, collection: str, source: str | None, *, only_failed: bool, concurrency: int | None
+    call: Invocation, collection: str, source: str | None, *, only_failed: bool, concurrency: int | None
 ) -> int:  # fmt: skip
     """Do what is owed to a collection's assets, or for a dry-run say how much that is."""
     options: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
@@ -219,18 +218,18 @@ async def enrich(
         if call.dry_run:
             await work.look()
         else:
-            call.session.last_words = partial(_last_words, call, work)
+            call.report_interruption = partial(_last_words, call, work)
             await work.run()
-        call.session.last_words = None
+        call.report_interruption = None
         return _told(call, work)
 
 
-def _last_words(call: Call, work: EnrichmentWork) -> None:
+def _last_words(call: Invocation, work: EnrichmentWork) -> None:
     _told(call, work)
-    call.session.status = None  # the signal's
+    call.status = None  # the signal's
 
 
-def _told(call: Call, work: EnrichmentWork) -> int:
+def _told(call: Invocation, work: EnrichmentWork) -> int:
     result = work.result
     problems = [] if result.problem is None else [result.problem]
     if result.interrupted:
@@ -252,7 +251,7 @@ def _told(call: Call, work: EnrichmentWork) -> int:
         call.output.lines(_result_lines(call, work))
     for problem in problems:
         call.output.complain(problem)
-    return call.session.answered(status)
+    return call.answered(status)
 
 
 def _status(result: Enriched) -> int:
@@ -263,7 +262,7 @@ def _status(result: Enriched) -> int:
     return UNREACHABLE if result.unreachable else FAILED
 
 
-def _result_lines(call: Call, work: EnrichmentWork) -> list[str]:
+def _result_lines(call: Invocation, work: EnrichmentWork) -> list[str]:
     result = work.result
     if call.dry_run:
         return [f"Dry run: nothing is written. Owed to {work.collection.name}: {result.owed}"]

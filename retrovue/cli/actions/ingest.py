@@ -8,10 +8,9 @@ from functools import partial
 
 from retrovue.cli import ingest_document as documents
 from retrovue.cli import ingest_report as reports
-from retrovue.cli.actions.opening import opened
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, explain
+from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.progress import Progress
-from retrovue.cli.session import Call
 from retrovue.core.errors import NothingEligible, Problem, ScopeNotFound
 from retrovue.core.model import FULL, Collection, Scope
 from retrovue.core.results import IngestSummary
@@ -40,7 +39,7 @@ def summary_status(summary: IngestSummary) -> int:
 
 
 async def ingest_source(
-    call: Call,
+    call: Invocation,
     reference: str,
     *,
     concurrency: int | None,
@@ -63,7 +62,7 @@ async def ingest_source(
     async with opened(call, connections=max(options.concurrency, 2)) as store:
         async with store.transaction() as session:
             source = await find_source(session, reference)
-        call.session.error_document = partial(
+        call.error_document = partial(
             documents.failed_source_ingest, reference, source=source, dry_run=call.dry_run, strict=strict
         )
         try:
@@ -75,7 +74,7 @@ async def ingest_source(
 
 
 async def ingest_collection(
-    call: Call,
+    call: Invocation,
     reference: str,
     source_reference: str | None,
     *,
@@ -115,20 +114,20 @@ def _scope(title: str | None, season: int | None, episode: int | None) -> Scope:
 class _Telling:
     """Follows a run and tells its outcome once: at the end, or when it is interrupted."""
 
-    def __init__(self, call: Call, collection: Collection | None = None, scope: Scope = FULL) -> None:
+    def __init__(self, call: Invocation, collection: Collection | None = None, scope: Scope = FULL) -> None:
         self._call = call
         self._collection = collection
         self._scope = scope
 
     async def follow(self, start: Start) -> int:
         """Start the run, wait for its end, and print; returns the exit status."""
-        session = self._call.session
+        call = self._call
         run: IngestRun | None = None
         problem: Problem | None = None
         with _imports_set_aside(), Progress(self._call.output) as progress:
             try:
                 async with start() as run:
-                    session.last_words = partial(self._last_words, run)
+                    call.report_interruption = partial(self._last_words, run)
                     async for event in run.events():
                         progress.show(event)
             except Exception as exc:
@@ -136,17 +135,17 @@ class _Telling:
                 if run is None:
                     raise
                 problem = explain(exc)
-                session.show_traceback(exc)
-        session.last_words = None
+                call.show_traceback(exc)
+        call.report_interruption = None
         return self._tell(run.summary, problem)
 
     def _last_words(self, run: IngestRun) -> None:
         summary = run.summary
         status = self._tell(summary, None)
         if summary.interrupted:
-            self._call.session.status = None  # the signal's
+            self._call.status = None  # the signal's
         else:
-            self._call.session.status = status
+            self._call.status = status
 
     def _tell(self, summary: IngestSummary, problem: Problem | None) -> int:
         output = self._call.output
@@ -168,7 +167,7 @@ class _Telling:
         else:
             what = "Source" if self._collection is None else "Collection"
             output.lines(reports.report(summary, more, what=what, scope=self._scope))
-        return self._call.session.answered(status)
+        return self._call.answered(status)
 
 
 @contextmanager

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from retrovue.cli.actions.asking import ask, ask_secret, can_ask
 from retrovue.cli.actions.collections import read_mapping
 from retrovue.cli.actions.ingest import ingest_source
-from retrovue.cli.actions.opening import opened
-from retrovue.cli.actions.secrets import checked_secret, read_secret
+from retrovue.cli.asking import ask, ask_secret, can_ask, checked_secret, read_secret
 from retrovue.cli.errors import OK, InputError
-from retrovue.cli.session import Call
+from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import table
 from retrovue.core.config import TOKEN
 from retrovue.core.errors import RequestError
@@ -66,7 +64,7 @@ class Answers:
     plex_tv: str
 
 
-async def set_up(call: Call, answers: Answers) -> int:
+async def set_up(call: Invocation, answers: Answers) -> int:
     """Ask, show, and only then write: the source, its collections with their mappings, and the ingest."""
     maps = [read_mapping(text) for text in answers.maps]
     kind = answers.kind
@@ -103,13 +101,13 @@ async def set_up(call: Call, answers: Answers) -> int:
     return status
 
 
-def _say(call: Call, lines: Sequence[str]) -> None:
+def _say(call: Invocation, lines: Sequence[str]) -> None:
     # The talk goes beside the data: the standard output has the ingest's report.
     if not call.output.quiet:
         call.output.notes(lines)
 
 
-def _require_answers(call: Call, answers: Answers) -> None:
+def _require_answers(call: Invocation, answers: Answers) -> None:
     if answers.sign_in and not answers.kind.sign_in:
         raise InputError(
             f"--sign-in is for Plex; a {answers.kind.name} server takes its {answers.kind.token}.",
@@ -131,7 +129,9 @@ def _require_answers(call: Call, answers: Answers) -> None:
         )
 
 
-async def _credentials(call: Call, answers: Answers, store: Store, url: str, given: Secret | None) -> dict[str, Secret]:
+async def _credentials(
+    call: Invocation, answers: Answers, store: Store, url: str, given: Secret | None
+) -> dict[str, Secret]:
     kind = answers.kind
     if given is not None:
         return {"token": given}
@@ -186,7 +186,7 @@ def _hopeless(one: Surveyed) -> bool:
 
 
 async def _choose(
-    call: Call, answers: Answers, found: Survey, settings: dict[str, Any], credentials: dict[str, Secret]
+    call: Invocation, answers: Answers, found: Survey, settings: dict[str, Any], credentials: dict[str, Secret]
 ) -> list[Surveyed]:
     """Let the operator pick, and say where the files are that weren't found."""
     picked = _named(answers.libraries, found.libraries) if answers.libraries else _ask_which(call, found.libraries)
@@ -216,7 +216,7 @@ async def _choose(
 
 
 async def _place(
-    call: Call, kind: Kind, one: Surveyed, settings: dict[str, Any], credentials: dict[str, Secret]
+    call: Invocation, kind: Kind, one: Surveyed, settings: dict[str, Any], credentials: dict[str, Secret]
 ) -> Surveyed:
     """Ask where the files of a library are, as long as an answer comes that doesn't do."""
     while one.unplaced:
@@ -252,7 +252,7 @@ def _named(names: Sequence[str], libraries: Sequence[Surveyed]) -> list[Surveyed
     return list({one.collection.id: one for one in picked}.values())
 
 
-def _ask_which(call: Call, libraries: Sequence[Surveyed]) -> list[Surveyed]:
+def _ask_which(call: Invocation, libraries: Sequence[Surveyed]) -> list[Surveyed]:
     ready = [one for one in libraries if one.answer.ingestible]
     default = f"only Enter: the {len(ready)} found" if ready else "only Enter: none"
     while True:
@@ -289,7 +289,7 @@ def _plan(found: Survey, chosen: Sequence[Surveyed], url: str) -> list[str]:
     return [*lines, "  ingest what is enabled"]
 
 
-def _told_dry_run(call: Call, found: Survey, chosen: Sequence[Surveyed]) -> int:
+def _told_dry_run(call: Invocation, found: Survey, chosen: Sequence[Surveyed]) -> int:
     if call.output.as_json:
         call.output.document(
             {

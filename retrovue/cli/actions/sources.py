@@ -1,25 +1,27 @@
-"""Sources: which types there are, adding one, showing them, finding their collections."""
+"""Sources: list the types, add, show, change and delete sources, discover their collections."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from retrovue.cli.actions.collections import collection_fields, collection_table
-from retrovue.cli.actions.opening import opened
-from retrovue.cli.actions.secrets import read_secret
-from retrovue.cli.session import Call
+from retrovue.cli.asking import Destruction, read_secret
+from retrovue.cli.errors import InputError
+from retrovue.cli.invocation import Invocation, opened
+from retrovue.cli.plugin_options import setting_fields
 from retrovue.cli.table import room, table
-from retrovue.core.errors import ImporterNotCompliant
+from retrovue.core.errors import ImporterNotCompliant, WrongIdentity
 from retrovue.core.model import ConfigField, Secret, Source
 from retrovue.core.text import redact
 from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.ingest.documents import source_identity
-from retrovue.operations import discovery
-from retrovue.operations.discovery import Discovered
-from retrovue.store.collections import list_collections
+from retrovue.operations import curation, discovery
+from retrovue.operations.discovery import IDENTIFIER, Discovered
+from retrovue.store.collections import Destroyed, list_collections
 from retrovue.store.sources import find_source, list_sources
 
 
-async def show_types(call: Call) -> int:
+async def show_types(call: Invocation) -> int:
     """List the installed importers and their settings."""
     types = [_type_fields(name) for name in importer_types()]
     if call.output.as_json:
@@ -53,7 +55,7 @@ def _setting_fields(setting: ConfigField) -> dict[str, Any]:
 
 
 async def add_source(
-    call: Call, type_name: str, name: str, settings: Mapping[str, str | None], *, discover: bool
+    call: Invocation, type_name: str, name: str, settings: Mapping[str, str | None], *, discover: bool
 ) -> int:
     """Add a source and, if wanted, find its collections."""
     discovery.check_name(name)
@@ -92,7 +94,7 @@ async def add_source(
     return 0
 
 
-async def show_sources(call: Call) -> int:
+async def show_sources(call: Invocation) -> int:
     """List the sources."""
     async with opened(call) as store, store.transaction() as session:
         listings = await list_sources(session)
@@ -127,7 +129,7 @@ async def show_sources(call: Call) -> int:
     return 0
 
 
-async def show_source(call: Call, reference: str) -> int:
+async def show_source(call: Invocation, reference: str) -> int:
     """Show one source and its collections."""
     async with opened(call) as store, store.transaction() as session:
         source = await find_source(session, reference)
@@ -144,7 +146,7 @@ async def show_source(call: Call, reference: str) -> int:
     return 0
 
 
-async def discover_collections(call: Call, reference: str) -> int:
+async def discover_collections(call: Invocation, reference: str) -> int:
     """Find the collections of a source."""
     async with opened(call) as store:
         found = await discovery.discover(store, reference, dry_run=call.dry_run)
@@ -192,3 +194,108 @@ def _discovery_lines(found: Discovered) -> list[str]:
         "",
         *collection_table(found.collections, {str(source.id): source.external_id}),
     ]
+
+
+async def change_source(
+    call: Invocation,
+    reference: str,
+    name: str | None,
+    settings: Mapping[str, str | None],
+    *,
+    unset: Sequence[str] = (),
+    accept_new_identity: bool,
+) -> int:
+    """Change a source's name, settings or credentials."""
+    given = any(value is not None for value in settings.values())
+    if name is None and not accept_new_identity and not unset and not given:
+        raise InputError("Nothing to update.", hint="`retrovue source update --help` shows what can be.")
+    config, credentials = _changed_settings(call, settings)
+    async with opened(call) as store:
+        async with store.transaction() as session:
+            before = await find_source(session, reference)
+        try:
+            after = await curation.update_source(
+                store,
+                str(before.id),
+                name=name,
+                config=config,
+                credentials=credentials,
+                unset=[setting.removeprefix("--").replace("-", "_") for setting in unset],
+                accept_new_identity=accept_new_identity,
+                dry_run=call.dry_run,
+            )
+        except WrongIdentity as exc:
+            hint = f"{exc.hint or ''} If it is the same server, set up anew, give --accept-new-identity.".strip()
+            raise WrongIdentity(exc.message, hint=hint, context=exc.context) from exc
+    changed = _changes(before, after)
+    warnings = [_other_server(after)] if IDENTIFIER in changed else []
+    for warning in warnings:
+        call.output.warn(warning)
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "source": source_fields(after),
+                "changed": changed,
+                "warnings": warnings,
+            }
+        )
+        return 0
+    said = "Changed" if not call.dry_run else "Dry run: nothing was written. Would change"
+    call.output.lines(
+        [
+            f"Source: {after.name} ({after.external_id}, type {after.type})",
+            f"{said}: {', '.join(changed)}" if changed else "Nothing has changed.",
+        ]
+    )
+    return 0
+
+
+def _changed_settings(call: Invocation, settings: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, Secret]]:
+    """Sort what was given into plain and secret settings; the environment's secrets are for new sources only."""
+    config: dict[str, str] = {}
+    credentials: dict[str, Secret] = {}
+    for field in setting_fields(None).values():
+        value, file = settings.get(field.name), settings.get(f"{field.name}_file")
+        if not field.secret:
+            config |= {} if value is None else {field.name: value}
+        elif value is not None or file is not None:
+            secret = read_secret(call, field, value, file)
+            credentials |= {} if secret is None else {field.name: secret}
+    return config, credentials
+
+
+def _changes(before: Source, after: Source) -> list[str]:
+    changed = [] if before.name == after.name else ["name"]
+    for old, new in ((before.config, after.config), (before.credentials, after.credentials)):
+        changed += sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    return changed
+
+
+def _other_server(after: Source) -> str:
+    return (
+        "Another server is the source's now, and its libraries may be others under the same keys:"
+        f" run `retrovue source discover {after.external_id}` and look at its collections before the next ingest."
+    )
+
+
+async def delete_source(call: Invocation, reference: str, *, yes: bool) -> int:
+    """Delete a source with all that belongs to it, once that is confirmed."""
+
+    async def confirmed(source: Source, counted: Destroyed) -> bool:
+        _destruction(source, counted).confirm(call, yes=yes)
+        return True
+
+    async with opened(call) as store:
+        source, counted, _ = await curation.delete_source(store, reference, confirmed, dry_run=call.dry_run)
+    return _destruction(source, counted).report(call, {"source": source_identity(source)})
+
+
+def _destruction(source: Source, counted: Destroyed) -> Destruction:
+    lines = [
+        f"Source {source.name} ({source.external_id}, type {source.type}) with its settings, and of it",
+        f"  collections:  {counted.collections}, with their path mappings and audit trail",
+        f"  assets:       {counted.assets}, of which {counted.approved_assets} approved for broadcast",
+    ]
+    return Destruction(lines, asdict(counted))

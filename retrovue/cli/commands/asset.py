@@ -4,8 +4,8 @@ from uuid import UUID
 
 import asyncclick as click
 
+from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import NATURAL, shared
-from retrovue.cli.session import Call
 
 
 @click.group("asset")
@@ -18,7 +18,7 @@ def command() -> None:
 @click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
 @click.option("--limit", type=NATURAL, default=50, show_default=True, help="Show so many at most.")
 @shared()
-async def list_(call: Call, *, collection: str | None, source: str | None, limit: int) -> int:
+async def list_(call: Invocation, *, collection: str | None, source: str | None, limit: int) -> int:
     """List assets."""
     from retrovue.cli.actions.assets import show_assets
 
@@ -28,7 +28,7 @@ async def list_(call: Call, *, collection: str | None, source: str | None, limit
 @command.command("show")
 @click.argument("uuid", type=click.UUID)
 @shared()
-async def show(call: Call, *, uuid: UUID) -> int:
+async def show(call: Invocation, *, uuid: UUID) -> int:
     """Show all that is known of an asset.
 
     Its files and aliases as well. UUID is its id.
@@ -41,21 +41,21 @@ async def show(call: Call, *, uuid: UUID) -> int:
 @command.command("approve")
 @click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
 @shared(writes=True)
-async def approve(call: Call, *, uuids: tuple[UUID, ...]) -> int:
+async def approve(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
     """Approve new assets for broadcast.
 
     All of them or, if one can't be, none. UUID is an asset's id.
     """
-    from retrovue.cli.actions.assets import move_assets
+    from retrovue.cli.actions.assets import approve_assets
 
-    return await move_assets(call, uuids, "ready")
+    return await approve_assets(call, uuids)
 
 
 @command.command("retire")
 @click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
 @shared(writes=True)
-async def retire(call: Call, *, uuids: tuple[UUID, ...]) -> int:
+async def retire(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
     """Retire assets: they are no longer for broadcast."""
-    from retrovue.cli.actions.assets import move_assets
+    from retrovue.cli.actions.assets import retire_assets
 
-    return await move_assets(call, uuids, "retired")
+    return await retire_assets(call, uuids)

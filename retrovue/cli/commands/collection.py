@@ -2,8 +2,8 @@
 
 import asyncclick as click
 
+from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import INTEGER, NATURAL, POSITIVE, TITLE, confirmed, examples, followed, patience, shared
-from retrovue.cli.session import Call
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
 
@@ -16,7 +16,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
 @shared()
-async def list_(call: Call, *, source: str | None) -> int:
+async def list_(call: Invocation, *, source: str | None) -> int:
     """List collections."""
     from retrovue.cli.actions.collections import show_collections
 
@@ -27,7 +27,7 @@ async def list_(call: Call, *, source: str | None) -> int:
 @click.argument("collection")
 @_SOURCE
 @shared()
-async def show(call: Call, *, collection: str, source: str | None) -> int:
+async def show(call: Invocation, *, collection: str, source: str | None) -> int:
     """Show one collection.
 
     COLLECTION is its id, its key at the source, or its name.
@@ -45,7 +45,7 @@ async def show(call: Call, *, collection: str, source: str | None) -> int:
 @click.option("--enable/--disable", "enabled", default=None, help="Whether source ingest takes the collection.")
 @shared(writes=True)
 async def update(
-    call: Call,
+    call: Invocation,
     *,
     collection: str,
     source: str | None,
@@ -77,7 +77,7 @@ async def update(
 @followed
 @shared(writes=True)
 async def ingest(
-    call: Call,
+    call: Invocation,
     *,
     collection: str,
     source: str | None,
@@ -104,7 +104,7 @@ async def ingest(
 @click.option("--priority", type=INTEGER, metavar="N", help="Lower ones run first; default: 100.")
 @shared(writes=True)
 async def attach_enricher(
-    call: Call, *, collection: str, enricher: str, source: str | None, priority: int | None
+    call: Invocation, *, collection: str, enricher: str, source: str | None, priority: int | None
 ) -> int:
     """Attach an enricher, or change its priority.
 
@@ -120,7 +120,7 @@ async def attach_enricher(
 @click.argument("enricher")
 @_SOURCE
 @shared(writes=True)
-async def detach_enricher(call: Call, *, collection: str, enricher: str, source: str | None) -> int:
+async def detach_enricher(call: Invocation, *, collection: str, enricher: str, source: str | None) -> int:
     """Detach an enricher from a collection.
 
     ENRICHER and COLLECTION are ids or names.
@@ -137,7 +137,7 @@ async def detach_enricher(call: Call, *, collection: str, enricher: str, source:
 @click.option("--concurrency", type=POSITIVE, metavar="N", help="Batches at work at once; default: 4.")
 @shared(writes=True)
 async def enrich(
-    call: Call, *, collection: str, source: str | None, retry_failed: bool, concurrency: int | None
+    call: Invocation, *, collection: str, source: str | None, retry_failed: bool, concurrency: int | None
 ) -> int:
     """Do what attached enrichers still owe.
 
@@ -153,11 +153,11 @@ async def enrich(
 @_SOURCE
 @confirmed
 @shared(writes=True)
-async def wipe(call: Call, *, collection: str, source: str | None, yes: bool) -> int:
+async def wipe(call: Invocation, *, collection: str, source: str | None, yes: bool) -> int:
     """Delete all assets of a collection.
 
     The collection itself and its audit trail stay.
     """
-    from retrovue.cli.actions.collections import empty_collection
+    from retrovue.cli.actions.collections import wipe_collection
 
-    return await empty_collection(call, collection, source, yes=yes)
+    return await wipe_collection(call, collection, source, yes=yes)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import asyncclick as click
 
+from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import confirmed, shared
-from retrovue.cli.session import Call
 
 
 @click.group("db")
@@ -15,27 +15,27 @@ def command() -> None:
 
 @command.command("upgrade")
 @shared(writes=True)
-async def upgrade(call: Call) -> int:
+async def upgrade(call: Invocation) -> int:
     """Bring the database's schema to this program's version."""
-    from retrovue.cli.actions.databases import upgrade_schema
+    from retrovue.cli.actions.database import upgrade_schema
 
     return await upgrade_schema(call)
 
 
 @command.command("status")
 @shared()
-async def status(call: Call) -> int:
+async def status(call: Invocation) -> int:
     """Show how far the database's schema is."""
-    from retrovue.cli.actions.databases import show_status
+    from retrovue.cli.actions.database import show_status
 
     return await show_status(call)
 
 
 @command.command("create")
 @shared(writes=True)
-async def create(call: Call) -> int:
+async def create(call: Invocation) -> int:
     """Create the test database, with its schema; needs --test-db."""
-    from retrovue.cli.actions.testing_database import create_database
+    from retrovue.cli.actions.database import create_database
 
     return await create_database(call)
 
@@ -43,9 +43,9 @@ async def create(call: Call) -> int:
 @command.command("reset")
 @confirmed
 @shared(writes=True)
-async def reset(call: Call, *, yes: bool) -> int:
+async def reset(call: Invocation, *, yes: bool) -> int:
     """Destroy the test database and create it anew; needs --test-db."""
-    from retrovue.cli.actions.testing_database import reset_database
+    from retrovue.cli.actions.database import reset_database
 
     return await reset_database(call, yes=yes)
 
@@ -53,12 +53,12 @@ async def reset(call: Call, *, yes: bool) -> int:
 @command.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 @shared(writes=True)
-async def backup(call: Call, *, file: Path) -> int:
+async def backup(call: Invocation, *, file: Path) -> int:
     """Back the embedded database up to a new file.
 
     Commands may go on meanwhile. The file holds the tokens of the sources: only its owner can read it.
     """
-    from retrovue.cli.actions.backups import back_up
+    from retrovue.cli.actions.database import back_up
 
     return await back_up(call, file)
 
@@ -67,11 +67,11 @@ async def backup(call: Call, *, file: Path) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @confirmed
 @shared(writes=True)
-async def restore(call: Call, *, file: Path, yes: bool) -> int:
+async def restore(call: Invocation, *, file: Path, yes: bool) -> int:
     """Put a backup in the embedded database's place.
 
     Its schema is brought up to date.
     """
-    from retrovue.cli.actions import backups
+    from retrovue.cli.actions import database
 
-    return await backups.restore(call, file, yes=yes)
+    return await database.restore(call, file, yes=yes)

@@ -1,11 +1,59 @@
 """The commands on sources."""
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
 import asyncclick as click
 
-from retrovue.cli.commands.source_ingest import IngestCommand
-from retrovue.cli.commands.source_settings import AddCommand, UpdateCommand, complete_type
+from retrovue.cli.errors import NarrowingForbidden
+from retrovue.cli.ingest_document import failed_source_ingest
+from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, patience, shared
-from retrovue.cli.session import Call
+from retrovue.cli.plugin_options import PluginCommand, complete_type, setting_fields
+
+NARROWING = ("--title", "--season", "--episode")
+MESSAGE = (
+    "Per-title/season/episode ingest is only supported at the collection level. "
+    "Use: retrovue collection ingest <collection_id> [--title ... --season ... --episode ...]"
+)
+_WITH_VALUE = (*NARROWING, "--concurrency", "--max-rps", "--patience", "--database-url")
+
+
+class IngestCommand(click.Command):
+    """The command whose errors, those of its arguments included, are whole source-ingest documents."""
+
+    async def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Refuse narrowing flags, with a value or without, and only then parse."""
+        if parent is not None:
+            parent.ensure_object(Invocation).error_document = partial(
+                failed_source_ingest, _positional(args), dry_run="--dry-run" in args, strict="--strict" in args
+            )
+        if any(argument.partition("=")[0] in NARROWING for argument in _options(args)):
+            raise NarrowingForbidden(MESSAGE)
+        return await super().make_context(info_name, args, parent, **extra)
+
+
+def _options(arguments: Sequence[str]) -> Sequence[str]:
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _positional(arguments: Sequence[str]) -> str | None:
+    """Find the source that is asked for, as far as that is possible before the arguments are parsed."""
+    before: str | None = None
+    options = _options(arguments)
+    for argument in options:
+        if not argument.startswith("-") and before not in _WITH_VALUE:
+            return argument
+        before = argument
+    rest = arguments[len(options) + 1 :]
+    return rest[0] if rest else None
 
 
 @click.group("source")
@@ -15,7 +63,7 @@ def command() -> None:
 
 @command.command("list-types")
 @shared()
-async def list_types(call: Call) -> int:
+async def list_types(call: Invocation) -> int:
     """List the types of source, with their settings."""
     from retrovue.cli.actions.sources import show_types
 
@@ -24,7 +72,9 @@ async def list_types(call: Call) -> int:
 
 @command.command(
     "add",
-    cls=AddCommand,
+    cls=PluginCommand,
+    fields=setting_fields,
+    from_environment=True,
     epilog=examples("source add --type plex --name Plex --base-url http://192.168.1.10:32400 --token-file token.txt"),
 )
 @click.option(
@@ -38,7 +88,7 @@ async def list_types(call: Call) -> int:
 @click.option("--name", required=True, help="Name of the source.")
 @click.option("--discover", is_flag=True, help="Find its collections right away.")
 @shared(writes=True)
-async def add(call: Call, *, type_name: str, name: str, discover: bool, **settings: str | None) -> int:
+async def add(call: Invocation, *, type_name: str, name: str, discover: bool, **settings: str | None) -> int:
     """Add a source, after reaching it.
 
     The options that --type adds are the settings of that type. A secret setting, such as Plex's token, is best
@@ -51,7 +101,7 @@ async def add(call: Call, *, type_name: str, name: str, discover: bool, **settin
 
 @command.command("list")
 @shared()
-async def list_(call: Call) -> int:
+async def list_(call: Invocation) -> int:
     """List sources."""
     from retrovue.cli.actions.sources import show_sources
 
@@ -61,7 +111,7 @@ async def list_(call: Call) -> int:
 @command.command("show")
 @click.argument("source")
 @shared()
-async def show(call: Call, *, source: str) -> int:
+async def show(call: Invocation, *, source: str) -> int:
     """Show one source and its collections.
 
     SOURCE is its id or its name.
@@ -71,14 +121,14 @@ async def show(call: Call, *, source: str) -> int:
     return await show_source(call, source)
 
 
-@command.command("update", cls=UpdateCommand)
+@command.command("update", cls=PluginCommand, fields=setting_fields)
 @click.argument("source")
 @click.option("--name", help="New name of the source.")
 @click.option("--unset", multiple=True, metavar="SETTING", help="Forget what was given for an optional setting.")
 @click.option("--accept-new-identity", is_flag=True, help="Take the server that answers now for the source's.")
 @shared(writes=True)
 async def update(
-    call: Call,
+    call: Invocation,
     *,
     source: str,
     name: str | None,
@@ -91,7 +141,7 @@ async def update(
     SOURCE is its id or its name. Another server than the one that was added is refused, unless --accept-new-identity
     says that it is meant.
     """
-    from retrovue.cli.actions.source_changes import change_source
+    from retrovue.cli.actions.sources import change_source
 
     return await change_source(call, source, name, settings, unset=unset, accept_new_identity=accept_new_identity)
 
@@ -100,20 +150,20 @@ async def update(
 @click.argument("source")
 @confirmed
 @shared(writes=True)
-async def delete(call: Call, *, source: str, yes: bool) -> int:
+async def delete(call: Invocation, *, source: str, yes: bool) -> int:
     """Delete a source and all that hangs on it.
 
     Its collections, their assets and their audit trail go with it. SOURCE is its id or its name.
     """
-    from retrovue.cli.actions.source_changes import remove_source
+    from retrovue.cli.actions.sources import delete_source
 
-    return await remove_source(call, source, yes=yes)
+    return await delete_source(call, source, yes=yes)
 
 
 @command.command("discover")
 @click.argument("source")
 @shared(writes=True)
-async def discover(call: Call, *, source: str) -> int:
+async def discover(call: Invocation, *, source: str) -> int:
     """Find the collections of a source.
 
     New ones are not enabled; what was decided about known ones stays. SOURCE is its id or its name.
@@ -148,7 +198,7 @@ async def discover(call: Call, *, source: str) -> int:
 @followed
 @shared(writes=True)
 async def ingest(
-    call: Call,
+    call: Invocation,
     *,
     source: str,
     concurrency: int | None,

@@ -4,8 +4,8 @@ from uuid import UUID
 
 import asyncclick as click
 
+from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import NATURAL, shared
-from retrovue.cli.session import Call
 
 
 @click.group("ingest")
@@ -19,9 +19,9 @@ def command() -> None:
 @click.option("--run", type=click.UUID, metavar="ID", help="Only of this run.")
 @click.option("--limit", type=NATURAL, default=50, show_default=True, help="Show so many at most.")
 @shared()
-async def log(call: Call, *, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
+async def log(call: Invocation, *, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
     """List what was ingested, the latest run first."""
-    from retrovue.cli.actions.log import show_log
+    from retrovue.cli.actions.audit_trail import show_log
 
     return await show_log(call, source, collection, run, limit)
 
@@ -31,8 +31,8 @@ async def log(call: Call, *, source: str | None, collection: str | None, run: UU
 @click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name.")
 @click.option("--traceback", is_flag=True, help="Show where in the program it failed.")
 @shared()
-async def show(call: Call, *, run_id: UUID, collection: str | None, traceback: bool) -> int:
+async def show(call: Invocation, *, run_id: UUID, collection: str | None, traceback: bool) -> int:
     """Show all that is known of a run, with every rejected item."""
-    from retrovue.cli.actions.log import show_run
+    from retrovue.cli.actions.audit_trail import show_run
 
     return await show_run(call, run_id, collection, traceback=traceback)

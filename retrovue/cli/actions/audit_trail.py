@@ -6,8 +6,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from retrovue.cli.actions.opening import opened
-from retrovue.cli.session import Call
+from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import COLUMNS, table, words
 from retrovue.core.errors import NotFound
 from retrovue.core.model import Collection, Rejection
@@ -25,7 +24,7 @@ Rejections = Mapping[UUID, Sequence[Rejection]]
 """Of each collection, by its id."""
 
 
-async def show_log(call: Call, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
+async def show_log(call: Invocation, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
     """List the audit trail of a source, a collection, a run or all."""
     async with opened(call) as store, store.transaction() as session:
         within = None if source is None else await find_source(session, source)
@@ -76,7 +75,7 @@ def _trigger(entry: LogEntry) -> str:
     return ", ".join(["in bulk" if entry.trigger == "source" else "by hand", *scope])
 
 
-async def show_run(call: Call, run: UUID, collection: str | None, *, traceback: bool) -> int:
+async def show_run(call: Invocation, run: UUID, collection: str | None, *, traceback: bool) -> int:
     """Show one run."""
     async with opened(call) as store, store.transaction() as session:
         entries = (await list_log(session, run=run, limit=None)).entries

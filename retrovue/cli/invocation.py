@@ -1,8 +1,9 @@
-"""One run of the program: what the commands share, and what is still said when it is interrupted."""
+"""One run of the program: its output, the options that all commands take, and what it reports when interrupted."""
 
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from retrovue.core.errors import Problem
 
 if TYPE_CHECKING:
     from retrovue.core.config import Settings
+    from retrovue.store.session import Store
 
 ErrorDocument = Callable[[Sequence[Problem]], Mapping[str, Any]]
 
@@ -26,20 +28,29 @@ class Interruption(Exception):
 
 
 @dataclass(slots=True)
-class Session:
+class Invocation:
     """One run of the program."""
 
     output: Output
     database_url: str | None = field(default=None, repr=False)
-    """As given before the subcommand."""
+    """The database that ``--database-url`` names, before the command or after it; None: the environment decides."""
+    test_db: bool = False
+    dry_run: bool = False
     error_document: ErrorDocument = plain_error
-    """How the command that runs shows errors in JSON."""
-    last_words: Callable[[], None] | None = None
-    """Tells what is known so far, if the command is interrupted and does not get to tell it itself."""
+    """Builds the JSON document in which the command reports its errors."""
+    report_interruption: Callable[[], None] | None = None
+    """Reports what the command has done so far, if it is interrupted and can't do so itself."""
     stopped_by: signal.Signals | None = None
-    """What interrupted the command."""
+    """The signal that interrupted the command."""
     status: int | None = None
     """The exit status, once the command has given its whole answer."""
+
+    @property
+    def settings(self) -> "Settings":
+        """The settings that name the database."""
+        from retrovue.core.config import Settings  # not needed for help
+
+        return Settings.from_environment(database_url=self.database_url)
 
     def answered(self, status: int) -> int:
         """Note that the whole answer has been printed: from here on an interruption changes nothing."""
@@ -47,7 +58,7 @@ class Session:
         return status
 
     def fail(self, problem: Problem) -> None:
-        """Print an error; in JSON it is the answer, unless that has been given already."""
+        """Print an error; in JSON it is the answer, unless one has been printed already."""
         if self.output.as_json:
             self.output.document(self.error_document([problem]))
         self.output.complain(problem)
@@ -71,23 +82,16 @@ class Session:
         return BY_SIGNAL + (self.stopped_by or signal.SIGINT)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a command, with the options that all commands take."""
+def opened(
+    call: Invocation, *, connections: int = 2, read_only: bool = False, check: bool = True
+) -> "AbstractAsyncContextManager[Store]":
+    """Open the catalogue for a command; for a dry-run, one that refuses every write."""
+    from retrovue.store.opening import open_store  # slow, and not needed for help
 
-    session: Session
-    test_db: bool = False
-    dry_run: bool = False
-    database_url: str | None = field(default=None, repr=False)
-
-    @property
-    def output(self) -> Output:
-        """Where the command prints."""
-        return self.session.output
-
-    @property
-    def settings(self) -> "Settings":
-        """Which database to use."""
-        from retrovue.core.config import Settings  # not needed for help
-
-        return Settings.from_environment(database_url=self.database_url or self.session.database_url)
+    return open_store(
+        call.settings,
+        test_db=call.test_db,
+        connections=connections,
+        read_only=read_only or call.dry_run,
+        check=check,
+    )

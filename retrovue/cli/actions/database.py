@@ -1,0 +1,194 @@
+"""The database: its schema, the test database, and backups of the embedded one."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from retrovue.cli.asking import confirm
+from retrovue.cli.errors import InputError
+from retrovue.cli.invocation import Invocation, opened
+from retrovue.store import databases, migrations
+from retrovue.store.databases import DatabaseState, Holdings
+from retrovue.store.migrations import wanted_revision
+from retrovue.store.opening import open_embedded, open_test_server
+from retrovue.store.session import Store
+
+
+async def upgrade_schema(call: Invocation) -> int:
+    """Upgrade the schema to this program's version; for a dry-run, only report what would be done."""
+    role = "test" if call.test_db else "production"
+    async with opened(call, check=False) as store:
+        before = await (migrations.schema_status(store) if call.dry_run else migrations.upgrade(store, role))
+        database = _name(store)
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "database": database,
+                "role": before.role or role,
+                "before": before.current,
+                "after": before.current if call.dry_run else before.wanted,
+                "wanted": before.wanted,
+                "changed": not before.up_to_date and not call.dry_run,
+            }
+        )
+        return 0
+    was = before.current or "no schema"
+    if before.up_to_date:
+        result = f"The schema is up to date: {before.wanted}."
+    elif call.dry_run:
+        result = f"The schema would be upgraded from {was} to {before.wanted}; nothing was written."
+    else:
+        result = f"The schema was upgraded from {was} to {before.wanted}."
+    call.output.lines([f"Database: {database}", result])
+    return 0
+
+
+async def show_status(call: Invocation) -> int:
+    """Show which version the schema has, and which one this program needs."""
+    async with opened(call, check=False, read_only=True) as store:
+        status = await migrations.schema_status(store)
+        database = _name(store)
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "database": database,
+                "role": status.role,
+                "current": status.current,
+                "wanted": status.wanted,
+                "up_to_date": status.up_to_date,
+            }
+        )
+        return 0
+    call.output.lines(
+        [
+            f"Database: {database}",
+            f"Role:     {status.role or 'none yet'}",
+            f"Schema:   {status.current or 'none'}",
+            f"Wanted:   {status.wanted}",
+            "The schema is up to date." if status.up_to_date else "Bring it up to date with `retrovue db upgrade`.",
+        ]
+    )
+    return 0
+
+
+def _name(store: Store) -> str:
+    """Return the database's URL without its password."""
+    return store.url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+async def create_database(call: Invocation) -> int:
+    """Create the test database with its schema."""
+    _require_test_db(call)
+    async with open_test_server(call.settings) as url:
+        before = await (databases.inspect_test_database(url) if call.dry_run else databases.create_test_database(url))
+    done = "created" if not before.exists else "brought up to date" if before.revision != wanted_revision() else None
+    return _report_test_database(call, before, done)
+
+
+async def reset_database(call: Invocation, *, yes: bool) -> int:
+    """Destroy the test database and create it anew, once that is confirmed."""
+    _require_test_db(call)
+    async with open_test_server(call.settings) as url:
+        before = await databases.inspect_test_database(url)
+        rows = asdict(before.holdings)
+        lines = [f"The test database {before.name} with", *_count_lines(rows)]
+        if not call.dry_run:
+            if before.role is not None:
+                confirm(call, lines, yes=yes, context=rows)
+            before = await databases.reset_test_database(url)
+            rows = asdict(before.holdings)
+    if call.dry_run and not call.output.as_json and before.role is not None:
+        call.output.lines(["It would be destroyed:", *lines])
+    return _report_test_database(call, before, "created" if not before.exists else "reset", {"destroyed": rows})
+
+
+def _require_test_db(call: Invocation) -> None:
+    if not call.test_db:
+        raise InputError(
+            "Only the test database can be created or reset.",
+            code="test_db_only",
+            hint="Give --test-db. For the production database there is `retrovue db upgrade`.",
+        )
+
+
+def _report_test_database(
+    call: Invocation, before: DatabaseState, done: str | None, more: dict[str, Any] | None = None
+) -> int:
+    """Print what was done, or for a dry-run would be; ``done`` is None if nothing."""
+    if call.output.as_json:
+        call.output.document(
+            {
+                "status": "ok",
+                "dry_run": call.dry_run,
+                "database": before.name,
+                "role": databases.ROLE,
+                "existed": before.exists,
+                "before": before.revision,
+                "after": before.revision if call.dry_run else wanted_revision(),
+                "changed": done is not None and not call.dry_run,
+                **(more or {}),
+            }
+        )
+        return 0
+    if done is None:
+        result = "The test database is there and up to date."
+    elif call.dry_run:
+        result = f"The test database would be {done}; nothing was written."
+    else:
+        result = f"The test database was {done}."
+    call.output.lines([f"Database: {before.name}", result])
+    return 0
+
+
+async def back_up(call: Invocation, file: Path) -> int:
+    """Write the database to a new file."""
+    size = None
+    async with open_embedded(call.settings, test_db=call.test_db) as (server, name):
+        databases.check_new(file)
+        held = await databases.holdings(server, name)
+        if not call.dry_run:
+            await server.ensure_database(name)
+            size = await databases.back_up(server, name, file)
+    head = "Dry run: nothing was written. Would back up" if size is None else f"Backed up ({size} bytes)"
+    return _report_backup(
+        call, name, file, {"size_bytes": size, "holds": asdict(held)}, [f"{head} to {file}:", *_holdings(held)]
+    )
+
+
+async def restore(call: Invocation, file: Path, *, yes: bool) -> int:
+    """Replace the database by a backup, once that is confirmed."""
+    after = None
+    async with open_embedded(call.settings, test_db=call.test_db) as (server, name):
+        await databases.check_backup(server, file)
+        before = await databases.holdings(server, name)
+        if not call.dry_run:
+            if before.sources:
+                lines = ["What is there now, and would be replaced:", *_holdings(before)]
+                confirm(call, lines, yes=yes, context=asdict(before))
+            await databases.restore(server, name, "test" if call.test_db else "production", file)
+            after = await databases.holdings(server, name)
+    counts = {"destroyed": asdict(before), "holds": None if after is None else asdict(after)}
+    if after is None:
+        lines = ["Dry run: nothing was written. It would be replaced:", *_holdings(before)]
+    else:
+        lines = [f"Restored from {file}:", *_holdings(after)]
+    return _report_backup(call, name, file, counts, lines)
+
+
+def _report_backup(call: Invocation, name: str, file: Path, counts: dict[str, Any], lines: list[str]) -> int:
+    if call.output.as_json:
+        call.output.document({"status": "ok", "dry_run": call.dry_run, "database": name, "file": str(file), **counts})
+    else:
+        call.output.lines(lines)
+    return 0
+
+
+def _holdings(held: Holdings) -> list[str]:
+    return _count_lines(asdict(held))
+
+
+def _count_lines(counts: dict[str, int]) -> list[str]:
+    return [f"  {name + ':':<13} {count}" for name, count in counts.items()]

@@ -1,0 +1,168 @@
+"""Asking a person at a terminal: questions, secrets, and the confirmation before something is destroyed."""
+
+import getpass
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from retrovue.cli.errors import InputError
+from retrovue.cli.invocation import Interruption, Invocation
+from retrovue.cli.process import SIGNALS
+from retrovue.core.model import ConfigField, Secret
+
+_LONGEST_SECRET = 65_536
+"""Characters. A longer file was named by mistake."""
+
+
+@contextmanager
+def interruptible(call: Invocation) -> Iterator[None]:
+    """Let a signal end a blocking read, during which the event loop can't handle it."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        call.stopped_by = signal.Signals(number)
+        raise Interruption
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def can_ask(call: Invocation) -> bool:
+    """Whether there is a person at a terminal who sees questions and can answer them."""
+    return sys.stdin is not None and sys.stdin.isatty() and call.output.watched
+
+
+def ask(call: Invocation, question: str) -> str:
+    """Ask a question and return the answer without the blanks around it. Blocks.
+
+    Raises InputError if nobody can be asked, or if the input ends.
+    """
+    answer = _read_line(call, question) if can_ask(call) else ""
+    if not answer:
+        raise _no_answer(question)
+    return answer.strip()
+
+
+def ask_secret(call: Invocation, question: str) -> str:
+    """Ask for a secret, without showing what is typed. Blocks.
+
+    Only the standard input has to be a terminal. Raises InputError if it isn't, or if the input ends.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise _no_answer(question)
+    with interruptible(call):
+        try:
+            return getpass.getpass(question).strip()
+        except EOFError:
+            raise _no_answer(question) from None
+
+
+def _read_line(call: Invocation, question: str) -> str:
+    with interruptible(call):  # before the question: whoever reads it may answer with Ctrl-C
+        call.output.raw_notes(question)
+        return sys.stdin.readline()
+
+
+def _no_answer(question: str) -> InputError:
+    return InputError(f"There is no answer to: {question.strip()}", code="no_answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Destruction:
+    """What a command destroys and can't bring back."""
+
+    lines: Sequence[str]
+    """For people."""
+    counts: Mapping[str, int]
+    """How many rows of each kind."""
+
+    def confirm(self, call: Invocation, *, yes: bool) -> None:
+        """Ask whether to do it, unless ``yes``. Blocks; raises InputError unless the answer is yes."""
+        confirm(call, self.lines, yes=yes, context=self.counts)
+
+    def report(self, call: Invocation, identity: Mapping[str, Any]) -> int:
+        """Print what was destroyed, or for a dry-run would be; ``identity`` is added to the JSON document."""
+        if call.output.as_json:
+            call.output.document({"status": "ok", "dry_run": call.dry_run, **identity, "destroyed": dict(self.counts)})
+            return 0
+        head = "Dry run: nothing was written. It would be destroyed:" if call.dry_run else "Destroyed:"
+        call.output.lines([head, *self.lines])
+        return 0
+
+
+def confirm(call: Invocation, lines: Sequence[str], *, yes: bool, context: Mapping[str, Any]) -> None:
+    """Show what would be destroyed and ask whether to do it, unless ``yes``. Blocks.
+
+    ``context`` goes into the error: InputError if the answer isn't yes, or if nobody can be asked.
+    """
+    if yes:
+        return
+    call.output.notes(lines)
+    if not can_ask(call):
+        raise InputError(
+            "This destroys what can't be brought back, and there is no terminal to ask on.",
+            code="confirmation_needed",
+            hint="Nothing was changed. Give --yes to do it without being asked, --dry-run to only look.",
+            context=context,
+        )
+    if _read_line(call, "Destroy it? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError("Not confirmed; nothing was changed.", code="not_confirmed", context=context)
+
+
+def read_secret(call: Invocation, field: ConfigField, value: str | None, file: str | None) -> Secret | None:
+    """Read a secret setting from its option, its file, the environment or the terminal, the first that is there.
+
+    Returns None if an optional secret is nowhere. Raises InputError if a required one is nowhere, or if what is found
+    can't be read or is no secret. Blocks while it reads.
+    """
+    option = f"--{field.name.replace('_', '-')}"
+    variable = f"RETROVUE_{field.name.upper()}"
+    if value is not None:
+        call.output.warn(f"{option} shows in the list of processes; {option}-file or {variable} doesn't.")
+        if file is not None:
+            raise InputError(f"{option} and {option}-file can't be given together.")
+        return checked_secret(value, option)
+    if file is not None:
+        with interruptible(call):
+            return checked_secret(_contents(file, option), f"{option}-file")
+    if value := os.environ.get(variable):
+        return checked_secret(value, variable)
+    if not field.required:
+        return None
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InputError(
+            f"The {field.name} is missing.",
+            code=f"missing_{field.name}",
+            hint=f"Give it by {option}-file FILE (- is the standard input), or by {variable} in the environment.",
+        )
+    return checked_secret(ask_secret(call, f"{field.description}: "), "what was typed")
+
+
+def _contents(file: str, option: str) -> str:
+    try:
+        if file == "-":
+            return "" if sys.stdin is None else sys.stdin.read(_LONGEST_SECRET)
+        with Path(file).open(encoding="utf-8") as stream:
+            return stream.read(_LONGEST_SECRET)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it isn't UTF-8 text"
+        raise InputError(f"The file of {option}-file can't be read: {file}: {reason}.") from exc
+
+
+def checked_secret(text: str, where: str) -> Secret:
+    """Make a secret of a text without the blanks around it; raises InputError unless it is one printable word."""
+    stripped = text.strip()
+    if not stripped:
+        raise InputError(f"There is nothing in {where}.", code="empty_secret")
+    if not stripped.isprintable() or " " in stripped:
+        raise InputError(f"What is in {where} is not one word; a secret is.", code="bad_secret")
+    return Secret(stripped)

@@ -1,0 +1,158 @@
+"""The commands that belong to no group: quickstart, doctor, demo and completion."""
+
+from typing import TYPE_CHECKING
+
+import asyncclick as click
+
+from retrovue.cli.errors import require_utf8
+from retrovue.cli.invocation import Invocation
+from retrovue.cli.options import DIRECTORY, FILE, examples, followed, shared
+
+if TYPE_CHECKING:
+    from asyncclick.shell_completion import ShellComplete
+
+COMPLETION = "_RETROVUE_COMPLETE"
+"""The environment variable by which a shell asks for completions."""
+PLEX_TV = "https://plex.tv"
+
+
+@click.command(
+    "quickstart",
+    epilog=examples(
+        "quickstart",
+        "quickstart --url http://192.168.1.10:32400 --token-file token.txt --library all --yes",
+        "quickstart --url http://192.168.1.10:32400 --sign-in --library Movies --map /data=/mnt/media --yes",
+        "quickstart --type jellyfin --url http://192.168.1.10:8096",
+    ),
+)
+@click.option(
+    "--type",
+    "type_name",
+    type=click.Choice(["plex", "jellyfin"]),
+    default="plex",
+    help="What the server is; default: plex.",
+)
+@click.option("--url", metavar="URL", help="Address of the server, such as http://192.168.1.10:32400.")
+@click.option(
+    "--token-file", type=FILE, metavar="FILE", help="File with its token, - for the standard input; or $RETROVUE_TOKEN."
+)
+@click.option("--sign-in", is_flag=True, help="Get the token by signing in at plex.tv with a browser.")
+@click.option("--name", metavar="NAME", help="Name of the source, if it is new; default: Plex or Jellyfin.")
+@click.option("--library", "libraries", multiple=True, metavar="NAME", help="Ingest this library; all: every one.")
+@click.option("--map", "maps", multiple=True, metavar="FROM=TO", help="Where the server's directory FROM is here.")
+@click.option(
+    "--look-in",
+    multiple=True,
+    type=DIRECTORY,
+    metavar="DIR",
+    help="Look for the files below DIR, not at the usual places.",
+)
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.option("--plex-tv", metavar="URL", default=PLEX_TV, hidden=True, help="Where plex.tv is.")
+@followed
+@shared(writes=True)
+async def quickstart(
+    call: Invocation,
+    *,
+    type_name: str,
+    url: str | None,
+    token_file: str | None,
+    sign_in: bool,
+    name: str | None,
+    libraries: tuple[str, ...],
+    maps: tuple[str, ...],
+    look_in: tuple[str, ...],
+    yes: bool,
+    plex_tv: str,
+) -> int:
+    """Set up a Plex or Jellyfin server and ingest it, asking for what isn't given.
+
+    Finds its libraries and where their files are on this machine, lets you pick, shows what it will do, and ingests.
+    It may be run again at any time: what is there already is used.
+    """
+    from retrovue.cli.actions.quickstart import KINDS, Answers, set_up
+
+    answers = Answers(
+        kind=KINDS[type_name],
+        url=url,
+        token_file=token_file,
+        sign_in=sign_in,
+        name=name,
+        libraries=libraries,
+        maps=maps,
+        look_in=look_in,
+        yes=yes,
+        plex_tv=plex_tv,
+    )
+    return await set_up(call, answers)
+
+
+@click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 nothing but sources that can't be reached.")
+@shared()
+async def doctor(call: Invocation) -> int:
+    """Look at all that an ingest relies on, and say what to do about what isn't right."""
+    from retrovue.cli.actions.doctor import diagnose
+
+    return await diagnose(call)
+
+
+@click.command("demo")
+@click.option(
+    "--items", type=click.IntRange(1, 10_000_000), default=20_000, show_default=True, help="Items in all libraries."
+)
+@click.option("--collections", type=click.IntRange(2, 40), default=8, show_default=True, help="Number of libraries.")
+@click.option("--keep", is_flag=True, help="Keep the catalogue, and say where it is.")
+@click.pass_obj
+async def demo(call: Invocation, *, items: int, collections: int, keep: bool) -> int:
+    """Ingest a simulated Plex server into a catalogue of its own, and show each command."""
+    require_utf8()
+    from retrovue.cli.actions.demo import demonstrate
+
+    return await demonstrate(call, items=items, collections=collections, keep=keep)
+
+
+@click.command(
+    "completion",
+    epilog="For bash: retrovue completion bash > ~/.local/share/bash-completion/completions/retrovue",
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_obj
+async def completion(call: Invocation, *, shell: str) -> int:
+    """Print the script that makes a shell complete this program's commands and options.
+
+    bash: source it from ~/.bashrc, or save it as below. zsh: save it as _retrovue in a directory of $fpath.
+    fish: save it as ~/.config/fish/completions/retrovue.fish.
+    """
+    from asyncclick.shell_completion import ShellComplete
+
+    # The subclass for bash starts a bash to check its version, which needn't be the bash in use.
+    script = ShellComplete.source(_completer(shell, click.get_current_context().find_root().command, call))
+    # The script for fish splits an answer at every comma, but descriptions hold commas, too.
+    call.output.text(script.replace('string split ","', 'string split --max 1 ","'))
+    return call.answered(0)
+
+
+async def complete(call: Invocation, program: click.Command, instruction: str) -> int:
+    """Print what could come next on the command line that the shell has put into the environment.
+
+    Prints nothing about a line that can't be parsed: the message would land in the line that is being typed.
+    """
+    shell, _, verb = instruction.partition("_")
+    if verb != "complete" or shell not in {"bash", "zsh", "fish"}:
+        return call.answered(1)
+    try:
+        completions = await _completer(shell, program, call).complete()
+    except Exception:  # noqa: BLE001 - see above
+        return call.answered(1)
+    call.output.text(f"{completions}\n")
+    return call.answered(0)
+
+
+def _completer(shell: str, program: click.Command, call: Invocation) -> "ShellComplete":
+    from asyncclick.shell_completion import get_completion_class
+
+    completer = get_completion_class(shell)
+    if completer is None:
+        raise click.UsageError(f"There is no completion for {shell}.")
+    made: ShellComplete = completer(program, {"obj": call}, "retrovue", COMPLETION)
+    return made
