@@ -1,1 +1,1 @@
-"""What every layer speaks: the model, results, errors and their texts; pure, but for paths and logs."""
+"""The model, results, errors and texts that all packages use. Performs no I/O, but for logging."""

@@ -1,4 +1,4 @@
-"""Where the catalogue is: what the environment and the command line say, before anything is opened."""
+"""The settings from the environment and the command line that say where the catalogue is."""
 
 import os
 from collections.abc import Mapping
@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from retrovue.core.model import Secret
 
 DATABASE_URL = "RETROVUE_DATABASE_URL"
-"""The production database, a PostgreSQL of your own; without it the embedded one. ``--database-url`` wins over it."""
+"""URL of the production database; without it the embedded PostgreSQL is used. ``--database-url`` overrides it."""
 TEST_DATABASE_URL = "RETROVUE_TEST_DATABASE_URL"
-"""The test database that ``--test-db`` uses; without it ``retrovue_test`` in the embedded PostgreSQL."""
+"""URL of the test database, for ``--test-db``; without it ``retrovue_test`` in the embedded PostgreSQL is used."""
 HOME = "RETROVUE_HOME"
-"""Where the embedded PostgreSQL keeps its data; by default the user's data directory, for root /var/lib/retrovue."""
+"""Directory of the embedded PostgreSQL's data; by default the user's data directory, for root /var/lib/retrovue."""
 TOKEN = "RETROVUE_TOKEN"  # noqa: S105 - the name of a variable, not a token
-"""The token of a media server for ``source add``, unless ``--token-file`` names a file, or ``-`` for standard input."""
+"""The token of a media server for ``source add``. ``--token-file FILE``, or ``-`` for standard input, overrides it."""
 DEBUG = "RETROVUE_DEBUG"
-"""Whatever it holds: an error is told with where in the program it happened."""
+"""If set to any value, errors are printed with a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which database to use. URLs may hold a password and are therefore secrets."""
+    """Which database to use. The URLs may hold a password and are therefore secrets."""
 
     database_url: Secret | None = None
     """The production database; None means the embedded server."""
     test_database_url: Secret | None = None
     """The test database; None means ``retrovue_test`` in the embedded server."""
     home: str | None = None
-    """Where the embedded server keeps its data; None means the platform's place for it."""
+    """The directory of the embedded server's data; None means the platform's usual place."""
 
     @classmethod
     def from_environment(
         cls, environ: Mapping[str, str] | None = None, *, database_url: str | None = None
     ) -> "Settings":
-        """Read the environment; an explicit URL wins over ``RETROVUE_DATABASE_URL``."""
+        """Read the environment. ``database_url`` overrides ``RETROVUE_DATABASE_URL``."""
         values = os.environ if environ is None else environ
 
         def url(explicit: str | None, name: str) -> Secret | None:

@@ -1,34 +1,34 @@
 """The errors that RetroVue raises.
 
     RetrovueError
-    ├ RequestError            what was asked for can't be done: the caller has to change it
-    │ ├ NotFound              no such source or collection
-    │ ├ Ambiguous             a name that fits several
+    ├ RequestError            the request can't be carried out; the caller has to change it
+    │ ├ NotFound              no such source, collection, …
+    │ ├ Ambiguous             several of them have the name
     │ ├ UnsupportedImporter   no importer of that type is installed
     │ ├ ImporterNotCompliant  an importer that doesn't implement ImporterInterface
     │ ├ NothingEligible       no collection of the source may be ingested
-    │ ├ ScopeNotFound         the title, season or episode asked for isn't there
+    │ ├ ScopeNotFound         the collection has no such title, season or episode
     │ ├ UnsupportedEnricher   no enricher of that type is installed
     │ └ EnricherNotCompliant  an enricher that doesn't implement EnricherInterface, or can't run with its parameters
     ├ SourceError             the source can't be read
-    │ ├ SourceUnreachable     DNS, connect, TLS, time-out, server error
-    │ ├ SourceRefused         the token was refused
+    │ ├ SourceUnreachable     the source doesn't answer: DNS, connect, TLS, time-out, server error
+    │ ├ SourceRefused         the source refuses the token
     │ ├ WrongIdentity         another server answers at the address
     │ ├ CollectionGone        the source no longer has the collection
     │ ├ DiscoveryUnsupported  the importer can't list collections
-    │ ├ MalformedAnswer       the answer isn't what the source's API promises
-    │ ├ IncompleteEnumeration what was read isn't proven to be the whole collection
-    │ └ ImporterFailed        a bug of the importer: it raised, hung, or returned what it must not
-    ├ EnrichmentError         one asset can't be enriched; it never leaves the enrichment
+    │ ├ MalformedAnswer       the answer doesn't follow the source's API
+    │ ├ IncompleteEnumeration the listing isn't proven to be complete
+    │ └ ImporterFailed        a bug of the importer: it raises, hangs, or returns invalid data
+    ├ EnrichmentError         one asset can't be enriched; recorded for that asset, never raised by an ingest
     └ StoreError              the catalogue can't be used
       ├ StoreUnavailable      the database can't be reached or doesn't answer
       ├ SchemaMismatch        the database's schema is missing, behind or ahead
-      ├ AlreadyRunning        another ingest holds the collection
+      ├ AlreadyRunning        another command holds the lock of the collection
       └ CommitUnknown         the answer to COMMIT was lost
 
-Every error carries a stable ``code`` for programs, a ``message`` for people, a ``hint`` that says what to do next
-(its own, else that of ``retrovue.core.guide``), and a ``context`` of plain JSON values. Passwords and tokens in
-addresses are taken out of all of them.
+Every error has a stable ``code`` for programs, a ``message`` for people, a ``hint`` that says what to do next (from
+``retrovue.core.guide`` if the error has none of its own), and a ``context`` of plain JSON values. None of them holds
+a password or token of an address.
 """
 
 from collections.abc import Mapping
@@ -39,42 +39,22 @@ from retrovue.core.guide import advice
 from retrovue.core.text import plain, safe_text
 
 __all__ = [
-    "AlreadyRunning",
-    "Ambiguous",
-    "CollectionGone",
-    "CommitUnknown",
-    "DiscoveryUnsupported",
-    "EnricherNotCompliant",
-    "EnrichmentError",
-    "ImporterFailed",
-    "ImporterNotCompliant",
-    "IncompleteEnumeration",
-    "MalformedAnswer",
-    "NotFound",
-    "NothingEligible",
-    "RequestError",
-    "RetrovueError",
-    "SchemaMismatch",
-    "ScopeNotFound",
-    "SourceError",
-    "SourceRefused",
-    "SourceUnreachable",
-    "StoreError",
-    "StoreUnavailable",
-    "UnsupportedEnricher",
-    "UnsupportedImporter",
-    "WrongIdentity",
-]
+    "AlreadyRunning", "Ambiguous", "CollectionGone", "CommitUnknown", "DiscoveryUnsupported",
+    "EnricherNotCompliant", "EnrichmentError", "ImporterFailed", "ImporterNotCompliant", "IncompleteEnumeration",
+    "MalformedAnswer", "NotFound", "NothingEligible", "RequestError", "RetrovueError", "SchemaMismatch",
+    "ScopeNotFound", "SourceError", "SourceRefused", "SourceUnreachable", "StoreError", "StoreUnavailable",
+    "UnsupportedEnricher", "UnsupportedImporter", "WrongIdentity",
+]  # fmt: skip
 
 
 class RetrovueError(Exception):
-    """Something went wrong that RetroVue can explain."""
+    """The base class of all errors that RetroVue raises on purpose."""
 
     default_code: ClassVar[str] = "error"
     unreachable: ClassVar[bool] = False
-    """Whether the failure means that the source could not be reached (exit status 3)."""
+    """Whether the source could not be reached (exit status 3)."""
 
-    # Values of the class, for plugins whose subclasses don't call this constructor.
+    # Class attributes, for subclasses in plugins that don't call this constructor.
     message: str = ""
     code: str = default_code
     hint: str | None = None
@@ -96,9 +76,9 @@ class RetrovueError(Exception):
         self.normalize()
 
     def normalize(self) -> None:
-        """Make message, hint and context text and plain JSON, without passwords, and fill in the hint from the guide.
+        """Convert message and hint to text and the context to plain JSON, redact all, and add the guide's hint.
 
-        Whoever takes an error over from a plugin calls it again, as a plugin may have changed what it says.
+        Call it again on an error that a plugin raised: the plugin may have changed the attributes.
         """
         self.message = safe_text(self.message or type(self).__name__)
         self.code = str(vars(self).get("code") or self.default_code)
@@ -107,34 +87,34 @@ class RetrovueError(Exception):
 
 
 def normalized(error: RetrovueError) -> bool:
-    """Normalize an error that a plugin raised; return False if that fails, which is the plugin's bug."""
+    """Normalize an error that a plugin raised. Return False if that fails, which is a bug of the plugin."""
     try:
         error.normalize()
-    except Exception:  # noqa: BLE001 - whatever a plugin has put into it
+    except Exception:  # noqa: BLE001 - the attributes are the plugin's objects
         return False
     return True
 
 
 class RequestError(RetrovueError):
-    """What was asked for can't be done."""
+    """The request can't be carried out; the caller has to change it."""
 
     default_code = "bad_request"
 
 
 def require_within(what: str, number: int, least: int, most: int, *, code: str) -> None:
-    """Raise RequestError with a code unless a number that was given is within its bounds, themselves included."""
+    """Raise RequestError with a code unless ``least <= number <= most``. ``what`` begins the message."""
     if not least <= number <= most:
         raise RequestError(f"{what} is a whole number from {least:,} to {most:,}, not {number:,}.", code=code)
 
 
 class NotFound(RequestError):
-    """There is no such source or collection."""
+    """The catalogue has nothing of that name or id."""
 
     default_code = "not_found"
 
 
 class Ambiguous(RequestError):
-    """The name fits several sources or collections; the candidates are in the context."""
+    """Several things have the name; the context lists them."""
 
     default_code = "ambiguous"
 
@@ -152,13 +132,13 @@ class ImporterNotCompliant(RequestError):
 
 
 class NothingEligible(RequestError):
-    """No collection of the source may be ingested; the code says which of the reasons holds."""
+    """No collection of the source may be ingested; the code says why."""
 
     default_code = "no_ingestible_collections"
 
 
 class ScopeNotFound(RequestError):
-    """The title, season or episode asked for doesn't exist in the collection."""
+    """The collection has no such title, season or episode."""
 
     default_code = "scope_not_found"
 
@@ -182,7 +162,7 @@ class SourceError(RetrovueError):
 
 
 class SourceUnreachable(SourceError):
-    """The source didn't answer: DNS, connect, TLS, time-out or a server error after all retries."""
+    """The source didn't answer after all retries: DNS, connect, TLS, time-out or a server error."""
 
     default_code = "source_unreachable"
     unreachable = True
@@ -213,25 +193,25 @@ class DiscoveryUnsupported(SourceError):
 
 
 class MalformedAnswer(SourceError):
-    """The answer isn't what the source's API promises."""
+    """The answer doesn't follow the source's API."""
 
     default_code = "malformed_answer"
 
 
 class IncompleteEnumeration(SourceError):
-    """What was read isn't proven to be the whole collection."""
+    """The listing isn't proven to be complete."""
 
     default_code = "incomplete_enumeration"
 
 
 class ImporterFailed(SourceError):
-    """A bug of the importer: it raised, hung, or returned what it must not."""
+    """A bug of the importer: it raised, hung, or returned invalid data."""
 
     default_code = "importer_failed"
 
 
 class EnrichmentError(RetrovueError):
-    """One asset can't be enriched; an enricher raises it, and it is recorded for that asset."""
+    """One asset can't be enriched. Raised by an enricher, recorded for the asset."""
 
     default_code = "enrichment_failed"
 
@@ -255,13 +235,13 @@ class SchemaMismatch(StoreError):
 
 
 class AlreadyRunning(StoreError):
-    """Another ingest holds the collection; the context names the holder."""
+    """Another command holds the lock of the collection; the context names the holder."""
 
     default_code = "already_running"
 
 
 class CommitUnknown(StoreError):
-    """The connection broke while COMMIT was under way: the outcome has to be read back."""
+    """The connection broke during COMMIT: whether it succeeded has to be read from the catalogue."""
 
     default_code = "commit_unknown"
 

@@ -1,8 +1,8 @@
-"""Log records that say which run and which collection they are about.
+"""Log records with the ids of their run and collection.
 
-RetroVue logs by the standard library, each module under its own name below ``retrovue``, and configures nothing: what
-becomes of a record is for whoever embeds it to decide. Each record of a run has the attributes ``run_id`` and, if it is
-about one, ``collection_id``: UUIDs as text.
+Each module logs by the standard library under its own name, such as ``retrovue.store.session``. The library configures
+no handlers; its host does. Each record of a run has an attribute ``run_id``, and a record about a collection also
+``collection_id``. Both are UUIDs as text.
 """
 
 import logging
@@ -15,7 +15,7 @@ _IDS: ContextVar[Mapping[str, str]] = ContextVar("retrovue ids")
 
 
 class Logger(logging.LoggerAdapter[logging.Logger]):
-    """A logger that adds to each record what the task at work is about."""
+    """A logger that adds the ids of the current log context to each record."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the ids."""
@@ -29,7 +29,7 @@ def logger(module: str) -> Logger:
 
 @contextmanager
 def log_context(**ids: object) -> Iterator[None]:
-    """Have the records of this task, and of those that it starts, say what they are about."""
+    """Add ids to the log records of this task, and of the tasks that it starts, inside the block."""
     token = _IDS.set({**_IDS.get({}), **{name: str(value) for name, value in ids.items()}})
     try:
         yield

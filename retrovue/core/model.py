@@ -1,4 +1,4 @@
-"""The words of the catalogue as records: source, collection, asset draft, scope."""
+"""The records of the domain: source, collection, enricher, scope, asset draft, page."""
 
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,14 +19,14 @@ AssetState = Literal["new", "enriching", "ready", "retired"]
 ASSET_STATES: tuple[str, ...] = get_args(AssetState)
 
 Trigger = Literal["source", "collection"]
-"""How an ingest was started: in bulk over a source, or by hand on one collection."""
+"""What an ingest was started for: a source, in bulk, or one collection."""
 
 DEFAULT_PRIORITY = 100
-"""Of an enricher that is attached without one."""
+"""The priority of an enricher that is attached without one."""
 
 
 class Secret:
-    """A string that never shows itself: not in ``repr``, ``str``, logs, JSON or tracebacks."""
+    """A string that ``repr``, ``str``, logs, JSON and tracebacks don't show."""
 
     __slots__ = ("_value",)
 
@@ -34,7 +34,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the string itself, for the one place that sends it."""
+        """Return the string, for the code that sends it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -58,51 +58,51 @@ class Source:
     external_id: str
     """``<type>-<8 hex digits>``, unique."""
     name: str
-    """Not necessarily unique."""
+    """May be shared by several sources."""
     type: str
     config: Mapping[str, Any]
-    """Plain JSON values, no secrets."""
+    """Plain JSON values, without secrets."""
     credentials: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigField:
-    """One setting that an importer needs to reach its source."""
+    """One setting of an importer."""
 
     name: str
-    """The key in the source's configuration, and the CLI's option: ``base_url`` is ``--base-url``."""
+    """The key in the source's configuration. On the command line ``base_url`` is ``--base-url``."""
     description: str
     required: bool = True
     secret: bool = False
-    """Kept apart from the configuration and never shown."""
+    """Whether it is stored apart from the configuration and never shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enricher:
-    """A configured instance of an enricher type; a type may have several, each with parameters of its own."""
+    """A configured instance of an enricher type. A type may have several, with different parameters."""
 
     id: UUID
     external_id: str
-    """``<type>-<8 hex digits>``, unique; the name under which provenance knows it."""
+    """``<type>-<8 hex digits>``, unique. The provenance of a value refers to it."""
     name: str
-    """Not necessarily unique."""
+    """May be shared by several enrichers."""
     type: str
     config: Mapping[str, Any]
-    """The parameters that were given: plain JSON values, no secrets."""
+    """The parameters: plain JSON values, without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedEnricher:
-    """An enricher as a collection has it."""
+    """An enricher that a collection uses, with its priority."""
 
     enricher: Enricher
     priority: int
-    """Lower ones run first, and what they fill stays filled."""
+    """Enrichers run from the lowest priority up. A later one doesn't replace the values of an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathMapping:
-    """A prefix of the source's paths and the local directory that holds the same files."""
+    """A path prefix of the source, and the local directory that holds the same files."""
 
     source_prefix: str
     local_path: str
@@ -115,16 +115,16 @@ class Collection:
     id: UUID
     source_id: UUID
     external_id: str
-    """The source's own key of the library."""
+    """The source's key of the library."""
     name: str
     kind: str
-    """``movie``, ``show``, ``artist``, …, in the source's words."""
+    """The source's type of the library: ``movie``, ``show``, ``artist``, …"""
     sync_enabled: bool
     ingestible: bool | None = None
-    """What the importer's check said last; None before the first check."""
+    """The latest answer of the importer's check; None before the first check."""
     not_ingestible_reason: str | None = None
     locations: tuple[str, ...] = ()
-    """The library's root directories as the source spells them."""
+    """The root directories of the library, as the source spells them."""
     path_mappings: tuple[PathMapping, ...] = ()
     assets_count: int = 0
     last_ingest_at: dt.datetime | None = None
@@ -142,13 +142,13 @@ class DiscoveredCollection:
 
 @dataclass(frozen=True, slots=True)
 class Ingestibility:
-    """Whether a collection can be ingested now, and if not, why not."""
+    """Whether a collection can be ingested now, or why not."""
 
     ingestible: bool
     code: str | None = None
-    """A stable word for the reason: ``unmapped_location``, ``unreadable_directory``, ``gone_from_source``, …"""
+    """The code of the reason: ``unmapped_location``, ``unreadable_directory``, ``gone_from_source``, …"""
     reason: str | None = None
-    """The reason as a sentence that says what to do; passwords in addresses are taken out."""
+    """A sentence that says what to do. Passwords in addresses are removed."""
 
     def __post_init__(self) -> None:
         if self.reason is not None:
@@ -157,26 +157,27 @@ class Ingestibility:
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """Who answered at the source's address."""
+    """The identity of the server at the source's address."""
 
     identifier: str
-    """What the source calls itself for good: for Plex its ``machineIdentifier``."""
+    """The permanent id of the server: for Plex the ``machineIdentifier``."""
     name: str | None = None
     version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What part of a collection is asked for: all of it, a title, a season or an episode."""
+    """The part of a collection to ingest: all of it, a title, a season or an episode."""
 
     title: str | None = None
     """At most 1,000 characters."""
     season: int | None = None
-    """From 0, the specials, to 2,147,483,647; so is the episode."""
+    """0 (the specials) to 2,147,483,647."""
     episode: int | None = None
+    """0 to 2,147,483,647."""
 
     def __post_init__(self) -> None:
-        """Refuse, with RequestError, what no source has and none can be asked for."""
+        """Raise RequestError for a title that is too long, or a number out of range."""
         if self.title is not None and len(self.title) > LONGEST_TITLE:
             raise RequestError(
                 f"The title has {len(self.title):,} characters; at most {LONGEST_TITLE:,} can be asked for.",
@@ -188,7 +189,7 @@ class Scope:
 
     @property
     def is_full(self) -> bool:
-        """Whether the whole collection is meant."""
+        """Whether the scope is the whole collection."""
         return self.title is None
 
 
@@ -200,7 +201,7 @@ Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class PartDraft(msgspec.Struct, frozen=True, gc=False):
-    """One file of a version, in playing order."""
+    """One file of a version."""
 
     source_path: str
     """The file's path as the source spells it."""
@@ -209,15 +210,15 @@ class PartDraft(msgspec.Struct, frozen=True, gc=False):
 
 
 class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One media version of a source item, as an importer describes it; not yet in the catalogue.
+    """One media version of a source item, as an importer describes it.
 
-    A msgspec struct and not a dataclass: one is made for each version of a library, and a frozen dataclass
-    of this width costs several times as much to make. The fields before ``parts`` are plain values, which the
-    store takes over as they are. Making one checks nothing; what an importer gives is checked by the guard.
+    The constructor validates nothing; the guard of the importer validates each draft. The store writes the fields
+    before ``parts`` to columns of the same names. This is a msgspec struct because a frozen dataclass of so many fields
+    takes several times as long to create, and each version of a library becomes one.
     """
 
     source_uri: str
-    """Verbatim and native to the source; identifies item and version for good."""
+    """The source's own permanent identifier of the item and version, unchanged."""
     type: str
     """One of ``ASSET_TYPES``."""
     title: Annotated[str, msgspec.Meta(min_length=1)]
@@ -231,39 +232,39 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     studio: str | None = None
     content_rating: str | None = None
     rating: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
-    """0 to 10: the audience's where there is one, else the critics'."""
+    """0 to 10: the audience's rating, or the critics' if there is none."""
     container: str | None = None
     video_codec: str | None = None
     audio_codec: str | None = None
     audio_channels: Natural | None = None
     video_resolution: str | None = None
-    """The source's own word: ``1080``, ``4k``, ``sd``."""
+    """As the source calls it: ``1080``, ``4k``, ``sd``."""
     width: Natural | None = None
     """Pixels."""
     height: Natural | None = None
     """Pixels."""
     bitrate_kbps: Natural | None = None
     parts: tuple[PartDraft, ...]
-    """At least one."""
+    """One or more files, in playing order."""
     provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
-    """``imdb``, ``tmdb``, ``tvdb``, ``plex``, … → that provider's id."""
+    """Ids by provider: ``imdb``, ``tmdb``, ``tvdb``, ``plex``, …"""
     tags: Mapping[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
-    """``genre``, ``label``, ``collection`` → tags in the source's order."""
+    """Tags by kind (``genre``, ``label``, ``collection``), in the source's order."""
     chapters: list[dict[str, Any]] | None = None
-    """``title``, ``start_ms``, ``end_ms``; None where the source didn't say."""
+    """Each has ``title``, ``start_ms`` and ``end_ms``. None if the source doesn't report chapters."""
     markers: list[dict[str, Any]] | None = None
-    """``type`` (intro, credits, …), ``start_ms``, ``end_ms``; None where the source didn't say."""
+    """Each has ``type`` (intro, credits, …), ``start_ms`` and ``end_ms``. None if the source doesn't report markers."""
     warnings: tuple[str, ...] = ()
-    """What was dropped or mended on the way in, e.g. ``bad_duration``."""
+    """The codes of the values that were dropped or corrected, such as ``bad_duration``."""
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
-    """A source item or version that can't be used, and why."""
+    """A source item or version that can't be used, and the reason."""
 
     code: str
-    """A stable word: ``no_media``, ``no_file``, ``unmapped_path``, ``optimized_version``, …"""
+    """The code of the reason: ``no_media``, ``no_file``, ``unmapped_path``, ``optimized_version``, …"""
     reason: str
-    """As a sentence; passwords in addresses are taken out."""
+    """The reason as a sentence. Passwords in addresses are removed."""
     source_uri: str | None = None
     title: str | None = None
 
@@ -272,27 +273,27 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outline(msgspec.Struct, gc=False):
-    """A page of which probably everything is known already: by what each draft is recognised, and how to read it.
+    """A page in short form: only the keys of its drafts, and a function that reads the page in full.
 
-    An importer may give these in place of pages where the collection has assets. If the catalogue holds every
-    one of the drafts exactly, they count as skipped and the page is never read in full.
+    An importer may yield outlines in place of pages for a collection that has assets. If the catalogue holds all drafts
+    of an outline unchanged, they count as skipped and the page isn't read in full.
     """
 
     source_uris: list[str]
     source_paths: list[tuple[str, ...]]
-    """The paths of each draft's parts, as the source spells them."""
+    """The paths of the parts of each draft, as the source spells them."""
     rejected: list[Rejection]
     source_items: int
     read: Callable[[], Awaitable["Page"]]
-    """Reads the page in full; it accounts for the same source items."""
+    """Reads the page in full. The page has the same source items."""
 
 
 class Page(msgspec.Struct, gc=False):
-    """One step of an enumeration."""
+    """One step of a listing: up to a bounded number of drafts and rejections."""
 
     drafts: list[AssetDraft]
     rejected: list[Rejection]
     source_items: int
-    """Distinct items of the source that this page accounts for."""
+    """The number of distinct source items on this page."""
     restart: bool = False
-    """The listing changed while it was read and is being read again: all pages before this one are void."""
+    """Whether the listing starts again because it changed: all pages before this one are void."""

@@ -1,7 +1,6 @@
-r"""Path mapping: which local file stands behind a path of the source.
+r"""Path mapping: translate the paths of a source to local paths. Nothing here accesses a disk.
 
-Pure logic of the source's path system: nothing here touches a disk. A source's path may be Windows
-(``P:\Films``), UNC (``\\nas\media``) or POSIX; the local side is always this machine's.
+A path of a source may be a Windows path (``P:\Films``), UNC (``\\nas\media``) or POSIX. A local path is POSIX.
 """
 
 import ntpath
@@ -20,7 +19,7 @@ _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
 
 
 class UnmappedPath(ValueError):
-    """The path can't be turned into a local one; the message says why."""
+    """The path has no local path; the message says why."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -29,15 +28,15 @@ class UnmappedPath(ValueError):
 
 
 def path_system(path: str) -> PathSystem:
-    """Tell whether a source's path is spelled the Windows way (drive or UNC) or the POSIX way."""
+    """Return ``windows`` for a path with a drive or a UNC host, else ``posix``."""
     return "windows" if _DRIVE.match(path) or path.startswith("\\\\") else "posix"
 
 
 def components(path: str) -> tuple[str, ...]:
-    """Split a source's path into its components, the root (``/``, ``p:``, ``//nas/share``) first.
+    """Split a path of a source into its components. The first is the root: ``/``, ``p:`` or ``//nas/share``.
 
-    Windows paths take both slashes; their root is compared without regard to case (drive letters and server
-    names have none), all other components exactly.
+    A Windows path may use both slashes. Its root is returned in lower case, as drives and hosts ignore case; the other
+    components keep theirs. The root of a relative path is empty.
     """
     if path_system(path) == "windows":
         plain = path.replace("\\", "/")
@@ -55,18 +54,18 @@ def components(path: str) -> tuple[str, ...]:
 
 
 def stem(path: str) -> str:
-    """Name the file of a source's path without its ending; never empty for a path that isn't."""
+    """Return the file name of a source's path without its extension; not empty unless the path is."""
     name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
     return posixpath.splitext(name)[0] or name or path
 
 
 class PathMapper:
-    """Turns a source's path into the local one: the longest prefix on a component boundary wins."""
+    """Translates a source's paths to local ones. Prefixes end at a component; the longest that matches counts."""
 
     def __init__(self, mappings: Iterable[PathMapping]) -> None:
         self._by_prefix = {components(mapping.source_prefix): mapping.local_path for mapping in mappings}
         self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
-        # A POSIX path can only lie below a POSIX prefix. The longest comes first, each with its closing slash.
+        # The short cut for POSIX paths: their prefixes with a trailing slash, the longest first.
         self._posix = sorted(
             (
                 ("/".join(("", *prefix[1:], "")), local.rstrip("/") + "/")
@@ -79,8 +78,8 @@ class PathMapper:
     def file(self, path: str) -> str:
         """Return the local path of a file.
 
-        Raises UnmappedPath for a path outside every mapping, a relative one, one with a NUL or half a surrogate
-        pair, and one that climbs out of the mapped directory by ``..``.
+        Raises UnmappedPath for a path that no mapping covers, that is relative, that holds a NUL or half a surrogate
+        pair, or that leaves the mapped directory by ``..``.
         """
         for prefix, local in self._posix:
             if path.startswith(prefix):
@@ -99,7 +98,7 @@ class PathMapper:
         return posixpath.join(self.directory(path[: cut + 1]), name)
 
     def directory(self, path: str) -> str:
-        """Return the local path of a directory, such as a library's location; raises UnmappedPath."""
+        """Return the local path of a directory, such as a location of a collection. Raises UnmappedPath."""
         parts = components(path)
         if not parts[0]:
             raise UnmappedPath("unmapped_path", f"{path!r} is a relative path")
@@ -111,9 +110,9 @@ class PathMapper:
 
 
 def _is_plain(below: str) -> bool:
-    """Whether a path below a prefix needs no second look: no empty, ``.`` or ``..`` component, nothing unstorable.
+    """Whether a path below a prefix is storable and has no empty, ``.``, ``..`` or hidden component.
 
-    Substring searches, as this is asked for every file of a library; one regular expression takes longer.
+    It searches substrings, as this is called for every file of a library and a regular expression takes longer.
     """
     if "/." in below or "//" in below or below[:1] in ("", ".", "/") or below[-1] == "/":
         return False
@@ -121,7 +120,7 @@ def _is_plain(below: str) -> bool:
 
 
 def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:
-    """Resolve ``..`` in what lies below a mapped directory; it must stay there."""
+    """Resolve ``..`` in the components below a mapped directory. Raises UnmappedPath if the result is outside."""
     if ".." not in below:
         return below
     relative = posixpath.normpath("/".join(below))
@@ -131,9 +130,9 @@ def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_mapping(mapping: PathMapping) -> PathMapping:
-    """Return the mapping with its local path in plain form.
+    """Return the mapping with its local path normalised.
 
-    Raises RequestError for a source prefix that isn't absolute or a local path that isn't.
+    Raises RequestError if the source prefix or the local path isn't absolute.
     """
     hint = "Write it as --map SOURCE=LOCAL, both absolute, e.g. --map /data/movies=/mnt/media/movies."
     root = components(mapping.source_prefix)[0] if mapping.source_prefix else ""
@@ -145,5 +144,5 @@ def check_mapping(mapping: PathMapping) -> PathMapping:
         raise RequestError(
             f"{mapping.local_path!r} is not an absolute path of this machine.", code="bad_mapping", hint=hint
         )
-    # normpath keeps two slashes at the beginning: /x and //x would be two identities of one file.
+    # normpath keeps two slashes at the beginning, but /x and //x have to be one identity.
     return PathMapping(mapping.source_prefix, "/" + posixpath.normpath(mapping.local_path).lstrip("/"))
