@@ -1,4 +1,4 @@
-"""What an enricher may say of an asset: checked value by value, then filled in where nothing is known yet."""
+"""The fields of an asset that enrichers may give, the check of an answer, and its application to the asset."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping
@@ -13,14 +13,14 @@ from retrovue.core.text import redact, storable
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
 
 MAX_RESULT_BYTES = 1024 * 1024
-"""JSON that one enricher may give for one asset, fingerprint and data included."""
+"""The largest answer of an enricher for one asset, as JSON, with fingerprint and data."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 _Objects = Annotated[list[dict[str, Any]], msgspec.Meta(max_length=10_000)]
 
 
 class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fields of an asset that an enricher may give, within the bounds that the catalogue has for them."""
+    """The fields of an asset that an enricher may give, within the bounds of the catalogue."""
 
     title: _Text | UnsetType = UNSET
     show_title: _Text | UnsetType = UNSET
@@ -50,78 +50,81 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 FIELDS = Fields.__struct_fields__
 MERGED = ("provider_ids", "tags")
-"""The fields that are mappings, of which an enricher fills the keys that are missing."""
+"""The fields that are mappings: an enricher fills in the missing keys."""
 REQUIRED = "title"
 """The field that no asset can be without."""
 
 
-class Given(msgspec.Struct, frozen=True):
-    """An enricher's answer for one asset that has passed the check."""
+class CheckedEnrichment(msgspec.Struct, frozen=True):
+    """An enricher's answer for one asset, checked and storable."""
 
     fields: Mapping[str, Any]
-    """Values, none of them empty."""
+    """Values by the names of the fields; none is empty."""
     empty: frozenset[str]
-    """The fields of which it says that there is nothing."""
+    """The fields that the enricher gave as None or empty."""
     fingerprint: Mapping[str, Any] | None
     data: Mapping[str, Any] | None
     unchanged: bool
 
 
 def failure(code: object, message: object) -> Failure:
-    """Make a Failure of what an enricher says of it, within bounds and without passwords in addresses."""
-    said = redact(_text(message, 2000) or "no reason given")
-    return Failure(_text(code, 64) or "enrichment_failed", said)
+    """Make a Failure of an enricher's own code and message: of bounded length, without the passwords in addresses."""
+    return Failure(_text(code, 64) or "enrichment_failed", redact(_text(message, 2000) or "no reason given"))
 
 
-def check(answer: object) -> Given | Failure:
-    """Check an answer; what doesn't fit becomes a Failure that says what."""
+def check(answer: object) -> CheckedEnrichment | Failure:
+    """Check an enricher's answer for one asset; returns a Failure with the reason if it can't be used."""
     if isinstance(answer, Failure):
         return failure(answer.code, answer.message)
     if not isinstance(answer, Enrichment):
         return Failure("bad_result", f"The enricher returned a {type(answer).__name__} where an Enrichment belongs.")
     try:
-        told = dict(answer.fields.items())
-        said = {name: value for name, value in told.items() if not _empty(value)}
-        size = len(orjson.dumps([said, answer.fingerprint, answer.data], default=_iso))
+        values = dict(answer.fields.items())
+        filled = {name: value for name, value in values.items() if not _is_empty(value)}
+        size = len(orjson.dumps([filled, answer.fingerprint, answer.data], default=_refuse))
         if size > MAX_RESULT_BYTES:
             return Failure("result_too_large", f"The enricher gave {size:,} bytes for one asset.")
-        fields = msgspec.convert(storable(said), Fields)
-        if any(value is not None and not isinstance(value, Mapping) for value in _kept(answer)):
+        fields = msgspec.convert(storable(filled), Fields)
+        extras: tuple[object, ...] = (answer.fingerprint, answer.data)
+        if any(extra is not None and not isinstance(extra, Mapping) for extra in extras):
             return Failure("bad_result", "The enricher gave a fingerprint or data that isn't a mapping.")
     except (msgspec.ValidationError, TypeError, ValueError, AttributeError, RecursionError) as exc:
         return failure("bad_result", f"The enricher gave what the catalogue can't hold: {exc}")
-    checked = {name: value for name in said if (value := getattr(fields, name)) is not UNSET}
-    empty = frozenset(FIELDS).intersection(told).difference(said)
-    return Given(checked, empty, storable(answer.fingerprint), storable(answer.data), answer.unchanged is True)
+    return CheckedEnrichment(
+        {name: value for name in filled if (value := getattr(fields, name)) is not UNSET},
+        frozenset(FIELDS).intersection(values).difference(filled),
+        storable(answer.fingerprint),
+        storable(answer.data),
+        answer.unchanged is True,
+    )
 
 
-def apply(asset: AssetView, given: Given, *, overwrite: bool, own: Collection[str] = ()) -> dict[str, Any]:
-    """Tell which fields of the asset change, and to what: the empty ones, or with ``overwrite`` all that differ.
+def apply(
+    asset: AssetView, enrichment: CheckedEnrichment, *, overwrite: bool, own: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the fields of the asset that the enrichment changes, with their new values.
 
-    Single values that the enricher itself gave before, ``own``, it may replace, or take back by saying that there is
-    nothing (None here): it knows better now. With ``overwrite`` nothing is taken back: what the source said of it was
-    replaced, and is lost.
+    Fields without a value are filled in; with ``overwrite``, every field that differs is replaced. ``own`` names the
+    fields whose value came from the same enricher: these it may always replace, and remove by an empty value (None in
+    what is returned). With ``overwrite`` nothing is removed: the enricher had replaced the source's value, which is
+    lost.
     """
     changes: dict[str, Any] = {}
-    for name, value in given.fields.items():
-        known = getattr(asset, name)
+    for name, value in enrichment.fields.items():
+        current = getattr(asset, name)
         if name in MERGED:
-            merged = {**known, **value} if overwrite else {**value, **known}
-            if merged != known:
+            merged = {**current, **value} if overwrite else {**value, **current}
+            if merged != current:
                 changes[name] = merged
-        elif _empty(known) or ((overwrite or name in own) and known != value):
+        elif _is_empty(current) or ((overwrite or name in own) and current != value):
             changes[name] = value
-    for name in () if overwrite else given.empty.intersection(own).difference(MERGED, (REQUIRED,)):
-        if not _empty(getattr(asset, name)):
+    for name in () if overwrite else enrichment.empty.intersection(own).difference(MERGED, (REQUIRED,)):
+        if not _is_empty(getattr(asset, name)):
             changes[name] = None
     return changes
 
 
-def _kept(answer: Enrichment) -> tuple[object, object]:
-    return answer.fingerprint, answer.data
-
-
-def _empty(value: object) -> bool:
+def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str | list | tuple | Mapping) and not value)
 
 
@@ -129,5 +132,5 @@ def _text(value: object, limit: int) -> str:
     return storable(value)[:limit] if isinstance(value, str) else ""
 
 
-def _iso(value: object) -> str:
+def _refuse(value: object) -> str:
     raise TypeError(f"a {type(value).__name__} is not a plain JSON value")

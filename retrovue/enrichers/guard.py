@@ -1,33 +1,46 @@
-"""The guard around an attached enricher: whatever its code does costs the asset it does it to, never the run.
+"""The guard of an attached enricher: its code can fail the enrichment of an asset, never the run.
 
-It raises, hangs, blocks, ends the program, or answers nonsense: the batch is given again asset by asset, each with a
-deadline of its own, until it is known which assets are to blame.
+Whether it raises, hangs, blocks, ends the program, or answers nonsense: a batch that fails is given again asset by
+asset, each with a deadline of its own, until the assets that can't be enriched are known.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from copy import deepcopy
+from traceback import extract_tb
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import anyio
 
-from retrovue.core.errors import EnricherNotCompliant, RetrovueError
+from retrovue.core.errors import (
+    EnricherNotCompliant,
+    EnrichmentError,
+    RetrovueError,
+    SourceRefused,
+    SourceUnreachable,
+    WrongIdentity,
+)
 from retrovue.core.model import AttachedEnricher, Source
 from retrovue.enrichers.base import AssetView, EnricherInterface, Failure
-from retrovue.enrichers.fields import Given
-from retrovue.enrichers.instance import Fault, Instance
+from retrovue.enrichers.fields import CheckedEnrichment, check, failure
 from retrovue.enrichers.registry import enricher_class, make_enricher, overwrites
-from retrovue.plugins.isolation import is_isolated
+from retrovue.plugins.host import CLOSING_S, PluginHost
+from retrovue.plugins.isolation import LoopEnded, is_isolated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from retrovue.importers.http.client import Transport
 
+OPENING_S = 60.0
+"""Seconds that an enricher may take to be made and entered."""
 GIVE_UP_AFTER = 3
-"""Assets in a row, of a batch, that may run into their deadline; the rest of it is then not tried, and stays owed."""
+"""Assets in a row, of a batch, that may miss their deadline; the rest of the batch isn't tried, and stays owed."""
 PROBE_AFTER = 3
-"""Assets in a row for which the source can't be asked until the enricher is opened anew, to learn whether it's them."""
+"""Outages in a row after which the enricher is opened anew, to learn whether the source or the assets are the cause."""
 MOST_OUTAGES = 30
-"""Assets in a row for which the source may fail though the enricher can be opened; the rest is then not tried."""
+"""Outages in a row that are borne though the enricher can be opened; the rest of the assets is then not tried."""
 MOST_SILENCE_S = 1800.0
 """Seconds that may be lost by deadlines and outages, over all batches of a collection; the rest is then not tried."""
 MOST_LEFT_BEHIND = 8
@@ -36,12 +49,109 @@ MOST_LEFT_BEHIND = 8
 OURS = "retrovue.enrichers."
 """The modules of the enrichers that come with RetroVue."""
 
-Answer = Given | Failure | None
+_OUTAGES = (SourceUnreachable, SourceRefused, WrongIdentity)
+
+Answer = CheckedEnrichment | Failure | None
 """None for an asset that was not tried."""
 
 
+class EnricherFault(Exception):
+    """The enricher gave no answer for a batch that can be used."""
+
+    def __init__(
+        self,
+        failure: Failure,
+        *,
+        is_silent: bool = False,
+        is_for_all: bool = False,
+        is_outage: bool = False,
+        is_unreachable: bool = False,
+        lost_loop: bool = False,
+    ) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        """What is recorded of each asset."""
+        self.is_silent = is_silent
+        """Whether the deadline passed."""
+        self.is_for_all = is_for_all
+        """Whether every asset of the batch would have the same failure."""
+        self.is_outage = is_outage
+        """Whether the source can't be asked: the cause is none of the assets."""
+        self.is_unreachable = is_unreachable
+        """Whether the source could not be reached at all."""
+        self.lost_loop = lost_loop
+        """Whether the event loop is blocked or has ended, which fails all other calls in it."""
+
+
+class EnricherInstance(PluginHost):
+    """An enricher of one collection of one run: ``open_enricher()`` → ``enrich()`` a batch → ``close()``.
+
+    What it raises, a missed deadline, and an answer that can't be used become EnricherFault.
+    """
+
+    allowed: ClassVar[tuple[type[Exception], ...]] = (EnricherFault,)
+
+    def __init__(self, name: str, make: "Callable[[], EnricherInterface]", *, isolated: bool) -> None:
+        """``name`` is the configured enricher's; ``make`` is called where the enricher is going to run."""
+        super().__init__(f"enricher {name}", isolated=isolated, opening_s=OPENING_S, closing_s=CLOSING_S)
+        self._label = f"The enricher {name}"
+        self._make = make
+
+    async def open_enricher(self) -> None:
+        """Make and enter the enricher; raises EnricherFault."""
+        await self.open(self._make)
+
+    async def enrich(self, assets: Sequence[AssetView], deadline_s: float) -> list[CheckedEnrichment | Failure]:
+        """Give a batch to the enricher; returns one checked answer for each asset. Raises EnricherFault."""
+        enricher: Any = self._opened
+        if enricher is None:
+            raise EnricherFault(Failure("not_entered", "The enricher was not opened."), is_for_all=True)
+
+        async def ask() -> list[CheckedEnrichment | Failure]:
+            # What a foreign enricher changes in its copies doesn't reach the catalogue. It pays for copying them.
+            batch = deepcopy(list(assets)) if self.isolated else assets
+            answers: Any = await enricher.enrich(batch)
+            # Checked within the deadline too: what looks like a list may be anything.
+            is_list = isinstance(answers, Sequence)
+            if not is_list or isinstance(answers, str | bytes) or len(answers) != len(assets):
+                held = f"{len(answers)} answers" if is_list else f"a {type(answers).__name__}"
+                raise EnricherFault(Failure("bad_result", f"{self._label} gave {held} for {len(assets)} asset(s)."))
+            return [check(answers[place]) for place in range(len(assets))]
+
+        return await self.call("enrich", ask, deadline_s)
+
+    def translate(self, what: str, raised: BaseException) -> EnricherFault:
+        """Return the fault for what the enricher raised."""
+        if not isinstance(raised, RetrovueError):
+            return self.bug(what, raised)
+        return EnricherFault(
+            failure(raised.code, raised.message),
+            is_for_all=not isinstance(raised, EnrichmentError),
+            is_outage=isinstance(raised, _OUTAGES),
+            is_unreachable=raised.unreachable,
+        )
+
+    def bug(self, what: str, raised: BaseException) -> EnricherFault:
+        """Return the fault for what the enricher must not raise."""
+        # Without its message, which may repeat secrets. The place helps its authors.
+        lost_loop = isinstance(raised, LoopEnded)
+        frames = extract_tb(raised.__traceback__)
+        where = "" if lost_loop or not frames else f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}"
+        message = f"{self._label} failed in {what}: {type(raised).__name__}{where}."
+        return EnricherFault(Failure("enricher_failed", message), lost_loop=lost_loop)
+
+    def no_answer(self, what: str, deadline_s: float, *, blocking: bool) -> EnricherFault:  # noqa: ARG002 - it has but one
+        """Return the fault for a missed deadline."""
+        message = f"{self._label} gave no answer within {deadline_s:g} s"
+        if blocking:
+            reason = Failure("enricher_blocks", f"{message} and blocks its event loop.")
+        else:
+            reason = Failure("enricher_timeout", f"{message}.")
+        return EnricherFault(reason, is_silent=True, lost_loop=blocking)
+
+
 def class_of(attached: AttachedEnricher) -> type[EnricherInterface] | None:
-    """Load the class of an attached enricher; None if it can't be loaded, which is told when it is asked."""
+    """Load the class of an attached enricher; None if it can't be loaded, which GuardedEnricher reports."""
     try:
         return enricher_class(attached.enricher.type)
     except RetrovueError:
@@ -49,48 +159,48 @@ def class_of(attached: AttachedEnricher) -> type[EnricherInterface] | None:
 
 
 class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
-    """An attached enricher for one collection of one run, trusted with nothing.
+    """An attached enricher for one collection of one run; enter it, then call ``enrich()`` for each batch.
 
-    One that can't be loaded, made or opened fails every asset that it is given, saying why; but if it is its source
-    that can't be asked, only those fail with which that was found out.
+    If it can't be loaded, made or opened, every asset fails with the reason. If its source can't be asked, only the
+    assets that were tried fail; the others stay owed.
     """
 
     def __init__(self, attached: AttachedEnricher, source: Source, *, transport: "Transport | None" = None) -> None:
-        """``transport`` carries its HTTP requests, if it takes one and runs in our event loop."""
+        """``transport`` carries the HTTP requests of an enricher that takes one and runs in our event loop."""
         self.attached = attached
         self.id = attached.enricher.id
         self.name = attached.enricher.external_id
         self.overwrite = False
         self.batch_size = 100
         self.outage: Failure | None = None
-        """Why its source couldn't be asked: what wasn't tried is owed as before."""
+        """Why its source can't be asked any more; assets that weren't tried stay owed."""
         self.unreachable = False
-        """Whether that is because the source could not be reached at all."""
+        """Whether the outage is that the source could not be reached at all."""
         self._source = source
         self._transport = transport
         self._deadline_s = 0.0
         self._class: type[EnricherInterface] | None = None
         self._isolated = True
-        self._shared: Instance | None = None
-        """The instance that is given the batches, several at the same time."""
+        self._shared: EnricherInstance | None = None
+        """The instance that is given whole batches, several at the same time."""
         self._replacing = anyio.Lock()
         self._broken: Failure | None = None
         self._outages = 0
-        """Assets in a row for which the source couldn't be asked."""
+        """Outages in a row."""
         self._silence_s = 0.0
         self._left_behind = 0
 
     async def __aenter__(self) -> Self:
         try:
             self.overwrite = overwrites(self.attached.enricher.config)
-            # Of the class, which complies: an instance could say anything.
-            known = enricher_class(self.attached.enricher.type)
-            self.batch_size, self._deadline_s = known.batch_size, float(known.deadline_s)
-            self._class, self._isolated = known, is_isolated(known, OURS)
+            # The values of the class have been checked; an instance may have others.
+            cls = enricher_class(self.attached.enricher.type)
+            self.batch_size, self._deadline_s = cls.batch_size, float(cls.deadline_s)
+            self._class, self._isolated = cls, is_isolated(cls, OURS)
             self._shared = await self._open()
         except RetrovueError as exc:
             self._broken = Failure(exc.code, exc.message)
-        except Fault as fault:
+        except EnricherFault as fault:
             if self.outage is None:
                 self._broken = fault.failure
         return self
@@ -102,52 +212,52 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             await self._close(self._shared, exc)
 
     async def enrich(self, assets: Sequence[AssetView]) -> list[Answer]:
-        """Give a batch to the enricher; there is one answer for each asset, in their order."""
+        """Give a batch to the enricher; returns one answer for each asset, in their order."""
         if self._broken is not None:
             return [self._broken] * len(assets)
         if self.outage is not None or self.given_up:
             return [None] * len(assets)
         try:
             return [*await self._ask(await self._current(), assets)]
-        except Fault as fault:
-            if fault.outage and len(assets) == 1:
+        except EnricherFault as fault:
+            if fault.is_outage and len(assets) == 1:
                 return [await self._after_outage(fault)]
-            # Of a single asset it is clear who is to blame, unless another batch may have held it up.
-            if (fault.for_all and not fault.outage) or (len(assets) == 1 and not fault.loop_lost):
+            # A single asset is the cause, unless another batch may have blocked or ended the loop.
+            if (fault.is_for_all and not fault.is_outage) or (len(assets) == 1 and not fault.lost_loop):
                 return [fault.failure] * len(assets)
         return await self._one_by_one(assets)
 
     async def _one_by_one(self, assets: Sequence[AssetView]) -> list[Answer]:
-        """Find out which assets are to blame; an isolated enricher is asked where no other batch can hold them up."""
+        """Find the assets that fail; a foreign enricher gets another instance, where no other batch can disturb it."""
         answers: list[Answer] = []
-        lost = in_a_row = 0
-        alone: Instance | None = None
+        lost = silent_in_a_row = 0
+        alone: EnricherInstance | None = None
         try:
             for asset in assets:
-                if self.outage is not None or in_a_row >= GIVE_UP_AFTER or (lost and self.given_up):
+                if self.outage is not None or silent_in_a_row >= GIVE_UP_AFTER or (lost and self.given_up):
                     answers.append(None)
                     continue
                 try:
-                    if alone is not None and alone.gone:
+                    if alone is not None and alone.is_gone:
                         gone, alone = alone, None
                         await self._close(gone)
                     if alone is None:
                         alone = await self._open() if self._isolated else await self._current()
                     answers += await self._ask(alone, [asset])
-                    in_a_row = 0
-                except Fault as fault:
-                    answers.append(await self._after_outage(fault) if fault.outage else fault.failure)
-                    lost += fault.silent or fault.outage
-                    in_a_row = in_a_row + 1 if fault.silent else 0
+                    silent_in_a_row = 0
+                except EnricherFault as fault:
+                    answers.append(await self._after_outage(fault) if fault.is_outage else fault.failure)
+                    lost += fault.is_silent or fault.is_outage
+                    silent_in_a_row = silent_in_a_row + 1 if fault.is_silent else 0
         finally:
             if alone is not None and alone is not self._shared:
                 await self._close(alone)
         return answers
 
-    async def _after_outage(self, fault: Fault) -> Answer:
-        """Blame the asset, unless nobody could be asked, and find out now and then whether the source is gone.
+    async def _after_outage(self, fault: EnricherFault) -> Answer:
+        """Return the asset's failure, or None if it was not tried; probe now and then whether the source is gone.
 
-        It may stumble over some assets only, and those lie side by side, as the episodes of a season do.
+        A server may fail for some assets only, and those lie side by side, as the episodes of a season do.
         """
         if fault.failure is self.outage:
             return None
@@ -157,15 +267,15 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         elif self._outages % PROBE_AFTER == 0:
             try:
                 await self._close(await self._open())
-            except Fault as refusal:
+            except EnricherFault as refusal:
                 if self.outage is None:
                     self._broken = refusal.failure
         return fault.failure
 
-    def _end(self, fault: Fault) -> None:
-        self.outage, self.unreachable = fault.failure, fault.unreachable
+    def _end(self, fault: EnricherFault) -> None:
+        self.outage, self.unreachable = fault.failure, fault.is_unreachable
 
-    async def _ask(self, instance: Instance, assets: Sequence[AssetView]) -> list[Given | Failure]:
+    async def _ask(self, instance: EnricherInstance, assets: Sequence[AssetView]) -> list[CheckedEnrichment | Failure]:
         with self._adding_up_silence():
             answers = await instance.enrich(assets, self._deadline_s)
         self._outages = 0
@@ -173,36 +283,36 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
 
     @property
     def not_tried(self) -> Failure:
-        """What is told of an asset that was not tried."""
+        """The failure of an asset that was not tried."""
         return self.outage or Failure("not_tried", f"The enricher {self.given_up or 'ran into its deadline before'}.")
 
     @property
     def given_up(self) -> str | None:
-        """What it did that nothing more is asked of it; None as long as it is asked."""
+        """Why the enricher gets no more batches; None while it gets them."""
         if self._silence_s >= MOST_SILENCE_S:
             return f"gave no answer for {MOST_SILENCE_S:g} s in all"
         if self._left_behind >= MOST_LEFT_BEHIND:
             return f"left {self._left_behind} threads behind that don't end"
         return None
 
-    async def _current(self) -> Instance:
-        """Return the shared instance, or another one in its place if nothing more can be asked of it."""
+    async def _current(self) -> EnricherInstance:
+        """Return the shared instance, or a new one if no call can be made in it any more."""
         async with self._replacing:
-            if self._shared is None or self._shared.gone:
+            if self._shared is None or self._shared.is_gone:
                 lost, self._shared = self._shared, None
                 if lost is not None:
                     await self._close(lost)
                 self._shared = await self._open()
             return self._shared
 
-    async def _open(self) -> Instance:
-        instance = Instance(self.name, self._make, isolated=self._isolated)
+    async def _open(self) -> EnricherInstance:
+        instance = EnricherInstance(self.name, self._make, isolated=self._isolated)
         try:
             with self._adding_up_silence():
-                await instance.open()
-        except Fault as fault:
-            self._left_behind += instance.left_behind
-            if fault.outage:
+                await instance.open_enricher()
+        except EnricherFault as fault:
+            self._left_behind += instance.left_thread_behind
+            if fault.is_outage:
                 self._end(fault)
             raise
         return instance
@@ -212,23 +322,23 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         transport = None if self._isolated else self._transport
         return make_enricher(known.type, known.config, self._source, known=self._class, transport=transport)
 
-    async def _close(self, instance: Instance, exc: BaseException | None = None) -> None:
+    async def _close(self, instance: EnricherInstance, exc: BaseException | None = None) -> None:
         await instance.close(exc)
-        self._left_behind += instance.left_behind
+        self._left_behind += instance.left_thread_behind
 
     @contextmanager
     def _adding_up_silence(self) -> Iterator[None]:
         began = anyio.current_time()
         try:
             yield
-        except Fault as fault:
-            if fault.silent or fault.outage:
+        except EnricherFault as fault:
+            if fault.is_silent or fault.is_outage:
                 self._silence_s += anyio.current_time() - began
             raise
 
 
 def require_fitting(attached_type: str, source: Source) -> None:
-    """Raise EnricherNotCompliant if an enricher of that type doesn't work with the type of the source."""
+    """Raise EnricherNotCompliant if enrichers of that type don't work with sources of this type."""
     types = getattr(enricher_class(attached_type), "source_types", None)
     if types is not None and source.type not in types:
         raise EnricherNotCompliant(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from retrovue.core.model import AssetDraft, AttachedEnricher, Source
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
-from retrovue.enrichers.fields import FIELDS, Given, apply
+from retrovue.enrichers.fields import FIELDS, CheckedEnrichment, apply
 from retrovue.enrichers.guard import GuardedEnricher, class_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _view(draft: AssetDraft, local_paths: tuple[str, ...]) -> AssetView:
     return AssetView(source_uri=draft.source_uri, files=files, type=draft.type, **values)
 
 
-def _take(one: Refined, view: AssetView, answer: Given | Failure | None, enricher: GuardedEnricher) -> None:
+def _take(one: Refined, view: AssetView, answer: CheckedEnrichment | Failure | None, enricher: GuardedEnricher) -> None:
     if answer is None:
         one.failures[enricher.id] = enricher.not_tried
     elif isinstance(answer, Failure):

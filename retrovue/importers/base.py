@@ -84,7 +84,7 @@ class BaseImporter(ABC):
     """A start for importers: subclasses give the settings, the four questions and a generator of pages."""
 
     type_name: ClassVar[str]
-    vouches_for_drafts: ClassVar[bool] = False
+    drafts_are_checked: ClassVar[bool] = False
     """Whether the importer itself has checked all values of its drafts, so that they needn't be checked again."""
     paths_are_local: ClassVar[bool] = False
     """Whether the paths of its drafts are this machine's own: a path mapping of each to itself is then implied."""

@@ -19,7 +19,7 @@ from retrovue.core.model import AttachedEnricher, Collection, Source
 from retrovue.core.results import LISTED, Enriched, failed_enrichment
 from retrovue.core.text import redacted_traceback, storable
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
-from retrovue.enrichers.fields import Given, apply
+from retrovue.enrichers.fields import CheckedEnrichment, apply
 from retrovue.enrichers.guard import GuardedEnricher
 from retrovue.store.collections import find_collection
 from retrovue.store.enrichers import attached_to
@@ -303,7 +303,7 @@ def _view(asset: _Current, enricher: GuardedEnricher) -> AssetView:
     )
 
 
-def _result(asset: _Current, view: AssetView, answer: Given | Failure, enricher: GuardedEnricher) -> Result:
+def _result(asset: _Current, view: AssetView, answer: CheckedEnrichment | Failure, enricher: GuardedEnricher) -> Result:
     if isinstance(answer, Failure):
         return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
     own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]

@@ -20,8 +20,8 @@ from retrovue.enrichers.base import (
     MediaFile,
     compliance_problems,
 )
-from retrovue.enrichers.fields import Given
-from retrovue.enrichers.instance import Fault, Instance
+from retrovue.enrichers.fields import CheckedEnrichment
+from retrovue.enrichers.guard import EnricherFault, EnricherInstance
 from retrovue.testing.tasks import (
     DEADLINE_S,
     MOST_AWAITS,
@@ -34,7 +34,7 @@ from retrovue.testing.tasks import (
 )
 
 Make = Callable[[], EnricherInterface]
-Answers = list[Given | Failure]
+Answers = list[CheckedEnrichment | Failure]
 
 
 def sample_asset(*local_paths: str, title: str, type: str = "movie", **values: Any) -> AssetView:  # noqa: A002 - the field's name
@@ -86,13 +86,13 @@ async def check_same_beside(make: Make, assets: Sequence[AssetView]) -> None:
 async def check_unchanged(make: Make, assets: Sequence[AssetView]) -> None:
     """Asked again with the fingerprints that it gave, the enricher says that nothing changed, or the same."""
     answers = await check_answers(make, assets)
-    known = [(asset, one) for asset, one in zip(assets, answers, strict=True) if isinstance(one, Given)]
+    known = [(asset, one) for asset, one in zip(assets, answers, strict=True) if isinstance(one, CheckedEnrichment)]
     seen = [replace(asset, fingerprint=one.fingerprint) for asset, one in known]
     if not seen:
         return
     (second,) = await _asked(make, [seen])
     for (asset, before), after in zip(known, second, strict=True):
-        unchanged = isinstance(after, Given) and (after.unchanged or after.fields == before.fields)
+        unchanged = isinstance(after, CheckedEnrichment) and (after.unchanged or after.fields == before.fields)
         assert unchanged, f"asked again about {asset.title!r} with its fingerprint, the enricher says something else"
 
 
@@ -122,13 +122,13 @@ async def _asked(make: Make, batches: Sequence[Sequence[AssetView]], *, at_once:
     """Open an enricher and give it some batches, one after the other or all at once."""
     answers: list[Answers] = [[] for _ in batches]
     patience = min(DEADLINE_S, float(type(make()).deadline_s))
-    instance = Instance("under test", make, isolated=True)
+    instance = EnricherInstance("under test", make, isolated=True)
 
     async def ask(number: int) -> None:
         answers[number] = await instance.enrich(batches[number], patience)
 
     try:
-        await instance.open()
+        await instance.open_enricher()
         if at_once:
             async with anyio.create_task_group() as group:
                 for number in range(len(batches)):
@@ -136,16 +136,16 @@ async def _asked(make: Make, batches: Sequence[Sequence[AssetView]], *, at_once:
         else:
             for number in range(len(batches)):
                 await ask(number)
-    except* Fault as faults:
+    except* EnricherFault as faults:
         raise AssertionError(_first(faults).failure.message) from faults
     finally:
         await instance.close()
     return answers
 
 
-def _first(faults: BaseExceptionGroup[Fault]) -> Fault:
+def _first(faults: BaseExceptionGroup[EnricherFault]) -> EnricherFault:
     first = faults.exceptions[0]
-    return first if isinstance(first, Fault) else _first(first)
+    return first if isinstance(first, EnricherFault) else _first(first)
 
 
 def _require_same(assets: Sequence[AssetView], one: Answers, other: Answers, how: str) -> None:

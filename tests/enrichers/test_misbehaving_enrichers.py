@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from retrovue.core.model import AttachedEnricher, Enricher, Source
-from retrovue.enrichers import guard, instance
+from retrovue.enrichers import guard
 from retrovue.enrichers.base import LARGEST_BATCH, AssetView, Enrichment, Failure, compliance_problems
 from retrovue.enrichers.guard import Answer, GuardedEnricher
 from retrovue.enrichers.registry import enricher_class
@@ -152,7 +152,7 @@ class TestOpeningAndClosing:
     def test_one_that_blocks_when_it_is_opened_costs_its_enrichments(
         self, world: World, packages: Packages, monkeypatch: pytest.MonkeyPatch, kind: type[MisbehavingEnricher]
     ) -> None:
-        monkeypatch.setattr(instance, "OPENING_S", 0.5)
+        monkeypatch.setattr(guard, "OPENING_S", 0.5)
         attach(world, packages, kind)
         first = world.document()
         assert (first["status"], first["total_created_assets"], first["total_failed_enrichments"]) == ("ok", 11, 11)
@@ -163,7 +163,7 @@ class TestOpeningAndClosing:
     def test_one_that_does_not_end_costs_nothing(
         self, world: World, packages: Packages, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(instance, "CLOSING_S", 0.2)
+        monkeypatch.setattr(guard, "CLOSING_S", 0.2)
         attach(world, packages, Closing, "none")
         assert world.document()["total_failed_enrichments"] == 0
         assert states(world) == {"new": 11}

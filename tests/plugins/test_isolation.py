@@ -274,7 +274,7 @@ class TestOneThreadAndItsTasks:
         importer = guarded(Refusing)
         with pytest.raises(ImporterFailed):
             await importer.__aenter__()
-        assert importer._loop is None
+        assert not importer.left_thread_behind
 
     async def test_one_that_shares_our_loop_runs_in_it(self) -> None:
         class Sharing(Nesting):
@@ -300,10 +300,10 @@ def test_where_no_loop_can_be_made_nobody_waits_for_it() -> None:
     """For want of file descriptors, say."""
     program = (
         "import resource, anyio\n"
-        "from retrovue.plugins.isolation import LoopEnded, PluginLoop\n"
+        "from retrovue.plugins.isolation import LoopEnded, PluginThread\n"
         "async def main():\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "    try: await PluginLoop('importer odd').start()\n"
+        "    try: await PluginThread('importer odd').start()\n"
         "    except LoopEnded: print('there is none')\n"
         "anyio.run(main)\n"
     )

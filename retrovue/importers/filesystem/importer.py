@@ -78,7 +78,7 @@ class FilesystemImporter(BaseImporter):
     """Read directories of media files."""
 
     type_name: ClassVar[str] = "filesystem"
-    vouches_for_drafts: ClassVar[bool] = True
+    drafts_are_checked: ClassVar[bool] = True
     paths_are_local: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:

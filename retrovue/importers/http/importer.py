@@ -27,7 +27,7 @@ LibrariesT = TypeVar("LibrariesT")
 class HttpImporter(BaseImporter, Generic[LibrariesT]):
     """An importer of one kind of media server: subclasses ask it who it is and what it lists, and read a library."""
 
-    vouches_for_drafts: ClassVar[bool] = True
+    drafts_are_checked: ClassVar[bool] = True
     dialect: ClassVar[Dialect]
     settings: ClassVar[type[HttpSettings]] = HttpSettings
 
