@@ -1,32 +1,30 @@
-"""What every enricher offers, and the check that it really does.
+"""The interface of enrichers, a base class that implements most of it, and the check that a class complies.
 
-An enricher is made for one collection of one run: it is entered as an async context manager, given batches of
-assets, and left. It never sees the database, and nothing it raises or returns is trusted beyond the asset.
+An enricher is made for one collection of one run: entered as an async context manager, given batches of assets, and
+left. It never gets the database. What it raises or returns can fail the asset that it was given, and nothing else.
 """
 
 import datetime as dt
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Annotated, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 from uuid import UUID
 
 import msgspec
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import ConfigField, Source
+from retrovue.plugins.base import BasePlugin, PluginInterface, abstract_methods, plain_functions
 
 LONGEST_DEADLINE_S = 3600.0
-"""The most that an enricher may ask for: whoever waits for a batch waits as long."""
+"""The longest deadline for a batch, in seconds: the run waits for each batch."""
 LARGEST_BATCH = 10_000
-"""The most assets that an enricher may ask for at once: ten times what a page of Plex or Jellyfin has, and twenty times
-what is read at once after a commit. A batch has one deadline and is in memory as a whole."""
+"""The most assets in a batch, which is in memory as a whole. A page of Plex or Jellyfin has 1,000."""
 OVERWRITE = "overwrite"
 COMMON_PARAMETERS = (
     ConfigField(OVERWRITE, "Whether it replaces what is known already: true or false (the default)", required=False),
 )
-"""The parameters that every enricher has; they are taken care of for it."""
+"""The parameters of every enricher; RetroVue applies them itself."""
 
 
 class MediaFile(msgspec.Struct, frozen=True, gc=False):
@@ -38,10 +36,10 @@ class MediaFile(msgspec.Struct, frozen=True, gc=False):
 
 
 class AssetView(msgspec.Struct, frozen=True, kw_only=True):
-    """An asset as an enricher sees it."""
+    """An asset, as an enricher gets it."""
 
     uuid: UUID | None = None
-    """None on a page: the asset isn't in the catalogue yet."""
+    """None on a page, as the asset isn't in the catalogue yet."""
     source_uri: str
     files: tuple[MediaFile, ...]
     """At least one, in playing order."""
@@ -71,26 +69,26 @@ class AssetView(msgspec.Struct, frozen=True, kw_only=True):
     markers: list[dict[str, Any]] | None = None
     streams: list[dict[str, Any]] | None = None
     fingerprint: Mapping[str, Any] | None = None
-    """What this enricher gave as the fingerprint the last time it succeeded."""
+    """The fingerprint that this enricher gave the last time it succeeded."""
 
 
 class Enrichment(msgspec.Struct, frozen=True, kw_only=True):
-    """What an enricher found out about one asset."""
+    """An enricher's answer for one asset."""
 
     fields: Mapping[str, Any] = {}
-    """Values by the names of the asset's fields; ``streams``, ``chapters`` and ``markers`` are lists of objects,
-    ``provider_ids`` and ``tags`` are merged key by key. A value that is None or empty takes back what this enricher
-    gave to the asset before, unless it overwrites, and nothing else; a field that isn't there stays as it is."""
+    """Values by the names of the asset's fields. ``streams``, ``chapters`` and ``markers`` are lists of objects;
+    ``provider_ids`` and ``tags`` are merged key by key. An empty value or None removes a value that this enricher gave
+    before, and no other; with the parameter ``overwrite`` it removes nothing. A missing field stays as it is."""
     fingerprint: Mapping[str, Any] | None = None
-    """Of what was looked at, such as size and modification time, to tell later whether it has changed."""
+    """Identifies what the answer was derived from, such as a file's size and modification time."""
     data: Mapping[str, Any] | None = None
-    """More that was found out, as plain JSON values, kept as it is."""
+    """Further values, as plain JSON, stored as they are."""
     unchanged: bool = False
-    """What was looked at has the fingerprint of the last time: nothing was looked at again."""
+    """Whether the fingerprint is that of the last time, so that the enricher looked no further."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why an asset could not be enriched."""
+    """The reason why an asset could not be enriched."""
 
     code: str
     """A stable word: ``no_file``, ``not_media``, ``enricher_timeout``, …"""
@@ -98,60 +96,44 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 @runtime_checkable
-class EnricherInterface(Protocol):
-    """The capabilities that enrichment relies on.
+class EnricherInterface(PluginInterface, Protocol):
+    """What enrichment calls.
 
-    Batches of one enricher may be under way at the same time. A batch that raises, hangs or answers nonsense is
-    given again asset by asset, so that it costs only those that are to blame; raising EnrichmentError for a batch
-    of one is as good as returning a Failure. All methods may be cancelled at any await; work that blocks belongs
-    into a thread or a process.
+    Several batches may be under way in one enricher at the same time. A batch that raises, misses its deadline or has
+    a wrong answer is given again asset by asset. For a single asset, raising EnrichmentError is as good as returning a
+    Failure. All methods may be cancelled at any await; what blocks belongs in a thread or a process.
     """
 
     type_name: ClassVar[str]
+    """The name of the type, as in ``enricher add --type``."""
     runs_on_pages: ClassVar[bool]
-    """Whether it does no I/O and is quick, so that it refines the pages of an ingest before they are staged."""
+    """Whether it is quick and does no I/O, so that it can enrich the pages of an ingest before they are staged."""
     batch_size: ClassVar[int]
-    """Assets that it takes at once, LARGEST_BATCH at the most; it may be given fewer."""
+    """The most assets in a batch, from 1 to LARGEST_BATCH."""
     deadline_s: ClassVar[float]
-    """Seconds that a batch may take, an hour at the most."""
+    """Seconds that a batch may take, at most LONGEST_DEADLINE_S."""
 
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
-        """Say which parameters an instance takes, besides the common ones."""
-        ...
-
-    async def __aenter__(self) -> Self:
-        """Open whatever the enricher needs for one collection of one run."""
-        ...
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it."""
+        """Return the parameters that the enricher takes, besides the common ones."""
         ...
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Find out about these assets; one answer each, in their order."""
+        """Return one answer for each asset, in their order."""
         ...
 
 
-class BaseEnricher(ABC):
-    """A start for enrichers: subclasses give the parameters and an answer for each asset of a batch."""
+class BaseEnricher(BasePlugin, ABC):
+    """A base class for enrichers: a subclass adds the parameters, and an answer for each asset of a batch."""
 
     type_name: ClassVar[str]
     runs_on_pages: ClassVar[bool] = False
     batch_size: ClassVar[int] = 50
     deadline_s: ClassVar[float] = 60.0
     source_types: ClassVar[frozenset[str] | None] = None
-    """The types of source with which it works; None for all."""
+    """The types of source that it works with; None for all."""
     reads_files: ClassVar[bool] = False
-    """Whether its answers depend on the asset's files or their names: it is asked again where they have moved."""
-    shares_loop: ClassVar[bool] = False
-    """Whether it has to run in the event loop of whoever embeds RetroVue, because it shares connections with it.
-
-    It is trusted then: what blocks, or swallows its cancellation, holds up the whole run. Without this an enricher
-    that doesn't come with RetroVue runs in a thread with an event loop of its own.
-    """
+    """Whether its answers depend on the asset's files or their names: they are then asked for again after a move."""
 
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)
@@ -160,27 +142,19 @@ class BaseEnricher(ABC):
 
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
-        """Say which parameters an instance takes: by default none but the common ones."""
+        """Return the parameters that the enricher takes: by default none but the common ones."""
         return ()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return None
 
     @abstractmethod
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Find out about these assets; one answer each, in their order."""
+        """Return one answer for each asset, in their order."""
 
 
-def parameters(config: Mapping[str, Any], kind: type[Any]) -> Any:
-    """Read an enricher's parameters as a struct; raises RequestError with code ``bad_config`` if they don't fit."""
+def parameters(config: Mapping[str, Any], struct: type[Any]) -> Any:
+    """Convert an enricher's parameters to a struct; raises RequestError with code ``bad_config`` if they don't fit."""
     own = {name: value for name, value in config.items() if name != OVERWRITE}
     try:
-        return msgspec.convert(own, kind, strict=False)
+        return msgspec.convert(own, struct, strict=False)
     except msgspec.ValidationError as exc:
         raise RequestError(
             f"The enricher's parameters can't be used: {exc}.",
@@ -189,7 +163,6 @@ def parameters(config: Mapping[str, Any], kind: type[Any]) -> Any:
         ) from exc
 
 
-_COROUTINES = ("__aenter__", "__aexit__", "enrich")
 _VALUES: Mapping[str, tuple[Any, str]] = {
     "type_name": (str, "a string"),
     "runs_on_pages": (bool, "True or False"),
@@ -202,25 +175,21 @@ _VALUES: Mapping[str, tuple[Any, str]] = {
         f"seconds, more than 0 and at most {LONGEST_DEADLINE_S:,g}",
     ),
 }
-"""The type of each value of the class, and what an author is told that it has to be."""
+"""The type of each value of the class, and its description in a problem."""
 
 
 def compliance_problems(enricher: object) -> list[str]:
-    """List what keeps a class from being an enricher; an empty list means that it complies."""
+    """Return what keeps a class from being an enricher; an empty list means that it complies."""
     if not isinstance(enricher, type):
         return [f"{enricher!r} is not a class"]
-    problems = [f"{name} is not implemented" for name in sorted(getattr(enricher, "__abstractmethods__", ()))]
-    for name, (kind, wanted) in _VALUES.items():
+    problems = abstract_methods(enricher)
+    for name, (wanted, description) in _VALUES.items():
         value = getattr(enricher, name, None)
         try:
-            msgspec.convert(value, kind)
+            msgspec.convert(value, wanted)
         except msgspec.ValidationError:
-            problems.append(f"{name} is {value!r}, but has to be {wanted}")
-    problems += [
-        f"{name} is not a coroutine function"
-        for name in _COROUTINES
-        if not inspect.iscoroutinefunction(getattr(enricher, name, None))
-    ]
+            problems.append(f"{name} is {value!r}, but has to be {description}")
+    problems += plain_functions(enricher, ("__aenter__", "__aexit__", "enrich"))
     if not callable(getattr(enricher, "describe_parameters", None)):
         problems.append("describe_parameters is missing")
     return problems

@@ -318,9 +318,9 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         return instance
 
     def _make(self) -> EnricherInterface:
-        known = self.attached.enricher
+        enricher = self.attached.enricher
         transport = None if self._isolated else self._transport
-        return make_enricher(known.type, known.config, self._source, known=self._class, transport=transport)
+        return make_enricher(enricher.type, enricher.config, self._source, cls=self._class, transport=transport)
 
     async def _close(self, instance: EnricherInstance, exc: BaseException | None = None) -> None:
         await instance.close(exc)

@@ -1,18 +1,17 @@
-"""Which enrichers are installed: our own and third parties', all by the entry point group ``retrovue.enrichers``."""
+"""The installed enrichers, found by the entry point group ``retrovue.enrichers``, and their parameters."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from retrovue.core.errors import EnricherNotCompliant, RequestError, UnsupportedEnricher
 from retrovue.core.model import ConfigField, Source
 from retrovue.enrichers.base import COMMON_PARAMETERS, OVERWRITE, EnricherInterface, compliance_problems
-from retrovue.plugins.loading import Kind
+from retrovue.plugins.loading import PluginKind, takes_transport
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
-ENRICHERS: Kind[EnricherInterface] = Kind(
+ENRICHERS: PluginKind[EnricherInterface] = PluginKind(
     noun="enricher",
     group="retrovue.enrichers",
     interface="EnricherInterface",
@@ -29,9 +28,10 @@ _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": 
 
 
 def parameters_of(type_name: str) -> Sequence[ConfigField]:
-    """Describe the parameters of a type, the common ones included.
+    """Return the parameters of a type, with those that all types have.
 
-    Raises EnricherNotCompliant for a secret one: parameters are stored and shown as they are.
+    Raises what ``enricher_class`` raises, and EnricherNotCompliant for a secret parameter: parameters are stored and
+    shown as they are.
     """
     own = ENRICHERS.settings(type_name)
     if secret := [field.name for field in own if field.secret]:
@@ -48,29 +48,27 @@ def make_enricher(
     config: Mapping[str, Any],
     source: Source | None = None,
     *,
-    known: type[EnricherInterface] | None = None,
+    cls: type[EnricherInterface] | None = None,
     transport: "Transport | None" = None,
 ) -> EnricherInterface:
     """Make an enricher from its parameters; the caller enters it.
 
-    Without a source it is only good for finding out whether the parameters can be used: RequestError says why not.
-    ``known`` is its class, if that has been loaded. ``transport`` is given to one that takes it by this name; what
-    doesn't speak HTTP needs none.
+    Without ``source`` the enricher only shows that its parameters can be used. ``cls`` is its class, if that has been
+    loaded. ``transport`` carries its HTTP requests, if it takes one. Raises RequestError if the parameters can't be
+    used.
     """
-    known = known or enricher_class(type_name)
-    given: dict[str, object] = {}
-    if transport is not None and "transport" in inspect.signature(known).parameters:
-        given["transport"] = transport
-    return ENRICHERS.make(type_name, known, "parameters", config, source, **given)
+    cls = cls or enricher_class(type_name)
+    named = {"transport": transport} if transport is not None and takes_transport(cls) else {}
+    return ENRICHERS.make(type_name, cls, "parameters", config, source, **named)
 
 
 def overwrites(config: Mapping[str, Any]) -> bool:
-    """Read the common parameter ``overwrite``; raises RequestError if it says neither yes nor no."""
+    """Return the common parameter ``overwrite``, default False; raises RequestError if it is neither yes nor no."""
     value = config.get(OVERWRITE, False)
-    known = value if isinstance(value, bool) else _YES.get(str(value).lower())
-    if known is None:
+    overwrite = value if isinstance(value, bool) else _YES.get(str(value).lower())
+    if overwrite is None:
         raise RequestError(f"The parameter overwrite is true or false, not {value!r}.", code="bad_config")
-    return known
+    return overwrite
 
 
 def check_parameters(type_name: str, config: Mapping[str, Any]) -> None:
@@ -79,9 +77,10 @@ def check_parameters(type_name: str, config: Mapping[str, Any]) -> None:
     unknown = sorted(config.keys() - {field.name for field in fields})
     missing = [field.name for field in fields if field.required and field.name not in config]
     if unknown or missing:
-        said = [f"unknown: {', '.join(unknown)}"] * bool(unknown) + [f"missing: {', '.join(missing)}"] * bool(missing)
+        named = {"unknown": unknown, "missing": missing}
+        problems = [f"{problem}: {', '.join(names)}" for problem, names in named.items() if names]
         raise RequestError(
-            f"The parameters of an enricher of type {type_name!r} don't fit: {'; '.join(said)}.",
+            f"The parameters of an enricher of type {type_name!r} don't fit: {'; '.join(problems)}.",
             code="bad_config",
             hint="`retrovue enricher list-types` shows the parameters of each type.",
         )

@@ -1,18 +1,17 @@
-"""Which importers are installed: our own and third parties', all by the entry point group ``retrovue.importers``."""
+"""The installed importers, found by the entry point group ``retrovue.importers``."""
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from retrovue.core.errors import ImporterNotCompliant, RequestError, UnsupportedImporter
 from retrovue.core.model import Secret
 from retrovue.importers.base import ImporterInterface, compliance_problems
-from retrovue.plugins.loading import Kind
+from retrovue.plugins.loading import PluginKind, takes_transport
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
-IMPORTERS: Kind[ImporterInterface] = Kind(
+IMPORTERS: PluginKind[ImporterInterface] = PluginKind(
     noun="importer",
     group="retrovue.importers",
     interface="ImporterInterface",
@@ -37,16 +36,16 @@ def open_importer(
 ) -> ImporterInterface:
     """Make an importer for one run; the caller enters it.
 
-    ``transport`` carries its HTTP requests. Raises RequestError for an importer that doesn't take one.
+    ``transport`` carries its HTTP requests. Raises RequestError with code ``no_transport`` if the importer takes none,
+    and what ``importer_class`` and the importer's constructor raise.
     """
-    known = importer_class(type_name)
-    given: dict[str, object] = {}
-    if transport is not None:
-        if "transport" not in inspect.signature(known).parameters:
-            raise RequestError(
-                f"Sources of type {type_name!r} can't be read by a transport of yours.",
-                code="no_transport",
-                hint="Leave out the transport.",
-            )
-        given["transport"] = transport
-    return IMPORTERS.make(type_name, known, "configuration", config, credentials, **given)
+    cls = importer_class(type_name)
+    if transport is None:
+        return IMPORTERS.make(type_name, cls, "configuration", config, credentials)
+    if not takes_transport(cls):
+        raise RequestError(
+            f"Sources of type {type_name!r} can't be read by a transport of yours.",
+            code="no_transport",
+            hint="Leave out the transport.",
+        )
+    return IMPORTERS.make(type_name, cls, "configuration", config, credentials, transport=transport)

@@ -1,1 +1,1 @@
-"""What importers and enrichers have in common as plugins: how types are found, and how foreign ones are bounded."""
+"""Plugins, be they importers or enrichers: how types are found, and how foreign code is kept from harming a run."""

@@ -1,5 +1,6 @@
-"""How plugins are found: our own and third parties' alike, by the entry points of a group."""
+"""Plugins are found by the entry points of a group, RetroVue's own and third parties' alike."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -12,33 +13,33 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
-    """A kind of plugin, such as importers: where its types are found, what each must be, and what is raised if not."""
+class PluginKind(Generic[T]):
+    """Importers or enrichers: where their types are found, and which errors are raised for them."""
 
     noun: str
     group: str
-    """Of entry points, whose names are the types."""
+    """The group of entry points, whose names are the types."""
     interface: str
     base: str
     """The class that implements most of the interface, for the hint."""
     arguments: str
-    """What its constructor takes, for the hint."""
+    """What the constructor takes, for the hint."""
     describe: str
-    """The class method that lists the settings, as ConfigFields."""
+    """The class method that returns the settings, as ConfigFields."""
     problems: Callable[[object], list[str]]
-    """Lists what keeps a class from implementing the interface."""
+    """Returns what keeps a class from implementing the interface."""
     unsupported: type[RequestError]
     not_compliant: type[RequestError]
 
     def types(self) -> list[str]:
-        """Name the installed types, sorted."""
+        """Return the names of the installed types, sorted."""
         return sorted({entry.name for entry in entry_points(group=self.group)})
 
     def load(self, type_name: str) -> type[T]:
-        """Load the class of that type and verify its compliance, before anything of it runs.
+        """Load the class of a type, and check that it implements the interface before any of its code runs.
 
-        Raises ``unsupported`` if there is none, ``not_compliant`` if it can't be loaded, is provided by two packages,
-        or doesn't implement the interface.
+        Raises ``unsupported`` if there is none, and ``not_compliant`` if it can't be loaded, if two packages provide
+        it, or if it doesn't implement the interface.
         """
         entries = [entry for entry in entry_points(group=self.group) if entry.name == type_name]
         if not entries:
@@ -60,37 +61,37 @@ class Kind(Generic[T]):
         return loaded
 
     def settings(self, type_name: str) -> tuple[ConfigField, ...]:
-        """Ask the class of that type which settings it takes; raises what ``load`` raises."""
+        """Return the settings that a type takes; raises what ``load`` raises."""
         describe: Any = getattr(self.load(type_name), self.describe)
         try:
-            described: tuple[Any, ...] = tuple(describe())
+            fields: tuple[Any, ...] = tuple(describe())
         except (Exception, SystemExit) as exc:
-            raise self._does_not_describe(type_name, type(exc).__name__) from exc
-        if wrong := [type(field).__name__ for field in described if not isinstance(field, ConfigField)]:
-            raise self._does_not_describe(type_name, f"a {wrong[0]} is no ConfigField")
-        return described
+            raise self._undescribed(type_name, type(exc).__name__) from exc
+        if wrong := [type(field).__name__ for field in fields if not isinstance(field, ConfigField)]:
+            raise self._undescribed(type_name, f"a {wrong[0]} is no ConfigField")
+        return fields
 
-    def make(self, type_name: str, known: type[T], made_of: str, *arguments: object, **named: object) -> T:
-        """Make a plugin of a class that was loaded; ``made_of`` names what it is given.
+    def make(self, type_name: str, cls: type[T], source_of_values: str, *arguments: object, **named: object) -> T:
+        """Make a plugin of a loaded class; ``source_of_values`` says in errors what its arguments are.
 
-        Raises the RetrovueError with which the plugin refuses what it is given, and ``not_compliant`` for whatever
-        else it raises.
+        Raises the RetrovueError with which the plugin refuses its arguments, and ``not_compliant`` for anything else
+        that it raises.
         """
-        make: Any = known
+        make: Any = cls
         try:
-            made: T = make(*arguments, **named)
+            plugin: T = make(*arguments, **named)
         except (Exception, SystemExit) as exc:
             if isinstance(exc, RetrovueError) and normalized(exc):
                 raise
-            # Not its message: that may repeat what it was given, credentials too.
+            # Without its message, which may repeat the arguments, credentials too.
             raise self.not_compliant(
-                f"The {self.noun} {type_name!r} can't be made from its {made_of}: {type(exc).__name__}.",
+                f"The {self.noun} {type_name!r} can't be made from its {source_of_values}: {type(exc).__name__}.",
                 hint=f"Its class must take {self.arguments}.",
                 context={"type": type_name},
             ) from exc
-        return made
+        return plugin
 
-    def _does_not_describe(self, type_name: str, why: str) -> RequestError:
+    def _undescribed(self, type_name: str, why: str) -> RequestError:
         return self.not_compliant(
             f"The {self.noun} {type_name!r} doesn't describe its settings: {why}.",
             hint="Update or remove the package that provides it.",
@@ -115,3 +116,8 @@ class Kind(Generic[T]):
                 hint=f"Update or remove the package that provides it, or make it a subclass of {self.base}.",
                 context={"type": type_name, "problems": problems},
             )
+
+
+def takes_transport(cls: type) -> bool:
+    """Return whether a plugin's constructor takes the HTTP transport of the program that embeds RetroVue."""
+    return "transport" in inspect.signature(cls).parameters

@@ -165,8 +165,8 @@ MUTANTS = (
     Mutant(
         "D-10",
         BASE,
-        '        missing = sorted(getattr(importer, "__abstractmethods__", ()))\n',
-        "        missing: list[str] = []\n",
+        "        return abstract_methods(importer)\n",
+        "        return []\n",
     ),
     Mutant("D-11", PIPELINE, "importer.enumerate(collection, scope)", 'importer.enumerate(collection, Scope("Alien"))'),
     Mutant("D-11", PIPELINE, "tally.discovered == 0 and sink.anything_known", "False"),
