@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from retrovue.cli.table import table
 from retrovue.cli.text import Style, Styled
 from retrovue.core.errors import Problem
-from retrovue.core.results import FAR_SMALLER, Failed, Ingested
+from retrovue.core.results import FAR_SMALLER, Failed, Ingested, Named
+from retrovue.core.verdicts import HEADINGS, LISTS, Entries
 
 if TYPE_CHECKING:
-    from retrovue.core.model import Scope, Source
+    from retrovue.core.model import Rejection, Scope, Source
     from retrovue.core.results import IngestSummary, Skipped
 
 _SHOWN = 5
@@ -18,8 +19,7 @@ _BLOCKS = 20
 """How many of those lists are shown; a run of hundreds of collections has its numbers in the table."""
 _NAMED = 5
 """How many collections are named that share a reason; fewer have a line each."""
-_HEADS = ("Collection", "Status", "Created", "Skipped", "Dupli-\ncates", "Re-\njected", "Failed\nenrich.", "Time")
-_COUNTS = ("created", "skipped", "duplicates", "rejected", "failed_enrichments")
+_HEADS = ("Collection", "Status", *HEADINGS.values(), "Time")
 
 
 def report(
@@ -122,7 +122,7 @@ def _results(summary: "IngestSummary") -> list[str]:
     rows = [_row(outcome) for outcome in summary.outcomes if isinstance(outcome, Ingested | Failed)]
     if not rows:
         return []
-    total = ("Total", "", *(summary.total(count) for count in _COUNTS), duration(summary.duration))
+    total = ("Total", "", *(summary.total(count) for count in HEADINGS), duration(summary.duration))
     many = len(rows) > 1
     styles: list[Style | None] = ["bad" if row[1] != "ingested" else None for row in rows]
     return [
@@ -134,11 +134,11 @@ def _results(summary: "IngestSummary") -> list[str]:
 def _row(outcome: "Ingested | Failed") -> tuple[object, ...]:
     name, time = outcome.collection.name, duration(outcome.durations.total)
     if isinstance(outcome, Ingested):
-        return (name, "ingested", *(getattr(outcome.counts, count) for count in _COUNTS), time)
+        return (name, "ingested", *(getattr(outcome.counts, count) for count in HEADINGS), time)
     if outcome.counts.discovered:
-        return (name, "failed", *(getattr(outcome.counts, count) for count in _COUNTS), time)
+        return (name, "failed", *(getattr(outcome.counts, count) for count in HEADINGS), time)
     status = "interrupted" if outcome.interrupted else "failed"
-    return (name, status, *("-" for _ in _COUNTS), time if outcome.durations.total else "-")
+    return (name, status, *("-" for _ in HEADINGS), time if outcome.durations.total else "-")
 
 
 def duration(seconds: float) -> str:
@@ -166,15 +166,11 @@ def _all_details(summary: "IngestSummary") -> Iterator[str]:
 
 def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
     listed, counts, name = outcome.listed, outcome.counts, outcome.collection.name
-    if dry_run:
-        titles = [named.title for named in listed.created]
-        yield from _block(f"{name}: would be created", titles, counts.created, len(titles))
-    duplicates = [f"{one.title} (same file as {one.detail})" if one.detail else one.title for one in listed.duplicates]
-    yield from _block(f"{name}: duplicate candidates", duplicates, counts.duplicates)
-    relocated = [f"{one.title} -> {one.detail}" if one.detail else one.title for one in listed.relocated]
-    yield from _block(f"{name}: relocated", relocated, counts.relocated)
-    rejected = [f"{one.title or one.source_uri or 'untitled'}: {one.reason}" for one in listed.rejected]
-    yield from _block(f"{name}: rejected", rejected, counts.rejected)
+    for verdict, entries in LISTS:
+        if entries.label is not None and (dry_run or not entries.only_dry_run):
+            lines = [_entry(entries, entry) for entry in getattr(listed, verdict.count)]
+            shown = entries.most if entries.only_dry_run else _SHOWN
+            yield from _block(f"{name}: {entries.label}", lines, getattr(counts, verdict.count), shown)
     failures = [f"{one['asset']}: {one['enricher']}: {one['cause']}" for one in listed.failed_enrichments]
     yield from _block(f"{name}: failed enrichments", failures, counts.failed_enrichments)
     enriched = outcome.enriched
@@ -184,6 +180,12 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
         yield from ("", f"{said} (interrupted)" if enriched.interrupted and not dry_run else said)
         if enriched.problem is not None:
             yield f"  {enriched.problem.message}"
+
+
+def _entry(entries: Entries, entry: "Named | Rejection") -> str:
+    if not isinstance(entry, Named):
+        return f"{entry.title or entry.source_uri or 'untitled'}: {entry.reason}"
+    return entry.title if entry.detail is None else entries.text.format(title=entry.title, detail=entry.detail)
 
 
 def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) -> Iterator[str]:

@@ -1,72 +1,102 @@
-"""What an ingest says when it is over: one outcome per collection, and the summary that folds them."""
+"""The results of an ingest: one outcome for each collection, and the summary of the run that is derived from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, make_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from uuid import UUID
 
 from retrovue.core.errors import Problem
 from retrovue.core.model import Collection, Rejection, Source
+from retrovue.core.verdicts import COUNTS, EXCLUSIVE, LISTS
 
+T = TypeVar("T")
 RunStatus = Literal["ok", "partial", "error"]
 
-CREATED_SHOWN = 20
-"""How many titles of created assets an outcome names."""
 NOT_FAILED = "not_failed"
-"""The code of what --retry-failed leaves out."""
+"""The code of the collections that --retry-failed leaves out."""
 FAR_SMALLER = "far_smaller"
-"""The warning that a collection has less than half as many items as at its last ingest, with how many fewer."""
-LISTED = 100
-"""How many duplicates, rejections or relocations an outcome names; the audit trail has all rejections."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """The numbers of one collection's ingest; ``discovered = created + skipped + duplicates + rejected``, always."""
-
-    source_items: int = 0
-    """Distinct items of the source; completeness is judged on this number."""
-    discovered: int = 0
-    """Versions that the importer yielded, rejected ones included."""
-    created: int = 0
-    skipped: int = 0
-    duplicates: int = 0
-    rejected: int = 0
-    relocated: int = 0
-    """Of the skipped: those whose canonical identity followed a moved file or a changed mapping."""
-    soft_deleted: int = 0
-    """Of the skipped: those whose asset is marked as deleted."""
-    warnings: int = 0
-    """Drafts that had a value dropped or mended."""
-    failed_enrichments: int = 0
-
-    def __post_init__(self) -> None:
-        if self.discovered != self.created + self.skipped + self.duplicates + self.rejected:
-            raise AssertionError(f"not every item is accounted for: {self}")
+"""The warning that a collection has less than half as many items as at its last ingest; its count is how many fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One asset or draft in an outcome's list."""
+    """An asset or draft in one of the lists of an outcome."""
 
     title: str
     source_uri: str | None = None
     detail: str | None = None
-    """For a duplicate the title of what it duplicates, for a relocation the new place."""
+    """For a duplicate the title of the asset that has the file, for a relocation the new path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """The first of what stands behind each number, in the order of the source."""
+if TYPE_CHECKING:
 
-    created: tuple[Named, ...] = ()
-    duplicates: tuple[Named, ...] = ()
-    relocated: tuple[Named, ...] = ()
-    soft_deleted: tuple[Named, ...] = ()
-    rejected: tuple[Rejection, ...] = ()
-    failed_enrichments: tuple[Mapping[str, str], ...] = ()
-    warnings: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Each kind of warning → how many drafts had it; ``FAR_SMALLER`` isn't of drafts."""
+    class _Numbers:
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+        def __init__(self, source_items: int = 0, discovered: int = 0, **of_verdicts: int) -> None: ...
+        def __getattr__(self, name: str) -> int: ...
+
+    class _Lists:
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+        def __init__(
+            self,
+            *,
+            rejected: tuple[Rejection, ...] = (),
+            failed_enrichments: tuple[Mapping[str, str], ...] = (),
+            warnings: Mapping[str, int] = ...,
+            **of_verdicts: tuple[Named, ...],
+        ) -> None: ...
+        def __getattr__(self, name: str) -> tuple[Named, ...]: ...
+
+        rejected: tuple[Rejection, ...]
+        failed_enrichments: tuple[Mapping[str, str], ...]
+        warnings: Mapping[str, int]
+
+else:
+    _Numbers = make_dataclass("_Numbers", [(count, int, 0) for count in COUNTS], frozen=True, slots=True)
+    _Lists = make_dataclass(
+        "_Lists",
+        [
+            *((verdict.count, tuple[Named if verdict.planned else Rejection, ...], ()) for verdict, _ in LISTS),
+            ("failed_enrichments", tuple[Mapping[str, str], ...], ()),
+            ("warnings", Mapping[str, int], field(default_factory=dict[str, int])),
+        ],
+        frozen=True,
+        slots=True,
+    )
+
+
+def _frozen(kind: type[T]) -> type[T]:
+    # Not the decorator itself: type checkers would take the class for a dataclass without fields.
+    return dataclass(frozen=True, slots=True)(kind)
+
+
+@_frozen
+class Counts(_Numbers):
+    """The numbers of one collection's ingest; ``discovered = created + skipped + duplicates + rejected``, always.
+
+    ``source_items`` are distinct items of the source, by which completeness is proven, ``discovered`` the versions that
+    the importer yielded, rejected ones included. ``warnings`` counts the drafts that had a value dropped or corrected.
+    The others are counts of the verdicts (`retrovue.core.verdicts`); ``relocated`` and ``soft_deleted`` are part of
+    ``skipped``.
+    """
+
+    def __post_init__(self) -> None:
+        if self.discovered != sum(getattr(self, count) for count in EXCLUSIVE):
+            raise AssertionError(f"not every item is accounted for: {self}")
+
+
+@_frozen
+class Listed(_Lists):
+    """The first entries behind each number, in the order of the source.
+
+    ``warnings`` holds the number of drafts for each kind of warning; ``FAR_SMALLER`` is not of drafts.
+    """
+
+
+NO_COUNTS = Counts()
+NOTHING_LISTED = Listed()
 
 
 def failed_enrichment(asset: str, enricher: str, code: str, cause: str) -> Mapping[str, str]:
@@ -121,7 +151,7 @@ class Ingested:
 
     collection: Collection
     counts: Counts
-    listed: Listed = Listed()
+    listed: Listed = NOTHING_LISTED
     durations: Durations = Durations()
     enriched: Enriched | None = None
     """What came after the commit; None if the collection has no enricher, or if it hasn't come to that yet."""
@@ -151,9 +181,9 @@ class Failed:
     traceback: str | None = None
     """For a bug, of an importer or our own; goes to the audit trail, not to the terminal."""
     durations: Durations = Durations()
-    counts: Counts = Counts()
+    counts: Counts = NO_COUNTS
     """Zeros, unless the failure is that nothing could be used."""
-    listed: Listed = Listed()
+    listed: Listed = NOTHING_LISTED
 
 
 CollectionOutcome = Ingested | Skipped | Failed

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
-from retrovue.core.results import LISTED, CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.core.results import CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.core.verdicts import EXCLUSIVE, LISTED
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import (
     CollectionFinished,
@@ -123,11 +124,8 @@ class Collector:
         name, extra = outcome.collection.name, self._about(outcome.collection)
         match outcome:
             case Ingested(counts=counts, durations=spent):
-                _log.info(
-                    "Collection %r finished in %.3f s: %d created, %d skipped, %d duplicates, %d rejected",
-                    *(name, spent.total, counts.created, counts.skipped, counts.duplicates, counts.rejected),
-                    extra=extra,
-                )
+                numbers = ", ".join(f"{getattr(counts, count)} {count}" for count in EXCLUSIVE)
+                _log.info("Collection %r finished in %.3f s: %s", name, spent.total, numbers, extra=extra)
             case Failed():
                 # Not its message: an importer of somebody else's may have put anything in it. The audit trail has it.
                 level = logging.WARNING if outcome.interrupted else logging.ERROR

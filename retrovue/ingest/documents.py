@@ -19,20 +19,18 @@ from retrovue.core.results import (
     Named,
     Skipped,
 )
+from retrovue.core.verdicts import VERDICTS, Entries
 from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, Progress, RunFinished, RunStarted
 
 TOTALS = {
-    "total_created_assets": "created",
-    "total_skipped_assets": "skipped",
-    "total_duplicates": "duplicates",
     "total_discovered": "discovered",
-    "total_rejected": "rejected",
-    "total_relocated": "relocated",
+    **{verdict.total: verdict.count for verdict in VERDICTS if verdict.total is not None},
     "total_failed_enrichments": "failed_enrichments",
     "total_source_items": "source_items",
 }
-"""The key of each total, and the count of a collection that it adds up."""
+"""The key of each total of a run, and the count of its collections that is added up."""
 _FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
+"""The totals of the contract, which come before the results; the others come after them."""
 DURATIONS = ("total", "waiting_for_source", "reading", "enriching", "staging", "merging")
 """Where a collection's time went."""
 
@@ -192,28 +190,25 @@ def enrichment(enriched: Enriched | None) -> dict[str, Any] | None:
 
 
 def _lists(listed: Listed) -> dict[str, Any]:
+    lists = {
+        verdict.entries.key: [_entry(verdict.entries, entry) for entry in getattr(listed, verdict.count)]
+        for verdict in VERDICTS
+        if verdict.entries is not None
+    }
     return {
-        "created_titles": [named.title for named in listed.created],
-        "duplicate_candidates": [_named(named, "duplicate_of") for named in listed.duplicates],
-        "rejected_items": [_rejection(rejection) for rejection in listed.rejected],
-        "relocated_items": [_named(named, "now_at") for named in listed.relocated],
-        "soft_deleted_items": [_named(named, "detail") for named in listed.soft_deleted],
+        **lists,
         "failed_enrichment_items": [dict(failure) for failure in listed.failed_enrichments],
         "warning_counts": dict(sorted(listed.warnings.items())),
     }
 
 
-def _named(named: Named, detail: str) -> dict[str, Any]:
-    return {"title": named.title, "source_uri": named.source_uri, detail: named.detail}
-
-
-def _rejection(rejection: Rejection) -> dict[str, Any]:
-    return {
-        "title": rejection.title,
-        "source_uri": rejection.source_uri,
-        "code": rejection.code,
-        "reason": rejection.reason,
-    }
+def _entry(entries: Entries, entry: Named | Rejection) -> str | dict[str, Any]:
+    if isinstance(entry, Rejection):
+        names = ("title", "source_uri", "code", "reason")
+        return {name: getattr(entry, name) for name in names}
+    if entries.detail is None:
+        return entry.title
+    return {"title": entry.title, "source_uri": entry.source_uri, entries.detail: entry.detail}
 
 
 def _failure(outcome: Failed) -> Problem:

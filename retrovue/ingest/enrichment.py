@@ -16,8 +16,9 @@ import anyio
 
 from retrovue.core.errors import Problem, RequestError, StoreError
 from retrovue.core.model import AttachedEnricher, Collection, Source
-from retrovue.core.results import LISTED, Enriched, failed_enrichment
+from retrovue.core.results import Enriched, failed_enrichment
 from retrovue.core.text import redacted_traceback, storable
+from retrovue.core.verdicts import LISTED
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import CheckedEnrichment, apply
 from retrovue.enrichers.guard import GuardedEnricher

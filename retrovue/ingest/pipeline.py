@@ -108,17 +108,13 @@ class _Tally:
             merging=self.merging,
         )
 
-    def ingested(self, collection: Collection, sink: Staging | Preview, merged: merge.Merged) -> Ingested:
+    def ingested(self, collection: Collection, sink: Staging | Preview, merged: merge.MergeResult) -> Ingested:
         """Account for every draft; a number that doesn't add up is a bug and stops the collection."""
         counts = Counts(
+            **{**merged.counts, "skipped": merged.counts["skipped"] + sink.known},
             source_items=self.source_items,
             discovered=self.discovered,
-            created=merged.created,
-            skipped=merged.skipped + sink.known,
-            duplicates=merged.duplicates,
             rejected=sink.rejected,
-            relocated=merged.relocated,
-            soft_deleted=merged.soft_deleted,
             warnings=self.warned,
         )
         rejected = tuple(sink.first_rejections)
@@ -364,7 +360,7 @@ async def _merged(run: Run, staged: Staging, tally: _Tally) -> Ingested | Failed
     merged = await merge.merge(session, staged, full=run.scope.is_full)
     tally.merging = perf_counter() - began
     outcome = tally.ingested(collection, staged, merged)
-    if merged.created and staged.refined_by:
+    if merged.counts["created"] and staged.refined_by:
         failed_ones, listed = await merge.keep_refinements(session, run, staged)
         outcome = _with_failures(outcome, failed_ones, listed)
     await audit.succeed(session, run, outcome)
@@ -403,4 +399,6 @@ async def preview_collection(
         outcome = tally.ingested(collection, seen, merged)
         if not chain:
             return outcome
-        return replace(outcome, enriched=Enriched(owed=len(chain.deferred) * merged.created + seen.owed_again))
+        return replace(
+            outcome, enriched=Enriched(owed=len(chain.deferred) * merged.counts["created"] + seen.owed_again)
+        )

@@ -15,13 +15,13 @@ from dataclasses import fields
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from retrovue.core.results import CollectionOutcome, Counts, Durations, Failed, Ingested, Skipped
+from retrovue.core.results import CollectionOutcome, Durations, Failed, Ingested, Skipped
+from retrovue.core.verdicts import COUNTS, EXCLUSIVE
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 _NAME = "retrovue"
-_RESULTS = ("created", "skipped", "duplicates", "rejected")
 
 
 @contextmanager
@@ -51,8 +51,8 @@ def describe(current: "Span | None", outcome: CollectionOutcome | None) -> None:
 
     current.set_attribute(f"{_NAME}.outcome", _word(outcome))
     if isinstance(outcome, Ingested | Failed):
-        for count in fields(Counts):
-            current.set_attribute(f"{_NAME}.{count.name}", getattr(outcome.counts, count.name))
+        for name in COUNTS:
+            current.set_attribute(f"{_NAME}.{name}", getattr(outcome.counts, name))
     if isinstance(outcome, Failed):
         current.set_attribute(f"{_NAME}.code", outcome.code)
         current.set_status(StatusCode.ERROR, outcome.code)
@@ -71,7 +71,7 @@ def count(outcome: CollectionOutcome) -> None:
     if isinstance(outcome, Skipped):
         return
     items = meter.create_counter(f"{_NAME}.items", description="Versions of items, by what became of them")
-    for result in _RESULTS:
+    for result in EXCLUSIVE:
         items.add(getattr(outcome.counts, result), {**source, f"{_NAME}.result": result})
     duration = meter.create_histogram(f"{_NAME}.collection.duration", "s", "Where a collection's time went")
     for phase in fields(Durations):

@@ -6,7 +6,7 @@ never wait for it; a success row is written inside the transaction that it descr
 
 import getpass
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.model import Collection, Scope, Trigger
 from retrovue.core.results import Failed, Ingested
 from retrovue.core.text import plain, storable
-from retrovue.store.log import COUNTS
+from retrovue.core.verdicts import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
 
 AUDIT_SECONDS = 30.0
@@ -67,15 +67,11 @@ _START = text(
     " VALUES (:run, :collection, :trigger, cast(:scope AS jsonb), :version, :started_by)"
     " ON CONFLICT DO NOTHING"
 )
+_COLUMNS = ("run_id", "collection_id", "status", "code", "message", "hint", *COUNTS)
 _OUTCOME = text(
-    "INSERT INTO ingest_outcome (run_id, collection_id, status, code, message, hint, source_items, discovered, created,"
-    " skipped, duplicates, rejected, relocated, soft_deleted, warnings, failed_enrichments, details)"
-    " VALUES (:run, :collection, :status, :code, :message, :hint, :source_items, :discovered, :created,"
-    " :skipped, :duplicates, :rejected, :relocated, :soft_deleted, :warnings, :failed_enrichments,"
-    " cast(:details AS jsonb)) ON CONFLICT DO NOTHING"
+    f"INSERT INTO ingest_outcome ({', '.join(_COLUMNS)}, details)"
+    f" VALUES ({', '.join(f':{column}' for column in _COLUMNS)}, cast(:details AS jsonb)) ON CONFLICT DO NOTHING"
 )
-
-
 _PROBE = text(
     "INSERT INTO ingest_outcome (run_id, collection_id, status, code)"
     " VALUES (:run, :collection, 'unknown', 'commit_unknown') ON CONFLICT DO NOTHING"
@@ -101,14 +97,18 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
         "traceback": storable(failed.traceback),
         "durations": failed.durations,
     }
+    status = "interrupted" if failed.interrupted else "unknown" if failed.code == "commit_unknown" else "failed"
+    said = {"code": failed.code, "message": failed.message, "hint": failed.hint}
+    return _outcome_row(run, failed, status, details) | {name: storable(text) for name, text in said.items()}
+
+
+def _outcome_row(run: Run, outcome: Ingested | Failed, status: str, details: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{name: getattr(failed.counts, name) for name in COUNTS},
-        "run": run.id,
-        "collection": failed.collection.id,
-        "status": "interrupted" if failed.interrupted else "unknown" if failed.code == "commit_unknown" else "failed",
-        "code": storable(failed.code),
-        "message": storable(failed.message),
-        "hint": storable(failed.hint),
+        **dict.fromkeys(_COLUMNS),
+        **{count: getattr(outcome.counts, count) for count in COUNTS},
+        "run_id": run.id,
+        "collection_id": outcome.collection.id,
+        "status": status,
         "details": _json(details),
     }
 
@@ -156,20 +156,8 @@ async def _insert_failures(store: Store, run: Run, rows: Sequence[Failed]) -> No
 
 async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
     """Write the success row inside the transaction that it describes."""
-    counts = ingested.counts
-    await session.execute(
-        _OUTCOME,
-        {
-            **{name: getattr(counts, name) for name in COUNTS},
-            "run": run.id,
-            "collection": ingested.collection.id,
-            "status": "ingested",
-            "code": None,
-            "message": None,
-            "hint": None,
-            "details": _json({"durations": ingested.durations, "warnings": ingested.listed.warnings}),
-        },
-    )
+    details = {"durations": ingested.durations, "warnings": ingested.listed.warnings}
+    await session.execute(_OUTCOME, _outcome_row(run, ingested, "ingested", details))
 
 
 async def reject_all(session: AsyncSession, run: Run, failed: Failed) -> None:

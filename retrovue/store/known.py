@@ -114,7 +114,7 @@ async def pages_that_stay_unknown(session: AsyncSession, first_rows: Iterable[in
     result = await session.execute(
         text(
             "SELECT DISTINCT width_bucket(seq, cast(string_to_array(:starts, ',') AS integer[])) - 1 FROM plan"
-            " WHERE becomes = 'duplicate' OR deleted"
+            " WHERE verdict IN ('duplicate', 'soft_deleted')"
         ),
         {"starts": ",".join(map(str, first_rows))},
     )

@@ -3,23 +3,24 @@
 The plan is the same SQL for a real run, where it reads the staging table, and for a dry-run, where the server
 refuses temporary tables and it reads the staged keys from one packed parameter.
 
-What becomes of a draft:
+The verdicts of the plan (`retrovue.core.verdicts`):
 
-* ``skipped``: this very source item is in the collection, with the same canonical identity, or deleted;
-* ``relocated``: it is, but its file has moved; the asset follows (counted as skipped);
+* ``skipped``: this very source item is in the collection, with the same canonical identity;
+* ``soft_deleted``: it is, and its asset is marked as deleted (counted as skipped as well);
+* ``relocated``: it is, but its file has moved; the asset follows (counted as skipped as well);
 * ``duplicate``: another asset has the same canonical identity, or will have it after this merge;
 * ``created``: none of these.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection
-from retrovue.core.results import CREATED_SHOWN, LISTED, Listed, Named, failed_enrichment
+from retrovue.core.results import Listed, Named, failed_enrichment
+from retrovue.core.verdicts import LISTED, LISTS, PLANNED
 from retrovue.store.audit import Run
 from retrovue.store.known import begin_listing, forget_listing, listing_holds
 from retrovue.store.staging import CARRIED, Staging
@@ -72,29 +73,29 @@ PLAN = """
             LEFT JOIN moved AS arriving ON arriving.canonical_hash = keys.canonical_hash
     ),
     plan AS (
-        SELECT seq, CASE WHEN holder IS NULL AND first_seq = seq THEN 'created' ELSE 'duplicate' END AS becomes,
-            holder AS asset_uuid, CASE WHEN holder IS NULL THEN first_seq END AS first_seq, false AS deleted
+        SELECT seq, CASE WHEN holder IS NULL AND first_seq = seq THEN 'created' ELSE 'duplicate' END AS verdict,
+            holder AS asset_uuid, CASE WHEN holder IS NULL THEN first_seq END AS first_seq
         FROM (
             SELECT seq, holder, min(seq) OVER (PARTITION BY canonical_hash) AS first_seq
             FROM placed WHERE own IS NULL
         ) AS fresh
         UNION ALL
         SELECT seq,
-            CASE WHEN deleted OR held_hash = known.canonical_hash THEN 'skipped'
+            CASE WHEN deleted THEN 'soft_deleted' WHEN held_hash = known.canonical_hash THEN 'skipped'
                 WHEN moved.own IS NOT NULL THEN 'relocated' ELSE 'duplicate' END,
             CASE WHEN deleted OR held_hash = known.canonical_hash OR moved.own IS NOT NULL THEN known.own
                 ELSE holder END,
-            NULL, deleted
+            NULL
         FROM known JOIN placed USING (seq) LEFT JOIN moved USING (seq)
     )
 """
 
 _MAKE_PLAN = text(
-    f"INSERT INTO plan (seq, becomes, asset_uuid, first_seq, deleted) WITH RECURSIVE {PLAN}"
-    " SELECT seq, becomes, asset_uuid, first_seq, deleted FROM plan"
+    f"INSERT INTO plan (seq, verdict, asset_uuid, first_seq) WITH RECURSIVE {PLAN}"
+    " SELECT seq, verdict, asset_uuid, first_seq FROM plan"
 )
 
-_COUNT = text("SELECT becomes, deleted, count(*) AS total FROM plan GROUP BY becomes, deleted")
+_COUNT = text("SELECT verdict, count(*) AS total FROM plan GROUP BY verdict")
 
 
 def label_of(row: str) -> str:
@@ -103,16 +104,16 @@ def label_of(row: str) -> str:
     return f"concat_ws(' ', {row}.show_title, nullif(concat('S' || {season}, 'E' || {episode}), ''), {row}.title)"
 
 
+_FIRST_OF_EACH = " UNION ALL ".join(
+    f"(SELECT * FROM plan WHERE verdict = '{verdict.name}' ORDER BY seq LIMIT {entries.most})"
+    for verdict, entries in LISTS
+    if verdict.planned
+)
 _LIST = text(
     f"""
-    SELECT shown.becomes, {label_of("staged")} AS label, staged.source_uri, staged.canonical_uri,
+    SELECT shown.verdict, {label_of("staged")} AS label, staged.source_uri, staged.canonical_uri,
         coalesce((SELECT {label_of("asset")} FROM asset WHERE uuid = shown.asset_uuid), {label_of("first")}) AS holder
-    FROM (
-        (SELECT * FROM plan WHERE becomes = 'created' ORDER BY seq LIMIT :created)
-        UNION ALL (SELECT * FROM plan WHERE becomes = 'duplicate' ORDER BY seq LIMIT :listed)
-        UNION ALL (SELECT * FROM plan WHERE becomes = 'relocated' ORDER BY seq LIMIT :listed)
-        UNION ALL (SELECT * FROM plan WHERE becomes = 'skipped' AND deleted ORDER BY seq LIMIT :listed)
-    ) AS shown JOIN staged USING (seq) LEFT JOIN staged AS first ON first.seq = shown.first_seq
+    FROM ({_FIRST_OF_EACH}) AS shown JOIN staged USING (seq) LEFT JOIN staged AS first ON first.seq = shown.first_seq
     ORDER BY shown.seq
     """
 )
@@ -122,14 +123,14 @@ _RELOCATE = text(
     UPDATE asset SET canonical_uri = staged.canonical_uri, canonical_key = staged.canonical_key,
         canonical_hash = staged.canonical_hash, part_count = staged.part_count, size_bytes = staged.size_bytes,
         updated_at = now()
-    FROM plan JOIN staged USING (seq) WHERE plan.becomes = 'relocated' AND asset.uuid = plan.asset_uuid
+    FROM plan JOIN staged USING (seq) WHERE plan.verdict = 'relocated' AND asset.uuid = plan.asset_uuid
     """
 )
 _DROP_RELOCATED_PARTS = text(
-    "DELETE FROM asset_part USING plan WHERE plan.becomes = 'relocated' AND asset_part.asset_uuid = plan.asset_uuid"
+    "DELETE FROM asset_part USING plan WHERE plan.verdict = 'relocated' AND asset_part.asset_uuid = plan.asset_uuid"
 )
 OWED_AGAIN = """
-    plan.becomes = 'relocated' AND asset.state IN ('new', 'enriching')
+    plan.verdict = 'relocated' AND asset.state IN ('new', 'enriching')
     AND asset_enrichment.asset_uuid = plan.asset_uuid AND asset_enrichment.status = 'succeeded'
     AND asset_enrichment.enricher_id = ANY(:reading_files)
 """
@@ -152,7 +153,7 @@ _OWE_AGAIN = text(
 _CREATE = text(
     f"""
     INSERT INTO asset (collection_uuid, {", ".join(CARRIED)})
-    SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.becomes = 'created'
+    SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.verdict = 'created'
     """
 )
 # Where the collection has enrichers: what is owed to an asset from the start decides the state in which it begins.
@@ -162,7 +163,7 @@ _CREATE_ENRICHED = text(
     SELECT :collection, {", ".join(CARRIED)},
         CASE WHEN :owing OR staged_refinement.failures IS NOT NULL THEN 'enriching' ELSE 'new' END,
         nullif(staged_refinement.provenance, '{{}}')
-    FROM staged JOIN plan USING (seq) LEFT JOIN staged_refinement USING (seq) WHERE plan.becomes = 'created'
+    FROM staged JOIN plan USING (seq) LEFT JOIN staged_refinement USING (seq) WHERE plan.verdict = 'created'
     """
 )
 _KEEP_REFINEMENTS = text(
@@ -174,7 +175,7 @@ _KEEP_REFINEMENTS = text(
         :run
     FROM plan JOIN staged USING (seq) CROSS JOIN unnest(cast(:refined_by AS uuid[])) AS refining (id)
         LEFT JOIN staged_refinement AS said USING (seq)
-    WHERE plan.becomes = 'created'
+    WHERE plan.verdict = 'created'
     """
 )
 _FAILED_REFINEMENTS = text(
@@ -184,7 +185,7 @@ _FAILED_REFINEMENTS = text(
     FROM plan JOIN staged USING (seq) JOIN staged_refinement USING (seq)
         CROSS JOIN jsonb_each(staged_refinement.failures) AS failure
         JOIN enricher ON cast(enricher.id AS text) = failure.key
-    WHERE plan.becomes = 'created' ORDER BY seq, enricher.external_id LIMIT :listed
+    WHERE plan.verdict = 'created' ORDER BY seq, enricher.external_id LIMIT :listed
     """
 )
 _CREATE_PARTS = text(
@@ -196,7 +197,7 @@ _CREATE_PARTS = text(
         CROSS JOIN ROWS FROM (
             jsonb_to_recordset(staged.parts) AS (local_path text, size_bytes bigint, duration_ms bigint)
         ) WITH ORDINALITY AS part (local_path, size_bytes, duration_ms, position)
-    WHERE staged.parts IS NOT NULL AND plan.becomes IN ('created', 'relocated')
+    WHERE staged.parts IS NOT NULL AND plan.verdict IN ('created', 'relocated')
     """
 )
 _ADD_ALIASES = text(
@@ -208,7 +209,7 @@ _ADD_ALIASES = text(
         )),
         staged.source_uri, staged.title, staged.season_number, staged.episode_number
     FROM plan JOIN staged USING (seq) LEFT JOIN staged AS first ON first.seq = plan.first_seq
-    WHERE plan.becomes = 'duplicate'
+    WHERE plan.verdict = 'duplicate'
     ON CONFLICT (collection_uuid, source_hash) DO UPDATE SET asset_uuid = excluded.asset_uuid,
         source_uri = excluded.source_uri, title = excluded.title, season_number = excluded.season_number,
         episode_number = excluded.episode_number
@@ -222,7 +223,7 @@ _ADD_ALIASES = text(
 _DROP_ALIASES = text(
     """
     DELETE FROM asset_alias USING plan JOIN staged USING (seq)
-    WHERE plan.becomes <> 'duplicate' AND asset_alias.collection_uuid = :collection
+    WHERE plan.verdict <> 'duplicate' AND asset_alias.collection_uuid = :collection
         AND asset_alias.source_hash = staged.source_hash
     """
 )
@@ -232,33 +233,24 @@ _KEEP_REJECTIONS = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class MergeResult(NamedTuple):
     """What became of the staged drafts."""
 
-    created: int = 0
-    skipped: int = 0
-    """Relocated and deleted ones included."""
-    duplicates: int = 0
-    relocated: int = 0
-    soft_deleted: int = 0
-    listed: Listed = field(default_factory=Listed)
+    counts: Mapping[str, int]
+    """Count of each verdict of the plan, by `Verdict.count`; part counts are included in the count they are part of."""
+    listed: Listed
 
 
-def merged_from(totals: Mapping[tuple[str, bool], int], listed: Listed) -> Merged:
-    """Fold the plan's totals, by what becomes of a draft and whether its asset is deleted."""
-
-    def count(becomes: str) -> int:
-        return sum(total for (kind, _), total in totals.items() if kind == becomes)
-
-    return Merged(
-        created=count("created"),
-        skipped=count("skipped") + count("relocated"),
-        duplicates=count("duplicate"),
-        relocated=count("relocated"),
-        soft_deleted=totals.get(("skipped", True), 0),
-        listed=listed,
-    )
+def merge_result(totals: Mapping[str, int], entries: Mapping[str, Sequence[Named]]) -> MergeResult:
+    """Make the result of a plan from the number of drafts and the first entries of each verdict, by `Verdict.name`."""
+    counts = {verdict.count: totals.get(verdict.name, 0) for verdict in PLANNED}
+    for verdict in PLANNED:
+        if verdict.part_of is not None:
+            counts[verdict.part_of] += totals.get(verdict.name, 0)
+    lists: dict[str, Any] = {
+        verdict.count: tuple(entries.get(verdict.name, ())[: form.most]) for verdict, form in LISTS if verdict.planned
+    }
+    return MergeResult(counts, Listed(**lists))
 
 
 def label(title: str, show_title: str | None, season: int | None, episode: int | None) -> str:
@@ -269,48 +261,47 @@ def label(title: str, show_title: str | None, season: int | None, episode: int |
     return " ".join(word for word in (show_title, numbers, title) if word)
 
 
-async def merge(session: AsyncSession, staging: Staging, *, full: bool) -> Merged:
+async def merge(session: AsyncSession, staging: Staging, *, full: bool) -> MergeResult:
     """Plan and carry out the merge of what is staged, inside the caller's transaction.
 
     After a ``full`` enumeration the pages that the collection holds whole now are remembered.
     """
     held = full and await listing_holds(session, staging.collection)
-    merged = await _merge(session, staging) if staging.staged else Merged()
+    result = await _merge(session, staging) if staging.staged else merge_result({}, {})
+    counts = result.counts
     if held:
-        await staging.keep_pages(session, all_staged=not merged.duplicates and not merged.soft_deleted)
+        await staging.keep_pages(session, all_staged=not counts["duplicates"] and not counts["soft_deleted"])
     elif full:
         await begin_listing(session, staging.collection)
-    elif merged.relocated or merged.duplicates:
+    elif counts["relocated"] or counts["duplicates"]:
         await forget_listing(session, staging.collection)
-    return merged
+    return result
 
 
-async def _merge(session: AsyncSession, staging: Staging) -> Merged:
+async def _merge(session: AsyncSession, staging: Staging) -> MergeResult:
     bind = {"collection": staging.collection.id}
     await session.execute(NO_GUESSING)
     await session.execute(_MAKE_PLAN, bind)
-    totals = {(row.becomes, row.deleted): row.total for row in await session.execute(_COUNT)}
-    kinds = {becomes for becomes, _ in totals}
-    shown = await session.execute(_LIST, {"created": CREATED_SHOWN, "listed": LISTED})
-    listed = _listed(shown.all())
-    if "relocated" in kinds:
+    totals = {row.verdict: row.total for row in await session.execute(_COUNT)}
+    entries = _entries((await session.execute(_LIST)).all())
+    if "relocated" in totals:
         await session.execute(_MERGING)
         await session.execute(_DROP_RELOCATED_PARTS)
         await session.execute(_RELOCATE)
         if staging.reading_files:
             await session.execute(_OWE_AGAIN, {"reading_files": list(staging.reading_files)})
-    if "created" in kinds:
+    if "created" in totals:
         if staging.enriched:
             await session.execute(_CREATE_ENRICHED, {**bind, "owing": staging.owing})
         else:
             await session.execute(_CREATE, bind)
-    if staging.several_parts and kinds & {"created", "relocated"}:
+    if staging.several_parts and totals.keys() & {"created", "relocated"}:
         await session.execute(_CREATE_PARTS, bind)
     if staging.anything_known:
         await session.execute(_DROP_ALIASES, bind)
-    if "duplicate" in kinds:
+    if "duplicate" in totals:
         await session.execute(_ADD_ALIASES, bind)
-    return merged_from(totals, listed)
+    return merge_result(totals, entries)
 
 
 async def keep_refinements(
@@ -329,15 +320,11 @@ async def keep_rejections(session: AsyncSession, run: Run, collection: Collectio
     await session.execute(_KEEP_REJECTIONS, {"run": run.id, "collection": collection.id})
 
 
-def _listed(rows: Sequence[Row[Any]]) -> Listed:
-    lists: dict[str, list[Named]] = {"created": [], "duplicate": [], "relocated": [], "skipped": []}
+def _entries(rows: Sequence[Row[Any]]) -> Mapping[str, Sequence[Named]]:
+    columns = {verdict.name: form.column for verdict, form in LISTS}
+    entries: dict[str, list[Named]] = {}
     for row in rows:
-        details = {"duplicate": row.holder, "relocated": row.canonical_uri}
-        named = Named(row.label, row.source_uri, details.get(row.becomes))
-        lists[row.becomes].append(named)
-    return Listed(
-        created=tuple(lists["created"]),
-        duplicates=tuple(lists["duplicate"]),
-        relocated=tuple(lists["relocated"]),
-        soft_deleted=tuple(lists["skipped"]),
-    )
+        column = columns[row.verdict]
+        detail = None if column is None else getattr(row, column)
+        entries.setdefault(row.verdict, []).append(Named(row.label, row.source_uri, detail))
+    return entries

@@ -8,21 +8,21 @@ from typing import ClassVar
 from sqlalchemy import text
 
 from retrovue.core.model import Rejection
-from retrovue.core.results import CREATED_SHOWN, LISTED, Listed, Named
-from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, Merged, label, label_of, merged_from
+from retrovue.core.results import Named
+from retrovue.core.verdicts import LISTED
+from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, MergeResult, label, label_of, merge_result
 from retrovue.store.staging import PACKED_KEYS, Keys, MappedDraft, Sink
 
 _PREVIEW = text(
     f"""
     WITH RECURSIVE staged AS MATERIALIZED ({PACKED_KEYS}), {PLAN},
     numbered AS (
-        SELECT plan.*, row_number() OVER (PARTITION BY becomes, deleted ORDER BY seq) AS rank,
-            count(*) OVER (PARTITION BY becomes, deleted) AS total
+        SELECT plan.*, row_number() OVER (PARTITION BY verdict ORDER BY seq) AS rank,
+            count(*) OVER (PARTITION BY verdict) AS total
         FROM plan
     )
-    SELECT becomes, deleted, total, seq, first_seq,
-        (SELECT {label_of("asset")} FROM asset WHERE uuid = asset_uuid) AS holder
-    FROM numbered WHERE rank <= :listed ORDER BY becomes, deleted, seq
+    SELECT verdict, total, seq, first_seq, (SELECT {label_of("asset")} FROM asset WHERE uuid = asset_uuid) AS holder
+    FROM numbered WHERE rank <= :listed ORDER BY verdict, seq
     """
 )
 _OWED_AGAIN = text(
@@ -70,28 +70,22 @@ class Preview(Sink):
         del self._title_ends[:]
         self.forget()
 
-    async def plan(self) -> Merged:
+    async def plan(self) -> MergeResult:
         """Plan the merge as a real run would."""
         # As they are: of a million drafts a copy would take 64 MB.
         bind = {"collection": self.collection.id, "keys": self._keys}
         async with self.store.transaction(self.session) as session:
             await session.execute(NO_GUESSING)
             rows = (await session.execute(_PREVIEW, {**bind, "listed": LISTED})).all()
-            if self.reading_files and any(row.becomes == "relocated" for row in rows):
+            if self.reading_files and any(row.verdict == "relocated" for row in rows):
                 result = await session.execute(_OWED_AGAIN, {**bind, "reading_files": list(self.reading_files)})
                 self.owed_again = result.scalar_one()
-        lists: dict[tuple[str, bool], list[Named]] = {}
+        entries: dict[str, list[Named]] = {}
         for row in rows:
             holder = row.holder or (None if row.first_seq is None else self._title(row.first_seq))
-            named = Named(self._title(row.seq), detail=holder if row.becomes == "duplicate" else None)
-            lists.setdefault((row.becomes, row.deleted), []).append(named)
-        listed = Listed(
-            created=tuple(lists.get(("created", False), [])[:CREATED_SHOWN]),
-            duplicates=tuple(lists.get(("duplicate", False), [])),
-            relocated=tuple(lists.get(("relocated", False), [])),
-            soft_deleted=tuple(lists.get(("skipped", True), [])),
-        )
-        return merged_from({(row.becomes, row.deleted): row.total for row in rows}, listed)
+            named = Named(self._title(row.seq), detail=holder if row.verdict == "duplicate" else None)
+            entries.setdefault(row.verdict, []).append(named)
+        return merge_result({row.verdict: row.total for row in rows}, entries)
 
     def _title(self, seq: int) -> str:
         return self._titles[self._title_ends[seq - 1] if seq else 0 : self._title_ends[seq]].decode()

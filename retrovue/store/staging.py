@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import StoreError
 from retrovue.core.model import AssetDraft, Collection, Rejection
-from retrovue.core.results import LISTED
 from retrovue.core.text import storable
+from retrovue.core.verdicts import LISTED
 from retrovue.store.known import keep_known_pages, pages_that_stay_unknown, what_is_known
 from retrovue.store.session import Store
 
@@ -55,7 +55,7 @@ TEMPORARY_TABLES = (
     """,
     """
     CREATE TEMPORARY TABLE IF NOT EXISTS plan (
-        seq integer NOT NULL, becomes text NOT NULL, asset_uuid uuid, first_seq integer, deleted boolean NOT NULL
+        seq integer NOT NULL, verdict text NOT NULL, asset_uuid uuid, first_seq integer
     )
     """,
 )

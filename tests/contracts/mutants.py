@@ -107,7 +107,7 @@ MUTANTS = (
         "    if said:\n",
     ),
     Mutant("B-6", ORCHESTRATOR, "if targets.eligible and not options.dry_run:", "if targets.eligible:"),
-    Mutant("B-6", PREVIEW, "[:CREATED_SHOWN]", ""),
+    Mutant("B-6", MERGE, "[: form.most]", ""),
     Mutant(
         "B-7",
         DOCUMENT,
@@ -115,7 +115,7 @@ MUTANTS = (
         '        "source": source,\n        "status": status,\n',
     ),
     Mutant("B-7", RESULTS, "tuple(sorted(self.outcomes, key=_order))", "tuple(self.outcomes)"),
-    Mutant("B-7", DOCUMENT, '    "total_duplicates": "duplicates",\n', '    "total_duplicates": "created",\n'),
+    Mutant("B-7", DOCUMENT, "verdict.total: verdict.count for", 'verdict.total: "created" for'),
     Mutant("B-8", OPENING, "if production is not None and _same_database(test, production):", "if False:"),
     Mutant("B-8", MIGRATIONS, "if status.role != role and (", "if status.role is None and ("),
     Mutant("B-9", ORCHESTRATOR, _JUDGED, f"{_JUDGED}            raise\n"),

@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from retrovue import PathMapping, Secret, add_source, discover, ingest_source, update_collection
 from retrovue.core.model import FULL, Page, Rejection
-from retrovue.core.results import CREATED_SHOWN, LISTED, Failed, Ingested
+from retrovue.core.results import Failed, Ingested
+from retrovue.core.verdicts import CREATED_SHOWN, LISTED
 from retrovue.importers.http.reading import WINDOW
 from retrovue.importers.plex.ids import RatingKeySet
 from retrovue.importers.plex.listing import SectionQuery

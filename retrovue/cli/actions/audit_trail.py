@@ -11,13 +11,13 @@ from retrovue.cli.table import COLUMNS, table, words
 from retrovue.core.errors import NotFound
 from retrovue.core.model import Collection, Rejection
 from retrovue.core.text import redact
+from retrovue.core.verdicts import HEADINGS
 from retrovue.ingest.documents import DURATIONS
 from retrovue.store.collections import find_collection
 from retrovue.store.log import LogEntry, list_log, list_rejections
 from retrovue.store.sources import find_source, get_source
 
-_HEADS = ("Collection", "Status", "Created", "Skipped", "Dupli-\ncates", "Re-\njected", "Failed\nenrich.")
-_SHOWN_COUNTS = ("created", "skipped", "duplicates", "rejected", "failed_enrichments")
+_HEADS = ("Collection", "Status", *HEADINGS.values())
 _INDENT = "  "
 
 Rejections = Mapping[UUID, Sequence[Rejection]]
@@ -60,7 +60,7 @@ def _row(entry: LogEntry) -> tuple[object, ...]:
     return (
         entry.collection_name,
         entry.status,
-        *(entry.counts[count] if counted else None for count in _SHOWN_COUNTS),
+        *(entry.counts[count] if counted else None for count in HEADINGS),
     )
 
 

@@ -1,0 +1,149 @@
+"""The verdicts: what can become of a draft in an ingest, one entry each.
+
+Counts, lists, JSON documents, their schemas, the columns of the audit trail, the human report and the metrics are all
+made from this table. A new verdict takes an entry here, the SQL of the plan that reaches it (`store.merge`), and a
+migration that adds its column to ``ingest_outcome``.
+"""
+
+from dataclasses import dataclass
+
+LISTED = 100
+"""How many entries an outcome lists of each verdict; the audit trail has all rejections."""
+CREATED_SHOWN = 20
+"""How many titles of created assets an outcome lists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """How the entries of a verdict are listed."""
+
+    key: str
+    """Key of the list in the JSON document of a collection."""
+    meaning: str
+    """What an entry is, as a sentence."""
+    most: int = LISTED
+    detail: str | None = None
+    """Key of an entry's detail in the JSON document; None where the entry is a title and nothing else."""
+    column: str | None = None
+    """Column of the merge's list that holds the detail: ``holder`` or ``canonical_uri``."""
+    label: str | None = None
+    """Heading in the human report; None where it doesn't show them."""
+    text: str = "{title}"
+    """How the human report writes an entry that has a detail."""
+    only_dry_run: bool = False
+    """Whether the human report shows them for a dry-run only; then it shows all that are listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What can become of a draft."""
+
+    name: str
+    """The word in the plan of the merge."""
+    count: str
+    """Attribute of `Counts` and `Listed`, key in the JSON document of a collection, column of ``ingest_outcome``."""
+    meaning: str
+    """What is counted."""
+    part_of: str | None = None
+    """The count that includes this one. The counts that are part of none add up to ``discovered``."""
+    total: str | None = None
+    """Key of the run's total in the JSON document."""
+    heading: str | None = None
+    """Heading of its column in the tables for people; a line break shows where it may be broken."""
+    planned: bool = True
+    """Whether the plan of the merge decides it; a rejection is known before anything is staged."""
+    entries: Entries | None = None
+    """None where entries aren't listed."""
+
+
+VERDICTS: tuple[Verdict, ...] = (
+    Verdict(
+        name="created",
+        count="created",
+        meaning="new assets",
+        total="total_created_assets",
+        heading="Created",
+        entries=Entries(
+            key="created_titles",
+            meaning="A new asset.",
+            most=CREATED_SHOWN,
+            label="would be created",
+            only_dry_run=True,
+        ),
+    ),
+    Verdict(
+        name="skipped",
+        count="skipped",
+        meaning="items whose asset was there already",
+        total="total_skipped_assets",
+        heading="Skipped",
+    ),
+    Verdict(
+        name="duplicate",
+        count="duplicates",
+        meaning="items whose file is another asset's",
+        total="total_duplicates",
+        heading="Dupli-\ncates",
+        entries=Entries(
+            key="duplicate_candidates",
+            meaning="An item whose file is another asset's.",
+            detail="duplicate_of",
+            column="holder",
+            label="duplicate candidates",
+            text="{title} (same file as {detail})",
+        ),
+    ),
+    Verdict(
+        name="rejected",
+        count="rejected",
+        meaning="items that can't be used",
+        total="total_rejected",
+        heading="Re-\njected",
+        planned=False,
+        entries=Entries(key="rejected_items", meaning="An item that can't be used.", label="rejected"),
+    ),
+    Verdict(
+        name="relocated",
+        count="relocated",
+        meaning="assets that followed a moved file or a changed mapping",
+        part_of="skipped",
+        total="total_relocated",
+        entries=Entries(
+            key="relocated_items",
+            meaning="An asset whose file has moved.",
+            detail="now_at",
+            column="canonical_uri",
+            label="relocated",
+            text="{title} -> {detail}",
+        ),
+    ),
+    Verdict(
+        name="soft_deleted",
+        count="soft_deleted",
+        meaning="assets that are marked as deleted",
+        part_of="skipped",
+        entries=Entries(
+            key="soft_deleted_items",
+            meaning="An asset that is marked as deleted and was seen again.",
+            detail="detail",
+        ),
+    ),
+)
+
+COUNTS = ("source_items", "discovered", *(verdict.count for verdict in VERDICTS), "warnings", "failed_enrichments")
+"""The attributes of `Counts`, the counts of a collection's JSON document, and the columns of ``ingest_outcome``."""
+EXCLUSIVE = tuple(verdict.count for verdict in VERDICTS if verdict.part_of is None)
+"""The counts of which each draft is in exactly one: they add up to ``discovered``."""
+PLANNED = tuple(verdict for verdict in VERDICTS if verdict.planned)
+"""The verdicts that the plan of a merge reaches."""
+LISTS = tuple(
+    (verdict, verdict.entries)
+    for verdict in (*PLANNED, *(verdict for verdict in VERDICTS if not verdict.planned))
+    if verdict.entries is not None
+)
+"""The verdicts whose entries are listed, with how: those of the plan first."""
+HEADINGS = {
+    **{verdict.count: verdict.heading for verdict in VERDICTS if verdict.heading is not None},
+    "failed_enrichments": "Failed\nenrich.",
+}
+"""The counts that tables for people show, and the headings of their columns."""
