@@ -29,7 +29,7 @@ TOTALS = {
     "total_source_items": "source_items",
 }
 """The key of each total of a run, and the count of its collections that is added up."""
-_FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
+FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
 """The totals of the contract, which come before the results; the others come after them."""
 DURATIONS = ("total", "waiting_for_source", "reading", "enriching", "staging", "merging")
 """Where a collection's time went."""
@@ -107,11 +107,11 @@ def run_document(
         "status": status,
         "source": source,
         "collections_processed": processed,
-        **{key: totals[key] for key in _FIRST_TOTALS},
+        **{key: totals[key] for key in FIRST_TOTALS},
         "collection_results": results,
         "errors": [problem.document() for problem in errors],
         **run,
-        **{key: total for key, total in totals.items() if key not in _FIRST_TOTALS},
+        **{key: total for key, total in totals.items() if key not in FIRST_TOTALS},
         "duration_seconds": duration,
     }
 

@@ -4,18 +4,73 @@ Every key is always there; null says that there is nothing. A string below a fie
 """
 
 import datetime as dt
-from typing import Any, Literal
+import inspect
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
 
-Verdict = Literal["ok", "warning", "problem"]
+from retrovue.core.verdicts import LISTED, LISTS, VERDICTS, Verdict
+from retrovue.ingest.documents import FIRST_TOTALS
+
+T = TypeVar("T", bound="Strict")
+CheckVerdict = Literal["ok", "warning", "problem"]
 AssetState = Literal["new", "enriching", "ready", "retired"]
 Json = dict[str, Any]
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An object that has these keys and no others."""
+
+
+class Counts:
+    """Stands in a class for a count of each verdict."""
+
+
+class Lists:
+    """Stands in a class for the list of each verdict whose entries are listed."""
+
+
+class Totals:
+    """Stands in a class for the total of each verdict that has one, but for those that come first."""
+
+
+DESCRIPTIONS = {
+    **{verdict.count: f"Of the {verdict.part_of}." for verdict in VERDICTS if verdict.part_of is not None},
+    **{entries.key: f"The first {entries.most}." for _, entries in LISTS if entries.most != LISTED},
+    "duplicate_candidates": f"The first {LISTED}, as in the lists that follow; the audit trail has all rejections.",
+}
+"""What the fields of a collection's result mean that the table of verdicts gives it."""
+
+
+def of_verdicts(kind: type[T]) -> type[T]:
+    """Make the class anew, with fields from the table of verdicts in the places that stand for them."""
+    fields: list[tuple[str, Any]] = []
+    for name, annotation in inspect.get_annotations(kind).items():
+        if annotation is Counts:
+            fields += [(verdict.count, int) for verdict in VERDICTS]
+        elif annotation is Lists:
+            fields += [(verdict.entries.key, list[_entry(verdict)]) for verdict in VERDICTS if verdict.entries]  # type: ignore[misc]
+        elif annotation is Totals:
+            totals = [verdict.total for verdict in VERDICTS if verdict.total is not None]
+            fields += [(total, int) for total in totals if total not in FIRST_TOTALS]
+        else:
+            fields.append((name, annotation))
+    namespace = {"__doc__": kind.__doc__}
+    return msgspec.defstruct(kind.__name__, fields, bases=kind.__bases__, namespace=namespace, module=__name__)  # type: ignore[return-value]
+
+
+def _entry(verdict: Verdict) -> Any:
+    """Give the type of a verdict's entries: titles, rejections, or an object with a detail."""
+    if not verdict.planned:
+        return Rejected
+    assert verdict.entries is not None
+    if verdict.entries.detail is None:
+        return str
+    name = verdict.name.title().replace("_", "")
+    fields: list[tuple[str, Any]] = [("title", str), ("source_uri", str | None), (verdict.entries.detail, str | None)]
+    namespace = {"__doc__": verdict.entries.meaning}
+    return msgspec.defstruct(name, fields, bases=(Strict,), namespace=namespace, module=__name__)
 
 
 # Parts
@@ -82,30 +137,6 @@ class Rejected(Strict):
     reason: str
 
 
-class Duplicate(Strict):
-    """An item whose file is another asset's."""
-
-    title: str
-    source_uri: str | None
-    duplicate_of: str | None
-
-
-class Relocated(Strict):
-    """An asset whose file has moved."""
-
-    title: str
-    source_uri: str | None
-    now_at: str | None
-
-
-class SoftDeleted(Strict):
-    """An asset that is marked as deleted and was seen again."""
-
-    title: str
-    source_uri: str | None
-    detail: str | None
-
-
 class FailedEnrichment(Strict):
     """An enricher that failed for an asset."""
 
@@ -142,6 +173,7 @@ class Enrichment(Strict):
     """Seconds of wall time."""
 
 
+@of_verdicts
 class CollectionResult(Strict):
     """What became of a collection; discovered = created + skipped + duplicates + rejected, always."""
 
@@ -163,24 +195,11 @@ class CollectionResult(Strict):
     """Distinct items of the source; completeness is judged on this number."""
     discovered: int
     """Versions that the importer yielded, rejected ones included."""
-    created: int
-    skipped: int
-    duplicates: int
-    rejected: int
-    relocated: int
-    """Of the skipped."""
-    soft_deleted: int
-    """Of the skipped."""
+    of_verdicts: Counts
     warnings: int
     """Items that had a value dropped or mended."""
     failed_enrichments: int
-    created_titles: list[str]
-    """The first 20."""
-    duplicate_candidates: list[Duplicate]
-    """The first 100, as in the lists that follow; the audit trail has all rejections."""
-    rejected_items: list[Rejected]
-    relocated_items: list[Relocated]
-    soft_deleted_items: list[SoftDeleted]
+    lists: Lists
     failed_enrichment_items: list[FailedEnrichment]
     warning_counts: dict[str, int]
     """Each kind of warning and how many items had it; ``far_smaller`` is how many items fewer there are than last time,
@@ -414,6 +433,7 @@ class AssetStep(Strict):
     state: AssetState
 
 
+@of_verdicts
 class EntryFields(Strict):
     """A collection of a run, in the audit trail."""
 
@@ -426,12 +446,7 @@ class EntryFields(Strict):
     hint: str | None
     source_items: int
     discovered: int
-    created: int
-    skipped: int
-    duplicates: int
-    rejected: int
-    relocated: int
-    soft_deleted: int
+    of_verdicts: Counts
     warnings: int
     failed_enrichments: int
 
@@ -502,7 +517,7 @@ class Finding(Strict):
 
     check: str
     subject: str
-    verdict: Verdict
+    verdict: CheckVerdict
     message: str
     hint: str | None
     unreachable: bool
@@ -531,6 +546,7 @@ class Change(Ok):
     """Whether nothing was written."""
 
 
+@of_verdicts
 class IngestNumbers(Strict):
     """What source ingest and collection ingest have in common."""
 
@@ -546,8 +562,7 @@ class IngestNumbers(Strict):
     dry_run: bool
     strict: bool
     total_discovered: int
-    total_rejected: int
-    total_relocated: int
+    totals: Totals
     total_failed_enrichments: int
     total_source_items: int
     duration_seconds: float

@@ -1,14 +1,14 @@
 """What the tables and columns of the catalogue mean; '' is the table itself."""
 
+from retrovue.core.verdicts import VERDICTS
+
 _COUNTS = {
     "source_items": "distinct items of the source, by which completeness is judged",
     "discovered": "versions that the importer yielded: created + skipped + duplicates + rejected",
-    "created": "new assets",
-    "skipped": "items whose asset was there already",
-    "duplicates": "items whose file is another asset's",
-    "rejected": "items that can't be used",
-    "relocated": "of the skipped: assets that followed a moved file or a changed mapping",
-    "soft_deleted": "of the skipped: assets that are marked as deleted",
+    **{
+        verdict.count: f"of the {verdict.part_of}: {verdict.meaning}" if verdict.part_of else verdict.meaning
+        for verdict in VERDICTS
+    },
     "warnings": "items that had a value dropped or mended",
     "failed_enrichments": "enrichers that failed for an asset",
 }

@@ -69,6 +69,8 @@ def _descriptions() -> Mapping[str, Mapping[str, str]]:
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                     assert isinstance(field.target, ast.Name)
                     own[field.target.id] = ast.literal_eval(text.value)
+    for name in ("CollectionResult", "Outcome"):
+        found[name] = documents.DESCRIPTIONS | found[name]
     return found
 
 
