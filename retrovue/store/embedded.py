@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL: started by the first command that needs it, stopped by the last one out.
+"""The embedded PostgreSQL: the first command that needs it starts it, the last one that uses it stops it.
 
-There is no supervisor. Three locks in the home (see retrovue.store.embedded_cluster) say all there is to know,
-and the kernel drops them whichever way a process ends: *start* serialises starting and stopping, *hold* counts
-the commands inside, and *life* is inherited by the server, so that it is free only when no process of it is left.
-A client that is killed leaves the server up; the next command finds life taken, connects and goes on with it.
+There is no supervisor. The state is in three file locks of the home (see retrovue.store.embedded_cluster), which the
+kernel releases however a process ends. *start* serialises starting and stopping. Each command that uses the server
+shares *hold*. The server inherits *life*, which is free only when none of its processes is left. A command that is
+killed leaves the server running; the next one finds *life* taken and connects.
 """
 
 import os
@@ -46,25 +46,24 @@ _IMMEDIATE_STOP_SECONDS = 10.0  # the server kills its own children after five
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """An embedded PostgreSQL that answers."""
+    """An embedded PostgreSQL that is running."""
 
     pid: int
-    """The process id of the server's first process, as the server itself says."""
+    """The process id of the postmaster, as the server reports it."""
     data_directory: Path
-    """Where the data are."""
     socket_directory: Path
-    """Where the socket is: the only way in."""
+    """The directory of the socket. The server listens nowhere else."""
 
     def url(self, database: str) -> str:
-        """Return SQLAlchemy's URL of a database of this server."""
+        """Return the SQLAlchemy URL of a database of this server."""
         where = {"host": str(self.socket_directory), "port": str(PORT)}
-        # Made by SQLAlchemy, as its versions don't agree on whether a database's name is escaped.
+        # SQLAlchemy renders it: its versions differ in whether they escape the name of the database.
         return URL.create("postgresql+asyncpg", ROLE, database=database, query=where).render_as_string()
 
     async def run(self, program: str, *arguments: str) -> bytes:
-        """Run one of PostgreSQL's client programs against this server; returns what it prints.
+        """Run a client program of PostgreSQL, such as pg_dump, on this server; returns its standard output.
 
-        Raises StoreError with what it says if it fails. If cancelled, the program is killed.
+        Raises StoreError with its last messages if it fails. A cancellation kills the program.
         """
         programs = await anyio.to_thread.run_sync(binaries, server_account(self.data_directory))
         where = ("--host", str(self.socket_directory), "--port", str(PORT), "--username", ROLE, "--no-password")
@@ -74,7 +73,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 check=False,
                 env=ENVIRONMENT,
-                start_new_session=True,  # a signal from the terminal is for the command, which ends the program
+                start_new_session=True,  # a signal of the terminal reaches this command alone
             )
         except OSError as error:
             raise StoreUnavailable(f"{program} can't be run: {error.strerror or error}") from error
@@ -84,7 +83,7 @@ class EmbeddedServer:
         return done.stdout
 
     async def ensure_database(self, name: str) -> None:
-        """Create a database unless it exists; any number of commands may ask for the same one at once.
+        """Create a database unless it exists. Several commands may do so at once.
 
         Raises StoreUnavailable if the server doesn't answer or refuses.
         """
@@ -95,7 +94,7 @@ class EmbeddedServer:
         quoted = name.replace('"', '""')
         try:
             async with _connection(self.socket_directory, timeout=10) as connection:
-                # CREATE DATABASE can't run in a transaction: the lock belongs to this connection, and ends with it.
+                # CREATE DATABASE can't run in a transaction, so the lock is one of the session.
                 await connection.execute("SELECT pg_advisory_lock(hashtext('retrovue ensure_database'))")
                 if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
                     await connection.execute(f'CREATE DATABASE "{quoted}"')
@@ -108,7 +107,7 @@ class EmbeddedServer:
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
-    """Return the directory that holds a user's data: RETROVUE_HOME, or the system's place for such."""
+    """Return the home: RETROVUE_HOME, /var/lib/retrovue for root, or the user's data directory."""
     if chosen := environ.get("RETROVUE_HOME"):
         return Path(chosen).expanduser().absolute()
     if sys.platform != "win32" and os.geteuid() == 0:
@@ -118,15 +117,15 @@ def default_home(environ: Mapping[str, str]) -> Path:
 
 @asynccontextmanager
 async def embedded_server(home: Path, *, durable: bool = True) -> AsyncIterator[EmbeddedServer]:
-    """Use the home's PostgreSQL: start it, or join the one that runs; the last one out stops it.
+    """Use the PostgreSQL of a home during the block: start it unless it runs, and stop it if no other command uses it.
 
-    ``durable=False`` is for scratch data: a crash of the machine may destroy them. A command that wants durable
-    data is refused while others use the server without, and starts it anew if nobody does.
+    ``durable=False`` turns fsync off, for scratch data that a crash of the machine may destroy. A command with
+    ``durable=True`` restarts such a server, or is refused while other commands use it.
 
-    As root the server runs as an unprivileged account (the owner of existing data, else postgres, else nobody).
+    For root the server runs as an unprivileged account: the owner of existing data, else postgres, else nobody.
 
-    Raises StoreUnavailable, with what to do about it. If cancelled while starting, what was started is stopped.
-    Leaving takes 1.5 s at most when cancelled; a server that is slower than that goes on stopping by itself.
+    Raises StoreUnavailable. A cancellation during the start stops the server. When cancelled, leaving the block takes
+    1.5 s at most; a server that needs longer goes on stopping by itself.
     """
     if sys.platform == "win32":
         raise StoreUnavailable(
@@ -172,7 +171,7 @@ async def _start_or_join(cluster: Cluster, hold: FileLock) -> EmbeddedServer:
                     return EmbeddedServer(answer.pid, cluster.data, cluster.sockets)
                 await _retire_scratch_server(cluster, hold)
             await anyio.sleep(pause)
-            pause = min(pause * 1.25, 0.25)  # each question to a server that isn't ready is a line in its log
+            pause = min(pause * 1.25, 0.25)  # each attempt during the start is a line in the server's log
     raise StoreUnavailable(
         f"the embedded PostgreSQL runs but hasn't answered for {_START_SECONDS:.0f} s",
         hint=f"look at {cluster.log}; it may still be recovering from a crash",
@@ -188,8 +187,8 @@ async def _start(cluster: Cluster, life: FileLock) -> int:
     log = cluster.open_log()
     try:
         offset = os.fstat(log).st_size
-        # The shell ends at once, so that the server is nobody's child: no client has to reap it, and none that
-        # ends, by whatever signal, takes it along. What it inherits is the log and the life lock, no terminal.
+        # The shell ends at once and init adopts the server: no command has to reap it, and a signal that ends a command
+        # doesn't reach it. It inherits the log and the life lock, but no terminal.
         await _run(
             cluster,
             [
@@ -278,11 +277,11 @@ class _Answer:
 
 
 async def _ask(cluster: Cluster, *, timeout: float) -> _Answer | None:  # noqa: ASYNC109 - asyncpg's own deadline
-    """Ask the server who it is; None if it doesn't answer, or not yet, or no longer."""
+    """Ask the server for its pid and durability. Return None if it doesn't answer."""
     try:
         await anyio.to_thread.run_sync(cluster.claim_sockets)
         async with _connection(cluster.sockets, timeout=timeout) as connection:
-            # The running server's own pid file names its own pid: no other server could have replaced it.
+            # The server reads its own pid file, which no other server can have replaced.
             row = await connection.fetchrow("SELECT pg_read_file('postmaster.pid'), current_setting('fsync')")
             return _Answer(pid=int(row[0].split("\n", 1)[0]), durable=row[1] == "on")
     except asyncpg.InvalidAuthorizationSpecificationError as error:
@@ -324,10 +323,10 @@ async def _leave(cluster: Cluster, start: FileLock, hold: FileLock) -> None:
     with anyio.move_on_after(_SHIELD_SECONDS, shield=True):
         await _stop_if_last(cluster, start, hold, signal.SIGINT)
         return
-    # A checkpoint of much data takes its time. The server has its signal and will end whether or not somebody
-    # waits, so from here on a cancelled command just goes; the next one waits for life to be free.
+    # A large checkpoint takes longer. The server has received its signal and ends by itself, so a cancelled command
+    # doesn't wait for it. The next command waits until life is free.
     if is_cancelled():
-        return  # also where it isn't a scope of anyio that was cancelled, and no await says so again
+        return  # a host may have cancelled the task without a scope of anyio; the next await wouldn't raise then
     with anyio.move_on_after(_FAST_STOP_SECONDS):
         await _stop_if_last(cluster, start, hold, signal.SIGINT)
         return
@@ -353,10 +352,9 @@ async def _stop(cluster: Cluster, how: signal.Signals) -> None:
 
 
 async def _pid(cluster: Cluster) -> int | None:
-    """Return the pid to send a signal to.
+    """Return the pid to send a signal to, from the server or, while it starts or stops, from its pid file.
 
-    A server that is starting or stopping doesn't answer. Its pid file is a fair witness then: life is held, and
-    whoever started the server removed the file of the one before.
+    The file belongs to the running server: the command that started it has removed the one before.
     """
     answer = None
     with suppress(StoreUnavailable):

