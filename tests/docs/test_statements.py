@@ -1,6 +1,7 @@
-"""The SQL that the how-to page gives to an administrator does what the page says."""
+"""The SQL of the how-to pages does what they say: for an administrator, and for a scheduler that reads."""
 
 import uuid
+from pathlib import Path
 
 import asyncpg
 from anyio.from_thread import BlockingPortal
@@ -11,12 +12,22 @@ from retrovue.store.session import Store, database_url
 from tests.docs.pages import DOCS, blocks
 
 SERVED = ("asset", "asset_file", "asset_part", "asset_alias", "collection")
+ADMINISTRATOR = DOCS / "howto" / "external-postgresql.md"
+READER = DOCS / "howto" / "read-the-catalogue.md"
+
+
+def statements(page: Path) -> list[str]:
+    return [block.text for block in blocks(page) if block.language == "sql"]
+
+
+def test_rights_are_granted_after_the_tables_are_made() -> None:
+    text = ADMINISTRATOR.read_text(encoding="utf-8")
+    assert text.index("CREATE DATABASE") < text.index("$ retrovue db upgrade\n") < text.index("GRANT SELECT")
 
 
 def test_the_roles_can_do_what_they_need_and_no_more(portal: BlockingPortal, server: EmbeddedServer) -> None:
     own, reader = (f"{name}_{uuid.uuid4().hex[:8]}" for name in ("retrovue", "scheduler"))
-    texts = [block.text for block in blocks(DOCS / "howto" / "external-postgresql.md") if block.language == "sql"]
-    create, grant = (text.replace("retrovue", own).replace("scheduler", reader) for text in texts)
+    create, grant = (text.replace("retrovue", own).replace("scheduler", reader) for text in statements(ADMINISTRATOR))
 
     async def administer() -> None:
         administrator = await asyncpg.connect(server.url("postgres").replace("+asyncpg", ""))
@@ -52,6 +63,10 @@ def test_the_roles_can_do_what_they_need_and_no_more(portal: BlockingPortal, ser
             assert [await connection.fetchval(readable, reader, table) for table in SERVED] == [True] * len(SERVED)
             assert not await connection.fetchval(readable, reader, "source")
             assert not await connection.fetchval("SELECT has_table_privilege($1, 'asset', 'INSERT')", reader)
+            await connection.execute(f"SET role = {reader}")
+            for statement in statements(READER):
+                assert await connection.fetch(statement) == []
+            await connection.execute("SET role = 'retrovue'")
             await connection.execute(f"DROP OWNED BY {reader}")
         finally:
             await connection.close()

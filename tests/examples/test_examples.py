@@ -232,12 +232,13 @@ def test_a_third_party_s_type_checker_accepts_them_and_the_pages(tmp_path: Path)
     shutil.copytree(EXAMPLES / "service", tmp_path / "service")
     for script in ("ingest_script.py", "scheduler.py"):
         shutil.copy(EXAMPLES / script, tmp_path / script)
-    for page in (EXAMPLES.parent / "README.md", EXAMPLES.parent / "docs/howto/embed.md"):
-        blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    for page in ("README.md", "docs/howto/embed.md", "docs/howto/read-the-catalogue.md"):
+        text = (EXAMPLES.parent / page).read_text(encoding="utf-8")
+        blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         assert blocks
         for number, block in enumerate(blocks):
             body = "async def main() -> None:\n" + textwrap.indent(block, "    ")
-            (tmp_path / f"{page.stem.lower()}_{number}.py").write_text(body)
+            (tmp_path / f"{Path(page).stem.lower().replace('-', '_')}_{number}.py").write_text(body)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "."]
     environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
