@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from retrovue.core.model import Big, Natural
 from retrovue.core.text import redact, storable
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
+from retrovue.importers.filesystem.names import read_name
 
 MAX_RESULT_BYTES = 1024 * 1024
 """The largest answer of an enricher for one asset, as JSON, with fingerprint and data."""
@@ -122,6 +123,15 @@ def apply(
         if not _is_empty(getattr(asset, name)):
             changes[name] = None
     return changes
+
+
+def is_file_title(asset: AssetView) -> bool:
+    """Return whether the asset's title was only read from its file's name, as in a source of directories."""
+    if not asset.source_uri.startswith("file:"):
+        return False
+    *directories, _ = asset.files[0].local_path.split("/")
+    parts = [file.local_path.rpartition("/")[2] for file in asset.files]
+    return asset.title == read_name(parts, directories).title
 
 
 def _is_empty(value: object) -> bool:

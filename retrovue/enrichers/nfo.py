@@ -1,34 +1,31 @@
-"""The enricher that reads Kodi's sidecar files: XML beside the media file, or in the directory of the film or show.
+"""The enricher that reads sidecars: NFO files beside the media file, or in the directory of the film or show.
 
-The elements are those of the Kodi wiki, "NFO files". A file of several episodes has one ``<episodedetails>`` for
-each, one after the other. Entities, DTDs and anything that would be fetched are refused.
+A film's sidecars are ``<file>.nfo`` and, if its directory holds one title alone, ``movie.nfo``; an episode's are
+``<file>.nfo`` and its show's ``tvshow.nfo``. The first that describes the asset counts. One that can't be used
+doesn't keep the others from being read.
 """
 
-import codecs
-import datetime as dt
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 import anyio.to_thread
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
+from retrovue.enrichers.sidecars import Details, Sidecar, add_addresses, number, parse
+from retrovue.importers.filesystem import names
 
 MAX_BYTES = 2 * 1024 * 1024
 """Bytes of a sidecar; one of a long-running show with its cast takes some 100 KiB."""
 SHOW_LEVELS = 2
 """Directories in which tvshow.nfo is looked for: the episode's, and the one above it."""
-
-_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
-_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]{1,40})["']""")
-_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_PROVIDERS = {"imdb", "tmdb", "tvdb", "mbid"}
+_FILM_ROOTS = ("movie", "musicvideo", "video")
+_SHOW_FIELDS = {"title": "show_title", "studio": "studio", "content_rating": "content_rating", "tags": "tags"}
+"""A show's field → the field that its episodes have from it."""
 
 
 class NfoEnricher(BaseEnricher):
@@ -45,190 +42,155 @@ class NfoEnricher(BaseEnricher):
 
 
 def _read_all(assets: Sequence[AssetView]) -> list[Enrichment | Failure]:
-    shows: dict[Path, tuple[Element, str] | None] = {}
-    answers: list[Enrichment | Failure] = []
-    for asset in assets:
+    directories = Directories()
+    return [read(asset, directories) for asset in assets]
+
+
+@dataclass(slots=True)
+class Directories:
+    """What several assets of a batch share: the shows' sidecars, and whether a directory holds one title."""
+
+    shows: dict[Path, Sidecar | Failure | None] = field(default_factory=dict[Path, Sidecar | Failure | None])
+    single: dict[Path, bool] = field(default_factory=dict[Path, bool])
+    fingerprints: dict[Path, str] = field(default_factory=dict[Path, str])
+
+    def load(self, path: Path) -> Sidecar | Failure | None:
+        """Read and parse a sidecar; None if there is none."""
         try:
-            answers.append(read(asset, shows))
-        except EnrichmentError as exc:
-            answers.append(Failure(exc.code, exc.message))
+            with path.open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)
+                self.fingerprints[path] = f"{len(raw)}:{path.stat().st_mtime_ns}"
+            if len(raw) > MAX_BYTES:
+                return Failure("nfo_too_large", f"{path.name} is larger than {MAX_BYTES:,} bytes.")
+            return parse(raw, path.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as exc:
-            answers.append(Failure("unreadable_sidecar", f"The sidecar can't be read: {exc.strerror}."))
-    return answers
+            return Failure("unreadable_sidecar", f"The sidecar can't be read: {exc.strerror}.")
+        except EnrichmentError as exc:
+            return Failure(exc.code, exc.message)
+
+    def show(self, directory: Path) -> Sidecar | Failure | None:
+        """Read a directory's ``tvshow.nfo``, once."""
+        if directory not in self.shows:
+            self.shows[directory] = self.load(directory / "tvshow.nfo")
+        return self.shows[directory]
+
+    def holds_one_title(self, directory: Path) -> bool:
+        """Return whether all media files of a directory are versions or parts of one title."""
+        if directory not in self.single:
+            media = (path.name for path in directory.iterdir() if names.is_media(path.name))
+            files = [
+                names.File(name, 0) for name in sorted(media) if not (names.is_ignored(name) or names.is_extra(name))
+            ]
+            stacks = ([part.name for part in parts] for parts in names.stacked(files, directory.name))
+            titles = {(name.title.casefold(), name.year) for name in (names.read_name(stack, []) for stack in stacks)}
+            self.single[directory] = len(titles) <= 1
+        return self.single[directory]
 
 
-def read(asset: AssetView, shows: dict[Path, tuple[Element, str] | None] | None = None) -> Enrichment:
-    """Read an asset's sidecars; without any, return an Enrichment without fields.
+def read(asset: AssetView, directories: Directories | None = None) -> Enrichment | Failure:
+    """Read an asset's sidecars. Without any, or if none is about it, there are no fields, which is no failure.
 
-    ``shows`` caches the tvshow.nfo of each directory. Raises EnrichmentError for a sidecar that can't be used,
-    OSError for one that can't be read.
+    A sidecar that can't be used is a Failure if no other one says anything, else a warning in the data.
     """
+    directories = directories or Directories()
     media = Path(asset.files[0].local_path)
-    fields: dict[str, Any] = {}
-    fingerprints: dict[str, str] = {}
-    paths = [media.with_suffix(".nfo"), *([] if asset.type == "episode" else [media.with_name("movie.nfo")])]
-    for path in paths:
-        if (loaded := _load(path)) is not None:
-            root, fingerprints[str(path)] = loaded
-            element = _choose(root, asset)
-            if element is None:
-                raise EnrichmentError(f"{path.name} doesn't describe this item.", code="nfo_of_another")
-            fields = details(element)
-            break
-    if asset.type == "episode" and (show := _show(media, {} if shows is None else shows)) is not None:
-        root, fingerprints["tvshow.nfo"] = show
-        fields = _show_details(root) | fields
-    return Enrichment(fields=fields, fingerprint={"sidecars": fingerprints} if fingerprints else None)
+    answer = _Answer()
+    own = media.with_suffix(".nfo")
+    if asset.type == "episode":
+        _add_episode(answer, asset, directories.load(own), own.name)
+        paths = [own]
+        for directory in list(media.parents)[:SHOW_LEVELS]:
+            paths.append(directory / "tvshow.nfo")
+            if (show := directories.show(directory)) is not None:
+                _add_show(answer, show)
+                break
+    else:
+        paths = [own, media.with_name("movie.nfo")]
+        for path in paths:
+            sidecar = directories.load(path)
+            if sidecar is None or (path != own and not directories.holds_one_title(media.parent)):
+                continue
+            if _add_film(answer, sidecar):
+                break
+    marks = {
+        (path.name if path.name == "tvshow.nfo" else str(path)): directories.fingerprints[path]
+        for path in paths
+        if path in directories.fingerprints
+    }
+    return answer.finish({"sidecars": marks} if marks else None)
 
 
-def _show(media: Path, shows: dict[Path, tuple[Element, str] | None]) -> tuple[Element, str] | None:
-    for directory in list(media.parents)[:SHOW_LEVELS]:
-        if directory not in shows:
-            shows[directory] = _load(directory / "tvshow.nfo")
-        if (show := shows[directory]) is not None:
-            return show
-    return None
+@dataclass(slots=True)
+class _Answer:
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    warnings: list[str] = field(default_factory=list[str])
+    failures: list[Failure] = field(default_factory=list[Failure])
+
+    def add(self, fields: dict[str, Any], warnings: Sequence[str] = ()) -> None:
+        """Add fields; those of an earlier sidecar stay."""
+        self.fields = fields | self.fields
+        self.warnings += [warning for warning in warnings if warning not in self.warnings]
+
+    def finish(self, fingerprint: dict[str, Any] | None) -> Enrichment | Failure:
+        # A sidecar that bears the episode's name and describes another one casts doubt on its numbers.
+        foreign = any(failure.code == "nfo_of_another" for failure in self.failures)
+        if foreign or (self.failures and not self.fields):
+            return self.failures[0]
+        data: dict[str, Any] = {}
+        if self.warnings:
+            data["warnings"] = self.warnings
+        if self.failures:
+            data["unused"] = [{"code": failure.code, "message": failure.message} for failure in self.failures]
+        return Enrichment(fields=self.fields, fingerprint=fingerprint, data=data or None)
 
 
-def _load(path: Path) -> tuple[Element, str] | None:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-            modified = path.stat().st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if len(raw) > MAX_BYTES:
-        raise EnrichmentError(f"{path.name} is larger than {MAX_BYTES:,} bytes.", code="nfo_too_large")
-    return parse(raw, path.name), f"{len(raw)}:{modified}"
+def _add_film(answer: _Answer, sidecar: Sidecar | Failure) -> bool:
+    """Add what a sidecar says of a film; return whether it describes one."""
+    if isinstance(sidecar, Failure):
+        answer.failures.append(sidecar)
+        return False
+    roots = sorted((root for root in sidecar.roots if root.tag in _FILM_ROOTS), key=lambda r: _FILM_ROOTS.index(r.tag))
+    if roots:
+        details = Details(roots[0], sidecar.text)
+        answer.add(details.fields, details.warnings)
+    elif ids := add_addresses({}, sidecar.text, "movie"):
+        answer.add({"provider_ids": ids})
+    return bool(roots)
 
 
-def parse(raw: bytes, name: str = "The sidecar") -> Element:
-    """Parse a sidecar; return an element that holds its roots, of which there may be several.
-
-    Raises EnrichmentError with code ``nfo_malformed``, or ``nfo_forbidden`` for entities and DTDs.
-    """
-    text = _DECLARATION.sub("", _decoded(raw), count=1)
-    # Kodi allows a web address after the last element.
-    end = text.rfind(">")
-    if end < 0:
-        raise EnrichmentError(f"{name} holds no XML.", code="nfo_malformed")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise EnrichmentError(f"{name} declares a document type or entities, which is refused.", code="nfo_forbidden")
-    try:
-        root: Element = fromstring(
-            f"<retrovue>{text[: end + 1]}</retrovue>", forbid_dtd=True, forbid_entities=True, forbid_external=True
-        )
-    except DefusedXmlException as exc:
-        raise EnrichmentError(f"{name} uses what is refused: {type(exc).__name__}.", code="nfo_forbidden") from exc
-    except (ParseError, ValueError) as exc:
-        raise EnrichmentError(f"{name} is not well-formed: {exc}.", code="nfo_malformed") from exc
-    return root
+def _add_episode(answer: _Answer, asset: AssetView, sidecar: Sidecar | Failure | None, name: str) -> None:
+    if isinstance(sidecar, Failure):
+        answer.failures.append(sidecar)
+    elif sidecar is not None and (roots := [root for root in sidecar.roots if root.tag == "episodedetails"]):
+        root = _choose(roots, asset)
+        if root is None:
+            answer.failures.append(Failure("nfo_of_another", f"{name} doesn't describe this episode."))
+        else:
+            details = Details(root, sidecar.text)
+            answer.add(details.fields, details.warnings)
+    elif sidecar is not None and (ids := add_addresses({}, sidecar.text, "episodedetails")):
+        answer.add({"provider_ids": ids})
 
 
-def _decoded(raw: bytes) -> str:
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if raw.startswith(mark):
-            return raw.decode(encoding, "replace")
-    declared = _ENCODING.match(raw)
-    try:
-        return raw.decode(declared[1].decode() if declared else "utf-8", "replace")
-    except LookupError:  # the declared encoding doesn't exist
-        return raw.decode("utf-8", "replace")
-
-
-def _choose(root: Element, asset: AssetView) -> Element | None:
-    """Return the root that describes the asset."""
-    if asset.type != "episode":
-        return next((element for element in root if element.tag in {"movie", "musicvideo", "video"}), None)
-    elements = root.findall("episodedetails")
-    for element in elements:
-        numbers = _number(element, "season"), _number(element, "episode")
+def _choose(roots: Sequence[Element], asset: AssetView) -> Element | None:
+    """Return the ``<episodedetails>`` that describes the asset."""
+    for root in roots:
+        numbers = number(root, "season"), number(root, "episode")
         if asset.episode_number is not None and numbers == (asset.season_number, asset.episode_number):
-            return element
+            return root
     # Without numbers to compare, the first is the best guess; an only one without a number is surely the file's.
-    unnumbered = len(elements) == 1 and _number(elements[0], "episode") is None
-    return elements[0] if elements and (unnumbered or asset.episode_number is None) else None
+    unnumbered = len(roots) == 1 and number(roots[0], "episode") is None
+    return roots[0] if unnumbered or asset.episode_number is None else None
 
 
-def details(element: Element) -> dict[str, Any]:
-    """Read a film's or an episode's element as fields of an asset; leave out values that aren't valid."""
-    runtime = _number(element, "runtime")
-    episode = element.tag == "episodedetails"
-    aired = _date(element, "aired") or _date(element, "premiered") or _date(element, "releasedate")
-    fields: dict[str, Any] = {
-        "title": _text(element, "title"),
-        "show_title": _text(element, "showtitle") if episode else None,
-        "season_number": _number(element, "season") if episode else None,
-        "episode_number": _number(element, "episode") if episode else None,
-        "year": _year(element) or (aired.year if aired else None),
-        "originally_aired": aired,
-        "runtime_ms": runtime * 60_000 if runtime else None,
-        "edition": _text(element, "edition"),
-        "studio": _text(element, "studio"),
-        "content_rating": _text(element, "mpaa"),
-        "rating": _rating(element),
-        "provider_ids": _ids(element),
-        "tags": _tags(element),
-    }
-    return {name: value for name, value in fields.items() if value not in (None, {}, "")}
-
-
-def _show_details(root: Element) -> dict[str, Any]:
-    """Read the fields that an episode has from its show."""
-    show = root.find("tvshow")
-    if show is None:
-        return {}
-    shared = ("title", "studio", "content_rating", "tags")
-    return {
-        ("show_title" if name == "title" else name): value for name, value in details(show).items() if name in shared
-    }
-
-
-def _text(element: Element, name: str) -> str | None:
-    text = (element.findtext(name) or "").strip()
-    return text or None
-
-
-def _number(element: Element, name: str) -> int | None:
-    text = _text(element, name)
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 7 else None
-
-
-def _year(element: Element) -> int | None:
-    year = _number(element, "year")
-    return year if year is not None and 1800 <= year <= 2200 else None
-
-
-def _date(element: Element, name: str) -> dt.date | None:
-    try:
-        return dt.date.fromisoformat((_text(element, name) or "")[:10])
-    except ValueError:
-        return None
-
-
-def _rating(element: Element) -> float | None:
-    texts = [_text(element, "rating"), *(value.text for value in element.findall("ratings/rating/value"))]
-    for text in texts:
-        try:
-            rating = float(text or "")
-        except ValueError:
-            continue
-        if 0 < rating <= 10:
-            return rating
-    return None
-
-
-def _ids(element: Element) -> Mapping[str, str]:
-    ids = {(unique.get("type") or "").lower(): (unique.text or "").strip() for unique in element.findall("uniqueid")}
-    for provider in ("imdb", "tmdb"):
-        ids[provider] = ids.get(provider) or _text(element, f"{provider}id") or ""
-    return {provider: value for provider, value in ids.items() if provider in _PROVIDERS and value}
-
-
-def _tags(element: Element) -> Mapping[str, list[str]]:
-    tags = {
-        "genre": [part.strip() for genre in element.findall("genre") for part in (genre.text or "").split(" / ")],
-        "label": [(tag.text or "").strip() for tag in element.findall("tag")],
-        "collection": [_text(group, "name") or (group.text or "").strip() for group in element.findall("set")],
-    }
-    return {kind: kept for kind, words in tags.items() if (kept := [word for word in words if word])}
+def _add_show(answer: _Answer, sidecar: Sidecar | Failure) -> None:
+    if isinstance(sidecar, Failure):
+        answer.failures.append(sidecar)
+        return
+    for root in sidecar.roots:
+        if root.tag == "tvshow":
+            details = Details(root, sidecar.text)
+            answer.add({_SHOW_FIELDS[name]: value for name, value in details.fields.items() if name in _SHOW_FIELDS})
+            return

@@ -20,7 +20,7 @@ from retrovue.core.results import Enriched, failed_enrichment
 from retrovue.core.text import redacted_traceback, storable
 from retrovue.core.verdicts import LISTED
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
-from retrovue.enrichers.fields import CheckedEnrichment, apply
+from retrovue.enrichers.fields import REQUIRED, CheckedEnrichment, apply, is_file_title
 from retrovue.enrichers.guard import GuardedEnricher
 from retrovue.store.collections import find_collection
 from retrovue.store.enrichers import attached_to
@@ -308,6 +308,8 @@ def _result(asset: _Current, view: AssetView, answer: CheckedEnrichment | Failur
     if isinstance(answer, Failure):
         return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
     own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]
+    if is_file_title(view):
+        own.append(REQUIRED)
     return Result(
         asset.owed.uuid,
         asset.title,

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import NotFound, RequestError, require_within
 from retrovue.core.model import AssetState, Collection, Source
-from retrovue.store.enrichments import AssetEnrichment, enrichments_of
+from retrovue.store.enrichments import AssetEnrichment, asset_values, enrichments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ _FIELDS = tuple(Asset.__dataclass_fields__)
 
 
 def _asset(row: Row[Any]) -> Asset:
-    values = {name: getattr(row, name) for name in _FIELDS}
+    values = asset_values(row, _FIELDS)
     values["canonical_hash"] = row.canonical_hash.hex()
     return Asset(**values)
 

@@ -91,6 +91,14 @@ async def owed_page(
     return [_owed(row, wanted, str(run), only_failed=only_failed) for row in result]
 
 
+def asset_values(row: Row[Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Return the values of an asset's columns. A rating is of single precision: 6.1 comes as 6.099999904632568."""
+    values = {name: getattr(row, name) for name in columns}
+    if values["rating"] is not None:
+        values["rating"] = round(values["rating"], 2)
+    return values
+
+
 def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> OwedAsset:
     known = {UUID(key): (status, fingerprint, tried_in) for key, status, fingerprint, tried_in in row.known or ()}
     done = {key for key, (status, _, tried_in) in known.items() if status == "succeeded" or tried_in == run}
@@ -99,7 +107,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
         uuid=UUID(bytes=row.uuid.bytes),  # the driver's own type isn't a uuid.UUID
         source_uri=row.source_uri,
         type=row.type,
-        values={name: getattr(row, name) for name in _FIELDS},
+        values=asset_values(row, _FIELDS),
         files=tuple((path, size, duration) for path, size, duration in row.files or ()),
         owed=frozenset(owed),
         fingerprints={key: fingerprint for key, (_, fingerprint, _) in known.items() if fingerprint is not None},

@@ -227,9 +227,6 @@ class TestNfo:
             (b'<!DOCTYPE m SYSTEM "file:///etc/passwd"><movie/>', "nfo_forbidden"),
             (b"<movie><title>&a;</title></movie>", "nfo_malformed"),
             (b"<movie><title>", "nfo_malformed"),
-            (b"", "nfo_malformed"),
-            (b"https://www.imdb.com/title/tt1", "nfo_malformed"),
-            (b"<tvshow/>", "nfo_of_another"),
             (b"<movie/>" + b" " * MAX_BYTES, "nfo_too_large"),
         ],
     )
