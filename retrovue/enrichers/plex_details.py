@@ -1,4 +1,4 @@
-"""The enricher that asks Plex for what its listings leave out, in batches of ids and only for new assets."""
+"""The enricher ``plex-details``: fetches from Plex what its listings leave out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ _URI = re.compile(r"plex://[^/]+/library/metadata/([0-9]{1,18})\?media=([0-9]{1,
 
 
 class PlexDetailsEnricher(BaseEnricher):
-    """Fetches streams, external subtitles, chapters and markers, with the source's address and token."""
+    """Fetches streams, external subtitles, chapters and markers with the address and token of the source."""
 
     type_name: ClassVar[str] = "plex-details"
     batch_size: ClassVar[int] = 100
-    """Ids in one request; 240 have been seen to be answered in one."""
+    """Ids in a request; Plex answers 240 at least."""
     deadline_s: ClassVar[float] = 180.0
     source_types: ClassVar[frozenset[str] | None] = frozenset({"plex"})
 
@@ -34,7 +34,7 @@ class PlexDetailsEnricher(BaseEnricher):
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Reach the server, and make sure that it is the source's."""
+        """Reach the server, and check that it is the source's."""
         if self.source is None:
             raise RequestError("The details of Plex need a source.", code="no_source")
         importer = PlexImporter(self.source.config, self.source.credentials, transport=self._transport)
@@ -51,7 +51,7 @@ class PlexDetailsEnricher(BaseEnricher):
         await self._opened.aclose()
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Ask for these assets' items in one request."""
+        """Request the items of these assets at once."""
         if self._importer is None:
             raise RequestError("The enricher has to be entered before it is asked.", code="not_entered")
         matches = [_URI.fullmatch(asset.source_uri) for asset in assets]

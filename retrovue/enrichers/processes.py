@@ -1,4 +1,4 @@
-"""Programs that enrichers run: in a process group of their own, with a deadline, a cap, and no shell."""
+"""Programs that enrichers run, without a shell, in a process group of their own."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from anyio.abc import Process
 from retrovue.core.errors import EnrichmentError
 
 KILLED_WITHIN_S = 1.0
-"""How long is waited for a process that has been killed."""
+"""Seconds to wait for a process that has been killed."""
 
 
 @asynccontextmanager
 async def program(arguments: Sequence[str]) -> AsyncIterator[Process]:
-    """Run a program as a process group of its own, which is killed as a whole however the block is left.
+    """Start a program; its whole process group is killed when the block is left.
 
-    Its error output is discarded: it may be of any length. Raises EnrichmentError if it can't be started.
+    Its error output, which may have any length, is discarded. Raises EnrichmentError if it can't be started.
     """
     try:
         process = await anyio.open_process(
@@ -33,7 +33,7 @@ async def program(arguments: Sequence[str]) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        # Also after a normal end: whatever it has started shares its group.
+        # After a normal end too: processes that the program has started are in its group.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         with anyio.move_on_after(KILLED_WITHIN_S, shield=True):
@@ -41,9 +41,9 @@ async def program(arguments: Sequence[str]) -> AsyncIterator[Process]:
 
 
 async def output_of(arguments: Sequence[str], *, deadline_s: float, cap: int) -> tuple[int, bytes]:
-    """Run a program to its end; returns its exit status (negative: the signal that ended it) and what it printed.
+    """Run a program to its end; returns its exit status (negative: the signal that ended it) and its output.
 
-    Raises EnrichmentError if it takes longer than the deadline or prints more than ``cap`` bytes.
+    Raises EnrichmentError if the program takes longer than the deadline or prints more than ``cap`` bytes.
     """
     with anyio.move_on_after(deadline_s):
         async with program(arguments) as process:

@@ -1,8 +1,7 @@
-"""What authors of importers and enrichers test them with: conformance kits, and plugins that misbehave.
+"""Conformance kits for the authors of importers and enrichers, and plugins that misbehave.
 
-Nothing of it needs pytest. ``ImporterConformance`` and ``EnricherConformance`` are base classes that pytest, or
-anything that calls methods named ``test_…``, can run; the functions behind them raise AssertionError with a text that
-says what to mend.
+Nothing here needs pytest. ``ImporterConformance`` and ``EnricherConformance`` are base classes whose ``test_…`` methods
+pytest or any other runner can call. The functions behind them raise AssertionError with a text that says what to mend.
 """
 
 from retrovue.testing.conformance import (
@@ -28,7 +27,7 @@ from retrovue.testing.enricher_conformance import (
     check_unchanged,
     sample_asset,
 )
-from retrovue.testing.holding import hold_again, let_go
+from retrovue.testing.misbehaving import hold_again, let_go
 
 __all__ = [
     "EnricherConformance",

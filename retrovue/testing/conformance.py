@@ -1,7 +1,7 @@
-"""The conformance kit: what every importer owes to ingest, as checks that raise AssertionError.
+"""The conformance kit for importers: what ingest relies on, as checks that raise AssertionError.
 
-Each check makes an importer of its own by the factory it is given, because one is made for each run. The source
-behind it must not change while a check runs.
+Each check takes a function that makes an importer, and calls it once or twice, as each run makes one. The source behind
+the importer must not change while a check runs.
 """
 
 import uuid
@@ -41,14 +41,14 @@ Make = Callable[[], ImporterInterface]
 
 
 def sample_collection(external_id: str, *, kind: str = "movie", mappings: tuple[PathMapping, ...] = ()) -> Collection:
-    """Make a collection as the catalogue would hand it to the importer."""
+    """Make a collection as the importer gets it from the catalogue."""
     return Collection(
         uuid.uuid4(), uuid.uuid4(), external_id, external_id, kind, sync_enabled=True, path_mappings=mappings
     )
 
 
 def check_compliance(importer: type) -> None:
-    """The class implements ImporterInterface and describes its configuration."""
+    """Check that the class implements ImporterInterface and describes its configuration."""
     problems = compliance_problems(importer)
     assert not problems, f"{importer.__name__} isn't an importer: {'; '.join(problems)}"
     described: Any = importer
@@ -61,7 +61,7 @@ def check_compliance(importer: type) -> None:
 
 
 async def check_reachable(make: Make) -> None:
-    """The source says who it is, and the same each time."""
+    """Check that the source has an identifier, the same each time."""
     identities: list[SourceIdentity] = []
     for _ in range(2):
         async with make() as importer:
@@ -74,25 +74,30 @@ async def check_reachable(make: Make) -> None:
 
 
 async def check_discovery(make: Make) -> None:
-    """The collections are listed with keys of their own, the same each time; or the importer says that it can't."""
+    """Check that the collections have distinct external ids and are the same each time.
+
+    An importer that can't list them raises DiscoveryUnsupported, which is fine.
+    """
     listings: list[list[DiscoveredCollection]] = []
     for _ in range(2):
         async with make() as importer:
             try:
                 with deadline("discover_collections"):
-                    found = await importer.discover_collections()
+                    listed = await importer.discover_collections()
             except DiscoveryUnsupported:
                 return
-        listings.append([expect(DiscoveredCollection, one, "discover_collections") for one in found])
-    keys = [one.external_id for one in listings[0]]
+        listings.append([expect(DiscoveredCollection, collection, "discover_collections") for collection in listed])
+    keys = [collection.external_id for collection in listings[0]]
     assert len(keys) == len(set(keys)), f"discover_collections lists a key twice: {keys}"
     assert all(keys), "discover_collections lists a collection without a key"
-    assert all(one.name.strip() for one in listings[0]), "discover_collections lists a collection without a name"
+    assert all(collection.name.strip() for collection in listings[0]), (
+        "discover_collections lists a collection without a name"
+    )
     assert listings[0] == listings[1], "discover_collections lists something else the second time"
 
 
 async def check_ingestible(make: Make, collection: Collection) -> None:
-    """The sample collection can be ingested."""
+    """Check that the sample collection can be ingested."""
     async with make() as importer:
         with deadline("check_ingestible"):
             answer = expect(Ingestibility, await importer.check_ingestible(collection), "check_ingestible")
@@ -102,26 +107,26 @@ async def check_ingestible(make: Make, collection: Collection) -> None:
 async def check_enumeration(
     make: Make, collection: Collection, *, items: int | None = None, scope: Scope = FULL
 ) -> list[AssetDraft]:
-    """The pages account for every item, with drafts that the catalogue can hold; returns the drafts.
+    """Check that the pages account for every item, and that the catalogue can hold their drafts; returns the drafts.
 
-    ``items`` is how many source items there are, where that is known.
+    ``items`` is the number of items that the source has in the scope, if it is known.
     """
     drafts: list[AssetDraft] = []
     accounted = rejected = 0
     async with make() as importer, importer.enumerate(collection, scope) as pages:
         while True:
             with deadline("enumerate"):
-                given = await anext(pages, None)
-            if given is None:
+                answer = await anext(pages, None)
+            if answer is None:
                 break
-            page = await _read(given)
+            page = await _read(answer)
             if page.restart:
                 drafts, accounted, rejected = [], 0, 0
             drafts += page.drafts
             accounted += page.source_items
             rejected += len(page.rejected)
-    seen = Counter(draft.source_uri for draft in drafts)
-    twice = sorted(uri for uri, times in seen.items() if times > 1)
+    counts = Counter(draft.source_uri for draft in drafts)
+    twice = sorted(uri for uri, count in counts.items() if count > 1)
     assert not twice, f"several drafts have the same source_uri: {', '.join(twice[:3])}"
     assert accounted <= len(drafts) + rejected, (
         f"the pages claim {accounted} items, but hold {len(drafts)} drafts and {rejected} rejections:"
@@ -132,15 +137,15 @@ async def check_enumeration(
     return drafts
 
 
-async def _read(given: object) -> Page:
-    if isinstance(given, Outline):
-        page = expect(Page, await given.read(), "the outline's read")
-        outlined = list(zip(given.source_uris, given.source_paths, strict=True))
+async def _read(answer: object) -> Page:
+    if isinstance(answer, Outline):
+        page = expect(Page, await answer.read(), "the outline's read")
+        outlined = list(zip(answer.source_uris, answer.source_paths, strict=True))
         whole = [(draft.source_uri, tuple(part.source_path for part in draft.parts)) for draft in page.drafts]
         assert outlined == whole, "an outline names other drafts than the page behind it"
-        assert given.source_items == page.source_items, "an outline accounts for other items than the page behind it"
+        assert answer.source_items == page.source_items, "an outline accounts for other items than the page behind it"
     else:
-        page = expect(Page, given, "enumerate")
+        page = expect(Page, answer, "enumerate")
     assert len(page.drafts) <= MOST_DRAFTS, f"a page has {len(page.drafts)} drafts; {MOST_DRAFTS} is the most"
     assert type(page.source_items) is int, f"source_items is {page.source_items!r}"
     assert page.source_items >= 0, f"source_items is {page.source_items!r}"
@@ -159,7 +164,7 @@ async def _read(given: object) -> Page:
 
 
 async def check_repetition(make: Make, collection: Collection) -> None:
-    """A second enumeration gives the same drafts, so that a second ingest creates nothing."""
+    """Check that a second enumeration gives the same drafts, so that a second ingest creates nothing."""
     first, second = [{draft.source_uri: draft for draft in await check_enumeration(make, collection)} for _ in range(2)]
     changed = sorted(set(first) ^ set(second))
     assert not changed, f"the second enumeration gives other source_uris: {', '.join(changed[:3])}"
@@ -168,7 +173,7 @@ async def check_repetition(make: Make, collection: Collection) -> None:
 
 
 async def check_closing(make: Make, collection: Collection) -> None:
-    """Broken off after one page and left, the importer has closed what it opened: no task, file or socket is left."""
+    """Check that an importer that is left after one page has closed its files and sockets and ended its tasks."""
 
     async def run() -> None:
         async with make() as importer, importer.enumerate(collection, FULL) as pages:
@@ -178,7 +183,7 @@ async def check_closing(make: Make, collection: Collection) -> None:
 
 
 async def check_cancellation(make: Make, collection: Collection, *, most_awaits: int = MOST_AWAITS) -> None:
-    """Cancelled at each await in turn, from opening to closing, the importer stops and leaves no task behind."""
+    """Check that the importer, cancelled at each await in turn, stops and leaves no task behind."""
     await check_cancelled_everywhere("the importer", lambda: _whole_run(make, collection), most_awaits)
 
 
@@ -192,22 +197,22 @@ async def _whole_run(make: Make, collection: Collection) -> None:
 
 
 class ImporterConformance:
-    """All checks as test methods: subclass it in a test module, and say how the importer is made.
+    """All checks as test methods: subclass it in a test module, and implement the two ``make_…`` methods.
 
-    The methods are plain ones, which run an event loop themselves, so that no plug-in is needed.
+    Each test runs an event loop of its own, so that pytest needs no plug-in.
     """
 
     patience_s: ClassVar[float] = PATIENCE_S
-    """Seconds for each test: then it fails, whatever still runs."""
+    """Seconds after which a test fails, whatever still runs."""
     items: ClassVar[int | None] = None
-    """How many source items the sample collection has, where that is known."""
+    """The number of source items in the sample collection, if it is known."""
 
     def make_importer(self) -> ImporterInterface:
-        """Make the importer for a source that answers, and doesn't change during the tests."""
+        """Make the importer, for a source that answers and doesn't change during the tests."""
         raise NotImplementedError
 
     def make_collection(self) -> Collection:
-        """Make the sample collection, such as by ``sample_collection``."""
+        """Make the sample collection, for example with ``sample_collection``."""
         raise NotImplementedError
 
     def test_it_implements_the_interface(self) -> None:

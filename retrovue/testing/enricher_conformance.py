@@ -1,8 +1,7 @@
-"""The conformance kit for enrichers: what each owes to enrichment, as checks that raise AssertionError.
+"""The conformance kit for enrichers: what enrichment relies on, as checks that raise AssertionError.
 
-Each check makes enrichers of its own by the factory it is given. The files or the service behind them must not
-change while a check runs. An enricher is asked in a thread with an event loop of its own, as a run does it: one that
-hangs or blocks fails its test and doesn't hold it up.
+Each check takes a function that makes an enricher. The files or the service behind it must not change while a check
+runs. The enricher runs in a thread with an event loop of its own, as in a run: if it hangs or blocks, its test fails.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,14 +37,14 @@ Answers = list[CheckedEnrichment | Failure]
 
 
 def sample_asset(*local_paths: str, title: str, type: str = "movie", **values: Any) -> AssetView:  # noqa: A002 - the field's name
-    """Make an asset as enrichment would hand it to the enricher; ``values`` are more fields of AssetView."""
+    """Make an asset as the enricher gets it; ``values`` are further fields of AssetView."""
     files = tuple(MediaFile(path) for path in local_paths)
     source_uri = values.pop("source_uri", f"sample:{local_paths[0] if local_paths else title}")
     return AssetView(source_uri=source_uri, files=files, type=type, title=title, **values)
 
 
 def check_enricher_compliance(enricher: type) -> None:
-    """The class implements EnricherInterface and describes its parameters, none of them secret."""
+    """Check that the class implements EnricherInterface and describes its parameters, none of them secret."""
     problems = compliance_problems(enricher)
     assert not problems, f"{enricher.__name__} isn't an enricher: {'; '.join(problems)}"
     described: Any = enricher
@@ -60,7 +59,7 @@ def check_enricher_compliance(enricher: type) -> None:
 
 
 async def check_answers(make: Make, assets: Sequence[AssetView]) -> Answers:
-    """There is one answer for each asset, in time, that the catalogue can hold; returns the answers."""
+    """Check that each asset gets an answer, in time, that the catalogue can hold; returns the answers."""
     (answers,) = await _asked(make, [assets])
     for asset, answer in zip(assets, answers, strict=True):
         if isinstance(answer, Failure):
@@ -70,34 +69,35 @@ async def check_answers(make: Make, assets: Sequence[AssetView]) -> Answers:
 
 
 async def check_same_alone(make: Make, assets: Sequence[AssetView]) -> None:
-    """Each asset gets the answer alone that it gets among others: a batch may be given again asset by asset."""
+    """Check that an asset gets the same answer alone and in a batch, which may be given again asset by asset."""
     together = await check_answers(make, assets)
     alone = [answers[0] for answers in await _asked(make, [[asset] for asset in assets])]
     _require_same(assets, together, alone, "alone")
 
 
 async def check_same_beside(make: Make, assets: Sequence[AssetView]) -> None:
-    """Two batches at the same time get the answers that each gets by itself."""
+    """Check that two batches at the same time get the answers that each gets by itself."""
     answers = await check_answers(make, assets)
     for again in await _asked(make, [assets, assets], at_once=True):
         _require_same(assets, answers, again, "beside another batch")
 
 
 async def check_unchanged(make: Make, assets: Sequence[AssetView]) -> None:
-    """Asked again with the fingerprints that it gave, the enricher says that nothing changed, or the same."""
+    """Check that an asset with the fingerprint of the last time is unchanged, or gets the same answer."""
     answers = await check_answers(make, assets)
-    known = [(asset, one) for asset, one in zip(assets, answers, strict=True) if isinstance(one, CheckedEnrichment)]
-    seen = [replace(asset, fingerprint=one.fingerprint) for asset, one in known]
-    if not seen:
-        return
-    (second,) = await _asked(make, [seen])
-    for (asset, before), after in zip(known, second, strict=True):
+    enriched = [
+        (replace(asset, fingerprint=answer.fingerprint), answer)
+        for asset, answer in zip(assets, answers, strict=True)
+        if isinstance(answer, CheckedEnrichment)
+    ]
+    (second,) = await _asked(make, [[asset for asset, _ in enriched]]) if enriched else [[]]
+    for (asset, before), after in zip(enriched, second, strict=True):
         unchanged = isinstance(after, CheckedEnrichment) and (after.unchanged or after.fields == before.fields)
         assert unchanged, f"asked again about {asset.title!r} with its fingerprint, the enricher says something else"
 
 
 async def check_enricher_closing(make: Make, assets: Sequence[AssetView]) -> None:
-    """Asked once and left, the enricher has closed what it opened: no task, file or socket is left."""
+    """Check that an enricher that is left has closed its files and sockets and ended its tasks."""
 
     async def run() -> None:
         with deadline("the enricher"):
@@ -109,7 +109,7 @@ async def check_enricher_closing(make: Make, assets: Sequence[AssetView]) -> Non
 async def check_enricher_cancellation(
     make: Make, assets: Sequence[AssetView], *, most_awaits: int = MOST_AWAITS
 ) -> None:
-    """Cancelled at each await in turn, from opening to closing, the enricher stops and leaves no task behind."""
+    """Check that the enricher, cancelled at each await in turn, stops and leaves no task behind."""
     await check_cancelled_everywhere("the enricher", lambda: _whole_run(make, assets), most_awaits)
 
 
@@ -119,23 +119,22 @@ async def _whole_run(make: Make, assets: Sequence[AssetView]) -> None:
 
 
 async def _asked(make: Make, batches: Sequence[Sequence[AssetView]], *, at_once: bool = False) -> list[Answers]:
-    """Open an enricher and give it some batches, one after the other or all at once."""
+    """Open an enricher and give it the batches, one after the other or all at once; returns their answers."""
     answers: list[Answers] = [[] for _ in batches]
     patience = min(DEADLINE_S, float(type(make()).deadline_s))
     instance = EnricherInstance("under test", make, isolated=True)
 
+    limiter = anyio.CapacityLimiter(len(batches) if at_once else 1)
+
     async def ask(number: int) -> None:
-        answers[number] = await instance.enrich(batches[number], patience)
+        async with limiter:
+            answers[number] = await instance.enrich(batches[number], patience)
 
     try:
         await instance.open_enricher()
-        if at_once:
-            async with anyio.create_task_group() as group:
-                for number in range(len(batches)):
-                    group.start_soon(ask, number)
-        else:
+        async with anyio.create_task_group() as group:
             for number in range(len(batches)):
-                await ask(number)
+                group.start_soon(ask, number)
     except* EnricherFault as faults:
         raise AssertionError(_first(faults).failure.message) from faults
     finally:
@@ -148,28 +147,28 @@ def _first(faults: BaseExceptionGroup[EnricherFault]) -> EnricherFault:
     return first if isinstance(first, EnricherFault) else _first(first)
 
 
-def _require_same(assets: Sequence[AssetView], one: Answers, other: Answers, how: str) -> None:
-    for asset, expected, found in zip(assets, one, other, strict=True):
-        assert expected == found, f"{how} the answer for {asset.title!r} is another one: {found} instead of {expected}"
+def _require_same(assets: Sequence[AssetView], expected: Answers, answers: Answers, how: str) -> None:
+    for asset, wanted, answer in zip(assets, expected, answers, strict=True):
+        assert wanted == answer, f"{how} the answer for {asset.title!r} is another one: {answer} instead of {wanted}"
 
 
 class EnricherConformance:
-    """All checks as test methods: subclass it in a test module, and say how the enricher is made.
+    """All checks as test methods: subclass it in a test module, and implement the two ``make_…`` methods.
 
-    The methods are plain ones, which run an event loop themselves, so that no plug-in is needed.
+    Each test runs an event loop of its own, so that pytest needs no plug-in.
     """
 
     patience_s: ClassVar[float] = PATIENCE_S
-    """Seconds for each test: then it fails, whatever still runs."""
+    """Seconds after which a test fails, whatever still runs."""
     most_awaits: ClassVar[int] = MOST_AWAITS
-    """How many awaits are cancelled in turn; each time the enricher is made and asked anew."""
+    """How many awaits are cancelled in turn; the enricher is made anew for each."""
 
     def make_enricher(self) -> EnricherInterface:
-        """Make the enricher, with parameters that it can use."""
+        """Make the enricher, with parameters that it accepts."""
         raise NotImplementedError
 
     def make_assets(self) -> Sequence[AssetView]:
-        """Make some assets, such as by ``sample_asset``: some that it can enrich, and some that it can't."""
+        """Make assets, for example with ``sample_asset``: some that it can enrich, and some that it can't."""
         raise NotImplementedError
 
     def test_it_implements_the_interface(self) -> None:

@@ -1,12 +1,12 @@
-"""Importers that misbehave, each in one way, to try out what a run makes of them.
+"""Importers that misbehave, each in one way, to see how a run survives them.
 
-Each offers three collections: one that is fine and comes first, ``Broken``, in whose enumeration it misbehaves, and
-one that is fine and comes last. They are made like any importer, or installed by an entry point such as
-``hanging = "retrovue.testing.misbehaving:Hanging"``. Once they are let go by ``retrovue.testing.let_go``, they
-behave.
+Each offers three collections. It misbehaves while the second, ``Broken``, is enumerated; the others are fine. They are
+made like any importer, or installed by an entry point such as ``hanging = "retrovue.testing.misbehaving:Hanging"``.
+After ``retrovue.testing.let_go()`` they behave.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, cast
 
@@ -26,13 +26,73 @@ from retrovue.core.model import (
     SourceIdentity,
 )
 from retrovue.importers.base import BaseImporter
-from retrovue.testing.holding import LET_GO
 
+LET_GO = threading.Event()
+"""Once it is set, all importers and enrichers that misbehave stop doing so; what hangs or blocks waits for it."""
 FIRST = "A first one"
 BROKEN = "Broken"
 LAST = "Last"
 DIRECTORY = "/media"
 HUGE = 1_000_000
+
+
+def let_go() -> None:
+    """Release what hangs, blocks or refuses to be cancelled; importers and enrichers behave from now on."""
+    LET_GO.set()
+
+
+def hold_again() -> None:
+    """Let importers and enrichers misbehave again."""
+    LET_GO.clear()
+
+
+async def hang(*_: object) -> None:
+    """Never return, but accept a cancellation."""
+    await anyio.sleep_forever()
+
+
+async def fail(*_: object) -> None:
+    """Raise what no plugin should raise."""
+    raise ZeroDivisionError
+
+
+async def interrupt(*_: object) -> None:
+    """Raise what means that the operator interrupts the program."""
+    raise KeyboardInterrupt
+
+
+async def swallow_cancellation(*_: object) -> None:
+    """Never return, and go on when cancelled."""
+    while not LET_GO.is_set():
+        try:
+            await asyncio.sleep(0.01)
+        except BaseException:  # noqa: BLE001, S112 - that is the point
+            continue
+
+
+async def block(*_: object) -> None:
+    """Block the event loop."""
+    LET_GO.wait()
+
+
+async def leave(*_: object) -> None:
+    """Try to end the process."""
+    raise SystemExit(0)
+
+
+async def leave_in_background(*_: object) -> None:
+    """Try to end the process from a callback, which ends the event loop."""
+
+    def leave() -> None:
+        raise SystemExit(0)
+
+    asyncio.get_running_loop().call_soon(leave)
+    await anyio.sleep_forever()
+
+
+async def cancel(*_: object) -> None:
+    """Raise a cancellation that nobody asked for, which a task group takes for a normal end."""
+    raise asyncio.CancelledError
 
 
 def _page(name: str) -> Page:
@@ -41,129 +101,102 @@ def _page(name: str) -> Page:
 
 
 class MisbehavingImporter(BaseImporter):
-    """Behaves well, but for what ``misbehave`` does before the second page of the collection ``Broken``."""
+    """Calls ``misbehave`` before the second page of the collection ``Broken``, and behaves otherwise."""
 
     type_name: ClassVar[str] = "misbehaving"
     paths_are_local: ClassVar[bool] = True
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
-        """It needs none."""
+        """Take no settings."""
         return ()
 
     async def check_reachable(self) -> SourceIdentity:
-        """Answer."""
+        """Return the type as the identity."""
         return SourceIdentity(self.type_name)
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
-        """List the three."""
+        """List the three collections."""
         return [DiscoveredCollection(name, name, "movie", (DIRECTORY,)) for name in (FIRST, BROKEN, LAST)]
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:  # noqa: ARG002 - all of them
-        """Say yes."""
+        """Accept every collection."""
         return Ingestibility(ingestible=True)
 
     async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:  # noqa: ARG002
-        """Give one page of each collection, and misbehave."""
+        """Generate a page of each collection, and misbehave."""
         yield _page(collection.name)
         if collection.name == BROKEN and not LET_GO.is_set():
-            found = await self.misbehave()
-            if found is not None:
-                yield cast("Page", found)
+            answer = await self.misbehave()
+            if answer is not None:
+                yield cast("Page", answer)
 
     async def misbehave(self) -> object:
-        """Do what the subclass is named for; what it returns is given as a page."""
+        """Misbehave as the subclass does; what is returned is given as a page, unless it is None."""
         raise NotImplementedError
 
 
 class Hanging(MisbehavingImporter):
-    """Never answers, but can be cancelled."""
+    """Never answers, but accepts a cancellation."""
 
-    async def misbehave(self) -> None:
-        """Wait for ever."""
-        await anyio.sleep_forever()
+    misbehave = hang
 
 
 class Raising(MisbehavingImporter):
-    """Raises what no importer should."""
+    """Raises what no importer should raise."""
 
-    async def misbehave(self) -> object:
-        """Raise."""
-        raise ZeroDivisionError
+    misbehave = fail
 
 
 class Interrupting(MisbehavingImporter):
-    """Raises what means that the operator interrupts the program."""
+    """Raises KeyboardInterrupt."""
 
-    async def misbehave(self) -> object:
-        """Raise."""
-        raise KeyboardInterrupt
+    misbehave = interrupt
 
 
 class WrongTypes(MisbehavingImporter):
-    """Gives what isn't a page."""
+    """Gives a dictionary as a page."""
 
     async def misbehave(self) -> object:
-        """Give a dictionary."""
+        """Return it."""
         return {"drafts": [], "rejected": []}
 
 
 class SwallowingCancellation(MisbehavingImporter):
-    """Never answers, and goes on when it is cancelled."""
+    """Never answers, and goes on when cancelled."""
 
-    async def misbehave(self) -> object:
-        """Wait, whatever happens."""
-        while not LET_GO.is_set():
-            try:
-                await asyncio.sleep(0.01)
-            except BaseException:  # noqa: BLE001, S112 - that is the point
-                continue
-        return None
+    misbehave = swallow_cancellation
 
 
 class BlockingLoop(MisbehavingImporter):
-    """Blocks the event loop that it runs in."""
+    """Blocks its event loop."""
 
-    async def misbehave(self) -> object:
-        """Wait without awaiting."""
-        LET_GO.wait()
-        return None
+    misbehave = block
 
 
 class Exiting(MisbehavingImporter):
-    """Means to end the process."""
+    """Raises SystemExit."""
 
-    async def misbehave(self) -> object:
-        """Exit."""
-        raise SystemExit(0)
+    misbehave = leave
 
 
 class ExitingInBackground(MisbehavingImporter):
-    """Means to end the process from a task that nobody awaits, which ends the event loop."""
+    """Raises SystemExit in a callback, which ends its event loop."""
 
-    async def misbehave(self) -> None:
-        """Exit, in a callback of the loop."""
-
-        def leave() -> None:
-            raise SystemExit(0)
-
-        asyncio.get_running_loop().call_soon(leave)
-        await anyio.sleep_forever()
+    misbehave = leave_in_background
 
 
 class StrayCancellation(MisbehavingImporter):
-    """Raises a cancellation that nobody asked for, which a task group takes for a good end."""
+    """Raises a cancellation that nobody asked for."""
 
-    async def misbehave(self) -> object:
-        """Raise it."""
-        raise asyncio.CancelledError
+    misbehave = cancel
 
 
 class HugePage(MisbehavingImporter):
     """Gives a million drafts in one page."""
 
     async def misbehave(self) -> object:
-        """Give them."""
+        """Return the page."""
         await anyio.lowlevel.checkpoint()
         return Page(_page("huge").drafts * HUGE, [], HUGE)
 
@@ -180,4 +213,4 @@ MISBEHAVING: dict[type[MisbehavingImporter], str] = {
     StrayCancellation: "importer_failed",
     HugePage: "importer_failed",
 }
-"""Each of them, and the code with which its collection fails."""
+"""Each of these importers, and the code with which its collection fails."""

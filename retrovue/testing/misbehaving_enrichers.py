@@ -1,28 +1,26 @@
-"""Enrichers that misbehave, each in one way, to try out what a run makes of them.
+"""Enrichers that misbehave, each in one way, to see how a run survives them.
 
-Each gives every asset a studio, and misbehaves at one whose title is the parameter ``title``. They are made like any
-enricher, or installed by an entry point such as ``hanging = "retrovue.testing.misbehaving_enrichers:Hanging"``. Once
-they are let go by ``retrovue.testing.let_go``, they behave.
+Each gives every asset a studio, and misbehaves at the asset whose title is the parameter ``title``. They are made like
+any enricher, or installed by an entry point such as ``hanging = "retrovue.testing.misbehaving_enrichers:Hanging"``.
+After ``retrovue.testing.let_go()`` they behave.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
-import anyio
-
 from retrovue.core.model import ConfigField
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
-from retrovue.testing.holding import LET_GO
+from retrovue.testing import misbehaving
+from retrovue.testing.misbehaving import LET_GO
 
-BROKEN = "Broken"
+BROKEN = misbehaving.BROKEN
 STUDIO = "Sample"
 GOOD = Enrichment(fields={"studio": STUDIO})
 HUGE = 2_000_000
 
 
 class MisbehavingEnricher(BaseEnricher):
-    """Behaves well, but for what ``misbehave`` does where the asset is among those of a batch."""
+    """Calls ``misbehave`` for a batch with the asset in question, and behaves otherwise."""
 
     type_name: ClassVar[str] = "misbehaving"
     batch_size: ClassVar[int] = 10
@@ -34,49 +32,43 @@ class MisbehavingEnricher(BaseEnricher):
         return (ConfigField("title", f"The title at which it misbehaves; default: {BROKEN}", required=False),)
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Give each a studio, and misbehave."""
+        """Give each asset a studio, or misbehave."""
         if not LET_GO.is_set() and any(map(self.is_broken, assets)):
             return cast("Sequence[Enrichment | Failure]", await self.misbehave(assets))
         return [GOOD for _ in assets]
 
     def is_broken(self, asset: AssetView) -> bool:
-        """Say whether it misbehaves at an asset."""
+        """Return whether it misbehaves at an asset."""
         return asset.title == str(self.config.get("title", BROKEN))
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> object:
-        """Do what the subclass is named for; what it returns is the answer."""
+    async def misbehave(self, assets: Sequence[AssetView], /) -> object:
+        """Misbehave as the subclass does; what is returned is given as the answers."""
         raise NotImplementedError
 
 
 class Hanging(MisbehavingEnricher):
-    """Never answers, but can be cancelled."""
+    """Never answers, but accepts a cancellation."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> None:  # noqa: ARG002
-        """Wait for ever."""
-        await anyio.sleep_forever()
+    misbehave = misbehaving.hang
 
 
 class Raising(MisbehavingEnricher):
-    """Raises what no enricher should."""
+    """Raises what no enricher should raise."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
-        """Raise."""
-        raise ZeroDivisionError
+    misbehave = misbehaving.fail
 
 
 class Interrupting(MisbehavingEnricher):
-    """Raises what means that the operator interrupts the program."""
+    """Raises KeyboardInterrupt."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
-        """Raise."""
-        raise KeyboardInterrupt
+    misbehave = misbehaving.interrupt
 
 
 class WrongTypes(MisbehavingEnricher):
     """Gives a dictionary where an Enrichment belongs."""
 
     async def misbehave(self, assets: Sequence[AssetView]) -> object:
-        """Give it."""
+        """Return it among other answers."""
         return [{"studio": STUDIO} if self.is_broken(asset) else GOOD for asset in assets]
 
 
@@ -84,15 +76,15 @@ class OneTooFew(MisbehavingEnricher):
     """Gives fewer answers than there are assets."""
 
     async def misbehave(self, assets: Sequence[AssetView]) -> object:
-        """Give them."""
+        """Return one answer too few."""
         return [GOOD for _ in assets[1:]]
 
 
 class EndlessAnswer(MisbehavingEnricher):
-    """Gives what looks like a list, and blocks where it is looked into."""
+    """Gives an object that looks like a list, and blocks when an item of it is read."""
 
     async def misbehave(self, assets: Sequence[AssetView]) -> object:
-        """Give it."""
+        """Return it."""
         return _EndlessList(assets)
 
 
@@ -103,61 +95,40 @@ class _EndlessList(list[object]):
 
 
 class SwallowingCancellation(MisbehavingEnricher):
-    """Never answers, and goes on when it is cancelled."""
+    """Never answers, and goes on when cancelled."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
-        """Wait, whatever happens."""
-        while not LET_GO.is_set():
-            try:
-                await asyncio.sleep(0.01)
-            except BaseException:  # noqa: BLE001, S112 - that is the point
-                continue
-        return None
+    misbehave = misbehaving.swallow_cancellation
 
 
 class BlockingLoop(MisbehavingEnricher):
-    """Blocks the event loop that it runs in."""
+    """Blocks its event loop."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
-        """Wait without awaiting."""
-        LET_GO.wait()
-        return None
+    misbehave = misbehaving.block
 
 
 class Exiting(MisbehavingEnricher):
-    """Means to end the process."""
+    """Raises SystemExit."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
-        """Exit."""
-        raise SystemExit(0)
+    misbehave = misbehaving.leave
 
 
 class ExitingInBackground(MisbehavingEnricher):
-    """Means to end the process from a callback, which ends the event loop."""
+    """Raises SystemExit in a callback, which ends its event loop."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> None:  # noqa: ARG002
-        """Exit, in a callback of the loop."""
-
-        def leave() -> None:
-            raise SystemExit(0)
-
-        asyncio.get_running_loop().call_soon(leave)
-        await anyio.sleep_forever()
+    misbehave = misbehaving.leave_in_background
 
 
 class StrayCancellation(MisbehavingEnricher):
-    """Raises a cancellation that nobody asked for, which a task group takes for a good end."""
+    """Raises a cancellation that nobody asked for."""
 
-    async def misbehave(self, assets: Sequence[AssetView]) -> object:  # noqa: ARG002
-        """Raise it."""
-        raise asyncio.CancelledError
+    misbehave = misbehaving.cancel
 
 
 class HugeAnswer(MisbehavingEnricher):
     """Gives megabytes for one asset."""
 
     async def misbehave(self, assets: Sequence[AssetView]) -> object:
-        """Give them."""
+        """Return them among other answers."""
         return [Enrichment(data={"x": "x" * HUGE}) if self.is_broken(asset) else GOOD for asset in assets]
 
 
@@ -175,4 +146,4 @@ MISBEHAVING_ENRICHERS: dict[type[MisbehavingEnricher], str] = {
     StrayCancellation: "enricher_failed",
     HugeAnswer: "result_too_large",
 }
-"""Each of them, and the code of the failure that its asset gets."""
+"""Each of these enrichers, and the code of the failure of its asset."""

@@ -1,4 +1,4 @@
-"""What the conformance kits look for in anybody's coroutines: tasks and files left behind, cancellations swallowed."""
+"""Checks of the conformance kits for any coroutine: no task or file is left behind, no cancellation is swallowed."""
 
 import asyncio
 import gc
@@ -13,11 +13,11 @@ import anyio
 
 T = TypeVar("T")
 DEADLINE_S = 60.0
-"""For any one answer; what is under test reads a sample."""
+"""Seconds for any one answer: the plugin reads a sample."""
 CLEANING_UP_S = 5.0
-"""For what is still done after a cancellation."""
+"""Seconds for cleaning up after a cancellation."""
 PATIENCE_S = 300.0
-"""For a check as a whole."""
+"""Seconds for a check as a whole."""
 MOST_AWAITS = 300
 """How many awaits are cancelled in turn."""
 
@@ -25,16 +25,16 @@ MOST_AWAITS = 300
 def run(answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
     """Run a coroutine function in an event loop and a context of its own.
 
-    anyio's plugin of pytest says of a test's context that a loop is running in it, for as long as an asynchronous
-    fixture of the session lives (where sniffio is installed, which says it); anyio then refuses to start another one.
+    Where sniffio is installed, anyio's pytest plug-in marks a test's context as having a running loop while an
+    asynchronous fixture of the session lives. In that context anyio refuses to start another loop.
     """
     return Context().run(anyio.run, answer, *arguments)
 
 
 def run_bounded(seconds: float, answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
-    """Run a check in a thread of its own, and fail it if it isn't over in time.
+    """Run a check in a thread of its own; it fails after that time.
 
-    A plugin that blocks its event loop, or swallows its cancellation for ever, leaves no other way: its thread is left
+    Nothing else ends a plugin that blocks its event loop or swallows its cancellation for ever. Its thread is left
     behind.
     """
     returned: list[T] = []
@@ -43,7 +43,7 @@ def run_bounded(seconds: float, answer: Callable[..., Coroutine[Any, Any, T]], *
     def check() -> None:
         try:
             returned.append(run(answer, *arguments))
-        except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as exc:  # noqa: BLE001 - raised again by the caller
             raised.append(exc)
 
     thread = threading.Thread(target=check, name=f"conformance {answer.__name__}", daemon=True)
@@ -58,7 +58,7 @@ def run_bounded(seconds: float, answer: Callable[..., Coroutine[Any, Any, T]], *
 
 
 async def check_cancelled_everywhere(who: str, run: Callable[[], Coroutine[Any, Any, None]], most_awaits: int) -> None:
-    """Cancelled at each await in turn, what is run stops and leaves no task behind; ``who`` is named if not."""
+    """Check that a coroutine, cancelled at each await in turn, stops and leaves no task behind; errors name ``who``."""
     for number in range(1, most_awaits + 1):
         async with _no_task_left(f"after it was cancelled at await {number}, {who}"):
             if not await _cancelled_at(who, number, run):
@@ -66,7 +66,7 @@ async def check_cancelled_everywhere(who: str, run: Callable[[], Coroutine[Any, 
 
 
 async def check_leaves_nothing(who: str, when: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """What is run has closed what it opened when it returns: no task, file or socket is left."""
+    """Check that a coroutine leaves no task, file or socket behind; errors name ``who`` and ``when``."""
     gc.collect()
     with warnings.catch_warnings(record=True) as unclosed:
         warnings.simplefilter("ignore")
@@ -78,7 +78,7 @@ async def check_leaves_nothing(who: str, when: str, run: Callable[[], Coroutine[
 
 
 async def _cancelled_at(who: str, number: int, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-    """Run something and cancel it at an await; returns whether it came that far."""
+    """Run a coroutine and cancel it at the await with that number; returns whether it got there."""
     reached = False
 
     def cancel() -> None:
@@ -105,7 +105,7 @@ async def _cancelled_at(who: str, number: int, run: Callable[[], Coroutine[Any, 
 
 
 class _CountedAwaits(Awaitable[None]):
-    """Awaits a coroutine and calls back when it waits for the n-th time."""
+    """Awaits a coroutine, and calls a function when it waits for the n-th time."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], number: int, reached: Callable[[], None]) -> None:
         self._coroutine = coroutine
@@ -126,12 +126,12 @@ class _CountedAwaits(Awaitable[None]):
             error = None
             try:
                 yield waited
-            except BaseException as exc:  # noqa: BLE001 - handed on to the coroutine, as await does
+            except BaseException as exc:  # noqa: BLE001 - thrown into the coroutine, as await does
                 error = exc
 
 
-class _no_task_left:  # noqa: N801 - reads as the statement that it is
-    """Asserts that no task is left that wasn't there before."""
+class _no_task_left:  # noqa: N801 - reads as a statement
+    """A context manager that asserts that the block leaves no task behind."""
 
     def __init__(self, when: str) -> None:
         self._when = when

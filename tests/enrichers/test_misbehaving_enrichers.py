@@ -19,7 +19,7 @@ from retrovue.plugins import isolation
 from retrovue.store.sources import new_source
 from retrovue.testing import hold_again, let_go, sample_asset
 from retrovue.testing import misbehaving_enrichers as misbehaving
-from retrovue.testing.holding import LET_GO
+from retrovue.testing.misbehaving import LET_GO
 from retrovue.testing.misbehaving_enrichers import (
     MISBEHAVING_ENRICHERS,
     BlockingLoop,
