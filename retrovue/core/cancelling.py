@@ -1,4 +1,4 @@
-"""Cancellation, by a scope of anyio or by a host that knows nothing of scopes."""
+"""Cancellation, by a cancel scope of anyio or directly by asyncio."""
 
 import asyncio
 import math
@@ -7,6 +7,9 @@ import anyio
 
 
 def is_cancelled() -> bool:
-    """Whether somebody asked for this task to be cancelled; a task group takes a stray cancellation for a good end."""
+    """Whether the current task is being cancelled.
+
+    A CancelledError that nobody asked for is a bug: a task group would take it for a normal end.
+    """
     task = asyncio.current_task()
     return anyio.current_effective_deadline() == -math.inf or task is None or task.cancelling() > 0

@@ -7,6 +7,7 @@ asset, each with a deadline of its own, until the assets that can't be enriched 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from traceback import extract_tb
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -29,8 +30,6 @@ from retrovue.plugins.host import CLOSING_S, PluginHost
 from retrovue.plugins.isolation import LoopEnded, is_isolated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from retrovue.importers.http.client import Transport
 
 OPENING_S = 60.0
@@ -55,51 +54,36 @@ Answer = CheckedEnrichment | Failure | None
 """None for an asset that was not tried."""
 
 
+@dataclass(eq=False)
 class EnricherFault(Exception):
     """The enricher gave no answer for a batch that can be used."""
 
-    def __init__(
-        self,
-        failure: Failure,
-        *,
-        is_silent: bool = False,
-        is_for_all: bool = False,
-        is_outage: bool = False,
-        is_unreachable: bool = False,
-        lost_loop: bool = False,
-    ) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-        """What is recorded of each asset."""
-        self.is_silent = is_silent
-        """Whether the deadline passed."""
-        self.is_for_all = is_for_all
-        """Whether every asset of the batch would have the same failure."""
-        self.is_outage = is_outage
-        """Whether the source can't be asked: the cause is none of the assets."""
-        self.is_unreachable = is_unreachable
-        """Whether the source could not be reached at all."""
-        self.lost_loop = lost_loop
-        """Whether the event loop is blocked or has ended, which fails all other calls in it."""
+    failure: Failure
+    """What is recorded of each asset."""
+    is_silent: bool = False
+    """Whether the deadline passed."""
+    is_for_all: bool = False
+    """Whether every asset of the batch would have the same failure."""
+    is_outage: bool = False
+    """Whether the source can't be asked: the cause is none of the assets."""
+    is_unreachable: bool = False
+    """Whether the source could not be reached at all."""
+    lost_loop: bool = False
+    """Whether the event loop is blocked or has ended, which fails all other calls in it."""
 
 
 class EnricherInstance(PluginHost):
-    """An enricher of one collection of one run: ``open_enricher()`` → ``enrich()`` a batch → ``close()``.
+    """An enricher of one collection of one run: ``open()`` → ``enrich()`` a batch → ``close()``.
 
     What it raises, a missed deadline, and an answer that can't be used become EnricherFault.
     """
 
     allowed: ClassVar[tuple[type[Exception], ...]] = (EnricherFault,)
 
-    def __init__(self, name: str, make: "Callable[[], EnricherInterface]", *, isolated: bool) -> None:
-        """``name`` is the configured enricher's; ``make`` is called where the enricher is going to run."""
+    def __init__(self, name: str, *, isolated: bool) -> None:
+        """``name`` is the configured enricher's."""
         super().__init__(f"enricher {name}", isolated=isolated, opening_s=OPENING_S, closing_s=CLOSING_S)
         self._label = f"The enricher {name}"
-        self._make = make
-
-    async def open_enricher(self) -> None:
-        """Make and enter the enricher; raises EnricherFault."""
-        await self.open(self._make)
 
     async def enrich(self, assets: Sequence[AssetView], deadline_s: float) -> list[CheckedEnrichment | Failure]:
         """Give a batch to the enricher; returns one checked answer for each asset. Raises EnricherFault."""
@@ -143,11 +127,9 @@ class EnricherInstance(PluginHost):
     def no_answer(self, what: str, deadline_s: float, *, blocking: bool) -> EnricherFault:  # noqa: ARG002 - it has but one
         """Return the fault for a missed deadline."""
         message = f"{self._label} gave no answer within {deadline_s:g} s"
-        if blocking:
-            reason = Failure("enricher_blocks", f"{message} and blocks its event loop.")
-        else:
-            reason = Failure("enricher_timeout", f"{message}.")
-        return EnricherFault(reason, is_silent=True, lost_loop=blocking)
+        timeout = Failure("enricher_timeout", f"{message}.")
+        block = Failure("enricher_blocks", f"{message} and blocks its event loop.")
+        return EnricherFault(block if blocking else timeout, is_silent=True, lost_loop=blocking)
 
 
 def class_of(attached: AttachedEnricher) -> type[EnricherInterface] | None:
@@ -306,10 +288,10 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             return self._shared
 
     async def _open(self) -> EnricherInstance:
-        instance = EnricherInstance(self.name, self._make, isolated=self._isolated)
+        instance = EnricherInstance(self.name, isolated=self._isolated)
         try:
             with self._adding_up_silence():
-                await instance.open_enricher()
+                await instance.open(self._make)
         except EnricherFault as fault:
             self._left_behind += instance.left_thread_behind
             if fault.is_outage:

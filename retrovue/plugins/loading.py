@@ -51,11 +51,8 @@ class PluginKind(Generic[T]):
             )
         values = sorted({entry.value for entry in entries})
         if len(values) > 1:
-            raise self.not_compliant(
-                f"Several packages provide the {self.noun} {type_name!r}: {', '.join(values)}.",
-                hint="Uninstall all but one of them.",
-                context={"type": type_name, "providers": values},
-            )
+            message = f"Several packages provide the {self.noun} {type_name!r}: {', '.join(values)}."
+            raise self._refusal(type_name, message, "Uninstall all but one of them.", providers=values)
         loaded: type[T] = self._load(entries[0])
         self._require_compliance(type_name, loaded)
         return loaded
@@ -84,38 +81,31 @@ class PluginKind(Generic[T]):
             if isinstance(exc, RetrovueError) and normalized(exc):
                 raise
             # Without its message, which may repeat the arguments, credentials too.
-            raise self.not_compliant(
-                f"The {self.noun} {type_name!r} can't be made from its {source_of_values}: {type(exc).__name__}.",
-                hint=f"Its class must take {self.arguments}.",
-                context={"type": type_name},
-            ) from exc
+            message = f"The {self.noun} {type_name!r} can't be made from its {source_of_values}: {type(exc).__name__}."
+            raise self._refusal(type_name, message, f"Its class must take {self.arguments}.") from exc
         return plugin
 
     def _undescribed(self, type_name: str, why: str) -> RequestError:
-        return self.not_compliant(
-            f"The {self.noun} {type_name!r} doesn't describe its settings: {why}.",
-            hint="Update or remove the package that provides it.",
-            context={"type": type_name},
-        )
+        message = f"The {self.noun} {type_name!r} doesn't describe its settings: {why}."
+        return self._refusal(type_name, message, "Update or remove the package that provides it.")
 
     def _load(self, entry: EntryPoint) -> Any:
         try:
             return entry.load()
         except (Exception, SystemExit) as exc:
-            raise self.not_compliant(
-                f"The {self.noun} {entry.name!r} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}",
-                hint="Reinstall or remove the package that provides it.",
-                context={"type": entry.name, "provider": entry.value},
-            ) from exc
+            message = f"The {self.noun} {entry.name!r} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}"
+            hint = "Reinstall or remove the package that provides it."
+            raise self._refusal(entry.name, message, hint, provider=entry.value) from exc
 
     def _require_compliance(self, type_name: str, loaded: object) -> None:
         problems = self.problems(loaded)
         if problems:
-            raise self.not_compliant(
-                f"The {self.noun} {type_name!r} doesn't implement {self.interface}: {'; '.join(problems)}.",
-                hint=f"Update or remove the package that provides it, or make it a subclass of {self.base}.",
-                context={"type": type_name, "problems": problems},
-            )
+            message = f"The {self.noun} {type_name!r} doesn't implement {self.interface}: {'; '.join(problems)}."
+            hint = f"Update or remove the package that provides it, or make it a subclass of {self.base}."
+            raise self._refusal(type_name, message, hint, problems=problems)
+
+    def _refusal(self, type_name: str, message: str, hint: str, **context: object) -> RequestError:
+        return self.not_compliant(message, hint=hint, context={"type": type_name, **context})
 
 
 def takes_transport(cls: type) -> bool:

@@ -122,7 +122,7 @@ async def _asked(make: Make, batches: Sequence[Sequence[AssetView]], *, at_once:
     """Open an enricher and give it the batches, one after the other or all at once; returns their answers."""
     answers: list[Answers] = [[] for _ in batches]
     patience = min(DEADLINE_S, float(type(make()).deadline_s))
-    instance = EnricherInstance("under test", make, isolated=True)
+    instance = EnricherInstance("under test", isolated=True)
 
     limiter = anyio.CapacityLimiter(len(batches) if at_once else 1)
 
@@ -131,7 +131,7 @@ async def _asked(make: Make, batches: Sequence[Sequence[AssetView]], *, at_once:
             answers[number] = await instance.enrich(batches[number], patience)
 
     try:
-        await instance.open_enricher()
+        await instance.open(make)
         async with anyio.create_task_group() as group:
             for number in range(len(batches)):
                 group.start_soon(ask, number)
