@@ -76,17 +76,12 @@ def _wrap(text: str, cells: int) -> list[str]:
     """Break a text into lines of so many cells: between words, and inside of those that are longer."""
     lines: list[str] = []
     for line in words(text, cells):
-        lines += _pieces(line, cells)
-    return lines
+        if width(line) <= cells:
+            lines.append(line)
+        else:
+            from rich.cells import chop_cells  # slow, and not needed for most titles
 
-
-def _pieces(text: str, cells: int) -> list[str]:
-    lines = [""]
-    for character in text:
-        # What has no cell of its own, such as what is joined to an emoji, stays where that is.
-        if lines[-1] and width(lines[-1] + character) > max(cells, width(lines[-1])):
-            lines.append("")
-        lines[-1] += character
+            lines += chop_cells(line, cells)
     return lines
 
 

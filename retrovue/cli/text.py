@@ -1,8 +1,7 @@
-"""Making text safe to show: no control characters reach a terminal; and how wide it is there."""
+"""Text for a terminal: without control characters, in a style, and how many cells it takes."""
 
 import os
 import re
-import unicodedata
 from typing import Literal, Self, TextIO
 
 _UNSAFE = re.compile(
@@ -10,13 +9,6 @@ _UNSAFE = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi controls, which show text in another order than it is in
     "\u2028\u2029\ud800-\udfff]"  # line separators; halves of surrogate pairs, which can't be encoded
 )
-
-_JOINER = "\u200d"
-_EMOJI_STYLE = "\ufe0f"
-_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
-_JAMO_THAT_JOIN = frozenset(map(chr, range(0x1160, 0x1200)))
-"""Vowels and finals of Hangul written in pieces: they are drawn into the syllable's first two cells."""
-_WITHOUT_CELL = frozenset({"Mn", "Me", "Cf"})
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -30,28 +22,12 @@ def printable(text: object) -> str:
 
 
 def width(text: str) -> int:
-    """Count the cells that a terminal needs for a text.
-
-    By East Asian Width (UAX #11). Marks, joiners and variation selectors take none; what is joined to an emoji, and
-    its skin tone (UTS #51), is part of it; a variation selector 16 makes a narrow character a wide emoji.
-    """
+    """Count the cells that a terminal needs for a text: none for a mark, two for an ideogram or an emoji."""
     if text.isascii():
         return len(text)
-    cells = 0
-    before = ""
-    for character in text:
-        if character == _EMOJI_STYLE:
-            cells += before != "" and _cells(before) == 1
-        elif before != _JOINER and not (before and character in _SKIN_TONES):
-            cells += _cells(character)
-        before = character
-    return cells
+    from rich.cells import cell_len  # slow, and not needed for most titles
 
-
-def _cells(character: str) -> int:
-    if unicodedata.category(character) in _WITHOUT_CELL or character in _JAMO_THAT_JOIN:
-        return 0
-    return 1 + (unicodedata.east_asian_width(character) in "WF")
+    return cell_len(text)
 
 
 Style = Literal["strong", "good", "warning", "bad"]
@@ -81,7 +57,7 @@ def takes_colour(stream: TextIO | None) -> bool:
 
 
 def painted(line: str) -> str:
-    """Make a line safe for a terminal, and put its style around it."""
+    """Make a line printable, and add the escape sequences of its style."""
     text = printable(line)
     if not isinstance(line, Styled) or line.style is None or not text:
         return text

@@ -1,10 +1,12 @@
-"""The main job: source ingest, and the collection ingest that is a part of it."""
+"""Ingesting a source or a collection: start the run, follow it, report its outcome."""
 
 import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from retrovue.cli import ingest_document as documents
 from retrovue.cli import ingest_report as reports
@@ -14,20 +16,19 @@ from retrovue.cli.progress import Progress
 from retrovue.core.errors import NothingEligible, Problem, ScopeNotFound
 from retrovue.core.model import FULL, Collection, Scope
 from retrovue.core.results import IngestSummary
-from retrovue.importers.guard import PATIENCE
 from retrovue.ingest import orchestrator
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.documents import interruptions, lost_reason
-from retrovue.ingest.enrichment import DEFAULT_CONCURRENCY as DEFAULT_ENRICHMENT_CONCURRENCY
-from retrovue.ingest.orchestrator import DEFAULT_CONCURRENCY, IngestOptions
+from retrovue.ingest.orchestrator import IngestOptions
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source, get_source
 
 Start = Callable[[], AbstractAsyncContextManager[IngestRun]]
+"""Starts a run."""
 
 
 def summary_status(summary: IngestSummary) -> int:
-    """Look up the exit status of a run."""
+    """Return the exit status of a run."""
     codes = {outcome.code for outcome in summary.failed}
     if "internal" in codes:
         return FAILED
@@ -38,35 +39,17 @@ def summary_status(summary: IngestSummary) -> int:
     return UNREACHABLE if summary.all_unreachable else FAILED
 
 
-async def ingest_source(
-    call: Invocation,
-    reference: str,
-    *,
-    concurrency: int | None,
-    max_rps: float | None,
-    patience: float | None,
-    enrichment_concurrency: int | None,
-    strict: bool,
-    retry_failed: bool,
-) -> int:
-    """Ingest the collections of a source and tell the outcome."""
-    options = IngestOptions(
-        concurrency=concurrency or DEFAULT_CONCURRENCY,
-        dry_run=call.dry_run,
-        strict=strict,
-        retry_failed=retry_failed,
-        max_rps=max_rps,
-        patience=PATIENCE if patience is None else patience,
-        enrichment_concurrency=enrichment_concurrency or DEFAULT_ENRICHMENT_CONCURRENCY,
-    )
-    async with opened(call, connections=max(options.concurrency, 2)) as store:
+async def ingest_source(call: Invocation, reference: str, **options: Any) -> int:
+    """Ingest the collections of a source; ``options`` are fields of IngestOptions, where None means the default."""
+    settings = _options(call, **options)
+    async with opened(call, connections=max(settings.concurrency, 2)) as store:
         async with store.transaction() as session:
             source = await find_source(session, reference)
         call.error_document = partial(
-            documents.failed_source_ingest, reference, source=source, dry_run=call.dry_run, strict=strict
+            documents.failed_source_ingest, reference, source=source, dry_run=call.dry_run, strict=settings.strict
         )
         try:
-            return await _Telling(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), options))
+            return await _Report(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), settings))
         except NothingEligible as exc:
             if not call.output.as_json:
                 call.output.lines([*reports.heading(source), *reports.not_eligible(explain(exc))])
@@ -83,22 +66,26 @@ async def ingest_collection(
     episode: int | None,
     patience: float | None,
 ) -> int:
-    """Ingest one collection, or what is in scope, and tell the outcome."""
+    """Ingest one collection, or only the items of a title, a season or an episode."""
     scope = _scope(title, season, episode)
-    options = IngestOptions(concurrency=1, dry_run=call.dry_run, patience=PATIENCE if patience is None else patience)
+    options = _options(call, concurrency=1, patience=patience)
     async with opened(call) as store:
         async with store.transaction() as session:
             within = None if source_reference is None else await find_source(session, source_reference)
             collection = await find_collection(session, reference, within)
             source = await get_source(session, collection.source_id)
         try:
-            return await _Telling(call, collection, scope).follow(
+            return await _Report(call, collection, scope).follow(
                 lambda: orchestrator.ingest_one(store, str(collection.id), scope, options)
             )
         except NothingEligible:
             if not call.output.as_json:
                 call.output.lines(reports.heading(source, scope))
             raise
+
+
+def _options(call: Invocation, **options: Any) -> IngestOptions:
+    return IngestOptions(dry_run=call.dry_run, **{name: value for name, value in options.items() if value is not None})
 
 
 def _scope(title: str | None, season: int | None, episode: int | None) -> Scope:
@@ -111,44 +98,43 @@ def _scope(title: str | None, season: int | None, episode: int | None) -> Scope:
     return Scope(title=title, season=season, episode=episode)
 
 
-class _Telling:
-    """Follows a run and tells its outcome once: at the end, or when it is interrupted."""
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The report of a run, printed once: at its end, or when the command is interrupted."""
 
-    def __init__(self, call: Invocation, collection: Collection | None = None, scope: Scope = FULL) -> None:
-        self._call = call
-        self._collection = collection
-        self._scope = scope
+    call: Invocation
+    collection: Collection | None = None
+    """The collection that the command ingests; None: all of a source."""
+    scope: Scope = FULL
 
     async def follow(self, start: Start) -> int:
-        """Start the run, wait for its end, and print; returns the exit status."""
-        call = self._call
+        """Start the run, show its progress, and print its report; return the exit status."""
+        call = self.call
         run: IngestRun | None = None
         problem: Problem | None = None
-        with _imports_set_aside(), Progress(self._call.output) as progress:
+        with _imports_frozen(), Progress(call.output) as progress:
             try:
                 async with start() as run:
-                    call.report_interruption = partial(self._last_words, run)
+                    call.report_interruption = partial(self._interrupted, run)
                     async for event in run.events():
                         progress.show(event)
             except Exception as exc:
-                # Once collections have been ingested, what they came to is told whatever happens.
+                # Once the run has begun, the outcomes of its collections are reported whatever happens.
                 if run is None:
                     raise
                 problem = explain(exc)
                 call.show_traceback(exc)
         call.report_interruption = None
-        return self._tell(run.summary, problem)
+        return self._print(run.summary, problem)
 
-    def _last_words(self, run: IngestRun) -> None:
+    def _interrupted(self, run: IngestRun) -> None:
         summary = run.summary
-        status = self._tell(summary, None)
+        self._print(summary, None)
         if summary.interrupted:
-            self._call.status = None  # the signal's
-        else:
-            self._call.status = status
+            self.call.status = None  # the exit status is the signal's
 
-    def _tell(self, summary: IngestSummary, problem: Problem | None) -> int:
-        output = self._call.output
+    def _print(self, summary: IngestSummary, problem: Problem | None) -> int:
+        output = self.call.output
         more = [] if problem is None else [problem]
         for outcome in summary.lost:
             output.warn(lost_reason(outcome))
@@ -157,22 +143,22 @@ class _Telling:
                 output.warn(message)
         status = summary_status(summary) if problem is None else FAILED
         if status != OK and (output.as_json or output.quiet or not _on_terminal()):
-            output.notes([_short(summary, more)])
+            output.notes([_error_line(summary, more)])
         if output.as_json:
             output.document(
                 documents.source_ingest(summary, more)
-                if self._collection is None
-                else documents.collection_ingest(summary, self._collection, self._scope, more)
+                if self.collection is None
+                else documents.collection_ingest(summary, self.collection, self.scope, more)
             )
         else:
-            what = "Source" if self._collection is None else "Collection"
-            output.lines(reports.report(summary, more, what=what, scope=self._scope))
-        return self._call.answered(status)
+            what = "Source" if self.collection is None else "Collection"
+            output.lines(reports.report(summary, more, what=what, scope=self.scope))
+        return self.call.answered(status)
 
 
 @contextmanager
-def _imports_set_aside() -> Iterator[None]:
-    """Keep the garbage collector away from what the imports left, for the run alone."""
+def _imports_frozen() -> Iterator[None]:
+    """Keep the garbage collector from looking at the objects of the imports while a run goes on."""
     gc.freeze()
     try:
         yield
@@ -184,7 +170,7 @@ def _on_terminal() -> bool:
     return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
 
 
-def _short(summary: IngestSummary, more: list[Problem]) -> str:
+def _error_line(summary: IngestSummary, more: list[Problem]) -> str:
     """Say in one line why the exit status isn't 0."""
     if more:
         return f"Error: {more[0].message}"

@@ -87,16 +87,7 @@ async def set_up(call: Invocation, answers: Answers) -> int:
         source = await _write(store, answers, found, chosen, settings, credentials)
         _say(call, [""])
         # In here, so that an embedded database needn't be stopped and started in between.
-        status = await ingest_source(
-            call,
-            str(source.id),
-            concurrency=None,
-            max_rps=None,
-            patience=None,
-            enrichment_concurrency=None,
-            strict=False,
-            retry_failed=False,
-        )
+        status = await ingest_source(call, str(source.id))
     _say(call, ["", "Next:", *_next(source)])
     return status
 

@@ -197,30 +197,11 @@ async def discover(call: Invocation, *, source: str) -> int:
 @click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
 @followed
 @shared(writes=True)
-async def ingest(
-    call: Invocation,
-    *,
-    source: str,
-    concurrency: int | None,
-    max_rps: float | None,
-    patience: float | None,
-    enrichment_concurrency: int | None,
-    strict: bool,
-    retry_failed: bool,
-) -> int:
+async def ingest(call: Invocation, *, source: str, **options: Any) -> int:
     """Ingest all enabled collections of a source.
 
     SOURCE is its id or its name.
     """
     from retrovue.cli.actions.ingest import ingest_source
 
-    return await ingest_source(
-        call,
-        source,
-        concurrency=concurrency,
-        max_rps=max_rps,
-        patience=patience,
-        enrichment_concurrency=enrichment_concurrency,
-        strict=strict,
-        retry_failed=retry_failed,
-    )
+    return await ingest_source(call, source, **options)
