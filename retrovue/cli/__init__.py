@@ -1,1 +1,1 @@
-"""The command line: the only code that prints or exits."""
+"""The command line: the only code that prints or ends the process."""

@@ -17,15 +17,15 @@ from retrovue.core.text import is_storable
 
 _COMMANDS = {
     "quickstart": ("standalone", "quickstart", "Set up a Plex or Jellyfin server and ingest it, step by step."),
-    "source": ("source", "command", "Media servers: add, look at, discover, ingest."),
+    "source": ("source", "command", "Media servers and directories: add, list, discover, ingest."),
     "collection": ("collection", "command", "Libraries of a source: map paths, enable, ingest."),
-    "enricher": ("enricher", "command", "What is found out about assets besides what their source says."),
-    "asset": ("asset", "command", "What has been ingested: look at it, approve, retire."),
-    "ingest": ("audit_trail", "command", "What happened in each ingest."),
-    "doctor": ("standalone", "doctor", "Look at all that an ingest relies on, and say what to do."),
-    "db": ("db", "command", "The catalogue's database."),
-    "completion": ("standalone", "completion", "Print the script for completion in bash, zsh or fish."),
-    "demo": ("standalone", "demo", "Ingest a simulated Plex server, to see how it all works."),
+    "enricher": ("enricher", "command", "Programs that add to what the source says about assets."),
+    "asset": ("asset", "command", "Assets in the catalogue: list, show, approve, retire."),
+    "ingest": ("audit_trail", "command", "The audit trail: list runs, show one."),
+    "doctor": ("standalone", "doctor", "Check everything that an ingest relies on."),
+    "db": ("db", "command", "The database: upgrade, back up, restore."),
+    "completion": ("standalone", "completion", "Print a completion script for bash, zsh or fish."),
+    "demo": ("standalone", "demo", "Try RetroVue: ingest a simulated Plex server."),
 }
 """By name: the module below ``commands``, its attribute, and the text in the list of commands."""
 
@@ -70,19 +70,23 @@ class LazyGroup(click.Group):
     lazy=_COMMANDS,
     epilog="Exit status: 0 ok, 1 failed, 2 partial success, 3 source unreachable, 130 or 143 interrupted.",
 )
-@click.option("--database-url", metavar="URL", help="PostgreSQL database to use; default: $RETROVUE_DATABASE_URL.")
-@click.option("--log-level", type=click.Choice(LEVELS), help="Log to the standard error; default: no log.")
-@click.option("--log-format", type=click.Choice(FORMATS), help="How to log: text (default) or JSON lines.")
+@click.option("--database-url", metavar="URL", help="Use this PostgreSQL database; default: $RETROVUE_DATABASE_URL.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    help="Lowest level to log to the standard error; default: no log.",
+)
+@click.option("--log-format", type=click.Choice(FORMATS), help="Format of the log; default: text.")
 @click.version_option(package_name="retrovue", prog_name="retrovue", message="%(prog)s %(version)s")
 @click.pass_context
 def command(context: click.Context, database_url: str | None, log_level: str | None, log_format: str | None) -> None:
-    """Ingest large Plex libraries into a PostgreSQL catalogue."""
+    """Ingest media libraries into a PostgreSQL catalogue."""
     context.obj.database_url = database_url
     context.with_resource(logging_to_stderr(log_level, log_format))
 
 
 async def run_command(arguments: Sequence[str], call: Invocation) -> int:
-    """Parse the arguments and run the command; every error has been printed when this returns its exit status."""
+    """Parse the arguments and run the command; return the exit status. Errors are printed, never raised."""
     try:
         if instruction := os.environ.get(COMPLETION):
             return await complete(call, command, instruction)
@@ -97,8 +101,8 @@ async def run_command(arguments: Sequence[str], call: Invocation) -> int:
         call.fail(call.interrupted())
         return call.signal_status
     except BrokenPipeError:
-        return OK  # whoever read the help has seen enough
-    except Exception as exc:  # noqa: BLE001 - the last resort: a bug is told as one
+        return OK  # the reader of the output has gone
+    except Exception as exc:  # noqa: BLE001 - a bug is reported as one
         return _failed(exc, call)
 
 

@@ -1,4 +1,4 @@
-"""Errors as the command line tells them, and the one table of exit statuses."""
+"""Errors of the command line, and the table of exit statuses."""
 
 import sys
 
@@ -7,15 +7,15 @@ from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 from retrovue.core.errors import Problem, RequestError, RetrovueError, ScopeNotFound
 
 OK = 0
-"""Everything that was asked for is done; nothing to do counts as done."""
+"""The command did everything, or there was nothing to do."""
 FAILED = 1
-"""What was asked for can't be done, or all of it failed. Usage errors are among these."""
+"""The command failed, or its arguments are wrong."""
 PARTIAL = 2
-"""Of several collections some failed, or were interrupted; what the others wrote stays."""
+"""Some of several collections failed or were interrupted. What the others wrote stays."""
 SCOPE_NOT_FOUND = 2
-"""``collection ingest``: the title, season or episode isn't there."""
+"""``collection ingest``: the collection has no such title, season or episode."""
 UNREACHABLE = 3
-"""The source can't be reached, and that is all that went wrong."""
+"""The source can't be reached, and nothing else went wrong."""
 BY_SIGNAL = 128
 """Added to the number of the signal that interrupted: 130 for SIGINT, 143 for SIGTERM."""
 
@@ -25,23 +25,23 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (ClickException, FAILED),  # click's own 2 for usage errors would mean partial success here
     (Exception, FAILED),
 )
-"""The first class that fits decides; an error that says ``unreachable`` goes before the table."""
+"""The first class that an error belongs to decides. An error that is ``unreachable`` isn't looked up here."""
 
 
 class NarrowingForbidden(RequestError):
-    """A source is ingested whole; parts of it are the business of collection ingest."""
+    """Only a collection can be ingested in part, a source is ingested as a whole."""
 
     default_code = "narrowing_forbidden"
 
 
 class InputError(RequestError):
-    """What was given on the command line, or along with it, can't be used."""
+    """An argument, a file that it names, or an answer can't be used."""
 
     default_code = "usage"
 
 
 def require_utf8() -> None:
-    """Refuse a locale by which titles and file names would be taken for others."""
+    """Raise InputError if the locale isn't UTF-8: titles and file names would be misread."""
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8":
         raise InputError(
@@ -52,7 +52,7 @@ def require_utf8() -> None:
 
 
 def leaf(error: BaseException) -> BaseException:
-    """Return the error that a group carries: the first one that can be explained, else the first."""
+    """Return an error that isn't a group: the first RetrovueError in a group, else the first error."""
     while isinstance(error, BaseExceptionGroup):
         known = error.subgroup(RetrovueError)
         error = (known or error).exceptions[0]
@@ -60,7 +60,7 @@ def leaf(error: BaseException) -> BaseException:
 
 
 def exit_status(error: BaseException) -> int:
-    """Look up the exit status of an error."""
+    """Return the exit status of an error."""
     error = leaf(error)
     if isinstance(error, RetrovueError) and error.unreachable:
         return UNREACHABLE
@@ -68,14 +68,14 @@ def exit_status(error: BaseException) -> int:
 
 
 def explain(error: BaseException) -> Problem:
-    """Turn an error into what is printed of it."""
+    """Return the problem that is printed for an error."""
     error = leaf(error)
     if isinstance(error, RetrovueError):
         return Problem(error.code, error.message, error.hint, error.context)
     if isinstance(error, UsageError):
         return _usage(error)
     if isinstance(error, ClickException):
-        return Problem("usage", error.format_message(), "Look at `retrovue --help`.")
+        return Problem("usage", error.format_message(), "See `retrovue --help`.")
     return Problem(
         "internal",
         f"RetroVue has a bug: {type(error).__name__}",

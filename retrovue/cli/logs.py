@@ -1,4 +1,4 @@
-"""``--log-level`` and ``--log-format``: log records on the standard error, as text or as JSON, a line each."""
+"""``--log-level`` and ``--log-format``: log records on the standard error, each a line of text or JSON."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ _IDS = ("run_id", "collection_id", "code")
 
 @contextmanager
 def logging_to_stderr(level: str | None, form: str | None) -> Iterator[None]:
-    """Log RetroVue's records within the block, if a level or a format is given; else nothing is logged."""
+    """Log RetroVue's records within the block if a level or a format is given; else log nothing."""
     if level is None and form is None:
         yield
         return
@@ -52,6 +52,6 @@ class _Json(logging.Formatter):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        said = _fields(record)
-        head = " ".join(said.pop(name) for name in ("time", "level", "logger", "message"))
-        return printable(" ".join([head, *(f"{name}={value}" for name, value in said.items())]))
+        fields = _fields(record)
+        head = " ".join(fields.pop(name) for name in ("time", "level", "logger", "message"))
+        return printable(" ".join([head, *(f"{name}={value}" for name, value in fields.items())]))

@@ -1,4 +1,4 @@
-"""The options that commands share."""
+"""Options and types of arguments that several commands have."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST
 Action = Callable[..., Awaitable[int]]
 
 FILE = click.Path(allow_dash=True)
-"""A file, for completion; whether it is there is found out by whoever reads it."""
+"""A file, or - for the standard input. Not checked here: whoever reads it reports what is wrong."""
 DIRECTORY = click.Path(file_okay=False)
 NATURAL = click.IntRange(0, LARGEST)
 POSITIVE = click.IntRange(1, LARGEST)
@@ -22,7 +22,7 @@ INTEGER = click.IntRange(SMALLEST, LARGEST)
 
 
 class _Numbers(click.FloatRange):
-    """A range of numbers, which what isn't a number is never in, however it compares."""
+    """A range of numbers, without NaN, which compares with nothing."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -35,7 +35,7 @@ RATE = _Numbers(min=SLOWEST_RATE)
 
 
 class _Title(click.ParamType[str]):
-    """A title of a length that a source can be asked for."""
+    """A title, no longer than a source accepts in a request."""
 
     name = "title"
 
@@ -51,7 +51,7 @@ TITLE = _Title()
 
 
 def examples(*commands: str) -> str:
-    """Write the examples below a command's help, each on a line of its own."""
+    """Format examples for the end of a command's help, one a line."""
     return "\n".join(["\b", "For example:", *(f"  retrovue {command}" for command in commands)])
 
 
@@ -73,38 +73,38 @@ def _quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> 
 _JSON = click.option(
     "--json",
     is_flag=True,
-    is_eager=True,  # it settles what was guessed of the output; --jsonl then adds to it
+    is_eager=True,  # it corrects the output that was chosen before the parsing; --jsonl then adds to it
     expose_value=False,
     callback=_as_json,
     help="Print one JSON document.",
 )
-_TEST_DB = click.option("--test-db", is_flag=True, help="Use the isolated test database.")
+_TEST_DB = click.option("--test-db", is_flag=True, help="Use the test database.")
 _DATABASE_URL = click.option(
-    "--database-url", metavar="URL", help="PostgreSQL database to use; default: $RETROVUE_DATABASE_URL."
+    "--database-url", metavar="URL", help="Use this PostgreSQL database; default: $RETROVUE_DATABASE_URL."
 )
-_DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 
 patience = click.option(
     "--patience",
     type=_Numbers(min=0, min_open=True, max=LONGEST_WAIT_S),
     metavar="SECONDS",
-    help="How long any one answer of the importer may take; default: 900.",
+    help="Seconds to wait for each answer of the importer; default: 900.",
 )
 _JSONL = click.option(
     "--jsonl",
     is_flag=True,
     expose_value=False,
     callback=_as_events,
-    help="Print events as they happen, one JSON object a line; the last is what --json prints.",
+    help="Print each event as a line of JSON; the last line is the document of --json.",
 )
 _QUIET = click.option(
     "--quiet",
     is_flag=True,
     expose_value=False,
     callback=_quiet,
-    help="Print nothing but errors; the exit status tells.",
+    help="Print errors only.",
 )
-confirmed = click.option("--yes", is_flag=True, help="Don't ask.")
+confirmed = click.option("--yes", is_flag=True, help="Do it without asking.")
 
 
 def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation, ...], Awaitable[int]]], Action]:
@@ -113,7 +113,7 @@ def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation
     def decorate(action: Callable[Concatenate[Invocation, ...], Awaitable[int]]) -> Action:
         @click.pass_obj
         @wraps(action)
-        async def run(
+        async def command(
             call: Invocation,
             /,
             *arguments: Any,
@@ -127,12 +127,12 @@ def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation
             return call.answered(await action(call, *arguments, **options))
 
         for option in (_JSON, _TEST_DB, _DATABASE_URL, *((_DRY_RUN,) if writes else ())):
-            run = option(run)
-        return run
+            command = option(command)
+        return command
 
     return decorate
 
 
 def followed(action: Action) -> Action:
-    """Give a command that ingests the options on how it is followed."""
+    """Give a command that ingests the options --jsonl and --quiet."""
     return _JSONL(_QUIET(action))

@@ -1,4 +1,4 @@
-"""The two streams: data on the standard output, everything else on the standard error."""
+"""The output of a command: data on the standard output, everything else on the standard error."""
 
 import io
 import os
@@ -9,26 +9,26 @@ from typing import Any, TextIO
 from retrovue.cli.text import painted, printable, takes_colour
 from retrovue.core.errors import Problem
 
-_SAYS_IT_ALL = frozenset({"narrowing_forbidden", "interrupted"})
-"""Codes to whose message people need no hint: the first holds it, and whoever pressed Ctrl-C knows."""
+_WITHOUT_HINT = frozenset({"narrowing_forbidden", "interrupted"})
+"""Codes of errors whose hint isn't printed: one message contains it, and who pressed Ctrl-C needs none."""
 
 
 class Output:
-    """Writes to the terminal, the pipe or the file that the command was given.
+    """Writes to the standard output and the standard error.
 
-    A reader that goes away (``| head -1``) silences the output and nothing else: the command goes on.
+    If the reader of a stream goes away (``| head -1``), the rest of it is dropped and the command goes on.
     """
 
     def __init__(self, *, as_json: bool = False, as_events: bool = False) -> None:
         self.as_json = as_json or as_events
-        """Whether what is printed is JSON: one document, or with ``as_events`` a line for each event."""
+        """Whether to print JSON: one document, or with ``as_events`` a line for each event."""
         self.as_events = as_events
         self.quiet = False
-        """Whether nothing but errors is said to people; JSON is data, and printed all the same."""
+        """Whether to print only errors for people. JSON is printed all the same."""
         self.answered = False
-        """Whether the command's JSON document has been printed: there is exactly one."""
+        """Whether the command's one JSON document has been printed."""
         self.lost = False
-        """Whether something could not be written that somebody was waiting for."""
+        """Whether something couldn't be written for another reason than a reader that has gone away."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # A title must never be able to stop a command, whatever the terminal's encoding.
@@ -36,22 +36,22 @@ class Output:
 
     @property
     def watched(self) -> bool:
-        """Whether a person sees the standard error as it is written."""
+        """Whether the standard error is a terminal."""
         return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines for people; each is made safe for a terminal, and coloured where that is wanted."""
+        """Print lines for people, made printable, and in colour where the terminal and the environment allow it."""
         if self.quiet:
             return
         show = painted if takes_colour(sys.stdout) else printable
         self._write(sys.stdout, "".join(f"{show(line)}\n" for line in lines))
 
     def text(self, text: str) -> None:
-        """Print a text of our own as it is."""
+        """Print a text of the program's own, unchanged."""
         self._write(sys.stdout, text)
 
     def document(self, document: Mapping[str, Any]) -> None:
-        """Print the command's one JSON document, as events the last of them; a second one is a no-op."""
+        """Print the command's one JSON document, with ``as_events`` as the last event. A second document is dropped."""
         if self.answered:
             return
         self.answered = True
@@ -63,7 +63,7 @@ class Output:
         self._data(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Print an event, one line of JSON, at once."""
+        """Print an event as a line of JSON."""
         import orjson
 
         self._data(orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE))
@@ -75,7 +75,7 @@ class Output:
             self._write(stream, data)
 
     def notes(self, lines: Iterable[str]) -> None:
-        """Print lines beside the data."""
+        """Print lines on the standard error."""
         self._write(sys.stderr, "".join(f"{printable(line)}\n" for line in lines))
 
     def warn(self, message: str) -> None:
@@ -85,13 +85,12 @@ class Output:
         self.notes([f"Warning: {message}"])
 
     def complain(self, problem: Problem) -> None:
-        """Print an error and what to do about it."""
-        said = self.as_json or problem.code in _SAYS_IT_ALL
-        hint = [] if problem.hint is None or said else [f"  {problem.hint}"]
+        """Print an error and its hint."""
+        hint = [f"  {problem.hint}"] if problem.hint and problem.code not in _WITHOUT_HINT and not self.as_json else []
         self.notes([f"Error: {problem.message}", *hint])
 
     def raw_notes(self, text: str) -> None:
-        """Print a text of our own beside the data, line breaks and all."""
+        """Print a text of the program's own on the standard error, unchanged."""
         self._write(sys.stderr, text)
 
     def _write(self, stream: TextIO | io.BufferedIOBase | None, data: str | bytes) -> None:
@@ -110,7 +109,7 @@ class Output:
 
     @staticmethod
     def silence(stream: TextIO | io.BufferedIOBase) -> None:
-        """Send the rest of a stream nowhere, so that neither a later write nor the exit fails on it."""
+        """Discard the rest of a stream, so that no later write fails, and neither does the exit."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

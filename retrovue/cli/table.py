@@ -1,4 +1,4 @@
-"""Plain aligned tables that fit a terminal of 80 columns and can be piped."""
+"""Tables of plain text that fit a terminal of 80 columns."""
 
 import sys
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ def table(
     styles: Sequence[Style | None] = (),
     columns: int | None = COLUMNS,
 ) -> list[str]:
-    """Lay out rows under their heads; the first column gives way, and is wrapped where it must.
+    """Lay out a table in lines of at most ``columns`` cells, by wrapping the first column.
 
-    A head may have several lines. ``numbers`` are the columns to align right; with ``foot`` the last row is a total.
-    ``styles`` are those of the rows, as far as they go. Nothing is ever cut off, and without ``columns`` nothing
-    is wrapped either.
+    A head may have several lines. ``numbers`` are the columns to align right. With ``foot`` the last row is a total.
+    ``styles`` are the styles of the first rows. Nothing is cut off: if the other columns are too wide, so is the
+    table. With ``columns`` None nothing is wrapped.
     """
     above = _heads(heads)
     body = [[_cell(value) for value in row] for row in rows]
@@ -47,13 +47,13 @@ def table(
 
 
 def room() -> int | None:
-    """Say how wide a list may be: on a terminal 80 columns, else as it likes, so that each row is a line to search."""
+    """Return how wide a list may be: 80 columns on a terminal; else None, so that each row is one line to search."""
     terminal = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
     return COLUMNS if terminal else None
 
 
 def _heads(heads: Sequence[str]) -> list[list[str]]:
-    """Split heads of several lines; the shorter ones stand at the bottom."""
+    """Split the heads into rows of one line each; heads with fewer lines start lower."""
     split = [head.split("\n") for head in heads]
     tallest = max(len(lines) for lines in split)
     return [[([""] * (tallest - len(lines)) + lines)[row] for lines in split] for row in range(tallest)]

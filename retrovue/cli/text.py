@@ -17,7 +17,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def printable(text: object) -> str:
-    """Show control characters, line breaks and bidi controls as escapes; everything else stays as it is."""
+    """Replace control characters, line breaks and bidi controls by escapes."""
     return _UNSAFE.sub(_escape, str(text))
 
 
@@ -37,7 +37,7 @@ _CODES: dict[Style, str] = {"strong": "1", "good": "32", "warning": "33", "bad":
 
 
 class Styled(str):
-    """A line in a style; to everything but the terminal it is just the line."""
+    """A line with a style, which only a terminal shows."""
 
     __slots__ = ("style",)
     style: Style | None
@@ -50,7 +50,7 @@ class Styled(str):
 
 
 def takes_colour(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal that shows colours, and its owner wants them (no-color.org)."""
+    """Whether a stream is a terminal with colours and NO_COLOR isn't set (no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
         return False
     return stream is not None and not stream.closed and stream.isatty()

@@ -1,1 +1,1 @@
-"""What the commands do; imported when a command runs, never for its help."""
+"""What the commands do. Imported when a command runs, never for its help."""

@@ -1,1 +1,1 @@
-"""What the commands are called and which options they take; nothing here may be slow to import."""
+"""The commands: their names, options and help. Modules here import quickly; an action is imported when it runs."""

@@ -10,13 +10,13 @@ from retrovue.cli.options import NATURAL, shared
 
 @click.group("asset")
 def command() -> None:
-    """What has been ingested."""
+    """Assets in the catalogue."""
 
 
 @command.command("list")
-@click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name.")
-@click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
-@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Show so many at most.")
+@click.option("--collection", metavar="COLLECTION", help="Only assets of this collection: its id, key or name.")
+@click.option("--source", metavar="SOURCE", help="Only assets of this source: its id or name.")
+@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Most assets to list.")
 @shared()
 async def list_(call: Invocation, *, collection: str | None, source: str | None, limit: int) -> int:
     """List assets."""
@@ -29,9 +29,9 @@ async def list_(call: Invocation, *, collection: str | None, source: str | None,
 @click.argument("uuid", type=click.UUID)
 @shared()
 async def show(call: Invocation, *, uuid: UUID) -> int:
-    """Show all that is known of an asset.
+    """Show an asset with its files, aliases and enrichments.
 
-    Its files and aliases as well. UUID is its id.
+    UUID is its id.
     """
     from retrovue.cli.actions.assets import show_asset
 
@@ -42,9 +42,9 @@ async def show(call: Invocation, *, uuid: UUID) -> int:
 @click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
 @shared(writes=True)
 async def approve(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
-    """Approve new assets for broadcast.
+    """Approve assets for broadcast.
 
-    All of them or, if one can't be, none. UUID is an asset's id.
+    UUID is an asset's id. If one of them can't be approved, none is.
     """
     from retrovue.cli.actions.assets import approve_assets
 
@@ -55,7 +55,10 @@ async def approve(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
 @click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
 @shared(writes=True)
 async def retire(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
-    """Retire assets: they are no longer for broadcast."""
+    """Retire assets, so that they aren't broadcast any more.
+
+    UUID is an asset's id. If one of them can't be retired, none is.
+    """
     from retrovue.cli.actions.assets import retire_assets
 
     return await retire_assets(call, uuids)

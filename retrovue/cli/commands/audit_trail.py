@@ -10,17 +10,17 @@ from retrovue.cli.options import NATURAL, shared
 
 @click.group("ingest")
 def command() -> None:
-    """What happened in each ingest."""
+    """The audit trail: what each ingest did."""
 
 
 @command.command("log")
-@click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
-@click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name.")
-@click.option("--run", type=click.UUID, metavar="ID", help="Only of this run.")
-@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Show so many at most.")
+@click.option("--source", metavar="SOURCE", help="Only ingests of this source: its id or name.")
+@click.option("--collection", metavar="COLLECTION", help="Only ingests of this collection: its id, key or name.")
+@click.option("--run", type=click.UUID, metavar="ID", help="Only this run.")
+@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Most entries to list.")
 @shared()
 async def log(call: Invocation, *, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
-    """List what was ingested, the latest run first."""
+    """List the ingested collections, the latest run first."""
     from retrovue.cli.actions.audit_trail import show_log
 
     return await show_log(call, source, collection, run, limit)
@@ -28,11 +28,11 @@ async def log(call: Invocation, *, source: str | None, collection: str | None, r
 
 @command.command("show")
 @click.argument("run_id", type=click.UUID)
-@click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name.")
-@click.option("--traceback", is_flag=True, help="Show where in the program it failed.")
+@click.option("--collection", metavar="COLLECTION", help="Only this collection: its id, key or name.")
+@click.option("--traceback", is_flag=True, help="Show the tracebacks of failures, too.")
 @shared()
 async def show(call: Invocation, *, run_id: UUID, collection: str | None, traceback: bool) -> int:
-    """Show all that is known of a run, with every rejected item."""
+    """Show a run with all its outcomes and rejected items."""
     from retrovue.cli.actions.audit_trail import show_run
 
     return await show_run(call, run_id, collection, traceback=traceback)

@@ -5,7 +5,7 @@ import asyncclick as click
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import INTEGER, NATURAL, POSITIVE, TITLE, confirmed, examples, followed, patience, shared
 
-_SOURCE = click.option("--source", metavar="SOURCE", help="The source that has it, where the name fits several.")
+_SOURCE = click.option("--source", metavar="SOURCE", help="Source of the collection, if several have one of this name.")
 
 
 @click.group("collection")
@@ -14,7 +14,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
+@click.option("--source", metavar="SOURCE", help="Only collections of this source: its id or name.")
 @shared()
 async def list_(call: Invocation, *, source: str | None) -> int:
     """List collections."""
@@ -28,7 +28,7 @@ async def list_(call: Invocation, *, source: str | None) -> int:
 @_SOURCE
 @shared()
 async def show(call: Invocation, *, collection: str, source: str | None) -> int:
-    """Show one collection.
+    """Show a collection.
 
     COLLECTION is its id, its key at the source, or its name.
     """
@@ -40,9 +40,11 @@ async def show(call: Invocation, *, collection: str, source: str | None) -> int:
 @command.command("update", epilog=examples("collection update Movies --map /data/movies=/mnt/movies --enable"))
 @click.argument("collection")
 @_SOURCE
-@click.option("--map", "maps", multiple=True, metavar="FROM=TO", help="Where the source's directory FROM is here.")
-@click.option("--unmap", multiple=True, metavar="FROM", help="Forget the mapping of FROM.")
-@click.option("--enable/--disable", "enabled", default=None, help="Whether source ingest takes the collection.")
+@click.option(
+    "--map", "maps", multiple=True, metavar="FROM=TO", help="Local directory TO of the source's directory FROM."
+)
+@click.option("--unmap", multiple=True, metavar="FROM", help="Remove the mapping of FROM.")
+@click.option("--enable/--disable", "enabled", default=None, help="Whether `source ingest` includes the collection.")
 @shared(writes=True)
 async def update(
     call: Invocation,
@@ -53,7 +55,7 @@ async def update(
     unmap: tuple[str, ...],
     enabled: bool | None,
 ) -> int:
-    """Map a collection's paths, enable or disable it.
+    """Map paths of a collection, enable or disable it.
 
     COLLECTION is its id, its key at the source, or its name.
     """
@@ -70,7 +72,7 @@ async def update(
 )
 @click.argument("collection")
 @_SOURCE
-@click.option("--title", type=TITLE, metavar="TITLE", help="Only this movie or show.")
+@click.option("--title", type=TITLE, metavar="TITLE", help="Only the movie or show of this title.")
 @click.option("--season", type=NATURAL, metavar="N", help="Only this season; needs --title.")
 @click.option("--episode", type=NATURAL, metavar="N", help="Only this episode; needs --season.")
 @patience
@@ -86,7 +88,7 @@ async def ingest(
     episode: int | None,
     patience: float | None,
 ) -> int:
-    """Ingest one collection, or a part of it.
+    """Ingest a collection, or one title of it.
 
     COLLECTION is its id, its key at the source, or its name.
     """
@@ -101,14 +103,14 @@ async def ingest(
 @click.argument("collection")
 @click.argument("enricher")
 @_SOURCE
-@click.option("--priority", type=INTEGER, metavar="N", help="Lower ones run first; default: 100.")
+@click.option("--priority", type=INTEGER, metavar="N", help="Enrichers with lower numbers run first; default: 100.")
 @shared(writes=True)
 async def attach_enricher(
     call: Invocation, *, collection: str, enricher: str, source: str | None, priority: int | None
 ) -> int:
-    """Attach an enricher, or change its priority.
+    """Attach an enricher to a collection, or change its priority.
 
-    ENRICHER and COLLECTION are ids or names.
+    COLLECTION is its id, its key at the source, or its name. ENRICHER is its id or its name.
     """
     from retrovue.cli.actions.enrichers import attach
 
@@ -123,7 +125,7 @@ async def attach_enricher(
 async def detach_enricher(call: Invocation, *, collection: str, enricher: str, source: str | None) -> int:
     """Detach an enricher from a collection.
 
-    ENRICHER and COLLECTION are ids or names.
+    COLLECTION is its id, its key at the source, or its name. ENRICHER is its id or its name.
     """
     from retrovue.cli.actions.enrichers import detach
 
@@ -133,15 +135,15 @@ async def detach_enricher(call: Invocation, *, collection: str, enricher: str, s
 @command.command("enrich")
 @click.argument("collection")
 @_SOURCE
-@click.option("--retry-failed", is_flag=True, help="Only what failed the last time.")
-@click.option("--concurrency", type=POSITIVE, metavar="N", help="Batches at work at once; default: 4.")
+@click.option("--retry-failed", is_flag=True, help="Only the enrichments that failed.")
+@click.option("--concurrency", type=POSITIVE, metavar="N", help="Batches of assets at the same time; default: 4.")
 @shared(writes=True)
 async def enrich(
     call: Invocation, *, collection: str, source: str | None, retry_failed: bool, concurrency: int | None
 ) -> int:
-    """Do what attached enrichers still owe.
+    """Enrich assets that attached enrichers still owe.
 
-    The assets of the collection are enriched without listing the source again.
+    The source isn't listed again. COLLECTION is its id, its key at the source, or its name.
     """
     from retrovue.cli.actions import enrichers
 
@@ -156,7 +158,7 @@ async def enrich(
 async def wipe(call: Invocation, *, collection: str, source: str | None, yes: bool) -> int:
     """Delete all assets of a collection.
 
-    The collection itself and its audit trail stay.
+    The collection and its audit trail stay. COLLECTION is its id, its key at the source, or its name.
     """
     from retrovue.cli.actions.collections import wipe_collection
 

@@ -10,13 +10,13 @@ from retrovue.cli.options import confirmed, shared
 
 @click.group("db")
 def command() -> None:
-    """The catalogue's database."""
+    """The database of the catalogue."""
 
 
 @command.command("upgrade")
 @shared(writes=True)
 async def upgrade(call: Invocation) -> int:
-    """Bring the database's schema to this program's version."""
+    """Upgrade the schema to the version that this program needs."""
     from retrovue.cli.actions.database import upgrade_schema
 
     return await upgrade_schema(call)
@@ -25,7 +25,7 @@ async def upgrade(call: Invocation) -> int:
 @command.command("status")
 @shared()
 async def status(call: Invocation) -> int:
-    """Show how far the database's schema is."""
+    """Show the version of the schema, and whether it is up to date."""
     from retrovue.cli.actions.database import show_status
 
     return await show_status(call)
@@ -34,7 +34,7 @@ async def status(call: Invocation) -> int:
 @command.command("create")
 @shared(writes=True)
 async def create(call: Invocation) -> int:
-    """Create the test database, with its schema; needs --test-db."""
+    """Create the test database with its schema; needs --test-db."""
     from retrovue.cli.actions.database import create_database
 
     return await create_database(call)
@@ -54,9 +54,9 @@ async def reset(call: Invocation, *, yes: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @shared(writes=True)
 async def backup(call: Invocation, *, file: Path) -> int:
-    """Back the embedded database up to a new file.
+    """Back up the embedded database to a new file.
 
-    Commands may go on meanwhile. The file holds the tokens of the sources: only its owner can read it.
+    Other commands may run meanwhile. The file contains the tokens of the sources, so only its owner can read it.
     """
     from retrovue.cli.actions.database import back_up
 
@@ -68,9 +68,9 @@ async def backup(call: Invocation, *, file: Path) -> int:
 @confirmed
 @shared(writes=True)
 async def restore(call: Invocation, *, file: Path, yes: bool) -> int:
-    """Put a backup in the embedded database's place.
+    """Replace the embedded database by a backup.
 
-    Its schema is brought up to date.
+    The schema of the backup is upgraded if it is older than this program.
     """
     from retrovue.cli.actions import database
 

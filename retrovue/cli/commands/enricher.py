@@ -9,13 +9,13 @@ from retrovue.cli.plugin_options import PluginCommand, parameter_fields
 
 @click.group("enricher")
 def command() -> None:
-    """What is found out about assets besides what their source says."""
+    """Programs that add to what the source says about assets."""
 
 
 @command.command("list-types")
 @shared()
 async def list_types(call: Invocation) -> int:
-    """List the types of enricher, with their parameters."""
+    """List the types of enricher and their parameters."""
     from retrovue.cli.actions.enrichers import show_types
 
     return await show_types(call)
@@ -48,7 +48,7 @@ async def list_(call: Invocation) -> int:
 @click.argument("enricher")
 @shared()
 async def show(call: Invocation, *, enricher: str) -> int:
-    """Show one enricher and what it is attached to.
+    """Show an enricher and the collections that use it.
 
     ENRICHER is its id or its name.
     """
@@ -60,14 +60,14 @@ async def show(call: Invocation, *, enricher: str) -> int:
 @command.command("update", cls=PluginCommand, fields=parameter_fields)
 @click.argument("enricher")
 @click.option("--name", help="New name of the enricher.")
-@click.option("--unset", multiple=True, metavar="PARAMETER", help="Forget what was given for a parameter.")
+@click.option("--unset", multiple=True, metavar="PARAMETER", help="Reset a parameter to its default.")
 @shared(writes=True)
 async def update(
     call: Invocation, *, enricher: str, name: str | None, unset: tuple[str, ...], **parameters: str | None
 ) -> int:
     """Change an enricher's name or parameters.
 
-    What it has done stays done. ENRICHER is its id or its name.
+    Assets that it has enriched stay as they are. ENRICHER is its id or its name.
     """
     from retrovue.cli.actions.enrichers import change_enricher
 
@@ -79,9 +79,9 @@ async def update(
 @confirmed
 @shared(writes=True)
 async def remove(call: Invocation, *, enricher: str, yes: bool) -> int:
-    """Remove an enricher from everywhere.
+    """Remove an enricher from all collections and the catalogue.
 
-    What it gave to assets stays. ENRICHER is its id or its name.
+    Assets that it has enriched stay as they are. ENRICHER is its id or its name.
     """
     from retrovue.cli.actions.enrichers import remove_enricher
 

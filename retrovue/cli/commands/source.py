@@ -21,7 +21,7 @@ _WITH_VALUE = (*NARROWING, "--concurrency", "--max-rps", "--patience", "--databa
 
 
 class IngestCommand(click.Command):
-    """The command whose errors, those of its arguments included, are whole source-ingest documents."""
+    """``source ingest``, whose errors are whole source-ingest documents, even those about its arguments."""
 
     async def make_context(
         self,
@@ -30,7 +30,7 @@ class IngestCommand(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Refuse narrowing flags, with a value or without, and only then parse."""
+        """Refuse --title, --season and --episode, and then parse."""
         if parent is not None:
             parent.ensure_object(Invocation).error_document = partial(
                 failed_source_ingest, _positional(args), dry_run="--dry-run" in args, strict="--strict" in args
@@ -45,7 +45,7 @@ def _options(arguments: Sequence[str]) -> Sequence[str]:
 
 
 def _positional(arguments: Sequence[str]) -> str | None:
-    """Find the source that is asked for, as far as that is possible before the arguments are parsed."""
+    """Guess the SOURCE argument before the arguments are parsed, for the document of an error."""
     before: str | None = None
     options = _options(arguments)
     for argument in options:
@@ -58,13 +58,13 @@ def _positional(arguments: Sequence[str]) -> str | None:
 
 @click.group("source")
 def command() -> None:
-    """Media servers."""
+    """Media servers and directories to ingest from."""
 
 
 @command.command("list-types")
 @shared()
 async def list_types(call: Invocation) -> int:
-    """List the types of source, with their settings."""
+    """List the types of source and their settings."""
     from retrovue.cli.actions.sources import show_types
 
     return await show_types(call)
@@ -86,13 +86,13 @@ async def list_types(call: Invocation) -> int:
     help="Type of the source, such as plex.",
 )
 @click.option("--name", required=True, help="Name of the source.")
-@click.option("--discover", is_flag=True, help="Find its collections right away.")
+@click.option("--discover", is_flag=True, help="Discover its collections, too.")
 @shared(writes=True)
 async def add(call: Invocation, *, type_name: str, name: str, discover: bool, **settings: str | None) -> int:
-    """Add a source, after reaching it.
+    """Add a source, if it can be reached.
 
-    The options that --type adds are the settings of that type. A secret setting, such as Plex's token, is best
-    given by a file (- is the standard input) or by the environment (RETROVUE_TOKEN); else it is asked for.
+    Which settings there are depends on --type. Give a secret, such as Plex's token, by a file (- is the standard
+    input) or by the environment ($RETROVUE_TOKEN); otherwise you are asked for it.
     """
     from retrovue.cli.actions.sources import add_source
 
@@ -112,7 +112,7 @@ async def list_(call: Invocation) -> int:
 @click.argument("source")
 @shared()
 async def show(call: Invocation, *, source: str) -> int:
-    """Show one source and its collections.
+    """Show a source and its collections.
 
     SOURCE is its id or its name.
     """
@@ -124,8 +124,8 @@ async def show(call: Invocation, *, source: str) -> int:
 @command.command("update", cls=PluginCommand, fields=setting_fields)
 @click.argument("source")
 @click.option("--name", help="New name of the source.")
-@click.option("--unset", multiple=True, metavar="SETTING", help="Forget what was given for an optional setting.")
-@click.option("--accept-new-identity", is_flag=True, help="Take the server that answers now for the source's.")
+@click.option("--unset", multiple=True, metavar="SETTING", help="Reset an optional setting to its default.")
+@click.option("--accept-new-identity", is_flag=True, help="Accept that another server answers at the address.")
 @shared(writes=True)
 async def update(
     call: Invocation,
@@ -136,10 +136,10 @@ async def update(
     accept_new_identity: bool,
     **settings: str | None,
 ) -> int:
-    """Change a source's name or settings, after reaching it.
+    """Change a source's name or settings, if it can be reached.
 
-    SOURCE is its id or its name. Another server than the one that was added is refused, unless --accept-new-identity
-    says that it is meant.
+    SOURCE is its id or its name. If another server answers than the one that was added, nothing is changed unless
+    --accept-new-identity is given.
     """
     from retrovue.cli.actions.sources import change_source
 
@@ -151,9 +151,9 @@ async def update(
 @confirmed
 @shared(writes=True)
 async def delete(call: Invocation, *, source: str, yes: bool) -> int:
-    """Delete a source and all that hangs on it.
+    """Delete a source with its collections and assets.
 
-    Its collections, their assets and their audit trail go with it. SOURCE is its id or its name.
+    Their audit trail is deleted, too. SOURCE is its id or its name.
     """
     from retrovue.cli.actions.sources import delete_source
 
@@ -164,9 +164,10 @@ async def delete(call: Invocation, *, source: str, yes: bool) -> int:
 @click.argument("source")
 @shared(writes=True)
 async def discover(call: Invocation, *, source: str) -> int:
-    """Find the collections of a source.
+    """Look up which collections a source has.
 
-    New ones are not enabled; what was decided about known ones stays. SOURCE is its id or its name.
+    New collections are added, not enabled. Known ones keep their mappings and stay enabled or disabled. SOURCE is its
+    id or its name.
     """
     from retrovue.cli.actions.sources import discover_collections
 
@@ -179,22 +180,22 @@ async def discover(call: Invocation, *, source: str) -> int:
     epilog=examples("source ingest Plex --dry-run", "source ingest Plex --retry-failed"),
 )
 @click.argument("source")
-@click.option("--concurrency", type=POSITIVE, metavar="N", help="Collections at work at once; default: 4.")
+@click.option("--concurrency", type=POSITIVE, metavar="N", help="Collections at the same time; default: 4.")
 @click.option(
     "--max-rps",
     type=RATE,
     metavar="R",
-    help="Most requests to the source in a second; default: what its answers allow.",
+    help="Most requests to the source a second; default: as many as it answers quickly.",
 )
 @patience
 @click.option(
     "--enrichment-concurrency",
     type=POSITIVE,
     metavar="N",
-    help="Batches of assets under enrichment at once; default: 4.",
+    help="Batches of assets to enrich at the same time; default: 4.",
 )
-@click.option("--strict", is_flag=True, help="Count an enabled collection that can't be ingested as a failure.")
-@click.option("--retry-failed", is_flag=True, help="Only the collections that failed or were interrupted last time.")
+@click.option("--strict", is_flag=True, help="Count an enabled collection that isn't ingestible as a failure.")
+@click.option("--retry-failed", is_flag=True, help="Only collections whose last ingest failed or was interrupted.")
 @followed
 @shared(writes=True)
 async def ingest(call: Invocation, *, source: str, **options: Any) -> int:

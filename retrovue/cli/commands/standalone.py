@@ -30,25 +30,30 @@ PLEX_TV = "https://plex.tv"
     "type_name",
     type=click.Choice(["plex", "jellyfin"]),
     default="plex",
-    help="What the server is; default: plex.",
+    help="Type of the server; default: plex.",
 )
 @click.option("--url", metavar="URL", help="Address of the server, such as http://192.168.1.10:32400.")
 @click.option(
-    "--token-file", type=FILE, metavar="FILE", help="File with its token, - for the standard input; or $RETROVUE_TOKEN."
+    "--token-file",
+    type=FILE,
+    metavar="FILE",
+    help="File with its token, - for the standard input; or $RETROVUE_TOKEN.",
 )
-@click.option("--sign-in", is_flag=True, help="Get the token by signing in at plex.tv with a browser.")
+@click.option("--sign-in", is_flag=True, help="Get a token by signing in at plex.tv with a browser.")
 @click.option("--name", metavar="NAME", help="Name of the source, if it is new; default: Plex or Jellyfin.")
-@click.option("--library", "libraries", multiple=True, metavar="NAME", help="Ingest this library; all: every one.")
-@click.option("--map", "maps", multiple=True, metavar="FROM=TO", help="Where the server's directory FROM is here.")
+@click.option("--library", "libraries", multiple=True, metavar="NAME", help="Ingest this library; all for every one.")
+@click.option(
+    "--map", "maps", multiple=True, metavar="FROM=TO", help="Local directory TO of the server's directory FROM."
+)
 @click.option(
     "--look-in",
     multiple=True,
     type=DIRECTORY,
     metavar="DIR",
-    help="Look for the files below DIR, not at the usual places.",
+    help="Look for the files below DIR instead of the usual places.",
 )
 @click.option("--yes", is_flag=True, help="Do it without asking.")
-@click.option("--plex-tv", metavar="URL", default=PLEX_TV, hidden=True, help="Where plex.tv is.")
+@click.option("--plex-tv", metavar="URL", default=PLEX_TV, hidden=True, help="Address of plex.tv.")
 @followed
 @shared(writes=True)
 async def quickstart(
@@ -65,10 +70,10 @@ async def quickstart(
     yes: bool,
     plex_tv: str,
 ) -> int:
-    """Set up a Plex or Jellyfin server and ingest it, asking for what isn't given.
+    """Set up a Plex or Jellyfin server and ingest it, step by step.
 
-    Finds its libraries and where their files are on this machine, lets you pick, shows what it will do, and ingests.
-    It may be run again at any time: what is there already is used.
+    Lists its libraries, finds their files on this machine, lets you choose, shows what it will do, and ingests. Asks
+    for whatever no option says. It can be run again at any time and uses what exists.
     """
     from retrovue.cli.actions.quickstart import KINDS, Answers, set_up
 
@@ -87,10 +92,10 @@ async def quickstart(
     return await set_up(call, answers)
 
 
-@click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 nothing but sources that can't be reached.")
+@click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")
 @shared()
 async def doctor(call: Invocation) -> int:
-    """Look at all that an ingest relies on, and say what to do about what isn't right."""
+    """Check everything that an ingest relies on, and say how to mend what is wrong."""
     from retrovue.cli.actions.doctor import diagnose
 
     return await diagnose(call)
@@ -98,13 +103,17 @@ async def doctor(call: Invocation) -> int:
 
 @click.command("demo")
 @click.option(
-    "--items", type=click.IntRange(1, 10_000_000), default=20_000, show_default=True, help="Items in all libraries."
+    "--items",
+    type=click.IntRange(1, 10_000_000),
+    default=20_000,
+    show_default=True,
+    help="Items in all libraries.",
 )
 @click.option("--collections", type=click.IntRange(2, 40), default=8, show_default=True, help="Number of libraries.")
-@click.option("--keep", is_flag=True, help="Keep the catalogue, and say where it is.")
+@click.option("--keep", is_flag=True, help="Keep the catalogue and print where it is.")
 @click.pass_obj
 async def demo(call: Invocation, *, items: int, collections: int, keep: bool) -> int:
-    """Ingest a simulated Plex server into a catalogue of its own, and show each command."""
+    """Ingest a simulated Plex server into a catalogue of its own, showing each command."""
     require_utf8()
     from retrovue.cli.actions.demo import demonstrate
 
@@ -118,9 +127,9 @@ async def demo(call: Invocation, *, items: int, collections: int, keep: bool) ->
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_obj
 async def completion(call: Invocation, *, shell: str) -> int:
-    """Print the script that makes a shell complete this program's commands and options.
+    """Print the script with which a shell completes commands and options.
 
-    bash: source it from ~/.bashrc, or save it as below. zsh: save it as _retrovue in a directory of $fpath.
+    bash: source it in ~/.bashrc, or save it as below. zsh: save it as _retrovue in a directory of $fpath.
     fish: save it as ~/.config/fish/completions/retrovue.fish.
     """
     from asyncclick.shell_completion import ShellComplete
