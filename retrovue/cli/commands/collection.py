@@ -108,7 +108,7 @@ async def ingest(
 async def attach_enricher(
     call: Invocation, *, collection: str, enricher: str, source: str | None, priority: int | None
 ) -> int:
-    """Attach an enricher to a collection, or change its priority.
+    """Attach an enricher, or change its priority.
 
     COLLECTION is its id, its key at the source, or its name. ENRICHER is its id or its name.
     """
