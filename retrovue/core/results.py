@@ -28,6 +28,14 @@ class Named:
     """For a duplicate the title of the asset that has the file, for a relocation the new path."""
 
 
+def label(title: str, show_title: str | None, season: int | None, episode: int | None) -> str:
+    """Name an asset as people read it: ``The Show S01E02 Pilot``."""
+    if show_title is None and season is None and episode is None:
+        return title
+    numbers = ("" if season is None else f"S{season:02}") + ("" if episode is None else f"E{episode:02}")
+    return " ".join(word for word in (show_title, numbers, title) if word)
+
+
 if TYPE_CHECKING:
 
     class _Numbers:

@@ -1,4 +1,4 @@
-"""The enrichers of a collection that need no I/O, refining its pages before they are staged."""
+"""Page enrichers: the enrichers of a collection that need no I/O, and refine its pages before they are staged."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
 from retrovue.core.model import AssetDraft, AttachedEnricher, Source
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, CheckedEnrichment, apply
 from retrovue.enrichers.guard import GuardedEnricher, class_of
+from retrovue.store.drafts import MappedDraft, Refinement
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
@@ -20,26 +20,21 @@ if TYPE_CHECKING:
 _OF_DRAFTS = tuple(name for name in FIELDS if name in AssetDraft.__struct_fields__)
 
 
-class Refined(msgspec.Struct):
-    """What the enrichers of pages made of one draft."""
-
-    draft: AssetDraft
-    provenance: dict[str, str]
-    """Field → the enricher that gave it."""
-    failures: dict[UUID, Failure]
-    """By the enricher's id; where it has none it succeeded."""
-
-
 @dataclass(slots=True)
-class PageChain:
-    """What a collection's enrichers mean for its ingest."""
+class PageEnrichers:
+    """The enrichers of a collection as its ingest needs them: those that refine pages, and what the others will owe."""
 
     refining: list[GuardedEnricher] = field(default_factory=list[GuardedEnricher])
-    """In the order in which they run."""
+    """The page enrichers, in the order in which they run."""
     deferred: tuple[AttachedEnricher, ...] = ()
     """Those that run after the commit."""
     reading_files: tuple[UUID, ...] = ()
-    """The ids of those, of both kinds, that are asked again about files that have moved."""
+    """The ids of all that owe something again to an asset whose file has moved."""
+
+    @property
+    def refined_by(self) -> tuple[UUID, ...]:
+        """The ids of the page enrichers."""
+        return tuple(enricher.id for enricher in self.refining)
 
     @property
     def owing(self) -> bool:
@@ -49,53 +44,67 @@ class PageChain:
     def __bool__(self) -> bool:
         return bool(self.refining or self.deferred)
 
-    async def refine(self, drafts: Sequence[AssetDraft], local_paths: Sequence[tuple[str, ...]]) -> list[Refined]:
-        """Refine the drafts of a page; ``local_paths`` are those of each draft's parts."""
-        refined = [Refined(draft, {}, {}) for draft in drafts]
+    async def refine(self, mapped: list[MappedDraft]) -> list[MappedDraft]:
+        """Return the drafts of a page as the page enrichers refine them."""
+        if not self.refining or not mapped:
+            return mapped
+        drafts = [_Draft(draft.draft, draft.local_paths) for draft in mapped]
         for enricher in self.refining:
-            for start in range(0, len(refined), enricher.batch_size):
-                batch = refined[start : start + enricher.batch_size]
-                paths = local_paths[start : start + enricher.batch_size]
-                views = [_view(one.draft, where) for one, where in zip(batch, paths, strict=True)]
-                answers = await enricher.enrich(views)
-                for one, view, answer in zip(batch, views, answers, strict=True):
-                    _take(one, view, answer, enricher)
-        return refined
+            for start in range(0, len(drafts), enricher.batch_size):
+                batch = drafts[start : start + enricher.batch_size]
+                views = [draft.view() for draft in batch]
+                for draft, view, answer in zip(batch, views, await enricher.enrich(views), strict=True):
+                    draft.take(view, answer, enricher)
+        return [draft.mapped() for draft in drafts]
 
 
-def _view(draft: AssetDraft, local_paths: tuple[str, ...]) -> AssetView:
-    files = tuple(
-        MediaFile(path, part.size_bytes, part.duration_ms) for path, part in zip(local_paths, draft.parts, strict=True)
-    )
-    values: dict[str, Any] = {name: getattr(draft, name) for name in _OF_DRAFTS}
-    return AssetView(source_uri=draft.source_uri, files=files, type=draft.type, **values)
+@dataclass(slots=True)
+class _Draft:
+    """A draft while the page enrichers refine it, one after the other."""
 
+    draft: AssetDraft
+    local_paths: tuple[str, ...]
+    provenance: dict[str, str] = field(default_factory=dict[str, str])
+    failures: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
-def _take(one: Refined, view: AssetView, answer: CheckedEnrichment | Failure | None, enricher: GuardedEnricher) -> None:
-    if answer is None:
-        one.failures[enricher.id] = enricher.not_tried
-    elif isinstance(answer, Failure):
-        one.failures[enricher.id] = answer
-    else:
+    def view(self) -> AssetView:
+        parts = zip(self.local_paths, self.draft.parts, strict=True)
+        files = tuple(MediaFile(path, part.size_bytes, part.duration_ms) for path, part in parts)
+        values: dict[str, Any] = {name: getattr(self.draft, name) for name in _OF_DRAFTS}
+        return AssetView(source_uri=self.draft.source_uri, files=files, type=self.draft.type, **values)
+
+    def take(self, view: AssetView, answer: CheckedEnrichment | Failure | None, enricher: GuardedEnricher) -> None:
+        if answer is None:
+            answer = enricher.not_tried
+        if isinstance(answer, Failure):
+            self._fail(enricher, answer)
+            return
         changes = apply(view, answer, overwrite=enricher.overwrite)
         if foreign := sorted(changes.keys() - set(_OF_DRAFTS)):
-            message = f"An enricher of pages can't give {', '.join(foreign)}."
-            one.failures[enricher.id] = Failure("bad_result", message)
+            self._fail(enricher, Failure("bad_result", f"An enricher of pages can't give {', '.join(foreign)}."))
         elif changes:
-            one.draft = replace(one.draft, **changes)
-            one.provenance |= dict.fromkeys(changes, enricher.name)
+            self.draft = replace(self.draft, **changes)
+            self.provenance |= dict.fromkeys(changes, enricher.name)
+
+    def mapped(self) -> MappedDraft:
+        refinement = Refinement(self.provenance, self.failures) if self.provenance or self.failures else None
+        return MappedDraft(self.draft, self.local_paths, refinement)
+
+    def _fail(self, enricher: GuardedEnricher, failure: Failure) -> None:
+        self.failures[str(enricher.id)] = {"code": failure.code, "message": failure.message}
 
 
 @asynccontextmanager
 async def open_pages(
     attached: Sequence[AttachedEnricher], source: Source, *, transport: "Transport | None" = None
-) -> AsyncIterator[PageChain]:
-    """Open the enrichers of pages among those that a collection has; nothing happens where there are none."""
-    known = [(one, class_of(one)) for one in attached]
-    refining = [one for one, kind in known if kind is not None and kind.runs_on_pages]
-    reading = tuple(one.enricher.id for one, kind in known if getattr(kind, "reads_files", False) is True)
+) -> AsyncIterator[PageEnrichers]:
+    """Open the page enrichers among those attached to a collection."""
+    classes = [(enricher, class_of(enricher)) for enricher in attached]
+    refining = [enricher for enricher, kind in classes if kind is not None and kind.runs_on_pages]
+    reading = tuple(enricher.enricher.id for enricher, kind in classes if getattr(kind, "reads_files", False) is True)
     async with AsyncExitStack() as stack:
         opened = [
-            await stack.enter_async_context(GuardedEnricher(one, source, transport=transport)) for one in refining
+            await stack.enter_async_context(GuardedEnricher(enricher, source, transport=transport))
+            for enricher in refining
         ]
-        yield PageChain(opened, tuple(one for one in attached if one not in refining), reading)
+        yield PageEnrichers(opened, tuple(enricher for enricher in attached if enricher not in refining), reading)

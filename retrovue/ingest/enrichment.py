@@ -16,7 +16,7 @@ import anyio
 
 from retrovue.core.errors import Problem, RequestError, StoreError
 from retrovue.core.model import AttachedEnricher, Collection, Source
-from retrovue.core.results import Enriched, failed_enrichment
+from retrovue.core.results import Enriched, failed_enrichment, label
 from retrovue.core.text import redacted_traceback, storable
 from retrovue.core.verdicts import LISTED
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
@@ -34,7 +34,7 @@ from retrovue.store.enrichments import (
     write_outcome,
 )
 from retrovue.store.locks import open_locks
-from retrovue.store.merge import label
+from retrovue.store.retrying import retry_conflicts
 from retrovue.store.session import CLEANUP_SECONDS, Store
 from retrovue.store.sources import find_source, get_source
 
@@ -50,8 +50,6 @@ CONNECTIONS = 2
 COUNT_SECONDS = 60.0
 COUNT_SECONDS_AT_THE_END = 0.5
 """How long counting what is owed may take; the second one once we are cancelled."""
-TRANSACTION_TRIES = 3
-_CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 _BAD = frozenset({"bad_value", "database_error"})
 
 
@@ -208,18 +206,16 @@ class EnrichmentWork:
             for asset, result in results:
                 self._count(enricher, asset, result)
 
-        for attempt in range(1, TRANSACTION_TRIES + 1):
-            try:
-                async with self._store.transaction(on_commit=committed) as session:
-                    await record(session, self.run_id, enricher.attached, [result for _, result in results])
-                return
-            except StoreError as exc:
-                if exc.code in _CONFLICTS and attempt < TRANSACTION_TRIES:
-                    continue
-                if exc.code not in _BAD:
-                    raise
-                await self._record_each(enricher, results, exc)
-                return
+        async def transact() -> None:
+            async with self._store.transaction(on_commit=committed) as session:
+                await record(session, self.run_id, enricher.attached, [result for _, result in results])
+
+        try:
+            await retry_conflicts(transact)
+        except StoreError as exc:
+            if exc.code not in _BAD:
+                raise
+            await self._record_each(enricher, results, exc)
 
     async def _record_each(
         self, enricher: GuardedEnricher, results: Sequence[tuple[_Current, Result]], error: StoreError

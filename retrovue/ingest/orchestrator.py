@@ -315,10 +315,15 @@ class _Crew:
                     await record_ingestibility(session, [(collection, answer)])
             self._collector.report(not_ingestible(collection, answer))
             return
-        async with self._open_pages(self._attached.get(collection.id, ()), self._source) as chain:
+        async with self._open_pages(self._attached.get(collection.id, ()), self._source) as enrichers:
             if self.locks is None:
                 outcome = await preview_collection(
-                    self._store, self._importer, collection, self._run, progress=self._collector.progress, chain=chain
+                    self._store,
+                    self._importer,
+                    collection,
+                    self._run,
+                    progress=self._collector.progress,
+                    enrichers=enrichers,
                 )
                 self._collector.report(await self._with_owed(outcome))
                 return
@@ -331,7 +336,7 @@ class _Crew:
                 locks=self.locks,
                 report=self._collector.report,
                 progress=self._collector.progress,
-                chain=chain,
+                enrichers=enrichers,
             )
 
     async def _with_owed(self, outcome: Ingested | Failed) -> Ingested | Failed:

@@ -23,7 +23,8 @@ from retrovue.core.results import Listed, Named, failed_enrichment
 from retrovue.core.verdicts import LISTED, LISTS, PLANNED
 from retrovue.store.audit import Run
 from retrovue.store.known import begin_listing, forget_listing, listing_holds
-from retrovue.store.staging import CARRIED, Staging
+from retrovue.store.staging import Staging
+from retrovue.store.staging_tables import CARRIED
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
 # the planner can't know how many rows a staging table or a CTE has, and where it guesses "few" a merge takes minutes.
@@ -253,15 +254,7 @@ def merge_result(totals: Mapping[str, int], entries: Mapping[str, Sequence[Named
     return MergeResult(counts, Listed(**lists))
 
 
-def label(title: str, show_title: str | None, season: int | None, episode: int | None) -> str:
-    """Name an asset for people: ``The Show S01E02 Pilot``."""
-    if show_title is None and season is None and episode is None:
-        return title
-    numbers = ("" if season is None else f"S{season:02}") + ("" if episode is None else f"E{episode:02}")
-    return " ".join(word for word in (show_title, numbers, title) if word)
-
-
-async def merge(session: AsyncSession, staging: Staging, *, full: bool) -> MergeResult:
+async def merge_staged(session: AsyncSession, staging: Staging, *, full: bool) -> MergeResult:
     """Plan and carry out the merge of what is staged, inside the caller's transaction.
 
     After a ``full`` enumeration the pages that the collection holds whole now are remembered.
@@ -288,16 +281,16 @@ async def _merge(session: AsyncSession, staging: Staging) -> MergeResult:
         await session.execute(_MERGING)
         await session.execute(_DROP_RELOCATED_PARTS)
         await session.execute(_RELOCATE)
-        if staging.reading_files:
-            await session.execute(_OWE_AGAIN, {"reading_files": list(staging.reading_files)})
+        if staging.enrichers.reading_files:
+            await session.execute(_OWE_AGAIN, {"reading_files": list(staging.enrichers.reading_files)})
     if "created" in totals:
         if staging.enriched:
-            await session.execute(_CREATE_ENRICHED, {**bind, "owing": staging.owing})
+            await session.execute(_CREATE_ENRICHED, {**bind, "owing": staging.enrichers.owing})
         else:
             await session.execute(_CREATE, bind)
     if staging.several_parts and totals.keys() & {"created", "relocated"}:
         await session.execute(_CREATE_PARTS, bind)
-    if staging.anything_known:
+    if staging.comparison.anything_known:
         await session.execute(_DROP_ALIASES, bind)
     if "duplicate" in totals:
         await session.execute(_ADD_ALIASES, bind)
@@ -308,7 +301,7 @@ async def keep_refinements(
     session: AsyncSession, run: Run, staging: Staging
 ) -> tuple[int, tuple[Mapping[str, str], ...]]:
     """Store what the enrichers of pages did to the new assets; returns how often they failed, and the first ones."""
-    bind = {"collection": staging.collection.id, "run": run.id, "refined_by": list(staging.refined_by)}
+    bind = {"collection": staging.collection.id, "run": run.id, "refined_by": list(staging.enrichers.refined_by)}
     await session.execute(_KEEP_REFINEMENTS, bind)
     failed = (await session.execute(_FAILED_REFINEMENTS, {"listed": LISTED})).all()
     listed = tuple(failed_enrichment(row.label, row.external_id, row.code, row.message) for row in failed)

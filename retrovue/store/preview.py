@@ -2,16 +2,18 @@
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Rejection
-from retrovue.core.results import Named
+from retrovue.core.model import Collection, Rejection
+from retrovue.core.results import Named, label
 from retrovue.core.verdicts import LISTED
-from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, MergeResult, label, label_of, merge_result
-from retrovue.store.staging import PACKED_KEYS, Keys, MappedDraft, Sink
+from retrovue.store.drafts import PACKED_KEYS, MappedDraft, item_keys
+from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, MergeResult, label_of, merge_result
+from retrovue.store.session import Store
+from retrovue.store.staging import Comparison
 
 _PREVIEW = text(
     f"""
@@ -33,52 +35,65 @@ _OWED_AGAIN = text(
 )
 
 
-@dataclass(slots=True)
-class Preview(Sink):
-    """Takes the place of Staging in a dry-run: remembers 32 bytes of keys and the title of each draft to be merged."""
+class Preview:
+    """The sink of a dry-run: remembers 32 bytes of keys and the title of each draft that would be staged.
 
-    keeps_pages: ClassVar[bool] = False
+    `open()`, then `add()` for each page, `reset()` when the source is read again, and `plan()`.
+    """
 
-    owed_again: int = 0
-    """Enrichments that the merge would make owed again, as files have moved."""
+    keeps_pages = False
 
-    _keys: bytearray = field(default_factory=bytearray)
-    _titles: bytearray = field(default_factory=bytearray)
-    _title_ends: "array[int]" = field(default_factory=lambda: array("Q"))
+    def __init__(
+        self, store: Store, session: AsyncSession, collection: Collection, reading_files: Sequence[UUID] = ()
+    ) -> None:
+        """``reading_files`` are the enrichers that owe something again to an asset whose file has moved."""
+        self.session = session
+        self.comparison = Comparison(store, session, collection)
+        self.owed_again = 0
+        """Enrichments that the merge would make owed again, as files have moved."""
+        self._store = store
+        self._reading_files = list(reading_files)
+        self._keys, self._titles = bytearray(), bytearray()
+        self._title_ends = array("Q")
+
+    async def open(self) -> None:
+        """Load what there is to compare with."""
+        async with self._store.transaction(self.session) as session:
+            await self.comparison.load(session)
 
     async def add(
-        self, located: Sequence[MappedDraft], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
+        self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
     ) -> None:
         """Remember one page."""
-        keys = Keys.of((item.draft.source_uri for item in located), (item.local_paths for item in located))
-        unknown: Sequence[int] = range(len(located))
-        if self.anything_known:
-            async with self.store.transaction(self.session) as session:
-                unknown = await self.take_known(session, located, keys)
-        for index in unknown:
-            draft = located[index].draft
-            self._keys += keys.source_hashes[index] + keys.canonical_hashes[index]
+        keys = item_keys((draft.draft.source_uri for draft in mapped), (draft.local_paths for draft in mapped))
+        unknown: Sequence[int] = range(len(mapped))
+        if self.comparison.anything_known:
+            async with self._store.transaction(self.session) as session:
+                unknown = await self.comparison.unknown(session, keys)
+        for position in unknown:
+            draft, key = mapped[position].draft, keys[position]
+            self._keys += key.source_hash + key.canonical_hash
             title = label(draft.title, draft.show_title, draft.season_number, draft.episode_number)
             self._titles += title.encode("utf-8", "replace")
             self._title_ends.append(len(self._titles))
-        self.take_rejections(rejections)
+        self.comparison.reject(rejections)
 
     async def reset(self) -> None:
         """Forget everything: the source is being read again."""
         self._keys.clear()
         self._titles.clear()
         del self._title_ends[:]
-        self.forget()
+        self.comparison.reset()
 
     async def plan(self) -> MergeResult:
         """Plan the merge as a real run would."""
         # As they are: of a million drafts a copy would take 64 MB.
-        bind = {"collection": self.collection.id, "keys": self._keys}
-        async with self.store.transaction(self.session) as session:
+        bind = {"collection": self.comparison.collection.id, "keys": self._keys}
+        async with self._store.transaction(self.session) as session:
             await session.execute(NO_GUESSING)
             rows = (await session.execute(_PREVIEW, {**bind, "listed": LISTED})).all()
-            if self.reading_files and any(row.verdict == "relocated" for row in rows):
-                result = await session.execute(_OWED_AGAIN, {**bind, "reading_files": list(self.reading_files)})
+            if self._reading_files and any(row.verdict == "relocated" for row in rows):
+                result = await session.execute(_OWED_AGAIN, {**bind, "reading_files": self._reading_files})
                 self.owed_again = result.scalar_one()
         entries: dict[str, list[Named]] = {}
         for row in rows:

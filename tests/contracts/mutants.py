@@ -39,6 +39,7 @@ class Mutant:
 
 ORCHESTRATOR = "retrovue/ingest/orchestrator.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
+READING = "retrovue/ingest/reading.py"
 PIPELINE = "retrovue/ingest/pipeline.py"
 RESULTS = "retrovue/core/results.py"
 ACTION = "retrovue/cli/actions/ingest.py"
@@ -61,9 +62,10 @@ SCHEMA = "migrations/versions/0001_catalogue.py"
 
 _ONE_TRANSACTION = "    await audit.succeed(session, run, outcome)\n"
 _TWO_TRANSACTIONS = (
-    "    async with staged.store.transaction() as other:\n        await audit.succeed(other, run, outcome)\n"
+    "    async with staging.comparison.store.transaction() as other:\n"
+    "        await audit.succeed(other, run, outcome)\n"
 )
-_REJECTIONS = "        await merge.keep_rejections(session, run, collection)\n"
+_REJECTIONS = "            await keep_rejections(session, run, collection)\n"
 _SOME_SOURCES = "    if len(candidates) > 1:\n        ids = [source.external_id"
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
 _JUDGED = "            await self._judge(exc)\n            await self._fail(failed(collection, exc))\n"
@@ -125,9 +127,9 @@ MUTANTS = (
     Mutant("B-10", LOADING, "        if problems:\n", "        if len(problems) == 99:\n"),
     Mutant(
         "B-11",
-        PIPELINE,
-        "is not None:\n            began",
-        "is not None and tally.source_items < 4:\n            began",
+        READING,
+        "is not None:\n                if not isinstance",
+        "is not None and tally.source_items < 4:\n                if not isinstance",
     ),
     Mutant("B-12", LOADING, "        self._require_compliance(type_name, loaded)\n", ""),
     # Source ingest: data
@@ -142,7 +144,7 @@ MUTANTS = (
         "D-2",
         PIPELINE,
         _REJECTIONS,
-        f"{_REJECTIONS}        await session.commit()\n",
+        f"{_REJECTIONS}            await session.commit()\n",
     ),
     Mutant("D-2", ORCHESTRATOR, _JUDGED, f"{_JUDGED}            raise\n"),
     Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),
@@ -168,8 +170,8 @@ MUTANTS = (
         "        return abstract_methods(importer)\n",
         "        return []\n",
     ),
-    Mutant("D-11", PIPELINE, "importer.enumerate(collection, scope)", 'importer.enumerate(collection, Scope("Alien"))'),
-    Mutant("D-11", PIPELINE, "tally.discovered == 0 and sink.anything_known", "False"),
+    Mutant("D-11", READING, "enumerate(self._collection, scope)", 'enumerate(self._collection, Scope("Alien"))'),
+    Mutant("D-11", READING, "tally.discovered == 0 and comparison.anything_known", "False"),
     Mutant(
         "D-11",
         "retrovue/importers/http/paging.py",

@@ -11,7 +11,7 @@ from typing import Any, cast
 import asyncpg
 
 from retrovue.core.model import AssetDraft, Page
-from retrovue.store.staging import identity_hash
+from retrovue.store.drafts import identity_hash
 from tests.faults.scenarios import Listings
 from tests.faults.state import Report, Told
 from tests.support.library import Step

@@ -22,9 +22,9 @@ from retrovue.importers.plex.listing import SectionQuery
 from retrovue.simulator import GeneratedSection, SimulatedPlex
 from retrovue.simulator.faults import Action, Fault
 from retrovue.simulator.request import Request
+from retrovue.store.drafts import MappedDraft
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
-from retrovue.store.staging import MappedDraft
 from tests.conftest import Packages
 from tests.support.library import Library, ScriptedImporter, draft, execute, page, until
 from tests.support.plex import TOKEN, collection, plex

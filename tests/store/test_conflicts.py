@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.results import Ingested
-from retrovue.ingest.pipeline import TRANSACTION_RETRIES
+from retrovue.store.retrying import TRANSACTION_RETRIES
 from retrovue.store.session import Store
 from tests.support.library import (
     GATE,

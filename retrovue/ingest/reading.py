@@ -1,0 +1,244 @@
+"""Reading: the pages of one collection, from its importer through path mapping and page enrichers into a sink."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Protocol
+
+from retrovue.core.errors import IncompleteEnumeration
+from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
+from retrovue.core.paths import PathMapper, UnmappedPath
+from retrovue.core.results import FAR_SMALLER, Counts, Durations
+from retrovue.enrichers.pages import PageEnrichers
+from retrovue.importers.guard import GuardedImporter, GuardedPages
+from retrovue.ingest import telemetry
+from retrovue.ingest.events import Progress
+from retrovue.store.drafts import MappedDraft, item_keys
+from retrovue.store.known import Fingerprints
+from retrovue.store.staging import Comparison
+
+FAR_FEWER = 10
+"""How many items fewer than at the last ingest are never suspicious."""
+IDENTITY_MAPPING = PathMapping("/", "/")
+"""Implied where the source's paths are this machine's own. Any other mapping is longer, and takes precedence."""
+
+OnProgress = Callable[[Progress], None]
+"""Takes how far a collection is, after each page."""
+
+
+class Sink(Protocol):
+    """Takes the pages of one collection: to stage them, or for a dry-run to remember their keys.
+
+    `open()`, then `add()` for each page, and `reset()` when the source is read again from the beginning.
+    """
+
+    keeps_pages: bool
+    """Whether it remembers the fingerprints of pages."""
+    comparison: Comparison
+
+    async def open(self) -> None:
+        """Load what there is to compare with."""
+        ...
+
+    async def add(
+        self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
+    ) -> None:
+        """Take one page; its fingerprint is given if all its drafts are there."""
+        ...
+
+    async def reset(self) -> None:
+        """Forget all pages so far."""
+        ...
+
+
+class Tally:
+    """The numbers of what has been read so far of one collection, and where the time went."""
+
+    def __init__(self) -> None:
+        self.source_items = self.discovered = 0
+        self.warned = 0
+        """Drafts with a warning."""
+        self.warnings = Counter[str]()
+        self._started = perf_counter()
+        self._seconds = defaultdict[str, float](float)
+
+    def reset(self) -> None:
+        """Begin to count again; the time goes on."""
+        self.source_items = self.discovered = self.warned = 0
+        self.warnings.clear()
+
+    def count_outline(self, outline: Outline) -> None:
+        """Count a page of which everything is known."""
+        self.source_items += outline.source_items
+        self.discovered += len(outline.source_uris) + len(outline.rejected)
+
+    def count(self, page: Page) -> None:
+        """Count a page that was read in full."""
+        self.source_items += page.source_items
+        self.discovered += len(page.drafts) + len(page.rejected)
+        for draft in page.drafts:
+            if draft.warnings:
+                self.warned += 1
+                self.warnings.update(draft.warnings)
+
+    @contextmanager
+    def phase(self, name: str, *, restart: bool = False) -> Iterator[None]:
+        """Add the time of the block to a phase of `Durations`; ``restart`` forgets what it took before."""
+        if restart:
+            self._seconds[name] = 0.0
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += perf_counter() - began
+
+    @contextmanager
+    def asking(self, pages: GuardedPages) -> Iterator[None]:
+        """Add the time of the block, in which the importer is asked, to its work and to its waiting for the source."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = perf_counter() - began
+            waited = pages.stopwatch.share_of(elapsed)
+            self._seconds["waiting_for_source"] += waited
+            self._seconds["reading"] += elapsed - waited
+
+    def progress(self, collection: Collection, rejected: int) -> Progress:
+        """Make the event that says how far the collection is."""
+        return Progress(collection, self.source_items, self.discovered, rejected, perf_counter() - self._started)
+
+    def durations(self) -> Durations:
+        """Return where the time went so far."""
+        return Durations(total=perf_counter() - self._started, **self._seconds)
+
+    def counts(self, comparison: Comparison, merged: Mapping[str, int]) -> Counts:
+        """Make the collection's counts; raises AssertionError if a draft is unaccounted for, which is a bug."""
+        return Counts(
+            **{**merged, "skipped": merged["skipped"] + comparison.known},
+            source_items=self.source_items,
+            discovered=self.discovered,
+            rejected=comparison.rejected,
+            warnings=self.warned,
+        )
+
+
+class DraftMapper:
+    """Maps the paths of drafts to local ones; rejects a draft with a path that can't be mapped."""
+
+    def __init__(self, collection: Collection, *, local: bool = False) -> None:
+        """``local`` says that the source's paths are this machine's own."""
+        mappings = (*collection.path_mappings, IDENTITY_MAPPING) if local else collection.path_mappings
+        self._map = PathMapper(mappings).file
+
+    def map_page(self, page: Page) -> tuple[list[MappedDraft], list[Rejection]]:
+        """Return the mapped drafts of a page, and all its rejections."""
+        mapped: list[MappedDraft] = []
+        rejected = list(page.rejected)
+        for draft in page.drafts:
+            try:
+                mapped.append(MappedDraft(draft, self._paths(draft)))
+            except UnmappedPath as exc:
+                rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
+        return mapped, rejected
+
+    def map_outline(self, outline: Outline) -> list[tuple[str, ...]] | None:
+        """Return the local paths of an outline's drafts; None if one of them can't be mapped."""
+        try:
+            return [tuple([self._map(path) for path in paths]) for paths in outline.source_paths]
+        except UnmappedPath:
+            return None
+
+    def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
+        if not draft.parts or draft.type not in ASSET_TYPES:
+            problem = "it has no part" if not draft.parts else f"its type is {draft.type!r}"
+            raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")
+        return tuple([self._map(part.source_path) for part in draft.parts])
+
+
+class Reader:
+    """Reads one collection into a sink, once: `read()`."""
+
+    def __init__(
+        self,
+        importer: GuardedImporter,
+        collection: Collection,
+        sink: Sink,
+        enrichers: PageEnrichers,
+        on_progress: OnProgress,
+    ) -> None:
+        self._importer = importer
+        self._collection = collection
+        self._sink = sink
+        self._enrichers = enrichers
+        self._on_progress = on_progress
+        self._mapper = DraftMapper(collection, local=importer.paths_are_local)
+        self._fingerprints = Fingerprints(collection)
+        self._tally = Tally()
+
+    async def read(self, scope: Scope) -> Tally:
+        """Read all that is in scope; the sink has all of it and nothing else when this returns."""
+        tally, comparison = self._tally, self._sink.comparison
+        await self._sink.open()
+        async with self._importer.enumerate(self._collection, scope) as pages:
+            while (page := await self._next_page(pages)) is not None:
+                if not isinstance(page, Outline):
+                    await self._add(page)
+                elif not await self._is_known(page):
+                    with tally.asking(pages):
+                        page = await pages.read(page)
+                    await self._add(page)
+                self._on_progress(tally.progress(self._collection, comparison.rejected))
+        if scope.is_full:
+            self._compare_with_last_ingest()
+        return tally
+
+    async def _next_page(self, pages: GuardedPages) -> Page | Outline | None:
+        with telemetry.span("read_page"), self._tally.asking(pages):
+            return await anext(pages, None)
+
+    async def _is_known(self, outline: Outline) -> bool:
+        """Count an outline if the catalogue holds all of it, and return whether it does."""
+        with self._tally.phase("staging"):
+            fingerprint = self._fingerprints.of(outline.source_uris, outline.source_paths)
+            comparison = self._sink.comparison
+            if not comparison.knows_page(fingerprint, len(outline.source_uris)):
+                paths = self._mapper.map_outline(outline)
+                if paths is None or not comparison.anything_known:
+                    return False
+                if not await comparison.knows_all(item_keys(outline.source_uris, paths), fingerprint):
+                    return False
+            if outline.rejected:
+                await self._sink.add([], outline.rejected)
+        self._tally.count_outline(outline)
+        return True
+
+    async def _add(self, page: Page) -> None:
+        tally, sink = self._tally, self._sink
+        with tally.phase("staging"):
+            if page.restart:
+                tally.reset()
+                await sink.reset()
+            tally.count(page)
+            mapped, rejected = self._mapper.map_page(page)
+            to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
+            fingerprint = self._fingerprints.of_page(page) if to_keep else None
+        with tally.phase("enriching"):
+            mapped = await self._enrichers.refine(mapped)
+        with tally.phase("staging"):
+            await sink.add(mapped, rejected, fingerprint)
+
+    def _compare_with_last_ingest(self) -> None:
+        """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before."""
+        tally, comparison = self._tally, self._sink.comparison
+        if tally.discovered == 0 and comparison.anything_known:
+            raise IncompleteEnumeration(
+                f"The source says that {self._collection.name!r} is empty, but the catalogue has assets of it.",
+                code="suspicious_empty",
+                hint="Look at the library at its source: is a disk missing? Nothing was changed in the catalogue.",
+                context={"source_items": 0},
+            )
+        fewer = comparison.last_discovered - tally.discovered
+        if fewer >= FAR_FEWER and fewer > tally.discovered:
+            tally.warnings[FAR_SMALLER] = fewer
