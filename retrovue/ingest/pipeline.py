@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio.lowlevel
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import CommitUnknown, RetrovueError, StoreUnavailable
 from retrovue.core.model import Collection, Rejection
@@ -39,41 +38,34 @@ class Intake:
     """What one run has read of one collection, staged in a session, and not yet merged."""
 
     run: Run
-    collection: Collection
     staging: Staging
     tally: Tally
 
 
 async def stage(
-    store: Store,
-    session: AsyncSession,
-    importer: GuardedImporter,
-    collection: Collection,
-    run: Run,
-    *,
-    enrichers: PageEnrichers = NO_ENRICHERS,
-    progress: OnProgress,
+    importer: GuardedImporter, staging: Staging, run: Run, enrichers: PageEnrichers, progress: OnProgress
 ) -> Intake:
-    """Read the collection within the run's scope to the staging tables of a session.
+    """Read the collection of a staging within the run's scope to its tables.
 
     No transaction is open while the source is waited for. Raises SourceError and StoreError for what is expected to go
     wrong; nothing has been written then.
     """
-    staging = Staging(store, session, collection, enrichers)
+    collection = staging.collection
     try:
         tally = await Reader(importer, collection, staging, enrichers, progress).read(run.scope)
     except CommitUnknown as exc:
         # Staging commits to temporary tables, which went with the connection: there is nothing to find out.
         raise await _nothing_written() from exc
-    return Intake(run, collection, staging, tally)
+    return Intake(run, staging, tally)
 
 
-async def merge(session: AsyncSession, intake: Intake) -> Ingested | Failed:
-    """Merge what is staged, and write the row of the outcome to the audit trail, inside the caller's transaction.
+async def merge(intake: Intake) -> Ingested | Failed:
+    """Merge what is staged, and write the row of the outcome, inside the caller's transaction of the staging's session.
 
     May be called again after the transaction was rolled back. The outcome is true once the transaction is committed.
     """
-    run, collection, staging, tally = intake.run, intake.collection, intake.staging, intake.tally
+    run, staging, tally = intake.run, intake.staging, intake.tally
+    session, collection = staging.session, staging.collection
     with tally.phase("merging", restart=True):
         if staging.comparison.rejected:
             await keep_rejections(session, run, collection)
@@ -115,13 +107,14 @@ async def ingest_collection(
             report(outcome)
 
     async with store.session() as session:
-        intake = await stage(store, session, importer, collection, run, enrichers=enrichers, progress=progress)
+        staging = Staging(store, session, collection, enrichers)
+        intake = await stage(importer, staging, run, enrichers, progress)
         await locks.verify()
 
         async def transact() -> None:
             nonlocal outcome
             async with store.transaction(session, on_commit=commit_seen):
-                outcome = await merge(session, intake)
+                outcome = await merge(intake)
 
         try:
             with telemetry.span("merge"):
