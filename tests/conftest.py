@@ -16,6 +16,7 @@ from retrovue.store.session import Store, database_url
 from tests.support import canary
 from tests.support.databases import Databases
 from tests.support.library import Library, empty
+from tests.support.world import Catalogue, Commands, World, bare_environment, opened
 
 __all__ = ["Databases", "Packages"]
 
@@ -155,3 +156,28 @@ def unprivileged_path(tmp_path: Path) -> Iterator[Path]:
     finally:
         os.seteuid(0)
         shutil.rmtree(directory)
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Commands:
+    """Commands whose database nobody can reach: whatever works with them has not opened it."""
+    nowhere = {"RETROVUE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    return Commands(bare_environment(tmp_path / "no-home") | nowhere)
+
+
+@pytest.fixture
+def cli(offline: Commands, database_url: str) -> Commands:
+    """Commands on a fresh catalogue."""
+    return Commands(offline.environment | {"RETROVUE_DATABASE_URL": database_url})
+
+
+@pytest.fixture
+def catalogue(portal: BlockingPortal, database_url: str) -> Catalogue:
+    return Catalogue(portal, database_url)
+
+
+@pytest.fixture
+def world(portal: BlockingPortal, cli: Commands, catalogue: Catalogue, media: Path) -> Iterator[World]:
+    """A source with movies and shows, mapped and enabled, and home videos, mapped and not enabled."""
+    with opened(portal, cli, catalogue, media) as world:
+        yield world

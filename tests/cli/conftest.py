@@ -30,8 +30,7 @@ from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
 from retrovue.testing.tasks import run as run_alone
-from tests.docs import schemas
-from tests.support import canary
+from tests.support import canary, schemas
 
 TOKEN = "canary-token-5e1f"
 PASSWORD = "canary-password-77"

@@ -4,10 +4,7 @@ import logging
 
 import orjson
 
-from tests.contracts.conftest import catalogue, cli, offline, world
 from tests.support.world import MOVIES, NAME, TOKEN, World
-
-__all__ = ["catalogue", "cli", "offline", "world"]
 
 
 def ingest(world: World, *options: str) -> list[str]:

@@ -1,9 +1,8 @@
-"""The world of each contract test, fresh for each."""
+"""What only the tests of the contract need of their world."""
 
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -13,32 +12,7 @@ from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.session import database_url as parsed
 from tests.conftest import Databases, Packages
 from tests.support import contract_importers as importers
-from tests.support.world import Catalogue, Commands, World, bare_environment, opened
-
-
-@pytest.fixture
-def offline(tmp_path: Path) -> Commands:
-    """Commands whose database nobody can reach: whatever works with them has not opened it."""
-    nowhere = {"RETROVUE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
-    return Commands(bare_environment(tmp_path / "no-home") | nowhere)
-
-
-@pytest.fixture
-def cli(offline: Commands, database_url: str) -> Commands:
-    """Commands on a fresh catalogue."""
-    return Commands(offline.environment | {"RETROVUE_DATABASE_URL": database_url})
-
-
-@pytest.fixture
-def catalogue(portal: BlockingPortal, database_url: str) -> Catalogue:
-    return Catalogue(portal, database_url)
-
-
-@pytest.fixture
-def world(portal: BlockingPortal, cli: Commands, catalogue: Catalogue, media: Path) -> Iterator[World]:
-    """A source with movies and shows, mapped and enabled, and home videos, mapped and not enabled."""
-    with opened(portal, cli, catalogue, media) as world:
-        yield world
+from tests.support.world import Catalogue, World
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ from retrovue.ingest.collector import Collector
 from retrovue.ingest.documents import summary_document
 from retrovue.store import audit, merge
 from retrovue.store.log import COUNTS as READ
-from tests.docs import meanings, schemas
+from tests.support import meanings, schemas
 
 source = Source(uuid.UUID(int=1), "plex-1", "Plex", "plex", {{}}, {{}})
 collection = Collection(uuid.UUID(int=2), source.id, "1", "Movies", "movie", True)

@@ -11,8 +11,8 @@ from typing import Final
 import grimp
 
 from tests.contracts.rules import ROOT
-from tests.docs.meanings import MEANINGS
-from tests.docs.pages import DOCS
+from tests.support.meanings import MEANINGS
+from tests.support.pages import DOCS
 
 PAGE: Final = DOCS / "architecture.md"
 BEGIN: Final = "<!-- picture -->\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs import architecture
-from tests.docs.pages import DOCS
+from tests.support.pages import DOCS
 
 
 def test_the_picture_is_up_to_date() -> None:

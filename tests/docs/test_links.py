@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.rules import ROOT
-from tests.docs.pages import DOCS, pages
+from tests.support.pages import DOCS, pages
 
 PAGES = [*pages(), ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "examples").rglob("*.md"))]
 VERBATIM = DOCS / "contract" / "source-ingest.md"

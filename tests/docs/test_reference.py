@@ -13,9 +13,10 @@ from retrovue.core import config
 from retrovue.core.errors import Problem
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
-from tests.docs import reference, schemas
-from tests.docs.documents import PRINTED
-from tests.docs.meanings import MEANINGS
+from tests.docs import reference
+from tests.support import schemas
+from tests.support.documents import PRINTED
+from tests.support.meanings import MEANINGS
 
 
 def test_the_reference_is_up_to_date(portal: BlockingPortal, databases: Databases) -> None:

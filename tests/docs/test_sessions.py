@@ -15,8 +15,8 @@ from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.embedded import embedded_server
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
-from tests.docs.pages import blocks, commands, sessions
-from tests.docs.shell import Shell, environment
+from tests.support.pages import blocks, commands, sessions
+from tests.support.shell import Shell, environment
 
 TOKEN = "canary-token-d0c5"
 UNLUCKY = {"README.md": "/library/sections/2/all"}

@@ -9,7 +9,7 @@ from anyio.from_thread import BlockingPortal
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store, database_url
-from tests.docs.pages import DOCS, blocks
+from tests.support.pages import DOCS, blocks
 
 SERVED = ("asset", "asset_file", "asset_part", "asset_alias", "collection")
 ADMINISTRATOR = DOCS / "howto" / "external-postgresql.md"

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from retrovue.simulator import faults
-from tests.docs import schemas
+from tests.support import schemas
 from tests.support.world import MOVIES, NAME, SHOWS, World
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

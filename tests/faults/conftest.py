@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Databases
-from tests.faults.program import Program, program
-from tests.faults.scenarios import Scenario
-from tests.faults.stage import Stage, staged
-from tests.faults.tally import Tally
+from tests.support.faults.program import Program, program
+from tests.support.faults.scenarios import Scenario
+from tests.support.faults.stage import Stage, staged
+from tests.support.faults.tally import Tally
 
 Staged = Callable[..., AbstractAsyncContextManager[Stage]]
 Programs = Callable[..., AbstractAsyncContextManager[Program]]

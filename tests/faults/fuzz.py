@@ -38,7 +38,7 @@ from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store, database_url
 from retrovue.store.sources import insert_source, new_source
 from tests.conftest import Packages
-from tests.faults.mutations import Mutator
+from tests.support.faults.mutations import Mutator
 from tests.support.library import Library, empty, execute, rows
 from tests.support.plex import IMPATIENT
 

@@ -21,11 +21,11 @@ from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store, database_url
 from tests.conftest import Packages
-from tests.faults.campaigns import Moment, cancel, commits, cut, moments, pair
-from tests.faults.program import Program, between_first_write_and_last_commit, interrupt, kill, program
-from tests.faults.scenarios import FIRST, PAIRS, SCENARIOS, Scenario
-from tests.faults.stage import Stage, staged
-from tests.faults.tally import Tally
+from tests.support.faults.campaigns import Moment, cancel, commits, cut, moments, pair
+from tests.support.faults.program import Program, between_first_write_and_last_commit, interrupt, kill, program
+from tests.support.faults.scenarios import FIRST, PAIRS, SCENARIOS, Scenario
+from tests.support.faults.stage import Stage, staged
+from tests.support.faults.tally import Tally
 
 SHOWN = 20
 _NOT_THE_SAME_EACH_TIME = 6

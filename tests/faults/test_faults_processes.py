@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
-from tests.faults.campaigns import moments
 from tests.faults.conftest import Programs, all_well
-from tests.faults.program import between_first_write_and_last_commit, interrupt, kill
+from tests.support.faults.campaigns import moments
+from tests.support.faults.program import between_first_write_and_last_commit, interrupt, kill
 
 pytestmark = pytest.mark.anyio
 

@@ -5,10 +5,10 @@ A part of what `make soak` does, chosen so that it takes its turn at every kind 
 
 import pytest
 
-from tests.faults.campaigns import Moment, cancel, commits, cut, moments, pair
 from tests.faults.conftest import Staged, all_well
-from tests.faults.proxy import WHENS
-from tests.faults.scenarios import AGAIN, FAILING, FIRST, ONE, PAIRS, SURGICAL, TINY, TOGETHER, Scenario
+from tests.support.faults.campaigns import Moment, cancel, commits, cut, moments, pair
+from tests.support.faults.proxy import WHENS
+from tests.support.faults.scenarios import AGAIN, FAILING, FIRST, ONE, PAIRS, SURGICAL, TINY, TOGETHER, Scenario
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import pytest
 from retrovue.importers.plex.rows import Listing, Row, decode_listing
 from retrovue.store.session import Store
 from tests.faults.fuzz import Decode, Parser, Report, fuzz, originals, parsed, served
-from tests.faults.mutations import Mutator
+from tests.support.faults.mutations import Mutator
 
 SEED = 20
 

@@ -26,7 +26,7 @@ from retrovue.store.session import database_url as parsed
 from retrovue.store.sources import insert_source, new_source
 from retrovue.testing.tasks import run as run_alone
 from tests.cli.conftest import Cli, Done
-from tests.docs import schemas
+from tests.support import schemas
 from tests.support.plex import IMPATIENT, series
 
 TOKEN = "canary-token-c0de"

@@ -14,8 +14,8 @@ from typing import Self
 
 import orjson
 
-from tests.docs import schemas
-from tests.docs.pages import Command, compare
+from tests.support import schemas
+from tests.support.pages import Command, compare
 
 SECONDS = 300
 """A session that isn't over by then is ended, and its test fails."""

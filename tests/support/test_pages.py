@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import commands, compare
+from tests.support.pages import commands, compare
 
 ONE = "0199c0de-0000-7000-8000-000000000001"
 OTHER = "0199c0de-0000-7000-8000-000000000002"

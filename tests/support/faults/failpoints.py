@@ -1,4 +1,4 @@
-"""python -m tests.faults.failpoints: runs commands as processes of their own that kill themselves at a chosen point.
+"""python -m tests.support.faults.failpoints: runs commands as processes that kill themselves at a chosen point.
 
 Reads an order (see Order), answers with the process's id, waits for one more line before the process may begin, and
 answers with its exit status. Every command is the whole program, entered as the installed command enters it, in a

@@ -12,9 +12,9 @@ import jsonschema
 import msgspec
 import orjson
 
-from tests.docs import documents
-from tests.docs.documents import EVENTS, PRINTED, SUMMARIES, Failure, LogRecord, SourceIngest, Strict
-from tests.docs.pages import DOCS
+from tests.support import documents
+from tests.support.documents import EVENTS, PRINTED, SUMMARIES, Failure, LogRecord, SourceIngest, Strict
+from tests.support.pages import DOCS
 
 DIRECTORY = DOCS / "reference" / "json"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -10,11 +10,11 @@ import anyio.lowlevel
 
 from retrovue.core.model import FULL, Page
 from retrovue.store.session import Store
-from tests.faults.proxy import WHENS, Trip, When
-from tests.faults.scenarios import Scenario
-from tests.faults.stage import Product, Stage
-from tests.faults.state import Report, Told
-from tests.faults.tally import Tally
+from tests.support.faults.proxy import WHENS, Trip, When
+from tests.support.faults.scenarios import Scenario
+from tests.support.faults.stage import Product, Stage
+from tests.support.faults.state import Report, Told
+from tests.support.faults.tally import Tally
 from tests.support.library import Step
 
 HANG = 60

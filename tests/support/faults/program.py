@@ -18,11 +18,11 @@ from retrovue.simulator import SimulatedPlex, movie
 from retrovue.store.log import list_log
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
-from tests.docs import schemas
-from tests.faults.processes import Processes, processes
-from tests.faults.proxy import CountingProxy, When, counting_proxy
-from tests.faults.state import Catalogue, Report, Told, watched
-from tests.faults.tally import Tally
+from tests.support import schemas
+from tests.support.faults.processes import Processes, processes
+from tests.support.faults.proxy import CountingProxy, When, counting_proxy
+from tests.support.faults.state import Catalogue, Report, Told, watched
+from tests.support.faults.tally import Tally
 from tests.support.world import ENABLED, NAME, TOKEN, bare_environment, movies, prepare, shows
 
 _PAGE = 3

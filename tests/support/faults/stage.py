@@ -13,10 +13,10 @@ from retrovue.errors import RetrovueError
 from retrovue.ingest.collector import IngestRun
 from retrovue.store.session import Store
 from retrovue.store.session import database_url as parsed
-from tests.faults import naive
-from tests.faults.proxy import CountingProxy, Trip, counting_proxy
-from tests.faults.scenarios import Scenario
-from tests.faults.state import Catalogue, Report, told, watched
+from tests.support.faults import naive
+from tests.support.faults.proxy import CountingProxy, Trip, counting_proxy
+from tests.support.faults.scenarios import Scenario
+from tests.support.faults.state import Catalogue, Report, told, watched
 from tests.support.library import Library
 
 

@@ -12,8 +12,8 @@ import asyncpg
 
 from retrovue.core.model import AssetDraft, Page
 from retrovue.store.drafts import identity_hash
-from tests.faults.scenarios import Listings
-from tests.faults.state import Report, Told
+from tests.support.faults.scenarios import Listings
+from tests.support.faults.state import Report, Told
 from tests.support.library import Step
 
 LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)

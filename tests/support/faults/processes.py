@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from tests.faults.failpoints import Order
+from tests.support.faults.failpoints import Order
 
 
 class Processes:
@@ -61,7 +61,7 @@ class Processes:
 @contextmanager
 def processes(environment: Mapping[str, str], directory: Path) -> Iterator[Processes]:
     """Have a process from which commands are forked."""
-    arguments = [sys.executable, "-m", "tests.faults.failpoints"]
+    arguments = [sys.executable, "-m", "tests.support.faults.failpoints"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(arguments, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
