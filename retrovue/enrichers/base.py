@@ -14,7 +14,7 @@ import msgspec
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import ConfigField, Source
-from retrovue.plugins.base import BasePlugin, PluginInterface, abstract_methods, plain_functions
+from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 LONGEST_DEADLINE_S = 3600.0
 """The longest deadline for a batch, in seconds: the run waits for each batch."""
@@ -163,6 +163,7 @@ def parameters(config: Mapping[str, Any], struct: type[Any]) -> Any:
         ) from exc
 
 
+_COROUTINES = {"__aenter__": 0, "__aexit__": 3, "enrich": 1}
 _VALUES: Mapping[str, tuple[Any, str]] = {
     "type_name": (str, "a string"),
     "runs_on_pages": (bool, "True or False"),
@@ -182,14 +183,11 @@ def compliance_problems(enricher: object) -> list[str]:
     """Return what keeps a class from being an enricher; an empty list means that it complies."""
     if not isinstance(enricher, type):
         return [f"{enricher!r} is not a class"]
-    problems = abstract_methods(enricher)
+    problems = method_problems(enricher, _COROUTINES, {}, "describe_parameters")
     for name, (wanted, description) in _VALUES.items():
         value = getattr(enricher, name, None)
         try:
             msgspec.convert(value, wanted)
         except msgspec.ValidationError:
             problems.append(f"{name} is {value!r}, but has to be {description}")
-    problems += plain_functions(enricher, ("__aenter__", "__aexit__", "enrich"))
-    if not callable(getattr(enricher, "describe_parameters", None)):
-        problems.append("describe_parameters is missing")
     return problems

@@ -4,7 +4,6 @@ An importer is made for one run: entered as an async context manager, called, an
 What it raises or returns can fail the collection that is being ingested, and nothing else.
 """
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,7 +20,7 @@ from retrovue.core.model import (
     Secret,
     SourceIdentity,
 )
-from retrovue.plugins.base import BasePlugin, PluginInterface, abstract_methods, plain_functions
+from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 
 @runtime_checkable
@@ -120,41 +119,15 @@ class BaseImporter(BasePlugin, ABC):
 
 ImporterFactory = Callable[[Mapping[str, Any], Mapping[str, Secret]], ImporterInterface]
 
-_COROUTINES = ("__aenter__", "__aexit__", "check_reachable", "discover_collections", "check_ingestible")
-_MEMBERS = (*_COROUTINES, "describe_configuration", "enumerate")
-_POSITIONAL_ARGUMENTS = {"check_ingestible": 1, "enumerate": 2, "describe_configuration": 0, "check_reachable": 0}
+_COROUTINES = {"__aenter__": 0, "__aexit__": 3, "check_reachable": 0, "discover_collections": 0, "check_ingestible": 1}
 
 
 def compliance_problems(importer: object) -> list[str]:
-    """Return what keeps a class from being an importer; an empty list means that it complies.
-
-    A subclass of BaseImporter complies if it implements the abstract methods.
-    """
+    """Return what keeps a class from being an importer; an empty list means that it complies."""
     if not isinstance(importer, type):
         return [f"{importer!r} is not a class"]
-    if issubclass(importer, BaseImporter):
-        return abstract_methods(importer)
     problems: list[str] = []
     if not isinstance(getattr(importer, "type_name", None), str):
         problems.append("type_name is not a string")
-    for name in _MEMBERS:
-        member = inspect.getattr_static(importer, name, None)
-        if member is None:
-            problems.append(f"{name} is missing")
-        elif not callable(function := getattr(importer, name)):
-            problems.append(f"{name} is not callable")
-        elif name in _COROUTINES and (not_async := plain_functions(importer, [name])):
-            problems += not_async
-        elif name in _POSITIONAL_ARGUMENTS and not _takes(function, name, member):
-            problems.append(f"{name} doesn't take {_POSITIONAL_ARGUMENTS[name]} argument(s)")
-    return problems
-
-
-def _takes(function: Callable[..., object], name: str, member: object) -> bool:
-    # The settings are asked of the class: there is no instance yet.
-    of_class = name == "describe_configuration" or isinstance(member, classmethod | staticmethod)
-    try:
-        inspect.signature(function).bind(*[None] * (_POSITIONAL_ARGUMENTS[name] + (0 if of_class else 1)))
-    except TypeError:
-        return False
-    return True
+    generators = {"pages": 2} if issubclass(importer, BaseImporter) else {}
+    return problems + method_problems(importer, _COROUTINES, generators | {"enumerate": 2}, "describe_configuration")

@@ -1,7 +1,7 @@
 """What importers and enrichers have in common: opening and closing, and the check of their classes."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
@@ -39,15 +39,40 @@ class BasePlugin:
         return None
 
 
-def abstract_methods(plugin: type) -> list[str]:
-    """List the methods of a class that are still abstract, as problems."""
-    return [f"{name} is not implemented" for name in sorted(getattr(plugin, "__abstractmethods__", ()))]
+def method_problems(plugin: type, coroutines: Mapping[str, int], plain: Mapping[str, int], describe: str) -> list[str]:
+    """Return what is wrong with the methods of a plugin's class.
+
+    ``coroutines`` and ``plain`` are the coroutine functions and other methods that it needs, each with the number of
+    arguments that it is called with. ``describe`` is the class method that returns the settings.
+    """
+    if abstract := sorted(getattr(plugin, "__abstractmethods__", ())):
+        return [f"{name} is not implemented" for name in abstract]
+    problems: list[str] = []
+    for name, arguments in {**coroutines, **plain, describe: 0}.items():
+        method = getattr(plugin, name, None)
+        is_coroutine = inspect.iscoroutinefunction(method)
+        if method is None:
+            problems.append(f"{name} is missing")
+        elif not callable(method):
+            problems.append(f"{name} is not callable")
+        elif name in coroutines and not is_coroutine:
+            problems.append(f"{name} is not a coroutine function: define it with `async def`")
+        elif name not in coroutines and is_coroutine:
+            problems.append(f"{name} is a coroutine function, but is called without `await`")
+        elif name == describe and not _accepts(method, 0):
+            problems.append(f"{name} is not a class method: put @classmethod before it, and take no other arguments")
+        elif not _accepts(method, arguments + (0 if _is_bound(plugin, name) or name == describe else 1)):
+            problems.append(f"{name} doesn't take {arguments} argument(s)")
+    return problems
 
 
-def plain_functions(plugin: type, names: Iterable[str]) -> list[str]:
-    """List the methods that should be coroutine functions and aren't, as problems."""
-    return [
-        f"{name} is not a coroutine function"
-        for name in names
-        if not inspect.iscoroutinefunction(getattr(plugin, name, None))
-    ]
+def _is_bound(plugin: type, name: str) -> bool:
+    return isinstance(inspect.getattr_static(plugin, name), classmethod | staticmethod)
+
+
+def _accepts(method: Callable[..., object], arguments: int) -> bool:
+    try:
+        inspect.signature(method).bind(*[None] * arguments)
+    except TypeError:
+        return False
+    return True

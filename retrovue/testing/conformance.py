@@ -215,38 +215,43 @@ class ImporterConformance:
         """Make the sample collection, for example with ``sample_collection``."""
         raise NotImplementedError
 
+    def _make(self) -> ImporterInterface:
+        importer = self.make_importer()
+        check_compliance(type(importer))
+        return importer
+
     def test_it_implements_the_interface(self) -> None:
         """See check_compliance."""
-        check_compliance(type(self.make_importer()))
+        self._make()
 
     def test_it_says_who_answers(self) -> None:
         """See check_reachable."""
-        run_bounded(self.patience_s, check_reachable, self.make_importer)
+        run_bounded(self.patience_s, check_reachable, self._make)
 
     def test_it_lists_its_collections(self) -> None:
         """See check_discovery."""
-        run_bounded(self.patience_s, check_discovery, self.make_importer)
+        run_bounded(self.patience_s, check_discovery, self._make)
 
     def test_it_says_that_the_sample_can_be_ingested(self) -> None:
         """See check_ingestible."""
-        run_bounded(self.patience_s, check_ingestible, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_ingestible, self._make, self.make_collection())
 
     def test_its_pages_account_for_every_item(self) -> None:
         """See check_enumeration."""
 
         async def check() -> None:
-            await check_enumeration(self.make_importer, self.make_collection(), items=self.items)
+            await check_enumeration(self._make, self.make_collection(), items=self.items)
 
         run_bounded(self.patience_s, check)
 
     def test_a_second_enumeration_gives_the_same(self) -> None:
         """See check_repetition."""
-        run_bounded(self.patience_s, check_repetition, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_repetition, self._make, self.make_collection())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_closing."""
-        run_bounded(self.patience_s, check_closing, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_closing, self._make, self.make_collection())
 
     def test_it_can_be_cancelled_at_every_await(self) -> None:
         """See check_cancellation."""
-        run_bounded(self.patience_s, check_cancellation, self.make_importer, self.make_collection())
+        run_bounded(self.patience_s, check_cancellation, self._make, self.make_collection())

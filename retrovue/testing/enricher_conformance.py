@@ -171,34 +171,39 @@ class EnricherConformance:
         """Make assets, for example with ``sample_asset``: some that it can enrich, and some that it can't."""
         raise NotImplementedError
 
+    def _make(self) -> EnricherInterface:
+        enricher = self.make_enricher()
+        check_enricher_compliance(type(enricher))
+        return enricher
+
     def test_it_implements_the_interface(self) -> None:
         """See check_enricher_compliance."""
-        check_enricher_compliance(type(self.make_enricher()))
+        self._make()
 
     def test_it_answers_for_every_asset(self) -> None:
         """See check_answers."""
-        run_bounded(self.patience_s, check_answers, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_answers, self._make, self.make_assets())
 
     def test_an_asset_alone_gets_the_same_answer(self) -> None:
         """See check_same_alone."""
-        run_bounded(self.patience_s, check_same_alone, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_same_alone, self._make, self.make_assets())
 
     def test_batches_may_be_under_way_at_the_same_time(self) -> None:
         """See check_same_beside."""
-        run_bounded(self.patience_s, check_same_beside, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_same_beside, self._make, self.make_assets())
 
     def test_what_has_not_changed_is_told_as_such_or_alike(self) -> None:
         """See check_unchanged."""
-        run_bounded(self.patience_s, check_unchanged, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_unchanged, self._make, self.make_assets())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_enricher_closing."""
-        run_bounded(self.patience_s, check_enricher_closing, self.make_enricher, self.make_assets())
+        run_bounded(self.patience_s, check_enricher_closing, self._make, self.make_assets())
 
     def test_it_can_be_cancelled_at_every_await(self) -> None:
         """See check_enricher_cancellation."""
 
         async def check() -> None:
-            await check_enricher_cancellation(self.make_enricher, self.make_assets(), most_awaits=self.most_awaits)
+            await check_enricher_cancellation(self._make, self.make_assets(), most_awaits=self.most_awaits)
 
         run_bounded(self.patience_s, check)

@@ -55,7 +55,7 @@ MERGE = "retrovue/store/merge.py"
 PREVIEW = "retrovue/store/preview.py"
 LOCKS = "retrovue/store/locks.py"
 MIGRATIONS = "retrovue/store/migrations.py"
-BASE = "retrovue/importers/base.py"
+PLUGIN_BASE = "retrovue/plugins/base.py"
 LOADING = "retrovue/plugins/loading.py"
 PLEX = "retrovue/importers/plex"
 SCHEMA = "migrations/versions/0001_catalogue.py"
@@ -166,9 +166,9 @@ MUTANTS = (
     Mutant("D-9", SCHEMA, "state text NOT NULL DEFAULT 'new'", "state text NOT NULL DEFAULT 'enriching'"),
     Mutant(
         "D-10",
-        BASE,
-        "        return abstract_methods(importer)\n",
-        "        return []\n",
+        PLUGIN_BASE,
+        'if abstract := sorted(getattr(plugin, "__abstractmethods__", ())):',
+        "if abstract := list[str]():",
     ),
     Mutant("D-11", READING, "enumerate(self._collection, scope)", 'enumerate(self._collection, Scope("Alien"))'),
     Mutant("D-11", READING, "tally.discovered == 0 and comparison.anything_known", "False"),

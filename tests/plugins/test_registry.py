@@ -117,8 +117,21 @@ class TestCompliance:
     def test_a_class_that_implements_the_interface_complies(self) -> None:
         assert compliance_problems(importers_odd.Compliant) == []
 
-    def test_a_subclass_of_the_base_complies_by_construction(self) -> None:
+    def test_a_subclass_of_the_base_complies(self) -> None:
         assert compliance_problems(ScriptedImporter) == []
+
+    @pytest.mark.parametrize(
+        ("name", "method", "problem"),
+        [
+            ("describe_configuration", importers_odd.no_arguments, "describe_configuration is not a class method"),
+            ("check_ingestible", importers_odd.no_arguments, "check_ingestible is not a coroutine function"),
+            ("check_reachable", importers_odd.of_a_collection, "check_reachable doesn't take 0 argument(s)"),
+            ("pages", importers_odd.of_a_collection, "pages is a coroutine function, but is called without `await`"),
+        ],
+    )
+    def test_a_method_of_a_subclass_that_is_another_than_the_bases(self, name: str, method: Any, problem: str) -> None:
+        (found,) = compliance_problems(type("Other", (ScriptedImporter,), {name: method}))
+        assert found.startswith(problem)
 
     @pytest.mark.parametrize(
         ("importer", "problems"),
@@ -134,11 +147,14 @@ class TestCompliance:
                 ],
             ),
             (importers_odd.MissingMethod, ["check_ingestible is missing"]),
-            (importers_odd.PlainMethod, ["check_reachable is not a coroutine function"]),
+            (importers_odd.PlainMethod, ["check_reachable is not a coroutine function: define it with `async def`"]),
             (type("NoName", (importers_odd.Compliant,), {"type_name": None}), ["type_name is not a string"]),
             (
                 type("OfInstances", (importers_odd.Compliant,), {"describe_configuration": importers_odd.no_arguments}),
-                ["describe_configuration doesn't take 0 argument(s)"],
+                [
+                    "describe_configuration is not a class method: "
+                    "put @classmethod before it, and take no other arguments"
+                ],
             ),
             (type("Data", (importers_odd.Compliant,), {"enumerate": 5}), ["enumerate is not callable"]),
             (

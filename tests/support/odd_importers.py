@@ -17,6 +17,11 @@ def no_arguments(self: object) -> NoReturn:
     _ran(self)
 
 
+async def of_a_collection(self: object, collection: object) -> NoReturn:
+    """A coroutine function that takes one argument."""
+    _ran(self, collection)
+
+
 class OpenMethod(BaseImporter):
     """Leaves abstract methods open."""
 

@@ -10,7 +10,16 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from retrovue.core.model import Collection, DiscoveredCollection, Ingestibility, Outline, Page, Scope, SourceIdentity
+from retrovue.core.model import (
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    Outline,
+    Page,
+    Scope,
+    SourceIdentity,
+)
 from retrovue.importers.base import ImporterInterface
 from retrovue.testing import (
     ImporterConformance,
@@ -123,6 +132,22 @@ class TestAnswers:
     def test_a_class_that_is_none(self, wrong: Any) -> None:
         with pytest.raises((AssertionError, AttributeError)):
             check_compliance(wrong)
+
+    @pytest.mark.parametrize("test", [name for name in dir(ImporterConformance) if name.startswith("test_")])
+    def test_every_test_of_the_kit_says_what_to_mend_in_the_class(self, test: str) -> None:
+        class OfInstances(Right):
+            def describe_configuration(self) -> Sequence[ConfigField]:  # type: ignore[override]
+                return []
+
+        class Kit(ImporterConformance):
+            def make_importer(self) -> Any:
+                return OfInstances({})
+
+            def make_collection(self) -> Collection:
+                return COLLECTION
+
+        with pytest.raises(AssertionError, match="describe_configuration is not a class method: put @classmethod"):
+            getattr(Kit(), test)()
 
     def test_one_that_is_no_base_importer_can_be_right(self) -> None:
         check_compliance(Lookalike)
