@@ -152,8 +152,10 @@ class TestCompliance:
             (
                 type("OfInstances", (importers_odd.Compliant,), {"describe_configuration": importers_odd.no_arguments}),
                 [
-                    "describe_configuration is not a class method: "
-                    "put @classmethod before it, and take no other arguments"
+                    (
+                        "describe_configuration is not a class method: "
+                        "put @classmethod before it, and take no other arguments"
+                    )
                 ],
             ),
             (type("Data", (importers_odd.Compliant,), {"enumerate": 5}), ["enumerate is not callable"]),
