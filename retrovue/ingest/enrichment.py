@@ -22,7 +22,7 @@ from retrovue.core.verdicts import LISTED
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import REQUIRED, CheckedEnrichment, apply, is_file_title
 from retrovue.enrichers.guard import GuardedEnricher
-from retrovue.store.collections import find_collection
+from retrovue.store.collections import find_target
 from retrovue.store.enrichers import attached_to
 from retrovue.store.enrichments import (
     EnrichmentOutcome,
@@ -36,7 +36,6 @@ from retrovue.store.enrichments import (
 from retrovue.store.locks import open_locks
 from retrovue.store.retrying import retry_conflicts
 from retrovue.store.session import CLEANUP_SECONDS, Store
-from retrovue.store.sources import find_source, get_source
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
@@ -335,9 +334,7 @@ async def enrich_one(
     if concurrency < 1:
         raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
     async with store.reading() as session:
-        within = None if source_reference is None else await find_source(session, source_reference)
-        collection = await find_collection(session, reference, within)
-        source = await get_source(session, collection.source_id)
+        source, collection = await find_target(session, reference, source_reference)
     run = uuid.uuid4()
     async with AsyncExitStack() as stack:
         if not dry_run:

@@ -31,12 +31,12 @@ from retrovue.ingest.pipeline import failed, ingest_collection, preview_collecti
 from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
 from retrovue.store import audit
 from retrovue.store.audit import Run
-from retrovue.store.collections import find_collection, list_collections, record_ingestibility
+from retrovue.store.collections import find_target, list_collections, record_ingestibility
 from retrovue.store.enrichers import attached_to
 from retrovue.store.locks import Locks, open_locks
 from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
-from retrovue.store.sources import find_source, get_source
+from retrovue.store.sources import find_source
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
@@ -125,9 +125,7 @@ async def ingest_one(
     options = options or IngestOptions()
     run = _new_run("collection", scope)
     async with store.reading() as session:
-        within = None if source_reference is None else await find_source(session, source_reference)
-        collection = await find_collection(session, reference, within)
-        source = await get_source(session, collection.source_id)
+        source, collection = await find_target(session, reference, source_reference, statistics=True)
         importer_class(source.type)
     if scope.is_full and not collection.sync_enabled:
         raise NothingEligible(

@@ -1,12 +1,54 @@
-"""What is in the catalogue, as a service that embeds RetroVue asks for it: each function is one transaction."""
+"""Read the catalogue: sources, collections, enrichers, assets and the audit trail. Approve and retire assets.
 
+The command line and services that embed RetroVue read through these functions. Each of them is one transaction. A
+reference is a UUID, an external id or an exact name; looking one up raises NotFound or Ambiguous.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
-from retrovue.core.model import AssetState, Collection
-from retrovue.store import assets, collections, sources
-from retrovue.store.assets import AssetDetails, AssetListing, StateChange
+from retrovue.core.errors import NotFound
+from retrovue.core.model import AssetState, AttachedEnricher, Collection, Rejection, Source
+from retrovue.store import assets, collections, enrichers, log, sources
+from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, AssetListing, StateChange
+from retrovue.store.collections import Contents
+from retrovue.store.enrichers import EnricherListing
+from retrovue.store.enrichments import AssetEnrichment
+from retrovue.store.log import LogEntry, LogListing
 from retrovue.store.session import Store
 from retrovue.store.sources import SourceListing
+
+__all__ = [
+    "Asset",
+    "AssetAlias",
+    "AssetDetails",
+    "AssetEnrichment",
+    "AssetFile",
+    "AssetListing",
+    "CollectionDetails",
+    "Contents",
+    "EnricherListing",
+    "LogEntry",
+    "LogListing",
+    "RunDetails",
+    "SourceListing",
+    "StateChange",
+    "Store",
+    "approve_assets",
+    "find_source",
+    "find_target",
+    "get_asset",
+    "get_collection",
+    "get_enricher",
+    "get_run",
+    "list_assets",
+    "list_collections",
+    "list_enrichers",
+    "list_log",
+    "list_sources",
+    "retire_assets",
+]
 
 
 async def list_sources(store: Store) -> list[SourceListing]:
@@ -15,14 +57,57 @@ async def list_sources(store: Store) -> list[SourceListing]:
         return await sources.list_sources(session)
 
 
+async def find_source(store: Store, reference: str) -> Source:
+    """Return the source that a reference names."""
+    async with store.reading() as session:
+        return await sources.find_source(session, reference)
+
+
 async def list_collections(store: Store, source: str | None = None) -> list[Collection]:
-    """List the collections of a source, named as `ingest_source` does it, or of all; by name.
+    """List the collections of a source, or all, by name. ``source`` is a reference.
 
     Raises NotFound or Ambiguous.
     """
     async with store.reading() as session:
-        of = None if source is None else await sources.find_source(session, source)
-        return await collections.list_collections(session, of)
+        within = None if source is None else await sources.find_source(session, source)
+        return await collections.list_collections(session, within)
+
+
+async def find_target(store: Store, collection: str, source: str | None = None) -> tuple[Source, Collection]:
+    """Return the collection that a reference names, without its statistics, and its source."""
+    async with store.reading() as session:
+        return await collections.find_target(session, collection, source)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionDetails:
+    """A collection with its statistics, its source and its enrichers."""
+
+    source: Source
+    collection: Collection
+    enrichers: tuple[AttachedEnricher, ...]
+    """In the order in which they run."""
+
+
+async def get_collection(store: Store, collection: str, source: str | None = None) -> CollectionDetails:
+    """Return a collection with all that belongs to it but its assets."""
+    async with store.reading() as session:
+        owner, found = await collections.find_target(session, collection, source, statistics=True)
+        attached = await enrichers.attached_to(session, [found])
+        return CollectionDetails(owner, found, attached.get(found.id, ()))
+
+
+async def list_enrichers(store: Store) -> list[EnricherListing]:
+    """List all enrichers by name, with their collections and results."""
+    async with store.reading() as session:
+        return await enrichers.list_enrichers(session)
+
+
+async def get_enricher(store: Store, reference: str) -> EnricherListing:
+    """Return an enricher with its collections and results."""
+    async with store.reading() as session:
+        (listing,) = await enrichers.list_enrichers(session, await enrichers.find_enricher(session, reference))
+        return listing
 
 
 async def list_assets(
@@ -33,30 +118,80 @@ async def list_assets(
     state: AssetState | None = None,
     limit: int = 50,
 ) -> AssetListing:
-    """List assets in the order of title and numbers; ``state="ready"`` are those that may be broadcast.
+    """List assets that aren't deleted, by title and numbers. Only those of state ``ready`` may be broadcast.
 
-    The total counts those beyond ``limit``, from 0 to 2,147,483,647, as well. Raises NotFound, Ambiguous or, for
-    another limit, RequestError.
+    ``source`` and ``collection`` are references. ``limit`` is from 0 to 2,147,483,647; the listing's total counts the
+    assets beyond it too. Raises NotFound, Ambiguous or, for another limit, RequestError.
     """
     async with store.reading() as session:
-        of = None if source is None else await sources.find_source(session, source)
-        within = None if collection is None else await collections.find_collection(session, collection, of)
-        return await assets.list_assets(session, source=of, collection=within, state=state, limit=limit)
+        owner = None if source is None else await sources.find_source(session, source)
+        within = None if collection is None else await collections.find_collection(session, collection, owner)
+        return await assets.list_assets(session, source=owner, collection=within, state=state, limit=limit)
 
 
 async def get_asset(store: Store, uuid: UUID) -> AssetDetails:
-    """Return an asset with all its files, in playing order, and aliases; raises NotFound."""
+    """Return an asset with its files in playing order, its aliases and its enrichments. Raises NotFound."""
     async with store.reading() as session:
         return await assets.get_asset(session, uuid)
 
 
-async def approve_assets(store: Store, *uuids: UUID) -> list[StateChange]:
+async def approve_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:
     """Approve new assets for broadcast, all or none. Raises NotFound, and RequestError for one that isn't new."""
     async with store.transaction() as session:
-        return await assets.set_states(session, uuids, "ready")
+        return await assets.approve_assets(session, uuids, dry_run=dry_run)
 
 
-async def retire_assets(store: Store, *uuids: UUID) -> list[StateChange]:
-    """Retire assets, all or none; they stay in the catalogue and are no longer broadcast. Raises NotFound."""
+async def retire_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:
+    """Retire assets, all or none: they stay in the catalogue and are no longer broadcast. Raises NotFound."""
     async with store.transaction() as session:
-        return await assets.set_states(session, uuids, "retired")
+        return await assets.retire_assets(session, uuids, dry_run=dry_run)
+
+
+async def list_log(
+    store: Store,
+    *,
+    source: str | None = None,
+    collection: str | None = None,
+    run: UUID | None = None,
+    limit: int | None = 50,
+) -> LogListing:
+    """List the audit trail, the latest run first. ``source`` and ``collection`` are references.
+
+    Raises NotFound, Ambiguous or, for a limit that isn't from 0 to 2,147,483,647, RequestError.
+    """
+    async with store.reading() as session:
+        owner = None if source is None else await sources.find_source(session, source)
+        within = None if collection is None else await collections.find_collection(session, collection, owner)
+        return await log.list_log(session, source=owner, collection=within, run=run, limit=limit)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetails:
+    """What a run did."""
+
+    entries: tuple[LogEntry, ...]
+    """One for each collection, by name; at least one."""
+    rejections: Mapping[UUID, Sequence[Rejection]]
+    """The rejected items by the id of their collection, in the order of the source."""
+
+
+async def get_run(store: Store, run: UUID, collection: str | None = None) -> RunDetails:
+    """Return what a run did, or what it did to one collection. Raises NotFound or Ambiguous."""
+    async with store.reading() as session:
+        entries = (await log.list_log(session, run=run, limit=None)).entries
+        found = None
+        if collection is not None:
+            source = await sources.get_source(session, entries[0].source_id)
+            found = await collections.find_collection(session, collection, source)
+            entries = tuple(entry for entry in entries if entry.collection_id == found.id)
+            if not entries:
+                raise NotFound(
+                    f"Run {run} didn't ingest collection {found.name!r}.",
+                    code="collection_not_in_run",
+                    hint="Leave out --collection to see which ones it did.",
+                    context={"run": str(run), "collection": str(found.id)},
+                )
+        rejections: dict[UUID, list[Rejection]] = {}
+        for collection_id, rejection in await log.list_rejections(session, run, collection=found):
+            rejections.setdefault(collection_id, []).append(rejection)
+        return RunDetails(entries, rejections)

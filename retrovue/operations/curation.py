@@ -1,35 +1,33 @@
-"""What an operator decides about sources and collections: settings, path mappings, what is ingested, what goes."""
+"""Update sources and collections, wipe collections and delete sources."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from retrovue.core.errors import RequestError, SourceError
 from retrovue.core.model import Collection, Ingestibility, PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping, components
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
-from retrovue.operations.discovery import IDENTIFIER, check_name, check_settings
+from retrovue.operations.discovery import IDENTIFIER, check_name, check_settings, check_unset, without
+from retrovue.store import sources
 from retrovue.store.collections import (
-    Destroyed,
-    count_assets,
+    Contents,
+    count_contents,
     find_collection,
+    find_target,
     list_collections,
     record_ingestibility,
     set_enabled,
     set_path_mappings,
-    wipe,
+    wipe_collections,
 )
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
-from retrovue.store.sources import delete_source as delete_from_catalogue
-from retrovue.store.sources import find_source, get_source, save_source
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class CollectionUpdate:
 
     collection: Collection
     ingestibility: Ingestibility | None
-    """What the importer's check said about it; None if it wasn't or couldn't be asked."""
+    """The answer of the importer's check; None without a check, or if the source can't be reached."""
     warnings: tuple[str, ...] = ()
 
 
@@ -53,22 +51,21 @@ async def update_collection(
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> CollectionUpdate:
-    """Change a collection's path mappings and whether it is ingested, in one transaction.
+    """Change a collection's path mappings, and whether source ingests include it, in one transaction.
 
-    The importer is asked, live, whether the collection could be ingested as it would then be; enabling one that
-    couldn't is refused with the reason and changes nothing. Takes the collection's lock: raises AlreadyRunning
-    while it is being ingested.
+    ``map`` adds mappings, or replaces those of the same source prefix; ``unmap`` removes mappings by source prefix.
+    If mappings change, or the collection is enabled, its importer checks the collection as it would be then. Raises
+    RequestError, and changes nothing, for an enabled collection that isn't ingestible, and AlreadyRunning while the
+    collection is being ingested.
     """
-    async with store.transaction() as session:
-        within = None if source_reference is None else await find_source(session, source_reference)
-        before = await find_collection(session, reference, within)
-        source = await get_source(session, before.source_id)
-    mappings = _mapped(before.path_mappings, map, unmap)
+    async with store.reading() as session:
+        source, before = await find_target(session, reference, source_reference, statistics=True)
+    mappings = _new_mappings(before.path_mappings, map, unmap)
     after = replace(before, path_mappings=mappings, sync_enabled=before.sync_enabled if enabled is None else enabled)
     answer: Ingestibility | None = None
     warnings: tuple[str, ...] = ()
     if enabled or mappings != before.path_mappings:
-        answer, warnings = await _ask(source, after, transport, enabling=bool(enabled))
+        answer, warnings = await _check(source, after, transport, enabling=bool(enabled))
     if not dry_run:
         async with locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
             if mappings != before.path_mappings:
@@ -77,14 +74,14 @@ async def update_collection(
                 await set_enabled(session, before, enabled=enabled)
             if answer is not None:
                 await record_ingestibility(session, [(before, answer)])
-            after = await find_collection(session, str(before.id))
+            after = await find_collection(session, str(before.id), statistics=True)
     return CollectionUpdate(after, answer, warnings)
 
 
-async def _ask(
+async def _check(
     source: Source, after: Collection, transport: "Transport | None", *, enabling: bool
 ) -> tuple[Ingestibility | None, tuple[str, ...]]:
-    """Ask the importer about the collection as it would be; a no refuses the enabling, and else is a warning."""
+    """Let the importer check the changed collection. A negative answer is a warning, or when enabling an error."""
     opened = open_importer(source.type, source.config, source.credentials, transport=transport)
     try:
         async with GuardedImporter(opened) as importer:
@@ -106,7 +103,9 @@ async def _ask(
     return answer, (f"The collection can't be ingested yet: {answer.reason}",)
 
 
-def _mapped(before: Sequence[PathMapping], add: Sequence[PathMapping], drop: Sequence[str]) -> tuple[PathMapping, ...]:
+def _new_mappings(
+    before: Sequence[PathMapping], add: Sequence[PathMapping], drop: Sequence[str]
+) -> tuple[PathMapping, ...]:
     by_prefix = {components(mapping.source_prefix): mapping for mapping in before}
     for prefix in drop:
         if by_prefix.pop(components(prefix), None) is None:
@@ -124,7 +123,7 @@ def _mapped(before: Sequence[PathMapping], add: Sequence[PathMapping], drop: Seq
 
 @asynccontextmanager
 async def locked(store: Store, collections: Sequence[Collection], holder: str) -> AsyncIterator[None]:
-    """Hold the collections' locks, or raise AlreadyRunning for the first that somebody else holds."""
+    """Hold the locks of collections. Raises AlreadyRunning for the first one that another program holds."""
     async with open_locks(store, holder) as locks:
         for refusal in (await locks.take(collections)).values():
             raise refusal
@@ -134,47 +133,48 @@ async def locked(store: Store, collections: Sequence[Collection], holder: str) -
 async def wipe_collection(
     store: Store,
     reference: str,
-    confirm: Callable[[Collection, Destroyed], Awaitable[bool]],
+    confirm: Callable[[Source, Collection, Contents], None],
     *,
     source_reference: str | None = None,
     dry_run: bool = False,
-) -> tuple[Collection, Destroyed, bool]:
-    """Delete all assets of a collection in one transaction, after ``confirm`` has seen what goes and agreed.
+) -> tuple[Source, Collection, Contents]:
+    """Delete all assets of a collection in one transaction.
 
-    Returns the collection, what was or would be destroyed, and whether it was. Raises AlreadyRunning while the
-    collection is being ingested.
+    ``confirm`` is called first, with what would be deleted, but not for a dry-run; it raises to refuse. Returns the
+    source, the collection and what was deleted, or for a dry-run would be. Raises AlreadyRunning while the collection
+    is being ingested.
     """
-    async with store.transaction() as session:
-        within = None if source_reference is None else await find_source(session, source_reference)
-        collection = await find_collection(session, reference, within)
-        doomed = await count_assets(session, [collection])
-    if dry_run or not await confirm(collection, doomed):
-        return collection, doomed, False
-    async with locked(store, [collection], f"retrovue-wipe-{collection.id}"), store.transaction() as session:
-        doomed = await count_assets(session, [collection])
-        await wipe(session, [collection])
-    return collection, doomed, True
+    async with store.reading() as session:
+        source, collection = await find_target(session, reference, source_reference)
+        contents = await count_contents(session, [collection])
+    if not dry_run:
+        confirm(source, collection, contents)
+        async with locked(store, [collection], f"retrovue-wipe-{collection.id}"), store.transaction() as session:
+            contents = await count_contents(session, [collection])
+            await wipe_collections(session, [collection])
+    return source, collection, contents
 
 
 async def delete_source(
-    store: Store, reference: str, confirm: Callable[[Source, Destroyed], Awaitable[bool]], *, dry_run: bool = False
-) -> tuple[Source, Destroyed, bool]:
-    """Delete a source with its collections, assets and audit trail in one transaction, after ``confirm`` agreed.
+    store: Store, reference: str, confirm: Callable[[Source, Contents], None], *, dry_run: bool = False
+) -> tuple[Source, Contents]:
+    """Delete a source with its collections, their assets and their audit trail in one transaction.
 
-    Returns the source, what was or would be destroyed, and whether it was. Raises AlreadyRunning while one of
-    its collections is being ingested.
+    ``confirm`` is called first, with what would be deleted, but not for a dry-run; it raises to refuse. Returns the
+    source and what was deleted, or for a dry-run would be. Raises AlreadyRunning while one of its collections is being
+    ingested.
     """
-    async with store.transaction() as session:
-        source = await find_source(session, reference)
+    async with store.reading() as session:
+        source = await sources.find_source(session, reference)
         collections = await list_collections(session, source)
-        doomed = await count_assets(session, collections)
-    if dry_run or not await confirm(source, doomed):
-        return source, doomed, False
-    async with locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction() as session:
-        doomed = await count_assets(session, collections)
-        await wipe(session, collections)
-        await delete_from_catalogue(session, source)
-    return source, doomed, True
+        contents = await count_contents(session, collections)
+    if not dry_run:
+        confirm(source, contents)
+        async with locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction() as session:
+            contents = await count_contents(session, collections)
+            await wipe_collections(session, collections)
+            await sources.delete_source(session, source)
+    return source, contents
 
 
 async def update_source(
@@ -188,25 +188,25 @@ async def update_source(
     accept_new_identity: bool = False,
     dry_run: bool = False,
 ) -> Source:
-    """Change a source's name, settings or credentials, after reaching it as it would then be.
+    """Change a source's name, settings or credentials.
 
-    ``unset`` names optional settings that are to be forgotten. Another server at the address is refused with
-    WrongIdentity, unless ``accept_new_identity`` says that the operator means it: its collections and items are then
-    other ones, whatever their keys.
+    ``unset`` names optional settings to remove. Changed settings and credentials are stored only if the source can be
+    reached with them: raises SourceError otherwise, and WrongIdentity if another server answers, unless
+    ``accept_new_identity``. Raises AlreadyRunning while one of its collections is being ingested.
     """
-    async with store.transaction() as session:
-        source = await find_source(session, reference)
+    async with store.reading() as session:
+        source = await sources.find_source(session, reference)
         collections = await list_collections(session, source)
     if name is not None:
         check_name(name)
-    _refuse_unset(source, unset)
+    check_unset(f"Source {source.name!r}", "setting", {*source.config, *source.credentials} - {IDENTIFIER}, unset)
     changed = replace(
         source,
         name=source.name if name is None else name,
-        config=_without(unset, source.config) | dict(config or {}),
-        credentials=_without(unset, source.credentials) | dict(credentials or {}),
+        config=without(unset, source.config) | dict(config or {}),
+        credentials=without(unset, source.credentials) | dict(credentials or {}),
     )
-    given = {key: value for key, value in changed.config.items() if key != IDENTIFIER}
+    given = without([IDENTIFIER], changed.config)
     check_settings(source.type, given, changed.credentials)
     if config or credentials or unset or accept_new_identity:
         expected = given if accept_new_identity else changed.config
@@ -215,26 +215,11 @@ async def update_source(
         changed = replace(changed, config={**given, IDENTIFIER: identity.identifier})
     if not dry_run:
         async with locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
-            if await find_source(session, str(source.id)) != source:
+            if await sources.find_source(session, str(source.id)) != source:
                 raise RequestError(
                     f"Source {source.name!r} was changed by another program meanwhile.",
                     code="conflict",
                     hint="Nothing was changed. Look at the source, then run the command again.",
                 )
-            await save_source(session, changed)
+            await sources.save_source(session, changed)
     return changed
-
-
-def _refuse_unset(source: Source, unset: Sequence[str]) -> None:
-    known = sorted({*source.config, *source.credentials} - {IDENTIFIER})
-    strange = sorted(set(unset) - set(known))
-    if strange:
-        raise RequestError(
-            f"Source {source.name!r} has no setting {', '.join(strange)} that could be forgotten.",
-            code="unknown_setting",
-            hint=f"It has: {', '.join(known) or 'none'}.",
-        )
-
-
-def _without(names: Sequence[str], settings: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: value for name, value in settings.items() if name not in names}

@@ -1,54 +1,51 @@
-"""Sources and what they offer: add a source, and find out which collections it has."""
+"""Add sources and discover their collections; check the names and settings of sources and enrichers."""
 
 import re
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrovue.core.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused
 from retrovue.core.model import Collection, DiscoveredCollection, Secret, Source
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_settings, open_importer
-from retrovue.store.collections import Discovery, list_collections, record_discovery
+from retrovue.store.collections import list_collections, record_discovery
+from retrovue.store.references import as_uuid
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, insert_source, new_source
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
+Value = TypeVar("Value")
+
 _EXTERNAL_ID = re.compile(r"^[a-z][a-z0-9_]*-[0-9a-f]{8}$")
 IDENTIFIER = "machine_identifier"
-"""The configuration's key for who answered when the source was added; another server there is refused."""
+"""The key of the configuration for the identifier of the source's server. Another server is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What a discovery found and changed."""
+    """The result of a discovery. ``added``, ``updated`` and ``gone`` are names of collections."""
 
     source: Source
     collections: tuple[Collection, ...]
-    """All collections of the source as they are now stored; for a dry-run as they were before."""
+    """All collections of the source as they are stored now; a dry-run stores nothing."""
     added: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     unsupported: str | None = None
-    """Why the importer can't discover, where it can't."""
+    """Why the importer can't discover collections; None if it can."""
 
 
 def check_name(name: str, what: str = "A source") -> None:
-    """Refuse a name of ``what`` that couldn't be told from an id, or that can't be typed."""
+    """Raise RequestError for a name of ``what`` that is blank, looks like an id, or has control characters."""
     if not name.strip():
         raise RequestError(f"{what} needs a name.", code="bad_name", hint="Give it one with --name.")
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise RequestError(f"{what}'s name can't hold control characters.", code="bad_name")
-    try:
-        uuid.UUID(name)
-    except ValueError:
-        looks_like_id = _EXTERNAL_ID.match(name) is not None
-    else:
-        looks_like_id = True
-    if looks_like_id:
+    if _EXTERNAL_ID.match(name) or as_uuid(name):
         raise RequestError(
             f"{name!r} is shaped like an id; as a name it would be mistaken for one.",
             code="bad_name",
@@ -57,23 +54,36 @@ def check_name(name: str, what: str = "A source") -> None:
 
 
 def check_settings(type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> None:
-    """Refuse settings that the importer doesn't have, and the lack of those it requires."""
+    """Raise RequestError for settings that the type doesn't have, and for the lack of those it requires."""
     fields = {field.name: field for field in importer_settings(type_name)}
     given = {*config, *credentials}
-    unknown = sorted(given - set(fields))
-    if unknown:
+    if unknown := sorted(given - set(fields)):
         raise RequestError(
             f"Sources of type {type_name!r} have no setting {', '.join(unknown)}.",
             code="unknown_setting",
             hint=f"They have: {', '.join(sorted(fields))}.",
         )
-    missing = sorted(name for name, field in fields.items() if field.required and name not in given)
-    if missing:
+    if missing := sorted(name for name, field in fields.items() if field.required and name not in given):
         raise RequestError(
             f"A source of type {type_name!r} needs {', '.join(missing)}.",
             code="missing_setting",
             hint="; ".join(f"{name}: {fields[name].description}" for name in missing),
         )
+
+
+def check_unset(what: str, kind: str, known: AbstractSet[str], unset: Iterable[str]) -> None:
+    """Raise RequestError if ``what`` doesn't have all the settings or parameters (``kind``) that are to be removed."""
+    if unknown := sorted(set(unset) - set(known)):
+        raise RequestError(
+            f"{what} has no {kind} {', '.join(unknown)} that could be removed.",
+            code="unknown_setting",
+            hint=f"It has: {', '.join(sorted(known)) or 'none'}.",
+        )
+
+
+def without(names: Iterable[str], settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Return settings except those of some names."""
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 async def add_source(
@@ -86,9 +96,10 @@ async def add_source(
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> Source:
-    """Add a source after reaching it; its server's identifier is kept, so that no other one is ever taken for it.
+    """Add a source, if it can be reached.
 
-    Raises RequestError for a bad name or settings and SourceError if the server can't be reached or refuses.
+    The identifier of its server is stored with it: another server at the same address will be refused. Raises
+    RequestError for a bad name or settings, and SourceError if the server can't be reached or refuses.
     """
     check_name(name)
     check_settings(type_name, config, credentials)
@@ -104,12 +115,13 @@ async def add_source(
 async def discover(
     store: Store, reference: str, *, dry_run: bool = False, transport: "Transport | None" = None
 ) -> Discovered:
-    """Find out which collections a source has, and store them in one transaction.
+    """Store which collections a source has now, in one transaction.
 
-    New ones are disabled, known ones keep what the operator decided, lost ones are marked and kept. Raises
-    SourceError, and changes nothing, if the source can't be read.
+    New ones are disabled. Known ones stay enabled or disabled, and keep their path mappings. Those that the source no
+    longer lists stay, and become not ingestible. Raises SourceError, and changes nothing, if the source can't be read
+    or lists no collection although it had some.
     """
-    async with store.transaction() as session:
+    async with store.reading() as session:
         source = await find_source(session, reference)
         known = await list_collections(session, source)
     opened = open_importer(source.type, source.config, source.credentials, transport=transport)
@@ -123,16 +135,11 @@ async def discover(
     async with store.transaction() as session:
         changes = await record_discovery(session, source, listed, dry_run=dry_run)
         collections = await list_collections(session, source)
-    return _discovered(source, collections, changes)
-
-
-def _discovered(source: Source, collections: list[Collection], changes: Discovery) -> Discovered:
     return Discovered(source, tuple(collections), changes.added, changes.updated, changes.gone)
 
 
 def _refuse_implausible(source: Source, listed: Sequence[DiscoveredCollection], known: Sequence[Collection]) -> None:
-    keys = [found.external_id for found in listed]
-    if len(keys) != len(set(keys)):
+    if len({collection.external_id for collection in listed}) != len(listed):
         raise MalformedAnswer(f"Source {source.name!r} lists a collection twice.")
     if not listed and known:
         raise SourceRefused(

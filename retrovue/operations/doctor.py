@@ -1,4 +1,4 @@
-"""The doctor: looks at everything an ingest relies on, and says what to do about what it finds."""
+"""Examine everything that an ingest relies on, and say how to mend what is wrong."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,35 +20,35 @@ from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
 
 SAMPLE = 20
-"""How many files of each collection are looked for on this machine."""
+"""How many files of each collection to look for on this machine."""
 PATIENCE = 10.0
-"""Seconds that a file system may take to answer; a dead network mount may take for ever."""
+"""Seconds to wait for a file system; a dead network mount may never answer."""
 CONNECTIONS_NEEDED = 7
-"""Connections that an ingest uses: four collections at once, two for the audit trail, one for its locks."""
+"""Connections that an ingest uses by default: four for collections, two for the audit trail, one for locks."""
 DISK_NEEDED = 1 << 30
-"""Bytes that ought to be free on the database's disk."""
+"""Bytes that should be free on the database's disk."""
 
-Verdict = Literal["ok", "warning", "problem"]
+Severity = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     """``database``, ``schema``, ``source``, ``collection`` or ``files``."""
     subject: str
-    """What was looked at, by name."""
-    verdict: Verdict
+    """The name of what was checked."""
+    verdict: Severity
     message: str
     hint: str | None = None
-    """What to do about it."""
+    """How to mend it."""
     unreachable: bool = False
-    """Whether the problem is that the source can't be reached."""
+    """Whether the source can't be reached."""
 
 
 async def examine(store: Store) -> AsyncIterator[Finding]:
-    """Look at the database, its schema, and each source with its collections; yields findings as they are made."""
+    """Check the database, its schema, and each source with its collections. Yields each finding at once."""
     for finding in _examine_server(await describe_server(store)):
         yield finding
     status = await schema_status(store)
@@ -70,7 +70,7 @@ async def examine(store: Store) -> AsyncIterator[Finding]:
 
 
 def _examine_server(server: Server) -> Iterator[Finding]:
-    def found(verdict: Verdict, message: str, hint: str | None = None) -> Finding:
+    def found(verdict: Severity, message: str, hint: str | None = None) -> Finding:
         return Finding("database", "database", verdict, message, hint)
 
     yield found("ok", f"PostgreSQL {server.version} answers.")
@@ -129,7 +129,7 @@ async def _examine_collection(importer: GuardedImporter, collection: Collection)
     answer = await importer.check_ingestible(collection)
     subject = collection.name
     if not answer.ingestible:
-        verdict: Verdict = "problem" if collection.sync_enabled else "warning"
+        verdict: Severity = "problem" if collection.sync_enabled else "warning"
         reason = answer.reason or "The importer says that it can't be ingested."
         return Finding("collection", subject, verdict, reason, _mapping_hint(collection))
     if not collection.sync_enabled:

@@ -1,14 +1,14 @@
-"""Where a source's directories may be on this machine: proposals for path mappings, from what the disks hold.
+"""Propose path mappings: find the directories on this machine that have the files of a source's locations.
 
-A media server in a container or on another machine spells its files in its own way: ``/data/movies/Alien/Alien.mkv``
-is ``/mnt/nas/films/Alien/Alien.mkv`` here. Whoever knows some of its files can find them by what their paths end
-with. All of this blocks: mounts may be slow, or hang.
+A media server in a container or on another machine has other paths for the same files: its
+``/data/movies/Alien/Alien.mkv`` may be ``/mnt/nas/films/Alien/Alien.mkv`` here. Some of its files are looked for by the
+ends of their paths.
 """
 
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
@@ -17,105 +17,107 @@ from retrovue.core.model import PathMapping
 from retrovue.core.paths import components, path_system
 
 SECONDS = 10.0
-"""How long the disks are looked at, for all locations together."""
+"""The time that a search may take, for all locations together."""
 MOUNTS = "/proc/self/mounts"
 _SAMPLES = 20
-"""Files of a location that are looked for."""
+"""How many files of a location to look for."""
 _DEPTH = 3
-"""Levels below a root: /mnt/nas/media/movies."""
+"""How many levels below a root to search: three for /mnt/nas/media/movies below /mnt."""
 _DIRECTORIES = 4_000
-"""Directories that are listed at most."""
+"""How many directories to read at most."""
 _ENTRIES = 20_000
-"""Entries of a directory that are read at most: a library of films may have as many."""
+"""How many entries of a directory to read at most; a library of films may have thousands."""
 _BRANCHES = 500
-"""A directory with more directories than this is a library itself: nothing below it is looked at."""
+"""A directory with more subdirectories than this is a library itself: they aren't searched."""
 _ROOTS = ("/mnt", "/media", "/run/media", "/srv", "/data", "/storage", "/export", "/volume1", "/Volumes")
 _NOT_MEDIA = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/snap", "/tmp", "/usr", "/var/lib/docker")  # noqa: S108
 
 
 @dataclass(frozen=True, slots=True)
 class LocationSample:
-    """A location of a library, and some of its files."""
+    """A location of a library and some of its files."""
 
     location: str
     files: tuple[str, ...]
-    """As the source spells them; they lie below the location."""
+    """Paths of the source, below the location."""
 
 
 @dataclass(slots=True)
-class _Wanted:
+class _Search:
+    """The search for one location."""
+
     location: str
     tails: list[tuple[str, ...]]
-    """What the files' paths have after the location."""
-    names: set[str] = field(default_factory=set[str])
-    """The first components of those."""
+    """The files' paths relative to the location, as components."""
     best: str | None = None
+    """The directory that has the most of the files."""
     found: int = 0
+    """How many it has."""
 
     def consider(self, directory: str) -> None:
-        """Take the directory if more of the files are there than in the best one so far."""
+        """Make the directory the best one if it has more of the files, and at least half of them."""
         found = sum(os.path.isfile(os.path.join(directory, *tail)) for tail in self.tails)  # noqa: PTH113, PTH118
         if found > self.found and 2 * found >= len(self.tails):
             self.best, self.found = directory, found
 
     @property
-    def settled(self) -> bool:
+    def complete(self) -> bool:
+        """Whether all files are found."""
         return self.found == len(self.tails)
 
 
-async def propose(located: Sequence[LocationSample], roots: Iterable[str] | None = None) -> dict[str, PathMapping]:
-    """Propose a mapping for each location whose files are found here: at least half of those looked for.
+async def propose_mappings(
+    samples: Sequence[LocationSample], roots: Iterable[str] | None = None
+) -> dict[str, PathMapping]:
+    """Propose a mapping for each location of which at least half of the sampled files are found on this machine.
 
-    ``roots`` are the directories to look below, by default the usual ones and what is mounted. Never takes much
-    longer than ``SECONDS``; what was found until then counts.
+    Searches below ``roots``, by default the usual directories of media and all mount points. Takes at most about
+    ``SECONDS``: what is found until then counts. Returns the mappings by location.
     """
-    wanted = [_wanted(one) for one in located if one.files]
-    within = tuple(roots) if roots is not None else None
+    searches = [_search_for(sample) for sample in samples if sample.files]
+    below = None if roots is None else tuple(roots)
     with anyio.move_on_after(SECONDS + 1):
         # The thread of a hung mount can't be stopped: it is left behind.
-        await anyio.to_thread.run_sync(_search, wanted, within, abandon_on_cancel=True)
-    return {one.location: PathMapping(one.location, one.best) for one in wanted if one.best is not None}
+        await anyio.to_thread.run_sync(_run, searches, below, abandon_on_cancel=True)
+    return {search.location: PathMapping(search.location, search.best) for search in searches if search.best}
 
 
-def _wanted(located: LocationSample) -> _Wanted:
-    above = len(components(located.location))
-    tails = {components(file)[above:] for file in located.files}
-    chosen: dict[str, tuple[str, ...]] = {}
-    for tail in sorted(tails):
-        if tail and ".." not in tail:
-            chosen.setdefault(tail[0], tail)  # one of each directory: they say more than many of one
-    few = list(chosen.values())[:: max(1, len(chosen) // _SAMPLES)][:_SAMPLES]
-    return _Wanted(located.location, few, {tail[0] for tail in few})
+def _search_for(sample: LocationSample) -> _Search:
+    above = len(components(sample.location))
+    tails = {components(file)[above:] for file in sample.files}
+    # One file a subdirectory: files of several subdirectories identify the location better than many of one.
+    first = {tail[0]: tail for tail in sorted(tails, reverse=True) if tail and ".." not in tail}
+    chosen = [first[name] for name in sorted(first)]
+    return _Search(sample.location, chosen[:: max(1, len(chosen) // _SAMPLES)][:_SAMPLES])
 
 
-def _search(wanted: Sequence[_Wanted], roots: Sequence[str] | None) -> None:
+def _run(searches: Sequence[_Search], roots: Sequence[str] | None) -> None:
     end = time.monotonic() + SECONDS
-    for one in wanted:
-        if path_system(one.location) == "posix":
-            one.consider(one.location)
     below = list(dict.fromkeys(usual_roots() if roots is None else roots))
-    for one in wanted:
+    for search in searches:
+        if path_system(search.location) == "posix":
+            search.consider(search.location)
         for root in below:
-            _try_endings(one, root)
+            _try_path_ends(search, root)
     for directory, names in _directories(below, end):
-        for one in wanted:
-            if not one.settled and not one.names.isdisjoint(names):
-                one.consider(directory)
-        if all(one.settled for one in wanted):
+        for search in searches:
+            if not search.complete and any(tail[0] in names for tail in search.tails):
+                search.consider(directory)
+        if all(search.complete for search in searches):
             return
 
 
-def _try_endings(wanted: _Wanted, root: str) -> None:
-    """Look for the location below the root by its whole path, then by less and less of its end."""
-    parts = components(wanted.location)[1:]
+def _try_path_ends(search: _Search, root: str) -> None:
+    """Consider the location's own path below a root, then the same path without its first components."""
+    parts = components(search.location)[1:]
     for begin in range(len(parts)):
-        if wanted.settled:
+        if search.complete:
             return
-        wanted.consider(os.path.join(root, *parts[begin:]))  # noqa: PTH118
+        search.consider(os.path.join(root, *parts[begin:]))  # noqa: PTH118
 
 
 def _directories(roots: Sequence[str], end: float) -> Iterator[tuple[str, set[str]]]:
-    """Walk the directories below the roots, those near first, and give the names in each."""
+    """Walk the directories below the roots, level by level; yield each with the names of its entries."""
     level = list(roots)
     read = 0
     for _ in range(_DEPTH + 1):
@@ -124,13 +126,14 @@ def _directories(roots: Sequence[str], end: float) -> Iterator[tuple[str, set[st
             if read >= _DIRECTORIES or time.monotonic() > end:
                 return
             read += 1
-            names, below = _listed(directory)
+            names, below = _list(directory)
             yield directory, names
             following += below
         level = following
 
 
-def _listed(directory: str) -> tuple[set[str], list[str]]:
+def _list(directory: str) -> tuple[set[str], list[str]]:
+    """Return the names in a directory, and the paths of its subdirectories that are to be searched."""
     names: set[str] = set()
     below: list[str] = []
     try:
@@ -142,12 +145,12 @@ def _listed(directory: str) -> tuple[set[str], list[str]]:
                 if len(names) >= _ENTRIES:
                     break
     except OSError:
-        pass  # what can't be read holds nothing that could be ingested
+        pass  # files in it couldn't be ingested either
     return names, sorted(below) if len(below) <= _BRANCHES else []
 
 
 def usual_roots() -> list[str]:
-    """Name the directories below which media usually are, and where something is mounted."""
+    """Return the usual directories of media and all mount points."""
     return [root for root in (*_ROOTS, *_mount_points()) if os.path.isdir(root)]  # noqa: PTH112
 
 
@@ -156,15 +159,15 @@ def _mount_points() -> Iterator[str]:
         with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123
             mounted = [line.split(" ")[1] for line in lines if line.count(" ") > 1]
     except OSError:
-        return  # macOS has none, and /Volumes instead
+        return  # macOS has no such file; its mount points are in /Volumes
     for point in mounted:
-        place = point.replace("\\040", " ")
-        if place != "/" and not any(place == system or place.startswith(f"{system}/") for system in _NOT_MEDIA):
-            yield place
+        path = point.replace("\\040", " ")
+        if path != "/" and not any(path == system or path.startswith(f"{system}/") for system in _NOT_MEDIA):
+            yield path
 
 
 def by_location(locations: Sequence[str], files: Iterable[str]) -> list[LocationSample]:
-    """Sort files to the locations below which they lie, the longest that fits."""
+    """Return each location with the files below it. A file below several belongs to the longest."""
     known: Mapping[tuple[str, ...], list[str]] = {components(location): [] for location in locations}
     for file in files:
         parts = components(file)

@@ -1,4 +1,4 @@
-"""What a server holds and where its files are here, found out before anything of it is in the catalogue."""
+"""Survey a server that needn't be in the catalogue yet: its libraries, and where their files are on this machine."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,34 +21,34 @@ from retrovue.core.paths import PathMapper, UnmappedPath
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
 from retrovue.operations.discovery import IDENTIFIER
-from retrovue.operations.proposals import by_location, propose
+from retrovue.operations.proposals import by_location, propose_mappings
 from retrovue.store.collections import list_collections
 from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
 
 
 @dataclass(frozen=True, slots=True)
-class Surveyed:
+class LibrarySurvey:
     """A library of a server."""
 
     collection: Collection
-    """As it is in the catalogue, or would be; with the mappings that would be added."""
-    added: tuple[PathMapping, ...]
-    """The mappings that it doesn't have in the catalogue."""
-    unplaced: tuple[str, ...]
-    """Its locations whose place here isn't known."""
+    """The collection of the catalogue, or a new one; with all its mappings and the new ones."""
+    new_mappings: tuple[PathMapping, ...]
+    """The mappings that aren't in the catalogue."""
+    unmapped: tuple[str, ...]
+    """Its locations without a mapping."""
     answer: Ingestibility
-    """What the importer says about it with these mappings."""
+    """The answer of the importer's check with all these mappings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A server, and what became known of it."""
+    """A server and its libraries."""
 
     identity: SourceIdentity
     source: Source | None
-    """The source of the catalogue that is this very server."""
-    libraries: tuple[Surveyed, ...]
+    """The source of the catalogue with this identity; None if there is none."""
+    libraries: tuple[LibrarySurvey, ...]
 
 
 async def survey(
@@ -60,42 +60,43 @@ async def survey(
     maps: Sequence[PathMapping] = (),
     roots: Iterable[str] | None = None,
 ) -> Survey:
-    """Reach a server, list its libraries, and find out where their files are on this machine.
+    """List the libraries of a server and where their files are on this machine. Writes nothing.
 
-    A location is mapped by ``maps``, else as it is in the catalogue, else to where some of the files that the server
-    lists are found (see ``retrovue.operations.proposals``). Writes nothing. Raises SourceError if the server can't be
-    read.
+    A location is mapped by ``maps``, else by the catalogue's mappings, else to a directory below one of ``roots`` that
+    has its files (see ``propose_mappings``). Raises SourceError if the server can't be read.
     """
     async with GuardedImporter(open_importer(type_name, config, credentials)) as importer:
         identity = await importer.check_reachable()
         source, known = await _known(store, type_name, identity)
-        collections = [_merged(found, known) for found in await importer.discover_collections()]
-        own = {one.id: [*(m for m in maps if _concerns(m, one)), *one.path_mappings] for one in collections}
-        unplaced = {one.id: _unmapped(one, own[one.id]) for one in collections}
-        proposed: dict[str, PathMapping] = {}
-        for one in collections:
-            if unplaced[one.id]:
-                files = await _some_files(importer, one)
-                proposed |= await propose(by_location(unplaced[one.id], files), roots)
-        libraries: list[Surveyed] = []
-        for one in collections:
-            new = [mapping for mapping in own[one.id] if mapping not in one.path_mappings]
-            new += [proposed[location] for location in unplaced[one.id] if location in proposed]
-            libraries.append(await _surveyed(importer, one, new))
+        libraries: list[LibrarySurvey] = []
+        for discovered in await importer.discover_collections():
+            collection = _collection(discovered, known)
+            new = [mapping for mapping in maps if _applies(mapping, collection)]
+            if unmapped := _unmapped(collection, [*new, *collection.path_mappings]):
+                files = await _some_files(importer, collection)
+                proposals = await propose_mappings(by_location(unmapped, files), roots)
+                new += [proposals[location] for location in unmapped if location in proposals]
+            new = [mapping for mapping in new if mapping not in collection.path_mappings]
+            libraries.append(await _survey_library(importer, collection, new))
     return Survey(identity, source, tuple(libraries))
 
 
-async def placed(
-    type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret], one: Surveyed, more: PathMapping
-) -> Surveyed:
-    """Ask the importer about a library again, with one more mapping."""
+async def add_mapping(
+    type_name: str,
+    config: Mapping[str, Any],
+    credentials: Mapping[str, Secret],
+    library: LibrarySurvey,
+    mapping: PathMapping,
+) -> LibrarySurvey:
+    """Survey a library again, with one mapping more."""
     async with GuardedImporter(open_importer(type_name, config, credentials)) as importer:
-        before = tuple(mapping for mapping in one.collection.path_mappings if mapping not in one.added)
-        return await _surveyed(importer, replace(one.collection, path_mappings=before), [*one.added, more])
+        before = tuple(known for known in library.collection.path_mappings if known not in library.new_mappings)
+        collection = replace(library.collection, path_mappings=before)
+        return await _survey_library(importer, collection, [*library.new_mappings, mapping])
 
 
 async def _known(store: Store, type_name: str, identity: SourceIdentity) -> tuple[Source | None, list[Collection]]:
-    async with store.transaction() as session:
+    async with store.reading() as session:
         for listing in await list_sources(session):
             source = listing.source
             if source.type == type_name and source.config.get(IDENTIFIER) == identity.identifier:
@@ -103,10 +104,10 @@ async def _known(store: Store, type_name: str, identity: SourceIdentity) -> tupl
     return None, []
 
 
-def _merged(found: DiscoveredCollection, known: Sequence[Collection]) -> Collection:
-    for one in known:
-        if one.external_id == found.external_id:
-            return replace(one, name=found.name, kind=found.kind, locations=found.locations)
+def _collection(found: DiscoveredCollection, known: Sequence[Collection]) -> Collection:
+    for collection in known:
+        if collection.external_id == found.external_id:
+            return replace(collection, name=found.name, kind=found.kind, locations=found.locations)
     return Collection(
         id=uuid.uuid4(),
         source_id=uuid.uuid4(),
@@ -118,7 +119,7 @@ def _merged(found: DiscoveredCollection, known: Sequence[Collection]) -> Collect
     )
 
 
-def _concerns(mapping: PathMapping, collection: Collection) -> bool:
+def _applies(mapping: PathMapping, collection: Collection) -> bool:
     return len(_unmapped(collection, [mapping])) < len(collection.locations)
 
 
@@ -134,18 +135,20 @@ def _unmapped(collection: Collection, mappings: Iterable[PathMapping]) -> tuple[
 
 
 async def _some_files(importer: GuardedImporter, collection: Collection) -> list[str]:
-    """Read the first page of a library for the paths of its files; one that can't be read gives none."""
+    """Return the paths of the files on the first page of a library; none if it can't be read."""
     try:
         async with importer.enumerate(replace(collection, assets_count=0), FULL) as pages:
             async for page in pages:
                 if isinstance(page, Page):
                     return [part.source_path for draft in page.drafts for part in draft.parts]
     except SourceError:
-        return []  # the ingest says what is wrong with it; here it only has no proposal
+        return []  # the ingest reports what is wrong; here the library only gets no proposal
     return []
 
 
-async def _surveyed(importer: GuardedImporter, collection: Collection, new: Sequence[PathMapping]) -> Surveyed:
+async def _survey_library(
+    importer: GuardedImporter, collection: Collection, new: Sequence[PathMapping]
+) -> LibrarySurvey:
     mappings = (*new, *(mapping for mapping in collection.path_mappings if mapping not in new))
-    mapped = replace(collection, path_mappings=mappings)
-    return Surveyed(mapped, tuple(new), _unmapped(mapped, mappings), await importer.check_ingestible(mapped))
+    changed = replace(collection, path_mappings=mappings)
+    return LibrarySurvey(changed, tuple(new), _unmapped(changed, mappings), await importer.check_ingestible(changed))

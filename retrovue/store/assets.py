@@ -1,4 +1,4 @@
-"""Assets in the catalogue, as an operator or a scheduler reads them."""
+"""Assets in the catalogue: read, approve and retire them."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from retrovue.store.enrichments import AssetEnrichment, asset_values, enrichment
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One playable unit of the catalogue."""
+    """A playable unit of the catalogue: a film, an episode, a track."""
 
     uuid: UUID
     collection_uuid: UUID
@@ -34,12 +34,12 @@ class Asset:
     content_rating: str | None
     rating: float | None
     source_uri: str
-    """Verbatim, native to the source."""
+    """The address of the item in its source, unchanged."""
     canonical_uri: str
-    """The local path; of several parts the first."""
+    """The local path of the first file."""
     canonical_key: str
     canonical_hash: str
-    """Hexadecimal, of the canonical key: the identity inside the collection."""
+    """The hash of the canonical key, hexadecimal: the identity of the asset in its collection."""
     part_count: int
     size_bytes: int | None
     container: str | None
@@ -55,9 +55,9 @@ class Asset:
     chapters: list[dict[str, Any]] | None
     markers: list[dict[str, Any]] | None
     streams: list[dict[str, Any]] | None
-    """Video, audio and subtitle streams, external subtitle files included; None where nobody said."""
+    """Video, audio and subtitle streams, with external subtitle files. None if unknown."""
     provenance: dict[str, str] | None
-    """Field → the enricher that gave it; what isn't named came from the source."""
+    """The external id of the enricher that gave a field, by field. All other fields came from the source."""
     state: str
     approved_for_broadcast: bool
     created_at: dt.datetime
@@ -148,7 +148,7 @@ async def list_assets(
 
 
 async def sample_files(session: AsyncSession, collection: Collection, limit: int) -> list[str]:
-    """Pick some of the collection's local paths, spread over it by the hash of their identity."""
+    """Return up to ``limit`` local paths of a collection, spread evenly over it."""
     result = await session.execute(
         text(
             "SELECT canonical_uri FROM asset WHERE collection_uuid = :collection AND deleted_at IS NULL"
@@ -160,7 +160,7 @@ async def sample_files(session: AsyncSession, collection: Collection, limit: int
 
 
 async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
-    """Return an asset with its files and aliases; raises NotFound."""
+    """Return an asset with its files, aliases and enrichments. Raises NotFound."""
     row = (await session.execute(text("SELECT * FROM asset WHERE uuid = :uuid"), {"uuid": uuid})).one_or_none()
     if row is None:
         raise _unknown([uuid])
@@ -188,7 +188,7 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """An asset and the step of its lifecycle that it took, or would take."""
+    """An asset, and its state before and after a change. Both are equal if nothing had to change."""
 
     uuid: UUID
     title: str
@@ -196,35 +196,51 @@ class StateChange:
     after: str
 
 
-async def set_states(
-    session: AsyncSession, uuids: Sequence[UUID], state: AssetState, *, dry_run: bool = False
-) -> list[StateChange]:
-    """Approve (``ready``) or retire assets, all or none of them; one that is so already stays as it is.
+async def approve_assets(session: AsyncSession, uuids: Sequence[UUID], *, dry_run: bool = False) -> list[StateChange]:
+    """Approve assets for broadcast (state ``ready``), all or none. Approved ones stay as they are.
 
-    Raises NotFound, and RequestError for a step that the lifecycle doesn't have: only a new asset that isn't
-    deleted can be approved. The errors name all the assets that stand in the way. A dry-run checks the same and
-    writes nothing.
+    Raises NotFound, and RequestError unless all others are new and not deleted. The errors name every such asset. A
+    dry-run checks the same and writes nothing.
     """
-    lock = "" if dry_run else "FOR UPDATE"
+    rows = await _read_states(session, uuids, lock=not dry_run)
+    changing = [row for row in rows.values() if row.state != "ready"]
+    _require_new(changing)
+    return await _set_state(session, rows, uuids, "ready", dry_run=dry_run)
+
+
+async def retire_assets(session: AsyncSession, uuids: Sequence[UUID], *, dry_run: bool = False) -> list[StateChange]:
+    """Retire assets, all or none, whatever their state. Raises NotFound. A dry-run writes nothing."""
+    rows = await _read_states(session, uuids, lock=not dry_run)
+    return await _set_state(session, rows, uuids, "retired", dry_run=dry_run)
+
+
+async def _read_states(session: AsyncSession, uuids: Sequence[UUID], *, lock: bool) -> dict[UUID, Row[Any]]:
     result = await session.execute(
-        text(f"SELECT uuid, title, state, deleted_at FROM asset WHERE uuid = ANY(:uuids) ORDER BY uuid {lock}"),
+        text(
+            "SELECT uuid, title, state, deleted_at FROM asset WHERE uuid = ANY(:uuids) ORDER BY uuid"
+            f" {'FOR UPDATE' if lock else ''}"
+        ),
         {"uuids": list(uuids)},
     )
-    found = {row.uuid: row for row in result}
-    if unknown := [uuid for uuid in uuids if uuid not in found]:
+    rows = {row.uuid: row for row in result}
+    if unknown := [uuid for uuid in uuids if uuid not in rows]:
         raise _unknown(unknown)
-    moving = [row for row in found.values() if row.state != state]
-    if state == "ready":
-        _require_new(moving)
-    if moving and not dry_run:
+    return rows
+
+
+async def _set_state(
+    session: AsyncSession, rows: dict[UUID, Row[Any]], uuids: Sequence[UUID], state: AssetState, *, dry_run: bool
+) -> list[StateChange]:
+    changing = [row.uuid for row in rows.values() if row.state != state]
+    if changing and not dry_run:
         await session.execute(
             text(
                 "UPDATE asset SET state = :state, approved_for_broadcast = :approved, updated_at = now()"
                 " WHERE uuid = ANY(:uuids)"
             ),
-            {"uuids": [row.uuid for row in moving], "state": state, "approved": state == "ready"},
+            {"uuids": changing, "state": state, "approved": state == "ready"},
         )
-    return [StateChange(uuid, found[uuid].title, found[uuid].state, state) for uuid in dict.fromkeys(uuids)]
+    return [StateChange(uuid, rows[uuid].title, rows[uuid].state, state) for uuid in dict.fromkeys(uuids)]
 
 
 def _unknown(uuids: Sequence[UUID]) -> NotFound:

@@ -1,4 +1,4 @@
-"""Collections in the catalogue: what discovery found, what the operator decided, what the check said."""
+"""Collections in the catalogue: what discovery found, how operators configured them, whether they are ingestible."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -8,27 +8,29 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.errors import Ambiguous, NotFound
 from retrovue.core.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
 from retrovue.core.text import storable
-from retrovue.store.references import as_uuid, meant
+from retrovue.store.references import look_up
+from retrovue.store.sources import find_source, get_source
 
 GONE = "gone_from_source: the source no longer lists this collection"
 
-_COLLECTIONS = """
-    SELECT collection.*,
-        (SELECT count(*) FROM asset WHERE collection_uuid = collection.id AND deleted_at IS NULL) AS assets_count,
-        (SELECT max(ingest_outcome.ended_at) FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)
-            WHERE ingest_start.collection_id = collection.id AND ingest_outcome.status = 'ingested') AS last_ingest_at,
-        (SELECT array_agg(ARRAY[source_prefix, local_path] ORDER BY source_prefix) FROM path_mapping
-            WHERE path_mapping.collection_id = collection.id) AS path_mappings
-    FROM collection
+_COLUMNS = """
+    collection.*,
+    (SELECT array_agg(ARRAY[source_prefix, local_path] ORDER BY source_prefix) FROM path_mapping
+        WHERE path_mapping.collection_id = collection.id) AS path_mappings
+"""
+# Reads an index entry for each asset, and the whole audit trail of the collection.
+_STATISTICS = """
+    (SELECT count(*) FROM asset WHERE collection_uuid = collection.id AND deleted_at IS NULL) AS assets_count,
+    (SELECT max(ingest_outcome.ended_at) FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)
+        WHERE ingest_start.collection_id = collection.id AND ingest_outcome.status = 'ingested') AS last_ingest_at
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a discovery changed: collections by name, in the source's order."""
+    """What a discovery changed. Collections are named, in the order of the source."""
 
     added: tuple[str, ...]
     updated: tuple[str, ...]
@@ -48,61 +50,65 @@ def _collection(row: Row[Any]) -> Collection:
         not_ingestible_reason=row.not_ingestible_reason,
         locations=tuple(row.locations),
         path_mappings=tuple(PathMapping(prefix, local) for prefix, local in row.path_mappings or ()),
-        assets_count=row.assets_count,
-        last_ingest_at=row.last_ingest_at,
+        assets_count=getattr(row, "assets_count", 0),
+        last_ingest_at=getattr(row, "last_ingest_at", None),
     )
 
 
 async def list_collections(session: AsyncSession, source: Source | None = None) -> list[Collection]:
-    """List collections, of one source or of all, by name, external id, id."""
+    """List the collections of a source, or all, ordered by name, external id and id."""
     where = "" if source is None else "WHERE collection.source_id = :source"
     result = await session.execute(
-        text(f"{_COLLECTIONS} {where} ORDER BY collection.name, collection.external_id, collection.id"),
+        text(
+            f"SELECT {_COLUMNS}, {_STATISTICS} FROM collection {where}"
+            " ORDER BY collection.name, collection.external_id, collection.id"
+        ),
         {} if source is None else {"source": source.id},
     )
     return [_collection(row) for row in result]
 
 
-async def find_collection(session: AsyncSession, reference: str, source: Source | None = None) -> Collection:
-    """Look a collection up by UUID, then external id, then exact name, within a source or all of them.
+async def find_collection(
+    session: AsyncSession, reference: str, source: Source | None = None, *, statistics: bool = False
+) -> Collection:
+    """Return the collection that a reference names, in one source or in all.
 
-    Raises NotFound, or Ambiguous with the candidates.
+    Only with ``statistics`` it says how many assets it has and when it was last ingested: their cost grows with the
+    collection. Raises NotFound or Ambiguous.
     """
-    result = await session.execute(
-        text(
-            f"{_COLLECTIONS} WHERE (collection.id = :id OR collection.external_id = :reference"
-            " OR collection.name = :reference) AND (cast(:source AS uuid) IS NULL OR source_id = :source)"
-            " ORDER BY collection.name, collection.external_id, collection.id"
-        ),
-        {"id": as_uuid(reference), "reference": reference, "source": None if source is None else source.id},
+    row = await look_up(
+        session,
+        "collection",
+        f"{_COLUMNS}, {_STATISTICS}" if statistics else _COLUMNS,
+        reference,
+        hint="Use one of these ids, or name the source with --source.",
+        source=None if source is None else source.id,
+        within="" if source is None else f" in source {source.name!r}",
+        label=lambda candidate: str(candidate.id),
     )
-    candidates = meant(reference, [_collection(row) for row in result])
-    if not candidates:
-        within = "" if source is None else f" in source {source.name!r}"
-        raise NotFound(
-            f"There is no collection {reference!r}{within}.",
-            code="collection_not_found",
-            hint="`retrovue collection list` shows the collections and their ids;"
-            " `retrovue source discover` finds new ones.",
-            context={"collection": reference},
-        )
-    if len(candidates) > 1:
-        ids = [str(collection.id) for collection in candidates]
-        raise Ambiguous(
-            f"{len(candidates)} collections fit {reference!r}: {', '.join(ids)}.",
-            code="ambiguous_collection",
-            hint="Use one of these ids, or name the source with --source.",
-            context={"collection": reference, "candidates": ids},
-        )
-    return candidates[0]
+    return _collection(row)
+
+
+async def find_target(
+    session: AsyncSession, reference: str, source_reference: str | None = None, *, statistics: bool = False
+) -> tuple[Source, Collection]:
+    """Return the collection that a reference names, and its source. ``statistics`` as in ``find_collection``.
+
+    ``source_reference`` restricts the look-up to one source. Raises NotFound or Ambiguous.
+    """
+    source = None if source_reference is None else await find_source(session, source_reference)
+    collection = await find_collection(session, reference, source, statistics=statistics)
+    return source or await get_source(session, collection.source_id), collection
 
 
 async def record_discovery(
     session: AsyncSession, source: Source, discovered: Sequence[DiscoveredCollection], *, dry_run: bool = False
 ) -> Discovery:
-    """Store what the source lists now: new collections disabled, known ones refreshed, lost ones marked.
+    """Store the collections that a source lists now.
 
-    Never enables, disables or deletes a collection. For a dry-run it only tells what it would do.
+    New ones are disabled. Known ones get their current name, kind and locations. Those that the source no longer lists
+    become not ingestible, until it lists them again. No collection is ever enabled, disabled or deleted. A dry-run
+    returns the same and writes nothing.
     """
     known = {collection.external_id: collection for collection in await list_collections(session, source)}
     discovered = [_storable(found) for found in discovered]
@@ -153,7 +159,7 @@ async def record_discovery(
 
 
 def _storable(found: DiscoveredCollection) -> DiscoveredCollection:
-    """Mend the text of a collection: one odd name must not keep all the others from being discovered."""
+    """Make the texts of a collection storable: one bad name must not stop the discovery of all others."""
     return DiscoveredCollection(
         storable(found.external_id), storable(found.name), storable(found.kind), tuple(map(storable, found.locations))
     )
@@ -169,11 +175,11 @@ def _columns(found: DiscoveredCollection) -> dict[str, Any]:
 
 
 async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Collection, Ingestibility]]) -> None:
-    """Store what the importer's checks said; nothing is written of a collection of which it said so before."""
+    """Store whether collections are ingestible, as the importer said. An unchanged answer is not written."""
     rows: list[dict[str, Any]] = []
     for collection, answer in answers:
-        said = [storable(text_) for text_ in (answer.code, answer.reason) if text_] or ["the importer gives no reason"]
-        reason = None if answer.ingestible else ": ".join(said)
+        words = [storable(word) for word in (answer.code, answer.reason) if word] or ["the importer gives no reason"]
+        reason = None if answer.ingestible else ": ".join(words)
         rows.append({"id": collection.id, "ingestible": answer.ingestible, "reason": reason})
     await _set_ingestible(session, rows)
 
@@ -193,7 +199,7 @@ async def _set_ingestible(session: AsyncSession, rows: list[dict[str, Any]]) -> 
 
 
 async def set_enabled(session: AsyncSession, collection: Collection, *, enabled: bool) -> None:
-    """Enable or disable the collection for ingest."""
+    """Enable or disable a collection for source ingests."""
     await session.execute(
         text(
             "UPDATE collection SET sync_enabled = :enabled, updated_at = now()"
@@ -204,7 +210,7 @@ async def set_enabled(session: AsyncSession, collection: Collection, *, enabled:
 
 
 async def set_path_mappings(session: AsyncSession, collection: Collection, mappings: Iterable[PathMapping]) -> None:
-    """Replace the collection's path mappings by these."""
+    """Replace the path mappings of a collection."""
     await session.execute(text("DELETE FROM path_mapping WHERE collection_id = :id"), {"id": collection.id})
     rows = [{"id": collection.id, "prefix": mapping.source_prefix, "local": mapping.local_path} for mapping in mappings]
     if rows:
@@ -215,17 +221,18 @@ async def set_path_mappings(session: AsyncSession, collection: Collection, mappi
 
 
 @dataclass(frozen=True, slots=True)
-class Destroyed:
-    """What wiping or deleting destroys, or would destroy."""
+class Contents:
+    """What some collections contain, and lose when they are wiped or deleted."""
 
     collections: int
     assets: int
+    """Deleted assets included."""
     approved_assets: int
-    """Of the assets: those that are ready for broadcast."""
+    """Assets approved for broadcast."""
 
 
-async def count_assets(session: AsyncSession, collections: Sequence[Collection]) -> Destroyed:
-    """Count what would go with these collections."""
+async def count_contents(session: AsyncSession, collections: Sequence[Collection]) -> Contents:
+    """Count what collections contain."""
     result = await session.execute(
         text(
             "SELECT count(*) AS assets, count(*) FILTER (WHERE approved_for_broadcast) AS approved"
@@ -234,11 +241,11 @@ async def count_assets(session: AsyncSession, collections: Sequence[Collection])
         {"ids": [collection.id for collection in collections]},
     )
     row = result.one()
-    return Destroyed(collections=len(collections), assets=row.assets, approved_assets=row.approved)
+    return Contents(collections=len(collections), assets=row.assets, approved_assets=row.approved)
 
 
-async def wipe(session: AsyncSession, collections: Sequence[Collection]) -> None:
-    """Delete all assets of these collections, with parts and aliases; collections and audit trail stay."""
+async def wipe_collections(session: AsyncSession, collections: Sequence[Collection]) -> None:
+    """Delete all assets of collections, with their parts and aliases. The collections and their audit trail stay."""
     ids = {"ids": [collection.id for collection in collections]}
     await session.execute(text("DELETE FROM asset_alias WHERE collection_uuid = ANY(:ids)"), ids)
     await session.execute(text("DELETE FROM asset WHERE collection_uuid = ANY(:ids)"), ids)

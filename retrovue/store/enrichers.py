@@ -1,6 +1,5 @@
-"""Enrichers in the catalogue: the configured instances, and the collections that they are attached to."""
+"""Enrichers in the catalogue, and the collections to which they are attached."""
 
-import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,24 +9,24 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.errors import Ambiguous, NotFound
 from retrovue.core.model import AttachedEnricher, Collection, Enricher
 from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list
-from retrovue.store.references import as_uuid, meant
+from retrovue.store.references import look_up, new_external_id
 
 _ENRICHER = "enricher.id, enricher.external_id, enricher.name, enricher.type, enricher.config"
 
 
 @dataclass(frozen=True, slots=True)
 class EnricherListing:
-    """An enricher with what a list shows of it."""
+    """An enricher, its collections and what it has done."""
 
     enricher: Enricher
     collections: tuple[tuple[uuid.UUID, str, int], ...]
     """The collections it is attached to: id, name, priority."""
     succeeded: int
+    """Assets that it has enriched."""
     failed: int
-    """Assets of which it failed the last time."""
+    """Assets for which its latest attempt failed."""
 
 
 def _enricher(row: Row[Any]) -> Enricher:
@@ -35,8 +34,8 @@ def _enricher(row: Row[Any]) -> Enricher:
 
 
 def new_enricher(type_name: str, name: str, config: Mapping[str, Any]) -> Enricher:
-    """Make an enricher that isn't in the catalogue yet, with ids of its own."""
-    return Enricher(uuid.uuid4(), f"{type_name}-{secrets.token_hex(4)}", name, type_name, config)
+    """Return a new enricher, with new ids. It isn't stored yet."""
+    return Enricher(uuid.uuid4(), new_external_id(type_name), name, type_name, config)
 
 
 def _columns(enricher: Enricher) -> dict[str, Any]:
@@ -61,7 +60,7 @@ async def insert_enricher(session: AsyncSession, enricher: Enricher) -> None:
 
 
 async def save_enricher(session: AsyncSession, enricher: Enricher) -> None:
-    """Store an enricher's name and parameters as they are now."""
+    """Update the name and parameters of a stored enricher."""
     await session.execute(
         text(
             "UPDATE enricher SET name = :name, config = cast(:config AS jsonb), updated_at = now() WHERE id = :id"
@@ -71,40 +70,15 @@ async def save_enricher(session: AsyncSession, enricher: Enricher) -> None:
     )
 
 
-async def delete_enricher(session: AsyncSession, enricher: Enricher) -> None:
-    """Delete an enricher with its attachments and the record of its enrichments; what it gave to assets stays."""
+async def remove_enricher(session: AsyncSession, enricher: Enricher) -> None:
+    """Remove an enricher, its attachments and the record of its enrichments. The values it gave to assets stay."""
     await session.execute(text("DELETE FROM enricher WHERE id = :id"), {"id": enricher.id})
 
 
 async def find_enricher(session: AsyncSession, reference: str) -> Enricher:
-    """Look an enricher up by UUID, then external id, then exact name.
-
-    Raises NotFound, or Ambiguous with the candidates if several enrichers have the name.
-    """
-    result = await session.execute(
-        text(
-            f"SELECT {_ENRICHER} FROM enricher WHERE id = :id OR external_id = :reference OR name = :reference"
-            " ORDER BY external_id, id"
-        ),
-        {"id": as_uuid(reference), "reference": reference},
-    )
-    candidates = meant(reference, [_enricher(row) for row in result])
-    if not candidates:
-        raise NotFound(
-            f"There is no enricher {reference!r}.",
-            code="enricher_not_found",
-            hint="`retrovue enricher list` shows the enrichers and their ids.",
-            context={"enricher": reference},
-        )
-    if len(candidates) > 1:
-        ids = [enricher.external_id for enricher in candidates]
-        raise Ambiguous(
-            f"{len(candidates)} enrichers are named {reference!r}: {', '.join(ids)}.",
-            code="ambiguous_enricher",
-            hint="Use one of these ids instead of the name.",
-            context={"enricher": reference, "candidates": ids},
-        )
-    return candidates[0]
+    """Return the enricher that a reference names. Raises NotFound or Ambiguous."""
+    hint = "Use one of these ids instead of the name."
+    return _enricher(await look_up(session, "enricher", _ENRICHER, reference, hint=hint))
 
 
 async def list_enrichers(session: AsyncSession, enricher: Enricher | None = None) -> list[EnricherListing]:
@@ -138,7 +112,7 @@ async def list_enrichers(session: AsyncSession, enricher: Enricher | None = None
 async def attached_to(
     session: AsyncSession, collections: Sequence[Collection]
 ) -> dict[uuid.UUID, tuple[AttachedEnricher, ...]]:
-    """Read which enrichers these collections have, each in the order in which they run; those without are left out."""
+    """Map the id of each collection that has enrichers to them, in the order in which they run."""
     result = await session.execute(
         text(
             f"SELECT ce.collection_id, ce.priority, {_ENRICHER} FROM collection_enricher ce"
@@ -147,13 +121,13 @@ async def attached_to(
         ),
         {"collections": id_list(collections)},
     )
-    found: dict[uuid.UUID, list[AttachedEnricher]] = {}
+    by_collection: dict[uuid.UUID, list[AttachedEnricher]] = {}
     for row in result:
-        found.setdefault(row.collection_id, []).append(AttachedEnricher(_enricher(row), row.priority))
-    return {key: tuple(attached) for key, attached in found.items()}
+        by_collection.setdefault(row.collection_id, []).append(AttachedEnricher(_enricher(row), row.priority))
+    return {key: tuple(attached) for key, attached in by_collection.items()}
 
 
-# An approved or retired asset is somebody's decision, which no attachment undoes.
+# Only new assets: an operator approved or retired the others, and an attachment must not undo that.
 _OWE = text(
     """
     UPDATE asset SET state = 'enriching', updated_at = now()
@@ -163,8 +137,8 @@ _OWE = text(
     )
     """
 )
-# Also a deleted one: nobody works on it any more, and nothing is owed to it that isn't attached.
-_SETTLE = text(
+# Deleted assets too: no enricher works on them, and an enricher that isn't attached owes them nothing.
+_RELEASE = text(
     """
     UPDATE asset SET state = 'new', updated_at = now()
     WHERE collection_uuid = :collection AND state = 'enriching' AND NOT EXISTS (
@@ -178,7 +152,10 @@ _SETTLE = text(
 
 
 async def attach(session: AsyncSession, collection: Collection, enricher: Enricher, priority: int) -> int:
-    """Attach an enricher, or change its priority; new assets that it owes become enriching, and are counted."""
+    """Attach an enricher to a collection, or change its priority there.
+
+    New assets that it hasn't enriched become ``enriching``. Returns how many.
+    """
     await session.execute(
         text(
             "INSERT INTO collection_enricher (collection_id, enricher_id, priority)"
@@ -192,13 +169,14 @@ async def attach(session: AsyncSession, collection: Collection, enricher: Enrich
 
 
 async def detach(session: AsyncSession, collection: Collection, enricher: Enricher) -> int:
-    """Detach an enricher; assets to which nothing else is owed become new again, and are counted.
+    """Detach an enricher from a collection.
 
-    What it gave and what is known of its enrichments stays: attached again, it owes only what it hadn't done.
+    Assets to which no other enricher owes anything become ``new`` again. Returns how many. The values that it gave and
+    the record of its enrichments stay: attached again, it owes only the assets that it hasn't enriched.
     """
     await session.execute(
         text("DELETE FROM collection_enricher WHERE collection_id = :collection AND enricher_id = :enricher"),
         {"collection": collection.id, "enricher": enricher.id},
     )
-    changed: Any = await session.execute(_SETTLE, {"collection": collection.id})
+    changed: Any = await session.execute(_RELEASE, {"collection": collection.id})
     return int(changed.rowcount)

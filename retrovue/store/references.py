@@ -1,31 +1,76 @@
-"""How people and programs refer to what is in the catalogue: by UUID, by external id, or by exact name."""
+"""Look-up of sources, collections and enrichers by a reference: a UUID, an external id or an exact name."""
 
+import secrets
 import uuid
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Literal
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.errors import Ambiguous, NotFound
+
+Noun = Literal["source", "collection", "enricher"]
+"""What can be looked up: the word of messages and codes, and the table's name."""
 
 
-class Referable(Protocol):
-    """What can be referred to."""
-
-    @property
-    def id(self) -> uuid.UUID: ...  # noqa: D102
-    @property
-    def external_id(self) -> str: ...  # noqa: D102
-
-
-T = TypeVar("T", bound=Referable)
+def new_external_id(type_name: str) -> str:
+    """Make an external id for a source or an enricher: its type and eight random hexadecimal digits."""
+    return f"{type_name}-{secrets.token_hex(4)}"
 
 
 def as_uuid(reference: str) -> uuid.UUID | None:
-    """Read a reference as a UUID; None if it isn't one."""
+    """Return a reference as a UUID; None if it isn't one."""
     try:
         return uuid.UUID(reference)
     except ValueError:
         return None
 
 
-def meant(reference: str, found: Sequence[T]) -> Sequence[T]:
-    """Of those that a reference fits in some way, choose those that it means: an id goes before a name."""
+async def look_up(
+    session: AsyncSession,
+    noun: Noun,
+    columns: str,
+    reference: str,
+    *,
+    hint: str,
+    source: uuid.UUID | None = None,
+    within: str = "",
+    label: Callable[[Row[Any]], str] = lambda row: str(row.external_id),
+) -> Row[Any]:
+    """Return the row that a reference names. An exact UUID goes before an external id, and that before a name.
+
+    ``columns`` includes the id and the external id. ``source`` restricts collections to one source, which ``within``
+    names in the message. ``hint`` says how to choose between candidates, which ``label`` identifies in the message.
+    Raises NotFound, or Ambiguous with the candidates.
+    """
     own_id = as_uuid(reference)
-    return [one for one in found if one.id == own_id] or [one for one in found if one.external_id == reference] or found
+    within_source = "" if source is None else "AND source_id = :source"
+    result = await session.execute(
+        text(
+            f"SELECT {columns} FROM {noun} WHERE ({noun}.id = :id OR {noun}.external_id = :reference"
+            f" OR {noun}.name = :reference) {within_source} ORDER BY {noun}.name, {noun}.external_id, {noun}.id"
+        ),
+        {"id": own_id, "reference": reference} | ({} if source is None else {"source": source}),
+    )
+    rows = result.all()
+    candidates = (
+        [row for row in rows if row.id == own_id] or [row for row in rows if row.external_id == reference] or rows
+    )
+    if not candidates:
+        discover = "; `retrovue source discover` finds new ones" if noun == "collection" else ""
+        raise NotFound(
+            f"There is no {noun} {reference!r}{within}.",
+            code=f"{noun}_not_found",
+            hint=f"`retrovue {noun} list` shows the {noun}s and their ids{discover}.",
+            context={noun: reference},
+        )
+    if len(candidates) > 1:
+        labels = [label(row) for row in candidates]
+        raise Ambiguous(
+            f"{len(candidates)} {noun}s fit {reference!r}: {', '.join(labels)}.",
+            code=f"ambiguous_{noun}",
+            hint=hint,
+            context={noun: reference, "candidates": labels},
+        )
+    return candidates[0]

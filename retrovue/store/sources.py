@@ -1,6 +1,5 @@
 """Sources in the catalogue: add, look up, list."""
 
-import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,21 +9,22 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.errors import Ambiguous, NotFound
 from retrovue.core.model import Secret, Source
-from retrovue.store.references import as_uuid, meant
+from retrovue.store.references import look_up, new_external_id
 
 _SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceListing:
-    """A source with what a list shows of it."""
+    """A source and how much belongs to it."""
 
     source: Source
     collections_count: int
     enabled_count: int
+    """Collections that a source ingest includes."""
     assets_count: int
+    """Without deleted assets."""
 
 
 def _source(row: Row[Any]) -> Source:
@@ -39,10 +39,10 @@ def _source(row: Row[Any]) -> Source:
 
 
 def new_source(type_name: str, name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> Source:
-    """Make a source that isn't in the catalogue yet, with ids of its own."""
+    """Return a new source, with new ids. It isn't stored yet."""
     return Source(
         id=uuid.uuid4(),
-        external_id=f"{type_name}-{secrets.token_hex(4)}",
+        external_id=new_external_id(type_name),
         name=name,
         type=type_name,
         config=config,
@@ -74,7 +74,7 @@ def _columns(source: Source) -> dict[str, Any]:
 
 
 async def save_source(session: AsyncSession, source: Source) -> None:
-    """Store a source's name, configuration and credentials as they are now."""
+    """Update the name, configuration and credentials of a stored source."""
     await session.execute(
         text(
             "UPDATE source SET name = :name, config = cast(:config AS jsonb),"
@@ -85,43 +85,18 @@ async def save_source(session: AsyncSession, source: Source) -> None:
 
 
 async def delete_source(session: AsyncSession, source: Source) -> None:
-    """Delete a source whose collections have no assets any more, with its collections and their audit trail."""
+    """Delete a source with its collections and their audit trail. Its collections must hold no asset."""
     await session.execute(text("DELETE FROM source WHERE id = :id"), {"id": source.id})
 
 
 async def find_source(session: AsyncSession, reference: str) -> Source:
-    """Look a source up by UUID, then external id, then exact name.
-
-    Raises NotFound, or Ambiguous with the candidates if several sources have the name.
-    """
-    result = await session.execute(
-        text(
-            f"SELECT {_SOURCE} FROM source WHERE id = :id OR external_id = :reference OR name = :reference"
-            " ORDER BY external_id, id"
-        ),
-        {"id": as_uuid(reference), "reference": reference},
-    )
-    candidates = meant(reference, [_source(row) for row in result])
-    if not candidates:
-        raise NotFound(
-            f"There is no source {reference!r}.",
-            code="source_not_found",
-            hint="`retrovue source list` shows the sources and their ids.",
-            context={"source": reference},
-        )
-    if len(candidates) > 1:
-        ids = [source.external_id for source in candidates]
-        raise Ambiguous(
-            f"{len(candidates)} sources are named {reference!r}: {', '.join(ids)}.",
-            code="ambiguous_source",
-            hint="Use one of these ids instead of the name.",
-            context={"source": reference, "candidates": ids},
-        )
-    return candidates[0]
+    """Return the source that a reference names. Raises NotFound or Ambiguous."""
+    hint = "Use one of these ids instead of the name."
+    return _source(await look_up(session, "source", _SOURCE, reference, hint=hint))
 
 
 async def get_source(session: AsyncSession, source_id: uuid.UUID) -> Source:
-    """Return the source with that id, which a collection refers to."""
+    """Return the source with an id. It must exist, as the ``source_id`` of a stored collection does."""
     result = await session.execute(text(f"SELECT {_SOURCE} FROM source WHERE id = :id"), {"id": source_id})
     return _source(result.one())
 

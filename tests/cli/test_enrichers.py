@@ -68,7 +68,7 @@ class TestEnricher:
         for parameter in ("nosuch", "overwrite"):
             unset = run_cli("enricher", "update", "Two", "--unset", parameter, "--json").document["errors"][0]
             assert unset["code"] == "unknown_setting"
-            assert unset["message"] == f"Enricher 'Two' has no parameter {parameter} that could be forgotten."
+            assert unset["message"] == f"Enricher 'Two' has no parameter {parameter} that could be removed."
         assert "Error: An enricher needs a name.\n" in run_cli("enricher", "update", "Two", "--name", "").err
         assert "Two" in run_cli("enricher", "list").out
         assert run_cli("enricher", "remove", "Two").status == 1

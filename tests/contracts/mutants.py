@@ -46,7 +46,6 @@ ACTION = "retrovue/cli/actions/ingest.py"
 ARGUMENTS = "retrovue/cli/commands/source.py"
 DOCUMENT = "retrovue/ingest/documents.py"
 REPORT = "retrovue/cli/ingest_report.py"
-SOURCES = "retrovue/store/sources.py"
 COLLECTIONS = "retrovue/store/collections.py"
 REFERENCES = "retrovue/store/references.py"
 OPENING = "retrovue/store/opening.py"
@@ -66,7 +65,10 @@ _TWO_TRANSACTIONS = (
     "        await audit.succeed(other, run, outcome)\n"
 )
 _REJECTIONS = "            await keep_rejections(session, run, collection)\n"
-_SOME_SOURCES = "    if len(candidates) > 1:\n        ids = [source.external_id"
+_SEVERAL = "    if len(candidates) > 1:\n"
+_IDS_FIRST = (
+    "[row for row in rows if row.id == own_id] or [row for row in rows if row.external_id == reference] or rows"
+)
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
 _JUDGED = "            await self._judge(exc)\n            await self._fail(failed(collection, exc))\n"
 _INSERT = (
@@ -81,8 +83,8 @@ _STARTED = (
 
 MUTANTS = (
     # Source ingest: behaviour
-    Mutant("B-1", SOURCES, _SOME_SOURCES, _SOME_SOURCES.replace("> 1", "> 99")),
-    Mutant("B-1", SOURCES, "meant(reference, [_source(row) for row in result])", "[_source(row) for row in result]"),
+    Mutant("B-1", REFERENCES, _SEVERAL, _SEVERAL.replace("> 1", "> 99")),
+    Mutant("B-1", REFERENCES, _IDS_FIRST, "rows"),
     Mutant("B-1", PREFLIGHT, "        await importer.check_reachable()\n    except", "    except"),
     Mutant("B-2", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
     Mutant("B-2", COLLECTIONS, '"" if source is None else "WHERE collection.source_id = :source"', '""'),
@@ -205,8 +207,8 @@ MUTANTS = (
         f'{_STARTED}            await connection.execute(text("UPDATE source SET updated_at = now()"))\n',
     ),
     # Collection ingest
-    Mutant("CI-1", REFERENCES, "or [one for one in found if one.external_id == reference]", "or []"),
-    Mutant("CI-2", COLLECTIONS, "    if len(candidates) > 1:\n", "    if len(candidates) > 99:\n"),
+    Mutant("CI-1", REFERENCES, "or [row for row in rows if row.external_id == reference]", "or []"),
+    Mutant("CI-2", REFERENCES, _SEVERAL, _SEVERAL.replace("> 1", "> 99")),
     Mutant("CI-3", ORCHESTRATOR, _ENABLED_ONLY, "    if False:\n"),
     Mutant(
         "CI-4", ORCHESTRATOR, "not targets.failures and enabled:", 'not targets.failures and run.trigger == "source":'
@@ -239,8 +241,8 @@ MUTANTS = (
         "draft.title",
     ),
     # Source discover
-    Mutant("SD-1", SOURCES, 'OR name = :reference"', 'OR name ILIKE :reference"'),
-    Mutant("SD-1", SOURCES, _SOME_SOURCES, _SOME_SOURCES.replace("> 1", "> 99")),
+    Mutant("SD-1", REFERENCES, "OR {noun}.name = :reference)", "OR {noun}.name ILIKE :reference)"),
+    Mutant("SD-1", REFERENCES, _SEVERAL, _SEVERAL.replace("> 1", "> 99")),
     Mutant(
         "SD-2",
         COLLECTIONS,

@@ -6,7 +6,7 @@ import pytest
 
 from retrovue.core.model import PathMapping
 from retrovue.operations import proposals
-from retrovue.operations.proposals import LocationSample, by_location, propose, usual_roots
+from retrovue.operations.proposals import LocationSample, by_location, propose_mappings, usual_roots
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ def films(location: str = "/data/movies", separator: str = "/") -> LocationSampl
 
 
 async def proposed(located: LocationSample, *roots: Path) -> str | None:
-    found = await propose([located], [str(root) for root in roots])
+    found = await propose_mappings([located], [str(root) for root in roots])
     return found[located.location].local_path if located.location in found else None
 
 
@@ -37,7 +37,7 @@ async def test_the_same_path(tmp_path: Path) -> None:
 async def test_the_end_of_the_path_below_a_root(tmp_path: Path) -> None:
     fill(tmp_path / "media/movies")
     located = films("/volume7/share/media/movies")
-    found = await propose([located], [str(tmp_path)])
+    found = await propose_mappings([located], [str(tmp_path)])
     assert found == {located.location: PathMapping(located.location, str(tmp_path / "media/movies"))}
 
 
@@ -82,7 +82,7 @@ async def test_several_locations_at_once(tmp_path: Path) -> None:
         LocationSample("/data/more", ("/data/more/Solaris/Solaris.mkv",)),
         LocationSample("/data/empty", ()),
     ]
-    found = await propose(located, [str(tmp_path)])
+    found = await propose_mappings(located, [str(tmp_path)])
     assert {location: mapping.local_path for location, mapping in found.items()} == {
         "/data/movies": str(tmp_path / "one"),
         "/data/more": str(tmp_path / "two"),
@@ -131,7 +131,7 @@ async def test_when_the_time_is_over_what_was_found_counts(tmp_path: Path, monke
     movies = fill(tmp_path / "movies")
     elsewhere = LocationSample("/data/more", ("/data/more/Solaris/Solaris.mkv",))
     fill(tmp_path / "deep/er", ("Solaris/Solaris.mkv",))
-    found = await propose([films(str(movies)), elsewhere], [str(tmp_path)])
+    found = await propose_mappings([films(str(movies)), elsewhere], [str(tmp_path)])
     assert list(found) == [str(movies)]
 
 

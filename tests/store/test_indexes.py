@@ -83,8 +83,8 @@ async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) 
     return found
 
 
-async def _yes(*_: object) -> bool:
-    return True
+def _agree(*_: object) -> None:
+    """Confirm."""
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ async def test_every_index_is_one_that_the_product_asks_for(
             await list_rejections(session, log.entries[0].run_id)
             (uuid,) = (await library.rows("SELECT uuid FROM asset WHERE source_uri LIKE '%/a'"))[0]
             await get_asset(session, uuid)
-        await wipe_collection(library.store, str(movies.id), _yes)
+        await wipe_collection(library.store, str(movies.id), _agree)
     # So many that it matters by which key an asset is looked up.
     await library.ingest_one(page(*(draft(f"film {number}") for number in range(500))))
     await execute(library.store, "ANALYZE")

@@ -1,4 +1,4 @@
-"""Showing assets, approving and retiring them."""
+"""Assets: list, show, approve and retire them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -7,35 +7,27 @@ from uuid import UUID
 
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
-from retrovue.core.model import AssetState
 from retrovue.ingest.documents import collection_identity, source_identity
-from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, get_asset, list_assets, set_states
-from retrovue.store.collections import find_collection
-from retrovue.store.enrichments import AssetEnrichment
-from retrovue.store.sources import find_source, get_source
+from retrovue.operations import catalogue
+from retrovue.operations.catalogue import Asset, AssetAlias, AssetDetails, AssetEnrichment, AssetFile, StateChange
+from retrovue.operations.documents import asset_document
 
 _LABEL = 24
-"""Cells for a field's name, the longest of which is approved_for_broadcast."""
+"""The width of the column of field names: the longest is approved_for_broadcast."""
 
 
 async def show_assets(call: Invocation, collection: str | None, source: str | None, limit: int) -> int:
     """List assets of a collection, a source or all."""
-    async with opened(call) as store, store.transaction() as session:
-        within = None if source is None else await find_source(session, source)
-        of = None if collection is None else await find_collection(session, collection, within)
-        listing = await list_assets(session, collection=of, source=within, limit=limit)
+    async with opened(call) as store:
+        listing = await catalogue.list_assets(store, collection=collection, source=source, limit=limit)
     if call.output.as_json:
-        assets = [_fields(asset) for asset in listing.assets]
+        assets = [asdict(asset) for asset in listing.assets]
         call.output.document({"status": "ok", "total": listing.total, "limit": limit, "assets": assets})
         return 0
     rows = [(_title(asset), asset.type, _runtime(asset), asset.state, asset.uuid) for asset in listing.assets]
     lines = table(("Title", "Type", "Min", "State", "Id"), rows, numbers=(2,), columns=room()) if rows else []
     call.output.lines([*lines, f"{len(rows)} of {listing.total} assets"])
     return 0
-
-
-def _fields(asset: Asset) -> dict[str, Any]:
-    return asdict(asset)
 
 
 def _title(asset: Asset) -> str:
@@ -55,38 +47,26 @@ def _runtime(asset: Asset) -> int | None:
 
 async def show_asset(call: Invocation, uuid: UUID) -> int:
     """Show all that is known of an asset."""
-    async with opened(call) as store, store.transaction() as session:
-        details = await get_asset(session, uuid)
-        collection = await find_collection(session, str(details.asset.collection_uuid))
-        source = await get_source(session, collection.source_id)
+    async with opened(call) as store:
+        details = await catalogue.get_asset(store, uuid)
+        source, collection = await catalogue.find_target(store, str(details.asset.collection_uuid))
     if call.output.as_json:
         call.output.document(
             {
                 "status": "ok",
                 "source": source_identity(source),
                 "collection": collection_identity(collection),
-                "asset": {
-                    **_fields(details.asset),
-                    "files": [asdict(file) for file in details.files],
-                    "aliases": [asdict(alias) for alias in details.aliases],
-                    "enrichments": [asdict(one) for one in details.enrichments],
-                },
+                "asset": asset_document(details),
             }
         )
         return 0
-    call.output.lines(
-        [
-            _title(details.asset),
-            f"of collection {collection.name} of source {source.name} ({source.external_id})",
-            "",
-            *_details(details),
-        ]
-    )
+    origin = f"of collection {collection.name} of source {source.name} ({source.external_id})"
+    call.output.lines([_title(details.asset), origin, "", *_details(details)])
     return 0
 
 
 def _details(details: AssetDetails) -> Iterator[str]:
-    for name, value in _fields(details.asset).items():
+    for name, value in asdict(details.asset).items():
         if name not in {"tags", "chapters", "markers", "streams"}:
             yield f"{name + ':':<{_LABEL}}{_value(value)}".rstrip()
     yield from _list("tags", [f"{kind}: {', '.join(tags)}" for kind, tags in details.asset.tags.items()])
@@ -96,7 +76,7 @@ def _details(details: AssetDetails) -> Iterator[str]:
     yield from _list("streams", None if streams is None else [_stream(stream) for stream in streams])
     yield from _list("files", [_file(file) for file in details.files])
     yield from _list("aliases", [_alias(alias) for alias in details.aliases])
-    yield from _list("enrichments", [_enrichment(one) for one in details.enrichments])
+    yield from _list("enrichments", [_enrichment(enrichment) for enrichment in details.enrichments])
 
 
 def _value(value: object) -> str:
@@ -107,7 +87,7 @@ def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"  # stored in single precision: further digits are noise
     if isinstance(value, dict):
-        return ", ".join(f"{key} {one}" for key, one in value.items()) or "-"
+        return ", ".join(f"{key} {item}" for key, item in value.items()) or "-"
     return str(value)
 
 
@@ -143,9 +123,9 @@ def _stream(stream: dict[str, Any]) -> str:
     return " ".join([*words, *(name for name in ("default", "forced", "external") if stream.get(name) is True)])
 
 
-def _enrichment(one: AssetEnrichment) -> str:
-    cause = "" if one.message is None else f": {one.message} [{one.code}]"
-    return f"{one.name} ({one.enricher}): {one.status}{cause}"
+def _enrichment(enrichment: AssetEnrichment) -> str:
+    cause = "" if enrichment.message is None else f": {enrichment.message} [{enrichment.code}]"
+    return f"{enrichment.name} ({enrichment.enricher}): {enrichment.status}{cause}"
 
 
 def _alias(alias: AssetAlias) -> str:
@@ -155,33 +135,29 @@ def _alias(alias: AssetAlias) -> str:
 
 async def approve_assets(call: Invocation, uuids: Sequence[UUID]) -> int:
     """Approve assets for broadcast, all of them or none."""
-    return await _set_states(call, uuids, "ready", "approved")
+    async with opened(call) as store:
+        changes = await catalogue.approve_assets(store, *uuids, dry_run=call.dry_run)
+    return _report_changes(call, changes, "approved")
 
 
 async def retire_assets(call: Invocation, uuids: Sequence[UUID]) -> int:
     """Retire assets, all of them or none."""
-    return await _set_states(call, uuids, "retired", "retired")
+    async with opened(call) as store:
+        changes = await catalogue.retire_assets(store, *uuids, dry_run=call.dry_run)
+    return _report_changes(call, changes, "retired")
 
 
-async def _set_states(call: Invocation, uuids: Sequence[UUID], state: AssetState, done: str) -> int:
-    async with opened(call) as store, store.transaction() as session:
-        steps = await set_states(session, uuids, state, dry_run=call.dry_run)
-    changed = sum(step.before != step.after for step in steps)
+def _report_changes(call: Invocation, changes: Sequence[StateChange], done: str) -> int:
+    changed = sum(change.before != change.after for change in changes)
     if call.output.as_json:
-        call.output.document(
-            {
-                "status": "ok",
-                "dry_run": call.dry_run,
-                "total": len(steps),
-                "changed": changed,
-                "assets": [
-                    {"uuid": step.uuid, "title": step.title, "state_before": step.before, "state": step.after}
-                    for step in steps
-                ],
-            }
-        )
+        assets = [
+            {"uuid": change.uuid, "title": change.title, "state_before": change.before, "state": change.after}
+            for change in changes
+        ]
+        document = {"status": "ok", "dry_run": call.dry_run, "total": len(changes), "changed": changed}
+        call.output.document({**document, "assets": assets})
         return 0
-    rows = [(step.title, step.before, step.after, step.uuid) for step in steps]
+    rows = [(change.title, change.before, change.after, change.uuid) for change in changes]
     head = "Dry run: nothing was written. Would be" if call.dry_run else "Assets"
-    call.output.lines([*table(("Title", "Was", "Is", "Id"), rows), f"{head} {done}: {changed} of {len(steps)}"])
+    call.output.lines([*table(("Title", "Was", "Is", "Id"), rows), f"{head} {done}: {changed} of {len(changes)}"])
     return 0

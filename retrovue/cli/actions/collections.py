@@ -1,30 +1,28 @@
-"""Showing collections and changing what an operator decides about them."""
+"""Collections: list, show, update and wipe them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from uuid import UUID
 
-from retrovue.cli.actions.enrichers import attached_fields, attached_lines
+from retrovue.cli.actions.enrichers import attached_lines
 from retrovue.cli.asking import Destruction
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.core.model import Collection, PathMapping, Source
 from retrovue.ingest.documents import collection_identity
-from retrovue.operations import curation
-from retrovue.store.collections import Destroyed, find_collection, list_collections
-from retrovue.store.enrichers import attached_to
-from retrovue.store.sources import find_source, get_source, list_sources
+from retrovue.operations import catalogue, curation
+from retrovue.operations.catalogue import Contents
+from retrovue.operations.documents import collection_details_document, collection_document
 
 
 async def show_collections(call: Invocation, source: str | None) -> int:
     """List the collections of a source or of all."""
-    async with opened(call) as store, store.transaction() as session:
-        within = None if source is None else await find_source(session, source)
-        collections = await list_collections(session, within)
-        sources = {str(listing.source.id): listing.source.external_id for listing in await list_sources(session)}
+    async with opened(call) as store:
+        collections = await catalogue.list_collections(store, source)
+        sources = {listing.source.id: listing.source.external_id for listing in await catalogue.list_sources(store)}
     if call.output.as_json:
-        fields = [collection_fields(collection) for collection in collections]
-        call.output.document({"status": "ok", "total": len(fields), "collections": fields})
+        documents = [collection_document(collection) for collection in collections]
+        call.output.document({"status": "ok", "total": len(documents), "collections": documents})
         return 0
     call.output.lines(collection_table(collections, sources))
     return 0
@@ -32,15 +30,12 @@ async def show_collections(call: Invocation, source: str | None) -> int:
 
 async def show_collection(call: Invocation, reference: str, source: str | None) -> int:
     """Show one collection."""
-    async with opened(call) as store, store.transaction() as session:
-        within = None if source is None else await find_source(session, source)
-        collection = await find_collection(session, reference, within)
-        attached = (await attached_to(session, [collection])).get(collection.id, ())
+    async with opened(call) as store:
+        details = await catalogue.get_collection(store, reference, source)
     if call.output.as_json:
-        enrichers = [attached_fields(one) for one in attached]
-        call.output.document({"status": "ok", "collection": {**collection_fields(collection), "enrichers": enrichers}})
+        call.output.document({"status": "ok", "collection": collection_details_document(details)})
     else:
-        call.output.lines([*collection_lines(collection), *attached_lines(attached)])
+        call.output.lines([*_collection_lines(details.collection), *attached_lines(details.enrichers)])
     return 0
 
 
@@ -67,8 +62,7 @@ async def change_collection(
             enabled=enabled,
             dry_run=call.dry_run,
         )
-        async with store.transaction() as session:
-            of = await get_source(session, update.collection.source_id)
+        owner = await catalogue.find_source(store, str(update.collection.source_id))
     for warning in update.warnings:
         call.output.warn(warning)
     answer = update.ingestibility
@@ -77,7 +71,7 @@ async def change_collection(
             {
                 "status": "ok",
                 "dry_run": call.dry_run,
-                "collection": collection_fields(update.collection),
+                "collection": collection_document(update.collection),
                 "ingestibility": None
                 if answer is None
                 else {"ingestible": answer.ingestible, "code": answer.code, "reason": answer.reason},
@@ -91,7 +85,7 @@ async def change_collection(
     call.output.lines(
         [
             *(["Dry run: nothing was written. It would be:"] if call.dry_run else []),
-            f"Collection {after.name} of {of.name}: enabled {enabled_now}, ingestible {ingestible}",
+            f"Collection {after.name} of {owner.name}: enabled {enabled_now}, ingestible {ingestible}",
             *(f"  {mapping.source_prefix} = {mapping.local_path}" for mapping in after.path_mappings),
         ]
     )
@@ -100,68 +94,46 @@ async def change_collection(
 
 async def wipe_collection(call: Invocation, reference: str, source: str | None, *, yes: bool) -> int:
     """Delete all assets of a collection, once that is confirmed."""
+
+    def confirm(owner: Source, collection: Collection, contents: Contents) -> None:
+        _destruction(owner, collection, contents).confirm(call, yes=yes)
+
     async with opened(call) as store:
-        async with store.transaction() as session:
-            within = None if source is None else await find_source(session, source)
-            named = await find_collection(session, reference, within)
-            of = await get_source(session, named.source_id)
-
-        async def confirmed(collection: Collection, counted: Destroyed) -> bool:
-            _destruction(collection, of, counted).confirm(call, yes=yes)
-            return True
-
-        collection, counted, _ = await curation.wipe_collection(store, str(named.id), confirmed, dry_run=call.dry_run)
-    return _destruction(collection, of, counted).report(call, {"collection": collection_identity(collection)})
+        owner, collection, contents = await curation.wipe_collection(
+            store, reference, confirm, source_reference=source, dry_run=call.dry_run
+        )
+    return _destruction(owner, collection, contents).report(call, {"collection": collection_identity(collection)})
 
 
-def _destruction(collection: Collection, source: Source, counted: Destroyed) -> Destruction:
+def _destruction(source: Source, collection: Collection, contents: Contents) -> Destruction:
     lines = [
         f"Of collection {collection.name} ({collection.id}), which itself stays,",
         f"of source {source.name} ({source.external_id}, type {source.type}),",
-        f"  assets: {counted.assets}, of which {counted.approved_assets} approved for broadcast",
+        f"  assets: {contents.assets}, of which {contents.approved_assets} approved for broadcast",
     ]
-    return Destruction(lines, {"collections": 0, "assets": counted.assets, "approved_assets": counted.approved_assets})
+    return Destruction(
+        lines, {"collections": 0, "assets": contents.assets, "approved_assets": contents.approved_assets}
+    )
 
 
 def read_mapping(text: str) -> PathMapping:
-    """Read what ``--map`` was given; raises InputError if it isn't FROM=TO."""
-    # A local path never needs "=", a directory of the source may hold one.
+    """Parse the value of ``--map``. Raises InputError if it isn't FROM=TO."""
+    # Split at the last "=": directories of the source may contain one, and local ones can be chosen without.
     prefix, separator, local = text.rpartition("=")
     if not separator or not prefix or not local:
         raise InputError(f"--map takes FROM=TO, not {text!r}.", hint="For example: --map /data/movies=/mnt/movies")
     return PathMapping(prefix, local)
 
 
-def collection_fields(collection: Collection) -> dict[str, Any]:
-    """Build the JSON object of a collection."""
-    return {
-        "id": str(collection.id),
-        "external_id": collection.external_id,
-        "name": collection.name,
-        "kind": collection.kind,
-        "source_id": str(collection.source_id),
-        "sync_enabled": collection.sync_enabled,
-        "ingestible": collection.ingestible,
-        "not_ingestible_reason": collection.not_ingestible_reason,
-        "locations": list(collection.locations),
-        "path_mappings": [
-            {"source_prefix": mapping.source_prefix, "local_path": mapping.local_path}
-            for mapping in collection.path_mappings
-        ],
-        "assets_count": collection.assets_count,
-        "last_ingest_at": collection.last_ingest_at,
-    }
-
-
-def collection_table(collections: Sequence[Collection], sources: Mapping[str, str]) -> list[str]:
-    """Lay out collections."""
+def collection_table(collections: Sequence[Collection], sources: Mapping[UUID, str]) -> list[str]:
+    """Return the lines of a table of collections. ``sources`` maps the ids of sources to their external ids."""
     if not collections:
         return ["No collections. Find them with `retrovue source discover SOURCE`."]
     rows = [
         (
             collection.name,
             collection.kind,
-            sources.get(str(collection.source_id)),
+            sources.get(collection.source_id),
             collection.external_id,
             collection.sync_enabled,
             _ingestible(collection),
@@ -173,8 +145,7 @@ def collection_table(collections: Sequence[Collection], sources: Mapping[str, st
     return table(heads, rows, numbers=(6,), columns=room())
 
 
-def collection_lines(collection: Collection) -> list[str]:
-    """Show all that is known of a collection."""
+def _collection_lines(collection: Collection) -> list[str]:
     reason = f" ({collection.not_ingestible_reason})" if collection.not_ingestible_reason else ""
     last = collection.last_ingest_at
     return [

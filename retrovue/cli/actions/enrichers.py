@@ -1,4 +1,4 @@
-"""Showing enrichers and changing them, and what they are attached to."""
+"""Enrichers: list the types, add, show, update and remove enrichers, attach them and let them work."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,9 +14,10 @@ from retrovue.core.results import Enriched
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
 from retrovue.ingest.documents import collection_identity, enrichment, enrichment_interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, enrich_one
-from retrovue.operations import attachments
+from retrovue.operations import attachments, catalogue
 from retrovue.operations.attachments import Attachment
-from retrovue.store.enrichers import EnricherListing, find_enricher, list_enrichers
+from retrovue.operations.catalogue import EnricherListing
+from retrovue.operations.documents import attached_enricher_document, enricher_document, enricher_listing_document
 
 _SHOWN = 5
 
@@ -28,13 +29,13 @@ async def show_types(call: Invocation) -> int:
         call.output.document({"status": "ok", "total": len(types), "types": types})
         return 0
     lines: list[str] = []
-    for one in types:
-        lines.append(f"{one['type']}" if one["problem"] is None else f"{one['type']}: {one['problem']}")
-        if one["problem"] is None:
-            lines.append(f"  runs {'on the pages of an ingest' if one['runs_on_pages'] else 'after the commit'}")
-        for field in one["parameters"]:
-            need = "" if field["required"] else " (optional)"
-            lines.append(f"  {field['name']}{need}: {field['description']}")
+    for fields in types:
+        lines.append(fields["type"] if fields["problem"] is None else f"{fields['type']}: {fields['problem']}")
+        if fields["problem"] is None:
+            lines.append(f"  runs {'on the pages of an ingest' if fields['runs_on_pages'] else 'after the commit'}")
+        for parameter in fields["parameters"]:
+            need = "" if parameter["required"] else " (optional)"
+            lines.append(f"  {parameter['name']}{need}: {parameter['description']}")
     call.output.lines(lines)
     return 0
 
@@ -62,7 +63,7 @@ async def add_enricher(call: Invocation, type_name: str, name: str, parameters: 
             store, type_name, name, _given(parameters), dry_run=call.dry_run
         )  # fmt: skip
     if call.output.as_json:
-        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": enricher_fields(enricher)})
+        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": enricher_document(enricher)})
         return 0
     said = "Dry run: nothing was written. It would be added:" if call.dry_run else "Added enricher"
     hint = f"Attach it with `retrovue collection attach-enricher COLLECTION {enricher.external_id}`."
@@ -72,10 +73,10 @@ async def add_enricher(call: Invocation, type_name: str, name: str, parameters: 
 
 async def show_enrichers(call: Invocation) -> int:
     """List enrichers."""
-    async with opened(call) as store, store.transaction() as session:
-        listings = await list_enrichers(session)
+    async with opened(call) as store:
+        listings = await catalogue.list_enrichers(store)
     if call.output.as_json:
-        fields = [_listing_fields(listing) for listing in listings]
+        fields = [enricher_listing_document(listing) for listing in listings]
         call.output.document({"status": "ok", "total": len(fields), "enrichers": fields})
         return 0
     if not listings:
@@ -83,14 +84,14 @@ async def show_enrichers(call: Invocation) -> int:
         return 0
     rows = [
         (
-            one.enricher.name,
-            one.enricher.type,
-            one.enricher.external_id,
-            len(one.collections),
-            one.succeeded,
-            one.failed,
+            listing.enricher.name,
+            listing.enricher.type,
+            listing.enricher.external_id,
+            len(listing.collections),
+            listing.succeeded,
+            listing.failed,
         )
-        for one in listings
+        for listing in listings
     ]
     heads = ("Enricher", "Type", "Id", "Collections", "Succeeded", "Failed")
     call.output.lines(table(heads, rows, numbers=(3, 4, 5), columns=room()))
@@ -99,10 +100,10 @@ async def show_enrichers(call: Invocation) -> int:
 
 async def show_enricher(call: Invocation, reference: str) -> int:
     """Show one enricher."""
-    async with opened(call) as store, store.transaction() as session:
-        (listing,) = await list_enrichers(session, await find_enricher(session, reference))
+    async with opened(call) as store:
+        listing = await catalogue.get_enricher(store, reference)
     if call.output.as_json:
-        call.output.document({"status": "ok", "enricher": _listing_fields(listing)})
+        call.output.document({"status": "ok", "enricher": enricher_listing_document(listing)})
         return 0
     call.output.lines(_lines(listing))
     return 0
@@ -125,15 +126,15 @@ async def change_enricher(
     config = _given(parameters)
     if name is None and not config and not unset:
         raise InputError("Nothing to update.", hint="Give --name, --unset or a parameter.")
-    forgotten = tuple(parameter.removeprefix("--").replace("-", "_") for parameter in unset)
+    removed = tuple(parameter.removeprefix("--").replace("-", "_") for parameter in unset)
     async with opened(call) as store:
         before, after = await attachments.update_enricher(
-            store, reference, name=name, config=config, unset=forgotten, dry_run=call.dry_run
+            store, reference, name=name, config=config, unset=removed, dry_run=call.dry_run
         )
     changed = [] if before.name == after.name else ["name"]
     changed += sorted(key for key in {*before.config, *after.config} if before.config.get(key) != after.config.get(key))
     if call.output.as_json:
-        fields = enricher_fields(after)
+        fields = enricher_document(after)
         call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": fields, "changed": changed})
         return 0
     said = "Dry run: nothing was written. Would change" if call.dry_run else "Changed"
@@ -146,14 +147,13 @@ async def change_enricher(
 async def remove_enricher(call: Invocation, reference: str, *, yes: bool) -> int:
     """Remove an enricher, once that is confirmed."""
 
-    async def agreed(listing: EnricherListing) -> bool:
+    def confirm_removal(listing: EnricherListing) -> None:
         confirm(call, _lines(listing), yes=yes, context={"collections": len(listing.collections)})
-        return True
 
     async with opened(call) as store:
-        listing, _ = await attachments.remove_enricher(store, reference, agreed, dry_run=call.dry_run)
+        listing = await attachments.remove_enricher(store, reference, confirm_removal, dry_run=call.dry_run)
     if call.output.as_json:
-        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": _listing_fields(listing)})
+        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": enricher_listing_document(listing)})
         return 0
     said = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
     call.output.lines([said, *_lines(listing)])
@@ -187,10 +187,10 @@ def _tell(call: Invocation, change: Attachment, done: str, state: str) -> int:
                 "status": "ok",
                 "dry_run": call.dry_run,
                 "collection": collection_identity(change.collection),
-                "enricher": enricher_fields(change.enricher),
+                "enricher": enricher_document(change.enricher),
                 "changed": change.changed,
                 "assets_changed": change.assets,
-                "enrichers": [attached_fields(one) for one in change.attached],
+                "enrichers": [attached_enricher_document(enricher) for enricher in change.attached],
             }
         )
         return 0
@@ -266,7 +266,9 @@ def _result_lines(call: Invocation, work: EnrichmentWork) -> list[str]:
     result = work.result
     if call.dry_run:
         return [f"Dry run: nothing is written. Owed to {work.collection.name}: {result.owed}"]
-    failures = [f"  {one['asset']}: {one['enricher']}: {one['cause']}" for one in result.failures[:_SHOWN]]
+    failures = [
+        f"  {failure['asset']}: {failure['enricher']}: {failure['cause']}" for failure in result.failures[:_SHOWN]
+    ]
     more = result.failed - len(failures)
     owed = "unknown" if result.owed is None else result.owed
     end = "interrupted" if result.interrupted else "complete"
@@ -278,36 +280,9 @@ def _result_lines(call: Invocation, work: EnrichmentWork) -> list[str]:
     ]
 
 
-def enricher_fields(enricher: Enricher) -> dict[str, Any]:
-    """Build the JSON object of an enricher."""
-    return {
-        "id": str(enricher.id),
-        "external_id": enricher.external_id,
-        "name": enricher.name,
-        "type": enricher.type,
-        "parameters": dict(enricher.config),
-    }
-
-
-def attached_fields(attached: AttachedEnricher) -> dict[str, Any]:
-    """Build the JSON object of an enricher that a collection has."""
-    return {**enricher_fields(attached.enricher), "priority": attached.priority}
-
-
 def attached_lines(attached: Sequence[AttachedEnricher]) -> list[str]:
-    """Show the enrichers that a collection has, in the order in which they run."""
-    return [f"Enricher:    {one.priority:>3}  {_identity(one.enricher)}" for one in attached]
-
-
-def _listing_fields(listing: EnricherListing) -> dict[str, Any]:
-    return {
-        **enricher_fields(listing.enricher),
-        "collections": [
-            {"id": str(key), "name": name, "priority": priority} for key, name, priority in listing.collections
-        ],
-        "succeeded": listing.succeeded,
-        "failed": listing.failed,
-    }
+    """Return a line for each enricher of a collection."""
+    return [f"Enricher:    {enricher.priority:>3}  {_identity(enricher.enricher)}" for enricher in attached]
 
 
 def _identity(enricher: Enricher) -> str:

@@ -20,8 +20,7 @@ from retrovue.ingest import orchestrator
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.documents import interruptions, lost_reason
 from retrovue.ingest.orchestrator import IngestOptions
-from retrovue.store.collections import find_collection
-from retrovue.store.sources import find_source, get_source
+from retrovue.operations import catalogue
 
 Start = Callable[[], AbstractAsyncContextManager[IngestRun]]
 """Starts a run."""
@@ -43,8 +42,7 @@ async def ingest_source(call: Invocation, reference: str, **options: Any) -> int
     """Ingest the collections of a source; ``options`` are fields of IngestOptions, where None means the default."""
     settings = _options(call, **options)
     async with opened(call, connections=max(settings.concurrency, 2)) as store:
-        async with store.transaction() as session:
-            source = await find_source(session, reference)
+        source = await catalogue.find_source(store, reference)
         call.error_document = partial(
             documents.failed_source_ingest, reference, source=source, dry_run=call.dry_run, strict=settings.strict
         )
@@ -70,10 +68,7 @@ async def ingest_collection(
     scope = _scope(title, season, episode)
     options = _options(call, concurrency=1, patience=patience)
     async with opened(call) as store:
-        async with store.transaction() as session:
-            within = None if source_reference is None else await find_source(session, source_reference)
-            collection = await find_collection(session, reference, within)
-            source = await get_source(session, collection.source_id)
+        source, collection = await catalogue.find_target(store, reference, source_reference)
         try:
             return await _Report(call, collection, scope).follow(
                 lambda: orchestrator.ingest_one(store, str(collection.id), scope, options)

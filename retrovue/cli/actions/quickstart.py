@@ -21,9 +21,8 @@ from retrovue.importers.plex.account import PlexAccount
 from retrovue.ingest.documents import collection_identity
 from retrovue.ingest.orchestrator import DEFAULT_CONCURRENCY
 from retrovue.operations import curation, discovery
-from retrovue.operations.survey import Survey, Surveyed, placed, survey
-from retrovue.store.session import Store
-from retrovue.store.sources import list_sources
+from retrovue.operations.catalogue import Store, list_sources
+from retrovue.operations.survey import LibrarySurvey, Survey, add_mapping, survey
 
 _ALL = "all"
 
@@ -144,8 +143,7 @@ async def _credentials(
 
 
 async def _known_token(store: Store, kind: Kind, url: str) -> Secret | None:
-    async with store.transaction() as session:
-        listings = await list_sources(session)
+    listings = await list_sources(store)
     same = [one.source for one in listings if one.source.type == kind.type and one.source.config.get("base_url") == url]
     return same[0].credentials.get("token") if same else None
 
@@ -165,24 +163,24 @@ def _overview(kind: Kind, url: str, found: Survey) -> list[str]:
     ]
 
 
-def _where(one: Surveyed) -> str:
+def _where(one: LibrarySurvey) -> str:
     if one.answer.ingestible:
         return "found"
-    return "not found" if one.unplaced else "no"
+    return "not found" if one.unmapped else "no"
 
 
-def _hopeless(one: Surveyed) -> bool:
+def _hopeless(one: LibrarySurvey) -> bool:
     """Whether no mapping would make the library ingestible."""
-    return not one.answer.ingestible and not one.unplaced
+    return not one.answer.ingestible and not one.unmapped
 
 
 async def _choose(
     call: Invocation, answers: Answers, found: Survey, settings: dict[str, Any], credentials: dict[str, Secret]
-) -> list[Surveyed]:
+) -> list[LibrarySurvey]:
     """Let the operator pick, and say where the files are that weren't found."""
     picked = _named(answers.libraries, found.libraries) if answers.libraries else _ask_which(call, found.libraries)
     asking = can_ask(call) and not answers.yes
-    chosen: list[Surveyed] = []
+    chosen: list[LibrarySurvey] = []
     for one in picked:
         done = await _place(call, answers.kind, one, settings, credentials) if asking else one
         if done.answer.ingestible:
@@ -190,12 +188,12 @@ async def _choose(
         elif asking:
             call.output.notes([f"{one.collection.name} is left out: {done.answer.reason}"])
         else:
-            gives = " ".join(f"Give --map {location}=LOCAL." for location in done.unplaced)
+            gives = " ".join(f"Give --map {location}=LOCAL." for location in done.unmapped)
             raise InputError(
                 f"Library {one.collection.name!r} can't be ingested: {done.answer.reason}",
                 code=done.answer.code or "not_ingestible",
                 hint=f"Nothing was changed. {gives or 'Leave it out.'}",
-                context={"missing": ["--map"] if done.unplaced else []},
+                context={"missing": ["--map"] if done.unmapped else []},
             )
     if not chosen:
         raise InputError(
@@ -207,30 +205,32 @@ async def _choose(
 
 
 async def _place(
-    call: Invocation, kind: Kind, one: Surveyed, settings: dict[str, Any], credentials: dict[str, Secret]
-) -> Surveyed:
+    call: Invocation, kind: Kind, one: LibrarySurvey, settings: dict[str, Any], credentials: dict[str, Secret]
+) -> LibrarySurvey:
     """Ask where the files of a library are, as long as an answer comes that doesn't do."""
-    while one.unplaced:
-        location = one.unplaced[0]
+    while one.unmapped:
+        location = one.unmapped[0]
         where = ask(call, f"{one.collection.name}: where is {location} on this machine? (only Enter: leave it out) ")
         if not where:
             break
         try:
-            tried = await placed(kind.type, settings, credentials, one, check_mapping(PathMapping(location, where)))
+            tried = await add_mapping(
+                kind.type, settings, credentials, one, check_mapping(PathMapping(location, where))
+            )
         except RequestError as exc:
             call.output.notes([exc.message])
             continue
-        if tried.unplaced or tried.answer.ingestible:
+        if tried.unmapped or tried.answer.ingestible:
             one = tried
         else:
             call.output.notes([tried.answer.reason or "That can't be."])
     return one
 
 
-def _named(names: Sequence[str], libraries: Sequence[Surveyed]) -> list[Surveyed]:
+def _named(names: Sequence[str], libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
     if _ALL in names:
         return [one for one in libraries if not _hopeless(one)]
-    picked: list[Surveyed] = []
+    picked: list[LibrarySurvey] = []
     for name in names:
         fitting = [one for one in libraries if name in {one.collection.name, one.collection.external_id}]
         if not fitting:
@@ -243,7 +243,7 @@ def _named(names: Sequence[str], libraries: Sequence[Surveyed]) -> list[Surveyed
     return list({one.collection.id: one for one in picked}.values())
 
 
-def _ask_which(call: Invocation, libraries: Sequence[Surveyed]) -> list[Surveyed]:
+def _ask_which(call: Invocation, libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
     ready = [one for one in libraries if one.answer.ingestible]
     default = f"only Enter: the {len(ready)} found" if ready else "only Enter: none"
     while True:
@@ -272,15 +272,15 @@ def picked_numbers(answer: str, most: int) -> list[int] | None:
     return sorted(numbers)
 
 
-def _plan(found: Survey, chosen: Sequence[Surveyed], url: str) -> list[str]:
+def _plan(found: Survey, chosen: Sequence[LibrarySurvey], url: str) -> list[str]:
     lines = [f"  use the source {found.source.name!r}" if found.source else f"  add a source for {url}"]
     for one in chosen:
         lines.append(f"  enable {one.collection.name}")
-        lines += [f"    its files: {mapping.source_prefix} = {mapping.local_path}" for mapping in one.added]
+        lines += [f"    its files: {mapping.source_prefix} = {mapping.local_path}" for mapping in one.new_mappings]
     return [*lines, "  ingest what is enabled"]
 
 
-def _told_dry_run(call: Invocation, found: Survey, chosen: Sequence[Surveyed]) -> int:
+def _told_dry_run(call: Invocation, found: Survey, chosen: Sequence[LibrarySurvey]) -> int:
     if call.output.as_json:
         call.output.document(
             {
@@ -290,7 +290,7 @@ def _told_dry_run(call: Invocation, found: Survey, chosen: Sequence[Surveyed]) -
                 "collections": [
                     {
                         **(collection_identity(one.collection) | ({"id": None} if found.source is None else {})),
-                        "path_mappings": [[mapping.source_prefix, mapping.local_path] for mapping in one.added],
+                        "path_mappings": [[mapping.source_prefix, mapping.local_path] for mapping in one.new_mappings],
                     }
                     for one in chosen
                 ],
@@ -305,7 +305,7 @@ async def _write(
     store: Store,
     answers: Answers,
     found: Survey,
-    chosen: Sequence[Surveyed],
+    chosen: Sequence[LibrarySurvey],
     settings: dict[str, Any],
     credentials: dict[str, Secret],
 ) -> Source:
@@ -319,14 +319,13 @@ async def _write(
     await discovery.discover(store, str(source.id))
     for one in chosen:
         await curation.update_collection(
-            store, one.collection.external_id, source_reference=str(source.id), map=one.added, enabled=True
+            store, one.collection.external_id, source_reference=str(source.id), map=one.new_mappings, enabled=True
         )
     return source
 
 
 async def _free_name(store: Store, wanted: str) -> str:
-    async with store.transaction() as session:
-        taken = {listing.source.name for listing in await list_sources(session)}
+    taken = {listing.source.name for listing in await list_sources(store)}
     names = (wanted if number == 1 else f"{wanted} {number}" for number in count(1))
     return next(name for name in names if name not in taken)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from retrovue.cli.actions.collections import collection_fields, collection_table
+from retrovue.cli.actions.collections import collection_table
 from retrovue.cli.asking import Destruction, read_secret
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
@@ -12,13 +12,17 @@ from retrovue.cli.plugin_options import setting_fields
 from retrovue.cli.table import room, table
 from retrovue.core.errors import ImporterNotCompliant, WrongIdentity
 from retrovue.core.model import ConfigField, Secret, Source
-from retrovue.core.text import redact
 from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.ingest.documents import source_identity
-from retrovue.operations import curation, discovery
+from retrovue.operations import catalogue, curation, discovery
+from retrovue.operations.catalogue import Contents
 from retrovue.operations.discovery import IDENTIFIER, Discovered
-from retrovue.store.collections import Destroyed, list_collections
-from retrovue.store.sources import find_source, list_sources
+from retrovue.operations.documents import (
+    collection_document,
+    discovery_document,
+    source_document,
+    source_listing_document,
+)
 
 
 async def show_types(call: Invocation) -> int:
@@ -28,9 +32,9 @@ async def show_types(call: Invocation) -> int:
         call.output.document({"status": "ok", "total": len(types), "types": types})
         return 0
     lines: list[str] = []
-    for known in types:
-        lines.append(known["type"] if known["problem"] is None else f"{known['type']}: {known['problem']}")
-        lines += [f"  {setting['option']:<20} {setting['description']}" for setting in known["settings"]]
+    for fields in types:
+        lines.append(fields["type"] if fields["problem"] is None else f"{fields['type']}: {fields['problem']}")
+        lines += [f"  {setting['option']:<20} {setting['description']}" for setting in fields["settings"]]
     call.output.lines(lines)
     return 0
 
@@ -80,8 +84,8 @@ async def add_source(
             {
                 "status": "ok",
                 "dry_run": call.dry_run,
-                "source": source_fields(source),
-                "discovered": None if found is None else _discovery_fields(found),
+                "source": source_document(source),
+                "discovered": None if found is None else discovery_document(found),
             }
         )
         return 0
@@ -96,18 +100,10 @@ async def add_source(
 
 async def show_sources(call: Invocation) -> int:
     """List the sources."""
-    async with opened(call) as store, store.transaction() as session:
-        listings = await list_sources(session)
+    async with opened(call) as store:
+        listings = await catalogue.list_sources(store)
     if call.output.as_json:
-        sources = [
-            {
-                **source_fields(listing.source),
-                "collections_count": listing.collections_count,
-                "enabled_count": listing.enabled_count,
-                "assets_count": listing.assets_count,
-            }
-            for listing in listings
-        ]
+        sources = [source_listing_document(listing) for listing in listings]
         call.output.document({"status": "ok", "total": len(sources), "sources": sources})
         return 0
     if not listings:
@@ -131,18 +127,18 @@ async def show_sources(call: Invocation) -> int:
 
 async def show_source(call: Invocation, reference: str) -> int:
     """Show one source and its collections."""
-    async with opened(call) as store, store.transaction() as session:
-        source = await find_source(session, reference)
-        collections = await list_collections(session, source)
+    async with opened(call) as store:
+        source = await catalogue.find_source(store, reference)
+        collections = await catalogue.list_collections(store, str(source.id))
     if call.output.as_json:
-        fields = [collection_fields(collection) for collection in collections]
-        call.output.document({"status": "ok", "source": source_fields(source), "collections": fields})
+        documents = [collection_document(collection) for collection in collections]
+        call.output.document({"status": "ok", "source": source_document(source), "collections": documents})
         return 0
-    shown = source_fields(source)
+    shown = source_document(source)
     lines = [f"Name: {source.name}", f"Id:   {source.external_id}, {source.id}", f"Type: {source.type}"]
     lines += [f"{key}: {value}" for key, value in shown["config"].items()]
     lines += [f"{name}: (secret)" for name in shown["credentials"]]
-    call.output.lines([*lines, "", *collection_table(collections, {str(source.id): source.external_id})])
+    call.output.lines([*lines, "", *collection_table(collections, {source.id: source.external_id})])
     return 0
 
 
@@ -151,30 +147,13 @@ async def discover_collections(call: Invocation, reference: str) -> int:
     async with opened(call) as store:
         found = await discovery.discover(store, reference, dry_run=call.dry_run)
     if call.output.as_json:
-        fields = {"source": source_identity(found.source), **_discovery_fields(found)}
+        fields = {"source": source_identity(found.source), **discovery_document(found)}
         call.output.document({"status": "ok", "dry_run": call.dry_run, **fields})
         return 0
     if call.dry_run:
         call.output.lines(["Dry run: nothing was written. It would be:"])
     call.output.lines(_discovery_lines(found))
     return 0
-
-
-def source_fields(source: Source) -> dict[str, Any]:
-    """Build the JSON object of a source; of its credentials only the names."""
-    config = {key: redact(value) if isinstance(value, str) else value for key, value in source.config.items()}
-    return {**source_identity(source), "config": config, "credentials": sorted(source.credentials)}
-
-
-def _discovery_fields(found: Discovered) -> dict[str, Any]:
-    return {
-        "total": len(found.collections),
-        "collections": [collection_fields(collection) for collection in found.collections],
-        "added": list(found.added),
-        "updated": list(found.updated),
-        "gone": list(found.gone),
-        "unsupported": found.unsupported,
-    }
 
 
 def _discovery_lines(found: Discovered) -> list[str]:
@@ -192,7 +171,7 @@ def _discovery_lines(found: Discovered) -> list[str]:
         f"Source: {source.name} ({source.external_id}, type {source.type})",
         *(changes or ["Nothing has changed."]),
         "",
-        *collection_table(found.collections, {str(source.id): source.external_id}),
+        *collection_table(found.collections, {source.id: source.external_id}),
     ]
 
 
@@ -211,8 +190,7 @@ async def change_source(
         raise InputError("Nothing to update.", hint="`retrovue source update --help` shows what can be.")
     config, credentials = _changed_settings(call, settings)
     async with opened(call) as store:
-        async with store.transaction() as session:
-            before = await find_source(session, reference)
+        before = await catalogue.find_source(store, reference)
         try:
             after = await curation.update_source(
                 store,
@@ -228,7 +206,7 @@ async def change_source(
             hint = f"{exc.hint or ''} If it is the same server, set up anew, give --accept-new-identity.".strip()
             raise WrongIdentity(exc.message, hint=hint, context=exc.context) from exc
     changed = _changes(before, after)
-    warnings = [_other_server(after)] if IDENTIFIER in changed else []
+    warnings = [_new_identity_warning(after)] if IDENTIFIER in changed else []
     for warning in warnings:
         call.output.warn(warning)
     if call.output.as_json:
@@ -236,7 +214,7 @@ async def change_source(
             {
                 "status": "ok",
                 "dry_run": call.dry_run,
-                "source": source_fields(after),
+                "source": source_document(after),
                 "changed": changed,
                 "warnings": warnings,
             }
@@ -253,7 +231,7 @@ async def change_source(
 
 
 def _changed_settings(call: Invocation, settings: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, Secret]]:
-    """Sort what was given into plain and secret settings; the environment's secrets are for new sources only."""
+    """Split the given options into settings and secrets. Secrets in the environment apply to new sources only."""
     config: dict[str, str] = {}
     credentials: dict[str, Secret] = {}
     for field in setting_fields(None).values():
@@ -273,7 +251,7 @@ def _changes(before: Source, after: Source) -> list[str]:
     return changed
 
 
-def _other_server(after: Source) -> str:
+def _new_identity_warning(after: Source) -> str:
     return (
         "Another server is the source's now, and its libraries may be others under the same keys:"
         f" run `retrovue source discover {after.external_id}` and look at its collections before the next ingest."
@@ -283,19 +261,18 @@ def _other_server(after: Source) -> str:
 async def delete_source(call: Invocation, reference: str, *, yes: bool) -> int:
     """Delete a source with all that belongs to it, once that is confirmed."""
 
-    async def confirmed(source: Source, counted: Destroyed) -> bool:
-        _destruction(source, counted).confirm(call, yes=yes)
-        return True
+    def confirm(source: Source, contents: Contents) -> None:
+        _destruction(source, contents).confirm(call, yes=yes)
 
     async with opened(call) as store:
-        source, counted, _ = await curation.delete_source(store, reference, confirmed, dry_run=call.dry_run)
-    return _destruction(source, counted).report(call, {"source": source_identity(source)})
+        source, contents = await curation.delete_source(store, reference, confirm, dry_run=call.dry_run)
+    return _destruction(source, contents).report(call, {"source": source_identity(source)})
 
 
-def _destruction(source: Source, counted: Destroyed) -> Destruction:
+def _destruction(source: Source, contents: Contents) -> Destruction:
     lines = [
         f"Source {source.name} ({source.external_id}, type {source.type}) with its settings, and of it",
-        f"  collections:  {counted.collections}, with their path mappings and audit trail",
-        f"  assets:       {counted.assets}, of which {counted.approved_assets} approved for broadcast",
+        f"  collections:  {contents.collections}, with their path mappings and audit trail",
+        f"  assets:       {contents.assets}, of which {contents.approved_assets} approved for broadcast",
     ]
-    return Destruction(lines, asdict(counted))
+    return Destruction(lines, asdict(contents))

@@ -1,0 +1,176 @@
+"""JSON objects of what the catalogue holds, as ``--json`` prints them; docs/reference/json has their schemas."""
+
+from dataclasses import asdict
+from typing import Any
+
+from retrovue.core.model import AttachedEnricher, Collection, Enricher, Rejection, Source
+from retrovue.core.text import redact
+from retrovue.ingest.documents import DURATIONS, source_identity
+from retrovue.operations.catalogue import (
+    AssetDetails,
+    CollectionDetails,
+    EnricherListing,
+    LogEntry,
+    RunDetails,
+    SourceListing,
+)
+from retrovue.operations.discovery import Discovered
+
+
+def source_document(source: Source) -> dict[str, Any]:
+    """Build the object of a source. It names the credentials and doesn't contain them."""
+    config = {key: redact(value) if isinstance(value, str) else value for key, value in source.config.items()}
+    return {**source_identity(source), "config": config, "credentials": sorted(source.credentials)}
+
+
+def source_listing_document(listing: SourceListing) -> dict[str, Any]:
+    """Build the object of a source in a list."""
+    return {
+        **source_document(listing.source),
+        "collections_count": listing.collections_count,
+        "enabled_count": listing.enabled_count,
+        "assets_count": listing.assets_count,
+    }
+
+
+def collection_document(collection: Collection) -> dict[str, Any]:
+    """Build the object of a collection."""
+    return {
+        "id": str(collection.id),
+        "external_id": collection.external_id,
+        "name": collection.name,
+        "kind": collection.kind,
+        "source_id": str(collection.source_id),
+        "sync_enabled": collection.sync_enabled,
+        "ingestible": collection.ingestible,
+        "not_ingestible_reason": collection.not_ingestible_reason,
+        "locations": list(collection.locations),
+        "path_mappings": [asdict(mapping) for mapping in collection.path_mappings],
+        "assets_count": collection.assets_count,
+        "last_ingest_at": collection.last_ingest_at,
+    }
+
+
+def collection_details_document(details: CollectionDetails) -> dict[str, Any]:
+    """Build the object of a collection with its enrichers."""
+    attached = [attached_enricher_document(enricher) for enricher in details.enrichers]
+    return {**collection_document(details.collection), "enrichers": attached}
+
+
+def discovery_document(discovered: Discovered) -> dict[str, Any]:
+    """Build what the object of a discovery says, apart from its source."""
+    return {
+        "total": len(discovered.collections),
+        "collections": [collection_document(collection) for collection in discovered.collections],
+        "added": list(discovered.added),
+        "updated": list(discovered.updated),
+        "gone": list(discovered.gone),
+        "unsupported": discovered.unsupported,
+    }
+
+
+def enricher_document(enricher: Enricher) -> dict[str, Any]:
+    """Build the object of an enricher."""
+    return {
+        "id": str(enricher.id),
+        "external_id": enricher.external_id,
+        "name": enricher.name,
+        "type": enricher.type,
+        "parameters": dict(enricher.config),
+    }
+
+
+def attached_enricher_document(attached: AttachedEnricher) -> dict[str, Any]:
+    """Build the object of an enricher of a collection."""
+    return {**enricher_document(attached.enricher), "priority": attached.priority}
+
+
+def enricher_listing_document(listing: EnricherListing) -> dict[str, Any]:
+    """Build the object of an enricher with its collections and results."""
+    return {
+        **enricher_document(listing.enricher),
+        "collections": [
+            {"id": str(key), "name": name, "priority": priority} for key, name, priority in listing.collections
+        ],
+        "succeeded": listing.succeeded,
+        "failed": listing.failed,
+    }
+
+
+def asset_document(details: AssetDetails) -> dict[str, Any]:
+    """Build the object of an asset with its files, aliases and enrichments."""
+    return {
+        **asdict(details.asset),
+        "files": [asdict(file) for file in details.files],
+        "aliases": [asdict(alias) for alias in details.aliases],
+        "enrichments": [asdict(enrichment) for enrichment in details.enrichments],
+    }
+
+
+def log_entry_document(entry: LogEntry) -> dict[str, Any]:
+    """Build the object of an entry of the audit trail, with its run."""
+    return {**_run_document(entry), **_outcome_document(entry)}
+
+
+def run_details_document(details: RunDetails) -> dict[str, Any]:
+    """Build the object of a run, with all that is known of each of its collections."""
+    outcomes = [
+        {
+            **_outcome_document(entry),
+            "durations": entry_durations(entry),
+            "warning_counts": entry.details.get("warnings") or {},
+            "context": entry.details.get("context") or {},
+            "traceback": entry_traceback(entry),
+            "enrichment": entry.enrichment,
+            "rejected_items": [
+                _rejection_document(rejection) for rejection in details.rejections.get(entry.collection_id, ())
+            ],
+        }
+        for entry in details.entries
+    ]
+    return {**_run_document(details.entries[0]), "collections": outcomes}
+
+
+def entry_durations(entry: LogEntry) -> dict[str, float]:
+    """Return how many seconds each phase of an ingest took."""
+    durations = entry.details.get("durations") or {}
+    return {name: round(durations[name], 3) for name in DURATIONS if name in durations}
+
+
+def entry_traceback(entry: LogEntry) -> str | None:
+    """Return the traceback of a failure, without passwords."""
+    text: str | None = entry.details.get("traceback")
+    return None if text is None else redact(text)
+
+
+def _run_document(entry: LogEntry) -> dict[str, Any]:
+    return {
+        "run_id": str(entry.run_id),
+        "source": {"id": str(entry.source_id), "name": entry.source_name},
+        "trigger": entry.trigger,
+        "scope": {part: entry.scope.get(part) for part in ("title", "season", "episode")},
+        "version": entry.version,
+        "started_by": entry.started_by,
+    }
+
+
+def _outcome_document(entry: LogEntry) -> dict[str, Any]:
+    return {
+        "collection": {"id": str(entry.collection_id), "name": entry.collection_name},
+        "status": entry.status,
+        "started_at": entry.started_at,
+        "ended_at": entry.ended_at,
+        "code": entry.code,
+        "message": None if entry.message is None else redact(entry.message),
+        "hint": None if entry.hint is None else redact(entry.hint),
+        **entry.counts,
+    }
+
+
+def _rejection_document(rejection: Rejection) -> dict[str, Any]:
+    return {
+        "title": rejection.title,
+        "source_uri": rejection.source_uri,
+        "code": rejection.code,
+        "reason": rejection.reason,
+    }
