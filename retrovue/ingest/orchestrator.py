@@ -178,18 +178,18 @@ async def _running(
         # From here to the task group nothing may fail: the collector's feed has to be ended.
         expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
         collector = Collector(run.id, source, expected, targets.skipped, dry_run=options.dry_run, strict=options.strict)
-        crew = _Crew(store, source, importer, run, collector, options, locks, transport)
+        tasks = _RunTasks(store, source, importer, run, collector, options, locks, transport)
         error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(crew.work, targets)
+                group.start_soon(tasks.run, targets)
                 try:
                     yield IngestRun(run.id, source, collector, targets.eligible)
                 except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
                     error = exc
                     group.cancel_scope.cancel()
         finally:
-            await crew.settle()
+            await tasks.finish()
         if error is not None:
             raise error
 
@@ -199,8 +199,8 @@ def _largest_first(collection: Collection) -> tuple[bool, int]:
     return (collection.assets_count > 0, -collection.assets_count)
 
 
-class _Crew:
-    """The tasks of a run, one per collection, and what they share."""
+class _RunTasks:
+    """The tasks of a run, one for each collection, and what they share: `run()`, then always `finish()`."""
 
     def __init__(
         self,
@@ -225,17 +225,17 @@ class _Crew:
         self._collector = collector
         self._options = options
         self._limiter = anyio.CapacityLimiter(options.concurrency)
-        self._verdict: SourceError | None = None
+        self._source_error: SourceError | None = None
         """Why no further collection needs to be tried: the token was refused, or the source is gone."""
         self._group_scope = anyio.CancelScope()
 
-    async def work(self, targets: Targets) -> None:
+    async def run(self, targets: Targets) -> None:
         """Ingest all eligible collections; every expected collection has reported when this returns."""
         run = {"run_id": str(self._run.id), "source_id": str(self._source.id)}
         with logs.log_context(run_id=self._run.id), telemetry.span("run", **run):
-            await self._work(targets)
+            await self._run_targets(targets)
 
-    async def _work(self, targets: Targets) -> None:
+    async def _run_targets(self, targets: Targets) -> None:
         try:
             for failure in targets.failures:
                 await self._fail(failure)
@@ -248,7 +248,7 @@ class _Crew:
                 with self._group_scope:
                     async with anyio.create_task_group() as group:
                         for collection in sorted(eligible, key=_largest_first):
-                            group.start_soon(self._one, collection, beside, enrichments)
+                            group.start_soon(self._run_collection, collection, beside, enrichments)
                 await self._end()
         finally:
             self._collector.end()
@@ -274,7 +274,7 @@ class _Crew:
                 await self._fail(failed(collection, held[collection.id]))
         return ours
 
-    async def _one(self, collection: Collection, beside: Store, enrichments: TaskGroup) -> None:
+    async def _run_collection(self, collection: Collection, beside: Store, enrichments: TaskGroup) -> None:
         about = {"collection_id": str(collection.id), "collection": collection.name}
         with logs.log_context(collection_id=collection.id):
             async with self._limiter, self._store.places:
@@ -293,12 +293,12 @@ class _Crew:
 
     async def _try(self, collection: Collection) -> None:
         try:
-            if self._verdict is not None:
-                await self._fail(failed(collection, self._verdict))
+            if self._source_error is not None:
+                await self._fail(failed(collection, self._source_error))
             else:
                 await self._ingest(collection)
         except RetrovueError as exc:
-            await self._judge(exc)
+            await self._check_source(exc)
             await self._fail(failed(collection, exc))
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
             await self._fail(_bug(collection, exc))
@@ -344,21 +344,21 @@ class _Crew:
         owed = await owed_by(self._store, outcome.collection, self._attached[outcome.collection.id])
         return replace(outcome, enriched=Enriched(owed=owed + (outcome.enriched.owed or 0)))
 
-    async def _judge(self, error: RetrovueError) -> None:
-        """Decide whether the error is the whole source's: then the collections not yet started aren't tried."""
-        if self._verdict is not None or not isinstance(error, SourceError):
+    async def _check_source(self, error: RetrovueError) -> None:
+        """Find out whether the error is the whole source's: then the collections that haven't begun aren't tried."""
+        if self._source_error is not None or not isinstance(error, SourceError):
             return
         if isinstance(error, SourceRefused):
-            self._verdict = error
+            self._source_error = error
         elif error.unreachable:
             try:
                 await self._importer.check_reachable()
             except RetrovueError as exc:
-                self._verdict = exc if isinstance(exc, SourceError) else error
+                self._source_error = exc if isinstance(exc, SourceError) else error
                 self._group_scope.cancel()
 
     async def _fail(self, failure: Failed) -> None:
-        """Report a failure, then write it to the audit trail; that it can't be written there is said, not hidden."""
+        """Write a failure to the audit trail and report it; if it can't be written, its context says so."""
         if not self._options.dry_run:
             try:
                 await audit.fail(self._store, self._run, [failure])
@@ -367,16 +367,16 @@ class _Crew:
         self._collector.report(failure)
 
     async def _end(self) -> None:
-        """Give those an outcome whose task ended without one: the source is gone, or a stray cancellation."""
+        """Report a failure for each collection whose task ended without an outcome."""
         for collection in self._collector.unfinished:
-            if self._verdict is not None:
-                await self._fail(failed(collection, self._verdict))
+            if self._source_error is not None:
+                await self._fail(failed(collection, self._source_error))
             else:
                 message = f"The ingest of {collection.name!r} ended without an outcome."
                 await self._fail(Failed(collection, code="internal", message=message, hint=advice("internal")))
 
-    async def settle(self) -> None:
-        """After the last task: what has no outcome was interrupted, and the audit trail is told so."""
+    async def finish(self) -> None:
+        """Report what has no outcome after the last task as interrupted, and write it to the audit trail."""
         late = [interrupted(collection) for collection in self._collector.unfinished]
         for outcome in late:
             self._collector.report(outcome)
@@ -386,7 +386,7 @@ class _Crew:
                 with suppress(StoreError):
                     await audit.fail(self._store, self._run, late)
         finally:
-            # Whoever is told that the run is over finds the trail complete.
+            # After the audit trail: a reader of the last event finds the trail complete.
             self._collector.end()
 
 

@@ -70,7 +70,7 @@ _IDS_FIRST = (
     "[row for row in rows if row.id == own_id] or [row for row in rows if row.external_id == reference] or rows"
 )
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
-_JUDGED = "            await self._judge(exc)\n            await self._fail(failed(collection, exc))\n"
+_SOURCE_CHECKED = "            await self._check_source(exc)\n            await self._fail(failed(collection, exc))\n"
 _INSERT = (
     '                "INSERT INTO collection (id, source_id, external_id, name, kind, locations)"\n'
     '                " VALUES (:id, :source, :external_id, :name, :kind, :locations)"\n'
@@ -122,7 +122,7 @@ MUTANTS = (
     Mutant("B-7", DOCUMENT, "verdict.total: verdict.count for", 'verdict.total: "created" for'),
     Mutant("B-8", OPENING, "if production is not None and _same_database(test, production):", "if False:"),
     Mutant("B-8", MIGRATIONS, "if status.role != role and (", "if status.role is None and ("),
-    Mutant("B-9", ORCHESTRATOR, _JUDGED, f"{_JUDGED}            raise\n"),
+    Mutant("B-9", ORCHESTRATOR, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
     Mutant("B-9", ACTION, "return UNREACHABLE if summary.all_unreachable else FAILED", "return FAILED"),
     Mutant("B-9", ORCHESTRATOR, "        if isinstance(error, SourceRefused):", "        if False:"),
     Mutant("B-9", ACTION, '    if "internal" in codes:\n        return FAILED\n', ""),
@@ -148,7 +148,7 @@ MUTANTS = (
         _REJECTIONS,
         f"{_REJECTIONS}            await session.commit()\n",
     ),
-    Mutant("D-2", ORCHESTRATOR, _JUDGED, f"{_JUDGED}            raise\n"),
+    Mutant("D-2", ORCHESTRATOR, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
     Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),
     Mutant("D-4", AUDIT, '"context": storable(plain(failed.context)),', '"context": {},'),
     Mutant("D-4", AUDIT, "            AND ingest_outcome.code IS DISTINCT FROM 'already_running'\n", ""),
