@@ -29,7 +29,7 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import is_storable, redact
 from retrovue.importers.base import ImporterInterface
-from retrovue.importers.doubles import Doubles
+from retrovue.importers.seen import Doubles
 from retrovue.importers.waiting import Stopwatch
 from retrovue.plugins.host import CLOSING_S, PluginHost
 from retrovue.plugins.isolation import PluginTask, is_isolated

@@ -1,4 +1,4 @@
-"""Whether the directories of a library can be read from here, through the collection's path mappings."""
+"""Checks that the locations of a library are mapped to directories that this machine can read."""
 
 import os
 import shlex
@@ -11,11 +11,11 @@ from retrovue.core.model import Collection, Ingestibility
 from retrovue.core.paths import PathMapper, UnmappedPath
 
 MOUNT_DEADLINE_S = 10.0
-"""A mount whose server is gone blocks for minutes; a disk that spins up answers in less than this."""
+"""A mount without its server blocks for minutes; a disk that spins up answers sooner than this."""
 
 
 def list_directory(path: str) -> None:
-    """Open a directory and read its first entry; raises OSError if that can't be done. Blocks."""
+    """Open a directory and read its first entry; blocks, and raises OSError."""
     with os.scandir(path) as entries:
         next(entries, None)
 
@@ -24,13 +24,13 @@ async def check_locations(
     collection: Collection,
     locations: tuple[str, ...],
     *,
-    server: str = "Plex",
+    server: str,
     deadline_s: float = MOUNT_DEADLINE_S,
     probe: Callable[[str], None] = list_directory,
 ) -> Ingestibility:
-    """Say whether every location is mapped to a directory that can be listed; the reason names each that isn't.
+    """Return whether every location is mapped to a directory that can be listed; the reason names each that isn't.
 
-    ``server`` is what the media server is called, for the reason.
+    ``server`` is the name of the media server in the reason; ``deadline_s`` is for each directory.
     """
     if not locations:
         return Ingestibility(
@@ -78,7 +78,7 @@ async def _directory_problem(
     what = f"The directory {local}, which stands for {location},"
     try:
         with anyio.fail_after(deadline_s):
-            # The thread of a hung mount can't be stopped: it is left behind, and ends when the mount answers.
+            # The thread that waits for a dead mount can't be stopped: it is abandoned, and ends when the mount answers.
             await anyio.to_thread.run_sync(probe, local, abandon_on_cancel=True)
     except TimeoutError:
         return (

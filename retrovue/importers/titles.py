@@ -1,8 +1,9 @@
-"""Titles as operators name them: how they may be meant, and what to say of those that are missing or not alone."""
+"""Finds a title that an operator typed, and makes the errors if it is missing or ambiguous."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from retrovue.core.errors import RequestError, ScopeNotFound
 from retrovue.core.model import Collection, Scope
@@ -12,7 +13,7 @@ _TITLE_WITH_YEAR = re.compile(r"(.+) \(([0-9]{4})\)")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A show or film that bears the title asked for."""
+    """A show or film with the title asked for."""
 
     key: int | str
     title: str
@@ -23,31 +24,46 @@ CandidateT = TypeVar("CandidateT", bound=Candidate)
 
 
 def title_guesses(title: str) -> list[tuple[str, int | None]]:
-    """Read a title as it stands, then as "Title (year)", the way to tell namesakes apart."""
+    """Return the ways to read a title: as it stands, then as "Title (year)"."""
     guesses: list[tuple[str, int | None]] = [(title, None)]
-    found = _TITLE_WITH_YEAR.fullmatch(title)
-    if found:
-        guesses.append((found[1], int(found[2])))
+    match = _TITLE_WITH_YEAR.fullmatch(title)
+    if match:
+        guesses.append((match[1], int(match[2])))
     return guesses
 
 
-def the_only(found: list[CandidateT], collection: Collection, scope: Scope, what: str) -> CandidateT:
-    """Return the one of ``what`` (shows, films) that the title means; raises RequestError if there are several."""
-    if len(found) == 1:
-        return found[0]
-    names = [f"{one.title} ({one.year if one.year is not None else 'no year'}, key {one.key})" for one in found]
+def has_title(title: str, year: int | None) -> Callable[[Any], bool]:
+    """Make a test for rows of exactly this title, without regard to case, and of the year if given."""
+    folded = title.casefold()
+
+    def test(row: Any) -> bool:
+        return row.title is not None and row.title.casefold() == folded and (year is None or row.year == year)
+
+    return test
+
+
+def candidate(key: int | str, row: Any) -> Candidate:
+    """Make a candidate of a row that has a title and a year."""
+    return Candidate(key, row.title or "", row.year)
+
+
+def the_only(candidates: list[CandidateT], collection: Collection, scope: Scope, what: str) -> CandidateT:
+    """Return the only candidate of ``what`` (shows, films); raises RequestError if there are several."""
+    if len(candidates) == 1:
+        return candidates[0]
+    names = [f"{show.title} ({'no year' if show.year is None else show.year}, key {show.key})" for show in candidates]
     raise RequestError(
         f"Several {what} in {collection.name!r} are called {scope.title!r}: {'; '.join(names)}.",
         code="ambiguous_title",
         hint='Give the year with the title, as in --title "Title (2005)".',
-        context={"candidates": [{"key": one.key, "title": one.title, "year": one.year} for one in found]},
+        context={"candidates": [{"key": show.key, "title": show.title, "year": show.year} for show in candidates]},
     )
 
 
 def not_found(collection: Collection, scope: Scope, part: str, *, server: str, seasons: bool) -> ScopeNotFound:
-    """Say which part of the scope isn't there: ``title``, ``season`` or ``episode``.
+    """Make the error of a scope of which ``part`` isn't there: ``title``, ``season`` or ``episode``.
 
-    ``seasons`` says whether the library is of a kind that has any.
+    ``seasons`` says whether libraries of this kind have any.
     """
     title = f"{scope.title!r}"
     text = {

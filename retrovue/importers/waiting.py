@@ -1,7 +1,7 @@
-"""How long an importer waits for its source, as told from the time in which it works itself.
+"""Measures how long an importer waits for its source, apart from the time in which it works itself.
 
-An importer that knows says so with ``waiting_for_source`` around each await in which it has nothing else to do. The
-time of one that never does counts as waiting as a whole.
+An importer puts ``waiting_for_source`` around each await in which it has nothing else to do. For an importer that never
+does, all time counts as waiting.
 """
 
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from time import perf_counter
 
 
 class Stopwatch:
-    """Adds up the time that one enumeration waits for its source."""
+    """Sums up the time in which one enumeration waits for its source."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.used = False
-        """Whether the importer tells at all."""
+        """Whether the importer measures its waiting at all."""
         self.running = False
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Measure what is told within the block, in this task."""
+        """Collect what ``waiting_for_source`` measures in this task within the block."""
         token = _STOPWATCH.set(self)
         try:
             yield
@@ -29,7 +29,7 @@ class Stopwatch:
             _STOPWATCH.reset(token)
 
     def share_of(self, elapsed: float) -> float:
-        """Return how much of the time in which the importer was asked it waited, and begin anew."""
+        """Return how many of the ``elapsed`` seconds the importer waited, and reset the stopwatch."""
         waited = min(self.seconds, elapsed) if self.used else elapsed
         self.seconds = 0.0
         return waited
@@ -40,7 +40,7 @@ _STOPWATCH: ContextVar[Stopwatch | None] = ContextVar("retrovue stopwatch", defa
 
 @contextmanager
 def waiting_for_source() -> Iterator[None]:
-    """Count the block as waiting for the source; one within another counts once."""
+    """Count the time of the block as waiting for the source; nested blocks count once."""
     stopwatch = _STOPWATCH.get()
     if stopwatch is None or stopwatch.running:
         yield
@@ -55,5 +55,5 @@ def waiting_for_source() -> Iterator[None]:
 
 
 def read_ahead() -> None:
-    """Say that this task reads ahead: nobody waits for what it waits for."""
+    """Measure no waiting in this task, because it reads ahead while the enumeration goes on."""
     _STOPWATCH.set(None)

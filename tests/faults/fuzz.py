@@ -26,9 +26,8 @@ from retrovue.importers.guard import draft_problem
 from retrovue.importers.http.client import Answer
 from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof
-from retrovue.importers.plex.ids import RatingKeySet
 from retrovue.importers.plex.parse import DraftMaker, shows_of
-from retrovue.importers.plex.rows import Listing, decode_listing, sketch_listing
+from retrovue.importers.plex.rows import PlexListing, RatingKeySet, Row, decode_listing, decode_outline
 from retrovue.ingest.orchestrator import IngestOptions, ingest_source
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, Sort, faults
@@ -50,7 +49,7 @@ BATCH = 2000
 ROOT = "/srv/mapped"
 _MAPPER = PathMapper([PathMapping(prefix, ROOT) for prefix in ("/", "C:\\", "M:\\", "\\\\nas\\films")])
 
-Decode = Callable[[bytes], Listing]
+Decode = Callable[[bytes], PlexListing]
 
 
 async def _unread() -> Page:
@@ -142,7 +141,7 @@ class Parser:
         return page if found == "whole" else None
 
     def _parse(self, number: int, body: bytes) -> tuple[str, Page | None]:
-        sketch = sketch_listing(body)
+        outline = decode_outline(body)
         try:
             listing = self._decode(body)
         except MalformedAnswer as exc:
@@ -153,23 +152,25 @@ class Parser:
         except ListingMoved:
             found = "moved"
         make = DraftMaker(f"page-{number}")
-        page = make.page(listing)
-        if page.source_items != len(listing):
-            raise AssertionError(f"{len(listing)} rows became {page.source_items} items")
-        if sketch is not None:
-            if sketch.keys != listing.keys:
-                raise AssertionError("looked over, the page has other keys than when it is read")
-            make.outline(sketch, 0, _unread)
+        page = make.page(listing.rows)
+        if page.source_items != len(listing.rows):
+            raise AssertionError(f"{len(listing.rows)} rows became {page.source_items} items")
+        if outline is not None:
+            if outline.keys != listing.keys:
+                raise AssertionError("the outline of the page has other keys than the page")
+            make.outline(outline.rows, _unread)
         self._inherit(number, listing, page)
         return found, page
 
-    def _inherit(self, number: int, listing: Listing, page: Page) -> None:
+    def _inherit(self, number: int, listing: PlexListing, page: Page) -> None:
         """Let episodes that are whole inherit from the page's shows."""
-        shows = list(shows_of(listing).values())
-        if not shows or all(row.type != "show" for row in listing.rows if hasattr(row, "type")):
+        shows = list(shows_of(listing.rows).values())
+        if not shows or all(listed.row.type != "show" for listed in listing.rows if isinstance(listed.row, Row)):
             return
-        keys = [int(getattr(row, "grandparent_rating_key", 0) or 0) for row in self._episodes.rows]
-        heirs = DraftMaker(f"heirs-{number}", dict(zip(keys, shows * len(keys), strict=False))).page(self._episodes)
+        keys = [int(getattr(listed.row, "grandparent_rating_key", 0) or 0) for listed in self._episodes.rows]
+        heirs = DraftMaker(f"heirs-{number}", dict(zip(keys, shows * len(keys), strict=False))).page(
+            self._episodes.rows
+        )
         page.drafts += heirs.drafts
         page.source_items += heirs.source_items
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retrovue.importers.plex.rows import Listing, Row, decode_listing
+from retrovue.importers.plex.rows import PlexListing, Row, decode_listing
 from retrovue.store.session import Store
 from tests.faults.fuzz import Decode, Parser, Report, fuzz, originals, parsed, served
 from tests.support.faults.mutations import Mutator
@@ -33,29 +33,30 @@ class TestNothingIsFound:
         assert {"bad_json", "incomplete_enumeration"} <= set(report.outcomes)
 
 
-def _takes_bools_for_numbers(body: bytes) -> Listing:
+def _takes_bools_for_numbers(body: bytes) -> PlexListing:
     listing = decode_listing(body)
-    for row in listing.rows:
+    for row in (listed.row for listed in listing.rows):
         if isinstance(row, Row) and row.media:
             row.media[0].width = True  # as a decoder without types takes it over
     return listing
 
 
-def _lets_nul_through(body: bytes) -> Listing:
+def _lets_nul_through(body: bytes) -> PlexListing:
     listing = decode_listing(body)
-    listing.mended = frozenset()
+    for listed in listing.rows:
+        listed.mended = False
     return listing
 
 
-def _breaks_on_an_odd_year(body: bytes) -> Listing:
+def _breaks_on_an_odd_year(body: bytes) -> PlexListing:
     listing = decode_listing(body)
-    for row in listing.rows:
+    for row in (listed.row for listed in listing.rows):
         if isinstance(row, Row) and row.year is not None and row.year > 9999:
             raise OverflowError(row.year)
     return listing
 
 
-def _loses_a_row(body: bytes) -> Listing:
+def _loses_a_row(body: bytes) -> PlexListing:
     listing = decode_listing(body)
     if len(listing.rows) == 3:
         del listing.rows[0]

@@ -16,9 +16,9 @@ from retrovue import PathMapping, Secret, add_source, discover, ingest_source, u
 from retrovue.core.model import FULL, Page, Rejection
 from retrovue.core.results import Failed, Ingested
 from retrovue.core.verdicts import CREATED_SHOWN, LISTED
-from retrovue.importers.http.reading import WINDOW
-from retrovue.importers.plex.ids import RatingKeySet
-from retrovue.importers.plex.listing import SectionQuery
+from retrovue.importers.http.paging import WINDOW
+from retrovue.importers.plex.library import SectionQuery
+from retrovue.importers.plex.rows import RatingKeySet
 from retrovue.simulator import GeneratedSection, SimulatedPlex
 from retrovue.simulator.faults import Action, Fault
 from retrovue.simulator.request import Request

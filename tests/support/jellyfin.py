@@ -9,7 +9,7 @@ import orjson
 
 from retrovue.core.model import FULL, Collection, Outline, Page, PathMapping, Scope, Secret
 from retrovue.importers.jellyfin import JellyfinImporter
-from retrovue.importers.jellyfin.rows import Listing, decode_listing
+from retrovue.importers.jellyfin.rows import JellyfinListing, decode_listing
 from retrovue.simulator import Row
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, episode, movie, series
 from tests.support.plex import IMPATIENT, Result
@@ -84,5 +84,5 @@ def a_series(number: int, name: str, seasons: int = 2, episodes: int = 3, **fiel
     return [top, *below]
 
 
-def listing(*rows: Any) -> Listing:
+def listing(*rows: Any) -> JellyfinListing:
     return decode_listing(orjson.dumps({"Items": rows, "TotalRecordCount": len(rows), "StartIndex": 0}))

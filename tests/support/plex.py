@@ -10,7 +10,7 @@ import orjson
 
 from retrovue.core.model import FULL, AssetDraft, Collection, Page, PathMapping, Rejection, Scope, Secret
 from retrovue.importers.plex import PlexImporter
-from retrovue.importers.plex.rows import Listing, decode_listing
+from retrovue.importers.plex.rows import PlexListing, decode_listing
 from retrovue.simulator import ListSection, Row, Section, SimulatedPlex, episode, season, show
 
 TOKEN = "canary-9f8e7d6c5b4a-token"
@@ -73,7 +73,7 @@ async def plex(
             yield simulated, importer
 
 
-def listing(rows: Sequence[Row | Any], **container: Any) -> Listing:
+def listing(rows: Sequence[Row | Any], **container: Any) -> PlexListing:
     return decode_listing(orjson.dumps({"MediaContainer": {"size": len(rows), "Metadata": rows} | container}))
 
 

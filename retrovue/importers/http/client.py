@@ -1,7 +1,4 @@
-"""One HTTP client for one run: retries, deadlines, caps.
-
-``httpx`` appears here and in ``failures`` alone, so that another client with its interface is two changed imports.
-"""
+"""The HTTP client of one run: retries, deadlines, limits. Only this module and ``answers`` know httpx."""
 
 import re
 import ssl
@@ -17,38 +14,43 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from retrovue.core.errors import RequestError, SourceError, SourceRefused, SourceUnreachable
 from retrovue.core.logs import logger
 from retrovue.core.model import Secret
-from retrovue.importers.http.bodies import BodyReader, TruncatedAnswer
-from retrovue.importers.http.dialect import Dialect
-from retrovue.importers.http.failures import map_error, origin_of, parse_base_url
+from retrovue.importers.http.answers import (
+    BodyReader,
+    TruncatedAnswer,
+    map_error,
+    origin_of,
+    parse_base_url,
+    retry_after_seconds,
+)
 from retrovue.importers.http.pace import CEILING, Pace
-from retrovue.importers.http.policy import HttpPolicy, retry_after_seconds
+from retrovue.importers.http.settings import Dialect, HttpPolicy
 from retrovue.importers.waiting import waiting_for_source
 
 _log = logger(__name__)
 
 Transport = httpx.AsyncBaseTransport
-"""What carries requests; given to an importer to stand in for the network."""
+"""Carries requests. An importer may be given one in place of the network."""
 
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _ERROR_BODY_CAP = 64 * 1024
 _MAX_REDIRECTS = 3
 _SLOW_SECONDS = 10.0
-"""An answer that takes longer is worth a line in the log."""
+"""Slower answers are logged."""
 _STATUS_TEXT = re.compile(r'status="([^"<>]{1,200})"')
 _MAINTENANCE = re.compile(r"maintenance|startup|starting|loading|migrat", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 200 or 201 with its whole body, decompressed, and the paging headers if they were there."""
+    """The decompressed body of a 200 or 201, and its paging headers, None if missing."""
 
     body: bytearray
     total: int | None
     offset: int | None
 
 
-class _Lent(httpx.AsyncBaseTransport):
-    """Somebody else's transport, which isn't ours to close."""
+class _BorrowedTransport(httpx.AsyncBaseTransport):
+    """A transport that belongs to the caller: closing the client leaves it open."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -58,7 +60,7 @@ class _Lent(httpx.AsyncBaseTransport):
 
 
 class Refusal(SourceError):
-    """The server answered a request with a 4xx of its own."""
+    """The server answered a request with a 4xx other than 401, 403 and 429."""
 
     default_code = "request_refused"
 
@@ -68,7 +70,7 @@ class Refusal(SourceError):
 
 
 class _Transient(Exception):
-    """Something that may go away by itself, with the error to raise if it doesn't."""
+    """A failure that may be gone at the next attempt, with the error to raise after the last."""
 
     def __init__(self, error: SourceError, retry_after: float | None = None) -> None:
         super().__init__(error.message)
@@ -77,7 +79,7 @@ class _Transient(Exception):
 
 
 class HttpClient:
-    """Asks one media server for JSON. Entered once; its requests may run at the same time."""
+    """Requests JSON from one media server. Enter it once; requests may run concurrently."""
 
     def __init__(
         self,
@@ -98,7 +100,7 @@ class HttpClient:
         self.policy = policy
         self._token = token
         if token is not None and not re.fullmatch(dialect.allowed_in_token, token.reveal()):
-            # Such a header would be refused with an error that shows it.
+            # httpx would refuse such a header with an error that shows the token.
             raise RequestError(
                 f"The {dialect.product} token holds characters that no token has.",
                 code="bad_token",
@@ -106,19 +108,19 @@ class HttpClient:
             )
         self._verify, self._ca_file, self._transport = verify, ca_file, transport
         self._http: httpx.AsyncClient | None = None
-        # httpx 0.28 leaks a pool slot for each request cancelled while it waits for one. Nobody ever waits: the
-        # pool has a connection for every turn.
+        # httpx 0.28 leaks a pool slot for each request that is cancelled while it waits for one. No request waits:
+        # the pool has a connection for every turn.
         self._pace = pace or Pace()
 
     async def __aenter__(self) -> Self:
         policy = self.policy
         self._http = httpx.AsyncClient(
             verify=self._tls(),
-            transport=None if self._transport is None else _Lent(self._transport),
+            transport=None if self._transport is None else _BorrowedTransport(self._transport),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(policy.read_timeout_s, connect=policy.connect_timeout_s),
-            # Plex closes idle connections after 20 s; being earlier avoids racing with it.
+            # Media servers close idle connections after 20 s; closing them earlier avoids a race.
             limits=httpx.Limits(max_connections=CEILING, max_keepalive_connections=CEILING, keepalive_expiry=15),
             headers={
                 "Accept": "application/json",
@@ -132,13 +134,13 @@ class HttpClient:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._http is not None:
-            # Closing sends a TLS goodbye to each connection; a dead peer must not hold up the end of a run.
+            # Closing shuts down TLS on each connection; a dead peer must not delay the end of a run.
             with anyio.move_on_after(1, shield=True):
                 await self._http.aclose()
             self._http = None
 
     async def get(self, path: str, params: Mapping[str, str] | None = None, *, with_token: bool = True) -> Answer:
-        """Get a path below the base URL, retrying what may go away by itself.
+        """Get a path below the base URL, with retries.
 
         Raises SourceUnreachable, SourceRefused, MalformedAnswer, Refusal (another 4xx) or SourceError
         (foreign redirect). May be cancelled at any time.
@@ -146,7 +148,7 @@ class HttpClient:
         return await self._request("GET", path, params or {}, with_token=with_token)
 
     async def post(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        """Post to a path without token and body; for requests that do no harm when they are made twice.
+        """Post to a path, without token and body. The request may be made several times.
 
         Raises what ``get`` raises.
         """
@@ -154,13 +156,14 @@ class HttpClient:
 
     async def _request(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
         policy = self.policy
-        last: list[_Transient] = []
+        last: _Transient | None = None
 
         async def attempt() -> Answer:
+            nonlocal last
             try:
                 return await self._attempt(method, path, params, with_token=with_token)
             except _Transient as exc:
-                last[:] = [exc]
+                last = exc
                 _log.warning("No usable answer to %s: %s", path, exc.error.message, extra={"code": exc.error.code})
                 if exc.error.unreachable:
                     self._pace.struggled()
@@ -173,15 +176,12 @@ class HttpClient:
             sleep=anyio.sleep,
             reraise=True,
         )
-        failed: _Transient | None = None
         with waiting_for_source(), anyio.move_on_after(policy.total_deadline_s):
             try:
                 return await retrying(attempt)
             except _Transient as exc:
-                failed = exc
-        if failed is not None:
-            raise failed.error from failed.__cause__
-        error = last[0].error if last else None
+                raise exc.error from exc.__cause__
+        error = last.error if last else None
         raise SourceUnreachable(
             f"{self._server} didn't answer a request within {policy.total_deadline_s:g} seconds"
             + (f"; last: {error.message}" if error else "."),
@@ -189,7 +189,7 @@ class HttpClient:
         ) from error
 
     async def pause(self, number: int) -> None:
-        """Wait before asking for the same once more, after answer ``number`` could not be used."""
+        """Wait before the next attempt, after answer ``number`` could not be used."""
         await anyio.sleep(min(self.policy.base_wait_s * 2 ** (number - 1), self.policy.max_wait_s))
 
     def _wait(self, state: RetryCallState) -> float:
@@ -246,7 +246,7 @@ class HttpClient:
     def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
         target = url.join(response.headers.get("Location", ""))
         if origin_of(target) != self.origin:
-            # The header with the token would go along: httpx drops only Authorization.
+            # The header with the token would be sent along: httpx removes only Authorization.
             raise SourceError(
                 f"The server at {self.origin} redirects to {origin_of(target)}, which is not followed: the token would "
                 "go there.",
@@ -295,7 +295,7 @@ class HttpClient:
         return reader.finish(_header_number(response, "Content-Length"))
 
     def _tls(self) -> ssl.SSLContext | bool:
-        # A plain HTTP origin never does TLS, as other origins aren't redirected to: the certificates needn't be read.
+        # Without https there is no TLS, because redirects to other origins are refused: the certificates aren't read.
         if not self._verify or self._base.scheme == "http":
             return False
         if self._ca_file is None:
@@ -316,7 +316,7 @@ def _header_number(response: httpx.Response, name: str | None) -> int | None:
 
 
 async def _error_text(response: httpx.Response) -> str:
-    """Read the beginning of an error's body, to say what the server said."""
+    """Read the beginning of an error's body, for the message."""
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk

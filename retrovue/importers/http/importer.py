@@ -1,31 +1,67 @@
-"""What the importers of media servers have in common: who answers, what it lists, and how its libraries are read."""
+"""What the importers of media servers share: the server's identity, its libraries, and how one is read."""
 
+import copy
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import anyio
 from anyio.abc import TaskGroup
 
 from retrovue.core.bounds import SLOWEST_RATE
 from retrovue.core.errors import WrongIdentity
 from retrovue.core.model import Collection, ConfigField, Ingestibility, Outline, Page, Scope, Secret, SourceIdentity
 from retrovue.importers.base import BaseImporter
-from retrovue.importers.http.ahead import ReadingAhead
 from retrovue.importers.http.client import HttpClient, Transport
-from retrovue.importers.http.dialect import Dialect
-from retrovue.importers.http.enumeration import PagedEnumeration
+from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.pace import Pace
-from retrovue.importers.http.reading import Budget
-from retrovue.importers.http.settings import READ_AHEAD_BYTES, HttpSettings, read_settings
-from retrovue.importers.http.shared import Shared
+from retrovue.importers.http.reader import Budget, ReadingAhead
+from retrovue.importers.http.settings import READ_AHEAD_BYTES, Dialect, HttpSettings, read_settings
 
 LibrariesT = TypeVar("LibrariesT")
+ValueT = TypeVar("ValueT")
+
+
+class _Fetch(Generic[ValueT]):
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.value: ValueT | None = None
+        self.error: Exception | None = None
+
+
+class SharedFetch(Generic[ValueT]):
+    """Lets all tasks that need the same answer at the same time share one request. Keeps nothing after it."""
+
+    def __init__(self, fetch: Callable[[], Awaitable[ValueT]]) -> None:
+        self._fetch = fetch
+        self._current: _Fetch[ValueT] | None = None
+
+    async def get(self) -> ValueT:
+        """Return the current answer; raises what fetching raises."""
+        while (current := self._current) is not None:
+            await current.done.wait()
+            if current.error is not None:
+                # Each task gets an exception of its own, because each adds to the traceback.
+                raise copy.copy(current.error) from current.error
+            if current.value is not None:
+                return current.value
+            # The fetching task was cancelled: the next one fetches.
+        current = self._current = _Fetch[ValueT]()
+        try:
+            current.value = await self._fetch()
+        except Exception as exc:
+            current.error = exc
+            raise
+        finally:
+            self._current = None
+            current.done.set()
+        return current.value
 
 
 class HttpImporter(BaseImporter, Generic[LibrariesT]):
-    """An importer of one kind of media server: subclasses ask it who it is and what it lists, and read a library."""
+    """An importer for one kind of media server. Subclasses ask for its identity and libraries, and read a library."""
 
     drafts_are_checked: ClassVar[bool] = True
     dialect: ClassVar[Dialect]
@@ -51,7 +87,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             pace=Pace(max_per_second=self._settings.max_requests_per_second),
         )
         self._server_id = self._settings.machine_identifier
-        self._libraries = Shared(self._fetch_libraries)
+        self._libraries = SharedFetch(self._fetch_libraries)
         self._budget = Budget(READ_AHEAD_BYTES)
 
     @classmethod
@@ -79,37 +115,29 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         await self._client.__aexit__(exc_type, exc, traceback)
 
     async def check_reachable(self) -> SourceIdentity:
-        """Reach the server, make sure that it is the configured one, and prove the token.
+        """Reach the server, check that it is the configured one, and check the token.
 
-        The token is sent only to a server that has said who it is.
+        The token is sent only after the server has identified itself.
         """
         identity = await self._identify()
         await self._libraries.get()
         return identity
 
-    async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page | Outline, None]:
+    def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page | Outline, None]:
         """Generate the collection's pages, one request after the other."""
-        async with aclosing(self._pages(collection, scope, None)) as pages:
-            async for page in pages:
-                yield page
+        return self._library(collection, scope, None).pages()
 
     @asynccontextmanager
     async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
-        """Open an enumeration that reads a bounded window of pages ahead, as undecoded bytes."""
-        async with ReadingAhead(lambda tasks: self._pages(collection, scope, tasks)) as pages:
+        """Open an enumeration that requests a few pages ahead and keeps them as undecoded bytes."""
+        async with ReadingAhead(lambda tasks: self._library(collection, scope, tasks).pages()) as pages:
             yield pages
 
-    async def _pages(
-        self, collection: Collection, scope: Scope, tasks: TaskGroup | None
-    ) -> AsyncGenerator[Page | Outline, None]:
-        server_id = self._server_id or (await self._identify()).identifier
-        enumeration = self._enumeration(collection, scope, server_id, tasks)
-        async with aclosing(enumeration.pages()) as pages:
-            async for page in pages:
-                yield page
+    async def _identifier(self) -> str:
+        return self._server_id or (await self._identify()).identifier
 
     async def _identify(self) -> SourceIdentity:
-        identity = await self._ask_who_it_is()
+        identity = await self._fetch_identity()
         found, expected = identity.identifier, self._settings.machine_identifier
         if expected is not None and found != expected:
             raise WrongIdentity(
@@ -122,7 +150,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return identity
 
     def _gone(self, collection: Collection, key: str) -> Ingestibility:
-        """Say that a library isn't listed; ``key`` is what the server calls its ids."""
+        """Make the answer for a library that isn't listed; ``key`` is the server's word for its ids."""
         return Ingestibility(
             ingestible=False,
             code="gone_from_source",
@@ -141,7 +169,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         )
 
     @abstractmethod
-    async def _ask_who_it_is(self) -> SourceIdentity:
+    async def _fetch_identity(self) -> SourceIdentity:
         """Ask for the server's identity, without the token; raises MalformedAnswer for another kind of server."""
 
     @abstractmethod
@@ -149,7 +177,5 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         """Ask for the server's libraries."""
 
     @abstractmethod
-    def _enumeration(
-        self, collection: Collection, scope: Scope, server_id: str, tasks: TaskGroup | None
-    ) -> PagedEnumeration[Any]:
-        """Make the enumeration of a library."""
+    def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> HttpLibrary[Any, Any, Any]:
+        """Make the reader of a library."""

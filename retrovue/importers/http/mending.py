@@ -1,4 +1,4 @@
-"""Text that is none: bytes that aren't UTF-8, halves of UTF-16 pairs and NUL characters, in answers and in drafts."""
+"""Replaces what isn't text in answers and drafts: bytes that aren't UTF-8, halves of UTF-16 pairs, NUL characters."""
 
 import re
 from typing import Any
@@ -7,9 +7,9 @@ from retrovue.core.model import AssetDraft, Page, Rejection
 from retrovue.core.paths import stem
 
 NUL = b"\\u0000"
-"""How JSON spells the character that no database column takes."""
+"""The escape in JSON of the character that PostgreSQL doesn't store."""
 REPLACEMENT = "\ufffd".encode()
-"""What stands for bytes that could not be read."""
+"""Replaces bytes that could not be decoded."""
 
 _ESCAPE = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)"
@@ -18,7 +18,7 @@ _UNCLEAN = ("\0", "\ufffd")
 
 
 def clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
-    """Replace what no decoder accepts, bytes that aren't UTF-8 and halves of UTF-16 pairs; say whether any were."""
+    """Replace bytes that aren't UTF-8 and halves of UTF-16 pairs; returns the text and whether it changed."""
     cleaned = body
     try:
         str(body, "utf-8")
@@ -30,7 +30,7 @@ def clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
 
 
 def clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
-    """Clean what one mended row became: text loses NUL characters, a path that isn't certain is rejected."""
+    """Clean the drafts and rejections of one mended row: remove NUL characters, reject drafts of unclear paths."""
     drafts, page.drafts[first_draft:] = page.drafts[first_draft:], []
     for draft in drafts:
         if any(mark in part.source_path for part in draft.parts for mark in _UNCLEAN):
@@ -48,19 +48,19 @@ def clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
             flags.append("text_replaced")
         page.drafts.append(AssetDraft(**(values | {"warnings": tuple(flags)})))
     page.rejected[first_rejection:] = [
-        Rejection(one.code, without_nul(one.reason), one.source_uri, without_nul(one.title))
-        for one in page.rejected[first_rejection:]
+        Rejection(rejection.code, without_nul(rejection.reason), rejection.source_uri, without_nul(rejection.title))
+        for rejection in page.rejected[first_rejection:]
     ]
 
 
 def without_nul(value: Any) -> Any:
-    """Take the NUL characters out of text, and of all text in lists and dicts."""
+    """Remove the NUL characters from text, and from all text in lists and dicts."""
     if isinstance(value, str):
         return value.replace("\0", "")
     if isinstance(value, list):
-        return [without_nul(one) for one in value]
+        return [without_nul(item) for item in value]
     if isinstance(value, dict):
-        return {without_nul(key): without_nul(one) for key, one in value.items()}
+        return {without_nul(key): without_nul(item) for key, item in value.items()}
     return value
 
 

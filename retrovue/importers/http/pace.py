@@ -1,8 +1,8 @@
-"""How many requests a server gets at once, and how fast: one budget for all collections of a run.
+"""Limits the concurrent requests to a server, and their rate, over all collections of a run.
 
-The server sets the pace. An answer that says "too much" (429, 5xx, a time-out) halves the requests in the air;
-a round of answers of which half took much longer to begin than others lately takes one away, a better one gives one
-back.
+The server's answers set the limit. A sign of overload (429, 5xx, a time-out) halves it. After each round of as many
+good answers as the limit, it falls by one if half of them took much longer to begin than recent ones, else it rises
+by one.
 """
 
 from collections import deque
@@ -12,18 +12,18 @@ from contextlib import asynccontextmanager
 import anyio
 
 CEILING = 12
-"""Requests in the air at once, over all collections; more only makes a home server's disk seek."""
+"""The highest limit, over all collections; more only makes a home server's disk seek."""
 FLOOR = 1
-"""However much a server struggles, it is asked for one thing at a time."""
+"""The lowest limit after signs of overload."""
 SLOW_FLOOR = 4
-"""Slowness alone goes no lower: answers also take longer the further into a sorted listing they are."""
+"""The lowest limit after slow answers. Answers also take longer the further into a sorted listing they are."""
 _RECENT = 32
 _SLOW_SECONDS = 0.5
 _SLOW_TIMES = 3
 
 
 class Pace:
-    """The budget of requests to one server."""
+    """The limits of requests to one server: await `turn()` for each, then report `answered()` or `struggled()`."""
 
     def __init__(self, *, ceiling: int = CEILING, max_per_second: float | None = None) -> None:
         self._ceiling = ceiling
@@ -35,12 +35,12 @@ class Pace:
 
     @property
     def allowed(self) -> int:
-        """How many requests may be in the air now."""
+        """The current limit of concurrent requests."""
         return int(self._turns.total_tokens)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a place among the requests in the air, in the order of asking, and for the rate."""
+        """Wait until one more request is within the limit and the rate; first come, first served."""
         async with self._turns:
             if self._interval:
                 start = max(anyio.current_time(), self._next)
@@ -49,7 +49,7 @@ class Pace:
             yield
 
     def answered(self, seconds: float) -> None:
-        """Take note of a good answer and of how long it took to begin."""
+        """Record a good answer that began after so many seconds."""
         slow = seconds > _SLOW_SECONDS and seconds > _SLOW_TIMES * min(self._recent, default=seconds)
         self._recent.append(seconds)
         self._good += 1
@@ -63,6 +63,6 @@ class Pace:
         self._good = self._slow = 0
 
     def struggled(self) -> None:
-        """Take note of an answer that says that the server has too much to do, or of none."""
+        """Record a sign of overload, or a request without an answer."""
         self._good = self._slow = 0
         self._turns.total_tokens = max(FLOOR, self.allowed // 2)

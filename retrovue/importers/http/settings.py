@@ -1,18 +1,80 @@
-"""What can be set of every source that is safe_text to over HTTP."""
+"""What can be set of a source that is reached over HTTP, and what the client knows of each kind of server."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from retrovue.core.bounds import LONGEST_WAIT_S, SLOWEST_RATE
-from retrovue.core.errors import RequestError
-from retrovue.importers.http.policy import HttpPolicy, make_policy
+from retrovue.core.bounds import LARGEST, LONGEST_WAIT_S, SLOWEST_RATE
+from retrovue.core.errors import MalformedAnswer, RequestError
 from retrovue.importers.locations import MOUNT_DEADLINE_S
 
 READ_AHEAD_BYTES = 16 * 1024 * 1024
-"""Bodies that wait undecoded, over all collections at once: five pages of 1,000 films of Plex."""
+"""Undecoded answers that wait, over all collections at once: about five pages of 1,000 films."""
+
+_Wait = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_S)]
+_Deadline = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the HTTP client has to know about one kind of server."""
+
+    product: str
+    """The name of the server in messages."""
+    port: int
+    """The port on which it listens by default."""
+    token_headers: Callable[[str], Mapping[str, str]]
+    """Makes the headers that carry a token. They go to the origin of the source only."""
+    allowed_in_token: str = r"[\x21-\x7e]+"  # noqa: S105 - a pattern
+    """A pattern of the tokens that its headers can carry."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Headers of every request."""
+    total_header: str | None = None
+    """The header of an answer that holds the number of rows of the whole listing, if the body doesn't."""
+    offset_header: str | None = None
+    """The header of an answer that holds the number of its first row."""
+    xml_root: bytes | None = None
+    """The root element of its answers in XML, if it has any."""
+
+    @property
+    def example(self) -> str:
+        """An address as an operator would type it."""
+        return f"http://192.168.1.10:{self.port}"
+
+    def wrong_server(self, origin: str, reason: str) -> MalformedAnswer:
+        """Make the error of an answer that no server of this kind gives."""
+        return MalformedAnswer(
+            f"What answers at {origin} is not a {self.product} server: {reason}.",
+            code=f"not_{self.product.lower()}",
+            hint=f"Check the source's base URL; {self.product} usually listens on port {self.port}.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPolicy:
+    """Time-outs, retries and limits of the client, in seconds and bytes."""
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=LARGEST)] = 4
+    """Attempts of one request, the first included."""
+    base_wait_s: _Wait = 0.5
+    """The longest wait before the first retry; it doubles with each retry, and the actual wait is random."""
+    max_wait_s: _Wait = 30.0
+    """The longest wait before any retry, also if the server's Retry-After is longer."""
+    connect_timeout_s: _Deadline = 10.0
+    read_timeout_s: _Deadline = 60.0
+    """Between two reads. A big library takes the server many seconds to sort before the first byte."""
+    page_deadline_s: _Deadline = 120.0
+    """For one attempt with its whole body: an answer that trickles never exceeds the time-out of a read."""
+    total_deadline_s: _Deadline = 300.0
+    """For all attempts of a request, with the waits between them."""
+    collection_deadline_s: _Deadline = 6 * 3600.0
+    """For all pages of one library: each may keep its own deadline and the whole still take days."""
+    body_cap: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
+    """Decoded bytes of one answer. A page of 1,000 films is about 3 MB."""
+    gzip: bool = False
+    """Whether to ask for compressed answers: faster over the internet, wasted CPU at home."""
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,21 +82,21 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     base_url: str
     machine_identifier: str | None = None
-    """Who answered when the source was added."""
+    """The identifier of the server that answered when the source was added."""
     max_requests_per_second: Annotated[float, msgspec.Meta(ge=SLOWEST_RATE)] | None = None
-    """None lets the server's answers alone set the pace."""
+    """None: only the server's answers set the pace."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] | None = None
-    """For a single read of an answer."""
+    """Replaces ``read_timeout_s`` of the policy."""
     mount_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = MOUNT_DEADLINE_S
     verify_tls: bool = True
     ca_file: str | None = None
     http: dict[str, Any] = {}
     """Fields of HttpPolicy."""
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
-    """Rows of a page. PMS has announced to refuse more than 1,000."""
+    """Rows of a page."""
 
     def policy(self) -> HttpPolicy:
-        """Make the HTTP policy; raises RequestError with code ``bad_config`` if a setting of it doesn't fit."""
+        """Make the HTTP policy; raises RequestError with code ``bad_config`` if one of its settings doesn't fit."""
         policy = make_policy(self.http)
         return policy if self.timeout_s is None else replace(policy, read_timeout_s=self.timeout_s)
 
@@ -52,3 +114,19 @@ def read_settings(config: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT
             code="bad_config",
             hint="Give a value that fits; that of a known source is corrected with `retrovue source update`.",
         ) from exc
+
+
+def make_policy(settings: Mapping[str, Any]) -> HttpPolicy:
+    """Make a policy from the ``http`` mapping of a configuration.
+
+    Raises RequestError with code ``bad_config`` if a name or a value doesn't fit.
+    """
+    unknown = sorted(set(settings) - set(HttpPolicy.__dataclass_fields__))
+    try:
+        policy = msgspec.convert(settings, HttpPolicy, strict=False)
+    except msgspec.ValidationError as exc:
+        raise RequestError(f"The source's http settings can't be used: {exc}.", code="bad_config") from exc
+    if unknown:
+        problem = f"unknown: {', '.join(unknown)}"
+        raise RequestError(f"The source's http settings can't be used: {problem}.", code="bad_config")
+    return policy

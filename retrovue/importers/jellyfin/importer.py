@@ -1,23 +1,42 @@
-"""The importer for Jellyfin: what RetroVue asks of a source, in terms of a Jellyfin server."""
+"""The importer for Jellyfin: identity and libraries of a Jellyfin server."""
 
 import shlex
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated, ClassVar
 
 import msgspec
 from anyio.abc import TaskGroup
 
+from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
-from retrovue.importers.http.dialect import Dialect
+from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.importer import HttpImporter
-from retrovue.importers.http.settings import HttpSettings
-from retrovue.importers.jellyfin.dialect import JELLYFIN
-from retrovue.importers.jellyfin.enumeration import Enumeration
-from retrovue.importers.jellyfin.libraries import KINDS, Libraries, fetch_libraries
+from retrovue.importers.http.settings import Dialect, HttpSettings
+from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Libraries
+from retrovue.importers.jellyfin.rows import guid_bytes
 from retrovue.importers.locations import check_locations
 
+_CLIENT = f'MediaBrowser Client="RetroVue", Device="RetroVue", DeviceId="retrovue", Version="{version("retrovue")}"'
 
-class Settings(HttpSettings, frozen=True, kw_only=True):
+
+def _token_headers(token: str) -> dict[str, str]:
+    # Besides the URL the only place for a token that current servers accept without a legacy setting.
+    return {"Authorization": f'{_CLIENT}, Token="{token}"'}
+
+
+JELLYFIN = Dialect(
+    product="Jellyfin",
+    port=8096,
+    token_headers=_token_headers,
+    # The header quotes it, and some versions decode it like a URL.
+    allowed_in_token=r"[A-Za-z0-9._~-]+",  # noqa: S106 - a pattern
+)
+
+_KIND_OF_TYPE = {"movies": "movie", "tvshows": "show", "music": "artist", "": "mixed"}
+
+
+class JellyfinSettings(HttpSettings, frozen=True, kw_only=True):
     """A Jellyfin source's configuration."""
 
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
@@ -31,29 +50,55 @@ class _Identity(msgspec.Struct, rename="pascal"):
     product_name: str | None = None
 
 
+class _VirtualFolder(msgspec.Struct, rename="pascal"):
+    name: str
+    item_id: str | None = None
+    collection_type: str | None = None
+    locations: list[str] | None = None
+
+
+class _View(msgspec.Struct, rename="pascal"):
+    id: str
+    name: str
+    collection_type: str | None = None
+
+
+class _Views(msgspec.Struct, rename="pascal"):
+    items: list[_View]
+
+
+class _User(msgspec.Struct, rename="pascal"):
+    id: str
+
+
+_folders = msgspec.json.Decoder(list[_VirtualFolder])
+_views = msgspec.json.Decoder(_Views)
+_user = msgspec.json.Decoder(_User)
+
+
 class JellyfinImporter(HttpImporter[Libraries]):
     """Reads movies, episodes, tracks and videos of a Jellyfin server."""
 
     type_name: ClassVar[str] = "jellyfin"
     dialect: ClassVar[Dialect] = JELLYFIN
-    settings: ClassVar[type[HttpSettings]] = Settings
+    settings: ClassVar[type[HttpSettings]] = JellyfinSettings
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
-        """Say which settings the importer needs."""
+        """Return the settings of the importer."""
         return cls._describe("Jellyfin server", "API key (Dashboard, API Keys), or the access token of a user")
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
         """List the server's libraries, also those of kinds that can't be ingested.
 
-        Their folders are known to an API key or an administrator only; to others the list is what the user sees.
+        An API key or an administrator also gets their folders; any other user gets the libraries that he may see.
         """
-        return (await self._libraries.get()).found
+        return (await self._libraries.get()).collections
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
-        """Say whether the library still exists, is of a playable kind, and its files can be reached from here.
+        """Return whether the library still exists, is of a playable kind, and its files can be read from here.
 
-        Where the token may not see the library's folders, those of the path mappings stand for them.
+        Where the token may not see the library's folders, the sources of the path mappings are checked in their place.
         """
         libraries = await self._libraries.get()
         library = libraries.get(collection.external_id)
@@ -69,30 +114,29 @@ class JellyfinImporter(HttpImporter[Libraries]):
         deadline_s = self._settings.mount_timeout_s
         return await check_locations(collection, locations, server="Jellyfin", deadline_s=deadline_s)
 
-    def _enumeration(
-        self, collection: Collection, scope: Scope, server_id: str, tasks: TaskGroup | None
-    ) -> Enumeration:
-        return Enumeration(
+    def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> JellyfinLibrary:
+        library = JellyfinLibrary(
             self._client,
             collection,
             scope,
-            server_id=server_id,
-            libraries=self._libraries.get,
+            self._identifier,
             page_size=self._settings.page_size,
             budget=self._budget,
             tasks=tasks,
         )
+        library.libraries = self._libraries.get
+        return library
 
-    async def _ask_who_it_is(self) -> SourceIdentity:
+    async def _fetch_identity(self) -> SourceIdentity:
         client = self._client
         answer = await client.get("/System/Info/Public", with_token=False)
         try:
             identity = msgspec.json.decode(answer.body, type=_Identity)
         except (ValueError, RecursionError) as exc:
-            raise self.dialect.stranger(client.origin, "it doesn't say who it is") from exc
-        # Servers that are not Jellyfin's, but of one descent with it, answer here too.
+            raise self.dialect.wrong_server(client.origin, "it doesn't say who it is") from exc
+        # Emby, from which Jellyfin descends, answers here too.
         if identity.product_name is not None and "jellyfin" not in identity.product_name.lower():
-            raise self.dialect.stranger(client.origin, f"it calls itself {identity.product_name!r}")
+            raise self.dialect.wrong_server(client.origin, f"it calls itself {identity.product_name!r}")
         return SourceIdentity(identifier=identity.id, name=identity.server_name, version=identity.version)
 
     async def _fetch_libraries(self) -> Libraries:
@@ -108,4 +152,91 @@ def _folders_unknown(collection: Collection) -> Ingestibility:
             "Set an API key with `retrovue source update`, or say by hand where its files are: "
             f"`retrovue collection update {shlex.quote(collection.name)} --map SOURCE=LOCAL`."
         ),
+    )
+
+
+async def fetch_libraries(client: HttpClient) -> Libraries:
+    """Ask for the virtual folders, or if the token may not see them, for the views of its user.
+
+    Raises SourceRefused if the server doesn't accept the token at all.
+    """
+    user_id = await _fetch_user(client)
+    try:
+        answer = await client.get("/Library/VirtualFolders")
+    except SourceRefused as exc:
+        # 401: the token isn't valid; 403: it isn't an administrator's.
+        if exc.context.get("status") != 403 or user_id is None:
+            raise
+    else:
+        return Libraries(decode_virtual_folders(answer.body), user_id, folders_known=True)
+    return Libraries(decode_views((await _fetch_views(client, user_id)).body), user_id, folders_known=False)
+
+
+def decode_virtual_folders(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
+    """Decode the answer of /Library/VirtualFolders, with names verbatim.
+
+    A library that the server has not scanned yet has no id and can't be asked for; it is left out. Raises
+    MalformedAnswer.
+    """
+    try:
+        folders = _folders.decode(body)
+    except (ValueError, RecursionError) as exc:
+        raise _malformed(exc) from exc
+    return tuple(
+        _collection(folder.item_id, folder.name, folder.collection_type, folder.locations or ())
+        for folder in folders
+        if folder.item_id
+    )
+
+
+def decode_views(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
+    """Decode the views of a user, with names verbatim; raises MalformedAnswer."""
+    try:
+        views = _views.decode(body).items
+    except (ValueError, RecursionError) as exc:
+        raise _malformed(exc) from exc
+    return tuple(_collection(view.id, view.name, view.collection_type, ()) for view in views)
+
+
+async def _fetch_user(client: HttpClient) -> str | None:
+    try:
+        answer = await client.get("/Users/Me")
+    except Refusal as exc:
+        # The answer to an API key: 400 by current versions, 404 by older ones.
+        if exc.status in {400, 404}:
+            return None
+        raise
+    try:
+        return _user.decode(answer.body).id
+    except (ValueError, RecursionError) as exc:
+        raise MalformedAnswer("The server's answer doesn't say whose token it is.") from exc
+
+
+async def _fetch_views(client: HttpClient, user_id: str) -> Answer:
+    try:
+        return await client.get("/UserViews", {"userId": user_id})
+    except Refusal as exc:
+        if exc.status != 404:
+            raise
+    # Versions before 10.9.
+    return await client.get(f"/Users/{user_id}/Views")
+
+
+def _collection(item_id: str, name: str, collection_type: str | None, locations: Sequence[str]) -> DiscoveredCollection:
+    guid = guid_bytes(item_id)
+    kind = (collection_type or "").lower()
+    return DiscoveredCollection(
+        # Answers write the same id with and without dashes.
+        external_id=item_id if guid is None else guid.hex(),
+        name=name,
+        kind=_KIND_OF_TYPE.get(kind, kind),
+        locations=tuple(path for path in locations if path),
+    )
+
+
+def _malformed(exc: Exception) -> MalformedAnswer:
+    detail = f": {exc}" if isinstance(exc, msgspec.ValidationError) else ""
+    return MalformedAnswer(
+        f"The list of libraries isn't what a Jellyfin server answers{detail}.",
+        hint="Check that the source's address is that of a Jellyfin server.",
     )

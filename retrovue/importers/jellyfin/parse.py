@@ -1,12 +1,11 @@
-"""From the rows of a Jellyfin listing to asset drafts: pure, one draft for each version of an item.
+"""Makes asset drafts of the rows of a Jellyfin listing: one for each version of an item.
 
-Every row comes out as drafts or as rejections with a reason, never as an exception. A file that holds several
-episodes is one item with a range of numbers: each number becomes a draft of the same file, so that the catalogue
-keeps one asset and finds it under all of its numbers.
+Every row becomes drafts, or rejections with a reason. Nothing here raises, and nothing does I/O. A file that holds
+several episodes is one item with a range of numbers. Each number becomes a draft of the same file: the catalogue keeps
+one asset and finds it by all of its numbers.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,31 +13,25 @@ import msgspec
 
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
+from retrovue.importers.http.listing import BadRow, ListedRow
 from retrovue.importers.http.mending import clean_from, without_nul
 from retrovue.importers.jellyfin import values
-from retrovue.importers.jellyfin.rows import (
-    BadRow,
-    Listing,
-    Row,
-    SketchRow,
-    SketchSource,
-    Source,
-    Stream,
-    guid_bytes,
-)
+from retrovue.importers.jellyfin.rows import MediaSource, OutlineRow, OutlineSource, Row, Stream, guid_bytes
 
-Parts = Mapping[bytes, Sequence[Source] | None]
-"""The further files of items of several parts, by item; None where the server didn't tell them all."""
+JellyfinRows = Sequence[ListedRow[Row | BadRow, bytes]]
+JellyfinOutlineRows = Sequence[ListedRow[OutlineRow, bytes]]
+Parts = Mapping[bytes, Sequence[MediaSource] | None]
+"""The further files of items of several parts, by item; None where the server didn't name all of them."""
 
 LONGEST_RANGE: Final = 50
-"""Episodes that one file can be believed to hold."""
+"""The most episodes in one file. Larger ranges are taken for errors."""
 
 _TYPES = {"Movie": "movie", "Episode": "episode", "Audio": "track", "Video": "clip", "MusicVideo": "clip"}
 _DISC_FOLDERS = {"Dvd": "DVD", "BluRay": "Blu-ray"}
 
 
 class Series(msgspec.Struct, frozen=True, gc=False):
-    """What a series gives to those of its episodes that don't say it themselves."""
+    """The values that episodes inherit from their series if they have none themselves."""
 
     title: str | None
     studios: list[str]
@@ -47,74 +40,74 @@ class Series(msgspec.Struct, frozen=True, gc=False):
     tags: Mapping[str, list[str]]
 
 
-def series_of(listing: Listing, skip: int = 0) -> dict[bytes, Series]:
-    """Read the rows of a listing of series, by id; rows that can't be read are left out."""
-    found: dict[bytes, Series] = {}
-    for place in range(skip, len(listing.rows)):
-        row = listing.rows[place]
+def series_of(rows: JellyfinRows) -> dict[bytes, Series]:
+    """Read the rows of a listing of series, by id. Malformed rows are left out."""
+    series: dict[bytes, Series] = {}
+    for listed in rows:
+        row = listed.row
         if isinstance(row, Row):
-            about = row.name, _studios(row), row.official_rating or None, values.rating(row, []), _tags(row)
-            found[listing.keys[place]] = Series(*(map(without_nul, about) if place in listing.mended else about))
-    return found
+            fields = row.title, _studios(row), row.official_rating or None, values.rating(row, []), _tags(row)
+            series[listed.key] = Series(*(map(without_nul, fields) if listed.mended else fields))
+    return series
 
 
-def in_parts(listing: Listing, skip: int = 0) -> list[bytes]:
-    """Name the items of a listing whose files it doesn't hold: those that consist of several."""
-    return [
-        key
-        for row, key in islice(zip(listing.rows, listing.keys, strict=True), skip, None)
-        if isinstance(row, Row) and (row.part_count or 0) > 1 and guid_bytes(row.id)
-    ]
+def part_counts(rows: JellyfinRows) -> dict[bytes, int]:
+    """Return the number of files of each item that has several. Listings hold only the first."""
+    return {
+        listed.key: count
+        for listed in rows
+        if isinstance(listed.row, Row) and (count := listed.row.part_count or 0) > 1 and guid_bytes(listed.row.id)
+    }
 
 
 class DraftMaker:
-    """Makes the drafts of one collection's rows."""
+    """Makes the drafts of the rows of one collection; ``series`` by id."""
 
     def __init__(self, server_id: str, series: Mapping[bytes, Series] | None = None) -> None:
         self._uri = f"jellyfin://{server_id}/items/"
         self._series = series or {}
 
-    def page(self, listing: Listing, skip: int = 0, parts: Parts | None = None) -> Page:
-        """Make the drafts of a listing's rows, without the first ``skip`` of them."""
-        page = Page([], [], len(listing.rows) - skip)
-        for place in range(skip, len(listing.rows)):
-            row, key = listing.rows[place], listing.keys[place]
+    def page(self, rows: JellyfinRows, parts: Parts | None = None) -> Page:
+        """Make the drafts of rows."""
+        page = Page([], [], len(rows))
+        for listed in rows:
+            row, key = listed.row, listed.key
             first_draft, first_rejection = len(page.drafts), len(page.rejected)
             uri = f"{self._uri}{key.hex()}"
             if isinstance(row, BadRow):
                 reason = f"The item is malformed: {row.reason}."
-                page.rejected.append(Rejection("bad_types", reason, uri if row.has_id else None, row.name))
+                page.rejected.append(Rejection("bad_types", reason, uri if row.has_key else None, row.title))
             elif guid_bytes(row.id) is None:
                 reason = f"The item's id {row.id!r} is not one of 32 hexadecimal digits."
-                page.rejected.append(Rejection("bad_id", reason, None, row.name))
+                page.rejected.append(Rejection("bad_id", reason, None, row.title))
             else:
                 self._add_item(row, key, uri, page, parts or {})
-            if place in listing.mended:
+            if listed.mended:
                 clean_from(page, first_draft, first_rejection)
         return page
 
-    def outline(self, listing: Listing, skip: int, read: Callable[[], Awaitable[Page]]) -> Outline:
-        """Make the outline of a listing that was looked over; ``read`` reads it in full."""
-        outline = Outline([], [], [], len(listing.keys) - skip, read)
-        for sketch, key in islice(zip(listing.sketches or (), listing.keys, strict=True), skip, None):
-            uri = f"{self._uri}{key.hex()}"
-            for source in _usable_versions(sketch, uri, outline.rejected):
-                for number in _numbers(sketch, []):
+    def outline(self, rows: JellyfinOutlineRows, read: Callable[[], Awaitable[Page]]) -> Outline:
+        """Make the outline of rows in short form; ``read`` reads their page in full."""
+        outline = Outline([], [], [], len(rows), read)
+        for listed in rows:
+            uri = f"{self._uri}{listed.key.hex()}"
+            for source in _usable_versions(listed.row, uri, outline.rejected):
+                for number in _numbers(listed.row, []):
                     outline.source_uris.append(_version_uri(uri, source.id, number))
                     outline.source_paths.append((source.path or "",))
         return outline
 
     def _add_item(self, row: Row, key: bytes, uri: str, page: Page, parts: Parts) -> None:
         for source in _usable_versions(row, uri, page.rejected):
-            # Chapters and further parts are told of the item's own version only.
+            # Jellyfin gives chapters and further parts for the version with the item's own id only.
             own = guid_bytes(source.id) == key
-            files: Sequence[Source] | None = [source]
+            files: Sequence[MediaSource] | None = [source]
             if (row.part_count or 0) > 1:
                 more = parts.get(key) if own else None
                 files = None if more is None else [source, *more]
             if files is None:
                 reason = "The version consists of several files, and the server doesn't tell them all."
-                page.rejected.append(Rejection("parts_unknown", reason, _version_uri(uri, source.id), row.name))
+                page.rejected.append(Rejection("parts_unknown", reason, _version_uri(uri, source.id), row.title))
                 continue
             warnings: list[str] = []
             for number in _numbers(row, warnings):
@@ -123,8 +116,8 @@ class DraftMaker:
     def _draft(
         self,
         row: Row,
-        source: Source,
-        files: Sequence[Source],
+        source: MediaSource,
+        files: Sequence[MediaSource],
         uri: str,
         number: int | None,
         *,
@@ -132,8 +125,8 @@ class DraftMaker:
         warnings: list[str],
     ) -> AssetDraft:
         kind = _TYPES[row.type or ""]
-        parts = tuple([PartDraft(one.path or "", one.size, _file_ms(one, warnings)) for one in files])
-        title = row.name
+        parts = tuple([PartDraft(file.path or "", file.size, _file_ms(file, warnings)) for file in files])
+        title = row.title
         if title is None or not title.strip():
             title = stem(parts[0].source_path)
             warnings.append("no_title")
@@ -152,7 +145,7 @@ class DraftMaker:
                 rating = series.rating if rating is None else rating
                 tags = {**series.tags, **tags}
         elif kind == "track":
-            # Artist and album are no field of an asset: they are tags that can be searched.
+            # An asset has no fields for artist and album: they become tags, which can be searched.
             people = {"artist": row.album_artist or next(iter(row.artists or ()), None), "album": row.album}
             tags = {**tags, **{name: [text] for name, text in people.items() if text}}
         if len(studios) > 1:
@@ -166,7 +159,7 @@ class DraftMaker:
             show_title=show_title,
             season_number=season,
             episode_number=episode,
-            year=values.year(row.production_year, warnings),
+            year=values.year(row.year, warnings),
             originally_aired=values.date(row.premiere_date, warnings),
             runtime_ms=_runtime(row, parts, warnings),
             studio=studios[0] if studios else None,
@@ -187,8 +180,8 @@ class DraftMaker:
         )
 
 
-def source_problem(source: Source | SketchSource) -> tuple[str, str] | None:
-    """Say why a version or a part can't be used, as a code and a reason; None if it can."""
+def source_problem(source: MediaSource | OutlineSource) -> tuple[str, str] | None:
+    """Return why a version or a part can't be used, as a code and a reason; None if it can."""
     if source.is_remote or source.protocol not in {None, "File"}:
         return "remote", f"The version is no file of the server's: it is fetched by {source.protocol or 'network'}."
     if source.type == "Placeholder":
@@ -201,11 +194,11 @@ def source_problem(source: Source | SketchSource) -> tuple[str, str] | None:
     return None
 
 
-def _usable_versions(row: Row | SketchRow, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
-    """Generate the versions of an item that can be used; the others are rejected, or the item as a whole."""
+def _usable_versions(row: Row | OutlineRow, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
+    """Generate the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
     problem = _item_problem(row)
     if problem is not None:
-        rejected.append(Rejection(*problem, uri, row.name))
+        rejected.append(Rejection(*problem, uri, row.title))
         return
     seen: list[str] = []
     for source in row.media_sources or ():
@@ -220,10 +213,10 @@ def _usable_versions(row: Row | SketchRow, uri: str, rejected: list[Rejection]) 
             yield source
         else:
             where = _version_uri(uri, source.id) if source.id else uri
-            rejected.append(Rejection(*problem, where, row.name))
+            rejected.append(Rejection(*problem, where, row.title))
 
 
-def _item_problem(row: Row | SketchRow) -> tuple[str, str] | None:
+def _item_problem(row: Row | OutlineRow) -> tuple[str, str] | None:
     if row.type not in _TYPES:
         return "not_playable", f"An item of type {row.type!r} is not playable."
     if row.location_type == "Virtual":
@@ -237,8 +230,8 @@ def _item_problem(row: Row | SketchRow) -> tuple[str, str] | None:
     return None
 
 
-def _numbers(row: Row | SketchRow, warnings: list[str]) -> list[int | None]:
-    """Give the episode numbers that a file's drafts add to their URIs: None for the first, or only, one."""
+def _numbers(row: Row | OutlineRow, warnings: list[str]) -> list[int | None]:
+    """Return the episode numbers that the drafts of a file add to their URIs: None for the first or only one."""
     first, last = row.index_number, row.index_number_end
     if row.type != "Episode" or first is None or last is None or last == first:
         return [None]
@@ -249,12 +242,12 @@ def _numbers(row: Row | SketchRow, warnings: list[str]) -> list[int | None]:
 
 
 def _version_uri(uri: str, source_id: str | None, number: int | None = None) -> str:
-    # Ids are hexadecimal, but plugins make their own.
+    # Ids are hexadecimal, except those that plugins make.
     media = source_id if source_id is not None and source_id.isalnum() else quote(source_id or "", safe="")
     return f"{uri}?media={media}" if number is None else f"{uri}?media={media}&episode={number}"
 
 
-def _file_ms(source: Source, warnings: list[str]) -> int | None:
+def _file_ms(source: MediaSource, warnings: list[str]) -> int | None:
     return values.milliseconds(source.run_time_ticks, warnings)
 
 
@@ -262,18 +255,18 @@ def _runtime(row: Row, parts: Sequence[PartDraft], warnings: list[str]) -> int |
     durations = [part.duration_ms for part in parts]
     if len(parts) == 1:
         return durations[0] or values.milliseconds(row.run_time_ticks, warnings)
-    # The item's own is that of its first file.
-    return sum(one or 0 for one in durations) if all(durations) else None
+    # The item's own runtime is that of its first file.
+    return sum(duration or 0 for duration in durations) if all(durations) else None
 
 
-def _video_of(source: Source) -> Stream | None:
-    return next((one for one in source.media_streams or () if one.type == "Video"), None)
+def _video_of(source: MediaSource) -> Stream | None:
+    return next((stream for stream in source.media_streams or () if stream.type == "Video"), None)
 
 
-def _audio_of(source: Source) -> Stream | None:
-    tracks = [one for one in source.media_streams or () if one.type == "Audio"]
-    chosen = [one for one in tracks if one.index == source.default_audio_stream_index] if tracks else []
-    return next(iter(chosen or [one for one in tracks if one.is_default] or tracks), None)
+def _audio_of(source: MediaSource) -> Stream | None:
+    tracks = [stream for stream in source.media_streams or () if stream.type == "Audio"]
+    chosen = [track for track in tracks if track.index == source.default_audio_stream_index] if tracks else []
+    return next(iter(chosen or [track for track in tracks if track.is_default] or tracks), None)
 
 
 def _studios(row: Row) -> list[str]:

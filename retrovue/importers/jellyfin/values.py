@@ -1,4 +1,4 @@
-"""Values of Jellyfin in the catalogue's units; what can't be is None, with a warning."""
+"""Converts values of Jellyfin to the catalogue's units. An impossible value becomes None, with a warning."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ _RESOLUTIONS = (
     (4096, 3072, "4k"),
     (8192, 6144, "8k"),
 )
-"""The largest width and height that Jellyfin calls by each name (MediaStream.cs), in the words that Plex uses."""
+"""The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
 
 
 def milliseconds(ticks: float | None, warnings: list[str]) -> int | None:
-    """Turn a length in ticks of 100 ns into milliseconds."""
+    """Convert a length in ticks of 100 ns to milliseconds."""
     if ticks is None:
         return None
     if type(ticks) is int and 0 < ticks // _TICKS_PER_MS <= _LONGEST_MS:
@@ -33,7 +33,7 @@ def milliseconds(ticks: float | None, warnings: list[str]) -> int | None:
 
 
 def ordinal(value: int | None, warnings: list[str]) -> int | None:
-    """Pass a season's or episode's number on."""
+    """Return the number of a season or an episode, None if it is negative."""
     if value is not None and value < 0:
         warnings.append("bad_number")
         return None
@@ -41,7 +41,7 @@ def ordinal(value: int | None, warnings: list[str]) -> int | None:
 
 
 def year(value: int | None, warnings: list[str]) -> int | None:
-    """Pass a year on in which there can have been a recording."""
+    """Return a year, None if there were no recordings then."""
     if value is not None and not _FIRST_YEAR <= value <= _LAST_YEAR:
         warnings.append("bad_year")
         return None
@@ -51,8 +51,9 @@ def year(value: int | None, warnings: list[str]) -> int | None:
 def date(text: str | None, warnings: list[str]) -> dt.date | None:
     """Read the day of a time such as ``2024-10-07T22:00:00.0000000Z``.
 
-    Providers of metadata know days only; Jellyfin keeps a day as its own midnight in UTC, so that the recorded
-    answers of a server in the Netherlands say 22:00 or 23:00 of the day before. Midnight anywhere means the nearer day.
+    Providers of metadata give days. Jellyfin stores a day as midnight in its own zone and answers in UTC: a server in
+    the Netherlands says 22:00 or 23:00 of the day before (recorded answers). The day of the nearest midnight is
+    returned.
     """
     if not text:
         return None
@@ -71,7 +72,7 @@ def date(text: str | None, warnings: list[str]) -> dt.date | None:
 
 
 def rating(row: Row, warnings: list[str]) -> float | None:
-    """Give the audience's rating (0 to 10), else a tenth of the critics' (0 to 100)."""
+    """Return the audience's rating (0 to 10), else a tenth of the critics' (0 to 100)."""
     audience, critics = row.community_rating, row.critic_rating
     if audience is not None and 0 <= audience <= 10:
         return audience
@@ -83,14 +84,14 @@ def rating(row: Row, warnings: list[str]) -> float | None:
 
 
 def resolution(width: int | None, height: int | None) -> str | None:
-    """Name a picture's size."""
+    """Return the name of a picture's resolution."""
     if not width or not height:
         return None
     return next((name for widest, highest, name in _RESOLUTIONS if width <= widest and height <= highest), None)
 
 
 def chapters(found: Sequence[Chapter], warnings: list[str]) -> list[dict[str, Any]]:
-    """Give chapters in milliseconds; each ends where the next one begins, the last one's end is open."""
+    """Convert chapters to milliseconds. Each ends where the next one begins; the last one's end is open."""
     spans: list[dict[str, Any]] = []
     for chapter in found:
         ticks = chapter.start_position_ticks

@@ -1,7 +1,7 @@
-"""Signing in to a Plex account with a browser, as plex.tv offers it to devices: by a PIN.
+"""Signs in to a Plex account with a browser, by a PIN of plex.tv.
 
-The client asks for a PIN, shows the address that belongs to it, and asks for the PIN again until its owner has signed
-in there (https://forums.plex.tv/t/authenticating-with-plex/609370; fields: https://plexapi.dev, "Get a PIN").
+The client asks for a PIN, shows its address, and asks for the PIN again until the owner has signed in there
+(https://forums.plex.tv/t/authenticating-with-plex/609370; fields: https://plexapi.dev, "Get a PIN").
 """
 
 import uuid
@@ -17,8 +17,8 @@ import msgspec
 from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Secret
 from retrovue.importers.http.client import Answer, HttpClient, Refusal, Transport
-from retrovue.importers.http.policy import HttpPolicy
-from retrovue.importers.plex.dialect import PLEX
+from retrovue.importers.http.settings import HttpPolicy
+from retrovue.importers.plex.importer import PLEX
 
 PLEX_TV = "https://plex.tv"
 SIGN_IN_PAGE = "https://app.plex.tv/auth"
@@ -30,7 +30,7 @@ class Pin(msgspec.Struct, frozen=True, rename="camel"):
 
     id: int
     code: str
-    """A strong one: too long to type, and part of the address."""
+    """Too long to type; part of the address."""
     expires_in: float = 900.0
     """Seconds."""
     auth_token: str | None = None
@@ -41,14 +41,14 @@ class Pin(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PlexAccount:
-    """Asks plex.tv; entered once."""
+    """A client of plex.tv: enter it once, `ask_for_pin()`, show `address()`, await `token()`."""
 
     def __init__(
         self, base_url: str = PLEX_TV, *, transport: Transport | None = None, policy: HttpPolicy | None = None
     ) -> None:
         self._client_identifier = f"retrovue-{uuid.uuid4()}"
         headers = {**PLEX.headers, "X-Plex-Client-Identifier": self._client_identifier}
-        # The identifier tells clients apart: a PIN is shown to the client alone that asked for it.
+        # plex.tv shows a PIN only to the client that asked for it, known by this identifier.
         dialect = replace(PLEX, product="plex.tv", headers=headers)
         self._http = HttpClient(dialect, base_url, None, policy or HttpPolicy(read_timeout_s=20), transport=transport)
 
@@ -66,7 +66,7 @@ class PlexAccount:
         return await self._pin(self._http.post("/api/v2/pins", {"strong": "true"}))
 
     def address(self, pin: Pin) -> str:
-        """Return where the owner signs in, with any browser."""
+        """Return the address where the owner signs in with a browser."""
         about: Mapping[str, str] = {
             "clientID": self._client_identifier,
             "code": pin.code,
@@ -75,9 +75,9 @@ class PlexAccount:
         return f"{SIGN_IN_PAGE}#?{urlencode(about)}"
 
     async def token(self, pin: Pin) -> Secret:
-        """Wait until somebody has signed in, and return the account's token.
+        """Wait until the owner has signed in, and return the account's token.
 
-        Raises SourceRefused with code ``sign_in_expired`` if nobody has until the PIN expires, and SourceError.
+        Raises SourceRefused with code ``sign_in_expired`` if the PIN expires first, and SourceError.
         """
         with anyio.move_on_after(pin.expires_in):
             while True:

@@ -1,17 +1,16 @@
-"""The details of Plex items, which listings leave out: streams, external subtitles, chapters and markers."""
+"""The details of Plex items that listings leave out: streams, external subtitles, chapters and markers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from retrovue.core.errors import MalformedAnswer
-from retrovue.importers.plex.ids import rating_key_number
-from retrovue.importers.plex.rows import Span
+from retrovue.importers.plex.parse import spans
+from retrovue.importers.plex.rows import Span, rating_key_number
 
 PARAMETERS: Mapping[str, str] = {"includeChapters": "1", "includeMarkers": "1", "skipRefresh": "1"}
-"""``skipRefresh`` keeps the server from analysing files for it."""
-_LONGEST_MS = 2**31 - 1
+"""``skipRefresh`` prevents that the server analyses files for the answer."""
 _TYPES = {1: "video", 2: "audio", 3: "subtitle"}
 
 
@@ -60,18 +59,18 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """What the server says of one item, in the catalogue's words."""
+    """The details of one item, with the names and units of the catalogue."""
 
     streams: Mapping[int, list[dict[str, Any]]]
-    """By the id of the version, the streams of all its parts."""
+    """The streams of all parts of each version, by the version's id."""
     chapters: list[dict[str, Any]]
     markers: list[dict[str, Any]]
 
 
 def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
-    """Decode an answer about several items, by rating key; of one that can't be read a text says why.
+    """Decode an answer about several items, by rating key. For a malformed item the value is a text that says why.
 
-    Raises MalformedAnswer if the answer as a whole isn't one.
+    Raises MalformedAnswer if the answer as a whole is malformed.
     """
     try:
         rows = msgspec.json.decode(body, type=_Answer).container.rows or []
@@ -82,7 +81,7 @@ def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
         try:
             row = msgspec.json.decode(raw, type=_Row, strict=False)
         except (ValueError, RecursionError) as exc:
-            key = _glimpse(raw)
+            key = _key_of(raw)
             if key is not None:
                 found[key] = f"The item's details are malformed: {exc}."
             continue
@@ -96,7 +95,7 @@ class _Key(msgspec.Struct, rename="camel"):
     rating_key: str | int | None = None
 
 
-def _glimpse(raw: msgspec.Raw) -> int | None:
+def _key_of(raw: msgspec.Raw) -> int | None:
     try:
         return rating_key_number(msgspec.json.decode(raw, type=_Key).rating_key)
     except (ValueError, RecursionError):
@@ -109,11 +108,11 @@ def _detail(row: _Row) -> Detail:
         for media in row.media or ()
         if media.id is not None
     }
-    return Detail(streams, _spans(row.chapters or (), "tag", "title"), _spans(row.markers or (), "type", "type"))
+    return Detail(streams, spans(row.chapters or (), "tag", "title", []), spans(row.markers or (), "type", "type", []))
 
 
 def _stream(stream: _Stream) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "type": _TYPES.get(stream.stream_type or 0, "other"),
         "index": stream.index,
         "codec": stream.codec,
@@ -132,15 +131,4 @@ def _stream(stream: _Stream) -> dict[str, Any]:
         "external": True if stream.key else None,
         "path": stream.file if stream.key else None,
     }
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _spans(spans: Sequence[Span], label: str, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for span in spans:
-        start, end = span.start_time_offset, span.end_time_offset
-        if type(start) is not int or not 0 <= start <= _LONGEST_MS:
-            continue
-        usable = type(end) is int and start <= end <= _LONGEST_MS
-        found.append({name: getattr(span, label), "start_ms": start, "end_ms": end if usable else None})
-    return found
+    return {name: value for name, value in values.items() if value is not None}

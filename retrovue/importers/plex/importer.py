@@ -1,4 +1,4 @@
-"""The importer for Plex: what RetroVue asks of a source, in terms of a Plex Media Server."""
+"""The importer for Plex: identity, libraries and details of a Plex Media Server."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -6,15 +6,24 @@ from typing import ClassVar
 import msgspec
 from anyio.abc import TaskGroup
 
+from retrovue.core.errors import MalformedAnswer
 from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
 from retrovue.importers.http.client import Refusal
-from retrovue.importers.http.dialect import Dialect
 from retrovue.importers.http.importer import HttpImporter
+from retrovue.importers.http.settings import Dialect
 from retrovue.importers.locations import check_locations
 from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
-from retrovue.importers.plex.dialect import PLEX
-from retrovue.importers.plex.enumeration import ITEM_TYPES, Enumeration
-from retrovue.importers.plex.sections import decode_sections
+from retrovue.importers.plex.library import ITEM_TYPES, PlexLibrary
+
+PLEX = Dialect(
+    product="Plex",
+    port=32400,
+    token_headers=lambda token: {"X-Plex-Token": token},
+    headers={"X-Plex-Client-Identifier": "retrovue", "X-Plex-Product": "RetroVue"},
+    total_header="X-Plex-Container-Total-Size",
+    offset_header="X-Plex-Container-Start",
+    xml_root=b"MediaContainer",
+)
 
 
 class _IdentityContainer(msgspec.Struct, rename="camel"):
@@ -26,6 +35,29 @@ class _Identity(msgspec.Struct):
     container: _IdentityContainer = msgspec.field(name="MediaContainer")
 
 
+class _Location(msgspec.Struct):
+    path: str = ""
+
+
+class _Section(msgspec.Struct):
+    key: str | int
+    title: str
+    type: str
+    locations: list[_Location] | None = msgspec.field(default=None, name="Location")
+
+
+class _SectionsContainer(msgspec.Struct):
+    size: int | None = None
+    sections: list[_Section] | None = msgspec.field(default=None, name="Directory")
+
+
+class _Sections(msgspec.Struct):
+    container: _SectionsContainer = msgspec.field(name="MediaContainer")
+
+
+_sections = msgspec.json.Decoder(_Sections, strict=False)
+
+
 class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
     """Reads movies, episodes, tracks and home videos of a Plex Media Server."""
 
@@ -34,7 +66,7 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
-        """Say which settings the importer needs."""
+        """Return the settings of the importer."""
         return cls._describe("Plex Media Server", "X-Plex-Token of an account that may see the libraries")
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
@@ -42,17 +74,18 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
         return await self._libraries.get()
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
-        """Say whether the library still exists, is of a playable kind, and its files can be reached from here."""
+        """Return whether the library still exists, is of a playable kind, and its files can be read from here."""
         sections = await self._libraries.get()
-        section = next((one for one in sections if one.external_id == collection.external_id), None)
+        section = next((section for section in sections if section.external_id == collection.external_id), None)
         if section is None:
             return self._gone(collection, "key")
         if section.kind not in ITEM_TYPES:
             return self._unsupported(section.kind)
-        return await check_locations(collection, section.locations, deadline_s=self._settings.mount_timeout_s)
+        deadline_s = self._settings.mount_timeout_s
+        return await check_locations(collection, section.locations, server="Plex", deadline_s=deadline_s)
 
     async def details(self, rating_keys: Sequence[int]) -> Mapping[int, Detail | str]:
-        """Ask for the details of some items in one request; ids that the server doesn't know are left out."""
+        """Ask for the details of some items in one request. Ids that the server doesn't know are left out."""
         path = f"/library/metadata/{','.join(str(key) for key in rating_keys)}"
         try:
             answer = await self._client.get(path, PARAMETERS)
@@ -62,27 +95,50 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
             raise
         return decode_details(answer.body)
 
-    def _enumeration(
-        self, collection: Collection, scope: Scope, server_id: str, tasks: TaskGroup | None
-    ) -> Enumeration:
-        return Enumeration(
+    def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> PlexLibrary:
+        return PlexLibrary(
             self._client,
             collection,
             scope,
-            machine_identifier=server_id,
+            self._identifier,
             page_size=self._settings.page_size,
             budget=self._budget,
             tasks=tasks,
         )
 
-    async def _ask_who_it_is(self) -> SourceIdentity:
+    async def _fetch_identity(self) -> SourceIdentity:
         answer = await self._client.get("/identity", with_token=False)
         try:
             identity = msgspec.json.decode(answer.body, type=_Identity).container
         except (ValueError, RecursionError) as exc:
-            raise self.dialect.stranger(self._client.origin, "it doesn't say who it is") from exc
+            raise self.dialect.wrong_server(self._client.origin, "it doesn't say who it is") from exc
         return SourceIdentity(identifier=identity.machine_identifier, version=identity.version)
 
     async def _fetch_libraries(self) -> tuple[DiscoveredCollection, ...]:
-        answer = await self._client.get("/library/sections")
-        return decode_sections(answer.body)
+        return decode_sections((await self._client.get("/library/sections")).body)
+
+
+def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
+    """Decode the answer of /library/sections, in the server's order, with titles verbatim.
+
+    Raises MalformedAnswer: a list of libraries is short and needed as a whole, so that nothing in it is skipped.
+    """
+    try:
+        container = _sections.decode(body).container
+    except (ValueError, RecursionError) as exc:
+        detail = f": {exc}" if isinstance(exc, msgspec.ValidationError) else ""
+        raise MalformedAnswer(
+            f"The list of libraries isn't what a Plex server answers{detail}.",
+            hint="Check that the source's address is that of a Plex server.",
+        ) from exc
+    if container.sections is None and container.size != 0:
+        raise MalformedAnswer("The list of libraries holds none, and doesn't say that there are none.")
+    return tuple(
+        DiscoveredCollection(
+            external_id=str(section.key),
+            name=section.title,
+            kind=section.type,
+            locations=tuple(location.path for location in section.locations or () if location.path),
+        )
+        for section in container.sections or ()
+    )

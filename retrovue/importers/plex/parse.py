@@ -1,34 +1,38 @@
-"""From the rows of a Plex listing to asset drafts: pure, one draft for each version of an item.
+"""Makes asset drafts of the rows of a Plex listing: one for each version of an item.
 
-Every row comes out as drafts or as rejections with a reason, never as an exception.
+Every row becomes drafts, or rejections with a reason. Nothing here raises, and nothing does I/O.
 """
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
+from retrovue.importers.http.listing import BadRow, ListedRow
 from retrovue.importers.http.mending import clean_from, without_nul
-from retrovue.importers.plex.ids import provider_ids, rating_key_number
-from retrovue.importers.plex.rows import BadRow, Listing, Media, Part, Row, SketchMedia, SketchRow, Span, Tag
+from retrovue.importers.plex.rows import Media, OutlineMedia, OutlineRow, Part, Row, Span, Tag, rating_key_number
+
+PlexRows = Sequence[ListedRow[Row | BadRow, int | str]]
+PlexOutlineRows = Sequence[ListedRow[OutlineRow, int | str]]
 
 OPTIMIZED_VERSION: Final = 42
-"""The proxyType of a version that PMS made itself (python-plexapi knows it by the same number)."""
+"""The proxyType of a version that PMS made itself (the same number as in python-plexapi)."""
 
 _OPTIMIZED_FOLDER = "Plex Versions"
 _TYPES = {"movie": "movie", "episode": "episode", "clip": "clip", "track": "track"}
 _LONGEST_MS = 2**31 - 1
-# Nobody filmed before 1800 and PMS has been seen to give 0, 1 and the far future.
+# There are no films from before 1800, and PMS has given 0, 1 and the far future.
 _FIRST_YEAR, _LAST_YEAR = 1800, 2200
 _EMPTY: Mapping[str, list[str]] = {}
+_LEGACY_AGENTS = {"imdb": "imdb", "thetvdb": "tvdb", "themoviedb": "tmdb"}
+_LEGACY_PREFIX = "com.plexapp.agents."
 
 
 class Show(msgspec.Struct, frozen=True, gc=False):
-    """What a show gives to those of its episodes that don't say it themselves."""
+    """The values that episodes inherit from their show if they have none themselves."""
 
     title: str | None
     studio: str | None
@@ -37,29 +41,29 @@ class Show(msgspec.Struct, frozen=True, gc=False):
     tags: Mapping[str, list[str]]
 
 
-def shows_of(listing: Listing, skip: int = 0) -> dict[int, Show]:
-    """Read the rows of a listing of shows, by rating key; rows that can't be read are left out."""
+def shows_of(rows: PlexRows) -> dict[int, Show]:
+    """Read the rows of a listing of shows, by rating key. Malformed rows are left out."""
     shows: dict[int, Show] = {}
-    for place in range(skip, len(listing.rows)):
-        row, key = listing.rows[place], listing.keys[place]
+    for listed in rows:
+        row, key = listed.row, listed.key
         if isinstance(row, Row) and isinstance(key, int):
             values = row.title, row.studio or None, row.content_rating or None, _rating(row, []), _tags(row)
-            shows[key] = Show(*(map(without_nul, values) if place in listing.mended else values))
+            shows[key] = Show(*(map(without_nul, values) if listed.mended else values))
     return shows
 
 
 class DraftMaker:
-    """Makes the drafts of one collection's rows."""
+    """Makes the drafts of the rows of one collection; ``shows`` by rating key."""
 
     def __init__(self, machine_identifier: str, shows: Mapping[int, Show] | None = None) -> None:
         self._uri = f"plex://{machine_identifier}/library/metadata/"
         self._shows = shows or {}
 
-    def page(self, listing: Listing, skip: int = 0) -> Page:
-        """Make the drafts of a listing's rows, without the first ``skip`` of them."""
-        page = Page([], [], len(listing.rows) - skip)
-        for place in range(skip, len(listing.rows)):
-            row, key = listing.rows[place], listing.keys[place]
+    def page(self, rows: PlexRows) -> Page:
+        """Make the drafts of rows."""
+        page = Page([], [], len(rows))
+        for listed in rows:
+            row, key = listed.row, listed.key
             first_draft, first_rejection = len(page.drafts), len(page.rejected)
             if isinstance(row, BadRow):
                 uri = f"{self._uri}{key}" if isinstance(key, int) else None
@@ -69,17 +73,17 @@ class DraftMaker:
                 page.rejected.append(Rejection("bad_rating_key", reason, None, row.title))
             else:
                 self._add_item(row, f"{self._uri}{key}", page)
-            if place in listing.mended:
+            if listed.mended:
                 clean_from(page, first_draft, first_rejection)
         return page
 
-    def outline(self, listing: Listing, skip: int, read: Callable[[], Awaitable[Page]]) -> Outline:
-        """Make the outline of a listing that was looked over; ``read`` reads it in full."""
-        outline = Outline([], [], [], len(listing) - skip, read)
+    def outline(self, rows: PlexOutlineRows, read: Callable[[], Awaitable[Page]]) -> Outline:
+        """Make the outline of rows in short form; ``read`` reads their page in full."""
+        outline = Outline([], [], [], len(rows), read)
         uris, paths, rejected = outline.source_uris, outline.source_paths, outline.rejected
-        for sketch, key in islice(zip(listing.sketches or (), listing.keys, strict=True), skip, None):
-            uri = f"{self._uri}{key}"
-            for media in _usable_versions(sketch, uri, rejected):
+        for listed in rows:
+            uri = f"{self._uri}{listed.key}"
+            for media in _usable_versions(listed.row, uri, rejected):
                 uris.append(f"{uri}?media={media.id}")
                 paths.append(tuple([part.file or "" for part in media.parts or ()]))
         return outline
@@ -110,7 +114,7 @@ class DraftMaker:
         if kind == "episode":
             show_title = row.grandparent_title or None
             season, episode = _ordinal(row.parent_index, warnings), _ordinal(row.index, warnings)
-            # Hidden seasons and odd agents leave the ancestors' keys out; the episode then stands alone.
+            # With hidden seasons and some agents the keys of show and season are missing: there is nothing to inherit.
             show = self._shows.get(rating_key_number(row.grandparent_rating_key) or -1)
             if show is not None:
                 show_title = show_title or show.title
@@ -118,7 +122,7 @@ class DraftMaker:
                 rating = show.rating if rating is None else rating
                 tags = {**show.tags, **tags} if tags else show.tags
         elif kind == "track":
-            # Artist and album are no field of an asset: they are tags that can be searched.
+            # An asset has no fields for artist and album: they become tags, which can be searched.
             people = {"artist": row.grandparent_title, "album": row.parent_title}
             tags = {**tags, **{name: [text] for name, text in people.items() if text}}
         return AssetDraft(
@@ -146,14 +150,14 @@ class DraftMaker:
             bitrate_kbps=media.bitrate,
             provider_ids=provider_ids(row.guid, [guid.id for guid in row.guids] if row.guids else ()),
             tags=tags,
-            chapters=None if row.chapters is None else _spans(row.chapters, "tag", "title", warnings),
-            markers=None if row.markers is None else _spans(row.markers, "type", "type", warnings),
+            chapters=None if row.chapters is None else spans(row.chapters, "tag", "title", warnings),
+            markers=None if row.markers is None else spans(row.markers, "type", "type", warnings),
             warnings=tuple(dict.fromkeys(warnings)) if warnings else (),
         )
 
 
-def _usable_versions(row: Row | SketchRow, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
-    """Generate the versions of an item that can be used; the others are rejected, or the item as a whole."""
+def _usable_versions(row: Row | OutlineRow, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
+    """Generate the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
     if row.type not in _TYPES:
         rejected.append(Rejection("not_playable", f"An item of type {row.type!r} is not playable.", uri, row.title))
         return
@@ -170,7 +174,7 @@ def _usable_versions(row: Row | SketchRow, uri: str, rejected: list[Rejection]) 
             rejected.append(Rejection(problem[0], problem[1], where, row.title))
 
 
-def _unusable(media: Media | SketchMedia, seen: list[int]) -> tuple[str, str] | None:
+def _unusable(media: Media | OutlineMedia, seen: list[int]) -> tuple[str, str] | None:
     if media.id is None:
         return "no_media_id", "The version has no id, so that it can't be told from others."
     if media.id in seen:
@@ -215,13 +219,13 @@ def _rating(row: Row, warnings: list[str]) -> float | None:
     if critics is not None and 0 <= critics <= 10:
         return critics
     if audience is not None or critics is not None:
-        # A year has been seen here: 2049.
+        # PMS has given a year as rating: 2049.
         warnings.append("bad_rating")
     return None
 
 
 def _date(text: str, warnings: list[str]) -> dt.date | None:
-    # "2013-10-04", sometimes with " 00:00:00" behind it; shorter ISO spellings were never seen.
+    # "2013-10-04", sometimes followed by " 00:00:00"; no recorded answer has a shorter ISO form.
     if text[4:5] == text[7:8] == "-" and text[10:11] in {"", " ", "T"}:
         try:
             day = dt.date.fromisoformat(text[:10])
@@ -252,9 +256,13 @@ def _words(tags: list[Tag]) -> list[str]:
     return [tag.tag for tag in tags if tag.tag]
 
 
-def _spans(spans: list[Span], label: str, name: str, warnings: list[str]) -> list[dict[str, Any]]:
+def spans(listed: Sequence[Span], label: str, name: str, warnings: list[str]) -> list[dict[str, Any]]:
+    """Read chapters (``label``: tag) or markers (type) in milliseconds, with their label as ``name``.
+
+    A span without a usable start is left out, one without a usable end has an open end; both with a warning.
+    """
     found: list[dict[str, Any]] = []
-    for span in spans:
+    for span in listed:
         start, end = span.start_time_offset, span.end_time_offset
         # A chapter may begin at 0; only the end may be open.
         if type(start) is not int or not 0 <= start <= _LONGEST_MS:
@@ -263,6 +271,32 @@ def _spans(spans: list[Span], label: str, name: str, warnings: list[str]) -> lis
         if end is not None and (type(end) is not int or not start <= end <= _LONGEST_MS):
             warnings.append("bad_span")
             end = None
-        text = span.tag if label == "tag" else span.type
-        found.append({name: text, "start_ms": start, "end_ms": end})
+        found.append({name: span.tag if label == "tag" else span.type, "start_ms": start, "end_ms": end})
+    return found
+
+
+def provider_ids(guid: str | None, others: Iterable[str]) -> dict[str, str]:
+    """Read an item's guid and its ``Guid`` list as ids by provider: imdb, tmdb, tvdb, mbid, plex, ….
+
+    The guid of a legacy agent counts if it names one item: ``thetvdb://80379/1/2`` is the id of a *show* followed by a
+    season and an episode, so it is left out. ``local://`` and ``none://`` name no provider.
+    """
+    found: dict[str, str] = {}
+    for text in others:
+        provider, separator, identifier = text.partition("://")
+        if separator and identifier and provider:
+            found[provider] = identifier
+    if guid is None:
+        return found
+    if guid.startswith("plex://"):
+        if identifier := guid.rpartition("/")[2]:  # plex://movie/5d776…
+            found["plex"] = identifier
+    elif guid.startswith(_LEGACY_PREFIX):
+        agent, _, rest = guid.removeprefix(_LEGACY_PREFIX).partition("://")
+        identifier = rest.partition("?")[0]
+        provider = _LEGACY_AGENTS.get(agent, "")
+        if provider and identifier and "/" not in identifier:
+            found.setdefault(provider, identifier)
+    elif guid.startswith("mbid://") and len(guid) > 7:
+        found.setdefault("mbid", guid[7:])
     return found

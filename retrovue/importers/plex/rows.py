@@ -1,21 +1,29 @@
-"""The rows of a Plex listing, decoded: only the fields that are used, with the types that were seen.
+"""The rows of a Plex listing: only the fields that are used, with the types that recorded answers show.
 
-PMS answers with more than a hundred fields an item; decoding just these is three times cheaper than making
-dictionaries of all. A page is decoded in one go; only if a row doesn't fit are the rows looked at one by one,
-so that a bad row is one rejected item and not a lost page.
+A row has more than a hundred fields; decoding only these is three times cheaper than making dictionaries of all.
 """
 
 import hashlib
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
 from retrovue.core.errors import MalformedAnswer
 from retrovue.core.model import Big, Natural
-from retrovue.importers.http.mending import NUL
-from retrovue.importers.http.rows import Number, all_known, decode_container, decode_rows, reason
-from retrovue.importers.plex.ids import rating_key_number
+from retrovue.importers.http.listing import (
+    BadRow,
+    Contents,
+    Listing,
+    ListingFormat,
+    Number,
+    OutlineListing,
+    row_problem,
+)
+from retrovue.importers.seen import IdSet
+
+RATING_KEY_DIGITS: Final = 18
+"""A rating key is a row id of the server's database; 18 digits always fit into 64 bits."""
 
 
 class Tag(msgspec.Struct, gc=False):
@@ -95,56 +103,32 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
     markers: list[Span] | None = msgspec.field(default=None, name="Marker")
 
 
-class SketchPart(msgspec.Struct, gc=False):
+class OutlinePart(msgspec.Struct, gc=False):
     """One file of a version, by name only."""
 
     file: str | None = None
 
 
-class SketchMedia(msgspec.Struct, gc=False, rename="camel"):
-    """One version of an item: what it is recognised by, and what rules it out."""
+class OutlineMedia(msgspec.Struct, gc=False, rename="camel"):
+    """One version of an item: what identifies it and what excludes it."""
 
     id: Big | None = None
     proxy_type: int | None = None
     target: str | None = None
-    parts: list[SketchPart] | None = msgspec.field(default=None, name="Part")
+    parts: list[OutlinePart] | None = msgspec.field(default=None, name="Part")
 
 
-class SketchRow(msgspec.Struct, gc=False, rename="camel"):
-    """One item of a listing, reduced to what it is recognised by."""
+class OutlineRow(msgspec.Struct, gc=False, rename="camel"):
+    """One item of a listing in short form."""
 
     rating_key: str | None = None
     type: str | None = None
     title: str | None = None
-    media: list[SketchMedia] | None = msgspec.field(default=None, name="Media")
+    media: list[OutlineMedia] | None = msgspec.field(default=None, name="Media")
 
 
-class BadRow(msgspec.Struct, gc=False):
-    """A row that isn't what the API promises; what could still be read of it, and why it is bad."""
-
-    reason: str
-    title: str | None = None
-
-
-class Listing(msgspec.Struct, gc=False):
-    """One answer of a listing."""
-
-    rows: list[Row | BadRow]
-    keys: list[int | str]
-    """The rating key of each row; a string where it isn't a whole number or can't be read at all."""
-    size: int | None
-    """How many entries the answer claims to hold."""
-    total: int | None
-    """How many the listing holds; None in an answer that isn't paged."""
-    offset: int | None
-    mended: frozenset[int]
-    """The places of rows whose text was not clean and may hold NUL or replacement characters."""
-    sketches: "list[SketchRow] | None" = None
-    """In place of the rows, where the answer was only looked over."""
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
+PlexListing = Listing[Row | BadRow, int | str]
+PlexOutline = OutlineListing[OutlineRow, int | str]
 
 _RowT = TypeVar("_RowT")
 
@@ -160,96 +144,97 @@ class _Answer(msgspec.Struct, Generic[_RowT], gc=False):
     container: _Container[_RowT] = msgspec.field(name="MediaContainer")
 
 
-class _Glimpse(msgspec.Struct, gc=False, rename="camel"):
+class _RowKey(msgspec.Struct, gc=False, rename="camel"):
     rating_key: str | int | None = None
     title: str | None = None
 
 
-_page = msgspec.json.Decoder(_Answer[Row])
-_sketch_page = msgspec.json.Decoder(_Answer[SketchRow])
-# PMS writes some numbers as strings ("1"), most of all in containers: the second look accepts them.
-_raw_page = msgspec.json.Decoder(_Answer[msgspec.Raw], strict=False)
 _row = msgspec.json.Decoder(Row)
 _lenient_row = msgspec.json.Decoder(Row, strict=False)
-_glimpse = msgspec.json.Decoder(_Glimpse)
+_row_key = msgspec.json.Decoder(_RowKey)
 
 
-def decode_listing(body: bytes | bytearray) -> Listing:
-    """Decode one answer of a listing.
+class PlexFormat(ListingFormat[Row, OutlineRow, int | str]):
+    """How a Plex Media Server writes a listing."""
 
-    Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing.
+    product: ClassVar[str] = "Plex"
+    expected: ClassVar[str] = "has no media container"
+    full: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[Row])
+    outline: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[OutlineRow])
+    # PMS writes some numbers as strings ("1"), mostly in containers.
+    raw: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[msgspec.Raw], strict=False)
+
+    def contents(self, answer: _Answer[Any]) -> Contents[Any]:
+        """Find the parts of a decoded answer; raises MalformedAnswer if it gives neither rows nor numbers."""
+        container = answer.container
+        if container.rows is None and container.size is None and container.total_size is None:
+            raise MalformedAnswer(
+                "The answer's media container says neither what it holds nor how much.", code="no_container"
+            )
+        return Contents(container.rows or [], container.size, container.total_size, container.offset)
+
+    def keys(self, rows: Sequence[Row] | Sequence[OutlineRow]) -> list[int | None]:
+        """Return the rating key of each row, or None."""
+        return [rating_key_number(row.rating_key) for row in rows]
+
+    def decode_row(self, text: bytes) -> tuple[Row | BadRow, int | str]:
+        """Decode the text of one row."""
+        try:
+            try:
+                row = _row.decode(text)
+            except msgspec.ValidationError:
+                row = _lenient_row.decode(text)
+        except (ValueError, RecursionError) as exc:
+            return _bad_row(text, row_problem(exc))
+        return row, _key(row.rating_key, text)
+
+
+class RatingKeySet:
+    """The keys of rows: rating keys, and hashes of the rows without one, which are rejected and rare."""
+
+    def __init__(self) -> None:
+        self._numbers = IdSet()
+        self._hashes: set[str] = set()
+
+    def add(self, key: int | str) -> bool:
+        """Add a key; returns whether it is new."""
+        if isinstance(key, int):
+            return self._numbers.add(key)
+        if key in self._hashes:
+            return False
+        self._hashes.add(key)
+        return True
+
+    def __len__(self) -> int:
+        return len(self._numbers) + len(self._hashes)
+
+
+def rating_key_number(value: object) -> int | None:
+    """Read a rating key as the whole number that it is; None for anything else.
+
+    Items carry it as a string and some containers as a number (recorded answers show both).
     """
-    if NUL not in body:
-        try:
-            container = _page.decode(body).container
-        except (ValueError, RecursionError):
-            pass  # Below it is found out whether this is one row's fault or the whole page's.
-        else:
-            rows = container.rows or []
-            keys = _keys(rows)
-            if keys is not None:
-                return _listing(container, [*rows], [*keys])
-    return _decode_by_rows(body)
-
-
-def sketch_listing(body: bytes | bytearray) -> Listing | None:
-    """Look an answer of a listing over for what its items are recognised by; None if it needs to be read in full."""
-    if NUL in body:
+    if type(value) is int:
+        return value if 0 <= value < 10**RATING_KEY_DIGITS else None
+    if type(value) is not str or not value.isdigit() or not value.isascii() or len(value) > RATING_KEY_DIGITS:
         return None
+    # A leading zero would make two spellings of one id.
+    return int(value) if value[0] != "0" or value == "0" else None
+
+
+def _bad_row(text: bytes, problem: str) -> tuple[BadRow, int | str]:
     try:
-        container = _sketch_page.decode(body).container
+        known = _row_key.decode(text)
     except (ValueError, RecursionError):
-        return None
-    sketches = container.rows or []
-    keys = _keys(sketches)
-    if keys is None or (not keys and container.size is None):
-        return None
-    return Listing([], [*keys], container.size, container.total_size, container.offset, frozenset(), sketches)
-
-
-def _keys(rows: Sequence[Row] | Sequence[SketchRow]) -> list[int] | None:
-    return all_known([rating_key_number(row.rating_key) for row in rows])
-
-
-def _decode_by_rows(body: bytes | bytearray) -> Listing:
-    answer, changed = decode_container(body, _raw_page.decode, expected="has no media container", product="Plex")
-    raw = answer.container
-    return _listing(raw, *decode_rows(raw.rows or (), _decode_row, changed=changed))
-
-
-def _decode_row(text: bytes) -> tuple[Row | BadRow, int | str]:
-    try:
-        try:
-            row = _row.decode(text)
-        except msgspec.ValidationError:
-            row = _lenient_row.decode(text)
-    except (ValueError, RecursionError) as exc:
-        return _glimpse_of(text, reason(exc))
-    return row, _key(row.rating_key, text)
-
-
-def _glimpse_of(text: bytes, why: str) -> tuple[BadRow, int | str]:
-    try:
-        seen = _glimpse.decode(text)
-    except (ValueError, RecursionError):
-        return BadRow(why), _key(None, text)
-    return BadRow(why, seen.title), _key(seen.rating_key, text)
-
-
-def _listing(
-    container: "_Container[Row] | _Container[msgspec.Raw]",
-    rows: list[Row | BadRow],
-    keys: list[int | str],
-    mended: frozenset[int] = frozenset(),
-) -> Listing:
-    if container.rows is None and container.size is None and container.total_size is None:
-        raise MalformedAnswer(
-            "The answer's media container says neither what it holds nor how much.", code="no_container"
-        )
-    return Listing(rows, keys, container.size, container.total_size, container.offset, mended)
+        return BadRow(problem), _key(None, text)
+    key = _key(known.rating_key, text)
+    return BadRow(problem, known.title, isinstance(key, int)), key
 
 
 def _key(value: str | int | None, text: bytes) -> int | str:
-    # A row without a usable rating key is told from others by what it says.
     number = rating_key_number(value)
     return f"row:{hashlib.blake2b(text, digest_size=16).hexdigest()}" if number is None else number
+
+
+decode_listing = PlexFormat().decode
+decode_outline = PlexFormat().decode_outline

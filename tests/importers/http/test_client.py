@@ -18,10 +18,10 @@ from retrovue.errors import (
     SourceRefused,
     SourceUnreachable,
 )
-from retrovue.importers.http.bodies import BodyReader
+from retrovue.importers.http.answers import BodyReader, retry_after_seconds
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.policy import HttpPolicy, make_policy, retry_after_seconds
-from retrovue.importers.plex.dialect import PLEX
+from retrovue.importers.http.settings import HttpPolicy, make_policy
+from retrovue.importers.plex.importer import PLEX
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from tests.support.plex import TOKEN, collection, plex, read_all
 

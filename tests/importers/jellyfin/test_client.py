@@ -18,9 +18,9 @@ from retrovue.errors import (
     SourceUnreachable,
 )
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.policy import HttpPolicy
+from retrovue.importers.http.settings import HttpPolicy
 from retrovue.importers.jellyfin import JellyfinImporter
-from retrovue.importers.jellyfin.dialect import JELLYFIN
+from retrovue.importers.jellyfin.importer import JELLYFIN
 from retrovue.simulator import Fault, faults
 from retrovue.simulator.jellyfin import SimulatedJellyfin
 from tests.importers.http.test_client import hold_the_token as _holds

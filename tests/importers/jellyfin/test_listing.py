@@ -7,8 +7,8 @@ import pytest
 
 from retrovue.core.model import FULL
 from retrovue.errors import CollectionGone, IncompleteEnumeration
-from retrovue.importers.guids import GuidSet
-from retrovue.importers.http.reading import WINDOW
+from retrovue.importers.http.paging import WINDOW
+from retrovue.importers.seen import GuidSet
 from retrovue.simulator import Fault, Request, faults
 from retrovue.simulator.jellyfin import JellyfinLibrary, movie
 from tests.support.jellyfin import a_series, collection, jellyfin, movies, read_all, shows
@@ -300,7 +300,7 @@ class TestGuidSet:
         assert len(seen) == 5000
 
     def test_ids_that_read_like_the_seam_between_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("retrovue.importers.guids._BUCKETS", 1)
+        monkeypatch.setattr("retrovue.importers.seen._BUCKETS", 1)
         seen = GuidSet()
         first, second = b"0123456789abcdef", b"fedcba9876543210"
         assert seen.add(first)

@@ -4,7 +4,7 @@ import pytest
 
 from retrovue.core.model import FULL, Collection, Outline, Page
 from retrovue.importers.jellyfin.importer import JellyfinImporter
-from retrovue.importers.jellyfin.listing import ITEM_FIELDS, SHORT_FIELDS
+from retrovue.importers.jellyfin.library import ITEM_FIELDS, SHORT_FIELDS
 from retrovue.simulator import Request
 from retrovue.simulator.jellyfin import SimulatedJellyfin, movie, part
 from tests.support.jellyfin import collection, jellyfin, movies, read_all

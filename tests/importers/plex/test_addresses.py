@@ -14,7 +14,7 @@ from retrovue.errors import (
     SourceError,
     SourceUnreachable,
 )
-from retrovue.importers.http.failures import map_error
+from retrovue.importers.http.answers import map_error
 from retrovue.importers.plex import PlexImporter
 from retrovue.simulator import SimulatedPlex
 from tests.support.plex import IMPATIENT, TOKEN

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrovue.importers.plex.ids import IdSet, RatingKeySet, provider_ids, rating_key_number
+from retrovue.importers.plex.parse import provider_ids
+from retrovue.importers.plex.rows import RatingKeySet, rating_key_number
+from retrovue.importers.seen import IdSet
 
 
 class TestIds:

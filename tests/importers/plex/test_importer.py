@@ -192,7 +192,9 @@ class TestIngestible:
     async def test_missing(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         mappings = [("/data", str(tmp_path))]
-        answer = await check_locations(collection(mappings=mappings), ("/data/none", "/data/file", "/data"))
+        answer = await check_locations(
+            collection(mappings=mappings), ("/data/none", "/data/file", "/data"), server="Plex"
+        )
         assert answer.code == "missing_directory"
         assert answer.reason is not None
         assert answer.reason.count("doesn't exist") == 1
@@ -200,7 +202,9 @@ class TestIngestible:
 
     async def test_unreadable(self, unprivileged_path: Path) -> None:
         (unprivileged_path / "x").mkdir(mode=0)
-        answer = await check_locations(collection(mappings=[("/data", str(unprivileged_path))]), ("/data/x",))
+        answer = await check_locations(
+            collection(mappings=[("/data", str(unprivileged_path))]), ("/data/x",), server="Plex"
+        )
         assert answer.code == "unreadable_directory"
 
     async def test_a_mount_that_answers_with_an_error(self, tmp_path: Path) -> None:
@@ -208,7 +212,7 @@ class TestIngestible:
             raise OSError(116, "Stale file handle")
 
         mapped = collection(mappings=[("/data", str(tmp_path))])
-        answer = await check_locations(mapped, ("/data",), probe=stale)
+        answer = await check_locations(mapped, ("/data",), probe=stale, server="Plex")
         assert answer.code == "unreadable_directory"
         assert answer.reason is not None
         assert "Stale file handle" in answer.reason
@@ -221,7 +225,7 @@ class TestIngestible:
 
         mapped = collection(mappings=[("/data", str(tmp_path))])
         try:
-            answer = await check_locations(mapped, ("/data",), deadline_s=0.01, probe=hang)
+            answer = await check_locations(mapped, ("/data",), deadline_s=0.01, probe=hang, server="Plex")
         finally:
             release.set()
         assert answer.code == "directory_timeout"

@@ -9,7 +9,7 @@ import pytest
 
 from retrovue.core.model import FULL
 from retrovue.errors import CollectionGone, IncompleteEnumeration, SourceError
-from retrovue.importers.http.reading import WINDOW
+from retrovue.importers.http.paging import WINDOW
 from retrovue.simulator import Fault, GeneratedSection, ListSection, Reply, Request, Row, faults, movie
 from tests.support.plex import collection, plex, read_all
 

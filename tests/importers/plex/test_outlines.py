@@ -6,7 +6,7 @@ import pytest
 
 from retrovue.core.model import FULL, Outline, Page
 from retrovue.importers.plex.importer import PlexImporter
-from retrovue.importers.plex.listing import LEAN, SHORT
+from retrovue.importers.plex.library import LEAN, SHORT
 from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
 from tests.support.plex import Result, collection, plex, read_all
 

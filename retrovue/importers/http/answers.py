@@ -1,0 +1,206 @@
+"""Addresses, bodies and failures of HTTP requests. Besides ``client`` the only module that knows httpx."""
+
+import email.utils
+import errno
+import os
+import re
+import socket
+import ssl
+import zlib
+from datetime import UTC, datetime
+
+import httpx
+
+from retrovue.core.errors import MalformedAnswer, RequestError, SourceError, SourceUnreachable
+from retrovue.importers.http.settings import Dialect
+
+_BRACKETS = ((b"{", b"}"), (b"[", b"]"))
+
+
+class TruncatedAnswer(MalformedAnswer):
+    """An answer arrived incomplete. Another attempt may help."""
+
+    default_code = "truncated_answer"
+
+
+class BodyReader:
+    """Decodes a body from its chunks: `feed()` each chunk, then `finish()`.
+
+    httpx's own decoder accepts a gzip stream that ends early, and has no limit.
+    """
+
+    def __init__(self, encoding: str, dialect: Dialect, *, cap: int, origin: str) -> None:
+        encoding = encoding.strip().lower()
+        if encoding not in {"identity", "", "gzip", "x-gzip"}:
+            raise MalformedAnswer(
+                f"The server at {origin} answers in the encoding {encoding!r}, which wasn't asked for."
+            )
+        self._unpack = zlib.decompressobj(31) if "gzip" in encoding else None
+        self._dialect = dialect
+        self._cap = cap
+        self._origin = origin
+        self._received = 0
+        self._body = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Decode a chunk; raises MalformedAnswer if the decoded bytes exceed the cap."""
+        self._received += len(chunk)
+        if self._unpack is None:
+            self._body += chunk
+        else:
+            self._body += self._unpack.decompress(chunk, self._cap + 1 - len(self._body))
+        if len(self._body) > self._cap:
+            raise MalformedAnswer(
+                f"An answer of the server at {self._origin} is larger than {self._cap:,} bytes.",
+                code="answer_too_large",
+                hint="Lower the source's page_size if its items are that large.",
+            )
+
+    def finish(self, promised: int | None) -> bytearray:
+        """Return the whole body; ``promised`` is its Content-Length, None if there was none.
+
+        Raises TruncatedAnswer if something is missing, MalformedAnswer if it is XML or a web page.
+        """
+        unfinished = self._unpack is not None and not self._unpack.eof
+        if unfinished or promised not in {None, self._received}:
+            raise _truncated(self._origin)
+        start, end = bytes(self._body[:256]).lstrip(), bytes(self._body[-64:]).rstrip()
+        if start.startswith(b"<"):
+            dialect = self._dialect
+            if dialect.xml_root is not None and dialect.xml_root in start:
+                raise MalformedAnswer(
+                    f"The {dialect.product} server at {self._origin} answers in XML although JSON was asked for."
+                )
+            raise dialect.wrong_server(self._origin, "it sent a web page")
+        if (start[:1], end[-1:]) not in _BRACKETS:
+            # Without a length, a connection that is closed early looks like a body that ends.
+            raise _truncated(self._origin)
+        return self._body
+
+
+def _truncated(origin: str) -> TruncatedAnswer:
+    """Make the error of an incomplete answer."""
+    return TruncatedAnswer(
+        f"An answer of the server at {origin} arrived incomplete.",
+        hint="Check the network, and any proxy between here and the server.",
+    )
+
+
+def parse_base_url(text: str, example: str) -> httpx.URL:
+    """Parse a source's address; ``example`` is a valid one for the hint.
+
+    Raises RequestError with code ``bad_url``, also for what httpx accepts until it connects, such as port 70000.
+    """
+    problem = None
+    try:
+        url = httpx.URL(text.strip())
+        if url.scheme not in {"http", "https"}:
+            problem = "it doesn't begin with http:// or https://"
+        elif not re.fullmatch(rb"[A-Za-z0-9._:-]+", url.raw_host):
+            problem = "it names no host"
+        elif url.userinfo:
+            problem = "it holds a user name or password"
+        elif url.query or url.fragment:
+            problem = "it has a query or a fragment"
+        elif url.port is not None and not 0 < url.port < 65536:
+            problem = "its port is out of range"
+    except (httpx.InvalidURL, ValueError, TypeError):
+        problem = "it is malformed"
+    if problem is not None:
+        raise RequestError(
+            f"The source's base URL can't be used: {problem}.",
+            code="bad_url",
+            hint=f"Give the server's address without credentials, e.g. {example}.",
+        )
+    return url
+
+
+def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, bool]:
+    """Translate an exception of httpx, TLS or the system, and return whether another attempt may help.
+
+    The text of an exception may quote what was sent, such as the token. Only the texts of the operating system and of
+    TLS, which quote addresses at most, become part of the message.
+    """
+    cause = _system_cause(exc)
+    where = f"the {product} server at {origin}"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        detail = getattr(cause, "verify_message", "it can't be verified")
+        return (
+            SourceUnreachable(
+                f"The TLS certificate of {where} was not accepted: {detail}.",
+                code="tls_certificate",
+                hint="Set ca_file to the certificate of its authority, or use the address that the certificate names.",
+            ),
+            False,
+        )
+    if isinstance(exc, zlib.error | httpx.DecodingError):
+        return _truncated(origin), True
+    if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
+        return SourceError(f"The address of {where} or of its redirect can't be used.", code="bad_url"), False
+    if isinstance(exc, httpx.TooManyRedirects):
+        return SourceError(f"{where} redirects without end.", code="redirect_loop"), False
+    detail = _system_text(cause) or type(cause or exc).__name__
+    if isinstance(exc, httpx.ConnectTimeout):
+        message, hint = f"Connecting to {where} took too long.", "Check address, port and firewall."
+    elif isinstance(exc, httpx.TimeoutException | TimeoutError):
+        message, hint = f"The answer of {where} took too long.", "Check that the server isn't overloaded."
+    elif isinstance(exc, httpx.ConnectError | ExceptionGroup):
+        message = f"No connection to {where}: {detail}."
+        hint = "Check that the server is running, and the source's base URL: scheme, host and port."
+    elif isinstance(exc, httpx.HTTPError | httpx.StreamError | httpx.CookieConflict | OSError):
+        message = f"The connection to {where} broke: {detail}."
+        hint = 'If the server requires secure connections, the base URL must begin with "https://".'
+    else:
+        message, hint = f"Asking {where} failed: {detail}.", "This is a fault of RetroVue; please report it."
+        return SourceError(message, hint=hint), False
+    return SourceUnreachable(message, hint=hint), True
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Read a Retry-After header, seconds or an HTTP date; None if it is missing or malformed."""
+    if not value:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def origin_of(url: httpx.URL) -> str:
+    """Return scheme, host and port of an address: all of it that messages may show."""
+    default = {"http": 80, "https": 443}.get(url.scheme)
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    port = url.port or default
+    return f"{url.scheme}://{host}:{port}" if port else f"{url.scheme}://{host}"
+
+
+def _system_cause(exc: BaseException) -> OSError | None:
+    """Find the operating system's error behind those of httpx, httpcore and anyio. anyio's is an OSError as well."""
+    visited: set[int] = set()
+    unnumbered: OSError | None = None
+    link: BaseException | None = exc
+    while link is not None and id(link) not in visited:
+        visited.add(id(link))
+        if isinstance(link, OSError) and not isinstance(link, TimeoutError):
+            if link.errno is not None or isinstance(link, ssl.SSLError):
+                return link
+            unnumbered = unnumbered or link
+        if isinstance(link, BaseExceptionGroup):
+            return next((found for inner in link.exceptions if (found := _system_cause(inner))), unnumbered)
+        link = link.__cause__ or link.__context__
+    return unnumbered
+
+
+def _system_text(cause: OSError | None) -> str | None:
+    """Return the system's text for an error; asyncio's text of a failed connection holds only the address."""
+    if cause is None:
+        return None
+    if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror | ssl.SSLError):
+        return cause.strerror  # these two have error numbers of their own
+    return os.strerror(cause.errno)

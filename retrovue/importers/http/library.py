@@ -1,0 +1,207 @@
+"""One enumeration of one library: its pages, in outline where they are known, and again if the library changes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import ClassVar, Final, Generic
+
+import anyio
+from anyio.abc import TaskGroup
+
+from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
+from retrovue.core.model import Collection, Outline, Page, Scope
+from retrovue.importers import titles
+from retrovue.importers.http.client import HttpClient
+from retrovue.importers.http.listing import (
+    BadRow,
+    KeyT,
+    ListedRow,
+    Listing,
+    ListingMoved,
+    OutlineListing,
+    OutlineT,
+    Query,
+    RowT,
+)
+from retrovue.importers.http.reader import Budget, ListingReader, Window
+from retrovue.importers.titles import Candidate
+
+WITHOUT_FILE: Final = frozenset({"no_media", "no_media_id", "no_file"})
+"""The codes of rejections for something that the item lacks."""
+
+
+class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
+    """Reads a library of a media server once; subclasses say what to ask for and make drafts of the rows."""
+
+    product: ClassVar[str]
+    kinds: ClassVar[Mapping[str, object]]
+    """The kinds of library that can be ingested."""
+    hint: ClassVar[str]
+    """What to do if the library changes during each reading."""
+
+    def __init__(
+        self,
+        client: HttpClient,
+        collection: Collection,
+        scope: Scope,
+        server_id: Callable[[], Awaitable[str]],
+        *,
+        page_size: int,
+        budget: Budget,
+        tasks: TaskGroup | None = None,
+    ) -> None:
+        """``tasks`` takes the requests that read ahead; without it there are none."""
+        self.client = client
+        self.collection = collection
+        self.scope = scope
+        self._server_id = server_id
+        self._page_size = page_size
+        self._budget = budget
+        self._tasks = tasks
+
+    @abstractmethod
+    async def check_library(self) -> None:
+        """Called before and after each reading; raises CollectionGone if the library isn't there any more."""
+
+    @abstractmethod
+    async def start(self, server_id: str) -> Query[RowT, OutlineT, KeyT]:
+        """Read what the drafts need beforehand, such as the shows; returns the query for the items."""
+
+    @abstractmethod
+    async def in_scope(self, server_id: str) -> Page:
+        """Read the part of the library that the scope names; raises ScopeNotFound."""
+
+    @abstractmethod
+    async def page(self, rows: list[ListedRow[RowT | BadRow, KeyT]]) -> Page:
+        """Make the drafts of rows."""
+
+    @abstractmethod
+    def outline(self, rows: list[ListedRow[OutlineT, KeyT]], read: Callable[[], Awaitable[Page]]) -> Outline:
+        """Make the outline of rows in short form; ``read`` reads their page in full."""
+
+    async def pages(self) -> AsyncGenerator[Page | Outline, None]:
+        """Generate the pages.
+
+        Raises IncompleteEnumeration if the listing changes or doesn't add up twice, and SourceUnreachable if reading
+        the library takes longer than ``collection_deadline_s``.
+        """
+        if self.collection.kind not in self.kinds:
+            raise RequestError(
+                f"A {self.product} library of kind {self.collection.kind!r} can't be ingested.",
+                code="unsupported_kind",
+                context={"kind": self.collection.kind},
+            )
+        server_id = await self._server_id()
+        self._deadline = anyio.current_time() + self.client.policy.collection_deadline_s
+        for attempt in (1, 2):
+            if attempt > 1:
+                yield Page([], [], 0, restart=True)
+            try:
+                await self.check_library()
+                if not self.scope.is_full:
+                    yield await self.in_scope(server_id)
+                else:
+                    query = await self.start(server_id)
+                    # A collection that has assets changes little: most of its pages hold nothing new.
+                    query.outline = self.collection.assets_count > 0
+                    reader = self.reader(query)
+                    async with aclosing(reader.windows()) as windows:
+                        async for window in windows:
+                            yield await self._page_or_outline(reader, window)
+                await self.check_library()
+            except ListingMoved as exc:
+                if attempt > 1:
+                    raise self._incomplete(exc) from exc
+            else:
+                return
+
+    def reader(self, query: Query[RowT, OutlineT, KeyT]) -> ListingReader[RowT, OutlineT, KeyT]:
+        """Make a reader for a listing of the library."""
+        return ListingReader(
+            query,
+            page_size=self._page_size,
+            budget=self._budget,
+            tasks=self._tasks,
+            check_deadline=self._check_deadline,
+        )
+
+    async def read_all(
+        self, query: Query[RowT, OutlineT, KeyT], take: Callable[[list[ListedRow[RowT | BadRow, KeyT]]], None]
+    ) -> None:
+        """Read a whole listing in full, and pass the rows of each page to ``take``."""
+        async with aclosing(self.reader(query).windows()) as windows:
+            async for window in windows:
+                if not isinstance(window.listing, OutlineListing):
+                    take(window.listing.rows)
+
+    async def rows(
+        self, query: Query[RowT, OutlineT, KeyT], test: Callable[[RowT | BadRow], bool]
+    ) -> list[ListedRow[RowT | BadRow, KeyT]]:
+        """Read a whole listing and return the rows that pass the test: for a few hundred matches at most."""
+        found: list[ListedRow[RowT | BadRow, KeyT]] = []
+        await self.read_all(query, lambda rows: found.extend(listed for listed in rows if test(listed.row)))
+        return found
+
+    async def find_titled(
+        self, make_query: Callable[[str], Query[RowT, OutlineT, KeyT]]
+    ) -> list[ListedRow[RowT | BadRow, KeyT]]:
+        """Find the rows that have the title of the scope; ``make_query`` asks for a title."""
+        for title, year in titles.title_guesses(self.scope.title or ""):
+            rows = await self.rows(make_query(title), titles.has_title(title, year))
+            if rows:
+                return rows
+        return []
+
+    def the_only(self, rows: list[ListedRow[RowT | BadRow, KeyT]], what: str) -> Candidate | None:
+        """Return the only candidate of the rows (``what``: shows, films), or None if there is none.
+
+        Raises RequestError with code ``ambiguous_title`` if there are several.
+        """
+        candidates: list[Candidate] = []
+        for listed in rows:
+            key, row = listed.key, listed.row
+            if not isinstance(row, BadRow) and not isinstance(key, str):
+                candidates.append(titles.candidate(key.hex() if isinstance(key, bytes) else key, row))
+        return titles.the_only(candidates, self.collection, self.scope, what) if candidates else None
+
+    def not_found(self, part: str, *, seasons: bool) -> ScopeNotFound:
+        """Make the error of a scope whose ``title``, ``season`` or ``episode`` isn't there."""
+        return titles.not_found(self.collection, self.scope, part, server=self.product, seasons=seasons)
+
+    async def _page_or_outline(
+        self, reader: ListingReader[RowT, OutlineT, KeyT], window: Window[RowT, OutlineT, KeyT]
+    ) -> Page | Outline:
+        listing = window.listing
+        if not isinstance(listing, OutlineListing):
+            return await self.page(listing.rows)
+        read = partial(self._read_in_full, reader, window)
+        outline = self.outline(listing.rows, read)
+        # The server may have left something out of the short form: what seems to lack a file is read in full.
+        lacking = any(rejection.code in WITHOUT_FILE for rejection in outline.rejected)
+        return await read() if lacking else outline
+
+    async def _read_in_full(
+        self, reader: ListingReader[RowT, OutlineT, KeyT], window: Window[RowT, OutlineT, KeyT]
+    ) -> Page:
+        """Read a window in full; an empty page if its rows have changed, which ends the reading."""
+        listing: Listing[RowT | BadRow, KeyT] | None = await reader.read_in_full(window)
+        return Page([], [], 0) if listing is None else await self.page(listing.rows)
+
+    def _check_deadline(self) -> None:
+        # Each request has a deadline of its own, so that this is noticed in time.
+        if anyio.current_time() > self._deadline:
+            seconds = self.client.policy.collection_deadline_s
+            raise SourceUnreachable(
+                f"Reading {self.collection.name!r} takes longer than {seconds:g} seconds.",
+                hint="Check that the server isn't overloaded, or give its http settings a longer "
+                "collection_deadline_s.",
+            )
+
+    def _incomplete(self, moved: ListingMoved) -> IncompleteEnumeration:
+        name = self.collection.name
+        return IncompleteEnumeration(
+            f"The listing of {name!r} {moved.problem}: what was read isn't proven to be all of it.",
+            hint=self.hint,
+            context={"expected": moved.expected, "received": moved.received, "collection": name},
+        )

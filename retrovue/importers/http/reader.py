@@ -1,0 +1,244 @@
+"""Reads one listing: some pages ahead, as undecoded bytes, and proven to be complete."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, NamedTuple
+
+import anyio
+from anyio.abc import TaskGroup
+
+from retrovue.core.errors import MalformedAnswer, SourceError
+from retrovue.core.model import Outline, Page
+from retrovue.importers.http.client import Answer, Refusal
+from retrovue.importers.http.listing import BadRow, KeyT, Listing, ListingMoved, OutlineListing, OutlineT, Query, RowT
+from retrovue.importers.http.paging import Proof
+from retrovue.importers.waiting import read_ahead, waiting_for_source
+
+
+class Budget:
+    """The bytes that all pages read ahead may take together. The enumerations of one importer share it.
+
+    A page that is needed now is always allowed, so that no enumeration waits for the bytes of another.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def has_room_for(self, size: int) -> bool:
+        """Whether ``size`` bytes more stay within the limit."""
+        return self.held + size <= self.limit
+
+
+class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
+    """A page of the listing, without the row that it shares with the page before."""
+
+    listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT]
+    keys: Sequence[KeyT]
+    """The keys of the whole answer."""
+    start: int
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A request for a window: under way, or answered with bytes that wait until they are used."""
+
+    start: int
+    size: int
+    reserved: int
+    """Bytes of the budget."""
+    outline: bool
+    scope: anyio.CancelScope
+    done: anyio.Event
+    answer: Answer | None = None
+    error: Exception | None = None
+
+
+class ListingReader(Generic[RowT, OutlineT, KeyT]):
+    """Reads one listing. Requests ahead run as tasks of the group; without a group there are none."""
+
+    def __init__(
+        self,
+        query: Query[RowT, OutlineT, KeyT],
+        *,
+        page_size: int,
+        budget: Budget,
+        tasks: TaskGroup | None = None,
+        check_deadline: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``check_deadline`` is called after each window, and raises if reading takes too long."""
+        self.query = query
+        self.page_size = page_size
+        self._check_deadline = check_deadline
+        self._moved: ListingMoved | None = None
+        """Set when a window that was read again had changed; ``windows`` raises it next."""
+        self._budget = budget
+        self._tasks = tasks
+        self._requests: dict[tuple[int, int], _Request] = {}
+        self._typical_bytes = page_size * query.row_bytes
+        self._windows_read = 0
+        self._last_in_full = -1
+        """The number of the last window that had to be read in full."""
+
+    async def windows(self) -> AsyncGenerator[Window[RowT, OutlineT, KeyT], None]:
+        """Generate the windows of the whole listing. All their rows are different items.
+
+        Raises ListingMoved unless these are as many as the listing holds.
+        """
+        proof = Proof(self.page_size, self.query.seen())
+        try:
+            while not proof.complete:
+                start, size = proof.start, proof.size
+                listing, answer = await self._read(proof.plan(), size)
+                keys = listing.keys
+                known = proof.take(listing, answer, start)
+                if keys:
+                    del listing.rows[:known]
+                    yield Window(listing, keys, start, size)
+                    self._check_deadline()
+                if self._moved is not None:
+                    raise self._moved
+            if proof.ends_with_a_full_page:
+                proof.take_beyond(await self._read_beyond(proof.received))
+        finally:
+            while self._requests:
+                self._release(self._requests.popitem()[1])
+
+    async def read_in_full(self, window: Window[RowT, OutlineT, KeyT]) -> Listing[RowT | BadRow, KeyT] | None:
+        """Read a window in full that was read in short form; None if its rows have changed, which ends ``windows``."""
+        listing, _ = await self._read_in_full(window.start, window.size)
+        keys = listing.keys
+        if keys == window.keys:
+            del listing.rows[: len(keys) - len(window.listing.rows)]
+            return listing
+        self._moved = ListingMoved("changed between two requests", len(window.keys), len(keys))
+        return None
+
+    async def _read(
+        self, plan: Sequence[int], size: int
+    ) -> tuple[Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT], Answer]:
+        """Read the window at the first start of the plan, in short form if possible, and request those after it.
+
+        Requests for windows that are no longer in the plan are cancelled.
+        """
+        self._windows_read += 1
+        if self._tasks is None:
+            outline = self.query.outline
+            answer = await self.query.get(plan[0], size, outline=outline)
+        else:
+            for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
+                self._release(self._requests.pop(key))
+            for start in plan:
+                if (start, size) in self._requests:
+                    continue
+                if self._requests and not self._budget.has_room_for(self._typical_bytes):
+                    break
+                self._requests[start, size] = self._request(self._tasks, start, size)
+            request = self._requests.pop((plan[0], size))
+            outline = request.outline
+            answer = await self._answer(request)
+        if not outline:
+            return await self._decoded(answer, plan[0], size)
+        listing = self.query.decode_outline(answer.body)
+        return (listing, answer) if listing is not None else await self._read_in_full(plan[0], size)
+
+    async def _read_beyond(self, end: int) -> Listing[Any, KeyT] | None:
+        """Read one row from where the listing should end; None if the server refuses that."""
+        try:
+            listing, _ = await self._read([end], 1)
+        except Refusal:
+            return None
+        return listing
+
+    async def _read_in_full(self, start: int, size: int) -> tuple[Listing[RowT | BadRow, KeyT], Answer]:
+        if self._last_in_full == self._windows_read - 1:
+            # Two in a row: so much is new that the short form saves nothing.
+            self.query.outline = False
+        self._last_in_full = self._windows_read
+        return await self._decoded(await self.query.get(start, size, outline=False), start, size)
+
+    async def _decoded(self, answer: Answer, start: int, size: int) -> tuple[Listing[RowT | BadRow, KeyT], Answer]:
+        client = self.query.client
+        retries = {"bad_json": client.policy.attempts - 1, "no_container": 1}
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self.query.decode(answer.body), answer
+            except MalformedAnswer as exc:
+                if attempt > retries.get(exc.code, 0):
+                    raise
+            await client.pause(attempt)
+            answer = await self.query.get(start, size, outline=False)
+
+    def _request(self, tasks: TaskGroup, start: int, size: int) -> _Request:
+        request = _Request(start, size, self._typical_bytes, self.query.outline, anyio.CancelScope(), anyio.Event())
+        self._budget.held += request.reserved
+        tasks.start_soon(self._run, request)
+        return request
+
+    async def _run(self, request: _Request) -> None:
+        read_ahead()
+        with request.scope:
+            try:
+                request.answer = await self.query.get(request.start, request.size, outline=request.outline)
+            except Exception as exc:  # noqa: BLE001 - raised where the page is awaited, not as an error of the group
+                request.error = exc
+            else:
+                actual = len(request.answer.body)
+                if request.reserved:
+                    self._budget.held += actual - request.reserved
+                    request.reserved = actual
+                self._typical_bytes = actual
+            finally:
+                request.done.set()
+
+    async def _answer(self, request: _Request) -> Answer:
+        try:
+            with waiting_for_source():
+                await request.done.wait()
+        finally:
+            self._release(request)
+        if request.error is not None:
+            raise request.error
+        if request.answer is None:
+            raise SourceError("A page of the listing was given up before it arrived.", code="closed")
+        return request.answer
+
+    def _release(self, request: _Request) -> None:
+        """Cancel a request if it is under way, and return its bytes to the budget."""
+        request.scope.cancel()
+        self._budget.held -= request.reserved
+        request.reserved = 0
+
+
+class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page | Outline]]):
+    """Owns the tasks that read ahead for a generator of pages, so that no task group is open around a yield.
+
+    Leaving it cancels them. What the body raises, a cancellation included, leaves unchanged and in no group.
+    """
+
+    def __init__(self, make_pages: Callable[[TaskGroup], AsyncGenerator[Page | Outline, None]]) -> None:
+        self._make_pages = make_pages
+        self._tasks = anyio.create_task_group()
+
+    async def __aenter__(self) -> AsyncIterator[Page | Outline]:
+        await self._tasks.__aenter__()
+        self._pages = self._make_pages(self._tasks)
+        return self._pages
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._pages.aclose()
+        finally:
+            self._tasks.cancel_scope.cancel()
+            # The group must see a cancellation, and would wrap any other error in a group. Python raises the body's
+            # exception again in either case, because nothing is returned here.
+            cancelled = isinstance(exc, anyio.get_cancelled_exc_class())
+            details: tuple[Any, Any, Any] = (exc_type, exc, traceback) if cancelled else (None, None, None)
+            await self._tasks.__aexit__(*details)

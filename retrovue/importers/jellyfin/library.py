@@ -1,0 +1,236 @@
+"""Reads a library of a Jellyfin server: which listings are asked for, how, and which part of them is in scope."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from retrovue.core.errors import CollectionGone
+from retrovue.core.model import DiscoveredCollection, Outline, Page
+from retrovue.importers.http.client import Answer, HttpClient, Refusal
+from retrovue.importers.http.library import HttpLibrary
+from retrovue.importers.http.listing import BadRow, ListingFormat, Query
+from retrovue.importers.jellyfin.parse import (
+    DraftMaker,
+    JellyfinOutlineRows,
+    JellyfinRows,
+    Parts,
+    Series,
+    part_counts,
+    series_of,
+    source_problem,
+)
+from retrovue.importers.jellyfin.rows import JellyfinFormat, MediaSource, OutlineRow, Row, decode_listing, guid_bytes
+from retrovue.importers.seen import GuidSet
+
+SERIES_FIELDS = "Genres,Tags,Studios"
+ITEM_FIELDS = "Path,MediaSources,ProviderIds,Genres,Tags,Studios,Chapters"
+SHORT_FIELDS = "Path,MediaSources"
+"""The fields of an outline. The others that it needs, such as PartCount, are in every answer (DtoService.cs). Chapters
+cost the server a look-up for each item."""
+
+_ALWAYS = {
+    "Recursive": "true",
+    # Jellyfin can't sort by id. In this order new items come behind what has been read, and names break ties. The proof
+    # finds the other ties, and shifts.
+    "SortBy": "DateCreated,SortName",
+    "SortOrder": "Ascending",
+    "EnableTotalRecordCount": "true",
+    # A user may have set that collections hide their films, which would be missing from the listing.
+    "CollapseBoxSetItems": "false",
+    "EnableImages": "false",
+    "EnableUserData": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryKind:
+    """What is playable in a library of some kind."""
+
+    item_types: str
+    """Jellyfin's names, comma-separated."""
+    has_series: bool = False
+    """Whether its episodes belong to series, from which they inherit."""
+
+
+KINDS = {
+    "movie": LibraryKind("Movie"),
+    "show": LibraryKind("Episode", has_series=True),
+    "artist": LibraryKind("Audio"),
+    "homevideos": LibraryKind("Video"),
+    "musicvideos": LibraryKind("MusicVideo"),
+    "mixed": LibraryKind("Movie,Episode,Video", has_series=True),
+}
+"""The kinds of library that can be ingested. Photos in a library of home videos aren't listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """The libraries of a server that a token may see."""
+
+    collections: tuple[DiscoveredCollection, ...]
+    """In the server's order, also of kinds that can't be ingested."""
+    user_id: str | None
+    """The user of the token; None for an API key, which belongs to no user."""
+    folders_known: bool
+    """Whether the token may see the libraries' folders."""
+
+    def get(self, external_id: str) -> DiscoveredCollection | None:
+        """Return the library with this id."""
+        return next((library for library in self.collections if library.external_id == external_id), None)
+
+
+class ItemsQuery(Query[Row, OutlineRow, bytes]):
+    """A listing of items below a library or a series."""
+
+    form: ClassVar[ListingFormat[Any, Any, Any]] = JellyfinFormat()
+    row_bytes: ClassVar[int] = 7000
+
+    def __init__(
+        self, client: HttpClient, params: Mapping[str, str], fields: str, *, gone: Callable[[], CollectionGone]
+    ) -> None:
+        """``gone`` makes the error if the server has no such library."""
+        super().__init__(client)
+        self._params = {**_ALWAYS, **params}
+        self._fields = fields
+        self._gone = gone
+
+    async def get(self, start: int, size: int, *, outline: bool) -> Answer:
+        """Ask for a window."""
+        window = {
+            "Fields": SHORT_FIELDS if outline else self._fields,
+            "StartIndex": str(start),
+            "Limit": str(size),
+        }
+        try:
+            return await self.client.get("/Items", {**self._params, **window})
+        except Refusal as exc:
+            if exc.status != 404:
+                raise
+            raise self._gone() from exc
+
+    def seen(self) -> GuidSet:
+        """Make an empty set for the ids of the listing."""
+        return GuidSet()
+
+
+class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
+    """Reads a library of a Jellyfin server."""
+
+    product: ClassVar[str] = "Jellyfin"
+    kinds: ClassVar[Mapping[str, object]] = KINDS
+    hint: ClassVar[str] = "Try again when Jellyfin is not scanning."
+    libraries: Callable[[], Awaitable[Libraries]]
+    """Asks for the libraries of the server; set by the importer."""
+    _make: DraftMaker
+
+    async def check_library(self) -> None:
+        """Find the library; raises CollectionGone.
+
+        Asked for the items of a library that is gone, Jellyfin lists those of the whole server, because LibraryManager
+        ignores a parent that it doesn't find.
+        """
+        libraries = await self.libraries()
+        self._user = {} if libraries.user_id is None else {"UserId": libraries.user_id}
+        if libraries.get(self.collection.external_id) is None:
+            raise self._gone()
+
+    async def start(self, server_id: str) -> ItemsQuery:
+        """Read the series, whose genres, tags and studios the episodes don't carry; returns the query for the items."""
+        series: dict[bytes, Series] = {}
+        if self._kind.has_series:
+            await self.read_all(self._query("Series", SERIES_FIELDS), lambda rows: series.update(series_of(rows)))
+        self._make = DraftMaker(server_id, series)
+        return self._query(self._kind.item_types, ITEM_FIELDS)
+
+    async def in_scope(self, server_id: str) -> Page:
+        """Read the part of the library that the scope names; raises ScopeNotFound."""
+        kind, library_kind = self._kind, self.collection.kind
+        if kind.has_series:
+            rows = await self.find_titled(lambda title: self._query("Series", SERIES_FIELDS, SearchTerm=title))
+            series = self.the_only(rows, "shows")
+            if series is not None:
+                self._make = DraftMaker(server_id, series_of(rows))
+                return await self._episodes(bytes.fromhex(str(series.key)))
+        if self.scope.season is not None or library_kind == "show":
+            raise self._missing("title" if kind.has_series else "season")
+        self._make = DraftMaker(server_id)
+        item_types = ",".join(name for name in kind.item_types.split(",") if name != "Episode")
+        rows = await self.find_titled(lambda title: self._query(item_types, ITEM_FIELDS, SearchTerm=title))
+        if not rows:
+            raise self._missing("title")
+        if library_kind in {"movie", "mixed"}:
+            self.the_only(rows, "films")
+        return await self.page(rows)
+
+    async def page(self, rows: JellyfinRows) -> Page:
+        """Make the drafts of rows. Asks for the further files of items that have several: no listing holds them."""
+        parts: Parts = {key: await self._parts_of(key, count - 1) for key, count in part_counts(rows).items()}
+        return self._make.page(rows, parts)
+
+    def outline(self, rows: JellyfinOutlineRows, read: Callable[[], Awaitable[Page]]) -> Outline:
+        """Make the outline of rows in short form; ``read`` reads their page in full."""
+        return self._make.outline(rows, read)
+
+    async def _episodes(self, series: bytes) -> Page:
+        # Jellyfin filters by season, but not by the number of an episode.
+        scope = self.scope
+        season = {} if scope.season is None else {"ParentIndexNumber": str(scope.season)}
+        query = self._query("Episode", ITEM_FIELDS, **season, ParentId=series.hex())
+        of_season = await self.rows(query, _in_season(series, scope.season, None))
+        of_scope = _in_season(series, scope.season, scope.episode)
+        page = await self.page([listed for listed in of_season if of_scope(listed.row)])
+        if scope.season is not None and not page.source_items:
+            raise self._missing("episode" if of_season else "season")
+        return page
+
+    async def _parts_of(self, key: bytes, count: int) -> list[MediaSource] | None:
+        """Ask for the further parts of an item; None unless the server names as many as ``count``."""
+        try:
+            answer = await self.client.get(f"/Videos/{key.hex()}/AdditionalParts", self._user)
+        except Refusal:
+            return None
+        sources = [_own_source(listed.row) for listed in decode_listing(answer.body).rows]
+        usable = [source for source in sources if source is not None and source_problem(source) is None]
+        return usable if len(usable) == count == len(sources) else None
+
+    @property
+    def _kind(self) -> LibraryKind:
+        return KINDS[self.collection.kind]
+
+    def _gone(self) -> CollectionGone:
+        return CollectionGone(
+            f"The Jellyfin server has no library with the id {self.collection.external_id}.",
+            hint="Discover the source's collections again.",
+            context={"library": self.collection.external_id},
+        )
+
+    def _missing(self, part: str) -> Exception:
+        return self.not_found(part, seasons=self._kind.has_series)
+
+    def _query(self, item_types: str, fields: str, **more: str) -> ItemsQuery:
+        params = {"ParentId": self.collection.external_id, "IncludeItemTypes": item_types, **self._user, **more}
+        return ItemsQuery(self.client, params, fields, gone=self._gone)
+
+
+def _own_source(row: Row | BadRow) -> MediaSource | None:
+    if isinstance(row, BadRow):
+        return None
+    own = [source for source in row.media_sources or () if source.id == row.id]
+    return next(iter(own or row.media_sources or ()), None)
+
+
+def _in_season(series: bytes, season: int | None, episode: int | None) -> Callable[[Row | BadRow], bool]:
+    """Make a test for episodes of a series, of a season, and of a number in it, also within a file's range."""
+
+    def test(row: Row | BadRow) -> bool:
+        if isinstance(row, BadRow):
+            # The server says that it is in scope, and its numbers can't be read.
+            return True
+        if guid_bytes(row.series_id) != series or (season is not None and row.parent_index_number != season):
+            return False
+        if episode is None:
+            return True
+        first = row.index_number
+        return first is not None and first <= episode <= max(first, row.index_number_end or first)
+
+    return test

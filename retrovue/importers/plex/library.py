@@ -1,0 +1,168 @@
+"""Reads a library of a Plex server: which listings are asked for, how, and which part of them is in scope."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from retrovue.core.errors import CollectionGone
+from retrovue.core.model import Outline, Page
+from retrovue.importers.http.client import Answer, HttpClient, Refusal
+from retrovue.importers.http.library import HttpLibrary
+from retrovue.importers.http.listing import BadRow, ListingFormat, Query
+from retrovue.importers.plex.parse import DraftMaker, PlexOutlineRows, PlexRows, Show, shows_of
+from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row
+
+ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
+"""The number that PMS gives to the playable items of each kind of library: movies (which home videos are listed as,
+too), episodes, tracks."""
+
+_SHOWS = "2"
+
+SORTS: tuple[str | None, ...] = ("id", "addedAt:asc", None)
+"""Orders to ask for; each replaces the one before it if the server answers 400. ``id`` works but isn't documented
+(python-plexapi uses it, too). ``addedAt`` is, and puts new items behind what has been read. None is the server's own
+order. The proof finds ties and shifts in any of them."""
+
+SMALL_PAGE = 100
+"""The page size to try if a server answers 400, which may be about the order or about the size: PMS has announced it
+for pages that are too large, and plex.tv does so. python-plexapi asks for as many."""
+
+LEAN = {
+    "excludeElements": "Actor,Country,Director,Mood,Producer,Role,Similar,Writer",
+    "excludeFields": "summary,tagline",
+}
+"""Leaves out what no asset holds, mostly plot and cast: a third of a film's row. Plex documents both parameters as
+requests that a server need not grant (Response Customization); PMS grants these names (WebTools-NG issue 71)."""
+
+SHORT = {**LEAN, "excludeElements": f"{LEAN['excludeElements']},Collection,Genre,Label", "includeGuids": "0"}
+"""Leaves out everything that an outline doesn't need."""
+
+
+class SectionQuery(Query[Row, OutlineRow, int | str]):
+    """A listing of one library section, with the filters of PMS as parameters."""
+
+    form: ClassVar[ListingFormat[Any, Any, Any]] = PlexFormat()
+    row_bytes: ClassVar[int] = 3500
+
+    def __init__(self, client: HttpClient, section: str, params: Mapping[str, str], *, page_size: int) -> None:
+        super().__init__(client)
+        self._section = quote(section, safe="")
+        self._params = dict(params)
+        # The ways to ask, best first. A refused one is dropped.
+        sizes = [size for size in (page_size, SMALL_PAGE) if size <= page_size]
+        self._ways = [(fields, sort, size) for fields in (LEAN, {}) for sort in SORTS for size in sizes]
+
+    async def get(self, start: int, size: int, *, outline: bool) -> Answer:
+        """Ask for a window in the best way that the server accepts."""
+        while True:
+            fields, sort, cap = self._ways[0]
+            params = {
+                **self._params,
+                **(SHORT if outline else fields),
+                **({} if sort is None else {"sort": sort}),
+                "X-Plex-Container-Start": str(start),
+                "X-Plex-Container-Size": str(min(size, cap)),
+            }
+            try:
+                return await self.client.get(f"/library/sections/{self._section}/all", params)
+            except Refusal as exc:
+                if exc.status == 404:
+                    raise CollectionGone(
+                        f"The Plex server has no library with the key {self._section} (HTTP 404).",
+                        hint="Discover the source's collections again.",
+                        context={"section": self._section},
+                    ) from exc
+                # Only the first window may change the way: later ones must match it.
+                if exc.status != 400 or start != 0 or not (outline or len(self._ways) > 1):
+                    raise
+                if outline:
+                    outline = self.outline = False
+                else:
+                    del self._ways[0]
+
+    def seen(self) -> RatingKeySet:
+        """Make an empty set for the keys of the listing."""
+        return RatingKeySet()
+
+
+class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
+    """Reads a library of a Plex server."""
+
+    product: ClassVar[str] = "Plex"
+    kinds: ClassVar[Mapping[str, object]] = ITEM_TYPES
+    hint: ClassVar[str] = "Try again when Plex is not scanning; if it stays so, repair the server's database."
+    _make: DraftMaker
+
+    async def check_library(self) -> None:
+        """Do nothing: PMS answers 404 for a library that isn't there."""
+
+    async def start(self, server_id: str) -> SectionQuery:
+        """Read the shows, whose genres, labels and studio the episodes don't carry; returns the query for the items."""
+        kind = self.collection.kind
+        shows: dict[int, Show] = {}
+        if kind == "show":
+            await self.read_all(self._query({"type": _SHOWS}), lambda rows: shows.update(shows_of(rows)))
+        self._make = DraftMaker(server_id, shows)
+        return self._query({"type": ITEM_TYPES[kind], "includeGuids": "1"})
+
+    async def in_scope(self, server_id: str) -> Page:
+        """Read the part of the library that the scope names; raises ScopeNotFound."""
+        kind, scope = self.collection.kind, self.scope
+        if kind == "show":
+            rows = await self.find_titled(lambda title: self._query({"type": _SHOWS, "title": title}))
+            show = self.the_only(rows, "shows")
+            if show is None:
+                raise self._missing("title")
+            self._make = DraftMaker(server_id, shows_of(rows))
+            page = await self._episodes(show.key, scope.season, scope.episode)
+            if not page.source_items and scope.episode is not None:
+                season = await self._episodes(show.key, scope.season, None)
+                raise self._missing("episode" if season.source_items else "season")
+            if not page.source_items and scope.season is not None:
+                raise self._missing("season")
+            return page
+        if scope.season is not None:
+            raise self._missing("season")
+        self._make = DraftMaker(server_id)
+        item_type = {"type": ITEM_TYPES[kind], "includeGuids": "1"}
+        rows = await self.find_titled(lambda title: self._query({**item_type, "title": title}))
+        if not rows:
+            raise self._missing("title")
+        if kind == "movie":
+            self.the_only(rows, "films")
+        return self._make.page(rows)
+
+    async def page(self, rows: PlexRows) -> Page:
+        """Make the drafts of rows."""
+        return self._make.page(rows)
+
+    def outline(self, rows: PlexOutlineRows, read: Callable[[], Awaitable[Page]]) -> Outline:
+        """Make the outline of rows in short form; ``read`` reads their page in full."""
+        return self._make.outline(rows, read)
+
+    async def _episodes(self, show: int | str, season: int | None, episode: int | None) -> Page:
+        # These filters are undocumented; python-plexapi's tests use them, too.
+        params = {"type": ITEM_TYPES["show"], "show.id": str(show), "includeGuids": "1"}
+        if season is not None:
+            params["season.index"] = str(season)
+        if episode is not None:
+            params["episode.index"] = str(episode)
+        return self._make.page(await self.rows(self._query(params), _in_season(season, episode)))
+
+    def _missing(self, part: str) -> Exception:
+        return self.not_found(part, seasons=self.collection.kind == "show")
+
+    def _query(self, params: dict[str, str]) -> SectionQuery:
+        return SectionQuery(self.client, self.collection.external_id, params, page_size=self._page_size)
+
+
+def _in_season(season: int | None, episode: int | None) -> Callable[[Row | BadRow], bool]:
+    """Make a test for episodes of a season, and of a number in it."""
+
+    def test(row: Row | BadRow) -> bool:
+        if isinstance(row, BadRow):
+            # The server says that it is in scope, and its numbers can't be read.
+            return True
+        return (season is None or row.parent_index == season) and (episode is None or row.index == episode)
+
+    return test
