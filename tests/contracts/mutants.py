@@ -220,7 +220,7 @@ MUTANTS = (
     Mutant("CI-7", "retrovue/cli/commands/collection.py", '"--season", type=NATURAL', '"--season", type=int'),
     Mutant("CI-8", ACTION, "if codes == {ScopeNotFound.default_code}:", "if not codes:"),
     Mutant("CI-8", f"{PLEX}/library.py", '"episode" if season.source_items else "season"', '"episode"'),
-    Mutant("CI-9", f"{PLEX}/library.py", '            params["season.index"] = str(season)\n', "        pass\n"),
+    Mutant("CI-9", f"{PLEX}/library.py", '            params["season.index"] = str(season)\n', "            pass\n"),
     Mutant("CI-10", "retrovue/importers/titles.py", "    if len(candidates) == 1:\n", "    if candidates:\n"),
     Mutant(
         "CI-11",
