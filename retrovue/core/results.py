@@ -1,15 +1,14 @@
 """The results of an ingest: one outcome for each collection, and the summary of the run that is derived from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, make_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from uuid import UUID
 
 from retrovue.core.errors import Problem
 from retrovue.core.model import Collection, Rejection, Source
-from retrovue.core.verdicts import COUNTS, EXCLUSIVE, LISTS
+from retrovue.core.verdicts import EXCLUSIVE
 
-T = TypeVar("T")
 RunStatus = Literal["ok", "partial", "error"]
 
 NOT_FAILED = "not_failed"
@@ -36,71 +35,43 @@ def label(title: str, show_title: str | None, season: int | None, episode: int |
     return " ".join(word for word in (show_title, numbers, title) if word)
 
 
-if TYPE_CHECKING:
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The counts of one collection's ingest; ``discovered`` is always created + skipped + duplicates + rejected."""
 
-    class _Numbers:
-        __dataclass_fields__: ClassVar[dict[str, Any]]
-
-        def __init__(self, source_items: int = 0, discovered: int = 0, **of_verdicts: int) -> None: ...
-        def __getattr__(self, name: str) -> int: ...
-
-    class _Lists:
-        __dataclass_fields__: ClassVar[dict[str, Any]]
-
-        def __init__(
-            self,
-            *,
-            rejected: tuple[Rejection, ...] = (),
-            failed_enrichments: tuple[Mapping[str, str], ...] = (),
-            warnings: Mapping[str, int] = ...,
-            **of_verdicts: tuple[Named, ...],
-        ) -> None: ...
-        def __getattr__(self, name: str) -> tuple[Named, ...]: ...
-
-        rejected: tuple[Rejection, ...]
-        failed_enrichments: tuple[Mapping[str, str], ...]
-        warnings: Mapping[str, int]
-
-else:
-    _Numbers = make_dataclass("_Numbers", [(count, int, 0) for count in COUNTS], frozen=True, slots=True)
-    _Lists = make_dataclass(
-        "_Lists",
-        [
-            *((verdict.count, tuple[Named if verdict.planned else Rejection, ...], ()) for verdict, _ in LISTS),
-            ("failed_enrichments", tuple[Mapping[str, str], ...], ()),
-            ("warnings", Mapping[str, int], field(default_factory=dict[str, int])),
-        ],
-        frozen=True,
-        slots=True,
-    )
-
-
-def _frozen(kind: type[T]) -> type[T]:
-    # Not the decorator itself: type checkers would take the class for a dataclass without fields.
-    return dataclass(frozen=True, slots=True)(kind)
-
-
-@_frozen
-class Counts(_Numbers):
-    """The numbers of one collection's ingest; ``discovered = created + skipped + duplicates + rejected``, always.
-
-    ``source_items`` are distinct items of the source, by which completeness is proven, ``discovered`` the versions that
-    the importer yielded, rejected ones included. ``warnings`` counts the drafts that had a value dropped or corrected.
-    The others are counts of the verdicts (`retrovue.core.verdicts`); ``relocated`` and ``soft_deleted`` are part of
-    ``skipped``.
-    """
+    source_items: int = 0
+    """Distinct items of the source; they prove that all of it was read."""
+    discovered: int = 0
+    """Versions that the importer yielded, rejected ones included."""
+    created: int = 0
+    skipped: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    relocated: int = 0
+    """Part of ``skipped``."""
+    soft_deleted: int = 0
+    """Part of ``skipped``."""
+    warnings: int = 0
+    """Drafts that had a value dropped or corrected."""
+    failed_enrichments: int = 0
 
     def __post_init__(self) -> None:
         if self.discovered != sum(getattr(self, count) for count in EXCLUSIVE):
             raise AssertionError(f"not every item is accounted for: {self}")
 
 
-@_frozen
-class Listed(_Lists):
-    """The first entries behind each number, in the order of the source.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The first entries of each verdict, in the order of the source."""
 
-    ``warnings`` holds the number of drafts for each kind of warning; ``FAR_SMALLER`` is not of drafts.
-    """
+    created: tuple[Named, ...] = ()
+    duplicates: tuple[Named, ...] = ()
+    relocated: tuple[Named, ...] = ()
+    soft_deleted: tuple[Named, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    failed_enrichments: tuple[Mapping[str, str], ...] = ()
+    warnings: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The number of drafts for each kind of warning; for `FAR_SMALLER` how many drafts fewer than last time."""
 
 
 NO_COUNTS = Counts()

@@ -1,8 +1,8 @@
 """The verdicts: what can become of a draft in an ingest, one entry each.
 
-Counts, lists, JSON documents, their schemas, the columns of the audit trail, the human report and the metrics are all
-made from this table. A new verdict takes an entry here, the SQL of the plan that reaches it (`store.merge`), and a
-migration that adds its column to ``ingest_outcome``.
+JSON documents, their schemas, the columns of the audit trail, the human report and the metrics are made from this
+table. A new verdict takes an entry here, its attribute of `Counts` and `Listed` (`core.results`), the SQL of the plan
+that reaches it (`store.merge`), and a migration that adds its column to ``ingest_outcome``.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from retrovue.core.verdicts import VERDICTS
+from retrovue.core.results import Counts, Listed
+from retrovue.core.verdicts import COUNTS, LISTS, VERDICTS
 from tests.contracts.rules import ROOT
 
 ENTRY = """
@@ -28,11 +29,21 @@ import logging, sys, types, uuid
 import orjson
 import retrovue.core
 
-# A copy of the table with one entry more, before any module has read the table.
-text = open("retrovue/core/verdicts.py", encoding="utf-8").read()
-table = sys.modules["retrovue.core.verdicts"] = types.ModuleType("retrovue.core.verdicts")
-exec(compile(text.replace("\\n)\\n\\nCOUNTS", {ENTRY!r}, 1), "verdicts.py", "exec"), table.__dict__)
-retrovue.core.verdicts = table
+# A copy of the table with one entry more and its two attributes, before any module has read the table.
+def copy(name, replacements):
+    text = open(f"retrovue/core/{{name}}.py", encoding="utf-8").read()
+    for old, new in replacements.items():
+        text = text.replace(old, new, 1)
+    module = sys.modules[f"retrovue.core.{{name}}"] = types.ModuleType(f"retrovue.core.{{name}}")
+    exec(compile(text, f"{{name}}.py", "exec"), module.__dict__)
+    setattr(retrovue.core, name, module)
+
+copy("verdicts", {{"\\n)\\n\\nCOUNTS": {ENTRY!r}}})
+number, entries = "    warnings: int = 0\\n", "    rejected: tuple[Rejection, ...] = ()\\n"
+copy("results", {{
+    number: "    found_again: int = 0\\n" + number,
+    entries: "    found_again: tuple[Named, ...] = ()\\n" + entries,
+}})
 
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
@@ -121,6 +132,25 @@ class TestMadeUp:
         assert "found_again" in outputs["read"]
         assert "verdict = 'found_again'" in outputs["list"]
         assert outputs["meaning"] == "items that were made up"
+
+
+class TestPublicRecords:
+    def test_counts_are_those_of_the_table(self) -> None:
+        assert tuple(Counts.__dataclass_fields__) == COUNTS
+
+    def test_lists_are_those_of_the_table(self) -> None:
+        listed = tuple(verdict.count for verdict, _ in LISTS)
+        assert tuple(Listed.__dataclass_fields__) == (*listed, "failed_enrichments", "warnings")
+
+    def test_type_checkers_know_their_attributes(self) -> None:
+        """mypy reports an ignored error that isn't one."""
+        assert Counts().created + Counts().soft_deleted == 0
+        with pytest.raises(AttributeError):
+            _ = Counts().nonsense  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError):
+            _ = Listed().nonsense  # type: ignore[attr-defined]
+        with pytest.raises(TypeError):
+            Listed(nonsense=())  # type: ignore[call-arg]
 
 
 SQL = {"merge.py", "known.py", "preview.py"}
