@@ -12,10 +12,11 @@ import psutil  # type: ignore[import-untyped]
 
 from retrovue.core.model import PathMapping, Secret
 from retrovue.operations.discovery import add_source, discover
+from retrovue.store.addresses import database_url
 from retrovue.store.collections import set_enabled, set_path_mappings
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 
 SOURCE = "Benchmark"
 """The name of the one source that every catalogue here has."""

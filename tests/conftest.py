@@ -11,8 +11,9 @@ import anyio.from_thread
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer, embedded_server
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from tests.support import canary
 from tests.support.databases import Databases
 from tests.support.library import Library, empty

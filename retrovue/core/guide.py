@@ -261,6 +261,10 @@ GUIDE: Mapping[str, Advice] = {
     "bad_database_url": Advice(
         "The URL of the database can't be used.", "Write it as postgresql://user@host/database."
     ),
+    "database_tls": Advice(
+        "The TLS connection to the database failed.",
+        "Check sslmode and sslrootcert in the database's URL.",
+    ),
     "bad_value": Advice("The database refused a value.", _REPORT),
     "transaction_pooling": Advice(
         "The pooler gives each transaction another session.", "Connect directly, or set the pooler to session mode."

@@ -7,7 +7,7 @@ watched while a second one works, and each session is marked, so that a foreign 
 or of a transaction proves that the session is shared.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -17,14 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from retrovue.core.errors import StoreError
+from retrovue.store.addresses import Connect
 from retrovue.store.failures import POOLING_HINT
 
 OLDEST_SERVER = 14
 """The oldest major version of PostgreSQL that is supported and tested."""
 PATIENCE = 10.0
 """Seconds during which to retry while the server is starting or has no free connection."""
-CONNECT_SECONDS = 10.0
-"""The time limit of one attempt to connect."""
 MARK = "retrovue.session"
 """The session setting that holds the mark of the connection that owns the session."""
 
@@ -36,10 +35,6 @@ _OWN_SESSION = (
 )
 _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 """The errors of a statement that was prepared in another session."""
-
-
-Connect = Callable[..., Awaitable[Any]]
-"""A function that opens a connection, with the arguments of asyncpg.connect."""
 
 
 def connect_through(engine: AsyncEngine) -> Connect:
@@ -77,7 +72,7 @@ class TransactionPooling(StoreError):
 class Connector:
     """Opens the connections of one store."""
 
-    def __init__(self, *, read_only: bool, patience: float, connect: Connect = asyncpg.connect) -> None:
+    def __init__(self, *, read_only: bool, patience: float, connect: Connect) -> None:
         self.pooled: bool | None = None
         """Whether a pooler in session mode stands between; None before the first connection."""
         self._connect = connect

@@ -17,9 +17,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import revisions, schema_status, upgrade
-from retrovue.store.session import Store, database_url, translated
+from retrovue.store.session import Store, translated
 
 ROLE = "test"
 _MAINTENANCE = "postgres"

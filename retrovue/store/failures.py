@@ -20,7 +20,10 @@ _BY_SQLSTATE = {
     "25P03": ("idle_timeout", "Raise idle_in_transaction_session_timeout for the database user."),
     "25P04": ("transaction_timeout", "Raise transaction_timeout for the database user."),
     "26000": ("transaction_pooling", POOLING_HINT),  # a statement was prepared in another session
-    "28000": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
+    "28000": (
+        "database_refused",
+        "Check the user in RETROVUE_DATABASE_URL, and whether pg_hba.conf demands TLS.",
+    ),
     "28P01": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
     "3D000": ("database_missing", "Create the database, or correct its name in RETROVUE_DATABASE_URL."),
     "40001": ("serialization_failure", "Run the command again."),

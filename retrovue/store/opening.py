@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from retrovue.core.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
 from retrovue.core.errors import RequestError
+from retrovue.store.addresses import database_url, same_database
 from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
 from retrovue.store.migrations import require_current, schema_status, upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 
 PRODUCTION_DATABASE = "retrovue"
 TEST_DATABASE = "retrovue_test"
@@ -115,18 +116,10 @@ def _own_server(settings: Settings, *, test_db: bool) -> URL | None:
             )
         return None
     test = database_url(settings.test_database_url.reveal())
-    if production is not None and _same_database(test, production):
+    if production is not None and same_database(test, production):
         raise RequestError(
             f"{TEST_DATABASE_URL} names the production database.",
             code="test_database_is_production",
             hint=f"Set {TEST_DATABASE_URL} to another database.",
         )
     return test
-
-
-def _same_database(test: URL, production: URL) -> bool:
-    def place(url: URL) -> tuple[object, ...]:
-        host = url.query.get("host", url.host) or "localhost"
-        return ("localhost" if host in {"127.0.0.1", "::1"} else host, url.port or 5432, url.database)
-
-    return place(test) == place(production)

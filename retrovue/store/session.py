@@ -12,14 +12,15 @@ from typing import Any, Self
 import anyio
 import asyncpg
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
-from retrovue.store.connecting import CONNECT_SECONDS, MARK, PATIENCE, Connect, Connector, connect_through
+from retrovue.store.addresses import Connect, connect_to, shown_to_sqlalchemy
+from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
 from retrovue.store.failures import translate
 
 CLEANUP_SECONDS = 1.5
@@ -36,25 +37,6 @@ _log = logger(__name__)
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
-def database_url(text: str) -> URL:
-    """Parse the URL of a PostgreSQL database: ``postgres://``, ``postgresql://`` or ``postgresql+asyncpg://``.
-
-    Raises RequestError for any other text. The message doesn't repeat the URL, which may hold a password.
-    """
-    hint = "Write it as postgresql://user:password@host:5432/database."
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError) as exc:
-        raise RequestError("The database URL can't be read.", code="bad_database_url", hint=hint) from exc
-    if url.drivername not in {"postgres", "postgresql", "postgresql+asyncpg"}:
-        raise RequestError(
-            f"The database URL's scheme {url.drivername!r} isn't PostgreSQL.", code="bad_database_url", hint=hint
-        )
-    if not url.database:
-        raise RequestError("The database URL names no database.", code="bad_database_url", hint=hint)
-    return url.set(drivername="postgresql+asyncpg")
-
-
 class Store:
     """An open catalogue database.
 
@@ -68,14 +50,14 @@ class Store:
         connections: int = 4,
         read_only: bool = False,
         patience: float = PATIENCE,
-        connect: Connect = asyncpg.connect,
+        connect: Connect | None = None,
     ) -> None:
         self.url = url
         self.connections = connections
         self.read_only = read_only
         self._patience = patience
-        self._connect = connect
-        self.connector = Connector(read_only=read_only, patience=patience, connect=connect)
+        self._connect = connect or connect_to(url)
+        self.connector = Connector(read_only=read_only, patience=patience, connect=self._connect)
         self.places = anyio.Semaphore(connections)
         """Each collection at work holds one. The runs of one store wait here for each other, without a deadline."""
         self.data = self._engine("retrovue", **{**_POOL, "pool_size": connections, "max_overflow": SPARE_CONNECTIONS})
@@ -112,11 +94,10 @@ class Store:
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
         # A pooler accepts application_name when a connection starts and refuses other settings: those are set later.
         engine = create_async_engine(
-            self.url,
+            shown_to_sqlalchemy(self.url),
             hide_parameters=True,
             connect_args={
                 "server_settings": {"application_name": application_name},
-                "timeout": CONNECT_SECONDS,
                 "async_creator_fn": self.connector,
             },
             **options,

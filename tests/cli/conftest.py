@@ -25,10 +25,10 @@ from retrovue.operations.curation import update_collection
 from retrovue.operations.discovery import add_source, discover
 from retrovue.simulator import Fault, GeneratedSection, Request, SimulatedPlex, faults
 from retrovue.simulator.serving import SimulatedServer
+from retrovue.store.addresses import database_url as parsed
 from retrovue.store.collections import find_collection
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
-from retrovue.store.session import database_url as parsed
 from retrovue.testing.tasks import run as run_alone
 from tests.support import canary, schemas
 

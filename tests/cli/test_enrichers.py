@@ -12,9 +12,9 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.enrichers.base import Enrichment, Failure
+from retrovue.store.addresses import database_url as parsed
 from retrovue.store.migrations import wanted_revision
 from retrovue.store.session import Store
-from retrovue.store.session import database_url as parsed
 from tests.cli.conftest import Cli
 from tests.conftest import Packages
 from tests.support.library import Library, draft, execute, page

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.store.addresses import database_url as parsed
 from retrovue.store.embedded import EmbeddedServer
-from retrovue.store.session import database_url as parsed
 from tests.conftest import Databases, Packages
 from tests.support import contract_importers as importers
 from tests.support.world import Catalogue, World

@@ -120,7 +120,7 @@ MUTANTS = (
     ),
     Mutant("B-7", RESULTS, "tuple(sorted(self.outcomes, key=_order))", "tuple(self.outcomes)"),
     Mutant("B-7", DOCUMENT, "verdict.total: verdict.count for", 'verdict.total: "created" for'),
-    Mutant("B-8", OPENING, "if production is not None and _same_database(test, production):", "if False:"),
+    Mutant("B-8", OPENING, "if production is not None and same_database(test, production):", "if False:"),
     Mutant("B-8", MIGRATIONS, "if status.role != role and (", "if status.role is None and ("),
     Mutant("B-9", ORCHESTRATOR, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
     Mutant("B-9", ACTION, "return UNREACHABLE if summary.all_unreachable else FAILED", "return FAILED"),

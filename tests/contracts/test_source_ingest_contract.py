@@ -9,8 +9,8 @@ import pytest
 
 from retrovue.core.model import Secret
 from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
+from retrovue.store.addresses import database_url as parsed
 from retrovue.store.session import Store
-from retrovue.store.session import database_url as parsed
 from retrovue.store.sources import insert_source, new_source
 from tests.support import contract_importers as importers
 from tests.support.world import (

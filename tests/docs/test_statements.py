@@ -6,9 +6,10 @@ from pathlib import Path
 import asyncpg
 from anyio.from_thread import BlockingPortal
 
+from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from tests.support.pages import DOCS, blocks
 
 SERVED = ("asset", "asset_file", "asset_part", "asset_alias", "collection")

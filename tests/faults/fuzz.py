@@ -31,10 +31,11 @@ from retrovue.importers.plex.rows import PlexListing, RatingKeySet, Row, decode_
 from retrovue.ingest.orchestrator import IngestOptions, ingest_source
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, Sort, faults
+from retrovue.store.addresses import database_url
 from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
 from retrovue.store.embedded import embedded_server
 from retrovue.store.migrations import upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
 from tests.conftest import Packages
 from tests.support.faults.mutations import Mutator

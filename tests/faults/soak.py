@@ -17,9 +17,10 @@ from pathlib import Path
 
 import anyio
 
+from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from tests.conftest import Packages
 from tests.support.faults.campaigns import Moment, cancel, commits, cut, moments, pair
 from tests.support.faults.program import Program, between_first_write_and_last_commit, interrupt, kill, program

@@ -12,8 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 
 from retrovue.errors import RequestError, StoreError, StoreUnavailable
+from retrovue.store.addresses import database_url
 from retrovue.store.failures import translate
-from retrovue.store.session import Store, database_url, translated
+from retrovue.store.session import Store, translated
 from tests.support.library import execute, rows
 from tests.support.wire import refusing
 

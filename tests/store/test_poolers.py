@@ -18,13 +18,13 @@ from sqlalchemy.engine import URL, make_url
 from retrovue.core.config import Settings
 from retrovue.core.model import Secret
 from retrovue.errors import StoreError
+from retrovue.store.addresses import database_url as parsed
 from retrovue.store.connecting import MARK, TransactionPooling
 from retrovue.store.embedded import embedded_server
 from retrovue.store.migrations import schema_status, upgrade
 from retrovue.store.opening import open_store
 from retrovue.store.server import describe_server
 from retrovue.store.session import Store
-from retrovue.store.session import database_url as parsed
 from tests.support.library import Library, agree, codes, contents, draft, failure, page
 from tests.support.pooler import Turn, pooler
 

@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 from retrovue.core.config import Settings
 from retrovue.core.model import Secret
 from retrovue.errors import SchemaMismatch
+from retrovue.store.addresses import database_url
 from retrovue.store.migrations import require_current, schema_status, scripts_directory, upgrade, wanted_revision
 from retrovue.store.opening import open_store
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from tests.conftest import Databases
 from tests.support.library import Library, draft, execute, page, rows
 

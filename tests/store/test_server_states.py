@@ -15,11 +15,12 @@ from retrovue.core.config import Settings
 from retrovue.core.model import Secret
 from retrovue.errors import RequestError, SchemaMismatch, StoreError, StoreUnavailable
 from retrovue.operations.doctor import Finding, examine
+from retrovue.store.addresses import database_url
 from retrovue.store.assets import list_assets
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import SchemaStatus, require_current
 from retrovue.store.opening import open_store
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from tests.support.library import Library, codes, draft, execute, page, rows
 from tests.support.own_server import let_in, log_says, opened, owned_like, prepare, running
 

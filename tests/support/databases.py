@@ -10,9 +10,10 @@ import anyio
 import asyncpg
 from anyio.from_thread import BlockingPortal
 
+from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 
 PATIENCE = 10.0
 """Seconds that the backends of connections which were closed, or are ended, may take to be gone."""

@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from retrovue.errors import RetrovueError
+from retrovue.store import addresses
 from retrovue.store import session as store_session
 from tests.support import canary
 from tests.support.canary import CANARY
@@ -227,7 +228,7 @@ def lent_to(item: pytest.Item) -> Iterator[URL]:
         if isinstance(one, store_session.Store):
             yield one.url
         elif name in {"database_url", "test_database_url"}:
-            yield store_session.database_url(one)
+            yield addresses.database_url(one)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import anyio
 from sqlalchemy import text
 
+from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from tests.support.library import execute, until
 
 ROOT = os.geteuid() == 0

@@ -20,9 +20,9 @@ from retrovue.cli.entry import run
 from retrovue.core.model import PathMapping, Secret, Source
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, ListSection, Request, Section, SimulatedPlex, clip, faults, movie
+from retrovue.store.addresses import database_url as parsed
 from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
 from retrovue.store.session import Store
-from retrovue.store.session import database_url as parsed
 from retrovue.store.sources import insert_source, new_source
 from retrovue.testing.tasks import run as run_alone
 from tests.cli.conftest import Cli, Done

@@ -19,10 +19,11 @@ import pytest
 
 from retrovue.errors import StoreUnavailable
 from retrovue.operations.doctor import examine
+from retrovue.store.addresses import database_url
 from retrovue.store.embedded import embedded_server
 from retrovue.store.embedded_cluster import open_cluster
 from retrovue.store.migrations import upgrade
-from retrovue.store.session import Store, database_url
+from retrovue.store.session import Store
 from tests.support.embedded_processes import client, servers
 from tests.support.library import Library, codes, contents, draft, page
 

@@ -1,0 +1,92 @@
+"""A relay on TCP before the tests' PostgreSQL, which listens on a socket alone: with TLS, or with a stall."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+from anyio.streams.tls import TLSStream
+from sqlalchemy.engine import URL
+
+DATA = Path(__file__).parents[1] / "data" / "tls"
+_SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
+
+class Relay:
+    """Relays connections; counts them, and those with TLS."""
+
+    def __init__(self, target: str, *, tls: bool) -> None:
+        self._target = target
+        self._tls = tls
+        self.port = 0
+        self.connections = 0
+        self.encrypted = 0
+        self._open = {"up": anyio.Event(), "down": anyio.Event()}
+        self.resume()
+
+    def stall(self, *directions: str) -> None:
+        """Stop relaying ``up`` (to the server) or ``down`` (to the client): nothing is closed, nothing arrives."""
+        for direction in directions:
+            self._open[direction] = anyio.Event()
+
+    def resume(self) -> None:
+        """Relay again, with all that has been held up."""
+        for event in self._open.values():
+            event.set()
+
+    async def serve(self, stream: anyio.abc.SocketStream) -> None:
+        """Relay one connection until either end closes it."""
+        self.connections += 1
+        client: anyio.abc.ByteStream = stream
+        try:
+            first = await client.receive(8)
+            if first == _SSL_REQUEST:
+                await client.send(b"S" if self._tls else b"N")
+                first = b""
+                if self._tls:
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.load_cert_chain(DATA / "server.crt", DATA / "server.key")
+                    client = await TLSStream.wrap(client, server_side=True, ssl_context=context)
+                    self.encrypted += 1
+            async with await anyio.connect_unix(self._target) as server, anyio.create_task_group() as group:
+                if first:
+                    await server.send(first)
+                group.start_soon(self._pass_on, "up", client, server, group.cancel_scope)
+                group.start_soon(self._pass_on, "down", server, client, group.cancel_scope)
+        except (*_BROKEN, ssl.SSLError):
+            return
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(client)
+
+    async def _pass_on(
+        self,
+        direction: str,
+        source: anyio.abc.ByteStream,
+        target: anyio.abc.ByteStream,
+        scope: anyio.CancelScope,
+    ) -> None:
+        try:
+            while True:
+                chunk = await source.receive()
+                await self._open[direction].wait()
+                await target.send(chunk)
+        except _BROKEN:
+            scope.cancel()
+
+
+@asynccontextmanager
+async def relay(url: URL, *, tls: bool = False) -> AsyncIterator[Relay]:
+    """Relay to the server of a database, whose URL names its socket."""
+    relayed = Relay(f"{url.query['host']}/.s.PGSQL.{url.query['port']}", tls=tls)
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        relayed.port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        group.start_soon(listener.serve, relayed.serve)
+        yield relayed
+        group.cancel_scope.cancel()
