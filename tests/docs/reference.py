@@ -86,7 +86,11 @@ def environment() -> str:
         ("2", "partial success", told["PARTIAL"]),
         ("2", "scope not found", told["SCOPE_NOT_FOUND"]),
         ("3", "source unreachable", told["UNREACHABLE"]),
-        ("130, 143", "interrupted", "By SIGINT or SIGTERM: what is done is told, what was under way is rolled back."),
+        (
+            "130, 143",
+            "interrupted",
+            "By SIGINT or SIGTERM: what is committed stays and is reported, the rest is rolled back.",
+        ),
     ]
     assert [int(status) for status, *_ in statuses[:-1]] == [
         errors.OK,
@@ -103,7 +107,7 @@ def environment() -> str:
             "",
             "## Exit statuses",
             "",
-            "Every status but 0 comes with a message on the standard error and, with `--json`, in the document.",
+            "Every status except 0 comes with a message on the standard error and, with `--json`, in the document.",
             "Rejected items, duplicates and failed enrichments never change the status.",
             "",
             "| Status | | Means |",
@@ -221,7 +225,7 @@ def database(portal: BlockingPortal, databases: Databases) -> str:
     databases.drop(url)
     kinds = {table: kind for table, kind, *_ in columns}
     lines = ["# Database", "", GENERATED, ""]
-    lines += ["Read what you like; write by the commands and the Python API alone, which keep the promises.", ""]
+    lines += ["Read any table. Write only by the commands and the Python API, which keep the catalogue consistent.", ""]
     for table, kind in kinds.items():
         meanings: Mapping[str, str] = MEANINGS[table]
         lines += [f"## {table}", "", f"{'A view: ' if kind == 'v' else ''}{meanings['']}", ""]
