@@ -91,12 +91,9 @@ class Destruction:
 
     def report(self, call: Invocation, identity: Mapping[str, Any]) -> int:
         """Print what was destroyed, or for a dry-run would be; ``identity`` is added to the JSON document."""
-        if call.output.as_json:
-            call.output.document({"status": "ok", "dry_run": call.dry_run, **identity, "destroyed": dict(self.counts)})
-            return 0
         head = "Dry run: nothing was written. It would be destroyed:" if call.dry_run else "Destroyed:"
-        call.output.lines([head, *self.lines])
-        return 0
+        document = {"dry_run": call.dry_run, **identity, "destroyed": dict(self.counts)}
+        return call.answer(document, [head, *self.lines])
 
 
 def confirm(call: Invocation, lines: Sequence[str], *, yes: bool, context: Mapping[str, Any]) -> None:

@@ -2,12 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from retrovue.cli.errors import BY_SIGNAL
+from retrovue.cli.errors import BY_SIGNAL, OK
 from retrovue.cli.output import Output
 from retrovue.core.errors import Problem
 
@@ -51,6 +51,14 @@ class Invocation:
         from retrovue.core.config import Settings  # not needed for help
 
         return Settings.from_environment(database_url=self.database_url)
+
+    def answer(self, document: Mapping[str, Any], lines: Iterable[str]) -> int:
+        """Print the answer of a command that succeeded: the document as JSON, or the lines. Return its exit status."""
+        if self.output.as_json:
+            self.output.document({"status": "ok", **document})
+        else:
+            self.output.lines(lines)
+        return OK
 
     def answered(self, status: int) -> int:
         """Note that the whole answer has been printed: from here on an interruption changes nothing."""

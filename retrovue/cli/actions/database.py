@@ -8,7 +8,7 @@ from retrovue.cli.asking import confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.store import databases, migrations
-from retrovue.store.databases import DatabaseState, Holdings
+from retrovue.store.databases import DatabaseState
 from retrovue.store.migrations import wanted_revision
 from retrovue.store.opening import open_embedded, open_test_server
 from retrovue.store.session import Store
@@ -20,20 +20,6 @@ async def upgrade_schema(call: Invocation) -> int:
     async with opened(call, check=False) as store:
         before = await (migrations.schema_status(store) if call.dry_run else migrations.upgrade(store, role))
         database = _name(store)
-    if call.output.as_json:
-        call.output.document(
-            {
-                "status": "ok",
-                "dry_run": call.dry_run,
-                "database": database,
-                "role": before.role or role,
-                "before": before.current,
-                "after": before.current if call.dry_run else before.wanted,
-                "wanted": before.wanted,
-                "changed": not before.up_to_date and not call.dry_run,
-            }
-        )
-        return 0
     was = before.current or "no schema"
     if before.up_to_date:
         result = f"The schema is up to date: {before.wanted}."
@@ -41,8 +27,16 @@ async def upgrade_schema(call: Invocation) -> int:
         result = f"The schema would be upgraded from {was} to {before.wanted}; nothing was written."
     else:
         result = f"The schema was upgraded from {was} to {before.wanted}."
-    call.output.lines([f"Database: {database}", result])
-    return 0
+    document = {
+        "dry_run": call.dry_run,
+        "database": database,
+        "role": before.role or role,
+        "before": before.current,
+        "after": before.current if call.dry_run else before.wanted,
+        "wanted": before.wanted,
+        "changed": not before.up_to_date and not call.dry_run,
+    }
+    return call.answer(document, [f"Database: {database}", result])
 
 
 async def show_status(call: Invocation) -> int:
@@ -50,28 +44,23 @@ async def show_status(call: Invocation) -> int:
     async with opened(call, check=False, read_only=True) as store:
         status = await migrations.schema_status(store)
         database = _name(store)
-    if call.output.as_json:
-        call.output.document(
-            {
-                "status": "ok",
-                "database": database,
-                "role": status.role,
-                "current": status.current,
-                "wanted": status.wanted,
-                "up_to_date": status.up_to_date,
-            }
-        )
-        return 0
-    call.output.lines(
+    document = {
+        "database": database,
+        "role": status.role,
+        "current": status.current,
+        "wanted": status.wanted,
+        "up_to_date": status.up_to_date,
+    }
+    return call.answer(
+        document,
         [
             f"Database: {database}",
             f"Role:     {status.role or 'none yet'}",
             f"Schema:   {status.current or 'none'}",
             f"Wanted:   {status.wanted}",
             "The schema is up to date." if status.up_to_date else "Bring it up to date with `retrovue db upgrade`.",
-        ]
+        ],
     )
-    return 0
 
 
 def _name(store: Store) -> str:
@@ -118,29 +107,23 @@ def _report_test_database(
     call: Invocation, before: DatabaseState, done: str | None, more: dict[str, Any] | None = None
 ) -> int:
     """Print what was done, or for a dry-run would be; ``done`` is None if nothing."""
-    if call.output.as_json:
-        call.output.document(
-            {
-                "status": "ok",
-                "dry_run": call.dry_run,
-                "database": before.name,
-                "role": databases.ROLE,
-                "existed": before.exists,
-                "before": before.revision,
-                "after": before.revision if call.dry_run else wanted_revision(),
-                "changed": done is not None and not call.dry_run,
-                **(more or {}),
-            }
-        )
-        return 0
     if done is None:
         result = "The test database is there and up to date."
     elif call.dry_run:
         result = f"The test database would be {done}; nothing was written."
     else:
         result = f"The test database was {done}."
-    call.output.lines([f"Database: {before.name}", result])
-    return 0
+    document = {
+        "dry_run": call.dry_run,
+        "database": before.name,
+        "role": databases.ROLE,
+        "existed": before.exists,
+        "before": before.revision,
+        "after": before.revision if call.dry_run else wanted_revision(),
+        "changed": done is not None and not call.dry_run,
+        **(more or {}),
+    }
+    return call.answer(document, [f"Database: {before.name}", result])
 
 
 async def back_up(call: Invocation, file: Path) -> int:
@@ -153,9 +136,14 @@ async def back_up(call: Invocation, file: Path) -> int:
             await server.ensure_database(name)
             size = await databases.back_up(server, name, file)
     head = "Dry run: nothing was written. Would back up" if size is None else f"Backed up ({size} bytes)"
-    return _report_backup(
-        call, name, file, {"size_bytes": size, "holds": asdict(held)}, [f"{head} to {file}:", *_holdings(held)]
-    )
+    document = {
+        "dry_run": call.dry_run,
+        "database": name,
+        "file": str(file),
+        "size_bytes": size,
+        "holds": asdict(held),
+    }
+    return call.answer(document, [f"{head} to {file}:", *_count_lines(asdict(held))])
 
 
 async def restore(call: Invocation, file: Path, *, yes: bool) -> int:
@@ -166,28 +154,22 @@ async def restore(call: Invocation, file: Path, *, yes: bool) -> int:
         before = await databases.holdings(server, name)
         if not call.dry_run:
             if before.sources:
-                lines = ["What is there now, and would be replaced:", *_holdings(before)]
+                lines = ["What is there now, and would be replaced:", *_count_lines(asdict(before))]
                 confirm(call, lines, yes=yes, context=asdict(before))
             await databases.restore(server, name, "test" if call.test_db else "production", file)
             after = await databases.holdings(server, name)
-    counts = {"destroyed": asdict(before), "holds": None if after is None else asdict(after)}
     if after is None:
-        lines = ["Dry run: nothing was written. It would be replaced:", *_holdings(before)]
+        lines = ["Dry run: nothing was written. It would be replaced:", *_count_lines(asdict(before))]
     else:
-        lines = [f"Restored from {file}:", *_holdings(after)]
-    return _report_backup(call, name, file, counts, lines)
-
-
-def _report_backup(call: Invocation, name: str, file: Path, counts: dict[str, Any], lines: list[str]) -> int:
-    if call.output.as_json:
-        call.output.document({"status": "ok", "dry_run": call.dry_run, "database": name, "file": str(file), **counts})
-    else:
-        call.output.lines(lines)
-    return 0
-
-
-def _holdings(held: Holdings) -> list[str]:
-    return _count_lines(asdict(held))
+        lines = [f"Restored from {file}:", *_count_lines(asdict(after))]
+    document = {
+        "dry_run": call.dry_run,
+        "database": name,
+        "file": str(file),
+        "destroyed": asdict(before),
+        "holds": None if after is None else asdict(after),
+    }
+    return call.answer(document, lines)
 
 
 def _count_lines(counts: dict[str, int]) -> list[str]:

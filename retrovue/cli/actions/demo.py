@@ -1,4 +1,4 @@
-"""The demo: a simulated Plex server, and the commands that ingest it, run and shown one after the other."""
+"""The demo: a simulated Plex server, and the commands that ingest it, shown one after the other."""
 
 import os
 import secrets
@@ -36,24 +36,25 @@ _KINDS: tuple[tuple[Literal["movie", "show", "clip", "artist"], str], ...] = (
     ("clip", "Home Videos"),
     ("show", "News"),
 )
-_UNLUCKY = 1
-"""The library (by its place) whose listing is broken at first."""
+_INCOMPLETE = 1
+"""Index of the library whose listing is incomplete at first."""
 _STOP_SECONDS = 0.8
-"""How long an interrupted command may take to say what it did."""
+"""How long an interrupted command may take to report what it did."""
 
 
 @dataclass(slots=True)
 class _Demo:
-    """What the steps of the demo share, and what did not go as it should."""
+    """What the steps of the demo share."""
 
     output: Output
     environment: Mapping[str, str]
     media: Path
     sections: Sequence[GeneratedSection]
-    differences: list[str] = field(default_factory=list[str])
+    failures: list[str] = field(default_factory=list[str])
+    """What didn't happen as expected."""
 
     async def show(self, *arguments: str, expect: int = OK) -> str:
-        """Run a command as a user would, with its output shown; returns what it printed."""
+        """Run a command and print it with its output; return what it printed."""
         self.output.lines(["", f"$ {shlex.join(['retrovue', *arguments])}"])
         printed = await self._run(arguments, expect)
         self.output.lines(printed.splitlines())
@@ -62,7 +63,7 @@ class _Demo:
         return printed
 
     async def ask(self, *arguments: str) -> Any:
-        """Run a command for what it says in JSON."""
+        """Run a command with --json and return the document."""
         return orjson.loads(await self._run([*arguments, "--json"], OK))
 
     async def _run(self, arguments: Sequence[str], expect: int) -> str:
@@ -71,29 +72,27 @@ class _Demo:
             printed = b"".join([piece async for piece in process.stdout])
             status = await process.wait()
         if status != expect:
-            self.differences.append(f"`retrovue {shlex.join(arguments)}` exited with {status}, not {expect}.")
+            self.failures.append(f"`retrovue {shlex.join(arguments)}` exited with {status}, not {expect}.")
         return printed.decode(errors="replace")
 
 
 async def demonstrate(call: Invocation, *, items: int, collections: int, keep: bool) -> int:
-    """Run the demo in a catalogue of its own; returns 0 if everything went as it should."""
-    if call.output.as_json:
-        call.output.as_json = False
+    """Run the demo in a catalogue of its own; return 0 if everything happened as expected."""
     sections = [_section(number, items, collections) for number in range(1, collections + 1)]
     token = secrets.token_hex(16)
     plex = SimulatedPlex(sections, token=token, friendly_name=NAME, record_requests=False)
-    plex.faults.add(Fault(faults.lie_about_total(7), path=f"/library/sections/{sections[_UNLUCKY].key}/all"))
+    plex.faults.add(Fault(faults.lie_about_total(7), path=f"/library/sections/{sections[_INCOMPLETE].key}/all"))
     with _directory(keep=keep) as directory:
         environment = _environment(directory, token)
         demo = _Demo(call.output, environment, directory / "media", sections)
         call.output.lines([f"A simulated Plex server with {items:,} items in {collections} libraries."])
-        # The commands join the database that is open here, and so needn't start and stop one each.
+        # The commands use the database that is open here, so that each needn't start and stop its own.
         async with plex.serve() as url, open_store(Settings.from_environment(environment), connections=1):
             await _steps(demo, plex, url)
         if keep:
             call.output.lines(["", f"The catalogue was kept: export {HOME}={shlex.quote(environment[HOME])}"])
-    if demo.differences:
-        call.output.notes(["", *(f"Error: {difference}" for difference in demo.differences)])
+    if demo.failures:
+        call.output.notes(["", *(f"Error: {failure}" for failure in demo.failures)])
         return call.answered(FAILED)
     call.output.lines(["", "The demo went as it should."])
     return call.answered(OK)
@@ -109,13 +108,13 @@ async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:
             await anyio.Path(local).mkdir(parents=True)
             maps += ["--map", f"{location.path}={local}"]
         await demo.show("collection", "update", section.title, *maps, "--enable")
-    unlucky = demo.sections[_UNLUCKY].title
-    demo.output.lines(
-        ["", f"# The server doesn't list all that it says {unlucky!r} holds; the others are ingested all the same."]
-    )
+    incomplete = demo.sections[_INCOMPLETE].title
+    demo.output.lines(["", f"# The server lists fewer items of {incomplete!r} than it has: only that library fails."])
     await demo.show("source", "ingest", NAME, expect=PARTIAL)
     before = await _counts(demo)
-    demo.output.lines(["", "# The server is well again: the failed library follows, and nothing is created twice."])
+    demo.output.lines(
+        ["", "# The listing is complete again: the failed library follows, and nothing is created twice."]
+    )
     plex.faults.clear()
     await demo.show("source", "ingest", NAME)
     after = await _counts(demo)
@@ -123,11 +122,11 @@ async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:
     await demo.show("asset", "list", "--limit", "5")
     for name, count in after.items():
         if not count:
-            demo.differences.append(f"Collection {name!r} has no assets.")
-        elif name == unlucky and before.get(name):
-            demo.differences.append(f"Collection {name!r} has assets of a failed ingest.")
-        elif name != unlucky and before.get(name) != count:
-            demo.differences.append(f"Collection {name!r} had {before.get(name)} assets and has {count} now.")
+            demo.failures.append(f"Collection {name!r} has no assets.")
+        elif name == incomplete and before.get(name):
+            demo.failures.append(f"Collection {name!r} has assets of a failed ingest.")
+        elif name != incomplete and before.get(name) != count:
+            demo.failures.append(f"Collection {name!r} had {before.get(name)} assets and has {count} now.")
 
 
 async def _counts(demo: _Demo) -> dict[str, int]:
@@ -160,14 +159,14 @@ def _directory(*, keep: bool) -> Iterator[Path]:
 
 @asynccontextmanager
 async def _command(arguments: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Process]:
-    """Start a command; if the demo is interrupted the command is too, and gets the time to say what it did."""
+    """Start a command. If the demo is interrupted, so is the command, which gets time to report what it did."""
     process = await anyio.open_process(
-        # -P: a directory named retrovue where the demo is run is not the program.
+        # -P: a directory named retrovue in the working directory must not be taken for the program.
         [sys.executable, "-P", "-m", "retrovue", *arguments],
         stdin=subprocess.DEVNULL,
         stderr=None,
         env=environment,
-        start_new_session=True,  # Ctrl-C reaches the demo alone, which passes it on once
+        start_new_session=True,  # Ctrl-C reaches only the demo, which passes it on once
     )
     try:
         yield process

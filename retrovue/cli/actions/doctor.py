@@ -1,7 +1,7 @@
-"""The doctor's findings, told."""
+"""The doctor: examine everything that an ingest relies on, and print the findings."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import asdict
 
 from retrovue.cli.errors import FAILED, OK, UNREACHABLE
 from retrovue.cli.invocation import Invocation, opened
@@ -16,7 +16,7 @@ _INDENT = " " * 21
 
 
 async def diagnose(call: Invocation) -> int:
-    """Examine everything and tell what was found; returns 0 if there is no problem."""
+    """Examine everything and print the findings; return 0 if none of them is a problem."""
     findings = await _findings(call)
     problems = [finding for finding in findings if finding.verdict == "problem"]
     warnings = [finding for finding in findings if finding.verdict == "warning"]
@@ -28,7 +28,7 @@ async def diagnose(call: Invocation) -> int:
         call.output.document(
             {
                 "status": "error" if problems else "ok",
-                "findings": [_fields(finding) for finding in findings],
+                "findings": [asdict(finding) for finding in findings],
                 "problems": len(problems),
                 "warnings": len(warnings),
             }
@@ -58,24 +58,13 @@ def _status(problems: Sequence[Finding]) -> int:
 
 
 def _about(finding: Finding) -> str:
-    """Say what was found, and of what where the check alone doesn't tell."""
+    """Return the message of a finding, after its subject unless that is the check itself."""
     subject = "" if finding.subject == finding.check else f"{finding.subject}: "
     return f"{subject}{finding.message}"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _fields(finding: Finding) -> dict[str, Any]:
-    return {
-        "check": finding.check,
-        "subject": finding.subject,
-        "verdict": finding.verdict,
-        "message": finding.message,
-        "hint": finding.hint,
-        "unreachable": finding.unreachable,
-    }
 
 
 def _table(findings: Sequence[Finding]) -> Iterator[str]:
@@ -86,7 +75,7 @@ def _table(findings: Sequence[Finding]) -> Iterator[str]:
         yield _row(finding.verdict, finding.check, first)
         yield from (f"{_INDENT}{line}" for line in more)
         if finding.hint:
-            # In one piece, however long: commands are there to be copied.
+            # Not wrapped: a hint contains commands to copy.
             yield f"{_INDENT}{finding.hint}"
 
 
