@@ -68,6 +68,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 ok, 1 failed, 2 partial success, 3 source unreachable, 130 or 143 interrupted.",
 )
 @click.option("--database-url", metavar="URL", help="Use this PostgreSQL database; default: $RETROVUE_DATABASE_URL.")

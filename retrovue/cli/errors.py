@@ -85,5 +85,6 @@ def explain(error: BaseException) -> Problem:
 
 def _usage(error: UsageError) -> Problem:
     path = error.ctx.command_path if error.ctx is not None else "retrovue"
-    message = "Missing command." if isinstance(error, NoArgsIsHelpError) else error.format_message()
+    # Without the line breaks and tabs with which choices are listed.
+    message = "Missing command." if isinstance(error, NoArgsIsHelpError) else " ".join(error.format_message().split())
     return Problem("usage", message, f"Try `{path} --help`.")

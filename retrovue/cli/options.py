@@ -1,6 +1,7 @@
 """Options and types of arguments that several commands have."""
 
 import math
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Concatenate
@@ -16,9 +17,31 @@ Action = Callable[..., Awaitable[int]]
 FILE = click.Path(allow_dash=True)
 """A file, or - for the standard input. Not checked here: whoever reads it reports what is wrong."""
 DIRECTORY = click.Path(file_okay=False)
-NATURAL = click.IntRange(0, LARGEST)
-POSITIVE = click.IntRange(1, LARGEST)
-INTEGER = click.IntRange(SMALLEST, LARGEST)
+
+
+class Whole(click.IntRange):
+    """A range of whole numbers. Its help omits the bounds of the database's integers, its errors name them."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number; raises BadParameter unless it is in the range."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            if not re.fullmatch(r"[+-]?[0-9]+", str(value)):
+                raise
+            self.fail(f"{int(value)} is not in the range {super()._describe_range()}.", param, ctx)
+
+    def _describe_range(self) -> str:
+        if self.max != LARGEST:
+            return super()._describe_range()
+        return f"x>={self.min}" if self.min == 1 else ""
+
+
+NATURAL = Whole(0, LARGEST)
+POSITIVE = Whole(1, LARGEST)
+INTEGER = Whole(SMALLEST, LARGEST)
 
 
 class _Numbers(click.FloatRange):
@@ -27,8 +50,11 @@ class _Numbers(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
+            self.fail(f"'{value}' is not a number.", param, ctx)
         return number
+
+    def _describe_range(self) -> str:
+        return super()._describe_range().removesuffix(".0")
 
 
 RATE = _Numbers(min=SLOWEST_RATE)

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import asyncclick as click
+from asyncclick.shell_completion import CompletionItem
 
 from retrovue.cli.options import FILE
 from retrovue.core.errors import EnricherNotCompliant, ImporterNotCompliant
@@ -12,37 +13,82 @@ from retrovue.core.errors import EnricherNotCompliant, ImporterNotCompliant
 if TYPE_CHECKING:
     from retrovue.core.model import ConfigField
 
-Fields = Callable[[str | None], "Mapping[str, ConfigField]"]
-"""Returns the fields of a type by their names; given None, those of all installed types."""
+Types = Callable[[], Sequence[str]]
+"""Returns the installed types."""
+Describe = Callable[[str], "Sequence[ConfigField]"]
+"""Returns the fields of a type."""
+
+
+def source_types() -> Sequence[str]:
+    """Return the installed types of source."""
+    from retrovue.importers.registry import importer_types
+
+    return importer_types()
+
+
+def source_settings(type_name: str) -> "Sequence[ConfigField]":
+    """Return the settings of a type of source."""
+    from retrovue.importers.registry import importer_settings
+
+    return importer_settings(type_name)
+
+
+def enricher_types() -> Sequence[str]:
+    """Return the installed types of enricher."""
+    from retrovue.enrichers import registry
+
+    return registry.enricher_types()
+
+
+def enricher_parameters(type_name: str) -> "Sequence[ConfigField]":
+    """Return the parameters of a type of enricher."""
+    from retrovue.enrichers.registry import parameters_of
+
+    return parameters_of(type_name)
+
+
+def plugin_fields(type_name: str | None, types: Types, describe: Describe) -> "Mapping[str, Sequence[ConfigField]]":
+    """Return the fields of a type, or of all installed types that comply, by type."""
+    fields: dict[str, Sequence[ConfigField]] = {}
+    for known in types() if type_name is None else [type_name]:
+        try:
+            fields[known] = describe(known)
+        except (ImporterNotCompliant, EnricherNotCompliant):
+            if type_name is not None:
+                raise  # otherwise one bad plugin would break the help of the others
+    return fields
 
 
 def setting_fields(type_name: str | None) -> "Mapping[str, ConfigField]":
     """Return the settings of a type of source, or of all installed types, by name."""
-    from retrovue.importers.registry import importer_settings, importer_types
-
-    return _fields(type_name, importer_types, importer_settings)
-
-
-def parameter_fields(type_name: str | None) -> "Mapping[str, ConfigField]":
-    """Return the parameters of a type of enricher, or of all installed types, by name."""
-    from retrovue.enrichers.registry import enricher_types, parameters_of
-
-    return _fields(type_name, enricher_types, parameters_of)
+    types = list(plugin_fields(type_name, source_types, source_settings).values())
+    return {field.name: field for fields in reversed(types) for field in fields}
 
 
-def _fields(
-    type_name: str | None, types: Callable[[], Sequence[str]], describe: "Callable[[str], Sequence[ConfigField]]"
-) -> "Mapping[str, ConfigField]":
-    fields: dict[str, ConfigField] = {}
-    for known in types() if type_name is None else [type_name]:
-        try:
-            described = describe(known)
-        except (ImporterNotCompliant, EnricherNotCompliant):
-            if type_name is not None:
-                raise
-            continue  # one bad plugin must not break the help of the others
-        fields |= {field.name: field for field in described if field.name not in fields}
-    return fields
+class PluginType(click.ParamType[str]):
+    """The name of an installed type of plugin. An unknown name is reported by whoever loads the plugin."""
+
+    name = "type"
+
+    def __init__(self, types: Types) -> None:
+        self._types = types
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Return the names of all types, as an option with choices shows them."""
+        return f"[{'|'.join(self._types())}]"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Return what is added to the error that the option is missing."""
+        return f"Choose from: {', '.join(self._types())}"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the types that begin with what was typed."""
+        return [CompletionItem(name) for name in self._types() if name.startswith(incomplete)]
 
 
 class PluginOption(click.Option):
@@ -56,10 +102,15 @@ class PluginCommand(click.Command):
     ``from_environment``: whether a secret may come from an environment variable, which the help then names.
     """
 
-    def __init__(self, *arguments: Any, fields: Fields, from_environment: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, types: Types, describe: Describe, from_environment: bool = False, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
-        self._fields = fields
+        self._types = types
+        self._describe = describe
         self._from_environment = from_environment
+        self._options: dict[str, list[PluginOption]] = {}
+        """By type. Several types may have an option of one name, each with a help of its own."""
 
     async def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -68,28 +119,37 @@ class PluginCommand(click.Command):
         type_name = _type_argument(args) if any(param.name == "type_name" for param in self.params) else None
         self.params = [param for param in self.params if not isinstance(param, PluginOption)]
         taken = {param.name for param in self.params}
-        for field in self._fields(type_name).values():
-            options = self._secret(field) if field.secret else self._plain(field, required=type_name is not None)
+        self._options = {
+            known: [option for field in fields for option in self._fields(field, required=type_name is not None)]
+            for known, fields in plugin_fields(type_name, self._types, self._describe).items()
+        }
+        for options in self._options.values():
             self.params += [option for option in options if option.name not in taken]
+            taken |= {option.name for option in options}
         return await super().make_context(info_name, args, parent, **extra)
 
-    def _plain(self, field: "ConfigField", *, required: bool) -> Iterator[PluginOption]:
-        required = required and field.required
-        yield PluginOption([_spelling(field), field.name], required=required, help=f"{field.description}.")
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options that all types have, and then those of each type."""
+        shared = [param for param in self.get_params(ctx) if not isinstance(param, PluginOption)]
+        sections: dict[str, Sequence[click.Parameter]] = {"Options": shared}
+        sections |= {f"Options for type {name}": options for name, options in self._options.items()}
+        for title, options in sections.items():
+            records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
-    def _secret(self, field: "ConfigField") -> Iterator[PluginOption]:
+    def _fields(self, field: "ConfigField", *, required: bool) -> Iterator[PluginOption]:
+        spelling = f"--{field.name.replace('_', '-')}"
+        if not field.secret:
+            required = required and field.required
+            yield PluginOption([spelling, field.name], required=required, help=f"{field.description}.")
+            return
         default = f"; default: $RETROVUE_{field.name.upper()}" if self._from_environment else ""
         text = f"File with it, - for the standard input{default}."
-        yield PluginOption([f"{_spelling(field)}-file", f"{field.name}_file"], type=FILE, metavar="FILE", help=text)
+        yield PluginOption([f"{spelling}-file", f"{field.name}_file"], type=FILE, metavar="FILE", help=text)
         text = f"{field.description}. Shows in the list of processes."
-        yield PluginOption([_spelling(field), field.name], metavar="SECRET", help=text)
-
-
-def complete_type(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the installed types of source that begin with what was typed."""
-    from retrovue.importers.registry import importer_types
-
-    return [name for name in importer_types() if name.startswith(incomplete)]
+        yield PluginOption([spelling, field.name], metavar="SECRET", help=text)
 
 
 def _type_argument(arguments: Sequence[str]) -> str | None:
@@ -100,7 +160,3 @@ def _type_argument(arguments: Sequence[str]) -> str | None:
         if argument is not None and argument.startswith("--type="):
             return argument.partition("=")[2]
     return None
-
-
-def _spelling(field: "ConfigField") -> str:
-    return f"--{field.name.replace('_', '-')}"

@@ -54,6 +54,55 @@ def test_every_option_is_told(path: tuple[str, ...]) -> None:
     assert untold == []
 
 
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_is_short_to_ask_for_and_plain(offline_cli: Cli, path: tuple[str, ...]) -> None:
+    asked = offline_cli(*path, "-h")
+    assert asked == offline_cli(*path, "--help")
+    assert "2147483647" not in asked.out
+
+
+class TestTypes:
+    """Options that come from plugins are shown in the words of each plugin, and so are the types."""
+
+    @pytest.mark.parametrize(
+        ("noun", "types"), [("source", "[filesystem|jellyfin|plex"), ("enricher", "[filename|nfo")]
+    )
+    def test_the_types_are_listed(self, offline_cli: Cli, noun: str, types: str) -> None:
+        assert f"--type {types}" in offline_cli(noun, "add", "--help").out
+        missing = offline_cli(noun, "add")
+        assert f"Error: Missing option '--type'. Choose from: {types[1:].replace('|', ', ')}" in missing.err
+
+    @pytest.mark.parametrize("verb", ["add", "update"])
+    def test_each_type_has_its_own_words(self, offline_cli: Cli, verb: str) -> None:
+        _, jellyfin, plex = offline_cli("source", verb, "--help").out.rsplit("\n\nOptions for type ", 2)
+        assert jellyfin.startswith("jellyfin:")
+        assert "Jellyfin server" in jellyfin
+        assert "Plex" not in jellyfin
+        assert plex.startswith("plex:")
+        assert "X-Plex-Token" in plex
+        assert "Jellyfin" not in plex
+
+    def test_a_type_that_is_given_is_the_only_one(self, offline_cli: Cli) -> None:
+        given = offline_cli("source", "add", "--type", "plex", "--help").out
+        assert "Options for type plex:" in given
+        assert "type jellyfin:" not in given
+
+
+class TestMistakes:
+    def test_choices_stand_on_the_line(self, offline_cli: Cli) -> None:
+        assert "Choose from: bash, zsh, fish\n" in offline_cli("completion").err
+
+    def test_ingest_is_suggested_where_it_is(self, offline_cli: Cli) -> None:
+        done = offline_cli("ingest", "My Plex")
+        assert done.status == 1
+        assert "run `retrovue source ingest 'My Plex'` or `retrovue collection ingest 'My Plex'`" in done.err
+
+    def test_a_misspelt_command_is_corrected(self, offline_cli: Cli) -> None:
+        done = offline_cli("ingest", "lgo")
+        assert "Did you mean 'log'?" in done.err
+        assert "source ingest" not in done.err
+
+
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 8
 

@@ -1,14 +1,34 @@
 """The commands on the audit trail."""
 
+import shlex
 from uuid import UUID
 
 import asyncclick as click
+from asyncclick.exceptions import NoSuchCommand
 
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import NATURAL, shared
 
 
-@click.group("ingest")
+class AuditTrail(click.Group):
+    """The group ``ingest``, which doesn't ingest: whoever expects that is told which command does."""
+
+    async def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name; the error about an unknown one names the commands that ingest."""
+        try:
+            found: tuple[str | None, click.Command | None, list[str]] = await super().resolve_command(ctx, args)
+        except NoSuchCommand as exc:
+            if exc.possibilities:
+                raise
+            name = shlex.quote(exc.command_name)
+            hint = f"To ingest, run `retrovue source ingest {name}` or `retrovue collection ingest {name}`."
+            raise NoSuchCommand(exc.command_name, f"{exc.message} {hint}", ctx=ctx) from None
+        return found
+
+
+@click.group("ingest", cls=AuditTrail)
 def command() -> None:
     """The audit trail: what each ingest did."""
 

@@ -4,7 +4,7 @@ import asyncclick as click
 
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import confirmed, shared
-from retrovue.cli.plugin_options import PluginCommand, parameter_fields
+from retrovue.cli.plugin_options import PluginCommand, PluginType, enricher_parameters, enricher_types
 
 
 @click.group("enricher")
@@ -21,8 +21,8 @@ async def list_types(call: Invocation) -> int:
     return await show_types(call)
 
 
-@command.command("add", cls=PluginCommand, fields=parameter_fields)
-@click.option("--type", "type_name", required=True, metavar="TYPE", help="Type of the enricher, such as probe.")
+@command.command("add", cls=PluginCommand, types=enricher_types, describe=enricher_parameters)
+@click.option("--type", "type_name", required=True, type=PluginType(enricher_types), help="Type of the enricher.")
 @click.option("--name", required=True, help="Name of the enricher.")
 @shared(writes=True)
 async def add(call: Invocation, *, type_name: str, name: str, **parameters: str | None) -> int:
@@ -57,7 +57,7 @@ async def show(call: Invocation, *, enricher: str) -> int:
     return await show_enricher(call, enricher)
 
 
-@command.command("update", cls=PluginCommand, fields=parameter_fields)
+@command.command("update", cls=PluginCommand, types=enricher_types, describe=enricher_parameters)
 @click.argument("enricher")
 @click.option("--name", help="New name of the enricher.")
 @click.option("--unset", multiple=True, metavar="PARAMETER", help="Reset a parameter to its default.")

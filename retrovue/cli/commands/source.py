@@ -10,7 +10,7 @@ from retrovue.cli.errors import NarrowingForbidden
 from retrovue.cli.ingest_document import failed_source_ingest
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, patience, shared
-from retrovue.cli.plugin_options import PluginCommand, complete_type, setting_fields
+from retrovue.cli.plugin_options import PluginCommand, PluginType, source_settings, source_types
 
 NARROWING = ("--title", "--season", "--episode")
 MESSAGE = (
@@ -73,7 +73,8 @@ async def list_types(call: Invocation) -> int:
 @command.command(
     "add",
     cls=PluginCommand,
-    fields=setting_fields,
+    types=source_types,
+    describe=source_settings,
     from_environment=True,
     epilog=examples("source add --type plex --name Plex --base-url http://192.168.1.10:32400 --token-file token.txt"),
 )
@@ -81,9 +82,8 @@ async def list_types(call: Invocation) -> int:
     "--type",
     "type_name",
     required=True,
-    metavar="TYPE",
-    shell_complete=complete_type,
-    help="Type of the source, such as plex.",
+    type=PluginType(source_types),
+    help="Type of the source.",
 )
 @click.option("--name", required=True, help="Name of the source.")
 @click.option("--discover", is_flag=True, help="Discover its collections, too.")
@@ -121,7 +121,7 @@ async def show(call: Invocation, *, source: str) -> int:
     return await show_source(call, source)
 
 
-@command.command("update", cls=PluginCommand, fields=setting_fields)
+@command.command("update", cls=PluginCommand, types=source_types, describe=source_settings)
 @click.argument("source")
 @click.option("--name", help="New name of the source.")
 @click.option("--unset", multiple=True, metavar="SETTING", help="Reset an optional setting to its default.")

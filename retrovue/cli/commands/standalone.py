@@ -6,7 +6,7 @@ import asyncclick as click
 
 from retrovue.cli.errors import require_utf8
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import DIRECTORY, FILE, examples, followed, shared
+from retrovue.cli.options import DIRECTORY, FILE, Whole, examples, followed, shared
 
 if TYPE_CHECKING:
     from asyncclick.shell_completion import ShellComplete
@@ -104,12 +104,12 @@ async def doctor(call: Invocation) -> int:
 @click.command("demo")
 @click.option(
     "--items",
-    type=click.IntRange(1, 10_000_000),
+    type=Whole(1, 10_000_000),
     default=20_000,
     show_default=True,
     help="Items in all libraries.",
 )
-@click.option("--collections", type=click.IntRange(2, 40), default=8, show_default=True, help="Number of libraries.")
+@click.option("--collections", type=Whole(2, 40), default=8, show_default=True, help="Number of libraries.")
 @click.option("--keep", is_flag=True, help="Keep the catalogue and print where it is.")
 @click.pass_obj
 async def demo(call: Invocation, *, items: int, collections: int, keep: bool) -> int:
