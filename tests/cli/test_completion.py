@@ -89,7 +89,7 @@ def test_a_shell_offers(offline_cli: Cli, tmp_path: Path, shell: str, words: lis
 @pytest.mark.parametrize("shell", ["zsh", "fish"], indirect=True)
 def test_descriptions_are_whole(offline_cli: Cli, tmp_path: Path, shell: str) -> None:
     offered = asked(offline_cli, shell, tmp_path, "source", "ingest", "X", "--jsonl")
-    assert offered["--jsonl"].startswith("Print events as they happen, one JSON object a line; the last")
+    assert offered["--jsonl"].startswith("Print each event as a line of JSON; the last line is the document")
     offered = asked(offline_cli, shell, tmp_path, "--log-l")
     assert offered == {"--log-level": "Log to the standard error; default: no log."}
 
