@@ -3,12 +3,15 @@
 
 from retrovue.core.config import Settings as Settings
 from retrovue.core.errors import EnrichmentError as EnrichmentError
+from retrovue.core.errors import Problem as Problem
 from retrovue.core.errors import RetrovueError as RetrovueError
 from retrovue.core.model import AssetDraft as AssetDraft
 from retrovue.core.model import AssetState as AssetState
+from retrovue.core.model import AttachedEnricher as AttachedEnricher
 from retrovue.core.model import Collection as Collection
 from retrovue.core.model import ConfigField as ConfigField
 from retrovue.core.model import DiscoveredCollection as DiscoveredCollection
+from retrovue.core.model import Enricher as Enricher
 from retrovue.core.model import Ingestibility as Ingestibility
 from retrovue.core.model import Outline as Outline
 from retrovue.core.model import Page as Page
@@ -42,6 +45,7 @@ from retrovue.importers.waiting import waiting_for_source as waiting_for_source
 from retrovue.ingest.collector import IngestRun as IngestRun
 from retrovue.ingest.documents import event_document as event_document
 from retrovue.ingest.documents import summary_document as summary_document
+from retrovue.ingest.enrichment import EnrichmentWork as EnrichmentWork
 from retrovue.ingest.enrichment import enrich_one as enrich_one
 from retrovue.ingest.events import CollectionFinished as CollectionFinished
 from retrovue.ingest.events import CollectionStarted as CollectionStarted
@@ -52,6 +56,7 @@ from retrovue.ingest.events import RunStarted as RunStarted
 from retrovue.ingest.orchestrator import IngestOptions as IngestOptions
 from retrovue.ingest.orchestrator import ingest_one as ingest_one
 from retrovue.ingest.orchestrator import ingest_source as ingest_source
+from retrovue.operations.attachments import Attachment as Attachment
 from retrovue.operations.attachments import add_enricher as add_enricher
 from retrovue.operations.attachments import attach_enricher as attach_enricher
 from retrovue.operations.attachments import detach_enricher as detach_enricher
@@ -73,6 +78,7 @@ from retrovue.store.assets import AssetDetails as AssetDetails
 from retrovue.store.assets import AssetFile as AssetFile
 from retrovue.store.assets import AssetListing as AssetListing
 from retrovue.store.assets import StateChange as StateChange
+from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
 from retrovue.store.opening import open_store as open_store
 from retrovue.store.session import Store as Store
 from retrovue.store.sources import SourceListing as SourceListing

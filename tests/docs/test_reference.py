@@ -7,6 +7,7 @@ import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
+import retrovue
 from retrovue.cli.ingest_document import failed_source_ingest
 from retrovue.cli.invocation import plain_error
 from retrovue.core import config
@@ -14,7 +15,7 @@ from retrovue.core.errors import Problem
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
 from tests.docs import reference
-from tests.support import schemas
+from tests.support import api, schemas
 from tests.support.documents import PRINTED
 from tests.support.meanings import MEANINGS
 
@@ -25,6 +26,23 @@ def test_the_reference_is_up_to_date(portal: BlockingPortal, databases: Database
     stale = [str(path.relative_to(ROOT)) for path in made if made[path] != written.get(path)]
     assert stale == [], "run: make reference"
     assert {*schemas.DIRECTORY.iterdir()} <= made.keys()
+
+
+class TestApi:
+    def test_every_public_name_has_a_topic(self) -> None:
+        by_topic = [name for names in api.TOPICS.values() for name in names]
+        assert sorted(by_topic) == sorted(retrovue.__all__), "tests/support/api.py: TOPICS"
+
+    def test_what_a_public_function_returns_is_public(self) -> None:
+        assert api.unlisted_types() == [], "retrovue/__init__.pyi"
+
+    def test_context_managers_literals_and_bounds_read_as_what_they_are(self) -> None:
+        text = api.page()
+        assert "async with open_store(" in text
+        assert ") as IngestRun\n" in text
+        assert 'AssetState = "new" | "enriching" | "ready" | "retired"\n' in text
+        assert "`int from 0 to 2147483647 \\| None`" in text
+        assert not re.search(r" at 0x|_AsyncGeneratorContextManager|Annotated\[", text)
 
 
 def test_every_meaning_is_of_something(portal: BlockingPortal, databases: Databases) -> None:
