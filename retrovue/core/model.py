@@ -297,3 +297,5 @@ class Page(msgspec.Struct, gc=False):
     """The number of distinct source items on this page."""
     restart: bool = False
     """Whether the listing starts again because it changed: all pages before this one are void."""
+    warnings: Mapping[str, int] = {}
+    """Warnings about the collection and not about one draft, with their counts, such as ``left_out_sample``."""

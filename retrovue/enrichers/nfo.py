@@ -17,7 +17,7 @@ import anyio.to_thread
 from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.enrichers.sidecars import Details, Sidecar, add_addresses, number, parse
-from retrovue.importers.filesystem import names
+from retrovue.importers.filesystem import exclusions, names
 
 MAX_BYTES = 2 * 1024 * 1024
 """Bytes of a sidecar; one of a long-running show with its cast takes some 100 KiB."""
@@ -79,9 +79,11 @@ class Directories:
     def holds_one_title(self, directory: Path) -> bool:
         """Return whether all media files of a directory are versions or parts of one title."""
         if directory not in self.single:
-            media = (path.name for path in directory.iterdir() if names.is_media(path.name))
+            media = (path.name for path in directory.iterdir() if exclusions.is_media(path.name))
             files = [
-                names.File(name, 0) for name in sorted(media) if not (names.is_ignored(name) or names.is_extra(name))
+                names.File(name, 0)
+                for name in sorted(media)
+                if not (exclusions.is_ignored(name) or exclusions.is_extra(name))
             ]
             stacks = ([part.name for part in parts] for parts in names.stacked(files, directory.name))
             titles = {(name.title.casefold(), name.year) for name in (names.read_name(stack, []) for stack in stacks)}

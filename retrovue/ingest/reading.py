@@ -81,6 +81,7 @@ class Tally:
             if draft.warnings:
                 self.warned += 1
                 self.warnings.update(draft.warnings)
+        self.warnings.update(page.warnings)
 
     @contextmanager
     def phase(self, name: str, *, restart: bool = False) -> Iterator[None]:

@@ -6,13 +6,14 @@ directory itself are one more, with the key ``.``. The importer reads names and 
 
 import errno
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import anyio
 import anyio.to_thread
 import msgspec
+from msgspec.structs import replace
 
 from retrovue.core.errors import (
     CollectionGone,
@@ -38,7 +39,7 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import is_storable
 from retrovue.importers.base import BaseImporter
-from retrovue.importers.filesystem import names
+from retrovue.importers.filesystem import exclusions, names
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
 from retrovue.importers.titles import title_guesses
 from retrovue.importers.waiting import waiting_for_source
@@ -145,9 +146,11 @@ class FilesystemImporter(BaseImporter):
             try:
                 while (titles := await self._more(collection, walk)) is not None:
                     page = self._page(collection, titles)
+                    page.warnings = {f"left_out_{reason}": count for reason, count in walk.left_out.items()}
+                    walk.left_out.clear()
                     if selection is not None:
                         selection.add(page)
-                    elif page.source_items:
+                    elif page.source_items or page.warnings:
                         yield page
             except DirectoryChanged as exc:
                 changed = names.shown([exc.path])
@@ -163,7 +166,7 @@ class FilesystemImporter(BaseImporter):
         )
 
     def _walk(self, collection: Collection) -> Walk:
-        extras = self._kind(collection) == "clip" or collection.name.casefold() in names.EXTRAS
+        extras = self._kind(collection) == "clip" or collection.name.casefold() in exclusions.EXTRAS
         recursive = collection.external_id != ROOT
         return Walk(self._directory(collection), recursive=recursive, extras=extras)
 
@@ -222,15 +225,16 @@ class FilesystemImporter(BaseImporter):
             directory = "/".join((top, *title.directories))
             paths = [f"{directory}/{name}" for name in parts]
             uri = "file://" + quote(os.fsencode(paths[0]))
-            parsed = names.read_name(parts, title.directories)
+            parsed = names.describe(parts, title.directories, kind)
             if isinstance(title, Unusable):
+                name = names.directory_title(title.directories) if title.code == "disc_folder" else parsed.name.title
                 reason = f"{names.shown(paths)!r} can't be used: {title.reason}"
-                page.rejected.append(Rejection(title.code, reason, uri, parsed.title))
+                page.rejected.append(Rejection(title.code, reason, uri, name or parsed.name.title))
             elif not is_storable("".join(paths)):
                 reason = f"the name of {names.shown(paths)!r} isn't valid UTF-8: rename the file or its directory"
-                page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.title))
+                page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.name.title))
             else:
-                page.drafts.append(_draft(uri, paths, title, names.asset_type(kind, parts[0], parsed), parsed))
+                page.drafts += _drafts(uri, paths, title, kind, parsed)
         return page
 
 
@@ -287,19 +291,28 @@ class _Selection:
         )
 
 
-def _draft(uri: str, paths: Sequence[str], title: Title, type_: str, parsed: names.Name) -> AssetDraft:
+def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: names.Description) -> Iterator[AssetDraft]:
+    """Make a draft for each episode of a file. All but the first become aliases of the asset, as it has their file."""
+    name = parsed.name
+    type_ = names.asset_type(kind, title.parts[0].name, name, is_episode=parsed.is_episode)
     episode = type_ == "episode"
-    return AssetDraft(
+    draft = AssetDraft(
         source_uri=uri,
         type=type_,
-        title=parsed.title,
-        show_title=parsed.show_title if episode else None,
-        season_number=parsed.season if episode else None,
-        episode_number=parsed.episode if episode else None,
-        year=parsed.year,
-        container=names.extension(title.parts[0].name),
+        title=name.title,
+        show_title=name.show_title if episode else None,
+        season_number=name.season if episode else None,
+        episode_number=name.episode if episode else None,
+        year=name.year,
+        originally_aired=parsed.aired if episode else None,
+        container=exclusions.extension(title.parts[0].name),
         parts=tuple(PartDraft(path, file.size) for path, file in zip(paths, title.parts, strict=True)),
+        provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
+        warnings=("no_episode_number",) if kind == "show" and type_ == "clip" else (),
     )
+    yield draft
+    for number in parsed.more_episodes if episode else ():
+        yield replace(draft, source_uri=f"{uri}?episode={number}", episode_number=number)
 
 
 def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:
@@ -308,12 +321,12 @@ def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:
     holds_files = False
     with os.scandir(path) as entries:
         for entry in entries:
-            if names.is_ignored(entry.name) or entry.is_symlink():
+            if exclusions.is_ignored(entry.name) or entry.is_symlink():
                 continue
             if entry.is_dir(follow_symlinks=False):
                 directories.append(entry.name)
             elif not holds_files:
-                holds_files = names.is_media(entry.name) and not names.is_extra(entry.name)
+                holds_files = exclusions.is_media(entry.name) and not exclusions.is_extra(entry.name)
     collections = [
         DiscoveredCollection(_key(name), names.shown([name]), kind or names.kind_of(name), (_key(f"{path}/{name}"),))
         for name in sorted(directories)

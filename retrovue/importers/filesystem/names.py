@@ -1,62 +1,85 @@
-"""Read file names: which files are media, which are parts of one title, and their title, show and numbers. Pure.
+"""Read file names: which files are parts of one title, and its title, show, numbers, dates and ids. Pure.
 
-The rules are those of media servers. Jellyfin's ignored directories and extras are in its
-``Emby.Server.Implementations/Library/IgnorePatterns.cs`` and ``Emby.Naming/Common/NamingOptions.cs``; Plex's in "How
-to Ignore Files or Folders". Names of parts follow Kodi's "File stacking" and Jellyfin's ``VideoFileStackingRules``.
+Names of episodes, seasons and parts follow Plex's "Naming and Organizing Your TV Show Files", Kodi's "File stacking"
+and Jellyfin's ``Emby.Naming/Common/NamingOptions.cs`` and ``VideoFileStackingRules``.
 """
 
-import os
+import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
-VIDEO = frozenset(
-    {
-        "3g2", "3gp", "amv", "asf", "avi", "divx", "dv", "dvr-ms", "f4v", "flv", "m2t", "m2ts", "m2v", "m4v", "mk3d",
-        "mkv", "mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "nsv", "nut", "nuv", "ogm", "ogv", "qt", "rec", "rm",
-        "rmvb", "tp", "ts", "vob", "webm", "wmv", "wtv", "xvid",
-    }
-)  # fmt: skip
-AUDIO = frozenset(
-    {
-        "aac", "ac3", "aif", "aiff", "alac", "ape", "dsf", "dts", "flac", "m4a", "m4b", "mka", "mp2", "mp3", "mpc",
-        "oga", "ogg", "opus", "ra", "tta", "wav", "wma", "wv",
-    }
-)  # fmt: skip
-_SYSTEM = frozenset(
-    {
-        "metadata", "ps3_update", "ps3_vprm", "extrafanart", "extrathumbs", "lost+found", "temprec", "tempsbe", "eadir",
-        "@eadir", "#recycle", "@recycle", "$recycle.bin",
-        "system volume information",
-    }
-)  # fmt: skip
-EXTRAS = frozenset(
-    {
-        "trailers", "backdrops", "theme-music", "interviews", "scenes", "samples", "sample", "shorts", "featurettes",
-        "extras", "other", "clips", "behind the scenes", "deleted scenes", "bonus", "bonus disc",
-    }
-)  # fmt: skip
-"""Names of directories that hold a title's extras, if they lie in the title's own directory."""
-IGNORE_FILES = frozenset({".ignore", ".plexignore", ".nomedia"})
-"""Files that exclude their directory: ``.nomedia``, an empty ``.ignore``, a line ``*`` in one of the first two."""
-_EXTRA_STEM = re.compile(
-    r"^(?:trailer|sample|theme)$|[ ._-](?:trailer|sample)$"
-    r"|-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)$",
-    re.IGNORECASE,
+from retrovue.importers.filesystem.exclusions import AUDIO, DISC_FOLDERS, EXTRAS, extension, stem
+
+KINDS = ("movie", "show", "music", "clip", "mixed")
+LONGEST_RANGE = 50
+"""Episodes of one file; a larger range is no range."""
+_RELEASE = (
+    r"(?:[0-9]{3,4}[pi]|[48]k|uhd|[hs]dtv|pdtv|dsr|web[ .-]?(?:dl|rip)|blu-?ray|b[dr]rip|dvd(?:rip|scr)|remux"
+    r"|[xh][ .]?26[45]|hevc|av1|xvid|divx|10bit|hdr(?:10)?)"
 )
-_PART = re.compile(
-    r"^(?P<title>.+?)(?P<separator>[ ._-]+)[(\[]?(?P<token>cd|dvd|dis[ck]|part|pt)[ ._-]*(?P<number>[0-9]{1,2})[)\]]?$",
-    re.IGNORECASE,
-)
-_EPISODE = re.compile(
-    r"(?:^|(?<=[ ._\-(\[]))"
-    r"(?:s(?P<s>[0-9]{1,4})[ ._-]*e(?P<e>[0-9]{1,4})|(?P<sx>[0-9]{1,2})x(?P<ex>[0-9]{2,3}))(?![0-9])",
-    re.IGNORECASE,
-)
-_MORE_EPISODES = re.compile(r"^(?:[ ._-]*(?:-[ ]?)?e[0-9]{1,4}|-[0-9]{1,4}(?![0-9]))+", re.IGNORECASE)
-_SEASON = re.compile(r"^(?:season|series|staffel|s)[ ._-]*[0-9]{1,4}$|^specials$", re.IGNORECASE)
+_VERSION = r"(?:proper|repack|internal|unrated|uncut|extended|remastered|theatrical|multi)"
+_RELEASE_TAIL = re.compile(rf"[ ._-]+{_RELEASE}(?![^ ._\-\[\](){{}}]).*$", re.IGNORECASE)
+"""The first word about the release, and all behind it."""
+_BARE_YEAR = re.compile(r"^(?P<title>.*[^ ._-])[ ._-]+(?P<year>19[0-9]{2}|20[0-3][0-9])$")
 _YEAR = re.compile(r"[ ._]*[(\[](?P<year>(?:18|19|20)[0-9]{2})[)\]]")
+_ID = re.compile(
+    r"[ ._-]*[\[{(](?:(?P<provider>imdb|tmdb|tvdb)(?:id)?[-=: ](?P<id>(?:tt)?[0-9]{1,10})|(?P<imdb>tt[0-9]{7,10}))"
+    r"[\]})]",
+    re.IGNORECASE,
+)
+_PLEX_TAGS = re.compile(r"[ ._]*\{(?:edition|imdb|tmdb|tvdb|plex)-[^{}]*\}", re.IGNORECASE)
 _TAGS = re.compile(r"[ ._]*(?:\{[^{}]*\}|\[[^\[\]]*\])")
+_LEADING_TAG = re.compile(r"^(?:\[[^\[\]]*\]|\{[^{}]*\})")
+
+_PART = re.compile(
+    r"^(?P<title>.+?)(?P<separator>[ ._-]+)[(\[]?(?P<word>cd|dvd|dis[ck]|part|pt)[ ._-]*(?P<number>[0-9]{1,2})[)\]]?"
+    r"(?P<suffix>(?:[ ._-]*\[[^\[\]]*\]|[ ._-]*\{[^{}]*\}"
+    rf"|[ ._-]+(?:{_RELEASE}|{_VERSION})(?![^ ._\-\[\](){{}}]))*)$",
+    re.IGNORECASE,
+)
+_ENDS_WITH_YEAR = re.compile(r"[(\[](?:18|19|20)[0-9]{2}[)\]]$")
+
+_START = r"(?:^|(?<=[ ._\-(\[]))"
+_SEASON_WORD = r"(?:season|series|staffel|saison|temporada|stagione)"
+_EPISODE_WORD = r"(?:episode|folge|ep|e)"
+_EPISODE = re.compile(
+    rf"{_START}(?:"
+    rf"s(?P<s1>[0-9]{{1,4}})[ ._-]*(?:x?e(?:p(?:isode)?)?|x)[ ._-]*(?P<e1>[0-9]{{1,4}})"
+    rf"|(?P<s2>[0-9]{{1,4}})xe?(?P<e2>[0-9]{{1,3}})"
+    rf"|{_SEASON_WORD}[ ._]*(?P<s3>[0-9]{{1,4}})[ ._,-]*{_EPISODE_WORD}[ ._]*(?P<e3>[0-9]{{1,4}})"
+    r")(?![0-9])(?!p\b)",
+    re.IGNORECASE,
+)
+_MORE_EPISODES = re.compile(
+    r"[ ._]?(?:[-+&][ ._]?)?(?:s?(?P<season>[0-9]{1,4})[ ._]*[ex]|e)(?P<e>[0-9]{1,4})(?![0-9a-z])"
+    r"|-(?P<bare>[0-9]{1,3})(?![0-9a-z])",
+    re.IGNORECASE,
+)
+_DATE = re.compile(
+    rf"{_START}(?:(?P<y1>(?:19|20)[0-9]{{2}})(?P<a>[ ._-])(?P<m1>[0-9]{{2}})(?P=a)(?P<d1>[0-9]{{2}})"
+    r"|(?P<d2>[0-9]{2})(?P<b>[ ._-])(?P<m2>[0-9]{2})(?P=b)(?P<y2>(?:19|20)[0-9]{2}))(?![0-9])"
+)
+_EPISODE_ALONE = re.compile(rf"{_START}(?:(?:episode|folge|ep)[ ._]*|e)(?P<e>[0-9]{{1,4}})(?![0-9a-z])", re.IGNORECASE)
+_LEADING_NUMBER = re.compile(r"^(?P<e>[0-9]{1,2}|0[0-9]{2})(?=[ ._-]|$)(?![ ._-]*[0-9])")
+_ABSOLUTE = re.compile(r"(?<=[^ ._-])[ ._]+-[ ._]+(?P<e>[0-9]{1,4})(?:v[0-9])?(?=[ ._]*$|[ ._]*[\[(]|[ ._]+[^0-9 ._])")
+_SEASON = re.compile(
+    rf"^(?:(?P<show>.+?)[ ._-]+)?{_SEASON_WORD}[ ._-]*(?P<season>[0-9]{{1,4}})(?![0-9])"
+    r"|^(?:(?P<show2>.+?)[ ._-]+)?s(?P<short>[0-9]{1,4})(?=$|[ ._-])"
+    r"|^(?P<specials>specials)$",
+    re.IGNORECASE,
+)
+
+
+class File(NamedTuple):
+    """A media file."""
+
+    name: str
+    size: int
+    """Bytes."""
+    modified: int = 0
+    """When it was modified last, in seconds since 1970."""
 
 
 class Name(NamedTuple):
@@ -67,107 +90,267 @@ class Name(NamedTuple):
     season: int | None = None
     episode: int | None = None
     year: int | None = None
+    """Of the film, or of the show."""
 
 
-class File(NamedTuple):
-    """A media file: its name and its size in bytes."""
+class Description(NamedTuple):
+    """All that a file's name and the directories above it say."""
 
-    name: str
-    size: int
-
-
-def extension(name: str) -> str:
-    """Return the extension in lower case, without its dot."""
-    return os.path.splitext(name)[1][1:].lower()  # noqa: PTH122 - of a name, a million times
-
-
-def is_media(name: str) -> bool:
-    """Return whether the extension is one of video or sound; disc images aren't."""
-    return extension(name) in VIDEO or extension(name) in AUDIO
+    name: Name
+    more_episodes: tuple[int, ...] = ()
+    """The numbers of a file's further episodes."""
+    aired: dt.date | None = None
+    ids: Mapping[str, str] = {}
+    """Provider → id, of the film or the episode."""
+    is_episode: bool = False
+    show_directory: tuple[str, ...] = ()
+    """The directory of the show, from its collection's; empty if it has none."""
+    show_ids: Mapping[str, str] = {}
 
 
-def is_ignored(name: str) -> bool:
-    """Return whether a file or directory is hidden, or belongs to the system."""
-    return name.startswith(".") or name.casefold() in _SYSTEM
+class Stack(NamedTuple):
+    """The parts of one title, in playing order."""
+
+    files: tuple[File, ...]
+    missing: str | None
+    """Why these aren't all of its parts; None if they are."""
 
 
-def is_extra(name: str) -> bool:
-    """Return whether the name marks a file as a trailer, a sample or another extra of a title."""
-    return _EXTRA_STEM.search(_stem(name)) is not None
+def find_stacks(files: Iterable[File], directory: str, unusable: Iterable[str] = ()) -> dict[str, Stack]:
+    """Return the sets of parts in a directory, by the name of each of their files.
 
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]  # noqa: PTH122
+    ``directory`` is its name, ``unusable`` names files that can't be used: a set that needs one is incomplete.
+    Parts are numbered from 1 without a gap and have one format. ``cd1`` and ``dvd2`` always count as parts; ``part1``
+    and ``pt1`` after a hyphen, after a year, or if the directory has the title's name: "Kill Part 1" and "Kill Part
+    2" may be two films.
+    """
+    groups: dict[tuple[str, str, str], list[tuple[int, File, bool]]] = {}
+    certain: set[tuple[str, str, str]] = set()
+    entries = chain(((file, True) for file in files), ((File(name, 0), False) for name in unusable))
+    for file, usable in entries:
+        if part := _part(file.name, directory):
+            groups.setdefault(part.key, []).append((part.number, file, usable))
+            if part.certain:
+                certain.add(part.key)
+    stacks: dict[str, Stack] = {}
+    for key, group in groups.items():
+        rest = group
+        for format_ in {extension(file.name) for _, file, _ in group}:
+            parts = sorted(part for part in group if extension(part[1].name) == format_)
+            if len(parts) > 1 and all(p[2] for p in parts) and [p[0] for p in parts] == list(range(1, len(parts) + 1)):
+                stack = Stack(tuple(file for _, file, _ in parts), None)
+                stacks.update((file.name, stack) for file in stack.files)
+                rest = [part for part in rest if part not in parts]
+        if any(usable for _, _, usable in rest) and (len(rest) > 1 or key in certain):
+            # The usable ones first: the set is rejected where the first of them stands.
+            files_ = tuple(file for _, file, _ in sorted(rest, key=lambda part: (not part[2], part)))
+            stacks.update(dict.fromkeys((file.name for file in files_), Stack(files_, _missing(rest, key[1]))))
+    return stacks
 
 
 def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]:
-    """Group the parts of each title; yield a tuple of files for each title, in the order of its first file.
+    """Group the parts of each title, in the order of their first files; parts of an incomplete set stay apart.
 
     ``files`` are all files of one directory, sorted. They are iterated over twice; only possible parts are held.
-    ``directory`` is its name. Parts are numbered from 1 without a gap and share one extension. ``cd1`` and ``dvd2``
-    always count as parts, ``part1`` and ``pt1`` only after a hyphen or if the directory has the title's name:
-    "Kill Part 1" and "Kill Part 2" may be two films.
     """
-    groups: dict[tuple[str, str, str], dict[int, File]] = {}
+    stacks = find_stacks(files, directory)
     for file in files:
-        if part := _part(file.name, directory):
-            title, token, number = part
-            groups.setdefault((title, token, extension(file.name)), {}).setdefault(number, file)
-    stacks: dict[str, tuple[File, ...]] = {}
-    for group in groups.values():
-        if len(group) > 1 and max(group) == len(group) and 0 not in group:
-            stack = tuple(group[number] for number in sorted(group))
-            stacks.update((file.name, stack) for file in stack)
-    for file in files:
-        stack = stacks.get(file.name, (file,))
-        if stack[0].name == file.name:
-            yield stack
+        stack = stacks.get(file.name)
+        parts = (file,) if stack is None or stack.missing is not None else stack.files
+        if parts[0].name == file.name:
+            yield parts
 
 
-def _part(name: str, directory: str) -> tuple[str, str, int] | None:
+class _Part(NamedTuple):
+    key: tuple[str, str, str]
+    """Title, word for a part, and what stands behind its number."""
+    number: int
+    certain: bool
+    """Whether even a single one is a part and no title."""
+
+
+def _part(name: str, directory: str) -> _Part | None:
     if extension(name) in AUDIO:
         return None
-    match = _PART.match(_stem(name))
+    match = _PART.match(stem(name))
     if match is None:
         return None
-    title, token = match["title"].casefold(), match["token"].casefold()
-    if token in {"part", "pt"} and "-" not in match["separator"] and _cleaned(title) != _cleaned(directory.casefold()):
+    title, word = match["title"].casefold(), match["word"].casefold()
+    disc = word not in {"part", "pt"}
+    after_year = _ENDS_WITH_YEAR.search(title) is not None
+    hyphen = "-" in match["separator"]
+    if not (disc or after_year or hyphen) and _cleaned(title) != _cleaned(directory.casefold()):
         return None
-    return title, token, int(match["number"])
+    episode = _EPISODE.search(title) is not None
+    certain = disc or ((after_year or (word == "pt" and hyphen)) and not episode)
+    return _Part((title, word, match["suffix"].casefold()), int(match["number"]), certain)
+
+
+def _missing(parts: Sequence[tuple[int, File, bool]], word: str) -> str:
+    unusable = [file.name for _, file, usable in parts if not usable]
+    numbers = {number for number, _, _ in parts}
+    absent = sorted(set(range(1, max(2, *numbers) + 1)) - numbers)
+    if unusable:
+        return f"{shown(unusable)!r} can't be used"
+    if absent:
+        return f"there is no {', '.join(f'{word}{number}' for number in absent)}"
+    return "its parts have several formats"
 
 
 def read_name(parts: Sequence[str], directories: Sequence[str]) -> Name:
     """Read the names of a title's parts; ``directories`` lead from the collection's own down to them."""
-    stem = _stem(parts[0])
-    if len(parts) > 1 and (match := _PART.match(stem)):
-        stem = match["title"]
-    episode = _EPISODE.search(stem)
-    if episode is None:
-        plain, year = _without_year(stem)
-        return Name(_cleaned(plain) or _cleaned(stem) or _shown(parts[0]), year=year)
-    before, after = stem[: episode.start()], _MORE_EPISODES.sub("", stem[episode.end() :])
-    show, year = _without_year(before)
-    if not _cleaned(show):
-        show, year = _without_year(next((name for name in reversed(directories) if not _SEASON.match(name)), ""))
-    return Name(
-        _cleaned(after) or _cleaned(stem) or _shown(parts[0]),
-        _cleaned(show) or None,
-        int(episode["s"] or episode["sx"]),
-        int(episode["e"] or episode["ex"]),
-        year,
-    )
+    return describe(parts, directories).name
 
 
-def _without_year(text: str) -> tuple[str, int | None]:
+def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixed") -> Description:
+    """Read the names of a title's parts.
+
+    ``directories`` lead from the collection's own down to them, ``kind`` is the collection's, one of KINDS. A number
+    by itself or a date is an episode's only in a collection of shows, or in the directory of a season.
+    """
+    text = stem(parts[0])
+    if len(parts) > 1 and (match := _PART.match(text)):
+        text = match["title"]
+    plain = _PLEX_TAGS.sub("", _ID.sub("", text)) or text
+    ids = _ids(text)
+    place = _Place(directories)
+    match = _EPISODE.search(plain)
+    while match is not None and _is_picture_size(match):
+        match = _EPISODE.search(plain, match.end())
+    if match is not None and kind != "movie":
+        return _episode(plain, parts[0], place, match, ids)._replace(is_episode=kind in {"show", "mixed"})
+    if match is None and (kind == "show" or (kind == "mixed" and place.season is not None)):
+        for pattern in (_DATE, _EPISODE_ALONE, _LEADING_NUMBER if place.season is not None else None, _ABSOLUTE):
+            found = None if pattern is None else pattern.search(_TAGS.sub(_blank, plain))
+            if found is not None and (pattern is not _DATE or _date(found) is not None):
+                return _episode(plain, parts[0], place, found, ids)
+    title, year = _title_and_year(plain)
+    film_ids = {**(_ids(directories[-1]) if directories else {}), **ids}
+    return Description(Name(title or _cleaned(text) or _shown(parts[0]), year=year), ids=film_ids)
+
+
+class _Place:
+    """What the directories of a file say: the season's number, and the show's name, year and ids."""
+
+    def __init__(self, directories: Sequence[str]) -> None:
+        self.season: int | None = None
+        self.show: str | None = None
+        self.year: int | None = None
+        self.directory: tuple[str, ...] = ()
+        self.ids: Mapping[str, str] = {}
+        seasonal: str | None = None
+        for depth in range(len(directories), 0, -1):
+            name = directories[depth - 1]
+            match = _SEASON.match(name)
+            if match is None:
+                self.show, self.year = _title_and_year(_ID.sub("", name))
+                self.directory, self.ids = tuple(directories[:depth]), _ids(name)
+                return
+            if self.season is None:
+                self.season = 0 if match["specials"] else int(match["season"] or match["short"])
+                seasonal = match["show"] or match["show2"]
+        # "Lost Season 1" without a directory of the show itself.
+        if seasonal is not None:
+            self.show, self.year = _title_and_year(seasonal)
+
+
+def _episode(text: str, file: str, place: _Place, match: re.Match[str], ids: Mapping[str, str]) -> Description:
+    numbers = match.groupdict()
+    date = _date(match) if "y1" in numbers else None
+    season = next((int(numbers[name]) for name in ("s1", "s2", "s3") if numbers.get(name)), None)
+    first = next((int(numbers[name]) for name in ("e1", "e2", "e3", "e") if numbers.get(name)), None)
+    after = text[match.end() :]
+    more: list[int] = []
+    if first is not None:
+        more, after = _more_episodes(season, first, after, bare=numbers.get("e") is None)
+    if date is None and (found := _DATE.search(after)) is not None and (date := _date(found)) is not None:
+        after = after[: found.start()] + " " + after[found.end() :]
+    before, year = _title_and_year(text[: match.start()])
+    show = _show(before, place)
+    if place.year is not None and show == place.show:
+        year = year or place.year
+    if season is None:
+        season = place.season if place.season is not None or first is None else 1
+    title = _cleaned(_RELEASE_TAIL.sub("", _TAGS.sub("", after)))
+    if not title.strip("()") or (title.startswith("(") and title.endswith(")")):
+        title = date.isoformat() if date is not None and first is None else ""
+    name = Name(title or _cleaned(_RELEASE_TAIL.sub("", text)) or _shown(file), show, season, first, year)
+    own_directory = place.directory if show == place.show else ()
+    return Description(name, tuple(more), date, ids, True, own_directory, place.ids if own_directory else {})
+
+
+def _show(before: str, place: _Place) -> str | None:
+    """Choose the show's name from the file's name or its directory: the directory's, if it lies above a season's."""
+    if not before or not place.show:
+        return before or place.show or None
+    short, long = sorted((before.casefold(), place.show.casefold()), key=len)
+    return place.show if place.season is not None or long.startswith(short) else before
+
+
+def _more_episodes(season: int | None, first: int, text: str, *, bare: bool) -> tuple[list[int], str]:
+    """Read the numbers of further episodes; return them and the text behind them."""
+    numbers: list[int] = []
+    last = first
+    while match := _MORE_EPISODES.match(text):
+        number = int(match["e"] or match["bare"])
+        other = match["season"] is not None and int(match["season"]) != season
+        if other or not last < number <= first + LONGEST_RANGE or (match["bare"] and not bare):
+            break
+        # "E01-E04" is a range, "E01E04" a list.
+        numbers += range(last + 1, number + 1) if "-" in match[0] else [number]
+        last, text = number, text[match.end() :]
+    return numbers, text
+
+
+def _is_picture_size(match: re.Match[str]) -> bool:
+    """Return whether a match such as 640x480 or 16x9 is no season and episode."""
+    width, height = match["s2"], match["e2"]
+    return width is not None and ((len(width) > 2 and len(height) > 2) or (width, height) in {("16", "9"), ("21", "9")})
+
+
+def _date(match: re.Match[str]) -> dt.date | None:
+    try:
+        return dt.date(*(int(match[f"{part}1"] or match[f"{part}2"]) for part in "ymd"))
+    except ValueError:
+        return None
+
+
+def _ids(text: str) -> dict[str, str]:
+    """Read ids as Plex, Jellyfin and Emby write them: {tmdb-1949}, [tmdbid-1949], [imdbid=tt0443706]."""
+    ids: dict[str, str] = {}
+    for match in _ID.finditer(text) if "[" in text or "{" in text or "(tt" in text or "id" in text else ():
+        provider, value = (match["provider"] or "imdb").lower(), match["id"] or match["imdb"]
+        if (provider == "imdb") == value.lower().startswith("tt"):
+            ids.setdefault(provider, value.lower())
+    return ids
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _title_and_year(text: str) -> tuple[str, int | None]:
+    """Split a film's or a show's name into its title and the year behind it."""
     match = _YEAR.search(text)
-    return (text, None) if match is None else (text[: match.start()], int(match["year"]))
+    if match is None:
+        short = _RELEASE_TAIL.sub("", text)
+        bare = _BARE_YEAR.match(short) if short != text else None
+        return (_cleaned(short), None) if bare is None else (_cleaned(bare["title"]), int(bare["year"]))
+    title = _cleaned(text[: match.start()]) or _cleaned(text[match.end() :])
+    return title or _cleaned(text), int(match["year"])
 
 
 def _cleaned(text: str) -> str:
-    text = _TAGS.sub("", text)
-    if " " not in text.strip():
-        text = text.replace(".", " ")
-    return _shown(" ".join(text.replace("_", " ").split()).strip(" -–"))
+    leading = _LEADING_TAG.match(text)
+    plain = _TAGS.sub("", text)
+    # "[REC]" and "[REC]²" are titles; "[Group] Title" and "[2010] Title" begin with a remark.
+    if leading is not None and (not plain.strip(" ._-–") or not text[leading.end()].isspace()):
+        rest = text[leading.end() :]
+        if not any(map(str.isdecimal, leading[0])) and not (rest[:1].isalpha() or rest[:1].isdecimal()):
+            plain = leading[0] + _TAGS.sub("", rest)
+    if " " not in plain.strip():
+        plain = plain.replace(".", " ")
+    return _shown(" ".join(plain.replace("_", " ").split()).strip(" -–"))
 
 
 def _shown(text: str) -> str:
@@ -178,6 +361,21 @@ def _shown(text: str) -> str:
 def shown(names: Iterable[str]) -> str:
     """Join names to a path as storable text."""
     return _shown("/".join(names))
+
+
+def is_title_directory(name: str, directories: Iterable[str], files: Iterable[str]) -> bool:
+    """Return whether a directory is that of one film, show or season, by its name and by what it holds."""
+    if _SEASON.match(name) or _YEAR.search(name) or _ID.search(name):
+        return True
+    if any(_SEASON.match(directory) or directory.casefold() in DISC_FOLDERS for directory in directories):
+        return True
+    title = _cleaned(name).casefold()
+    return any(_cleaned(stem(file)).casefold().startswith(title) for file in files)
+
+
+def directory_title(directories: Sequence[str]) -> str:
+    """Return the title of which the directory is."""
+    return _title_and_year(_ID.sub("", directories[-1]))[0] if directories else ""
 
 
 def kind_of(name: str) -> str:
@@ -191,13 +389,12 @@ _KINDS = {
     **dict.fromkeys(("music", "audio"), "music"),
     **dict.fromkeys(("clips", "promos", "bumpers", "idents", "commercials", "home videos", *EXTRAS), "clip"),
 }
-KINDS = ("movie", "show", "music", "clip", "mixed")
 
 
-def asset_type(kind: str, name: str, parsed: Name) -> str:
+def asset_type(kind: str, name: str, parsed: Name, *, is_episode: bool = True) -> str:
     """Return the type of the asset that a file of a collection becomes; ``kind`` is the collection's."""
     if extension(name) in AUDIO:
         return "track"
-    if parsed.episode is not None and kind in {"show", "mixed"}:
+    if is_episode and (parsed.episode is not None or parsed.show_title) and kind in {"show", "mixed"}:
         return "episode"
     return "movie" if kind in {"movie", "mixed"} else "clip"

@@ -10,21 +10,22 @@ import fnmatch
 import heapq
 import os
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from retrovue.importers.filesystem import names
+from retrovue.importers.filesystem import exclusions, names
 from retrovue.importers.filesystem.names import File
 
 Scan = Callable[[int], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
 
 RUN = 8192
 """Names that are sorted at a time; at most so many are kept unpacked."""
-EXTRAS_DEPTH = 2
-"""Levels below its collection from which a directory may hold a title's extras; higher up it is a genre or the like."""
+IGNORE_FILES = frozenset({".ignore", ".plexignore", ".nomedia"})
+"""Files that exclude their directory: ``.nomedia``, an empty ``.ignore``, a line ``*`` in one of the first two."""
 _BLOCK = 256
 """Names of a run that are unpacked at a time."""
 _RULES_BYTES = 64 * 1024
@@ -36,6 +37,8 @@ _REASONS = {
     "symbolic_link": "it is a symbolic link, and links aren't followed",
     "not_a_file": "it is a device, a socket or a pipe",
     "empty_file": "it is empty",
+    "disc_folder": "it is a copy of a disc, with menus and several programmes: only single files are ingested",
+    "disc_image": "it is the image of a disc: only single files are ingested",
 }
 
 
@@ -59,6 +62,7 @@ class Title(NamedTuple):
     directories: tuple[str, ...]
     """Names of the directories from the collection's own down to the file's."""
     parts: tuple[File, ...]
+    """Each with its name, its size, and the time of its last modification."""
 
 
 class Unusable(NamedTuple):
@@ -118,27 +122,35 @@ class _Contents:
     """What one directory holds."""
 
     files: SortedNames = field(default_factory=SortedNames)
-    """``name NUL size``: a NUL sorts before every other character, so this is the order of the names."""
+    """``name NUL size NUL time``: a NUL sorts before every other character, so this is the order of the names."""
     directories: SortedNames = field(default_factory=SortedNames)
     unusable: SortedNames = field(default_factory=SortedNames)
     """``name NUL code``, the code one of _REASONS."""
+    left_out: Counter[str] = field(default_factory=Counter[str])
+    disc_file: str | None = None
+    """The first of the files of a DVD that was copied into the directory."""
     patterns: tuple[str, ...] = ()
     excluded: bool = False
     identity: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
 class _Files:
-    """The selected files of a directory; they can be iterated over more than once."""
+    """The files of a directory that aren't left out; iterating for the first time counts those that are."""
 
-    names: SortedNames
-    selected: Callable[[str], bool]
+    def __init__(self, entries: SortedNames, reason: Callable[[str], str | None], left_out: Counter[str]) -> None:
+        self._entries = entries
+        self._reason = reason
+        self._left_out: Counter[str] | None = left_out
 
     def __iter__(self) -> Iterator[File]:
-        for entry in self.names:
-            name, _, size = entry.partition("\0")
-            if self.selected(name):
-                yield File(name, int(size))
+        left_out, self._left_out = self._left_out, None
+        for entry in self._entries:
+            name, size, modified = entry.split("\0")
+            reason = self._reason(name)
+            if reason is None:
+                yield File(name, int(size), int(modified))
+            elif left_out is not None:
+                left_out[reason] += 1
 
 
 @dataclass(slots=True)
@@ -163,6 +175,8 @@ class Walk:
         self._ancestors: list[_Directory] | None = None
         self._pending: Iterator[Title | Unusable] = iter(())
         """The rest of the current directory."""
+        self.left_out: Counter[str] = Counter()
+        """How many files and directories were left out so far, by reason; what lies in them isn't counted."""
 
     def more(self, most: int, most_directories: int) -> list[Title | Unusable] | None:
         """Return the next titles, at most ``most`` from at most ``most_directories``; None at the end of the tree.
@@ -199,35 +213,62 @@ class Walk:
         if any(ancestor.identity == contents.identity for ancestor in ancestors):
             raise DirectoryLoop(path)
         if contents.excluded:
+            self.left_out["ignored"] += 1
             return
+        self.left_out.update(contents.left_out)
         rules = ancestors[-1].rules if ancestors else ()
         if contents.patterns:
             rules = (*rules, _Rules(len(directories), contents.patterns))
-        unread = (name for name in contents.directories if self._selects_directory(directories, name, rules))
+        unread = (name for name in contents.directories if self._is_to_be_read(directories, name, rules, contents))
         self._pending = self._titles(directories, contents, rules)
         ancestors.append(_Directory(directories, unread, rules, contents.identity))
 
     def _titles(
         self, directories: tuple[str, ...], contents: _Contents, rules: tuple[_Rules, ...]
     ) -> Iterator[Title | Unusable]:
-        def selected(name: str) -> bool:
-            extra = not self._extras and names.is_extra(name)
-            return not extra and not any(rule.match(directories, name) for rule in rules)
+        def reason(name: str) -> str | None:
+            extra = None if self._extras else exclusions.extra_reason(name)
+            return extra or ("ignored" if any(rule.match(directories, name) for rule in rules) else None)
 
-        for entry in contents.unusable:
-            name, _, code = entry.partition("\0")
-            if selected(name):
-                yield Unusable(directories, name, code, _REASONS[code])
         own_name = directories[-1] if directories else os.path.basename(self._top)  # noqa: PTH119 - as above
-        for parts in names.stacked(_Files(contents.files, selected), own_name):
-            yield Title(directories, parts)
+        files = _Files(contents.files, reason, self.left_out)
+        stacks = names.find_stacks(files, own_name, (name for name, _ in _unusable(contents, reason)))
+        for name, code in _unusable(contents, reason):
+            if name not in stacks:
+                yield Unusable(directories, name, code, _REASONS[code])
+        for file in files:
+            stack = stacks.get(file.name)
+            if stack is None:
+                yield Title(directories, (file,))
+            elif stack.files[0].name == file.name and stack.missing is None:
+                yield Title(directories, stack.files)
+            elif stack.files[0].name == file.name:
+                yield Unusable(directories, file.name, "incomplete_parts", f"it is a part, and {stack.missing}")
 
-    def _selects_directory(self, directories: tuple[str, ...], name: str, rules: tuple[_Rules, ...]) -> bool:
+    def _is_to_be_read(
+        self, directories: tuple[str, ...], name: str, rules: tuple[_Rules, ...], contents: _Contents
+    ) -> bool:
         if not self._recursive:
             return False
-        if not self._extras and len(directories) + 1 >= EXTRAS_DEPTH and name.casefold() in names.EXTRAS:
+        if any(rule.match(directories, name) for rule in rules):
+            self.left_out["ignored"] += 1
             return False
-        return not any(rule.match(directories, name) for rule in rules)
+        depth = len(directories) + 1
+        reason = None
+        if not self._extras and name.casefold() in exclusions.EXTRAS:
+            of_title = self._is_of_title(directories, contents)
+            reason = exclusions.extra_directory_reason(name, depth, of_title=of_title)
+        if reason is not None:
+            self.left_out[reason] += 1
+        return reason is None
+
+    @staticmethod
+    def _is_of_title(directories: tuple[str, ...], contents: _Contents) -> bool:
+        """Return whether a directory is that of one film, show or season."""
+        files = (entry.partition("\0")[0] for entry in contents.files)
+        return bool(directories) and (
+            contents.disc_file is not None or names.is_title_directory(directories[-1], contents.directories, files)
+        )
 
     def _read(self, path: str, *, top: bool) -> _Contents:
         """List a directory; its times before and after have to be equal, so that the list is of one moment."""
@@ -260,9 +301,9 @@ class Walk:
         contents = _Contents()
         with self._scan(descriptor) as entries:
             for entry in entries:
-                if entry.name in names.IGNORE_FILES:
+                if entry.name in IGNORE_FILES:
                     _add_patterns(contents, descriptor, entry.name)
-                elif not names.is_ignored(entry.name):
+                else:
                     _add(contents, entry)
         return contents
 
@@ -277,24 +318,52 @@ def _add_patterns(contents: _Contents, directory: int, name: str) -> None:
     finally:
         os.close(descriptor)
     lines = [line.strip().rstrip("/") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line.removeprefix("\\") if line.startswith("\\#") else line for line in lines]
     contents.patterns += tuple(lines)
     contents.excluded |= "*" in lines or (name == ".ignore" and not text.strip())
 
 
+def _unusable(contents: _Contents, reason: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the code of each entry that can't be used, unless there is a reason to leave it out."""
+    if contents.disc_file is not None:
+        yield contents.disc_file, "disc_folder"
+    for entry in contents.unusable:
+        name, _, code = entry.partition("\0")
+        if reason(name) is None:
+            yield name, code
+
+
 def _add(contents: _Contents, entry: "os.DirEntry[str]") -> None:
     name = entry.name
-    if entry.is_symlink():
-        if names.is_media(name) or _is_linked_directory(entry):
-            contents.unusable.add(f"{name}\0symbolic_link")
-    elif entry.is_dir(follow_symlinks=False):
+    is_link = entry.is_symlink()
+    is_directory = not is_link and entry.is_dir(follow_symlinks=False)
+    if (reason := exclusions.system_reason(name, directory=is_link or is_directory)) is not None:
+        contents.left_out[reason] += 1
+    elif is_directory and not exclusions.is_disc_folder(name):
         contents.directories.add(name)
-    elif names.is_media(name):
-        if not entry.is_file(follow_symlinks=False):
-            contents.unusable.add(f"{name}\0not_a_file")
-        elif size := entry.stat(follow_symlinks=False).st_size:
-            contents.files.add(f"{name}\0{size}")
-        else:
-            contents.unusable.add(f"{name}\0empty_file")
+    elif not is_link and exclusions.is_disc_file(name):
+        contents.disc_file = min(contents.disc_file or name, name)
+    elif (code := _problem(entry, is_link=is_link, is_directory=is_directory)) is not None:
+        contents.unusable.add(f"{name}\0{code}")
+    elif exclusions.is_media(name):
+        status = entry.stat(follow_symlinks=False)
+        contents.files.add(f"{name}\0{status.st_size}\0{int(status.st_mtime)}")
+
+
+def _problem(entry: "os.DirEntry[str]", *, is_link: bool, is_directory: bool) -> str | None:
+    """Return why an entry that looks like media can't be used, as a code of _REASONS."""
+    if is_directory:
+        return "disc_folder"
+    if exclusions.extension(entry.name) in exclusions.DISC_IMAGES:
+        return "disc_image"
+    is_media = exclusions.is_media(entry.name)
+    if is_link:
+        return "symbolic_link" if is_media or _is_linked_directory(entry) else None
+    if not is_media:
+        return None
+    if not entry.is_file(follow_symlinks=False):
+        return "not_a_file"
+    return None if entry.stat(follow_symlinks=False).st_size else "empty_file"
 
 
 def _is_linked_directory(entry: "os.DirEntry[str]") -> bool:

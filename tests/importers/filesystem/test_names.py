@@ -1,14 +1,16 @@
 """What names tell: what is media, what belongs together, what it is called."""
 
+import datetime as dt
+
 import pytest
 
+from retrovue.importers.filesystem.exclusions import is_extra, is_ignored, is_media
 from retrovue.importers.filesystem.names import (
     File,
     Name,
     asset_type,
-    is_extra,
-    is_ignored,
-    is_media,
+    describe,
+    find_stacks,
     kind_of,
     read_name,
     stacked,
@@ -25,7 +27,18 @@ from retrovue.importers.filesystem.names import (
         ("2001 A Space Odyssey.mkv", Name("2001 A Space Odyssey")),
         ("(1984).mkv", Name("(1984)", year=1984)),
         ("- .mkv", Name("- .mkv")),
-        ("[x].mkv", Name("[x].mkv")),
+        ("[x].mkv", Name("[x]")),
+        ("[REC] (2007).mkv", Name("[REC]", year=2007)),
+        ("[REC]² (2009).mkv", Name("[REC]²", year=2009)),
+        ("{Proof} (2010).mkv", Name("{Proof}", year=2010)),
+        ("[2010] Some Film.mkv", Name("Some Film", year=2010)),
+        ("Monster [2003] [Bluray-1080p Proper].mkv", Name("Monster", year=2003)),
+        ("(500) Days of Summer (2009).mkv", Name("(500) Days of Summer", year=2009)),
+        ("[YTS] A Film.mkv", Name("A Film")),
+        ("The.Matrix.1999.1080p.BluRay.x264-X.mkv", Name("The Matrix", year=1999)),
+        ("Blade.Runner.2049.2160p.mkv", Name("Blade Runner 2049")),
+        ("Charlotte's Web.mkv", Name("Charlotte's Web")),
+        ("Heat (1995) [tmdbid-949].mkv", Name("Heat", year=1995)),
         ("Lost - s01e02 - Pilot, Part 2.mkv", Name("Pilot, Part 2", "Lost", 1, 2)),
         ("Lost.S01E02.mkv", Name("Lost S01E02", "Lost", 1, 2)),
         ("Lost (2004) - 1x02 - Tabula Rasa.mkv", Name("Tabula Rasa", "Lost", 1, 2, 2004)),
@@ -42,6 +55,115 @@ from retrovue.importers.filesystem.names import (
 def test_titles(path: str, name: Name) -> None:
     *directories, file = path.split("/")
     assert read_name([file], directories) == name
+
+
+SEASON = "The Show (1987) [tvdbid-76703]/Season 2"
+
+
+class TestEpisodes:
+    @pytest.mark.parametrize(
+        ("path", "numbers", "title"),
+        [
+            ("Show S01E01-E02 - Arrival.mkv", (1, 1, 2), "Arrival"),
+            ("Show S01E03E04.mkv", (1, 3, 4), "Show S01E03E04"),
+            ("Show S01E01-03.mkv", (1, 1, 2, 3), "Show S01E01-03"),
+            ("Show 1x05-06 - Tide.mkv", (1, 5, 6), "Tide"),
+            ("Show - 1x07 - 1x08 - Storm.mkv", (1, 7, 8), "Storm"),
+            ("Show S01E01-S01E03.mkv", (1, 1, 2, 3), "Show S01E01-S01E03"),
+            ("Show s01e01+e02.mkv", (1, 1, 2), "Show s01e01+e02"),
+            # A quality, a time or another season is no further episode.
+            ("Show S01E10-720p.mkv", (1, 10), "Show S01E10"),
+            ("Show S01E13-1080p WEB-DL.mkv", (1, 13), "Show S01E13"),
+            ("show-s01e09-1080p.mkv", (1, 9), "show-s01e09"),
+            ("Show S01E11 11-59 [HDTV-1080p].mkv", (1, 11), "11-59"),
+            ("Show S01E12 1-23-45 [Bluray-1080p].mkv", (1, 12), "1-23-45"),
+            ("Show S01E01 - 2x4 Lumber.mkv", (1, 1), "2x4 Lumber"),
+            ("Show S01E05-E02.mkv", (1, 5), "E02"),
+            ("Show S01E05-E999.mkv", (1, 5), "E999"),
+            # Spellings of one number.
+            ("Show S02x01.mkv", (2, 1), "Show S02x01"),
+            ("Show S02xE02 - Two.mkv", (2, 2), "Two"),
+            ("2x5.mkv", (2, 5), "2x5"),
+            ("2009x02.mkv", (2009, 2), "2009x02"),
+            ("Season 2 Episode 09.mkv", (2, 9), "Season 2 Episode 09"),
+            (f"{SEASON}/Episode 04.mkv", (2, 4), "Episode 04"),
+            (f"{SEASON}/Folge 4 - Vier.mkv", (2, 4), "Vier"),
+            (f"{SEASON}/E07.mkv", (2, 7), "E07"),
+            (f"{SEASON}/03 - Three.mkv", (2, 3), "Three"),
+            (f"{SEASON}/03.mkv", (2, 3), "03"),
+            ("Anime/[Group] Anime - 01 [1080p].mkv", (1, 1), "Anime - 01"),
+            ("Anime/Anime - 12v2 - Title.mkv", (1, 12), "Title"),
+            ("Lost/Lost.S03.720p/Lost - 04.mkv", (3, 4), "Lost - 04"),
+        ],
+    )
+    def test_numbers(self, path: str, numbers: tuple[int, ...], title: str) -> None:
+        *directories, file = path.split("/")
+        found = describe([file], directories, "show")
+        assert (found.name.season, found.name.episode, *found.more_episodes) == numbers
+        assert (found.name.title, found.is_episode) == (title, True)
+
+    @pytest.mark.parametrize(
+        ("file", "title", "season", "day"),
+        [
+            ("The Show - 2024-03-14 - A Guest.mkv", "A Guest", 2, 14),
+            ("The.Show.2024.03.15.720p.HDTV.x264.mkv", "2024-03-15", 2, 15),
+            ("2024-03-19.mkv", "2024-03-19", 2, 19),
+            ("19.03.2024 - A Guest.mkv", "A Guest", 2, 19),
+            ("The Show 24x103 - 2024-03-18 Another Guest [720p].mkv", "Another Guest", 24, 18),
+        ],
+    )
+    def test_dates(self, file: str, title: str, season: int, day: int) -> None:
+        found = describe([file], SEASON.split("/"), "show")
+        assert found.aired == dt.date(2024, 3, day)
+        assert found.name[:3] == (title, "The Show", season)
+        assert found.is_episode
+
+    @pytest.mark.parametrize(
+        ("kind", "path"),
+        [
+            ("show", "Making of.mkv"), ("show", "Show 2024-13-45.mkv"), ("show", "The Show/Part 1.mkv"),
+            ("mixed", "Holidays 2024-03-01.mkv"), ("mixed", "Anime - 01.mkv"), ("mixed", "A Film 16x9.mkv"),
+            ("mixed", "A Film 640x480.mkv"), ("movie", "Heat S01E01.mkv"),
+        ],
+    )  # fmt: skip
+    def test_what_is_no_episode(self, kind: str, path: str) -> None:
+        *directories, file = path.split("/")
+        assert not describe([file], directories, kind).is_episode
+
+    @pytest.mark.parametrize(
+        ("path", "show"),
+        [
+            (f"{SEASON}/show-s02e01.mkv", "The Show"),
+            ("Comedy/Extras/Season 1/Extras S01E01.mkv", "Extras"),
+            ("Comedy/Lost S01E01.mkv", "Lost"),
+            ("Lost Season 1/S01E01.mkv", "Lost"),
+        ],
+    )
+    def test_the_show_of_its_directory(self, path: str, show: str) -> None:
+        *directories, file = path.split("/")
+        assert describe([file], directories, "show").name.show_title == show
+
+    def test_the_shows_year_and_ids(self) -> None:
+        found = describe(["The Show S02E01.mkv"], SEASON.split("/"), "show")
+        assert (found.name.year, found.ids, found.show_ids) == (1987, {}, {"tvdb": "76703"})
+        assert found.show_directory == ("The Show (1987) [tvdbid-76703]",)
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("A {tmdb-1949}", {"tmdb": "1949"}),
+        ("A [tmdbid-1949]", {"tmdb": "1949"}),
+        ("A [tmdbid=1949] [imdbid=tt0443706]", {"tmdb": "1949", "imdb": "tt0443706"}),
+        ("A (tt0443706)", {"imdb": "tt0443706"}),
+        ("A {tmdb-tt0443706}", {}),
+        ("A (1949)", {}),
+    ],
+)
+def test_ids(name: str, ids: dict[str, str]) -> None:
+    assert describe([f"{name}.mkv"], []).ids == ids
+    assert describe(["A.mkv"], [name]).ids == ids
+    assert describe([f"{name}.mkv"], []).name.title == "A"
 
 
 class TestStacks:
@@ -65,6 +187,39 @@ class TestStacks:
     def test_what_belongs_together(self, directory: str, files: list[str], stacks: list[list[str]]) -> None:
         found = stacked([File(name, 1) for name in files], directory)
         assert [[file.name for file in stack] for stack in found] == stacks
+
+    @pytest.mark.parametrize(
+        ("directory", "files", "missing"),
+        [
+            ("Movies", ["A cd1.avi"], "there is no cd2"),
+            ("Movies", ["A cd1.avi", "A cd3.avi"], "there is no cd2"),
+            ("Movies", ["A cd2.avi", "A cd3.avi"], "there is no cd1"),
+            ("Movies", ["A cd1.avi", "A cd2.mkv"], "its parts have several formats"),
+            ("A (1991)", ["A (1991) - pt1.mkv", "A (1991) - pt3.mkv"], "there is no pt2"),
+            ("Movies", ["A (2000) part2.mkv"], "there is no part1"),
+            ("Movies", ["A cd1.avi", "!A cd2.avi"], "'A cd2.avi' can't be used"),
+        ],
+    )
+    def test_an_incomplete_set_is_one(self, directory: str, files: list[str], missing: str) -> None:
+        usable = [File(name, 1) for name in files if not name.startswith("!")]
+        stacks = find_stacks(usable, directory, [name[1:] for name in files if name.startswith("!")])
+        assert {stack.missing for stack in stacks.values()} == {missing}
+        assert set(stacks) == {name.removeprefix("!") for name in files}
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            ["Deathly Hallows - Part 1 (2010).mkv"], ["Deathly Hallows - Part 1.mkv"], ["The DVD 2 Guide.mkv"],
+            ["Lost - S01E24 - Exodus - Pt. 2.mkv"], ["Kill Part 1.mkv", "Kill Part 3.mkv"],
+        ],
+    )  # fmt: skip
+    def test_a_title_may_end_like_a_part(self, files: list[str]) -> None:
+        assert find_stacks([File(name, 1) for name in files], "Movies") == {}
+
+    @pytest.mark.parametrize("pattern", ["A (2000)-part-{}.mkv", "A (2006).part{}.unrated.1080p.mkv", "A cd{} [x].avi"])
+    def test_more_spellings(self, pattern: str) -> None:
+        [stack] = stacked([File(pattern.format(number), 1) for number in (1, 2)], "Movies")
+        assert len(stack) == 2
 
     def test_parts_play_in_the_order_of_their_numbers(self) -> None:
         files = [File(f"A cd{number}.avi", number) for number in (1, 10, 2, 3, 4, 5, 6, 7, 8, 9)]

@@ -1,0 +1,148 @@
+"""Which files and directories aren't titles, and why: system files, snapshots, extras, samples, discs. Pure.
+
+Jellyfin's ignored directories and extras are in its ``Emby.Server.Implementations/Library/IgnorePatterns.cs`` and
+``Emby.Naming/Common/NamingOptions.cs``, Plex's in "How to Ignore Files or Folders". The names of snapshots, recycle
+bins and unfinished files are those that Synology, QNAP, ZFS, SABnzbd, Tdarr and Plex's recorder give.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+
+VIDEO = frozenset(
+    {
+        "3g2", "3gp", "amv", "asf", "avi", "divx", "dv", "dvr-ms", "f4v", "flv", "m2t", "m2ts", "m2v", "m4v", "mk3d",
+        "mkv", "mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "nsv", "nut", "nuv", "ogm", "ogv", "qt", "rec", "rm",
+        "rmvb", "tp", "ts", "vob", "webm", "wmv", "wtv", "xvid",
+    }
+)  # fmt: skip
+AUDIO = frozenset(
+    {
+        "aac", "ac3", "aif", "aiff", "alac", "ape", "dsf", "dts", "flac", "m4a", "m4b", "mka", "mp2", "mp3", "mpc",
+        "oga", "ogg", "opus", "ra", "tta", "wav", "wma", "wv",
+    }
+)  # fmt: skip
+DISC_IMAGES = frozenset({"iso", "img", "nrg", "mdf"})
+DISC_FOLDERS = frozenset({"bdmv", "video_ts", "hvdvd_ts"})
+"""Directories of a Blu-ray, a DVD and an HD DVD."""
+EXTRAS = frozenset(
+    {
+        "trailers", "backdrops", "theme-music", "interviews", "scenes", "samples", "sample", "shorts", "featurettes",
+        "extras", "other", "clips", "behind the scenes", "deleted scenes", "bonus", "bonus disc",
+    }
+)  # fmt: skip
+"""Names of directories that hold a title's extras."""
+EXTRAS_DEPTH = 2
+"""Levels below its collection from which a directory may hold extras; higher up it is a genre or the like."""
+_AMBIGUOUS = frozenset({"scenes", "shorts", "extras", "other", "clips", "bonus", "interviews"})
+"""Of these, the names that a genre or a show may have too: they count only in the directory of a title."""
+_SNAPSHOTS = frozenset(
+    {
+        "#snapshot", ".snapshot", ".snapshots", "~snapshot", "@snapshot", "@snapshots", "@recently-snapshot", ".zfs",
+        "snapraid.content",
+    }
+)  # fmt: skip
+_RECYCLE_BINS = frozenset(
+    {
+        "#recycle", "@recycle", "$recycle.bin", "recycler", "recycled", ".recycle", ".recycle.bin", ".recyclebin",
+        "@recycle_bin", "network trash folder",
+    }
+)  # fmt: skip
+_SYSTEM = frozenset(
+    {
+        "metadata", "ps3_update", "ps3_vprm", "extrafanart", "extrathumbs", "lost+found", "temprec", "tempsbe", "eadir",
+        "@eadir", "@__thumb", "@tmp", "@transcode", "@sharebin", "@appstore", "system volume information",
+        "plex versions",
+    }
+)  # fmt: skip
+_UNFINISHED = re.compile(
+    r"^_(?:UNPACK|FAILED)_|^__ADMIN__$|-TdarrCacheFile-|^tdarr-workdir|^\.grab$|\.grab$", re.IGNORECASE
+)
+_UNFINISHED_FILES = frozenset({"part", "partial", "!qb", "!ut", "crdownload", "download", "aria2", "tmp", "bts"})
+"""Extensions that programs put behind the name of a file that they are still writing."""
+_SAMPLE = re.compile(r"^samples?$|^sample[._-]|[ ._-]sample$", re.IGNORECASE)
+_EXTRA = re.compile(
+    r"^(?:trailer|theme)$|[ ._-]trailer$"
+    r"|-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)$",
+    re.IGNORECASE,
+)
+_DISC_FILE = re.compile(r"^(?:video_ts|vts_[0-9]{2}_[0-9])\.(?:vob|ifo|bup)$", re.IGNORECASE)
+
+
+def extension(name: str) -> str:
+    """Return the extension in lower case, without its dot."""
+    return os.path.splitext(name)[1][1:].lower()  # noqa: PTH122 - of a name, a million times
+
+
+def stem(name: str) -> str:
+    """Return the name without its extension."""
+    return os.path.splitext(name)[0]  # noqa: PTH122
+
+
+def is_media(name: str) -> bool:
+    """Return whether the extension is one of video or sound; disc images aren't."""
+    return extension(name) in VIDEO or extension(name) in AUDIO
+
+
+def is_disc_file(name: str) -> bool:
+    """Return whether a file is part of a DVD's file system, such as VTS_01_1.VOB."""
+    return _DISC_FILE.match(name) is not None
+
+
+def system_reason(name: str, *, directory: bool) -> str | None:
+    """Return why an entry is left out wherever it lies, as a word; None for others.
+
+    Of files only those are told that would be media otherwise.
+    """
+    folded = name.casefold()
+    if not directory and not is_media(name):
+        unfinished = extension(name) in _UNFINISHED_FILES and is_media(stem(name))
+        return "unfinished" if unfinished and not folded.startswith(".") else None
+    if folded in _SNAPSHOTS:
+        return "snapshot"
+    if folded in _RECYCLE_BINS or folded.startswith(".trash"):
+        return "recycle_bin"
+    if _UNFINISHED.search(name):
+        return "unfinished"
+    if name.startswith("."):
+        return "hidden"
+    return "system" if folded in _SYSTEM else None
+
+
+def is_ignored(name: str) -> bool:
+    """Return whether a file or directory is hidden, or belongs to the system."""
+    return name.startswith(".") or system_reason(name, directory=True) is not None
+
+
+def extra_reason(name: str) -> str | None:
+    """Return ``sample`` or ``extra`` for a media file whose name says so; None for a title."""
+    plain = stem(name)
+    return "sample" if _SAMPLE.search(plain) else "extra" if _EXTRA.search(plain) else None
+
+
+def is_extra(name: str) -> bool:
+    """Return whether the name marks a file as a trailer, a sample or another extra of a title."""
+    return extra_reason(name) is not None
+
+
+def extra_directory_reason(name: str, depth: int, *, of_title: bool) -> str | None:
+    """Return ``sample`` or ``extra`` for a directory of a title's extras; None for others.
+
+    ``depth`` is its level below its collection, ``of_title`` whether it lies in the directory of one film or show.
+    """
+    folded = name.casefold()
+    if folded in {"sample", "samples"}:
+        return "sample"
+    if folded not in EXTRAS or depth < EXTRAS_DEPTH or (folded in _AMBIGUOUS and not of_title):
+        return None
+    return "extra"
+
+
+def is_disc_folder(name: str) -> bool:
+    """Return whether a directory is the file system of a disc, such as VIDEO_TS."""
+    return name.casefold() in DISC_FOLDERS
+
+
+def any_disc_file(names: Iterable[str]) -> bool:
+    """Return whether a disc was copied into a directory: there are VOB and IFO files named as on a DVD."""
+    return any(map(is_disc_file, names))
