@@ -244,6 +244,10 @@ GUIDE: Mapping[str, Advice] = {
         "The database or its driver failed.", "Run `retrovue doctor`, and read the log of the database server."
     ),
     "database_too_old": Advice("The version of the database server isn't supported.", "Use PostgreSQL 14 or newer."),
+    "database_encoding": Advice(
+        "The encoding of the database isn't UTF8.",
+        "Create one: CREATE DATABASE retrovue ENCODING 'UTF8' TEMPLATE template0.",
+    ),
     "database_read_only": Advice("The database is read-only.", "Connect to the primary, not to a standby."),
     "database_permission": Advice("The database role lacks a right.", "Grant the right that the message names."),
     "database_in_use": Advice(

@@ -80,12 +80,17 @@ def _examine_server(server: Server) -> Iterator[Finding]:
         )
     elif server.read_only:
         yield found("problem", "It is read-only.", "See to default_transaction_read_only of the database and its user.")
-    if server.free < CONNECTIONS_NEEDED:
-        yield found(
-            "warning",
-            f"It has {server.free} of {server.allowed} connections to spare; an ingest uses {CONNECTIONS_NEEDED}.",
-            "Raise max_connections, end other programs, or ingest with a lower --concurrency.",
-        )
+    if (error := server.unsuitable()) is not None:
+        yield found("problem", error.message, error.hint)
+    for limit in server.limits:
+        if limit.free < CONNECTIONS_NEEDED:
+            subject = "It" if limit.of == "server" else f"The {limit.of}"
+            yield found(
+                "warning",
+                f"{subject} has {limit.free} of {limit.allowed} connections to spare;"
+                f" an ingest uses {CONNECTIONS_NEEDED}.",
+                f"{limit.hint[0].upper()}{limit.hint[1:]}, end other programs, or ingest with a lower --concurrency.",
+            )
     if server.disk_free is not None and server.disk_free < DISK_NEEDED:
         yield found(
             "warning",

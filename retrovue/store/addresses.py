@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from retrovue.core.errors import RequestError, StoreUnavailable
+from retrovue.core.text import redact
 
 CONNECT_SECONDS = 10.0
 """The time limit of one attempt to connect to one host; ``connect_timeout`` overrides it."""
@@ -139,6 +140,11 @@ def same_database(first: URL, second: URL) -> bool:
         }
 
     return first.database == second.database and not places(first).isdisjoint(places(second))
+
+
+def shown(url: URL) -> str:
+    """Return a URL for people, without its passwords."""
+    return redact(url.set(drivername="postgresql").render_as_string(hide_password=True))
 
 
 def shown_to_sqlalchemy(url: URL) -> URL:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from retrovue.core.errors import StoreError
+from retrovue.core.logs import logger
 from retrovue.store.addresses import Connect
 from retrovue.store.failures import POOLING_HINT
 
@@ -26,6 +27,8 @@ PATIENCE = 10.0
 """Seconds during which to retry while the server is starting or has no free connection."""
 MARK = "retrovue.session"
 """The session setting that holds the mark of the connection that owns the session."""
+
+_log = logger(__name__)
 
 _PROBE_SECONDS = 3.0
 _OWN_SESSION = (
@@ -62,9 +65,9 @@ class TransactionPooling(StoreError):
 
     default_code = "transaction_pooling"
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "transaction") -> None:
         super().__init__(
-            "Between RetroVue and the database is a pooler that gives each transaction another session.",
+            f"Between RetroVue and the database is a pooler that gives each {unit} another session.",
             hint=POOLING_HINT,
         )
 
@@ -93,6 +96,33 @@ class Connector:
             raise
         return connection
 
+    async def try_connections(self, number: int) -> int:
+        """Open connections at the same time, up to a number, and close them; returns how many could be open."""
+        opened: list[Any] = []
+        answered: list[Any] = []
+
+        async def connect() -> None:
+            try:
+                connection = await self._connect(server_settings={"application_name": "retrovue"})
+                opened.append(connection)
+                await _backend(connection)  # a pooler accepts a client before it has a session for it
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
+                _log.info("The database gave no further connection: %s", type(exc).__name__)
+                return
+            answered.append(connection)
+            if len(answered) == number:
+                group.cancel_scope.cancel()
+
+        try:
+            with anyio.move_on_after(_PROBE_SECONDS):
+                async with anyio.create_task_group() as group:
+                    for _ in range(number):
+                        group.start_soon(connect)
+        finally:
+            for connection in opened:
+                connection.terminate()
+        return len(answered)
+
     async def _retry(self, *arguments: Any, **options: Any) -> Any:
         again = AsyncRetrying(
             retry=retry_if_exception_type((asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)),
@@ -112,6 +142,10 @@ class Connector:
                 await connection.execute("SET default_transaction_read_only = on")
         except _NOT_PREPARED as exc:
             raise TransactionPooling from exc
+        except asyncpg.PostgresError as exc:
+            if "statement pooling" not in str(exc):  # what PgBouncer says of BEGIN, always in English
+                raise
+            raise TransactionPooling("statement") from exc
         try:
             # The locks of a killed process are released at once, not when the server next writes to it.
             await connection.execute("SET client_connection_check_interval = '500ms'")

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
-from retrovue.store.addresses import database_url
+from retrovue.store.addresses import database_url, shown
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import revisions, schema_status, upgrade
 from retrovue.store.session import Store, translated
@@ -58,7 +58,7 @@ async def inspect_test_database(url: URL) -> DatabaseState:
 
     Raises SchemaMismatch if the database holds anything without being marked as a test database.
     """
-    name = url.set(drivername="postgresql").render_as_string(hide_password=True)
+    name = shown(url)
     _require_name(url)
     async with _maintenance(url) as connection:
         if not await _exists(connection, url.database):

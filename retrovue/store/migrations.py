@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.errors import SchemaMismatch, StoreError
+from retrovue.store.server import require_suitable
 from retrovue.store.session import Store, translated
 
 _LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": the advisory lock of an upgrade
@@ -80,8 +81,9 @@ async def upgrade(store: Store, role: str) -> SchemaStatus:
     """Upgrade the schema to this program's version in one transaction, and mark a new database with the role.
 
     Returns the status before the upgrade. Raises SchemaMismatch if the database is marked with another role or comes
-    from a newer program.
+    from a newer program, and StoreError if no ingest could work in it (see `require_suitable`).
     """
+    await require_suitable(store)
     with translated():
         async with store.data.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

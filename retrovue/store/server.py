@@ -10,37 +10,105 @@ from retrovue.core.errors import RequestError, StoreError
 from retrovue.store.session import AUDIT_CONNECTIONS, Store
 
 _LOCK_CONNECTIONS = 1
+BESIDE_DATA = AUDIT_CONNECTIONS + _LOCK_CONNECTIONS
+"""The connections of a run besides one for each collection at work."""
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """What the database server reports about itself."""
+class Limit:
+    """A limit of connections."""
 
-    version: str
-    """Such as ``18.1``."""
+    of: str
+    """``server``, ``database``, ``role`` or ``pooler``."""
     allowed: int
     """Connections that it allows, without those reserved for administrators."""
     used: int
     """Connections in use, including this program's."""
-    standby: bool
-    read_only: bool
-    """Whether the server, the database or the role makes transactions read-only by default."""
-    pooled: bool
-    """Whether a pooler stands between."""
-    disk_free: int | None
-    """Free bytes on the disk of its data; None if this program can't see that disk."""
 
     @property
     def free(self) -> int:
         """Connections that are still free."""
         return max(0, self.allowed - self.used)
 
+    @property
+    def hint(self) -> str:
+        """How to raise it."""
+        match self.of:
+            case "server":
+                return "raise max_connections on the server"
+            case "pooler":
+                return "raise the pooler's pool_size"
+            case _:
+                return f"raise CONNECTION LIMIT of the {self.of}"
 
-_ROOM = (
-    "cast(current_setting('max_connections') AS integer)"
-    " - cast(current_setting('superuser_reserved_connections') AS integer)"
-    " - coalesce(cast(current_setting('reserved_connections', true) AS integer), 0)"
-)
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the database server reports about itself, the database and the role."""
+
+    version: str
+    """Such as ``18.1``."""
+    limits: tuple[Limit, ...]
+    """The limits of the server and, if they have one that holds for the role, of the database and the role."""
+    standby: bool
+    read_only: bool
+    """Whether the server, the database or the role makes transactions read-only by default."""
+    encoding: str
+    """Of the database; ``UTF8`` is needed."""
+    temporary: bool
+    """Whether the role may create temporary tables, which staging needs."""
+    pooled: bool
+    """Whether a pooler stands between."""
+    disk_free: int | None
+    """Free bytes on the disk of its data; None if this program can't see that disk."""
+
+    def tightest(self, needed: int) -> Limit | None:
+        """Return the lowest of the limits that allow fewer connections than are needed."""
+        return min(
+            (limit for limit in self.limits if limit.allowed < needed), key=lambda limit: limit.allowed, default=None
+        )
+
+    def unsuitable(self) -> StoreError | None:
+        """Return an error if no ingest can work in the database, whatever its options are."""
+        if self.encoding != "UTF8":
+            return StoreError(
+                f"The encoding of the database is {self.encoding}; RetroVue needs UTF8.",
+                code="database_encoding",
+                context={"encoding": self.encoding},
+            )
+        if not self.temporary:
+            return StoreError(
+                "The database user may not create temporary tables, which an ingest needs.",
+                code="database_permission",
+                hint="Grant it: GRANT TEMPORARY ON DATABASE the_database TO the_user.",
+            )
+        if limit := self.tightest(1 + BESIDE_DATA):
+            return StoreError(
+                f"The {limit.of} allows {limit.allowed} connections; an ingest needs at least {1 + BESIDE_DATA}.",
+                code="too_many_connections",
+                hint=f"{limit.hint[0].upper()}{limit.hint[1:]}.",
+            )
+        return None
+
+
+# Superusers are exempt from the limits of database and role.
+_DESCRIBE = """
+    SELECT current_setting('server_version') AS version,
+        cast(current_setting('max_connections') AS integer)
+            - cast(current_setting('superuser_reserved_connections') AS integer)
+            - coalesce(cast(current_setting('reserved_connections', true) AS integer), 0) AS server_allowed,
+        (SELECT cast(sum(numbackends) AS integer) FROM pg_stat_database) AS server_used,
+        CASE WHEN datconnlimit >= 0 AND NOT rolsuper THEN datconnlimit END AS database_allowed,
+        (SELECT numbackends FROM pg_stat_database WHERE datid = pg_database.oid) AS database_used,
+        CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit END AS role_allowed,
+        (SELECT cast(count(*) AS integer) FROM pg_stat_activity WHERE usesysid = pg_roles.oid) AS role_used,
+        pg_is_in_recovery() AS standby,
+        current_setting('default_transaction_read_only') AS read_only,
+        current_setting('server_encoding') AS encoding,
+        has_database_privilege(datname, 'TEMPORARY') AS temporary,
+        {directory} AS directory
+    FROM pg_database CROSS JOIN pg_roles WHERE datname = current_database() AND rolname = session_user
+"""
 # Only a role that reads all settings may ask for the data directory. The embedded server of root names it by
 # /proc/self, which means another directory to this process.
 _DIRECTORY = (
@@ -50,26 +118,22 @@ _DIRECTORY = (
 
 
 async def describe_server(store: Store) -> Server:
-    """Describe the server. Raises StoreError if it doesn't answer."""
+    """Describe the server, the database and the role. Raises StoreError if the server doesn't answer."""
     async with store.reading() as session:
-        row = (
-            await session.execute(
-                text(
-                    f"SELECT current_setting('server_version') AS version, {_ROOM} AS allowed,"
-                    " (SELECT cast(sum(numbackends) AS integer) FROM pg_stat_database) AS used,"
-                    " pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') AS read_only,"
-                    f" {_DIRECTORY} AS directory"
-                )
-            )
-        ).one()
+        row = (await session.execute(text(_DESCRIBE.format(directory=_DIRECTORY)))).mappings().one()
     return Server(
-        version=row.version,
-        allowed=row.allowed,
-        used=row.used,
-        standby=row.standby,
-        read_only=row.read_only == "on" and not store.read_only,
+        version=row["version"],
+        limits=tuple(
+            Limit(of, row[f"{of}_allowed"], row[f"{of}_used"])
+            for of in ("server", "database", "role")
+            if row[f"{of}_allowed"] is not None
+        ),
+        standby=row["standby"],
+        read_only=row["read_only"] == "on" and not store.read_only,
+        encoding=row["encoding"],
+        temporary=row["temporary"],
         pooled=bool(store.connector.pooled),
-        disk_free=None if row.directory is None else await anyio.to_thread.run_sync(_free, row.directory),
+        disk_free=None if row["directory"] is None else await anyio.to_thread.run_sync(_free, row["directory"]),
     )
 
 
@@ -80,10 +144,18 @@ def _free(directory: str) -> int | None:
         return None
 
 
-async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> None:
-    """Check that pool and server have the connections for a concurrency, and if ``writing`` that the server writes.
+async def require_suitable(store: Store) -> None:
+    """Raise StoreError if no ingest can work in the database: encoding, temporary tables, connections."""
+    if (error := (await describe_server(store)).unsuitable()) is not None:
+        raise error
 
-    Raises RequestError for too few connections, and StoreError for a read-only server.
+
+async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> None:
+    """Check that an ingest of a concurrency can work in the database, and if ``writing`` that it can write.
+
+    Pool, server, database, role and pooler must allow all of its connections at once: a run never waits for one
+    connection while it holds another. Raises RequestError for too few connections, and StoreError for a database that
+    is read-only or unsuitable.
     """
     if concurrency > store.connections:
         raise RequestError(
@@ -98,11 +170,23 @@ async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> 
             code="database_read_only",
             hint="Name the primary server in RETROVUE_DATABASE_URL.",
         )
-    needed = concurrency + AUDIT_CONNECTIONS + _LOCK_CONNECTIONS
-    if needed > server.allowed:
+    if (error := server.unsuitable()) is not None:
+        raise error
+    needed = concurrency + BESIDE_DATA
+    limit = server.tightest(needed)
+    if limit is None and server.pooled:
+        limit = await _limit_of_pooler(store, needed)
+    if limit is not None:
         raise RequestError(
-            f"A concurrency of {concurrency} needs {needed} database connections; the server allows {server.allowed}.",
+            f"A concurrency of {concurrency} needs {needed} database connections; the {limit.of} allows"
+            f" {limit.allowed}.",
             code="too_many_connections",
-            hint=f"Use --concurrency {max(1, server.allowed - AUDIT_CONNECTIONS - _LOCK_CONNECTIONS)} or less,"
-            " or raise max_connections on the server.",
+            hint=f"Use --concurrency {max(1, limit.allowed - BESIDE_DATA)} or less, or {limit.hint}.",
         )
+
+
+async def _limit_of_pooler(store: Store, needed: int) -> Limit | None:
+    """Try whether a pooler gives as many connections at once as are needed; it has no way to say so."""
+    store_has = store.open_connections
+    given = store_has + await store.connector.try_connections(needed - store_has)
+    return Limit("pooler", given, 0) if given < needed else None

@@ -113,6 +113,12 @@ class Store:
         return engine
 
     @property
+    def open_connections(self) -> int:
+        """How many connections the data pool has open, in use or idle."""
+        pool: Any = self.data.pool
+        return int(pool.checkedin() + pool.checkedout())
+
+    @property
     def audit(self) -> AsyncEngine:
         """The engine for start and failure rows; created when first used."""
         if self._audit is None:

@@ -17,13 +17,13 @@ from sqlalchemy.engine import URL, make_url
 
 from retrovue.core.config import Settings
 from retrovue.core.model import Secret
-from retrovue.errors import StoreError
+from retrovue.errors import RequestError, StoreError
 from retrovue.store.addresses import database_url as parsed
 from retrovue.store.connecting import MARK, TransactionPooling
 from retrovue.store.embedded import embedded_server
 from retrovue.store.migrations import schema_status, upgrade
 from retrovue.store.opening import open_store
-from retrovue.store.server import describe_server
+from retrovue.store.server import describe_server, require_capacity
 from retrovue.store.session import Store
 from tests.support.library import Library, agree, codes, contents, draft, failure, page
 from tests.support.pooler import Turn, pooler
@@ -175,13 +175,14 @@ class TestVersion:
 
 
 @asynccontextmanager
-async def _pgbouncer(program: str, target: Path, directory: Path, mode: str) -> AsyncIterator[URL]:
+async def _pgbouncer(program: str, target: Path, directory: Path, mode: str, *, size: int = 20) -> AsyncIterator[URL]:
     """Run the real PgBouncer as the account that the server lets in."""
     owner = target.stat()
     os.chown(directory, owner.st_uid, owner.st_gid)
     (directory / "settings.ini").write_text(
         f"[databases]\n* = host={target} port=5432 user=retrovue\n"
         f"[pgbouncer]\nlisten_addr=\nunix_socket_dir={directory}\nlisten_port=5432\nauth_type=any\npool_mode={mode}\n"
+        f"default_pool_size={size}\n"
     )
     as_account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     command = [program, "--quiet", str(directory / "settings.ini")]
@@ -215,7 +216,24 @@ class TestPgBouncer:
             async with _pgbouncer(program, server.socket_directory, run, "session") as url, Store(url) as store:
                 assert (await schema_status(store)).up_to_date
                 assert store.connector.pooled is True
-            async with _pgbouncer(program, server.socket_directory, run, "transaction") as url:
-                with pytest.raises(TransactionPooling):
-                    async with open_store(Settings(Secret(_text(url)))):
-                        pytest.fail("entered")
+            for mode in ("transaction", "statement"):
+                async with _pgbouncer(program, server.socket_directory, run, mode) as url:
+                    with pytest.raises(TransactionPooling) as refused:
+                        async with open_store(Settings(Secret(_text(url)))):
+                            pytest.fail("entered")
+                    assert f"each {mode} " in refused.value.message
+            async with (
+                _pgbouncer(program, server.socket_directory, run, "session", size=3) as url,
+                Store(url, connections=2) as store,
+            ):
+                began = anyio.current_time()
+                with pytest.raises(RequestError) as small:
+                    await require_capacity(store, 1, writing=True)
+                assert small.value.code == "too_many_connections"
+                assert "the pooler allows 3" in small.value.message
+                assert anyio.current_time() - began < 10
+            async with (
+                _pgbouncer(program, server.socket_directory, run, "session", size=5) as url,
+                Store(url, connections=2) as store,
+            ):
+                await require_capacity(store, 2, writing=True)

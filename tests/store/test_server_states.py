@@ -11,6 +11,7 @@ import anyio
 import asyncpg
 import pytest
 
+from retrovue import IngestOptions, ingest_source
 from retrovue.core.config import Settings
 from retrovue.core.model import Secret
 from retrovue.errors import RequestError, SchemaMismatch, StoreError, StoreUnavailable
@@ -18,8 +19,9 @@ from retrovue.operations.doctor import Finding, examine
 from retrovue.store.addresses import database_url
 from retrovue.store.assets import list_assets
 from retrovue.store.embedded import EmbeddedServer
-from retrovue.store.migrations import SchemaStatus, require_current
+from retrovue.store.migrations import SchemaStatus, require_current, upgrade
 from retrovue.store.opening import open_store
+from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from tests.support.library import Library, codes, draft, execute, page, rows
 from tests.support.own_server import let_in, log_says, opened, owned_like, prepare, running
@@ -139,6 +141,73 @@ class TestTooManyConnections:
             for other in others:
                 await other.close()
             assert codes(await library.ingest({"Movies": [page(draft("a"))]})) == {"Movies": "ingested"}
+
+
+UNSUITABLE = {
+    "database_encoding": "UTF8",
+    "database_permission": "temporary tables",
+    "too_many_connections": "CONNECTION LIMIT of the",
+}
+
+
+class TestUnsuitable:
+    """A database in which no ingest can work is found by db upgrade, the doctor and the pre-flight, in dry-runs too."""
+
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [
+            ("REVOKE TEMPORARY ON DATABASE retrovue FROM PUBLIC", "database_permission"),
+            ("ALTER DATABASE retrovue CONNECTION LIMIT 2", "too_many_connections"),
+            ("ALTER ROLE limited CONNECTION LIMIT 3", "too_many_connections"),
+        ],
+    )
+    @pytest.mark.usefixtures("scripted")
+    async def test_rights_and_limits(self, home: Path, change: str, code: str) -> None:
+        await prepare(home)
+        async with running(home) as server:
+            address = await let_in(server, "limited")
+            async with opened(server) as store:
+                library = await Library.make(store, "Movies")
+                await execute(store, change)
+            async with Store(database_url(address), connections=1) as store:
+                await self._is_found(store, code)
+                for dry_run in (True, False):
+                    with pytest.raises(StoreError) as refused:
+                        async with ingest_source(
+                            store, library.source.name, IngestOptions(concurrency=1, dry_run=dry_run)
+                        ):
+                            pytest.fail("entered")
+                    assert refused.value.code == code
+
+    async def test_encoding(self, home: Path) -> None:
+        async with running(home) as server:
+            await server.ensure_database("retrovue")
+            latin1 = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            async with opened(server) as store, store.data.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await connection.exec_driver_sql(f"CREATE DATABASE latin1 LOCALE_PROVIDER libc {latin1}")
+            async with Store(database_url(server.url("latin1"))) as store:
+                await self._is_found(store, "database_encoding")
+
+    async def test_a_limit_that_is_lower_than_the_concurrency_needs(self, home: Path) -> None:
+        await prepare(home)
+        async with running(home) as server:
+            address = await let_in(server, "limited")
+            async with opened(server) as store:
+                await execute(store, "ALTER ROLE limited CONNECTION LIMIT 5")
+            async with Store(database_url(address)) as store:
+                await require_capacity(store, 2, writing=True)
+                with pytest.raises(RequestError) as refused:
+                    await require_capacity(store, 3, writing=True)
+            assert "the role allows 5" in refused.value.message
+            assert "--concurrency 2" in str(refused.value.hint)
+
+    async def _is_found(self, store: Store, code: str) -> None:
+        with pytest.raises(StoreError) as refused:
+            await upgrade(store, "production")
+        assert refused.value.code == code
+        assert UNSUITABLE[code] in f"{refused.value.message} {refused.value.hint}"
+        assert refused.value.message in [finding.message for finding in await _doctor(store)]
 
 
 @pytest.mark.usefixtures("scripted")

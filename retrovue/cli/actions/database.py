@@ -8,18 +8,21 @@ from retrovue.cli.asking import confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.store import databases, migrations
+from retrovue.store.addresses import shown
 from retrovue.store.databases import DatabaseState
 from retrovue.store.migrations import wanted_revision
 from retrovue.store.opening import open_embedded, open_test_server
-from retrovue.store.session import Store
+from retrovue.store.server import require_suitable
 
 
 async def upgrade_schema(call: Invocation) -> int:
     """Upgrade the schema to this program's version; for a dry-run, only report what would be done."""
     role = "test" if call.test_db else "production"
     async with opened(call, check=False) as store:
+        if call.dry_run:
+            await require_suitable(store)
         before = await (migrations.schema_status(store) if call.dry_run else migrations.upgrade(store, role))
-        database = _name(store)
+        database = shown(store.url)
     was = before.current or "no schema"
     if before.up_to_date:
         result = f"The schema is up to date: {before.wanted}."
@@ -43,7 +46,7 @@ async def show_status(call: Invocation) -> int:
     """Show which version the schema has, and which one this program needs."""
     async with opened(call, check=False, read_only=True) as store:
         status = await migrations.schema_status(store)
-        database = _name(store)
+        database = shown(store.url)
     document = {
         "database": database,
         "role": status.role,
@@ -61,11 +64,6 @@ async def show_status(call: Invocation) -> int:
             "The schema is up to date." if status.up_to_date else "Bring it up to date with `retrovue db upgrade`.",
         ],
     )
-
-
-def _name(store: Store) -> str:
-    """Return the database's URL without its password."""
-    return store.url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
 async def create_database(call: Invocation) -> int:
