@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format reference picture lock mutants soak fuzz measured bench bench-full clean
+.PHONY: demo test check lint format reference picture lock mutants soak fuzz sizes measured bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -44,6 +44,9 @@ soak: $(VENV)/.ready  ## cut, kill, signal and cancel at every moment of an inge
 
 fuzz: $(VENV)/.ready  ## pages changed at random, from a seed that is printed: ARGS="--seed N --pages 100000"
 	$(BIN)/python -m tests.faults.fuzz $(ARGS)
+
+sizes: $(VENV)/.ready  ## each value of each answer made large, in search of work that isn't linear: about half an hour
+	$(BIN)/python -m tests.faults.sizes $(ARGS)
 
 $(VENV)-runtime/.ready: requirements-runtime.lock
 	$(PYTHON) -m venv $(VENV)-runtime

@@ -3,6 +3,8 @@
 LARGEST = 2**31 - 1
 """The largest count, season, episode or priority: the largest ``integer`` of PostgreSQL."""
 SMALLEST = -(2**31)
+MOST_VERSIONS = 1000
+"""The most versions that an item, and the most parts that a version may have. One with more is rejected as a whole."""
 LONGEST_TITLE = 1000
 """The longest title of a scope, in characters. It becomes part of a URL, of which httpx accepts 65,536 bytes."""
 SLOWEST_RATE = 0.1

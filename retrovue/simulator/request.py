@@ -104,11 +104,11 @@ def read_request(method: str, target: str, headers: dict[str, str], token: str |
         authorised=authorised,
     )
     # Every X-Plex header may be a query argument instead.
-    safe_text: dict[str, Any] = {name.lower(): value for name, value in params}
+    arguments: dict[str, Any] = {name.lower(): value for name, value in params}
     for name in ("start", "size"):
         header = f"x-plex-container-{name}"
-        setattr(request, name, _number(safe_text.get(header, headers.get(header))))
-    request.item_type = _number(safe_text.get("type"))
+        setattr(request, name, _number(arguments.get(header, headers.get(header))))
+    request.item_type = _number(arguments.get("type"))
     return request
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from retrovue.core.bounds import MOST_VERSIONS
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.importers.http.listing import BadRow, ListedRow
@@ -200,14 +201,19 @@ def _usable_versions(row: Row | OutlineRow, uri: str, rejected: list[Rejection])
     if problem is not None:
         rejected.append(Rejection(*problem, uri, row.title))
         return
-    seen: list[str] = []
-    for source in row.media_sources or ():
+    sources = row.media_sources or ()
+    if len(sources) > MOST_VERSIONS:
+        reason = f"The item has {len(sources):,} versions; at most {MOST_VERSIONS:,} can be used."
+        rejected.append(Rejection("too_many_versions", reason, uri, row.title))
+        return
+    seen: set[str] = set()
+    for source in sources:
         if not source.id:
             problem = "no_media_id", "The version has no id, so that it can't be told from others."
         elif source.id in seen:
             problem = "duplicate_version", "The item lists the same version twice."
         else:
-            seen.append(source.id)
+            seen.add(source.id)
             problem = source_problem(source)
         if problem is None:
             yield source

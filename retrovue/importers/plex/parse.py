@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from retrovue.core.bounds import MOST_VERSIONS
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.importers.http.listing import BadRow, ListedRow
@@ -164,7 +165,11 @@ def _usable_versions(row: Row | OutlineRow, uri: str, rejected: list[Rejection])
     if not row.media:
         rejected.append(Rejection("no_media", "The item has no media.", uri, row.title))
         return
-    seen: list[int] = []
+    if len(row.media) > MOST_VERSIONS:
+        reason = f"The item has {len(row.media):,} versions; at most {MOST_VERSIONS:,} can be used."
+        rejected.append(Rejection("too_many_versions", reason, uri, row.title))
+        return
+    seen: set[int] = set()
     for media in row.media:
         problem = _unusable(media, seen)
         if problem is None:
@@ -174,14 +179,16 @@ def _usable_versions(row: Row | OutlineRow, uri: str, rejected: list[Rejection])
             rejected.append(Rejection(problem[0], problem[1], where, row.title))
 
 
-def _unusable(media: Media | OutlineMedia, seen: list[int]) -> tuple[str, str] | None:
+def _unusable(media: Media | OutlineMedia, seen: set[int]) -> tuple[str, str] | None:
     if media.id is None:
         return "no_media_id", "The version has no id, so that it can't be told from others."
     if media.id in seen:
         return "duplicate_version", "The item lists the same version twice."
-    seen.append(media.id)
+    seen.add(media.id)
     if not media.parts:
         return "no_file", "The version has no file."
+    if len(media.parts) > MOST_VERSIONS:
+        return "too_many_parts", f"The version has {len(media.parts):,} parts; at most {MOST_VERSIONS:,} can be used."
     made_by_plex = media.proxy_type == OPTIMIZED_VERSION or bool(media.target)
     for part in media.parts:
         file = part.file

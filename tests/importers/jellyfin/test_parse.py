@@ -232,6 +232,7 @@ class TestRejections:
             (movie(1, MediaSources=[source(1, None)]), "no_file"),
             (movie(1, MediaSources=[source(1, "")]), "no_file"),
             (movie(1, MediaSources=[source(1, "/a.mkv", Id=None)]), "no_media_id"),
+            (movie(1, MediaSources=[source(n, f"/{n}.mkv") for n in range(1, 1002)]), "too_many_versions"),
             (movie(1, MediaSources=[source(1, "http://x/a.m3u8", Protocol="Http")]), "remote"),
             (movie(1, MediaSources=[source(1, "/a.strm", IsRemote=True)]), "remote"),
             (movie(1, MediaSources=[source(1, "/a.disc", Type="Placeholder")]), "placeholder"),

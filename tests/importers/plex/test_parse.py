@@ -190,6 +190,8 @@ class TestRejections:
             (movie(1, Media=[media(5)]), "no_file"),
             (movie(1, Media=[media(5, part(1, "/a.mkv"), part(2, None))]), "no_file"),
             (movie(1, Media=[media(5, part(1, "/a.mkv"), id=None)]), "no_media_id"),
+            (movie(1, Media=[media(n, part(n, f"/{n}.mkv")) for n in range(1, 1002)]), "too_many_versions"),
+            (movie(1, Media=[media(5, *(part(n, f"/{n}.mkv") for n in range(1, 1002)))]), "too_many_parts"),
             (movie(1, Media=[media(5, part(1, "/a.mkv"), proxyType=42)]), "optimized_version"),
             (movie(1, Media=[media(5, part(1, "/a.mkv"), target="Mobile")]), "optimized_version"),
             (movie(1, file="/m/Plex Versions/Optimized for TV/a.mp4"), "optimized_version"),
