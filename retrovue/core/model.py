@@ -10,7 +10,7 @@ import msgspec
 
 from retrovue.core.bounds import LARGEST, LONGEST_TITLE
 from retrovue.core.errors import RequestError, require_within
-from retrovue.core.text import safe_text
+from retrovue.core.text import KnownSecret, safe_text
 
 AssetType = Literal["movie", "episode", "clip", "track"]
 ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
@@ -26,16 +26,25 @@ DEFAULT_PRIORITY = 100
 
 
 class Secret:
-    """A string that ``repr``, ``str``, logs, JSON and tracebacks don't show."""
+    """A string that ``repr``, ``str``, logs, JSON and tracebacks don't show.
 
-    __slots__ = ("_value",)
+    While it exists, errors, reasons and warnings show ``…`` in its place, whoever wrote them. Less than 6 characters
+    are replaced in addresses only.
+    """
+
+    __slots__ = ("_known", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self._known = KnownSecret(value)
 
     def reveal(self) -> str:
         """Return the string, for the code that sends it."""
         return self._value
+
+    def forms(self) -> tuple[str, ...]:
+        """Return the texts by which the string may occur in other text, such as percent-encoded."""
+        return self._known.forms
 
     def __repr__(self) -> str:
         return "Secret('…')"

@@ -1,22 +1,83 @@
 """Text that others wrote: without passwords, and in a form that PostgreSQL stores.
 
 Passwords and tokens are removed when an error, a rejection or a reason is made. From there the text goes to the
-summary, the audit trail, events, logs and the terminal. A secret is recognised only inside an address.
+summary, the audit trail, events, logs and the terminal. A secret is recognised by its value, if the process holds it as
+a ``Secret``, and by its place in an address.
 """
 
+import json
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, overload
+from urllib.parse import quote, unquote, urlsplit
+from weakref import WeakValueDictionary
+
+SHORTEST_SECRET = 6
+"""Characters of the shortest value that is replaced wherever it occurs. A shorter one would be found in other words."""
 
 _USER_INFO = re.compile(r"(?<=://)([^/\s@:]*):[^/\s]*@")
 _IN_QUERY = re.compile(r"(?i)(token|password|passwd|pwd|secret|signature|\bsig|auth|(?:api|access)[-_]?key)=[^&\s'\"]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class KnownSecret:
+    """A secret that ``redact`` replaces wherever it occurs, for as long as this object exists."""
+
+    __slots__ = ("__weakref__", "forms")
+
+    def __init__(self, value: str) -> None:
+        self.forms = secret_forms(value)
+        """The texts to replace."""
+        _KNOWN[id(self)] = self
+
+
+_KNOWN: WeakValueDictionary[int, KnownSecret] = WeakValueDictionary()
+
+
+def secret_forms(value: str) -> tuple[str, ...]:
+    """Return the texts by which a secret may occur: as it is, percent-encoded, and in JSON; of an address its password.
+
+    A password that equals another part of its address isn't secret: that part is shown.
+    """
+    if "://" in value:
+        try:
+            address = urlsplit(value)
+            password, shown = address.password or "", {address.username, address.hostname, address.path.strip("/")}
+        except ValueError:
+            return ()
+        forms = set() if password in shown else {password, unquote(password)}
+    else:
+        forms = {value, quote(value, safe=""), value.replace("/", "\\/"), json.dumps(value)[1:-1]}
+    return tuple(sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True))
+
+
+def without_secrets(value: Any, forms: Collection[str]) -> Any:
+    """Return a text, or a container of texts, in which ``…`` replaces the forms of secrets."""
+    if not forms:
+        return value
+    match value:
+        case str():
+            for form in forms:
+                if form in value:
+                    value = value.replace(form, "…")
+            return value
+        case Mapping():
+            return {without_secrets(key, forms): without_secrets(item, forms) for key, item in value.items()}
+        case list():
+            return [without_secrets(item, forms) for item in value]
+        case tuple():
+            return tuple(without_secrets(item, forms) for item in value)
+        case _:
+            return value
+
+
 def redact(text: str) -> str:
-    """Replace the passwords and tokens in the addresses of a text by ``…``."""
+    """Replace by ``…`` the secrets that the process holds, and the passwords and tokens in addresses."""
+    for reference in _KNOWN.valuerefs():
+        if (secret := reference()) is not None:
+            text = without_secrets(text, secret.forms)
     if "://" not in text and "?" not in text:
         return text
     return _IN_QUERY.sub(r"\1=…", _USER_INFO.sub(r"\1:…@", text))

@@ -9,7 +9,7 @@ import orjson
 from msgspec import UNSET, UnsetType
 
 from retrovue.core.model import Big, Natural
-from retrovue.core.text import redact, storable
+from retrovue.core.text import redact, storable, without_secrets
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
 from retrovue.importers.filesystem.names import read_name
 
@@ -73,8 +73,11 @@ def failure(code: object, message: object) -> Failure:
     return Failure(_text(code, 64) or "enrichment_failed", redact(_text(message, 2000) or "no reason given"))
 
 
-def check(answer: object) -> CheckedEnrichment | Failure:
-    """Check an enricher's answer for one asset; returns a Failure with the reason if it can't be used."""
+def check(answer: object, secrets: Collection[str] = ()) -> CheckedEnrichment | Failure:
+    """Check an enricher's answer for one asset; returns a Failure with the reason if it can't be used.
+
+    ``secrets`` are the forms of the source's credentials, which are removed from the values.
+    """
     if isinstance(answer, Failure):
         return failure(answer.code, answer.message)
     if not isinstance(answer, Enrichment):
@@ -85,7 +88,7 @@ def check(answer: object) -> CheckedEnrichment | Failure:
         size = len(orjson.dumps([filled, answer.fingerprint, answer.data], default=_refuse))
         if size > MAX_RESULT_BYTES:
             return Failure("result_too_large", f"The enricher gave {size:,} bytes for one asset.")
-        fields = msgspec.convert(storable(filled), Fields)
+        fields = msgspec.convert(without_secrets(storable(filled), secrets), Fields)
         extras: tuple[object, ...] = (answer.fingerprint, answer.data)
         if any(extra is not None and not isinstance(extra, Mapping) for extra in extras):
             return Failure("bad_result", "The enricher gave a fingerprint or data that isn't a mapping.")
@@ -94,8 +97,8 @@ def check(answer: object) -> CheckedEnrichment | Failure:
     return CheckedEnrichment(
         {name: value for name in filled if (value := getattr(fields, name)) is not UNSET},
         frozenset(FIELDS).intersection(values).difference(filled),
-        storable(answer.fingerprint),
-        storable(answer.data),
+        without_secrets(storable(answer.fingerprint), secrets),
+        without_secrets(storable(answer.data), secrets),
         answer.unchanged is True,
     )
 

@@ -5,6 +5,7 @@ files"). guessit reads the rest. It takes some 10 ms a name, so it runs in a pro
 that lack something a name may hold.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ import anyio.to_process
 from retrovue.core.errors import RequestError
 from retrovue.core.model import Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
+from retrovue.enrichers.processes import clean_environment
 
 _TAG = re.compile(r"\{(edition|imdb|tmdb|tvdb)-([^{}]{1,200})\}", re.IGNORECASE)
 _EDITION = re.compile(
@@ -83,6 +85,8 @@ def guess(names: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return guessit's fields of some names, each given with the type of its asset. Runs in the worker process."""
     from guessit import guessit  # noqa: PLC0415 - slow to import, and used in the worker only
 
+    for name in os.environ.keys() - clean_environment().keys():
+        del os.environ[name]  # the worker inherits the environment, secrets too
     return [_fields(guessit(name, {"type": "episode" if kind == "episode" else "movie"}), kind) for name, kind in names]
 
 

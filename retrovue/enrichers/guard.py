@@ -80,10 +80,11 @@ class EnricherInstance(PluginHost):
 
     allowed: ClassVar[tuple[type[Exception], ...]] = (EnricherFault,)
 
-    def __init__(self, name: str, *, isolated: bool) -> None:
-        """``name`` is the configured enricher's."""
+    def __init__(self, name: str, *, isolated: bool, secrets: Sequence[str] = ()) -> None:
+        """``name`` is the configured enricher's; ``secrets`` are texts to remove from its answers."""
         super().__init__(f"enricher {name}", isolated=isolated, opening_s=OPENING_S, closing_s=CLOSING_S)
         self._label = f"The enricher {name}"
+        self._secrets = secrets
 
     async def enrich(self, assets: Sequence[AssetView], deadline_s: float) -> list[CheckedEnrichment | Failure]:
         """Give a batch to the enricher; returns one checked answer for each asset. Raises EnricherFault."""
@@ -100,7 +101,7 @@ class EnricherInstance(PluginHost):
             if not is_list or isinstance(answers, str | bytes) or len(answers) != len(assets):
                 held = f"{len(answers)} answers" if is_list else f"a {type(answers).__name__}"
                 raise EnricherFault(Failure("bad_result", f"{self._label} gave {held} for {len(assets)} asset(s)."))
-            return [check(answers[place]) for place in range(len(assets))]
+            return [check(answers[place], self._secrets) for place in range(len(assets))]
 
         return await self.call("enrich", ask, deadline_s)
 
@@ -288,7 +289,8 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             return self._shared
 
     async def _open(self) -> EnricherInstance:
-        instance = EnricherInstance(self.name, isolated=self._isolated)
+        secrets = [form for secret in self._source.credentials.values() for form in secret.forms()]
+        instance = EnricherInstance(self.name, isolated=self._isolated, secrets=secrets)
         try:
             with self._adding_up_silence():
                 await instance.open(self._make)

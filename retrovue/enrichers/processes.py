@@ -11,20 +11,30 @@ from anyio.abc import Process
 
 from retrovue.core.errors import EnrichmentError
 
+_SHARED = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
+_SHARED_PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON", "XDG_")
+"""The variables that a program gets. Those of RetroVue and of PostgreSQL hold tokens and passwords."""
+
 KILLED_WITHIN_S = 1.0
 """Seconds to wait for a process that has been killed."""
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the variables of the environment that a program needs to run."""
+    return {name: value for name, value in os.environ.items() if name in _SHARED or name.startswith(_SHARED_PREFIXES)}
 
 
 @asynccontextmanager
 async def program(arguments: Sequence[str]) -> AsyncIterator[Process]:
     """Start a program; its whole process group is killed when the block is left.
 
-    Its error output, which may have any length, is discarded. Raises EnrichmentError if it can't be started.
+    It gets none of the environment's secrets: what it parses may be hostile, and take it over. Its error output, which
+    may have any length, is discarded. Raises EnrichmentError if it can't be started.
     """
     try:
         process = await anyio.open_process(
             list(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True, env=clean_environment(),
         )  # fmt: skip
     except OSError as exc:
         raise EnrichmentError(

@@ -5,10 +5,10 @@ before it is used. ``retrovue.plugins.host`` says where it runs.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 import orjson
@@ -25,9 +25,10 @@ from retrovue.core.model import (
     Page,
     Rejection,
     Scope,
+    Secret,
     SourceIdentity,
 )
-from retrovue.core.text import is_storable, redact
+from retrovue.core.text import is_storable, redact, without_secrets
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.seen import Doubles
 from retrovue.importers.waiting import Stopwatch
@@ -64,6 +65,7 @@ class GuardedImporter(PluginHost):
         self._patience = patience
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
         self._ours = type(importer).__module__.startswith(OURS)
+        self._secrets = _forms(getattr(importer, "credentials", None))
 
     def describe_configuration(self) -> Sequence[ConfigField]:
         """Return the settings that the importer takes."""
@@ -154,7 +156,7 @@ class GuardedImporter(PluginHost):
             for draft in drafts:
                 problem = draft_problem(draft)
                 if problem is None:
-                    page.drafts.append(_without_secrets(draft))
+                    page.drafts.append(_without_secrets(draft, self._secrets))
                 else:
                     reason = f"The importer {self.type_name!r} gave a draft that can't be used: {problem}"
                     page.rejected.append(Rejection("bad_draft", reason, str(draft.source_uri), str(draft.title)))
@@ -168,6 +170,7 @@ class GuardedImporter(PluginHost):
         if not self._drafts_are_checked:
             for uri in outline.source_uris:
                 self._expect(str, uri)
+            outline.source_uris = without_secrets(outline.source_uris, self._secrets)
             self._check_rejections(outline.rejected)
         return outline
 
@@ -265,7 +268,15 @@ def draft_problem(draft: AssetDraft) -> str | None:
     return "its text holds a NUL character" if b"\\u0000" in encoded and not is_storable(values) else None
 
 
-def _without_secrets(draft: AssetDraft) -> AssetDraft:
-    # Only warnings are shown as they are: the summary lists them by their text.
-    warnings = tuple(map(redact, draft.warnings))
-    return draft if warnings == draft.warnings else replace(draft, warnings=warnings)
+def _forms(credentials: object) -> tuple[str, ...]:
+    if not isinstance(credentials, Mapping):
+        return ()
+    return tuple(form for secret in credentials.values() if isinstance(secret, Secret) for form in secret.forms())
+
+
+def _without_secrets(draft: AssetDraft, forms: tuple[str, ...]) -> AssetDraft:
+    # The summary lists warnings by their text. Paths stay: a file whose path holds a secret is found by no other path.
+    changes: dict[str, Any] = {"warnings": tuple(map(redact, draft.warnings))}
+    if any(form in repr(draft) for form in forms):
+        changes = without_secrets({**asdict(draft), **changes}, forms) | {"parts": draft.parts}
+    return replace(draft, **changes) if len(changes) > 1 or changes["warnings"] != draft.warnings else draft

@@ -15,7 +15,7 @@ from benchmarks.media import make_media
 from retrovue.core.model import Secret, Source
 from retrovue.enrichers import processes
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure, MediaFile
-from retrovue.enrichers.filename import FilenameEnricher
+from retrovue.enrichers.filename import FilenameEnricher, guess
 from retrovue.enrichers.nfo import MAX_BYTES, NfoEnricher
 from retrovue.enrichers.plex_details import PlexDetailsEnricher
 from retrovue.enrichers.probe import ProbeEnricher
@@ -155,6 +155,24 @@ class TestPrograms:
         with anyio.fail_after(10):
             while _alive(child):  # noqa: ASYNC110 - another's process gives no event
                 await anyio.sleep(0.01)
+
+    @pytest.mark.fault(75)
+    async def test_no_secret_of_the_environment_is_theirs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("RETROVUE_TOKEN", "RETROVUE_DATABASE_URL", "RETROVUE_TEST_DATABASE_URL", "PGPASSWORD", "OTHER"):
+            monkeypatch.setenv(name, "s3cr3t")
+        monkeypatch.setenv("LC_ALL", "C.UTF-8")
+        script = "import os; print(*sorted(os.environ), 's3cr3t' in str(os.environ))"
+        status, printed = await processes.output_of([sys.executable, "-c", script], deadline_s=60, cap=10_000)
+        assert status == 0
+        assert {"LC_ALL", "PATH"} <= {*printed.decode().split()}
+        assert printed.endswith(b"False\n")
+
+    @pytest.mark.fault(75)
+    async def test_the_reader_of_names_forgets_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("guessit")
+        monkeypatch.setattr(os, "environ", {"RETROVUE_TOKEN": "s3cr3t", "PATH": "/bin"})
+        guess([("Alien (1979).mkv", "movie")])
+        assert os.environ == {"PATH": "/bin"}
 
     @pytest.mark.fault(67)
     async def test_the_output_is_capped(self) -> None:

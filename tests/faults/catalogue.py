@@ -96,6 +96,7 @@ LINES: dict[str, dict[int, str]] = {
         72: "files, sockets and directories: created with mode 0600 and 0700",
         73: "the embedded server on TCP: no port is opened; its socket is private",
         74: "two commands start the embedded server at once, a stale PID file: a lock decides, the PID is checked",
+        75: "a hostile file takes over a media parser: it has no token and no database URL in its environment",
     },
 }  # fmt: skip
 
