@@ -22,6 +22,12 @@ from retrovue.core.model import (
 )
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
+IDENTITY_SETTING = "machine_identifier"
+"""The key of a source's configuration for the identifier of its server, stored when the source is added.
+
+An importer with this setting refuses any other server.
+"""
+
 
 @runtime_checkable
 class ImporterInterface(PluginInterface, Protocol):
@@ -77,6 +83,8 @@ class BaseImporter(BasePlugin, ABC):
     type_name: ClassVar[str]
     drafts_are_checked: ClassVar[bool] = False
     """Whether the importer itself checks all values of its drafts, so that ingest needn't check them again."""
+    rate_setting: ClassVar[str | None] = None
+    """The name of its setting for the most requests in a second; None if it has none."""
     paths_are_local: ClassVar[bool] = False
     """Whether the paths of its drafts are this machine's own, so that they need no path mapping."""
 

@@ -1,12 +1,15 @@
-"""What an ingest tells, as JSON documents: its events while it is under way, and its summary."""
+"""The JSON documents of an ingest: the events of a run, its summary, and what an ingest by command adds to it.
+
+docs/reference/json has their schemas. They hold strings, numbers, booleans, None, lists and dictionaries only.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from retrovue.core.errors import Problem
 from retrovue.core.guide import advice
-from retrovue.core.model import Collection, Rejection, Source
+from retrovue.core.model import Collection, Rejection, Scope, Source
 from retrovue.core.results import (
     CollectionOutcome,
     Counts,
@@ -28,18 +31,18 @@ TOTALS = {
     "total_failed_enrichments": "failed_enrichments",
     "total_source_items": "source_items",
 }
-"""The key of each total of a run, and the count of its collections that is added up."""
+"""The key of each total of a run, and the count that it adds up over the collections."""
 FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
 """The totals of the contract, which come before the results; the others come after them."""
-DURATIONS = ("total", "waiting_for_source", "reading", "enriching", "staging", "merging")
-"""Where a collection's time went."""
+DURATIONS = tuple(duration.name for duration in fields(Durations))
+"""The keys of a collection's durations."""
 
 
 def event_document(event: Event) -> dict[str, Any]:
-    """Build the JSON object of an event, as ``--jsonl`` prints it: ``type`` says which one it is.
+    """Build the JSON object of an event, as ``--jsonl`` prints it.
 
-    ``started``, ``collection_started``, ``progress``, ``outcome`` for each collection, and ``summary``, the last.
-    docs/reference/json has the schema. It holds strings, numbers, booleans, None, lists and dictionaries only.
+    Its ``type`` is ``started``, ``collection_started``, ``progress``, ``outcome`` (one for each collection) or
+    ``summary`` (the last).
     """
     match event:
         case RunStarted():
@@ -68,11 +71,15 @@ def event_document(event: Event) -> dict[str, Any]:
             return {"type": "summary", **summary_document(event.summary)}
 
 
-def summary_document(summary: IngestSummary) -> dict[str, Any]:
-    """Build the JSON object of a summary, as ``retrovue source ingest --json`` prints it."""
+def summary_document(summary: IngestSummary, problems: Sequence[Problem] = ()) -> dict[str, Any]:
+    """Build the JSON object of a summary, as ``retrovue source ingest --json`` prints it.
+
+    ``problems`` went wrong besides the collections.
+    """
+    status = "partial" if summary.ingested else "error"
     lost = summary.lost if summary.strict else ()
-    return run_document(
-        status=summary.status,
+    return _run_document(
+        status=status if problems else summary.status,
         source=source_identity(summary.source),
         processed=summary.processed,
         totals={key: summary.total(count) for key, count in TOTALS.items()},
@@ -81,17 +88,62 @@ def summary_document(summary: IngestSummary) -> dict[str, Any]:
             *(_failure(outcome) for outcome in summary.failed),
             *interruptions(summary),
             *(_loss(outcome) for outcome in lost),
+            *problems,
         ],
-        run={
-            "run_id": str(summary.run_id),
-            "dry_run": summary.dry_run,
-            "strict": summary.strict,
-        },
+        run={"run_id": str(summary.run_id), "dry_run": summary.dry_run, "strict": summary.strict},
         duration=round(summary.duration, 3),
     )
 
 
-def run_document(
+def collection_ingest_document(
+    summary: IngestSummary, collection: Collection, scope: Scope, problems: Sequence[Problem] = ()
+) -> dict[str, Any]:
+    """Build the object of a collection ingest: that of the summary, with the collection and the scope."""
+    document = summary_document(summary, problems)
+    return {
+        "status": document.pop("status"),
+        "source": document.pop("source"),
+        "collection": {**collection_identity(collection), "kind": collection.kind},
+        "scope": asdict(scope),
+        **document,
+    }
+
+
+def failed_ingest_document(
+    reference: str | None,
+    problems: Sequence[Problem],
+    *,
+    source: Source | None = None,
+    dry_run: bool = False,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Build the object of a source ingest that didn't begin; the collections that ``problems`` name are skipped.
+
+    ``reference`` is what the source was asked for by; it takes the place of the name of a source that wasn't found.
+    """
+    unknown = {"id": None, "external_id": None, "name": reference, "type": None}
+    return _run_document(
+        status="error",
+        source=unknown if source is None else source_identity(source),
+        processed=0,
+        totals=dict.fromkeys(TOTALS, 0),
+        results=[
+            {**{key: entry.get(key) for key in ("id", "external_id", "name", "kind")}, **_skipped(entry)}
+            for problem in problems
+            for entry in _not_eligible(problem)
+        ],
+        errors=problems,
+        run={"run_id": None, "dry_run": dry_run, "strict": strict},
+        duration=0.0,
+    )
+
+
+def _not_eligible(problem: Problem) -> list[Mapping[str, Any]]:
+    collections = problem.context.get("collections")
+    return collections if isinstance(collections, list) else []
+
+
+def _run_document(
     *,
     status: str,
     source: Mapping[str, Any],
@@ -102,7 +154,7 @@ def run_document(
     run: Mapping[str, Any],
     duration: float,
 ) -> dict[str, Any]:
-    """Put the document of a run together: all have the same keys, in this order."""
+    # The keys and their order are the same for every run.
     return {
         "status": status,
         "source": source,
@@ -127,26 +179,26 @@ def collection_identity(collection: Collection) -> dict[str, Any]:
 
 
 def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:
-    """Build the JSON object of what one collection came to; all have the same keys."""
+    """Build the JSON object of a collection's outcome. The keys are the same for every outcome."""
     collection = outcome.collection
-    who = {**collection_identity(collection), "kind": collection.kind}
+    identity = {**collection_identity(collection), "kind": collection.kind}
     match outcome:
         case Skipped():
-            return {**who, **skipped_document(outcome.code, outcome.reason)}
+            return {**identity, **_skipped({"code": outcome.code, "reason": outcome.reason})}
         case Ingested():
-            fate, enriched = _fate("ingested"), outcome.enriched
+            status, enriched = _status("ingested"), outcome.enriched
         case Failed():
             enriched = None
-            fate = _fate(
+            status = _status(
                 "interrupted" if outcome.interrupted else "failed",
                 code=outcome.code,
                 message=outcome.message,
                 hint=outcome.hint,
             )
-    return {**who, **fate, **_numbers(outcome.counts, outcome.listed, outcome.durations, enriched)}
+    return {**identity, **status, **_numbers(outcome.counts, outcome.listed, outcome.durations, enriched)}
 
 
-def _fate(
+def _status(
     status: str,
     *,
     code: str | None = None,
@@ -164,19 +216,19 @@ def _fate(
     }
 
 
-def skipped_document(code: str | None, reason: str | None) -> dict[str, Any]:
-    """Build what the object of a collection says that was skipped, but for which one it is."""
-    fate = _fate("skipped", code=code, reason=reason, hint=None if code is None else advice(code))
-    return {**fate, **_numbers(Counts(), Listed(), Durations(), None)}
+def _skipped(entry: Mapping[str, Any]) -> dict[str, Any]:
+    code = entry.get("code")
+    status = _status("skipped", code=code, reason=entry.get("reason"), hint=None if code is None else advice(code))
+    return {**status, **_numbers(Counts(), Listed(), Durations(), None)}
 
 
 def _numbers(counts: Counts, listed: Listed, durations: Durations, enriched: Enriched | None) -> dict[str, Any]:
     spent = {name: round(getattr(durations, name), 3) for name in DURATIONS}
-    return {**asdict(counts), **_lists(listed), "durations": spent, "enrichment": enrichment(enriched)}
+    return {**asdict(counts), **_lists(listed), "durations": spent, "enrichment": enrichment_document(enriched)}
 
 
-def enrichment(enriched: Enriched | None) -> dict[str, Any] | None:
-    """Build the object that says what the enrichment of a collection came to; None where it has no enricher."""
+def enrichment_document(enriched: Enriched | None) -> dict[str, Any] | None:
+    """Build the object of a collection's enrichment; None where it has no enricher."""
     if enriched is None:
         return None
     return {
@@ -204,8 +256,7 @@ def _lists(listed: Listed) -> dict[str, Any]:
 
 def _entry(entries: Entries, entry: Named | Rejection) -> str | dict[str, Any]:
     if isinstance(entry, Rejection):
-        names = ("title", "source_uri", "code", "reason")
-        return {name: getattr(entry, name) for name in names}
+        return {key: getattr(entry, key) for key in ("title", "source_uri", "code", "reason")}
     if entries.detail is None:
         return entry.title
     return {"title": entry.title, "source_uri": entry.source_uri, entries.detail: entry.detail}
@@ -218,7 +269,7 @@ def _failure(outcome: Failed) -> Problem:
 
 
 def interruptions(summary: IngestSummary) -> list[Problem]:
-    """Say which enrichments an interruption ended."""
+    """List a problem for each enrichment that an interruption ended."""
     if not summary.interrupted:
         return []
     return [
@@ -229,7 +280,7 @@ def interruptions(summary: IngestSummary) -> list[Problem]:
 
 
 def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Problem:
-    """Say that the enrichment of a collection was interrupted, and what is owed now."""
+    """Make the problem of an interrupted enrichment; it says how much is owed."""
     owed = "an unknown number" if enriched.owed is None else f"{enriched.owed}"
     return Problem(
         "enrichment_interrupted",
@@ -240,7 +291,7 @@ def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Proble
 
 
 def lost_reason(outcome: Skipped) -> str:
-    """Say why a collection that is enabled was skipped."""
+    """Say why an enabled collection was skipped."""
     return f"Collection {outcome.collection.name!r} is enabled but was skipped: {outcome.reason}"
 
 

@@ -34,8 +34,7 @@ from retrovue.store.enrichments import (
     write_outcome,
 )
 from retrovue.store.locks import open_locks
-from retrovue.store.retrying import retry_conflicts
-from retrovue.store.session import CLEANUP_SECONDS, Store
+from retrovue.store.session import CLEANUP_SECONDS, Store, retry_conflicts
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
@@ -44,6 +43,8 @@ PAGE = 500
 """Owed assets in memory at once; each takes a few kilobytes."""
 DEFAULT_CONCURRENCY = 4
 """Batches under way at once, over all collections of a run."""
+RETRIES = 2
+"""How often the transaction of a batch is run again after a conflict; its assets then stay owed."""
 CONNECTIONS = 2
 """For the small transactions; a run's collections keep the connections of its own store for as long as they take."""
 COUNT_SECONDS = 60.0
@@ -210,7 +211,7 @@ class EnrichmentWork:
                 await record(session, self.run_id, enricher.attached, [result for _, result in results])
 
         try:
-            await retry_conflicts(transact)
+            await retry_conflicts(transact, retries=RETRIES)
         except StoreError as exc:
             if exc.code not in _BAD:
                 raise

@@ -23,7 +23,7 @@ from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skippe
 from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import open_pages
 from retrovue.importers.guard import PATIENCE, GuardedImporter
-from retrovue.importers.registry import importer_class, importer_settings, open_importer
+from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest import enrichment, telemetry
 from retrovue.ingest.collector import Collector, IngestRun, interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, owed_by
@@ -41,8 +41,6 @@ from retrovue.store.sources import find_source
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
-RATE = "max_requests_per_second"
-"""The configuration's key, of importers that have one, for the most requests in a second."""
 DEFAULT_CONCURRENCY = 4
 """Collections ingested at once: enough to keep PostgreSQL and a Plex server busy on a small machine."""
 
@@ -145,13 +143,14 @@ def _new_run(trigger: Trigger, scope: Scope) -> Run:
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
     if options.max_rps is None:
         return source.config
-    if RATE not in {setting.name for setting in importer_settings(source.type)}:
+    setting: str | None = getattr(importer_class(source.type), "rate_setting", None)
+    if setting is None:
         raise RequestError(
             f"Sources of type {source.type!r} can't be asked at a given rate.",
             code="no_rate_limit",
             hint="Leave out --max-rps.",
         )
-    return {**source.config, RATE: options.max_rps}
+    return {**source.config, setting: options.max_rps}
 
 
 @asynccontextmanager

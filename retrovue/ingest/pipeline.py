@@ -23,8 +23,7 @@ from retrovue.store.audit import Run
 from retrovue.store.locks import Locks
 from retrovue.store.merge import MergeResult, keep_refinements, keep_rejections, merge_staged
 from retrovue.store.preview import Preview
-from retrovue.store.retrying import retry_conflicts
-from retrovue.store.session import Store
+from retrovue.store.session import Store, retry_conflicts
 from retrovue.store.staging import Staging
 
 NO_ENRICHERS = PageEnrichers()

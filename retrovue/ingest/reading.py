@@ -14,9 +14,8 @@ from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import Progress
-from retrovue.store.drafts import MappedDraft, item_keys
-from retrovue.store.known import Fingerprints
-from retrovue.store.staging import Comparison
+from retrovue.store.drafts import Fingerprints, MappedDraft, item_keys
+from retrovue.store.known import Comparison
 
 FAR_FEWER = 10
 """How many items fewer than at the last ingest are never suspicious."""

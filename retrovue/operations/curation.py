@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from retrovue.core.errors import RequestError, SourceError
 from retrovue.core.model import Collection, Ingestibility, PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping, components
+from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
-from retrovue.operations.discovery import IDENTIFIER, check_name, check_settings, check_unset, without
+from retrovue.operations.discovery import check_name, check_settings, check_unset, without
 from retrovue.store import sources
 from retrovue.store.collections import (
     Contents,
@@ -199,20 +200,20 @@ async def update_source(
         collections = await list_collections(session, source)
     if name is not None:
         check_name(name)
-    check_unset(f"Source {source.name!r}", "setting", {*source.config, *source.credentials} - {IDENTIFIER}, unset)
+    check_unset(f"Source {source.name!r}", "setting", {*source.config, *source.credentials} - {IDENTITY_SETTING}, unset)
     changed = replace(
         source,
         name=source.name if name is None else name,
         config=without(unset, source.config) | dict(config or {}),
         credentials=without(unset, source.credentials) | dict(credentials or {}),
     )
-    given = without([IDENTIFIER], changed.config)
+    given = without([IDENTITY_SETTING], changed.config)
     check_settings(source.type, given, changed.credentials)
     if config or credentials or unset or accept_new_identity:
         expected = given if accept_new_identity else changed.config
         async with GuardedImporter(open_importer(source.type, expected, changed.credentials)) as importer:
             identity = await importer.check_reachable()
-        changed = replace(changed, config={**given, IDENTIFIER: identity.identifier})
+        changed = replace(changed, config={**given, IDENTITY_SETTING: identity.identifier})
     if not dry_run:
         async with locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
             if await sources.find_source(session, str(source.id)) != source:

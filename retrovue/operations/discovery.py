@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrovue.core.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused
 from retrovue.core.model import Collection, DiscoveredCollection, Secret, Source
+from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_settings, open_importer
 from retrovue.store.collections import list_collections, record_discovery
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 _EXTERNAL_ID = re.compile(r"^[a-z][a-z0-9_]*-[0-9a-f]{8}$")
-IDENTIFIER = "machine_identifier"
-"""The key of the configuration for the identifier of the source's server. Another server is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ async def add_source(
     check_settings(type_name, config, credentials)
     async with GuardedImporter(open_importer(type_name, config, credentials, transport=transport)) as importer:
         identity = await importer.check_reachable()
-    source = new_source(type_name, name, {**config, IDENTIFIER: identity.identifier}, credentials)
+    source = new_source(type_name, name, {**config, IDENTITY_SETTING: identity.identifier}, credentials)
     if not dry_run:
         async with store.transaction() as session:
             await insert_source(session, source)

@@ -18,9 +18,9 @@ from retrovue.core.model import (
     SourceIdentity,
 )
 from retrovue.core.paths import PathMapper, UnmappedPath
+from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
-from retrovue.operations.discovery import IDENTIFIER
 from retrovue.operations.proposals import by_location, propose_mappings
 from retrovue.store.collections import list_collections
 from retrovue.store.session import Store
@@ -99,7 +99,7 @@ async def _known(store: Store, type_name: str, identity: SourceIdentity) -> tupl
     async with store.reading() as session:
         for listing in await list_sources(session):
             source = listing.source
-            if source.type == type_name and source.config.get(IDENTIFIER) == identity.identifier:
+            if source.type == type_name and source.config.get(IDENTITY_SETTING) == identity.identifier:
                 return source, await list_collections(session, source)
     return None, []
 

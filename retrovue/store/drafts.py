@@ -1,21 +1,22 @@
-"""Drafts on their way into a collection: their local paths, and the identity by which the catalogue knows them."""
+"""Mapped drafts, and the keys by which the catalogue compares drafts and pages with what it holds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import AssetDraft, Collection
+from retrovue.core.model import AssetDraft, Collection, Page
+
+_FORMAT = 1
+"""Part of every fingerprint. Raise it when the content of a fingerprint changes."""
 
 
 class Refinement(NamedTuple):
     """What page enrichers did to a draft."""
 
     provenance: Mapping[str, str]
-    """The enricher that gave a field, by the field."""
+    """The external id of the enricher that gave a field, by field."""
     failures: Mapping[str, Mapping[str, str]]
     """Code and message, by the id of the enricher that failed."""
 
@@ -30,7 +31,7 @@ class MappedDraft(NamedTuple):
 
 
 class ItemKey(NamedTuple):
-    """The identity of a draft: its source's, and the canonical one that its local paths give it."""
+    """The identities of a draft: that of the source, and the canonical one that its local paths make."""
 
     source_hash: bytes
     canonical_key: str
@@ -38,7 +39,7 @@ class ItemKey(NamedTuple):
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
-    """Make a draft's identity inside its collection: its path, or for several parts their paths as a JSON list.
+    """Make a draft's canonical identity: its path, or for several parts their paths as a JSON list.
 
     Local paths are absolute, so that a path is never equal to a JSON list.
     """
@@ -46,7 +47,7 @@ def canonical_key(local_paths: Sequence[str]) -> str:
 
 
 def identity_hash(key: str) -> bytes:
-    """Condense an identity to the 16 bytes by which the catalogue compares it (BLAKE2b)."""
+    """Hash an identity to the 16 bytes by which the catalogue compares it (BLAKE2b)."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -58,34 +59,30 @@ def item_keys(source_uris: Iterable[str], local_paths: Iterable[Sequence[str]]) 
     ]
 
 
-# The keys come as one packed parameter, source hash and canonical hash, 32 bytes a draft: for arrays asyncpg would
-# first look their type up, 16 ms on each connection.
-PACKED_KEYS = """
-    SELECT number AS seq, substring(keys.packed FROM number * 32 + 1 FOR 16) AS source_hash,
-        substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
-    FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 32 - 1) AS number
-"""
-
-# A scalar subquery, so that each draft is one look-up in the unique index: as an anti-join the planner, which knows
-# little of a table that has just been filled, reads the whole collection for every page.
-_UNKNOWN = text(
-    f"""
-    SELECT item.seq FROM ({PACKED_KEYS}) AS item
-    WHERE item.canonical_hash IS DISTINCT FROM (
-        SELECT asset.canonical_hash FROM asset WHERE asset.collection_uuid = :collection
-            AND asset.source_hash = item.source_hash AND asset.deleted_at IS NULL
-            -- An asset whose file was taken when it moved is an alias as well; back at its place it is none any more.
-            AND NOT EXISTS (
-                SELECT FROM asset_alias
-                WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
-            )
-    ) ORDER BY item.seq
-    """
-)
+def draft_keys(mapped: Sequence[MappedDraft]) -> list[ItemKey]:
+    """Make the keys of mapped drafts."""
+    return item_keys((draft.draft.source_uri for draft in mapped), (draft.local_paths for draft in mapped))
 
 
-async def unknown_among(session: AsyncSession, collection: Collection, keys: Sequence[ItemKey]) -> list[int]:
-    """Return the positions of the drafts that the collection doesn't hold exactly as they are, by one query."""
-    packed = b"".join([part for key in keys for part in (key.source_hash, key.canonical_hash)])
-    result = await session.execute(_UNKNOWN, {"keys": packed, "collection": collection.id})
-    return list(result.scalars())
+class Fingerprints:
+    """Makes the fingerprints of one collection's pages. They depend on its path mappings."""
+
+    def __init__(self, collection: Collection) -> None:
+        mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
+        self._start = blake2b(orjson.dumps([_FORMAT, mappings]), digest_size=16)
+
+    def of(self, source_uris: Sequence[str], source_paths: Sequence[Sequence[str]]) -> bytes | None:
+        """Hash the source URIs and paths of a page's drafts, in order; None for text that isn't Unicode."""
+        digest = self._start.copy()
+        try:
+            digest.update(orjson.dumps((source_uris, source_paths)))
+        except TypeError:
+            return None
+        return digest.digest()
+
+    def of_page(self, page: Page) -> bytes | None:
+        """Make the fingerprint of a page that was read in full."""
+        return self.of(
+            [draft.source_uri for draft in page.drafts],
+            [[part.source_path for part in draft.parts] for draft in page.drafts],
+        )

@@ -1,83 +1,144 @@
-"""Known pages: which pages of a collection's listing the catalogue holds whole, by fingerprint.
+"""What a collection holds already, compared with what is read: single drafts by their keys, whole pages by fingerprint.
 
-A page is known if every draft on it is an asset of the collection exactly as it is. A page that is recognised by its
-fingerprint needs no look-up of its items, which is most of a re-ingest. A fingerprint may be missing, and is never
-wrong: it is written with the merge that makes it true, and the database itself forgets the listing with the first
-asset that is changed in what it is recognised by, or deleted.
+A page is known if every draft on it is an asset of the collection exactly as it is. Its drafts need no look-up, which
+saves most of a re-ingest. A fingerprint may be missing, but is never wrong: it is written with the merge that makes it
+true, and triggers of the database forget a collection's fingerprints with the first asset that is deleted or whose
+identity changes.
 """
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from dataclasses import dataclass, field
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, Page
+from retrovue.core.model import Collection, Rejection
+from retrovue.core.verdicts import LISTED
+from retrovue.store.drafts import ItemKey
+from retrovue.store.session import Store
 
-_FORMAT = 1
-"""Part of every fingerprint: raise it when what a draft is recognised by is worked out in another way."""
-
-_PACKED = """
+# Keys and fingerprints come as one packed parameter: for arrays asyncpg would first look their type up, 16 ms on each
+# connection. A key is 32 bytes: source hash and canonical hash.
+PACKED_KEYS = """
+    SELECT number AS seq, substring(keys.packed FROM number * 32 + 1 FOR 16) AS source_hash,
+        substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
+    FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 32 - 1) AS number
+"""
+_PACKED_PAGES = """
     SELECT substring(pages.packed FROM number * 16 + 1 FOR 16) AS fingerprint
     FROM (SELECT cast(:pages AS bytea) AS packed) AS pages, generate_series(0, length(pages.packed) / 16 - 1) AS number
 """
 
-
-class Fingerprints:
-    """Makes the fingerprints of one collection's pages; another path mapping makes other ones."""
-
-    def __init__(self, collection: Collection) -> None:
-        mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
-        self._start = blake2b(orjson.dumps([_FORMAT, mappings]), digest_size=16)
-
-    def of(self, source_uris: Sequence[str], source_paths: Sequence[Sequence[str]]) -> bytes | None:
-        """Condense by what the drafts of a page are recognised, in their order; None for text that isn't Unicode."""
-        digest = self._start.copy()
-        try:
-            digest.update(orjson.dumps((source_uris, source_paths)))
-        except TypeError:
-            return None
-        return digest.digest()
-
-    def of_page(self, page: Page) -> bytes | None:
-        """Make the fingerprint of a page that was read in full."""
-        return self.of(
-            [draft.source_uri for draft in page.drafts],
-            [[part.source_path for part in draft.parts] for draft in page.drafts],
-        )
-
-
-async def what_is_known(session: AsyncSession, collection: Collection) -> tuple[bool, frozenset[bytes], int]:
-    """Tell what the collection holds, and what it had.
-
-    Whether it has any asset, deleted ones included; the fingerprints of its known pages; and how many drafts there were
-    at its last full ingest that succeeded, 0 if there was none.
+# A scalar subquery, so that each draft is one look-up in the unique index: as an anti-join the planner, which knows
+# little of a table that has just been filled, reads the whole collection for every page.
+_UNKNOWN = text(
+    f"""
+    SELECT item.seq FROM ({PACKED_KEYS}) AS item
+    WHERE item.canonical_hash IS DISTINCT FROM (
+        SELECT asset.canonical_hash FROM asset WHERE asset.collection_uuid = :collection
+            AND asset.source_hash = item.source_hash AND asset.deleted_at IS NULL
+            -- An asset whose file was taken when it moved is an alias as well; back at its place it is none any more.
+            AND NOT EXISTS (
+                SELECT FROM asset_alias
+                WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
+            )
+    ) ORDER BY item.seq
     """
-    result = await session.execute(
-        text(
-            "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id),"
-            " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id),"
-            " (SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
-            "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
-            "  AND ingest_outcome.status = 'ingested' ORDER BY ingest_start.started_at DESC LIMIT 1)"
-        ),
-        {"id": collection.id},
-    )
-    assets, packed, discovered = result.one()
-    pages = (packed[at : at + 16] for at in range(0, len(packed), 16)) if packed else ()
-    return assets, frozenset(pages), discovered or 0
+)
+_HELD = text(
+    "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
+    " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id) AS pages,"
+    " (SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
+    "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
+    "  AND ingest_outcome.status = 'ingested' ORDER BY ingest_start.started_at DESC LIMIT 1) AS discovered"
+)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Compares what is read of a collection with what it holds, and counts the drafts that are known or rejected.
+
+    `load()` comes first, then for each page one of the other methods; `reset()` when the source is read again.
+    """
+
+    store: Store
+    session: AsyncSession
+    collection: Collection
+    anything_known: bool = False
+    """Whether the collection has any asset, deleted ones included."""
+    known_pages: frozenset[bytes] = frozenset()
+    """The fingerprints of its known pages."""
+    last_discovered: int = 0
+    """Drafts at the last full ingest that succeeded; 0 if there was none."""
+    seen_pages: set[bytes] = field(default_factory=set[bytes])
+    """The fingerprints of the known pages read so far."""
+    known: int = 0
+    """Drafts that are assets of the collection exactly as they are: they are skipped."""
+    rejected: int = 0
+    first_rejections: list[Rejection] = field(default_factory=list[Rejection])
+    """The first `LISTED` of them."""
+
+    async def load(self, session: AsyncSession) -> None:
+        """Read what the collection holds, inside the caller's transaction."""
+        row = (await session.execute(_HELD, {"id": self.collection.id})).one()
+        packed = row.pages or b""
+        self.known_pages = frozenset(packed[at : at + 16] for at in range(0, len(packed), 16))
+        self.anything_known, self.last_discovered = row.anything, row.discovered or 0
+
+    def knows_page(self, fingerprint: bytes | None, drafts: int) -> bool:
+        """Return whether a fingerprint is that of a known page; if so, count its drafts as known."""
+        if fingerprint is None or fingerprint not in self.known_pages:
+            return False
+        self.seen_pages.add(fingerprint)
+        self.known += drafts
+        return True
+
+    async def knows_all(self, keys: Sequence[ItemKey], fingerprint: bytes | None) -> bool:
+        """Return whether all drafts of a page are known; if so, count them, and take the page for known."""
+        if not self.anything_known:
+            return False
+        async with self.store.transaction(self.session) as session:
+            if await self._unknown(session, keys):
+                return False
+        if fingerprint is not None:
+            self.seen_pages.add(fingerprint)
+        self.known += len(keys)
+        return True
+
+    async def unknown(self, session: AsyncSession, keys: Sequence[ItemKey]) -> Sequence[int]:
+        """Return the positions of the drafts that aren't known, and count the others as known."""
+        if not self.anything_known:
+            return range(len(keys))
+        unknown = await self._unknown(session, keys)
+        self.known += len(keys) - len(unknown)
+        return unknown
+
+    async def _unknown(self, session: AsyncSession, keys: Sequence[ItemKey]) -> Sequence[int]:
+        packed = b"".join([part for key in keys for part in (key.source_hash, key.canonical_hash)])
+        result = await session.execute(_UNKNOWN, {"keys": packed, "collection": self.collection.id})
+        return result.scalars().all()
+
+    def reject(self, rejections: Sequence[Rejection]) -> None:
+        """Count rejections, and keep the first ones."""
+        self.rejected += len(rejections)
+        self.first_rejections += rejections[: max(0, LISTED - len(self.first_rejections))]
+
+    def reset(self) -> None:
+        """Start the counts again."""
+        self.known = self.rejected = 0
+        self.seen_pages.clear()
+        self.first_rejections.clear()
 
 
 async def begin_listing(session: AsyncSession, collection: Collection) -> None:
-    """Make the row that vouches for the collection's pages, which any change of its assets takes away."""
+    """Make the row that keeps the collection's known pages valid; the first change of an identity deletes it."""
     await session.execute(
         text("INSERT INTO known_listing (collection_uuid) VALUES (:id) ON CONFLICT DO NOTHING"), {"id": collection.id}
     )
 
 
 async def listing_holds(session: AsyncSession, collection: Collection) -> bool:
-    """Say whether nobody has changed the collection's assets since an earlier ingest; until the commit nobody can."""
+    """Return whether the collection's known pages are still valid, and keep them so until the commit."""
     result = await session.execute(
         text("SELECT 1 FROM known_listing WHERE collection_uuid = :id FOR KEY SHARE"), {"id": collection.id}
     )
@@ -92,24 +153,26 @@ async def forget_listing(session: AsyncSession, collection: Collection) -> None:
 async def keep_known_pages(
     session: AsyncSession, collection: Collection, before: frozenset[bytes], after: Iterable[bytes]
 ) -> None:
-    """Make these the collection's known pages; only what is new or gone is written."""
+    """Replace the known pages ``before`` by ``after``; writes only the difference."""
     pages = frozenset(after)
     if before - pages:
         await session.execute(
-            text(f"DELETE FROM known_page WHERE collection_uuid = :id AND fingerprint NOT IN ({_PACKED})"),
+            text(f"DELETE FROM known_page WHERE collection_uuid = :id AND fingerprint NOT IN ({_PACKED_PAGES})"),
             {"id": collection.id, "pages": b"".join(pages)},
         )
     if pages - before:
         await session.execute(
-            text(f"INSERT INTO known_page SELECT :id, fingerprint FROM ({_PACKED}) AS page ON CONFLICT DO NOTHING"),
+            text(
+                f"INSERT INTO known_page SELECT :id, fingerprint FROM ({_PACKED_PAGES}) AS page ON CONFLICT DO NOTHING"
+            ),
             {"id": collection.id, "pages": b"".join(pages - before)},
         )
 
 
 async def pages_that_stay_unknown(session: AsyncSession, first_rows: Iterable[int]) -> set[int]:
-    """Say which staged pages hold a draft that the merge's plan doesn't make an asset of its own.
+    """Return the staged pages with a draft that the plan doesn't make an asset of its own, numbered from 0.
 
-    ``first_rows`` are the places at which the pages begin in the staging table, rising; the answer counts them from 0.
+    ``first_rows`` are the numbers of the pages' first drafts in the staging table, ascending.
     """
     result = await session.execute(
         text(

@@ -23,8 +23,7 @@ from retrovue.core.results import Listed, Named, failed_enrichment
 from retrovue.core.verdicts import LISTED, LISTS, PLANNED
 from retrovue.store.audit import Run
 from retrovue.store.known import begin_listing, forget_listing, listing_holds
-from retrovue.store.staging import Staging
-from retrovue.store.staging_tables import CARRIED
+from retrovue.store.staging import CARRIED, Staging
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
 # the planner can't know how many rows a staging table or a CTE has, and where it guesses "few" a merge takes minutes.

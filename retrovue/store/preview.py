@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.model import Collection, Rejection
 from retrovue.core.results import Named, label
 from retrovue.core.verdicts import LISTED
-from retrovue.store.drafts import PACKED_KEYS, MappedDraft, item_keys
+from retrovue.store.drafts import MappedDraft, draft_keys
+from retrovue.store.known import PACKED_KEYS, Comparison
 from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, MergeResult, label_of, merge_result
 from retrovue.store.session import Store
-from retrovue.store.staging import Comparison
 
 _PREVIEW = text(
     f"""
@@ -65,7 +65,7 @@ class Preview:
         self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
     ) -> None:
         """Remember one page."""
-        keys = item_keys((draft.draft.source_uri for draft in mapped), (draft.local_paths for draft in mapped))
+        keys = draft_keys(mapped)
         unknown: Sequence[int] = range(len(mapped))
         if self.comparison.anything_known:
             async with self._store.transaction(self.session) as session:

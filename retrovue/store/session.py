@@ -23,6 +23,12 @@ from retrovue.store.addresses import Connect, connect_to, shown_to_sqlalchemy
 from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
 from retrovue.store.failures import translate
 
+CONFLICTS = frozenset({"deadlock", "serialization_failure"})
+"""The errors of a transaction that the server ended in favour of another one."""
+RETRIES = 3
+"""How often a transaction is run again after such an error."""
+FIRST_PAUSE = 0.05
+"""Seconds before the first retry; each further pause is twice as long, so that the other transaction can end."""
 CLEANUP_SECONDS = 1.5
 """The longest time for rolling back and closing after a cancellation; the process has to end within 2 s."""
 AUDIT_CONNECTIONS = 2
@@ -247,6 +253,21 @@ class Store:
             raise known from error
         if shield.cancelled_caught:
             raise CommitUnknown("The commit was still under way when the time to stop had come.")
+
+
+async def retry_conflicts(transact: Callable[[], Awaitable[None]], *, retries: int = RETRIES) -> None:
+    """Run a transaction; after a conflict run all of it again, at most ``retries`` times.
+
+    Raises the error of the last try, and any other error at once. Nothing else runs transactions again.
+    """
+    for retry in range(retries):
+        try:
+            return await transact()
+        except StoreError as exc:
+            if exc.code not in CONFLICTS:
+                raise
+        await anyio.sleep(FIRST_PAUSE * 2**retry)
+    return await transact()
 
 
 class translated:  # noqa: N801 - reads as a clause: with translated():

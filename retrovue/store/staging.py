@@ -1,119 +1,90 @@
-"""Staging: what the source yielded, on its way into one collection.
+"""Staging: each page of a collection is copied to temporary tables, which the merge then reads.
 
-Each page is compared with what the collection already holds; what isn't known exactly is copied to a temporary
-table of the session, in a short transaction of its own. Nothing is held while the source is waited for, and
-memory is that of a page.
+Only drafts that the collection doesn't hold exactly as they are get staged, in a short transaction for each page.
+Nothing is locked while the source is waited for, and memory is that of a page.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 from uuid import UUID
 
+import orjson
+from msgspec.structs import astuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, Rejection
-from retrovue.core.verdicts import LISTED
-from retrovue.store.drafts import ItemKey, MappedDraft, item_keys, unknown_among
-from retrovue.store.known import keep_known_pages, pages_that_stay_unknown, what_is_known
+from retrovue.core.errors import StoreError
+from retrovue.core.model import AssetDraft, Collection, Rejection
+from retrovue.core.text import storable
+from retrovue.store.drafts import ItemKey, MappedDraft, draft_keys
+from retrovue.store.known import Comparison, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.session import Store
-from retrovue.store.staging_tables import copy_page, make_tables
+
+_PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
+"""The fields of a draft that are staged as they are: all before its parts."""
+_COLUMNS = (
+    "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
+    "provider_ids", "tags", "chapters", "markers", *_PLAIN,
+)  # fmt: skip
+CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts"})
+"""The columns that an asset takes from its staged row as they are."""
+
+_LARGEST = 2**63 - 1
+"""The largest bigint. Parts that claim more in total have no size."""
+
+TEMPORARY_TABLES = (
+    """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged (
+        seq integer NOT NULL, source_hash bytea NOT NULL, canonical_hash bytea NOT NULL, source_uri text NOT NULL,
+        canonical_uri text NOT NULL, canonical_key text NOT NULL, part_count integer NOT NULL, parts jsonb,
+        size_bytes bigint, type text NOT NULL, title text NOT NULL, show_title text, season_number integer,
+        episode_number integer, year integer, originally_aired date, runtime_ms bigint, edition text, studio text,
+        content_rating text, rating real, container text, video_codec text, audio_codec text, audio_channels integer,
+        video_resolution text, width integer, height integer, bitrate_kbps integer, provider_ids jsonb NOT NULL,
+        tags jsonb NOT NULL, chapters jsonb, markers jsonb
+    )
+    """,
+    """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_rejection (
+        position integer NOT NULL, code text NOT NULL, reason text NOT NULL, source_uri text, title text
+    )
+    """,
+    """
+    CREATE TEMPORARY TABLE IF NOT EXISTS plan (
+        seq integer NOT NULL, verdict text NOT NULL, asset_uuid uuid, first_seq integer
+    )
+    """,
+)
+
+STAGED_REFINEMENT = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_refinement (seq integer NOT NULL, provenance jsonb, failures jsonb)
+    """
 
 
 class CollectionEnrichers(Protocol):
-    """The enrichers of a collection, by what they mean for its merge."""
+    """What a merge has to know of a collection's enrichers."""
 
     @property
     def refined_by(self) -> tuple[UUID, ...]:
-        """The page enrichers, which have refined what is staged."""
+        """The ids of the page enrichers, which have refined the drafts."""
         ...
 
     @property
     def owing(self) -> bool:
-        """Whether other enrichers owe something to every new asset after the commit."""
+        """Whether every new asset is owed an enrichment after the commit."""
         ...
 
     @property
     def reading_files(self) -> tuple[UUID, ...]:
-        """The enrichers that owe something again to every asset whose file has moved."""
+        """The ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
         ...
-
-
-@dataclass(slots=True)
-class Comparison:
-    """What is read of a collection, compared with what the collection holds; counts what is known or rejected.
-
-    `load()` comes first, then for each page one of the other methods; `reset()` when the source is read again.
-    """
-
-    store: Store
-    session: AsyncSession
-    collection: Collection
-    anything_known: bool = False
-    """Whether the collection holds any asset to compare with."""
-    known_pages: frozenset[bytes] = frozenset()
-    """The fingerprints of the pages that it holds whole."""
-    last_discovered: int = 0
-    """How many drafts there were at the last full ingest that succeeded."""
-    seen_pages: set[bytes] = field(default_factory=set[bytes])
-    """The fingerprints of the pages read so far that are known."""
-    known: int = 0
-    """Drafts that the collection holds exactly as they are: they are skipped."""
-    rejected: int = 0
-    first_rejections: list[Rejection] = field(default_factory=list[Rejection])
-    """The first `LISTED` of them."""
-
-    async def load(self, session: AsyncSession) -> None:
-        """Read what there is to compare with, inside the caller's transaction."""
-        known = await what_is_known(session, self.collection)
-        self.anything_known, self.known_pages, self.last_discovered = known
-
-    def knows_page(self, fingerprint: bytes | None, drafts: int) -> bool:
-        """Return whether a fingerprint is that of a known page; if so, count its drafts as known."""
-        if fingerprint is None or fingerprint not in self.known_pages:
-            return False
-        self.seen_pages.add(fingerprint)
-        self.known += drafts
-        return True
-
-    async def knows_all(self, keys: Sequence[ItemKey], fingerprint: bytes | None) -> bool:
-        """Return whether the collection holds all of these drafts exactly as they are; if so, count them as known."""
-        if not self.anything_known:
-            return False
-        async with self.store.transaction(self.session) as session:
-            if await unknown_among(session, self.collection, keys):
-                return False
-        if fingerprint is not None:
-            self.seen_pages.add(fingerprint)
-        self.known += len(keys)
-        return True
-
-    async def unknown(self, session: AsyncSession, keys: Sequence[ItemKey]) -> Sequence[int]:
-        """Return the positions of the drafts of a page that aren't known exactly, and count the others as known."""
-        if not self.anything_known:
-            return range(len(keys))
-        unknown = await unknown_among(session, self.collection, keys)
-        self.known += len(keys) - len(unknown)
-        return unknown
-
-    def reject(self, rejections: Sequence[Rejection]) -> None:
-        """Count rejections, and keep the first ones."""
-        self.rejected += len(rejections)
-        self.first_rejections += rejections[: max(0, LISTED - len(self.first_rejections))]
-
-    def reset(self) -> None:
-        """Begin to count again."""
-        self.known = self.rejected = 0
-        self.seen_pages.clear()
-        self.first_rejections.clear()
 
 
 class Staging:
     """The sink of an ingest: stages one collection in temporary tables, which stay with the connection.
 
-    `open()`, then `add()` for each page, `reset()` when the source is read again; at last, inside the transaction of
-    the merge, `clear()`.
+    `open()` → `add()` for each page, `reset()` when the source is read again → `keep_pages()` and `clear()` inside the
+    transaction of the merge.
     """
 
     keeps_pages = True
@@ -138,19 +109,19 @@ class Staging:
         return self.enrichers.owing or bool(self.enrichers.refined_by)
 
     async def open(self) -> None:
-        """Make the tables, unless the connection has them, and load what there is to compare with."""
+        """Make the tables, unless the connection has them, and load what the collection holds."""
         async with self._store.transaction(self.session) as session:
-            await make_tables(session, refinements=self.enriched)
+            await _make_tables(session, refinements=self.enriched)
             await self.comparison.load(session)
 
     async def add(
         self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
     ) -> None:
-        """Stage one page; its fingerprint is given if all its drafts are there."""
+        """Stage one page; ``fingerprint`` is given if ``mapped`` are all its drafts."""
         async with self._store.transaction(self.session) as session:
-            keys = item_keys((draft.draft.source_uri for draft in mapped), (draft.local_paths for draft in mapped))
+            keys = draft_keys(mapped)
             unknown = await self.comparison.unknown(session, keys)
-            copied = await copy_page(
+            copied = await _copy_page(
                 session,
                 ((mapped[position], keys[position]) for position in unknown),
                 rejections,
@@ -173,9 +144,9 @@ class Staging:
             await session.execute(text("TRUNCATE staged_rejection"))
 
     async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:
-        """Remember which pages the collection holds whole after the merge, inside its transaction.
+        """Store which pages are known after the merge, inside its transaction.
 
-        ``all_staged`` says that the merge made an asset of every draft that was staged.
+        ``all_staged`` says that every staged draft is an asset of its own now.
         """
         starts = (first for first, _ in self._pages)
         unknown = set[int]() if all_staged else await pages_that_stay_unknown(session, starts)
@@ -184,9 +155,91 @@ class Staging:
         await keep_known_pages(session, self.collection, known.known_pages, known.seen_pages.union(fresh))
 
     async def reset(self) -> None:
-        """Forget everything staged so far: the source is being read again."""
+        """Delete what is staged: the source is read again."""
         async with self._store.transaction(self.session) as session:
             await self.clear(session)
         self.staged, self.several_parts = 0, False
         self._pages.clear()
         self.comparison.reset()
+
+
+async def _make_tables(session: AsyncSession, *, refinements: bool) -> None:
+    """Make the staging tables, unless the session's connection has them."""
+    about_connection = (await session.connection()).info
+    if not about_connection.get("staging"):
+        for statement in TEMPORARY_TABLES:
+            await session.execute(text(statement))
+    if refinements:
+        await session.execute(text(STAGED_REFINEMENT))
+    about_connection["staging"] = True
+
+
+async def _copy_page(
+    session: AsyncSession,
+    drafts: Iterable[tuple[MappedDraft, ItemKey]],
+    rejections: Sequence[Rejection],
+    *,
+    first: int,
+    first_rejection: int,
+) -> int:
+    """Copy the drafts and rejections of a page; return how many drafts.
+
+    ``first`` and ``first_rejection`` are the numbers of the first of each.
+    """
+    connection = await (await session.connection()).get_raw_connection()
+    driver: Any = connection.driver_connection
+    rows: list[tuple[object, ...]] = []
+    refinements: list[tuple[int, str, str | None]] = []
+    try:
+        for seq, (mapped, key) in enumerate(drafts, start=first):
+            rows.append(_row(seq, mapped, key))
+            if (refinement := mapped.refinement) is not None:
+                failures = _json(refinement.failures) if refinement.failures else None
+                refinements.append((seq, _json(refinement.provenance), failures))
+        if rows:
+            await driver.copy_records_to_table("staged", records=rows, columns=_COLUMNS)
+    except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
+        raise StoreError(
+            "The importer gave a value that the catalogue can't hold.",
+            code="bad_value",
+            hint="This is a bug of the importer; the traceback is in the audit trail.",
+        ) from exc
+    if refinements:
+        await driver.copy_records_to_table("staged_refinement", records=refinements)
+    if rejections:
+        records = [
+            (position, *map(storable, (rejection.code, rejection.reason, rejection.source_uri, rejection.title)))
+            for position, rejection in enumerate(rejections, start=first_rejection)
+        ]
+        await driver.copy_records_to_table("staged_rejection", records=records)
+    return len(rows)
+
+
+def _row(seq: int, mapped: MappedDraft, key: ItemKey) -> tuple[object, ...]:
+    draft = mapped.draft
+    parts = draft.parts
+    if len(parts) == 1:
+        files = None
+        size = parts[0].size_bytes
+    else:
+        files = _json(
+            [
+                {"local_path": path, "size_bytes": part.size_bytes, "duration_ms": part.duration_ms}
+                for path, part in zip(mapped.local_paths, parts, strict=True)
+            ]
+        )
+        sizes = [part.size_bytes for part in parts if part.size_bytes is not None]
+        total = sum(sizes)
+        size = total if len(sizes) == len(parts) and total <= _LARGEST else None
+    return (
+        seq, key.source_hash, key.canonical_hash, mapped.local_paths[0], key.canonical_key, len(parts), files, size,
+        _json(draft.provider_ids), _json(draft.tags),
+        None if draft.chapters is None else _json(draft.chapters),
+        None if draft.markers is None else _json(draft.markers),
+        *astuple(draft)[: len(_PLAIN)],
+    )  # fmt: skip
+
+
+def _json(value: object) -> str:
+    # asyncpg's jsonb codec, as SQLAlchemy sets it, takes text.
+    return orjson.dumps(value).decode()

@@ -10,7 +10,6 @@ import pytest
 
 from retrovue.cli.actions.ingest import summary_status
 from retrovue.cli.errors import exit_status, explain
-from retrovue.cli.ingest_document import collection_ingest, failed_source_ingest, source_ingest
 from retrovue.cli.ingest_report import report, summary_line, warnings
 from retrovue.cli.table import table
 from retrovue.cli.text import printable, width
@@ -29,7 +28,7 @@ from retrovue.core.results import (
 )
 from retrovue.core.text import redact
 from retrovue.errors import NotFound, ScopeNotFound, SourceError, SourceRefused, SourceUnreachable
-from retrovue.ingest.documents import summary_document
+from retrovue.ingest.documents import collection_ingest_document, failed_ingest_document, summary_document
 
 KEYS = [
     "status",
@@ -86,12 +85,12 @@ class TestWarnings:
 
 class TestSourceIngest:
     def test_keys_are_always_there_in_their_order(self) -> None:
-        assert list(source_ingest(summary(ingested("A")))) == KEYS
-        assert list(failed_source_ingest("X", [Problem("usage", "no")])) == KEYS
+        assert list(summary_document(summary(ingested("A")))) == KEYS
+        assert list(failed_ingest_document("X", [Problem("usage", "no")])) == KEYS
 
     def test_collections_are_in_name_order_with_the_same_keys(self) -> None:
         sleeping = Skipped(collection("B", enabled=False), "sync_disabled", "it is not enabled")
-        document = source_ingest(summary(failed("C"), sleeping, ingested("A")))
+        document = summary_document(summary(failed("C"), sleeping, ingested("A")))
         results = document["collection_results"]
         assert [(result["name"], result["status"], result["targeted"]) for result in results] == [
             ("A", "ingested", True),
@@ -104,7 +103,7 @@ class TestSourceIngest:
         assert results[2]["created"] == 0
 
     def test_numbers_add_up_and_their_lists_are_there(self) -> None:
-        document = source_ingest(summary(ingested("A"), ingested("B")))
+        document = summary_document(summary(ingested("A"), ingested("B")))
         assert document["total_created_assets"] == 6
         assert document["total_failed_enrichments"] == 2
         result = document["collection_results"][0]
@@ -113,7 +112,7 @@ class TestSourceIngest:
         assert result["rejected_items"][0]["code"] == "no_media"
 
     def test_each_failed_collection_is_an_error(self) -> None:
-        errors = source_ingest(summary(failed("A"), failed("B", interrupted=True, code="interrupted")))["errors"]
+        errors = summary_document(summary(failed("A"), failed("B", interrupted=True, code="interrupted")))["errors"]
         assert [(error["code"], error["collection"]["name"]) for error in errors] == [
             ("malformed_answer", "A"),
             ("interrupted", "B"),
@@ -128,7 +127,7 @@ class TestSourceIngest:
 
     def test_the_collections_of_an_error_are_skipped_ones(self) -> None:
         named = {"id": "1", "external_id": "7", "name": "A", "code": "sync_disabled", "reason": "it is not enabled"}
-        document = failed_source_ingest(
+        document = failed_ingest_document(
             "X", [Problem("no_enabled_collections", "no", context={"collections": [named]})]
         )
         assert document["source"] == {"id": None, "external_id": None, "name": "X", "type": None}
@@ -136,12 +135,12 @@ class TestSourceIngest:
         assert (result["name"], result["status"], result["code"]) == ("A", "skipped", "sync_disabled")
 
     def test_a_problem_beside_the_collections_makes_it_partial(self) -> None:
-        document = source_ingest(summary(ingested("A")), [Problem("database_unavailable", "gone")])
+        document = summary_document(summary(ingested("A")), [Problem("database_unavailable", "gone")])
         assert (document["status"], document["errors"][0]["code"]) == ("partial", "database_unavailable")
 
     def test_collection_ingest_names_collection_and_scope(self) -> None:
         outcome = ingested("A")
-        document = collection_ingest(summary(outcome), outcome.collection, Scope("One", 2))
+        document = collection_ingest_document(summary(outcome), outcome.collection, Scope("One", 2))
         assert list(document)[:4] == ["status", "source", "collection", "scope"]
         assert document["scope"] == {"title": "One", "season": 2, "episode": None}
 

@@ -8,10 +8,10 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 import retrovue
-from retrovue.cli.ingest_document import failed_source_ingest
 from retrovue.cli.invocation import plain_error
 from retrovue.core import config
 from retrovue.core.errors import Problem
+from retrovue.ingest.documents import failed_ingest_document
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
 from tests.docs import reference
@@ -84,13 +84,13 @@ class TestSchemas:
 
     def test_a_failed_source_ingest_prints_its_whole_document(self) -> None:
         arguments = ["--database-url", "postgresql://x", "source", "ingest", "X", "--json"]
-        whole = failed_source_ingest("X", [Problem("usage", "no")])
+        whole = failed_ingest_document("X", [Problem("usage", "no")])
         schemas.check(arguments, orjson.dumps(whole).decode())
         with pytest.raises(AssertionError, match="SourceIngest"):
             schemas.check(arguments, self.error())
 
     def test_an_id_has_to_be_one(self) -> None:
-        whole = failed_source_ingest("X", [Problem("usage", "no")]) | {"run_id": "1"}
+        whole = failed_ingest_document("X", [Problem("usage", "no")]) | {"run_id": "1"}
         with pytest.raises(AssertionError, match="uuid"):
             schemas.check(["source", "ingest", "--json"], orjson.dumps(whole).decode())
 

@@ -10,8 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.results import Ingested
-from retrovue.store.retrying import TRANSACTION_RETRIES
-from retrovue.store.session import Store
+from retrovue.store.session import RETRIES, Store
 from tests.support.library import (
     GATE,
     Gate,
@@ -97,7 +96,7 @@ async def _all_of(acts: Sequence[Callable[[], Awaitable[object]]]) -> None:
 class TestDeadlock:
     """Catalogue line 45: deadlock; the whole transaction is run again, 3 times."""
 
-    @pytest.mark.parametrize("times", [1, TRANSACTION_RETRIES, TRANSACTION_RETRIES + 1])
+    @pytest.mark.parametrize("times", [1, RETRIES, RETRIES + 1])
     async def test_it_is_run_again_until_it_is_enough(self, library: Library, times: int) -> None:
         await library.ingest_one(*BEFORE)
         before = await contents(library.store, "asset")
@@ -107,14 +106,14 @@ class TestDeadlock:
             _rival(store, closed) as rival,
             anyio.create_task_group() as group,
         ):
-            last = [] if times > TRANSACTION_RETRIES else [closed.reached, closed.open]
+            last = [] if times > RETRIES else [closed.reached, closed.open]
             group.start_soon(_all_of, [*[rival.deadlock] * times, *last])
             disturbed = Library(store, library.source, library.script)
             summary = await disturbed.ingest({"Movies": AFTER})
         counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         await until(library.store, f"({counted}) = :times", times=times)
         outcome = by_name(summary)["Movies"]
-        if times <= TRANSACTION_RETRIES:
+        if times <= RETRIES:
             assert isinstance(outcome, Ingested)
             assert (outcome.counts.created, outcome.counts.skipped, outcome.counts.relocated) == (1, 2, 1)
             assert set(await library.assets()) == {"a", "b", "c"}
@@ -145,7 +144,7 @@ class TestSerialization:
         assert codes(summary) == {"Movies": "ingested"}
         assert await library.audit() == [("Movies", "ingested", None)] * 2
 
-    @pytest.mark.parametrize("times", [TRANSACTION_RETRIES, TRANSACTION_RETRIES + 1])
+    @pytest.mark.parametrize("times", [RETRIES, RETRIES + 1])
     async def test_one_is_run_again_until_it_is_enough(self, library: Library, times: int) -> None:
         """A trigger of the operator's may still raise one; a sequence counts, as no rollback undoes it."""
         await execute(
@@ -158,9 +157,9 @@ class TestSerialization:
             " FOR EACH ROW EXECUTE FUNCTION conflict()",
         )
         summary = await library.ingest({"Movies": [page(draft("a"))]})
-        expected = "ingested" if times <= TRANSACTION_RETRIES else "serialization_failure"
+        expected = "ingested" if times <= RETRIES else "serialization_failure"
         assert codes(summary) == {"Movies": expected}
-        assert (await rows(library.store, "SELECT last_value FROM tries"))[0][0] == TRANSACTION_RETRIES + 1
+        assert (await rows(library.store, "SELECT last_value FROM tries"))[0][0] == RETRIES + 1
         await agree(library, summary)
 
 

@@ -15,7 +15,7 @@ from retrovue.operations.curation import wipe_collection
 from retrovue.store.assets import get_asset
 from retrovue.store.log import list_log, list_rejections
 from retrovue.store.session import Store
-from retrovue.store.staging_tables import STAGED_REFINEMENT, TEMPORARY_TABLES
+from retrovue.store.staging import STAGED_REFINEMENT, TEMPORARY_TABLES
 from tests.conftest import Packages
 from tests.support.library import Library, draft, execute, outline, page
 from tests.support.scripted_enrichers import Deeds, attached

@@ -12,7 +12,7 @@ from retrovue.core.errors import EnricherNotCompliant
 from retrovue.core.model import AttachedEnricher, Enricher
 from retrovue.core.results import Enriched
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
-from retrovue.ingest.documents import collection_identity, enrichment, enrichment_interrupted
+from retrovue.ingest.documents import collection_identity, enrichment_document, enrichment_interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, enrich_one
 from retrovue.operations import attachments, catalogue
 from retrovue.operations.attachments import Attachment
@@ -242,7 +242,7 @@ def _told(call: Invocation, work: EnrichmentWork) -> int:
                 "run_id": None if call.dry_run else str(work.run_id),
                 "dry_run": call.dry_run,
                 "collection": collection_identity(work.collection),
-                **(enrichment(result) or {}),
+                **(enrichment_document(result) or {}),
                 "failed_enrichment_items": [dict(failure) for failure in result.failures],
                 "errors": [problem.document() for problem in problems],
             }

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from retrovue.cli import ingest_document as documents
 from retrovue.cli import ingest_report as reports
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, explain
 from retrovue.cli.invocation import Invocation, opened
@@ -18,7 +17,13 @@ from retrovue.core.model import FULL, Collection, Scope
 from retrovue.core.results import IngestSummary
 from retrovue.ingest import orchestrator
 from retrovue.ingest.collector import IngestRun
-from retrovue.ingest.documents import interruptions, lost_reason
+from retrovue.ingest.documents import (
+    collection_ingest_document,
+    failed_ingest_document,
+    interruptions,
+    lost_reason,
+    summary_document,
+)
 from retrovue.ingest.orchestrator import IngestOptions
 from retrovue.operations import catalogue
 
@@ -44,7 +49,7 @@ async def ingest_source(call: Invocation, reference: str, **options: Any) -> int
     async with opened(call, connections=max(settings.concurrency, 2)) as store:
         source = await catalogue.find_source(store, reference)
         call.error_document = partial(
-            documents.failed_source_ingest, reference, source=source, dry_run=call.dry_run, strict=settings.strict
+            failed_ingest_document, reference, source=source, dry_run=call.dry_run, strict=settings.strict
         )
         try:
             return await _Report(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), settings))
@@ -141,9 +146,9 @@ class _Report:
             output.notes([_error_line(summary, more)])
         if output.as_json:
             output.document(
-                documents.source_ingest(summary, more)
+                summary_document(summary, more)
                 if self.collection is None
-                else documents.collection_ingest(summary, self.collection, self.scope, more)
+                else collection_ingest_document(summary, self.collection, self.scope, more)
             )
         else:
             what = "Source" if self.collection is None else "Collection"

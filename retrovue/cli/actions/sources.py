@@ -12,11 +12,12 @@ from retrovue.cli.plugin_options import setting_fields
 from retrovue.cli.table import room, table
 from retrovue.core.errors import ImporterNotCompliant, WrongIdentity
 from retrovue.core.model import ConfigField, Secret, Source
+from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.ingest.documents import source_identity
 from retrovue.operations import catalogue, curation, discovery
 from retrovue.operations.catalogue import Contents
-from retrovue.operations.discovery import IDENTIFIER, Discovered
+from retrovue.operations.discovery import Discovered
 from retrovue.operations.documents import (
     collection_document,
     discovery_document,
@@ -206,7 +207,7 @@ async def change_source(
             hint = f"{exc.hint or ''} If it is the same server, set up anew, give --accept-new-identity.".strip()
             raise WrongIdentity(exc.message, hint=hint, context=exc.context) from exc
     changed = _changes(before, after)
-    warnings = [_new_identity_warning(after)] if IDENTIFIER in changed else []
+    warnings = [_new_identity_warning(after)] if IDENTITY_SETTING in changed else []
     for warning in warnings:
         call.output.warn(warning)
     if call.output.as_json:

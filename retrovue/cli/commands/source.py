@@ -7,10 +7,10 @@ from typing import Any
 import asyncclick as click
 
 from retrovue.cli.errors import NarrowingForbidden
-from retrovue.cli.ingest_document import failed_source_ingest
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, patience, shared
 from retrovue.cli.plugin_options import PluginCommand, PluginType, source_settings, source_types
+from retrovue.core.errors import Problem
 
 NARROWING = ("--title", "--season", "--episode")
 MESSAGE = (
@@ -33,11 +33,19 @@ class IngestCommand(click.Command):
         """Refuse --title, --season and --episode, and then parse."""
         if parent is not None:
             parent.ensure_object(Invocation).error_document = partial(
-                failed_source_ingest, _positional(args), dry_run="--dry-run" in args, strict="--strict" in args
+                _error_document, _positional(args), dry_run="--dry-run" in args, strict="--strict" in args
             )
         if any(argument.partition("=")[0] in NARROWING for argument in _options(args)):
             raise NarrowingForbidden(MESSAGE)
         return await super().make_context(info_name, args, parent, **extra)
+
+
+def _error_document(
+    reference: str | None, problems: Sequence[Problem], *, dry_run: bool, strict: bool
+) -> dict[str, Any]:
+    from retrovue.ingest.documents import failed_ingest_document
+
+    return failed_ingest_document(reference, problems, dry_run=dry_run, strict=strict)
 
 
 def _options(arguments: Sequence[str]) -> Sequence[str]:

@@ -64,6 +64,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     """An importer for one kind of media server. Subclasses ask for its identity and libraries, and read a library."""
 
     drafts_are_checked: ClassVar[bool] = True
+    rate_setting: ClassVar[str | None] = "max_requests_per_second"
     dialect: ClassVar[Dialect]
     settings: ClassVar[type[HttpSettings]] = HttpSettings
 
