@@ -26,7 +26,7 @@ from retrovue.importers.guard import draft_problem
 from retrovue.importers.http.client import Answer
 from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof
-from retrovue.importers.plex.parse import DraftMaker, shows_of
+from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import PlexListing, RatingKeySet, Row, decode_listing, decode_outline
 from retrovue.ingest.orchestrator import IngestOptions, ingest_source
 from retrovue.operations.discovery import discover
@@ -152,7 +152,7 @@ class Parser:
             Proof(1000, RatingKeySet()).take(listing, Answer(bytearray(body), None, None), 0)
         except ListingMoved:
             found = "moved"
-        make = DraftMaker(f"page-{number}")
+        make = PlexDraftMaker(f"page-{number}")
         page = make.page(listing.rows)
         if page.source_items != len(listing.rows):
             raise AssertionError(f"{len(listing.rows)} rows became {page.source_items} items")
@@ -169,7 +169,7 @@ class Parser:
         if not shows or all(listed.row.type != "show" for listed in listing.rows if isinstance(listed.row, Row)):
             return
         keys = [int(getattr(listed.row, "grandparent_rating_key", 0) or 0) for listed in self._episodes.rows]
-        heirs = DraftMaker(f"heirs-{number}", dict(zip(keys, shows * len(keys), strict=False))).page(
+        heirs = PlexDraftMaker(f"heirs-{number}", dict(zip(keys, shows * len(keys), strict=False))).page(
             self._episodes.rows
         )
         page.drafts += heirs.drafts

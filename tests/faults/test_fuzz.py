@@ -36,8 +36,8 @@ class TestNothingIsFound:
 def _takes_bools_for_numbers(body: bytes) -> PlexListing:
     listing = decode_listing(body)
     for row in (listed.row for listed in listing.rows):
-        if isinstance(row, Row) and row.media:
-            row.media[0].width = True  # as a decoder without types takes it over
+        if isinstance(row, Row) and row.versions:
+            row.versions[0].width = True  # as a decoder without types takes it over
     return listing
 
 

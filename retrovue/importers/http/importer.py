@@ -66,6 +66,8 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     drafts_are_checked: ClassVar[bool] = True
     rate_setting: ClassVar[str | None] = "max_requests_per_second"
     dialect: ClassVar[Dialect]
+    library: ClassVar[type[HttpLibrary[Any, Any, Any]]]
+    """Reads a library."""
     settings: ClassVar[type[HttpSettings]] = HttpSettings
 
     def __init__(
@@ -177,6 +179,14 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     async def _fetch_libraries(self) -> LibrariesT:
         """Ask for the server's libraries."""
 
-    @abstractmethod
     def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> HttpLibrary[Any, Any, Any]:
-        """Make the reader of a library."""
+        return self.library(
+            self._client,
+            collection,
+            scope,
+            identify=self._identifier,
+            fetch_libraries=self._libraries.get,
+            page_size=self._settings.page_size,
+            budget=self._budget,
+            tasks=tasks,
+        )

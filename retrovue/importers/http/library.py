@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
-from typing import ClassVar, Final, Generic
+from typing import Any, ClassVar, Final, Generic
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,6 +13,7 @@ from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFo
 from retrovue.core.model import Collection, Outline, Page, Scope
 from retrovue.importers import titles
 from retrovue.importers.http.client import HttpClient
+from retrovue.importers.http.drafts import DraftMaker
 from retrovue.importers.http.listing import (
     BadRow,
     KeyT,
@@ -37,6 +38,8 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     product: ClassVar[str]
     kinds: ClassVar[Mapping[str, object]]
     """The kinds of library that can be ingested."""
+    make: DraftMaker[RowT, OutlineT, KeyT]
+    """Set by ``start`` and ``in_scope``."""
     hint: ClassVar[str]
     """What to do if the library changes during each reading."""
 
@@ -45,8 +48,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         client: HttpClient,
         collection: Collection,
         scope: Scope,
-        server_id: Callable[[], Awaitable[str]],
         *,
+        identify: Callable[[], Awaitable[str]],
+        fetch_libraries: Callable[[], Awaitable[Any]],
         page_size: int,
         budget: Budget,
         tasks: TaskGroup | None = None,
@@ -55,12 +59,12 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self.client = client
         self.collection = collection
         self.scope = scope
-        self._server_id = server_id
+        self._identify = identify
+        self.fetch_libraries = fetch_libraries
         self._page_size = page_size
         self._budget = budget
         self._tasks = tasks
 
-    @abstractmethod
     async def check_library(self) -> None:
         """Called before and after each reading; raises CollectionGone if the library isn't there any more."""
 
@@ -72,13 +76,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def in_scope(self, server_id: str) -> Page:
         """Read the part of the library that the scope names; raises ScopeNotFound."""
 
-    @abstractmethod
     async def page(self, rows: list[ListedRow[RowT | BadRow, KeyT]]) -> Page:
         """Make the drafts of rows."""
-
-    @abstractmethod
-    def outline(self, rows: list[ListedRow[OutlineT, KeyT]], read: Callable[[], Awaitable[Page]]) -> Outline:
-        """Make the outline of rows in short form; ``read`` reads their page in full."""
+        return self.make.page(rows)
 
     async def pages(self) -> AsyncGenerator[Page | Outline, None]:
         """Generate the pages.
@@ -92,7 +92,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                 code="unsupported_kind",
                 context={"kind": self.collection.kind},
             )
-        server_id = await self._server_id()
+        server_id = await self._identify()
         self._deadline = anyio.current_time() + self.client.policy.collection_deadline_s
         for attempt in (1, 2):
             if attempt > 1:
@@ -161,7 +161,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         candidates: list[Candidate] = []
         for listed in rows:
             key, row = listed.key, listed.row
-            if not isinstance(row, BadRow) and not isinstance(key, str):
+            if listed.has_key and not isinstance(row, BadRow):
                 candidates.append(titles.candidate(key.hex() if isinstance(key, bytes) else key, row))
         return titles.the_only(candidates, self.collection, self.scope, what) if candidates else None
 
@@ -176,7 +176,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         if not isinstance(listing, OutlineListing):
             return await self.page(listing.rows)
         read = partial(self._read_in_full, reader, window)
-        outline = self.outline(listing.rows, read)
+        outline = self.make.outline(listing.rows, read)
         # The server may have left something out of the short form: what seems to lack a file is read in full.
         lacking = any(rejection.code in WITHOUT_FILE for rejection in outline.rejected)
         return await read() if lacking else outline

@@ -4,6 +4,8 @@ An answer is decoded as a whole. Only if it doesn't fit are its rows decoded one
 item and not the page.
 """
 
+import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
@@ -12,7 +14,15 @@ import msgspec
 
 from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.http.client import Answer, HttpClient
-from retrovue.importers.http.mending import NUL, REPLACEMENT, clean_json
+
+_NUL = b"\\u0000"
+"""The escape in JSON of the character that PostgreSQL doesn't store."""
+_REPLACEMENT = "\ufffd".encode()
+"""Replaces bytes that could not be decoded."""
+
+_ESCAPE = re.compile(
+    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)"
+)
 
 Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
@@ -27,7 +37,6 @@ class BadRow(msgspec.Struct, gc=False):
 
     reason: str
     title: str | None = None
-    has_key: bool = False
     year: None = None
 
 
@@ -37,6 +46,7 @@ class ListedRow(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     key: KeyT
     """The id of the item; for a row without a usable id, a hash of its text."""
     row: RowT
+    has_key: bool = True
     mended: bool = False
     """Whether the text of the row was not clean, so that it may hold NUL or replacement characters."""
 
@@ -77,12 +87,23 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
     product: ClassVar[str]
     expected: ClassVar[str]
     """Says what an answer is not, if its container doesn't fit."""
-    full: ClassVar[msgspec.json.Decoder[Any]]
-    """Decodes an answer with all rows."""
-    outline: ClassVar[msgspec.json.Decoder[Any]]
-    """Decodes an answer with all rows in short form."""
-    raw: ClassVar[msgspec.json.Decoder[Any]]
-    """Decodes an answer but for its rows."""
+    answer: ClassVar[Any]
+    """The type of an answer, generic over its rows."""
+    row: ClassVar[Any]
+    outline: ClassVar[Any]
+    row_key: ClassVar[Any]
+    """The type of a row of which only id and title are read."""
+    numbers_as_text: ClassVar[bool] = False
+    """Whether some answers write numbers as strings."""
+
+    def __init__(self) -> None:
+        self._full = msgspec.json.Decoder(self.answer[self.row])
+        self._outline = msgspec.json.Decoder(self.answer[self.outline])
+        self._raw = msgspec.json.Decoder(self.answer[msgspec.Raw], strict=not self.numbers_as_text)
+        self._rows = [msgspec.json.Decoder(self.row)]
+        if self.numbers_as_text:
+            self._rows.append(msgspec.json.Decoder(self.row, strict=False))
+        self._row_key = msgspec.json.Decoder(self.row_key)
 
     @abstractmethod
     def contents(self, answer: Any) -> Contents[Any]:
@@ -93,17 +114,17 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         """Return the key of each row, or None for a row without a usable id."""
 
     @abstractmethod
-    def decode_row(self, text: bytes) -> tuple[RowT | BadRow, KeyT]:
-        """Decode the text of one row."""
+    def hashed(self, digest: bytes) -> KeyT:
+        """Make the key of a row without a usable id from the hash of its text."""
 
     def decode(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
         """Decode one answer of a listing.
 
         Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing.
         """
-        if NUL not in body:
+        if _NUL not in body:
             try:
-                answer = self.full.decode(body)
+                answer = self._full.decode(body)
             except (ValueError, RecursionError):
                 pass  # The rows, one by one, show whether a single one or the whole answer is malformed.
             else:
@@ -115,10 +136,10 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
 
     def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
         """Decode one answer in short form; None if it has to be read in full."""
-        if NUL in body:
+        if _NUL in body:
             return None
         try:
-            contents = self.contents(self.outline.decode(body))
+            contents = self.contents(self._outline.decode(body))
         except (ValueError, RecursionError, MalformedAnswer):
             return None
         keys = self.keys(contents.rows)
@@ -127,35 +148,73 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         return OutlineListing(list(map(ListedRow, keys, contents.rows)), *contents[1:])
 
     def _decode_by_row(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
-        cleaned, changed = clean_json(body)
-        contents = self.contents(_decode_container(cleaned, self))
+        cleaned, changed = _clean_json(body)
+        contents = self.contents(self._decode_container(cleaned))
         rows: list[ListedRow[RowT | BadRow, KeyT]] = []
         for raw in contents.rows:
             text = bytes(raw)
-            row, key = self.decode_row(text)
-            rows.append(ListedRow(key, row, NUL in text or (changed and REPLACEMENT in text)))
+            row: RowT | BadRow
+            try:
+                row = identified = self._decode_row(text)
+            except (ValueError, RecursionError) as exc:
+                problem = f"{exc}" if isinstance(exc, msgspec.ValidationError) else type(exc).__name__
+                identified = self._decode_key(text)
+                row = BadRow(problem, None if identified is None else identified.title)
+            key: Any = None if identified is None else self.keys([identified])[0]
+            has_key = key is not None
+            if not has_key:
+                key = self.hashed(hashlib.blake2b(text, digest_size=16).digest())
+            rows.append(ListedRow(key, row, has_key, _NUL in text or (changed and _REPLACEMENT in text)))
         return Listing(rows, *contents[1:])
 
+    def _decode_container(self, body: bytes | bytearray) -> Any:
+        product = self.product
+        try:
+            return self._raw.decode(body)
+        except RecursionError as exc:
+            raise MalformedAnswer("The answer is nested too deeply to be a listing.", code="bad_json") from exc
+        except msgspec.ValidationError as exc:
+            raise MalformedAnswer(
+                f"The answer {self.expected} as {product} sends it: {exc}.",
+                code="no_container",
+                hint=f"Check that the source's address is that of a {product} server"
+                " and not of something in front of it.",
+            ) from exc
+        except ValueError as exc:
+            raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
 
-def _decode_container(body: bytes | bytearray, form: ListingFormat[Any, Any, Any]) -> Any:
-    product = form.product
+    def _decode_row(self, text: bytes) -> Any:
+        for decoder in self._rows[:-1]:
+            try:
+                return decoder.decode(text)
+            except msgspec.ValidationError:
+                continue
+        return self._rows[-1].decode(text)
+
+    def _decode_key(self, text: bytes) -> Any:
+        try:
+            return self._row_key.decode(text)
+        except (ValueError, RecursionError):
+            return None
+
+
+def _clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
+    """Replace bytes that aren't UTF-8 and halves of UTF-16 pairs; returns the text and whether it changed."""
+    cleaned = body
     try:
-        return form.raw.decode(body)
-    except RecursionError as exc:
-        raise MalformedAnswer("The answer is nested too deeply to be a listing.", code="bad_json") from exc
-    except msgspec.ValidationError as exc:
-        raise MalformedAnswer(
-            f"The answer {form.expected} as {product} sends it: {exc}.",
-            code="no_container",
-            hint=f"Check that the source's address is that of a {product} server and not of something in front of it.",
-        ) from exc
-    except ValueError as exc:
-        raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
+        str(body, "utf-8")
+    except UnicodeDecodeError:
+        cleaned = str(body, "utf-8", "replace").encode()
+    if b"\\ud" in cleaned or b"\\uD" in cleaned:
+        cleaned = _ESCAPE.sub(_mend_escape, cleaned)
+    return cleaned, cleaned != body
 
 
-def row_problem(error: Exception) -> str:
-    """Say why a row can't be decoded."""
-    return f"{error}" if isinstance(error, msgspec.ValidationError) else type(error).__name__
+def _mend_escape(found: re.Match[bytes]) -> bytes:
+    text = found[0]
+    if len(text) == 2 or found[2]:
+        return text
+    return _REPLACEMENT
 
 
 class ListingMoved(Exception):
@@ -182,6 +241,8 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
     form: ClassVar[ListingFormat[Any, Any, Any]]
     row_bytes: ClassVar[int]
     """The size of a row, before the first page has been read."""
+    seen: ClassVar[type[Seen]]
+    """Makes an empty set for the keys of the listing."""
 
     def __init__(self, client: HttpClient) -> None:
         self.client = client
@@ -191,15 +252,3 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
     @abstractmethod
     async def get(self, start: int, size: int, *, outline: bool) -> Answer:
         """Ask for ``size`` rows from row ``start``; raises CollectionGone if the library isn't there any more."""
-
-    @abstractmethod
-    def seen(self) -> Seen:
-        """Make an empty set for the keys of the listing."""
-
-    def decode(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
-        """Decode an answer; raises MalformedAnswer."""
-        return self.form.decode(body)
-
-    def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
-        """Decode an answer in short form; None if it has to be read in full."""
-        return self.form.decode_outline(body)

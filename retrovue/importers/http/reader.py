@@ -142,7 +142,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             answer = await self._answer(request)
         if not outline:
             return await self._decoded(answer, plan[0], size)
-        listing = self.query.decode_outline(answer.body)
+        listing = self.query.form.decode_outline(answer.body)
         return (listing, answer) if listing is not None else await self._read_in_full(plan[0], size)
 
     async def _read_beyond(self, end: int) -> Listing[Any, KeyT] | None:
@@ -167,7 +167,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         while True:
             attempt += 1
             try:
-                return self.query.decode(answer.body), answer
+                return self.query.form.decode(answer.body), answer
             except MalformedAnswer as exc:
                 if attempt > retries.get(exc.code, 0):
                     raise

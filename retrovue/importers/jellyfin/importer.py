@@ -6,10 +6,9 @@ from importlib.metadata import version
 from typing import Annotated, ClassVar
 
 import msgspec
-from anyio.abc import TaskGroup
 
 from retrovue.core.errors import MalformedAnswer, SourceRefused
-from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
+from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.importer import HttpImporter
 from retrovue.importers.http.settings import Dialect, HttpSettings
@@ -81,6 +80,7 @@ class JellyfinImporter(HttpImporter[Libraries]):
 
     type_name: ClassVar[str] = "jellyfin"
     dialect: ClassVar[Dialect] = JELLYFIN
+    library: ClassVar[type[JellyfinLibrary]] = JellyfinLibrary
     settings: ClassVar[type[HttpSettings]] = JellyfinSettings
 
     @classmethod
@@ -113,19 +113,6 @@ class JellyfinImporter(HttpImporter[Libraries]):
                 return _folders_unknown(collection)
         deadline_s = self._settings.mount_timeout_s
         return await check_locations(collection, locations, server="Jellyfin", deadline_s=deadline_s)
-
-    def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> JellyfinLibrary:
-        library = JellyfinLibrary(
-            self._client,
-            collection,
-            scope,
-            self._identifier,
-            page_size=self._settings.page_size,
-            budget=self._budget,
-            tasks=tasks,
-        )
-        library.libraries = self._libraries.get
-        return library
 
     async def _fetch_identity(self) -> SourceIdentity:
         client = self._client

@@ -1,23 +1,20 @@
 """Reads a library of a Jellyfin server: which listings are asked for, how, and which part of them is in scope."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from retrovue.core.errors import CollectionGone
-from retrovue.core.model import DiscoveredCollection, Outline, Page
+from retrovue.core.model import DiscoveredCollection, Page
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
+from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, ListingFormat, Query
+from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen
 from retrovue.importers.jellyfin.parse import (
-    DraftMaker,
-    JellyfinOutlineRows,
+    JellyfinDraftMaker,
     JellyfinRows,
-    Parts,
-    Series,
     part_counts,
     series_of,
-    source_problem,
 )
 from retrovue.importers.jellyfin.rows import JellyfinFormat, MediaSource, OutlineRow, Row, decode_listing, guid_bytes
 from retrovue.importers.seen import GuidSet
@@ -84,6 +81,7 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
 
     form: ClassVar[ListingFormat[Any, Any, Any]] = JellyfinFormat()
     row_bytes: ClassVar[int] = 7000
+    seen: ClassVar[type[Seen]] = GuidSet
 
     def __init__(
         self, client: HttpClient, params: Mapping[str, str], fields: str, *, gone: Callable[[], CollectionGone]
@@ -108,10 +106,6 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
                 raise
             raise self._gone() from exc
 
-    def seen(self) -> GuidSet:
-        """Make an empty set for the ids of the listing."""
-        return GuidSet()
-
 
 class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
     """Reads a library of a Jellyfin server."""
@@ -119,9 +113,7 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
     product: ClassVar[str] = "Jellyfin"
     kinds: ClassVar[Mapping[str, object]] = KINDS
     hint: ClassVar[str] = "Try again when Jellyfin is not scanning."
-    libraries: Callable[[], Awaitable[Libraries]]
-    """Asks for the libraries of the server; set by the importer."""
-    _make: DraftMaker
+    make: JellyfinDraftMaker
 
     async def check_library(self) -> None:
         """Find the library; raises CollectionGone.
@@ -129,17 +121,17 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         Asked for the items of a library that is gone, Jellyfin lists those of the whole server, because LibraryManager
         ignores a parent that it doesn't find.
         """
-        libraries = await self.libraries()
+        libraries: Libraries = await self.fetch_libraries()
         self._user = {} if libraries.user_id is None else {"UserId": libraries.user_id}
         if libraries.get(self.collection.external_id) is None:
             raise self._gone()
 
     async def start(self, server_id: str) -> ItemsQuery:
         """Read the series, whose genres, tags and studios the episodes don't carry; returns the query for the items."""
-        series: dict[bytes, Series] = {}
+        series: dict[bytes, Show] = {}
         if self._kind.has_series:
             await self.read_all(self._query("Series", SERIES_FIELDS), lambda rows: series.update(series_of(rows)))
-        self._make = DraftMaker(server_id, series)
+        self.make = JellyfinDraftMaker(server_id, series)
         return self._query(self._kind.item_types, ITEM_FIELDS)
 
     async def in_scope(self, server_id: str) -> Page:
@@ -149,11 +141,11 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
             rows = await self.find_titled(lambda title: self._query("Series", SERIES_FIELDS, SearchTerm=title))
             series = self.the_only(rows, "shows")
             if series is not None:
-                self._make = DraftMaker(server_id, series_of(rows))
+                self.make = JellyfinDraftMaker(server_id, series_of(rows))
                 return await self._episodes(bytes.fromhex(str(series.key)))
         if self.scope.season is not None or library_kind == "show":
             raise self._missing("title" if kind.has_series else "season")
-        self._make = DraftMaker(server_id)
+        self.make = JellyfinDraftMaker(server_id)
         item_types = ",".join(name for name in kind.item_types.split(",") if name != "Episode")
         rows = await self.find_titled(lambda title: self._query(item_types, ITEM_FIELDS, SearchTerm=title))
         if not rows:
@@ -164,12 +156,8 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
 
     async def page(self, rows: JellyfinRows) -> Page:
         """Make the drafts of rows. Asks for the further files of items that have several: no listing holds them."""
-        parts: Parts = {key: await self._parts_of(key, count - 1) for key, count in part_counts(rows).items()}
-        return self._make.page(rows, parts)
-
-    def outline(self, rows: JellyfinOutlineRows, read: Callable[[], Awaitable[Page]]) -> Outline:
-        """Make the outline of rows in short form; ``read`` reads their page in full."""
-        return self._make.outline(rows, read)
+        self.make.parts = {key: await self._parts_of(key, count - 1) for key, count in part_counts(rows).items()}
+        return self.make.page(rows)
 
     async def _episodes(self, series: bytes) -> Page:
         # Jellyfin filters by season, but not by the number of an episode.
@@ -190,7 +178,7 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         except Refusal:
             return None
         sources = [_own_source(listed.row) for listed in decode_listing(answer.body).rows]
-        usable = [source for source in sources if source is not None and source_problem(source) is None]
+        usable = [source for source in sources if source is not None and self.make.version_problem(source) is None]
         return usable if len(usable) == count == len(sources) else None
 
     @property
@@ -215,8 +203,8 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
 def _own_source(row: Row | BadRow) -> MediaSource | None:
     if isinstance(row, BadRow):
         return None
-    own = [source for source in row.media_sources or () if source.id == row.id]
-    return next(iter(own or row.media_sources or ()), None)
+    own = [source for source in row.versions or () if source.id == row.id]
+    return next(iter(own or row.versions or ()), None)
 
 
 def _in_season(series: bytes, season: int | None, episode: int | None) -> Callable[[Row | BadRow], bool]:

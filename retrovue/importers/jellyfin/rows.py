@@ -1,6 +1,5 @@
 """The rows of a Jellyfin listing: only the fields that are used."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
@@ -15,7 +14,6 @@ from retrovue.importers.http.listing import (
     ListingFormat,
     Number,
     OutlineListing,
-    row_problem,
 )
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
@@ -91,7 +89,7 @@ class Row(msgspec.Struct, gc=False, rename="pascal"):
     tags: list[str] | None = None
     studios: list[Studio] | None = None
     provider_ids: dict[str, str | None] | None = None
-    media_sources: list[MediaSource] | None = None
+    versions: list[MediaSource] | None = msgspec.field(default=None, name="MediaSources")
     chapters: list[Chapter] | None = None
 
 
@@ -117,7 +115,7 @@ class OutlineRow(msgspec.Struct, gc=False, rename="pascal"):
     index_number: Number | None = None
     index_number_end: Number | None = None
     part_count: Natural | None = None
-    media_sources: list[OutlineSource] | None = None
+    versions: list[OutlineSource] | None = msgspec.field(default=None, name="MediaSources")
 
 
 JellyfinListing = Listing[Row | BadRow, bytes]
@@ -134,11 +132,7 @@ class _Answer(msgspec.Struct, Generic[_RowT], gc=False, rename="pascal"):
 
 class _RowKey(msgspec.Struct, gc=False, rename="pascal"):
     id: str | None = None
-    name: str | None = None
-
-
-_row = msgspec.json.Decoder(Row)
-_row_key = msgspec.json.Decoder(_RowKey)
+    title: str | None = msgspec.field(default=None, name="Name")
 
 
 class JellyfinFormat(ListingFormat[Row, OutlineRow, bytes]):
@@ -146,9 +140,10 @@ class JellyfinFormat(ListingFormat[Row, OutlineRow, bytes]):
 
     product: ClassVar[str] = "Jellyfin"
     expected: ClassVar[str] = "is no listing"
-    full: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[Row])
-    outline: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[OutlineRow])
-    raw: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[msgspec.Raw])
+    answer: ClassVar[Any] = _Answer
+    row: ClassVar[Any] = Row
+    outline: ClassVar[Any] = OutlineRow
+    row_key: ClassVar[Any] = _RowKey
 
     def contents(self, answer: _Answer[Any]) -> Contents[Any]:
         """Find the parts of a decoded answer. Jellyfin doesn't say how many rows an answer holds."""
@@ -158,13 +153,9 @@ class JellyfinFormat(ListingFormat[Row, OutlineRow, bytes]):
         """Return the id of each row as 16 bytes, or None."""
         return [guid_bytes(row.id) for row in rows]
 
-    def decode_row(self, text: bytes) -> tuple[Row | BadRow, bytes]:
-        """Decode the text of one row."""
-        try:
-            row = _row.decode(text)
-        except (ValueError, RecursionError) as exc:
-            return _bad_row(text, row_problem(exc))
-        return row, guid_bytes(row.id) or _hash(text)
+    def hashed(self, digest: bytes) -> bytes:
+        """Make the key of a row without a usable id."""
+        return digest
 
     def decode_outline(self, body: bytes | bytearray) -> JellyfinOutline | None:
         """Decode one answer in short form; None if it holds an item of several parts, whose files no listing has."""
@@ -177,19 +168,6 @@ def guid_bytes(text: str | None) -> bytes | None:
     if text is None or _GUID.fullmatch(text) is None:
         return None
     return bytes.fromhex(text.replace("-", ""))
-
-
-def _bad_row(text: bytes, problem: str) -> tuple[BadRow, bytes]:
-    try:
-        known = _row_key.decode(text)
-    except (ValueError, RecursionError):
-        return BadRow(problem), _hash(text)
-    guid = guid_bytes(known.id)
-    return BadRow(problem, known.name, guid is not None), guid or _hash(text)
-
-
-def _hash(text: bytes) -> bytes:
-    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 decode_listing = JellyfinFormat().decode

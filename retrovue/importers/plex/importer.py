@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
-from anyio.abc import TaskGroup
 
 from retrovue.core.errors import MalformedAnswer
-from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, Scope, SourceIdentity
+from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.importer import HttpImporter
 from retrovue.importers.http.settings import Dialect
@@ -63,6 +62,7 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
 
     type_name: ClassVar[str] = "plex"
     dialect: ClassVar[Dialect] = PLEX
+    library: ClassVar[type[PlexLibrary]] = PlexLibrary
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
@@ -94,17 +94,6 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
                 return {}
             raise
         return decode_details(answer.body)
-
-    def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> PlexLibrary:
-        return PlexLibrary(
-            self._client,
-            collection,
-            scope,
-            self._identifier,
-            page_size=self._settings.page_size,
-            budget=self._budget,
-            tasks=tasks,
-        )
 
     async def _fetch_identity(self) -> SourceIdentity:
         answer = await self._client.get("/identity", with_token=False)

@@ -1,15 +1,16 @@
 """Reads a library of a Plex server: which listings are asked for, how, and which part of them is in scope."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from retrovue.core.errors import CollectionGone
-from retrovue.core.model import Outline, Page
+from retrovue.core.model import Page
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
+from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, ListingFormat, Query
-from retrovue.importers.plex.parse import DraftMaker, PlexOutlineRows, PlexRows, Show, shows_of
+from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen
+from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row
 
 ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
@@ -43,6 +44,7 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
 
     form: ClassVar[ListingFormat[Any, Any, Any]] = PlexFormat()
     row_bytes: ClassVar[int] = 3500
+    seen: ClassVar[type[Seen]] = RatingKeySet
 
     def __init__(self, client: HttpClient, section: str, params: Mapping[str, str], *, page_size: int) -> None:
         super().__init__(client)
@@ -80,10 +82,6 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
                 else:
                     del self._ways[0]
 
-    def seen(self) -> RatingKeySet:
-        """Make an empty set for the keys of the listing."""
-        return RatingKeySet()
-
 
 class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
     """Reads a library of a Plex server."""
@@ -91,18 +89,14 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
     product: ClassVar[str] = "Plex"
     kinds: ClassVar[Mapping[str, object]] = ITEM_TYPES
     hint: ClassVar[str] = "Try again when Plex is not scanning; if it stays so, repair the server's database."
-    _make: DraftMaker
-
-    async def check_library(self) -> None:
-        """Do nothing: PMS answers 404 for a library that isn't there."""
 
     async def start(self, server_id: str) -> SectionQuery:
         """Read the shows, whose genres, labels and studio the episodes don't carry; returns the query for the items."""
         kind = self.collection.kind
-        shows: dict[int, Show] = {}
+        shows: dict[int | str, Show] = {}
         if kind == "show":
             await self.read_all(self._query({"type": _SHOWS}), lambda rows: shows.update(shows_of(rows)))
-        self._make = DraftMaker(server_id, shows)
+        self.make = PlexDraftMaker(server_id, shows)
         return self._query({"type": ITEM_TYPES[kind], "includeGuids": "1"})
 
     async def in_scope(self, server_id: str) -> Page:
@@ -113,7 +107,7 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
             show = self.the_only(rows, "shows")
             if show is None:
                 raise self._missing("title")
-            self._make = DraftMaker(server_id, shows_of(rows))
+            self.make = PlexDraftMaker(server_id, shows_of(rows))
             page = await self._episodes(show.key, scope.season, scope.episode)
             if not page.source_items and scope.episode is not None:
                 season = await self._episodes(show.key, scope.season, None)
@@ -123,22 +117,14 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
             return page
         if scope.season is not None:
             raise self._missing("season")
-        self._make = DraftMaker(server_id)
+        self.make = PlexDraftMaker(server_id)
         item_type = {"type": ITEM_TYPES[kind], "includeGuids": "1"}
         rows = await self.find_titled(lambda title: self._query({**item_type, "title": title}))
         if not rows:
             raise self._missing("title")
         if kind == "movie":
             self.the_only(rows, "films")
-        return self._make.page(rows)
-
-    async def page(self, rows: PlexRows) -> Page:
-        """Make the drafts of rows."""
-        return self._make.page(rows)
-
-    def outline(self, rows: PlexOutlineRows, read: Callable[[], Awaitable[Page]]) -> Outline:
-        """Make the outline of rows in short form; ``read`` reads their page in full."""
-        return self._make.outline(rows, read)
+        return self.make.page(rows)
 
     async def _episodes(self, show: int | str, season: int | None, episode: int | None) -> Page:
         # These filters are undocumented; python-plexapi's tests use them, too.
@@ -147,7 +133,7 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
             params["season.index"] = str(season)
         if episode is not None:
             params["episode.index"] = str(episode)
-        return self._make.page(await self.rows(self._query(params), _in_season(season, episode)))
+        return self.make.page(await self.rows(self._query(params), _in_season(season, episode)))
 
     def _missing(self, part: str) -> Exception:
         return self.not_found(part, seasons=self.collection.kind == "show")

@@ -3,7 +3,6 @@
 A row has more than a hundred fields; decoding only these is three times cheaper than making dictionaries of all.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -18,7 +17,6 @@ from retrovue.importers.http.listing import (
     ListingFormat,
     Number,
     OutlineListing,
-    row_problem,
 )
 from retrovue.importers.seen import IdSet
 
@@ -94,7 +92,7 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
     parent_title: str | None = None
     grandparent_title: str | None = None
     grandparent_rating_key: str | int | None = None
-    media: list[Media] | None = msgspec.field(default=None, name="Media")
+    versions: list[Media] | None = msgspec.field(default=None, name="Media")
     guids: list[Guid] | None = msgspec.field(default=None, name="Guid")
     genres: list[Tag] | None = msgspec.field(default=None, name="Genre")
     labels: list[Tag] | None = msgspec.field(default=None, name="Label")
@@ -124,7 +122,7 @@ class OutlineRow(msgspec.Struct, gc=False, rename="camel"):
     rating_key: str | None = None
     type: str | None = None
     title: str | None = None
-    media: list[OutlineMedia] | None = msgspec.field(default=None, name="Media")
+    versions: list[OutlineMedia] | None = msgspec.field(default=None, name="Media")
 
 
 PlexListing = Listing[Row | BadRow, int | str]
@@ -149,20 +147,16 @@ class _RowKey(msgspec.Struct, gc=False, rename="camel"):
     title: str | None = None
 
 
-_row = msgspec.json.Decoder(Row)
-_lenient_row = msgspec.json.Decoder(Row, strict=False)
-_row_key = msgspec.json.Decoder(_RowKey)
-
-
 class PlexFormat(ListingFormat[Row, OutlineRow, int | str]):
     """How a Plex Media Server writes a listing."""
 
     product: ClassVar[str] = "Plex"
     expected: ClassVar[str] = "has no media container"
-    full: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[Row])
-    outline: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[OutlineRow])
-    # PMS writes some numbers as strings ("1"), mostly in containers.
-    raw: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_Answer[msgspec.Raw], strict=False)
+    answer: ClassVar[Any] = _Answer
+    row: ClassVar[Any] = Row
+    outline: ClassVar[Any] = OutlineRow
+    row_key: ClassVar[Any] = _RowKey
+    numbers_as_text: ClassVar[bool] = True  # mostly in containers
 
     def contents(self, answer: _Answer[Any]) -> Contents[Any]:
         """Find the parts of a decoded answer; raises MalformedAnswer if it gives neither rows nor numbers."""
@@ -177,16 +171,9 @@ class PlexFormat(ListingFormat[Row, OutlineRow, int | str]):
         """Return the rating key of each row, or None."""
         return [rating_key_number(row.rating_key) for row in rows]
 
-    def decode_row(self, text: bytes) -> tuple[Row | BadRow, int | str]:
-        """Decode the text of one row."""
-        try:
-            try:
-                row = _row.decode(text)
-            except msgspec.ValidationError:
-                row = _lenient_row.decode(text)
-        except (ValueError, RecursionError) as exc:
-            return _bad_row(text, row_problem(exc))
-        return row, _key(row.rating_key, text)
+    def hashed(self, digest: bytes) -> str:
+        """Make the key of a row without a usable rating key."""
+        return f"row:{digest.hex()}"
 
 
 class RatingKeySet:
@@ -220,20 +207,6 @@ def rating_key_number(value: object) -> int | None:
         return None
     # A leading zero would make two spellings of one id.
     return int(value) if value[0] != "0" or value == "0" else None
-
-
-def _bad_row(text: bytes, problem: str) -> tuple[BadRow, int | str]:
-    try:
-        known = _row_key.decode(text)
-    except (ValueError, RecursionError):
-        return BadRow(problem), _key(None, text)
-    key = _key(known.rating_key, text)
-    return BadRow(problem, known.title, isinstance(key, int)), key
-
-
-def _key(value: str | int | None, text: bytes) -> int | str:
-    number = rating_key_number(value)
-    return f"row:{hashlib.blake2b(text, digest_size=16).hexdigest()}" if number is None else number
 
 
 decode_listing = PlexFormat().decode

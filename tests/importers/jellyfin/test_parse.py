@@ -1,6 +1,7 @@
 """What the rows of a listing become."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ from hypothesis import strategies as st
 from retrovue.core.model import AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.listing import BadRow
-from retrovue.importers.jellyfin.parse import DraftMaker, series_of
-from retrovue.importers.jellyfin.rows import decode_listing, decode_outline, guid_bytes
-from retrovue.importers.jellyfin.values import resolution
+from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, resolution, series_of
+from retrovue.importers.jellyfin.rows import JellyfinListing, MediaSource, decode_listing, decode_outline, guid_bytes
 from retrovue.simulator import Row
 from retrovue.simulator.jellyfin import audio, episode, item_id, movie, part, series, source, video
 from tests.support.jellyfin import listing
@@ -24,7 +24,13 @@ ITEMS = RECORDED / "bardesss+arr-mcp__jellyfin_items-library.json"
 
 
 def page_of(*rows: Any) -> Page:
-    return DraftMaker("server").page(listing(*rows).rows)
+    return JellyfinDraftMaker("server").page(listing(*rows).rows)
+
+
+def with_parts(rows: JellyfinListing, parts: Mapping[bytes, Sequence[MediaSource]]) -> Page:
+    make = JellyfinDraftMaker("server")
+    make.parts = parts
+    return make.page(rows.rows)
 
 
 def only_draft(row: Row) -> AssetDraft:
@@ -46,7 +52,7 @@ class TestRecordings:
         answer = decode_listing(ITEMS.read_bytes())
         assert (len(answer.rows), answer.total, answer.offset) == (20, 292, 0)
         assert not any(isinstance(listed.row, BadRow) for listed in answer.rows)
-        page = DraftMaker("server").page(answer.rows)
+        page = JellyfinDraftMaker("server").page(answer.rows)
         # It was recorded without MediaSources: eight series, and twelve films without media.
         assert (page.drafts, page.source_items) == ([], 20)
         assert sorted(one.code for one in page.rejected) == ["no_media"] * 12 + ["not_playable"] * 8
@@ -57,7 +63,7 @@ class TestRecordings:
         document = orjson.loads(ITEMS.read_bytes())
         for item in document["Items"]:
             item["MediaSources"] = [source(1, f"/m/{item['Id']}.mkv", Id=item["Id"])]
-        page = DraftMaker("server").page(decode_listing(orjson.dumps(document)).rows)
+        page = JellyfinDraftMaker("server").page(decode_listing(orjson.dumps(document)).rows)
         assert len(page.drafts) == 12
         assert all(draft.warnings == () for draft in page.drafts)
         first = page.drafts[0]
@@ -162,7 +168,7 @@ class TestItems:
     def test_episode_inherits_from_its_series(self) -> None:
         top = series(1, "Lost", Genres=["Drama"], Studios=[{"Name": "ABC"}], OfficialRating="TV-14", CommunityRating=8)
         row = episode(3, top, 4, 12, "Pilot", Tags=["own"])
-        (draft,) = DraftMaker("server", series_of(listing(top).rows)).page(listing(row).rows).drafts
+        (draft,) = JellyfinDraftMaker("server", series_of(listing(top).rows)).page(listing(row).rows).drafts
         assert (draft.show_title, draft.season_number, draft.episode_number) == ("Lost", 4, 12)
         assert (draft.studio, draft.content_rating, draft.rating) == ("ABC", "TV-14", 8)
         assert draft.tags == {"genre": ["Drama"], "label": ["own"]}
@@ -206,19 +212,19 @@ class TestItems:
         rows = listing(movie(1, PartCount=2))
         more = listing(part(2, movie(1), "/m/cd2.mkv")).rows[0].row
         assert not isinstance(more, BadRow)
-        assert more.media_sources is not None
-        page = DraftMaker("server").page(rows.rows, {rows.keys[0]: more.media_sources})
+        assert more.versions is not None
+        page = with_parts(rows, {rows.keys[0]: more.versions})
         assert [one.source_path for one in page.drafts[0].parts] == ["/data/movies/Movie 1.mkv", "/m/cd2.mkv"]
         assert page.drafts[0].runtime_ms == 10_800_000
-        more.media_sources[0].run_time_ticks = None
-        page = DraftMaker("server").page(rows.rows, {rows.keys[0]: more.media_sources})
+        more.versions[0].run_time_ticks = None
+        page = with_parts(rows, {rows.keys[0]: more.versions})
         assert page.drafts[0].runtime_ms is None
 
     def test_parts_belong_to_the_items_own_version(self) -> None:
         rows = listing(movie(1, PartCount=2, MediaSources=[source(1, "/m/cd1.mkv"), source(9, "/m/4k.mkv")]))
         more = listing(part(2, movie(1), "/m/cd2.mkv")).rows[0].row
         assert not isinstance(more, BadRow)
-        page = DraftMaker("server").page(rows.rows, {rows.keys[0]: more.media_sources or []})
+        page = with_parts(rows, {rows.keys[0]: more.versions or []})
         assert [len(draft.parts) for draft in page.drafts] == [2]
         assert [one.code for one in page.rejected] == ["parts_unknown"]
 
@@ -283,7 +289,7 @@ class TestValues:
         # By hand, as orjson writes no integers beyond 64 bits.
         row = movie(1, MediaSources=[source(1, "/a.mkv", RunTimeTicks=987654)], RunTimeTicks=None)
         body = orjson.dumps({"Items": [row], "TotalRecordCount": 1}).replace(b"987654", str(value).encode())
-        draft = DraftMaker("m").page(decode_listing(body).rows).drafts[0]
+        draft = JellyfinDraftMaker("m").page(decode_listing(body).rows).drafts[0]
         assert draft.runtime_ms is None
         assert "bad_duration" in draft.warnings
 
@@ -370,14 +376,14 @@ class TestValues:
     def test_nul_is_removed_from_what_a_series_gives_to_its_episodes(self) -> None:
         top = series(1, "Fire\0fly", Studios=[{"Name": "F\0ox"}], Genres=["Sci\0fi"])
         below = episode(2, top, 1, 1, file="/a.mkv", SeriesName=None)
-        (draft,) = DraftMaker("server", series_of(listing(top).rows)).page(listing(below).rows).drafts
+        (draft,) = JellyfinDraftMaker("server", series_of(listing(top).rows)).page(listing(below).rows).drafts
         assert (draft.show_title, draft.studio, draft.tags) == ("Firefly", "Fox", {"genre": ["Scifi"]})
 
     @pytest.mark.parametrize("escape", [b"\\ud800", b"\\uDFFF", b"\xff\xfe"])
     def test_text_that_is_none_is_replaced(self, escape: bytes) -> None:
         rows = [movie(1, "Half QQQ", file="/a.mkv"), movie(2, "P:\\ud800", file="P:\\ud800 x\\a.mkv")]
         body = orjson.dumps({"Items": rows, "TotalRecordCount": 2}).replace(b"QQQ", escape)
-        page = DraftMaker("server").page(decode_listing(body).rows)
+        page = JellyfinDraftMaker("server").page(decode_listing(body).rows)
         assert page.drafts[0].title.startswith("Half \ufffd")
         assert page.drafts[0].warnings == ("text_replaced",)
         assert page.drafts[1].parts[0].source_path == "P:\\ud800 x\\a.mkv"
@@ -386,7 +392,7 @@ class TestValues:
         body = orjson.dumps({"Items": [movie(1)], "TotalRecordCount": 1}).replace(
             b'"Name":"Movie 1"', b'"Name":"A","Name":"B"'
         )
-        assert DraftMaker("server").page(decode_listing(body).rows).drafts[0].title == "B"
+        assert JellyfinDraftMaker("server").page(decode_listing(body).rows).drafts[0].title == "B"
 
 
 class TestAnswers:
@@ -435,7 +441,7 @@ class TestAnswers:
     def test_looking_over_finds_the_same(self) -> None:
         rows = [movie(1), video(2), audio(3), episode(4, series(9), 1, 2, IndexNumberEnd=3), movie(5, MediaSources=[])]
         body = orjson.dumps({"Items": rows, "TotalRecordCount": 5, "StartIndex": 0})
-        make, outlined = DraftMaker("server"), decode_outline(body)
+        make, outlined = JellyfinDraftMaker("server"), decode_outline(body)
         page = make.page(decode_listing(body).rows[1:])
         assert outlined is not None
         outline = make.outline(outlined.rows[1:], never)
@@ -463,7 +469,7 @@ _OF_ITEM = [*movie(1), "PartCount", "IndexNumberEnd", "IsPlaceHolder"]
 def test_whatever_a_row_says_it_is_accounted_for(of_item: Row, of_source: Row) -> None:
     row = movie(1, MediaSources=[source(1, "/a.mkv") | of_source]) | of_item
     body = orjson.dumps({"Items": [row, movie(2)], "TotalRecordCount": 2})
-    page = DraftMaker("server").page(decode_listing(body).rows)
+    page = JellyfinDraftMaker("server").page(decode_listing(body).rows)
     assert page.source_items == 2
     assert page.drafts[-1].title == "Movie 2"
     assert len(page.drafts) + len(page.rejected) >= 2

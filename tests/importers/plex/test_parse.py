@@ -11,7 +11,7 @@ from retrovue.core.model import ASSET_TYPES, AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.listing import BadRow
 from retrovue.importers.plex.importer import decode_sections
-from retrovue.importers.plex.parse import DraftMaker, shows_of
+from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import decode_listing
 from retrovue.simulator import Row, album, artist, clip, episode, media, movie, part, season, show, track
 from tests.support.plex import listing
@@ -38,7 +38,7 @@ SECTIONS = sorted(
 
 
 def page_of(*rows: Any) -> Page:
-    return DraftMaker("machine").page(listing(rows).rows)
+    return PlexDraftMaker("machine").page(listing(rows).rows)
 
 
 def only_draft(row: Row) -> AssetDraft:
@@ -65,7 +65,7 @@ class TestRecordings:
         container = recorded_container(RECORDED / name)
         assert container is not None
         answer = decode_listing(orjson.dumps({"MediaContainer": container}))
-        page = DraftMaker("machine").page(answer.rows)
+        page = PlexDraftMaker("machine").page(answer.rows)
         rows = container["Metadata"]
         assert len(answer.rows) == page.source_items == len(rows)
         assert not any(isinstance(listed.row, BadRow) for listed in answer.rows)
@@ -87,14 +87,14 @@ class TestRecordings:
 
     def test_movies_of_a_page(self) -> None:
         name = "LukeHagar+plex-api-spec__library_sectionKey_get-library-items_1.json"
-        page = DraftMaker("machine").page(decode_listing((RECORDED / name).read_bytes()).rows)
+        page = PlexDraftMaker("machine").page(decode_listing((RECORDED / name).read_bytes()).rows)
         assert len(page.drafts) == 5
         assert all({"imdb", "tmdb", "plex"} <= set(draft.provider_ids) for draft in page.drafts)
         assert all(draft.runtime_ms and draft.tags["genre"] for draft in page.drafts)
 
     def test_home_videos_are_clips(self) -> None:
         name = "LukeHagar+plex-api-spec__library_sectionKey_get-library-all_4.json"
-        page = DraftMaker("machine").page(decode_listing((RECORDED / name).read_bytes()).rows)
+        page = PlexDraftMaker("machine").page(decode_listing((RECORDED / name).read_bytes()).rows)
         assert {draft.type for draft in page.drafts} == {"clip"}
 
 
@@ -151,7 +151,7 @@ class TestItems:
     def test_episode_inherits_from_its_show(self) -> None:
         top = show(1, "Lost", Genre=[{"tag": "Drama"}], studio="ABC", contentRating="TV-14", audienceRating=8.1)
         row = episode(3, season(2, top, 4), 12, "Pilot", Label=[{"tag": "own"}])
-        page = DraftMaker("machine", shows_of(listing([top]).rows)).page(listing([row]).rows)
+        page = PlexDraftMaker("machine", shows_of(listing([top]).rows)).page(listing([row]).rows)
         (draft,) = page.drafts
         assert (draft.show_title, draft.season_number, draft.episode_number) == ("Lost", 4, 12)
         assert (draft.studio, draft.content_rating, draft.rating) == ("ABC", "TV-14", 8.1)
@@ -243,7 +243,7 @@ class TestValues:
         # By hand, as orjson writes no integers beyond 64 bits.
         row = movie(1, Media=[media(5, part(1, "/a.mkv", duration=None), duration=987654)], duration=None)
         body = orjson.dumps({"MediaContainer": {"size": 1, "Metadata": [row]}}).replace(b"987654", str(value).encode())
-        draft = DraftMaker("m").page(decode_listing(body).rows).drafts[0]
+        draft = PlexDraftMaker("m").page(decode_listing(body).rows).drafts[0]
         assert draft.runtime_ms is None
         assert "bad_duration" in draft.warnings
 
@@ -321,7 +321,7 @@ class TestValues:
     def test_nul_is_removed_from_what_a_show_gives_to_its_episodes(self) -> None:
         top = show(1, "Fire\0fly", studio="F\0ox", Genre=[{"tag": "Sci\0fi"}])
         below = episode(3, season(2, top, 1), 1, file="/a.mkv") | {"grandparentTitle": None}
-        (draft,) = DraftMaker("machine", shows_of(listing([top]).rows)).page(listing([below]).rows).drafts
+        (draft,) = PlexDraftMaker("machine", shows_of(listing([top]).rows)).page(listing([below]).rows).drafts
         assert (draft.show_title, draft.studio, draft.tags) == ("Firefly", "Fox", {"genre": ["Scifi"]})
 
     @pytest.mark.fault(24, 25)
@@ -329,7 +329,7 @@ class TestValues:
     def test_text_that_is_none_is_replaced(self, escape: bytes) -> None:
         rows = [movie(1, "Half QQQ", file="/a.mkv"), movie(2, "P:\\ud800", file="P:\\ud800 x\\a.mkv")]
         body = orjson.dumps({"MediaContainer": {"size": 2, "Metadata": rows}}).replace(b"QQQ", escape)
-        page = DraftMaker("machine").page(decode_listing(body).rows)
+        page = PlexDraftMaker("machine").page(decode_listing(body).rows)
         assert page.drafts[0].title.startswith("Half \ufffd")
         assert page.drafts[0].warnings == ("text_replaced",)
         # A Windows path may look like an escape, and is none.
@@ -338,19 +338,19 @@ class TestValues:
     @pytest.mark.fault(39)
     def test_a_path_that_is_not_text_is_rejected(self) -> None:
         body = orjson.dumps({"MediaContainer": {"size": 1, "Metadata": [movie(1, "T", file="/QQQ.mkv")]}})
-        page = DraftMaker("machine").page(decode_listing(body.replace(b"QQQ", b"\xff")).rows)
+        page = PlexDraftMaker("machine").page(decode_listing(body.replace(b"QQQ", b"\xff")).rows)
         assert [one.code for one in page.rejected] == ["bad_path"]
 
     def test_surrogate_pairs_are_one_character(self) -> None:
         body = orjson.dumps({"MediaContainer": {"size": 1, "Metadata": [movie(1, "QQQ \0", file="/a.mkv")]}})
-        page = DraftMaker("machine").page(decode_listing(body.replace(b"QQQ", b"\\ud83d\\ude00")).rows)
+        page = PlexDraftMaker("machine").page(decode_listing(body.replace(b"QQQ", b"\\ud83d\\ude00")).rows)
         assert page.drafts[0].title == "\U0001f600 "
 
     @pytest.mark.fault(35)
     def test_the_last_of_two_keys_wins(self) -> None:
         body = orjson.dumps({"MediaContainer": {"size": 1, "Metadata": [movie(1)]}})
         body = body.replace(b'"title":"Movie 1"', b'"title":"First","title":"Second"')
-        assert DraftMaker("m").page(decode_listing(body).rows).drafts[0].title == "Second"
+        assert PlexDraftMaker("m").page(decode_listing(body).rows).drafts[0].title == "Second"
 
 
 class TestContainers:
@@ -419,7 +419,7 @@ def test_any_row_is_a_draft_or_rejected(changes: dict[str, Any]) -> None:
         answer = listing([movie(2), _base | changes])
     except TypeError:
         return  # orjson refuses integers beyond 64 bits and lone surrogates: nothing was sent
-    page = DraftMaker("machine").page(answer.rows)
+    page = PlexDraftMaker("machine").page(answer.rows)
     assert page.source_items == 2
     assert page.drafts[0].title == "Movie 2"
     assert len(page.drafts) + len(page.rejected) >= 2
@@ -433,7 +433,7 @@ def test_any_row_is_a_draft_or_rejected(changes: dict[str, Any]) -> None:
 def test_any_bytes_are_a_listing_or_a_typed_error(junk: bytes, at: int, cut: int) -> None:
     body = orjson.dumps({"MediaContainer": {"size": 2, "Metadata": [movie(1), _base]}})
     try:
-        page = DraftMaker("machine").page(decode_listing(body[:at] + junk + body[at + cut :]).rows)
+        page = PlexDraftMaker("machine").page(decode_listing(body[:at] + junk + body[at + cut :]).rows)
     except MalformedAnswer:
         return
     assert page.source_items >= 0

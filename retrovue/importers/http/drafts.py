@@ -1,0 +1,214 @@
+"""Makes pages of asset drafts from the rows of a listing: the part that all media servers share.
+
+Every row becomes drafts, or rejections with a reason. Nothing here raises, and nothing does I/O.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic
+
+import msgspec
+
+from retrovue.core.bounds import MOST_VERSIONS
+from retrovue.core.model import AssetDraft, Outline, Page, Rejection
+from retrovue.core.paths import stem
+from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineT, RowT
+
+LONGEST_MS: Final = 2**31 - 1
+# There are no films from before 1800, and servers have given 0, 1 and the far future.
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+_UNCLEAN = ("\0", "\ufffd")
+
+
+class Show(msgspec.Struct, frozen=True, gc=False):
+    """The values that episodes inherit from their show if they have none themselves."""
+
+    title: str | None
+    studios: list[str]
+    content_rating: str | None
+    rating: float | None
+    tags: Mapping[str, list[str]]
+
+
+Problem = tuple[str, str]
+"""The code and the reason of a rejection."""
+
+
+class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
+    """Makes the drafts of one collection. Its rows have ``type``, ``title`` and ``versions``, which have an ``id``."""
+
+    types: ClassVar[Mapping[str, str]]
+    """The type of asset for each type of item that can be played."""
+    uri: str
+    """The URI of all items, to which their keys are added."""
+
+    @abstractmethod
+    def add_drafts(self, row: RowT, uri: str, page: Page) -> None:
+        """Add the drafts of an item to the page; ``uri`` is the item's."""
+
+    @abstractmethod
+    def add_to_outline(self, row: OutlineT, uri: str, outline: Outline) -> None:
+        """Add the versions of an item in short form to the outline."""
+
+    @abstractmethod
+    def key_problem(self, row: RowT) -> Problem:
+        """Return why the id of the row can't be used."""
+
+    def item_problem(self, row: Any) -> Problem | None:  # noqa: ARG002 - for subclasses
+        """Return why an item with all of its versions can't be used; None if it can."""
+        return None
+
+    @abstractmethod
+    def version_problem(self, version: Any) -> Problem | None:
+        """Return why a version can't be used; None if it can."""
+
+    def version_uri(self, uri: str, version_id: Any) -> str:
+        """Return the URI of a version of an item."""
+        return f"{uri}?media={version_id}"
+
+    def page(self, rows: Sequence[ListedRow[RowT | BadRow, KeyT]]) -> Page:
+        """Make the drafts of rows."""
+        page = Page([], [], len(rows))
+        for listed in rows:
+            row, uri = listed.row, self._item_uri(listed.key)
+            first_draft, first_rejection = len(page.drafts), len(page.rejected)
+            if isinstance(row, BadRow):
+                reason = f"The item is malformed: {row.reason}."
+                page.rejected.append(Rejection("bad_types", reason, uri if listed.has_key else None, row.title))
+            elif not listed.has_key:
+                page.rejected.append(Rejection(*self.key_problem(row), None, _title(row)))
+            else:
+                self.add_drafts(row, uri, page)
+            if listed.mended:
+                _clean_from(page, first_draft, first_rejection)
+        return page
+
+    def outline(self, rows: Sequence[ListedRow[OutlineT, KeyT]], read: Callable[[], Awaitable[Page]]) -> Outline:
+        """Make the outline of rows in short form; ``read`` reads their page in full."""
+        outline = Outline([], [], [], len(rows), read)
+        for listed in rows:
+            self.add_to_outline(listed.row, self._item_uri(listed.key), outline)
+        return outline
+
+    def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
+        """Generate the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
+        problem: Problem | None
+        if row.type not in self.types:
+            problem = "not_playable", f"An item of type {row.type!r} is not playable."
+        else:
+            problem = self.item_problem(row)
+            if problem is None and not row.versions:
+                problem = "no_media", "The item has no media."
+            elif problem is None and len(row.versions) > MOST_VERSIONS:
+                reason = f"The item has {len(row.versions):,} versions; at most {MOST_VERSIONS:,} can be used."
+                problem = "too_many_versions", reason
+        if problem is not None:
+            rejected.append(Rejection(*problem, uri, row.title))
+            return
+        seen: set[Any] = set()
+        for version in row.versions:
+            version_id = version.id
+            if version_id is None or version_id == "":
+                problem = "no_media_id", "The version has no id, so that it can't be told from others."
+            elif version_id in seen:
+                problem = "duplicate_version", "The item lists the same version twice."
+            else:
+                seen.add(version_id)
+                problem = self.version_problem(version)
+            if problem is None:
+                yield version
+            else:
+                where = self.version_uri(uri, version_id) if version_id not in {None, ""} else uri
+                rejected.append(Rejection(*problem, where, row.title))
+
+    def _item_uri(self, key: KeyT) -> str:
+        return f"{self.uri}{key.hex() if isinstance(key, bytes) else key}"
+
+
+def read_shows(rows: Sequence[ListedRow[RowT | BadRow, KeyT]], read: Callable[[RowT], Show]) -> dict[KeyT, Show]:
+    """Read the rows of a listing of shows, by key. Malformed rows are left out."""
+    shows: dict[KeyT, Show] = {}
+    for listed in rows:
+        row = listed.row
+        if not isinstance(row, BadRow) and listed.has_key:
+            show = read(row)
+            shows[listed.key] = Show(*map(without_nul, msgspec.structs.astuple(show))) if listed.mended else show
+    return shows
+
+
+def ordinal(value: int | None, warnings: list[str]) -> int | None:
+    """Return the number of a season or an episode; None, with a warning, if it is negative."""
+    if value is not None and value < 0:
+        warnings.append("bad_number")
+        return None
+    return value
+
+
+def year(value: int | None, warnings: list[str]) -> int | None:
+    """Return a year; None, with a warning, if there were no recordings then."""
+    if value is not None and not FIRST_YEAR <= value <= LAST_YEAR:
+        warnings.append("bad_year")
+        return None
+    return value
+
+
+def rating(audience: float | None, critics: float | None, warnings: list[str], *, best: float = 10) -> float | None:
+    """Return the rating of the audience (0 to 10), else that of the critics (0 to ``best``) as 0 to 10."""
+    if audience is not None and 0 <= audience <= 10:
+        return audience
+    if critics is not None and 0 <= critics <= best:
+        return critics if best == 10 else critics / (best / 10)
+    if audience is not None or critics is not None:
+        # Plex has given a year as rating: 2049.
+        warnings.append("bad_rating")
+    return None
+
+
+def milliseconds(value: float | None, warnings: list[str], *, per_ms: int = 1) -> int | None:
+    """Return a length in milliseconds; None, with a warning, if it isn't a whole positive number of its unit."""
+    if value is None:
+        return None
+    if type(value) is int and 0 < value // per_ms <= LONGEST_MS:
+        return value // per_ms
+    warnings.append("bad_duration")
+    return None
+
+
+def without_nul(value: Any) -> Any:
+    """Remove the NUL characters from text, and from all text in lists and dicts."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {without_nul(key): without_nul(item) for key, item in value.items()}
+    return value
+
+
+def _title(row: Any) -> str | None:
+    title: str | None = row.title
+    return title
+
+
+def _clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
+    """Clean the drafts and rejections of one mended row: remove NUL characters, reject drafts of unclear paths."""
+    drafts, page.drafts[first_draft:] = page.drafts[first_draft:], []
+    for draft in drafts:
+        if any(mark in part.source_path for part in draft.parts for mark in _UNCLEAN):
+            reason = "The file's path holds a NUL character or bytes that are not text."
+            page.rejected.append(Rejection("bad_path", reason, draft.source_uri, draft.title))
+            continue
+        values: dict[str, Any] = {name: without_nul(getattr(draft, name)) for name in draft.__struct_fields__}
+        warnings = list(draft.warnings)
+        if any(values[name] != getattr(draft, name) for name in values):
+            warnings.append("nul_removed")
+        if not values["title"].strip():
+            values["title"] = stem(draft.parts[0].source_path)
+            warnings.append("no_title")
+        if "\ufffd" in repr(draft):
+            warnings.append("text_replaced")
+        page.drafts.append(AssetDraft(**(values | {"warnings": tuple(warnings)})))
+    page.rejected[first_rejection:] = [
+        Rejection(rejection.code, without_nul(rejection.reason), rejection.source_uri, without_nul(rejection.title))
+        for rejection in page.rejected[first_rejection:]
+    ]
