@@ -15,7 +15,7 @@ from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.embedded import embedded_server
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
-from tests.support.pages import blocks, commands, sessions
+from tests.support.pages import DOCS, blocks, commands, sessions
 from tests.support.shell import Shell, environment
 
 TOKEN = "canary-token-d0c5"
@@ -23,6 +23,11 @@ UNLUCKY = {"README.md": "/library/sections/2/all"}
 """Pages that show how a library fails: the listing that claims more than it holds."""
 FROM_THE_START = {"README.md", "tutorial.md"}
 """Pages that begin with an empty catalogue. The others take for granted what the README has shown."""
+PROGRAMS = [
+    next(block.text for block in blocks(page) if block.language == "python")
+    for page in (ROOT / "README.md", DOCS / "howto" / "embed.md", DOCS / "howto" / "read-the-catalogue.md")
+]
+"""The first program of each of these pages; they run in the catalogue that the README has made."""
 SECTIONS = (
     ("Movies", "movie", 60, "movies"),
     ("TV Shows", "show", 60, "tv"),
@@ -107,7 +112,6 @@ def test_the_page_can_be_followed(
     with Shell(home, environment(home), stands_for) as shell:
         shell.follow(page.name, commands(page))
     databases.drop(own)
-    for block in blocks(page):
-        if block.language == "python" and page == ROOT / "README.md":
-            program = f"import asyncio\nasync def main():\n{textwrap.indent(block.text, '    ')}\nasyncio.run(main())\n"
-            subprocess.run([sys.executable, "-c", program], env=environment(home), check=True)
+    for text in PROGRAMS if page.name == "README.md" else ():
+        program = f"import asyncio\nasync def main():\n{textwrap.indent(text, '    ')}\nasyncio.run(main())\n"
+        subprocess.run([sys.executable, "-c", program], env=environment(home), check=True)
