@@ -56,14 +56,14 @@ def _constants(node: ast.expr) -> Iterator[str]:
             yield code
         case ast.JoinedStr():
             yield "".join(
-                re.escape(str(one.value)) if isinstance(one, ast.Constant) else "[a-z_]+" for one in node.values
+                re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z_]+" for part in node.values
             )
         case ast.IfExp():
             yield from _constants(node.body)
             yield from _constants(node.orelse)
         case ast.BoolOp():
-            for one in node.values:
-                yield from _constants(one)
+            for value in node.values:
+                yield from _constants(value)
         case ast.Tuple(elts=[first, *_]):
             yield from _constants(first)
 
@@ -81,7 +81,7 @@ def document() -> str:
         "| Code | Means | What to do |",
         "|---|---|---|",
     ]
-    rows = (f"| `{code}` | {one.meaning} | {one.do} |" for code, one in sorted(GUIDE.items()))
+    rows = (f"| `{code}` | {advice.meaning} | {advice.do} |" for code, advice in sorted(GUIDE.items()))
     return "\n".join([*lines, *rows]) + "\n"
 
 

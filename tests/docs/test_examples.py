@@ -22,25 +22,25 @@ def packages(lock: str) -> dict[str, str]:
 
 class TestContainerfile:
     def test_the_base_is_pinned_and_the_same_in_both_stages(self) -> None:
-        bases = {one.text.partition(" ")[0] for one in instructions() if one.name == "FROM"}
+        bases = {step.text.partition(" ")[0] for step in instructions() if step.name == "FROM"}
         assert len(bases) == 1
         assert re.fullmatch(r"docker\.io/library/python:3\.\d+\.\d+-slim-\w+", bases.pop())
 
     def test_it_ends_as_an_ordinary_user_with_a_number(self) -> None:
-        users = [one for one in instructions() if one.name == "USER"]
-        assert [(one.stage, one.text) for one in users] == [(1, "10001:10001")]
+        users = [step for step in instructions() if step.name == "USER"]
+        assert [(user.stage, user.text) for user in users] == [(1, "10001:10001")]
         after = instructions()[instructions().index(users[0]) :]
-        assert not {"RUN", "COPY", "ADD"} & {one.name for one in after}
+        assert not {"RUN", "COPY", "ADD"} & {step.name for step in after}
 
     def test_it_names_no_index_and_no_secret(self) -> None:
-        text = "\n".join(one.text for one in instructions())
+        text = "\n".join(step.text for step in instructions())
         assert "://" not in text
         assert "index-url" not in text
         assert "RETROVUE_DATABASE_URL" not in text
         assert "TOKEN" not in text
 
     def test_everything_is_installed_from_the_locks(self) -> None:
-        for pip in re.findall(r"pip (?:install|wheel)[^&]*", "\n".join(one.text for one in instructions())):
+        for pip in re.findall(r"pip (?:install|wheel)[^&]*", "\n".join(step.text for step in instructions())):
             assert "--require-hashes" in pip or "--no-deps" in pip, pip
 
     def test_the_image_gets_nothing_of_the_tools_of_development(self) -> None:

@@ -78,7 +78,7 @@ def files() -> dict[str, str]:
     """Make every schema, and the page that says which command prints what."""
     kinds: list[type[Strict]] = list(dict.fromkeys([*PRINTED.values(), Failure, LogRecord]))
     made = {file_name(kind): schema(kind) for kind in kinds} | {EVENT_FILE: event_schema()}
-    texts = {name: orjson.dumps(one, option=orjson.OPT_INDENT_2).decode() + "\n" for name, one in made.items()}
+    texts = {name: orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n" for name, value in made.items()}
     printed = [
         f"| `retrovue {' '.join(words)}` | [{kind.__name__}]({file_name(kind)}) |" for words, kind in PRINTED.items()
     ]
