@@ -234,6 +234,20 @@ GUIDE: Mapping[str, Advice] = {
     "nfo_too_large": Advice("The file is too large for an NFO file.", _NFO),
     "nfo_malformed": Advice("The NFO file isn't well-formed.", _NFO),
     "nfo_forbidden": Advice("The NFO file declares entities, which aren't read for safety.", _NFO),
+    "unreadable_sidecar": Advice("The NFO file exists and can't be read.", "Check its permissions and its mount."),
+    "no_file": Advice("The media file can't be found.", "Check the mount and the path mapping of the collection."),
+    "probe_timeout": Advice("Reading the media file took too long.", "Check the mount, or raise file_deadline_s."),
+    "probe_crashed": Advice("The media file ends the program that reads it.", "Check whether the file is damaged."),
+    "not_of_plex": Advice("The asset isn't from a Plex server.", "Detach plex-details from the collection."),
+    "enricher_timeout": Advice("An enricher missed its deadline.", "Check the file; else report it to its author."),
+    "enricher_blocks": Advice("An enricher blocks its event loop.", "Report it to its author."),
+    "enricher_failed": Advice("An enricher has a bug.", "Report it to its author, with the message."),
+    "bad_result": Advice("An enricher returned what the catalogue can't hold.", "Report it to its author."),
+    "result_too_large": Advice("An enricher returned more than 1 MiB for an asset.", "Report it to its author."),
+    "not_tried": Advice(
+        "The enricher wasn't asked for this asset, because it failed too often before.",
+        "Resolve the other failures. The next ingest tries the owed enrichments again.",
+    ),
     # The catalogue
     "store_error": Advice("The catalogue can't be used.", "Run `retrovue doctor`."),
     "database_unavailable": Advice(

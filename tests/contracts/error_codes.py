@@ -12,7 +12,7 @@ from retrovue.core.guide import GUIDE
 from tests.contracts.rules import ROOT
 
 DOCUMENT = ROOT / "docs" / "reference" / "errors.md"
-_PLACE_OF_CODE = {"Failed": 1, "Skipped": 1, "Problem": 0, "_nothing": 2, "_skip": 0}
+_PLACE_OF_CODE = {"Failed": 1, "Failure": 0, "Skipped": 1, "Problem": 0, "_nothing": 2, "_skip": 0}
 """Calls that take a code by its place."""
 _WORDS = re.compile(r"[a-z]+(_[a-z]+)+")
 
