@@ -62,6 +62,7 @@ from retrovue.operations.attachments import attach_enricher as attach_enricher
 from retrovue.operations.attachments import detach_enricher as detach_enricher
 from retrovue.operations.catalogue import approve_assets as approve_assets
 from retrovue.operations.catalogue import get_asset as get_asset
+from retrovue.operations.catalogue import iter_assets as iter_assets
 from retrovue.operations.catalogue import list_assets as list_assets
 from retrovue.operations.catalogue import list_collections as list_collections
 from retrovue.operations.catalogue import list_sources as list_sources
@@ -76,9 +77,10 @@ from retrovue.store.assets import Asset as Asset
 from retrovue.store.assets import AssetAlias as AssetAlias
 from retrovue.store.assets import AssetDetails as AssetDetails
 from retrovue.store.assets import AssetFile as AssetFile
-from retrovue.store.assets import AssetListing as AssetListing
 from retrovue.store.assets import StateChange as StateChange
 from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
+from retrovue.store.listing import AssetFilters as AssetFilters
+from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.opening import open_store as open_store
 from retrovue.store.session import Store as Store
 from retrovue.store.sources import SourceListing as SourceListing

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, TextIO
 
 from retrovue.cli.text import painted, printable, takes_colour
@@ -11,6 +11,9 @@ from retrovue.core.errors import Problem
 
 _WITHOUT_HINT = frozenset({"narrowing_forbidden", "interrupted"})
 """Codes of errors whose hint isn't printed: one message contains it, and who pressed Ctrl-C needs none."""
+
+_BUFFER = 65_536
+"""Bytes of streamed data that are written at once."""
 
 
 class Output:
@@ -29,6 +32,8 @@ class Output:
         """Whether the command's one JSON document has been printed."""
         self.lost = False
         """Whether something couldn't be written for another reason than a reader that has gone away."""
+        self.reader_gone = False
+        """Whether the reader of the standard output has gone away."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # A title must never be able to stop a command, whatever the terminal's encoding.
@@ -61,6 +66,19 @@ class Output:
         import orjson  # not needed for help
 
         self._data(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+    async def stream(self, chunks: AsyncIterator[bytes]) -> None:
+        """Print data piece by piece as the command's answer. Stops when nobody reads it any more."""
+        self.answered = True
+        buffer = bytearray()
+        async for chunk in chunks:
+            buffer += chunk
+            if len(buffer) >= _BUFFER:
+                self._data(bytes(buffer))
+                buffer.clear()
+                if self.reader_gone:
+                    return
+        self._data(bytes(buffer))
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Print an event as a line of JSON."""
@@ -101,6 +119,7 @@ class Output:
             stream.flush()
         except BrokenPipeError:
             self.silence(stream)
+            self.reader_gone |= stream is not sys.stderr
         except OSError as exc:
             self.silence(stream)
             self.lost = True

@@ -4,17 +4,19 @@ The command line and services that embed RetroVue read through these functions. 
 reference is a UUID, an external id or an exact name; looking one up raises NotFound or Ambiguous.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 from uuid import UUID
 
 from retrovue.core.errors import NotFound
-from retrovue.core.model import AssetState, AttachedEnricher, Collection, Rejection, Source
-from retrovue.store import assets, collections, enrichers, log, sources
-from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, AssetListing, StateChange
+from retrovue.core.model import AttachedEnricher, Collection, Rejection, Source
+from retrovue.store import assets, collections, enrichers, listing, log, sources
+from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, StateChange
 from retrovue.store.collections import Contents
 from retrovue.store.enrichers import EnricherListing
 from retrovue.store.enrichments import AssetEnrichment
+from retrovue.store.listing import AssetFilters, AssetListing
 from retrovue.store.log import LogEntry, LogListing
 from retrovue.store.session import Store
 from retrovue.store.sources import SourceListing
@@ -25,6 +27,7 @@ __all__ = [
     "AssetDetails",
     "AssetEnrichment",
     "AssetFile",
+    "AssetFilters",
     "AssetListing",
     "CollectionDetails",
     "Contents",
@@ -42,6 +45,7 @@ __all__ = [
     "get_collection",
     "get_enricher",
     "get_run",
+    "iter_assets",
     "list_assets",
     "list_collections",
     "list_enrichers",
@@ -49,6 +53,9 @@ __all__ = [
     "list_sources",
     "retire_assets",
 ]
+
+_PAGE = 500
+"""How many assets ``iter_assets`` holds in memory."""
 
 
 async def list_sources(store: Store) -> list[SourceListing]:
@@ -106,27 +113,38 @@ async def list_enrichers(store: Store) -> list[EnricherListing]:
 async def get_enricher(store: Store, reference: str) -> EnricherListing:
     """Return an enricher with its collections and results."""
     async with store.reading() as session:
-        (listing,) = await enrichers.list_enrichers(session, await enrichers.find_enricher(session, reference))
-        return listing
+        enricher = await enrichers.find_enricher(session, reference)
+        return (await enrichers.list_enrichers(session, enricher))[0]
 
 
 async def list_assets(
-    store: Store,
-    *,
-    source: str | None = None,
-    collection: str | None = None,
-    state: AssetState | None = None,
-    limit: int = 50,
+    store: Store, *, limit: int = 50, after: str | None = None, **filters: Unpack[AssetFilters]
 ) -> AssetListing:
-    """List assets that aren't deleted, by title and numbers. Only those of state ``ready`` may be broadcast.
+    """List assets that aren't deleted, page by page. Only those of state ``ready`` may be broadcast.
 
-    ``source`` and ``collection`` are references. ``limit`` is from 0 to 2,147,483,647; the listing's total counts the
-    assets beyond it too. Raises NotFound, Ambiguous or, for another limit, RequestError.
+    They are ordered by the title of the show, or else their own, then by season, episode, title and UUID. ``limit`` is
+    the size of the page, from 0 to 2,147,483,647; ``after`` is the ``next_cursor`` of the page before. Raises NotFound,
+    Ambiguous or, for a bad limit, cursor or filter, RequestError.
     """
     async with store.reading() as session:
-        owner = None if source is None else await sources.find_source(session, source)
-        within = None if collection is None else await collections.find_collection(session, collection, owner)
-        return await assets.list_assets(session, source=owner, collection=within, state=state, limit=limit)
+        return await listing.list_assets(session, filters, limit=limit, after=after)
+
+
+async def iter_assets(store: Store, **filters: Unpack[AssetFilters]) -> AsyncIterator[Asset]:
+    """Iterate over all assets of the list, in its order and in constant memory.
+
+    Each page of 500 is a transaction of its own. Assets that are in the catalogue all the while come exactly once.
+    Raises NotFound, Ambiguous or, for a bad filter, RequestError.
+    """
+    after = None
+    while True:
+        async with store.reading() as session:
+            selection = await listing.select(session, filters)
+            page, after = await listing.read_page(session, selection, limit=_PAGE, after=after)
+        for asset in page:
+            yield asset
+        if after is None:
+            return
 
 
 async def get_asset(store: Store, uuid: UUID) -> AssetDetails:

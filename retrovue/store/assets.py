@@ -9,9 +9,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.bounds import LARGEST
-from retrovue.core.errors import NotFound, RequestError, require_within
-from retrovue.core.model import AssetState, Collection, Source
+from retrovue.core.errors import NotFound, RequestError
+from retrovue.core.model import AssetState, Collection
 from retrovue.store.enrichments import AssetEnrichment, asset_values, enrichments_of
 
 
@@ -95,56 +94,14 @@ class AssetDetails:
     enrichments: tuple[AssetEnrichment, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AssetListing:
-    """Some assets, and how many there are."""
-
-    total: int
-    assets: tuple[Asset, ...]
-
-
 _FIELDS = tuple(Asset.__dataclass_fields__)
 
 
-def _asset(row: Row[Any]) -> Asset:
+def asset_of(row: Row[Any]) -> Asset:
+    """Return the asset of a row of the table."""
     values = asset_values(row, _FIELDS)
     values["canonical_hash"] = row.canonical_hash.hex()
     return Asset(**values)
-
-
-async def list_assets(
-    session: AsyncSession,
-    *,
-    collection: Collection | None = None,
-    source: Source | None = None,
-    state: AssetState | None = None,
-    limit: int = 50,
-) -> AssetListing:
-    """List assets that aren't deleted, of a collection, a source or all, in the order of title and numbers."""
-    require_within("The limit", limit, 0, LARGEST, code="bad_limit")
-    where = ["deleted_at IS NULL"]
-    bind: dict[str, Any] = {}
-    if collection is not None:
-        where.append("collection_uuid = :collection")
-        bind["collection"] = collection.id
-    if source is not None:
-        where.append("collection_uuid IN (SELECT id FROM collection WHERE source_id = :source)")
-        bind["source"] = source.id
-    if state is not None:
-        where.append("state = :state")
-        bind["state"] = state
-    condition = " AND ".join(where)
-    total = (await session.execute(text(f"SELECT count(*) FROM asset WHERE {condition}"), bind)).scalar_one()
-    rows: Sequence[Row[Any]] = (
-        await session.execute(
-            text(
-                f"SELECT * FROM asset WHERE {condition} ORDER BY coalesce(show_title, title), season_number,"
-                " episode_number, title, uuid LIMIT :limit"
-            ),
-            {**bind, "limit": limit},
-        )
-    ).all()
-    return AssetListing(total=total, assets=tuple(_asset(row) for row in rows))
 
 
 async def sample_files(session: AsyncSession, collection: Collection, limit: int) -> list[str]:
@@ -179,7 +136,7 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
         {"uuid": uuid},
     )
     return AssetDetails(
-        asset=_asset(row),
+        asset=asset_of(row),
         files=tuple(AssetFile(*file) for file in files),
         aliases=tuple(AssetAlias(*alias) for alias in aliases),
         enrichments=tuple(await enrichments_of(session, uuid)),

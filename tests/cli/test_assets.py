@@ -1,5 +1,8 @@
 """Looking at assets, approving and retiring them."""
 
+import csv
+import io
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +107,87 @@ class TestShow:
     def test_none(self, run_cli: Cli) -> None:
         done = run_cli("asset", "show", str(uuid.uuid4()), "--json")
         assert (done.status, done.document["errors"][0]["code"]) == (1, "asset_not_found")
+
+
+@pytest.mark.usefixtures("catalogue")
+class TestList:
+    def test_a_page_names_the_cursor_of_the_next(self, run_cli: Cli) -> None:
+        whole = run_cli.ok("asset", "list")
+        assert list(whole) == ["status", "total", "limit", "assets", "next_cursor"]
+        assert (whole["total"], whole["next_cursor"]) == (4, None)
+        first = run_cli.ok("asset", "list", "--limit", "3")
+        second = run_cli.ok("asset", "list", "--limit", "3", "--after", first["next_cursor"])
+        assert first["assets"] + second["assets"] == whole["assets"]
+        printed = run_cli("asset", "list", "--limit", "3").out.splitlines()
+        assert printed[-2:] == ["3 of 4 assets", f"The next page: --after {first['next_cursor']}"]
+
+    def test_all_are_the_same_in_every_form(self, run_cli: Cli) -> None:
+        whole = run_cli.ok("asset", "list")
+        everything = run_cli.ok("asset", "list", "--all")
+        assert everything == {**whole, "limit": None}
+        assert (
+            run_cli("asset", "list", "--all", "--json").out
+            == json.dumps(everything, indent=2, ensure_ascii=False) + "\n"
+        )
+        for words in (("list", "--all", "--jsonl"), ("list", "--jsonl"), ("export",)):
+            lines = run_cli("asset", *words).out.splitlines()
+            assert [json.loads(line) for line in lines] == whole["assets"]
+        rows = list(csv.DictReader(io.StringIO(run_cli("asset", "export", "--csv").out)))
+        assert list(rows[0]) == list(whole["assets"][0])
+        assert [(row["title"], row["year"]) for row in rows] == [
+            (asset["title"], str(asset["year"] or "")) for asset in whole["assets"]
+        ]
+        assert json.loads(rows[0]["provider_ids"]) == whole["assets"][0]["provider_ids"]
+        assert run_cli("asset", "list", "--all").out.count("\n") == 6
+
+    def test_of_none_too(self, run_cli: Cli) -> None:
+        none = run_cli.ok("asset", "list", "--all", "--state", "ready")
+        assert (none["total"], none["assets"], none["next_cursor"]) == (0, [], None)
+        assert run_cli("asset", "export", "--state", "ready").out == ""
+        assert run_cli("asset", "list", "--state", "ready").out == "0 of 0 assets\n"
+
+    def test_filters(self, run_cli: Cli, tmp_path: Path) -> None:
+        def titles(*options: str) -> list[str]:
+            return [asset["title"] for asset in run_cli.ok("asset", "list", *options)["assets"]]
+
+        assert titles("--show", "the show", "--season", "1") == ["First"]
+        assert titles("--title", "w") == ["Two"]
+        assert titles("--type", "movie", "--path", str(tmp_path / "1")) == ["One", "Three", "Two"]
+        assert titles("--created-since", "2000-01-01", "--collection", "Shows", "--source", "My Plex") == ["First"]
+        assert titles("--changed-since", "2999-01-01T00:00+01:00") == []
+        done = run_cli("asset", "list", "--created-since", "soon", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "usage")
+
+    def test_columns(self, run_cli: Cli) -> None:
+        assert run_cli("asset", "export", "--csv", "--columns", "title, state").out.splitlines()[:2] == [
+            "title,state",
+            "One,new",
+        ]
+        assert run_cli("asset", "list", "--columns", "title,type").out.splitlines()[0].split() == ["title", "type"]
+        done = run_cli("asset", "list", "--columns", "title,size", "--json")
+        assert done.status != 0
+        assert done.document["errors"][0]["message"] == "An asset has no field size."
+
+    def test_where_titles_are_alike_their_collections_are_shown(
+        self, run_cli: Cli, portal: BlockingPortal, database_url: str
+    ) -> None:
+        assert "Collection" not in run_cli("asset", "list").out.splitlines()[0]
+
+        async def rename() -> None:
+            connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+            await connection.execute("UPDATE asset SET title = 'Same', year = NULL, show_title = NULL, edition = 'Cut'")
+            await connection.close()
+
+        portal.call(rename)
+        head, _, *rows, _ = run_cli("asset", "list").out.splitlines()
+        assert head.split() == ["Title", "Collection", "Type", "Min", "State", "Id"]
+        assert sorted(row.split()[:3] for row in rows) == [["Same", "[Cut]", "Movies"]] * 3 + [
+            ["Same", "[Cut]", "Shows"]
+        ]
+
+    def test_a_cursor_of_something_else_is_refused(self, run_cli: Cli) -> None:
+        done = run_cli("asset", "list", "--after", "x", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "bad_cursor")
 
 
 @pytest.mark.usefixtures("catalogue")

@@ -13,6 +13,7 @@ from retrovue.core.model import Rejection
 from retrovue.ingest.enrichment import enrich_one
 from retrovue.operations.curation import wipe_collection
 from retrovue.store.assets import get_asset
+from retrovue.store.listing import list_assets
 from retrovue.store.log import list_log, list_rejections
 from retrovue.store.session import Store
 from retrovue.store.staging import STAGED_REFINEMENT, TEMPORARY_TABLES
@@ -119,6 +120,7 @@ async def test_every_index_is_one_that_the_product_asks_for(
             await list_rejections(session, log.entries[0].run_id)
             (uuid,) = (await library.rows("SELECT uuid FROM asset WHERE source_uri LIKE '%/a'"))[0]
             await get_asset(session, uuid)
+            await list_assets(session, {"collection": str(movies.id)}, limit=1)
         await wipe_collection(library.store, str(movies.id), _agree)
     # So many that it matters by which key an asset is looked up.
     await library.ingest_one(page(*(draft(f"film {number}") for number in range(500))))

@@ -17,8 +17,8 @@ from retrovue.core.model import Secret
 from retrovue.errors import RequestError, SchemaMismatch, StoreError, StoreUnavailable
 from retrovue.operations.doctor import Finding, examine
 from retrovue.store.addresses import database_url
-from retrovue.store.assets import list_assets
 from retrovue.store.embedded import EmbeddedServer
+from retrovue.store.listing import list_assets
 from retrovue.store.migrations import SchemaStatus, require_current, upgrade
 from retrovue.store.opening import open_store
 from retrovue.store.server import require_capacity
@@ -247,7 +247,7 @@ class TestReadOnly:
                 assert refused.value.code == "database_read_only"
                 assert library.script.asked == []
                 async with store.transaction() as session:
-                    assert [asset.title for asset in (await list_assets(session)).assets] == ["A"]
+                    assert [asset.title for asset in (await list_assets(session, {})).assets] == ["A"]
             async with open_store(settings, read_only=True) as store:
                 seen = await Library(store, library.source, library.script).ingest(dry_run=True)
                 assert (seen.total("created"), seen.total("skipped")) == (1, 1)

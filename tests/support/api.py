@@ -34,8 +34,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "Event", "RunStarted", "CollectionStarted", "Progress", "CollectionFinished", "RunFinished", "event_document",
     ),
     "Assets": (
-        "list_assets", "get_asset", "approve_assets", "retire_assets", "Asset", "AssetState",
-        "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "StateChange",
+        "list_assets", "iter_assets", "get_asset", "approve_assets", "retire_assets", "Asset", "AssetState",
+        "AssetFilters", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "StateChange",
     ),
     "Enrichers of a collection": (
         "add_enricher", "attach_enricher", "detach_enricher", "enrich_one", "Enricher", "Attachment",

@@ -664,12 +664,15 @@ class CollectionWiped(Change):
 
 
 class Assets(Ok):
-    """retrovue asset list."""
+    """retrovue asset list, retrovue asset export."""
 
     total: int
     """All that fit, also beyond the limit."""
-    limit: int
+    limit: int | None
+    """Null where all are listed."""
     assets: list[Asset]
+    next_cursor: str | None
+    """For --after, to list the next page; null where there is none."""
 
 
 class AssetShown(Ok):
@@ -883,6 +886,7 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("enricher", "update"): EnricherUpdated,
     ("enricher", "remove"): EnricherRemoved,
     ("asset", "list"): Assets,
+    ("asset", "export"): Assets,
     ("asset", "show"): AssetShown,
     ("asset", "approve"): AssetsMoved,
     ("asset", "retire"): AssetsMoved,

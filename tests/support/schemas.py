@@ -102,7 +102,8 @@ def files() -> dict[str, str]:
         "",
         f"With `--jsonl` the commands that ingest print events instead, each an [IngestEvent]({EVENT_FILE})",
         "on a line of its own. Its `type` says which event it is. `event_document` of the library returns the",
-        "same object for an event.",
+        "same object for an event. `asset list --jsonl` and `asset export` print an asset of",
+        f"[{documents.Assets.__name__}]({file_name(documents.Assets)}) on each line, and nothing if they fail.",
         "",
         "| `type` | |",
         "|---|---|",
@@ -141,7 +142,10 @@ def check(arguments: Sequence[str], printed: str, said: str = "") -> None:
     """
     if "--jsonl" in arguments:
         for line in _whole_lines(printed):
-            check_event(orjson.loads(line), arguments)
+            if command_of(arguments) == ("asset", "list"):
+                _check(documents.Asset, orjson.loads(line), "printed", arguments)
+            else:
+                check_event(orjson.loads(line), arguments)
     elif "--json" in arguments and printed.lstrip().startswith("{"):
         _check_document(arguments, orjson.loads(printed))
     if "json" in arguments and arguments[arguments.index("json") - 1] == "--log-format":

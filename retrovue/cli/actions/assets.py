@@ -1,40 +1,161 @@
 """Assets: list, show, approve and retire them."""
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
+import orjson
+
+from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.ingest.documents import collection_identity, source_identity
 from retrovue.operations import catalogue
-from retrovue.operations.catalogue import Asset, AssetAlias, AssetDetails, AssetEnrichment, AssetFile, StateChange
+from retrovue.operations.catalogue import (
+    Asset,
+    AssetAlias,
+    AssetDetails,
+    AssetEnrichment,
+    AssetFile,
+    AssetFilters,
+    StateChange,
+    Store,
+)
 from retrovue.operations.documents import asset_document
 
+_PAGE = 500
+"""Rows of a table that are laid out together."""
+_FIELDS = tuple(Asset.__dataclass_fields__)
+_INDENTED = orjson.OPT_INDENT_2
 _LABEL = 24
 """The width of the column of field names: the longest is approved_for_broadcast."""
 
 
-async def show_assets(call: Invocation, collection: str | None, source: str | None, limit: int) -> int:
-    """List assets of a collection, a source or all."""
+async def list_assets(
+    call: Invocation,
+    *,
+    limit: int = 0,
+    after: str | None = None,
+    everything: bool = False,
+    columns: str | None = None,
+    jsonl: bool = False,
+    as_csv: bool = False,
+    **filters: Unpack[AssetFilters],
+) -> int:
+    """List assets: a page, or with ``everything`` all of them in constant memory."""
+    if jsonl and as_csv and not everything:
+        raise InputError("--jsonl and --csv can't be given together.")
+    if everything and after is not None:
+        raise InputError("--all and --after can't be given together.")
+    names = _column_names(columns)
     async with opened(call) as store:
-        listing = await catalogue.list_assets(store, collection=collection, source=source, limit=limit)
-    if call.output.as_json:
-        assets = [asdict(asset) for asset in listing.assets]
-        call.output.document({"status": "ok", "total": listing.total, "limit": limit, "assets": assets})
-        return 0
-    rows = [(_title(asset), asset.type, _runtime(asset), asset.state, asset.uuid) for asset in listing.assets]
-    lines = table(("Title", "Type", "Min", "State", "Id"), rows, numbers=(2,), columns=room()) if rows else []
-    call.output.lines([*lines, f"{len(rows)} of {listing.total} assets"])
+        page = await catalogue.list_assets(store, limit=0 if everything else limit, after=after, **filters)
+        assets = catalogue.iter_assets(store, **filters) if everything else _each(page.assets)
+        if call.output.as_json:
+            document = {"status": "ok", "total": page.total, "limit": None if everything else limit, "assets": []}
+            document["next_cursor"] = page.next_cursor
+            await call.output.stream(_json_document(document, "assets", _fields(assets)))
+        elif as_csv:
+            await call.output.stream(_csv_lines(names or _FIELDS, _fields(assets, names)))
+        elif jsonl:
+            await call.output.stream(_json_lines(_fields(assets, names)))
+        else:
+            await _print_tables(call, store, assets, names)
+            if not everything:
+                call.output.lines([f"{len(page.assets)} of {page.total} assets"])
+            if page.next_cursor is not None:
+                call.output.lines([f"The next page: --after {page.next_cursor}"])
     return 0
 
 
+def _column_names(columns: str | None) -> list[str]:
+    names = [] if columns is None else [name.strip() for name in columns.split(",")]
+    if unknown := [name for name in names if name not in _FIELDS]:
+        raise InputError(f"An asset has no field {', '.join(unknown)}.", hint=f"It has: {', '.join(_FIELDS)}.")
+    return names
+
+
+async def _each(assets: Sequence[Asset]) -> AsyncIterator[Asset]:
+    for asset in assets:
+        yield asset
+
+
+async def _fields(assets: AsyncIterator[Asset], names: Sequence[str] = ()) -> AsyncIterator[dict[str, Any]]:
+    async for asset in assets:
+        fields = asdict(asset)
+        yield {name: fields[name] for name in names} if names else fields
+
+
+async def _json_document(document: dict[str, Any], key: str, items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """Yield an indented JSON document, whose empty list ``key`` is filled with the items."""
+    head, tail = orjson.dumps(document, option=_INDENTED | orjson.OPT_APPEND_NEWLINE).split(b'"%b": []' % key.encode())
+    yield head + b'"%b": [' % key.encode()
+    separator = b"\n    "
+    async for item in items:
+        yield separator + orjson.dumps(item, default=str, option=_INDENTED).replace(b"\n", b"\n    ")
+        separator = b",\n    "
+    yield (b"\n  ]" if separator.startswith(b",") else b"]") + tail
+
+
+async def _json_lines(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    async for item in items:
+        yield orjson.dumps(item, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+
+async def _csv_lines(names: Sequence[str], items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    """Yield a head and a line for each item; what isn't text or a number is JSON."""
+    line = io.StringIO()
+    writer = csv.writer(line)
+    writer.writerow(names)
+    async for item in items:
+        writer.writerow(
+            orjson.dumps(value).decode() if isinstance(value, dict | list) else value for value in item.values()
+        )
+        yield line.getvalue().encode()
+        line.seek(0)
+        line.truncate()
+    yield line.getvalue().encode()
+
+
+async def _print_tables(call: Invocation, store: Store, assets: AsyncIterator[Asset], names: Sequence[str]) -> None:
+    """Print a table for each page of assets; where titles are alike, with their collections."""
+    page: list[Asset] = []
+    async for asset in assets:
+        page.append(asset)
+        if len(page) == _PAGE:
+            call.output.lines(await _table(store, page, names))
+            page.clear()
+            if call.output.reader_gone:
+                return
+    if page:
+        call.output.lines(await _table(store, page, names))
+
+
+async def _table(store: Store, page: Sequence[Asset], names: Sequence[str]) -> list[str]:
+    if names:
+        return table(names, [[_value(getattr(asset, name)) for name in names] for asset in page], columns=room())
+    heads = ["Title", "Type", "Min", "State", "Id"]
+    rows: list[list[object]] = [[_title(asset), asset.type, _runtime(asset), asset.state, asset.uuid] for asset in page]
+    if len({row[0] for row in rows}) < len(rows):
+        heads.insert(1, "Collection")
+        known: dict[UUID, str] = {}
+        for row, asset in zip(rows, page, strict=True):
+            if asset.collection_uuid not in known:
+                _, collection = await catalogue.find_target(store, str(asset.collection_uuid))
+                known[asset.collection_uuid] = collection.name
+            row.insert(1, known[asset.collection_uuid])
+    return table(heads, rows, numbers=(heads.index("Min"),), columns=room())
+
+
 def _title(asset: Asset) -> str:
+    edition = "" if asset.edition is None else f" [{asset.edition}]"
     if asset.show_title is None:
-        return asset.title if asset.year is None else f"{asset.title} ({asset.year})"
+        return f"{asset.title}{'' if asset.year is None else f' ({asset.year})'}{edition}"
     number = _number(asset.season_number, asset.episode_number)
-    return " - ".join(part for part in (asset.show_title, number, asset.title) if part)
+    return " - ".join(part for part in (asset.show_title, number, asset.title) if part) + edition
 
 
 def _number(season: int | None, episode: int | None) -> str:

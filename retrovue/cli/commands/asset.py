@@ -1,11 +1,55 @@
 """The commands on assets."""
 
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import asyncclick as click
 
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import NATURAL, shared
+from retrovue.cli.options import NATURAL, TITLE, shared
+
+
+class _Time(click.ParamType[dt.datetime]):
+    """A date, or a date and a time, in ISO 8601; without a zone it is local time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            time = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
+            return time if time.tzinfo is not None else time.astimezone()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is no date such as 2026-03-01 or 2026-03-01T18:30+01:00.", param, ctx)
+
+
+_TIME = _Time()
+
+
+def filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that select assets."""
+    for option in (
+        click.option("--changed-since", metavar="TIME", type=_TIME, help="Only created or changed since then."),
+        click.option("--created-since", metavar="TIME", type=_TIME, help="Only created since then: 2026-03-01."),
+        click.option("--path", metavar="PATH", help="Only of this local file, or below this directory."),
+        click.option("--year", type=NATURAL, help="Only of this year."),
+        click.option("--season", type=NATURAL, help="Only of the season of this number."),
+        click.option("--show", type=TITLE, metavar="TEXT", help="Only of shows with this text in their title."),
+        click.option("--title", type=TITLE, metavar="TEXT", help="Only with this text in their title."),
+        click.option("--type", type=click.Choice(_TYPES), help="Only of this type."),
+        click.option("--state", type=click.Choice(_STATES), help="Only in this state."),
+        click.option("--source", metavar="SOURCE", help="Only of this source: its id or name."),
+        click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name."),
+    ):
+        command = option(command)
+    return command
+
+
+_TYPES = ("movie", "episode", "clip", "track")
+_STATES = ("new", "enriching", "ready", "retired")
+_COLUMNS = click.option("--columns", metavar="NAMES", help="Only these fields, in this order: title,year,state")
+_CSV = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 
 
 @click.group("asset")
@@ -14,15 +58,34 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--collection", metavar="COLLECTION", help="Only assets of this collection: its id, key or name.")
-@click.option("--source", metavar="SOURCE", help="Only assets of this source: its id or name.")
-@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Most assets to list.")
+@filters
+@click.option("--limit", type=NATURAL, default=50, show_default=True, help="The size of a page.")
+@click.option("--after", metavar="CURSOR", help="The page after this cursor, which the page before names.")
+@click.option("--all", "everything", is_flag=True, help="All pages, one after the other.")
+@_COLUMNS
+@click.option("--jsonl", is_flag=True, help="Print a line of JSON for each asset.")
+@_CSV
 @shared()
-async def list_(call: Invocation, *, collection: str | None, source: str | None, limit: int) -> int:
-    """List assets."""
-    from retrovue.cli.actions.assets import show_assets
+async def list_(call: Invocation, **options: Any) -> int:
+    """List assets, by the title of the show or their own."""
+    from retrovue.cli.actions.assets import list_assets
 
-    return await show_assets(call, collection, source, limit)
+    return await list_assets(call, **options)
+
+
+@command.command("export")
+@filters
+@_COLUMNS
+@_CSV
+@shared()
+async def export(call: Invocation, **options: Any) -> int:
+    """Print all assets, each as a line of JSON.
+
+    The order is that of the list. However many assets there are, it takes a constant amount of memory.
+    """
+    from retrovue.cli.actions.assets import list_assets
+
+    return await list_assets(call, everything=True, jsonl=True, **options)
 
 
 @command.command("show")

@@ -1,0 +1,162 @@
+"""The list of assets: its order, its pages and its filters."""
+
+import base64
+import datetime as dt
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from retrovue import Asset, AssetFilters, iter_assets, list_assets
+from retrovue.errors import NotFound, RequestError
+from tests.support.library import Library, draft, execute, page
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
+
+
+@pytest.fixture
+async def library(library: Library) -> Library:
+    """Two collections; titles, shows and numbers are set by hand, some of them alike."""
+    other = await Library.make(library.store, "Shows")
+    await library.ingest_one(page(*(draft(f"film {number}") for number in range(12))))
+    await other.ingest_one(page(*(draft(f"episode {number}") for number in range(12))), name="Shows")
+    await execute(
+        library.store,
+        "UPDATE asset SET title = 'B' || length(title) % 3, year = 1990 + length(title) WHERE title ILIKE 'film%'",
+        "UPDATE asset SET type = 'episode',"
+        " show_title = CASE WHEN title ~ '[0-4]$' THEN 'B1' ELSE repeat('C', 300) END,"
+        " season_number = nullif(length(title) % 3, 2), episode_number = nullif(ascii(right(title, 1)) % 4, 1)"
+        " WHERE title ILIKE 'episode%'",
+    )
+    return library
+
+
+async def pages(library: Library, limit: int, **filters: Any) -> list[Asset]:
+    found: list[Asset] = []
+    after = None
+    while True:
+        listing = await list_assets(library.store, limit=limit, after=after, **filters)
+        assert len(listing.assets) <= limit
+        found += listing.assets
+        after = listing.next_cursor
+        if after is None:
+            return found
+
+
+def ids(assets: Sequence[Asset]) -> list[str]:
+    return [str(asset.uuid) for asset in assets]
+
+
+class TestPages:
+    async def test_the_order_is_that_of_names_and_numbers(self, library: Library) -> None:
+        ordered = await library.rows(
+            "SELECT uuid::text FROM asset"
+            " ORDER BY coalesce(show_title, title), season_number, episode_number, title, uuid"
+        )
+        listing = await list_assets(library.store)
+        assert ids(listing.assets) == [uuid for (uuid,) in ordered]
+        assert (listing.total, listing.next_cursor) == (24, None)
+
+    @pytest.mark.parametrize("limit", [1, 5, 23, 24, 25])
+    async def test_they_concatenate_to_the_whole(self, library: Library, limit: int) -> None:
+        whole = ids((await list_assets(library.store)).assets)
+        assert ids(await pages(library, limit)) == whole
+        assert ids([asset async for asset in iter_assets(library.store)]) == whole
+
+    async def test_also_while_others_are_inserted_and_deleted(self, library: Library) -> None:
+        before = ids((await list_assets(library.store)).assets)
+        found: list[str] = []
+        after, number = None, 100
+        while True:
+            listing = await list_assets(library.store, limit=4, after=after)
+            found += ids(listing.assets)
+            after = listing.next_cursor
+            if after is None:
+                break
+            # Before, at and after the position; the asset at the position itself goes.
+            await library.ingest_one(
+                page(*(draft(f"{name} {number}") for name in ("A", "B1", "Z"))), retry_failed=False
+            )
+            await execute(library.store, f"UPDATE asset SET deleted_at = now() WHERE uuid = '{found[-1]}'")
+            number += 1
+        assert [uuid for uuid in found if uuid in before] == before
+        assert len(found) == len(set(found))
+
+    async def test_of_size_0_there_is_only_the_number(self, library: Library) -> None:
+        listing = await list_assets(library.store, limit=0)
+        assert (listing.total, listing.assets, listing.next_cursor) == (24, (), None)
+
+    @pytest.mark.parametrize(
+        "cursor",
+        ["", "x", "é", "W10", base64.b64encode(b'["a",-1,0,"b","c"]').decode(), base64.b64encode(b"[1]").decode()],
+    )
+    async def test_a_cursor_that_no_list_gave_is_refused(self, library: Library, cursor: str) -> None:
+        with pytest.raises(RequestError) as refused:
+            await list_assets(library.store, after=cursor)
+        assert refused.value.code == "bad_cursor"
+
+    async def test_a_cursor_with_text_that_can_not_be_stored_is_refused(self, library: Library) -> None:
+        uuid = "00000000-0000-0000-0000-000000000000"
+        cursor = base64.urlsafe_b64encode(json.dumps(["\0", 0, 0, "b", uuid]).encode()).decode()
+        with pytest.raises(RequestError) as refused:
+            await list_assets(library.store, after=cursor)
+        assert refused.value.code == "bad_cursor"
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("filters", "condition"),
+        [
+            ({"collection": "Shows"}, "type = 'episode'"),
+            ({"type": "movie"}, "type = 'movie'"),
+            ({"title": "b1"}, "title = 'B1'"),
+            ({"show": "cCc"}, "show_title LIKE 'C%'"),
+            ({"season": 0}, "season_number = 0"),
+            ({"year": 1996}, "year = 1996"),
+            ({"state": "ready"}, "false"),
+            ({"state": None, "year": None}, "true"),
+            ({"show": "%"}, "false"),
+            ({"show": "b1", "season": 1}, "show_title = 'B1' AND season_number = 1"),
+        ],
+        ids=str,
+    )
+    async def test_each_is_a_condition(self, library: Library, filters: AssetFilters, condition: str) -> None:
+        expected = {uuid for (uuid,) in await library.rows(f"SELECT uuid::text FROM asset WHERE {condition}")}
+        listing = await list_assets(library.store, **filters)
+        assert set(ids(listing.assets)) == expected
+        assert listing.total == len(expected)
+        assert ids(await pages(library, 3, **filters)) == ids(listing.assets)
+
+    async def test_paths_of_files_and_directories(self, library: Library) -> None:
+        ((path,),) = await library.rows("SELECT canonical_uri FROM asset WHERE source_uri LIKE '%film 3'")
+        directory, name = path.rsplit("/", 1)
+        for wanted, count in ((path, 1), (directory, 24), (f"{directory}/", 24), (f"{directory}/{name[:-1]}", 0)):
+            assert (await list_assets(library.store, path=wanted)).total == count, wanted
+
+    async def test_times(self, library: Library) -> None:
+        await execute(
+            library.store,
+            "UPDATE asset SET created_at = '2020-01-01Z', updated_at = '2020-01-02Z' WHERE type = 'movie'",
+        )
+        second = dt.datetime(2020, 1, 2, tzinfo=dt.UTC)
+        assert (await list_assets(library.store, changed_since=second)).total == 24
+        assert (await list_assets(library.store, changed_since=second + dt.timedelta(seconds=1))).total == 12
+        assert (await list_assets(library.store, created_since=second)).total == 12
+
+    @pytest.mark.parametrize(
+        "filters",
+        [{"year": -1}, {"season": 2**31}, {"title": "a\0"}, {"created_since": dt.datetime.fromisoformat("2020-01-01")}],
+    )
+    async def test_values_that_the_database_can_not_take_are_refused(
+        self, library: Library, filters: AssetFilters
+    ) -> None:
+        with pytest.raises(RequestError) as refused:
+            await list_assets(library.store, **filters)
+        assert refused.value.code == "bad_filter"
+
+    async def test_references_are_looked_up(self, library: Library) -> None:
+        with pytest.raises(NotFound):
+            await list_assets(library.store, source=str(library.source.id), collection="Shows")
+        with pytest.raises(NotFound):
+            _ = [asset async for asset in iter_assets(library.store, source="None")]
