@@ -1,4 +1,4 @@
-"""What an ingest says to people."""
+"""The report of an ingest for people."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from retrovue.core.results import IngestSummary, Skipped
 
 _SHOWN = 5
-"""How many of the items behind a number are shown; --json has more."""
+"""How many entries of a list are shown; --json has more."""
 _BLOCKS = 20
-"""How many of those lists are shown; a run of hundreds of collections has its numbers in the table."""
+"""How many lists are shown in a report."""
 _NAMED = 5
-"""How many collections are named that share a reason; fewer have a line each."""
+"""Up to so many collections with the same reason have a line each; of more, only so many are named."""
 _HEADS = ("Collection", "Status", *HEADINGS.values(), "Time")
 
 
 def report(
     summary: "IngestSummary", more: Sequence[Problem] = (), *, what: str = "Source", scope: "Scope | None" = None
 ) -> list[str]:
-    """Write the report of a run; the last line is the summary, the line before it the label."""
+    """Return the lines of a run's report. The last one is the summary line, the one before it the label."""
     return [
         *heading(summary.source, scope),
         *_enabled(summary, what),
@@ -36,13 +36,13 @@ def report(
         *_failures(summary),
         *(line for problem in more for line in _problem(problem)),
         "",
-        Styled(label(summary, more), _mood(summary, more)),
+        Styled(label(summary, more), _style(summary, more)),
         Styled(summary_line(summary, what), "strong"),
     ]
 
 
 def heading(source: "Source", scope: "Scope | None" = None) -> list[str]:
-    """Say which source it is, and what of it."""
+    """Return the lines that name the source and the scope."""
     lines: list[str] = [f"Source: {source.name} ({source.external_id}, type {source.type})"]
     if scope is not None and not scope.is_full:
         parts = [f"title {scope.title!r}"]
@@ -54,27 +54,27 @@ def heading(source: "Source", scope: "Scope | None" = None) -> list[str]:
 
 def not_eligible(problem: Problem) -> list[str]:
     """List the collections that an error names as not eligible, each with its reason."""
-    found = problem.context.get("collections")
-    entries = found if isinstance(found, list) else []
+    collections = problem.context.get("collections")
+    entries = collections if isinstance(collections, list) else []
     lines = [f"  {entry.get('name')}: {entry.get('reason')}" for entry in entries]
     return ["Skipped collections:", *lines] if lines else []
 
 
 def label(summary: "IngestSummary", more: Sequence[Problem] = ()) -> str:
-    """Say how it went."""
+    """Return the label: Success, Partial success or Error, and why."""
     if summary.status == "error":
         return f"Error: {_why(summary)}"
     if more:
         return f"Error: {more[0].message}"
     if not summary.processed and any(outcome.code == "not_failed" for outcome in summary.skipped):
         return "Success: nothing to retry"
-    said = "Success" if summary.status == "ok" else "Partial success"
+    success = "Success" if summary.status == "ok" else "Partial success"
     if summary.interrupted:
-        return f"{said} (interrupted)"
-    return f"{said} (dry run)" if summary.dry_run else said
+        return f"{success} (interrupted)"
+    return f"{success} (dry run)" if summary.dry_run else success
 
 
-def _mood(summary: "IngestSummary", more: Sequence[Problem]) -> Style:
+def _style(summary: "IngestSummary", more: Sequence[Problem]) -> Style:
     if summary.status == "error" or more:
         return "bad"
     return "good" if summary.status == "ok" else "warning"
@@ -89,7 +89,7 @@ def _why(summary: "IngestSummary") -> str:
 
 
 def summary_line(summary: "IngestSummary", what: str = "Source") -> str:
-    """Write the line that scripts look for."""
+    """Return the summary line, which scripts look for."""
     interrupted = sum(outcome.interrupted for outcome in summary.failed)
     numbers = [f"{len(summary.ingested)} success", f"{len(summary.failed) - interrupted} failed"]
     numbers += [f"{interrupted} interrupted"] if interrupted else []
@@ -100,7 +100,7 @@ def summary_line(summary: "IngestSummary", what: str = "Source") -> str:
 
 
 def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
-    """Say what was odd about a collection that is ingested all the same; ``shown`` is the report beside it."""
+    """Yield the warnings about an ingested collection; ``shown``: the report is on the same screen."""
     name = outcome.collection.name
     if fewer := outcome.listed.warnings.get(FAR_SMALLER):
         yield (
@@ -142,7 +142,7 @@ def _row(outcome: "Ingested | Failed") -> tuple[object, ...]:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as people read it: ``0.4 s``, ``2:05`` (minutes and seconds), ``1:02:03``."""
+    """Format a duration: ``0.4 s``, ``2:05`` (minutes and seconds), ``1:02:03``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -171,13 +171,15 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
             lines = [_entry(entries, entry) for entry in getattr(listed, verdict.count)]
             shown = entries.most if entries.only_dry_run else _SHOWN
             yield from _block(f"{name}: {entries.label}", lines, getattr(counts, verdict.count), shown)
-    failures = [f"{one['asset']}: {one['enricher']}: {one['cause']}" for one in listed.failed_enrichments]
+    failures = [
+        f"{failure['asset']}: {failure['enricher']}: {failure['cause']}" for failure in listed.failed_enrichments
+    ]
     yield from _block(f"{name}: failed enrichments", failures, counts.failed_enrichments)
     enriched = outcome.enriched
     if enriched is not None and (enriched.owed or enriched.problem or enriched.interrupted):
         owed = "an unknown number" if enriched.owed is None else enriched.owed
-        said = f"{name}: enrichments that {'would be' if dry_run else 'are still'} owed: {owed}"
-        yield from ("", f"{said} (interrupted)" if enriched.interrupted and not dry_run else said)
+        line = f"{name}: enrichments that {'would be' if dry_run else 'are still'} owed: {owed}"
+        yield from ("", f"{line} (interrupted)" if enriched.interrupted and not dry_run else line)
         if enriched.problem is not None:
             yield f"  {enriched.problem.message}"
 
@@ -220,9 +222,9 @@ def _failures(summary: "IngestSummary") -> list[str]:
             outcome.collection.name
         )
     lines: list[str] = []
-    for (word, said, hint), names in shared.items():
+    for (word, message, hint), names in shared.items():
         shown = names if len(names) <= _NAMED else [_several(names)]
-        lines += [Styled(f"{word}: {name}: {said}", "bad") for name in shown]
+        lines += [Styled(f"{word}: {name}: {message}", "bad") for name in shown]
         lines += [f"  {hint}"] if hint else []
     return ["", *lines] if lines else []
 

@@ -1,4 +1,4 @@
-"""Progress of an ingest: a line for a person who watches, or events for a program that reads."""
+"""The progress of an ingest: a line on a terminal, or events for a program."""
 
 import os
 import time
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 EVENT_SECONDS = 0.25
-"""Progress of a collection is told no more often than this; everything else at once."""
+"""The least time between two progress events of a collection. All other events are printed at once."""
 
 
 class Progress:
-    """Follows a run: collections done, items read, items per second and the time that is left.
+    """Shows collections done, items read, items per second and the time left.
 
-    On the standard error for a person, who has to be at a terminal; with ``--jsonl`` as events on the standard
-    output; else nowhere.
+    On the standard error if it is a terminal; with ``--jsonl`` as events on the standard output; else nowhere.
     """
 
     def __init__(self, output: Output) -> None:
@@ -32,7 +31,7 @@ class Progress:
         self._expected: int | None = None
         self._targeted: frozenset[UUID] = frozenset()
         self._began = time.monotonic()
-        self._told: dict[UUID, float] = {}
+        self._printed: dict[UUID, float] = {}
 
     def __enter__(self) -> Self:
         dumb = os.environ.get("TERM") == "dumb"  # it can't move its cursor
@@ -45,20 +44,20 @@ class Progress:
             self._line.close()
 
     def show(self, event: Event) -> None:
-        """Show what has happened; the summary is for whoever started the run to tell."""
+        """Show an event. The caller prints the summary."""
         match event:
             case RunStarted():
                 self._targeted = frozenset(collection.id for collection in event.collections)
                 self._expected = event.items_expected
                 if self._line is not None:
                     self._line.expect(len(event.collections))
-                self._tell(event)
+                self._print(event)
             case CollectionStarted():
-                self._tell(event)
+                self._print(event)
             case CollectionFinished():
                 if self._line is not None and event.outcome.collection.id in self._targeted:
                     self._line.advance()
-                self._tell(event)
+                self._print(event)
             case Reading():
                 self._reading(event)
 
@@ -72,25 +71,25 @@ class Progress:
         left = seconds_left(items, self._expected, rate)
         if self._line is not None:
             self._line.show(items, rate, left)
-        elif now - self._told.get(event.collection.id, float("-inf")) >= EVENT_SECONDS:
-            self._told[event.collection.id] = now
+        elif now - self._printed.get(event.collection.id, float("-inf")) >= EVENT_SECONDS:
+            self._printed[event.collection.id] = now
             left = None if left is None else round(left, 1)
-            self._tell(event, run={"items": items, "items_per_second": round(rate, 1), "seconds_left": left})
+            self._print(event, run={"items": items, "items_per_second": round(rate, 1), "seconds_left": left})
 
-    def _tell(self, event: Event, **more: object) -> None:
+    def _print(self, event: Event, **more: object) -> None:
         if self._output.as_events:
             self._output.event({**event_document(event), **more})
 
 
 def seconds_left(items: int, expected: int | None, rate: float) -> float | None:
-    """Estimate how long the rest takes; None if that isn't known, or if there is more than was expected."""
+    """Estimate the seconds until the end; None if unknown, or if there is more than expected."""
     if expected is None or rate <= 0 or items > expected:
         return None
     return (expected - items) / rate
 
 
 class _Line:
-    """The line that a terminal shows and redraws."""
+    """The progress line of a terminal."""
 
     def __init__(self) -> None:
         self._bar, self._task = _start()

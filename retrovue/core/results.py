@@ -1,4 +1,4 @@
-"""The results of an ingest: one outcome for each collection, and the summary of the run that is derived from them."""
+"""The results of an ingest: an outcome for each collection, and the summary of the run, which follows from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from retrovue.core.verdicts import EXCLUSIVE
 RunStatus = Literal["ok", "partial", "error"]
 
 NOT_FAILED = "not_failed"
-"""The code of the collections that --retry-failed leaves out."""
+"""The code of collections that --retry-failed skips."""
 FAR_SMALLER = "far_smaller"
-"""The warning that a collection has less than half as many items as at its last ingest; its count is how many fewer."""
+"""The warning for a collection with less than half as many items as at its last ingest; its count is the difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An asset or draft in one of the lists of an outcome."""
+    """An entry in a list of an outcome: an asset or draft."""
 
     title: str
     source_uri: str | None = None
     detail: str | None = None
-    """For a duplicate the title of the asset that has the file, for a relocation the new path."""
+    """For a duplicate the title of the asset with the same file, for a relocation the new path."""
 
 
 def label(title: str, show_title: str | None, season: int | None, episode: int | None) -> str:
@@ -85,60 +85,59 @@ def failed_enrichment(asset: str, enricher: str, code: str, cause: str) -> Mappi
 
 @dataclass(frozen=True, slots=True)
 class Enriched:
-    """What the enrichment came to that follows a collection's ingest, or is asked for by hand."""
+    """The result of the enrichment of a collection, after its ingest or by ``collection enrich``."""
 
     succeeded: int = 0
     failed: int = 0
     owed: int | None = 0
-    """What is still owed, failed ones included; None if it couldn't be found out. For a dry-run what would be owed."""
+    """Enrichments still owed, failed ones included; None if unknown. For a dry-run those that would be owed."""
     interrupted: bool = False
     problem: Problem | None = None
-    """Why the enrichment, or one enricher's part of it, ended early, other than by an interruption."""
+    """Why the enrichment, or that by one enricher, ended early, other than by an interruption."""
     unreachable: bool = False
-    """Whether that is because the source could not be reached."""
+    """Whether ``problem`` is that the source couldn't be reached."""
     failures: tuple[Mapping[str, str], ...] = ()
-    """The first ones."""
+    """The first `LISTED` failures."""
     duration: float = 0.0
     """Seconds of wall time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Where a collection's time went, in seconds of wall time.
+    """The times of the phases of a collection's ingest, in seconds of wall time.
 
-    Collections that are ingested at the same time share one event loop: each phase includes the turns of the others
-    that fall into it.
+    Collections that are ingested at the same time share an event loop: a phase includes the work of the others
+    meanwhile.
     """
 
     total: float = 0.0
     waiting_for_source: float = 0.0
-    """Waiting for an answer of the source that wasn't there yet, as the importer tells; one that doesn't tell waits
-    all the time in which it is asked."""
+    """Waiting for answers of the source. An importer that doesn't measure it waits in all its calls."""
     reading: float = 0.0
-    """The importer's own work on what the source answered: decoding, proving, mapping to drafts."""
+    """The importer's work on the answers: decoding, proving that they are complete, making drafts."""
     enriching: float = 0.0
-    """What enrichers did page by page; that of the others, after the commit, is `Enriched.duration`."""
+    """Page enrichers. The time of the others, after the commit, is `Enriched.duration`."""
     staging: float = 0.0
-    """Comparing with what is known and copying to the staging table."""
+    """Comparing with what the collection holds, and copying to the staging table."""
     merging: float = 0.0
-    """The one transaction that merges."""
+    """The transaction that merges."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """The collection was ingested, or for a dry-run would have been, with these counts."""
+    """The outcome of a collection that was ingested, or would have been by a dry-run."""
 
     collection: Collection
     counts: Counts
     listed: Listed = NOTHING_LISTED
     durations: Durations = Durations()
     enriched: Enriched | None = None
-    """What came after the commit; None if the collection has no enricher, or if it hasn't come to that yet."""
+    """The enrichment after the commit; None if the collection has no enricher, or if it hasn't begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The collection was not ingested because it may not be; nothing of it was touched."""
+    """The outcome of a collection that isn't eligible; nothing of it was changed."""
 
     collection: Collection
     code: str
@@ -148,7 +147,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The collection's ingest failed and was rolled back."""
+    """The outcome of a collection whose ingest failed and was rolled back."""
 
     collection: Collection
     code: str
@@ -158,10 +157,10 @@ class Failed:
     interrupted: bool = False
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
     traceback: str | None = None
-    """For a bug, of an importer or our own; goes to the audit trail, not to the terminal."""
+    """For a bug, of an importer or of RetroVue; the audit trail has it, the terminal doesn't."""
     durations: Durations = Durations()
     counts: Counts = NO_COUNTS
-    """Zeros, unless the failure is that nothing could be used."""
+    """Zeros, unless it failed because all drafts were rejected."""
     listed: Listed = NOTHING_LISTED
 
 
@@ -175,14 +174,14 @@ def _order(outcome: CollectionOutcome) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class IngestSummary:
-    """All outcomes of a run in name order, with everything else derived from them."""
+    """All outcomes of a run, in the order of the collections' names, and what follows from them."""
 
     run_id: UUID
     source: Source
     outcomes: tuple[CollectionOutcome, ...]
     dry_run: bool = False
     strict: bool = False
-    """Whether an enabled collection that isn't ingestible makes the run partial."""
+    """Whether an enabled collection that isn't ingestible makes the run ``partial``."""
     interrupted: bool = False
     duration: float = 0.0
     """Seconds of wall time."""
@@ -192,39 +191,39 @@ class IngestSummary:
 
     @property
     def ingested(self) -> tuple[Ingested, ...]:
-        """The collections that succeeded."""
+        """The outcomes of collections that were ingested."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Ingested))
 
     @property
     def failed(self) -> tuple[Failed, ...]:
-        """The collections that failed or were interrupted."""
+        """The outcomes of collections that failed or were interrupted."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """The collections that were not targeted, each with its reason."""
+        """The outcomes of collections that were not targeted."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Skipped))
 
     @property
     def lost(self) -> tuple[Skipped, ...]:
-        """The enabled collections that were skipped because they aren't ingestible now."""
+        """The outcomes of enabled collections that were skipped because they aren't ingestible."""
         return tuple(
             outcome for outcome in self.skipped if outcome.collection.sync_enabled and outcome.code != NOT_FAILED
         )
 
     @property
     def processed(self) -> int:
-        """Collections that succeeded, failed or were interrupted."""
+        """The number of collections that were ingested, failed or were interrupted."""
         return len(self.ingested) + len(self.failed)
 
     def total(self, count: str) -> int:
-        """Add up one of the counts over all collections."""
+        """Return the sum of a count over all collections."""
         tried: tuple[Ingested | Failed, ...] = (*self.ingested, *self.failed)
         return sum(getattr(outcome.counts, count) for outcome in tried)
 
     @property
     def status(self) -> RunStatus:
-        """``error`` if nothing succeeded though something was tried, ``partial`` if not everything did."""
+        """``error`` if all targeted collections failed, ``partial`` if some did, else ``ok``."""
         if self.failed and not self.ingested:
             return "error"
         if self.failed or self.interrupted or (self.strict and self.lost):

@@ -1,4 +1,4 @@
-"""Page enrichers: the enrichers of a collection that need no I/O, and refine its pages before they are staged."""
+"""Page enrichers: enrichers without I/O, which refine the drafts of a page before they are staged."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,14 +22,14 @@ _OF_DRAFTS = tuple(name for name in FIELDS if name in AssetDraft.__struct_fields
 
 @dataclass(slots=True)
 class PageEnrichers:
-    """The enrichers of a collection as its ingest needs them: those that refine pages, and what the others will owe."""
+    """The enrichers of a collection: those that refine its pages, and those that run after the commit."""
 
     refining: list[GuardedEnricher] = field(default_factory=list[GuardedEnricher])
     """The page enrichers, in the order in which they run."""
     deferred: tuple[AttachedEnricher, ...] = ()
-    """Those that run after the commit."""
+    """The others, which run after the commit."""
     reading_files: tuple[UUID, ...] = ()
-    """The ids of all that owe something again to an asset whose file has moved."""
+    """The ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
 
     @property
     def refined_by(self) -> tuple[UUID, ...]:
@@ -38,14 +38,14 @@ class PageEnrichers:
 
     @property
     def owing(self) -> bool:
-        """Whether every new asset is owed something after the commit."""
+        """Whether every new asset is owed an enrichment after the commit."""
         return bool(self.deferred)
 
     def __bool__(self) -> bool:
         return bool(self.refining or self.deferred)
 
     async def refine(self, mapped: list[MappedDraft]) -> list[MappedDraft]:
-        """Return the drafts of a page as the page enrichers refine them."""
+        """Return the drafts of a page, refined by the page enrichers in their order."""
         if not self.refining or not mapped:
             return mapped
         drafts = [_Draft(draft.draft, draft.local_paths) for draft in mapped]
@@ -60,7 +60,7 @@ class PageEnrichers:
 
 @dataclass(slots=True)
 class _Draft:
-    """A draft while the page enrichers refine it, one after the other."""
+    """A draft that is being refined: `view()` → `take()` for each enricher → `mapped()`."""
 
     draft: AssetDraft
     local_paths: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The collector: takes each collection's one outcome, hands it on, and can tell the summary at any moment."""
+"""The collector: takes each collection's one outcome, publishes it as an event, and makes the summary of the run."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -26,10 +26,10 @@ _log = logger(__name__)
 
 
 class Collector:
-    """The outcomes of one run.
+    """The outcomes of one run: `started()`, `progress()` and `report()` for each collection → `end()`.
 
-    Every collection that is targeted is known from the start, so that none can end without an outcome: what
-    has not reported counts as interrupted.
+    All targeted collections are known from the start, so that none can end without an outcome: one without a report
+    counts as interrupted. `summary()` is right at any moment.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Collector:
         dry_run: bool,
         strict: bool,
     ) -> None:
-        """``expected`` are the collections that will report, ``skipped`` those whose outcome is known."""
+        """``expected`` are the targeted collections, ``skipped`` the outcomes of the others."""
         self._run_id = run_id
         self._source = source
         self._dry_run = dry_run
@@ -54,8 +54,8 @@ class Collector:
         self._published = 0
         self._final: IngestSummary | None = None
         self.feed = Feed()
-        """The events of the run; ends with it."""
-        self.feed.tell(RunStarted(run_id, source, tuple(self._unfinished.values())))
+        """The events of the run."""
+        self.feed.add(RunStarted(run_id, source, tuple(self._unfinished.values())))
         expecting = len(self._unfinished)
         _log.info("Run started: %d collections of %r", expecting, source.name, extra={"run_id": str(run_id)})
         for outcome in skipped:
@@ -63,44 +63,44 @@ class Collector:
 
     @property
     def unfinished(self) -> list[Collection]:
-        """The collections that were targeted and have not reported."""
+        """The targeted collections without an outcome."""
         return list(self._unfinished.values())
 
     def started(self, collection: Collection) -> None:
-        """Take note that a collection's turn has come."""
-        self.feed.tell(CollectionStarted(collection))
+        """Publish that a collection's ingest begins."""
+        self.feed.add(CollectionStarted(collection))
         _log.info("Collection %r started", collection.name, extra=self._about(collection))
 
     def progress(self, progress: Progress) -> None:
-        """Take note of how far a collection is."""
+        """Publish a collection's progress."""
         self.feed.progress(progress)
 
     def report(self, outcome: CollectionOutcome) -> None:
-        """Take the one outcome of a collection; a second one is a bug."""
+        """Take a collection's outcome. Raises AssertionError for a second one."""
         if self._unfinished.pop(outcome.collection.id, None) is None:
             raise AssertionError(f"{outcome.collection.name!r} reported twice, or was never expected")
         self._take(outcome)
 
     def enriching(self, collection: Collection, result: Callable[[], Enriched]) -> None:
-        """Name what a collection's enrichment comes to, which begins now; its outcome has been reported before."""
+        """Add an enrichment, which begins now, to a collection's outcome; ``result`` returns its result so far."""
         self._enrichments[collection.id] = result
 
     def was_ingested(self, collection: Collection) -> bool:
-        """Tell whether a collection has reported that it was ingested."""
-        return any(isinstance(one, Ingested) and one.collection.id == collection.id for one in self._outcomes)
+        """Return whether a collection's outcome is that it was ingested."""
+        return isinstance(self.outcome_of(collection), Ingested)
 
     def _take(self, outcome: CollectionOutcome) -> None:
         self._outcomes.append(outcome)
-        self.feed.tell(CollectionFinished(outcome))
+        self.feed.add(CollectionFinished(outcome))
 
     def outcome_of(self, collection: Collection) -> CollectionOutcome | None:
-        """Find the outcome that a collection has reported."""
-        return next((one for one in self._outcomes if one.collection.id == collection.id), None)
+        """Return a collection's outcome; None if it has none yet."""
+        return next((outcome for outcome in self._outcomes if outcome.collection.id == collection.id), None)
 
     def publish(self) -> None:
-        """Log and count the outcomes that came in since the last time.
+        """Log the outcomes since the last call, and add them to the metrics.
 
-        Not when they are reported: that is in the middle of a commit, where nothing of somebody else's may fail.
+        `report()` doesn't, as it is called during a commit, which a logging handler of the host must not break.
         """
         while self._published < len(self._outcomes):
             outcome = self._outcomes[self._published]
@@ -109,12 +109,12 @@ class Collector:
             telemetry.count(outcome)
 
     def end(self) -> None:
-        """End the feed, once all outcomes are in."""
+        """End the feed if all outcomes are there."""
         if self._unfinished or self.feed.ended:
             return
         self.publish()
         summary = self._final = self.summary()
-        self.feed.tell(RunFinished(summary))
+        self.feed.add(RunFinished(summary))
         _log.info("Run finished in %.3f s: %s", summary.duration, summary.status, extra={"run_id": str(self._run_id)})
 
     def _about(self, collection: Collection) -> dict[str, str]:
@@ -127,16 +127,15 @@ class Collector:
                 numbers = ", ".join(f"{getattr(counts, count)} {count}" for count in EXCLUSIVE)
                 _log.info("Collection %r finished in %.3f s: %s", name, spent.total, numbers, extra=extra)
             case Failed():
-                # Not its message: an importer of somebody else's may have put anything in it. The audit trail has it.
+                # Without the message, which an importer may have filled with anything. The audit trail has it.
                 level = logging.WARNING if outcome.interrupted else logging.ERROR
-                _log.log(
-                    level, *("Collection %r failed: %s", name, outcome.code), extra={**extra, "code": outcome.code}
-                )
+                extra["code"] = outcome.code
+                _log.log(level, "Collection %r failed: %s", name, outcome.code, extra=extra)
             case Skipped():
                 _log.info("Collection %r skipped: %s", name, outcome.code, extra={**extra, "code": outcome.code})
 
     def summary(self) -> IngestSummary:
-        """Fold what is known now; a collection still at work counts as interrupted."""
+        """Make the summary of now; a collection without an outcome counts as interrupted."""
         if self._final is not None:
             return self._final
         open_ = [interrupted(collection) for collection in self._unfinished.values()]
@@ -167,9 +166,9 @@ class Collector:
 
 
 class IngestRun:
-    """A running ingest: iterate over it for outcomes as they come in; the summary is valid at any moment.
+    """A running ingest. Iterating over it yields each collection's outcome; the summary is valid at any moment.
 
-    Any number of tasks may iterate, each at its own pace and each from the beginning, also after the run was left.
+    Any number of tasks may iterate, each at its own pace and from the beginning, also after the run has ended.
     """
 
     def __init__(self, run_id: UUID, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
@@ -183,16 +182,16 @@ class IngestRun:
         return Outcomes(self._collector.feed)
 
     def events(self) -> AsyncIterator[Event]:
-        """Iterate over all that happens: RunStarted, CollectionStarted, Progress, CollectionFinished, RunFinished.
+        """Iterate over the events: RunStarted, CollectionStarted, Progress, CollectionFinished, RunFinished.
 
-        The first event comes first, whenever the reading begins; the iteration ends with the run. A slow reader
-        delays nothing, and misses nothing but progress that is out of date.
+        Begins with the first event whenever it is called, and ends with the run. A slow reader delays nothing, and
+        misses only progress that is out of date.
         """
         return self._collector.feed.reader()
 
     @property
     def summary(self) -> IngestSummary:
-        """What is known now; a collection still at work counts as interrupted."""
+        """The summary of now; a collection without an outcome counts as interrupted."""
         return self._collector.summary()
 
 
@@ -203,7 +202,7 @@ def _was_interrupted(outcome: CollectionOutcome) -> bool:
 
 
 def interrupted(collection: Collection) -> Failed:
-    """The outcome of a collection whose ingest was stopped before it was through."""
+    """Make the outcome of a collection whose ingest was stopped."""
     return Failed(
         collection,
         code="interrupted",

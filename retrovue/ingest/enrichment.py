@@ -1,7 +1,7 @@
-"""Enrichment: what attached enrichers owe to a collection's assets is done after the commit, batch by batch.
+"""Enrichment: after the commit of a collection's ingest, its attached enrichers do what they owe to its assets.
 
-Owed assets are read in pages, so that memory doesn't depend on how many there are; what each batch came to is
-committed in a small transaction of its own. Whatever stops it leaves what is committed, and the rest owed.
+Owed assets are read in pages, so that memory doesn't depend on their number. The results of each batch are committed in
+a small transaction. If the enrichment is stopped, committed results stay, and the other assets are still owed.
 """
 
 import uuid
@@ -40,22 +40,23 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 PAGE = 500
-"""Owed assets in memory at once; each takes a few kilobytes."""
+"""Owed assets in memory at the same time; each takes a few kilobytes."""
 DEFAULT_CONCURRENCY = 4
-"""Batches under way at once, over all collections of a run."""
+"""Batches at the same time, over all collections of a run."""
 RETRIES = 2
 """How often the transaction of a batch is run again after a conflict; its assets then stay owed."""
 CONNECTIONS = 2
-"""For the small transactions; a run's collections keep the connections of its own store for as long as they take."""
+"""For the transactions of batches, as the collections at work hold the connections of the run's store."""
 COUNT_SECONDS = 60.0
 COUNT_SECONDS_AT_THE_END = 0.5
-"""How long counting what is owed may take; the second one once we are cancelled."""
+"""How long counting the owed assets may take; the second one after a cancellation."""
 _BAD = frozenset({"bad_value", "database_error"})
+"""Errors that one value of a batch can cause: its results are then written one by one."""
 
 
 @dataclass(slots=True)
 class _Current:
-    """An owed asset with what the enrichers of this run have given to it so far."""
+    """An owed asset, with its values after the enrichers that have run."""
 
     owed: OwedAsset
     values: dict[str, Any]
@@ -67,7 +68,7 @@ class _Current:
 
 
 class EnrichmentWork:
-    """The enrichment of one collection in one run; its result is valid at any moment."""
+    """The enrichment of one collection: `run()` or `count()` once; ``result`` is valid at any moment."""
 
     def __init__(
         self,
@@ -102,7 +103,7 @@ class EnrichmentWork:
 
     @property
     def result(self) -> Enriched:
-        """What it has come to; one that is still at work counts as interrupted."""
+        """The result so far; an enrichment that hasn't ended counts as interrupted."""
         return Enriched(
             succeeded=self._succeeded,
             failed=self._failed,
@@ -115,7 +116,7 @@ class EnrichmentWork:
         )
 
     async def run(self) -> None:
-        """Do all that is owed. Raises nothing but a cancellation; what went wrong is in the result."""
+        """Do all that is owed. Raises only a cancellation; any error is in the result."""
         self._began = perf_counter()
         try:
             await self._work()
@@ -135,8 +136,8 @@ class EnrichmentWork:
                 await self._end()
             self._ended = perf_counter()
 
-    async def look(self) -> None:
-        """Only find out how much is owed."""
+    async def count(self) -> None:
+        """Count what is owed, and do nothing of it."""
         async with self._store.reading() as session:
             self._owed = await count_owed(session, self.collection, self._attached, only_failed=self._only_failed)
         self._finished = True
@@ -148,15 +149,16 @@ class EnrichmentWork:
             while page := await self._next(after):
                 after = page[-1].uuid
                 current = [_Current(owed, dict(owed.values)) for owed in page]
-                # One after the other, in the order of their priorities: each sees what those before it have given.
-                for one in self._attached:
-                    due = [asset for asset in current if one.enricher.id in asset.owed.owed]
+                # One after the other, in the order of their priorities: each sees the values of those before it.
+                for attached in self._attached:
+                    key = attached.enricher.id
+                    due = [asset for asset in current if key in asset.owed.owed]
                     if not due:
                         continue
-                    if one.enricher.id not in opened:
-                        guarded = GuardedEnricher(one, self._source, transport=self._transport)
-                        opened[one.enricher.id] = await stack.enter_async_context(guarded)
-                    enricher = opened[one.enricher.id]
+                    if key not in opened:
+                        guarded = GuardedEnricher(attached, self._source, transport=self._transport)
+                        opened[key] = await stack.enter_async_context(guarded)
+                    enricher = opened[key]
                     await self._enrich(enricher, due)
                     if self._problem is None:
                         self._problem, self._unreachable = _given_up(enricher), enricher.unreachable
@@ -176,7 +178,7 @@ class EnrichmentWork:
     async def _enrich(self, enricher: GuardedEnricher, due: Sequence[_Current]) -> None:
         async with anyio.create_task_group() as group:
 
-            async def one(batch: Sequence[_Current]) -> None:
+            async def limited(batch: Sequence[_Current]) -> None:
                 async with self._limiter:
                     try:
                         await self._batch(enricher, batch)
@@ -185,7 +187,7 @@ class EnrichmentWork:
                         group.cancel_scope.cancel()
 
             for batch in _batches(due, enricher.batch_size):
-                group.start_soon(one, batch)
+                group.start_soon(limited, batch)
         if self._error is not None:
             raise self._error
 
@@ -200,7 +202,7 @@ class EnrichmentWork:
             await self._record(enricher, results)
 
     async def _record(self, enricher: GuardedEnricher, results: Sequence[tuple[_Current, Result]]) -> None:
-        """Commit what a batch came to; a value that the database refuses is its asset's failure."""
+        """Commit the results of a batch. A value that the database refuses becomes a failure of its asset."""
 
         def committed() -> None:
             for asset, result in results:
@@ -221,14 +223,14 @@ class EnrichmentWork:
         self, enricher: GuardedEnricher, results: Sequence[tuple[_Current, Result]], error: StoreError
     ) -> None:
         if len(results) > 1:
-            for each in results:
-                await self._record(enricher, [each])
+            for result in results:
+                await self._record(enricher, [result])
             return
-        asset, result = results[0]
-        if result.code is not None:
+        asset, refused = results[0]
+        if refused.code is not None:
             raise error
-        refused = Result(asset.owed.uuid, result.title, code="bad_value", message=error.message)
-        await self._record(enricher, [(asset, refused)])
+        failure = Result(asset.owed.uuid, refused.title, code="bad_value", message=error.message)
+        await self._record(enricher, [(asset, failure)])
 
     def _count(self, enricher: GuardedEnricher, asset: _Current, result: Result) -> None:
         if result.code is None:
@@ -241,10 +243,10 @@ class EnrichmentWork:
             self._failures.append(failed_enrichment(result.title, enricher.name, result.code, cause))
 
     async def _end(self) -> None:
-        """Write the row of the audit trail if anything was tried, with what is still owed."""
+        """Count what is still owed, and write the row of the audit trail if anything was tried."""
         status = "failed" if self._problem else "done" if self._finished else "interrupted"
         try:
-            # Counting a large collection may take longer than there is while the process ends: the row matters more.
+            # While the process ends there may not be enough time to count a large collection: the row matters more.
             with anyio.move_on_after(COUNT_SECONDS if self._finished else COUNT_SECONDS_AT_THE_END):
                 async with self._store.reading() as session:
                     self._owed = await count_owed(session, self.collection, self._attached)
@@ -252,7 +254,7 @@ class EnrichmentWork:
                 async with self._store.transaction() as session:
                     await write_outcome(session, self._outcome(status))
         except StoreError as exc:
-            # The assets say themselves what is owed to them; the result says that the trail doesn't.
+            # What is owed can be found from the assets; the result says that the audit trail lacks the row.
             message = f"The audit trail of the enrichment was not written: {exc.message}"
             self._problem = self._problem or Problem(exc.code, message, exc.hint)
 
@@ -274,7 +276,7 @@ class EnrichmentWork:
 
 
 def _given_up(enricher: GuardedEnricher) -> Problem | None:
-    """Say why an enricher is asked nothing more; told once, as no asset is to blame and all of them stay owed."""
+    """Make the problem of an enricher that is no longer called. All its assets stay owed, so it is reported once."""
     if enricher.outage is not None:
         message = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
         return Problem(enricher.outage.code, message)
@@ -326,11 +328,14 @@ async def enrich_one(
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> AsyncIterator[EnrichmentWork]:
-    """Prepare the enrichment of one collection, without asking its source for items; the caller runs the work.
+    """Prepare the enrichment of one collection, without an ingest; the caller calls ``run()`` or ``count()``.
 
-    Holds the collection's lock, except for a dry-run: raises AlreadyRunning while it is being ingested, and
-    RequestError if it has no enricher. ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of
-    enrichers that speak HTTP.
+    ``reference`` and ``source_reference`` are UUIDs, external ids or exact names. ``only_failed`` leaves out what was
+    never tried. ``concurrency`` is the number of batches at the same time. ``transport``, an
+    ``httpx.AsyncBaseTransport``, carries the requests of enrichers that speak HTTP.
+
+    Holds the collection's lock, except for a dry-run. Raises AlreadyRunning while the collection is being ingested, and
+    RequestError for an unknown or ambiguous reference and for a collection without an enricher.
     """
     if concurrency < 1:
         raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
@@ -358,6 +363,6 @@ async def enrich_one(
 
 
 async def owed_by(store: Store, collection: Collection, attached: Sequence[AttachedEnricher]) -> int:
-    """Count what attached enrichers owe to a collection's assets now."""
+    """Count what attached enrichers owe to a collection's assets."""
     async with store.reading() as session:
         return await count_owed(session, collection, attached)

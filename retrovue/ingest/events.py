@@ -1,7 +1,7 @@
-"""What a run tells while it is under way: typed events, for any number of readers, each at its own pace.
+"""The events of a run, for any number of readers, each at its own pace.
 
-An outcome is never lost and never waits for a reader; progress is only ever the newest. What the feed holds is bounded
-by construction: two events for the run, two and one progress for each collection, however slow the readers are.
+Every reader gets every outcome, and no writer waits for a reader. Of a collection's progress a reader gets the newest.
+So the feed is bounded, however slow its readers are: two events for the run, and three for each collection.
 """
 
 from dataclasses import dataclass
@@ -16,39 +16,39 @@ from retrovue.core.results import CollectionOutcome, IngestSummary
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The pre-flight is over; the first event of every run."""
+    """The pre-flight has ended. The first event of every run."""
 
     run_id: UUID
     source: Source
     collections: tuple[Collection, ...]
-    """The collections that this run is to ingest."""
+    """The collections that the run will try."""
 
     @property
     def items_expected(self) -> int | None:
-        """About how many items there are to read: as many as last time; None where one has never been ingested."""
+        """How many assets the collections have, as an estimate; None if one of them has none."""
         counts = [collection.assets_count for collection in self.collections]
         return sum(counts) if counts and all(counts) else None
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionStarted:
-    """A collection's turn has come; told once, before its progress."""
+    """The ingest of a collection has begun. Comes once, before its progress; not for a skipped collection."""
 
     collection: Collection
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the reading of a collection is. A reader that is slow gets the newest one only.
+    """How much of a collection has been read.
 
-    If the source's listing moves, it is read from the beginning: the numbers then go back to 0.
+    A collection whose listing changes meanwhile is read again from the beginning: the numbers go back to 0.
     """
 
     collection: Collection
     source_items: int
-    """Distinct items of the source that were read so far."""
+    """Distinct items of the source, so far."""
     discovered: int
-    """Versions that were read so far, rejected ones included."""
+    """Versions so far, rejected ones included."""
     rejected: int
     seconds: float
     """Wall time since the reading began."""
@@ -61,14 +61,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CollectionFinished:
-    """A collection's one outcome; the last that is told of it. One that is skipped was never started."""
+    """A collection has its outcome. The last event of the collection."""
 
     outcome: CollectionOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """Every collection has its outcome; the last event of every run."""
+    """Every collection has its outcome. The last event of every run."""
 
     summary: IngestSummary
 
@@ -77,26 +77,26 @@ Event = RunStarted | CollectionStarted | Progress | CollectionFinished | RunFini
 
 
 class Feed:
-    """The events of one run. Telling never waits; every reader gets all of them, from the first one on."""
+    """The events of one run. Adding one never waits. Every reader gets all of them, from the first one on."""
 
     def __init__(self) -> None:
-        self._told: list[Event] = []
+        self._events: list[Event] = []
         self._progress: dict[UUID, tuple[int, Progress]] = {}
-        """By collection, the newest, with its number: progress is numbered as it comes."""
+        """The newest progress of each collection, with its number in the order of arrival."""
         self._number = 0
         self._changed = anyio.Event()
         self.ended = False
 
-    def tell(self, event: RunStarted | CollectionStarted | CollectionFinished | RunFinished) -> None:
+    def add(self, event: RunStarted | CollectionStarted | CollectionFinished | RunFinished) -> None:
         """Add an event that every reader gets."""
         if isinstance(event, CollectionFinished):
             self._progress.pop(event.outcome.collection.id, None)
-        self._told.append(event)
+        self._events.append(event)
         self.ended = isinstance(event, RunFinished)
         self._wake()
 
     def progress(self, progress: Progress) -> None:
-        """Take the newest progress of a collection in the place of the one before."""
+        """Replace the progress of a collection."""
         self._number += 1
         self._progress[progress.collection.id] = (self._number, progress)
         self._wake()
@@ -106,40 +106,43 @@ class Feed:
         self._changed = anyio.Event()
 
     def reader(self) -> "Reader":
-        """Begin to read, from the first event on."""
+        """Return a reader that begins with the first event."""
         return Reader(self)
 
-    def after(self, told: int, number: int) -> tuple[Event, int, int] | None:
-        """Find the event that follows for who has read so many, with what has been read then."""
-        if told < len(self._told):
-            return self._told[told], told + 1, number
+    def after(self, position: int, number: int) -> tuple[Event, int, int] | None:
+        """Return the next event after ``position`` events and the progress ``number``, and the new values of both.
+
+        None if there is none yet.
+        """
+        if position < len(self._events):
+            return self._events[position], position + 1, number
         newer = [slot for slot in self._progress.values() if slot[0] > number]
         if not newer:
             return None
         following, progress = min(newer, key=lambda slot: slot[0])
-        return progress, told, following
+        return progress, position, following
 
     async def change(self) -> None:
-        """Wait until something more is told."""
+        """Wait for the next event."""
         await self._changed.wait()
 
 
 class Reader:
-    """One reader of a feed; ends with the run. Needs no closing, and may go on after the run was left."""
+    """A reader of a feed. Ends with the run, needs no closing, and may go on after the run was left."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._told = self._number = 0
+        self._position = self._number = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        while (found := self._feed.after(self._told, self._number)) is None:
+        while (following := self._feed.after(self._position, self._number)) is None:
             if self._feed.ended:
                 raise StopAsyncIteration
             await self._feed.change()
-        event, self._told, self._number = found
+        event, self._position, self._number = following
         return event
 
 

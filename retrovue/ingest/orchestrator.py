@@ -1,7 +1,6 @@
-"""The orchestrator: pre-flight, then one task per collection in the one bounded task group of the run.
+"""The orchestrator: the pre-flight, then a task for each collection in the task group of the run.
 
-Everything that can be checked before the first write is checked before the first write. After that each
-collection is on its own: its own session and transaction, its own outcome, its own failure.
+Each collection has its own session, transaction and outcome, so that its failure touches no other collection.
 """
 
 import uuid
@@ -42,28 +41,28 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 DEFAULT_CONCURRENCY = 4
-"""Collections ingested at once: enough to keep PostgreSQL and a Plex server busy on a small machine."""
+"""Collections ingested at the same time: enough to keep PostgreSQL and a Plex server busy on a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How to ingest."""
+    """The options of a run. Raises RequestError for values out of range."""
 
     concurrency: int = DEFAULT_CONCURRENCY
-    """Collections at work at the same time; each holds one database connection."""
+    """Collections ingested at the same time; each holds one database connection."""
     dry_run: bool = False
-    """Find out what would be done, and write nothing."""
+    """Return the outcomes that a run would have, and write nothing."""
     strict: bool = False
-    """Count an enabled collection that isn't ingestible as a failure of the run."""
+    """Make the run ``partial`` if an enabled collection isn't ingestible."""
     retry_failed: bool = False
-    """Ingest only what failed, was interrupted or is unknown at its latest full ingest."""
+    """Ingest only collections whose latest full ingest failed, was interrupted, or has an unknown outcome."""
     max_rps: float | None = None
-    """Most requests to the source in a second; None lets its answers alone set the pace."""
+    """Most requests to the source in a second; None: only the server's answers set the pace."""
     patience: float = PATIENCE
-    """Seconds that any one answer of the importer may take."""
+    """The deadline of each call of the importer, in seconds."""
 
     enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
-    """Batches of assets under enrichment at the same time, over all collections, after their commits."""
+    """Batches of assets that are enriched at the same time, over all collections, after their commits."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.enrichment_concurrency < 1:
@@ -78,17 +77,16 @@ class IngestOptions:
 async def ingest_source(
     store: Store, reference: str, options: IngestOptions | None = None, *, transport: "Transport | None" = None
 ) -> AsyncIterator[IngestRun]:
-    """Ingest every enabled, ingestible collection of a source, concurrently.
+    """Ingest all enabled, ingestible collections of a source, several at the same time.
 
-    ``reference`` is the source's UUID, external id or exact name. Entering does the pre-flight and raises
-    RequestError (unknown, ambiguous or non-compliant source; nothing eligible) or StoreError before anything
-    is written; a source that can't be reached makes every collection a Failed outcome instead. Leaving waits
-    for the collections that are still at work; an exception or a cancellation stops them, and their outcome
-    is then ``interrupted``. No collection's failure ever touches another one.
+    ``reference`` is the source's UUID, external id or exact name. Entering does the pre-flight. Before anything is
+    written it raises RequestError (unknown or ambiguous source, importer that isn't compliant, nothing eligible) or
+    StoreError. If the source can't be reached, every collection gets a Failed outcome instead. Leaving waits for the
+    collections. An exception or a cancellation in the block stops them: they get an ``interrupted`` outcome.
 
-    ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of the importer and of enrichers; it stays
-    yours to close. Several runs may be under way in one event loop and one store, where those of one collection
-    exclude each other: the second one's outcome is Failed with the code ``already_running``.
+    ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of the importer and of enrichers; the caller
+    closes it. A store may serve several runs at the same time. A collection that another run holds gets a Failed
+    outcome with the code ``already_running``.
     """
     options = options or IngestOptions()
     run = _new_run("source", FULL)
@@ -98,10 +96,10 @@ async def ingest_source(
         collections = await list_collections(session, source)
         enabled, skipped = split_enabled(source, collections)
         if options.retry_failed:
-            again = await audit.failed_last_time(session, enabled)
-            fine = "its latest full ingest succeeded, or it was never tried"
-            skipped += [Skipped(known, NOT_FAILED, fine) for known in enabled if known.id not in again]
-            enabled = [known for known in enabled if known.id in again]
+            failed_ids = await audit.failed_last_time(session, enabled)
+            reason = "its latest full ingest succeeded, or it was never tried"
+            skipped += [Skipped(fine, NOT_FAILED, reason) for fine in enabled if fine.id not in failed_ids]
+            enabled = [collection for collection in enabled if collection.id in failed_ids]
     async with _running(store, source, run, enabled, skipped, options, transport) as running:
         yield running
 
@@ -116,9 +114,9 @@ async def ingest_one(
     source_reference: str | None = None,
     transport: "Transport | None" = None,
 ) -> AsyncIterator[IngestRun]:
-    """Ingest one collection by hand, all of it or what is in scope; the same pipeline as in a source ingest.
+    """Ingest one collection, all of it or what is in ``scope``; otherwise as `ingest_source`.
 
-    All of it only while it is enabled; a scope also while it isn't, but never while it isn't ingestible.
+    Raises NothingEligible for all of a collection that isn't enabled, and for one that isn't ingestible.
     """
     options = options or IngestOptions()
     run = _new_run("collection", scope)
@@ -174,7 +172,7 @@ async def _running(
         locks: Locks | None = None
         if targets.eligible and not options.dry_run:
             locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
-        # From here to the task group nothing may fail: the collector's feed has to be ended.
+        # From here to the task group nothing may fail: `finish` has to end the collector's feed.
         expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
         collector = Collector(run.id, source, expected, targets.skipped, dry_run=options.dry_run, strict=options.strict)
         tasks = _RunTasks(store, source, importer, run, collector, options, locks, transport)
@@ -184,7 +182,7 @@ async def _running(
                 group.start_soon(tasks.run, targets)
                 try:
                     yield IngestRun(run.id, source, collector, targets.eligible)
-                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again, outside the group that would wrap it
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it
                     error = exc
                     group.cancel_scope.cancel()
         finally:
@@ -194,12 +192,12 @@ async def _running(
 
 
 def _largest_first(collection: Collection) -> tuple[bool, int]:
-    # The largest that starts last would end alone. What was never ingested may be the largest of all.
+    # The largest one would end alone if it began last. One without assets may be the largest of all.
     return (collection.assets_count > 0, -collection.assets_count)
 
 
 class _RunTasks:
-    """The tasks of a run, one for each collection, and what they share: `run()`, then always `finish()`."""
+    """The tasks of a run, one for each collection: `run()` → always `finish()`."""
 
     def __init__(
         self,
@@ -225,11 +223,11 @@ class _RunTasks:
         self._options = options
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._source_error: SourceError | None = None
-        """Why no further collection needs to be tried: the token was refused, or the source is gone."""
+        """Why no other collection is tried: the token was refused, or the source can't be reached."""
         self._group_scope = anyio.CancelScope()
 
     async def run(self, targets: Targets) -> None:
-        """Ingest all eligible collections; every expected collection has reported when this returns."""
+        """Ingest all eligible collections; every targeted collection has an outcome when this returns."""
         run = {"run_id": str(self._run.id), "source_id": str(self._source.id)}
         with logs.log_context(run_id=self._run.id), telemetry.span("run", **run):
             await self._run_targets(targets)
@@ -239,7 +237,7 @@ class _RunTasks:
             for failure in targets.failures:
                 await self._fail(failure)
             eligible = await self._lock(targets.eligible)
-            # Connections of their own: the collections at work keep those of the store until they are through.
+            # With a store of their own: the collections at work hold the connections of the run's store.
             async with (
                 self._store.beside(enrichment.CONNECTIONS) as beside,
                 anyio.create_task_group() as enrichments,
@@ -261,7 +259,7 @@ class _RunTasks:
             if self.locks is not None:
                 await audit.reap(self._store, self._run, ours)
             if ours:
-                # Under the locks: nothing is attached to these collections until the run is over.
+                # Under the locks: until the run ends nothing is attached to these collections.
                 async with self._store.reading() as session:
                     self._attached = await attached_to(session, ours)
         except StoreError as exc:
@@ -287,7 +285,7 @@ class _RunTasks:
             if attached and self.locks is not None and self._collector.was_ingested(collection):
                 work = self._enrichment(beside, self._source, collection, attached, self._run.id)
                 self._collector.enriching(collection, lambda: work.result)
-                # In a group of its own: it neither holds up the next collection nor ends with the source.
+                # In a group of its own: it delays no other collection, and doesn't end with the source.
                 enrichments.start_soon(work.run)
 
     async def _try(self, collection: Collection) -> None:
@@ -299,14 +297,14 @@ class _RunTasks:
         except RetrovueError as exc:
             await self._check_source(exc)
             await self._fail(failed(collection, exc))
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the siblings finish, and the trail says why
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug: the other collections go on, and the audit trail says why
             await self._fail(_bug(collection, exc))
 
     async def _ingest(self, collection: Collection) -> None:
         self._collector.started(collection)
         answer = await self._importer.check_ingestible(collection)
         if not answer.ingestible:
-            # The yes was stored in the pre-flight; a no is news.
+            # The pre-flight stored that it was ingestible.
             if not self._options.dry_run:
                 async with self._store.transaction() as session:
                     await record_ingestibility(session, [(collection, answer)])
@@ -337,14 +335,14 @@ class _RunTasks:
             )
 
     async def _with_owed(self, outcome: Ingested | Failed) -> Ingested | Failed:
-        """For a dry-run: add to what enrichers would owe what they owe already."""
+        """Add to what enrichers would owe after a dry-run what they owe already."""
         if isinstance(outcome, Failed) or outcome.enriched is None:
             return outcome
         owed = await owed_by(self._store, outcome.collection, self._attached[outcome.collection.id])
         return replace(outcome, enriched=Enriched(owed=owed + (outcome.enriched.owed or 0)))
 
     async def _check_source(self, error: RetrovueError) -> None:
-        """Find out whether the error is the whole source's: then the collections that haven't begun aren't tried."""
+        """If the error is one of the whole source, end the run: other collections aren't tried."""
         if self._source_error is not None or not isinstance(error, SourceError):
             return
         if isinstance(error, SourceRefused):
@@ -357,7 +355,7 @@ class _RunTasks:
                 self._group_scope.cancel()
 
     async def _fail(self, failure: Failed) -> None:
-        """Write a failure to the audit trail and report it; if it can't be written, its context says so."""
+        """Write a failure to the audit trail and report it; its context says if it couldn't be written."""
         if not self._options.dry_run:
             try:
                 await audit.fail(self._store, self._run, [failure])
@@ -366,7 +364,7 @@ class _RunTasks:
         self._collector.report(failure)
 
     async def _end(self) -> None:
-        """Report a failure for each collection whose task ended without an outcome."""
+        """Report a failure for each collection whose task has no outcome."""
         for collection in self._collector.unfinished:
             if self._source_error is not None:
                 await self._fail(failed(collection, self._source_error))
@@ -375,17 +373,17 @@ class _RunTasks:
                 await self._fail(Failed(collection, code="internal", message=message, hint=advice("internal")))
 
     async def finish(self) -> None:
-        """Report what has no outcome after the last task as interrupted, and write it to the audit trail."""
+        """Report collections without an outcome as interrupted, write them to the audit trail, and end the feed."""
         late = [interrupted(collection) for collection in self._collector.unfinished]
         for outcome in late:
             self._collector.report(outcome)
         try:
             if not self._options.dry_run:
-                # Without an outcome row the next run reaps the start row: the trail shows "interrupted" all the same.
+                # A start row without an outcome row becomes "interrupted" at the next run.
                 with suppress(StoreError):
                     await audit.fail(self._store, self._run, late)
         finally:
-            # After the audit trail: a reader of the last event finds the trail complete.
+            # After the audit trail, so that it is complete when the last event is read.
             self._collector.end()
 
 

@@ -1,8 +1,8 @@
 """The pipeline of one collection: `stage` reads it to the staging tables, `merge` writes it in one transaction.
 
-The pipeline is the same for a source ingest and a collection ingest, in full and in a narrower scope. A dry-run reads
-in the same way to another sink. Data is pulled: the next page is asked for when the last one has been staged, so a slow
-database slows the reading of the source, and memory doesn't depend on the size of the library.
+Source ingest and collection ingest use the same pipeline, for a whole collection and for a narrower scope. A dry-run
+reads to another sink. The next page is read when the last one has been staged: a slow database slows the reading of the
+source, and memory doesn't depend on the size of the library.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,12 +29,12 @@ from retrovue.store.staging import Staging
 NO_ENRICHERS = PageEnrichers()
 
 Report = Callable[[Ingested | Failed], None]
-"""Takes the collection's one outcome; called at the commit that makes it true, before anything can be cancelled."""
+"""Takes the collection's outcome; called with the commit that makes it true, before a cancellation can take effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What one run has read of one collection, staged in a session, and not yet merged."""
+    """What a run has staged of a collection and not yet merged."""
 
     run: Run
     staging: Staging
@@ -44,24 +44,23 @@ class Intake:
 async def stage(
     importer: GuardedImporter, staging: Staging, run: Run, enrichers: PageEnrichers, progress: OnProgress
 ) -> Intake:
-    """Read the collection of a staging within the run's scope to its tables.
+    """Read a collection, within the run's scope, to the tables of its staging.
 
-    No transaction is open while the source is waited for. Raises SourceError and StoreError for what is expected to go
-    wrong; nothing has been written then.
+    No transaction is open while the source is waited for. Raises SourceError or StoreError; nothing is written then.
     """
     collection = staging.collection
     try:
         tally = await Reader(importer, collection, staging, enrichers, progress).read(run.scope)
     except CommitUnknown as exc:
-        # Staging commits to temporary tables, which went with the connection: there is nothing to find out.
+        # What was committed was temporary tables, which the server drops with the connection.
         raise await _nothing_written() from exc
     return Intake(run, staging, tally)
 
 
 async def merge(intake: Intake) -> Ingested | Failed:
-    """Merge what is staged, and write the row of the outcome, inside the caller's transaction of the staging's session.
+    """Merge what is staged and write the outcome's row, inside a transaction of the staging's session.
 
-    May be called again after the transaction was rolled back. The outcome is true once the transaction is committed.
+    May be called again if the transaction was rolled back. The outcome is true when the transaction is committed.
     """
     run, staging, tally = intake.run, intake.staging, intake.tally
     session, collection = staging.session, staging.collection
@@ -95,13 +94,13 @@ async def ingest_collection(
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
 ) -> None:
-    """Stage one collection, and merge it in a transaction; report exactly one outcome, or raise and report none.
+    """Stage one collection and merge it in a transaction; report one outcome, or raise and report none.
 
-    Raises SourceError and StoreError for what is expected to go wrong; the collection's rows are then as they were.
+    Raises SourceError or StoreError; the collection's rows are unchanged then.
     """
     outcome: Ingested | Failed | None = None
 
-    def commit_seen() -> None:
+    def committed() -> None:
         if outcome is not None:
             report(outcome)
 
@@ -112,7 +111,7 @@ async def ingest_collection(
 
         async def transact() -> None:
             nonlocal outcome
-            async with store.transaction(session, on_commit=commit_seen):
+            async with store.transaction(session, on_commit=committed):
                 outcome = await merge(intake)
 
         try:
@@ -136,9 +135,9 @@ async def preview_collection(
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
 ) -> Ingested | Failed:
-    """Return the outcome that an ingest would have, by the same plan, in transactions that the server keeps read-only.
+    """Return the outcome that an ingest would have, by the same plan in read-only transactions.
 
-    Holds about 100 bytes for each draft that the catalogue doesn't know yet.
+    Takes about 100 bytes of memory for each draft that the catalogue doesn't know.
     """
     async with store.session() as session:
         preview = Preview(store, session, collection, enrichers.reading_files)
@@ -163,7 +162,7 @@ def failed(collection: Collection, error: RetrovueError, *, durations: Durations
         hint=error.hint,
         unreachable=error.unreachable,
         context=error.context,
-        # The cause may be a bug, of an importer for example: its authors need to know where.
+        # The cause may be a bug of an importer, whose authors need the traceback.
         traceback=None if error.__cause__ is None else redacted_traceback(error),
         durations=durations or Durations(),
     )
@@ -194,6 +193,6 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
 
 
 async def _nothing_written() -> StoreUnavailable:
-    await anyio.lowlevel.checkpoint_if_cancelled()  # then it was interrupted, and didn't fail
+    await anyio.lowlevel.checkpoint_if_cancelled()  # an interruption isn't a failure
     message = "The connection broke while the commit was under way; nothing was written."
     return StoreUnavailable(message, hint="Run the command again.")

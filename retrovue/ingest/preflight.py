@@ -1,4 +1,4 @@
-"""The pre-flight: everything that can be checked before the first write is checked before the first write."""
+"""The pre-flight: checks before the first write whatever can be checked then."""
 
 import uuid
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from retrovue.store.collections import record_ingestibility
 from retrovue.store.session import Store
 
 CHECKS_AT_ONCE = 64
-"""Collections whose ingestibility is asked for at the same time; no database connection is held for it."""
+"""Collections that are checked at the same time; the checks hold no database connection."""
 
 
 @dataclass(slots=True)
 class Targets:
-    """What the pre-flight found."""
+    """The collections of a run: those to ingest, and the outcomes of the others."""
 
     eligible: list[Collection] = field(default_factory=list[Collection])
     skipped: list[Skipped] = field(default_factory=list[Skipped])
@@ -30,7 +30,7 @@ class Targets:
 
 
 def split_enabled(source: Source, collections: Sequence[Collection]) -> tuple[list[Collection], list[Skipped]]:
-    """Tell the enabled collections from the others, which are skipped; raises NothingEligible if there are none."""
+    """Return the enabled collections, and the others as skipped. Raises NothingEligible if none is enabled."""
     enabled = [collection for collection in collections if collection.sync_enabled]
     skipped = [
         Skipped(collection, "sync_disabled", "it is not enabled for ingest")
@@ -70,11 +70,11 @@ def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str
 def none_ingestible(
     source: Source, run: Run, skipped: Sequence[Skipped], asked: Sequence[Collection]
 ) -> NothingEligible:
-    """Make the error that says, of every collection that was asked about, why it can't be ingested."""
+    """Make the error of a run without an ingestible collection: it gives the reason of each one in ``asked``."""
     wanted = {collection.id for collection in asked}
     lost = [outcome for outcome in skipped if outcome.collection.id in wanted]
     if run.trigger == "collection":
-        # By hand it may be one that isn't enabled.
+        # The collection of a collection ingest need not be enabled.
         message = f"Collection {lost[0].collection.name!r} can't be ingested: {lost[0].reason}"
     else:
         reasons = "; ".join(f"{outcome.collection.name}: {outcome.reason}" for outcome in lost)
@@ -91,7 +91,10 @@ async def pre_flight(
     *,
     dry_run: bool,
 ) -> Targets:
-    """Open the importer, reach the source and ask for each enabled collection, live, whether it can be ingested."""
+    """Open the importer, reach the source, and ask it for each collection whether it can be ingested now.
+
+    Stores the answers, except for a dry-run. ``opened`` closes the importer.
+    """
     targets = Targets()
     if not enabled:
         return targets
@@ -102,7 +105,7 @@ async def pre_flight(
         targets.failures = [failed(collection, exc) for collection in enabled]
         return targets
     answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
-    # The importer bounds its own requests; asked at the same time, collections can share what it fetches.
+    # The importer bounds its own requests; checks at the same time can share what it fetches.
     limiter = anyio.CapacityLimiter(CHECKS_AT_ONCE)
 
     async def ask(collection: Collection) -> None:
@@ -115,25 +118,25 @@ async def pre_flight(
     async with anyio.create_task_group() as group:
         for collection in enabled:
             group.start_soon(ask, collection)
-    said: list[tuple[Collection, Ingestibility]] = []
+    checked: list[tuple[Collection, Ingestibility]] = []
     for collection in enabled:
         answer = answers[collection.id]
         if isinstance(answer, RetrovueError):
             targets.failures.append(failed(collection, answer))
             continue
-        said.append((collection, answer))
+        checked.append((collection, answer))
         if answer.ingestible:
             targets.eligible.append(collection)
         else:
             targets.skipped.append(not_ingestible(collection, answer))
-    if said and not dry_run:
+    if checked and not dry_run:
         async with store.transaction() as session:
-            await record_ingestibility(session, said)
+            await record_ingestibility(session, checked)
     return targets
 
 
 def not_ingestible(collection: Collection, answer: Ingestibility) -> Skipped:
-    """The outcome of a collection of which the live check says no."""
+    """Make the outcome of a collection that the importer says can't be ingested."""
     return Skipped(
         collection, answer.code or "not_ingestible", answer.reason or "the importer says that it isn't ingestible"
     )

@@ -1,4 +1,4 @@
-"""Reading: the pages of one collection, from its importer through path mapping and page enrichers into a sink."""
+"""Reading: the pages of a collection come from its importer, get local paths, are refined, and go to a sink."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,41 +18,41 @@ from retrovue.store.drafts import Fingerprints, MappedDraft, item_keys
 from retrovue.store.known import Comparison
 
 FAR_FEWER = 10
-"""How many items fewer than at the last ingest are never suspicious."""
+"""A loss of fewer items since the last ingest gives no warning."""
 IDENTITY_MAPPING = PathMapping("/", "/")
-"""Implied where the source's paths are this machine's own. Any other mapping is longer, and takes precedence."""
+"""Added where the source's paths are local ones. Any other mapping is longer, so that it takes precedence."""
 
 OnProgress = Callable[[Progress], None]
-"""Takes how far a collection is, after each page."""
+"""Takes the progress of a collection, after each page."""
 
 
 class Sink(Protocol):
-    """Takes the pages of one collection: to stage them, or for a dry-run to remember their keys.
+    """Takes the pages of one collection: stages them, or keeps their keys for a dry-run.
 
-    `open()`, then `add()` for each page, and `reset()` when the source is read again from the beginning.
+    `open()` → `add()` for each page, `reset()` when the source is read again from the beginning.
     """
 
     keeps_pages: bool
-    """Whether it remembers the fingerprints of pages."""
+    """Whether it stores the fingerprints of pages."""
     comparison: Comparison
 
     async def open(self) -> None:
-        """Load what there is to compare with."""
+        """Load what the collection holds."""
         ...
 
     async def add(
         self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
     ) -> None:
-        """Take one page; its fingerprint is given if all its drafts are there."""
+        """Take one page; ``fingerprint`` is given if ``mapped`` are all its drafts."""
         ...
 
     async def reset(self) -> None:
-        """Forget all pages so far."""
+        """Drop all pages so far."""
         ...
 
 
 class Tally:
-    """The numbers of what has been read so far of one collection, and where the time went."""
+    """The counts of what has been read of a collection, and the time of each phase."""
 
     def __init__(self) -> None:
         self.source_items = self.discovered = 0
@@ -63,12 +63,12 @@ class Tally:
         self._seconds = defaultdict[str, float](float)
 
     def reset(self) -> None:
-        """Begin to count again; the time goes on."""
+        """Start the counts again; the times go on."""
         self.source_items = self.discovered = self.warned = 0
         self.warnings.clear()
 
     def count_outline(self, outline: Outline) -> None:
-        """Count a page of which everything is known."""
+        """Count a known page by its outline."""
         self.source_items += outline.source_items
         self.discovered += len(outline.source_uris) + len(outline.rejected)
 
@@ -84,7 +84,7 @@ class Tally:
 
     @contextmanager
     def phase(self, name: str, *, restart: bool = False) -> Iterator[None]:
-        """Add the time of the block to a phase of `Durations`; ``restart`` forgets what it took before."""
+        """Add the time of the block to a phase of `Durations`; ``restart`` begins the phase at 0."""
         if restart:
             self._seconds[name] = 0.0
         began = perf_counter()
@@ -95,7 +95,7 @@ class Tally:
 
     @contextmanager
     def asking(self, pages: GuardedPages) -> Iterator[None]:
-        """Add the time of the block, in which the importer is asked, to its work and to its waiting for the source."""
+        """Divide the time of the block, which calls the importer, between reading and waiting for the source."""
         began = perf_counter()
         try:
             yield
@@ -106,15 +106,15 @@ class Tally:
             self._seconds["reading"] += elapsed - waited
 
     def progress(self, collection: Collection, rejected: int) -> Progress:
-        """Make the event that says how far the collection is."""
+        """Make the event of the collection's progress."""
         return Progress(collection, self.source_items, self.discovered, rejected, perf_counter() - self._started)
 
     def durations(self) -> Durations:
-        """Return where the time went so far."""
+        """Return the time of each phase so far."""
         return Durations(total=perf_counter() - self._started, **self._seconds)
 
     def counts(self, comparison: Comparison, merged: Mapping[str, int]) -> Counts:
-        """Make the collection's counts; raises AssertionError if a draft is unaccounted for, which is a bug."""
+        """Make the collection's counts. Raises AssertionError if they don't add up, which is a bug."""
         return Counts(
             **{**merged, "skipped": merged["skipped"] + comparison.known},
             source_items=self.source_items,
@@ -128,7 +128,7 @@ class DraftMapper:
     """Maps the paths of drafts to local ones; rejects a draft with a path that can't be mapped."""
 
     def __init__(self, collection: Collection, *, local: bool = False) -> None:
-        """``local`` says that the source's paths are this machine's own."""
+        """``local``: the source's paths are local paths already."""
         mappings = (*collection.path_mappings, IDENTITY_MAPPING) if local else collection.path_mappings
         self._map = PathMapper(mappings).file
 
@@ -158,7 +158,7 @@ class DraftMapper:
 
 
 class Reader:
-    """Reads one collection into a sink, once: `read()`."""
+    """Reads one collection to a sink: `read()`, once."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Reader:
         self._tally = Tally()
 
     async def read(self, scope: Scope) -> Tally:
-        """Read all that is in scope; the sink has all of it and nothing else when this returns."""
+        """Read all that is in scope; when this returns, the sink has exactly that."""
         tally, comparison = self._tally, self._sink.comparison
         await self._sink.open()
         async with self._importer.enumerate(self._collection, scope) as pages:
@@ -199,7 +199,7 @@ class Reader:
             return await anext(pages, None)
 
     async def _is_known(self, outline: Outline) -> bool:
-        """Count an outline if the catalogue holds all of it, and return whether it does."""
+        """Return whether all drafts of an outline are known; if so, count them."""
         with self._tally.phase("staging"):
             fingerprint = self._fingerprints.of(outline.source_uris, outline.source_paths)
             comparison = self._sink.comparison

@@ -1,7 +1,7 @@
-"""Spans and metrics by OpenTelemetry, if the program that embeds us has loaded its API; nothing otherwise.
+"""Spans and metrics by OpenTelemetry, if the host has imported its API; nothing otherwise.
 
-RetroVue never loads OpenTelemetry itself and doesn't depend on it: whoever wants spans and metrics has loaded the API
-to set up where they go. The costs are one for each page, and without the API a look-up in a dictionary.
+RetroVue never imports OpenTelemetry first and doesn't depend on it: a host that wants spans and metrics has imported
+the API to configure it. It costs one span for each page; without the API it costs a look-up in a dictionary.
 
 Spans: ``retrovue.run`` → ``retrovue.collection`` → ``retrovue.read_page``, ``retrovue.merge``. Metrics: the counters
 ``retrovue.collections`` (by outcome) and ``retrovue.items`` (by result), and the histogram
@@ -26,14 +26,14 @@ _NAME = "retrovue"
 
 @contextmanager
 def span(name: str, **attributes: str | int) -> "Iterator[Span | None]":
-    """Have the block be a span of this name, within the current one."""
+    """Run the block in a span ``retrovue.<name>``, inside the current one. Yields None without OpenTelemetry."""
     if "opentelemetry.trace" not in sys.modules:
         yield None
         return
-    from opentelemetry import trace  # noqa: PLC0415 - only if somebody else has loaded it
+    from opentelemetry import trace  # noqa: PLC0415 - only if the host has imported it
 
     tracer = trace.get_tracer(_NAME, version(_NAME))
-    # What is raised isn't recorded as it is: the outcome says it, and its text has been looked at for secrets.
+    # Exceptions aren't recorded, as their text may hold secrets. The outcome has the redacted text.
     with tracer.start_as_current_span(
         f"{_NAME}.{name}",
         attributes={f"{_NAME}.{key}": value for key, value in attributes.items()},
@@ -44,7 +44,7 @@ def span(name: str, **attributes: str | int) -> "Iterator[Span | None]":
 
 
 def describe(current: "Span | None", outcome: CollectionOutcome | None) -> None:
-    """Have a collection's span say what the collection came to; without an outcome it was interrupted."""
+    """Add the outcome to a collection's span; None means interrupted."""
     if current is None or not current.is_recording():
         return
     from opentelemetry.trace import StatusCode  # noqa: PLC0415
@@ -66,11 +66,11 @@ def count(outcome: CollectionOutcome) -> None:
 
     meter = metrics.get_meter(_NAME, version(_NAME))
     source = {f"{_NAME}.source_id": str(outcome.collection.source_id)}
-    collections = meter.create_counter(f"{_NAME}.collections", description="Collections, by what they came to")
+    collections = meter.create_counter(f"{_NAME}.collections", description="Collections, by outcome")
     collections.add(1, {**source, f"{_NAME}.outcome": _word(outcome)})
     if isinstance(outcome, Skipped):
         return
-    items = meter.create_counter(f"{_NAME}.items", description="Versions of items, by what became of them")
+    items = meter.create_counter(f"{_NAME}.items", description="Versions of items, by verdict")
     for result in EXCLUSIVE:
         items.add(getattr(outcome.counts, result), {**source, f"{_NAME}.result": result})
     duration = meter.create_histogram(f"{_NAME}.collection.duration", "s", "Where a collection's time went")

@@ -1,7 +1,7 @@
-"""The audit trail: a start row and an outcome row for each collection of each run, never changed, only added.
+"""The audit trail: for each collection of a run a start row and an outcome row, which are never changed.
 
-Start and failure rows go through an engine of their own, so that they survive the rollback they describe and
-never wait for it; a success row is written inside the transaction that it describes.
+Start and failure rows are written through an engine of their own, so that a rollback doesn't remove them. A success row
+is written inside the transaction that it describes.
 """
 
 import getpass
@@ -26,12 +26,12 @@ from retrovue.core.verdicts import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
 
 AUDIT_SECONDS = 30.0
-"""How long a failure row may take while nobody waits for us to end."""
+"""How long writing failure rows may take, unless the run is being cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One ingest: of a source in bulk, or of a collection by hand."""
+    """A run: the ingest of a source or of one collection."""
 
     id: UUID
     trigger: Trigger
@@ -40,15 +40,15 @@ class Run:
 
     @property
     def lock_holder(self) -> str:
-        """The name under which pg_stat_activity shows who holds the run's locks."""
+        """The application name of the connection that holds the run's locks, in ``pg_stat_activity``."""
         return f"retrovue-ingest-{self.id}"
 
 
 def started_by() -> str:
-    """Name the user and machine that started the run."""
+    """Return ``user@host`` of this process."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # no such user in the password database, as in some containers
+    except (KeyError, OSError):  # the user isn't in the password database, as in some containers
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
 
@@ -58,7 +58,7 @@ ANY_OF_COLLECTIONS = "ANY(cast(string_to_array(:collections, ',') AS uuid[]))"
 
 
 def id_list(collections: Iterable[Collection]) -> str:
-    """Write the collections' ids as ``ANY_OF_COLLECTIONS`` takes them."""
+    """Return the collections' ids as the parameter of ``ANY_OF_COLLECTIONS``."""
     return ",".join(str(collection.id) for collection in collections)
 
 
@@ -98,8 +98,8 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
         "durations": failed.durations,
     }
     status = "interrupted" if failed.interrupted else "unknown" if failed.code == "commit_unknown" else "failed"
-    said = {"code": failed.code, "message": failed.message, "hint": failed.hint}
-    return _outcome_row(run, failed, status, details) | {name: storable(text) for name, text in said.items()}
+    texts = {name: storable(getattr(failed, name)) for name in ("code", "message", "hint")}
+    return _outcome_row(run, failed, status, details) | texts
 
 
 def _outcome_row(run: Run, outcome: Ingested | Failed, status: str, details: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,23 +114,23 @@ def _outcome_row(run: Run, outcome: Ingested | Failed, status: str, details: Map
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value, default=lambda odd: storable(str(odd)), option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(value, default=lambda value: storable(str(value)), option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 async def start(store: Store, run: Run, collections: Sequence[Collection]) -> None:
-    """Write the start rows; from now on a run that vanishes shows as interrupted."""
+    """Write start rows. A start row that never gets an outcome row means interrupted."""
     who = started_by()
     with translated():
         async with store.audit.connect() as connection:
-            # One statement, which needs no transaction around it.
+            # One statement needs no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])
 
 
 async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:
-    """Write failure rows, with the start rows where the failure came before them; a success row is kept.
+    """Write failure rows, and the start rows that are missing. A success row that exists is kept.
 
-    Shielded from cancellation, for CLEANUP_SECONDS if the caller is cancelled already: these rows tell why.
+    A cancellation doesn't stop it: it takes at most CLEANUP_SECONDS if the caller is cancelled, else AUDIT_SECONDS.
     Raises StoreUnavailable if the database takes longer.
     """
     rows = list(failures)
@@ -140,7 +140,7 @@ async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:
         try:
             await _insert_failures(store, run, rows)
         except StoreUnavailable:
-            # Nobody knows whether a connection that was lost had written them; to write them again changes nothing.
+            # The lost connection may have written them. Writing them again changes nothing.
             await _insert_failures(store, run, rows)
     if shield.cancelled_caught:
         raise StoreUnavailable("The database took too long to write the audit trail.")
@@ -161,12 +161,15 @@ async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
 
 
 async def reject_all(session: AsyncSession, run: Run, failed: Failed) -> None:
-    """Write the failure row of a collection of which nothing could be used, beside its rejections."""
+    """Write the failure row of a collection whose drafts were all rejected, in the transaction of the rejections."""
     await session.execute(_OUTCOME, _failure_row(run, failed))
 
 
 async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> None:
-    """Close the runs that vanished: whoever holds a collection's lock knows that nobody else is at work on it."""
+    """Write ``interrupted`` for the start rows without an outcome row of earlier runs.
+
+    The caller holds the collections' locks, so that no other run is at work on them.
+    """
     if not collections:
         return
     with translated():
@@ -191,10 +194,10 @@ def _shield() -> anyio.CancelScope:
 
 
 async def committed(store: Store, run: Run, collection: Collection) -> bool | None:
-    """Find out whether the collection's transaction was committed; None if the database doesn't say.
+    """Return whether the collection's transaction was committed; None if the database gives no answer.
 
-    The transaction may still be ending when this is asked. A row with the key of its outcome makes PostgreSQL wait
-    until it has ended; that row is then rolled back.
+    The transaction may not have ended yet. Inserting a row with the key of its outcome row waits until it has; that row
+    is rolled back.
     """
     with suppress(StoreError), _shield(), translated():
         async with store.audit.connect() as connection:
@@ -217,6 +220,6 @@ _FAILED_LAST = f"""
 
 
 async def failed_last_time(session: AsyncSession, collections: Sequence[Collection]) -> set[UUID]:
-    """Tell which of the collections failed, were interrupted or are unknown at their latest full ingest."""
+    """Return the ids of the collections whose latest full ingest failed, was interrupted or has an unknown outcome."""
     result = await session.execute(text(_FAILED_LAST), {"collections": id_list(collections)})
     return set(result.scalars())

@@ -1,14 +1,14 @@
-"""The merge: one plan says what becomes of each staged draft, and one transaction carries it out.
+"""The merge: a plan gives each staged draft its verdict, and one transaction carries the plan out.
 
-The plan is the same SQL for a real run, where it reads the staging table, and for a dry-run, where the server
-refuses temporary tables and it reads the staged keys from one packed parameter.
+The plan is the same SQL for a run and for a dry-run. A run reads the staging table. A dry-run may not make temporary
+tables, and reads the keys from one packed parameter.
 
 The verdicts of the plan (`retrovue.core.verdicts`):
 
-* ``skipped``: this very source item is in the collection, with the same canonical identity;
-* ``soft_deleted``: it is, and its asset is marked as deleted (counted as skipped as well);
-* ``relocated``: it is, but its file has moved; the asset follows (counted as skipped as well);
-* ``duplicate``: another asset has the same canonical identity, or will have it after this merge;
+* ``skipped``: the collection has an asset of this source item, with the same canonical identity;
+* ``soft_deleted``: it has, but the asset is marked as deleted (also counted as skipped);
+* ``relocated``: it has, but the canonical identity is another; the asset gets it (also counted as skipped);
+* ``duplicate``: another asset has the same canonical identity, or has it after this merge;
 * ``created``: none of these.
 """
 
@@ -26,10 +26,10 @@ from retrovue.store.known import begin_listing, forget_listing, listing_holds
 from retrovue.store.staging import CARRIED, Staging
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
-# the planner can't know how many rows a staging table or a CTE has, and where it guesses "few" a merge takes minutes.
+# the planner can't know the size of a staging table or a CTE; where it guesses "few rows", a merge takes minutes.
 NO_GUESSING = text("SET LOCAL enable_nestloop = off")
 
-# The merge knows itself which pages become known, so the triggers that forget them leave its moves alone.
+# The merge itself computes which pages are known after it; this keeps the triggers from forgetting all of them.
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
 
 # An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its
@@ -99,7 +99,7 @@ _COUNT = text("SELECT verdict, count(*) AS total FROM plan GROUP BY verdict")
 
 
 def label_of(row: str) -> str:
-    """The SQL that names an asset or a staged draft for people, as ``label`` does."""
+    """Return the SQL that does what ``core.results.label`` does, for an asset or a staged draft."""
     season, episode = (f"to_char({row}.{number}, 'FM9999999900')" for number in ("season_number", "episode_number"))
     return f"concat_ws(' ', {row}.show_title, nullif(concat('S' || {season}, 'E' || {episode}), ''), {row}.title)"
 
@@ -134,9 +134,8 @@ OWED_AGAIN = """
     AND asset_enrichment.asset_uuid = plan.asset_uuid AND asset_enrichment.status = 'succeeded'
     AND asset_enrichment.enricher_id = ANY(:reading_files)
 """
-"""What has been done for an asset and is owed again, as its file has moved. An approved or retired asset is somebody's
-decision, and stays what it is."""
-# The fingerprint stays: a file that has moved and is the same costs a look at its size and time.
+"""The enrichments that are owed again because the file has moved. Approved and retired assets stay as they are."""
+# The fingerprint stays, so that an enricher that finds the same file needn't read it again.
 _OWE_AGAIN = text(
     f"""
     WITH again AS (
@@ -156,7 +155,7 @@ _CREATE = text(
     SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.verdict = 'created'
     """
 )
-# Where the collection has enrichers: what is owed to an asset from the start decides the state in which it begins.
+# For a collection with enrichers: a new asset to which something is owed begins as 'enriching'.
 _CREATE_ENRICHED = text(
     f"""
     INSERT INTO asset (collection_uuid, {", ".join(CARRIED)}, state, provenance)
@@ -219,7 +218,7 @@ _ADD_ALIASES = text(
             excluded.episode_number)
     """
 )
-# What has a file of its own now is nobody's alias any more.
+# An item with an asset of its own is no alias.
 _DROP_ALIASES = text(
     """
     DELETE FROM asset_alias USING plan JOIN staged USING (seq)
@@ -234,15 +233,15 @@ _KEEP_REJECTIONS = text(
 
 
 class MergeResult(NamedTuple):
-    """What became of the staged drafts."""
+    """The verdicts of the staged drafts: how many, and the first of each."""
 
     counts: Mapping[str, int]
-    """Count of each verdict of the plan, by `Verdict.count`; part counts are included in the count they are part of."""
+    """The number of drafts by `Verdict.count`. A verdict that is part of another is included in both."""
     listed: Listed
 
 
 def merge_result(totals: Mapping[str, int], entries: Mapping[str, Sequence[Named]]) -> MergeResult:
-    """Make the result of a plan from the number of drafts and the first entries of each verdict, by `Verdict.name`."""
+    """Make the result from the number of drafts and the first entries, by `Verdict.name`."""
     counts = {verdict.count: totals.get(verdict.name, 0) for verdict in PLANNED}
     for verdict in PLANNED:
         if verdict.part_of is not None:
@@ -256,7 +255,7 @@ def merge_result(totals: Mapping[str, int], entries: Mapping[str, Sequence[Named
 async def merge_staged(session: AsyncSession, staging: Staging, *, full: bool) -> MergeResult:
     """Plan and carry out the merge of what is staged, inside the caller's transaction.
 
-    After a ``full`` enumeration the pages that the collection holds whole now are remembered.
+    ``full``: the whole collection was read, so that its known pages are stored.
     """
     held = full and await listing_holds(session, staging.collection)
     result = await _merge(session, staging) if staging.staged else merge_result({}, {})
@@ -299,7 +298,7 @@ async def _merge(session: AsyncSession, staging: Staging) -> MergeResult:
 async def keep_refinements(
     session: AsyncSession, run: Run, staging: Staging
 ) -> tuple[int, tuple[Mapping[str, str], ...]]:
-    """Store what the enrichers of pages did to the new assets; returns how often they failed, and the first ones."""
+    """Store what page enrichers did to the new assets; return the number of failures, and the first ones."""
     bind = {"collection": staging.collection.id, "run": run.id, "refined_by": list(staging.enrichers.refined_by)}
     await session.execute(_KEEP_REFINEMENTS, bind)
     failed = (await session.execute(_FAILED_REFINEMENTS, {"listed": LISTED})).all()

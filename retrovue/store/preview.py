@@ -1,4 +1,4 @@
-"""Previewing: what a merge would do, without a temporary table, in transactions that the server keeps read-only."""
+"""The dry-run's sink: plans the merge without temporary tables, in read-only transactions."""
 
 from array import array
 from collections.abc import Sequence
@@ -36,9 +36,9 @@ _OWED_AGAIN = text(
 
 
 class Preview:
-    """The sink of a dry-run: remembers 32 bytes of keys and the title of each draft that would be staged.
+    """The sink of a dry-run: keeps 32 bytes of keys and the title of each draft that would be staged.
 
-    `open()`, then `add()` for each page, `reset()` when the source is read again, and `plan()`.
+    `open()` → `add()` for each page, `reset()` when the source is read again → `plan()`.
     """
 
     keeps_pages = False
@@ -46,25 +46,25 @@ class Preview:
     def __init__(
         self, store: Store, session: AsyncSession, collection: Collection, reading_files: Sequence[UUID] = ()
     ) -> None:
-        """``reading_files`` are the enrichers that owe something again to an asset whose file has moved."""
+        """``reading_files``: the ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
         self.session = session
         self.comparison = Comparison(store, session, collection)
         self.owed_again = 0
-        """Enrichments that the merge would make owed again, as files have moved."""
+        """Enrichments that are owed again after the merge, because files have moved."""
         self._store = store
         self._reading_files = list(reading_files)
         self._keys, self._titles = bytearray(), bytearray()
         self._title_ends = array("Q")
 
     async def open(self) -> None:
-        """Load what there is to compare with."""
+        """Load what the collection holds."""
         async with self._store.transaction(self.session) as session:
             await self.comparison.load(session)
 
     async def add(
         self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
     ) -> None:
-        """Remember one page."""
+        """Keep the keys and titles of one page."""
         keys = draft_keys(mapped)
         unknown: Sequence[int] = range(len(mapped))
         if self.comparison.anything_known:
@@ -79,7 +79,7 @@ class Preview:
         self.comparison.reject(rejections)
 
     async def reset(self) -> None:
-        """Forget everything: the source is being read again."""
+        """Drop everything: the source is read again."""
         self._keys.clear()
         self._titles.clear()
         del self._title_ends[:]
@@ -87,7 +87,7 @@ class Preview:
 
     async def plan(self) -> MergeResult:
         """Plan the merge as a real run would."""
-        # As they are: of a million drafts a copy would take 64 MB.
+        # Without a copy, which would take 64 MB for a million drafts.
         bind = {"collection": self.comparison.collection.id, "keys": self._keys}
         async with self._store.transaction(self.session) as session:
             await session.execute(NO_GUESSING)

@@ -107,8 +107,8 @@ MUTANTS = (
     Mutant(
         "B-6",
         PREFLIGHT,
-        "    if said and not dry_run:\n",
-        "    if said:\n",
+        "    if checked and not dry_run:\n",
+        "    if checked:\n",
     ),
     Mutant("B-6", ORCHESTRATOR, "if targets.eligible and not options.dry_run:", "if targets.eligible:"),
     Mutant("B-6", MERGE, "[: form.most]", ""),
@@ -156,7 +156,7 @@ MUTANTS = (
     Mutant(
         "D-5",
         ORCHESTRATOR,
-        "enabled = [known for known in enabled if known.id in again]",
+        "enabled = [collection for collection in enabled if collection.id in failed_ids]",
         "enabled = list(collections)",
     ),
     Mutant("D-5", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
@@ -186,7 +186,7 @@ MUTANTS = (
         "        answer = await self._importer.check_ingestible(collection)\n",
         "        answer = Ingestibility(ingestible=True)\n",
     ),
-    Mutant("D-12", PREFLIGHT, "    if said and not dry_run:\n", "    if said and dry_run:\n"),
+    Mutant("D-12", PREFLIGHT, "    if checked and not dry_run:\n", "    if checked and dry_run:\n"),
     Mutant("D-13", "retrovue/importers/locations.py", "    if problems:\n", "    if not mapped:\n"),
     Mutant(
         "D-13",
@@ -214,7 +214,7 @@ MUTANTS = (
         "CI-4", ORCHESTRATOR, "not targets.failures and enabled:", 'not targets.failures and run.trigger == "source":'
     ),
     Mutant("CI-5", ORCHESTRATOR, _ENABLED_ONLY, "    if not collection.sync_enabled:\n"),
-    Mutant("CI-5", PREFLIGHT, '    if run.trigger == "collection":\n        # By', "    if not wanted:\n        # By"),
+    Mutant("CI-5", PREFLIGHT, '    if run.trigger == "collection":\n        #', "    if not wanted:\n        #"),
     Mutant("CI-6", ACTION, "if episode is not None and season is None:", "if False:"),
     Mutant("CI-6", ACTION, "if season is not None and title is None:", "if False:"),
     Mutant("CI-7", "retrovue/cli/commands/collection.py", '"--season", type=NATURAL', '"--season", type=int'),

@@ -148,7 +148,7 @@ class TestFeed:
     async def test_it_holds_one_progress_a_collection(self, library: Library) -> None:
         collection = await library.collection("Movies")
         feed = Feed()
-        feed.tell(CollectionStarted(collection))
+        feed.add(CollectionStarted(collection))
         for number in range(1000):
             feed.progress(Progress(collection, number, number, 0, 1.0))
         assert len(feed._progress) == 1

@@ -216,7 +216,7 @@ async def enrich(
         ) as work,
     ):
         if call.dry_run:
-            await work.look()
+            await work.count()
         else:
             call.report_interruption = partial(_last_words, call, work)
             await work.run()
