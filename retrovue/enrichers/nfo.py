@@ -18,6 +18,7 @@ from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.enrichers.sidecars import Details, Sidecar, add_addresses, number, parse
 from retrovue.importers.filesystem import exclusions, names
+from retrovue.importers.filesystem.parts import File, stacked
 
 MAX_BYTES = 2 * 1024 * 1024
 """Bytes of a sidecar; one of a long-running show with its cast takes some 100 KiB."""
@@ -81,11 +82,11 @@ class Directories:
         if directory not in self.single:
             media = (path.name for path in directory.iterdir() if exclusions.is_media(path.name))
             files = [
-                names.File(name, 0)
+                File(name, 0)
                 for name in sorted(media)
                 if not (exclusions.is_ignored(name) or exclusions.is_extra(name))
             ]
-            stacks = ([part.name for part in parts] for parts in names.stacked(files, directory.name))
+            stacks = ([part.name for part in parts] for parts in stacked(files, directory.name))
             titles = {(name.title.casefold(), name.year) for name in (names.read_name(stack, []) for stack in stacks)}
             self.single[directory] = len(titles) <= 1
         return self.single[directory]

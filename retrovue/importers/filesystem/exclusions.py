@@ -5,7 +5,6 @@ Jellyfin's ignored directories and extras are in its ``Emby.Server.Implementatio
 bins and unfinished files are those that Synology, QNAP, ZFS, SABnzbd, Tdarr and Plex's recorder give.
 """
 
-import os
 import re
 from collections.abc import Iterable
 
@@ -22,6 +21,7 @@ AUDIO = frozenset(
         "oga", "ogg", "opus", "ra", "tta", "wav", "wma", "wv",
     }
 )  # fmt: skip
+MEDIA = VIDEO | AUDIO
 DISC_IMAGES = frozenset({"iso", "img", "nrg", "mdf"})
 DISC_FOLDERS = frozenset({"bdmv", "video_ts", "hvdvd_ts"})
 """Directories of a Blu-ray, a DVD and an HD DVD."""
@@ -60,9 +60,8 @@ _UNFINISHED = re.compile(
 )
 _UNFINISHED_FILES = frozenset({"part", "partial", "!qb", "!ut", "crdownload", "download", "aria2", "tmp", "bts"})
 """Extensions that programs put behind the name of a file that they are still writing."""
-_SAMPLE = re.compile(r"^samples?$|^sample[._-]|[ ._-]sample$", re.IGNORECASE)
 _EXTRA = re.compile(
-    r"^(?:trailer|theme)$|[ ._-]trailer$"
+    r"(?P<sample>^samples?$|^sample[._-]|[ ._-]sample$)|^(?:trailer|theme)$|[ ._-]trailer$"
     r"|-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)$",
     re.IGNORECASE,
 )
@@ -71,17 +70,19 @@ _DISC_FILE = re.compile(r"^(?:video_ts|vts_[0-9]{2}_[0-9])\.(?:vob|ifo|bup)$", r
 
 def extension(name: str) -> str:
     """Return the extension in lower case, without its dot."""
-    return os.path.splitext(name)[1][1:].lower()  # noqa: PTH122 - of a name, a million times
+    before, _, after = name.rpartition(".")
+    return after.lower() if before.strip(".") else ""
 
 
 def stem(name: str) -> str:
     """Return the name without its extension."""
-    return os.path.splitext(name)[0]  # noqa: PTH122
+    before, _, _ = name.rpartition(".")
+    return before if before.strip(".") else name
 
 
 def is_media(name: str) -> bool:
     """Return whether the extension is one of video or sound; disc images aren't."""
-    return extension(name) in VIDEO or extension(name) in AUDIO
+    return extension(name) in MEDIA
 
 
 def is_disc_file(name: str) -> bool:
@@ -94,19 +95,23 @@ def system_reason(name: str, *, directory: bool) -> str | None:
 
     Of files only those are told that would be media otherwise.
     """
+    if not directory:
+        return _file_reason(name)
     folded = name.casefold()
-    if not directory and not is_media(name):
-        unfinished = extension(name) in _UNFINISHED_FILES and is_media(stem(name))
-        return "unfinished" if unfinished and not folded.startswith(".") else None
     if folded in _SNAPSHOTS:
         return "snapshot"
     if folded in _RECYCLE_BINS or folded.startswith(".trash"):
         return "recycle_bin"
     if _UNFINISHED.search(name):
         return "unfinished"
-    if name.startswith("."):
-        return "hidden"
-    return "system" if folded in _SYSTEM else None
+    return "hidden" if name.startswith(".") else "system" if folded in _SYSTEM else None
+
+
+def _file_reason(name: str) -> str | None:
+    format_, hidden = extension(name), name.startswith(".")
+    if format_ in MEDIA:
+        return "unfinished" if _UNFINISHED.search(name) else "hidden" if hidden else None
+    return "unfinished" if format_ in _UNFINISHED_FILES and is_media(stem(name)) and not hidden else None
 
 
 def is_ignored(name: str) -> bool:
@@ -116,8 +121,8 @@ def is_ignored(name: str) -> bool:
 
 def extra_reason(name: str) -> str | None:
     """Return ``sample`` or ``extra`` for a media file whose name says so; None for a title."""
-    plain = stem(name)
-    return "sample" if _SAMPLE.search(plain) else "extra" if _EXTRA.search(plain) else None
+    match = _EXTRA.search(stem(name))
+    return None if match is None else "sample" if match["sample"] else "extra"
 
 
 def is_extra(name: str) -> bool:

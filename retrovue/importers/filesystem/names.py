@@ -1,13 +1,13 @@
-"""Read file names: which files are parts of one title, and its title, show, numbers, dates and ids. Pure.
+"""Read file names: title, show, numbers, dates and ids. Pure.
 
-Names of episodes, seasons and parts follow Plex's "Naming and Organizing Your TV Show Files", Kodi's "File stacking"
-and Jellyfin's ``Emby.Naming/Common/NamingOptions.cs`` and ``VideoFileStackingRules``.
+Names of episodes and seasons follow Plex's "Naming and Organizing Your TV Show Files" and Jellyfin's
+``Emby.Naming/Common/NamingOptions.cs``.
 """
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from retrovue.importers.filesystem.exclusions import AUDIO, DISC_FOLDERS, EXTRAS, extension, stem
@@ -33,18 +33,17 @@ _PLEX_TAGS = re.compile(r"[ ._]*\{(?:edition|imdb|tmdb|tvdb|plex)-[^{}]*\}", re.
 _TAGS = re.compile(r"[ ._]*(?:\{[^{}]*\}|\[[^\[\]]*\])")
 _LEADING_TAG = re.compile(r"^(?:\[[^\[\]]*\]|\{[^{}]*\})")
 
-_PART = re.compile(
+PART = re.compile(
     r"^(?P<title>.+?)(?P<separator>[ ._-]+)[(\[]?(?P<word>cd|dvd|dis[ck]|part|pt)[ ._-]*(?P<number>[0-9]{1,2})[)\]]?"
     r"(?P<suffix>(?:[ ._-]*\[[^\[\]]*\]|[ ._-]*\{[^{}]*\}"
     rf"|[ ._-]+(?:{_RELEASE}|{_VERSION})(?![^ ._\-\[\](){{}}]))*)$",
     re.IGNORECASE,
 )
-_ENDS_WITH_YEAR = re.compile(r"[(\[](?:18|19|20)[0-9]{2}[)\]]$")
 
 _START = r"(?:^|(?<=[ ._\-(\[]))"
 _SEASON_WORD = r"(?:season|series|staffel|saison|temporada|stagione)"
 _EPISODE_WORD = r"(?:episode|folge|ep|e)"
-_EPISODE = re.compile(
+EPISODE = re.compile(
     rf"{_START}(?:"
     rf"s(?P<s1>[0-9]{{1,4}})[ ._-]*(?:x?e(?:p(?:isode)?)?|x)[ ._-]*(?P<e1>[0-9]{{1,4}})"
     rf"|(?P<s2>[0-9]{{1,4}})xe?(?P<e2>[0-9]{{1,3}})"
@@ -57,6 +56,7 @@ _MORE_EPISODES = re.compile(
     r"|-(?P<bare>[0-9]{1,3})(?![0-9a-z])",
     re.IGNORECASE,
 )
+_TWO_DIGITS = re.compile(r"[0-9]{2}[ ._-][0-9]{2}")
 _DATE = re.compile(
     rf"{_START}(?:(?P<y1>(?:19|20)[0-9]{{2}})(?P<a>[ ._-])(?P<m1>[0-9]{{2}})(?P=a)(?P<d1>[0-9]{{2}})"
     r"|(?P<d2>[0-9]{2})(?P<b>[ ._-])(?P<m2>[0-9]{2})(?P=b)(?P<y2>(?:19|20)[0-9]{2}))(?![0-9])"
@@ -70,16 +70,6 @@ _SEASON = re.compile(
     r"|^(?P<specials>specials)$",
     re.IGNORECASE,
 )
-
-
-class File(NamedTuple):
-    """A media file."""
-
-    name: str
-    size: int
-    """Bytes."""
-    modified: int = 0
-    """When it was modified last, in seconds since 1970."""
 
 
 class Name(NamedTuple):
@@ -108,95 +98,6 @@ class Description(NamedTuple):
     show_ids: Mapping[str, str] = {}
 
 
-class Stack(NamedTuple):
-    """The parts of one title, in playing order."""
-
-    files: tuple[File, ...]
-    missing: str | None
-    """Why these aren't all of its parts; None if they are."""
-
-
-def find_stacks(files: Iterable[File], directory: str, unusable: Iterable[str] = ()) -> dict[str, Stack]:
-    """Return the sets of parts in a directory, by the name of each of their files.
-
-    ``directory`` is its name, ``unusable`` names files that can't be used: a set that needs one is incomplete.
-    Parts are numbered from 1 without a gap and have one format. ``cd1`` and ``dvd2`` always count as parts; ``part1``
-    and ``pt1`` after a hyphen, after a year, or if the directory has the title's name: "Kill Part 1" and "Kill Part
-    2" may be two films.
-    """
-    groups: dict[tuple[str, str, str], list[tuple[int, File, bool]]] = {}
-    certain: set[tuple[str, str, str]] = set()
-    entries = chain(((file, True) for file in files), ((File(name, 0), False) for name in unusable))
-    for file, usable in entries:
-        if part := _part(file.name, directory):
-            groups.setdefault(part.key, []).append((part.number, file, usable))
-            if part.certain:
-                certain.add(part.key)
-    stacks: dict[str, Stack] = {}
-    for key, group in groups.items():
-        rest = group
-        for format_ in {extension(file.name) for _, file, _ in group}:
-            parts = sorted(part for part in group if extension(part[1].name) == format_)
-            if len(parts) > 1 and all(p[2] for p in parts) and [p[0] for p in parts] == list(range(1, len(parts) + 1)):
-                stack = Stack(tuple(file for _, file, _ in parts), None)
-                stacks.update((file.name, stack) for file in stack.files)
-                rest = [part for part in rest if part not in parts]
-        if any(usable for _, _, usable in rest) and (len(rest) > 1 or key in certain):
-            # The usable ones first: the set is rejected where the first of them stands.
-            files_ = tuple(file for _, file, _ in sorted(rest, key=lambda part: (not part[2], part)))
-            stacks.update(dict.fromkeys((file.name for file in files_), Stack(files_, _missing(rest, key[1]))))
-    return stacks
-
-
-def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]:
-    """Group the parts of each title, in the order of their first files; parts of an incomplete set stay apart.
-
-    ``files`` are all files of one directory, sorted. They are iterated over twice; only possible parts are held.
-    """
-    stacks = find_stacks(files, directory)
-    for file in files:
-        stack = stacks.get(file.name)
-        parts = (file,) if stack is None or stack.missing is not None else stack.files
-        if parts[0].name == file.name:
-            yield parts
-
-
-class _Part(NamedTuple):
-    key: tuple[str, str, str]
-    """Title, word for a part, and what stands behind its number."""
-    number: int
-    certain: bool
-    """Whether even a single one is a part and no title."""
-
-
-def _part(name: str, directory: str) -> _Part | None:
-    if extension(name) in AUDIO:
-        return None
-    match = _PART.match(stem(name))
-    if match is None:
-        return None
-    title, word = match["title"].casefold(), match["word"].casefold()
-    disc = word not in {"part", "pt"}
-    after_year = _ENDS_WITH_YEAR.search(title) is not None
-    hyphen = "-" in match["separator"]
-    if not (disc or after_year or hyphen) and _cleaned(title) != _cleaned(directory.casefold()):
-        return None
-    episode = _EPISODE.search(title) is not None
-    certain = disc or ((after_year or (word == "pt" and hyphen)) and not episode)
-    return _Part((title, word, match["suffix"].casefold()), int(match["number"]), certain)
-
-
-def _missing(parts: Sequence[tuple[int, File, bool]], word: str) -> str:
-    unusable = [file.name for _, file, usable in parts if not usable]
-    numbers = {number for number, _, _ in parts}
-    absent = sorted(set(range(1, max(2, *numbers) + 1)) - numbers)
-    if unusable:
-        return f"{shown(unusable)!r} can't be used"
-    if absent:
-        return f"there is no {', '.join(f'{word}{number}' for number in absent)}"
-    return "its parts have several formats"
-
-
 def read_name(parts: Sequence[str], directories: Sequence[str]) -> Name:
     """Read the names of a title's parts; ``directories`` lead from the collection's own down to them."""
     return describe(parts, directories).name
@@ -209,24 +110,35 @@ def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixe
     by itself or a date is an episode's only in a collection of shows, or in the directory of a season.
     """
     text = stem(parts[0])
-    if len(parts) > 1 and (match := _PART.match(text)):
+    if len(parts) > 1 and (match := PART.match(text)):
         text = match["title"]
-    plain = _PLEX_TAGS.sub("", _ID.sub("", text)) or text
+    plain = _PLEX_TAGS.sub("", _ID.sub("", text)) or text if _has_brackets(text) else text
     ids = _ids(text)
-    place = _Place(directories)
-    match = _EPISODE.search(plain)
-    while match is not None and _is_picture_size(match):
-        match = _EPISODE.search(plain, match.end())
-    if match is not None and kind != "movie":
-        return _episode(plain, parts[0], place, match, ids)._replace(is_episode=kind in {"show", "mixed"})
-    if match is None and (kind == "show" or (kind == "mixed" and place.season is not None)):
-        for pattern in (_DATE, _EPISODE_ALONE, _LEADING_NUMBER if place.season is not None else None, _ABSOLUTE):
-            found = None if pattern is None else pattern.search(_TAGS.sub(_blank, plain))
-            if found is not None and (pattern is not _DATE or _date(found) is not None):
-                return _episode(plain, parts[0], place, found, ids)
+    if kind != "movie" and (episode := _find_episode(plain, parts[0], tuple(directories), kind, ids)) is not None:
+        return episode
     title, year = _title_and_year(plain)
-    film_ids = {**(_ids(directories[-1]) if directories else {}), **ids}
-    return Description(Name(title or _cleaned(text) or _shown(parts[0]), year=year), ids=film_ids)
+    if directories and (more := _ids(directories[-1])):
+        ids = more | ids
+    return Description(Name(title or cleaned(text) or _shown(parts[0]), year=year), ids=ids)
+
+
+def _find_episode(
+    text: str, file: str, directories: tuple[str, ...], kind: str, ids: Mapping[str, str]
+) -> Description | None:
+    """Read a name as an episode's; return None if it isn't one."""
+    place = _place(directories)
+    match = EPISODE.search(text)
+    while match is not None and _is_picture_size(match):
+        match = EPISODE.search(text, match.end())
+    if match is not None:
+        return _episode(text, file, place, match, ids, is_episode=kind in {"show", "mixed"})
+    if kind == "show" or (kind == "mixed" and place.season is not None):
+        plain = _TAGS.sub(_blank, text)
+        for pattern in (_DATE, _EPISODE_ALONE, _LEADING_NUMBER if place.season is not None else None, _ABSOLUTE):
+            match = None if pattern is None else pattern.search(plain)
+            if match is not None and (pattern is not _DATE or _date(match) is not None):
+                return _episode(text, file, place, match, ids)
+    return None
 
 
 class _Place:
@@ -254,29 +166,40 @@ class _Place:
             self.show, self.year = _title_and_year(seasonal)
 
 
-def _episode(text: str, file: str, place: _Place, match: re.Match[str], ids: Mapping[str, str]) -> Description:
-    numbers = match.groupdict()
-    date = _date(match) if "y1" in numbers else None
-    season = next((int(numbers[name]) for name in ("s1", "s2", "s3") if numbers.get(name)), None)
-    first = next((int(numbers[name]) for name in ("e1", "e2", "e3", "e") if numbers.get(name)), None)
+# Files of one directory are read one after the other.
+@lru_cache(maxsize=8)
+def _place(directories: tuple[str, ...]) -> _Place:
+    return _Place(directories)
+
+
+def _episode(
+    text: str, file: str, place: _Place, match: re.Match[str], ids: Mapping[str, str], *, is_episode: bool = True
+) -> Description:
+    date = _date(match) if match.re is _DATE else None
+    season, first = None, None
+    if match.re is EPISODE:
+        season = int(match["s1"] or match["s2"] or match["s3"])
+        first = int(match["e1"] or match["e2"] or match["e3"])
+    elif date is None:
+        first = int(match["e"])
     after = text[match.end() :]
     more: list[int] = []
     if first is not None:
-        more, after = _more_episodes(season, first, after, bare=numbers.get("e") is None)
-    if date is None and (found := _DATE.search(after)) is not None and (date := _date(found)) is not None:
-        after = after[: found.start()] + " " + after[found.end() :]
+        more, after = _more_episodes(season, first, after, bare=match.re is EPISODE)
+    if date is None and _TWO_DIGITS.search(after):
+        date, after = _take_date(after)
     before, year = _title_and_year(text[: match.start()])
     show = _show(before, place)
     if place.year is not None and show == place.show:
         year = year or place.year
     if season is None:
         season = place.season if place.season is not None or first is None else 1
-    title = _cleaned(_RELEASE_TAIL.sub("", _TAGS.sub("", after)))
+    title = cleaned(_RELEASE_TAIL.sub("", _TAGS.sub("", after) if _has_brackets(after) else after))
     if not title.strip("()") or (title.startswith("(") and title.endswith(")")):
         title = date.isoformat() if date is not None and first is None else ""
-    name = Name(title or _cleaned(_RELEASE_TAIL.sub("", text)) or _shown(file), show, season, first, year)
+    name = Name(title or cleaned(_RELEASE_TAIL.sub("", text)) or _shown(file), show, season, first, year)
     own_directory = place.directory if show == place.show else ()
-    return Description(name, tuple(more), date, ids, True, own_directory, place.ids if own_directory else {})
+    return Description(name, tuple(more), date, ids, is_episode, own_directory, place.ids if own_directory else {})
 
 
 def _show(before: str, place: _Place) -> str | None:
@@ -308,6 +231,13 @@ def _is_picture_size(match: re.Match[str]) -> bool:
     return width is not None and ((len(width) > 2 and len(height) > 2) or (width, height) in {("16", "9"), ("21", "9")})
 
 
+def _take_date(text: str) -> tuple[dt.date | None, str]:
+    """Return a date in a text, and the text without it."""
+    match = _DATE.search(text)
+    date = None if match is None else _date(match)
+    return (None, text) if match is None or date is None else (date, f"{text[: match.start()]} {text[match.end() :]}")
+
+
 def _date(match: re.Match[str]) -> dt.date | None:
     try:
         return dt.date(*(int(match[f"{part}1"] or match[f"{part}2"]) for part in "ymd"))
@@ -318,7 +248,7 @@ def _date(match: re.Match[str]) -> dt.date | None:
 def _ids(text: str) -> dict[str, str]:
     """Read ids as Plex, Jellyfin and Emby write them: {tmdb-1949}, [tmdbid-1949], [imdbid=tt0443706]."""
     ids: dict[str, str] = {}
-    for match in _ID.finditer(text) if "[" in text or "{" in text or "(tt" in text or "id" in text else ():
+    for match in _ID.finditer(text) if _has_brackets(text) else ():
         provider, value = (match["provider"] or "imdb").lower(), match["id"] or match["imdb"]
         if (provider == "imdb") == value.lower().startswith("tt"):
             ids.setdefault(provider, value.lower())
@@ -335,14 +265,21 @@ def _title_and_year(text: str) -> tuple[str, int | None]:
     if match is None:
         short = _RELEASE_TAIL.sub("", text)
         bare = _BARE_YEAR.match(short) if short != text else None
-        return (_cleaned(short), None) if bare is None else (_cleaned(bare["title"]), int(bare["year"]))
-    title = _cleaned(text[: match.start()]) or _cleaned(text[match.end() :])
-    return title or _cleaned(text), int(match["year"])
+        return (cleaned(short), None) if bare is None else (cleaned(bare["title"]), int(bare["year"]))
+    title = cleaned(text[: match.start()]) or cleaned(text[match.end() :])
+    return title or cleaned(text), int(match["year"])
 
 
-def _cleaned(text: str) -> str:
-    leading = _LEADING_TAG.match(text)
-    plain = _TAGS.sub("", text)
+def _has_brackets(text: str) -> bool:
+    return "[" in text or "{" in text or "(" in text
+
+
+def cleaned(text: str) -> str:
+    """Return a title without remarks in brackets, and with spaces for dots and underscores."""
+    leading, plain = None, text
+    if _has_brackets(text):
+        leading = _LEADING_TAG.match(text)
+        plain = _TAGS.sub("", text)
     # "[REC]" and "[REC]²" are titles; "[Group] Title" and "[2010] Title" begin with a remark.
     if leading is not None and (not plain.strip(" ._-–") or not text[leading.end()].isspace()):
         rest = text[leading.end() :]
@@ -355,7 +292,7 @@ def _cleaned(text: str) -> str:
 
 def _shown(text: str) -> str:
     """Replace the bytes of a name that aren't UTF-8 by the replacement character."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def shown(names: Iterable[str]) -> str:
@@ -369,8 +306,8 @@ def is_title_directory(name: str, directories: Iterable[str], files: Iterable[st
         return True
     if any(_SEASON.match(directory) or directory.casefold() in DISC_FOLDERS for directory in directories):
         return True
-    title = _cleaned(name).casefold()
-    return any(_cleaned(stem(file)).casefold().startswith(title) for file in files)
+    title = cleaned(name).casefold()
+    return any(cleaned(stem(file)).casefold().startswith(title) for file in files)
 
 
 def directory_title(directories: Sequence[str]) -> str:

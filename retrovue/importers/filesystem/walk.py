@@ -11,14 +11,14 @@ import heapq
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
 from retrovue.importers.filesystem import exclusions, names
-from retrovue.importers.filesystem.names import File
+from retrovue.importers.filesystem.parts import File, find_stacks
 
 Scan = Callable[[int], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
 
@@ -93,7 +93,12 @@ class SortedNames:
             self._new.clear()
 
     def __iter__(self) -> Iterator[str]:
-        return heapq.merge(sorted(self._new), *map(_unpack, self._runs))
+        return heapq.merge(sorted(self._new), *map(_unpack, self._runs)) if self._runs else iter(sorted(self._new))
+
+    @property
+    def are_few(self) -> bool:
+        """Whether all names are unpacked."""
+        return not self._runs
 
 
 def _pack(sorted_names: list[str]) -> list[bytes]:
@@ -231,8 +236,10 @@ class Walk:
             return extra or ("ignored" if any(rule.match(directories, name) for rule in rules) else None)
 
         own_name = directories[-1] if directories else os.path.basename(self._top)  # noqa: PTH119 - as above
-        files = _Files(contents.files, reason, self.left_out)
-        stacks = names.find_stacks(files, own_name, (name for name, _ in _unusable(contents, reason)))
+        files: Iterable[File] = _Files(contents.files, reason, self.left_out)
+        if contents.files.are_few:
+            files = list(files)
+        stacks = find_stacks(files, own_name, (name for name, _ in _unusable(contents, reason)))
         for name, code in _unusable(contents, reason):
             if name not in stacks:
                 yield Unusable(directories, name, code, _REASONS[code])

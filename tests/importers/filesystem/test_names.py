@@ -5,16 +5,8 @@ import datetime as dt
 import pytest
 
 from retrovue.importers.filesystem.exclusions import is_extra, is_ignored, is_media
-from retrovue.importers.filesystem.names import (
-    File,
-    Name,
-    asset_type,
-    describe,
-    find_stacks,
-    kind_of,
-    read_name,
-    stacked,
-)
+from retrovue.importers.filesystem.names import Name, asset_type, describe, kind_of, read_name
+from retrovue.importers.filesystem.parts import File, find_stacks, stacked
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""Which files are the parts of one title, by their names. Pure.
+
+The names are those of Kodi's "File stacking" and Jellyfin's ``VideoFileStackingRules``.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from retrovue.importers.filesystem import names
+from retrovue.importers.filesystem.exclusions import AUDIO, extension, stem
+
+_HINT = re.compile(r"(?:cd|dvd|dis[ck]|part|pt)[ ._-]*[0-9]", re.IGNORECASE)
+"""Found more quickly than the whole pattern, and in few names."""
+_ENDS_WITH_YEAR = re.compile(r"[(\[](?:18|19|20)[0-9]{2}[)\]]$")
+
+
+class File(NamedTuple):
+    """A media file."""
+
+    name: str
+    size: int
+    """Bytes."""
+    modified: int = 0
+    """When it was modified last, in seconds since 1970."""
+
+
+class Stack(NamedTuple):
+    """The parts of one title, in playing order."""
+
+    files: tuple[File, ...]
+    missing: str | None
+    """Why these aren't all of its parts; None if they are."""
+
+
+def find_stacks(files: Iterable[File], directory: str, unusable: Iterable[str] = ()) -> dict[str, Stack]:
+    """Return the sets of parts in a directory, by the name of each of their files.
+
+    ``directory`` is its name, ``unusable`` names files that can't be used: a set that needs one is incomplete.
+    Parts are numbered from 1 without a gap and have one format. ``cd1`` and ``dvd2`` always count as parts; ``part1``
+    and ``pt1`` after a hyphen, after a year, or if the directory has the title's name: "Kill Part 1" and "Kill Part
+    2" may be two films.
+    """
+    groups: dict[tuple[str, str, str], list[tuple[int, File, bool]]] = {}
+    certain: set[tuple[str, str, str]] = set()
+    entries = chain(((file, True) for file in files), ((File(name, 0), False) for name in unusable))
+    for file, usable in entries:
+        if part := _part(file.name, directory):
+            groups.setdefault(part.key, []).append((part.number, file, usable))
+            if part.certain:
+                certain.add(part.key)
+    stacks: dict[str, Stack] = {}
+    for key, group in groups.items():
+        rest = group
+        for format_ in {extension(file.name) for _, file, _ in group}:
+            parts = sorted(part for part in group if extension(part[1].name) == format_)
+            if len(parts) > 1 and all(p[2] for p in parts) and [p[0] for p in parts] == list(range(1, len(parts) + 1)):
+                stack = Stack(tuple(file for _, file, _ in parts), None)
+                stacks.update((file.name, stack) for file in stack.files)
+                rest = [part for part in rest if part not in parts]
+        if any(usable for _, _, usable in rest) and (len(rest) > 1 or key in certain):
+            # The usable ones first: the set is rejected where the first of them stands.
+            files_ = tuple(file for _, file, _ in sorted(rest, key=lambda part: (not part[2], part)))
+            stacks.update(dict.fromkeys((file.name for file in files_), Stack(files_, _missing(rest, key[1]))))
+    return stacks
+
+
+def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]:
+    """Group the parts of each title, in the order of their first files; parts of an incomplete set stay apart.
+
+    ``files`` are all files of one directory, sorted. They are iterated over twice; only possible parts are held.
+    """
+    stacks = find_stacks(files, directory)
+    for file in files:
+        stack = stacks.get(file.name)
+        parts = (file,) if stack is None or stack.missing is not None else stack.files
+        if parts[0].name == file.name:
+            yield parts
+
+
+class _Part(NamedTuple):
+    key: tuple[str, str, str]
+    """Title, word for a part, and what stands behind its number."""
+    number: int
+    certain: bool
+    """Whether even a single one is a part and no title."""
+
+
+def _part(name: str, directory: str) -> _Part | None:
+    if _HINT.search(name) is None or extension(name) in AUDIO:
+        return None
+    match = names.PART.match(stem(name))
+    if match is None:
+        return None
+    title, word = match["title"].casefold(), match["word"].casefold()
+    disc = word not in {"part", "pt"}
+    after_year = _ENDS_WITH_YEAR.search(title) is not None
+    hyphen = "-" in match["separator"]
+    if not (disc or after_year or hyphen) and names.cleaned(title) != names.cleaned(directory.casefold()):
+        return None
+    episode = names.EPISODE.search(title) is not None
+    certain = disc or ((after_year or (word == "pt" and hyphen)) and not episode)
+    return _Part((title, word, match["suffix"].casefold()), int(match["number"]), certain)
+
+
+def _missing(parts: Sequence[tuple[int, File, bool]], word: str) -> str:
+    unusable = [file.name for _, file, usable in parts if not usable]
+    numbers = {number for number, _, _ in parts}
+    absent = sorted(set(range(1, max(2, *numbers) + 1)) - numbers)
+    if unusable:
+        return f"{names.shown(unusable)!r} can't be used"
+    if absent:
+        return f"there is no {', '.join(f'{word}{number}' for number in absent)}"
+    return "its parts have several formats"
