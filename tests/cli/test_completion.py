@@ -91,7 +91,7 @@ def test_descriptions_are_whole(offline_cli: Cli, tmp_path: Path, shell: str) ->
     offered = asked(offline_cli, shell, tmp_path, "source", "ingest", "X", "--jsonl")
     assert offered["--jsonl"].startswith("Print each event as a line of JSON; the last line is the document")
     offered = asked(offline_cli, shell, tmp_path, "--log-l")
-    assert offered == {"--log-level": "Log to the standard error; default: no log."}
+    assert offered == {"--log-level": "Lowest level to log to the standard error; default: no log."}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
