@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -68,6 +68,14 @@ def ask_secret(call: Invocation, question: str) -> str:
 
 def _read_line(call: Invocation, question: str) -> str:
     with interruptible(call):  # before the question: whoever reads it may answer with Ctrl-C
+        if sys.stdout is not None and sys.stdout.isatty():
+            # The arrow keys work in what is typed, if Python has readline. It writes to the standard output only.
+            with suppress(ImportError):
+                import readline  # noqa: F401 - `input` uses it once it is imported
+            try:
+                return f"{input(question)}\n"
+            except EOFError:
+                return ""
         call.output.raw_notes(question)
         return sys.stdin.readline()
 
@@ -161,5 +169,5 @@ def checked_secret(text: str, where: str) -> Secret:
     if not stripped:
         raise InputError(f"There is nothing in {where}.", code="empty_secret")
     if not stripped.isprintable() or " " in stripped:
-        raise InputError(f"What is in {where} is not one word; a secret is.", code="bad_secret")
+        raise InputError(f"The secret in {where} isn't one word.", code="bad_secret")
     return Secret(stripped)

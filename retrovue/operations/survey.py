@@ -51,6 +51,16 @@ class Survey:
     libraries: tuple[LibrarySurvey, ...]
 
 
+async def check_server(type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> SourceIdentity:
+    """Reach a server and return its identity.
+
+    Raises SourceRefused if it doesn't accept the credentials, another SourceError if none of this type answers, and
+    RequestError if the configuration can't be used.
+    """
+    async with GuardedImporter(open_importer(type_name, config, credentials)) as importer:
+        return await importer.check_reachable()
+
+
 async def survey(
     store: Store,
     type_name: str,

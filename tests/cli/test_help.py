@@ -11,7 +11,7 @@ from retrovue.cli.invocation import Invocation
 from retrovue.cli.output import Output
 from retrovue.cli.plugin_options import PluginOption
 from retrovue.testing.tasks import run as run_alone
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Plex
 
 
 def tree(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -89,6 +89,14 @@ class TestTypes:
 
 
 class TestMistakes:
+    def test_a_hint_names_no_source_that_is_not_there_yet(self, run_cli: Cli, plex: Plex) -> None:
+        done = run_cli(
+            "source", "add", "--type", "plex", "--name", "P", "--base-url", plex.url, env={"RETROVUE_TOKEN": "x"}
+        )
+        assert done.status == 1
+        assert "refused the token (HTTP 401).\n  Check the token, and run the command again." in done.err
+        assert "source update" not in done.err
+
     def test_choices_stand_on_the_line(self, offline_cli: Cli) -> None:
         assert "Choose from: bash, zsh, fish\n" in offline_cli("completion").err
 

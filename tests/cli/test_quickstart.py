@@ -67,11 +67,15 @@ def mappings(cli: Cli) -> dict[str, tuple[bool, list[str], int]]:
 class Talk:
     """A command on a terminal, from the first question to its end."""
 
-    def __init__(self, cli: Cli, *arguments: str) -> None:
+    def __init__(self, cli: Cli, *arguments: str, on_terminal: bool = False) -> None:
+        """``on_terminal``: the standard output is the terminal, too."""
         self._terminal, its_end = pty.openpty()
-        self.process = cli.start(*arguments, stdin=its_end, stderr=its_end, start_new_session=True)
+        streams = {"stdin": its_end, "stderr": its_end} | ({"stdout": its_end} if on_terminal else {})
+        self.process = cli.start(*arguments, **streams, start_new_session=True)
         os.close(its_end)
         self._seen = b""
+        self._answered = 0
+        """What was seen before the last answer holds no question that waits for one."""
 
     def __enter__(self) -> Self:
         return self
@@ -81,10 +85,11 @@ class Talk:
         os.close(self._terminal)
 
     def wait_for(self, question: str) -> None:
-        while not self._seen.endswith(question.encode()):
+        while not self._seen[self._answered :].endswith(question.encode()):
             self._seen += os.read(self._terminal, 1000)
 
     def type(self, reply: str) -> None:
+        self._answered = len(self._seen)
         os.write(self._terminal, f"{reply}\n".encode())
 
     def end(self) -> Done:
@@ -93,7 +98,7 @@ class Talk:
         with suppress(OSError):  # that is how a terminal ends that nobody uses any more
             while more := os.read(self._terminal, 1000):
                 self._seen += more
-        return Done(self.process.returncode, out.decode(), self._seen.decode().replace("\r\n", "\n"))
+        return Done(self.process.returncode, (out or b"").decode(), self._seen.decode().replace("\r\n", "\n"))
 
 
 def converse(cli: Cli, arguments: Sequence[str], *turns: tuple[str, str | signal.Signals]) -> Done:
@@ -230,6 +235,109 @@ class TestOnATerminal:
         assert done.status == 0, done
         assert "The token is known from last time." in done.err
         assert mappings(run_cli)["TV Shows"][0]
+
+
+class TestForgives:
+    """An answer that doesn't work is asked for again, with the reason, before the next question."""
+
+    def test_an_address_then_a_token(self, run_cli: Cli, plex: Plex, serve: Serve, disk: Path) -> None:
+        address = "(such as http://192.168.1.10:32400): "
+        website = SimulatedAccount(token=TOKEN)
+        website.faults.add(Fault(faults.html_page()))
+        with serve(website) as other:
+            done = converse(
+                run_cli,
+                ("quickstart", "--look-in", str(disk)),
+                (address, ""),
+                (address, "http://127.0.0.1:1"),
+                (address, "ftp://127.0.0.1"),
+                (address, other),
+                (address, plex.url.removeprefix("http://")),
+                (ASKED_TOKEN, "two words"),
+                (ASKED_TOKEN, "wrong"),
+                (ASKED_TOKEN, TOKEN),
+                (ASKED_WHICH, "1"),
+                ("Do it? [Y/n] ", "perhaps"),
+                ("Do it? [Y/n] ", "y"),
+            )
+        assert done.status == 0, done
+        reasons = (
+            "Connection refused",
+            "doesn't begin with http",
+            "is not a Plex server",
+            "isn't one word",
+            "refused the token",
+        )
+        places = [done.err.find(reason) for reason in reasons]
+        assert places == sorted(places), done.err
+        assert places[0] > 0, done.err
+        assert "source update" not in done.err
+        assert "Where to find the X-Plex-Token: In Plex Web, " in done.err
+        assert mappings(run_cli)["Movies"][2] >= 20
+        assert plex.server.count("/identity", method="GET") >= 1
+
+    def test_the_second_time_enter_is_enough(self, run_cli: Cli, plex: Plex, disk: Path, token_file: str) -> None:
+        assert run_cli(*unattended(plex, token_file, disk, "--library", "Movies")).status == 0
+        done = converse(
+            run_cli,
+            ("quickstart", "--look-in", str(disk)),
+            (f"Address of the Plex server (only Enter: {plex.url}): ", ""),
+            (ASKED_WHICH, "1"),
+            ("Do it? [Y/n] ", ""),
+        )
+        assert done.status == 0, done
+        assert run_cli.ok("source", "list")["total"] == 1
+
+    def test_a_known_token_that_is_refused_now(self, run_cli: Cli, plex: Plex, disk: Path, token_file: str) -> None:
+        assert run_cli(*unattended(plex, token_file, disk, "--library", "Movies")).status == 0
+        plex.server._token = "another"
+        done = converse(
+            run_cli,
+            ("quickstart", "--url", plex.url, "--look-in", str(disk)),
+            (ASKED_TOKEN, "another"),
+            (ASKED_WHICH, "1"),
+            ("Do it? [Y/n] ", ""),
+        )
+        assert done.status == 0, done
+        assert run_cli.ok("source", "list")["total"] == 1
+
+    def test_home_and_relative_paths(
+        self, run_cli: Cli, plex: Plex, disk: Path, media: Path, token_file: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(run_cli.environment, "HOME", str(media.parent))
+        done = converse(
+            run_cli,
+            ("quickstart", "--url", plex.url, "--token-file", token_file, f"--look-in=~/{disk.name}"),
+            (ASKED_WHICH, "3"),
+            ("on this machine? (only Enter: leave it out) ", f"~/{media.name}"),
+            ("Do it? [Y/n] ", ""),
+        )
+        assert done.status == 0, done
+        assert mappings(run_cli)["Home Videos"][1] == [str(media)]
+        location = plex.server.sections[0].locations[0].path
+        given = ("--library", "Movies", "--map", f"{location}={os.path.relpath(media)}")
+        assert run_cli(*unattended(plex, token_file, disk, *given)).status == 0
+        assert mappings(run_cli)["Movies"][1] == [str(media)]
+
+    def test_a_place_to_look_in_that_is_not_there(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
+        done = run_cli(*unattended(plex, token_file, disk / "nowhere", "--library", "Movies", "--json"))
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "missing_directory")
+        assert str(disk / "nowhere") in done.document["errors"][0]["message"]
+
+    def test_the_arrow_keys_work_in_an_answer(self, run_cli: Cli, plex: Plex, disk: Path, token_file: str) -> None:
+        pytest.importorskip("readline")
+        arguments = ("quickstart", "--url", plex.url, "--token-file", token_file, "--look-in", str(disk))
+        with Talk(run_cli, *arguments, on_terminal=True) as talk:
+            talk.wait_for(ASKED_WHICH)
+            talk.type("3\x1b[D1 \x01\x1b[3~2")  # 3, left, 1 and a blank, to the begin, delete the 1, 2: "2 3"
+            talk.wait_for("on this machine? (only Enter: leave it out) ")
+            talk.type("")
+            talk.wait_for("Do it? [Y/n] ")
+            talk.type("n")
+            done = talk.end()
+        assert done.status == 1
+        assert "enable TV Shows" in done.err
+        assert "Home Videos is left out" in done.err
 
 
 class TestInterrupted:
@@ -415,11 +523,16 @@ class TestJellyfin:
             assert (done.status, done.document["total_created_assets"]) == (0, created)
         assert run_cli.ok("source", "list")["total"] == 1
 
-    def test_no_token_is_no_token(self, run_cli: Cli, url: str) -> None:
+    def test_no_token_is_no_token(self, run_cli: Cli, url: str, disk: Path) -> None:
         done = converse(
-            run_cli, ("quickstart", "--type", "jellyfin", "--url", url), ("API key (nothing is shown): ", "")
+            run_cli,
+            ("quickstart", "--type", "jellyfin", "--url", url, "--look-in", str(disk)),
+            ("API key (nothing is shown): ", ""),
+            ("API key (nothing is shown): ", TOKEN),
+            ("only Enter: the 1 found) ", ""),
+            ("Do it? [Y/n] ", "y"),
         )
-        assert done.status == 1
+        assert done.status == 0
         assert "There is nothing in what was typed." in done.err
 
     def test_there_is_no_account_to_sign_in_to(self, offline_cli: Cli) -> None:

@@ -86,3 +86,12 @@ class TestSystemd:
 
     def test_the_service_may_do_little(self, units: list[Path]) -> None:
         self.analyze("security", "--offline=true", "--threshold=20", units[0])
+
+
+def test_ci_runs_the_first_command_of_the_readme() -> None:
+    """As written, but with fewer items."""
+    tried = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Try it\n")[2]
+    command = re.findall(r"```sh\n(.*?)\n```", tried, re.DOTALL)[0]
+    assert command == "uvx --from . retrovue demo"
+    options = re.escape(command).replace("uvx", r'"\$scratch/uv/bin/uvx" --python "\$python"')
+    assert re.search(f" {options} --items", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))

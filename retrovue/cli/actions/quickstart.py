@@ -1,23 +1,23 @@
-"""The quickstart: from a server's address to its first ingest, asking for what wasn't given as an option."""
+"""The quickstart: from a server's address to its first ingest, asking for what no option says."""
 
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from pathlib import Path
 
 from retrovue.cli.actions.collections import read_mapping
+from retrovue.cli.actions.connect import Connection, ServerType, adding_source, connect, refuse
 from retrovue.cli.actions.ingest import ingest_source
-from retrovue.cli.asking import ask, ask_secret, can_ask, checked_secret, read_secret
-from retrovue.cli.errors import OK, InputError
+from retrovue.cli.asking import ask, can_ask, read_secret
+from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import table
 from retrovue.core.config import TOKEN
 from retrovue.core.errors import RequestError
 from retrovue.core.model import ConfigField, PathMapping, Secret, Source
-from retrovue.core.paths import check_mapping
-from retrovue.importers.plex.account import PlexAccount
+from retrovue.core.paths import check_mapping, path_system
 from retrovue.ingest.documents import collection_identity
 from retrovue.ingest.orchestrator import DEFAULT_CONCURRENCY
 from retrovue.operations import curation, discovery
@@ -28,30 +28,10 @@ _ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A type of server that a quickstart can set up, in the words of those who run it."""
+class Options:
+    """The options of the command. What they leave open is asked for."""
 
-    type: str
-    name: str
-    address: str
-    """An example of one."""
-    token: str
-    """What its token is called there."""
-    sign_in: bool = False
-    """Whether there is an account to sign in to with a browser."""
-
-
-KINDS = {
-    "plex": Kind("plex", "Plex", "http://192.168.1.10:32400", "X-Plex-Token", sign_in=True),
-    "jellyfin": Kind("jellyfin", "Jellyfin", "http://192.168.1.10:8096", "API key"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What was answered by options."""
-
-    kind: Kind
+    server: ServerType
     url: str | None
     token_file: str | None
     sign_in: bool
@@ -63,53 +43,34 @@ class Answers:
     plex_tv: str
 
 
-async def set_up(call: Invocation, answers: Answers) -> int:
-    """Ask, show, and only then write: the source, its collections with their mappings, and the ingest."""
-    maps = [read_mapping(text) for text in answers.maps]
-    kind = answers.kind
-    _require_answers(call, answers)
-    field = ConfigField("token", kind.token, secret=True, required=False)
-    token = read_secret(call, field, None, answers.token_file)
+async def set_up(call: Invocation, options: Options) -> int:
+    """Ask, show the plan, write the source and its collections, and ingest; return the exit status."""
+    _require_answers(call, options)
+    maps = [_local(read_mapping(text)) for text in options.maps]
+    roots = [_directory(root) for root in options.look_in]
+    token = ConfigField("token", options.server.token, secret=True, required=False)
+    given = read_secret(call, token, None, options.token_file)
     async with opened(call, connections=DEFAULT_CONCURRENCY) as store:
-        url = answers.url or ask(call, f"Address of the {kind.name} server (such as {kind.address}): ")
-        credentials = await _credentials(call, answers, store, url, token)
-        _say(call, ["Looking at the server and at the disks here ..."])
-        settings: dict[str, Any] = {"base_url": url}
-        found = await survey(store, kind.type, settings, credentials, maps=maps, roots=answers.look_in or None)
-        _say(call, _overview(kind, url, found))
-        chosen = await _choose(call, answers, found, settings, credentials)
-        _say(call, ["", "This will be done:", *_plan(found, chosen, url)])
-        if call.dry_run:
-            return _told_dry_run(call, found, chosen)
-        if not answers.yes and ask(call, "Do it? [Y/n] ").lower() not in {"", "y", "yes"}:
-            raise InputError("Not confirmed; nothing was changed.", code="not_confirmed")
-        source = await _write(store, answers, found, chosen, settings, credentials)
-        _say(call, [""])
-        # In here, so that an embedded database needn't be stopped and started in between.
-        status = await ingest_source(call, str(source.id))
-    _say(call, ["", "Next:", *_next(source)])
-    return status
+        sources = [listing.source for listing in await list_sources(store)]
+        connection = await connect(
+            call, options.server, sources, options.url, given, sign_in=options.sign_in, plex_tv=options.plex_tv
+        )
+        return await _Quickstart(call, options, store, sources, connection).run(maps, roots)
 
 
-def _say(call: Invocation, lines: Sequence[str]) -> None:
-    # The talk goes beside the data: the standard output has the ingest's report.
-    if not call.output.quiet:
-        call.output.notes(lines)
-
-
-def _require_answers(call: Invocation, answers: Answers) -> None:
-    if answers.sign_in and not answers.kind.sign_in:
+def _require_answers(call: Invocation, options: Options) -> None:
+    if options.sign_in and not options.server.has_sign_in:
         raise InputError(
-            f"--sign-in is for Plex; a {answers.kind.name} server takes its {answers.kind.token}.",
+            f"--sign-in is for Plex; a {options.server.name} server takes its {options.server.token}.",
             hint="Give it with --token-file.",
         )
     if can_ask(call):
         return
-    token = answers.token_file is not None or answers.sign_in or bool(os.environ.get(TOKEN))
-    missing = [] if answers.url else ["--url"]
-    missing += [] if token else ["--token-file"]
-    missing += [] if answers.libraries else ["--library"]
-    missing += [] if answers.yes or call.dry_run else ["--yes"]
+    has_token = options.token_file is not None or options.sign_in or bool(os.environ.get(TOKEN))
+    missing = [] if options.url else ["--url"]
+    missing += [] if has_token else ["--token-file"]
+    missing += [] if options.libraries else ["--library"]
+    missing += [] if options.yes or call.dry_run else ["--yes"]
     if missing:
         raise InputError(
             f"There is no terminal to ask on, and these options are missing: {', '.join(missing)}.",
@@ -119,147 +80,218 @@ def _require_answers(call: Invocation, answers: Answers) -> None:
         )
 
 
-async def _credentials(
-    call: Invocation, answers: Answers, store: Store, url: str, given: Secret | None
-) -> dict[str, Secret]:
-    kind = answers.kind
-    if given is not None:
-        return {"token": given}
-    if not answers.sign_in:
-        known = await _known_token(store, kind, url)
-        if known is not None:
-            _say(call, ["The token is known from last time."])
-            return {"token": known}
-        enter = "; only Enter: sign in with a browser" if kind.sign_in else ""
-        typed = ask_secret(call, f"{kind.token} (nothing is shown{enter}): ")
-        if typed or not kind.sign_in:
-            return {"token": checked_secret(typed, "what was typed")}
-    async with PlexAccount(answers.plex_tv) as account:
-        pin = await account.ask_for_pin()
-        minutes = f"{pin.expires_in / 60:.0f} minutes"
-        # Also with --quiet: without it nobody could go on.
-        call.output.notes([f"Sign in with any browser within {minutes}:", f"  {account.address(pin)}"])
-        return {"token": await account.token(pin)}
+def _local(mapping: PathMapping) -> PathMapping:
+    """Make the local path of a mapping absolute; ``~`` is the home directory."""
+    local = os.path.expanduser(mapping.local_path)  # noqa: PTH111 - Path raises where there is no home
+    return replace(mapping, local_path=local if path_system(local) == "windows" else os.path.abspath(local))  # noqa: PTH100
 
 
-async def _known_token(store: Store, kind: Kind, url: str) -> Secret | None:
-    listings = await list_sources(store)
-    same = [one.source for one in listings if one.source.type == kind.type and one.source.config.get("base_url") == url]
-    return same[0].credentials.get("token") if same else None
-
-
-def _overview(kind: Kind, url: str, found: Survey) -> list[str]:
-    known = "" if found.source is None else f", the source {found.source.name!r}"
-    rows = [
-        (one.collection.name, number, one.collection.kind, _where(one), "yes" if one.collection.sync_enabled else "")
-        for number, one in enumerate(found.libraries, 1)
-    ]
-    problems = [f"{one.collection.name}: {one.answer.reason}" for one in found.libraries if _hopeless(one)]
-    return [
-        f"{kind.name} server at {url}{known}: {len(rows)} {'library' if len(rows) == 1 else 'libraries'}",
-        "",
-        *table(("Library", "No.", "Kind", "Files here", "Enabled"), rows, numbers=(1,)),
-        *(["", *problems] if problems else []),
-    ]
-
-
-def _where(one: LibrarySurvey) -> str:
-    if one.answer.ingestible:
-        return "found"
-    return "not found" if one.unmapped else "no"
-
-
-def _hopeless(one: LibrarySurvey) -> bool:
-    """Whether no mapping would make the library ingestible."""
-    return not one.answer.ingestible and not one.unmapped
-
-
-async def _choose(
-    call: Invocation, answers: Answers, found: Survey, settings: dict[str, Any], credentials: dict[str, Secret]
-) -> list[LibrarySurvey]:
-    """Let the operator pick, and say where the files are that weren't found."""
-    picked = _named(answers.libraries, found.libraries) if answers.libraries else _ask_which(call, found.libraries)
-    asking = can_ask(call) and not answers.yes
-    chosen: list[LibrarySurvey] = []
-    for one in picked:
-        done = await _place(call, answers.kind, one, settings, credentials) if asking else one
-        if done.answer.ingestible:
-            chosen.append(done)
-        elif asking:
-            call.output.notes([f"{one.collection.name} is left out: {done.answer.reason}"])
-        else:
-            gives = " ".join(f"Give --map {location}=LOCAL." for location in done.unmapped)
-            raise InputError(
-                f"Library {one.collection.name!r} can't be ingested: {done.answer.reason}",
-                code=done.answer.code or "not_ingestible",
-                hint=f"Nothing was changed. {gives or 'Leave it out.'}",
-                context={"missing": ["--map"] if done.unmapped else []},
-            )
-    if not chosen:
+def _directory(root: str) -> str:
+    directory = _local(PathMapping("/", root)).local_path
+    if not Path(directory).is_dir():
         raise InputError(
-            "No library was picked that can be ingested; nothing was changed.",
-            code="nothing_picked",
-            hint="Run the command again, and say by --map where the files of a library are on this machine.",
+            f"There is no directory {directory} to look in.",
+            code="missing_directory",
+            hint="Mount it, or correct --look-in.",
         )
-    return chosen
+    return directory
 
 
-async def _place(
-    call: Invocation, kind: Kind, one: LibrarySurvey, settings: dict[str, Any], credentials: dict[str, Secret]
-) -> LibrarySurvey:
-    """Ask where the files of a library are, as long as an answer comes that doesn't do."""
-    while one.unmapped:
-        location = one.unmapped[0]
-        where = ask(call, f"{one.collection.name}: where is {location} on this machine? (only Enter: leave it out) ")
-        if not where:
-            break
-        try:
-            tried = await add_mapping(
-                kind.type, settings, credentials, one, check_mapping(PathMapping(location, where))
+@dataclass(slots=True)
+class _Quickstart:
+    """One quickstart, once the server is found: ``run`` asks which libraries, and where their files are."""
+
+    call: Invocation
+    options: Options
+    store: Store
+    sources: Sequence[Source]
+    """The sources of the catalogue."""
+    connection: Connection
+
+    async def run(self, maps: Sequence[PathMapping], roots: Sequence[str]) -> int:
+        call, options = self.call, self.options
+        self._say(["Looking at the server and at the disks here ..."])
+        with adding_source():
+            found = await survey(self.store, *self._server(), maps=maps, roots=roots or None)
+        self._say(self._overview(found))
+        chosen = await self._choose(found)
+        self._say(["", "This will be done:", *self._plan(found, chosen)])
+        if call.dry_run:
+            return _report_dry_run(call, found, chosen)
+        if not options.yes and not self._agreed():
+            raise InputError("Not confirmed; nothing was changed.", code="not_confirmed")
+        source = await self._write(found, chosen)
+        self._say([""])
+        # Within the same open catalogue: an embedded database needn't stop and start again.
+        status = await ingest_source(call, str(source.id))
+        self._say(["", "Next:", *_next(source)])
+        return status
+
+    def _server(self) -> tuple[str, dict[str, str], dict[str, Secret]]:
+        return self.options.server.type, self.connection.config, self.connection.credentials
+
+    def _say(self, lines: Sequence[str]) -> None:
+        # On the standard error: the standard output has the report of the ingest.
+        if not self.call.output.quiet:
+            self.call.output.notes(lines)
+
+    def _overview(self, found: Survey) -> list[str]:
+        known = "" if found.source is None else f", the source '{found.source.name}'"
+        rows = [
+            (
+                library.collection.name,
+                number,
+                library.collection.kind,
+                "found" if library.answer.ingestible else "not found" if library.unmapped else "no",
+                "yes" if library.collection.sync_enabled else "",
             )
-        except RequestError as exc:
-            call.output.notes([exc.message])
-            continue
-        if tried.unmapped or tried.answer.ingestible:
-            one = tried
-        else:
-            call.output.notes([tried.answer.reason or "That can't be."])
-    return one
+            for number, library in enumerate(found.libraries, 1)
+        ]
+        problems = [
+            f"{library.collection.name}: {library.answer.reason}"
+            for library in found.libraries
+            if not _can_be_ingested(library)
+        ]
+        noun = "library" if len(rows) == 1 else "libraries"
+        return [
+            f"{self.options.server.name} server at {self.connection.config['base_url']}{known}: {len(rows)} {noun}",
+            "",
+            *table(("Library", "No.", "Kind", "Files here", "Enabled"), rows, numbers=(1,)),
+            *(["", *problems] if problems else []),
+        ]
+
+    async def _choose(self, found: Survey) -> list[LibrarySurvey]:
+        """Return the libraries that the operator wants, with mappings of all their locations."""
+        names = self.options.libraries
+        wanted = _named(names, found.libraries) if names else self._ask_which(found.libraries)
+        asking = can_ask(self.call) and not self.options.yes
+        chosen: list[LibrarySurvey] = []
+        for library in wanted:
+            mapped = await self._ask_where(library) if asking else library
+            if mapped.answer.ingestible:
+                chosen.append(mapped)
+            elif asking:
+                self.call.output.notes([f"{library.collection.name} is left out: {mapped.answer.reason}"])
+            else:
+                maps = " ".join(f"Give --map {location}=LOCAL." for location in mapped.unmapped)
+                raise InputError(
+                    f"Library '{library.collection.name}' can't be ingested: {mapped.answer.reason}",
+                    code=mapped.answer.code or "not_ingestible",
+                    hint=f"Nothing was changed. {maps or 'Leave it out.'}",
+                    context={"missing": ["--map"] if mapped.unmapped else []},
+                )
+        if not chosen:
+            raise InputError(
+                "No library was picked that can be ingested; nothing was changed.",
+                code="nothing_picked",
+                hint="Run the command again, and say by --map where the files of a library are on this machine.",
+            )
+        return chosen
+
+    def _ask_which(self, libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
+        ready = [library for library in libraries if library.answer.ingestible]
+        default = f"only Enter: the {len(ready)} found" if ready else "only Enter: none"
+        while True:
+            answer = ask(self.call, f"Which ones? (numbers such as 1 3 or 2-4, {_ALL}; {default}) ")
+            if not answer:
+                return ready
+            if answer.lower() == _ALL:
+                return [library for library in libraries if _can_be_ingested(library)]
+            numbers = picked_numbers(answer, len(libraries))
+            if numbers is not None:
+                return [libraries[number - 1] for number in numbers]
+            self.call.output.notes([f"Numbers from 1 to {len(libraries)}, please, or {_ALL}."])
+
+    async def _ask_where(self, library: LibrarySurvey) -> LibrarySurvey:
+        """Ask where the files of a library are until each location has a mapping, or the operator leaves it out."""
+        while library.unmapped:
+            location = library.unmapped[0]
+            question = f"{library.collection.name}: where is {location} on this machine? (only Enter: leave it out) "
+            where = ask(self.call, question)
+            if not where:
+                break
+            connection = self.connection
+            try:
+                mapping = check_mapping(_local(PathMapping(location, where)))
+                tried = await add_mapping(
+                    self.options.server.type, connection.config, connection.credentials, library, mapping
+                )
+            except RequestError as exc:
+                refuse(self.call, exc)
+                continue
+            if tried.unmapped or tried.answer.ingestible:
+                library = tried
+            else:
+                self.call.output.notes([tried.answer.reason or "The library can't be ingested from there."])
+        return library
+
+    def _agreed(self) -> bool:
+        while True:
+            answer = ask(self.call, "Do it? [Y/n] ").lower()
+            if answer in {"", "y", "yes"}:
+                return True
+            if answer in {"n", "no"}:
+                return False
+
+    def _plan(self, found: Survey, chosen: Sequence[LibrarySurvey]) -> list[str]:
+        url = self.connection.config["base_url"]
+        lines = [f"  use the source '{found.source.name}'" if found.source else f"  add a source for {url}"]
+        for library in chosen:
+            lines.append(f"  enable {library.collection.name}")
+            lines += [f"    its files: {new.source_prefix} = {new.local_path}" for new in library.new_mappings]
+        return [*lines, "  ingest what is enabled"]
+
+    async def _write(self, found: Survey, chosen: Sequence[LibrarySurvey]) -> Source:
+        """Write the source and its collections, each in a transaction. After an interruption, run it again."""
+        source, config, credentials = found.source, self.connection.config, self.connection.credentials
+        if source is None:
+            name = self.options.name or self._free_name()
+            source = await discovery.add_source(self.store, self.options.server.type, name, config, credentials)
+        elif source.config.get("base_url") != config["base_url"] or source.credentials != credentials:
+            source = await curation.update_source(self.store, str(source.id), config=config, credentials=credentials)
+        await discovery.discover(self.store, str(source.id))
+        for library in chosen:
+            await curation.update_collection(
+                self.store,
+                library.collection.external_id,
+                source_reference=str(source.id),
+                map=library.new_mappings,
+                enabled=True,
+            )
+        return source
+
+    def _free_name(self) -> str:
+        name = self.options.server.name
+        taken = {source.name for source in self.sources}
+        names = (name if number == 1 else f"{name} {number}" for number in count(1))
+        return next(free for free in names if free not in taken)
+
+
+def _can_be_ingested(library: LibrarySurvey) -> bool:
+    """Whether the library is ingestible, or may be with mappings that it lacks."""
+    return library.answer.ingestible or bool(library.unmapped)
 
 
 def _named(names: Sequence[str], libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
     if _ALL in names:
-        return [one for one in libraries if not _hopeless(one)]
-    picked: list[LibrarySurvey] = []
+        return [library for library in libraries if _can_be_ingested(library)]
+    picked: dict[str, LibrarySurvey] = {}
     for name in names:
-        fitting = [one for one in libraries if name in {one.collection.name, one.collection.external_id}]
+        fitting = [
+            library for library in libraries if name in {library.collection.name, library.collection.external_id}
+        ]
         if not fitting:
             raise InputError(
-                f"The server has no library {name!r}.",
+                f"The server has no library '{name}'.",
                 code="collection_not_found",
-                hint=f"It has: {', '.join(one.collection.name for one in libraries)}.",
+                hint=f"It has: {', '.join(library.collection.name for library in libraries)}.",
             )
-        picked += fitting
-    return list({one.collection.id: one for one in picked}.values())
-
-
-def _ask_which(call: Invocation, libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
-    ready = [one for one in libraries if one.answer.ingestible]
-    default = f"only Enter: the {len(ready)} found" if ready else "only Enter: none"
-    while True:
-        answer = ask(call, f"Which ones? (numbers such as 1 3 or 2-4, {_ALL}; {default}) ")
-        if not answer:
-            return ready
-        if answer.lower() == _ALL:
-            return [one for one in libraries if not _hopeless(one)]
-        numbers = picked_numbers(answer, len(libraries))
-        if numbers is not None:
-            return [libraries[number - 1] for number in numbers]
-        call.output.notes([f"Numbers from 1 to {len(libraries)}, please, or {_ALL}."])
+        picked |= {library.collection.external_id: library for library in fitting}
+    return list(picked.values())
 
 
 def picked_numbers(answer: str, most: int) -> list[int] | None:
-    """Read numbers and ranges, apart by blanks or commas; None if it isn't that, or if one is out of range."""
+    """Read numbers and ranges between blanks or commas; None if it is something else, or a number is out of range."""
     numbers: set[int] = set()
     for word in re.split(r"[\s,]+", answer.strip()):
         span = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", word)
@@ -272,69 +304,26 @@ def picked_numbers(answer: str, most: int) -> list[int] | None:
     return sorted(numbers)
 
 
-def _plan(found: Survey, chosen: Sequence[LibrarySurvey], url: str) -> list[str]:
-    lines = [f"  use the source {found.source.name!r}" if found.source else f"  add a source for {url}"]
-    for one in chosen:
-        lines.append(f"  enable {one.collection.name}")
-        lines += [f"    its files: {mapping.source_prefix} = {mapping.local_path}" for mapping in one.new_mappings]
-    return [*lines, "  ingest what is enabled"]
-
-
-def _told_dry_run(call: Invocation, found: Survey, chosen: Sequence[LibrarySurvey]) -> int:
-    if call.output.as_json:
-        call.output.document(
-            {
-                "status": "ok",
-                "dry_run": True,
-                "source": None if found.source is None else found.source.external_id,
-                "collections": [
-                    {
-                        **(collection_identity(one.collection) | ({"id": None} if found.source is None else {})),
-                        "path_mappings": [[mapping.source_prefix, mapping.local_path] for mapping in one.new_mappings],
-                    }
-                    for one in chosen
-                ],
-            }
-        )
-    else:
-        call.output.lines(["Dry run: nothing was written."])
-    return OK
-
-
-async def _write(
-    store: Store,
-    answers: Answers,
-    found: Survey,
-    chosen: Sequence[LibrarySurvey],
-    settings: dict[str, Any],
-    credentials: dict[str, Secret],
-) -> Source:
-    """Write all of it, each step in a transaction; after an interruption another run goes on from there."""
-    source = found.source
-    if source is None:
-        name = answers.name or await _free_name(store, answers.kind.name)
-        source = await discovery.add_source(store, answers.kind.type, name, settings, credentials)
-    elif source.config.get("base_url") != settings["base_url"] or source.credentials != credentials:
-        source = await curation.update_source(store, str(source.id), config=settings, credentials=credentials)
-    await discovery.discover(store, str(source.id))
-    for one in chosen:
-        await curation.update_collection(
-            store, one.collection.external_id, source_reference=str(source.id), map=one.new_mappings, enabled=True
-        )
-    return source
-
-
-async def _free_name(store: Store, wanted: str) -> str:
-    taken = {listing.source.name for listing in await list_sources(store)}
-    names = (wanted if number == 1 else f"{wanted} {number}" for number in count(1))
-    return next(name for name in names if name not in taken)
+def _report_dry_run(call: Invocation, found: Survey, chosen: Sequence[LibrarySurvey]) -> int:
+    unknown = {"id": None} if found.source is None else {}
+    collections = [
+        {
+            **collection_identity(library.collection),
+            **unknown,
+            "path_mappings": [[new.source_prefix, new.local_path] for new in library.new_mappings],
+        }
+        for library in chosen
+    ]
+    source = None if found.source is None else found.source.external_id
+    document = {"dry_run": True, "source": source, "collections": collections}
+    return call.answer(document, ["Dry run: nothing was written."])
 
 
 def _next(source: Source) -> list[str]:
     commands = {
-        f"retrovue source ingest {source.external_id}": "what is new, as often as you like",
-        f"retrovue source ingest {source.external_id} --retry-failed": "only what failed",
-        "retrovue asset list": "what came in; `asset approve` lets it be broadcast",
-        "retrovue doctor": "whether all is well",
+        f"retrovue source ingest {source.external_id}": "ingest what is new, as often as you like",
+        f"retrovue source ingest {source.external_id} --retry-failed": "ingest only what failed",
+        "retrovue asset list": "list the assets; `asset approve` lets them be broadcast",
+        "retrovue doctor": "check that everything is well",
     }
-    return [line for command, what in commands.items() for line in (f"  {command}", f"      {what}")]
+    return [line for command, purpose in commands.items() for line in (f"  {command}", f"      {purpose}")]

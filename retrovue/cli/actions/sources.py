@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from retrovue.cli.actions.collections import collection_table
+from retrovue.cli.actions.connect import adding_source
 from retrovue.cli.asking import Destruction, read_secret
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
@@ -77,7 +78,8 @@ async def add_source(
                 credentials[field.name] = secret
     found: Discovered | None = None
     async with opened(call) as store:
-        source = await discovery.add_source(store, type_name, name, config, credentials, dry_run=call.dry_run)
+        with adding_source():
+            source = await discovery.add_source(store, type_name, name, config, credentials, dry_run=call.dry_run)
         if discover and not call.dry_run:
             found = await discovery.discover(store, str(source.id))
     if call.output.as_json:

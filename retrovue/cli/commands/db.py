@@ -57,6 +57,7 @@ async def backup(call: Invocation, *, file: Path) -> int:
     """Back up the embedded database to a new file.
 
     Other commands may run meanwhile. The file contains the tokens of the sources, so only its owner can read it.
+    pg_restore reads it, too, if it is that of PostgreSQL 18 or newer.
     """
     from retrovue.cli.actions.database import back_up
 

@@ -75,10 +75,11 @@ async def quickstart(
     Lists its libraries, finds their files on this machine, lets you choose, shows what it will do, and ingests. Asks
     for whatever no option says. It can be run again at any time and uses what exists.
     """
-    from retrovue.cli.actions.quickstart import KINDS, Answers, set_up
+    from retrovue.cli.actions.connect import SERVER_TYPES
+    from retrovue.cli.actions.quickstart import Options, set_up
 
-    answers = Answers(
-        kind=KINDS[type_name],
+    options = Options(
+        server=SERVER_TYPES[type_name],
         url=url,
         token_file=token_file,
         sign_in=sign_in,
@@ -89,7 +90,7 @@ async def quickstart(
         yes=yes,
         plex_tv=plex_tv,
     )
-    return await set_up(call, answers)
+    return await set_up(call, options)
 
 
 @click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")
