@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from retrovue import RetrovueError, Settings, Store, get_asset, ingest_source, list_assets, open_store
+from retrovue import RetrovueError, Settings, Store, get_asset, ingest_source, iter_assets, open_store
 
 
 async def until(at: dt.time) -> None:
@@ -38,7 +38,7 @@ async def ingest_nightly(store: Store, source: str, night: Callable[[], Awaitabl
 async def broadcast(store: Store, every: float) -> None:
     """Ask for what may be broadcast, and show it one after the other."""
     while True:
-        for asset in (await list_assets(store, state="ready", limit=100)).assets:
+        async for asset in iter_assets(store, state="ready"):
             files = [file.local_path for file in (await get_asset(store, asset.uuid)).files]
             print(f"On air: {asset.title} from {', '.join(files)}", flush=True)
         await asyncio.sleep(every)
