@@ -1,8 +1,8 @@
-"""Ingest a source and say what came of it: a plain script.
+"""Ingest a source and print the outcome of each collection.
 
     python examples/ingest_script.py "My Plex Server"
 
-The catalogue is the one that RETROVUE_DATABASE_URL names, or else the embedded one.
+RETROVUE_DATABASE_URL names the database; without it the embedded server is used.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A broadcast scheduler in small: it ingests every night, and between asks the catalogue for what to broadcast.
+"""A small broadcast scheduler: ingests every night, and reads from the catalogue which assets to broadcast.
 
 python examples/scheduler.py "My Plex Server" --at 03:30
 """
@@ -15,7 +15,7 @@ from retrovue import RetrovueError, Settings, Store, get_asset, ingest_source, i
 
 
 async def until(at: dt.time) -> None:
-    """Wait until it is that time of the day again."""
+    """Wait until the next time that it is this time of day."""
     now = dt.datetime.now().astimezone()
     night = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
     if night <= now:
@@ -24,7 +24,7 @@ async def until(at: dt.time) -> None:
 
 
 async def ingest_nightly(store: Store, source: str, night: Callable[[], Awaitable[None]]) -> None:
-    """Ingest each night. What goes wrong in one is told, and tried again in the next."""
+    """Ingest each night. A failure is printed; the next night tries again."""
     while True:
         await night()
         try:
@@ -36,7 +36,7 @@ async def ingest_nightly(store: Store, source: str, night: Callable[[], Awaitabl
 
 
 async def broadcast(store: Store, every: float) -> None:
-    """Ask for what may be broadcast, and show it one after the other."""
+    """Print the assets that may be broadcast, again and again."""
     while True:
         async for asset in iter_assets(store, state="ready"):
             files = [file.local_path for file in (await get_asset(store, asset.uuid)).files]
@@ -58,8 +58,8 @@ async def main(source: str, at: dt.time, every: float, *, now: bool) -> None:
             both.start_soon(ingest_nightly, store, source, night)
             both.start_soon(broadcast, store, every)
 
-    # Signals are asked for by name: asyncio.run takes none but SIGINT, and not even that where the program was started
-    # without it, as a shell does it for what it starts in the background. A scope goes on cancelling until all is over.
+    # asyncio.run handles SIGINT only, and not in a program that a shell started in the background: there it is ignored.
+    # The cancel scope cancels again until all tasks have ended.
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work)
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
     parser.add_argument("--at", type=dt.time.fromisoformat, default=dt.time(3, 30), help="when to ingest")
-    parser.add_argument("--every", type=float, default=60.0, help="seconds between two looks into the catalogue")
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between two reads of the catalogue")
     parser.add_argument("--now", action="store_true", help="ingest at once as well")
-    given = parser.parse_args()
-    asyncio.run(main(given.source, given.at, given.every, now=given.now))
+    options = parser.parse_args()
+    asyncio.run(main(options.source, options.at, options.every, now=options.now))

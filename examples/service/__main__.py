@@ -1,7 +1,6 @@
 """Serve: ``python -m service --port 8000``, in the directory examples.
 
-At the first SIGINT or SIGTERM the ingests are cancelled, their streams end with what came of them, and so does the
-process.
+The first SIGINT or SIGTERM cancels the ingests. Their streams end with the summaries, and then the process ends.
 """
 
 import argparse
@@ -15,10 +14,10 @@ from service.app import app
 
 
 class Server(uvicorn.Server):
-    """A server that cancels the ingests when it is told to stop: it would wait for their streams to end."""
+    """A server that cancels the ingests when it has to stop; otherwise it would wait for their streams to end."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop; called by a signal, in the middle of whatever the event loop does."""
+        """Begin to stop; called by a signal, at any point of the event loop's work."""
         if not self.should_exit:
             self.loop.call_soon_threadsafe(app.state.ingests.stop)
         super().handle_exit(sig, frame)

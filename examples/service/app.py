@@ -1,9 +1,9 @@
-"""A web service: POST starts an ingest, GET streams its events, and shutting down leaves nothing half done.
+"""A web service: POST starts an ingest, GET streams its events, and shutting down cancels what is under way.
 
 POST /ingests {"source": "My Plex Server"}   202 and the run's addresses; 400 with the reason
-GET /ingests/{id}                            what is known now
+GET /ingests/{id}                            its summary so far
 GET /ingests/{id}/events                     server-sent events, from the first one; with ?stop=on_disconnect the ingest
-                                             is cancelled if this client goes away, else it goes on
+                                             is cancelled if this client disconnects, otherwise it goes on
 DELETE /ingests/{id}                         cancels it
 """
 
@@ -35,7 +35,7 @@ from retrovue import (
 )
 
 KEPT = 100
-"""How many runs that are over can still be asked for."""
+"""The number of finished runs that stay available."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Ingests:
     over: deque[str] = field(default_factory=deque[str])
 
     async def start(self, source: str) -> IngestRun:
-        """Start an ingest; what its pre-flight refuses is raised here."""
+        """Start an ingest; raises the error of its pre-flight."""
         run: IngestRun = await self.tasks.start(self._ingest, source)
         return run
 
@@ -62,14 +62,14 @@ class Ingests:
             del self.runs[self.over.popleft()]
 
     def find(self, request: Request) -> tuple[IngestRun, anyio.CancelScope]:
-        """Look up the ingest that a request is about."""
+        """Return the ingest that a request names; raises HTTPException 404 if there is none."""
         try:
             return self.runs[request.path_params["id"]]
         except KeyError:
             raise HTTPException(404) from None
 
     def stop(self) -> None:
-        """Cancel all that are under way; each of them writes down that it was interrupted."""
+        """Cancel all ingests under way; each records in the audit trail that it was interrupted."""
         for _, scope in self.runs.values():
             scope.cancel()
 
@@ -86,7 +86,7 @@ async def start(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    """Say what is known now."""
+    """Return the summary of an ingest so far."""
     run, _ = request.app.state.ingests.find(request)
     return JSONResponse(summary_document(run.summary))
 
@@ -99,7 +99,7 @@ async def cancel(request: Request) -> Response:
 
 
 async def events(request: Request) -> Response:
-    """Stream what happens."""
+    """Stream the events of an ingest."""
     run, scope = request.app.state.ingests.find(request)
     stop = request.query_params.get("stop") == "on_disconnect"
 
@@ -117,14 +117,14 @@ async def events(request: Request) -> Response:
 
 
 def written(event: Event) -> str:
-    """Write an event as the event stream wants it: its type, and all of it as one line."""
+    """Write an event as a server-sent event: its type, and its document as a line of JSON."""
     document = event_document(event)
     return f"event: {document['type']}\ndata: {json.dumps(document)}\n\n"
 
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Hold the catalogue open, and cancel and wait for what is under way at the end."""
+    """Hold the catalogue open; at the end cancel the ingests and wait for them."""
     async with open_store(Settings.from_environment(), connections=8) as store, anyio.create_task_group() as tasks:
         app.state.ingests = Ingests(store, tasks)
         yield

@@ -5,7 +5,7 @@ left. It never gets the database. What it raises or returns can fail the asset t
 """
 
 import datetime as dt
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 from uuid import UUID
@@ -118,15 +118,15 @@ class EnricherInterface(PluginInterface, Protocol):
         """Return the parameters that the enricher takes, besides the common ones."""
         ...
 
+    @abstractmethod
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
         """Return one answer for each asset, in their order."""
         ...
 
 
-class BaseEnricher(BasePlugin, ABC):
+class BaseEnricher(BasePlugin, EnricherInterface):
     """A base class for enrichers: a subclass adds the parameters, and an answer for each asset of a batch."""
 
-    type_name: ClassVar[str]
     runs_on_pages: ClassVar[bool] = False
     batch_size: ClassVar[int] = 50
     deadline_s: ClassVar[float] = 60.0
@@ -144,10 +144,6 @@ class BaseEnricher(BasePlugin, ABC):
     def describe_parameters(cls) -> Sequence[ConfigField]:
         """Return the parameters that the enricher takes: by default none but the common ones."""
         return ()
-
-    @abstractmethod
-    async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Return one answer for each asset, in their order."""
 
 
 def parameters(config: Mapping[str, Any], struct: type[Any]) -> Any:

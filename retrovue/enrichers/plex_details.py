@@ -56,14 +56,14 @@ class PlexDetailsEnricher(BaseEnricher):
             raise RequestError("The enricher has to be entered before it is asked.", code="not_entered")
         matches = [_URI.fullmatch(asset.source_uri) for asset in assets]
         keys = sorted({int(match[1]) for match in matches if match})
-        found = await self._importer.details(keys) if keys else {}
-        return [_answer(match, found) for match in matches]
+        details = await self._importer.details(keys) if keys else {}
+        return [_answer(match, details) for match in matches]
 
 
-def _answer(match: re.Match[str] | None, found: Mapping[int, Detail | str]) -> Enrichment | Failure:
+def _answer(match: re.Match[str] | None, details: Mapping[int, Detail | str]) -> Enrichment | Failure:
     if match is None:
         return Failure("not_of_plex", "The asset's source URI isn't one of Plex.")
-    detail = found.get(int(match[1]))
+    detail = details.get(int(match[1]))
     if detail is None:
         return Failure("gone_from_source", "The server doesn't know the item any more.")
     if isinstance(detail, str):

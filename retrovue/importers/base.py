@@ -4,7 +4,7 @@ An importer is made for one run: entered as an async context manager, called, an
 What it raises or returns can fail the collection that is being ingested, and nothing else.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -41,10 +41,12 @@ class ImporterInterface(PluginInterface, Protocol):
     """The name of the type, as in ``source add --type``."""
 
     @classmethod
+    @abstractmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
         """Return the settings that the importer takes."""
         ...
 
+    @abstractmethod
     async def check_reachable(self) -> SourceIdentity:
         """Reach the source, prove the credentials, and return who answered.
 
@@ -52,6 +54,7 @@ class ImporterInterface(PluginInterface, Protocol):
         """
         ...
 
+    @abstractmethod
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
         """List the collections that the source offers, in the source's order.
 
@@ -59,6 +62,7 @@ class ImporterInterface(PluginInterface, Protocol):
         """
         ...
 
+    @abstractmethod
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
         """Return whether the collection, with its path mappings, can be ingested now, and why not.
 
@@ -66,6 +70,7 @@ class ImporterInterface(PluginInterface, Protocol):
         """
         ...
 
+    @abstractmethod
     def enumerate(
         self, collection: Collection, scope: Scope
     ) -> AbstractAsyncContextManager[AsyncIterator[Page | Outline]]:
@@ -77,10 +82,9 @@ class ImporterInterface(PluginInterface, Protocol):
         ...
 
 
-class BaseImporter(BasePlugin, ABC):
+class BaseImporter(BasePlugin, ImporterInterface):
     """A base class for importers: a subclass adds the settings, three questions and a generator of pages."""
 
-    type_name: ClassVar[str]
     drafts_are_checked: ClassVar[bool] = False
     """Whether the importer itself checks all values of its drafts, so that ingest needn't check them again."""
     rate_setting: ClassVar[str | None] = None
@@ -91,23 +95,6 @@ class BaseImporter(BasePlugin, ABC):
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)
         self.credentials: Mapping[str, Secret] = dict(credentials or {})
-
-    @classmethod
-    @abstractmethod
-    def describe_configuration(cls) -> Sequence[ConfigField]:
-        """Return the settings that the importer takes."""
-
-    @abstractmethod
-    async def check_reachable(self) -> SourceIdentity:
-        """Reach the source, prove the credentials, and return who answered."""
-
-    @abstractmethod
-    async def discover_collections(self) -> Sequence[DiscoveredCollection]:
-        """List the collections that the source offers."""
-
-    @abstractmethod
-    async def check_ingestible(self, collection: Collection) -> Ingestibility:
-        """Return whether the collection can be ingested now, and why not."""
 
     @abstractmethod
     def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:

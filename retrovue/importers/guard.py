@@ -18,7 +18,6 @@ from retrovue.core.errors import ImporterFailed, RequestError, SourceError
 from retrovue.core.model import (
     AssetDraft,
     Collection,
-    ConfigField,
     DiscoveredCollection,
     Ingestibility,
     Outline,
@@ -66,10 +65,6 @@ class GuardedImporter(PluginHost):
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
         self._ours = type(importer).__module__.startswith(OURS)
         self._secrets = _forms(getattr(importer, "credentials", None))
-
-    def describe_configuration(self) -> Sequence[ConfigField]:
-        """Return the settings that the importer takes."""
-        return self._importer.describe_configuration()
 
     async def __aenter__(self) -> Self:
         await self.open(lambda: self._importer)
@@ -219,7 +214,7 @@ class GuardedPages:
         task: PluginTask | None,
         doubles: Doubles | None = None,
     ) -> None:
-        """``doubles`` finds what is listed twice; without it the importer is believed to list nothing twice."""
+        """``doubles`` finds what is listed twice; without it the importer guarantees that."""
         self._guard = guard
         self._pages = pages
         self._task = task

@@ -1,4 +1,4 @@
-"""An enricher that reads edit decision lists: where commercial breaks are, what to cut, and where scenes begin.
+"""An enricher that reads edit decision lists: commercial breaks, cuts and scenes.
 
 The format is Kodi's (kodi.wiki, "Edit decision list"): a line has a start, an end and an action, the times in seconds
 or as ``hours:minutes:seconds``. The file has the media file's name with the ending ``.edl``.
@@ -15,14 +15,14 @@ from retrovue import AssetView, BaseEnricher, ConfigField, Enrichment, Failure, 
 from retrovue.errors import EnrichmentError, RequestError
 
 MOST_BYTES = 1024 * 1024
-"""More is no list of breaks."""
+"""The largest file that is read."""
 MARKERS = {"0": "cut", "3": "commercial"}
 SCENE = "2"
 MUTE = "1"
 
 
 class EdlEnricher(BaseEnricher):
-    """Reads the lists beside an asset's files; an asset without one is fine as it is."""
+    """Reads the lists beside the files of an asset. An asset without a list has no breaks."""
 
     type_name: ClassVar[str] = "edl"
     batch_size: ClassVar[int] = 100
@@ -30,7 +30,7 @@ class EdlEnricher(BaseEnricher):
     reads_files: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
-        """Refuse parameters that can't be used; nothing is opened before ``__aenter__``."""
+        """Raise RequestError for parameters that can't be used. Files are opened by ``enrich`` only."""
         super().__init__(config, source)
         self._suffix = str(config.get("suffix", ".edl"))
         if not self._suffix.startswith(".") or "/" in self._suffix:
@@ -38,11 +38,11 @@ class EdlEnricher(BaseEnricher):
 
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
-        """Say which parameters an instance takes: they become options of ``retrovue enricher add``."""
+        """Return the parameters; they become options of ``retrovue enricher add``."""
         return (ConfigField("suffix", "How the lists' names end; default: .edl", required=False),)
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Read the lists of these assets, in a thread: a disk may be slow, and the event loop is everybody's."""
+        """Read the lists of these assets, in a thread: a slow disk must not block the event loop."""
         return await anyio.to_thread.run_sync(lambda: [self._enrich(asset) for asset in assets], abandon_on_cancel=True)
 
     def _enrich(self, asset: AssetView) -> Enrichment | Failure:
@@ -59,7 +59,7 @@ class EdlEnricher(BaseEnricher):
 
 
 def _mark(path: Path) -> list[int] | None:
-    """Tell a file from another version of it: size and modification time; None if there is none."""
+    """Return the size and modification time of a list; None if there is no file."""
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def _mark(path: Path) -> list[int] | None:
 
 
 def _fields(asset: AssetView, lists: Sequence[Path]) -> dict[str, Any]:
-    """Put the lists of all parts together, each behind the end of the parts before it."""
+    """Join the lists of all parts. The times of a part count from the end of the part before."""
     markers: list[dict[str, Any]] = []
     scenes: list[int] = []
     offset: int | None = 0
@@ -89,7 +89,7 @@ def _fields(asset: AssetView, lists: Sequence[Path]) -> dict[str, Any]:
 
 
 def _chapters(scenes: Sequence[int], runtime_ms: int | None) -> list[dict[str, Any]]:
-    """Make a chapter of each scene; the last one ends with the film, if it is known when that is."""
+    """Make a chapter of each scene. The last one ends with the film, if its runtime is known."""
     if not scenes:
         return []
     begins = sorted({0, *scenes})
@@ -102,7 +102,7 @@ def _chapters(scenes: Sequence[int], runtime_ms: int | None) -> list[dict[str, A
 
 
 def _lines(path: Path) -> list[tuple[int, int, str]]:
-    found: list[tuple[int, int, str]] = []
+    entries: list[tuple[int, int, str]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         words = line.partition("##")[0].split()
         if not words or words[0] == "#":
@@ -113,8 +113,8 @@ def _lines(path: Path) -> list[tuple[int, int, str]]:
             raise EnrichmentError(f"{path.name}, line {number} isn't start, end and action.", code="bad_edl") from None
         if not 0 <= start <= end or action not in {*MARKERS, SCENE, MUTE}:
             raise EnrichmentError(f"{path.name}, line {number} makes no sense: {line[:80]!r}.", code="bad_edl")
-        found.append((start, end, action))
-    return found
+        entries.append((start, end, action))
+    return entries
 
 
 def _milliseconds(text: str) -> int:

@@ -25,18 +25,18 @@ from retrovue import (
 from retrovue.errors import MalformedAnswer, ScopeNotFound, SourceUnreachable
 
 PAGE = 500
-"""Lines of a page: what is in memory at once."""
+"""Lines of a page: no more is in memory at once."""
 
 
 class PlaylistImporter(BaseImporter):
-    """Reads playlists with the columns ``file`` (an absolute path), ``title`` and, if they like, ``year``."""
+    """Reads playlists with the columns ``file`` (an absolute path), ``title`` and, optionally, ``year``."""
 
     type_name: ClassVar[str] = "playlist"
     paths_are_local: ClassVar[bool] = True
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
-        """Say which settings the importer needs: they become options of ``retrovue source add``."""
+        """Return the settings of a source; they become options of ``retrovue source add``."""
         return (ConfigField("directory", "Directory of the playlists"),)
 
     @property
@@ -44,26 +44,26 @@ class PlaylistImporter(BaseImporter):
         return Path(self.config["directory"])
 
     async def check_reachable(self) -> SourceIdentity:
-        """Look whether the directory is there; raise SourceUnreachable if it isn't."""
+        """Return the identity of the source; raise SourceUnreachable if the directory doesn't exist."""
         if not await anyio.to_thread.run_sync(self._directory.is_dir):
             raise SourceUnreachable(f"There is no directory {self._directory}.", hint="Is it mounted?")
         return SourceIdentity(identifier=str(self._directory))
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
-        """List the playlists; a file's name is the key for good."""
+        """List the playlists; the name of the file is the external id."""
         paths = await anyio.to_thread.run_sync(lambda: sorted(self._directory.glob("*.csv")))
         return [DiscoveredCollection(path.name, path.stem, "movie", (str(path),)) for path in paths]
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
-        """Say whether the playlist is still there, and else why not."""
+        """Return whether the playlist exists, and the reason if it doesn't."""
         if await anyio.to_thread.run_sync((self._directory / collection.external_id).is_file):
             return Ingestibility(ingestible=True)
         return Ingestibility(ingestible=False, code="gone_from_source", reason="The playlist isn't there any more.")
 
     async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page]:
-        """Give the playlist page by page; what can't be used is rejected with a reason, never left out."""
-        found = 0
-        seen: set[str] = set()  # a playlist has some thousand lines; what may have a million needs a bound
+        """Yield the playlist page by page; a line that can't be used is rejected with a reason, never left out."""
+        items = 0
+        seen: set[str] = set()  # bounded by the playlist, which has some thousand lines
         with await anyio.to_thread.run_sync(self._open, collection) as file:
             lines = csv.DictReader(file)
             if not {"file", "title"} <= set(lines.fieldnames or ()):
@@ -74,10 +74,10 @@ class PlaylistImporter(BaseImporter):
                 for number, line in batch:
                     if scope.is_full or (line["title"] or "").casefold() == (scope.title or "").casefold():
                         _add(page, collection, number, line, seen)
-                found += page.source_items
+                items += page.source_items
                 if page.source_items:
                     yield page
-        if not scope.is_full and not found:
+        if not scope.is_full and not items:
             raise ScopeNotFound(f"There is no title {scope.title!r} in {collection.name!r}.")
 
     def _open(self, collection: Collection) -> IO[str]:
@@ -90,7 +90,7 @@ def _take(lines: Iterator[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[s
 
 def _add(page: Page, collection: Collection, number: int, line: dict[str, str], seen: set[str]) -> None:
     file, title, year = line["file"] or "", line["title"] or "", line.get("year") or ""
-    # By its file an item is recognised for good; by its line it wouldn't be, once another is put before it.
+    # The file identifies the item. The number of the line doesn't: it changes when a line is put before it.
     uri = f"playlist:{quote(collection.external_id)}#{quote(file)}"
     page.source_items += 1
     if not file.startswith("/"):
