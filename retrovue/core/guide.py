@@ -232,6 +232,10 @@ GUIDE: Mapping[str, Advice] = {
     "not_media": Advice(
         "The file can't be read as media.", "Check whether the file is damaged or still being written."
     ),
+    "no_duration": Advice(
+        "No duration can be found in the file, or it is a picture.",
+        "Look whether it is still being written; else write it anew, e.g. with `ffmpeg -i IN -c copy OUT`.",
+    ),
     "nfo_of_another": Advice("The NFO file doesn't describe this item.", _NFO),
     "nfo_too_large": Advice("The file is too large for an NFO file.", _NFO),
     "nfo_malformed": Advice("The NFO file isn't well-formed.", _NFO),

@@ -22,7 +22,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from retrovue.core.errors import EnrichmentError, RequestError
 from retrovue.core.model import ConfigField, Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure, parameters
-from retrovue.enrichers.probe.worker import FLAGS, TYPES
+from retrovue.enrichers.probe.results import Result, describe, ffprobe_result
 from retrovue.enrichers.processes import output_of, program
 
 BATCH_DEADLINE_S = 600.0
@@ -38,11 +38,6 @@ _FFPROBE_ARGUMENTS = (
     "-v", "quiet", "-print_format", "json", "-show_format", "-show_streams", "-show_chapters",
     "-protocol_whitelist", "file", "-i",
 )  # fmt: skip
-# FFmpeg's word for the flag that FLAGS calls attached_picture.
-_FFPROBE_FLAGS = {"attached_picture": "attached_pic"}
-
-Result = dict[str, Any]
-"""What is known of one file, with the keys that the worker prints."""
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +90,7 @@ class ProbeEnricher(BaseEnricher):
         return [
             fingerprint
             if isinstance(fingerprint, Failure)
-            else _answer(list(islice(results, len(due[position]))), fingerprint)
+            else describe(list(islice(results, len(due[position]))), fingerprint)
             if position in due
             else Enrichment(unchanged=True)
             for position, fingerprint in enumerate(fingerprints)
@@ -156,105 +151,14 @@ def _fingerprints(assets: Sequence[AssetView]) -> list[dict[str, Any] | Failure]
     return fingerprints
 
 
-def _answer(results: Sequence[Result | Failure], fingerprint: dict[str, Any]) -> Enrichment | Failure:
-    """Describe an asset by the results of its parts."""
-    files: list[Result] = []
-    for result in results:
-        if isinstance(result, Failure):
-            return result
-        files.append(result)
-    first = files[0]
-    streams = [{name: value for name, value in stream.items() if value is not None} for stream in first["streams"]]
-    video = next((s for s in streams if s["type"] == "video" and not s.get("attached_picture")), {})
-    audio = next((s for s in streams if s["type"] == "audio"), {})
-    durations = [file["duration_ms"] for file in files]
-    fields = {
-        "runtime_ms": sum(durations) if all(durations) else None,
-        "container": str(first["format"] or "").partition(",")[0],
-        "video_codec": video.get("codec"),
-        "audio_codec": audio.get("codec"),
-        "audio_channels": audio.get("channels"),
-        "width": video.get("width"),
-        "height": video.get("height"),
-        "bitrate_kbps": first["bitrate"] // 1000 if first["bitrate"] else None,
-        "streams": streams,
-        "chapters": _chapters(files),
-    }
-    return Enrichment(fields=fields, fingerprint=fingerprint, data={"files": files})
-
-
-def _chapters(files: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return the chapters of all parts, with times from the start of the first part."""
-    chapters: list[dict[str, Any]] = []
-    offset = 0
-    for file in files:
-        chapters += [
-            {**chapter, "start_ms": chapter["start_ms"] + offset, "end_ms": chapter["end_ms"] + offset}
-            for chapter in file["chapters"]
-            if chapter["start_ms"] is not None and chapter["end_ms"] is not None
-        ]
-        if file["duration_ms"] is None:
-            break
-        offset += file["duration_ms"]
-    return chapters
-
-
 async def _run_ffprobe(executable: str, path: str, deadline_s: float) -> Result | Failure:
     arguments = [executable, *_FFPROBE_ARGUMENTS, f"file:{path}"]
     try:
         status, output = await output_of(arguments, deadline_s=deadline_s, cap=FFPROBE_CAP)
         if status == 0:
-            return _ffprobe_result(msgspec.json.decode(output))
+            return ffprobe_result(msgspec.json.decode(output))
     except EnrichmentError as exc:
         return Failure(exc.code, exc.message)
     except (ValueError, TypeError, AttributeError, KeyError) as exc:
         return Failure("not_media", f"ffprobe's answer makes no sense: {type(exc).__name__}.")
     return Failure("not_media", f"ffprobe can't read {path!r} (status {status}).")
-
-
-def _ffprobe_result(answer: dict[str, Any]) -> dict[str, Any]:
-    container = answer.get("format") or {}
-    return {
-        "duration_ms": _milliseconds(container.get("duration")),
-        "bitrate": _number(container.get("bit_rate")),
-        "format": container.get("format_name"),
-        "streams": [
-            _ffprobe_stream(stream) for stream in answer.get("streams") or () if stream.get("codec_type") in TYPES
-        ],
-        "chapters": [
-            {
-                "title": (chapter.get("tags") or {}).get("title"),
-                "start_ms": _milliseconds(chapter.get("start_time")),
-                "end_ms": _milliseconds(chapter.get("end_time")),
-            }
-            for chapter in answer.get("chapters") or ()
-        ],
-    }
-
-
-def _ffprobe_stream(stream: dict[str, Any]) -> dict[str, Any]:
-    tags, disposition = stream.get("tags") or {}, stream.get("disposition") or {}
-    rate, _, per = str(stream.get("avg_frame_rate") or "0/1").partition("/")
-    video = stream["codec_type"] == "video"
-    return {
-        "index": stream.get("index"),
-        "type": stream["codec_type"],
-        "codec": stream.get("codec_name"),
-        "language": tags.get("language"),
-        "title": tags.get("title"),
-        "width": stream.get("width") if video else None,
-        "height": stream.get("height") if video else None,
-        "frame_rate": int(rate) / int(per or 1) if video and int(rate) and int(per or 1) else None,
-        "channels": stream.get("channels"),
-        "sample_rate": _number(stream.get("sample_rate")),
-        "bitrate": _number(stream.get("bit_rate")),
-        **{name: True for name in FLAGS if disposition.get(_FFPROBE_FLAGS.get(name, name))},
-    }
-
-
-def _number(value: object) -> int | None:
-    return int(value) if isinstance(value, str) and value.isdigit() else None
-
-
-def _milliseconds(value: object) -> int | None:
-    return None if value is None else max(0, round(float(str(value)) * 1000))

@@ -45,7 +45,8 @@ def _stream(stream: Any) -> dict[str, Any]:
     return {
         "index": stream.index,
         "type": stream.type,
-        "codec": getattr(context, "name", None),
+        # Not the decoder's own name: libdav1d decodes av1, mp3float mp3.
+        "codec": getattr(getattr(context, "codec", None), "canonical_name", None) or getattr(context, "name", None),
         "language": stream.metadata.get("language"),
         "title": stream.metadata.get("title"),
         "width": getattr(context, "width", None) if stream.type == "video" else None,
