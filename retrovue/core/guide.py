@@ -56,6 +56,7 @@ GUIDE: Mapping[str, Advice] = {
         "The collection has no such title, season or episode.", "Compare the spelling and the numbers with the source."
     ),
     "bad_name": Advice("The name can't be used.", "Choose another name that doesn't look like an id."),
+    "bad_path": Advice("A path on this machine can't be used.", "Write an absolute path of a user that exists."),
     "bad_mapping": Advice("The path mapping can't be used.", "Write --map FROM=TO with two absolute paths."),
     "no_such_mapping": Advice(
         "The collection has no such path mapping.", "List its mappings: `retrovue collection show COLLECTION`."
@@ -326,6 +327,11 @@ GUIDE: Mapping[str, Advice] = {
     # The run
     "interrupted": Advice(
         "A signal or the host program interrupted the command.", "Run it again: finished collections stay as they are."
+    ),
+    "enrichments_failed": Advice(
+        "An enrichment that was asked for failed for some assets, which stay enriching.",
+        "Mend what the failures name, and run `retrovue collection enrich COLLECTION --retry-failed`; or approve the"
+        " assets as they are with `retrovue asset approve UUID --despite-enrichment`.",
     ),
     "enrichment_interrupted": Advice(
         "A signal or the host program interrupted an enrichment. The collection itself is ingested.",

@@ -7,11 +7,12 @@ import ntpath
 import posixpath
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import PathMapping
-from retrovue.core.text import is_storable
+from retrovue.core.text import is_storable, storable
 
 PathSystem = Literal["windows", "posix"]
 
@@ -127,6 +128,26 @@ def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:
     if relative == ".." or relative.startswith("../"):
         raise UnmappedPath("path_outside_root", f"{path!r} climbs out of its mapped directory")
     return () if relative == "." else tuple(relative.split("/"))
+
+
+def user_path(text: str, what: str) -> Path:
+    """Return the absolute path that an operator wrote, with ``~`` and ``~user`` expanded.
+
+    Raises RequestError (``bad_path``) for a user who doesn't exist, links that lead in a circle, and a path that isn't
+    UTF-8 text. ``what`` names the path in the message.
+    """
+    try:
+        text.encode()
+        path = Path(text).expanduser().absolute()
+        path.resolve()
+        return path
+    except UnicodeEncodeError:
+        problem = "it isn't UTF-8 text"
+    except RuntimeError as exc:  # what pathlib raises for both
+        problem = "its links lead in a circle" if "loop" in str(exc) else "its user doesn't exist"
+    except (OSError, ValueError) as exc:
+        problem = exc.strerror or str(exc) if isinstance(exc, OSError) else "it holds a NUL"
+    raise RequestError(f"{what} {storable(text)} can't be used: {problem}.", code="bad_path")
 
 
 def check_mapping(mapping: PathMapping) -> PathMapping:

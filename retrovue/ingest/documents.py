@@ -290,6 +290,17 @@ def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Proble
     )
 
 
+def enrichments_failed(collection: Collection, enriched: Enriched) -> Problem:
+    """Make the problem of an enrichment that was carried out, and failed for some assets."""
+    tried = enriched.failed + enriched.succeeded
+    return Problem(
+        "enrichments_failed",
+        f"{enriched.failed} of {tried} enrichments of {collection.name!r} failed.",
+        context={"failed": enriched.failed, "succeeded": enriched.succeeded},
+        collection=collection_identity(collection),
+    )
+
+
 def lost_reason(outcome: Skipped) -> str:
     """Say why an enabled collection was skipped."""
     return f"Collection {outcome.collection.name!r} is enabled but was skipped: {outcome.reason}"

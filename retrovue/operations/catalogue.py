@@ -153,10 +153,15 @@ async def get_asset(store: Store, uuid: UUID) -> AssetDetails:
         return await assets.get_asset(session, uuid)
 
 
-async def approve_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:
-    """Approve new assets for broadcast, all or none. Raises NotFound, and RequestError for one that isn't new."""
+async def approve_assets(
+    store: Store, *uuids: UUID, despite_enrichment: bool = False, dry_run: bool = False
+) -> list[StateChange]:
+    """Approve new assets for broadcast, all or none. Raises NotFound, and RequestError for one that isn't new.
+
+    ``despite_enrichment`` approves assets that are enriching as well: a file that no enricher can read stays enriching.
+    """
     async with store.transaction() as session:
-        return await assets.approve_assets(session, uuids, dry_run=dry_run)
+        return await assets.approve_assets(session, uuids, despite_enrichment=despite_enrichment, dry_run=dry_run)
 
 
 async def retire_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:

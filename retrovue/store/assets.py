@@ -153,15 +153,17 @@ class StateChange:
     after: str
 
 
-async def approve_assets(session: AsyncSession, uuids: Sequence[UUID], *, dry_run: bool = False) -> list[StateChange]:
+async def approve_assets(
+    session: AsyncSession, uuids: Sequence[UUID], *, despite_enrichment: bool = False, dry_run: bool = False
+) -> list[StateChange]:
     """Approve assets for broadcast (state ``ready``), all or none. Approved ones stay as they are.
 
-    Raises NotFound, and RequestError unless all others are new and not deleted. The errors name every such asset. A
-    dry-run checks the same and writes nothing.
+    Raises NotFound, and RequestError unless all others are new and not deleted; with ``despite_enrichment`` they may be
+    enriching as well. The errors name every such asset. A dry-run checks the same and writes nothing.
     """
     rows = await _read_states(session, uuids, lock=not dry_run)
     changing = [row for row in rows.values() if row.state != "ready"]
-    _require_new(changing)
+    _require_new(changing, ("new", "enriching") if despite_enrichment else ("new",))
     return await _set_state(session, rows, uuids, "ready", dry_run=dry_run)
 
 
@@ -210,11 +212,11 @@ def _unknown(uuids: Sequence[UUID]) -> NotFound:
     )
 
 
-def _require_new(rows: Sequence[Row[Any]]) -> None:
+def _require_new(rows: Sequence[Row[Any]], allowed: Sequence[str]) -> None:
     states = {
         str(row.uuid): "deleted" if row.deleted_at is not None else str(row.state)
         for row in rows
-        if row.state != "new" or row.deleted_at is not None
+        if row.state not in allowed or row.deleted_at is not None
     }
     if states:
         which = ", ".join(f"{uuid} is {state}" for uuid, state in states.items())
@@ -222,6 +224,6 @@ def _require_new(rows: Sequence[Row[Any]]) -> None:
             f"Only new assets can be approved: {which}.",
             code="bad_lifecycle_step",
             hint="Nothing was changed. An asset that is enriching becomes new when `retrovue collection enrich` has"
-            " done what is owed to it, or when the enricher is detached.",
+            " done what is owed to it, or when the enricher is detached; --despite-enrichment approves it as it is.",
             context={"assets": states},
         )

@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL
 
 from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
+from retrovue.core.paths import user_path
 from retrovue.store.embedded_cluster import (
     ENVIRONMENT,
     PORT,
@@ -107,9 +108,12 @@ class EmbeddedServer:
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
-    """Return the home: RETROVUE_HOME, /var/lib/retrovue for root, or the user's data directory."""
+    """Return the home: RETROVUE_HOME, /var/lib/retrovue for root, or the user's data directory.
+
+    Raises RequestError (``bad_path``) for a RETROVUE_HOME that can't be a directory's path.
+    """
     if chosen := environ.get("RETROVUE_HOME"):
-        return Path(chosen).expanduser().absolute()
+        return user_path(chosen, "The directory of RETROVUE_HOME")
     if sys.platform != "win32" and os.geteuid() == 0:
         return Path("/var/lib/retrovue")
     return platformdirs.user_data_path("retrovue", appauthor=False)

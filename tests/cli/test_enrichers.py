@@ -127,12 +127,19 @@ class TestWithACollection:
         assert refused.status == 1
         assert "collection enrich" in refused.err
 
+        by_hand = run_cli("collection", "enrich", "Movies", "--retry-failed", "--json")
+        assert by_hand.status == 2
+        assert (by_hand.document["status"], by_hand.document["errors"][0]["code"]) == ("partial", "enrichments_failed")
+        assert "1 of 1 enrichments of 'Movies' failed." in by_hand.err
+
         human = run_cli("source", "ingest", "A source")
         assert human.status == 0
         assert "Movies: failed enrichments (1):" in human.out
         assert "Movies: enrichments that are still owed: 1" in human.out
 
         assert run_cli.ok("collection", "enrich", "Movies", "--dry-run")["owed"] == 1
+        approved = run_cli.ok("asset", "approve", owing["uuid"], "--despite-enrichment", "--dry-run")
+        assert approved["assets"][0]["state_before"] == "enriching"
         deeds.by_title["B"] = Enrichment(fields={"studio": "Late"})
         done = run_cli.ok("collection", "enrich", "Movies", "--retry-failed")
         assert (done["status"], done["succeeded"], done["failed"], done["owed"]) == ("ok", 1, 0, 0)
@@ -142,6 +149,17 @@ class TestWithACollection:
         detached = run_cli.ok("collection", "detach-enricher", "Movies", "One")
         assert (detached["changed"], detached["enrichers"]) == (True, [])
         assert run_cli("collection", "enrich", "Movies").status == 1
+
+    def test_an_asset_that_nothing_can_enrich_is_approved_as_it_is(self, run_cli: Cli, deeds: Deeds) -> None:
+        added(run_cli)
+        run_cli.ok("collection", "attach-enricher", "Movies", "One")
+        deeds.by_title["B"] = Failure("no_file", "There is no file.")
+        run_cli.ok("source", "ingest", "A source")
+        enriching = run_cli.ok("asset", "list", "--state", "enriching")["assets"][0]["uuid"]
+        assert run_cli("asset", "approve", enriching).status == 1
+        run_cli.ok("asset", "approve", enriching, "--despite-enrichment")
+        run_cli.ok("source", "ingest", "A source")
+        assert run_cli.ok("asset", "show", enriching)["asset"]["state"] == "ready"
 
     def test_a_signal_leaves_the_rest_owed(self, run_cli: Cli, tmp_path: Path) -> None:
         run_cli.ok("source", "ingest", "A source")

@@ -254,10 +254,12 @@ def _alias(alias: AssetAlias) -> str:
     return " ".join(part for part in (number, alias.title, f"({alias.source_uri})") if part)
 
 
-async def approve_assets(call: Invocation, uuids: Sequence[UUID]) -> int:
+async def approve_assets(call: Invocation, uuids: Sequence[UUID], *, despite_enrichment: bool) -> int:
     """Approve assets for broadcast, all of them or none."""
     async with opened(call) as store:
-        changes = await catalogue.approve_assets(store, *uuids, dry_run=call.dry_run)
+        changes = await catalogue.approve_assets(
+            store, *uuids, despite_enrichment=despite_enrichment, dry_run=call.dry_run
+        )
     return _report_changes(call, changes, "approved")
 
 

@@ -12,7 +12,12 @@ from retrovue.core.errors import EnricherNotCompliant
 from retrovue.core.model import AttachedEnricher, Enricher
 from retrovue.core.results import Enriched
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
-from retrovue.ingest.documents import collection_identity, enrichment_document, enrichment_interrupted
+from retrovue.ingest.documents import (
+    collection_identity,
+    enrichment_document,
+    enrichment_interrupted,
+    enrichments_failed,
+)
 from retrovue.ingest.enrichment import EnrichmentWork, enrich_one
 from retrovue.operations import attachments, catalogue
 from retrovue.operations.attachments import Attachment
@@ -234,6 +239,8 @@ def _told(call: Invocation, work: EnrichmentWork) -> int:
     problems = [] if result.problem is None else [result.problem]
     if result.interrupted:
         problems.append(enrichment_interrupted(work.collection, result))
+    if result.failed and not problems:
+        problems.append(enrichments_failed(work.collection, result))
     status = _status(result)
     if call.output.as_json:
         call.output.document(
@@ -256,7 +263,7 @@ def _told(call: Invocation, work: EnrichmentWork) -> int:
 
 def _status(result: Enriched) -> int:
     if result.problem is None:
-        return OK
+        return PARTIAL if result.failed else OK
     if result.succeeded and result.problem.code != "internal":
         return PARTIAL
     return UNREACHABLE if result.unreachable else FAILED

@@ -103,15 +103,16 @@ async def show(call: Invocation, *, uuid: UUID) -> int:
 
 @command.command("approve")
 @click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
+@click.option("--despite-enrichment", is_flag=True, help="Also assets that are enriching, as they are now.")
 @shared(writes=True)
-async def approve(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
+async def approve(call: Invocation, *, uuids: tuple[UUID, ...], despite_enrichment: bool) -> int:
     """Approve assets for broadcast.
 
     UUID is an asset's id. If one of them can't be approved, none is.
     """
     from retrovue.cli.actions.assets import approve_assets
 
-    return await approve_assets(call, uuids)
+    return await approve_assets(call, uuids, despite_enrichment=despite_enrichment)
 
 
 @command.command("retire")

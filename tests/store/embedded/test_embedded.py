@@ -24,7 +24,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from retrovue.errors import StoreUnavailable
+from retrovue.errors import RequestError, StoreUnavailable
 from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
 from retrovue.store.embedded_cluster import open_cluster
 from tests.support.embedded_processes import client, servers
@@ -468,6 +468,20 @@ class TestDefaultHome:
     def test_what_the_environment_says_comes_first(self) -> None:
         assert default_home({"RETROVUE_HOME": "/somewhere"}) == Path("/somewhere")
         assert default_home({"RETROVUE_HOME": "~/there"}) == Path.home() / "there"
+
+    @pytest.mark.fault(72)
+    def test_what_can_be_no_directory_is_refused_by_name(self, tmp_path: Path) -> None:
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        for chosen, problem in (
+            ("~nosuchuser/x", "its user doesn't exist"),
+            (str(tmp_path / "loop"), "its links lead in a circle"),
+            ("/srv/\udcff", "it isn't UTF-8 text"),
+            ("/srv/\0", "it holds a NUL"),
+        ):
+            with pytest.raises(RequestError, match=problem) as refused:
+                default_home({"RETROVUE_HOME": chosen})
+            assert refused.value.code == "bad_path"
+            str(refused.value).encode()
 
     def test_else_the_place_for_a_users_data(self) -> None:
         found = default_home({"RETROVUE_HOME": ""})
