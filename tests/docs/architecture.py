@@ -88,14 +88,14 @@ def missing_names(text: str) -> list[str]:
 def _exists(code: str) -> bool:
     if code.startswith(_NOT_CODE):
         return True
-    if "/" in code:
+    if "/" in code or code.endswith(".toml"):
         return (ROOT / code).exists()
-    return code in MEANINGS or _is_name(code.removesuffix("()"))
+    return code in MEANINGS or _is_name(code.removesuffix("()").removeprefix("python -m "))
 
 
 def _is_name(name: str) -> bool:
     """Find the longest module that the name begins with, and the rest in it."""
-    parts = name.split(".") if f"{name}.".startswith("retrovue.") else ["retrovue", *name.split(".")]
+    parts = name.split(".") if name.partition(".")[0] in {"retrovue", "tests"} else ["retrovue", *name.split(".")]
     for length in range(len(parts), 0, -1):
         try:
             found: object = import_module(".".join(parts[:length]))

@@ -91,7 +91,7 @@ class TestSystemd:
 def test_ci_runs_the_first_command_of_the_readme() -> None:
     """As written, but with fewer items."""
     tried = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Try it\n")[2]
-    command = re.findall(r"```sh\n(.*?)\n```", tried, re.DOTALL)[0]
+    command = re.findall(r"```sh\n(.*?)\n```", tried, re.DOTALL)[0].splitlines()[0]
     assert command == "uvx --from . retrovue demo"
     options = re.escape(command).replace("uvx", r'"\$scratch/uv/bin/uvx" --python "\$python"')
     assert re.search(f" {options} --items", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
