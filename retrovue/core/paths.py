@@ -1,22 +1,29 @@
 r"""Path mapping: translate the paths of a source to local paths. Nothing here accesses a disk.
 
-A path of a source may be a Windows path (``P:\Films``), UNC (``\\nas\media``) or POSIX. A local path is POSIX.
+A path of a source may be a Windows path (``P:\Films``), UNC (``\\nas\media``, ``//nas/media``, ``\\?\UNC\nas\media``)
+or POSIX. A local path is POSIX. Prefixes are compared in the composed form of Unicode (NFC), as macOS writes names
+decomposed; what stands below a prefix keeps its bytes.
 """
 
 import ntpath
 import posixpath
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import PathMapping
-from retrovue.core.text import is_storable, storable
+from retrovue.core.text import is_storable, quoted, storable
 
 PathSystem = Literal["windows", "posix"]
 
 _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
+_VERBATIM = re.compile(r"^[\\/]{2}[?.][\\/](?:(?P<unc>UNC)[\\/])?(?=.)", re.IGNORECASE)
+r"""How Windows begins a path of any length: ``\\?\`` before a drive, ``\\?\UNC\`` before a host."""
+_UNC = re.compile(r"^//[^/]")
+"""A UNC path with slashes; on a POSIX system two slashes are one."""
 
 
 class UnmappedPath(ValueError):
@@ -39,7 +46,9 @@ def components(path: str) -> tuple[str, ...]:
     A Windows path may use both slashes. Its root is returned in lower case, as drives and hosts ignore case; the other
     components keep theirs. The root of a relative path is empty.
     """
-    if path_system(path) == "windows":
+    if path_system(path) == "windows" or _UNC.match(path):
+        if verbatim := _VERBATIM.match(path):
+            path = ("//" if verbatim["unc"] else "") + path[verbatim.end() :]
         plain = path.replace("\\", "/")
         if plain.startswith("//"):
             head = [part for part in plain[2:].split("/") if part]
@@ -54,6 +63,11 @@ def components(path: str) -> tuple[str, ...]:
     return (root, *(part for part in rest if part != "."))
 
 
+def comparable(path: str) -> tuple[str, ...]:
+    """Return a path's components in the form in which paths are compared."""
+    return tuple(unicodedata.normalize("NFC", part) for part in components(path))
+
+
 def stem(path: str) -> str:
     """Return the file name of a source's path without its extension; not empty unless the path is."""
     name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
@@ -64,7 +78,7 @@ class PathMapper:
     """Translates a source's paths to local ones. Prefixes end at a component; the longest that matches counts."""
 
     def __init__(self, mappings: Iterable[PathMapping]) -> None:
-        self._by_prefix = {components(mapping.source_prefix): mapping.local_path for mapping in mappings}
+        self._by_prefix = {comparable(mapping.source_prefix): mapping.local_path for mapping in mappings}
         self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
         # The short cut for POSIX paths: their prefixes with a trailing slash, the longest first.
         self._posix = sorted(
@@ -89,25 +103,27 @@ class PathMapper:
                     return local + below
                 break
         if not is_storable(path):
-            raise UnmappedPath("bad_path", f"{path!r} holds a NUL or half a surrogate pair")
+            raise UnmappedPath("bad_path", f"{quoted(path)} holds a NUL or half a surrogate pair")
         cut = path.rfind("/")
         if path_system(path) == "windows":
             cut = max(cut, path.rfind("\\"))
         name = path[cut + 1 :]
         if name in {"", ".", ".."}:
-            raise UnmappedPath("bad_path", f"{path!r} doesn't name a file")
+            raise UnmappedPath("bad_path", f"{quoted(path)} doesn't name a file")
         return posixpath.join(self.directory(path[: cut + 1]), name)
 
     def directory(self, path: str) -> str:
         """Return the local path of a directory, such as a location of a collection. Raises UnmappedPath."""
         parts = components(path)
         if not parts[0]:
-            raise UnmappedPath("unmapped_path", f"{path!r} is a relative path")
-        for length in self._lengths:
-            local = self._by_prefix.get(parts[:length])
-            if local is not None and length <= len(parts):
-                return posixpath.join(local, *_confined(path, parts[length:]))
-        raise UnmappedPath("unmapped_path", f"no path mapping covers {path!r}")
+            raise UnmappedPath("unmapped_path", f"{quoted(path)} is a relative path")
+        for parts_ in (parts, components("/" + path.lstrip("/"))) if path.startswith("//") else (parts,):
+            key = tuple(unicodedata.normalize("NFC", part) for part in parts_)
+            for length in self._lengths:
+                local = self._by_prefix.get(key[:length])
+                if local is not None and length <= len(key):
+                    return posixpath.join(local, *_confined(path, parts_[length:]))
+        raise UnmappedPath("unmapped_path", f"no path mapping covers {quoted(path)}")
 
 
 def _is_plain(below: str) -> bool:
@@ -126,7 +142,7 @@ def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:
         return below
     relative = posixpath.normpath("/".join(below))
     if relative == ".." or relative.startswith("../"):
-        raise UnmappedPath("path_outside_root", f"{path!r} climbs out of its mapped directory")
+        raise UnmappedPath("path_outside_root", f"{quoted(path)} climbs out of its mapped directory")
     return () if relative == "." else tuple(relative.split("/"))
 
 
@@ -159,11 +175,11 @@ def check_mapping(mapping: PathMapping) -> PathMapping:
     root = components(mapping.source_prefix)[0] if mapping.source_prefix else ""
     if not root or ".." in components(mapping.source_prefix) or "\0" in mapping.source_prefix:
         raise RequestError(
-            f"{mapping.source_prefix!r} is not an absolute path of the source.", code="bad_mapping", hint=hint
+            f"{quoted(mapping.source_prefix)} is not an absolute path of the source.", code="bad_mapping", hint=hint
         )
     if not mapping.local_path.startswith("/") or "\0" in mapping.local_path:
         raise RequestError(
-            f"{mapping.local_path!r} is not an absolute path of this machine.", code="bad_mapping", hint=hint
+            f"{quoted(mapping.local_path)} is not an absolute path of this machine.", code="bad_mapping", hint=hint
         )
     # normpath keeps two slashes at the beginning, but /x and //x have to be one identity.
     return PathMapping(mapping.source_prefix, "/" + posixpath.normpath(mapping.local_path).lstrip("/"))

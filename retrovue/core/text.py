@@ -112,6 +112,11 @@ def redacted_traceback(error: BaseException) -> str:
     return redact("".join(traceback.format_exception(error)))
 
 
+def quoted(text: str) -> str:
+    """Return a text in quotes for a message: as it is, but for characters that can't be printed."""
+    return f"'{''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)}'"
+
+
 def is_storable(value: object) -> bool:
     """Whether PostgreSQL stores every text in a value: none holds a NUL or half of a surrogate pair."""
     match value:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import unicodedata
 from collections.abc import Callable
 
 import anyio
@@ -14,10 +15,33 @@ MOUNT_DEADLINE_S = 10.0
 """A mount without its server blocks for minutes; a disk that spins up answers sooner than this."""
 
 
+class OtherSpelling(FileNotFoundError):
+    """A directory is missing, and there under a name that differs only in its form of Unicode: ``filename``."""
+
+
 def list_directory(path: str) -> None:
     """Open a directory and read its first entry; blocks, and raises OSError."""
-    with os.scandir(path) as entries:
-        next(entries, None)
+    try:
+        with os.scandir(path) as entries:
+            next(entries, None)
+    except FileNotFoundError as exc:
+        if (spelling := other_spelling(path)) is not None:
+            raise OtherSpelling(exc.errno, exc.strerror, spelling) from exc
+        raise
+
+
+def other_spelling(path: str) -> str | None:
+    """Return the path of a missing file or directory in the other form of Unicode, if it is there; blocks.
+
+    macOS writes "é" as two characters (NFD), others as one (NFC). They look the same, and are two names on a disk.
+    """
+    if path.isascii() or "\0" in path or os.path.lexists(path):
+        return None
+    for form in ("NFC", "NFD"):
+        spelling = unicodedata.normalize(form, path)
+        if spelling != path and os.path.lexists(spelling):
+            return spelling
+    return None
 
 
 async def check_locations(
@@ -87,7 +111,9 @@ async def _directory_problem(
         )
     except NotADirectoryError:
         return "missing_directory", f"{what} is a file, or lies below one. Correct the path mapping."
-    except FileNotFoundError:
+    except FileNotFoundError as exc:
+        if isinstance(exc, OtherSpelling):
+            return "missing_directory", f"{what} is there only in another form of Unicode: map it to {exc.filename}."
         return "missing_directory", f"{what} doesn't exist. Mount it, or correct the path mapping."
     except (OSError, ValueError) as exc:
         detail = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__

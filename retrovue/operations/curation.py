@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from retrovue.core.errors import RequestError, SourceError
 from retrovue.core.model import Collection, Ingestibility, PathMapping, Secret, Source
-from retrovue.core.paths import check_mapping, components
+from retrovue.core.paths import check_mapping, comparable
+from retrovue.core.text import quoted
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
@@ -107,18 +108,18 @@ async def _check(
 def _new_mappings(
     before: Sequence[PathMapping], add: Sequence[PathMapping], drop: Sequence[str]
 ) -> tuple[PathMapping, ...]:
-    by_prefix = {components(mapping.source_prefix): mapping for mapping in before}
+    by_prefix = {comparable(mapping.source_prefix): mapping for mapping in before}
     for prefix in drop:
-        if by_prefix.pop(components(prefix), None) is None:
+        if by_prefix.pop(comparable(prefix), None) is None:
             known = ", ".join(mapping.source_prefix for mapping in before) or "none"
             raise RequestError(
-                f"There is no path mapping from {prefix!r}.",
+                f"There is no path mapping from {quoted(prefix)}.",
                 code="no_such_mapping",
                 hint=f"The collection's mappings: {known}.",
             )
     for mapping in add:
         checked = check_mapping(mapping)
-        by_prefix[components(checked.source_prefix)] = checked
+        by_prefix[comparable(checked.source_prefix)] = checked
     return tuple(sorted(by_prefix.values(), key=lambda mapping: mapping.source_prefix))
 
 

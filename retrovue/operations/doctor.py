@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from retrovue.core.errors import RetrovueError
 from retrovue.core.model import Collection, Source
+from retrovue.core.text import quoted
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
 from retrovue.store.assets import sample_files
@@ -162,7 +163,7 @@ async def _examine_files(store: Store, collection: Collection) -> Finding:
     if missing:
         return Finding(
             "files", collection.name, "problem",
-            f"{len(missing)} of {len(paths)} sampled files are not there, such as {missing[0]!r}.",
+            f"{len(missing)} of {len(paths)} sampled files are not there, such as {quoted(missing[0])}.",
             "Is a disk not mounted, or a path mapping wrong?",
         )  # fmt: skip
     return Finding("files", collection.name, "ok", f"All of {len(paths)} sampled files are there.")

@@ -197,3 +197,27 @@ class TestAnyPath:
             return
         cut = max(path.rfind("/"), path.rfind("\\") if path_system(path) == "windows" else -1)
         assert posixpath.dirname(local) == paths.directory(path[: cut + 1]).rstrip("/")
+
+
+class TestSpellings:
+    @pytest.mark.parametrize("prefix", ["\\\\nas\\x", "//nas/x", "\\\\?\\UNC\\nas\\x", "\\\\NAS\\X\\", "//NAS/x/"])
+    @pytest.mark.parametrize("path", ["\\\\nas\\x\\A\\b.mkv", "//Nas/x/A/b.mkv", "\\\\?\\unc\\nas\\X\\A\\b.mkv"])
+    def test_a_share_has_several(self, prefix: str, path: str) -> None:
+        assert mapper((prefix, "/mnt")).file(path) == "/mnt/A/b.mkv"
+
+    def test_a_drive_has_several(self) -> None:
+        assert mapper(("e:\\Other", "/mnt")).file("\\\\?\\E:\\Other\\a.mkv") == "/mnt/a.mkv"
+
+    def test_two_slashes_are_one_on_a_posix_system(self) -> None:
+        assert mapper(("/data/movies", "/mnt")).file("//data/movies/a.mkv") == "/mnt/a.mkv"
+
+    def test_composed_and_decomposed_letters_are_one_in_a_prefix_and_stay_behind_it(self) -> None:
+        composed, decomposed = "/data/Am\u00e9lie", "/data/Ame\u0301lie"
+        for prefix, path in ((composed, decomposed), (decomposed, composed)):
+            assert mapper((prefix, "/mnt")).file(f"{path}/Ame\u0301lie.mkv") == "/mnt/Ame\u0301lie.mkv"
+
+    def test_messages_show_paths_as_they_are(self) -> None:
+        with pytest.raises(UnmappedPath, match=r"no path mapping covers 'E:\\Other\\a'"):
+            mapper().directory("E:\\Other\\a")
+        with pytest.raises(UnmappedPath, match=r"'/a\\nb'"):
+            mapper().directory("/a\nb")

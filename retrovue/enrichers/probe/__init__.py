@@ -21,9 +21,11 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from retrovue.core.errors import EnrichmentError, RequestError
 from retrovue.core.model import ConfigField, Source
+from retrovue.core.text import quoted
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure, parameters
 from retrovue.enrichers.probe.results import Result, describe, ffprobe_result
 from retrovue.enrichers.processes import output_of, program
+from retrovue.importers.locations import other_spelling
 
 BATCH_DEADLINE_S = 600.0
 """Seconds for a batch of files, so that none may take longer either."""
@@ -145,7 +147,9 @@ def _fingerprints(assets: Sequence[AssetView]) -> list[dict[str, Any] | Failure]
             stats = [os.stat(file.local_path) for file in asset.files]  # noqa: PTH116 - thousands of them
         except (OSError, ValueError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else "its path can't be used"
-            fingerprints.append(Failure("no_file", f"The file can't be found: {why}."))
+            other = next((path for file in asset.files if (path := other_spelling(file.local_path)) is not None), None)
+            hint = "" if other is None else f" {quoted(other)} is there: only its form of Unicode differs."
+            fingerprints.append(Failure("no_file", f"The file can't be found: {why}.{hint}"))
         else:
             fingerprints.append({"files": [[stat.st_size, stat.st_mtime_ns] for stat in stats]})
     return fingerprints
@@ -161,4 +165,4 @@ async def _run_ffprobe(executable: str, path: str, deadline_s: float) -> Result 
         return Failure(exc.code, exc.message)
     except (ValueError, TypeError, AttributeError, KeyError) as exc:
         return Failure("not_media", f"ffprobe's answer makes no sense: {type(exc).__name__}.")
-    return Failure("not_media", f"ffprobe can't read {path!r} (status {status}).")
+    return Failure("not_media", f"ffprobe can't read {quoted(path)} (status {status}).")

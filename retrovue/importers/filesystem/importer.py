@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
+from unicodedata import normalize
 from urllib.parse import quote, unquote_to_bytes
 
 import anyio
@@ -37,7 +38,7 @@ from retrovue.core.model import (
     Secret,
     SourceIdentity,
 )
-from retrovue.core.text import is_storable
+from retrovue.core.text import is_storable, quoted
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.filesystem import exclusions, names
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
@@ -94,7 +95,7 @@ class FilesystemImporter(BaseImporter):
             ) from exc
         if not os.path.isabs(self._settings.path) or "\0" in self._settings.path:  # noqa: PTH117 - as everywhere here
             raise RequestError(
-                f"{self._settings.path!r} is not an absolute path.",
+                f"{quoted(self._settings.path)} is not an absolute path.",
                 code="bad_config",
                 hint="Name the directory from the root, as in --path /srv/media: commands may run anywhere.",
             )
@@ -160,7 +161,7 @@ class FilesystemImporter(BaseImporter):
                 yield selection.page()
             return
         raise IncompleteEnumeration(
-            f"{changed!r} changed while {collection.name!r} was read: what was read isn't proven to be all of it.",
+            f"{quoted(changed)} changed while {collection.name!r} was read: it isn't proven that all of it was read.",
             hint="Try again when nothing is copied or moved there.",
             context={"directory": changed, "collection": collection.name},
         )
@@ -228,10 +229,10 @@ class FilesystemImporter(BaseImporter):
             parsed = names.describe(parts, title.directories, kind)
             if isinstance(title, Unusable):
                 name = names.directory_title(title.directories) if title.code == "disc_folder" else parsed.name.title
-                reason = f"{names.shown(paths)!r} can't be used: {title.reason}"
+                reason = f"{quoted(names.shown(paths))} can't be used: {title.reason}"
                 page.rejected.append(Rejection(title.code, reason, uri, name or parsed.name.title))
             elif not is_storable("".join(paths)):
-                reason = f"the name of {names.shown(paths)!r} isn't valid UTF-8: rename the file or its directory"
+                reason = f"the name of {quoted(names.shown(paths))} isn't valid UTF-8: rename the file or its directory"
                 page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.name.title))
             else:
                 page.drafts += _drafts(uri, paths, title, kind, parsed)
@@ -246,12 +247,12 @@ class _Selection:
         self._scope = scope
         self._drafts: list[AssetDraft] = []
         """All drafts of the title: a few hundred at most."""
-        self._guesses = title_guesses((scope.title or "").casefold())
+        self._guesses = title_guesses(normalize("NFC", scope.title or "").casefold())
 
     def add(self, page: Page) -> None:
         """Keep the drafts of the title."""
         for draft in page.drafts:
-            title = (draft.show_title or draft.title).casefold()
+            title = normalize("NFC", draft.show_title or draft.title).casefold()
             if any(title == guess and year in {None, draft.year} for guess, year in self._guesses):
                 self._drafts.append(draft)
 

@@ -6,6 +6,7 @@ Names of episodes and seasons follow Plex's "Naming and Organizing Your TV Show 
 
 import datetime as dt
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -287,12 +288,17 @@ def cleaned(text: str) -> str:
             plain = leading[0] + _TAGS.sub("", rest)
     if " " not in plain.strip():
         plain = plain.replace(".", " ")
-    return _shown(" ".join(plain.replace("_", " ").split()).strip(" -–"))
+    return _composed(_shown(" ".join(plain.replace("_", " ").split()).strip(" -–")))
 
 
 def _shown(text: str) -> str:
     """Replace the bytes of a name that aren't UTF-8 by the replacement character."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _composed(text: str) -> str:
+    """Return a title in the composed form of Unicode (NFC): macOS writes names decomposed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def shown(names: Iterable[str]) -> str:

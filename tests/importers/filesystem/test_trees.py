@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from retrovue.core.model import FULL, Collection, Page
+from retrovue.core.model import FULL, Collection, Page, Scope
 from retrovue.importers.filesystem import FilesystemImporter
+from retrovue.importers.locations import OtherSpelling, list_directory, other_spelling
 from retrovue.testing import sample_collection
 
 pytestmark = pytest.mark.anyio
@@ -154,3 +155,27 @@ async def test_ids_of_a_film_in_its_name_or_its_directorys(tmp_path: Path) -> No
     make(tmp_path, "Movies/Heat (1995) [tmdbid-949]/Heat (1995) [imdbid=tt0113277].mkv")
     page, _ = await read(tmp_path)
     assert page.drafts[0].provider_ids == {"tmdb": "949", "imdb": "tt0113277"}
+
+
+async def test_decomposed_letters_are_one_with_composed_ones_in_titles_and_stay_in_paths(tmp_path: Path) -> None:
+    decomposed = "Ame\u0301lie (2001).mkv"
+    make(tmp_path, f"Movies/{decomposed}")
+    for title in ("Am\u00e9lie", "Ame\u0301lie"):
+        async with (
+            FilesystemImporter({"path": str(tmp_path)}) as importer,
+            importer.enumerate(MOVIES, Scope(title)) as pages,
+        ):
+            [page] = [page async for page in pages]
+        assert isinstance(page, Page)
+        assert titles(page) == ["Am\u00e9lie"]
+        assert page.drafts[0].parts[0].source_path.endswith(decomposed)
+
+
+def test_what_is_missing_and_there_in_another_form_of_unicode(tmp_path: Path) -> None:
+    there, asked = tmp_path / "Ame\u0301lie", tmp_path / "Am\u00e9lie"
+    there.mkdir()
+    assert other_spelling(str(asked)) == str(there)
+    assert other_spelling(str(there)) is None
+    with pytest.raises(OtherSpelling) as missing:
+        list_directory(str(asked))
+    assert missing.value.filename == str(there)
