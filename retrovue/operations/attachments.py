@@ -58,7 +58,11 @@ async def update_enricher(
 
 
 async def remove_enricher(
-    store: Store, reference: str, confirm: Callable[[EnricherListing], None], *, dry_run: bool = False
+    store: Store,
+    reference: str,
+    *,
+    confirm: Callable[[EnricherListing], None] | None = None,
+    dry_run: bool = False,
 ) -> EnricherListing:
     """Detach an enricher from all collections and remove it. The values it gave to assets stay.
 
@@ -71,7 +75,8 @@ async def remove_enricher(
         (listing,) = await list_enrichers(session, enricher)
         collections = [await find_collection(session, str(key)) for key, _, _ in listing.collections]
     if not dry_run:
-        confirm(listing)
+        if confirm is not None:
+            confirm(listing)
         async with locked(store, collections, f"retrovue-remove-{enricher.id}"), store.transaction() as session:
             for collection in collections:
                 await enrichers.detach(session, collection, enricher)

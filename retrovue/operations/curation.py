@@ -135,9 +135,9 @@ async def locked(store: Store, collections: Sequence[Collection], holder: str) -
 async def wipe_collection(
     store: Store,
     reference: str,
-    confirm: Callable[[Source, Collection, Contents], None],
     *,
     source_reference: str | None = None,
+    confirm: Callable[[Source, Collection, Contents], None] | None = None,
     dry_run: bool = False,
 ) -> tuple[Source, Collection, Contents]:
     """Delete all assets of a collection in one transaction.
@@ -150,7 +150,8 @@ async def wipe_collection(
         source, collection = await find_target(session, reference, source_reference)
         contents = await count_contents(session, [collection])
     if not dry_run:
-        confirm(source, collection, contents)
+        if confirm is not None:
+            confirm(source, collection, contents)
         async with locked(store, [collection], f"retrovue-wipe-{collection.id}"), store.transaction() as session:
             contents = await count_contents(session, [collection])
             await wipe_collections(session, [collection])
@@ -158,7 +159,11 @@ async def wipe_collection(
 
 
 async def delete_source(
-    store: Store, reference: str, confirm: Callable[[Source, Contents], None], *, dry_run: bool = False
+    store: Store,
+    reference: str,
+    *,
+    confirm: Callable[[Source, Contents], None] | None = None,
+    dry_run: bool = False,
 ) -> tuple[Source, Contents]:
     """Delete a source with its collections, their assets and their audit trail in one transaction.
 
@@ -171,7 +176,8 @@ async def delete_source(
         collections = await list_collections(session, source)
         contents = await count_contents(session, collections)
     if not dry_run:
-        confirm(source, contents)
+        if confirm is not None:
+            confirm(source, contents)
         async with locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction() as session:
             contents = await count_contents(session, collections)
             await wipe_collections(session, collections)

@@ -461,7 +461,7 @@ class TestAttaching:
         await library.ingest_one(films("a"))
         enricher = await attached(library.store, Deeds())
 
-        listing = await remove_enricher(library.store, enricher.external_id, lambda _: None)
+        listing = await remove_enricher(library.store, enricher.external_id)
         assert [name for _, name, _ in listing.collections] == ["Movies"]
         assert await states(library) == {"A": "new"}
         assert await library.rows("SELECT id FROM enricher") == []

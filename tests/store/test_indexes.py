@@ -84,10 +84,6 @@ async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) 
     return found
 
 
-def _agree(*_: object) -> None:
-    """Confirm."""
-
-
 @pytest.fixture
 async def connection(library: Library) -> AsyncIterator[Any]:
     url = library.store.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -121,7 +117,7 @@ async def test_every_index_is_one_that_the_product_asks_for(
             (uuid,) = (await library.rows("SELECT uuid FROM asset WHERE source_uri LIKE '%/a'"))[0]
             await get_asset(session, uuid)
             await list_assets(session, {"collection": str(movies.id)}, limit=1)
-        await wipe_collection(library.store, str(movies.id), _agree)
+        await wipe_collection(library.store, str(movies.id))
     # So many that it matters by which key an asset is looked up.
     await library.ingest_one(page(*(draft(f"film {number}") for number in range(500))))
     await execute(library.store, "ANALYZE")

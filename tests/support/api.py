@@ -22,13 +22,14 @@ WIDTH = 100
 TOPICS: dict[str, tuple[str, ...]] = {
     "The catalogue": ("open_store", "Settings", "Store"),
     "Sources and collections": (
-        "add_source", "list_sources", "update_source", "discover", "list_collections", "update_collection",
-        "Source", "SourceListing", "Secret", "Discovered", "Collection", "CollectionUpdate", "PathMapping",
+        "add_source", "list_sources", "update_source", "delete_source", "discover", "list_collections",
+        "get_collection", "update_collection", "wipe_collection", "CollectionDetails", "Contents", "Source",
+        "SourceListing", "Secret", "Discovered", "Collection", "CollectionUpdate", "PathMapping",
     ),
     "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "Scope", "IngestRun"),
     "Results of an ingest": (
-        "IngestSummary", "RunStatus", "CollectionOutcome", "Ingested", "Skipped", "Failed", "Counts", "Listed",
-        "Named", "Durations", "Enriched", "Problem", "summary_document",
+        "IngestSummary", "RunStatus", "CollectionOutcome", "Ingested", "Skipped", "Failed", "Counts", "Listed", "Named",
+        "Durations", "Enriched", "Problem", "summary_document",
     ),
     "Events of an ingest": (
         "Event", "RunStarted", "CollectionStarted", "Progress", "CollectionFinished", "RunFinished", "event_document",
@@ -37,9 +38,12 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "list_assets", "iter_assets", "get_asset", "approve_assets", "retire_assets", "Asset", "AssetState",
         "AssetFilters", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "StateChange",
     ),
+    "Audit trail": ("list_log", "get_run", "LogListing", "LogEntry", "RunDetails"),
+    "Doctor": ("examine", "Finding"),
     "Enrichers of a collection": (
-        "add_enricher", "attach_enricher", "detach_enricher", "enrich_one", "Enricher", "Attachment",
-        "AttachedEnricher", "EnrichmentWork",
+        "add_enricher", "list_enrichers", "get_enricher", "update_enricher", "remove_enricher", "attach_enricher",
+        "detach_enricher", "enrich_one", "Enricher", "EnricherListing", "Attachment", "AttachedEnricher",
+        "EnrichmentWork",
     ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",

@@ -100,7 +100,7 @@ async def wipe_collection(call: Invocation, reference: str, source: str | None, 
 
     async with opened(call) as store:
         owner, collection, contents = await curation.wipe_collection(
-            store, reference, confirm, source_reference=source, dry_run=call.dry_run
+            store, reference, source_reference=source, confirm=confirm, dry_run=call.dry_run
         )
     return _destruction(owner, collection, contents).report(call, {"collection": collection_identity(collection)})
 

@@ -156,7 +156,7 @@ async def remove_enricher(call: Invocation, reference: str, *, yes: bool) -> int
         confirm(call, _lines(listing), yes=yes, context={"collections": len(listing.collections)})
 
     async with opened(call) as store:
-        listing = await attachments.remove_enricher(store, reference, confirm_removal, dry_run=call.dry_run)
+        listing = await attachments.remove_enricher(store, reference, confirm=confirm_removal, dry_run=call.dry_run)
     if call.output.as_json:
         call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": enricher_listing_document(listing)})
         return 0

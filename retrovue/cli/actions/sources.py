@@ -268,7 +268,7 @@ async def delete_source(call: Invocation, reference: str, *, yes: bool) -> int:
         _destruction(source, contents).confirm(call, yes=yes)
 
     async with opened(call) as store:
-        source, contents = await curation.delete_source(store, reference, confirm, dry_run=call.dry_run)
+        source, contents = await curation.delete_source(store, reference, confirm=confirm, dry_run=call.dry_run)
     return _destruction(source, contents).report(call, {"source": source_identity(source)})
 
 
