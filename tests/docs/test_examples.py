@@ -95,3 +95,15 @@ def test_ci_runs_the_first_command_of_the_readme() -> None:
     assert command == "uvx --from . retrovue demo"
     options = re.escape(command).replace("uvx", r'"\$scratch/uv/bin/uvx" --python "\$python"')
     assert re.search(f" {options} --items", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["examples/systemd/retrovue-ingest.service", "examples/compose/compose.yaml", "docs/howto/docker.md"],
+)
+def test_what_nobody_watches_is_strict(file: str) -> None:
+    """A lost mount has to show in the exit status where no person reads the output."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    ingests = re.findall(r"(?:ExecStart=|docker compose run ).*source ingest.*", text)
+    assert ingests
+    assert [ingest for ingest in ingests if "--strict" not in ingest] == []
