@@ -144,6 +144,14 @@ GUIDE: Mapping[str, Advice] = {
     "unknown_location": Advice(
         "The source doesn't report where the library's files are.", "Use the API key of an administrator."
     ),
+    "files_hidden": Advice(
+        "The server names the files of a library to its owner only, and the token is another user's.",
+        "Set the owner's token with `retrovue source update`.",
+    ),
+    "unreadable_library": Advice(
+        "The server lists a library without its id, which may be this one.",
+        "Try again when the server has scanned it.",
+    ),
     "unsupported_kind": Advice("The library holds nothing that can be broadcast.", "Leave it disabled."),
     "missing_directory": Advice("A directory doesn't exist.", "Mount it, or correct the path mapping."),
     "unreadable_directory": Advice("A directory can't be listed.", "Check its permissions and the mount."),
@@ -159,6 +167,13 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "tls_certificate": Advice(
         "The certificate of the source isn't trusted.", "Set ca_file, or use the host name in the certificate."
+    ),
+    "not_tls": Advice(
+        "The port is one for plain HTTP, and the base URL begins with https.",
+        "Let the base URL begin with http://, or give the port for https.",
+    ),
+    "tls_required": Advice(
+        "The port is one for TLS, and the base URL begins with http.", "Let the base URL begin with https://."
     ),
     "auth": Advice(
         "The source refused the token.", "Set a valid one: `retrovue source update SOURCE --token-file FILE`."

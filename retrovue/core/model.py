@@ -144,9 +144,12 @@ class DiscoveredCollection:
     """A library as the source lists it."""
 
     external_id: str
+    """Empty: the source lists the library, but doesn't identify it now. A known collection of its name isn't gone."""
     name: str
     kind: str
     locations: tuple[str, ...] = ()
+    locations_known: bool = True
+    """False: the source hides the locations from this token. The catalogue keeps those that it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,4 +71,5 @@ def _answer(match: re.Match[str] | None, details: Mapping[int, Detail | str]) ->
     streams = detail.streams.get(int(match[2]))
     if streams is None:
         return Failure("gone_from_source", "The item doesn't have this version any more.")
-    return Enrichment(fields={"streams": streams, "chapters": detail.chapters, "markers": detail.markers})
+    fields = {"streams": streams, "chapters": detail.chapters, "markers": detail.markers}
+    return Enrichment(fields=fields, data={"warnings": detail.warnings} if detail.warnings else None)

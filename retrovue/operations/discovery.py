@@ -138,7 +138,8 @@ async def discover(
 
 
 def _refuse_implausible(source: Source, listed: Sequence[DiscoveredCollection], known: Sequence[Collection]) -> None:
-    if len({collection.external_id for collection in listed}) != len(listed):
+    ids = [collection.external_id for collection in listed if collection.external_id]
+    if len(set(ids)) != len(ids):
         raise MalformedAnswer(f"Source {source.name!r} lists a collection twice.")
     if not listed and known:
         raise SourceRefused(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from retrovue.core.errors import SourceError
+from retrovue.core.errors import RequestError, SourceError
 from retrovue.core.model import (
     FULL,
     Collection,
@@ -80,6 +80,8 @@ async def survey(
         source, known = await _known(store, type_name, identity)
         libraries: list[LibrarySurvey] = []
         for discovered in await importer.discover_collections():
+            if not discovered.external_id:
+                continue
             collection = _collection(discovered, known)
             new = [mapping for mapping in maps if _applies(mapping, collection)]
             if unmapped := _unmapped(collection, [*new, *collection.path_mappings]):
@@ -117,7 +119,8 @@ async def _known(store: Store, type_name: str, identity: SourceIdentity) -> tupl
 def _collection(found: DiscoveredCollection, known: Sequence[Collection]) -> Collection:
     for collection in known:
         if collection.external_id == found.external_id:
-            return replace(collection, name=found.name, kind=found.kind, locations=found.locations)
+            locations = found.locations if found.locations_known else collection.locations
+            return replace(collection, name=found.name, kind=found.kind, locations=locations)
     return Collection(
         id=uuid.uuid4(),
         source_id=uuid.uuid4(),
@@ -151,7 +154,7 @@ async def _some_files(importer: GuardedImporter, collection: Collection) -> list
             async for page in pages:
                 if isinstance(page, Page):
                     return [part.source_path for draft in page.drafts for part in draft.parts]
-    except SourceError:
+    except (SourceError, RequestError):  # the latter for a kind that can't be ingested
         return []  # the ingest reports what is wrong; here the library only gets no proposal
     return []
 

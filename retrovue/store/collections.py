@@ -1,8 +1,8 @@
 """Collections in the catalogue: what discovery found, how operators configured them, whether they are ingestible."""
 
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -111,7 +111,8 @@ async def record_discovery(
     returns the same and writes nothing.
     """
     known = {collection.external_id: collection for collection in await list_collections(session, source)}
-    discovered = [_storable(found) for found in discovered]
+    unidentified = {found.name for found in discovered if not found.external_id}
+    discovered = [_with_locations(_storable(found), known) for found in discovered if found.external_id]
     added = [found for found in discovered if found.external_id not in known]
     updated = [
         found
@@ -120,7 +121,11 @@ async def record_discovery(
         and (old.name, old.kind, old.locations) != (found.name, found.kind, found.locations)
     ]
     listed = {found.external_id for found in discovered}
-    gone = [collection for key, collection in known.items() if key not in listed]
+    gone = [
+        collection
+        for key, collection in known.items()
+        if key not in listed and not unidentified & {collection.name, ""}
+    ]
     back = [
         collection for key, collection in known.items() if key in listed and collection.not_ingestible_reason == GONE
     ]
@@ -182,6 +187,12 @@ async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Co
         reason = None if answer.ingestible else ": ".join(words)
         rows.append({"id": collection.id, "ingestible": answer.ingestible, "reason": reason})
     await _set_ingestible(session, rows)
+
+
+def _with_locations(found: DiscoveredCollection, known: Mapping[str, Collection]) -> DiscoveredCollection:
+    """Return the collection with the locations that are stored, if the source hides them."""
+    stored = known.get(found.external_id)
+    return found if found.locations_known or stored is None else replace(found, locations=stored.locations)
 
 
 async def _set_ingestible(session: AsyncSession, rows: list[dict[str, Any]]) -> None:

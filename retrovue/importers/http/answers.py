@@ -14,6 +14,11 @@ import httpx
 from retrovue.core.errors import MalformedAnswer, RequestError, SourceError, SourceUnreachable
 from retrovue.importers.http.settings import Dialect
 
+_WEB_PAGE = re.compile(r"/web(/.*)?$")
+"""The part of a path that is the web page of a media server."""
+_NOT_TLS = re.compile(r"wrong.version.number|record.layer.failure|http.request|unknown.protocol", re.IGNORECASE)
+_NOT_TEXT = "illegal request line"
+"""What h11 says of an answer that begins with a control character: such as an alert of TLS."""
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
 
 
@@ -86,33 +91,41 @@ def _truncated(origin: str) -> TruncatedAnswer:
     )
 
 
-def parse_base_url(text: str, example: str) -> httpx.URL:
-    """Parse a source's address; ``example`` is a valid one for the hint.
+def parse_base_url(text: str, dialect: Dialect) -> httpx.URL:
+    """Parse a source's address, also one that was copied from a browser that shows the server's web page.
 
     Raises RequestError with code ``bad_url``, also for what httpx accepts until it connects, such as port 70000.
     """
-    problem = None
+    text = text.strip()
     try:
-        url = httpx.URL(text.strip())
-        if url.scheme not in {"http", "https"}:
-            problem = "it doesn't begin with http:// or https://"
-        elif not re.fullmatch(rb"[A-Za-z0-9._:-]+", url.raw_host):
-            problem = "it names no host"
-        elif url.userinfo:
-            problem = "it holds a user name or password"
-        elif url.query or url.fragment:
-            problem = "it has a query or a fragment"
-        elif url.port is not None and not 0 < url.port < 65536:
-            problem = "its port is out of range"
+        url = httpx.URL(text if "://" in text else f"http://{text}")
+        page = _WEB_PAGE.search(url.path)
+        if page is not None:
+            url = url.copy_with(path=url.path[: page.start()] or "/", fragment=None)
+        problem = _url_problem(url, dialect)
     except (httpx.InvalidURL, ValueError, TypeError):
         problem = "it is malformed"
     if problem is not None:
         raise RequestError(
             f"The source's base URL can't be used: {problem}.",
             code="bad_url",
-            hint=f"Give the server's address without credentials, e.g. {example}.",
+            hint=f"Give the server's address without credentials, e.g. {dialect.example}.",
         )
     return url
+
+
+def _url_problem(url: httpx.URL, dialect: Dialect) -> str | None:
+    query = url.query.lower()
+    problems = {
+        "it doesn't begin with http:// or https://": url.scheme not in {"http", "https"},
+        "it names no host": not re.fullmatch(rb"[A-Za-z0-9._:-]+", url.raw_host),
+        f"{url.host} shows servers, but is none itself": url.host in dialect.web_apps,
+        "it holds a user name or password": bool(url.userinfo),
+        "it holds a token, which has a setting of its own": b"token" in query or b"api_key" in query,
+        "it has a query or a fragment": bool(query or url.fragment),
+        "its port is out of range": url.port is not None and not 0 < url.port < 65536,
+    }
+    return next((problem for problem, applies in problems.items() if applies), None)
 
 
 def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, bool]:
@@ -123,16 +136,8 @@ def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, b
     """
     cause = _system_cause(exc)
     where = f"the {product} server at {origin}"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        detail = getattr(cause, "verify_message", "it can't be verified")
-        return (
-            SourceUnreachable(
-                f"The TLS certificate of {where} was not accepted: {detail}.",
-                code="tls_certificate",
-                hint="Set ca_file to the certificate of its authority, or use the address that the certificate names.",
-            ),
-            False,
-        )
+    if (error := _tls_error(exc, cause, where)) is not None:
+        return error, False
     if isinstance(exc, zlib.error | httpx.DecodingError):
         return _truncated(origin), True
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
@@ -154,6 +159,28 @@ def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, b
         message, hint = f"Asking {where} failed: {detail}.", "This is a fault of RetroVue; please report it."
         return SourceError(message, hint=hint), False
     return SourceUnreachable(message, hint=hint), True
+
+
+def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnreachable | None:
+    """Make the error of a certificate that isn't accepted, or of TLS on one side only; None for another exception."""
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        detail = getattr(cause, "verify_message", "it can't be verified")
+        return SourceUnreachable(
+            f"The TLS certificate of {where} was not accepted: {detail}.",
+            code="tls_certificate",
+            hint="Set ca_file to the certificate of its authority, or use the address that the certificate names.",
+        )
+    if isinstance(cause, ssl.SSLError) and _NOT_TLS.search(cause.reason or ""):
+        return SourceUnreachable(
+            f"No TLS is spoken by {where}: the port is one for plain HTTP.",
+            code="not_tls",
+            hint='Let the base URL begin with "http://", or give the port for https.',
+        )
+    if isinstance(exc, httpx.RemoteProtocolError) and _NOT_TEXT in str(exc):
+        return SourceUnreachable(
+            f"Only TLS is spoken by {where}.", code="tls_required", hint='Let the base URL begin with "https://".'
+        )
+    return None
 
 
 def retry_after_seconds(value: str | None) -> float | None:

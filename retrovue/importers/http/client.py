@@ -94,7 +94,7 @@ class HttpClient:
         pace: Pace | None = None,
     ) -> None:
         self.dialect = dialect
-        self._base = parse_base_url(base_url, dialect.example)
+        self._base = parse_base_url(base_url, dialect)
         self.origin = origin_of(self._base)
         self._server = f"The {dialect.product} server at {self.origin}"
         self.policy = policy

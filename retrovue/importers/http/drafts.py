@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic
 import msgspec
 
 from retrovue.core.bounds import MOST_VERSIONS
-from retrovue.core.model import AssetDraft, Outline, Page, Rejection
+from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineT, RowT
 
@@ -79,6 +79,11 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
                 page.rejected.append(Rejection(*self.key_problem(row), None, _title(row)))
             else:
                 self.add_drafts(row, uri, page)
+                if listed.incomplete:
+                    page.drafts[first_draft:] = [
+                        msgspec.structs.replace(draft, warnings=(*draft.warnings, "bad_value"))
+                        for draft in page.drafts[first_draft:]
+                    ]
             if listed.mended:
                 _clean_from(page, first_draft, first_rejection)
         return page
@@ -172,6 +177,27 @@ def milliseconds(value: float | None, warnings: list[str], *, per_ms: int = 1) -
         return value // per_ms
     warnings.append("bad_duration")
     return None
+
+
+def runtime_ms(
+    parts: Sequence[PartDraft], of_version: float | None, of_item: float | None, warnings: list[str], *, per_ms: int = 1
+) -> int | None:
+    """Return the runtime: of a single file what the version, the item or the file says, of several files their sum.
+
+    Servers give the length of the first file for all of them. If that of a file is unknown, so is the sum. None comes
+    with a warning.
+    """
+    if len(parts) > 1:
+        durations = [part.duration_ms for part in parts]
+        if all(durations):
+            return sum(duration or 0 for duration in durations)
+        warnings.append("part_without_duration")
+        return None
+    runtime = milliseconds(of_version, warnings, per_ms=per_ms) or milliseconds(of_item, warnings, per_ms=per_ms)
+    runtime = runtime or parts[0].duration_ms
+    if runtime is None:
+        warnings.append("no_duration")
+    return runtime
 
 
 def without_nul(value: Any) -> Any:

@@ -12,7 +12,17 @@ from anyio.abc import TaskGroup
 
 from retrovue.core.bounds import SLOWEST_RATE
 from retrovue.core.errors import WrongIdentity
-from retrovue.core.model import Collection, ConfigField, Ingestibility, Outline, Page, Scope, Secret, SourceIdentity
+from retrovue.core.model import (
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    Outline,
+    Page,
+    Scope,
+    Secret,
+    SourceIdentity,
+)
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.http.client import HttpClient, Transport
 from retrovue.importers.http.library import HttpLibrary
@@ -152,8 +162,17 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         self._server_id = found
         return identity
 
-    def _gone(self, collection: Collection, key: str) -> Ingestibility:
-        """Make the answer for a library that isn't listed; ``key`` is the server's word for its ids."""
+    def _gone(self, collection: Collection, key: str, listed: Sequence[DiscoveredCollection]) -> Ingestibility:
+        """Make the answer for a library that isn't among those listed; ``key`` is the server's word for its ids."""
+        if any(not library.external_id and library.name in {collection.name, ""} for library in listed):
+            return Ingestibility(
+                ingestible=False,
+                code="unreadable_library",
+                reason=(
+                    f"The {self.dialect.product} server lists a library without its {key}, which may be"
+                    f" {collection.name!r}. Try again when the server has scanned it."
+                ),
+            )
         return Ingestibility(
             ingestible=False,
             code="gone_from_source",

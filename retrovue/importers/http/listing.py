@@ -1,7 +1,7 @@
 """The listing of a media server: how it is asked for, how an answer is decoded, and how its rows are kept.
 
-An answer is decoded as a whole. Only if it doesn't fit are its rows decoded one by one, so that a bad row costs one
-item and not the page.
+An answer is decoded as a whole. Only if it doesn't fit are its rows decoded one by one, and of those that don't fit the
+values that do: a bad value costs itself, a bad row one item, and neither the page.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import msgspec
 
 from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.http.client import Answer, HttpClient
+from retrovue.importers.http.lenient import decode_leniently
 
 _NUL = b"\\u0000"
 """The escape in JSON of the character that PostgreSQL doesn't store."""
@@ -47,6 +48,8 @@ class ListedRow(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     """The id of the item; for a row without a usable id, a hash of its text."""
     row: RowT
     has_key: bool = True
+    incomplete: bool = False
+    """Whether values were left out because they don't fit their types."""
     mended: bool = False
     """Whether the text of the row was not clean, so that it may hold NUL or replacement characters."""
 
@@ -100,9 +103,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         self._full = msgspec.json.Decoder(self.answer[self.row])
         self._outline = msgspec.json.Decoder(self.answer[self.outline])
         self._raw = msgspec.json.Decoder(self.answer[msgspec.Raw], strict=not self.numbers_as_text)
-        self._rows = [msgspec.json.Decoder(self.row)]
-        if self.numbers_as_text:
-            self._rows.append(msgspec.json.Decoder(self.row, strict=False))
+        self._row = msgspec.json.Decoder(self.row)
         self._row_key = msgspec.json.Decoder(self.row_key)
 
     @abstractmethod
@@ -155,16 +156,18 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             text = bytes(raw)
             row: RowT | BadRow
             try:
-                row = identified = self._decode_row(text)
+                row, incomplete = self._decode_row(text)
+                identified: Any = row
             except (ValueError, RecursionError) as exc:
                 problem = f"{exc}" if isinstance(exc, msgspec.ValidationError) else type(exc).__name__
-                identified = self._decode_key(text)
+                identified, incomplete = self._decode_key(text), False
                 row = BadRow(problem, None if identified is None else identified.title)
             key: Any = None if identified is None else self.keys([identified])[0]
             has_key = key is not None
             if not has_key:
                 key = self.hashed(hashlib.blake2b(text, digest_size=16).digest())
-            rows.append(ListedRow(key, row, has_key, _NUL in text or (changed and _REPLACEMENT in text)))
+            mended = _NUL in text or (changed and _REPLACEMENT in text)
+            rows.append(ListedRow(key, row, has_key, incomplete, mended))
         return Listing(rows, *contents[1:])
 
     def _decode_container(self, body: bytes | bytearray) -> Any:
@@ -183,13 +186,13 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         except ValueError as exc:
             raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
 
-    def _decode_row(self, text: bytes) -> Any:
-        for decoder in self._rows[:-1]:
-            try:
-                return decoder.decode(text)
-            except msgspec.ValidationError:
-                continue
-        return self._rows[-1].decode(text)
+    def _decode_row(self, text: bytes) -> tuple[Any, bool]:
+        """Decode a row; returns whether values were left out, too."""
+        try:
+            return self._row.decode(text), False
+        except msgspec.ValidationError:
+            row, dropped = decode_leniently(text, self.row)
+            return row, bool(dropped)
 
     def _decode_key(self, text: bytes) -> Any:
         try:

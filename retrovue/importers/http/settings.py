@@ -35,6 +35,8 @@ class Dialect:
     """The header of an answer that holds the number of rows of the whole listing, if the body doesn't."""
     offset_header: str | None = None
     """The header of an answer that holds the number of its first row."""
+    web_apps: frozenset[str] = frozenset()
+    """Hosts of web pages that show the servers, which are no servers themselves."""
     xml_root: bytes | None = None
     """The root element of its answers in XML, if it has any."""
 

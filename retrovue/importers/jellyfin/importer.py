@@ -1,9 +1,9 @@
 """The importer for Jellyfin: identity and libraries of a Jellyfin server."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.importer import HttpImporter
+from retrovue.importers.http.lenient import decode_leniently
 from retrovue.importers.http.settings import Dialect, HttpSettings
 from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Libraries
 from retrovue.importers.jellyfin.rows import guid_bytes
@@ -32,6 +33,7 @@ JELLYFIN = Dialect(
     allowed_in_token=r"[A-Za-z0-9._~-]+",  # noqa: S106 - a pattern
 )
 
+_EMBY = ("3.", "4.", "5.")
 _KIND_OF_TYPE = {"movies": "movie", "tvshows": "show", "music": "artist", "": "mixed"}
 
 
@@ -50,27 +52,28 @@ class _Identity(msgspec.Struct, rename="pascal"):
 
 
 class _VirtualFolder(msgspec.Struct, rename="pascal"):
-    name: str
+    name: str = ""
     item_id: str | None = None
     collection_type: str | None = None
     locations: list[str] | None = None
 
 
 class _View(msgspec.Struct, rename="pascal"):
-    id: str
-    name: str
+    id: str = ""
+    name: str = ""
     collection_type: str | None = None
 
 
 class _Views(msgspec.Struct, rename="pascal"):
-    items: list[_View]
+    items: list[msgspec.Raw]
 
 
 class _User(msgspec.Struct, rename="pascal"):
     id: str
 
 
-_folders = msgspec.json.Decoder(list[_VirtualFolder])
+_EntryT = TypeVar("_EntryT", _VirtualFolder, _View)
+_folders = msgspec.json.Decoder(list[msgspec.Raw])
 _views = msgspec.json.Decoder(_Views)
 _user = msgspec.json.Decoder(_User)
 
@@ -103,7 +106,7 @@ class JellyfinImporter(HttpImporter[Libraries]):
         libraries = await self._libraries.get()
         library = libraries.get(collection.external_id)
         if library is None:
-            return self._gone(collection, "id")
+            return self._gone(collection, "id", libraries.collections)
         if library.kind not in KINDS:
             return self._unsupported(library.kind)
         locations = library.locations
@@ -121,7 +124,9 @@ class JellyfinImporter(HttpImporter[Libraries]):
             identity = msgspec.json.decode(answer.body, type=_Identity)
         except (ValueError, RecursionError) as exc:
             raise self.dialect.wrong_server(client.origin, "it doesn't say who it is") from exc
-        # Emby, from which Jellyfin descends, answers here too.
+        # Emby, from which Jellyfin descends, answers here too, without the name of the product. Its versions are 4.x.
+        if identity.product_name is None and identity.version is not None and identity.version.startswith(_EMBY):
+            raise self.dialect.wrong_server(client.origin, f"it is an Emby server ({identity.version})")
         if identity.product_name is not None and "jellyfin" not in identity.product_name.lower():
             raise self.dialect.wrong_server(client.origin, f"it calls itself {identity.product_name!r}")
         return SourceIdentity(identifier=identity.id, name=identity.server_name, version=identity.version)
@@ -162,18 +167,25 @@ async def fetch_libraries(client: HttpClient) -> Libraries:
 def decode_virtual_folders(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
     """Decode the answer of /Library/VirtualFolders, with names verbatim.
 
-    A library that the server has not scanned yet has no id and can't be asked for; it is left out. Raises
-    MalformedAnswer.
+    A library that the server has not scanned yet has no id, and is listed with an empty one. So is an entry that can't
+    be read. Raises MalformedAnswer if the answer isn't a list.
     """
     try:
         folders = _folders.decode(body)
     except (ValueError, RecursionError) as exc:
         raise _malformed(exc) from exc
     return tuple(
-        _collection(folder.item_id, folder.name, folder.collection_type, folder.locations or ())
-        for folder in folders
-        if folder.item_id
+        _collection(folder.item_id or "", folder.name, folder.collection_type, folder.locations or ())
+        for folder in _read_each(folders, _VirtualFolder)
     )
+
+
+def _read_each(entries: Sequence[msgspec.Raw], kind: type[_EntryT]) -> Iterator[_EntryT]:
+    for raw in entries:
+        try:
+            yield decode_leniently(bytes(raw), kind)[0]
+        except (ValueError, RecursionError):
+            yield kind()
 
 
 def decode_views(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
@@ -182,7 +194,10 @@ def decode_views(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
         views = _views.decode(body).items
     except (ValueError, RecursionError) as exc:
         raise _malformed(exc) from exc
-    return tuple(_collection(view.id, view.name, view.collection_type, ()) for view in views)
+    return tuple(
+        _collection(view.id, view.name, view.collection_type, (), locations_known=False)
+        for view in _read_each(views, _View)
+    )
 
 
 async def _fetch_user(client: HttpClient) -> str | None:
@@ -209,7 +224,14 @@ async def _fetch_views(client: HttpClient, user_id: str) -> Answer:
     return await client.get(f"/Users/{user_id}/Views")
 
 
-def _collection(item_id: str, name: str, collection_type: str | None, locations: Sequence[str]) -> DiscoveredCollection:
+def _collection(
+    item_id: str,
+    name: str,
+    collection_type: str | None,
+    locations: Sequence[str],
+    *,
+    locations_known: bool = True,
+) -> DiscoveredCollection:
     guid = guid_bytes(item_id)
     kind = (collection_type or "").lower()
     return DiscoveredCollection(
@@ -218,6 +240,7 @@ def _collection(item_id: str, name: str, collection_type: str | None, locations:
         name=name,
         kind=_KIND_OF_TYPE.get(kind, kind),
         locations=tuple(path for path in locations if path),
+        locations_known=locations_known,
     )
 
 

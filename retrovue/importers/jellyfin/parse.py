@@ -23,6 +23,7 @@ from retrovue.importers.http.drafts import (
     ordinal,
     rating,
     read_shows,
+    runtime_ms,
     year,
 )
 from retrovue.importers.http.listing import BadRow, ListedRow
@@ -197,7 +198,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             episode_number=episode,
             year=year(row.year, warnings),
             originally_aired=date(row.premiere_date, warnings),
-            runtime_ms=_runtime(row, parts, warnings),
+            runtime_ms=runtime_ms(parts, row.run_time_ticks, None, warnings, per_ms=_TICKS_PER_MS),
             studio=studios[0] if studios else None,
             content_rating=content_rating,
             rating=stars,
@@ -225,14 +226,6 @@ def _numbers(row: Row | OutlineRow, warnings: list[str]) -> list[int | None]:
         warnings.append("bad_number")
         return [None]
     return [None, *range(first + 1, last + 1)]
-
-
-def _runtime(row: Row, parts: Sequence[PartDraft], warnings: list[str]) -> int | None:
-    durations = [part.duration_ms for part in parts]
-    if len(parts) == 1:
-        return durations[0] or ticks_ms(row.run_time_ticks, warnings)
-    # The item's own runtime is that of its first file.
-    return sum(duration or 0 for duration in durations) if all(durations) else None
 
 
 def _video_of(source: MediaSource) -> Stream | None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from retrovue.core.errors import MalformedAnswer
+from retrovue.importers.http.lenient import decode_leniently
 from retrovue.importers.plex.parse import spans
 from retrovue.importers.plex.rows import Span, rating_key_number
 
@@ -65,6 +66,8 @@ class Detail(msgspec.Struct, frozen=True):
     """The streams of all parts of each version, by the version's id."""
     chapters: list[dict[str, Any]]
     markers: list[dict[str, Any]]
+    warnings: list[str]
+    """The codes of the values that were left out."""
 
 
 def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
@@ -79,7 +82,7 @@ def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
     found: dict[int, Detail | str] = {}
     for raw in rows:
         try:
-            row = msgspec.json.decode(raw, type=_Row, strict=False)
+            row, dropped = decode_leniently(bytes(raw), _Row)
         except (ValueError, RecursionError) as exc:
             key = _key_of(raw)
             if key is not None:
@@ -87,7 +90,7 @@ def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
             continue
         key = rating_key_number(row.rating_key)
         if key is not None:
-            found[key] = _detail(row)
+            found[key] = _detail(row, ["bad_value"] if dropped else [])
     return found
 
 
@@ -102,13 +105,15 @@ def _key_of(raw: msgspec.Raw) -> int | None:
         return None
 
 
-def _detail(row: _Row) -> Detail:
+def _detail(row: _Row, warnings: list[str]) -> Detail:
     streams = {
         media.id: [_stream(stream) for part in media.parts or () for stream in part.streams or ()]
         for media in row.media or ()
         if media.id is not None
     }
-    return Detail(streams, spans(row.chapters or (), "tag", "title", []), spans(row.markers or (), "type", "type", []))
+    chapters = spans(row.chapters or (), "tag", "title", warnings)
+    markers = spans(row.markers or (), "type", "type", warnings)
+    return Detail(streams, chapters, markers, list(dict.fromkeys(warnings)))
 
 
 def _stream(stream: _Stream) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from retrovue.core.errors import MalformedAnswer
 from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.importer import HttpImporter
+from retrovue.importers.http.lenient import decode_leniently
 from retrovue.importers.http.settings import Dialect
 from retrovue.importers.locations import check_locations
 from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
@@ -22,6 +23,7 @@ PLEX = Dialect(
     total_header="X-Plex-Container-Total-Size",
     offset_header="X-Plex-Container-Start",
     xml_root=b"MediaContainer",
+    web_apps=frozenset({"app.plex.tv", "www.plex.tv", "plex.tv"}),
 )
 
 
@@ -39,15 +41,16 @@ class _Location(msgspec.Struct):
 
 
 class _Section(msgspec.Struct):
-    key: str | int
-    title: str
-    type: str
+    key: str | int = ""
+    title: str = ""
+    type: str = ""
     locations: list[_Location] | None = msgspec.field(default=None, name="Location")
+    """Not in the answer to a user whom the server is shared with."""
 
 
 class _SectionsContainer(msgspec.Struct):
     size: int | None = None
-    sections: list[_Section] | None = msgspec.field(default=None, name="Directory")
+    sections: list[msgspec.Raw] | None = msgspec.field(default=None, name="Directory")
 
 
 class _Sections(msgspec.Struct):
@@ -78,9 +81,18 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
         sections = await self._libraries.get()
         section = next((section for section in sections if section.external_id == collection.external_id), None)
         if section is None:
-            return self._gone(collection, "key")
+            return self._gone(collection, "key", sections)
         if section.kind not in ITEM_TYPES:
             return self._unsupported(section.kind)
+        if not section.locations_known:
+            return Ingestibility(
+                ingestible=False,
+                code="files_hidden",
+                reason=(
+                    "Plex names the files of a library to the owner of the server only, and the token is that of a user"
+                    " it is shared with. Set the owner's token with `retrovue source update`."
+                ),
+            )
         deadline_s = self._settings.mount_timeout_s
         return await check_locations(collection, section.locations, server="Plex", deadline_s=deadline_s)
 
@@ -110,7 +122,8 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
 def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
     """Decode the answer of /library/sections, in the server's order, with titles verbatim.
 
-    Raises MalformedAnswer: a list of libraries is short and needed as a whole, so that nothing in it is skipped.
+    A library that can't be read as a whole is still listed: with the kind ``unknown`` or, without a key, with an empty
+    id. Raises MalformedAnswer if the answer isn't a list of libraries.
     """
     try:
         container = _sections.decode(body).container
@@ -122,12 +135,18 @@ def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]
         ) from exc
     if container.sections is None and container.size != 0:
         raise MalformedAnswer("The list of libraries holds none, and doesn't say that there are none.")
-    return tuple(
-        DiscoveredCollection(
-            external_id=str(section.key),
-            name=section.title,
-            kind=section.type,
-            locations=tuple(location.path for location in section.locations or () if location.path),
-        )
-        for section in container.sections or ()
+    return tuple(map(_collection, container.sections or ()))
+
+
+def _collection(raw: msgspec.Raw) -> DiscoveredCollection:
+    try:
+        section, _ = decode_leniently(bytes(raw), _Section)
+    except (ValueError, RecursionError):
+        section = _Section()
+    return DiscoveredCollection(
+        external_id=str(section.key),
+        name=section.title,
+        kind=section.type or "unknown",
+        locations=tuple(location.path for location in section.locations or () if location.path),
+        locations_known=section.locations is not None,
     )

@@ -1,6 +1,7 @@
 """Makes asset drafts of the rows of a Plex listing: one for each version of an item."""
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -18,6 +19,7 @@ from retrovue.importers.http.drafts import (
     ordinal,
     rating,
     read_shows,
+    runtime_ms,
     year,
 )
 from retrovue.importers.http.listing import BadRow, ListedRow
@@ -33,6 +35,7 @@ _OPTIMIZED_FOLDER = "Plex Versions"
 _EMPTY: Mapping[str, list[str]] = {}
 _LEGACY_AGENTS = {"imdb": "imdb", "thetvdb": "tvdb", "themoviedb": "tmdb"}
 _LEGACY_PREFIX = "com.plexapp.agents."
+_IMDB_ID = re.compile(r"tt[0-9]+")
 
 
 def shows_of(rows: PlexRows) -> dict[int | str, Show]:
@@ -70,6 +73,12 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         """Return why the rating key can't be used."""
         return "bad_rating_key", f"The item's rating key {row.rating_key!r} is not a whole number."
 
+    def item_problem(self, row: Row | OutlineRow) -> Problem | None:
+        """Return why an item can't be used: Plex marks it as deleted; None if it can."""
+        if row.deleted_at:
+            return "deleted_at_source", "Plex marks the item as deleted: its files were not found."
+        return None
+
     def version_problem(self, version: Media | OutlineMedia) -> Problem | None:
         """Return why a version can't be used: it names no file, or Plex made it."""
         if not version.parts:
@@ -77,6 +86,8 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         if len(version.parts) > MOST_VERSIONS:
             reason = f"The version has {len(version.parts):,} parts; at most {MOST_VERSIONS:,} can be used."
             return "too_many_parts", reason
+        if version.deleted_at or any(part.deleted_at or part.exists is False for part in version.parts):
+            return "deleted_at_source", "Plex marks the version as deleted: its file was not found."
         made_by_plex = version.proxy_type == OPTIMIZED_VERSION or bool(version.target)
         for part in version.parts:
             file = part.file
@@ -95,7 +106,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         if title is None or not title.strip():
             title = stem(parts[0].source_path)
             warnings.append("no_title")
-        runtime = milliseconds(media.duration, warnings) or milliseconds(row.duration, warnings)
+        runtime = runtime_ms(parts, media.duration, row.duration, warnings)
         aired = row.originally_available_at
         studio, content_rating = row.studio or None, row.content_rating or None
         stars = rating(row.audience_rating, row.rating, warnings)
@@ -138,7 +149,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
             width=media.width,
             height=media.height,
             bitrate_kbps=media.bitrate,
-            provider_ids=provider_ids(row.guid, [guid.id for guid in row.guids] if row.guids else ()),
+            provider_ids=provider_ids(row.guid, [guid.id for guid in row.guids] if row.guids else (), warnings),
             tags=tags,
             chapters=None if row.chapters is None else spans(row.chapters, "tag", "title", warnings),
             markers=None if row.markers is None else spans(row.markers, "type", "type", warnings),
@@ -197,17 +208,18 @@ def spans(listed: Sequence[Span], label: str, name: str, warnings: list[str]) ->
     return found
 
 
-def provider_ids(guid: str | None, others: Iterable[str]) -> dict[str, str]:
+def provider_ids(guid: str | None, others: Iterable[str], warnings: list[str]) -> dict[str, str]:
     """Read an item's guid and its ``Guid`` list as ids by provider: imdb, tmdb, tvdb, mbid, plex, ….
 
     The guid of a legacy agent counts if it names one item: ``thetvdb://80379/1/2`` is the id of a *show* followed by a
-    season and an episode, so it is left out. ``local://`` and ``none://`` name no provider.
+    season and an episode, so it is left out. ``local://`` and ``none://`` name no provider. Of several ids of one
+    provider the first counts, with a warning.
     """
     found: dict[str, str] = {}
     for text in others:
         provider, separator, identifier = text.partition("://")
-        if separator and identifier and provider:
-            found[provider] = identifier
+        if separator and identifier and provider and found.setdefault(provider, identifier) != identifier:
+            warnings.append("several_ids")
     if guid is None:
         return found
     if guid.startswith("plex://"):
@@ -216,7 +228,8 @@ def provider_ids(guid: str | None, others: Iterable[str]) -> dict[str, str]:
     elif guid.startswith(_LEGACY_PREFIX):
         agent, _, rest = guid.removeprefix(_LEGACY_PREFIX).partition("://")
         identifier = rest.partition("?")[0]
-        provider = _LEGACY_AGENTS.get(agent, "")
+        # xbmcnfo and others give the id of IMDb.
+        provider = "imdb" if _IMDB_ID.fullmatch(identifier) else _LEGACY_AGENTS.get(agent, "")
         if provider and identifier and "/" not in identifier:
             found.setdefault(provider, identifier)
     elif guid.startswith("mbid://") and len(guid) > 7:

@@ -51,6 +51,9 @@ class Part(msgspec.Struct, gc=False):
     file: str | None = None
     size: Big | None = None
     duration: int | float | None = None
+    deleted_at: int | None = msgspec.field(default=None, name="deletedAt")
+    exists: bool | None = None
+    """Whether the server has found the file, where it has looked."""
 
 
 class Media(msgspec.Struct, gc=False, rename="camel"):
@@ -68,6 +71,7 @@ class Media(msgspec.Struct, gc=False, rename="camel"):
     container: str | None = None
     proxy_type: int | None = None
     target: str | None = None
+    deleted_at: int | None = None
     parts: list[Part] | None = msgspec.field(default=None, name="Part")
 
 
@@ -82,6 +86,7 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
     studio: str | None = None
     content_rating: str | None = None
     edition_title: str | None = None
+    deleted_at: int | None = None
     year: int | None = None
     originally_available_at: str | None = None
     duration: int | float | None = None
@@ -102,9 +107,11 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
 
 
 class OutlinePart(msgspec.Struct, gc=False):
-    """One file of a version, by name only."""
+    """One file of a version: its name, and whether it is there."""
 
     file: str | None = None
+    deleted_at: int | None = msgspec.field(default=None, name="deletedAt")
+    exists: bool | None = None
 
 
 class OutlineMedia(msgspec.Struct, gc=False, rename="camel"):
@@ -113,6 +120,7 @@ class OutlineMedia(msgspec.Struct, gc=False, rename="camel"):
     id: Big | None = None
     proxy_type: int | None = None
     target: str | None = None
+    deleted_at: int | None = None
     parts: list[OutlinePart] | None = msgspec.field(default=None, name="Part")
 
 
@@ -122,6 +130,7 @@ class OutlineRow(msgspec.Struct, gc=False, rename="camel"):
     rating_key: str | None = None
     type: str | None = None
     title: str | None = None
+    deleted_at: int | None = None
     versions: list[OutlineMedia] | None = msgspec.field(default=None, name="Media")
 
 

@@ -252,7 +252,7 @@ class TestAddresses:
         "url",
         [
             "",
-            "jellyfin.local:8096",
+            "jellyfin.local:80960",
             "ftp://a",
             "http://",
             "http://a:70000",

@@ -94,6 +94,14 @@ class TestReachable:
             with pytest.raises(MalformedAnswer, match="it calls itself 'Emby Server'"):
                 await importer.check_reachable()
 
+    async def test_emby(self) -> None:
+        about = {"LocalAddresses": [], "ServerName": "Den", "Version": "4.8.10.0", "Id": "0" * 32}
+        async with jellyfin() as (server, importer):
+            server.faults.add(Fault(faults.no_container(about), path="/System/Info/Public"))
+            with pytest.raises(MalformedAnswer, match=r"it is an Emby server \(4\.8\.10\.0\)") as caught:
+                await importer.check_reachable()
+        assert caught.value.code == "not_jellyfin"
+
     async def test_a_version_that_does_not_name_its_product(self) -> None:
         async with jellyfin(product_name=None) as (server, importer):
             assert (await importer.check_reachable()).identifier == server.server_id
@@ -159,14 +167,31 @@ class TestCollections:
                     tasks.start_soon(ask)
         assert server.count("/Library/VirtualFolders") == 1
 
-    @pytest.mark.parametrize("body", [b"{}", b"[1]", b'[{"ItemId": "x"}]', b'[{"Name": 3}]', b"[", b'{"Items": []}'])
+    @pytest.mark.parametrize("body", [b"{}", b"1", b"[", b'{"Items": []}'])
     def test_malformed(self, body: bytes) -> None:
         with pytest.raises(MalformedAnswer):
             decode_virtual_folders(body)
 
-    def test_a_library_that_has_no_id_yet_is_left_out(self) -> None:
+    @pytest.mark.parametrize("entry", [1, {"Name": 3}, {"Name": "New", "ItemId": None}, {"ItemId": []}])
+    def test_an_entry_that_cannot_be_read_has_no_id(self, entry: object) -> None:
+        odd, fine = decode_virtual_folders(orjson.dumps([entry, {"Name": "Old", "ItemId": "0" * 32}]))
+        assert (odd.external_id, fine.external_id) == ("", "0" * 32)
+
+    async def test_a_library_without_an_id_is_not_gone(self) -> None:
+        def without_id(body: bytes) -> bytes:
+            folders = orjson.loads(body)
+            folders[0]["ItemId"] = None
+            return orjson.dumps(folders)
+
+        async with jellyfin(*LIBRARIES) as (server, importer):
+            server.faults.add(Fault(faults.transform(without_id), path="/Library/VirtualFolders"))
+            answer = await importer.check_ingestible(collection(LIBRARIES[0]))
+        assert answer.code == "unreadable_library"
+
+    def test_a_library_that_has_no_id_yet(self) -> None:
         body = b'[{"Name": "New", "Locations": []}, {"Name": "Old", "ItemId": "01234567-89ab-cdef-0123-456789abcdef"}]'
-        (found,) = decode_virtual_folders(body)
+        new, found = decode_virtual_folders(body)
+        assert (new.name, new.external_id) == ("New", "")
         assert (found.name, found.external_id, found.kind) == ("Old", "0123456789abcdef0123456789abcdef", "mixed")
 
     def test_invented_views(self) -> None:

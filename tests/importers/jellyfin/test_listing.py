@@ -101,13 +101,13 @@ class TestComplete:
 
     async def test_rows_that_cannot_be_read_are_accounted_for(self) -> None:
         library = movies(30)
-        library.change(11, ProductionYear=True)
+        library.change(11, MediaSources=[[]])
         library.change(10, Id="ten")
         library.change(20, MediaSources=None)
         async with jellyfin(library, config={"page_size": 10}) as (_, importer):
             result = await read_all(importer, collection(library))
         assert result.source_items == 30
-        assert sorted(one.code for one in result.rejected) == ["bad_id", "bad_types", "no_media"]
+        assert sorted(one.code for one in result.rejected) == ["bad_id", "no_media", "no_media_id"]
         assert len(result.drafts) == 27
 
 

@@ -30,7 +30,7 @@ class TestAddresses:
         "url",
         [
             "",
-            "plex.local:32400",
+            "plex.local:70000",
             "ftp://plex.local",
             "http://",
             "http://plex.local:70000",

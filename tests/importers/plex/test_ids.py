@@ -27,10 +27,15 @@ class TestIds:
         ],
     )
     def test_guids(self, guid: str | None, expected: dict[str, str]) -> None:
-        assert provider_ids(guid, []) == expected
+        assert provider_ids(guid, [], []) == expected
 
     def test_the_list_wins_over_a_legacy_guid(self) -> None:
-        assert provider_ids("com.plexapp.agents.imdb://tt1?lang=en", ["imdb://tt2", "nonsense", "tvdb://"]) == {
+        assert provider_ids("com.plexapp.agents.xbmcnfo://tt0133093?lang=en", [], []) == {"imdb": "tt0133093"}
+        assert provider_ids("com.plexapp.agents.xbmcnfotv://1/2", [], []) == {}
+        warnings: list[str] = []
+        assert provider_ids(None, ["imdb://tt1", "imdb://tt2", "tmdb://5"], warnings) == {"imdb": "tt1", "tmdb": "5"}
+        assert warnings == ["several_ids"]
+        assert provider_ids("com.plexapp.agents.imdb://tt1?lang=en", ["imdb://tt2", "nonsense", "tvdb://"], []) == {
             "imdb": "tt2"
         }
 

@@ -161,13 +161,13 @@ class TestComplete:
 
     async def test_rows_that_cannot_be_read_are_accounted_for(self) -> None:
         section = movies(30)
-        section.change(11, year=True)
+        section.change(11, Media=[[]])
         section.change(10, ratingKey="ten")
         section.change(20, Media=None)
         async with plex(section, config={"page_size": 10}) as (_, importer):
             result = await read_all(importer, collection())
         assert result.source_items == 30
-        assert sorted(one.code for one in result.rejected) == ["bad_rating_key", "bad_types", "no_media"]
+        assert sorted(one.code for one in result.rejected) == ["bad_rating_key", "no_media", "no_media_id"]
         assert len(result.drafts) == 27
 
 

@@ -1,4 +1,5 @@
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -200,11 +201,11 @@ class TestRejections:
             (movie(1, ratingKey="-1"), "bad_rating_key"),
             (movie(1, ratingKey="²"), "bad_rating_key"),
             (movie(1, ratingKey=None), "bad_rating_key"),
-            (movie(1, year=True), "bad_types"),
-            (movie(1) | {"title": ["x"]}, "bad_types"),
-            (movie(1, Media=[media(5, part(1, "/a.mkv"), width=2**40)]), "bad_types"),
-            (movie(1, Media=[media(5, part(1, "/a.mkv", size=2**63))]), "bad_types"),
-            (movie(1, Media="none"), "bad_types"),
+            (movie(1, Media="none"), "no_media"),
+            (movie(1, Media=[None]), "no_media_id"),
+            (movie(1, Media=[media(5, part(1, "/a.mkv"), id="x")]), "no_media_id"),
+            (movie(1, Media=[media(5) | {"Part": [part(1, "/a.mkv"), None]}]), "no_file"),
+            (movie(1, Media=[media(5, part(1, "/a.mkv"), part(2, "/b.mkv") | {"file": ["/b.mkv"]})]), "no_file"),
             (movie(1, file="/m/a\0b.mkv"), "bad_path"),
             (show(1), "not_playable"),
             ("a string", "bad_types"),
@@ -219,11 +220,47 @@ class TestRejections:
 
     @pytest.mark.fault(34)
     def test_a_bad_row_is_named_and_its_siblings_are_kept(self) -> None:
-        page = page_of(movie(1), movie(2, "Odd", duration=[1]), movie(3))
+        page = page_of(movie(1), movie(2, "Odd", Media=[[]]), movie(3))
         assert [draft.title for draft in page.drafts] == ["Movie 1", "Movie 3"]
         (rejected,) = page.rejected
         assert (rejected.source_uri, rejected.title) == ("plex://machine/library/metadata/2", "Odd")
         assert page.source_items == 3
+
+    @pytest.mark.parametrize(
+        ("row", "field"),
+        [
+            (movie(1, year=True), "year"),
+            (movie(1, year=10**4000), "year"),
+            (movie(1, duration=[1]), None),
+            (movie(1, contentRating=16), "content_rating"),
+            (movie(1, rating="?"), "rating"),
+            (movie(1, Genre=[None, {"tag": "Drama"}, {"tag": None}, {"tag": 5}]), None),
+            (movie(1, Guid={"id": 5}), None),
+            (movie(1, Media=[media(5, part(1, "/a.mkv"), bitrate=-1)]), "bitrate_kbps"),
+            (movie(1, Media=[media(5, part(1, "/a.mkv"), width="")]), "width"),
+            (movie(1, Media=[media(5, part(1, "/a.mkv"), width=2**40)]), "width"),
+            (movie(1, Media=[media(5, part(1, "/a.mkv"), container={})]), "container"),
+            (movie(1, Media=[media(5, part(1, "/a.mkv", size=2**63))]), None),
+            (movie(1, index=""), "episode_number"),
+        ],
+    )
+    def test_an_optional_value_costs_itself_alone(self, row: Row, field: str | None) -> None:
+        text = json.dumps({"MediaContainer": {"size": 2, "Metadata": [row, movie(2)]}}).encode()
+        page = PlexDraftMaker("machine").page(decode_listing(text).rows)
+        assert page.rejected == []
+        odd, fine = page.drafts
+        assert odd.title == "Movie 1"
+        assert field is None or getattr(odd, field) is None
+        assert fine.warnings == ()
+        assert odd.warnings
+
+    def test_a_title_that_is_none(self) -> None:
+        (draft,) = page_of(movie(1) | {"title": ["x"]}).drafts
+        assert (draft.title, draft.warnings) == ("Movie 1", ("no_title", "bad_value"))
+
+    def test_a_list_written_as_its_only_element(self) -> None:
+        (draft,) = page_of(movie(1, Genre={"tag": "Drama"})).drafts
+        assert draft.tags == {"genre": ["Drama"]}
 
     def test_a_version_listed_twice(self) -> None:
         page = page_of(movie(1, Media=[media(5, part(1, "/a.mkv")), media(5, part(1, "/a.mkv"))]))
@@ -389,7 +426,7 @@ class TestContainers:
         assert decode_listing(b'{"MediaContainer":{"size":0}}').rows == []
 
     @pytest.mark.parametrize(
-        "body", [b"{}", b"[1]", b'{"MediaContainer":{}}', b'{"MediaContainer":{"Directory":[{}]}}', b"{"]
+        "body", [b"{}", b"[1]", b'{"MediaContainer":{}}', b'{"MediaContainer":{"Directory":5}}', b"{"]
     )
     def test_malformed_sections(self, body: bytes) -> None:
         with pytest.raises(MalformedAnswer):
