@@ -33,7 +33,9 @@ NO_GUESSING = text("SET LOCAL enable_nestloop = off")
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
 
 # An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its
-# target is kept by an asset that stays, or is claimed by an earlier draft; who waits for a stuck one is stuck too.
+# target is kept by an asset that stays, or is claimed by an earlier draft. A move that waits for a stuck one is stuck
+# too. Chains of them are walked through one array of numbers, as each step of a recursive join would read all moves.
+# The result goes through an array as well: the planner expects so many rows of a recursion that it would hash to files.
 PLAN = """
     keys AS MATERIALIZED (
         SELECT seq, canonical_hash,
@@ -50,20 +52,31 @@ PLAN = """
         FROM keys WHERE own IS NOT NULL
     ),
     moving AS MATERIALIZED (
-        SELECT seq, canonical_hash, own, standing, held_hash,
+        SELECT seq, canonical_hash, own, standing, row_number() OVER (ORDER BY seq) AS number,
             row_number() OVER (PARTITION BY canonical_hash ORDER BY seq) AS claim
         FROM known WHERE held_hash <> canonical_hash AND NOT deleted
     ),
+    waiting AS MATERIALIZED (
+        SELECT moving.number, moving.claim, moving.standing, leaving.number AS waits_for
+        FROM moving LEFT JOIN moving AS leaving ON leaving.own = moving.standing
+    ),
+    follower AS (
+        SELECT array_agg(cast(coalesce(waiting.number, 0) AS integer) ORDER BY moving.number) AS numbers
+        FROM moving LEFT JOIN waiting ON waiting.waits_for = moving.number AND waiting.claim = 1
+    ),
     stuck AS (
-        SELECT own, held_hash FROM moving
-        WHERE claim > 1 OR (standing IS NOT NULL
-            AND NOT EXISTS (SELECT FROM moving AS leaving WHERE leaving.own = moving.standing))
+        SELECT cast(number AS integer) AS number FROM waiting
+        WHERE claim > 1 OR (standing IS NOT NULL AND waits_for IS NULL)
         UNION
-        SELECT moving.own, moving.held_hash FROM moving JOIN stuck ON moving.canonical_hash = stuck.held_hash
+        SELECT number FROM (SELECT (SELECT numbers FROM follower)[stuck.number] AS number FROM stuck) AS next
+        WHERE number <> 0
+    ),
+    staying AS MATERIALIZED (
+        SELECT own FROM moving JOIN (SELECT unnest(array_agg(number)) AS number FROM stuck) AS stuck USING (number)
     ),
     moved AS MATERIALIZED (
         SELECT seq, canonical_hash, own FROM moving
-        WHERE NOT EXISTS (SELECT FROM stuck WHERE stuck.own = moving.own)
+        WHERE NOT EXISTS (SELECT FROM staying WHERE staying.own = moving.own)
     ),
     placed AS (
         SELECT keys.seq, keys.canonical_hash, keys.own,
@@ -90,7 +103,7 @@ PLAN = """
     )
 """
 
-_MAKE_PLAN = text(
+MAKE_PLAN = text(
     f"INSERT INTO plan (seq, verdict, asset_uuid, first_seq) WITH RECURSIVE {PLAN}"
     " SELECT seq, verdict, asset_uuid, first_seq FROM plan"
 )
@@ -272,7 +285,7 @@ async def merge_staged(session: AsyncSession, staging: Staging, *, full: bool) -
 async def _merge(session: AsyncSession, staging: Staging) -> MergeResult:
     bind = {"collection": staging.collection.id}
     await session.execute(NO_GUESSING)
-    await session.execute(_MAKE_PLAN, bind)
+    await session.execute(MAKE_PLAN, bind)
     totals = {row.verdict: row.total for row in await session.execute(_COUNT)}
     entries = _entries((await session.execute(_LIST)).all())
     if "relocated" in totals:

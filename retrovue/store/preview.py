@@ -15,7 +15,7 @@ from retrovue.store.known import PACKED_KEYS, Comparison
 from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, MergeResult, label_of, merge_result
 from retrovue.store.session import Store
 
-_PREVIEW = text(
+PREVIEW = text(
     f"""
     WITH RECURSIVE staged AS MATERIALIZED ({PACKED_KEYS}), {PLAN},
     numbered AS (
@@ -91,7 +91,7 @@ class Preview:
         bind = {"collection": self.comparison.collection.id, "keys": self._keys}
         async with self._store.transaction(self.session) as session:
             await session.execute(NO_GUESSING)
-            rows = (await session.execute(_PREVIEW, {**bind, "listed": LISTED})).all()
+            rows = (await session.execute(PREVIEW, {**bind, "listed": LISTED})).all()
             if self._reading_files and any(row.verdict == "relocated" for row in rows):
                 result = await session.execute(_OWED_AGAIN, {**bind, "reading_files": self._reading_files})
                 self.owed_again = result.scalar_one()
