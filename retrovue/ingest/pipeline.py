@@ -111,7 +111,7 @@ async def ingest_collection(
 
         async def transact() -> None:
             nonlocal outcome
-            async with store.transaction(session, on_commit=committed):
+            async with store.transaction(session, on_commit=committed, long=True):
                 outcome = await merge(intake)
 
         try:

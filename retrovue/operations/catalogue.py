@@ -160,13 +160,13 @@ async def approve_assets(
 
     ``despite_enrichment`` approves assets that are enriching as well: a file that no enricher can read stays enriching.
     """
-    async with store.transaction() as session:
+    async with store.transaction(long=True) as session:
         return await assets.approve_assets(session, uuids, despite_enrichment=despite_enrichment, dry_run=dry_run)
 
 
 async def retire_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:
     """Retire assets, all or none: they stay in the catalogue and are no longer broadcast. Raises NotFound."""
-    async with store.transaction() as session:
+    async with store.transaction(long=True) as session:
         return await assets.retire_assets(session, uuids, dry_run=dry_run)
 
 

@@ -152,7 +152,10 @@ async def wipe_collection(
     if not dry_run:
         if confirm is not None:
             confirm(source, collection, contents)
-        async with locked(store, [collection], f"retrovue-wipe-{collection.id}"), store.transaction() as session:
+        async with (
+            locked(store, [collection], f"retrovue-wipe-{collection.id}"),
+            store.transaction(long=True) as session,
+        ):
             contents = await count_contents(session, [collection])
             await wipe_collections(session, [collection])
     return source, collection, contents
@@ -178,7 +181,7 @@ async def delete_source(
     if not dry_run:
         if confirm is not None:
             confirm(source, contents)
-        async with locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction() as session:
+        async with locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction(long=True) as session:
             contents = await count_contents(session, collections)
             await wipe_collections(session, collections)
             await sources.delete_source(session, source)

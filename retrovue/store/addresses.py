@@ -25,6 +25,11 @@ from retrovue.core.text import redact
 CONNECT_SECONDS = 10.0
 """The time limit of one attempt to connect to one host; ``connect_timeout`` overrides it."""
 
+STATEMENT_SECONDS = 60.0
+"""The time limit of a statement, as a network may fall silent without an error."""
+LONG_STATEMENT_SECONDS = 900.0
+"""The time limit of a statement that works on whole collections, such as a merge or a migration."""
+
 Connect = Callable[..., Awaitable[Any]]
 """A function that opens a connection; it takes ``server_settings`` and ignores other arguments."""
 
@@ -188,6 +193,7 @@ def connect_to(url: URL) -> Connect:
                         port=port,
                         target_session_attrs=attributes,
                         server_settings=dict(server_settings) | settings,
+                        command_timeout=STATEMENT_SECONDS,
                         **options,
                     )
                 except (OSError, asyncpg.TargetServerAttributeNotMatched, asyncpg.CannotConnectNowError) as exc:

@@ -34,7 +34,10 @@ _PROBE_SECONDS = 3.0
 _OWN_SESSION = (
     # These override the defaults of the role and the database. A statement has to see what others have committed, and
     # a session may be idle while it waits for the source.
-    "SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0"
+    "SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;"
+    # The server notices within two minutes that the client is gone, and releases its locks.
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
+    "SET tcp_user_timeout = 60000"
 )
 _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 """The errors of a statement that was prepared in another session."""

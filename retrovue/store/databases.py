@@ -17,10 +17,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
-from retrovue.store.addresses import database_url, shown
+from retrovue.store.addresses import LONG_STATEMENT_SECONDS, database_url, shown
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import revisions, schema_status, upgrade
-from retrovue.store.session import Store, translated
+from retrovue.store.session import Store, limit_statements, translated
 
 ROLE = "test"
 _MAINTENANCE = "postgres"
@@ -219,6 +219,7 @@ async def _maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
     async with Store(url.set(database=_MAINTENANCE), connections=1) as store:
         with translated():
             async with store.data.connect() as connection:
+                await limit_statements(connection, LONG_STATEMENT_SECONDS)
                 yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
 

@@ -12,6 +12,7 @@ POOLING_HINT = (
     " (for PgBouncer pool_mode = session)."
 )
 _STARTING = "The server is starting, stopping or recovering; run the command again in a while."
+_SILENT = "Check the network, the load and the locks of the database server; then run the command again."
 _ENDED = "The server was stopped, or the connection to it was ended; run the command again."
 
 _BY_SQLSTATE = {
@@ -90,10 +91,11 @@ def translate(error: BaseException) -> StoreError | None:
         # The system's text for the number: the text of the error itself may hold a secret.
         number = cause.errno if isinstance(cause, OSError) else None
         reason = os.strerror(number) if number is not None and number > 0 else type(cause).__name__
-        return StoreUnavailable(
-            f"The database can't be reached: {reason}",
-            hint="Is the server running, and is RETROVUE_DATABASE_URL right?",
-        )
+        message = f"The database can't be reached: {reason}"
+        hint = "Is the server running, and is RETROVUE_DATABASE_URL right?"
+        if isinstance(cause, TimeoutError) and number is None:
+            message, hint = "The database didn't answer in time.", _SILENT
+        return StoreUnavailable(message, hint=hint)
     if isinstance(error, sa.TimeoutError):
         return StoreUnavailable("No database connection became free.", hint="Lower --concurrency.")
     if isinstance(error, sa.SQLAlchemyError):

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.errors import AlreadyRunning, StoreError, StoreUnavailable
+from retrovue.core.logs import logger
 from retrovue.core.model import Collection
 from retrovue.store.session import Store, translated
 
@@ -23,6 +24,13 @@ def lock_key(collection: UUID) -> int:
     """Return the key of a collection's advisory lock: the first 8 bytes of its id as a signed integer."""
     return int.from_bytes(collection.bytes[:8], "big", signed=True)
 
+
+HEARTBEAT_SECONDS = 30.0
+"""The pause between two uses of the connection that holds the locks: NATs forget an idle one after some minutes."""
+ANSWER_SECONDS = 10.0
+"""The time limit of an answer on that connection."""
+
+_log = logger(__name__)
 
 # The keys are passed as text: for an array, asyncpg would query its type first.
 _TRY = text(
@@ -36,18 +44,18 @@ class Locks:
     """The locks that one run holds."""
 
     connection: AsyncConnection
+    lost: bool = False
+    """Whether the heartbeat has found that the connection is gone."""
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
     """A connection runs one statement at a time, and several collections may end at once."""
 
     async def take(self, collections: Sequence[Collection]) -> dict[UUID, AlreadyRunning]:
         """Take the locks of collections without waiting; returns an error for each collection that is locked."""
-        errors: dict[UUID, AlreadyRunning] = {}
         keys = {lock_key(collection.id): collection for collection in collections}
-        with translated():
-            refused = await self.connection.execute(_TRY, {"keys": ",".join(map(str, keys))})
-            for key in refused.scalars().all():
-                errors[keys[key].id] = await self._held_by_another(keys[key], key)
-        return errors
+        async with self._one_at_a_time:
+            with translated():
+                refused = await self.connection.execute(_TRY, {"keys": ",".join(map(str, keys))})
+                return {keys[key].id: await self._held_by_another(keys[key], key) for key in refused.scalars().all()}
 
     async def _held_by_another(self, collection: Collection, key: int) -> AlreadyRunning:
         result = await self.connection.execute(
@@ -68,17 +76,29 @@ class Locks:
         )
 
     async def verify(self) -> None:
-        """Raise StoreUnavailable if the connection that holds the locks is gone."""
+        """Raise StoreUnavailable if the connection that holds the locks is gone or silent."""
         try:
             async with self._one_at_a_time:
-                with translated():
+                with translated(), anyio.fail_after(ANSWER_SECONDS):
+                    if self.lost:
+                        raise StoreUnavailable("The heartbeat wasn't answered.")
                     await self.connection.execute(text("SELECT 1"))
         except StoreError as exc:
+            self.lost = True
             raise StoreUnavailable(
                 "The connection that holds the run's locks was lost.",
                 code="locks_lost",
                 hint="Nothing of this collection was written; run the command again.",
             ) from exc
+
+    async def beat(self) -> None:
+        """Use the connection from time to time, so that no firewall forgets it; end when it is lost."""
+        while not self.lost:
+            await anyio.sleep(HEARTBEAT_SECONDS)
+            try:
+                await self.verify()
+            except StoreUnavailable as exc:
+                _log.warning("%s", exc.message)
 
 
 @asynccontextmanager
@@ -93,4 +113,14 @@ async def open_locks(store: Store, holder: str) -> AsyncIterator[Locks]:
                     " WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
                 )
             )
-        yield Locks(connection)
+        locks = Locks(connection)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(locks.beat)
+            try:
+                yield locks
+            except Exception as exc:  # noqa: BLE001 - raised below: the group would wrap it
+                failure = exc
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.errors import SchemaMismatch, StoreError
+from retrovue.store.addresses import LONG_STATEMENT_SECONDS
 from retrovue.store.server import require_suitable
-from retrovue.store.session import Store, translated
+from retrovue.store.session import Store, limit_statements, translated
 
 _LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": the advisory lock of an upgrade
 
@@ -86,6 +87,7 @@ async def upgrade(store: Store, role: str) -> SchemaStatus:
     await require_suitable(store)
     with translated():
         async with store.data.begin() as connection:
+            await limit_statements(connection, LONG_STATEMENT_SECONDS)
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             before = await _status(connection)
             _require_role(before, role)

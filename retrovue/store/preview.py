@@ -58,7 +58,7 @@ class Preview:
 
     async def open(self) -> None:
         """Load what the collection holds."""
-        async with self._store.transaction(self.session) as session:
+        async with self._store.transaction(self.session, long=True) as session:
             await self.comparison.load(session)
 
     async def add(
@@ -68,7 +68,7 @@ class Preview:
         keys = draft_keys(mapped)
         unknown: Sequence[int] = range(len(mapped))
         if self.comparison.anything_known:
-            async with self._store.transaction(self.session) as session:
+            async with self._store.transaction(self.session, long=True) as session:
                 unknown = await self.comparison.unknown(session, keys)
         for position in unknown:
             draft, key = mapped[position].draft, keys[position]
@@ -89,7 +89,7 @@ class Preview:
         """Plan the merge as a real run would."""
         # Without a copy, which would take 64 MB for a million drafts.
         bind = {"collection": self.comparison.collection.id, "keys": self._keys}
-        async with self._store.transaction(self.session) as session:
+        async with self._store.transaction(self.session, long=True) as session:
             await session.execute(NO_GUESSING)
             rows = (await session.execute(PREVIEW, {**bind, "listed": LISTED})).all()
             if self._reading_files and any(row.verdict == "relocated" for row in rows):

@@ -19,7 +19,13 @@ from sqlalchemy.pool import NullPool
 
 from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
-from retrovue.store.addresses import Connect, connect_to, shown_to_sqlalchemy
+from retrovue.store.addresses import (
+    LONG_STATEMENT_SECONDS,
+    STATEMENT_SECONDS,
+    Connect,
+    connect_to,
+    shown_to_sqlalchemy,
+)
 from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
 from retrovue.store.failures import translate
 
@@ -174,22 +180,27 @@ class Store:
 
     @asynccontextmanager
     async def transaction(
-        self, session: AsyncSession | None = None, *, on_commit: Callable[[], None] | None = None
+        self,
+        session: AsyncSession | None = None,
+        *,
+        on_commit: Callable[[], None] | None = None,
+        long: bool = False,
     ) -> AsyncIterator[AsyncSession]:
         """Run a block as one transaction: commit at its end, roll back if it raises.
 
         A cancellation that arrives during the commit waits for the server's answer, at most CLEANUP_SECONDS.
-        ``on_commit`` is called after a successful commit, before a cancellation can take effect.
+        ``on_commit`` is called after a successful commit, before a cancellation can take effect. Each statement has
+        STATEMENT_SECONDS, or LONG_STATEMENT_SECONDS with ``long``: give it to what works on whole collections.
 
         Raises StoreError for whatever the database refuses, and CommitUnknown if the answer to COMMIT was lost.
         """
         if session is None:
-            async with self.session() as own, self.transaction(own, on_commit=on_commit) as current:
+            async with self.session() as own, self.transaction(own, on_commit=on_commit, long=long) as current:
                 yield current
             return
         with translated():
             try:
-                await self._begin(session)
+                await self._begin(session, LONG_STATEMENT_SECONDS if long else STATEMENT_SECONDS)
                 yield session
             except BaseException:
                 await _clean_up(session.rollback)
@@ -206,19 +217,19 @@ class Store:
         """Run a block that only reads. It never commits, so no answer to a commit can be lost."""
         async with self.session() as session:
             with translated():
-                await self._begin(session)
+                await self._begin(session, STATEMENT_SECONDS)
                 try:
                     yield session
                 finally:
                     await _clean_up(session.rollback)
 
-    async def _begin(self, session: AsyncSession) -> None:
+    async def _begin(self, session: AsyncSession, seconds: float) -> None:
         await session.begin()
         connection = await session.connection()
+        raw = await limit_statements(connection, seconds)
         # The driver sends BEGIN with the first statement, but not with a COPY: that would run outside the transaction.
         mark = await connection.exec_driver_sql(f"SELECT current_setting('{MARK}', true)")
-        raw = await connection.get_raw_connection()
-        self.connector.require_own(raw.driver_connection, mark.scalar_one())
+        self.connector.require_own(raw, mark.scalar_one())
 
     async def _commit(self, session: AsyncSession, on_commit: Callable[[], None] | None) -> None:
         shield, done = anyio.CancelScope(shield=True), anyio.Event()
@@ -268,6 +279,14 @@ async def retry_conflicts(transact: Callable[[], Awaitable[None]], *, retries: i
                 raise
         await anyio.sleep(FIRST_PAUSE * 2**retry)
     return await transact()
+
+
+async def limit_statements(connection: AsyncConnection, seconds: float) -> Any:
+    """Set the time limit of a connection's statements, and return the driver's connection."""
+    raw: Any = (await connection.get_raw_connection()).driver_connection
+    # asyncpg has no public way to change the limit, but reads it here for each statement.
+    raw._config = raw._config._replace(command_timeout=seconds)  # noqa: SLF001
+    return raw
 
 
 class translated:  # noqa: N801 - reads as a clause: with translated():

@@ -71,6 +71,13 @@ LINES: dict[str, dict[int, str]] = {
         53: "PgBouncer in transaction mode: works, or is refused clearly",
         54: "`--test-db` that names the production database: refused",
     },
+    "Database networks and addresses": {
+        101: "the network falls silent, one way or both: statements have time limits, the locks a heartbeat",
+        102: "a parameter in the database's URL: works as libpq documents it, or is refused by its name",
+        103: "no TLS, a certificate that isn't trusted: a code of their own, never a connection without TLS",
+        104: "no UTF8, no temporary tables, too low a limit: found by db upgrade, the doctor and the pre-flight",
+        105: "a pooler with too few sessions, or in statement mode: refused before anything begins",
+    },
     "Process": {
         55: "SIGINT, SIGTERM: outcomes `interrupted`, exit 130 or 143 within two seconds",
         56: "a second signal: the program ends at once",

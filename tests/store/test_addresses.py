@@ -37,6 +37,7 @@ async def name_of(store: Store) -> Any:
     return (await rows(store, "SELECT current_database()"))[0][0]
 
 
+@pytest.mark.fault(102)
 class TestParse:
     @pytest.mark.parametrize(
         ("text", "reason"),
@@ -115,6 +116,7 @@ class TestParse:
         assert same_database(parsed(first), parsed(second)) is same
 
 
+@pytest.mark.fault(103)
 class TestTls:
     @pytest.mark.parametrize(
         ("parameters", "encrypted"),
@@ -176,6 +178,7 @@ class TestTls:
             assert refused.value.code == "database_tls"
 
 
+@pytest.mark.fault(102)
 class TestParameters:
     async def test_application_name_and_options(self, database_url: str) -> None:
         async with relay(parsed(database_url)) as server:

@@ -197,7 +197,7 @@ async def _pgbouncer(program: str, target: Path, directory: Path, mode: str, *, 
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer isn't installed here")
-@pytest.mark.fault(53)
+@pytest.mark.fault(53, 105)
 class TestPgBouncer:
     """Catalogue line 53: the same with PgBouncer itself."""
 

@@ -150,6 +150,7 @@ UNSUITABLE = {
 }
 
 
+@pytest.mark.fault(104)
 class TestUnsuitable:
     """A database in which no ingest can work is found by db upgrade, the doctor and the pre-flight, in dry-runs too."""
 

@@ -1,8 +1,8 @@
 """A relay on TCP before the tests' PostgreSQL, which listens on a socket alone: with TLS, or with a stall."""
 
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -31,6 +31,14 @@ class Relay:
         """Stop relaying ``up`` (to the server) or ``down`` (to the client): nothing is closed, nothing arrives."""
         for direction in directions:
             self._open[direction] = anyio.Event()
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Relay again after the block, whatever happens in it: what looks around after a test has to get through."""
+        try:
+            yield
+        finally:
+            self.resume()
 
     def resume(self) -> None:
         """Relay again, with all that has been held up."""
