@@ -125,7 +125,7 @@ class EnricherInstance(PluginHost):
         message = f"{self._label} failed in {what}: {type(raised).__name__}{where}."
         return EnricherFault(Failure("enricher_failed", message), lost_loop=lost_loop)
 
-    def no_answer(self, what: str, deadline_s: float, *, blocking: bool) -> EnricherFault:  # noqa: ARG002 - it has but one
+    def no_answer(self, _what: str, deadline_s: float, /, *, blocking: bool) -> EnricherFault:
         """Return the fault for a missed deadline."""
         message = f"{self._label} gave no answer within {deadline_s:g} s"
         timeout = Failure("enricher_timeout", f"{message}.")

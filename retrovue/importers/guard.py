@@ -190,7 +190,7 @@ class GuardedImporter(PluginHost):
             hint="This is a bug of the importer; the traceback is in the audit trail.",
         )
 
-    def no_answer(self, what: str, deadline_s: float, *, blocking: bool) -> ImporterFailed:
+    def no_answer(self, what: str, deadline_s: float, /, *, blocking: bool) -> ImporterFailed:
         """Return the error for a call that missed its deadline."""
         message = f"The importer {self.type_name!r} gave no answer to {what} within {deadline_s:g} s"
         if blocking:
@@ -245,7 +245,11 @@ class GuardedPages:
         return page if self._doubles is None else self._doubles.sort_out(page, outline.source_uris)
 
     async def _read(self, outline: Outline) -> Page:
-        return self._guard.check_page(await self._guard.call_measured(self.stopwatch, lambda: outline.read()))  # noqa: PLW0108 - may be no function
+        async def read() -> Page:
+            # Looked up here: the importer may have put anything into its outline.
+            return await outline.read()
+
+        return self._guard.check_page(await self._guard.call_measured(self.stopwatch, read))
 
 
 def draft_problem(draft: AssetDraft) -> str | None:

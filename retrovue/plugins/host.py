@@ -167,5 +167,5 @@ class PluginHost(ABC):
         """Return the error for what a call must not raise; LoopEnded stands for a loop that ended."""
 
     @abstractmethod
-    def no_answer(self, what: str, deadline_s: float, *, blocking: bool) -> Exception:
+    def no_answer(self, what: str, deadline_s: float, /, *, blocking: bool) -> Exception:
         """Return the error for a call that missed its deadline; ``blocking`` if the plugin blocks its event loop."""
