@@ -57,6 +57,10 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "bad_name": Advice("The name can't be used.", "Choose another name that doesn't look like an id."),
     "bad_path": Advice("A path on this machine can't be used.", "Write an absolute path of a user that exists."),
+    "name_taken": Advice("Another source has this name.", "Choose another name."),
+    "already_added": Advice(
+        "The server or directory is a source already.", "Update that source, or give --again to add it once more."
+    ),
     "bad_mapping": Advice("The path mapping can't be used.", "Write --map FROM=TO with two absolute paths."),
     "no_such_mapping": Advice(
         "The collection has no such path mapping.", "List its mappings: `retrovue collection show COLLECTION`."

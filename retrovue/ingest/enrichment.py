@@ -85,7 +85,7 @@ class EnrichmentWork:
         self.collection = collection
         self.run_id = run
         self._store = store
-        self._source = source
+        self.source = source
         self._attached = tuple(attached)
         self._limiter = limiter
         self._only_failed = only_failed
@@ -156,7 +156,7 @@ class EnrichmentWork:
                     if not due:
                         continue
                     if key not in opened:
-                        guarded = GuardedEnricher(attached, self._source, transport=self._transport)
+                        guarded = GuardedEnricher(attached, self.source, transport=self._transport)
                         opened[key] = await stack.enter_async_context(guarded)
                     enricher = opened[key]
                     await self._enrich(enricher, due)

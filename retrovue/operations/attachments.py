@@ -6,7 +6,7 @@ from typing import Any
 
 from retrovue.core.bounds import LARGEST, SMALLEST
 from retrovue.core.errors import require_within
-from retrovue.core.model import DEFAULT_PRIORITY, AttachedEnricher, Collection, Enricher
+from retrovue.core.model import DEFAULT_PRIORITY, AttachedEnricher, Collection, Enricher, Source
 from retrovue.enrichers.guard import require_fitting
 from retrovue.enrichers.registry import check_parameters
 from retrovue.operations.curation import locked
@@ -88,6 +88,7 @@ async def remove_enricher(
 class Attachment:
     """A collection's enrichers after one of them was attached or detached."""
 
+    source: Source
     collection: Collection
     enricher: Enricher
     """The one that was attached or detached."""
@@ -133,7 +134,7 @@ async def attach_enricher(
     order = sorted(
         [*others, AttachedEnricher(enricher, after)], key=lambda own: (own.priority, own.enricher.external_id)
     )
-    return Attachment(collection, enricher, tuple(order), assets, before != after)
+    return Attachment(source, collection, enricher, tuple(order), assets, before != after)
 
 
 async def detach_enricher(
@@ -149,7 +150,7 @@ async def detach_enricher(
     Raises AlreadyRunning while the collection is being ingested.
     """
     async with store.reading() as session:
-        _, collection = await find_target(session, collection_reference, source_reference)
+        source, collection = await find_target(session, collection_reference, source_reference)
         enricher = await find_enricher(session, enricher_reference)
         attached = (await attached_to(session, [collection])).get(collection.id, ())
     others = tuple(other for other in attached if other.enricher.id != enricher.id)
@@ -158,4 +159,4 @@ async def detach_enricher(
         holder = f"retrovue-detach-{collection.id}"
         async with locked(store, [collection], holder), store.transaction() as session:
             assets = await enrichers.detach(session, collection, enricher)
-    return Attachment(collection, enricher, others, assets, len(others) != len(attached))
+    return Attachment(source, collection, enricher, others, assets, len(others) != len(attached))

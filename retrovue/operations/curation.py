@@ -12,7 +12,7 @@ from retrovue.core.text import quoted
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
-from retrovue.operations.discovery import check_name, check_settings, check_unset, without
+from retrovue.operations.discovery import check_name, check_settings, check_unset, require_free_name, without
 from retrovue.store import sources
 from retrovue.store.collections import (
     Contents,
@@ -208,6 +208,7 @@ async def update_source(
     async with store.reading() as session:
         source = await sources.find_source(session, reference)
         collections = await list_collections(session, source)
+        known = [listing.source for listing in await sources.list_sources(session)]
     if name is not None:
         check_name(name)
     check_unset(f"Source {source.name!r}", "setting", {*source.config, *source.credentials} - {IDENTITY_SETTING}, unset)
@@ -218,6 +219,8 @@ async def update_source(
         credentials=without(unset, source.credentials) | dict(credentials or {}),
     )
     given = without([IDENTITY_SETTING], changed.config)
+    if name is not None and name != source.name:
+        require_free_name(changed, known)
     check_settings(source.type, given, changed.credentials)
     if config or credentials or unset or accept_new_identity:
         expected = given if accept_new_identity else changed.config

@@ -14,7 +14,7 @@ from retrovue.importers.registry import importer_settings, open_importer
 from retrovue.store.collections import list_collections, record_discovery
 from retrovue.store.references import as_uuid
 from retrovue.store.session import Store
-from retrovue.store.sources import find_source, insert_source, new_source
+from retrovue.store.sources import find_source, insert_source, list_sources, lock_sources, new_source
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
@@ -92,23 +92,58 @@ async def add_source(
     config: Mapping[str, Any],
     credentials: Mapping[str, Secret],
     *,
+    again: bool = False,
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> Source:
     """Add a source, if it can be reached.
 
-    The identifier of its server is stored with it: another server at the same address will be refused. Raises
-    RequestError for a bad name or settings, and SourceError if the server can't be reached or refuses.
+    The identifier of its server is stored with it: another server at the same address will be refused. The same server
+    is refused a second time, unless ``again``. Raises RequestError for that, for a bad name or settings, and for the
+    name of another source, and SourceError if the server can't be reached or refuses.
     """
     check_name(name)
     check_settings(type_name, config, credentials)
     async with GuardedImporter(open_importer(type_name, config, credentials, transport=transport)) as importer:
         identity = await importer.check_reachable()
     source = new_source(type_name, name, {**config, IDENTITY_SETTING: identity.identifier}, credentials)
-    if not dry_run:
-        async with store.transaction() as session:
+    async with store.reading() if dry_run else store.transaction() as session:
+        if not dry_run:
+            await lock_sources(session)
+        _require_new(source, [listing.source for listing in await list_sources(session)], again=again)
+        if not dry_run:
             await insert_source(session, source)
     return source
+
+
+def _require_new(source: Source, known: Sequence[Source], *, again: bool) -> None:
+    same = [other for other in known if same_server(other, source)]
+    if same and not again:
+        raise RequestError(
+            f"This server has been added: it is source {same[0].name!r} ({same[0].external_id}).",
+            code="already_added",
+            hint=f"`retrovue source update {same[0].external_id}` changes it; --again adds the server once more.",
+            context={"source": same[0].external_id},
+        )
+    require_free_name(source, known)
+
+
+def same_server(source: Source, other: Source) -> bool:
+    """Whether two sources are the same server, or the same directory."""
+    identifier = source.config.get(IDENTITY_SETTING)
+    return source.type == other.type and identifier is not None and identifier == other.config.get(IDENTITY_SETTING)
+
+
+def require_free_name(source: Source, known: Iterable[Source]) -> None:
+    """Raise RequestError if another source has the name."""
+    for other in known:
+        if other.name == source.name and other.id != source.id:
+            raise RequestError(
+                f"There is a source {source.name!r} already: {other.external_id}.",
+                code="name_taken",
+                hint="Choose another name.",
+                context={"source": other.external_id},
+            )
 
 
 async def discover(

@@ -13,6 +13,7 @@ from retrovue.core.model import Collection, Source
 from retrovue.core.text import quoted
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
+from retrovue.operations.discovery import same_server
 from retrovue.store.assets import sample_files
 from retrovue.store.collections import list_collections
 from retrovue.store.migrations import schema_status
@@ -65,6 +66,8 @@ async def examine(store: Store) -> AsyncIterator[Finding]:
         sources = [listing.source for listing in await list_sources(session)]
     if not sources:
         yield Finding("source", "sources", "warning", "There is no source yet.", "Add one with `retrovue source add`.")
+    for finding in _examine_twins(sources):
+        yield finding
     for source in sources:
         async for finding in _examine_source(store, source):
             yield finding
@@ -100,6 +103,20 @@ def _examine_server(server: Server) -> Iterator[Finding]:
         )
     if server.pooled:
         yield found("ok", "A pooler stands before it, and hands out whole sessions.")
+
+
+def _examine_twins(sources: Sequence[Source]) -> Iterator[Finding]:
+    """Report sources with the name of another one, and servers that are two sources."""
+    for number, source in enumerate(sources):
+        for other in sources[:number]:
+            if source.name == other.name:
+                message = f"{source.external_id} has the same name as {other.external_id}: a command refuses the name."
+                hint = f"Rename one: `retrovue source update {source.external_id} --name NAME`."
+                yield Finding("source", source.name, "warning", message, hint)
+            if same_server(source, other):
+                message = f"{source.external_id} is the same server as {other.external_id}: its assets are there twice."
+                hint = f"Delete one of them: `retrovue source delete {source.external_id}`."
+                yield Finding("source", source.name, "warning", message, hint)
 
 
 async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding]:

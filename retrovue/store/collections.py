@@ -20,6 +20,10 @@ _COLUMNS = """
     (SELECT array_agg(ARRAY[source_prefix, local_path] ORDER BY source_prefix) FROM path_mapping
         WHERE path_mapping.collection_id = collection.id) AS path_mappings
 """
+_LABEL = """
+    (SELECT format('%s (%s of %s, %s)', collection.id, collection.name, source.name, source.external_id)
+        FROM source WHERE source.id = collection.source_id) AS label
+"""
 # Reads an index entry for each asset, and the whole audit trail of the collection.
 _STATISTICS = """
     (SELECT count(*) FROM asset WHERE collection_uuid = collection.id AND deleted_at IS NULL) AS assets_count,
@@ -79,12 +83,11 @@ async def find_collection(
     row = await look_up(
         session,
         "collection",
-        f"{_COLUMNS}, {_STATISTICS}" if statistics else _COLUMNS,
+        f"{_COLUMNS}, {_LABEL}, {_STATISTICS}" if statistics else f"{_COLUMNS}, {_LABEL}",
         reference,
         hint="Use one of these ids, or name the source with --source.",
         source=None if source is None else source.id,
         within="" if source is None else f" in source {source.name!r}",
-        label=lambda candidate: str(candidate.id),
     )
     return _collection(row)
 

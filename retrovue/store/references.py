@@ -2,7 +2,6 @@
 
 import secrets
 import uuid
-from collections.abc import Callable
 from typing import Any, Literal
 
 from sqlalchemy import Row, text
@@ -36,12 +35,14 @@ async def look_up(
     hint: str,
     source: uuid.UUID | None = None,
     within: str = "",
-    label: Callable[[Row[Any]], str] = lambda row: str(row.external_id),
 ) -> Row[Any]:
-    """Return the row that a reference names. An exact UUID goes before an external id, and that before a name.
+    """Return the row that a reference names.
 
-    ``columns`` includes the id and the external id. ``source`` restricts collections to one source, which ``within``
-    names in the message. ``hint`` says how to choose between candidates, which ``label`` identifies in the message.
+    An exact UUID goes before all else, and the external id of a source or an enricher before a name. That of a
+    collection is the word of its source, such as ``1`` or ``Movies``: it goes before no other collection's name.
+    ``columns`` includes the id, the external id and, of a collection, a ``label`` that names its source. ``source``
+    restricts collections to one source, which ``within`` names in the message. ``hint`` says how to choose between
+    candidates.
     Raises NotFound, or Ambiguous with the candidates.
     """
     own_id = as_uuid(reference)
@@ -54,9 +55,10 @@ async def look_up(
         {"id": own_id, "reference": reference} | ({} if source is None else {"source": source}),
     )
     rows = result.all()
-    candidates = (
-        [row for row in rows if row.id == own_id] or [row for row in rows if row.external_id == reference] or rows
-    )
+    by_id = [row for row in rows if row.id == own_id]
+    if not by_id and noun != "collection":
+        by_id = [row for row in rows if row.external_id == reference]
+    candidates = by_id or rows
     if not candidates:
         discover = "; `retrovue source discover` finds new ones" if noun == "collection" else ""
         raise NotFound(
@@ -66,11 +68,12 @@ async def look_up(
             context={noun: reference},
         )
     if len(candidates) > 1:
-        labels = [label(row) for row in candidates]
+        ids = [str(row.id) if noun == "collection" else row.external_id for row in candidates]
+        labels = [row.label for row in candidates] if noun == "collection" else ids
         raise Ambiguous(
             f"{len(candidates)} {noun}s fit {reference!r}: {', '.join(labels)}.",
             code=f"ambiguous_{noun}",
             hint=hint,
-            context={noun: reference, "candidates": labels},
+            context={noun: reference, "candidates": ids},
         )
     return candidates[0]

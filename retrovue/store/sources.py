@@ -50,6 +50,11 @@ def new_source(type_name: str, name: str, config: Mapping[str, Any], credentials
     )
 
 
+async def lock_sources(session: AsyncSession) -> None:
+    """Let no other transaction add or change a source until this one ends."""
+    await session.execute(text("LOCK TABLE source IN SHARE ROW EXCLUSIVE MODE"))
+
+
 async def insert_source(session: AsyncSession, source: Source) -> None:
     """Insert a source."""
     await session.execute(

@@ -172,7 +172,7 @@ class TestWipe:
         assert (preview["dry_run"], preview["destroyed"]) == (True, doomed)
         assert collections(run_cli) == before
         document = run_cli.ok("collection", "wipe", "Movies", "--source", "My Plex", "--yes")
-        assert list(document) == ["status", "dry_run", "collection", "destroyed"]
+        assert list(document) == ["status", "dry_run", "source", "collection", "destroyed"]
         assert document["destroyed"] == doomed
         after = collections(run_cli)
         assert after["Movies"]["assets_count"] == 0
@@ -227,7 +227,7 @@ class TestWipe:
 @pytest.mark.usefixtures("ingested")
 class TestDelete:
     def test_shows_and_then_destroys(self, run_cli: Cli, plex: Plex) -> None:
-        add(run_cli, plex.url, "Other")
+        add(run_cli, plex.url, "Other", "--again")
         total = run_cli.ok("asset", "list", "--limit", "0")["total"]
         preview = run_cli.ok("source", "delete", "My Plex", "--dry-run")
         assert preview["destroyed"] == {"collections": 3, "assets": total, "approved_assets": 1}

@@ -2,13 +2,18 @@
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
+from anyio.from_thread import BlockingPortal
 
 from retrovue.core.model import Source
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
+from retrovue.store.addresses import database_url as parsed
+from retrovue.store.session import Store
 from tests.cli.conftest import TOKEN, Cli, Plex, Serve, add
 from tests.cli.test_documents import KEYS
+from tests.support.library import execute
 
 SHOWS = "/library/sections/2/all"
 
@@ -257,12 +262,41 @@ class TestSources:
         assert added.external_id in run_cli("source", "show", "My Plex").out
 
     @pytest.mark.usefixtures("added")
-    def test_a_name_that_fits_two(self, run_cli: Cli, plex: Plex) -> None:
-        command = ("source", "add", "--type", "plex", "--name", "My Plex", "--base-url", plex.url)
-        assert run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).status == 0
+    def test_a_name_that_fits_two(self, run_cli: Cli, plex: Plex, portal: BlockingPortal, database_url: str) -> None:
+        add(run_cli, plex.url, "Other", "--again")
+
+        async def rename() -> None:
+            async with Store(parsed(database_url)) as store:
+                await execute(store, "UPDATE source SET name = 'My Plex'")
+
+        portal.call(rename)
         done = run_cli("source", "ingest", "My Plex", "--json")
         assert (done.status, done.document["errors"][0]["code"]) == (1, "ambiguous_source")
         assert len(done.document["errors"][0]["context"]["candidates"]) == 2
+        messages = [finding["message"] for finding in run_cli("doctor", "--json").document["findings"]]
+        assert any("has the same name as plex-" in message for message in messages)
+
+    def test_the_same_server_twice(self, run_cli: Cli, plex: Plex, added: Source) -> None:
+        def refusal(*more: str, name: str = "Other") -> Any:
+            command = ("source", "add", "--type", "plex", "--name", name, "--base-url", plex.url, "--json", *more)
+            done = run_cli(*command, env={"RETROVUE_TOKEN": TOKEN})
+            assert done.status == 1
+            assert run_cli.ok("source", "list")["total"] == 1
+            return done.document["errors"][0]
+
+        for more in ((), ("--dry-run",), ("--discover",)):
+            error = refusal(*more)
+            assert (error["code"], error["context"]) == ("already_added", {"source": added.external_id})
+            assert added.external_id in error["message"]
+            assert "--again" in error["hint"]
+        for more in ((), ("--dry-run",)):
+            assert refusal("--again", *more, name="My Plex")["code"] == "name_taken"
+        other = add(run_cli, plex.url, "Other", "--again")
+        messages = [finding["message"] for finding in run_cli("doctor", "--json").document["findings"]]
+        assert sum("is the same server as" in message for message in messages) == 1
+        done = run_cli("source", "update", other["external_id"], "--name", "My Plex", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "name_taken")
+        assert run_cli("source", "update", "Other", "--name", "Other").status == 0
 
     def test_discover(self, run_cli: Cli, serve: Serve) -> None:
         server = SimulatedPlex(token=TOKEN)

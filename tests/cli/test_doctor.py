@@ -80,7 +80,7 @@ class TestDoctor:
         done = run_cli("doctor", "--json")
         assert (done.status, done.document["status"]) == (3, "error")
         assert Counter(one["verdict"] for one in done.document["findings"]) == {"ok": 2, "problem": 1}
-        other = SimulatedPlex(token=TOKEN)
+        other = SimulatedPlex(token=TOKEN, machine_identifier="0" * 40)
         with serve(other) as url:
             add(run_cli, url, "Other")
             other._token = "another"

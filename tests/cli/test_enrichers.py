@@ -145,7 +145,7 @@ class TestWithACollection:
         assert (done["status"], done["succeeded"], done["failed"], done["owed"]) == ("ok", 1, 0, 0)
         provenance = run_cli.ok("asset", "show", owing["uuid"])["asset"]["provenance"]
         assert provenance == {"studio": enricher}
-        assert "Enrichment complete: Movies: 0 succeeded" in run_cli("collection", "enrich", "Movies").out
+        assert "Enrichment complete: Movies of A source: 0 succeeded" in run_cli("collection", "enrich", "Movies").out
         detached = run_cli.ok("collection", "detach-enricher", "Movies", "One")
         assert (detached["changed"], detached["enrichers"]) == (True, [])
         assert run_cli("collection", "enrich", "Movies").status == 1

@@ -66,9 +66,6 @@ _TWO_TRANSACTIONS = (
 )
 _REJECTIONS = "            await keep_rejections(session, run, collection)\n"
 _SEVERAL = "    if len(candidates) > 1:\n"
-_IDS_FIRST = (
-    "[row for row in rows if row.id == own_id] or [row for row in rows if row.external_id == reference] or rows"
-)
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
 _SOURCE_CHECKED = "            await self._check_source(exc)\n            await self._fail(failed(collection, exc))\n"
 _INSERT = (
@@ -84,7 +81,7 @@ _STARTED = (
 MUTANTS = (
     # Source ingest: behaviour
     Mutant("B-1", REFERENCES, _SEVERAL, _SEVERAL.replace("> 1", "> 99")),
-    Mutant("B-1", REFERENCES, _IDS_FIRST, "rows"),
+    Mutant("B-1", REFERENCES, "candidates = by_id or rows", "candidates = rows"),
     Mutant("B-1", PREFLIGHT, "        await importer.check_reachable()\n    except", "    except"),
     Mutant("B-2", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
     Mutant("B-2", COLLECTIONS, '"" if source is None else "WHERE collection.source_id = :source"', '""'),
@@ -207,8 +204,9 @@ MUTANTS = (
         f'{_STARTED}            await connection.execute(text("UPDATE source SET updated_at = now()"))\n',
     ),
     # Collection ingest
-    Mutant("CI-1", REFERENCES, "or [row for row in rows if row.external_id == reference]", "or []"),
+    Mutant("CI-1", REFERENCES, "by_id = [row for row in rows if row.id == own_id]", "by_id = []"),
     Mutant("CI-2", REFERENCES, _SEVERAL, _SEVERAL.replace("> 1", "> 99")),
+    Mutant("CI-2", REFERENCES, 'not by_id and noun != "collection"', "not by_id"),
     Mutant("CI-3", ORCHESTRATOR, _ENABLED_ONLY, "    if False:\n"),
     Mutant(
         "CI-4", ORCHESTRATOR, "not targets.failures and enabled:", 'not targets.failures and run.trigger == "source":'

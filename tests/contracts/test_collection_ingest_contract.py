@@ -70,9 +70,9 @@ class TestCI1:
         world.both("collection", "ingest", "TV Shows", "--source", "Other", status=1, code="collection_not_found")
         world.both("collection", "ingest", "TV Shows", "--source", "None", status=1, code="source_not_found")
 
-    def test_an_id_goes_before_an_external_id_before_a_name(self, world: World) -> None:
-        world.catalogue.rows("UPDATE collection SET name = '1' WHERE name = 'TV Shows'")
+    def test_an_external_id_or_a_name_is_enough_and_an_id_goes_before_both(self, world: World) -> None:
         assert world.cli.ok("collection", "ingest", "1")["collection"]["name"] == "Movies"
+        world.catalogue.rows("UPDATE collection SET name = '1' WHERE name = 'TV Shows'")
         movies = world.id("Movies")
         world.catalogue.rows("UPDATE collection SET external_id = $1 WHERE name = '1'", movies)
         assert world.cli.ok("collection", "ingest", movies)["collection"]["name"] == "Movies"
@@ -102,12 +102,23 @@ class TestCI2:
     def test_ambiguous(self, world: World, reference: str) -> None:
         second_source(world)
         ids = [str(found) for found in world.catalogue.column("SELECT id FROM collection WHERE name = 'Movies'")]
+        sources = world.catalogue.rows("SELECT name, external_id FROM source")
         human, document = world.both("collection", "ingest", reference, status=1, code="ambiguous_collection")
         assert all(found in human.err for found in ids)
+        assert all(f"(Movies of {name}, {key})" in human.err for name, key in sources)
         assert sorted(document["errors"][0]["context"]["candidates"]) == sorted(ids)
         assert not world.asked()
         assert world.collection(reference, "--source", world.source.external_id).status == 0
         assert world.catalogue.value("SELECT count(DISTINCT collection_uuid) FROM asset") == 1
+
+    def test_the_external_id_of_one_and_the_name_of_another(self, world: World) -> None:
+        second_source(world)
+        world.catalogue.rows(
+            "UPDATE collection SET external_id = 'Movies', name = 'Films' WHERE source_id <> $1", world.source.id
+        )
+        for command in (("collection", "ingest"), ("collection", "wipe", "--yes")):
+            world.both(*command, "Movies", status=1, code="ambiguous_collection")
+        assert not world.asked()
 
 
 @pytest.mark.rule("CI-3")

@@ -644,12 +644,14 @@ class Collections(Ok):
 class CollectionShown(Ok):
     """retrovue collection show."""
 
+    source: Identity
     collection: CollectionInFull
 
 
 class CollectionUpdated(Change):
     """retrovue collection update."""
 
+    source: Identity
     collection: Collection
     ingestibility: Ingestibility | None
     """Null where nothing was checked."""
@@ -659,6 +661,7 @@ class CollectionUpdated(Change):
 class CollectionWiped(Change):
     """retrovue collection wipe."""
 
+    source: Identity
     collection: CollectionIdentity
     destroyed: Destroyed
 
@@ -753,6 +756,7 @@ class EnricherRemoved(Change):
 class EnricherAttached(Change):
     """retrovue collection attach-enricher, retrovue collection detach-enricher."""
 
+    source: Identity
     collection: CollectionIdentity
     enricher: Enricher
     changed: bool
@@ -768,6 +772,7 @@ class CollectionEnriched(Enrichment):
     status: Literal["ok", "partial", "error"]
     run_id: UUID | None
     dry_run: bool
+    source: Identity
     collection: CollectionIdentity
     failed_enrichment_items: list[FailedEnrichment]
     errors: list[Error]

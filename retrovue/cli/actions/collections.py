@@ -9,7 +9,7 @@ from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.core.model import Collection, PathMapping, Source
-from retrovue.ingest.documents import collection_identity
+from retrovue.ingest.documents import collection_identity, source_identity
 from retrovue.operations import catalogue, curation
 from retrovue.operations.catalogue import Contents
 from retrovue.operations.documents import collection_details_document, collection_document
@@ -33,9 +33,10 @@ async def show_collection(call: Invocation, reference: str, source: str | None) 
     async with opened(call) as store:
         details = await catalogue.get_collection(store, reference, source)
     if call.output.as_json:
-        call.output.document({"status": "ok", "collection": collection_details_document(details)})
+        source_id = source_identity(details.source)
+        call.output.document({"status": "ok", "source": source_id, "collection": collection_details_document(details)})
     else:
-        call.output.lines([*_collection_lines(details.collection), *attached_lines(details.enrichers)])
+        call.output.lines([*_collection_lines(details.source, details.collection), *attached_lines(details.enrichers)])
     return 0
 
 
@@ -71,6 +72,7 @@ async def change_collection(
             {
                 "status": "ok",
                 "dry_run": call.dry_run,
+                "source": source_identity(owner),
                 "collection": collection_document(update.collection),
                 "ingestibility": None
                 if answer is None
@@ -102,7 +104,9 @@ async def wipe_collection(call: Invocation, reference: str, source: str | None, 
         owner, collection, contents = await curation.wipe_collection(
             store, reference, source_reference=source, confirm=confirm, dry_run=call.dry_run
         )
-    return _destruction(owner, collection, contents).report(call, {"collection": collection_identity(collection)})
+    return _destruction(owner, collection, contents).report(
+        call, {"source": source_identity(owner), "collection": collection_identity(collection)}
+    )
 
 
 def _destruction(source: Source, collection: Collection, contents: Contents) -> Destruction:
@@ -145,12 +149,13 @@ def collection_table(collections: Sequence[Collection], sources: Mapping[UUID, s
     return table(heads, rows, numbers=(6,), columns=room())
 
 
-def _collection_lines(collection: Collection) -> list[str]:
+def _collection_lines(source: Source, collection: Collection) -> list[str]:
     reason = f" ({collection.not_ingestible_reason})" if collection.not_ingestible_reason else ""
     last = collection.last_ingest_at
     return [
         f"Name:        {collection.name}",
         f"Id:          {collection.id}",
+        f"Source:      {source.name} ({source.external_id}, type {source.type})",
         f"Key:         {collection.external_id}",
         f"Kind:        {collection.kind}",
         f"Enabled:     {'yes' if collection.sync_enabled else 'no'}",

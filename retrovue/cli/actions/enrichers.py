@@ -17,6 +17,7 @@ from retrovue.ingest.documents import (
     enrichment_document,
     enrichment_interrupted,
     enrichments_failed,
+    source_identity,
 )
 from retrovue.ingest.enrichment import EnrichmentWork, enrich_one
 from retrovue.operations import attachments, catalogue
@@ -191,6 +192,7 @@ def _tell(call: Invocation, change: Attachment, done: str, state: str) -> int:
             {
                 "status": "ok",
                 "dry_run": call.dry_run,
+                "source": source_identity(change.source),
                 "collection": collection_identity(change.collection),
                 "enricher": enricher_document(change.enricher),
                 "changed": change.changed,
@@ -200,7 +202,7 @@ def _tell(call: Invocation, change: Attachment, done: str, state: str) -> int:
         )
         return 0
     said = "Dry run: nothing was written. Would be" if call.dry_run else "Enricher"
-    lines = [f"{said} {done} {change.collection.name}: {_identity(change.enricher)}"]
+    lines = [f"{said} {done} {change.collection.name} of {change.source.name}: {_identity(change.enricher)}"]
     if not change.changed:
         lines = [f"Nothing has changed: {_identity(change.enricher)}"]
     if change.assets:
@@ -248,6 +250,7 @@ def _told(call: Invocation, work: EnrichmentWork) -> int:
                 "status": "error" if status in {FAILED, UNREACHABLE} else "partial" if problems else "ok",
                 "run_id": None if call.dry_run else str(work.run_id),
                 "dry_run": call.dry_run,
+                "source": source_identity(work.source),
                 "collection": collection_identity(work.collection),
                 **(enrichment_document(result) or {}),
                 "failed_enrichment_items": [dict(failure) for failure in result.failures],
@@ -271,8 +274,9 @@ def _status(result: Enriched) -> int:
 
 def _result_lines(call: Invocation, work: EnrichmentWork) -> list[str]:
     result = work.result
+    name = f"{work.collection.name} of {work.source.name}"
     if call.dry_run:
-        return [f"Dry run: nothing is written. Owed to {work.collection.name}: {result.owed}"]
+        return [f"Dry run: nothing is written. Owed to {name}: {result.owed}"]
     failures = [
         f"  {failure['asset']}: {failure['enricher']}: {failure['cause']}" for failure in result.failures[:_SHOWN]
     ]
@@ -283,7 +287,7 @@ def _result_lines(call: Invocation, work: EnrichmentWork) -> list[str]:
         *([f"Failed enrichments ({result.failed}):"] if result.failed else []),
         *failures,
         *([f"  ... and {more} more"] if more > 0 and failures else []),
-        f"Enrichment {end}: {work.collection.name}: {result.succeeded} succeeded, {result.failed} failed, {owed} owed",
+        f"Enrichment {end}: {name}: {result.succeeded} succeeded, {result.failed} failed, {owed} owed",
     ]
 
 

@@ -61,7 +61,7 @@ def _setting_fields(setting: ConfigField) -> dict[str, Any]:
 
 
 async def add_source(
-    call: Invocation, type_name: str, name: str, settings: Mapping[str, str | None], *, discover: bool
+    call: Invocation, type_name: str, name: str, settings: Mapping[str, str | None], *, discover: bool, again: bool
 ) -> int:
     """Add a source and, if wanted, find its collections."""
     discovery.check_name(name)
@@ -79,7 +79,9 @@ async def add_source(
     found: Discovered | None = None
     async with opened(call) as store:
         with adding_source():
-            source = await discovery.add_source(store, type_name, name, config, credentials, dry_run=call.dry_run)
+            source = await discovery.add_source(
+                store, type_name, name, config, credentials, again=again, dry_run=call.dry_run
+            )
         if discover and not call.dry_run:
             found = await discovery.discover(store, str(source.id))
     if call.output.as_json:

@@ -95,8 +95,11 @@ async def list_types(call: Invocation) -> int:
 )
 @click.option("--name", required=True, help="Name of the source.")
 @click.option("--discover", is_flag=True, help="Discover its collections, too.")
+@click.option("--again", is_flag=True, help="Add it even if the same server is a source already.")
 @shared(writes=True)
-async def add(call: Invocation, *, type_name: str, name: str, discover: bool, **settings: str | None) -> int:
+async def add(
+    call: Invocation, *, type_name: str, name: str, discover: bool, again: bool, **settings: str | None
+) -> int:
     """Add a source, if it can be reached.
 
     Which settings there are depends on --type. Give a secret, such as Plex's token, by a file (- is the standard
@@ -104,7 +107,7 @@ async def add(call: Invocation, *, type_name: str, name: str, discover: bool, **
     """
     from retrovue.cli.actions.sources import add_source
 
-    return await add_source(call, type_name, name, settings, discover=discover)
+    return await add_source(call, type_name, name, settings, discover=discover, again=again)
 
 
 @command.command("list")
