@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from retrovue.cli.table import table
 from retrovue.cli.text import Style, Styled
 from retrovue.core.errors import Problem
-from retrovue.core.results import FAR_SMALLER, Failed, Ingested, Named
+from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Failed, Ingested, Named
 from retrovue.core.verdicts import HEADINGS, LISTS, Entries
 
 if TYPE_CHECKING:
@@ -106,6 +106,11 @@ def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
         yield (
             f"Collection {name!r} has {fewer} items fewer than at its last ingest, more than half of them:"
             " is a disk missing at its source? Nothing is removed from the catalogue."
+        )
+    if changed := outcome.listed.warnings.get(CHANGED_AT_SOURCE):
+        yield (
+            f"Collection {name!r}: the files of {changed} known asset(s) have another size or modification time than"
+            " the catalogue knows. Enrichers that read files read those again."
         )
     if not shown and outcome.enriched is not None and outcome.enriched.problem is not None:
         yield f"Collection {name!r}: {outcome.enriched.problem.message}"

@@ -219,6 +219,8 @@ class PartDraft(msgspec.Struct, frozen=True, gc=False):
     """The file's path as the source spells it."""
     size_bytes: Big | None = None
     duration_ms: Big | None = None
+    modified_s: Big | None = None
+    """When the file was modified last, in seconds since 1970; None if the source doesn't say."""
 
 
 class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):

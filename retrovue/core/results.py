@@ -13,6 +13,8 @@ RunStatus = Literal["ok", "partial", "error"]
 
 NOT_FAILED = "not_failed"
 """The code of collections that --retry-failed skips."""
+CHANGED_AT_SOURCE = "changed_at_source"
+"""The warning that files of known assets have another size or modification time than the catalogue knows."""
 FAR_SMALLER = "far_smaller"
 """The warning for a collection with less than half as many items as at its last ingest; its count is the difference."""
 

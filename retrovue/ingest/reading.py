@@ -9,7 +9,7 @@ from typing import Protocol
 from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
 from retrovue.core.paths import PathMapper, UnmappedPath
-from retrovue.core.results import FAR_SMALLER, Counts, Durations
+from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durations
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.ingest import telemetry
@@ -192,6 +192,8 @@ class Reader:
                 self._on_progress(tally.progress(self._collection, comparison.rejected))
         if scope.is_full:
             self._compare_with_last_ingest()
+        if comparison.changed:
+            tally.warnings[CHANGED_AT_SOURCE] = comparison.changed
         return tally
 
     async def _next_page(self, pages: GuardedPages) -> Page | Outline | None:

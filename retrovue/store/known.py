@@ -8,14 +8,18 @@ identity changes.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection, Rejection
 from retrovue.core.verdicts import LISTED
-from retrovue.store.drafts import ItemKey
+from retrovue.store.drafts import ItemKey, MappedDraft
 from retrovue.store.session import Store
+
+_LARGEST = 2**63 - 1
+"""The largest bigint."""
 
 # Keys and fingerprints come as one packed parameter: for arrays asyncpg would first look their type up, 16 ms on each
 # connection. A key is 32 bytes: source hash and canonical hash.
@@ -43,6 +47,46 @@ _UNKNOWN = text(
                 WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
             )
     ) ORDER BY item.seq
+    """
+)
+# A probe's fingerprint has the size and the modification time, in nanoseconds, of each file.
+_CHANGED = text(
+    f"""
+    SELECT asset.uuid, coalesce(probed.modified <> said.modified OR probed.size <> said.size, false) AS stale
+    FROM ({PACKED_KEYS}) AS item
+        JOIN unnest(cast(string_to_array(:sizes, ',') AS bigint[]), cast(string_to_array(:modified, ',') AS bigint[]))
+            WITH ORDINALITY AS said (size, modified, number) ON said.number = item.seq + 1
+        CROSS JOIN LATERAL (
+            SELECT uuid, size_bytes FROM asset
+            WHERE collection_uuid = :collection AND source_hash = item.source_hash
+                AND canonical_hash = item.canonical_hash AND deleted_at IS NULL
+        ) AS asset
+        LEFT JOIN LATERAL (
+            SELECT sum(CASE jsonb_typeof(file -> 0) WHEN 'number' THEN cast(file ->> 0 AS numeric) END) AS size,
+                floor(max(CASE jsonb_typeof(file -> 1) WHEN 'number' THEN cast(file ->> 1 AS numeric) END) / 1000000000)
+                    AS modified
+            FROM asset_enrichment
+                CROSS JOIN jsonb_array_elements(
+                    CASE jsonb_typeof(fingerprint -> 'files') WHEN 'array' THEN fingerprint -> 'files' ELSE '[]' END
+                ) AS file
+            WHERE asset_uuid = asset.uuid AND status = 'succeeded'
+            GROUP BY enricher_id ORDER BY max(asset_enrichment.updated_at) DESC LIMIT 1
+        ) AS probed ON true
+    WHERE asset.size_bytes <> said.size OR probed.size <> said.size OR probed.modified <> said.modified
+    """
+)
+_OWE_CHANGED = text(
+    """
+    WITH again AS (
+        UPDATE asset_enrichment SET status = 'failed', code = 'changed_at_source',
+            message = 'The file has changed since.', updated_at = clock_timestamp()
+        FROM asset WHERE asset.uuid = asset_enrichment.asset_uuid AND asset.state IN ('new', 'enriching')
+            AND asset.uuid = ANY(cast(string_to_array(:changed, ',') AS uuid[]))
+            AND asset_enrichment.status = 'succeeded' AND asset_enrichment.enricher_id = ANY(:reading_files)
+        RETURNING asset_enrichment.asset_uuid
+    )
+    UPDATE asset SET state = 'enriching', updated_at = now()
+    FROM again WHERE asset.uuid = again.asset_uuid AND asset.state = 'new'
     """
 )
 _HELD = text(
@@ -74,6 +118,8 @@ class Comparison:
     """The fingerprints of the known pages read so far."""
     known: int = 0
     """Drafts that are assets of the collection exactly as they are: they are skipped."""
+    changed: int = 0
+    """Of the known drafts, those whose file has another size or modification time than the catalogue knows."""
     rejected: int = 0
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
     """The first `LISTED` of them."""
@@ -118,6 +164,37 @@ class Comparison:
         result = await session.execute(_UNKNOWN, {"keys": packed, "collection": self.collection.id})
         return result.scalars().all()
 
+    async def find_changed(
+        self, session: AsyncSession, mapped: Sequence[MappedDraft], keys: Sequence[ItemKey]
+    ) -> list[str]:
+        """Count the known drafts whose file has changed; return the assets of which a probe has read the old file.
+
+        Only drafts whose source says when their files were modified are looked at.
+        """
+        said = [
+            (
+                key.source_hash + key.canonical_hash,
+                sum(part.size_bytes or 0 for part in item.draft.parts),
+                max(part.modified_s or 0 for part in item.draft.parts),
+            )
+            for item, key in zip(mapped, keys, strict=True)
+            if item.draft.parts[0].modified_s is not None
+        ]
+        if not said or not self.anything_known:
+            return []
+        result = await session.execute(
+            _CHANGED,
+            {
+                "collection": self.collection.id,
+                "keys": b"".join(key for key, _, _ in said),
+                "sizes": ",".join(str(min(size, _LARGEST)) for _, size, _ in said),
+                "modified": ",".join(str(modified) for _, _, modified in said),
+            },
+        )
+        rows = result.all()
+        self.changed += len(rows)
+        return [str(row.uuid) for row in rows if row.stale]
+
     def reject(self, rejections: Sequence[Rejection]) -> None:
         """Count rejections, and keep the first ones."""
         self.rejected += len(rejections)
@@ -125,9 +202,15 @@ class Comparison:
 
     def reset(self) -> None:
         """Start the counts again."""
-        self.known = self.rejected = 0
+        self.known = self.changed = self.rejected = 0
         self.seen_pages.clear()
         self.first_rejections.clear()
+
+
+async def owe_changed(session: AsyncSession, assets: Sequence[str], reading_files: Sequence[UUID]) -> None:
+    """Make the enrichments that read files owed again for these assets; approved and retired ones stay as they are."""
+    if assets and reading_files:
+        await session.execute(_OWE_CHANGED, {"changed": ",".join(assets), "reading_files": list(reading_files)})
 
 
 async def begin_listing(session: AsyncSession, collection: Collection) -> None:

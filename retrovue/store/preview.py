@@ -70,6 +70,7 @@ class Preview:
         if self.comparison.anything_known:
             async with self._store.transaction(self.session, long=True) as session:
                 unknown = await self.comparison.unknown(session, keys)
+                await self.comparison.find_changed(session, mapped, keys)
         for position in unknown:
             draft, key = mapped[position].draft, keys[position]
             self._keys += key.source_hash + key.canonical_hash

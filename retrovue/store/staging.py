@@ -17,7 +17,7 @@ from retrovue.core.errors import StoreError
 from retrovue.core.model import AssetDraft, Collection, Rejection
 from retrovue.core.text import storable
 from retrovue.store.drafts import ItemKey, MappedDraft, draft_keys
-from retrovue.store.known import Comparison, keep_known_pages, pages_that_stay_unknown
+from retrovue.store.known import Comparison, keep_known_pages, owe_changed, pages_that_stay_unknown
 from retrovue.store.session import Store
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
@@ -121,6 +121,8 @@ class Staging:
         async with self._store.transaction(self.session) as session:
             keys = draft_keys(mapped)
             unknown = await self.comparison.unknown(session, keys)
+            changed = await self.comparison.find_changed(session, mapped, keys)
+            await owe_changed(session, changed, self.enrichers.reading_files)
             copied = await _copy_page(
                 session,
                 ((mapped[position], keys[position]) for position in unknown),

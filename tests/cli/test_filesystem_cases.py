@@ -1,5 +1,6 @@
 """Trees of files from the field, ingested and enriched by the commands."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,50 @@ def test_a_sidecars_title_replaces_that_of_the_file(run_cli: Cli, case: Path) ->
     assert (found["Amp (1999)"]["title"], found["Amp (1999)"]["rating"]) == ("Tom & Jerry", 6.1)
     assert found["Latin (1999)"]["studio"] == "Münchner Häuser"
     assert {asset["state"] for asset in found.values()} == {"new"}
+
+
+@pytest.mark.parametrize("case", ["r_replace"], indirect=True)
+def test_a_file_that_grew_or_was_replaced_is_noticed_and_probed_again(run_cli: Cli, case: Path) -> None:
+    movies = case / "Movies"
+    whole = (movies / "Copying (2001).ts").read_bytes()
+    (movies / "Copying (2001).ts").write_bytes(whole[: len(whole) // 4])
+    enrich(run_cli, "probe", "Movies")
+    assert ingest(run_cli)["Movies"]["warning_counts"] == {}
+    before = {asset["title"]: asset["runtime_ms"] for asset in assets(run_cli)}
+    assert ingest(run_cli)["Movies"]["warning_counts"] == {}
+    (movies / "Copying (2001).ts").write_bytes(whole)
+    # The same size, another time.
+    os.utime(movies / "Upgrade (2001).mkv", (1, 1))
+    dry = run_cli.ok("source", "ingest", "Disk", "--dry-run")["collection_results"]
+    assert [result["warning_counts"] for result in dry] == [{"changed_at_source": 2}]
+    again = ingest(run_cli)["Movies"]
+    assert (again["warning_counts"], again["skipped"], again["created"]) == ({"changed_at_source": 2}, 2, 0)
+    assert again["enrichment"]["succeeded"] == 2
+    after = {asset["title"]: asset["runtime_ms"] for asset in assets(run_cli)}
+    assert after["Copying"] > before["Copying"] * 2
+    # The catalogue's size is the old one until a sync, the probe's fingerprint the new one.
+    assert ingest(run_cli)["Movies"]["enrichment"]["succeeded"] == 0
+
+
+@pytest.mark.parametrize("case", ["a_multi"], indirect=True)
+def test_several_episodes_of_a_file_are_aliases(run_cli: Cli, case: Path) -> None:
+    first = ingest(run_cli)["TV"]
+    assert (first["created"], first["duplicates"], first["rejected"]) == (10, 4, 0)
+    again = ingest(run_cli)["TV"]
+    assert (again["skipped"], again["duplicates"], again["source_items"]) == (10, 4, 10)
+    [storm] = [asset for asset in assets(run_cli) if asset["title"] == "Storm"]
+    shown = run_cli.ok("asset", "show", storm["uuid"])
+    assert "episode=8" in str(shown)
+
+
+@pytest.mark.parametrize("case", ["h_snapshots"], indirect=True)
+def test_what_is_left_out_is_counted(run_cli: Cli, case: Path) -> None:
+    found = ingest(run_cli)["Movies"]
+    assert (found["created"], found["warning_counts"]) == (1, {"left_out_snapshot": 5, "left_out_system": 1})
+
+
+@pytest.mark.parametrize("case", ["e_discs"], indirect=True)
+def test_discs_are_rejected(run_cli: Cli, case: Path) -> None:
+    found = ingest(run_cli)["Movies"]
+    assert (found["created"], found["rejected"]) == (1, 4)
+    assert {item["code"] for item in found["rejected_items"]} == {"disc_folder", "disc_image"}

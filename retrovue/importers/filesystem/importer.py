@@ -307,7 +307,10 @@ def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: nam
         year=name.year,
         originally_aired=parsed.aired if episode else None,
         container=exclusions.extension(title.parts[0].name),
-        parts=tuple(PartDraft(path, file.size) for path, file in zip(paths, title.parts, strict=True)),
+        parts=tuple(
+            PartDraft(path, file.size, modified_s=max(0, file.modified))
+            for path, file in zip(paths, title.parts, strict=True)
+        ),
         provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
         warnings=("no_episode_number",) if kind == "show" and type_ == "clip" else (),
     )
