@@ -28,6 +28,12 @@ _MAINTENANCE = "postgres"
 _LONGEST_NAME = 63
 """Bytes. PostgreSQL cuts a longer name off, and the rest may be the name of another database."""
 _IN_USE = "55006"
+TABLES = frozenset({
+    "alembic_version", "asset", "asset_alias", "asset_enrichment", "asset_file", "asset_part", "catalogue_role",
+    "collection", "collection_enricher", "enricher", "enrichment_outcome", "ingest_outcome", "ingest_rejection",
+    "ingest_start", "known_listing", "known_page", "path_mapping", "source",
+})  # fmt: skip
+"""The tables and views of a catalogue, of all versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +57,17 @@ class DatabaseState:
     role: str | None = None
     """``test``, or None for a database that is empty or doesn't exist."""
     holdings: Holdings = Holdings()
+    identity: tuple[object, ...] = ()
+    """What no other database has, as the server itself reports it; empty if the database doesn't exist."""
 
 
-async def inspect_test_database(url: URL) -> DatabaseState:
+async def inspect_test_database(url: URL, production: URL | None = None) -> DatabaseState:
     """Describe the test database, which needn't exist. Writes nothing.
 
-    Raises SchemaMismatch if the database holds anything without being marked as a test database.
+    Two URLs may lead to one database without looking alike: what counts is what the servers report on connections.
+
+    Raises RequestError if it is the production database, and SchemaMismatch if it holds anything without being marked
+    as a test database, or anything that isn't RetroVue's.
     """
     name = shown(url)
     _require_name(url)
@@ -66,15 +77,20 @@ async def inspect_test_database(url: URL) -> DatabaseState:
     async with Store(url, connections=1, read_only=True) as store:
         status = await schema_status(store)
         async with store.reading() as session:
+            identity = await _identity(session)
+            if identity[0] != url.database:
+                raise _leads_elsewhere(url, identity[0])
+            await _require_another(identity, production)
             if status.role != ROLE:
                 await _require_empty(session, name, status.role)
-                return DatabaseState(name, exists=True)
-            return DatabaseState(name, True, status.current, status.role, await _count(session))
+                return DatabaseState(name, exists=True, identity=identity)
+            await _require_only_ours(session, name)
+            return DatabaseState(name, True, status.current, status.role, await _count(session), identity)
 
 
-async def create_test_database(url: URL) -> DatabaseState:
+async def create_test_database(url: URL, production: URL | None = None) -> DatabaseState:
     """Create the test database if it doesn't exist, and upgrade its schema. Returns what was there before."""
-    before = await inspect_test_database(url)
+    before = await inspect_test_database(url, production)
     if not before.exists:
         async with _maintenance(url) as connection:
             await _require_permission(connection)
@@ -87,19 +103,21 @@ async def create_test_database(url: URL) -> DatabaseState:
     return before
 
 
-async def reset_test_database(url: URL) -> DatabaseState:
+async def reset_test_database(url: URL, production: URL | None = None) -> DatabaseState:
     """Drop the test database with everything in it and create it again. Returns what was there before.
 
     Raises StoreError with the code ``database_in_use``, and changes nothing, while another program is connected.
     """
-    before = await inspect_test_database(url)
+    before = await inspect_test_database(url, production)
     if before.role == ROLE:
         async with _maintenance(url) as connection:
             await _require_permission(connection)
+            if await _identity(connection, str(url.database)) != before.identity:
+                raise _leads_elsewhere(url, "another server")
             hint = "Nothing was changed. End the programs that are connected to it, then run the command again."
             with _not_in_use("The test database is in use by another program.", hint):
                 await connection.exec_driver_sql(f"DROP DATABASE {_quoted(url)}")
-    await create_test_database(url)
+    await create_test_database(url, production)
     return before
 
 
@@ -266,6 +284,71 @@ async def _require_empty(session: AsyncSession, name: str, role: str | None) -> 
             hint="Nothing was changed. Name another database in RETROVUE_TEST_DATABASE_URL.",
             context={"role": role, "wanted": ROLE},
         )
+
+
+async def _require_only_ours(session: AsyncSession, name: str) -> None:
+    """Raise SchemaMismatch if a database holds what RetroVue hasn't made: it would be dropped too."""
+    rows = await session.execute(
+        text(
+            "SELECT nspname || '.' || relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+            " WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND nspname <> 'information_schema' AND nspname !~ '^pg_'"
+            " AND NOT (relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('catalogue_role'))"
+            "  AND relname = ANY(:ours)) ORDER BY 1 LIMIT 20"
+        ),
+        {"ours": sorted(TABLES)},
+    )
+    if foreign := rows.scalars().all():
+        raise SchemaMismatch(
+            f"The test database {name} also holds what RetroVue hasn't made: {', '.join(foreign)}.",
+            code="wrong_database_role",
+            hint="Nothing was changed. Move it to a database of its own, or drop it.",
+            context={"foreign": list(foreign)},
+        )
+
+
+async def _require_another(identity: tuple[object, ...], production: URL | None) -> None:
+    """Raise RequestError if a database is the production database, whatever the URL of that looks like."""
+    if production is None:
+        return
+    try:
+        async with Store(production, connections=1, read_only=True) as store, store.reading() as session:
+            same = await _identity(session) == identity
+    except StoreError as exc:
+        if exc.code == "database_missing":
+            return
+        raise StoreError(
+            f"Whether the test database is the production database can't be found out: {exc.message}",
+            code=exc.code,
+            hint="Nothing was changed. Start the production server, or unset RETROVUE_DATABASE_URL for this command.",
+        ) from exc
+    if same:
+        raise RequestError(
+            "RETROVUE_TEST_DATABASE_URL leads to the production database.",
+            code="test_database_is_production",
+            hint="Nothing was changed. Set RETROVUE_TEST_DATABASE_URL to another database.",
+        )
+
+
+async def _identity(connection: AsyncConnection | AsyncSession, name: str | None = None) -> tuple[object, ...]:
+    """Return a database's name and oid with the identity of its server; of the connected database by default."""
+    row = await connection.execute(
+        text(
+            "SELECT datname, oid, cast(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint),"
+            " CASE WHEN has_function_privilege('pg_control_system()', 'execute')"
+            "  THEN (SELECT system_identifier FROM pg_control_system()) END"
+            " FROM pg_database WHERE datname = coalesce(:name, current_database())"
+        ),
+        {"name": name},
+    )
+    return tuple(row.one())
+
+
+def _leads_elsewhere(url: URL, place: object) -> RequestError:
+    return RequestError(
+        f"The URL of the test database names {url.database!r} and leads to {place}.",
+        code="bad_database_url",
+        hint="Nothing was changed. Connect to the server itself, not through an alias.",
+    )
 
 
 async def _count(session: AsyncSession) -> Holdings:

@@ -72,14 +72,17 @@ async def open_store(
 
 
 @asynccontextmanager
-async def open_test_server(settings: Settings) -> AsyncIterator[URL]:
-    """Keep the server of the test database running; yields the URL of the database, which needn't exist."""
+async def open_test_server(settings: Settings) -> AsyncIterator[tuple[URL, URL | None]]:
+    """Keep the server of the test database running; yields the URLs of the test and the production database.
+
+    The test database needn't exist. The production database has no URL if it is the embedded one.
+    """
     url = _own_server(settings, test_db=True)
     if url is not None:
-        yield url
+        yield url, _own_server(settings, test_db=False)
         return
     async with embedded_server(_home(settings)) as server:
-        yield database_url(server.url(TEST_DATABASE))
+        yield database_url(server.url(TEST_DATABASE)), None
 
 
 @asynccontextmanager

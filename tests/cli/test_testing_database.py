@@ -1,5 +1,6 @@
 """Creating and resetting the test database, on a server of one's own and on the embedded one."""
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 from anyio.from_thread import BlockingPortal
+from sqlalchemy import text
 
+from retrovue.store.addresses import database_url as parsed
+from retrovue.store.databases import TABLES
 from retrovue.store.embedded import EmbeddedServer, embedded_server
+from retrovue.store.session import Store
 from tests.cli.conftest import TOKEN, Cli, Plex, answer
 from tests.conftest import Databases
 
@@ -150,6 +155,17 @@ class TestReset:
         execute(portal, url, "SELECT FROM source" if "catalogue_role" in statement else "SELECT FROM x.y")
         databases.drop(url)
 
+    @pytest.mark.parametrize("statement", ["CREATE TABLE film ()", "CREATE SCHEMA own CREATE TABLE own.film ()"])
+    def test_leaves_alone_what_others_have_put_into_it(
+        self, run_cli: Cli, portal: BlockingPortal, filled: str, statement: str
+    ) -> None:
+        execute(portal, filled, statement)
+        for more in (["--yes"], ["--dry-run"]):
+            done = run_cli("db", "reset", "--test-db", "--json", *more)
+            assert (done.status, done.document["errors"][0]["code"]) == (1, "wrong_database_role")
+            assert "film" in done.document["errors"][0]["message"]
+        assert source_names(run_cli, "--test-db") == ["Test"]
+
     def test_whatever_its_schema_is(self, run_cli: Cli, portal: BlockingPortal, filled: str) -> None:
         execute(portal, filled, "UPDATE alembic_version SET version_num = '9999'")
         execute(portal, filled, "DROP TABLE asset CASCADE")
@@ -164,6 +180,53 @@ class TestReset:
         portal.call(connection.close)
         assert (done.status, done.document["errors"][0]["code"]) == (1, "database_in_use")
         assert source_names(run_cli, "--test-db") == ["Test"]
+
+
+@pytest.mark.fault(106)
+class TestAliases:
+    """Two URLs of one database that don't look alike: the socket's directory by another path."""
+
+    @pytest.fixture
+    def alias(self, server: EmbeddedServer) -> Iterator[str]:
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            path = Path(directory, "pg")
+            path.symlink_to(server.socket_directory)
+            yield str(path)
+
+    @pytest.mark.parametrize("command", [["create"], ["create", "--dry-run"], ["reset", "--yes"]], ids=str)
+    def test_an_empty_production_database_is_not_made_a_test_database(
+        self, run_cli: Cli, portal: BlockingPortal, databases: Databases, alias: str, command: list[str]
+    ) -> None:
+        url = databases.create(migrated=False)
+        run_cli.environment["RETROVUE_DATABASE_URL"] = url
+        run_cli.environment["RETROVUE_TEST_DATABASE_URL"] = (
+            f"postgresql://retrovue@/{parsed(url).database}?host={alias}"
+        )
+        done = run_cli("db", *command, "--test-db", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "test_database_is_production")
+        execute(portal, url, "CREATE TABLE catalogue_role ()")  # there is none yet
+        databases.drop(url)
+
+    def test_a_production_database_that_does_not_answer_stops_it(self, run_cli: Cli, filled: str) -> None:
+        assert filled
+        run_cli.environment["RETROVUE_DATABASE_URL"] = "postgresql://u@127.0.0.1:9/db"
+        done = run_cli("db", "reset", "--test-db", "--yes", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "database_unavailable")
+
+    def test_a_name_in_the_query_is_refused(self, run_cli: Cli, database_url: str, test_database_url: str) -> None:
+        name = parsed(test_database_url).database
+        run_cli.environment["RETROVUE_TEST_DATABASE_URL"] = f"{database_url}&dbname={name}"
+        done = run_cli("db", "reset", "--test-db", "--yes", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "bad_database_url")
+
+
+def test_the_tables_of_a_catalogue_are_named(portal: BlockingPortal, database_url: str) -> None:
+    async def tables() -> set[str]:
+        async with Store(parsed(database_url)) as store, store.reading() as session:
+            return set((await session.execute(text("SELECT relname FROM pg_class WHERE relnamespace ="
+                " 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')"))).scalars())  # fmt: skip
+
+    assert portal.call(tables) == TABLES
 
 
 def test_on_the_embedded_server(

@@ -77,6 +77,7 @@ LINES: dict[str, dict[int, str]] = {
         103: "no TLS, a certificate that isn't trusted: a code of their own, never a connection without TLS",
         104: "no UTF8, no temporary tables, too low a limit: found by db upgrade, the doctor and the pre-flight",
         105: "a pooler with too few sessions, or in statement mode: refused before anything begins",
+        106: "`--test-db` by an alias of the production database, or with foreign tables in it: refused",
     },
     "Process": {
         55: "SIGINT, SIGTERM: outcomes `interrupted`, exit 130 or 143 within two seconds",

@@ -69,8 +69,9 @@ async def show_status(call: Invocation) -> int:
 async def create_database(call: Invocation) -> int:
     """Create the test database with its schema."""
     _require_test_db(call)
-    async with open_test_server(call.settings) as url:
-        before = await (databases.inspect_test_database(url) if call.dry_run else databases.create_test_database(url))
+    async with open_test_server(call.settings) as (url, production):
+        work = databases.inspect_test_database if call.dry_run else databases.create_test_database
+        before = await work(url, production)
     done = "created" if not before.exists else "brought up to date" if before.revision != wanted_revision() else None
     return _report_test_database(call, before, done)
 
@@ -78,14 +79,14 @@ async def create_database(call: Invocation) -> int:
 async def reset_database(call: Invocation, *, yes: bool) -> int:
     """Destroy the test database and create it anew, once that is confirmed."""
     _require_test_db(call)
-    async with open_test_server(call.settings) as url:
-        before = await databases.inspect_test_database(url)
+    async with open_test_server(call.settings) as (url, production):
+        before = await databases.inspect_test_database(url, production)
         rows = asdict(before.holdings)
         lines = [f"The test database {before.name} with", *_count_lines(rows)]
         if not call.dry_run:
             if before.role is not None:
                 confirm(call, lines, yes=yes, context=rows)
-            before = await databases.reset_test_database(url)
+            before = await databases.reset_test_database(url, production)
             rows = asdict(before.holdings)
     if call.dry_run and not call.output.as_json and before.role is not None:
         call.output.lines(["It would be destroyed:", *lines])
