@@ -115,7 +115,7 @@ async def record_discovery(
     """
     known = {collection.external_id: collection for collection in await list_collections(session, source)}
     unidentified = {found.name for found in discovered if not found.external_id}
-    discovered = [_with_locations(_storable(found), known) for found in discovered if found.external_id]
+    discovered = [_storable(_with_locations(found, known)) for found in discovered if found.external_id]
     added = [found for found in discovered if found.external_id not in known]
     updated = [
         found

@@ -91,8 +91,9 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
     def outline(self, rows: Sequence[ListedRow[OutlineT, KeyT]], read: Callable[[], Awaitable[Page]]) -> Outline:
         """Make the outline of rows in short form; ``read`` reads their page in full."""
         outline = Outline([], [], [], len(rows), read)
+        add, item_uri = self.add_to_outline, self._item_uri
         for listed in rows:
-            self.add_to_outline(listed.row, self._item_uri(listed.key), outline)
+            add(listed.row, item_uri(listed.key), outline)
         return outline
 
     def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
@@ -110,15 +111,17 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
         if problem is not None:
             rejected.append(Rejection(*problem, uri, row.title))
             return
-        seen: set[Any] = set()
-        for version in row.versions:
+        versions = row.versions
+        seen: set[Any] | None = set() if len(versions) > 1 else None
+        for version in versions:
             version_id = version.id
             if version_id is None or version_id == "":
                 problem = "no_media_id", "The version has no id, so that it can't be told from others."
-            elif version_id in seen:
+            elif seen is not None and version_id in seen:
                 problem = "duplicate_version", "The item lists the same version twice."
             else:
-                seen.add(version_id)
+                if seen is not None:
+                    seen.add(version_id)
                 problem = self.version_problem(version)
             if problem is None:
                 yield version

@@ -123,7 +123,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
 
         Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing.
         """
-        if _NUL not in body:
+        if not _may_hold_nul(body):
             try:
                 answer = self._full.decode(body)
             except (ValueError, RecursionError):
@@ -137,7 +137,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
 
     def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
         """Decode one answer in short form; None if it has to be read in full."""
-        if _NUL in body:
+        if _may_hold_nul(body):
             return None
         try:
             contents = self.contents(self._outline.decode(body))
@@ -199,6 +199,11 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             return self._row_key.decode(text)
         except (ValueError, RecursionError):
             return None
+
+
+def _may_hold_nul(body: bytes | bytearray) -> bool:
+    # A single byte is found ten times faster than the escape, and many pages hold no backslash.
+    return b"\\" in body and _NUL in body
 
 
 def _clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:

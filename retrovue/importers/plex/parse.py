@@ -86,8 +86,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         if len(version.parts) > MOST_VERSIONS:
             reason = f"The version has {len(version.parts):,} parts; at most {MOST_VERSIONS:,} can be used."
             return "too_many_parts", reason
-        if version.deleted_at or any(part.deleted_at or part.exists is False for part in version.parts):
-            return "deleted_at_source", "Plex marks the version as deleted: its file was not found."
+        deleted = bool(version.deleted_at)
         made_by_plex = version.proxy_type == OPTIMIZED_VERSION or bool(version.target)
         for part in version.parts:
             file = part.file
@@ -95,6 +94,10 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
                 return "no_file", "A part of the version names no file."
             if _OPTIMIZED_FOLDER in file and f"/{_OPTIMIZED_FOLDER}/" in file.replace("\\", "/"):
                 made_by_plex = True
+            if part.deleted_at or part.exists is False:
+                deleted = True
+        if deleted:
+            return "deleted_at_source", "Plex marks the version as deleted: its file was not found."
         return ("optimized_version", "The version was made by Plex from another one.") if made_by_plex else None
 
     def _draft(self, row: Row, kind: str, media: Media, uri: str) -> AssetDraft:
