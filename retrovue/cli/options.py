@@ -1,5 +1,6 @@
 """Options and types of arguments that several commands have."""
 
+import datetime as dt
 import math
 import re
 from collections.abc import Awaitable, Callable
@@ -74,6 +75,22 @@ class _Title(click.ParamType[str]):
 
 
 TITLE = _Title()
+
+
+class _Time(click.ParamType[dt.datetime]):
+    """A date, or a date and a time, in ISO 8601; without a zone it is local time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            time = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
+            return time if time.tzinfo is not None else time.astimezone()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is no date such as 2026-03-01 or 2026-03-01T18:30+01:00.", param, ctx)
+
+
+TIME = _Time()
 
 
 def examples(*commands: str) -> str:

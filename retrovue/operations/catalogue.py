@@ -4,6 +4,7 @@ The command line and services that embed RetroVue read through these functions. 
 reference is a UUID, an external id or an exact name; looking one up raises NotFound or Ambiguous.
 """
 
+import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Unpack
@@ -176,16 +177,24 @@ async def list_log(
     source: str | None = None,
     collection: str | None = None,
     run: UUID | None = None,
+    status: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
     limit: int | None = 50,
 ) -> LogListing:
-    """List the audit trail, the latest run first. ``source`` and ``collection`` are references.
+    """List the entries of the audit trail for which everything given holds, the latest run first.
 
-    Raises NotFound, Ambiguous or, for a limit that isn't from 0 to 2,147,483,647, RequestError.
+    ``source`` and ``collection`` are references. ``status`` is ``running``, ``ingested``, ``failed``, ``interrupted``
+    or ``unknown``. ``since`` and ``until`` are times with a zone: started at the first or later, before the second.
+    ``limit`` is from 0 to 2,147,483,647; None lists all. Raises NotFound, Ambiguous or, for a bad limit or time,
+    RequestError.
     """
     async with store.reading() as session:
         owner = None if source is None else await sources.find_source(session, source)
         within = None if collection is None else await collections.find_collection(session, collection, owner)
-        return await log.list_log(session, source=owner, collection=within, run=run, limit=limit)
+        return await log.list_log(
+            session, source=owner, collection=within, run=run, status=status, since=since, until=until, limit=limit
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +207,13 @@ class RunDetails:
     """The rejected items by the id of their collection, in the order of the source."""
 
 
-async def get_run(store: Store, run: UUID, collection: str | None = None) -> RunDetails:
-    """Return what a run did, or what it did to one collection. Raises NotFound or Ambiguous."""
+async def get_run(store: Store, run: UUID | None, collection: str | None = None) -> RunDetails:
+    """Return what a run did, or what it did to one collection; None is the run that started last.
+
+    Raises NotFound or Ambiguous.
+    """
     async with store.reading() as session:
+        run = run or await log.latest_run(session)
         entries = (await log.list_log(session, run=run, limit=None)).entries
         found = None
         if collection is not None:

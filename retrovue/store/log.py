@@ -1,4 +1,4 @@
-"""Reading the audit trail: what happened to each collection in each run, and what is happening now."""
+"""The audit trail: what each run did to each collection, and which runs are at work."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
-from retrovue.core.errors import NotFound, require_within
+from retrovue.core.errors import NotFound, RequestError, require_within
 from retrovue.core.model import Collection, Rejection, Source
 from retrovue.core.results import Counts
 
@@ -19,8 +19,21 @@ COUNTS = tuple(Counts.__dataclass_fields__)
 _SUMS = {"failed_enrichments": "ingest_outcome.failed_enrichments + coalesce(enriched.failed, 0) AS failed_enrichments"}
 _COUNTS = ", ".join(_SUMS.get(name, f"ingest_outcome.{name}") for name in COUNTS)
 
-# A start row without an outcome row is at work as long as the connection that holds the run's locks lives;
-# else the run was killed, or lost its database.
+# Without an outcome row a run is at work as long as the connection that holds its locks lives. Otherwise it was killed,
+# or lost its database.
+_STATUS = """
+    coalesce(ingest_outcome.status, CASE WHEN EXISTS (
+        SELECT FROM pg_stat_activity WHERE datname = current_database()
+            AND application_name = 'retrovue-ingest-' || ingest_start.run_id
+    ) THEN 'running' ELSE 'interrupted' END)
+"""
+_TABLES = """
+    FROM ingest_start
+        JOIN collection ON collection.id = ingest_start.collection_id
+        JOIN source ON source.id = collection.source_id
+        LEFT JOIN ingest_outcome USING (run_id, collection_id)
+        LEFT JOIN enrichment_outcome AS enriched USING (run_id, collection_id)
+"""
 _ENTRIES = f"""
     SELECT ingest_start.run_id, ingest_start.collection_id, collection.name AS collection_name,
         source.id AS source_id, source.name AS source_name, ingest_start.trigger, ingest_start.scope,
@@ -29,15 +42,8 @@ _ENTRIES = f"""
         CASE WHEN enriched.status IS NOT NULL THEN jsonb_build_object('status', enriched.status,
             'succeeded', enriched.succeeded, 'failed', enriched.failed, 'owed', enriched.owed,
             'failures', enriched.details -> 'failures', 'problem', enriched.details -> 'problem') END AS enrichment,
-        coalesce(ingest_outcome.status, CASE WHEN EXISTS (
-            SELECT FROM pg_stat_activity WHERE datname = current_database()
-                AND application_name = 'retrovue-ingest-' || ingest_start.run_id
-        ) THEN 'running' ELSE 'interrupted' END) AS state
-    FROM ingest_start
-        JOIN collection ON collection.id = ingest_start.collection_id
-        JOIN source ON source.id = collection.source_id
-        LEFT JOIN ingest_outcome USING (run_id, collection_id)
-        LEFT JOIN enrichment_outcome AS enriched USING (run_id, collection_id)
+        {_STATUS} AS state
+    {_TABLES}
 """
 
 
@@ -95,9 +101,10 @@ def _entry(row: Row[Any]) -> LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class LogListing:
-    """Some entries of the audit trail, and how many there are."""
+    """Some entries of the audit trail."""
 
     total: int
+    """How many fit, with those beyond the limit."""
     entries: tuple[LogEntry, ...]
 
 
@@ -107,32 +114,33 @@ async def list_log(
     source: Source | None = None,
     collection: Collection | None = None,
     run: UUID | None = None,
+    status: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
     limit: int | None = 50,
 ) -> LogListing:
-    """List what was ingested: the latest run first, its collections by name; one that vanished is interrupted.
+    """List entries of the audit trail for which everything given holds: the latest run first, its collections by name.
 
-    Raises NotFound for a run that there isn't, and RequestError for a limit that isn't from 0 to 2,147,483,647.
+    ``since`` and ``until`` are times with a zone: started at the first or later, before the second. Raises NotFound for
+    an unknown run, and RequestError for a limit that isn't from 0 to 2,147,483,647 or a time without a zone.
     """
     if limit is not None:
         require_within("The limit", limit, 0, LARGEST, code="bad_limit")
-    where: list[str] = []
-    bind: dict[str, Any] = {}
-    if source is not None:
-        where.append("collection.source_id = :source")
-        bind["source"] = source.id
-    if collection is not None:
-        where.append("ingest_start.collection_id = :collection")
-        bind["collection"] = collection.id
-    if run is not None:
-        where.append("ingest_start.run_id = :run")
-        bind["run"] = run
+    for time in (since, until):
+        if time is not None and time.tzinfo is None:
+            raise RequestError(f"{time} has no time zone.", code="bad_filter")
+    conditions = {
+        "collection.source_id = :source": None if source is None else source.id,
+        "ingest_start.collection_id = :collection": None if collection is None else collection.id,
+        "ingest_start.run_id = :run": run,
+        f"{_STATUS} = :status": status,
+        "ingest_start.started_at >= :since": since,
+        "ingest_start.started_at < :until": until,
+    }
+    where = [condition for condition, value in conditions.items() if value is not None]
     condition = f"WHERE {' AND '.join(where)}" if where else ""
-    total = (
-        await session.execute(
-            text(f"SELECT count(*) FROM ingest_start JOIN collection ON collection.id = collection_id {condition}"),
-            bind,
-        )
-    ).scalar_one()
+    bind = {condition.rpartition(":")[2]: value for condition, value in conditions.items() if value is not None}
+    total = (await session.execute(text(f"SELECT count(*) {_TABLES} {condition}"), bind)).scalar_one()
     if run is not None and not total:
         raise NotFound(
             f"There is no run {run} in the audit trail.",
@@ -151,10 +159,19 @@ async def list_log(
     return LogListing(total=total, entries=tuple(_entry(row) for row in rows))
 
 
+async def latest_run(session: AsyncSession) -> UUID:
+    """Return the id of the run that started last. Raises NotFound if there is none."""
+    result = await session.execute(text("SELECT run_id FROM ingest_start ORDER BY started_at DESC, run_id LIMIT 1"))
+    run: UUID | None = result.scalar_one_or_none()
+    if run is None:
+        raise NotFound("Nothing has been ingested yet.", code="run_not_found", hint="Run `retrovue source ingest`.")
+    return run
+
+
 async def list_rejections(
     session: AsyncSession, run: UUID, *, collection: Collection | None = None, limit: int | None = None
 ) -> list[tuple[UUID, Rejection]]:
-    """List the items that a run rejected, each with its collection's id, in the order of the source."""
+    """List the rejected items of a run, each with the id of its collection, in the order of the source."""
     result = await session.execute(
         text(
             "SELECT collection_id, code, reason, source_uri, title FROM ingest_rejection WHERE run_id = :run"

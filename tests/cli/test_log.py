@@ -90,6 +90,33 @@ class TestLog:
         assert "TV Shows    interrupted" in run_cli("ingest", "log").out
 
 
+class TestFilters:
+    @pytest.mark.usefixtures("ready")
+    def test_status_and_time(self, run_cli: Cli) -> None:
+        def names(*options: str) -> list[str]:
+            return [entry["collection"]["name"] for entry in run_cli.ok("ingest", "log", *options)["entries"]]
+
+        done = run_cli("ingest", "show", "latest", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "run_not_found")
+        run_cli.ok("source", "ingest", "My Plex")
+        [entry, _] = run_cli.ok("ingest", "log")["entries"]
+        assert names("--status", "ingested") == ["Movies", "TV Shows"]
+        assert names("--status", "failed") == names("--status", "running") == []
+        assert run_cli("ingest", "log", "--status", "failed").out == "No ingest fits.\n"
+        assert names("--since", "2000-01-01", "--until", "2999-01-01T00:00+02:00") == ["Movies", "TV Shows"]
+        assert names("--since", "2999-01-01") == names("--until", "2000-01-01") == []
+        assert (
+            run_cli.ok("ingest", "log", "--until", entry["started_at"], "--collection", entry["collection"]["id"])[
+                "total"
+            ]
+            == 0
+        )
+        assert names("--since", entry["started_at"], "--collection", entry["collection"]["id"]) == ["Movies"]
+        assert run_cli.ok("ingest", "show", "latest") == run_cli.ok("ingest", "show", entry["run_id"])
+        done = run_cli("ingest", "show", "last", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "usage")
+
+
 class TestShow:
     @pytest.fixture
     def run(self, run_cli: Cli, serve: Serve, media: Path) -> str:

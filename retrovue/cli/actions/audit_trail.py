@@ -24,17 +24,18 @@ _HEADS = ("Collection", "Status", *HEADINGS.values())
 _INDENT = "  "
 
 
-async def show_log(call: Invocation, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
-    """List the audit trail of a source, a collection, a run or all."""
+async def show_log(call: Invocation, *, limit: int, **filters: Any) -> int:
+    """List the audit trail; ``filters`` are those of ``list_log``, where None means all."""
     async with opened(call) as store:
-        listing = await catalogue.list_log(store, source=source, collection=collection, run=run, limit=limit)
+        listing = await catalogue.list_log(store, limit=limit, **filters)
     entries = listing.entries
     if call.output.as_json:
         documents = [log_entry_document(entry) for entry in entries]
         call.output.document({"status": "ok", "total": listing.total, "limit": limit, "entries": documents})
         return 0
     if not listing.total:
-        call.output.lines(["Nothing has been ingested yet."])
+        filtered = any(value is not None for value in filters.values())
+        call.output.lines(["No ingest fits." if filtered else "Nothing has been ingested yet."])
         return 0
     lines: list[str] = []
     for _, group in groupby(entries, key=lambda entry: entry.run_id):
@@ -63,7 +64,7 @@ def _row(entry: LogEntry) -> tuple[object, ...]:
 
 
 def _time(moment: dt.datetime) -> str:
-    return moment.isoformat(sep=" ", timespec="seconds")
+    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _trigger(entry: LogEntry) -> str:
@@ -73,7 +74,7 @@ def _trigger(entry: LogEntry) -> str:
     return ", ".join(["in bulk" if entry.trigger == "source" else "by hand", *scope])
 
 
-async def show_run(call: Invocation, run: UUID, collection: str | None, *, traceback: bool) -> int:
+async def show_run(call: Invocation, run: UUID | None, collection: str | None, *, traceback: bool) -> int:
     """Show one run."""
     async with opened(call) as store:
         details = await catalogue.get_run(store, run, collection)

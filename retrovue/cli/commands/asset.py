@@ -1,6 +1,5 @@
 """The commands on assets."""
 
-import datetime as dt
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -8,30 +7,14 @@ from uuid import UUID
 import asyncclick as click
 
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import NATURAL, TITLE, shared
-
-
-class _Time(click.ParamType[dt.datetime]):
-    """A date, or a date and a time, in ISO 8601; without a zone it is local time."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            time = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
-            return time if time.tzinfo is not None else time.astimezone()
-        except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is no date such as 2026-03-01 or 2026-03-01T18:30+01:00.", param, ctx)
-
-
-_TIME = _Time()
+from retrovue.cli.options import NATURAL, TIME, TITLE, shared
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that select assets."""
     for option in (
-        click.option("--changed-since", metavar="TIME", type=_TIME, help="Only created or changed since then."),
-        click.option("--created-since", metavar="TIME", type=_TIME, help="Only created since then: 2026-03-01."),
+        click.option("--changed-since", metavar="TIME", type=TIME, help="Only created or changed since then."),
+        click.option("--created-since", metavar="TIME", type=TIME, help="Only created since then: 2026-03-01."),
         click.option("--path", metavar="PATH", help="Only of this local file, or below this directory."),
         click.option("--year", type=NATURAL, help="Only of this year."),
         click.option("--season", type=NATURAL, help="Only of the season of this number."),

@@ -1,13 +1,28 @@
 """The commands on the audit trail."""
 
 import shlex
+from typing import Any
 from uuid import UUID
 
 import asyncclick as click
 from asyncclick.exceptions import NoSuchCommand
 
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import NATURAL, shared
+from retrovue.cli.options import NATURAL, TIME, shared
+
+_STATUSES = ("running", "ingested", "failed", "interrupted", "unknown")
+
+
+class _Run(click.ParamType[UUID | None]):
+    """The id of a run; None for ``latest``."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "latest" else click.UUID.convert(value, param, ctx)
+
+
+_RUN = _Run()
 
 
 class AuditTrail(click.Group):
@@ -37,22 +52,28 @@ def command() -> None:
 @click.option("--source", metavar="SOURCE", help="Only ingests of this source: its id or name.")
 @click.option("--collection", metavar="COLLECTION", help="Only ingests of this collection: its id, key or name.")
 @click.option("--run", type=click.UUID, metavar="ID", help="Only this run.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only entries of this status.")
+@click.option("--since", metavar="TIME", type=TIME, help="Only ingests started then or later: 2026-03-01.")
+@click.option("--until", metavar="TIME", type=TIME, help="Only ingests started before then.")
 @click.option("--limit", type=NATURAL, default=50, show_default=True, help="Most entries to list.")
 @shared()
-async def log(call: Invocation, *, source: str | None, collection: str | None, run: UUID | None, limit: int) -> int:
+async def log(call: Invocation, **options: Any) -> int:
     """List the ingested collections, the latest run first."""
     from retrovue.cli.actions.audit_trail import show_log
 
-    return await show_log(call, source, collection, run, limit)
+    return await show_log(call, **options)
 
 
 @command.command("show")
-@click.argument("run_id", type=click.UUID)
+@click.argument("run_id", metavar="RUN_ID|latest", type=_RUN)
 @click.option("--collection", metavar="COLLECTION", help="Only this collection: its id, key or name.")
 @click.option("--traceback", is_flag=True, help="Show the tracebacks of failures, too.")
 @shared()
-async def show(call: Invocation, *, run_id: UUID, collection: str | None, traceback: bool) -> int:
-    """Show a run with all its outcomes and rejected items."""
+async def show(call: Invocation, *, run_id: UUID | None, collection: str | None, traceback: bool) -> int:
+    """Show a run with all its outcomes and rejected items.
+
+    RUN_ID is the id that the log shows; latest is the run that started last.
+    """
     from retrovue.cli.actions.audit_trail import show_run
 
     return await show_run(call, run_id, collection, traceback=traceback)
