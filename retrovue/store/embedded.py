@@ -348,11 +348,30 @@ async def _stop(cluster: Cluster, how: signal.Signals) -> None:
     signalled = False
     while cluster.alive():
         if not signalled and (pid := await _pid(cluster)):
-            with suppress(ProcessLookupError):
-                os.kill(pid, how)
+            await _signal(cluster, pid, how)
             signalled = True
         await anyio.sleep(_POLL_SECONDS)
     cluster.forget_sockets()
+
+
+async def _signal(cluster: Cluster, pid: int, how: signal.Signals) -> None:
+    """Send a signal with the rights of the server's account.
+
+    That account can write the pid file. Root must not signal whatever process is named there.
+    """
+    if not cluster.account.borrowed:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, how)
+        return
+    await anyio.run_process(
+        ["/bin/sh", "-c", 'kill -s "$1" "$2"', "sh", how.name.removeprefix("SIG"), str(pid)],
+        check=False,
+        cwd="/",
+        env=ENVIRONMENT,
+        user=cluster.account.uid,
+        group=cluster.account.gid,
+        extra_groups=(),
+    )
 
 
 async def _pid(cluster: Cluster) -> int | None:
@@ -363,4 +382,5 @@ async def _pid(cluster: Cluster) -> int | None:
     answer = None
     with suppress(StoreUnavailable):
         answer = await _ask(cluster, timeout=0.5)
-    return answer.pid if answer else cluster.pid_in_file()
+    pid = answer.pid if answer else cluster.pid_in_file()
+    return pid if pid is not None and pid > 1 else None  # to kill, 0 and negative numbers are groups of processes

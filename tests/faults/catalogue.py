@@ -78,6 +78,7 @@ LINES: dict[str, dict[int, str]] = {
         104: "no UTF8, no temporary tables, too low a limit: found by db upgrade, the doctor and the pre-flight",
         105: "a pooler with too few sessions, or in statement mode: refused before anything begins",
         106: "`--test-db` by an alias of the production database, or with foreign tables in it: refused",
+        107: "a pid file that the server's account has changed: root signals with the rights of that account alone",
     },
     "Process": {
         55: "SIGINT, SIGTERM: outcomes `interrupted`, exit 130 or 143 within two seconds",

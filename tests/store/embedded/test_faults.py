@@ -19,6 +19,7 @@ import pytest
 
 from retrovue.errors import StoreUnavailable
 from retrovue.operations.doctor import examine
+from retrovue.store import embedded
 from retrovue.store.addresses import database_url
 from retrovue.store.embedded import embedded_server
 from retrovue.store.embedded_cluster import open_cluster
@@ -191,3 +192,28 @@ class TestKilled:
                 await three.leave()
             await one.leave()
         assert servers(home) == []
+
+
+@pytest.mark.fault(107)
+class TestPidFile:
+    """The account of the server can write the pid file, and with it name any process."""
+
+    @pytest.mark.parametrize("pid", ["another's", "0", "-1", "1"])
+    async def test_no_other_process_is_signalled(self, home: Path, monkeypatch: pytest.MonkeyPatch, pid: str) -> None:
+        for limit in ("_SHIELD_SECONDS", "_FAST_STOP_SECONDS", "_IMMEDIATE_STOP_SECONDS"):
+            monkeypatch.setattr(embedded, limit, 0.3)
+        async with await anyio.open_process(["sleep", "60"]) as victim:
+            # Root owns the victim, or for anybody else the first process of the system is root's.
+            named = pid if pid != "another's" else str(victim.pid if ROOT else 1)
+            async with embedded_server(home, durable=False) as server:
+                file = server.data_directory / "postmaster.pid"
+                right = file.read_text()
+                file.write_text(right.replace(str(server.pid), named, 1))
+            assert victim.returncode is None
+            assert servers(home), "it has no way to learn that it should stop"
+            file.write_text(right)
+            monkeypatch.undo()
+            async with embedded_server(home, durable=False) as again:
+                assert again.pid == server.pid
+            assert not servers(home)
+            victim.kill()
