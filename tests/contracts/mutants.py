@@ -227,9 +227,7 @@ MUTANTS = (
         '"source_unreachable"\n    unreachable = False',
     ),
     Mutant("CI-12", PIPELINE, _ONE_TRANSACTION, _TWO_TRANSACTIONS),
-    Mutant(
-        "CI-12", LOCKS, "            for key in refused.scalars().all():\n", "            for key in list[int]():\n"
-    ),
+    Mutant("CI-12", LOCKS, " for key in refused.scalars().all()}\n", " for key in list[int]()}\n"),
     Mutant("CI-13", AUDIT, '"season": run.scope.season, ', ""),
     Mutant("CI-13", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
     Mutant(
