@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from retrovue.core.errors import NothingEligible, RetrovueError, SourceError
+from retrovue.core.guide import GUIDE
 from retrovue.core.model import Collection, Ingestibility, Source
 from retrovue.core.results import Failed, Skipped
 from retrovue.importers.guard import GuardedImporter
@@ -18,6 +19,9 @@ from retrovue.store.session import Store
 
 CHECKS_AT_ONCE = 64
 """Collections that are checked at the same time; the checks hold no database connection."""
+
+_ABOUT_MAPPINGS = frozenset({"unmapped_location", "missing_directory", "unreadable_directory", "directory_timeout"})
+"""The codes that a path mapping may mend."""
 
 
 @dataclass(slots=True)
@@ -79,8 +83,14 @@ def none_ingestible(
     else:
         reasons = "; ".join(f"{outcome.collection.name}: {outcome.reason}" for outcome in lost)
         message = f"No enabled collection of source {source.name!r} can be ingested: {reasons}"
-    hint = "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`."
-    return _nothing(source, skipped, "no_ingestible_collections", message, hint)
+    return _nothing(source, skipped, "no_ingestible_collections", message, _hint({outcome.code for outcome in lost}))
+
+
+def _hint(codes: set[str]) -> str:
+    """Return what to do about the codes of ingestibility checks."""
+    if any(code not in GUIDE or code in _ABOUT_MAPPINGS for code in codes):
+        return "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`."
+    return " ".join(GUIDE[code].do for code in sorted(codes))
 
 
 async def pre_flight(

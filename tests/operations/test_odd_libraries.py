@@ -43,3 +43,10 @@ class TestOddLibraries:
         document = world.cli.ok("source", "discover", NAME)
         assert (document["added"], document["updated"], document["gone"]) == ([], [], [])
         assert stored(world) == before
+
+    def test_an_ingest_says_whose_token_is_needed(self, world: World) -> None:
+        answer_sections(world, hide_locations)
+        done = world.cli("source", "ingest", NAME, "--json")
+        (error,) = done.document["errors"]
+        assert (done.status, error["code"]) == (1, "no_ingestible_collections")
+        assert error["hint"] == "Set the owner's token with `retrovue source update`."
