@@ -18,7 +18,7 @@ _SHOWN = 5
 _BLOCKS = 20
 """How many lists are shown in a report."""
 _NAMED = 5
-"""Up to so many collections with the same reason have a line each; of more, only so many are named."""
+"""How many collections with the same reason are named. Up to so many skipped ones have a line each."""
 _HEADS = ("Collection", "Status", *HEADINGS.values(), "Time")
 
 
@@ -45,7 +45,7 @@ def heading(source: "Source", scope: "Scope | None" = None) -> list[str]:
     """Return the lines that name the source and the scope."""
     lines: list[str] = [f"Source: {source.name} ({source.external_id}, type {source.type})"]
     if scope is not None and not scope.is_full:
-        parts = [f"title {scope.title!r}"]
+        parts = [f"title '{scope.title}'"]
         parts += [] if scope.season is None else [f"season {scope.season}"]
         parts += [] if scope.episode is None else [f"episode {scope.episode}"]
         lines.append(f"Scope: {', '.join(parts)}")
@@ -104,7 +104,7 @@ def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
     name = outcome.collection.name
     if fewer := outcome.listed.warnings.get(FAR_SMALLER):
         yield (
-            f"Collection {name!r} has {fewer} items fewer than at its last ingest, more than half of them:"
+            f"Collection '{name}' has {fewer} items fewer than at its last ingest, more than half of them:"
             " is a disk missing at its source? Nothing is removed from the catalogue."
         )
     if changed := outcome.listed.warnings.get(CHANGED_AT_SOURCE):
@@ -113,7 +113,7 @@ def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
             " the catalogue knows. Enrichers that read files read those again."
         )
     if not shown and outcome.enriched is not None and outcome.enriched.problem is not None:
-        yield f"Collection {name!r}: {outcome.enriched.problem.message}"
+        yield f"Collection '{name}': {outcome.enriched.problem.message}"
 
 
 def _enabled(summary: "IngestSummary", what: str) -> list[str]:
@@ -124,22 +124,23 @@ def _enabled(summary: "IngestSummary", what: str) -> list[str]:
 
 
 def _results(summary: "IngestSummary") -> list[str]:
-    rows = [_row(outcome) for outcome in summary.outcomes if isinstance(outcome, Ingested | Failed)]
+    ingested = "would be ingested" if summary.dry_run else "ingested"
+    rows = [_row(outcome, ingested) for outcome in summary.outcomes if isinstance(outcome, Ingested | Failed)]
     if not rows:
         return []
     total = ("Total", "", *(summary.total(count) for count in HEADINGS), duration(summary.duration))
     many = len(rows) > 1
-    styles: list[Style | None] = ["bad" if row[1] != "ingested" else None for row in rows]
+    styles: list[Style | None] = ["bad" if row[1] != ingested else None for row in rows]
     return [
         "",
         *table(_HEADS, [*rows, total] if many else rows, numbers=range(2, len(_HEADS)), foot=many, styles=styles),
     ]
 
 
-def _row(outcome: "Ingested | Failed") -> tuple[object, ...]:
+def _row(outcome: "Ingested | Failed", ingested: str) -> tuple[object, ...]:
     name, time = outcome.collection.name, duration(outcome.durations.total)
     if isinstance(outcome, Ingested):
-        return (name, "ingested", *(getattr(outcome.counts, count) for count in HEADINGS), time)
+        return (name, ingested, *(getattr(outcome.counts, count) for count in HEADINGS), time)
     if outcome.counts.discovered:
         return (name, "failed", *(getattr(outcome.counts, count) for count in HEADINGS), time)
     status = "interrupted" if outcome.interrupted else "failed"
@@ -223,19 +224,19 @@ def _failures(summary: "IngestSummary") -> list[str]:
     shared: dict[tuple[str, str, str | None], list[str]] = {}
     for outcome in summary.failed:
         word = "Interrupted" if outcome.interrupted else "Failed"
-        shared.setdefault((word, f"{outcome.message} [{outcome.code}]", outcome.hint), []).append(
-            outcome.collection.name
-        )
+        in_label = summary.status == "error" and len(summary.failed) == 1 and not summary.interrupted
+        message = "" if in_label else f": {outcome.message}"
+        shared.setdefault((word, f"{message} [{outcome.code}]", outcome.hint), []).append(outcome.collection.name)
     lines: list[str] = []
     for (word, message, hint), names in shared.items():
-        shown = names if len(names) <= _NAMED else [_several(names)]
-        lines += [Styled(f"{word}: {name}: {message}", "bad") for name in shown]
+        lines.append(Styled(f"{word}: {_several(names)}{message}", "bad"))
         lines += [f"  {hint}"] if hint else []
     return ["", *lines] if lines else []
 
 
 def _several(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+    named = ", ".join(names[:_NAMED])
+    return named if len(names) <= _NAMED else f"{named} and {len(names) - _NAMED} more"
 
 
 def _problem(problem: Problem) -> list[str]:

@@ -93,11 +93,17 @@ class Invocation:
 def opened(
     call: Invocation, *, connections: int = 2, read_only: bool = False, check: bool = True
 ) -> "AbstractAsyncContextManager[Store]":
-    """Open the catalogue for a command; for a dry-run, one that refuses every write."""
-    from retrovue.store.opening import open_store  # slow, and not needed for help
+    """Open the catalogue for a command; for a dry-run, one that refuses every write.
 
+    Warn if RETROVUE_HOME names a place where a new, empty catalogue begins: it may be a mistake.
+    """
+    from retrovue.store.opening import begins_catalogue, open_store  # slow, and not needed for help
+
+    settings = call.settings
+    if settings.home is not None and begins_catalogue(settings, test_db=call.test_db):
+        call.output.warn(f"RETROVUE_HOME ({settings.home}) holds no catalogue: a new, empty one begins there.")
     return open_store(
-        call.settings,
+        settings,
         test_db=call.test_db,
         connections=connections,
         read_only=read_only or call.dry_run,

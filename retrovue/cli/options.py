@@ -87,7 +87,7 @@ class _Time(click.ParamType[dt.datetime]):
             time = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
             return time if time.tzinfo is not None else time.astimezone()
         except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is no date such as 2026-03-01 or 2026-03-01T18:30+01:00.", param, ctx)
+            self.fail(f"'{value}' is no date such as 2026-03-01 or 2026-03-01T18:30+01:00.", param, ctx)
 
 
 TIME = _Time()

@@ -1,5 +1,6 @@
 """Tables of plain text that fit a terminal of 80 columns."""
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -7,6 +8,8 @@ from retrovue.cli.text import Style, Styled, printable, width
 
 COLUMNS = 80
 _GAP = "  "
+_BLANK = re.compile(r" (?=(?:[^`]*`[^`]*`)*[^`]*$)")
+"""A blank that isn't between two backticks, as an even number of them follows."""
 
 
 def table(
@@ -86,9 +89,13 @@ def _wrap(text: str, cells: int) -> list[str]:
 
 
 def words(text: str, cells: int) -> list[str]:
-    """Break a text between words into lines of so many cells; a longer word has a line of its own."""
+    """Break a text into lines of so many cells: between words, but not within a command that people copy.
+
+    A word or a command that is longer has a line of its own.
+    """
     lines = [""]
-    for word in text.split(" "):
+    quoted = "`" in text and text.count("`") % 2 == 0
+    for word in _BLANK.split(text) if quoted else text.split(" "):
         if lines[-1] and width(lines[-1]) + 1 + width(word) > cells:
             lines.append(word)
         else:

@@ -76,7 +76,7 @@ VERDICTS: tuple[Verdict, ...] = (
         count="skipped",
         meaning="items whose asset was there already",
         total="total_skipped_assets",
-        heading="Skipped",
+        heading="Known",
     ),
     Verdict(
         name="duplicate",

@@ -149,6 +149,8 @@ async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding
 
 
 async def _examine_collection(importer: GuardedImporter, collection: Collection) -> Finding:
+    if not collection.sync_enabled and collection.last_ingest_at is None:
+        return Finding("collection", collection.name, "ok", "It isn't enabled, and never was ingested.")
     answer = await importer.check_ingestible(collection)
     subject = collection.name
     if not answer.ingestible:

@@ -29,11 +29,12 @@ class TestDoctor:
         done = run_cli("doctor")
         assert (done.status, done.err) == (0, "")
         assert done.out.splitlines()[0].split() == ["Verdict", "Check", "Finding"]
+        assert max(map(len, done.out.splitlines())) <= 80
         assert f"{' ' * 21}Add one with `retrovue source add`.\n" in done.out
         assert done.out.endswith("\n\n0 problems, 1 warning\n")
 
     @pytest.mark.usefixtures("ready")
-    def test_warnings_are_no_problem(self, run_cli: Cli) -> None:
+    def test_a_library_that_never_was_enabled_is_no_warning(self, run_cli: Cli) -> None:
         run_cli.ok("source", "ingest", "My Plex")
         for asset in run_cli.ok("asset", "list", "--limit", "1000")["assets"]:
             for file in run_cli.ok("asset", "show", asset["uuid"])["asset"]["files"] if asset["part_count"] > 1 else ():
@@ -44,7 +45,7 @@ class TestDoctor:
         document = run_cli.ok("doctor")
         assert findings(document)[2:] == [
             ("source", "My Plex", "ok"),
-            ("collection", "Home Videos", "warning"),
+            ("collection", "Home Videos", "ok"),
             ("collection", "Movies", "ok"),
             ("collection", "TV Shows", "ok"),
             ("files", "Movies", "ok"),
@@ -58,11 +59,10 @@ class TestDoctor:
         assert done.status == 1
         assert done.err.startswith("Error: 1 problem; the first: Movies: ")
         assert "\nproblem  files       Movies: " in done.out
-        hints = ("Is a disk not mounted, or a path mapping wrong?", "`retrovue collection update ")
-        assert all(hint in done.out for hint in hints)
+        assert "Is a disk not mounted, or a path mapping wrong?" in done.out
         for line in done.out.splitlines():
             # What can't be broken is a path, or a command to copy.
-            assert width(line) <= 80 or " " not in line.strip() or "retrovue collection update" in line
+            assert width(line) <= 80 or " " not in line.strip() or line.strip().startswith("`retrovue ")
 
     @pytest.mark.usefixtures("ready")
     def test_a_refused_token_is_1(self, run_cli: Cli, plex: Plex) -> None:

@@ -7,7 +7,7 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.cli.output import Output
-from retrovue.cli.table import room, table
+from retrovue.cli.table import room, table, words
 from retrovue.cli.text import Styled, painted, width
 from tests.conftest import Databases
 from tests.support.human_output import MODES, REPORTS, SNAPSHOTS, commands, reported, shown, written
@@ -100,3 +100,15 @@ def test_a_style_never_lets_an_escape_through() -> None:
 )
 def test_cells(text: str, cells: int) -> None:
     assert width(text) == cells
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("Run `retrovue db upgrade` once a day.", ["Run", "`retrovue db upgrade`", "once a day."]),
+        ("one  two three four", ["one  two", "three four"]),
+        ("It isn`t a command", ["It isn`t a", "command"]),
+    ],
+)
+def test_a_command_is_not_broken(text: str, lines: list[str]) -> None:
+    assert words(text, 12) == lines

@@ -56,7 +56,7 @@ class TestLog:
         assert lines[0] == f"Run {broken['run_id']}"
         assert lines[1].endswith(", My Plex, in bulk")
         assert lines[2].split() == ["Dupli-", "Re-", "Failed"]
-        assert lines[3].split() == ["Collection", "Status", "Created", "Skipped", "cates", "jected", "enrich."]
+        assert lines[3].split() == ["Collection", "Status", "Created", "Known", "cates", "jected", "enrich."]
         assert lines[5].split()[:3] == ["Movies", "ingested", "0"]
         assert lines[6].split() == ["TV", "Shows", "failed", "-", "-", "-", "-", "-"]
         assert lines[7:9] == ["  TV Shows: incomplete_enumeration", ""]

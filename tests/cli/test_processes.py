@@ -189,6 +189,15 @@ class TestReadingLines:
         canary.FOUND.clear()
 
 
+def test_a_home_where_an_empty_catalogue_begins_is_told(run_cli: Cli, tmp_path: Path) -> None:
+    home = {"RETROVUE_HOME": str(tmp_path / "typo"), "RETROVUE_DATABASE_URL": ""}
+    first = run_cli.process("db", "status", env=home)
+    assert first.status == 0, first
+    warning = f"Warning: RETROVUE_HOME ({tmp_path / 'typo'}) holds no catalogue: a new, empty one begins there.\n"
+    assert first.err == warning
+    assert run_cli.process("db", "status", env=home).err == ""
+
+
 class TestDemo:
     def test_goes_as_it_should(self, run_cli: Cli, tmp_path: Path) -> None:
         done = run_cli("demo", "--items", "60", "--collections", "2", env={"TMPDIR": str(tmp_path)})

@@ -310,7 +310,7 @@ class TestB5:
         assert done.status == 0
         assert lines[:2] == [f"Source: {NAME} ({world.source.external_id}, type plex)", "Enabled collections: 2 of 3"]
         assert lines[3].split() == ["Dupli-", "Re-", "Failed"]
-        heads = ["Collection", "Status", "Created", "Skipped", "cates", "jected", "enrich.", "Time"]
+        heads = ["Collection", "Status", "Created", "Known", "cates", "jected", "enrich.", "Time"]
         assert lines[4].split() == heads
         assert lines[6].split()[:7] == ["Movies", "ingested", "3", "0", "1", "1", "0"]
         skipped = lines.index("Skipped collections (2):")

@@ -65,7 +65,7 @@ async def list_assets(
         else:
             await _print_tables(call, store, assets, names)
             if not everything:
-                call.output.lines([f"{len(page.assets)} of {page.total} assets"])
+                call.output.lines([f"{len(page.assets):,} of {page.total:,} assets"])
             if page.next_cursor is not None:
                 call.output.lines([f"The next page: --after {page.next_cursor}"])
     return 0
@@ -208,7 +208,7 @@ def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"  # stored in single precision: further digits are noise
     if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items()) or "-"
+        return ", ".join(f"{key} {_value(item)}" for key, item in value.items()) or "-"
     return str(value)
 
 
@@ -233,9 +233,19 @@ def _clock(ms: int | None) -> str:
 
 
 def _file(file: AssetFile) -> str:
-    size = "" if file.size_bytes is None else f", {file.size_bytes} bytes"
+    size = "" if file.size_bytes is None else f", {_size(file.size_bytes)}"
     duration = "" if file.duration_ms is None else f", {_clock(file.duration_ms)}"
     return f"{file.position}. {file.local_path}{size}{duration}"
+
+
+def _size(size: int) -> str:
+    """Write a size as people do: 950 bytes, 4.4 GB."""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:,.3g} TB" if amount < 999.5 else f"{amount:,.0f} TB"
 
 
 def _stream(stream: dict[str, Any]) -> str:

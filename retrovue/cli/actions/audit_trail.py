@@ -29,19 +29,15 @@ async def show_log(call: Invocation, *, limit: int, **filters: Any) -> int:
     async with opened(call) as store:
         listing = await catalogue.list_log(store, limit=limit, **filters)
     entries = listing.entries
-    if call.output.as_json:
-        documents = [log_entry_document(entry) for entry in entries]
-        call.output.document({"status": "ok", "total": listing.total, "limit": limit, "entries": documents})
-        return 0
-    if not listing.total:
-        filtered = any(value is not None for value in filters.values())
-        call.output.lines(["No ingest fits." if filtered else "Nothing has been ingested yet."])
-        return 0
     lines: list[str] = []
     for _, group in groupby(entries, key=lambda entry: entry.run_id):
         lines += [*_run_lines(list(group)), ""]
-    call.output.lines([*lines, f"{len(entries)} of {listing.total} entries"])
-    return 0
+    documents = [log_entry_document(entry) for entry in entries]
+    lines.append(f"{len(entries):,} of {listing.total:,} entries")
+    if not listing.total:
+        filtered = any(value is not None for value in filters.values())
+        lines = ["No ingest fits." if filtered else "Nothing has been ingested yet."]
+    return call.answer({"total": listing.total, "limit": limit, "entries": documents}, lines)
 
 
 def _run_lines(entries: Sequence[LogEntry]) -> Iterator[str]:
@@ -68,9 +64,8 @@ def _time(moment: dt.datetime) -> str:
 
 
 def _trigger(entry: LogEntry) -> str:
-    scope = [
-        f"{part} {entry.scope[part]!r}" for part in ("title", "season", "episode") if entry.scope.get(part) is not None
-    ]
+    scope = [f"title '{entry.scope['title']}'"] if entry.scope.get("title") is not None else []
+    scope += [f"{part} {entry.scope[part]}" for part in ("season", "episode") if entry.scope.get(part) is not None]
     return ", ".join(["in bulk" if entry.trigger == "source" else "by hand", *scope])
 
 
@@ -78,15 +73,11 @@ async def show_run(call: Invocation, run: UUID | None, collection: str | None, *
     """Show one run."""
     async with opened(call) as store:
         details = await catalogue.get_run(store, run, collection)
-    if call.output.as_json:
-        call.output.document({"status": "ok", **run_details_document(details)})
-        return 0
     entries = details.entries
     lines = [*_run_lines(entries), "", f"RetroVue {entries[0].version}, started by {entries[0].started_by}"]
     for entry in entries:
         lines += ["", *_details(entry, details.rejections.get(entry.collection_id, ()), traceback=traceback)]
-    call.output.lines(lines)
-    return 0
+    return call.answer(run_details_document(details), lines)
 
 
 def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool) -> Iterator[str]:

@@ -20,12 +20,8 @@ async def show_collections(call: Invocation, source: str | None) -> int:
     async with opened(call) as store:
         collections = await catalogue.list_collections(store, source)
         sources = {listing.source.id: listing.source.external_id for listing in await catalogue.list_sources(store)}
-    if call.output.as_json:
-        documents = [collection_document(collection) for collection in collections]
-        call.output.document({"status": "ok", "total": len(documents), "collections": documents})
-        return 0
-    call.output.lines(collection_table(collections, sources))
-    return 0
+    documents = [collection_document(collection) for collection in collections]
+    return call.answer({"total": len(documents), "collections": documents}, collection_table(collections, sources))
 
 
 async def show_collection(call: Invocation, reference: str, source: str | None) -> int:
@@ -125,7 +121,7 @@ def read_mapping(text: str) -> PathMapping:
     # Split at the last "=": directories of the source may contain one, and local ones can be chosen without.
     prefix, separator, local = text.rpartition("=")
     if not separator or not prefix or not local:
-        raise InputError(f"--map takes FROM=TO, not {text!r}.", hint="For example: --map /data/movies=/mnt/movies")
+        raise InputError(f"--map takes FROM=TO, not '{text}'.", hint="For example: --map /data/movies=/mnt/movies")
     return PathMapping(prefix, local)
 
 

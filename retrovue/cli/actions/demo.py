@@ -109,7 +109,7 @@ async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:
             maps += ["--map", f"{location.path}={local}"]
         await demo.show("collection", "update", section.title, *maps, "--enable")
     incomplete = demo.sections[_INCOMPLETE].title
-    demo.output.lines(["", f"# The server lists fewer items of {incomplete!r} than it has: only that library fails."])
+    demo.output.lines(["", f"# The server lists fewer items of '{incomplete}' than it has: only that library fails."])
     await demo.show("source", "ingest", NAME, expect=PARTIAL)
     before = await _counts(demo)
     demo.output.lines(
@@ -122,11 +122,11 @@ async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:
     await demo.show("asset", "list", "--limit", "5")
     for name, count in after.items():
         if not count:
-            demo.failures.append(f"Collection {name!r} has no assets.")
+            demo.failures.append(f"Collection '{name}' has no assets.")
         elif name == incomplete and before.get(name):
-            demo.failures.append(f"Collection {name!r} has assets of a failed ingest.")
+            demo.failures.append(f"Collection '{name}' has assets of a failed ingest.")
         elif name != incomplete and before.get(name) != count:
-            demo.failures.append(f"Collection {name!r} had {before.get(name)} assets and has {count} now.")
+            demo.failures.append(f"Collection '{name}' had {before.get(name)} assets and has {count} now.")
 
 
 async def _counts(demo: _Demo) -> dict[str, int]:

@@ -75,8 +75,7 @@ def _table(findings: Sequence[Finding]) -> Iterator[str]:
         yield _row(finding.verdict, finding.check, first)
         yield from (f"{_INDENT}{line}" for line in more)
         if finding.hint:
-            # Not wrapped: a hint contains commands to copy.
-            yield f"{_INDENT}{finding.hint}"
+            yield from (f"{_INDENT}{line}" for line in words(printable(finding.hint), COLUMNS - len(_INDENT)))
 
 
 def _row(verdict: str, check: str, finding: str) -> str:

@@ -31,9 +31,6 @@ _SHOWN = 5
 async def show_types(call: Invocation) -> int:
     """List the installed types with their parameters."""
     types = [_type_fields(name) for name in enricher_types()]
-    if call.output.as_json:
-        call.output.document({"status": "ok", "total": len(types), "types": types})
-        return 0
     lines: list[str] = []
     for fields in types:
         lines.append(fields["type"] if fields["problem"] is None else f"{fields['type']}: {fields['problem']}")
@@ -42,8 +39,7 @@ async def show_types(call: Invocation) -> int:
         for parameter in fields["parameters"]:
             need = "" if parameter["required"] else " (optional)"
             lines.append(f"  {parameter['name']}{need}: {parameter['description']}")
-    call.output.lines(lines)
-    return 0
+    return call.answer({"total": len(types), "types": types}, lines)
 
 
 def _type_fields(name: str) -> dict[str, Any]:
@@ -68,26 +64,16 @@ async def add_enricher(call: Invocation, type_name: str, name: str, parameters: 
         enricher = await attachments.add_enricher(
             store, type_name, name, _given(parameters), dry_run=call.dry_run
         )  # fmt: skip
-    if call.output.as_json:
-        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": enricher_document(enricher)})
-        return 0
-    said = "Dry run: nothing was written. It would be added:" if call.dry_run else "Added enricher"
+    head = "Dry run: nothing was written. It would be added:" if call.dry_run else "Added enricher"
     hint = f"Attach it with `retrovue collection attach-enricher COLLECTION {enricher.external_id}`."
-    call.output.lines([f"{said} {_identity(enricher)}", *([] if call.dry_run else [hint])])
-    return 0
+    lines = [f"{head} {_identity(enricher)}", *([] if call.dry_run else [hint])]
+    return call.answer({"dry_run": call.dry_run, "enricher": enricher_document(enricher)}, lines)
 
 
 async def show_enrichers(call: Invocation) -> int:
     """List enrichers."""
     async with opened(call) as store:
         listings = await catalogue.list_enrichers(store)
-    if call.output.as_json:
-        fields = [enricher_listing_document(listing) for listing in listings]
-        call.output.document({"status": "ok", "total": len(fields), "enrichers": fields})
-        return 0
-    if not listings:
-        call.output.lines(["No enrichers. Add one with `retrovue enricher add`."])
-        return 0
     rows = [
         (
             listing.enricher.name,
@@ -100,19 +86,19 @@ async def show_enrichers(call: Invocation) -> int:
         for listing in listings
     ]
     heads = ("Enricher", "Type", "Id", "Collections", "Succeeded", "Failed")
-    call.output.lines(table(heads, rows, numbers=(3, 4, 5), columns=room()))
-    return 0
+    fields = [enricher_listing_document(listing) for listing in listings]
+    lines = table(heads, rows, numbers=(3, 4, 5), columns=room())
+    return call.answer(
+        {"total": len(fields), "enrichers": fields},
+        lines if listings else ["No enrichers. Add one with `retrovue enricher add`."],
+    )
 
 
 async def show_enricher(call: Invocation, reference: str) -> int:
     """Show one enricher."""
     async with opened(call) as store:
         listing = await catalogue.get_enricher(store, reference)
-    if call.output.as_json:
-        call.output.document({"status": "ok", "enricher": enricher_listing_document(listing)})
-        return 0
-    call.output.lines(_lines(listing))
-    return 0
+    return call.answer({"enricher": enricher_listing_document(listing)}, _lines(listing))
 
 
 def _lines(listing: EnricherListing) -> list[str]:
@@ -139,15 +125,11 @@ async def change_enricher(
         )
     changed = [] if before.name == after.name else ["name"]
     changed += sorted(key for key in {*before.config, *after.config} if before.config.get(key) != after.config.get(key))
-    if call.output.as_json:
-        fields = enricher_document(after)
-        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": fields, "changed": changed})
-        return 0
-    said = "Dry run: nothing was written. Would change" if call.dry_run else "Changed"
-    call.output.lines(
-        [f"Enricher {_identity(after)}", f"{said}: {', '.join(changed)}" if changed else "Nothing has changed."]
+    head = "Dry run: nothing was written. Would change" if call.dry_run else "Changed"
+    return call.answer(
+        {"dry_run": call.dry_run, "enricher": enricher_document(after), "changed": changed},
+        [f"Enricher {_identity(after)}", f"{head}: {', '.join(changed)}" if changed else "Nothing has changed."],
     )
-    return 0
 
 
 async def remove_enricher(call: Invocation, reference: str, *, yes: bool) -> int:
@@ -158,12 +140,9 @@ async def remove_enricher(call: Invocation, reference: str, *, yes: bool) -> int
 
     async with opened(call) as store:
         listing = await attachments.remove_enricher(store, reference, confirm=confirm_removal, dry_run=call.dry_run)
-    if call.output.as_json:
-        call.output.document({"status": "ok", "dry_run": call.dry_run, "enricher": enricher_listing_document(listing)})
-        return 0
-    said = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
-    call.output.lines([said, *_lines(listing)])
-    return 0
+    head = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
+    document = {"dry_run": call.dry_run, "enricher": enricher_listing_document(listing)}
+    return call.answer(document, [head, *_lines(listing)])
 
 
 async def attach(

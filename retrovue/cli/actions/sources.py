@@ -30,15 +30,11 @@ from retrovue.operations.documents import (
 async def show_types(call: Invocation) -> int:
     """List the installed importers and their settings."""
     types = [_type_fields(name) for name in importer_types()]
-    if call.output.as_json:
-        call.output.document({"status": "ok", "total": len(types), "types": types})
-        return 0
     lines: list[str] = []
     for fields in types:
         lines.append(fields["type"] if fields["problem"] is None else f"{fields['type']}: {fields['problem']}")
         lines += [f"  {setting['option']:<20} {setting['description']}" for setting in fields["settings"]]
-    call.output.lines(lines)
-    return 0
+    return call.answer({"total": len(types), "types": types}, lines)
 
 
 def _type_fields(name: str) -> dict[str, Any]:
@@ -107,13 +103,6 @@ async def show_sources(call: Invocation) -> int:
     """List the sources."""
     async with opened(call) as store:
         listings = await catalogue.list_sources(store)
-    if call.output.as_json:
-        sources = [source_listing_document(listing) for listing in listings]
-        call.output.document({"status": "ok", "total": len(sources), "sources": sources})
-        return 0
-    if not listings:
-        call.output.lines(["No sources. Add one with `retrovue source add`."])
-        return 0
     rows = [
         (
             listing.source.name,
@@ -126,8 +115,12 @@ async def show_sources(call: Invocation) -> int:
         for listing in listings
     ]
     heads = ("Source", "Id", "Type", "Collections", "Enabled", "Assets")
-    call.output.lines(table(heads, rows, numbers=(3, 4, 5), columns=room()))
-    return 0
+    documents = [source_listing_document(listing) for listing in listings]
+    lines = table(heads, rows, numbers=(3, 4, 5), columns=room())
+    return call.answer(
+        {"total": len(documents), "sources": documents},
+        lines if listings else ["No sources. Add one with `retrovue source add`."],
+    )
 
 
 async def show_source(call: Invocation, reference: str) -> int:
@@ -135,30 +128,22 @@ async def show_source(call: Invocation, reference: str) -> int:
     async with opened(call) as store:
         source = await catalogue.find_source(store, reference)
         collections = await catalogue.list_collections(store, str(source.id))
-    if call.output.as_json:
-        documents = [collection_document(collection) for collection in collections]
-        call.output.document({"status": "ok", "source": source_document(source), "collections": documents})
-        return 0
     shown = source_document(source)
     lines = [f"Name: {source.name}", f"Id:   {source.external_id}, {source.id}", f"Type: {source.type}"]
     lines += [f"{key}: {value}" for key, value in shown["config"].items()]
     lines += [f"{name}: (secret)" for name in shown["credentials"]]
-    call.output.lines([*lines, "", *collection_table(collections, {source.id: source.external_id})])
-    return 0
+    lines += ["", *collection_table(collections, {source.id: source.external_id})]
+    documents = [collection_document(collection) for collection in collections]
+    return call.answer({"source": shown, "collections": documents}, lines)
 
 
 async def discover_collections(call: Invocation, reference: str) -> int:
     """Find the collections of a source."""
     async with opened(call) as store:
         found = await discovery.discover(store, reference, dry_run=call.dry_run)
-    if call.output.as_json:
-        fields = {"source": source_identity(found.source), **discovery_document(found)}
-        call.output.document({"status": "ok", "dry_run": call.dry_run, **fields})
-        return 0
-    if call.dry_run:
-        call.output.lines(["Dry run: nothing was written. It would be:"])
-    call.output.lines(_discovery_lines(found))
-    return 0
+    head = ["Dry run: nothing was written. It would be:"] if call.dry_run else []
+    document = {"dry_run": call.dry_run, "source": source_identity(found.source), **discovery_document(found)}
+    return call.answer(document, [*head, *_discovery_lines(found)])
 
 
 def _discovery_lines(found: Discovered) -> list[str]:
