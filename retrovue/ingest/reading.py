@@ -10,6 +10,7 @@ from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
 from retrovue.core.paths import PathMapper, UnmappedPath
 from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durations
+from retrovue.core.text import quoted
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.ingest import telemetry
@@ -17,6 +18,8 @@ from retrovue.ingest.events import Progress
 from retrovue.store.drafts import Fingerprints, MappedDraft, item_keys
 from retrovue.store.known import Comparison
 
+DISC_IMAGES = frozenset({".iso", ".img", ".nrg", ".mdf"})
+"""Endings of paths of disc images, which media servers list like films."""
 FAR_FEWER = 10
 """A loss of fewer items since the last ingest gives no warning."""
 IDENTITY_MAPPING = PathMapping("/", "/")
@@ -146,7 +149,7 @@ class DraftMapper:
     def map_outline(self, outline: Outline) -> list[tuple[str, ...]] | None:
         """Return the local paths of an outline's drafts; None if one of them can't be mapped."""
         try:
-            return [tuple([self._map(path) for path in paths]) for paths in outline.source_paths]
+            return [tuple([self._file(path) for path in paths]) for paths in outline.source_paths]
         except UnmappedPath:
             return None
 
@@ -154,7 +157,12 @@ class DraftMapper:
         if not draft.parts or draft.type not in ASSET_TYPES:
             problem = "it has no part" if not draft.parts else f"its type is {draft.type!r}"
             raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")
-        return tuple([self._map(part.source_path) for part in draft.parts])
+        return tuple([self._file(part.source_path) for part in draft.parts])
+
+    def _file(self, path: str) -> str:
+        if path[-4:].lower() in DISC_IMAGES:
+            raise UnmappedPath("disc_image", f"{quoted(path)} is the image of a disc: only single files are ingested")
+        return self._map(path)
 
 
 class Reader:
