@@ -39,6 +39,7 @@ def details(text: str | bytes) -> Details:
     return Details(sidecar.roots[0], sidecar.text)
 
 
+@pytest.mark.fault(124)
 class TestCases:
     @pytest.mark.parametrize(
         ("film", "expected"),
@@ -88,6 +89,7 @@ class TestCases:
         }  # fmt: skip
 
 
+@pytest.mark.fault(125)
 class TestSeveralSidecars:
     def test_one_that_cannot_be_used_vetoes_no_other(self, tmp_path: Path) -> None:
         (tmp_path / "A.mkv").touch()
@@ -203,6 +205,7 @@ class TestValues:
             ("<imdbid>Heat</imdbid>", "bad_id"),
         ],
     )
+    @pytest.mark.fault(121)
     def test_a_bad_value_costs_nothing_else(self, xml: str, warning: str) -> None:
         found = details(f"<episodedetails><title>One</title>{xml}</episodedetails>")
         assert (found.fields, found.warnings) == ({"title": "One"}, [warning])

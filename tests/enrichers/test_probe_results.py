@@ -22,6 +22,7 @@ async def probe(program: str) -> dict[str, Enrichment | Failure]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("program", ["pyav", "ffprobe"])
+@pytest.mark.fault(123)
 async def test_files_from_the_field(program: str) -> None:
     answers = await probe(program)
     codes = {name: answer.code for name, answer in answers.items() if isinstance(answer, Failure)}
@@ -50,6 +51,7 @@ def described(**values: Any) -> Enrichment:
     return answer
 
 
+@pytest.mark.fault(121)
 class TestOddValues:
     @pytest.mark.parametrize(
         ("stream", "kept", "warnings"),
@@ -82,6 +84,7 @@ class TestOddValues:
         assert answer.code == "no_duration"
 
     @pytest.mark.parametrize("format_", ["png_pipe", "image2", "gif"])
+    @pytest.mark.fault(123)
     def test_a_picture_has_failed(self, format_: str) -> None:
         answer = describe([result(format=format_)], {})
         assert isinstance(answer, Failure)

@@ -56,6 +56,18 @@ LINES: dict[str, dict[int, str]] = {
         40: "Windows and UNC paths: compared by the rules of the source's system, without touching a disk",
         41: "upper and lower case: compared by a declared rule only",
     },
+    "Files and sidecars": {
+        121: "an odd value in a sidecar or a media file: costs itself alone, with a warning",
+        122: "an incomplete set of parts, a copied disc or its image: one rejection",
+        123: "a file without a duration, a picture with a film's name: the probe has failed",
+        124: "a sidecar with an address alone, a scene's text, any encoding, several roots: read, or no failure",
+        125: "a sidecar that can't be used, or is about another film: keeps no other from being read",
+        126: "several episodes in a file, a date for a number, odd spellings: read; else a clip with a warning",
+        127: "brackets in titles, ids in names as Plex, Jellyfin and Emby write them: read as what they are",
+        128: "snapshots, recycle bins, unfinished files, samples, extras: left out and counted by reason",
+        129: "a share in several spellings, composed and decomposed letters: one path",
+        130: "a file that grew or was replaced under its name: noticed by size and time, and read again",
+    },
     "Database": {
         42: "down at the start: a clear error, after a short while for one that is starting",
         43: "lost in a transaction: the collection fails, the next one has a fresh connection",

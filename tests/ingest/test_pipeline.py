@@ -3,6 +3,7 @@
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from retrovue.core.model import FULL, Page, Rejection
 from retrovue.core.results import FAR_SMALLER, Counts
@@ -27,6 +28,16 @@ class TestCounts:
         versions = Page([draft("a", "1"), draft("a2", "2")], [Rejection("no_media", "none")], source_items=2)
         outcome = await library.ingest_one(versions)
         assert outcome.counts == Counts(source_items=2, discovered=3, created=2, rejected=1)
+
+    @pytest.mark.fault(122)
+    async def test_a_disc_image_is_rejected_whichever_importer_lists_it(self, library: Library) -> None:
+        film, image = draft("a", "1"), draft("b", "2")
+        image = replace(image, parts=(replace(image.parts[0], source_path=f"{image.parts[0].source_path}.ISO"),))
+        outcome = await library.ingest_one(page(film, image))
+        assert (outcome.counts.created, [rejection.code for rejection in outcome.listed.rejected]) == (
+            1,
+            ["disc_image"],
+        )
 
     async def test_warnings_are_counted_by_draft_and_by_kind(self, library: Library) -> None:
         outcome = await library.ingest_one(

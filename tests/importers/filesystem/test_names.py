@@ -44,6 +44,7 @@ from retrovue.importers.filesystem.parts import File, find_stacks, stacked
         ("a\x1b[31m.mkv", Name("a\x1b[31m")),
     ],
 )
+@pytest.mark.fault(127)
 def test_titles(path: str, name: Name) -> None:
     *directories, file = path.split("/")
     assert read_name([file], directories) == name
@@ -52,6 +53,7 @@ def test_titles(path: str, name: Name) -> None:
 SEASON = "The Show (1987) [tvdbid-76703]/Season 2"
 
 
+@pytest.mark.fault(126)
 class TestEpisodes:
     @pytest.mark.parametrize(
         ("path", "numbers", "title"),
@@ -192,6 +194,7 @@ class TestStacks:
             ("Movies", ["A cd1.avi", "!A cd2.avi"], "'A cd2.avi' can't be used"),
         ],
     )
+    @pytest.mark.fault(122)
     def test_an_incomplete_set_is_one(self, directory: str, files: list[str], missing: str) -> None:
         usable = [File(name, 1) for name in files if not name.startswith("!")]
         stacks = find_stacks(usable, directory, [name[1:] for name in files if name.startswith("!")])

@@ -39,6 +39,7 @@ def titles(page: Page) -> list[str]:
     return [draft.title for draft in page.drafts]
 
 
+@pytest.mark.fault(122)
 async def test_the_disc_is_one_rejection() -> None:
     page, _ = await read(CASES / "e_discs")
     assert titles(page) == ["Plain Film"]
@@ -55,6 +56,7 @@ async def test_files_beside_a_disc_are_read(tmp_path: Path) -> None:
     assert [rejection.code for rejection in page.rejected] == ["disc_image", "disc_folder"]
 
 
+@pytest.mark.fault(122)
 async def test_an_incomplete_set_of_parts_is_one_rejection(tmp_path: Path) -> None:
     movies = tmp_path / "Movies"
     film = movies / "Long Film (1990)"
@@ -76,6 +78,7 @@ async def test_whole_sets_of_the_case() -> None:
     assert [rejection.code for rejection in page.rejected] == ["incomplete_parts"] * 2
 
 
+@pytest.mark.fault(128)
 async def test_extras_of_a_title_are_left_out_and_genres_are_not(tmp_path: Path) -> None:
     page, warnings = await read(CASES / "g_extras")
     assert (titles(page), warnings) == (["Clips", "Tall Film", "Tin Toy", "Other"], {})
@@ -91,6 +94,7 @@ async def test_extras_of_a_title_are_left_out_and_genres_are_not(tmp_path: Path)
     assert warnings == {"left_out_extra": 4, "left_out_sample": 1}
 
 
+@pytest.mark.fault(128)
 async def test_snapshots_and_the_like_are_left_out_and_counted(tmp_path: Path) -> None:
     page, warnings = await read(CASES / "h_snapshots")
     assert titles(page) == ["Heat"]
@@ -125,12 +129,14 @@ async def test_what_ignore_files_leave_out_is_counted(tmp_path: Path) -> None:
     assert (titles(page), warnings) == (["b", "e"], {"left_out_ignored": 3})
 
 
+@pytest.mark.fault(126)
 async def test_what_cannot_be_told_in_a_collection_of_shows_is_a_clip_with_a_warning(tmp_path: Path) -> None:
     make(tmp_path, "TV/Lost/Making of.mkv")
     page, _ = await read(tmp_path, SHOWS)
     assert [(draft.type, draft.warnings) for draft in page.drafts] == [("clip", ("no_episode_number",))]
 
 
+@pytest.mark.fault(126)
 async def test_a_file_of_several_episodes_has_a_draft_for_each() -> None:
     page, _ = await read(CASES / "a_multi", SHOWS)
     assert page.source_items == 10
@@ -151,6 +157,7 @@ async def test_dates() -> None:
     assert {draft.type for draft in page.drafts} == {"episode"}
 
 
+@pytest.mark.fault(127)
 async def test_ids_of_a_film_in_its_name_or_its_directorys(tmp_path: Path) -> None:
     make(tmp_path, "Movies/Heat (1995) [tmdbid-949]/Heat (1995) [imdbid=tt0113277].mkv")
     page, _ = await read(tmp_path)
@@ -171,6 +178,7 @@ async def test_decomposed_letters_are_one_with_composed_ones_in_titles_and_stay_
         assert page.drafts[0].parts[0].source_path.endswith(decomposed)
 
 
+@pytest.mark.fault(129)
 def test_what_is_missing_and_there_in_another_form_of_unicode(tmp_path: Path) -> None:
     there, asked = tmp_path / "Ame\u0301lie", tmp_path / "Am\u00e9lie"
     there.mkdir()
