@@ -5,6 +5,8 @@ LARGEST = 2**31 - 1
 SMALLEST = -(2**31)
 MOST_VERSIONS = 1000
 """The most versions that an item, and the most parts that a version may have. One with more is rejected as a whole."""
+LONGEST_IDENTIFIER = 4096
+"""The longest identifier of a source's server, in characters: as long as a path."""
 LONGEST_TITLE = 1000
 """The longest title of a scope, in characters. It becomes part of a URL, of which httpx accepts 65,536 bytes."""
 SLOWEST_RATE = 0.1

@@ -107,6 +107,15 @@ def require_within(what: str, number: int, least: int, most: int, *, code: str) 
         raise RequestError(f"{what} is a whole number from {least:,} to {most:,}, not {number:,}.", code=code)
 
 
+def changed_meanwhile(what: str) -> RequestError:
+    """Make the error for something that another program changed between being read and being locked."""
+    return RequestError(
+        f"{what} was changed by another program meanwhile.",
+        code="conflict",
+        hint="Nothing was changed. Look at it, then run the command again.",
+    )
+
+
 class NotFound(RequestError):
     """The catalogue has nothing of that name or id."""
 

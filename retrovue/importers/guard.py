@@ -14,7 +14,8 @@ import msgspec
 import orjson
 from msgspec.structs import asdict, replace
 
-from retrovue.core.errors import ImporterFailed, RequestError, SourceError
+from retrovue.core.bounds import LONGEST_IDENTIFIER
+from retrovue.core.errors import ImporterFailed, MalformedAnswer, RequestError, SourceError, WrongIdentity
 from retrovue.core.model import (
     AssetDraft,
     Collection,
@@ -62,6 +63,7 @@ class GuardedImporter(PluginHost):
         )
         self._importer = importer
         self._patience = patience
+        self._identifier: str | None = None
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
         self._ours = type(importer).__module__.startswith(OURS)
         self._secrets = _forms(getattr(importer, "credentials", None))
@@ -76,9 +78,28 @@ class GuardedImporter(PluginHost):
         await self.close(exc)
 
     async def check_reachable(self) -> SourceIdentity:
-        """Reach the source, prove the credentials, and return who answered."""
-        identity = await self.call("check_reachable", self._importer.check_reachable, self._patience)
-        return self._expect(SourceIdentity, identity)
+        """Reach the source, prove the credentials, and return who answered.
+
+        Raises MalformedAnswer if that has no valid identifier, and WrongIdentity if it is another server than before.
+        """
+        identity = self._expect(
+            SourceIdentity, await self.call("check_reachable", self._importer.check_reachable, self._patience)
+        )
+        found = self._expect(str, identity.identifier)
+        if not found.strip() or len(found) > LONGEST_IDENTIFIER or not is_storable(found):
+            raise MalformedAnswer(
+                "The source's server has no valid identifier: it is empty, too long, or holds characters that can't be"
+                " stored.",
+                hint="Without an identifier another server at the same address couldn't be told from it.",
+            )
+        if self._identifier not in {None, found}:
+            raise WrongIdentity(
+                f"Another server answers than at the start of the run: {found} instead of {self._identifier}.",
+                hint="Look at what answers at the source's address, then run the command again.",
+                context={"expected": self._identifier, "found": found},
+            )
+        self._identifier = found
+        return identity
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
         """List the collections that the source offers."""

@@ -348,6 +348,8 @@ async def enrich_one(
             for refusal in (await locks.take([collection])).values():
                 raise refusal
         async with store.reading() as session:
+            # Again, under the lock: both may have been changed or deleted meanwhile.
+            source, collection = await find_target(session, str(collection.id))
             attached = (await attached_to(session, [collection])).get(collection.id, ())
         if not attached:
             raise RequestError(

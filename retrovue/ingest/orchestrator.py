@@ -15,19 +15,25 @@ import anyio
 from anyio.abc import TaskGroup
 
 from retrovue.core import logs
-from retrovue.core.errors import NothingEligible, RequestError, RetrovueError, SourceError, SourceRefused, StoreError
+from retrovue.core.errors import (
+    NothingEligible,
+    RequestError,
+    RetrovueError,
+    SourceError,
+    SourceRefused,
+    StoreError,
+)
 from retrovue.core.guide import advice
 from retrovue.core.model import FULL, AttachedEnricher, Collection, Scope, Source, Trigger
 from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
-from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import open_pages
 from retrovue.importers.guard import PATIENCE, GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest import enrichment, telemetry
 from retrovue.ingest.collector import Collector, IngestRun, interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, owed_by
-from retrovue.ingest.pipeline import failed, ingest_collection, preview_collection
-from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, split_enabled
+from retrovue.ingest.pipeline import bug, failed, ingest_collection, preview_collection
+from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, read_again, split_enabled
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections, record_ingestibility
@@ -251,24 +257,28 @@ class _RunTasks:
             self._collector.end()
 
     async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
-        held: Mapping[uuid.UUID, RetrovueError] = {}
         try:
-            if self.locks is not None:
-                held = await self.locks.take(eligible)
-            ours = [collection for collection in eligible if collection.id not in held]
+            refused = {} if self.locks is None else await self.locks.take(eligible)
+            ours = [collection for collection in eligible if collection.id not in refused]
             if self.locks is not None:
                 await audit.reap(self._store, self._run, ours)
+                now = await read_again(self._store, self._source, ours)
+                ours = now.eligible
+                for outcome in now.skipped:
+                    self._collector.report(outcome)
+                for failure in now.failures:
+                    await self._fail(failure)
             if ours:
                 # Under the locks: until the run ends nothing is attached to these collections.
                 async with self._store.reading() as session:
                     self._attached = await attached_to(session, ours)
-        except StoreError as exc:
-            for collection in eligible:
+        except RetrovueError as exc:
+            for collection in self._collector.unfinished:
                 await self._fail(failed(collection, exc))
             return []
         for collection in eligible:
-            if collection.id in held:
-                await self._fail(failed(collection, held[collection.id]))
+            if collection.id in refused:
+                await self._fail(failed(collection, refused[collection.id]))
         return ours
 
     async def _run_collection(self, collection: Collection, beside: Store, enrichments: TaskGroup) -> None:
@@ -298,7 +308,7 @@ class _RunTasks:
             await self._check_source(exc)
             await self._fail(failed(collection, exc))
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug: the other collections go on, and the audit trail says why
-            await self._fail(_bug(collection, exc))
+            await self._fail(bug(collection, exc))
 
     async def _ingest(self, collection: Collection) -> None:
         self._collector.started(collection)
@@ -385,13 +395,3 @@ class _RunTasks:
         finally:
             # After the audit trail, so that it is complete when the last event is read.
             self._collector.end()
-
-
-def _bug(collection: Collection, exc: BaseException) -> Failed:
-    return Failed(
-        collection,
-        code="internal",
-        message=f"RetroVue has a bug: {type(exc).__name__} while ingesting {collection.name!r}.",
-        hint="Nothing of this collection was written. Report it with the traceback in the audit trail.",
-        traceback=redacted_traceback(exc),
-    )

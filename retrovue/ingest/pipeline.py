@@ -107,6 +107,8 @@ async def ingest_collection(
     async with store.session() as session:
         staging = Staging(store, session, collection, enrichers)
         intake = await stage(importer, staging, run, enrichers, progress)
+        # Hours may have passed: another server at the same address would have other items under the same keys.
+        await importer.check_reachable()
         await locks.verify()
 
         async def transact() -> None:
@@ -165,6 +167,17 @@ def failed(collection: Collection, error: RetrovueError, *, durations: Durations
         # The cause may be a bug of an importer, whose authors need the traceback.
         traceback=None if error.__cause__ is None else redacted_traceback(error),
         durations=durations or Durations(),
+    )
+
+
+def bug(collection: Collection, exc: BaseException) -> Failed:
+    """Make the outcome of a collection from a bug of RetroVue."""
+    return Failed(
+        collection,
+        code="internal",
+        message=f"RetroVue has a bug: {type(exc).__name__} while ingesting {collection.name!r}.",
+        hint="Nothing of this collection was written. Report it with the traceback in the audit trail.",
+        traceback=redacted_traceback(exc),
     )
 
 

@@ -3,19 +3,20 @@
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
-from retrovue.core.errors import NothingEligible, RetrovueError, SourceError
+from retrovue.core.errors import NothingEligible, RetrovueError, SourceError, changed_meanwhile
 from retrovue.core.guide import GUIDE
 from retrovue.core.model import Collection, Ingestibility, Source
 from retrovue.core.results import Failed, Skipped
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.pipeline import failed
 from retrovue.store.audit import Run
-from retrovue.store.collections import record_ingestibility
+from retrovue.store.collections import collections_by_id, record_ingestibility
 from retrovue.store.session import Store
+from retrovue.store.sources import find_source
 
 CHECKS_AT_ONCE = 64
 """Collections that are checked at the same time; the checks hold no database connection."""
@@ -36,11 +37,7 @@ class Targets:
 def split_enabled(source: Source, collections: Sequence[Collection]) -> tuple[list[Collection], list[Skipped]]:
     """Return the enabled collections, and the others as skipped. Raises NothingEligible if none is enabled."""
     enabled = [collection for collection in collections if collection.sync_enabled]
-    skipped = [
-        Skipped(collection, "sync_disabled", "it is not enabled for ingest")
-        for collection in collections
-        if not collection.sync_enabled
-    ]
+    skipped = [not_enabled(collection) for collection in collections if not collection.sync_enabled]
     if not collections:
         raise _nothing(
             source, skipped, "no_collections", f"Source {source.name!r} has no collections.",
@@ -143,6 +140,35 @@ async def pre_flight(
         async with store.transaction() as session:
             await record_ingestibility(session, checked)
     return targets
+
+
+async def read_again(store: Store, source: Source, locked: Sequence[Collection]) -> Targets:
+    """Read locked collections again, as they may have changed since the pre-flight; nothing changes them any more.
+
+    Changed mappings are checked when the collection is ingested. Raises RequestError if the source has changed, as its
+    importer was opened with the old settings.
+    """
+    targets = Targets()
+    async with store.reading() as session:
+        if await find_source(session, str(source.id)) != source:
+            raise changed_meanwhile(f"Source {source.name!r}")
+        now = await collections_by_id(session, locked)
+    for collection in locked:
+        current = now.get(collection.id)
+        if current is None:
+            targets.failures.append(failed(collection, changed_meanwhile(f"Collection {collection.name!r}")))
+        elif collection.sync_enabled and not current.sync_enabled:
+            targets.skipped.append(not_enabled(current))
+        else:
+            targets.eligible.append(
+                replace(current, assets_count=collection.assets_count, last_ingest_at=collection.last_ingest_at)
+            )
+    return targets
+
+
+def not_enabled(collection: Collection) -> Skipped:
+    """Make the outcome of a collection that isn't enabled."""
+    return Skipped(collection, "sync_disabled", "it is not enabled for ingest")
 
 
 def not_ingestible(collection: Collection, answer: Ingestibility) -> Skipped:

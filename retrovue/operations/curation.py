@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from retrovue.core.errors import RequestError, SourceError
+from retrovue.core.errors import RequestError, SourceError, changed_meanwhile
 from retrovue.core.model import Collection, Ingestibility, PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping, comparable
 from retrovue.core.text import quoted
@@ -57,8 +57,8 @@ async def update_collection(
 
     ``map`` adds mappings, or replaces those of the same source prefix; ``unmap`` removes mappings by source prefix.
     If mappings change, or the collection is enabled, its importer checks the collection as it would be then. Raises
-    RequestError, and changes nothing, for an enabled collection that isn't ingestible, and AlreadyRunning while the
-    collection is being ingested.
+    RequestError, and changes nothing, for an enabled collection that isn't ingestible, and if another program changed
+    the collection meanwhile; AlreadyRunning while the collection is being ingested.
     """
     async with store.reading() as session:
         source, before = await find_target(session, reference, source_reference, statistics=True)
@@ -70,6 +70,9 @@ async def update_collection(
         answer, warnings = await _check(source, after, transport, enabling=bool(enabled))
     if not dry_run:
         async with locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
+            owner, now = await find_target(session, str(before.id))
+            if _checked(now) != _checked(before) or (answer is not None and owner != source):
+                raise changed_meanwhile(f"Collection {before.name!r}")
             if mappings != before.path_mappings:
                 await set_path_mappings(session, before, mappings)
             if enabled is not None:
@@ -78,6 +81,11 @@ async def update_collection(
                 await record_ingestibility(session, [(before, answer)])
             after = await find_collection(session, str(before.id), statistics=True)
     return CollectionUpdate(after, answer, warnings)
+
+
+def _checked(collection: Collection) -> tuple[object, ...]:
+    """Return what an update depends on."""
+    return (collection.path_mappings, collection.sync_enabled, collection.locations, collection.kind)
 
 
 async def _check(
@@ -144,7 +152,7 @@ async def wipe_collection(
 
     ``confirm`` is called first, with what would be deleted, but not for a dry-run; it raises to refuse. Returns the
     source, the collection and what was deleted, or for a dry-run would be. Raises AlreadyRunning while the collection
-    is being ingested.
+    is being ingested, and RequestError if its contents have changed since they were confirmed.
     """
     async with store.reading() as session:
         source, collection = await find_target(session, reference, source_reference)
@@ -156,7 +164,9 @@ async def wipe_collection(
             locked(store, [collection], f"retrovue-wipe-{collection.id}"),
             store.transaction(long=True) as session,
         ):
-            contents = await count_contents(session, [collection])
+            confirmed, contents = contents, await count_contents(session, [collection])
+            if confirm is not None and contents != confirmed:
+                raise changed_meanwhile(f"Collection {collection.name!r}")
             await wipe_collections(session, [collection])
     return source, collection, contents
 
@@ -172,7 +182,7 @@ async def delete_source(
 
     ``confirm`` is called first, with what would be deleted, but not for a dry-run; it raises to refuse. Returns the
     source and what was deleted, or for a dry-run would be. Raises AlreadyRunning while one of its collections is being
-    ingested.
+    ingested, and RequestError if the contents have changed since they were confirmed.
     """
     async with store.reading() as session:
         source = await sources.find_source(session, reference)
@@ -182,7 +192,12 @@ async def delete_source(
         if confirm is not None:
             confirm(source, contents)
         async with locked(store, collections, f"retrovue-delete-{source.id}"), store.transaction(long=True) as session:
-            contents = await count_contents(session, collections)
+            now = await list_collections(session, source)
+            confirmed, contents = contents, await count_contents(session, now)
+            if {collection.id for collection in now} != {collection.id for collection in collections} or (
+                confirm is not None and contents != confirmed
+            ):
+                raise changed_meanwhile(f"Source {source.name!r}")
             await wipe_collections(session, collections)
             await sources.delete_source(session, source)
     return source, contents
@@ -230,10 +245,6 @@ async def update_source(
     if not dry_run:
         async with locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
             if await sources.find_source(session, str(source.id)) != source:
-                raise RequestError(
-                    f"Source {source.name!r} was changed by another program meanwhile.",
-                    code="conflict",
-                    hint="Nothing was changed. Look at the source, then run the command again.",
-                )
+                raise changed_meanwhile(f"Source {source.name!r}")
             await sources.save_source(session, changed)
     return changed

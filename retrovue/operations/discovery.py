@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from retrovue.core.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused
+from retrovue.core.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused, changed_meanwhile
 from retrovue.core.model import Collection, DiscoveredCollection, Secret, Source
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
@@ -167,6 +167,8 @@ async def discover(
             return Discovered(source, tuple(known), unsupported=exc.message)
     _refuse_implausible(source, listed, known)
     async with store.transaction() as session:
+        if await find_source(session, str(source.id)) != source:
+            raise changed_meanwhile(f"Source {source.name!r}")
         changes = await record_discovery(session, source, listed, dry_run=dry_run)
         collections = await list_collections(session, source)
     return Discovered(source, tuple(collections), changes.added, changes.updated, changes.gone)

@@ -72,6 +72,16 @@ async def list_collections(session: AsyncSession, source: Source | None = None) 
     return [_collection(row) for row in result]
 
 
+async def collections_by_id(session: AsyncSession, collections: Iterable[Collection]) -> dict[uuid.UUID, Collection]:
+    """Read collections again, by id, without statistics; those that were deleted are missing."""
+    ids = "cast(string_to_array(:ids, ',') AS uuid[])"  # as text: of an array asyncpg would first look the type up
+    result = await session.execute(
+        text(f"SELECT {_COLUMNS} FROM collection WHERE collection.id = ANY({ids})"),
+        {"ids": ",".join(str(collection.id) for collection in collections)},
+    )
+    return {row.id: _collection(row) for row in result}
+
+
 async def find_collection(
     session: AsyncSession, reference: str, source: Source | None = None, *, statistics: bool = False
 ) -> Collection:

@@ -121,6 +121,9 @@ LINES: dict[str, dict[int, str]] = {
     },
     "What changes meanwhile": {
         76: "200,000 files in a chain take each other's names and the last name is taken: planned in linear time",
+        77: "another server takes over the address during a run: nothing is merged, it fails as another server",
+        78: "two updates of one collection at once: the second one to be stored fails, and no mapping is lost",
+        79: "mappings, switches or the source change during the pre-flight: read again under the lock",
     },
 }  # fmt: skip
 

@@ -1,0 +1,136 @@
+"""What another program, or another server, changes while a command waits for its source, its lock or its user."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from retrovue.core.model import PathMapping, SourceIdentity
+from retrovue.core.results import Ingested, Skipped
+from retrovue.errors import RequestError
+from retrovue.operations.curation import delete_source, update_collection, wipe_collection
+from retrovue.store.session import Store
+from tests.support.library import DATA, Library, by_name, draft, execute, failure, page
+
+pytestmark = pytest.mark.anyio
+
+ONE, OTHER = SourceIdentity("one"), SourceIdentity("another")
+FILMS = {"Movies": [page(draft("a"), draft("b"))]}
+
+
+def meanwhile(action: Callable[[], Awaitable[Any]]) -> SourceIdentity:
+    """Return the answer of a source that takes so long that something is done meanwhile."""
+
+    class Slow(SourceIdentity):
+        async def __call__(self) -> None:
+            await action()
+
+    return Slow("one")
+
+
+class TestAnotherServer:
+    @pytest.mark.fault(77)
+    async def test_takes_the_address_before_the_merge(self, library: Library) -> None:
+        library.script.reachable = [ONE, OTHER]
+        failed = failure(await library.ingest(FILMS), "Movies")
+        assert failed.code == "wrong_identity"
+        assert failed.context == {"expected": "one", "found": "another"}
+        assert await library.assets() == {}
+
+    async def test_moves_no_asset_of_a_known_library(self, library: Library) -> None:
+        library.script.reachable = [ONE]
+        await library.ingest(FILMS)
+        before = await library.assets()
+        library.script.reachable = [ONE, OTHER]
+        moved = {"Movies": [page(draft("a", "elsewhere"), draft("b", "else"))]}
+        assert failure(await library.ingest(moved), "Movies").code == "wrong_identity"
+        assert await library.assets() == before
+
+    @pytest.mark.parametrize("identifier", ["", "  ", "x" * 4097, "a\0b"])
+    async def test_needs_an_identifier(self, library: Library, identifier: str) -> None:
+        library.script.reachable = [SourceIdentity(identifier)]
+        assert failure(await library.ingest(FILMS), "Movies").code == "malformed_answer"
+
+
+class TestAnIngest:
+    @pytest.mark.fault(79)
+    async def test_takes_the_mappings_of_now(self, library: Library) -> None:
+        library.script.reachable = [meanwhile(lambda: library.map("Movies", (DATA, "/elsewhere"))), ONE]
+        outcome = by_name(await library.ingest(FILMS))["Movies"]
+        assert isinstance(outcome, Ingested)
+        assert {path.partition("/a.mkv")[0] for path in (await library.assets()).values() if "a.mkv" in path} == {
+            "/elsewhere"
+        }
+
+    async def test_leaves_out_what_was_disabled(self, library: Library) -> None:
+        library.script.reachable = [meanwhile(lambda: library.enable("Movies", enabled=False)), ONE]
+        outcome = by_name(await library.ingest(FILMS))["Movies"]
+        assert isinstance(outcome, Skipped)
+        assert outcome.code == "sync_disabled"
+        assert await library.assets() == {}
+
+    async def test_fails_for_a_source_that_was_changed(self, library: Library) -> None:
+        library.script.reachable = [meanwhile(lambda: execute(library.store, "UPDATE source SET name = 'New'")), ONE]
+        failed = failure(await library.ingest(FILMS), "Movies")
+        assert failed.code == "conflict"
+        assert await library.assets() == {}
+
+    async def test_fails_for_a_collection_that_was_deleted(self, library: Library) -> None:
+        gone = "DELETE FROM collection WHERE name = 'Movies'"
+        await execute(library.store, "DELETE FROM path_mapping")
+        library.script.reachable = [meanwhile(lambda: execute(library.store, gone)), ONE]
+        assert failure(await library.ingest(FILMS), "Movies").code == "conflict"
+
+
+@pytest.mark.fault(78)
+async def test_two_updates_at_once_lose_no_mapping(library: Library) -> None:
+    collection = await library.collection("Movies")
+
+    async def second() -> None:
+        library.script.reachable = [ONE]
+        await update_collection(library.store, str(collection.id), map=[PathMapping("/second", "/mnt")])
+
+    library.script.reachable = [meanwhile(second)]
+    with pytest.raises(RequestError) as caught:
+        await update_collection(library.store, str(collection.id), map=[PathMapping("/first", "/mnt")])
+    assert caught.value.code == "conflict"
+    prefixes = {mapping.source_prefix for mapping in (await library.collection("Movies")).path_mappings}
+    assert "/second" in prefixes
+    assert "/first" not in prefixes
+
+
+class TestADeletion:
+    """What is confirmed is what is deleted."""
+
+    @staticmethod
+    def _add_an_asset(library: Library) -> Callable[..., None]:
+        async def add() -> None:
+            async with Store(library.store.url, connections=1) as store:
+                await execute(
+                    store,
+                    "INSERT INTO asset (collection_uuid, source_hash, canonical_hash, type, title, source_uri,"
+                    " canonical_uri, canonical_key) SELECT id, decode(md5('s'), 'hex'), decode(md5('c'), 'hex'),"
+                    " 'movie', 'A', 's', 'c', 'c' FROM collection WHERE name = 'Movies'",
+                )
+
+        def confirm(*_: object) -> None:
+            thread = Thread(target=lambda: asyncio.run(add()))
+            thread.start()
+            thread.join()
+
+        return confirm
+
+    async def test_wipe(self, library: Library) -> None:
+        collection = await library.collection("Movies")
+        with pytest.raises(RequestError) as caught:
+            await wipe_collection(library.store, str(collection.id), confirm=self._add_an_asset(library))
+        assert caught.value.code == "conflict"
+        assert len(await library.assets()) == 1
+
+    async def test_delete(self, library: Library) -> None:
+        with pytest.raises(RequestError) as caught:
+            await delete_source(library.store, str(library.source.id), confirm=self._add_an_asset(library))
+        assert caught.value.code == "conflict"
+        assert len(await library.assets()) == 1
