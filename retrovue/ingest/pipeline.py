@@ -144,6 +144,7 @@ async def preview_collection(
     async with store.session() as session:
         preview = Preview(store, session, collection, enrichers.reading_files)
         tally = await Reader(importer, collection, preview, enrichers, progress).read(run.scope)
+        await importer.check_reachable()  # as an ingest does
         if _all_are_rejected(preview, tally):
             return _all_rejected(collection, preview.comparison.first_rejections, tally)
         with tally.phase("merging"):

@@ -497,14 +497,15 @@ class TestUnreachable:
             await anyio.sleep_forever()
 
         many.script.listings.update({"B": [waiting, gone], "C": [*PAGES, wait]})
-        many.script.reachable = [SourceIdentity("machine"), SourceUnreachable("still no answer")]
+        machine = SourceIdentity("machine")  # answers in the pre-flight and before A is merged
+        many.script.reachable = [machine, machine, SourceUnreachable("still no answer")]
         summary = await many.ingest(concurrency=2)
         unfinished = dict.fromkeys("BCDE", "source_unreachable")
         assert codes(summary) == {"A": "ingested", **unfinished}
         assert all(outcome.unreachable for outcome in summary.failed)
         assert not summary.interrupted
         assert (summary.status, summary.all_unreachable) == ("partial", True)
-        assert many.script.asked.count("reachable") == 2
+        assert many.script.asked.count("reachable") == 3
         await agree(many, summary)
 
     async def test_midway_one_answer_is_lost_but_the_source_lives(self, library: Library) -> None:
