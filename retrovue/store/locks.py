@@ -114,12 +114,12 @@ async def open_locks(store: Store, holder: str) -> AsyncIterator[Locks]:
                 )
             )
         locks = Locks(connection)
-        failure: Exception | None = None
+        failure: BaseException | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(locks.beat)
             try:
                 yield locks
-            except Exception as exc:  # noqa: BLE001 - raised below: the group would wrap it
+            except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised below: the group would wrap it
                 failure = exc
             group.cancel_scope.cancel()
         if failure is not None:
