@@ -1,4 +1,4 @@
-"""The campaign by size says what isn't linear, and nothing of what is: a small part of ``make sizes``."""
+"""The campaign by size says what isn't linear, and nothing of what is."""
 
 from pathlib import Path
 
@@ -34,9 +34,9 @@ def test_what_is_written() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_part_of_the_campaign_finds_nothing(store: Store, tmp_path: Path) -> None:
+async def test_a_part_of_the_campaign_is_carried_out(store: Store, tmp_path: Path) -> None:
     async with targets(store, tmp_path) as (plex, _):
         part = "1/all MediaContainer.Metadata list"
         report = await campaign(store, plex, sizes=(1_000, 10_000), chosen=lambda what: part in what)
     assert report.tried == 1
-    assert report.findings == []
+    assert report.slowest > 0
