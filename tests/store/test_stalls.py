@@ -148,7 +148,7 @@ class TestLocks:
 @pytest.mark.fault(101)
 @pytest.mark.leaves("unended")  # its audit trail can't be written either
 @pytest.mark.usefixtures("scripted", "within_seconds")
-@pytest.mark.parametrize("directions", [("up",), ("down",)])
+@pytest.mark.parametrize("directions", DIRECTIONS)
 async def test_an_ingest(library: Library, database_url: str, directions: tuple[str, ...]) -> None:
     async with behind(database_url) as far:
 

@@ -1,8 +1,9 @@
 """A relay on TCP before the tests' PostgreSQL, which listens on a socket alone: with TLS, or with a stall."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,41 @@ from sqlalchemy.engine import URL
 DATA = Path(__file__).parents[1] / "data" / "tls"
 _SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
+
+class _UnixStream(anyio.abc.ByteStream):
+    """A connection to a Unix socket by asyncio's transport.
+
+    A cancelled read of anyio's own stream may complete its future twice, which the event loop reports.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        try:
+            chunk = await self._reader.read(max_bytes)
+        except OSError as exc:
+            raise anyio.BrokenResourceError from exc
+        if not chunk:
+            raise anyio.EndOfStream
+        return chunk
+
+    async def send(self, item: bytes) -> None:
+        try:
+            self._writer.write(item)
+            await self._writer.drain()
+        except OSError as exc:
+            raise anyio.BrokenResourceError from exc
+
+    async def send_eof(self) -> None:
+        self._writer.write_eof()
+
+    async def aclose(self) -> None:
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
 
 
 class Relay:
@@ -59,7 +95,8 @@ class Relay:
                     context.load_cert_chain(DATA / "server.crt", DATA / "server.key")
                     client = await TLSStream.wrap(client, server_side=True, ssl_context=context)
                     self.encrypted += 1
-            async with await anyio.connect_unix(self._target) as server, anyio.create_task_group() as group:
+            unix = _UnixStream(*await asyncio.open_unix_connection(self._target))
+            async with unix as server, anyio.create_task_group() as group:
                 if first:
                     await server.send(first)
                 group.start_soon(self._pass_on, "up", client, server, group.cancel_scope)
