@@ -72,6 +72,9 @@ GUIDE: Mapping[str, Advice] = {
     "bad_cursor": Advice("No list of assets gave this cursor.", "Take next_cursor of the page before, or none."),
     "bad_filter": Advice("The filter's value can't be used.", "Give numbers from 0, times with a zone, storable text."),
     "bad_priority": Advice("The priority can't be used.", "Give a whole number from -2,147,483,648 to 2,147,483,647."),
+    "bad_max_removals": Advice(
+        "The limit of removals can't be used.", "Give a number of assets such as 50, or a percentage such as 10%."
+    ),
     "bad_scope": Advice(
         "The title, season or episode can't exist in any source.",
         "Give a title of at most 1,000 characters, and whole numbers from 0 to 2,147,483,647.",

@@ -10,7 +10,7 @@ import msgspec
 
 from retrovue.core.bounds import LARGEST, LONGEST_TITLE
 from retrovue.core.errors import RequestError, require_within
-from retrovue.core.text import KnownSecret, safe_text
+from retrovue.core.text import KnownSecret, quoted, safe_text
 
 AssetType = Literal["movie", "episode", "clip", "track"]
 ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
@@ -206,6 +206,45 @@ class Scope:
 
 
 FULL = Scope()
+
+
+@dataclass(frozen=True, slots=True)
+class MaxRemovals:
+    """How many assets of a collection a sync may mark as missing, of those that are present.
+
+    With both values the larger number holds. Raises RequestError for values out of range.
+    """
+
+    count: int = 0
+    """Assets."""
+    percent: float = 0.0
+    """Of the assets of the collection that are present, 0 to 100."""
+
+    def __post_init__(self) -> None:
+        require_within("The number of removals", self.count, 0, LARGEST, code="bad_max_removals")
+        if not 0 <= self.percent <= 100:
+            raise RequestError("The percentage of removals must be from 0 to 100.", code="bad_max_removals")
+
+    @classmethod
+    def parse(cls, text: str) -> "MaxRemovals":
+        """Read a number of assets (``50``) or a percentage (``10%``); raises RequestError for anything else."""
+        number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+        try:
+            return cls(percent=float(number)) if percent else cls(count=int(number))
+        except ValueError as exc:
+            raise RequestError(
+                f"{quoted(text)} is neither a number of assets nor a percentage.",
+                code="bad_max_removals",
+                hint="Give a number such as 50, or a percentage such as 10%.",
+            ) from exc
+
+    def of(self, present: int) -> int:
+        """Return the most removals of a collection with so many assets present."""
+        return max(self.count, int(present * self.percent / 100))
+
+
+DEFAULT_MAX_REMOVALS = MaxRemovals(count=20, percent=15)
+"""What a sync may mark without being asked: a library of a few films changes by more than a percentage."""
 
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
