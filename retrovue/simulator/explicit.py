@@ -1,11 +1,12 @@
-"""A section whose rows a test writes down, or takes from a recorded answer."""
+"""A section whose rows a test writes down, or takes from a recorded answer, and what becomes of them at the source."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
@@ -19,6 +20,9 @@ _UP = {
     "track": "parentRatingKey",
 }
 _LEAVES = frozenset({"episode", "track"})
+_OWN_GUIDS = ("local://", "com.plexapp.agents.none://")
+"""Beginnings of the guids that a server makes itself, and makes anew with its database."""
+_DELETED = 1_765_000_000
 
 
 class ListSection(Section):
@@ -56,6 +60,83 @@ class ListSection(Section):
         """Give an item another file, as after a rename or an upgrade; updatedAt stays, as it does in Plex."""
         self._rows[str(rating_key)]["Media"][version]["Part"][part]["file"] = file
         self._changed()
+
+    def edit(self, rating_key: str | int, **fields: Any) -> Row:
+        """Change fields of a row as somebody who edits the item does: updatedAt moves as well."""
+        row = self.change(rating_key, **fields)
+        row["updatedAt"] = row.get("updatedAt", 0) + 1
+        return row
+
+    def replace_file(self, rating_key: str | int, *, version: int = 0, part: int = 0, **fields: Any) -> Row:
+        """Put another file at the same path: its size and the stamp in its key change, updatedAt doesn't.
+
+        `fields` are those of the part. Without a size it is one byte more.
+        """
+        found: Row = self._rows[str(rating_key)]["Media"][version]["Part"][part]
+        found["size"] = found.get("size", 0) + 1
+        pieces = found["key"].split("/")
+        pieces[4] = str(int(pieces[4]) + 1)  # /library/parts/<id>/<stamp>/file.mkv
+        found |= {"key": "/".join(pieces)} | fields
+        self._changed()
+        return found
+
+    def trash(self, *rating_keys: str | int) -> None:
+        """Mark items as deleted, as a scan does that doesn't find their files; listings go on showing them."""
+        for rating_key in rating_keys:
+            self._rows[str(rating_key)]["deletedAt"] = _DELETED
+        self._changed()
+
+    def restore(self, *rating_keys: str | int) -> None:
+        """Take items out of the trash, as a scan does that finds their files again."""
+        for rating_key in rating_keys:
+            self._rows[str(rating_key)].pop("deletedAt", None)
+        self._changed()
+
+    def empty_trash(self) -> list[Row]:
+        """Remove the items in the trash for good; returns them."""
+        removed = [row for row in self._rows.values() if row.get("deletedAt")]
+        self.remove(*(row["ratingKey"] for row in removed))
+        return removed
+
+    def lose(self, directory: str) -> list[str]:
+        """Put all items with a file below a directory into the trash; returns their rating keys.
+
+        This is what a scan makes of a mount that is lost below the top of a library.
+        """
+        lost = [key for key, row in self._rows.items() if any(_is_below(file, directory) for file in _files(row))]
+        self.trash(*lost)
+        return lost
+
+    def rebuild(self, first_id: int) -> dict[str, str]:
+        """Give all rows new ids, as a rebuilt database does; returns the new rating keys by the old ones.
+
+        Files, titles and the guids of agents stay; guids that the server makes itself don't.
+        """
+        ids = iter(range(first_id, first_id + 1_000_000_000))
+        renamed = {key: str(next(ids)) for key in self._rows}
+        rows = [_renamed(row, renamed, ids) for row in self._rows.values()]
+        self._rows.clear()
+        self.add(*rows)
+        return renamed
+
+    def recreated(self, key: str, first_id: int) -> ListSection:
+        """Return the section that somebody makes who deletes the library and adds its directories again.
+
+        It has another key, uuid and ids, and the same title, directories, items and files.
+        """
+        again = ListSection(
+            key,
+            self.title,
+            self.type,
+            copy.deepcopy(list(self._rows.values())),
+            agent=self.agent,
+            scanner=self.scanner,
+            language=self.language,
+            uuid=str(uuid4()),
+            locations=[place.path for place in self.locations],
+        )
+        again.rebuild(first_id)
+        return again
 
     def clear(self) -> None:
         """Remove all rows."""
@@ -147,3 +228,32 @@ def section_from_recording(
     number = str(container.get("librarySectionID", DEFAULT_TYPES[kind]))
     name = title or container.get("librarySectionTitle") or container.get("title1") or "Recorded"
     return ListSection(key or number, name, kind, rows, **attributes)
+
+
+def _files(row: Row) -> list[str]:
+    return [part.get("file") or "" for version in row.get("Media", ()) for part in version.get("Part", ())]
+
+
+def _is_below(file: str, directory: str) -> bool:
+    return file.startswith(directory.rstrip("/") + "/")
+
+
+def _renamed(row: Row, renamed: dict[str, str], ids: Iterator[int]) -> Row:
+    row = copy.deepcopy(row)
+    for prefix in ("", "parent", "grandparent"):
+        name = f"{prefix}RatingKey" if prefix else "ratingKey"
+        if (new := renamed.get(str(row.get(name)))) is not None:
+            old, row[name] = str(row[name]), new
+            for field in (f"{prefix}Key" if prefix else "key", f"{prefix}Thumb" if prefix else "thumb", "art"):
+                if isinstance(row.get(field), str):
+                    row[field] = row[field].replace(f"/metadata/{old}", f"/metadata/{new}")
+    if str(row.get("guid", "")).startswith(_OWN_GUIDS):
+        row["guid"] = f"{row['guid'].partition('://')[0]}://{row['ratingKey']}"
+    for version in row.get("Media", ()):
+        version["id"] = next(ids)
+        for part in version.get("Part", ()):
+            part["id"] = next(ids)
+            pieces = part["key"].split("/")
+            pieces[3] = str(part["id"])
+            part["key"] = "/".join(pieces)
+    return row

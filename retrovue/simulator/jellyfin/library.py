@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ class JellyfinLibrary:
         self.id = id or item_id(f"library {name}")
         self.name = name
         self.collection_type = collection_type
+        self.scanning = False
+        """Whether the server says that it scans the library."""
         self.locations = [f"/data/{name.lower()}"] if locations is None else list(locations)
         self._items: dict[str, Row] = {}
         self._parts: dict[str, list[Row]] = {}
@@ -57,6 +60,64 @@ class JellyfinLibrary:
             del item[name]
         return item
 
+    def edit(self, number: int, **fields: Any) -> Row:
+        """Change fields of an item as somebody who edits it does: the server saves it, so that its ETag moves."""
+        item = self.change(number, **fields)
+        self._saved(item)
+        return item
+
+    def replace_file(self, number: int, *, version: int = 0, **fields: Any) -> Row:
+        """Put another file at the same path: the id stays, as it is made of the path; size and length don't.
+
+        `fields` are those of the media source. Without a size it is one byte more.
+        """
+        item = self._items[item_id(number)]
+        source: Row = item["MediaSources"][version]
+        source["Size"] += 1
+        source |= fields
+        if version == 0 and "RunTimeTicks" in fields:
+            item["RunTimeTicks"] = fields["RunTimeTicks"]
+        self._saved(item)
+        return source
+
+    def move(self, number: int, to: int, path: str) -> Row:
+        """Move an item's file: the item becomes another one, made of the number `to`, as ids are made of paths."""
+        moved = copy.deepcopy(self._items.pop(item_id(number)))
+        own, moved["Id"] = moved["Id"], item_id(to)
+        for source in moved["MediaSources"]:
+            if source["Id"] == own:
+                source |= {"Id": moved["Id"], "Path": path}
+        self.add(moved)
+        return moved
+
+    def lose(self, directory: str) -> list[Row]:
+        """Remove all items with a file below a directory, and return them.
+
+        This is what a scan makes of a directory that it can't list. When the directory is back, `add` them again.
+        """
+        below = directory.rstrip("/") + "/"
+        lost = [
+            item
+            for item in self._items.values()
+            if any((source.get("Path") or "").startswith(below) for source in item.get("MediaSources", ()))
+        ]
+        for item in lost:
+            del self._items[item["Id"]]
+        return lost
+
+    def recreated(self, name: str) -> JellyfinLibrary:
+        """Return the library that somebody makes who deletes this one and adds its directories again under a name.
+
+        It has another id; its items have the same ones, which are made of their paths.
+        """
+        again = JellyfinLibrary(name, self.collection_type, copy.deepcopy(self.items), locations=self.locations)
+        again._parts = copy.deepcopy(self._parts)
+        return again
+
+    def _saved(self, item: Row) -> None:
+        for source in item.get("MediaSources", ()):
+            source["ETag"] = item_id(f"saved {source.get('ETag')}")
+
     def add_parts(self, of: int, *parts: Row) -> None:
         """Give a video further parts."""
         self.change(of, PartCount=len(parts) + 1)
@@ -76,7 +137,8 @@ class JellyfinLibrary:
         row: Row = {"Name": self.name, "Locations": self.locations, "LibraryOptions": {"Enabled": True}}
         if self.collection_type is not None:
             row["CollectionType"] = self.collection_type
-        return row | {"ItemId": self.id, "PrimaryImageItemId": self.id, "RefreshStatus": "Idle"}
+        row |= {"ItemId": self.id, "PrimaryImageItemId": self.id}
+        return row | {"RefreshStatus": "Active" if self.scanning else "Idle"}
 
     def view(self, server_id: str) -> Row:
         """Return the library as a user sees it."""
