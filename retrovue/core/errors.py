@@ -8,6 +8,7 @@
     │ ├ ImporterNotCompliant  an importer that doesn't implement ImporterInterface
     │ ├ NothingEligible       no collection of the source may be ingested
     │ ├ ScopeNotFound         the collection has no such title, season or episode
+    │ ├ CursorExpired         the feed of changes can't be read from this cursor
     │ ├ UnsupportedEnricher   no enricher of that type is installed
     │ └ EnricherNotCompliant  an enricher that doesn't implement EnricherInterface, or can't run with its parameters
     ├ SourceError             the source can't be read
@@ -39,7 +40,7 @@ from retrovue.core.guide import advice
 from retrovue.core.text import plain, safe_text
 
 __all__ = [
-    "AlreadyRunning", "Ambiguous", "CollectionGone", "CommitUnknown", "DiscoveryUnsupported",
+    "AlreadyRunning", "Ambiguous", "CollectionGone", "CommitUnknown", "CursorExpired", "DiscoveryUnsupported",
     "EnricherNotCompliant", "EnrichmentError", "ImporterFailed", "ImporterNotCompliant", "IncompleteEnumeration",
     "MalformedAnswer", "NotFound", "NothingEligible", "RequestError", "RetrovueError", "SchemaMismatch",
     "ScopeNotFound", "SourceError", "SourceRefused", "SourceUnreachable", "StoreError", "StoreUnavailable",
@@ -126,6 +127,12 @@ class Ambiguous(RequestError):
     """Several things have the name; the context lists them."""
 
     default_code = "ambiguous"
+
+
+class CursorExpired(RequestError):
+    """The feed of changes can't be read from this cursor: what came after it isn't kept, or it is of another feed."""
+
+    default_code = "cursor_expired"
 
 
 class UnsupportedImporter(RequestError):

@@ -69,7 +69,11 @@ GUIDE: Mapping[str, Advice] = {
     "bad_rate": Advice("The rate can't be used.", "Give a number of requests a second above 0."),
     "bad_patience": Advice("The patience can't be used.", "Give a number of seconds above 0."),
     "bad_limit": Advice("The limit can't be used.", "Give a whole number from 0 to 2,147,483,647."),
-    "bad_cursor": Advice("No list of assets gave this cursor.", "Take next_cursor of the page before, or none."),
+    "bad_cursor": Advice("No list gave this cursor.", "Take the cursor of the page before, or none."),
+    "cursor_expired": Advice(
+        "The feed of changes can't be read from this cursor: it is older than what is kept, or of another feed.",
+        "Read the assets anew, then follow the feed without a cursor.",
+    ),
     "bad_filter": Advice("The filter's value can't be used.", "Give numbers from 0, times with a zone, storable text."),
     "bad_priority": Advice("The priority can't be used.", "Give a whole number from -2,147,483,648 to 2,147,483,647."),
     "bad_max_removals": Advice(

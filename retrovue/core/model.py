@@ -18,8 +18,31 @@ ASSET_TYPES: tuple[str, ...] = get_args(AssetType)
 AssetState = Literal["new", "enriching", "ready", "retired"]
 ASSET_STATES: tuple[str, ...] = get_args(AssetState)
 
+Availability = Literal["present", "missing", "gone"]
+"""Whether the source lists an asset: yes, not at the latest reading, or not for longer than the source's grace."""
+AVAILABILITIES: tuple[str, ...] = get_args(Availability)
+
+ChangeKind = Literal[
+    "refreshed",
+    "replaced",
+    "relocated",
+    "relinked",
+    "restored",
+    "missing",
+    "gone",
+    "approved",
+    "retired",
+    "unretired",
+    "withdrawn",
+    "purged",
+]
+"""What can happen to an asset after it was created."""
+CHANGE_KINDS: tuple[str, ...] = get_args(ChangeKind)
+
 Trigger = Literal["source", "collection"]
-"""What an ingest was started for: a source, in bulk, or one collection."""
+"""What a run was started for: a source, in bulk, or one collection."""
+Mode = Literal["ingest", "sync"]
+"""What a run does with items that are known: an ingest leaves their assets as they are, a sync lets them follow."""
 
 DEFAULT_PRIORITY = 100
 """The priority of an enricher that is attached without one."""
@@ -260,6 +283,8 @@ class PartDraft(msgspec.Struct, frozen=True, gc=False):
     duration_ms: Big | None = None
     modified_s: Big | None = None
     """When the file was modified last, in seconds since 1970; None if the source doesn't say."""
+    stamp: str | None = None
+    """The source's own mark of the file, which changes when the file is replaced; None if the source has none."""
 
 
 class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -339,6 +364,8 @@ class Outline(msgspec.Struct, gc=False):
     source_items: int
     read: Callable[[], Awaitable["Page"]]
     """Reads the page in full. The page has the same source items."""
+    stamp: bytes | None = None
+    """As `Page.stamp`: of all that the page's drafts are made from."""
 
 
 class Page(msgspec.Struct, gc=False):
@@ -352,3 +379,6 @@ class Page(msgspec.Struct, gc=False):
     """Whether the listing starts again because it changed: all pages before this one are void."""
     warnings: Mapping[str, int] = {}
     """Warnings about the collection and not about one draft, with their counts, such as ``left_out_sample``."""
+    stamp: bytes | None = None
+    """A hash of all that the drafts were made from, at most 64 bytes: equal stamps mean equal drafts. With None the
+    drafts themselves are hashed."""

@@ -268,7 +268,7 @@ class Library:
 
 CATALOGUE = (
     "source", "collection", "path_mapping", "asset", "asset_part", "asset_alias", "enricher", "collection_enricher",
-    "asset_enrichment",
+    "asset_enrichment", "asset_identity", "asset_change", "asset_change_pruned",
 )  # fmt: skip
 KNOWN = ("known_listing", "known_page")
 AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection", "enrichment_outcome")

@@ -12,6 +12,24 @@ _COUNTS = {
     "warnings": "items with a value that was dropped or corrected",
     "failed_enrichments": "enrichers that failed for an asset",
 }
+_COUNTS |= {
+    "refreshed": "of the skipped: assets whose description followed the source",
+    "replaced": "of the skipped: assets whose file was replaced",
+    "restored": "of the skipped: assets that are available again",
+    "relinked": "of the skipped: assets that took the identity of a new item",
+    "changed": "of the skipped: items that an ingest left as they are although the source says something else",
+    "absent": "assets that are present in the catalogue and weren't listed",
+    "missing": "assets that became missing",
+    "gone": "assets that became gone",
+    "removals_held_back": "assets that would have become missing or gone, if no guard had held them back",
+}
+_SCHEDULABLE = (
+    "uuid", "collection_uuid", "type", "title", "show_title", "season_number", "episode_number", "year",
+    "originally_aired", "runtime_ms", "edition", "studio", "content_rating", "rating", "source_uri", "canonical_uri",
+    "part_count", "size_bytes", "container", "video_codec", "audio_codec", "audio_channels", "video_resolution",
+    "width", "height", "bitrate_kbps", "provider_ids", "tags", "chapters", "markers", "streams", "provenance",
+    "created_at", "updated_at",
+)  # fmt: skip
 _NUMBERS = {
     "season_number": "0 is the specials",
     "episode_number": "",
@@ -34,6 +52,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "credentials": "the importer's secrets, such as the token; don't grant rights on this column",
         "created_at": "",
         "updated_at": "",
+        "grace_s": "seconds for which an asset that isn't listed any more is missing before it is gone",
     },
     "collection": {
         "": "A library of a source.",
@@ -49,6 +68,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "locations": "its directories, as the source names them",
         "created_at": "",
         "updated_at": "",
+        "keep_approval": "whether an approved asset stays approved when its file is replaced",
     },
     "path_mapping": {
         "": "Which local directory holds the files of a directory of the source.",
@@ -97,6 +117,44 @@ MEANINGS: dict[str, dict[str, str]] = {
         "created_at": "",
         "updated_at": "",
         "deleted_at": "when it was marked as deleted",
+        "stamp": "a hash of what the source said when the asset was last written from it; null: not known",
+        "file_stamp": "the source's own mark of the files, which changes when one is replaced; null if it has none",
+        "availability": "`present`, `missing` (not listed at the latest reading) or `gone` (for longer than the grace)",
+        "unavailable_since": "when it was first not listed",
+        "unavailable_run": "the run that gave the availability, unless it is present",
+        "unavailable_reason": "`not_listed`, or `trashed`: in the source's trash",
+    },
+    "asset_identity": {
+        "": "The source identities that an asset had before it was relinked to another item of its source.",
+        "asset_uuid": "",
+        "collection_uuid": "",
+        "source_hash": "BLAKE2b, 128 bits, of `source_uri`",
+        "source_uri": "",
+        "until": "when the asset was relinked",
+        "run_id": "the run that relinked it",
+        "rule": "what both items have in common: `guid`, `external_id`, `file` or `episode`",
+    },
+    "asset_change": {
+        "": "The feed: what happened to assets, written with what happened.",
+        "position": "rises in the order of the commits; a reader's cursor is that of the last row it has seen",
+        "asset_uuid": "the asset, which may have been purged since",
+        "collection_uuid": "",
+        "title": "its name at the time, with show, season and episode",
+        "what": "`refreshed`, `replaced`, `relocated`, `relinked`, `restored`, `missing`, `gone`, `approved`,"
+        " `retired`, `unretired`, `withdrawn` or `purged`",
+        "run_id": "the run that did it; null if a person did",
+        "by": "user and host of the person who did it",
+        "at": "",
+        "fields": "the values before and after, by field",
+    },
+    "asset_change_pruned": {
+        "": "How far the feed has been pruned; empty if it never was.",
+        "only_row": "always true: there is at most one row",
+        "position": "of the last row that was deleted",
+    },
+    "schedulable_asset": {
+        "": "what may be scheduled: approved, not deleted and present. Its columns stay as they are.",
+        **dict.fromkeys(_SCHEDULABLE, ""),
     },
     "asset_part": {
         "": "The files of an asset that has several.",
@@ -130,6 +188,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "collection_id": "",
         "trigger": "`source`: in bulk; `collection`: by hand",
         "scope": "title, season and episode of a surgical ingest; empty for the whole collection",
+        "mode": "`ingest` or `sync`",
         "version": "of RetroVue",
         "started_by": "user, host and process",
         "started_at": "",
@@ -143,6 +202,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "message": "",
         "hint": "",
         **_COUNTS,
+        "read": "what was read: `full`, or `scoped` for a part; null for an outcome of before",
         "details": "durations in seconds, warnings by kind, the context of a failure, the traceback of a bug",
         "ended_at": "",
     },

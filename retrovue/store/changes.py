@@ -1,0 +1,208 @@
+"""The feed of changes: one row for each change of an asset, written in the transaction that makes it true.
+
+Positions rise in the order of the commits: a writer draws its positions under a lock that it holds until its
+transaction has ended. A reader that asks for what comes after the last position it has seen therefore misses no row and
+gets none twice, whatever else the cluster does.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.bounds import LARGEST
+from retrovue.core.errors import CursorExpired, RequestError, require_within
+from retrovue.core.model import ChangeKind
+
+CHANNEL = "retrovue_changes"
+"""The channel of PostgreSQL's NOTIFY that tells readers of new rows. Its messages have no content."""
+_LOCK = 0x52_56_5F_46_45_45_44  # "RV_FEED": the advisory lock of those who add rows
+
+_TAKE_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_NOTIFY = text(f"NOTIFY {CHANNEL}")
+
+INSERT_CHANGES = """
+    INSERT INTO asset_change (position, asset_uuid, collection_uuid, title, what, run_id, by, fields)
+    SELECT nextval('asset_change_position'), ordered.* FROM ({rows}) AS ordered
+"""
+"""The statement that adds rows; ``rows`` is SQL with the other columns in this order, in the order of the positions."""
+
+_INSERT_GIVEN = text(
+    INSERT_CHANGES.format(
+        rows="""
+        SELECT given.asset_uuid, given.collection_uuid, given.title, given.what, given.run_id, given.by, given.fields
+        FROM ROWS FROM (jsonb_to_recordset(cast(:changes AS jsonb)) AS (
+            asset_uuid uuid, collection_uuid uuid, title text, what text, run_id uuid, by text, fields jsonb
+        )) WITH ORDINALITY AS given (asset_uuid, collection_uuid, title, what, run_id, by, fields, number)
+        ORDER BY number
+        """
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewChange:
+    """A change of an asset, to be added to the feed."""
+
+    asset_uuid: UUID
+    collection_uuid: UUID
+    title: str
+    """The name of the asset, as `core.results.label` makes it."""
+    what: ChangeKind
+    fields: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
+    """The values before and after, by field."""
+    run_id: UUID | None = None
+    """The run that made the change; None if a person made it."""
+    by: str | None = None
+    """``user@host`` of the person who made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of the feed."""
+
+    position: int
+    """Rises in the order of the commits. A reader's cursor is the position of the last row that it has seen."""
+    asset_uuid: UUID
+    """The asset, which may have been purged since."""
+    collection_uuid: UUID
+    title: str
+    """The name of the asset when the change was made."""
+    what: str
+    """One of `core.model.CHANGE_KINDS`."""
+    run_id: UUID | None
+    by: str | None
+    at: dt.datetime
+    fields: Mapping[str, Sequence[Any]]
+    """The values before and after, by field."""
+
+
+_FIELDS = tuple(Change.__dataclass_fields__)
+
+
+async def lock_feed(session: AsyncSession) -> None:
+    """Take the lock of those who add rows, to the end of the transaction: the last lock that a transaction takes.
+
+    Announces the rows to the readers that listen, when the transaction is committed.
+    """
+    await session.execute(_TAKE_LOCK, {"key": _LOCK})
+    await session.execute(_NOTIFY)
+
+
+async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) -> None:
+    """Add rows to the feed, in their order: the last step of the transaction that makes the changes."""
+    if not changes:
+        return
+    await lock_feed(session)
+    rows = [
+        {
+            "asset_uuid": change.asset_uuid,
+            "collection_uuid": change.collection_uuid,
+            "title": change.title,
+            "what": change.what,
+            "run_id": change.run_id,
+            "by": change.by,
+            "fields": change.fields,
+        }
+        for change in changes
+    ]
+    await session.execute(_INSERT_GIVEN, {"changes": orjson.dumps(rows).decode()})
+
+
+async def list_changes(
+    session: AsyncSession,
+    *,
+    after: int | None = None,
+    collections: Sequence[UUID] | None = None,
+    asset: UUID | None = None,
+    limit: int = 1000,
+) -> list[Change]:
+    """Return the changes after a position, oldest first; without ``after`` from the oldest one that is kept.
+
+    ``collections`` and ``asset`` leave out those of other collections and assets. ``limit`` is the most rows, 1 to
+    2,147,483,647. Raises CursorExpired if rows after that position have been pruned, or if no row ever had it.
+    """
+    require_within("The limit", limit, 1, LARGEST, code="bad_limit")
+    conditions = ["position > :after"]
+    bind: dict[str, Any] = {"after": after or 0, "limit": limit}
+    if collections is not None:
+        conditions.append("collection_uuid = ANY(cast(string_to_array(:collections, ',') AS uuid[]))")
+        bind["collections"] = ",".join(map(str, collections))
+    if asset is not None:
+        conditions.append("asset_uuid = :asset")
+        bind["asset"] = asset
+    result = await session.execute(
+        text(
+            f"SELECT {', '.join(_FIELDS)} FROM asset_change WHERE {' AND '.join(conditions)}"
+            " ORDER BY position LIMIT :limit"
+        ),
+        bind,
+    )
+    changes = [Change(*row) for row in result]
+    if after is not None:
+        # After the rows: what is pruned meanwhile is noticed.
+        await _require_complete(session, after)
+    return changes
+
+
+async def latest_position(session: AsyncSession) -> int:
+    """Return the position of the newest row, pruned ones included; 0 if there never was one."""
+    return (await _bounds(session))[1]
+
+
+async def prune_changes(session: AsyncSession, before: dt.datetime) -> int:
+    """Delete the rows that are older than a time, and return how many. Readers with an older cursor are told so."""
+    # In the order of positions, so that what is kept is always the end of the feed.
+    result = await session.execute(
+        text(
+            "DELETE FROM asset_change WHERE position < coalesce("
+            " (SELECT min(position) FROM asset_change WHERE at >= :before), 9223372036854775807) RETURNING position"
+        ),
+        {"before": before},
+    )
+    pruned = result.scalars().all()
+    if pruned:
+        await session.execute(
+            text(
+                "INSERT INTO asset_change_pruned (position) VALUES (:last)"
+                " ON CONFLICT (only_row) DO UPDATE SET position = excluded.position"
+            ),
+            {"last": max(pruned)},
+        )
+    return len(pruned)
+
+
+async def _bounds(session: AsyncSession) -> tuple[int, int]:
+    row = (
+        await session.execute(
+            text(
+                "SELECT coalesce(pruned, 0) AS pruned, greatest(pruned, newest, 0) AS latest FROM"
+                " (SELECT max(position) AS pruned FROM asset_change_pruned) AS pruned,"
+                " (SELECT max(position) AS newest FROM asset_change) AS newest"
+            )
+        )
+    ).one()
+    return row.pruned, row.latest
+
+
+async def _require_complete(session: AsyncSession, after: int) -> None:
+    if after < 0:
+        raise RequestError("A cursor is a number from 0.", code="bad_cursor")
+    pruned, latest = await _bounds(session)
+    if after < pruned:
+        raise CursorExpired(
+            f"The changes after {after} aren't kept any more: the feed begins after {pruned}.",
+            hint="Read the assets anew, then follow the feed without a cursor, or from the one in the context.",
+            context={"cursor": after, "oldest": pruned, "latest": latest},
+        )
+    if after > latest:
+        raise CursorExpired(
+            f"No change has the number {after}; the newest one is {latest}.",
+            hint="The cursor is of another catalogue, or this one was restored from a backup. Read the assets anew.",
+            context={"cursor": after, "oldest": pruned, "latest": latest},
+        )
