@@ -5,8 +5,18 @@ LARGEST = 2**31 - 1
 SMALLEST = -(2**31)
 MOST_VERSIONS = 1000
 """The most versions that an item, and the most parts that a version may have. One with more is rejected as a whole."""
+MOST_PAGE_DRAFTS = 100_000
+"""The most versions of the items of one page. The items after them are rejected."""
 LONGEST_IDENTIFIER = 4096
 """The longest identifier of a source's server, in characters: as long as a path."""
+LONGEST_TEXT = 4096
+"""The longest name, title or tag of a source, in characters."""
+LONGEST_PATH = 32_768
+"""The longest path of a source, in characters: as long as Windows allows."""
+MOST_TAGS = 1000
+"""The most tags of one kind, or ids of other providers, of an item. A list of more is left out."""
+MOST_SPANS = 10_000
+"""The most chapters or markers of an item. A list of more is left out."""
 LONGEST_TITLE = 1000
 """The longest title of a scope, in characters. It becomes part of a URL, of which httpx accepts 65,536 bytes."""
 SLOWEST_RATE = 0.1

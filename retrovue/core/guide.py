@@ -194,6 +194,10 @@ GUIDE: Mapping[str, Advice] = {
         "Another server answers at the address.",
         "Correct the address, or add that server as a source. If it was set up again: --accept-new-identity.",
     ),
+    "unexpected_status": Advice(
+        "The source answers with a status that no request of RetroVue leads to, such as 304 (not modified).",
+        "Check any proxy or cache between here and the source.",
+    ),
     "redirect_loop": Advice("The source redirects in a circle.", "Use the address that the server announces."),
     "foreign_redirect": Advice(
         "The source redirects to another address, which would receive the token.",

@@ -119,6 +119,13 @@ LINES: dict[str, dict[int, str]] = {
         74: "two commands start the embedded server at once, a stale PID file: a lock decides, the PID is checked",
         75: "a hostile file takes over a media parser: it has no token and no database URL in its environment",
     },
+    "Floods": {
+        141: "an answer made of what takes the most memory: at most 6 bytes for each of its own, and 800 MB of records",
+        142: "bytes after the end of a gzip stream, a stream that decodes to nothing: refused, or too large",
+        143: "large answers for several libraries at once: one at a time is in memory",
+        144: "cookies: none is kept or sent",
+        145: "a text or a list of an item that is too long: left out, with a warning",
+    },
     "What changes meanwhile": {
         76: "200,000 files in a chain take each other's names and the last name is taken: planned in linear time",
         77: "another server takes over the address during a run: nothing is merged, it fails as another server",

@@ -1,5 +1,6 @@
 """Addresses, bodies and failures of HTTP requests. Besides ``client`` the only module that knows httpx."""
 
+import codecs
 import email.utils
 import errno
 import os
@@ -28,10 +29,17 @@ class TruncatedAnswer(MalformedAnswer):
     default_code = "truncated_answer"
 
 
+class AnswerTooLarge(MalformedAnswer):
+    """An answer has more bytes than it may have."""
+
+    default_code = "answer_too_large"
+
+
 class BodyReader:
     """Decodes a body from its chunks: `feed()` each chunk, then `finish()`.
 
-    httpx's own decoder accepts a gzip stream that ends early, and has no limit.
+    httpx's own decoder accepts a gzip stream that ends early, and has no limit. The cap holds for the bytes that arrive
+    as well as for those that they are decoded to: a gzip stream may go on without end and decode to nothing.
     """
 
     def __init__(self, encoding: str, dialect: Dialect, *, cap: int, origin: str) -> None:
@@ -48,16 +56,20 @@ class BodyReader:
         self._body = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Decode a chunk; raises MalformedAnswer if the decoded bytes exceed the cap."""
+        """Decode a chunk; raises MalformedAnswer if the bytes exceed the cap, or follow the end of a gzip stream."""
         self._received += len(chunk)
         if self._unpack is None:
             self._body += chunk
         else:
             self._body += self._unpack.decompress(chunk, self._cap + 1 - len(self._body))
-        if len(self._body) > self._cap:
-            raise MalformedAnswer(
+            if self._unpack.unused_data:
+                raise MalformedAnswer(
+                    f"The server at {self._origin} sends bytes after the end of a compressed answer.",
+                    hint="Check any proxy between here and the server, or set gzip to false in its http settings.",
+                )
+        if len(self._body) > self._cap or self._received > self._cap:
+            raise AnswerTooLarge(
                 f"An answer of the server at {self._origin} is larger than {self._cap:,} bytes.",
-                code="answer_too_large",
                 hint="Lower the source's page_size if its items are that large.",
             )
 
@@ -69,6 +81,13 @@ class BodyReader:
         unfinished = self._unpack is not None and not self._unpack.eof
         if unfinished or promised not in {None, self._received}:
             raise _truncated(self._origin)
+        if self._body.startswith(codecs.BOM_UTF8):
+            del self._body[: len(codecs.BOM_UTF8)]  # JSON has none, and a reader may ignore it (RFC 8259, section 8.1)
+        if self._body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise MalformedAnswer(
+                f"An answer of the server at {self._origin} is in UTF-16 by its byte order mark, and not in UTF-8.",
+                hint="Check any proxy between here and the server.",
+            )
         start, end = bytes(self._body[:256]).lstrip(), bytes(self._body[-64:]).rstrip()
         if start.startswith(b"<"):
             dialect = self._dialect

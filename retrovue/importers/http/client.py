@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Self
 
@@ -120,6 +121,7 @@ class HttpClient:
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(policy.read_timeout_s, connect=policy.connect_timeout_s),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # Media servers close idle connections after 20 s; closing them earlier avoids a race.
             limits=httpx.Limits(max_connections=CEILING, max_keepalive_connections=CEILING, keepalive_expiry=15),
             headers={
@@ -139,13 +141,16 @@ class HttpClient:
                 await self._http.aclose()
             self._http = None
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None, *, with_token: bool = True) -> Answer:
+    async def get(
+        self, path: str, params: Mapping[str, str] | None = None, *, with_token: bool = True, most: int | None = None
+    ) -> Answer:
         """Get a path below the base URL, with retries.
 
-        Raises SourceUnreachable, SourceRefused, MalformedAnswer, Refusal (another 4xx) or SourceError
-        (foreign redirect). May be cancelled at any time.
+        ``most`` are the bytes that the answer may have, if fewer than the policy allows. Raises SourceUnreachable,
+        SourceRefused, MalformedAnswer (AnswerTooLarge among them), Refusal (another 4xx) or SourceError (foreign
+        redirect). May be cancelled at any time.
         """
-        return await self._request("GET", path, params or {}, with_token=with_token)
+        return await self._request("GET", path, params or {}, with_token=with_token, most=most)
 
     async def post(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         """Post to a path, without token and body. The request may be made several times.
@@ -154,14 +159,17 @@ class HttpClient:
         """
         return await self._request("POST", path, params or {}, with_token=False)
 
-    async def _request(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
+    async def _request(
+        self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, most: int | None = None
+    ) -> Answer:
         policy = self.policy
+        cap = policy.body_cap if most is None else min(most, policy.body_cap)
         last: _Transient | None = None
 
         async def attempt() -> Answer:
             nonlocal last
             try:
-                return await self._attempt(method, path, params, with_token=with_token)
+                return await self._attempt(method, path, params, with_token=with_token, cap=cap)
             except _Transient as exc:
                 last = exc
                 _log.warning("No usable answer to %s: %s", path, exc.error.message, extra={"code": exc.error.code})
@@ -199,12 +207,14 @@ class HttpClient:
         asked = failed.retry_after if isinstance(failed, _Transient) else None
         return min(backoff if asked is None else max(asked, backoff), policy.max_wait_s)
 
-    async def _attempt(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
+    async def _attempt(
+        self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int
+    ) -> Answer:
         async with self._pace.turn():
             asked = anyio.current_time()
             try:
                 with anyio.fail_after(self.policy.page_deadline_s):
-                    answer = await self._ask(method, path, params, with_token=with_token)
+                    answer = await self._ask(method, path, params, with_token=with_token, cap=cap)
                 if anyio.current_time() - asked > _SLOW_SECONDS:
                     _log.warning("The answer to %s took %.1f s", path, anyio.current_time() - asked)
                 return answer
@@ -218,7 +228,7 @@ class HttpClient:
                     raise _Transient(error) from exc
                 raise error from exc
 
-    async def _ask(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool) -> Answer:
+    async def _ask(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int) -> Answer:
         if self._http is None:
             raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
         url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
@@ -229,13 +239,13 @@ class HttpClient:
             asked = anyio.current_time()
             async with self._http.stream(method, url, headers=headers) as response:
                 began = anyio.current_time() - asked
-                if response.is_redirect or 300 <= response.status_code < 400:
+                if response.has_redirect_location:
                     url = self._redirected(url, response)
                     continue
                 if response.status_code not in {200, 201}:
                     raise await self._refusal(response)
                 answer = Answer(
-                    await self._body(response),
+                    await self._body(response, cap),
                     _header_number(response, self.dialect.total_header),
                     _header_number(response, self.dialect.offset_header),
                 )
@@ -264,11 +274,19 @@ class HttpClient:
                 hint="Set a valid token with `retrovue source update`.",
                 context={"status": status},
             )
-        if status not in _RETRIED_STATUS and status < 500:
+        if status not in _RETRIED_STATUS and 400 <= status < 500:
             return Refusal(
                 f"{self._server} refused a request (HTTP {status}).",
                 status=status,
                 hint="Check the address and the server's version.",
+            )
+        if status < 400:
+            meaning = ", not modified, although it wasn't asked whether something is" if status == 304 else ""
+            return SourceError(
+                f"{self._server} doesn't send what was asked for (HTTP {status}{meaning}).",
+                code="unexpected_status",
+                hint="Check any proxy or cache between here and the server.",
+                context={"status": status},
             )
         text = await _error_text(response)
         said = _STATUS_TEXT.search(text)
@@ -287,9 +305,9 @@ class HttpClient:
             return error
         return _Transient(error, retry_after_seconds(response.headers.get("Retry-After")))
 
-    async def _body(self, response: httpx.Response) -> bytearray:
+    async def _body(self, response: httpx.Response, cap: int) -> bytearray:
         encoding = response.headers.get("Content-Encoding", "")
-        reader = BodyReader(encoding, self.dialect, cap=self.policy.body_cap, origin=self.origin)
+        reader = BodyReader(encoding, self.dialect, cap=cap, origin=self.origin)
         async for chunk in response.aiter_raw():
             reader.feed(chunk)
         body = reader.finish(_header_number(response, "Content-Length"))

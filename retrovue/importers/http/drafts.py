@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Generic
 
 import msgspec
 
-from retrovue.core.bounds import MOST_VERSIONS
+from retrovue.core.bounds import MOST_PAGE_DRAFTS, MOST_VERSIONS
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineT, RowT
@@ -75,6 +75,11 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
             if isinstance(row, BadRow):
                 reason = f"The item is malformed: {row.reason}."
                 page.rejected.append(Rejection("bad_types", reason, uri if listed.has_key else None, row.title))
+            elif first_draft >= MOST_PAGE_DRAFTS:
+                reason = f"The items listed before it have {first_draft:,} versions: too many for one page."
+                page.rejected.append(
+                    Rejection("too_many_versions", reason, uri if listed.has_key else None, _title(row))
+                )
             elif not listed.has_key:
                 page.rejected.append(Rejection(*self.key_problem(row), None, _title(row)))
             else:

@@ -9,19 +9,44 @@ import msgspec
 MOST_DROPPED: Final = 100
 """The most values to leave out. Decoding starts again for each: a row with more is malformed."""
 
+LARGEST_MENDED: Final = 1 << 20
+"""Bytes of the largest value of which parts are left out. Read to objects, a value takes some twenty times as many."""
+
 _PATH = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]+)\]|\[(\.\.\.)\]")
 
 ValueT = TypeVar("ValueT")
 
 
-def decode_leniently(text: bytes, kind: type[ValueT]) -> tuple[ValueT, list[str]]:
+class TooMalformed(ValueError):
+    """A value, or an answer, is too large to leave out the parts of it that don't fit."""
+
+
+class Mending:
+    """How much of one answer may still be decoded leniently. A value that doesn't fit is decoded for each such part."""
+
+    def __init__(self, most: int = 32 << 20) -> None:
+        """``most`` are the bytes of all values, each counted as often as it is decoded."""
+        self._left = most
+
+    def spend(self, size: int) -> None:
+        """Count the bytes of a value that is decoded; raises TooMalformed if they are too many."""
+        if size > LARGEST_MENDED:
+            raise TooMalformed(f"it is larger than {LARGEST_MENDED:,} bytes and doesn't fit its type")
+        if size > self._left:
+            raise TooMalformed("too much of the answer doesn't fit its types")
+        self._left -= size
+
+
+def decode_leniently(text: bytes, kind: type[ValueT], mending: Mending) -> tuple[ValueT, list[str]]:
     """Decode JSON without the values that don't fit; returns their paths, too, such as ``.Media[0].bitrate``.
 
+    ``mending`` is shared by all values of an answer.
     An element of a list becomes an empty object first, so that a part of a film that can't be read isn't overlooked. A
     list may be written as its only element, and a number as a string. Raises ValueError if the value as a whole doesn't
-    fit.
+    fit, or is too large to be tried.
     """
+    mending.spend(len(text))
     value = json.loads(text, parse_int=_integer)
     dropped: list[str] = []
     while True:
@@ -32,6 +57,7 @@ def decode_leniently(text: bytes, kind: type[ValueT]) -> tuple[ValueT, list[str]
             single = str(exc).startswith(("Expected `array`, got `object`", "Expected `array | null`, got `object`"))
             if path is None or len(dropped) == MOST_DROPPED or not _drop(value, path[1], single=single):
                 raise
+            mending.spend(len(text))
             if not single:
                 dropped.append(path[1])
 

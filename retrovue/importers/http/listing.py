@@ -4,27 +4,46 @@ An answer is decoded as a whole. Only if it doesn't fit are its rows decoded one
 values that do: a bad value costs itself, a bad row one item, and neither the page.
 """
 
+import codecs
 import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from retrovue.core.bounds import LONGEST_PATH, LONGEST_TEXT
 from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.http.client import Answer, HttpClient
-from retrovue.importers.http.lenient import decode_leniently
+from retrovue.importers.http.lenient import Mending, TooMalformed, decode_leniently
 
 _NUL = b"\\u0000"
 """The escape in JSON of the character that PostgreSQL doesn't store."""
 _REPLACEMENT = "\ufffd".encode()
 """Replaces bytes that could not be decoded."""
 
-_ESCAPE = re.compile(
-    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)"
+_HALF = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
+"""The escape of half a surrogate pair: a high one without a low one behind it, or a low one without a high one before.
+It is searched for where escaped backslashes have been taken out."""
+_REPLACEMENT_ESCAPE = rb"\ufffd"
+"""As long as the escape that it replaces, so that a text is mended in its place."""
 
+MOST_MENDED: Final = 100_000
+"""Bytes and escapes of one answer that may be replaced. An answer with more isn't text, and each takes time."""
+MOST_OBJECTS: Final = 1_000_000
+MOST_VALUES: Final = 3_000_000
+"""Objects and values of one answer: 1,000 films have 60,000 and 300,000. In a record an object takes up to 300 bytes,
+however few it has in the answer."""
+_CHUNK = 1 << 20
+"""Bytes that are decoded at a time where only bytes are wanted, so that their text is never in memory whole."""
+
+Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
+"""A name, a title or a tag. A longer one is left out as a value that doesn't fit."""
+FilePath = Annotated[str, msgspec.Meta(max_length=LONGEST_PATH)]
 Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 RowT = TypeVar("RowT")
@@ -121,8 +140,10 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
     def decode(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
         """Decode one answer of a listing.
 
-        Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing.
+        Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing,
+        ``answer_too_large`` if it holds too many values.
         """
+        check_size(body)
         if not _may_hold_nul(body):
             try:
                 answer = self._full.decode(body)
@@ -137,6 +158,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
 
     def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
         """Decode one answer in short form; None if it has to be read in full."""
+        check_size(body)
         if _may_hold_nul(body):
             return None
         try:
@@ -152,21 +174,22 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         cleaned, changed = _clean_json(body)
         contents = self.contents(self._decode_container(cleaned))
         rows: list[ListedRow[RowT | BadRow, KeyT]] = []
+        mending = Mending()
         for raw in contents.rows:
             text = bytes(raw)
             row: RowT | BadRow
             try:
-                row, incomplete = self._decode_row(text)
+                row, incomplete = self._decode_row(text, mending)
                 identified: Any = row
             except (ValueError, RecursionError) as exc:
-                problem = f"{exc}" if isinstance(exc, msgspec.ValidationError) else type(exc).__name__
+                problem = f"{exc}" if isinstance(exc, msgspec.ValidationError | TooMalformed) else type(exc).__name__
                 identified, incomplete = self._decode_key(text), False
                 row = BadRow(problem, None if identified is None else identified.title)
             key: Any = None if identified is None else self.keys([identified])[0]
             has_key = key is not None
             if not has_key:
                 key = self.hashed(hashlib.blake2b(text, digest_size=16).digest())
-            mended = _NUL in text or (changed and _REPLACEMENT in text)
+            mended = _NUL in text or (changed and (_REPLACEMENT in text or _REPLACEMENT_ESCAPE in text))
             rows.append(ListedRow(key, row, has_key, incomplete, mended))
         return Listing(rows, *contents[1:])
 
@@ -186,12 +209,12 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         except ValueError as exc:
             raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
 
-    def _decode_row(self, text: bytes) -> tuple[Any, bool]:
+    def _decode_row(self, text: bytes, mending: Mending) -> tuple[Any, bool]:
         """Decode a row; returns whether values were left out, too."""
         try:
             return self._row.decode(text), False
         except msgspec.ValidationError:
-            row, dropped = decode_leniently(text, self.row)
+            row, dropped = decode_leniently(text, self.row, mending)
             return row, bool(dropped)
 
     def _decode_key(self, text: bytes) -> Any:
@@ -207,22 +230,63 @@ def _may_hold_nul(body: bytes | bytearray) -> bool:
 
 
 def _clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
-    """Replace bytes that aren't UTF-8 and halves of UTF-16 pairs; returns the text and whether it changed."""
-    cleaned = body
-    try:
-        str(body, "utf-8")
-    except UnicodeDecodeError:
-        cleaned = str(body, "utf-8", "replace").encode()
+    """Replace bytes that aren't UTF-8 and halves of surrogate pairs; returns the text and whether it changed.
+
+    Raises MalformedAnswer if there are too many.
+    """
+    cleaned = _as_utf8(body)
     if b"\\ud" in cleaned or b"\\uD" in cleaned:
-        cleaned = _ESCAPE.sub(_mend_escape, cleaned)
-    return cleaned, cleaned != body
+        mended: bytearray | None = None
+        # An escaped backslash before "ud800" makes no escape of it.
+        halves = _HALF.finditer(cleaned.replace(rb"\\", b"\0\0"))
+        for number, half in enumerate(halves):
+            if number == MOST_MENDED:
+                raise _not_text()
+            if mended is None:
+                mended = bytearray(cleaned)
+            mended[half.start() : half.end()] = _REPLACEMENT_ESCAPE
+        cleaned = cleaned if mended is None else mended
+    return cleaned, cleaned is not body
 
 
-def _mend_escape(found: re.Match[bytes]) -> bytes:
-    text = found[0]
-    if len(text) == 2 or found[2]:
-        return text
-    return _REPLACEMENT
+def _as_utf8(body: bytes | bytearray) -> bytes | bytearray:
+    """Replace the bytes that aren't UTF-8; returns the body itself if there are none."""
+    view = memoryview(body)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(body), _CHUNK):
+            decoder.decode(view[start : start + _CHUNK])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        pass
+    else:
+        return body
+    mending = codecs.getincrementaldecoder("utf-8")("replace")
+    mended = bytearray()
+    for start in range(0, len(body), _CHUNK):
+        mended += mending.decode(view[start : start + _CHUNK]).encode()
+        if len(mended) > len(body) + len(_REPLACEMENT) * MOST_MENDED:
+            raise _not_text()
+    return mended + mending.decode(b"", final=True).encode()
+
+
+def _not_text() -> MalformedAnswer:
+    return MalformedAnswer(
+        f"The answer isn't text: it holds more than {MOST_MENDED:,} bytes or escapes that stand for no character.",
+        code="bad_json",
+    )
+
+
+def check_size(body: bytes | bytearray) -> None:
+    """Raise MalformedAnswer for an answer of so many values that their records would fill the memory."""
+    # Each value but the first has a comma or a brace before it. Texts hold some more, so that the true number is lower.
+    objects = body.count(b"{")
+    if objects > MOST_OBJECTS or objects + body.count(b",") > MOST_VALUES:
+        raise MalformedAnswer(
+            f"The answer holds more than {MOST_OBJECTS:,} objects or {MOST_VALUES:,} values.",
+            code="answer_too_large",
+            hint="Lower the source's page_size if its items are that large.",
+        )
 
 
 class ListingMoved(Exception):
@@ -258,5 +322,8 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
         """Whether to ask for the short form. The query sets it back where the server refuses that."""
 
     @abstractmethod
-    async def get(self, start: int, size: int, *, outline: bool) -> Answer:
-        """Ask for ``size`` rows from row ``start``; raises CollectionGone if the library isn't there any more."""
+    async def get(self, start: int, size: int, *, outline: bool, most: int | None = None) -> Answer:
+        """Ask for ``size`` rows from row ``start``, in an answer of ``most`` bytes.
+
+        Raises CollectionGone if the library isn't there any more, and AnswerTooLarge.
+        """

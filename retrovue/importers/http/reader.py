@@ -11,21 +11,26 @@ from anyio.abc import TaskGroup
 
 from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.model import Outline, Page
+from retrovue.importers.http.answers import AnswerTooLarge
 from retrovue.importers.http.client import Answer, Refusal
 from retrovue.importers.http.listing import BadRow, KeyT, Listing, ListingMoved, OutlineListing, OutlineT, Query, RowT
 from retrovue.importers.http.paging import Proof
+from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 
 class Budget:
     """The bytes that all pages read ahead may take together. The enumerations of one importer share it.
 
-    A page that is needed now is always allowed, so that no enumeration waits for the bytes of another.
+    A page that is needed now is always allowed, so that no enumeration waits for the bytes of another. Only a large one
+    waits for its turn, which ends when its rows have been taken.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        self.turn = anyio.Semaphore(1)
+        """Taken by the enumeration that has a large answer in memory."""
 
     def has_room_for(self, size: int) -> bool:
         """Whether ``size`` bytes more stay within the limit."""
@@ -79,6 +84,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         self._tasks = tasks
         self._requests: dict[tuple[int, int], _Request] = {}
         self._typical_bytes = page_size * query.row_bytes
+        self._has_turn = False
         self._windows_read = 0
         self._last_in_full = -1
         """The number of the last window that had to be read in full."""
@@ -95,15 +101,19 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 listing, answer = await self._read(proof.plan(), size)
                 keys = listing.keys
                 known = proof.take(listing, answer, start)
+                del answer  # its bytes aren't needed while the rows are taken
                 if keys:
                     del listing.rows[:known]
                     yield Window(listing, keys, start, size)
                     self._check_deadline()
+                del listing, keys
+                self._end_turn()
                 if self._moved is not None:
                     raise self._moved
             if proof.ends_with_a_full_page:
                 proof.take_beyond(await self._read_beyond(proof.received))
         finally:
+            self._end_turn()
             while self._requests:
                 self._release(self._requests.popitem()[1])
 
@@ -125,9 +135,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         Requests for windows that are no longer in the plan are cancelled.
         """
         self._windows_read += 1
-        if self._tasks is None:
-            outline = self.query.outline
-            answer = await self.query.get(plan[0], size, outline=outline)
+        outline = self.query.outline
+        if self._tasks is None or self._typical_bytes > LARGE_ANSWER:
+            answer = await self._get(plan[0], size, outline=outline)
         else:
             for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
                 self._release(self._requests.pop(key))
@@ -139,7 +149,14 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 self._requests[start, size] = self._request(self._tasks, start, size)
             request = self._requests.pop((plan[0], size))
             outline = request.outline
-            answer = await self._answer(request)
+            try:
+                answer = await self._answer(request)
+            except AnswerTooLarge:
+                if self._large_allowed:
+                    answer = await self._get(plan[0], size, outline=outline, large=True)
+                else:
+                    raise
+        await self._take_turn_for(answer)
         if not outline:
             return await self._decoded(answer, plan[0], size)
         listing = self.query.form.decode_outline(answer.body)
@@ -158,7 +175,41 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             # Two in a row: so much is new that the short form saves nothing.
             self.query.outline = False
         self._last_in_full = self._windows_read
-        return await self._decoded(await self.query.get(start, size, outline=False), start, size)
+        answer = await self._get(start, size, outline=False)
+        await self._take_turn_for(answer)
+        return await self._decoded(answer, start, size)
+
+    async def _get(self, start: int, size: int, *, outline: bool, large: bool = False) -> Answer:
+        """Ask for a window that is needed now; for one that is large (``large`` if that is known) in turn."""
+        if large or self._typical_bytes > LARGE_ANSWER:
+            await self._take_turn()
+        most = None if self._has_turn else LARGE_ANSWER
+        try:
+            answer = await self.query.get(start, size, outline=outline, most=most)
+        except AnswerTooLarge:
+            if self._has_turn or not self._large_allowed:
+                raise
+            return await self._get(start, size, outline=outline, large=True)
+        self._typical_bytes = len(answer.body)
+        return answer
+
+    @property
+    def _large_allowed(self) -> bool:
+        return self.query.client.policy.body_cap > LARGE_ANSWER
+
+    async def _take_turn_for(self, answer: Answer) -> None:
+        if answer.body.count(b"{") > MANY_OBJECTS:
+            await self._take_turn()
+
+    async def _take_turn(self) -> None:
+        if not self._has_turn:
+            await self._budget.turn.acquire()
+            self._has_turn = True
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._budget.turn.release()
 
     async def _decoded(self, answer: Answer, start: int, size: int) -> tuple[Listing[RowT | BadRow, KeyT], Answer]:
         client = self.query.client
@@ -172,7 +223,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 if attempt > retries.get(exc.code, 0):
                     raise
             await client.pause(attempt)
-            answer = await self.query.get(start, size, outline=False)
+            answer = await self._get(start, size, outline=False)
 
     def _request(self, tasks: TaskGroup, start: int, size: int) -> _Request:
         request = _Request(start, size, self._typical_bytes, self.query.outline, anyio.CancelScope(), anyio.Event())
@@ -184,7 +235,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         read_ahead()
         with request.scope:
             try:
-                request.answer = await self.query.get(request.start, request.size, outline=request.outline)
+                request.answer = await self.query.get(
+                    request.start, request.size, outline=request.outline, most=LARGE_ANSWER
+                )
             except Exception as exc:  # noqa: BLE001 - raised where the page is awaited, not as an error of the group
                 request.error = exc
             else:

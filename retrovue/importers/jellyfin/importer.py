@@ -11,7 +11,8 @@ from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.importer import HttpImporter
-from retrovue.importers.http.lenient import decode_leniently
+from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect, HttpSettings
 from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Libraries
 from retrovue.importers.jellyfin.rows import guid_bytes
@@ -52,16 +53,16 @@ class _Identity(msgspec.Struct, rename="pascal"):
 
 
 class _VirtualFolder(msgspec.Struct, rename="pascal"):
-    name: str = ""
-    item_id: str | None = None
-    collection_type: str | None = None
-    locations: list[str] | None = None
+    name: Text = ""
+    item_id: Text | None = None
+    collection_type: Text | None = None
+    locations: list[FilePath] | None = None
 
 
 class _View(msgspec.Struct, rename="pascal"):
-    id: str = ""
-    name: str = ""
-    collection_type: str | None = None
+    id: Text = ""
+    name: Text = ""
+    collection_type: Text | None = None
 
 
 class _Views(msgspec.Struct, rename="pascal"):
@@ -170,6 +171,7 @@ def decode_virtual_folders(body: bytes | bytearray) -> tuple[DiscoveredCollectio
     A library that the server has not scanned yet has no id, and is listed with an empty one. So is an entry that can't
     be read. Raises MalformedAnswer if the answer isn't a list.
     """
+    check_size(body)
     try:
         folders = _folders.decode(body)
     except (ValueError, RecursionError) as exc:
@@ -181,15 +183,17 @@ def decode_virtual_folders(body: bytes | bytearray) -> tuple[DiscoveredCollectio
 
 
 def _read_each(entries: Sequence[msgspec.Raw], kind: type[_EntryT]) -> Iterator[_EntryT]:
+    mending = Mending()
     for raw in entries:
         try:
-            yield decode_leniently(bytes(raw), kind)[0]
+            yield decode_leniently(bytes(raw), kind, mending)[0]
         except (ValueError, RecursionError):
             yield kind()
 
 
 def decode_views(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
     """Decode the views of a user, with names verbatim; raises MalformedAnswer."""
+    check_size(body)
     try:
         views = _views.decode(body).items
     except (ValueError, RecursionError) as exc:
@@ -227,7 +231,7 @@ async def _fetch_views(client: HttpClient, user_id: str) -> Answer:
 def _collection(
     item_id: str,
     name: str,
-    collection_type: str | None,
+    collection_type: Text | None,
     locations: Sequence[str],
     *,
     locations_known: bool = True,

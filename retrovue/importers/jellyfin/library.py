@@ -92,7 +92,7 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
         self._fields = fields
         self._gone = gone
 
-    async def get(self, start: int, size: int, *, outline: bool) -> Answer:
+    async def get(self, start: int, size: int, *, outline: bool, most: int | None = None) -> Answer:
         """Ask for a window."""
         window = {
             "Fields": SHORT_FIELDS if outline else self._fields,
@@ -100,7 +100,7 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
             "Limit": str(size),
         }
         try:
-            return await self.client.get("/Items", {**self._params, **window})
+            return await self.client.get("/Items", {**self._params, **window}, most=most)
         except Refusal as exc:
             if exc.status != 404:
                 raise

@@ -2,35 +2,41 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from retrovue.core.bounds import MOST_SPANS, MOST_TAGS
 from retrovue.core.model import Big, Natural
 from retrovue.importers.http.listing import (
     BadRow,
     Contents,
+    FilePath,
     Listing,
     ListingFormat,
     Number,
     OutlineListing,
+    Text,
 )
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 
 
+Words = Annotated[list[Text], msgspec.Meta(max_length=MOST_TAGS)]
+
+
 class Studio(msgspec.Struct, gc=False, rename="pascal"):
     """A studio of an item."""
 
-    name: str = ""
+    name: Text = ""
 
 
 class Stream(msgspec.Struct, gc=False, rename="pascal"):
     """One stream of a file (``Video``, ``Audio``, ``Subtitle``, ``EmbeddedImage``, …), or a subtitle file beside it."""
 
-    type: str | None = None
+    type: Text | None = None
     index: Number | None = None
-    codec: str | None = None
+    codec: Text | None = None
     width: Natural | None = None
     height: Natural | None = None
     channels: Natural | None = None
@@ -40,77 +46,77 @@ class Stream(msgspec.Struct, gc=False, rename="pascal"):
 class MediaSource(msgspec.Struct, gc=False, rename="pascal"):
     """One version of an item. Ticks are 100 ns, bit rates bits a second."""
 
-    id: str | None = None
-    path: str | None = None
-    protocol: str | None = None
-    type: str | None = None
-    name: str | None = None
-    container: str | None = None
+    id: Text | None = None
+    path: FilePath | None = None
+    protocol: Text | None = None
+    type: Text | None = None
+    name: Text | None = None
+    container: Text | None = None
     size: Big | None = None
     is_remote: bool = False
-    video_type: str | None = None
+    video_type: Text | None = None
     run_time_ticks: int | float | None = None
     bitrate: Natural | None = None
     default_audio_stream_index: Number | None = None
-    media_streams: list[Stream] | None = None
+    media_streams: Annotated[list[Stream], msgspec.Meta(max_length=MOST_SPANS)] | None = None
 
 
 class Chapter(msgspec.Struct, gc=False, rename="pascal"):
     """Where a chapter begins; it ends where the next one does."""
 
     start_position_ticks: int | float | None = None
-    name: str | None = None
+    name: Text | None = None
 
 
 class Row(msgspec.Struct, gc=False, rename="pascal"):
     """One item of a listing."""
 
-    id: str | None = None
-    type: str | None = None
-    title: str | None = msgspec.field(default=None, name="Name")
-    series_id: str | None = None
-    series_name: str | None = None
-    official_rating: str | None = None
+    id: Text | None = None
+    type: Text | None = None
+    title: Text | None = msgspec.field(default=None, name="Name")
+    series_id: Text | None = None
+    series_name: Text | None = None
+    official_rating: Text | None = None
     community_rating: float | None = None
     critic_rating: float | None = None
     year: int | None = msgspec.field(default=None, name="ProductionYear")
-    premiere_date: str | None = None
+    premiere_date: Text | None = None
     run_time_ticks: int | float | None = None
     index_number: Number | None = None
     index_number_end: Number | None = None
     parent_index_number: Number | None = None
-    location_type: str | None = None
+    location_type: Text | None = None
     is_place_holder: bool | None = None
     part_count: Natural | None = None
-    album: str | None = None
-    album_artist: str | None = None
-    artists: list[str] | None = None
-    genres: list[str] | None = None
-    tags: list[str] | None = None
-    studios: list[Studio] | None = None
-    provider_ids: dict[str, str | None] | None = None
+    album: Text | None = None
+    album_artist: Text | None = None
+    artists: Words | None = None
+    genres: Words | None = None
+    tags: Words | None = None
+    studios: Annotated[list[Studio], msgspec.Meta(max_length=MOST_TAGS)] | None = None
+    provider_ids: Annotated[dict[Text, Text | None], msgspec.Meta(max_length=MOST_TAGS)] | None = None
     versions: list[MediaSource] | None = msgspec.field(default=None, name="MediaSources")
-    chapters: list[Chapter] | None = None
+    chapters: Annotated[list[Chapter], msgspec.Meta(max_length=MOST_SPANS)] | None = None
 
 
 class OutlineSource(msgspec.Struct, gc=False, rename="pascal"):
     """One version of an item: what identifies it and what excludes it."""
 
-    id: str | None = None
-    path: str | None = None
-    protocol: str | None = None
-    type: str | None = None
+    id: Text | None = None
+    path: FilePath | None = None
+    protocol: Text | None = None
+    type: Text | None = None
     is_remote: bool = False
-    video_type: str | None = None
+    video_type: Text | None = None
 
 
 class OutlineRow(msgspec.Struct, gc=False, rename="pascal"):
     """One item of a listing in short form."""
 
-    id: str | None = None
-    type: str | None = None
-    title: str | None = msgspec.field(default=None, name="Name")
-    location_type: str | None = None
+    id: Text | None = None
+    type: Text | None = None
+    title: Text | None = msgspec.field(default=None, name="Name")
+    location_type: Text | None = None
     is_place_holder: bool | None = None
     index_number: Number | None = None
     index_number_end: Number | None = None
@@ -131,8 +137,8 @@ class _Answer(msgspec.Struct, Generic[_RowT], gc=False, rename="pascal"):
 
 
 class _RowKey(msgspec.Struct, gc=False, rename="pascal"):
-    id: str | None = None
-    title: str | None = msgspec.field(default=None, name="Name")
+    id: Text | None = None
+    title: Text | None = msgspec.field(default=None, name="Name")
 
 
 class JellyfinFormat(ListingFormat[Row, OutlineRow, bytes]):

@@ -1,14 +1,16 @@
 """The details of Plex items that listings leave out: streams, external subtitles, chapters and markers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from retrovue.core.bounds import MOST_SPANS
 from retrovue.core.errors import MalformedAnswer
-from retrovue.importers.http.lenient import decode_leniently
+from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.plex.parse import spans
-from retrovue.importers.plex.rows import Span, rating_key_number
+from retrovue.importers.plex.rows import Spans, rating_key_number
 
 PARAMETERS: Mapping[str, str] = {"includeChapters": "1", "includeMarkers": "1", "skipRefresh": "1"}
 """``skipRefresh`` prevents that the server analyses files for the answer."""
@@ -18,10 +20,10 @@ _TYPES = {1: "video", 2: "audio", 3: "subtitle"}
 class _Stream(msgspec.Struct, gc=False, rename="camel"):
     stream_type: int | None = None
     index: int | None = None
-    codec: str | None = None
-    language: str | None = None
-    language_code: str | None = None
-    title: str | None = None
+    codec: Text | None = None
+    language: Text | None = None
+    language_code: Text | None = None
+    title: Text | None = None
     width: int | None = None
     height: int | None = None
     frame_rate: float | None = None
@@ -31,12 +33,14 @@ class _Stream(msgspec.Struct, gc=False, rename="camel"):
     default: bool | None = None
     forced: bool | None = None
     hearing_impaired: bool | None = None
-    key: str | None = None
-    file: str | None = None
+    key: Text | None = None
+    file: FilePath | None = None
 
 
 class _Part(msgspec.Struct, gc=False):
-    streams: list[_Stream] | None = msgspec.field(default=None, name="Stream")
+    streams: Annotated[list[_Stream], msgspec.Meta(max_length=MOST_SPANS)] | None = msgspec.field(
+        default=None, name="Stream"
+    )
 
 
 class _Media(msgspec.Struct, gc=False):
@@ -45,10 +49,10 @@ class _Media(msgspec.Struct, gc=False):
 
 
 class _Row(msgspec.Struct, gc=False, rename="camel"):
-    rating_key: str | int | None = None
+    rating_key: Text | int | None = None
     media: list[_Media] | None = msgspec.field(default=None, name="Media")
-    chapters: list[Span] | None = msgspec.field(default=None, name="Chapter")
-    markers: list[Span] | None = msgspec.field(default=None, name="Marker")
+    chapters: Spans | None = msgspec.field(default=None, name="Chapter")
+    markers: Spans | None = msgspec.field(default=None, name="Marker")
 
 
 class _Container(msgspec.Struct, gc=False):
@@ -73,16 +77,18 @@ class Detail(msgspec.Struct, frozen=True):
 def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
     """Decode an answer about several items, by rating key. For a malformed item the value is a text that says why.
 
-    Raises MalformedAnswer if the answer as a whole is malformed.
+    Raises MalformedAnswer if the answer as a whole is malformed or holds too many values.
     """
+    check_size(body)
     try:
         rows = msgspec.json.decode(body, type=_Answer).container.rows or []
     except (ValueError, RecursionError) as exc:
         raise MalformedAnswer(f"The details are not what Plex promises: {type(exc).__name__}.") from exc
     found: dict[int, Detail | str] = {}
+    mending = Mending()
     for raw in rows:
         try:
-            row, dropped = decode_leniently(bytes(raw), _Row)
+            row, dropped = decode_leniently(bytes(raw), _Row, mending)
         except (ValueError, RecursionError) as exc:
             key = _key_of(raw)
             if key is not None:
@@ -95,7 +101,7 @@ def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
 
 
 class _Key(msgspec.Struct, rename="camel"):
-    rating_key: str | int | None = None
+    rating_key: Text | int | None = None
 
 
 def _key_of(raw: msgspec.Raw) -> int | None:

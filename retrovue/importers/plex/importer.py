@@ -9,7 +9,8 @@ from retrovue.core.errors import MalformedAnswer
 from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.importer import HttpImporter
-from retrovue.importers.http.lenient import decode_leniently
+from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect
 from retrovue.importers.locations import check_locations
 from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
@@ -37,13 +38,13 @@ class _Identity(msgspec.Struct):
 
 
 class _Location(msgspec.Struct):
-    path: str = ""
+    path: FilePath = ""
 
 
 class _Section(msgspec.Struct):
-    key: str | int = ""
-    title: str = ""
-    type: str = ""
+    key: Text | int = ""
+    title: Text = ""
+    type: Text = ""
     locations: list[_Location] | None = msgspec.field(default=None, name="Location")
     """Not in the answer to a user whom the server is shared with."""
 
@@ -125,6 +126,7 @@ def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]
     A library that can't be read as a whole is still listed: with the kind ``unknown`` or, without a key, with an empty
     id. Raises MalformedAnswer if the answer isn't a list of libraries.
     """
+    check_size(body)
     try:
         container = _sections.decode(body).container
     except (ValueError, RecursionError) as exc:
@@ -135,12 +137,13 @@ def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]
         ) from exc
     if container.sections is None and container.size != 0:
         raise MalformedAnswer("The list of libraries holds none, and doesn't say that there are none.")
-    return tuple(map(_collection, container.sections or ()))
+    mending = Mending()
+    return tuple(_collection(raw, mending) for raw in container.sections or ())
 
 
-def _collection(raw: msgspec.Raw) -> DiscoveredCollection:
+def _collection(raw: msgspec.Raw, mending: Mending) -> DiscoveredCollection:
     try:
-        section, _ = decode_leniently(bytes(raw), _Section)
+        section, _ = decode_leniently(bytes(raw), _Section, mending)
     except (ValueError, RecursionError):
         section = _Section()
     return DiscoveredCollection(

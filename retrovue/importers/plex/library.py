@@ -54,7 +54,7 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
         sizes = [size for size in (page_size, SMALL_PAGE) if size <= page_size]
         self._ways = [(fields, sort, size) for fields in (LEAN, {}) for sort in SORTS for size in sizes]
 
-    async def get(self, start: int, size: int, *, outline: bool) -> Answer:
+    async def get(self, start: int, size: int, *, outline: bool, most: int | None = None) -> Answer:
         """Ask for a window in the best way that the server accepts."""
         while True:
             fields, sort, cap = self._ways[0]
@@ -66,7 +66,7 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
                 "X-Plex-Container-Size": str(min(size, cap)),
             }
             try:
-                return await self.client.get(f"/library/sections/{self._section}/all", params)
+                return await self.client.get(f"/library/sections/{self._section}/all", params, most=most)
             except Refusal as exc:
                 if exc.status == 404:
                     raise CollectionGone(

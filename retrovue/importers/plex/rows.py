@@ -4,19 +4,22 @@ A row has more than a hundred fields; decoding only these is three times cheaper
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
+from retrovue.core.bounds import MOST_SPANS, MOST_TAGS
 from retrovue.core.errors import MalformedAnswer
 from retrovue.core.model import Big, Natural
 from retrovue.importers.http.listing import (
     BadRow,
     Contents,
+    FilePath,
     Listing,
     ListingFormat,
     Number,
     OutlineListing,
+    Text,
 )
 from retrovue.importers.seen import IdSet
 
@@ -27,28 +30,33 @@ RATING_KEY_DIGITS: Final = 18
 class Tag(msgspec.Struct, gc=False):
     """A genre, label or collection of an item."""
 
-    tag: str = ""
+    tag: Text = ""
 
 
 class Guid(msgspec.Struct, gc=False):
     """An id at another provider, such as ``imdb://tt0133093``."""
 
-    id: str = ""
+    id: Text = ""
 
 
 class Span(msgspec.Struct, gc=False, rename="camel"):
     """A chapter (with a ``tag``) or a marker (with a ``type``); offsets in milliseconds."""
 
-    type: str | None = None
-    tag: str | None = None
+    type: Text | None = None
+    tag: Text | None = None
     start_time_offset: int | float | None = None
     end_time_offset: int | float | None = None
+
+
+Tags = Annotated[list[Tag], msgspec.Meta(max_length=MOST_TAGS)]
+Guids = Annotated[list[Guid], msgspec.Meta(max_length=MOST_TAGS)]
+Spans = Annotated[list[Span], msgspec.Meta(max_length=MOST_SPANS)]
 
 
 class Part(msgspec.Struct, gc=False):
     """One file of a version."""
 
-    file: str | None = None
+    file: FilePath | None = None
     size: Big | None = None
     duration: int | float | None = None
     deleted_at: int | None = msgspec.field(default=None, name="deletedAt")
@@ -65,12 +73,12 @@ class Media(msgspec.Struct, gc=False, rename="camel"):
     width: Natural | None = None
     height: Natural | None = None
     audio_channels: Natural | None = None
-    audio_codec: str | None = None
-    video_codec: str | None = None
-    video_resolution: str | None = None
-    container: str | None = None
+    audio_codec: Text | None = None
+    video_codec: Text | None = None
+    video_resolution: Text | None = None
+    container: Text | None = None
     proxy_type: int | None = None
-    target: str | None = None
+    target: Text | None = None
     deleted_at: int | None = None
     parts: list[Part] | None = msgspec.field(default=None, name="Part")
 
@@ -78,38 +86,38 @@ class Media(msgspec.Struct, gc=False, rename="camel"):
 class Row(msgspec.Struct, gc=False, rename="camel"):
     """One item of a listing. ``guid`` and ``Guid``, ``rating`` and ``Rating`` are different fields."""
 
-    rating_key: str | int | None = None
-    type: str | None = None
-    subtype: str | None = None
-    title: str | None = None
-    guid: str | None = None
-    studio: str | None = None
-    content_rating: str | None = None
-    edition_title: str | None = None
+    rating_key: Text | int | None = None
+    type: Text | None = None
+    subtype: Text | None = None
+    title: Text | None = None
+    guid: Text | None = None
+    studio: Text | None = None
+    content_rating: Text | None = None
+    edition_title: Text | None = None
     deleted_at: int | None = None
     year: int | None = None
-    originally_available_at: str | None = None
+    originally_available_at: Text | None = None
     duration: int | float | None = None
     rating: float | None = None
     audience_rating: float | None = None
     index: Number | None = None
     parent_index: Number | None = None
-    parent_title: str | None = None
-    grandparent_title: str | None = None
-    grandparent_rating_key: str | int | None = None
+    parent_title: Text | None = None
+    grandparent_title: Text | None = None
+    grandparent_rating_key: Text | int | None = None
     versions: list[Media] | None = msgspec.field(default=None, name="Media")
-    guids: list[Guid] | None = msgspec.field(default=None, name="Guid")
-    genres: list[Tag] | None = msgspec.field(default=None, name="Genre")
-    labels: list[Tag] | None = msgspec.field(default=None, name="Label")
-    collections: list[Tag] | None = msgspec.field(default=None, name="Collection")
-    chapters: list[Span] | None = msgspec.field(default=None, name="Chapter")
-    markers: list[Span] | None = msgspec.field(default=None, name="Marker")
+    guids: Guids | None = msgspec.field(default=None, name="Guid")
+    genres: Tags | None = msgspec.field(default=None, name="Genre")
+    labels: Tags | None = msgspec.field(default=None, name="Label")
+    collections: Tags | None = msgspec.field(default=None, name="Collection")
+    chapters: Spans | None = msgspec.field(default=None, name="Chapter")
+    markers: Spans | None = msgspec.field(default=None, name="Marker")
 
 
 class OutlinePart(msgspec.Struct, gc=False):
     """One file of a version: its name, and whether it is there."""
 
-    file: str | None = None
+    file: FilePath | None = None
     deleted_at: int | None = msgspec.field(default=None, name="deletedAt")
     exists: bool | None = None
 
@@ -119,7 +127,7 @@ class OutlineMedia(msgspec.Struct, gc=False, rename="camel"):
 
     id: Big | None = None
     proxy_type: int | None = None
-    target: str | None = None
+    target: Text | None = None
     deleted_at: int | None = None
     parts: list[OutlinePart] | None = msgspec.field(default=None, name="Part")
 
@@ -127,9 +135,9 @@ class OutlineMedia(msgspec.Struct, gc=False, rename="camel"):
 class OutlineRow(msgspec.Struct, gc=False, rename="camel"):
     """One item of a listing in short form."""
 
-    rating_key: str | None = None
-    type: str | None = None
-    title: str | None = None
+    rating_key: Text | None = None
+    type: Text | None = None
+    title: Text | None = None
     deleted_at: int | None = None
     versions: list[OutlineMedia] | None = msgspec.field(default=None, name="Media")
 
@@ -152,8 +160,8 @@ class _Answer(msgspec.Struct, Generic[_RowT], gc=False):
 
 
 class _RowKey(msgspec.Struct, gc=False, rename="camel"):
-    rating_key: str | int | None = None
-    title: str | None = None
+    rating_key: Text | int | None = None
+    title: Text | None = None
 
 
 class PlexFormat(ListingFormat[Row, OutlineRow, int | str]):

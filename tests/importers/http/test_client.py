@@ -4,6 +4,7 @@ import email.utils
 import gzip
 import logging
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,6 +134,10 @@ class TestNotRetried:
             (faults.status(404), CollectionGone, "gone_from_source"),
             (faults.status(410), SourceError, "request_refused"),
             (faults.status(501), SourceUnreachable, "source_unreachable"),
+            (faults.status(304, b""), SourceError, "unexpected_status"),
+            (faults.status(302, b""), SourceError, "unexpected_status"),
+            (faults.status(206), SourceError, "unexpected_status"),
+            (faults.transform(lambda body: body.decode().encode("utf-16")), MalformedAnswer, "malformed_answer"),
             (faults.html_page(), MalformedAnswer, "not_plex"),
             (faults.gzip_bomb(1 << 22), MalformedAnswer, "answer_too_large"),
             (faults.redirect("http://127.0.0.1:1/library"), SourceError, "foreign_redirect"),
@@ -182,6 +187,18 @@ class TestNotRetried:
             server.faults.add(Fault(faults.status(200, body, {"Content-Type": "text/xml"}), path=ALL))
             with pytest.raises(MalformedAnswer, match="XML"):
                 await read_all(importer, collection())
+
+    @pytest.mark.fault(3)
+    async def test_what_304_and_a_byte_order_mark_are(self) -> None:
+        async with plex(movies(3)) as (server, importer):
+            server.faults.add(Fault(faults.status(304, b""), path=ALL, times=1))
+            with pytest.raises(SourceError, match="304, not modified"):
+                await read_all(importer, collection())
+            server.faults.add(Fault(faults.transform(lambda body: body.decode().encode("utf-16")), path=ALL, times=1))
+            with pytest.raises(MalformedAnswer, match="byte order mark"):
+                await read_all(importer, collection())
+            server.faults.add(Fault(faults.transform(lambda body: b"\xef\xbb\xbf" + body), path=ALL, times=1))
+            assert (await read_all(importer, collection())).source_items == 3
 
     @pytest.mark.fault(3)
     async def test_a_wrong_content_type_over_the_right_body_is_read(self) -> None:
@@ -309,6 +326,17 @@ class TestSecrets:
         assert TOKEN not in caplog.text
         assert {request.token_from for request in server.requests if request.path != "/identity"} == {"header"}
         assert {request.token_from for request in server.requests if request.path == "/identity"} == {None}
+
+    @pytest.mark.fault(144)
+    async def test_no_cookie_is_kept(self) -> None:
+        async with plex(movies(3)) as (server, importer):
+            cookie = {"Set-Cookie": "session=1; Path=/"}
+            keep = faults.Action(label="cookie", send=lambda reply: replace(reply, headers=reply.headers | cookie))
+            server.faults.add(Fault(keep))
+            await importer.check_reachable()
+            await importer.check_reachable()
+        assert server.request_count > 2
+        assert not [request for request in server.requests if "cookie" in request.headers]
 
     @pytest.mark.fault(71)
     async def test_no_proxy_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrovue.core.bounds import LONGEST_TEXT, MOST_TAGS
 from retrovue.core.model import ASSET_TYPES, AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.listing import BadRow
@@ -371,6 +372,38 @@ class TestValues:
         assert page.drafts[0].warnings == ("text_replaced",)
         # A Windows path may look like an escape, and is none.
         assert (page.drafts[1].title, page.drafts[1].warnings) == ("P:\\ud800", ())
+
+    @pytest.mark.fault(25)
+    @pytest.mark.parametrize(
+        ("escapes", "text"),
+        [
+            (r"\ud800\ud800\udc00", "\ufffd\U00010000"),
+            (r"\ud800\udc00\udc00", "\U00010000\ufffd"),
+            (r"\\\ud800", "\\\ufffd"),
+            (r"\\\\ud800\udc00", "\\\\ud800\ufffd"),
+            (r"\ud800\\udc00", "\ufffd\\udc00"),
+            (r"\ud800\u0041", "\ufffdA"),
+        ],
+    )
+    def test_what_is_half_a_pair(self, escapes: str, text: str) -> None:
+        body = orjson.dumps({"MediaContainer": {"size": 1, "Metadata": [movie(1, "QQQ", file="/a.mkv")]}})
+        page = PlexDraftMaker("machine").page(decode_listing(body.replace(b"QQQ", escapes.encode())).rows)
+        assert page.drafts[0].title == text
+
+    @pytest.mark.fault(145)
+    @pytest.mark.parametrize("field", ["title", "studio", "contentRating", "guid"])
+    def test_a_text_that_is_too_long_costs_itself_alone(self, field: str) -> None:
+        row = movie(1, "Heat", file="/films/Heat.mkv") | {field: "x" * (LONGEST_TEXT + 1)}
+        page = PlexDraftMaker("machine").page(listing([row, movie(2)]).rows)
+        assert [draft.title for draft in page.drafts] == ["Heat", "Movie 2"]
+        assert "bad_value" in page.drafts[0].warnings
+        assert "xxx" not in repr(page)
+
+    @pytest.mark.fault(145)
+    def test_too_many_tags_cost_themselves_alone(self) -> None:
+        row = movie(1, "Heat", file="/films/Heat.mkv") | {"Genre": [{"tag": "Crime"}] * (MOST_TAGS + 1)}
+        (draft,) = PlexDraftMaker("machine").page(listing([row]).rows).drafts
+        assert (draft.tags, draft.warnings) == ({}, ("bad_value",))
 
     @pytest.mark.fault(39)
     def test_a_path_that_is_not_text_is_rejected(self) -> None:
