@@ -76,6 +76,11 @@ from retrovue.operations.catalogue import list_enrichers as list_enrichers
 from retrovue.operations.catalogue import list_log as list_log
 from retrovue.operations.catalogue import list_sources as list_sources
 from retrovue.operations.catalogue import retire_assets as retire_assets
+from retrovue.operations.changes import ChangeListing as ChangeListing
+from retrovue.operations.changes import follow_changes as follow_changes
+from retrovue.operations.changes import list_changes as list_changes
+from retrovue.operations.changes import prune_changes as prune_changes
+from retrovue.operations.changes import purge_assets as purge_assets
 from retrovue.operations.curation import CollectionUpdate as CollectionUpdate
 from retrovue.operations.curation import delete_source as delete_source
 from retrovue.operations.curation import update_collection as update_collection
@@ -91,6 +96,7 @@ from retrovue.store.assets import AssetAlias as AssetAlias
 from retrovue.store.assets import AssetDetails as AssetDetails
 from retrovue.store.assets import AssetFile as AssetFile
 from retrovue.store.assets import StateChange as StateChange
+from retrovue.store.changes import Change as Change
 from retrovue.store.collections import Contents as Contents
 from retrovue.store.enrichers import EnricherListing as EnricherListing
 from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
@@ -99,6 +105,7 @@ from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.log import LogEntry as LogEntry
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.opening import open_store as open_store
+from retrovue.store.removals import GoneAssets as GoneAssets
 from retrovue.store.session import Store as Store
 from retrovue.store.sources import SourceListing as SourceListing
 

@@ -3,15 +3,17 @@
 import datetime as dt
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, Concatenate
+from typing import Any, ClassVar, Concatenate
 
 import asyncclick as click
 
 from retrovue.cli.errors import require_utf8
 from retrovue.cli.invocation import Invocation
 from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST_RATE, SMALLEST
+from retrovue.core.errors import RequestError
+from retrovue.core.model import MaxRemovals
 
 Action = Callable[..., Awaitable[int]]
 
@@ -93,6 +95,24 @@ class _Time(click.ParamType[dt.datetime]):
 TIME = _Time()
 
 
+class _Span(click.ParamType[dt.timedelta]):
+    """A span of time: a number and its unit."""
+
+    name = "span"
+    units: ClassVar[Mapping[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, dt.timedelta):
+            return value
+        found = re.fullmatch(r"([0-9]{1,6})\s*([smhdw])", str(value).strip().lower())
+        if found is None and value != "0":
+            self.fail(f"'{value}' is no span of time such as 30d, 12h or 90m.", param, ctx)
+        return dt.timedelta() if found is None else dt.timedelta(**{self.units[found[2]]: int(found[1])})
+
+
+SPAN = _Span()
+
+
 def examples(*commands: str) -> str:
     """Format examples for the end of a command's help, one a line."""
     return "\n".join(["\b", "For example:", *(f"  retrovue {command}" for command in commands)])
@@ -148,6 +168,35 @@ _QUIET = click.option(
     help="Print errors only.",
 )
 confirmed = click.option("--yes", is_flag=True, help="Do it without asking.")
+
+
+class _MostRemovals(click.ParamType[MaxRemovals]):
+    """A number of assets, or a percentage of those that are present."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if isinstance(value, MaxRemovals) else MaxRemovals.parse(value)
+        except RequestError as exc:
+            self.fail(exc.message, param, ctx)
+
+
+def removals(action: Action) -> Action:
+    """Give a command that syncs the options about assets that the source no longer lists."""
+    limit = click.option(
+        "--max-removals",
+        type=_MostRemovals(),
+        metavar="N|P%",
+        help="Most assets of a collection to mark as missing; default: 20 or 15%, whichever is more.",
+    )
+    token = click.option(
+        "--confirm-removals",
+        multiple=True,
+        metavar="TOKEN",
+        help="Mark the assets that an earlier sync has held back, by the token that it printed.",
+    )
+    return limit(token(action))
 
 
 def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation, ...], Awaitable[int]]], Action]:

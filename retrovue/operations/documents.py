@@ -14,6 +14,7 @@ from retrovue.operations.catalogue import (
     RunDetails,
     SourceListing,
 )
+from retrovue.operations.changes import Change
 from retrovue.operations.discovery import Discovered
 
 
@@ -104,6 +105,20 @@ def asset_document(details: AssetDetails) -> dict[str, Any]:
         "files": [asdict(file) for file in details.files],
         "aliases": [asdict(alias) for alias in details.aliases],
         "enrichments": [asdict(enrichment) for enrichment in details.enrichments],
+    }
+
+
+def change_document(change: Change) -> dict[str, Any]:
+    """Build the object of a change of an asset."""
+    return {
+        "cursor": change.position,
+        "at": change.at,
+        "what": change.what,
+        "asset": {"uuid": str(change.asset_uuid), "title": change.title},
+        "collection": {"id": str(change.collection_uuid)},
+        "run_id": None if change.run_id is None else str(change.run_id),
+        "by": change.by,
+        "fields": {name: {"before": before, "after": after} for name, (before, after) in change.fields.items()},
     }
 
 

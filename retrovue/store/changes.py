@@ -111,7 +111,7 @@ async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) ->
         }
         for change in changes
     ]
-    await session.execute(_INSERT_GIVEN, {"changes": orjson.dumps(rows).decode()})
+    await session.execute(_INSERT_GIVEN, {"changes": orjson.dumps(rows, default=str).decode()})
 
 
 async def list_changes(

@@ -38,6 +38,9 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "list_assets", "iter_assets", "get_asset", "approve_assets", "retire_assets", "Asset", "AssetState",
         "AssetFilters", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "StateChange",
     ),
+    "Changes of assets": (
+        "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",
+    ),
     "Audit trail": ("list_log", "get_run", "LogListing", "LogEntry", "RunDetails"),
     "Doctor": ("examine", "Finding"),
     "Enrichers of a collection": (

@@ -678,6 +678,62 @@ class Assets(Ok):
     """For --after, to list the next page; null where there is none."""
 
 
+class ValueChange(Strict):
+    """The values of a field before and after a change."""
+
+    before: Any
+    after: Any
+
+
+class ChangedAsset(Strict):
+    """The asset that a change is of; it may have been purged since."""
+
+    uuid: UUID
+    title: str
+    """Its name at the time, with show, season and episode."""
+
+
+class OnlyId(Strict):
+    """Something by its id alone."""
+
+    id: UUID
+
+
+class AssetChange(Strict):
+    """A change of an asset."""
+
+    cursor: int
+    """For --after, to list the changes after this one."""
+    at: dt.datetime
+    what: Literal[
+        "refreshed", "replaced", "relocated", "relinked", "restored", "missing", "gone",
+        "approved", "retired", "unretired", "withdrawn", "purged",
+    ]  # fmt: skip
+    asset: ChangedAsset
+    collection: OnlyId
+    run_id: UUID | None
+    """The run that made it; null if a person made it."""
+    by: str | None
+    """User and host of the person who made it; null if a run made it."""
+    fields: dict[str, ValueChange]
+
+
+class AssetChanges(Ok):
+    """retrovue asset changes."""
+
+    limit: int
+    changes: list[AssetChange]
+    """Oldest first."""
+    next_cursor: int
+    """For --after, to list the changes that follow, now or later."""
+
+
+class AssetsPurged(Change):
+    """retrovue asset purge."""
+
+    destroyed: Destroyed
+
+
 class AssetShown(Ok):
     """retrovue asset show."""
 
@@ -895,6 +951,8 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("asset", "show"): AssetShown,
     ("asset", "approve"): AssetsMoved,
     ("asset", "retire"): AssetsMoved,
+    ("asset", "changes"): AssetChanges,
+    ("asset", "purge"): AssetsPurged,
     ("ingest", "log"): IngestLog,
     ("ingest", "show"): IngestShown,
     ("doctor",): Doctor,

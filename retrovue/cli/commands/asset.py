@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncclick as click
 
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import NATURAL, TIME, TITLE, shared
+from retrovue.cli.options import NATURAL, POSITIVE, SPAN, TIME, TITLE, confirmed, examples, shared
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,3 +109,48 @@ async def retire(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
     from retrovue.cli.actions.assets import retire_assets
 
     return await retire_assets(call, uuids)
+
+
+_OF_SOURCE = click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
+_OF_COLLECTION = click.option(
+    "--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name."
+)
+
+
+@command.command(
+    "changes", epilog=examples("asset changes --after 48121 --jsonl", "asset changes --follow --collection Movies")
+)
+@_OF_SOURCE
+@_OF_COLLECTION
+@click.option("--after", type=NATURAL, metavar="CURSOR", help="The changes after this cursor, which a list names.")
+@click.option("--limit", type=POSITIVE, default=500, show_default=True, help="Most changes to list.")
+@click.option("--follow", is_flag=True, help="Print changes as they are made, from now or after the cursor.")
+@click.option("--jsonl", is_flag=True, help="Print a line of JSON for each change.")
+@shared()
+async def changes(call: Invocation, **options: Any) -> int:
+    """List what has changed of assets, oldest first.
+
+    That is what syncs and people did: refreshed, replaced, relocated, relinked, restored, missing, gone, approved,
+    retired, unretired, withdrawn, purged. Whoever takes the last cursor for the next call gets every change once.
+    """
+    from retrovue.cli.actions.changes import show_changes
+
+    return await show_changes(call, **options)
+
+
+@command.command("purge", epilog=examples("asset purge --older-than 90d --dry-run"))
+@_OF_SOURCE
+@_OF_COLLECTION
+@click.option(
+    "--older-than", type=SPAN, default="0", metavar="SPAN", help="Only those that have been away for longer: 90d, 12h."
+)
+@confirmed
+@shared(writes=True)
+async def purge(call: Invocation, **options: Any) -> int:
+    """Delete assets for good that are gone at their source.
+
+    Nothing else deletes an asset: until then it can come back with its state and its approval.
+    """
+    from retrovue.cli.actions.changes import purge_assets
+
+    return await purge_assets(call, **options)

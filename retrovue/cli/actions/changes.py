@@ -1,0 +1,104 @@
+"""The feed of changes of assets, and the assets that are gone for good."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from retrovue.cli.asking import Destruction
+from retrovue.cli.errors import InputError
+from retrovue.cli.invocation import Invocation, opened
+from retrovue.cli.table import room, table
+from retrovue.operations import changes
+from retrovue.operations.changes import Change, GoneAssets
+from retrovue.operations.documents import change_document
+
+_SHOWN = 5
+"""How many gone assets are named before they are purged."""
+
+
+async def show_changes(
+    call: Invocation,
+    *,
+    source: str | None,
+    collection: str | None,
+    after: int | None,
+    limit: int,
+    follow: bool,
+    jsonl: bool,
+) -> int:
+    """List the changes of assets after a cursor, or print them as they are made."""
+    if follow and call.output.as_json:
+        raise InputError("--follow has no end, so that --json can't print one document.", hint="Use --jsonl.")
+    async with opened(call) as store:
+        if follow:
+            followed = changes.follow_changes(store, after=after, source=source, collection=collection)
+            return await _print(call, followed, jsonl=jsonl)
+        page = await changes.list_changes(store, after=after, source=source, collection=collection, limit=limit)
+    if jsonl:
+        return await _print(call, _each(page.changes), jsonl=True)
+    if call.output.as_json:
+        document = {"status": "ok", "limit": limit, "changes": [change_document(change) for change in page.changes]}
+        call.output.document({**document, "next_cursor": page.next_cursor})
+        return 0
+    rows = [(change.position, _when(change), change.what, change.title, _fields(change)) for change in page.changes]
+    lines = table(("Cursor", "When", "What", "Asset", "Fields"), rows, numbers=(0,), columns=room()) if rows else []
+    call.output.lines([*lines, f"{len(rows):,} changes. Those after them: --after {page.next_cursor}"])
+    return 0
+
+
+async def _each(found: Sequence[Change]) -> AsyncIterator[Change]:
+    for change in found:
+        yield change
+
+
+async def _print(call: Invocation, found: AsyncIterator[Change], *, jsonl: bool) -> int:
+    """Print changes as they come, until there are no more or nobody reads them."""
+    async for change in found:
+        if jsonl:
+            call.output.event(change_document(change))
+        else:
+            call.output.lines([_line(change)])
+        if call.output.reader_gone:
+            break
+    return 0
+
+
+def _line(change: Change) -> str:
+    fields = _fields(change)
+    return f"{_when(change)}  {change.what:<10} {change.title}{f' ({fields})' if fields else ''}"
+
+
+def _when(change: Change) -> str:
+    return change.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _fields(change: Change) -> str:
+    return ", ".join(change.fields)
+
+
+async def purge_assets(
+    call: Invocation, *, source: str | None, collection: str | None, older_than: dt.timedelta, yes: bool
+) -> int:
+    """Delete the assets that are gone, once that is confirmed."""
+
+    def confirm(gone: GoneAssets) -> None:
+        _destruction(gone).confirm(call, yes=yes)
+
+    async with opened(call) as store:
+        gone = await changes.purge_assets(
+            store, source=source, collection=collection, older_than=older_than, confirm=confirm, dry_run=call.dry_run
+        )
+    return _destruction(gone).report(call, {})
+
+
+def _destruction(gone: GoneAssets) -> Destruction:
+    return Destruction(
+        list(_gone_lines(gone)), {"collections": 0, "assets": gone.number, "approved_assets": gone.approved}
+    )
+
+
+def _gone_lines(gone: GoneAssets) -> Iterator[str]:
+    yield f"For good, with what is known of them: {gone.number:,} assets that are gone at their source,"
+    yield f"  of which {gone.approved:,} are approved for broadcast"
+    yield from (f"  {name}" for name in gone.first[:_SHOWN])
+    if gone.number > _SHOWN:
+        yield f"  and {gone.number - _SHOWN:,} more"

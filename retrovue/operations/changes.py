@@ -1,0 +1,172 @@
+"""The feed of changes: list it, and follow it. Purge the assets that are gone."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import anyio
+
+from retrovue.core.errors import StoreUnavailable, changed_meanwhile
+from retrovue.core.logs import logger
+from retrovue.operations.curation import locked
+from retrovue.store import changes
+from retrovue.store.changes import CHANNEL, Change
+from retrovue.store.collections import find_collection, list_collections
+from retrovue.store.removals import GoneAssets, find_gone, purge_gone
+from retrovue.store.session import Store, translated
+from retrovue.store.sources import find_source
+
+__all__ = ["Change", "ChangeListing", "GoneAssets", "follow_changes", "list_changes", "prune_changes", "purge_assets"]
+
+POLL_SECONDS = 5.0
+"""How long a follower waits for a notification before it looks for itself: poolers don't pass notifications on."""
+_PAGE = 500
+_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
+"""Seconds before a follower that has lost the database asks again; the last one is repeated."""
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeListing:
+    """A page of the feed."""
+
+    changes: tuple[Change, ...]
+    next_cursor: int
+    """Where the next page begins."""
+
+
+async def list_changes(
+    store: Store,
+    *,
+    after: int | None = None,
+    source: str | None = None,
+    collection: str | None = None,
+    asset: UUID | None = None,
+    limit: int = _PAGE,
+) -> ChangeListing:
+    """List the changes of assets after a cursor, oldest first; None is the oldest change that is kept.
+
+    ``source`` and ``collection`` are references. ``limit`` is from 1 to 2,147,483,647. A reader that takes each
+    ``next_cursor`` for the next call gets every change once. Raises NotFound, Ambiguous, CursorExpired or RequestError.
+    """
+    async with store.reading() as session:
+        owner = None if source is None else await find_source(session, source)
+        within: Sequence[UUID] | None = None
+        if collection is not None:
+            within = [(await find_collection(session, collection, owner)).id]
+        elif owner is not None:
+            within = [found.id for found in await list_collections(session, owner)]
+        latest = await changes.latest_position(session)
+        rows = await changes.list_changes(session, after=after, collections=within, asset=asset, limit=limit)
+        # All changes up to the one that was the latest before the list was read are in it, or are others' changes.
+        cursor = rows[-1].position if rows else 0
+        return ChangeListing(tuple(rows), cursor if len(rows) == limit else max(cursor, latest))
+
+
+async def follow_changes(
+    store: Store,
+    *,
+    after: int | None = None,
+    source: str | None = None,
+    collection: str | None = None,
+    on_idle: Callable[[int], None] | None = None,
+) -> AsyncIterator[Change]:
+    """Iterate over the changes of assets as they are committed, without an end; None begins with the next change.
+
+    Holds one connection of its own, and reads within a second of a commit, or within `POLL_SECONDS` behind a pooler
+    that passes no notifications on. While the database can't be reached it tries again with growing pauses. ``on_idle``
+    is called with the cursor each time that all changes so far have been read. Raises what `list_changes` raises.
+    """
+    if after is None:
+        async with store.reading() as session:
+            after = await changes.latest_position(session)
+    failures = 0
+    while True:
+        try:
+            async with _notifications(store) as notified:
+                while True:
+                    awaited = notified()
+                    page = await list_changes(store, after=after, source=source, collection=collection)
+                    failures = 0
+                    for change in page.changes:
+                        yield change
+                    after = page.next_cursor
+                    if len(page.changes) == _PAGE:
+                        continue
+                    if on_idle is not None:
+                        on_idle(after)
+                    with anyio.move_on_after(POLL_SECONDS):
+                        await awaited.wait()
+        except StoreUnavailable as exc:
+            _log.warning("The feed of changes can't be read now: %s", exc.message)
+            await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+
+@asynccontextmanager
+async def _notifications(store: Store) -> AsyncIterator[Callable[[], anyio.Event]]:
+    """Listen on a connection; yields a function that returns an event, which the next notification sets."""
+    waiting: list[anyio.Event] = []
+
+    def wake(*_: object) -> None:
+        while waiting:
+            waiting.pop().set()
+
+    def awaited() -> anyio.Event:
+        waiting.append(anyio.Event())
+        return waiting[-1]
+
+    async with store.unpooled("retrovue-changes") as connection:
+        with translated():
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.add_listener(CHANNEL, wake)
+            driver.add_termination_listener(wake)
+        yield awaited
+
+
+async def prune_changes(store: Store, older_than: dt.timedelta) -> int:
+    """Delete the changes that are older than a time span, and return how many. A reader with an older cursor is told.
+
+    Until this is called, every change is kept.
+    """
+    async with store.transaction(long=True) as session:
+        return await changes.prune_changes(session, dt.datetime.now(dt.UTC) - older_than)
+
+
+async def purge_assets(
+    store: Store,
+    *,
+    source: str | None = None,
+    collection: str | None = None,
+    older_than: dt.timedelta = dt.timedelta(),
+    confirm: Callable[[GoneAssets], None] | None = None,
+    dry_run: bool = False,
+) -> GoneAssets:
+    """Delete for good the assets that are gone, of all collections or of those that the references name.
+
+    ``older_than``: only those that were first missing before so long. ``confirm`` is called first with what would be
+    deleted, but not for a dry-run or if nothing is gone; it raises to refuse. Returns what was deleted, or for a
+    dry-run would be. Raises NotFound, Ambiguous, AlreadyRunning while one of the collections is being worked on, and
+    RequestError if other assets are gone than were confirmed.
+    """
+    before = dt.datetime.now(dt.UTC) - older_than
+    async with store.reading() as session:
+        owner = None if source is None else await find_source(session, source)
+        if collection is not None:
+            collections = [await find_collection(session, collection, owner)]
+        else:
+            collections = await list_collections(session, owner)
+        gone = await find_gone(session, collections, before)
+    if dry_run or not gone.number:
+        return gone
+    if confirm is not None:
+        confirm(gone)
+    async with locked(store, collections, "retrovue-purge"), store.transaction(long=True) as session:
+        if await find_gone(session, collections, before) != gone:
+            raise changed_meanwhile("The list of gone assets")
+        await purge_gone(session, collections, before)
+    return gone
