@@ -23,3 +23,5 @@ SLOWEST_RATE = 0.1
 """The lowest rate, in requests a second. At a lower one, the requests of a few libraries would run into deadlines."""
 LONGEST_WAIT_S = 7 * 86_400.0
 """The longest time-out of any kind, in seconds. A larger value is taken for a mistake."""
+LONGEST_STAMP = 200
+"""The longest mark of a file that a source may give, in characters."""

@@ -91,7 +91,10 @@ class Doubles:
             else:
                 reason = "The source lists the item twice, and an earlier one stands."
                 rejected.append(Rejection("listed_twice", reason, uri, draft.title))
-        return Page(drafts, page.rejected + rejected, page.source_items, page.restart) if rejected else page
+        if not rejected:
+            return page
+        # Without its stamp, which is of all drafts.
+        return Page(drafts, page.rejected + rejected, page.source_items, page.restart, page.warnings)
 
     def _add(self, uri: str) -> bool:
         return self._listed.add(blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=GUID_BYTES).digest())

@@ -13,7 +13,7 @@ from retrovue.simulator.model import Location, Row, Section
 from retrovue.simulator.templates import Draw, Rates, Templates
 from retrovue.simulator.templates_music import album, artist, track
 from retrovue.simulator.templates_video import clip, episode, movie, season, show
-from retrovue.simulator.views import LEAN, SHORTEST, View
+from retrovue.simulator.views import LEAN, View
 from retrovue.simulator.words import PEOPLE
 
 Kind = Literal["movie", "clip", "show", "artist"]
@@ -103,10 +103,10 @@ class GeneratedSection(Section):
     def prerender(self, *views: View, sort: Sort | None = None) -> int:
         """Write all rows in this order beforehand, so that any page of them is one join; returns all their bytes.
 
-        In these views, or in the whole one, the lean one and the shortest.
+        In these views, or in the whole one and the lean one.
         """
         order = sort or Sort("id")
-        for view in views or (_WHOLE, LEAN, SHORTEST):
+        for view in views or (_WHOLE, LEAN):
             for item_type, rows in self._rows.items():
                 self._ready[item_type, order, view] = self._window(item_type, 0, rows.total, order, view)
         return sum(len(row) for rows in self._ready.values() for row in rows)

@@ -53,8 +53,6 @@ LEAN = View(
     | {"Role", "Country", "Director", "Mood", "Producer", "Similar", "Writer"}
 )
 """People, places and plots left out; genres, labels, collections and ids shown."""
-SHORTEST = View(guids=False, without=frozenset(key for keys in _EXCLUDABLE.values() for key in keys.values()))
-"""Everything left out that can be."""
 
 
 def list_view(row: dict[str, Any], view: View) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
     """The type of asset for each type of item that can be played."""
     uri: str
     """The URI of all items, to which their keys are added."""
+    shows: Mapping[KeyT, Show]
+    """The shows of the collection that are known, from which its episodes inherit."""
 
     @abstractmethod
     def add_drafts(self, row: RowT, uri: str, page: Page) -> None:
@@ -49,6 +51,19 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
     @abstractmethod
     def add_to_outline(self, row: OutlineT, uri: str, outline: Outline) -> None:
         """Add the versions of an item in short form to the outline."""
+
+    @abstractmethod
+    def show_key(self, row: Any) -> Any:
+        """Return the id of the show that a row names, as the row spells it; None if it names none."""
+
+    @abstractmethod
+    def parse_show_key(self, text: Any) -> KeyT | None:
+        """Return the key that a row spells; None if it isn't one."""
+
+    def show_keys(self, rows: Sequence[ListedRow[Any, KeyT]]) -> list[KeyT | None]:
+        """Return the keys of the shows that rows name, each once; None stands for rows that name none."""
+        named = dict.fromkeys([self.show_key(listed.row) for listed in rows if type(listed.row) is not BadRow])
+        return [self.parse_show_key(text) for text in named]
 
     @abstractmethod
     def key_problem(self, row: RowT) -> Problem:
@@ -93,9 +108,11 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
                 _clean_from(page, first_draft, first_rejection)
         return page
 
-    def outline(self, rows: Sequence[ListedRow[OutlineT, KeyT]], read: Callable[[], Awaitable[Page]]) -> Outline:
+    def outline(
+        self, rows: Sequence[ListedRow[OutlineT, KeyT]], read: Callable[[], Awaitable[Page]], stamp: bytes | None = None
+    ) -> Outline:
         """Make the outline of rows in short form; ``read`` reads their page in full."""
-        outline = Outline([], [], [], len(rows), read)
+        outline = Outline([], [], [], len(rows), read, stamp)
         add, item_uri = self.add_to_outline, self._item_uri
         for listed in rows:
             add(listed.row, item_uri(listed.key), outline)

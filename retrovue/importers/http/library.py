@@ -3,8 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from functools import partial
-from typing import Any, ClassVar, Final, Generic
+from typing import Any, ClassVar, Generic
 
 import anyio
 from anyio.abc import TaskGroup
@@ -26,10 +25,8 @@ from retrovue.importers.http.listing import (
     RowT,
 )
 from retrovue.importers.http.reader import Budget, ListingReader, Window
+from retrovue.importers.http.stamps import PageStamps
 from retrovue.importers.titles import Candidate
-
-WITHOUT_FILE: Final = frozenset({"no_media", "no_media_id", "no_file"})
-"""The codes of rejections for something that the item lacks."""
 
 
 class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
@@ -103,9 +100,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                     yield await self.in_scope(server_id)
                 else:
                     query = await self.start(server_id)
-                    # A collection that has assets changes little: most of its pages hold nothing new.
-                    query.outline = self.collection.assets_count > 0
-                    reader = self.reader(query)
+                    reader = self._items_reader(query)
                     async with aclosing(reader.windows()) as windows:
                         async for window in windows:
                             yield await self._page_or_outline(reader, window)
@@ -116,14 +111,28 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
             else:
                 return
 
-    def reader(self, query: Query[RowT, OutlineT, KeyT]) -> ListingReader[RowT, OutlineT, KeyT]:
-        """Make a reader for a listing of the library."""
+    def stamp(self, listing: Listing[Any, KeyT], body: bytes | bytearray, stamps: PageStamps[KeyT]) -> bytes | None:
+        """Make the stamp of a page; None if its drafts are made from more than its rows and its shows."""
+        return stamps.of(body, self.make.show_keys(listing.rows) if self.make.shows else ())
+
+    def reader(self, query: Query[RowT, OutlineT, KeyT], **options: Any) -> ListingReader[RowT, OutlineT, KeyT]:
+        """Make a reader for a listing of the library; ``options`` are those of ListingReader."""
         return ListingReader(
             query,
             page_size=self._page_size,
             budget=self._budget,
             tasks=self._tasks,
             check_deadline=self._check_deadline,
+            **options,
+        )
+
+    def _items_reader(self, query: Query[RowT, OutlineT, KeyT]) -> ListingReader[RowT, OutlineT, KeyT]:
+        stamps = PageStamps(query.form.rows_name, self.make.shows)
+        return self.reader(
+            query,
+            # A collection that has assets changes little: most of its pages hold nothing new.
+            outline=self.collection.assets_count > 0,
+            stamp=lambda body, listing: self.stamp(listing, body, stamps),
         )
 
     async def read_all(
@@ -172,21 +181,15 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def _page_or_outline(
         self, reader: ListingReader[RowT, OutlineT, KeyT], window: Window[RowT, OutlineT, KeyT]
     ) -> Page | Outline:
-        listing = window.listing
+        listing, stamp = window.listing, window.stamp
         if not isinstance(listing, OutlineListing):
-            return await self.page(listing.rows)
-        read = partial(self._read_in_full, reader, window)
-        outline = self.make.outline(listing.rows, read)
-        # The server may have left something out of the short form: what seems to lack a file is read in full.
-        lacking = any(rejection.code in WITHOUT_FILE for rejection in outline.rejected)
-        return await read() if lacking else outline
+            return await self._stamped(listing, stamp)
+        return self.make.outline(listing.rows, lambda: self._stamped(reader.decode_in_full(window), stamp), stamp)
 
-    async def _read_in_full(
-        self, reader: ListingReader[RowT, OutlineT, KeyT], window: Window[RowT, OutlineT, KeyT]
-    ) -> Page:
-        """Read a window in full; an empty page if its rows have changed, which ends the reading."""
-        listing: Listing[RowT | BadRow, KeyT] | None = await reader.read_in_full(window)
-        return Page([], [], 0) if listing is None else await self.page(listing.rows)
+    async def _stamped(self, listing: Listing[RowT | BadRow, KeyT], stamp: bytes | None) -> Page:
+        page = await self.page(listing.rows)
+        page.stamp = stamp
+        return page
 
     def _check_deadline(self) -> None:
         # Each request has a deadline of its own, so that this is noticed in time.

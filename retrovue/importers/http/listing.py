@@ -91,7 +91,7 @@ class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
 
 
 class OutlineListing(Listing[RowT, KeyT], Generic[RowT, KeyT], gc=False):
-    """One answer of a listing, decoded in short form: only what identifies its items and what excludes them."""
+    """One answer of a listing, of which only that is decoded which identifies its items and which excludes them."""
 
 
 class Contents(NamedTuple, Generic[RowT]):
@@ -107,6 +107,8 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
     """How one kind of server writes a listing. Subclasses give the decoders and find the parts of an answer."""
 
     product: ClassVar[str]
+    rows_name: ClassVar[bytes]
+    """The name of the list of rows in an answer, with its quotes."""
     expected: ClassVar[str]
     """Says what an answer is not, if its container doesn't fit."""
     answer: ClassVar[Any]
@@ -157,7 +159,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         return self._decode_by_row(body)
 
     def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
-        """Decode one answer in short form; None if it has to be read in full."""
+        """Decode only what is needed to recognise the items of an answer; None if it has to be decoded in full."""
         check_size(body)
         if _may_hold_nul(body):
             return None
@@ -318,11 +320,9 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
 
     def __init__(self, client: HttpClient) -> None:
         self.client = client
-        self.outline = False
-        """Whether to ask for the short form. The query sets it back where the server refuses that."""
 
     @abstractmethod
-    async def get(self, start: int, size: int, *, outline: bool, most: int | None = None) -> Answer:
+    async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
         """Ask for ``size`` rows from row ``start``, in an answer of ``most`` bytes.
 
         Raises CollectionGone if the library isn't there any more, and AnswerTooLarge.

@@ -13,7 +13,7 @@ from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.model import Outline, Page
 from retrovue.importers.http.answers import AnswerTooLarge
 from retrovue.importers.http.client import Answer, Refusal
-from retrovue.importers.http.listing import BadRow, KeyT, Listing, ListingMoved, OutlineListing, OutlineT, Query, RowT
+from retrovue.importers.http.listing import BadRow, KeyT, Listing, OutlineListing, OutlineT, Query, RowT
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
 from retrovue.importers.waiting import read_ahead, waiting_for_source
@@ -41,10 +41,12 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     """A page of the listing, without the row that it shares with the page before."""
 
     listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT]
-    keys: Sequence[KeyT]
-    """The keys of the whole answer."""
-    start: int
-    size: int
+    stamp: bytes | None
+    """What the reader's ``stamp`` made of the answer."""
+    body: bytes | bytearray
+    """The whole answer, with the row that it shares; empty if all of it is decoded."""
+    shared: int
+    """How many rows it shares with the page before: one or none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +57,6 @@ class _Request:
     size: int
     reserved: int
     """Bytes of the budget."""
-    outline: bool
     scope: anyio.CancelScope
     done: anyio.Event
     answer: Answer | None = None
@@ -72,22 +73,26 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         page_size: int,
         budget: Budget,
         tasks: TaskGroup | None = None,
+        outline: bool = False,
+        stamp: Callable[[bytes | bytearray, Listing[Any, KeyT]], bytes | None] | None = None,
         check_deadline: Callable[[], None] = lambda: None,
     ) -> None:
-        """``check_deadline`` is called after each window, and raises if reading takes too long."""
+        """Prepare to read; nothing is asked for before ``windows``.
+
+        With ``outline`` only that is decoded which is needed to recognise the items. ``stamp`` makes the stamp of a
+        window, from the answer and its rows. ``check_deadline`` is called after each window, and raises if reading
+        takes too long.
+        """
         self.query = query
         self.page_size = page_size
+        self._outline = outline
+        self._stamp = stamp
         self._check_deadline = check_deadline
-        self._moved: ListingMoved | None = None
-        """Set when a window that was read again had changed; ``windows`` raises it next."""
         self._budget = budget
         self._tasks = tasks
         self._requests: dict[tuple[int, int], _Request] = {}
         self._typical_bytes = page_size * query.row_bytes
         self._has_turn = False
-        self._windows_read = 0
-        self._last_in_full = -1
-        """The number of the last window that had to be read in full."""
 
     async def windows(self) -> AsyncGenerator[Window[RowT, OutlineT, KeyT], None]:
         """Generate the windows of the whole listing. All their rows are different items.
@@ -99,17 +104,14 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             while not proof.complete:
                 start, size = proof.start, proof.size
                 listing, answer = await self._read(proof.plan(), size)
-                keys = listing.keys
-                known = proof.take(listing, answer, start)
-                del answer  # its bytes aren't needed while the rows are taken
-                if keys:
-                    del listing.rows[:known]
-                    yield Window(listing, keys, start, size)
+                shared = proof.take(listing, answer, start)
+                window = self._window(listing, answer.body, shared) if listing.rows else None
+                del listing, answer  # the bytes aren't needed while the rows are taken
+                if window is not None:
+                    yield window
                     self._check_deadline()
-                del listing, keys
+                del window
                 self._end_turn()
-                if self._moved is not None:
-                    raise self._moved
             if proof.ends_with_a_full_page:
                 proof.take_beyond(await self._read_beyond(proof.received))
         finally:
@@ -117,27 +119,31 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             while self._requests:
                 self._release(self._requests.popitem()[1])
 
-    async def read_in_full(self, window: Window[RowT, OutlineT, KeyT]) -> Listing[RowT | BadRow, KeyT] | None:
-        """Read a window in full that was read in short form; None if its rows have changed, which ends ``windows``."""
-        listing, _ = await self._read_in_full(window.start, window.size)
-        keys = listing.keys
-        if keys == window.keys:
-            del listing.rows[: len(keys) - len(window.listing.rows)]
-            return listing
-        self._moved = ListingMoved("changed between two requests", len(window.keys), len(keys))
-        return None
+    def decode_in_full(self, window: Window[RowT, OutlineT, KeyT]) -> Listing[RowT | BadRow, KeyT]:
+        """Decode all of a window of which only the outline was decoded."""
+        listing: Listing[RowT | BadRow, KeyT] = self.query.form.decode(window.body)
+        del listing.rows[: window.shared]
+        return listing
+
+    def _window(
+        self,
+        listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT],
+        body: bytes | bytearray,
+        shared: int,
+    ) -> Window[RowT, OutlineT, KeyT]:
+        del listing.rows[:shared]
+        stamp = None if self._stamp is None else self._stamp(body, listing)
+        return Window(listing, stamp, body if isinstance(listing, OutlineListing) else b"", shared)
 
     async def _read(
         self, plan: Sequence[int], size: int
     ) -> tuple[Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT], Answer]:
-        """Read the window at the first start of the plan, in short form if possible, and request those after it.
+        """Read the window at the first start of the plan, and request those after it.
 
         Requests for windows that are no longer in the plan are cancelled.
         """
-        self._windows_read += 1
-        outline = self.query.outline
         if self._tasks is None or self._typical_bytes > LARGE_ANSWER:
-            answer = await self._get(plan[0], size, outline=outline)
+            answer = await self._get(plan[0], size)
         else:
             for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
                 self._release(self._requests.pop(key))
@@ -148,19 +154,20 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                     break
                 self._requests[start, size] = self._request(self._tasks, start, size)
             request = self._requests.pop((plan[0], size))
-            outline = request.outline
             try:
                 answer = await self._answer(request)
             except AnswerTooLarge:
                 if self._large_allowed:
-                    answer = await self._get(plan[0], size, outline=outline, large=True)
+                    answer = await self._get(plan[0], size, large=True)
                 else:
                     raise
         await self._take_turn_for(answer)
-        if not outline:
-            return await self._decoded(answer, plan[0], size)
-        listing = self.query.form.decode_outline(answer.body)
-        return (listing, answer) if listing is not None else await self._read_in_full(plan[0], size)
+        # A large answer isn't kept for a second decoding.
+        if self._outline and not self._has_turn:
+            listing = self.query.form.decode_outline(answer.body)
+            if listing is not None:
+                return listing, answer
+        return await self._decoded(answer, plan[0], size)
 
     async def _read_beyond(self, end: int) -> Listing[Any, KeyT] | None:
         """Read one row from where the listing should end; None if the server refuses that."""
@@ -170,26 +177,17 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             return None
         return listing
 
-    async def _read_in_full(self, start: int, size: int) -> tuple[Listing[RowT | BadRow, KeyT], Answer]:
-        if self._last_in_full == self._windows_read - 1:
-            # Two in a row: so much is new that the short form saves nothing.
-            self.query.outline = False
-        self._last_in_full = self._windows_read
-        answer = await self._get(start, size, outline=False)
-        await self._take_turn_for(answer)
-        return await self._decoded(answer, start, size)
-
-    async def _get(self, start: int, size: int, *, outline: bool, large: bool = False) -> Answer:
+    async def _get(self, start: int, size: int, *, large: bool = False) -> Answer:
         """Ask for a window that is needed now; for one that is large (``large`` if that is known) in turn."""
         if large or self._typical_bytes > LARGE_ANSWER:
             await self._take_turn()
         most = None if self._has_turn else LARGE_ANSWER
         try:
-            answer = await self.query.get(start, size, outline=outline, most=most)
+            answer = await self.query.get(start, size, most=most)
         except AnswerTooLarge:
             if self._has_turn or not self._large_allowed:
                 raise
-            return await self._get(start, size, outline=outline, large=True)
+            return await self._get(start, size, large=True)
         self._typical_bytes = len(answer.body)
         return answer
 
@@ -223,10 +221,10 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 if attempt > retries.get(exc.code, 0):
                     raise
             await client.pause(attempt)
-            answer = await self._get(start, size, outline=False)
+            answer = await self._get(start, size)
 
     def _request(self, tasks: TaskGroup, start: int, size: int) -> _Request:
-        request = _Request(start, size, self._typical_bytes, self.query.outline, anyio.CancelScope(), anyio.Event())
+        request = _Request(start, size, self._typical_bytes, anyio.CancelScope(), anyio.Event())
         self._budget.held += request.reserved
         tasks.start_soon(self._run, request)
         return request
@@ -235,9 +233,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         read_ahead()
         with request.scope:
             try:
-                request.answer = await self.query.get(
-                    request.start, request.size, outline=request.outline, most=LARGE_ANSWER
-                )
+                request.answer = await self.query.get(request.start, request.size, most=LARGE_ANSWER)
             except Exception as exc:  # noqa: BLE001 - raised where the page is awaited, not as an error of the group
                 request.error = exc
             else:

@@ -9,7 +9,8 @@ from retrovue.core.model import DiscoveredCollection, Page
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen
+from retrovue.importers.http.listing import BadRow, Listing, ListingFormat, OutlineListing, Query, Seen
+from retrovue.importers.http.stamps import PageStamps
 from retrovue.importers.jellyfin.parse import (
     JellyfinDraftMaker,
     JellyfinRows,
@@ -21,9 +22,6 @@ from retrovue.importers.seen import GuidSet
 
 SERIES_FIELDS = "Genres,Tags,Studios"
 ITEM_FIELDS = "Path,MediaSources,ProviderIds,Genres,Tags,Studios,Chapters"
-SHORT_FIELDS = "Path,MediaSources"
-"""The fields of an outline. The others that it needs, such as PartCount, are in every answer (DtoService.cs). Chapters
-cost the server a look-up for each item."""
 
 _ALWAYS = {
     "Recursive": "true",
@@ -92,10 +90,10 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
         self._fields = fields
         self._gone = gone
 
-    async def get(self, start: int, size: int, *, outline: bool, most: int | None = None) -> Answer:
+    async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
         """Ask for a window."""
         window = {
-            "Fields": SHORT_FIELDS if outline else self._fields,
+            "Fields": self._fields,
             "StartIndex": str(start),
             "Limit": str(size),
         }
@@ -153,6 +151,12 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         if library_kind in {"movie", "mixed"}:
             self.the_only(rows, "films")
         return await self.page(rows)
+
+    def stamp(self, listing: Listing[Any, bytes], body: bytes | bytearray, stamps: PageStamps[bytes]) -> bytes | None:
+        """Make the stamp of a page; None for one with items of several files, which no listing holds."""
+        # An outline has no such items.
+        several = not isinstance(listing, OutlineListing) and part_counts(listing.rows)
+        return None if several else super().stamp(listing, body, stamps)
 
     async def page(self, rows: JellyfinRows) -> Page:
         """Make the drafts of rows. Asks for the further files of items that have several: no listing holds them."""

@@ -82,7 +82,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
 
     def __init__(self, server_id: str, series: Mapping[bytes, Show] | None = None) -> None:
         self.uri = f"jellyfin://{server_id}/items/"
-        self._series = series or {}
+        self.shows = series or {}
         self.parts: Parts = {}
         """Set it before the page is made."""
 
@@ -111,6 +111,14 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             for number in _numbers(row, []):
                 outline.source_uris.append(self.version_uri(uri, source.id or "", number))
                 outline.source_paths.append((source.path or "",))
+
+    def show_key(self, row: Row | OutlineRow) -> str | None:
+        """Return the id of an episode's series, as the row spells it."""
+        return row.series_id
+
+    def parse_show_key(self, text: str | None) -> bytes | None:
+        """Return an id as its 16 bytes."""
+        return guid_bytes(text)
 
     def key_problem(self, row: Row) -> Problem:
         """Return why the id can't be used."""
@@ -161,7 +169,10 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
     ) -> AssetDraft:
         kind = self.types[row.type or ""]
         parts = tuple(
-            [PartDraft(file.path or "", file.size, ticks_ms(file.run_time_ticks, warnings)) for file in files]
+            [
+                PartDraft(file.path or "", file.size, ticks_ms(file.run_time_ticks, warnings), stamp=file_stamp(file))
+                for file in files
+            ]
         )
         title = row.title
         if title is None or not title.strip():
@@ -175,7 +186,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             season = ordinal(row.parent_index_number, warnings)
             episode = row.index_number if number is None else number
             episode = ordinal(episode, warnings)
-            series = self._series.get(guid_bytes(row.series_id) or b"")
+            series = self.shows.get(guid_bytes(row.series_id) or b"")
             if series is not None:
                 show_title = show_title or series.title
                 studios, content_rating = studios or series.studios, content_rating or series.content_rating
@@ -215,6 +226,17 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             chapters=None if row.chapters is None or not own else chapters(row.chapters, warnings),
             warnings=tuple(dict.fromkeys(warnings)),
         )
+
+
+def file_stamp(source: MediaSource) -> str | None:
+    """Make a stamp of a file from its size and its length in ticks of 100 ns; None if one of them is unknown.
+
+    Jellyfin has no better one: ids are made of the path, and the ETag changes with each edit of the item, because it is
+    made of the time when that was saved last (BaseItem.cs).
+    """
+    if source.size is None or source.run_time_ticks is None:
+        return None
+    return f"{source.size}/{source.run_time_ticks}"
 
 
 def _numbers(row: Row | OutlineRow, warnings: list[str]) -> list[int | None]:

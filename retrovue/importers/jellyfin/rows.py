@@ -116,6 +116,7 @@ class OutlineRow(msgspec.Struct, gc=False, rename="pascal"):
     id: Text | None = None
     type: Text | None = None
     title: Text | None = msgspec.field(default=None, name="Name")
+    series_id: Text | None = None
     location_type: Text | None = None
     is_place_holder: bool | None = None
     index_number: Number | None = None
@@ -145,6 +146,7 @@ class JellyfinFormat(ListingFormat[Row, OutlineRow, bytes]):
     """How a Jellyfin server writes a listing."""
 
     product: ClassVar[str] = "Jellyfin"
+    rows_name: ClassVar[bytes] = b'"Items"'
     expected: ClassVar[str] = "is no listing"
     answer: ClassVar[Any] = _Answer
     row: ClassVar[Any] = Row
@@ -164,7 +166,7 @@ class JellyfinFormat(ListingFormat[Row, OutlineRow, bytes]):
         return digest
 
     def decode_outline(self, body: bytes | bytearray) -> JellyfinOutline | None:
-        """Decode one answer in short form; None if it holds an item of several parts, whose files no listing has."""
+        """Decode an answer's outline; None if it holds an item of several parts, whose files no listing has."""
         listing = super().decode_outline(body)
         return None if listing is None or any(listed.row.part_count for listed in listing.rows) else listing
 

@@ -29,14 +29,14 @@ SMALL_PAGE = 100
 for pages that are too large, and plex.tv does so. python-plexapi asks for as many."""
 
 LEAN = {
-    "excludeElements": "Actor,Country,Director,Mood,Producer,Role,Similar,Writer",
-    "excludeFields": "summary,tagline",
+    "excludeElements": "Actor,Country,Director,Image,Mood,Producer,Role,Similar,UltraBlurColors,Writer",
+    "excludeFields": "summary,tagline,thumb,art,theme,parentThumb,grandparentThumb,grandparentArt,grandparentTheme,"
+    "viewCount,viewOffset,lastViewedAt,skipCount,lastRatedAt,userRating",
 }
-"""Leaves out what no asset holds, mostly plot and cast: a third of a film's row. Plex documents both parameters as
-requests that a server need not grant (Response Customization); PMS grants these names (WebTools-NG issue 71)."""
-
-SHORT = {**LEAN, "excludeElements": f"{LEAN['excludeElements']},Collection,Genre,Label", "includeGuids": "0"}
-"""Leaves out everything that an outline doesn't need."""
+"""Leaves out what no asset holds: plot and cast, a third of a film's row, and what watching and rating a film changes,
+so that the row of an item that hasn't changed stays the same to the byte. Plex documents both parameters as requests
+that a server need not grant (Response Customization). PMS grants the names of the plot and the cast (WebTools-NG issue
+71); of the others it isn't known."""
 
 
 class SectionQuery(Query[Row, OutlineRow, int | str]):
@@ -54,13 +54,13 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
         sizes = [size for size in (page_size, SMALL_PAGE) if size <= page_size]
         self._ways = [(fields, sort, size) for fields in (LEAN, {}) for sort in SORTS for size in sizes]
 
-    async def get(self, start: int, size: int, *, outline: bool, most: int | None = None) -> Answer:
+    async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
         """Ask for a window in the best way that the server accepts."""
         while True:
             fields, sort, cap = self._ways[0]
             params = {
                 **self._params,
-                **(SHORT if outline else fields),
+                **fields,
                 **({} if sort is None else {"sort": sort}),
                 "X-Plex-Container-Start": str(start),
                 "X-Plex-Container-Size": str(min(size, cap)),
@@ -75,12 +75,9 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
                         context={"section": self._section},
                     ) from exc
                 # Only the first window may change the way: later ones must match it.
-                if exc.status != 400 or start != 0 or not (outline or len(self._ways) > 1):
+                if exc.status != 400 or start != 0 or len(self._ways) == 1:
                     raise
-                if outline:
-                    outline = self.outline = False
-                else:
-                    del self._ways[0]
+                del self._ways[0]
 
 
 class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):

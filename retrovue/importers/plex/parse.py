@@ -31,6 +31,7 @@ PlexOutlineRows = Sequence[ListedRow[OutlineRow, int | str]]
 OPTIMIZED_VERSION: Final = 42
 """The proxyType of a version that PMS made itself (the same number as in python-plexapi)."""
 
+_PART_KEY = re.compile(r"/library/parts/([0-9]{1,19}/[0-9]{1,19})/")
 _OPTIMIZED_FOLDER = "Plex Versions"
 _EMPTY: Mapping[str, list[str]] = {}
 _LEGACY_AGENTS = {"imdb": "imdb", "thetvdb": "tvdb", "themoviedb": "tmdb"}
@@ -55,7 +56,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
 
     def __init__(self, machine_identifier: str, shows: Mapping[int | str, Show] | None = None) -> None:
         self.uri = f"plex://{machine_identifier}/library/metadata/"
-        self._shows = shows or {}
+        self.shows = shows or {}
 
     def add_drafts(self, row: Row, uri: str, page: Page) -> None:
         """Add a draft for each usable version of an item."""
@@ -68,6 +69,14 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         for media in self.usable_versions(row, uri, outline.rejected):
             outline.source_uris.append(f"{uri}?media={media.id}")
             outline.source_paths.append(tuple([part.file or "" for part in media.parts or ()]))
+
+    def show_key(self, row: Row | OutlineRow) -> int | str | None:
+        """Return the rating key of an episode's show, as the row spells it."""
+        return row.grandparent_rating_key
+
+    def parse_show_key(self, text: int | str | None) -> int | None:
+        """Return a rating key as the number that it is."""
+        return rating_key_number(text)
 
     def key_problem(self, row: Row) -> Problem:
         """Return why the rating key can't be used."""
@@ -103,7 +112,10 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
     def _draft(self, row: Row, kind: str, media: Media, uri: str) -> AssetDraft:
         warnings: list[str] = []
         parts = tuple(
-            [PartDraft(part.file or "", part.size, milliseconds(part.duration, warnings)) for part in media.parts or ()]
+            [
+                PartDraft(part.file or "", part.size, milliseconds(part.duration, warnings), stamp=file_stamp(part.key))
+                for part in media.parts or ()
+            ]
         )
         title = row.title
         if title is None or not title.strip():
@@ -119,7 +131,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
             show_title = row.grandparent_title or None
             season, episode = ordinal(row.parent_index, warnings), ordinal(row.index, warnings)
             # With hidden seasons and some agents the keys of show and season are missing: there is nothing to inherit.
-            show = self._shows.get(rating_key_number(row.grandparent_rating_key) or -1)
+            show = self.shows.get(rating_key_number(row.grandparent_rating_key) or -1)
             if show is not None:
                 show_title = show_title or show.title
                 studio, content_rating = studio or next(iter(show.studios), None), content_rating or show.content_rating
@@ -158,6 +170,16 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
             markers=None if row.markers is None else spans(row.markers, "type", "type", warnings),
             warnings=tuple(dict.fromkeys(warnings)) if warnings else (),
         )
+
+
+def file_stamp(key: str | None) -> str | None:
+    """Read the id of a file and the stamp of its content from its key, ``/library/parts/<id>/<stamp>/file.mkv``.
+
+    The stamp changes when the file is replaced (Plex's API calls it ``changestamp``). The name of the file isn't part
+    of what is returned, as it changes when the file is moved. None for another key.
+    """
+    match = None if key is None else _PART_KEY.match(key)
+    return None if match is None else match[1]
 
 
 def _date(text: str, warnings: list[str]) -> dt.date | None:

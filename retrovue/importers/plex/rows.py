@@ -57,6 +57,7 @@ class Part(msgspec.Struct, gc=False):
     """One file of a version."""
 
     file: FilePath | None = None
+    key: FilePath | None = None
     size: Big | None = None
     duration: int | float | None = None
     deleted_at: int | None = msgspec.field(default=None, name="deletedAt")
@@ -138,6 +139,7 @@ class OutlineRow(msgspec.Struct, gc=False, rename="camel"):
     rating_key: Text | None = None
     type: Text | None = None
     title: Text | None = None
+    grandparent_rating_key: Text | int | None = None
     deleted_at: int | None = None
     versions: list[OutlineMedia] | None = msgspec.field(default=None, name="Media")
 
@@ -168,6 +170,7 @@ class PlexFormat(ListingFormat[Row, OutlineRow, int | str]):
     """How a Plex Media Server writes a listing."""
 
     product: ClassVar[str] = "Plex"
+    rows_name: ClassVar[bytes] = b'"Metadata"'
     expected: ClassVar[str] = "has no media container"
     answer: ClassVar[Any] = _Answer
     row: ClassVar[Any] = Row

@@ -1,18 +1,20 @@
-"""What is left out of listings: what no asset holds; and of a known library all that nothing is recognised by."""
+"""What is left out of listings, and what of a known library is decoded: what items are recognised by, and a stamp."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from retrovue.core.model import FULL, Outline, Page
+from retrovue.core.model import FULL, Collection, Outline, Page
 from retrovue.importers.plex.importer import PlexImporter
-from retrovue.importers.plex.library import LEAN, SHORT
+from retrovue.importers.plex.library import LEAN
 from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
-from tests.support.plex import Result, collection, plex, read_all
+from tests.support.plex import collection, plex, read_all, series, tv
 
 pytestmark = pytest.mark.anyio
 
 KNOWN = replace(collection(), assets_count=30)
+SHOWS = replace(collection("2", "show", "TV"), assets_count=30)
 
 
 def films(count: int = 30) -> ListSection:
@@ -25,33 +27,19 @@ def listings(simulated: SimulatedPlex) -> list[Request]:
     return [request for request in simulated.requests if request.path == "/library/sections/1/all"]
 
 
-def in_short(request: Request) -> bool:
-    return request.query.get("excludeElements") == SHORT["excludeElements"]
-
-
 def leanly(request: Request) -> bool:
     return request.query.get("excludeElements") == LEAN["excludeElements"]
 
 
-async def outlined(importer: PlexImporter, *, read: bool = True) -> tuple[list[type], Result]:
-    """What kind each page is, and all of them as pages."""
-    kinds: list[type] = []
-    result = Result()
-    async with importer.enumerate(KNOWN, FULL) as pages:
-        async for step in pages:
-            page = step
-            if isinstance(step, Outline):
-                kinds.append(Outline)
-                page = await step.read() if read else Page([], step.rejected, step.source_items)
-            else:
-                kinds.append(Page)
-            assert isinstance(page, Page)
-            if page.restart:
-                result = Result(restarts=result.restarts + 1)
-            result.drafts += page.drafts
-            result.rejected += page.rejected
-            result.source_items += page.source_items
-    return kinds, result
+async def steps(importer: PlexImporter, what: Collection = KNOWN) -> list[Page | Outline]:
+    async with importer.enumerate(what, FULL) as pages:
+        return [page async for page in pages]
+
+
+async def stamps(importer: PlexImporter, what: Collection = KNOWN) -> list[bytes]:
+    found = [step.stamp for step in await steps(importer, what)]
+    assert None not in found
+    return [stamp for stamp in found if stamp is not None]
 
 
 async def test_what_no_asset_holds_is_never_asked_for() -> None:
@@ -70,97 +58,118 @@ async def test_what_no_asset_holds_is_never_asked_for() -> None:
     assert lean.drafts[0].tags == {"genre": ["Drama"]}
 
 
-async def test_outlines_say_what_the_whole_page_says() -> None:
+async def test_outlines_say_what_the_whole_page_says_and_cost_no_request() -> None:
     async with plex(films(), config={"page_size": 10}) as (simulated, importer):
         whole = await read_all(importer, collection())
-        assert not any(in_short(request) for request in listings(simulated))
-        simulated.requests.clear()
-        async with importer.enumerate(KNOWN, FULL) as pages:
-            outlines = [page async for page in pages]
-    assert all(isinstance(page, Outline) for page in outlines)
-    uris = [uri for page in outlines if isinstance(page, Outline) for uri in page.source_uris]
-    paths = [path for page in outlines if isinstance(page, Outline) for path in page.source_paths]
-    assert uris == [draft.source_uri for draft in whole.drafts]
-    assert paths == [tuple(part.source_path for part in draft.parts) for draft in whole.drafts]
-    assert sum(page.source_items for page in outlines) == whole.source_items
-    assert all(in_short(request) for request in listings(simulated))
-    assert {request.query["excludeFields"] for request in listings(simulated)} == {SHORT["excludeFields"]}
-
-
-async def test_a_page_that_is_needed_whole_is_asked_for_once_more() -> None:
-    async with plex(films(), config={"page_size": 10}) as (_, importer):
-        whole = await read_all(importer, collection())
-        _, again = await outlined(importer)
-    assert again.drafts == whole.drafts
-    assert again.drafts[0].tags == {"genre": ["Drama"]}
-
-
-async def test_after_two_in_a_row_the_rest_is_asked_for_whole() -> None:
-    async with plex(films(200), config={"page_size": 10}) as (simulated, importer):
-        kinds, result = await outlined(importer)
         asked = len(listings(simulated))
-    assert result.source_items == 200
-    # What was on its way in short when that became clear is asked for again as well.
-    assert kinds.count(Outline) <= 6
-    assert asked <= 23 + 6
+        outlines = [step for step in await steps(importer) if isinstance(step, Outline)]
+        pages = [await outline.read() for outline in outlines]
+        assert len(listings(simulated)) == 2 * asked
+    assert len(outlines) == 4
+    for outline, page in zip(outlines, pages, strict=True):
+        assert outline.source_uris == [draft.source_uri for draft in page.drafts]
+        assert outline.source_paths == [tuple(part.source_path for part in draft.parts) for draft in page.drafts]
+        assert (outline.source_items, outline.stamp) == (page.source_items, page.stamp)
+    assert [draft for page in pages for draft in page.drafts] == whole.drafts
 
 
-async def test_one_now_and_then_changes_nothing_about_the_others() -> None:
-    async with plex(films(100), config={"page_size": 10}) as (simulated, importer):
-        number = 0
-        async with importer.enumerate(KNOWN, FULL) as pages:
-            async for page in pages:
-                assert isinstance(page, Outline)
-                number += 1
-                if number % 3 == 0:
-                    await page.read()
-        asked = listings(simulated)
-    assert [in_short(request) for request in asked].count(False) == 3
+async def test_a_page_and_its_outline_have_the_same_stamp_in_each_run() -> None:
+    async with plex(films(), tv(*series(100, "Firefly")), config={"page_size": 10}) as (_, importer):
+        for known in (KNOWN, SHOWS):
+            first = await stamps(importer, replace(known, assets_count=0))
+            assert await stamps(importer, known) == await stamps(importer, known) == first
+            assert len(set(first)) == len(first)
 
 
-async def test_what_lacks_its_file_in_short_is_looked_at_whole() -> None:
-    """A server that leaves out more than it was asked to makes nothing disappear."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda library: library.edit(15, title="Another"),
+        lambda library: library.edit(15, Genre=[{"tag": "Crime"}]),
+        lambda library: library.change(15, audienceRating=3.5),
+        lambda library: library.change(15, Guid=[{"id": "imdb://tt0000001"}]),
+        lambda library: library.replace_file(15),
+        lambda library: library.trash(15),
+        lambda library: library.change_file(15, "/films/else.mkv"),
+    ],
+)
+async def test_whatever_changes_in_a_row_changes_the_stamp_of_its_page_and_no_other(
+    change: Callable[[ListSection], object],
+) -> None:
+    library = films()
+    async with plex(library, config={"page_size": 10}) as (_, importer):
+        before = await stamps(importer)
+        change(library)
+        after = await stamps(importer)
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True, True]
+
+
+async def test_what_comes_at_the_end_changes_the_stamps_of_the_pages_before_it_by_nothing() -> None:
+    library = films()
+    async with plex(library, config={"page_size": 10}) as (_, importer):
+        before = await stamps(importer)
+        library.add(movie(31))
+        after = await stamps(importer)
+    assert after[:3] == before[:3]
+    assert after[3:] != before[3:]
+
+
+async def test_a_show_changes_the_stamps_of_the_pages_with_its_episodes() -> None:
+    rows = [*series(100, "Aa"), *series(2000, "Bb"), *series(4000, "Cc")]
+    library = tv(*rows)
+    async with plex(library, config={"page_size": 6}) as (_, importer):
+        before = await stamps(importer, SHOWS)
+        library.change(4000, contentRating="TV-MA")
+        after = await stamps(importer, SHOWS)
+    same = [old == new for old, new in zip(before, after, strict=True)]
+    assert (same[0], same[-1]) == (True, False)
+
+
+async def test_an_episode_without_its_show_may_inherit_from_any() -> None:
+    library = tv(*series(100, "Aa"), *series(2000, "Bb"))
+    library.change(201, grandparentRatingKey=None)
+    async with plex(library, config={"page_size": 6}) as (_, importer):
+        before = await stamps(importer, SHOWS)
+        library.change(2000, contentRating="TV-MA")
+        after = await stamps(importer, SHOWS)
+    assert before[0] != after[0]
+
+
+async def test_what_lacks_its_file_is_rejected_without_another_request() -> None:
     library = films()
     library.change("7", Media=None)
-    async with plex(library, config={"page_size": 10}) as (_, importer):
-        kinds, result = await outlined(importer, read=False)
-    assert kinds == [Page, Outline, Outline, Outline]
-    assert [rejection.code for rejection in result.rejected] == ["no_media"]
+    async with plex(library, config={"page_size": 10}) as (simulated, importer):
+        found = await steps(importer)
+        assert len(listings(simulated)) == 4
+    assert [rejection.code for page in found for rejection in page.rejected] == ["no_media"]
 
 
-async def test_a_page_that_cannot_be_looked_over_is_read_in_full() -> None:
+async def test_a_page_that_cannot_be_looked_over_is_decoded_in_full() -> None:
     library = films()
     library.change("5", Media="none")
-    async with plex(library, config={"page_size": 10}) as (_, importer):
-        kinds, _result = await outlined(importer, read=False)
-    assert kinds == [Page, Outline, Outline, Outline]
-
-
-async def test_a_server_that_refuses_is_asked_as_ever() -> None:
-    async with plex(films(), config={"page_size": 10}) as (simulated, importer):
-        simulated.faults.add(Fault(faults.status(400), path=in_short))
-        kinds, result = await outlined(importer)
-    assert set(kinds[1:]) == {Page}
-    assert result.source_items == 30
-
-
-async def test_rows_that_are_others_when_asked_for_again_begin_the_walk_anew() -> None:
-    library = films()
     async with plex(library, config={"page_size": 10}) as (simulated, importer):
-        changed = False
+        found = await steps(importer)
+        assert len(listings(simulated)) == 4
+    assert [type(step) for step in found] == [Page, Outline, Outline, Outline]
 
-        def change(request: Request) -> None:
-            nonlocal changed
-            if not changed and request.start == 9 and not in_short(request):
-                changed = True
-                library.remove("12")
-                library.add(movie(99))
 
-        simulated.on_request = change
-        kinds, result = await outlined(importer)
-    assert changed
-    assert (result.restarts, result.source_items) == (1, 30)
-    assert {draft.source_uri.rpartition("/")[2].partition("?")[0] for draft in result.drafts} == {
-        str(key) for key in (*range(1, 12), *range(13, 31), 99)
-    }
-    assert kinds
+async def test_a_file_is_told_from_the_one_before_it() -> None:
+    library = films(2)
+    async with plex(library) as (_, importer):
+        before = [draft.parts[0].stamp for draft in (await read_all(importer, collection())).drafts]
+        library.replace_file(2)
+        library.change_file(1, "/films/moved.mkv")
+        after = [draft.parts[0].stamp for draft in (await read_all(importer, collection())).drafts]
+    assert before[0] == after[0] == "1/1700000000"
+    assert (before[1], after[1]) == ("2/1700000000", "2/1700000001")
+
+
+@pytest.mark.parametrize(
+    "key", [None, "", "/library/parts/7/file.mkv", "/library/parts/a/b/file.mkv", "\0", "x" * 9999]
+)
+async def test_an_odd_key_gives_no_stamp(key: str | None) -> None:
+    library = films(1)
+    library.item("1")["Media"][0]["Part"][0]["key"] = key  # type: ignore[index]
+    async with plex(library) as (_, importer):
+        (draft,) = (await read_all(importer, collection())).drafts
+    assert draft.parts[0].stamp is None

@@ -1,0 +1,46 @@
+"""The stamps of pages: hashes of all that the drafts of a page are made from."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Generic
+
+import msgspec
+import xxhash
+
+from retrovue.importers.http.drafts import Show
+from retrovue.importers.http.listing import KeyT
+
+_VERSION = version("retrovue").encode()
+"""Another version may make other drafts of the same rows."""
+
+
+class PageStamps(Generic[KeyT]):
+    """Makes the stamps of the pages of one library.
+
+    The text of the rows is hashed as it came, which is a hundred times faster than to compare drafts. What moves in it
+    without any draft changing, such as the time when a film was last watched, costs one comparison of the page.
+    """
+
+    def __init__(self, rows_name: bytes, shows: Mapping[KeyT, Show]) -> None:
+        """``rows_name`` is the name of the list of rows in an answer, with its quotes."""
+        self._rows_name = rows_name
+        self._shows = shows
+        self._digests: dict[KeyT | None, bytes] = {}
+
+    def of(self, body: bytes | bytearray, show_keys: Iterable[KeyT | None]) -> bytes:
+        """Hash the rows of an answer, and the shows from which they inherit; None stands for an unknown show."""
+        # What stands around the rows changes with the size of the library.
+        start, end = body.find(self._rows_name), body.rfind(b"]")
+        digest = xxhash.xxh3_128(_VERSION)
+        digest.update(memoryview(body)[max(start, 0) : end + 1 or len(body)])
+        for key in show_keys:
+            digest.update(self._digest(key if key in self._shows else None))
+        return digest.digest()
+
+    def _digest(self, key: KeyT | None) -> bytes:
+        found = self._digests.get(key)
+        if found is None:
+            # An episode without a known show may be given any of them, by its title for example.
+            text = msgspec.msgpack.encode(list(self._shows.items()) if key is None else self._shows[key])
+            found = self._digests[key] = xxhash.xxh3_128_digest(text)
+        return found
