@@ -105,7 +105,7 @@ from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.log import LogEntry as LogEntry
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.opening import open_store as open_store
-from retrovue.store.removals import GoneAssets as GoneAssets
+from retrovue.store.purging import GoneAssets as GoneAssets
 from retrovue.store.session import Store as Store
 from retrovue.store.sources import SourceListing as SourceListing
 

@@ -15,7 +15,7 @@ from retrovue.operations.curation import locked
 from retrovue.store import changes
 from retrovue.store.changes import CHANNEL, Change
 from retrovue.store.collections import find_collection, list_collections
-from retrovue.store.removals import GoneAssets, find_gone, purge_gone
+from retrovue.store.purging import GoneAssets, find_gone, purge_gone
 from retrovue.store.session import Store, translated
 from retrovue.store.sources import find_source
 
