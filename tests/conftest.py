@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio.from_thread
 import pytest
 from anyio.from_thread import BlockingPortal
+from hypothesis import HealthCheck, settings
 
 from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer, embedded_server
@@ -20,6 +21,10 @@ from tests.support.library import Library, empty
 from tests.support.world import Catalogue, Commands, World, bare_environment, opened
 
 __all__ = ["Databases", "Packages"]
+
+# A loaded machine takes its time, and no test may fail for that.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 pytest_plugins = ["tests.support.invariants"]
 

@@ -194,6 +194,10 @@ GUIDE: Mapping[str, Advice] = {
         "Another server answers at the address.",
         "Correct the address, or add that server as a source. If it was set up again: --accept-new-identity.",
     ),
+    "staging_too_large": Advice(
+        "A collection's items take more room in temporary tables than any library does.",
+        "Look at what the source lists. A large library can be divided there.",
+    ),
     "unexpected_status": Advice(
         "The source answers with a status that no request of RetroVue leads to, such as 304 (not modified).",
         "Check any proxy or cache between here and the source.",

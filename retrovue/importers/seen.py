@@ -9,19 +9,30 @@ GUID_BYTES = 16
 _BUCKETS = 1 << 16
 
 
-class IdSet:
-    """A set of whole numbers, in one bit each where they lie close together.
+_MOST_RUNS = 1 << 16
+_FEWEST_IN_RUN = 20
+"""Numbers in a run, on average: with fewer of them, a run takes more memory than they do one by one."""
 
-    Row ids of one library do: a million of them take about a megabyte in runs of 512, and in the worst case, with a
-    single id in each run, some 200 bytes each.
+
+class IdSet:
+    """A set of whole numbers from 0 to 2^63, in one bit each where they lie close together.
+
+    Row ids of one library do: a million of them take about a megabyte in runs of 512. Where they don't they are kept
+    one by one, in 16 bytes each.
     """
 
     def __init__(self) -> None:
         self._runs: dict[int, int] = {}
         self._count = 0
+        self._alone: PackedSet | None = None
 
     def add(self, number: int) -> bool:
         """Add a number; returns whether it is new."""
+        if self._alone is not None:
+            return self._alone.add(number.to_bytes(8, "big"))
+        if len(self._runs) >= _MOST_RUNS and self._count < len(self._runs) * _FEWEST_IN_RUN:
+            self._keep_alone()
+            return self.add(number)
         run, bit = number >> 9, 1 << (number & 511)
         bits = self._runs.get(run, 0)
         if bits & bit:
@@ -31,37 +42,55 @@ class IdSet:
         return True
 
     def __len__(self) -> int:
-        return self._count
+        return self._count if self._alone is None else len(self._alone)
+
+    def _keep_alone(self) -> None:
+        alone = PackedSet(8)
+        while self._runs:
+            run, bits = self._runs.popitem()
+            while bits:
+                lowest = bits & -bits
+                alone.add((run << 9 | lowest.bit_length() - 1).to_bytes(8, "big"))
+                bits ^= lowest
+        self._alone = alone
 
 
-class GuidSet:
-    """A set of ids of 16 bytes, side by side in buckets: 26 bytes each for a million, where a ``set`` takes 83.
+class PackedSet:
+    """A set of ids of so many bytes each, side by side in buckets.
 
     Python's own hash, which differs from run to run, chooses the bucket: no server can fill a single one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self._width = width
         self._buckets: dict[int, bytearray] = {}
         self._count = 0
 
-    def add(self, guid: bytes) -> bool:
-        """Add an id of 16 bytes; returns whether it is new."""
-        number = hash(guid) % _BUCKETS
+    def add(self, packed: bytes) -> bool:
+        """Add an id; returns whether it is new."""
+        number = hash(packed) % _BUCKETS
         bucket = self._buckets.get(number)
         if bucket is None:
             bucket = self._buckets[number] = bytearray()
-        place = bucket.find(guid)
-        while place % GUID_BYTES and place > 0:
+        place = bucket.find(packed)
+        while place % self._width and place > 0:
             # These bytes are the end of one id and the beginning of the next.
-            place = bucket.find(guid, place + 1)
+            place = bucket.find(packed, place + 1)
         if place >= 0:
             return False
-        bucket += guid
+        bucket += packed
         self._count += 1
         return True
 
     def __len__(self) -> int:
         return self._count
+
+
+class GuidSet(PackedSet):
+    """A set of ids of 16 bytes: 26 bytes each for a million, where a ``set`` takes 83."""
+
+    def __init__(self) -> None:
+        super().__init__(GUID_BYTES)
 
 
 class Doubles:

@@ -5,15 +5,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from retrovue.core.bounds import LARGEST, SMALLEST
-from retrovue.core.errors import require_within
+from retrovue.core.errors import changed_meanwhile, require_within
 from retrovue.core.model import DEFAULT_PRIORITY, AttachedEnricher, Collection, Enricher, Source
+from retrovue.core.text import quoted
 from retrovue.enrichers.guard import require_fitting
 from retrovue.enrichers.registry import check_parameters
 from retrovue.operations.curation import locked
 from retrovue.operations.discovery import check_name, check_unset, without
 from retrovue.store import enrichers
-from retrovue.store.collections import find_collection, find_target
-from retrovue.store.enrichers import EnricherListing, attached_to, find_enricher, list_enrichers, new_enricher
+from retrovue.store.collections import find_collection
+from retrovue.store.enrichers import (
+    AttachmentState,
+    EnricherListing,
+    attachment_state,
+    find_enricher,
+    list_enrichers,
+    new_enricher,
+)
 from retrovue.store.session import Store
 
 
@@ -44,7 +52,9 @@ async def update_enricher(
     ``unset`` names parameters to remove. Assets that it has enriched are not enriched again. Raises RequestError for a
     bad name or parameters.
     """
-    async with store.transaction() as session:
+    async with store.reading() if dry_run else store.transaction() as session:
+        if not dry_run:
+            await enrichers.lock_enrichers(session)  # of two updates at once, the second one adds to the first
         before = await find_enricher(session, reference)
         if name is not None:
             check_name(name, "An enricher")
@@ -68,7 +78,7 @@ async def remove_enricher(
 
     ``confirm`` is called first, but not for a dry-run; it raises to refuse. Assets to which no other enricher owes
     anything become new again. Returns the enricher as it was. Raises AlreadyRunning while one of its collections is
-    being ingested.
+    being ingested, and RequestError if it has been changed or attached since it was confirmed.
     """
     async with store.reading() as session:
         enricher = await find_enricher(session, reference)
@@ -78,6 +88,9 @@ async def remove_enricher(
         if confirm is not None:
             confirm(listing)
         async with locked(store, collections, f"retrovue-remove-{enricher.id}"), store.transaction() as session:
+            await enrichers.lock_enrichers(session)
+            if await list_enrichers(session, enricher) != [listing]:
+                raise changed_meanwhile(f"Enricher {quoted(enricher.name)}")
             for collection in collections:
                 await enrichers.detach(session, collection, enricher)
             await enrichers.remove_enricher(session, enricher)
@@ -119,22 +132,16 @@ async def attach_enricher(
     if priority is not None:
         require_within("The priority", priority, SMALLEST, LARGEST, code="bad_priority")
     async with store.reading() as session:
-        source, collection = await find_target(session, collection_reference, source_reference)
-        enricher = await find_enricher(session, enricher_reference)
-        attached = (await attached_to(session, [collection])).get(collection.id, ())
-    require_fitting(enricher.type, source)
-    others = [other for other in attached if other.enricher.id != enricher.id]
-    before = next((own.priority for own in attached if own.enricher.id == enricher.id), None)
-    after = priority if priority is not None else DEFAULT_PRIORITY if before is None else before
-    assets = 0
-    if not dry_run:
-        holder = f"retrovue-attach-{collection.id}"
-        async with locked(store, [collection], holder), store.transaction() as session:
-            assets = await enrichers.attach(session, collection, enricher, after)
-    order = sorted(
-        [*others, AttachedEnricher(enricher, after)], key=lambda own: (own.priority, own.enricher.external_id)
-    )
-    return Attachment(source, collection, enricher, tuple(order), assets, before != after)
+        now = await attachment_state(session, collection_reference, enricher_reference, source_reference)
+    require_fitting(now.enricher.type, now.source)
+    if dry_run:
+        return _attached(now, priority)[0]
+    holder = f"retrovue-attach-{now.collection.id}"
+    async with locked(store, [now.collection], holder), store.transaction() as session:
+        await enrichers.lock_enrichers(session)
+        now = await attachment_state(session, str(now.collection.id), str(now.enricher.id))
+        attachment, after = _attached(now, priority)
+        return replace(attachment, assets=await enrichers.attach(session, now.collection, now.enricher, after))
 
 
 async def detach_enricher(
@@ -150,13 +157,25 @@ async def detach_enricher(
     Raises AlreadyRunning while the collection is being ingested.
     """
     async with store.reading() as session:
-        source, collection = await find_target(session, collection_reference, source_reference)
-        enricher = await find_enricher(session, enricher_reference)
-        attached = (await attached_to(session, [collection])).get(collection.id, ())
-    others = tuple(other for other in attached if other.enricher.id != enricher.id)
-    assets = 0
-    if not dry_run:
-        holder = f"retrovue-detach-{collection.id}"
-        async with locked(store, [collection], holder), store.transaction() as session:
-            assets = await enrichers.detach(session, collection, enricher)
-    return Attachment(source, collection, enricher, others, assets, len(others) != len(attached))
+        now = await attachment_state(session, collection_reference, enricher_reference, source_reference)
+    if dry_run:
+        return _detached(now)
+    holder = f"retrovue-detach-{now.collection.id}"
+    async with locked(store, [now.collection], holder), store.transaction() as session:
+        await enrichers.lock_enrichers(session)
+        now = await attachment_state(session, str(now.collection.id), str(now.enricher.id))
+        return replace(_detached(now), assets=await enrichers.detach(session, now.collection, now.enricher))
+
+
+def _attached(now: AttachmentState, priority: int | None) -> tuple[Attachment, int]:
+    """Return what is attached once the enricher is, and its priority: by default the one that it has."""
+    after = priority if priority is not None else DEFAULT_PRIORITY if now.priority is None else now.priority
+    order = sorted(
+        [*now.others, AttachedEnricher(now.enricher, after)], key=lambda own: (own.priority, own.enricher.external_id)
+    )
+    return Attachment(now.source, now.collection, now.enricher, tuple(order), 0, now.priority != after), after
+
+
+def _detached(now: AttachmentState) -> Attachment:
+    """Return what is attached once the enricher isn't."""
+    return Attachment(now.source, now.collection, now.enricher, now.others, 0, now.priority is not None)

@@ -9,8 +9,9 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import AttachedEnricher, Collection, Enricher
+from retrovue.core.model import AttachedEnricher, Collection, Enricher, Source
 from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list
+from retrovue.store.collections import find_target
 from retrovue.store.references import look_up, new_external_id
 
 _ENRICHER = "enricher.id, enricher.external_id, enricher.name, enricher.type, enricher.config"
@@ -46,6 +47,11 @@ def _columns(enricher: Enricher) -> dict[str, Any]:
         "type": enricher.type,
         "config": orjson.dumps(dict(enricher.config)).decode(),
     }
+
+
+async def lock_enrichers(session: AsyncSession) -> None:
+    """Let no other transaction add, change, attach or remove an enricher by these functions until this one ends."""
+    await session.execute(text("LOCK TABLE enricher IN SHARE ROW EXCLUSIVE MODE"))
 
 
 async def insert_enricher(session: AsyncSession, enricher: Enricher) -> None:
@@ -125,6 +131,31 @@ async def attached_to(
     for row in result:
         by_collection.setdefault(row.collection_id, []).append(AttachedEnricher(_enricher(row), row.priority))
     return {key: tuple(attached) for key, attached in by_collection.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentState:
+    """A collection and an enricher, and which enrichers the collection has."""
+
+    source: Source
+    collection: Collection
+    enricher: Enricher
+    others: tuple[AttachedEnricher, ...]
+    """The collection's other enrichers."""
+    priority: int | None
+    """The enricher's priority there; None if it isn't attached."""
+
+
+async def attachment_state(
+    session: AsyncSession, collection_reference: str, enricher_reference: str, source_reference: str | None = None
+) -> AttachmentState:
+    """Look up a collection, an enricher and what is attached. Raises NotFound or Ambiguous."""
+    source, collection = await find_target(session, collection_reference, source_reference)
+    enricher = await find_enricher(session, enricher_reference)
+    attached = (await attached_to(session, [collection])).get(collection.id, ())
+    others = tuple(other for other in attached if other.enricher.id != enricher.id)
+    priority = next((own.priority for own in attached if own.enricher.id == enricher.id), None)
+    return AttachmentState(source, collection, enricher, others, priority)
 
 
 # Only new assets: an operator approved or retired the others, and an attachment must not undo that.

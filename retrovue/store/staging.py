@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import StoreError
 from retrovue.core.model import AssetDraft, Collection, Rejection
-from retrovue.core.text import storable
+from retrovue.core.text import quoted, storable
 from retrovue.store.drafts import ItemKey, MappedDraft, draft_keys
 from retrovue.store.known import Comparison, keep_known_pages, owe_changed, pages_that_stay_unknown
 from retrovue.store.session import Store
@@ -26,6 +26,11 @@ _COLUMNS = (
     "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
     "provider_ids", "tags", "chapters", "markers", *_PLAIN,
 )  # fmt: skip
+MOST_STAGED_BYTES = 16 << 30
+"""The most that the temporary tables of one collection may take: some 15 million new films."""
+STAGED_BETWEEN = 50_000
+_STAGED_BYTES = text("SELECT pg_total_relation_size('staged') + pg_total_relation_size('staged_rejection')")
+
 CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts"})
 """The columns that an asset takes from its staged row as they are."""
 
@@ -100,6 +105,8 @@ class Staging:
         self.several_parts = False
         """Whether a staged draft has more than one part."""
         self._store = store
+        self._measured = 0
+        """Staged rows when the size of the tables was looked up last."""
         self._pages: list[tuple[int, bytes | None]] = []
         """The number of the first draft of each staged page, and its fingerprint if it can become known."""
 
@@ -137,6 +144,26 @@ class Staging:
             self.staged += copied
             self.several_parts |= any(len(mapped[position].draft.parts) > 1 for position in unknown)
             self.comparison.reject(rejections)
+            await self._check_size(session)
+
+    async def _check_size(self, session: AsyncSession) -> None:
+        """Raise StoreError if the tables have grown beyond `MOST_STAGED_BYTES`.
+
+        A source may list items without end, and they would fill the disk that the database shares with others. Looked
+        up once in `STAGED_BETWEEN` rows, so that it costs nothing.
+        """
+        rows = self.staged + self.comparison.rejected
+        if rows - self._measured < STAGED_BETWEEN:
+            return
+        self._measured = rows
+        size = (await session.execute(_STAGED_BYTES)).scalar_one()
+        if size > MOST_STAGED_BYTES:
+            raise StoreError(
+                f"What the source has listed of {quoted(self.collection.name)} so far takes {size >> 20:,} MiB in"
+                f" temporary tables; at most {MOST_STAGED_BYTES >> 20:,} MiB may be.",
+                code="staging_too_large",
+                hint="Look at what the source lists. A large library can be divided there.",
+            )
 
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, inside the caller's transaction."""
@@ -160,7 +187,7 @@ class Staging:
         """Delete what is staged: the source is read again."""
         async with self._store.transaction(self.session) as session:
             await self.clear(session)
-        self.staged, self.several_parts = 0, False
+        self.staged, self.several_parts, self._measured = 0, False, 0
         self._pages.clear()
         self.comparison.reset()
 

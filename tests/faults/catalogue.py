@@ -124,6 +124,8 @@ LINES: dict[str, dict[int, str]] = {
         142: "bytes after the end of a gzip stream, a stream that decodes to nothing: refused, or too large",
         143: "large answers for several libraries at once: one at a time is in memory",
         144: "cookies: none is kept or sent",
+        147: "a total that no library has: refused at the first page; ids far apart take 16 bytes each in the proof",
+        148: "items without end: the temporary tables of a collection have a limit",
         145: "a text or a list of an item that is too long: left out, with a warning",
     },
     "What changes meanwhile": {
@@ -131,6 +133,7 @@ LINES: dict[str, dict[int, str]] = {
         77: "another server takes over the address during a run: nothing is merged, it fails as another server",
         78: "two updates of one collection at once: the second one to be stored fails, and no mapping is lost",
         79: "mappings, switches or the source change during the pre-flight: read again under the lock",
+        146: "an enricher is changed, attached or removed while a command waits for its lock: read again under it",
     },
 }  # fmt: skip
 

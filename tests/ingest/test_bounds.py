@@ -26,7 +26,7 @@ from retrovue.store.drafts import MappedDraft
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
 from tests.conftest import Packages
-from tests.support.library import Library, ScriptedImporter, draft, execute, page, until
+from tests.support.library import Library, ScriptedImporter, draft, execute, failure, page, until
 from tests.support.plex import TOKEN, collection, plex
 
 pytestmark = pytest.mark.anyio
@@ -278,3 +278,22 @@ def traced() -> Iterator[Callable[[], int]]:
         yield lambda: tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.fault(148)
+async def test_temporary_tables_have_a_limit(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrovue.store.staging.STAGED_BETWEEN", 50)
+    monkeypatch.setattr("retrovue.store.staging.MOST_STAGED_BYTES", 200_000)
+    pages = [page(*(draft(f"{number}-{item}") for item in range(20))) for number in range(200)]
+    asked: list[int] = []
+
+    async def count() -> None:
+        asked.append(len(asked))
+
+    listing = [step for one in pages for step in (count, one)]
+    failed = failure(await library.ingest({"Movies": listing}), "Movies")
+    assert failed.code == "staging_too_large"
+    assert len(asked) < 100
+    assert await library.assets() == {}
+    monkeypatch.undo()
+    assert (await library.ingest_one(*pages)).counts.created == 4000

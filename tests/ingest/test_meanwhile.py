@@ -5,14 +5,24 @@ from collections.abc import Awaitable, Callable
 from threading import Thread
 from typing import Any
 
+import anyio
 import pytest
+from sqlalchemy import text
 
 from retrovue.core.model import PathMapping, SourceIdentity
 from retrovue.core.results import Ingested, Skipped
 from retrovue.errors import RequestError
+from retrovue.operations.attachments import (
+    add_enricher,
+    attach_enricher,
+    detach_enricher,
+    remove_enricher,
+    update_enricher,
+)
 from retrovue.operations.curation import delete_source, update_collection, wipe_collection
+from retrovue.store.enrichers import lock_enrichers
 from retrovue.store.session import Store
-from tests.support.library import DATA, Library, by_name, draft, execute, failure, page
+from tests.support.library import DATA, WAITING_FOR_LOCK, Library, by_name, draft, execute, failure, page, until
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +109,69 @@ async def test_two_updates_at_once_lose_no_mapping(library: Library) -> None:
     prefixes = {mapping.source_prefix for mapping in (await library.collection("Movies")).path_mappings}
     assert "/second" in prefixes
     assert "/first" not in prefixes
+
+
+@pytest.mark.fault(146)
+class TestEnrichers:
+    """What a command has read before it waits for a lock is read again under it."""
+
+    @staticmethod
+    async def _meanwhile(store: Store, command: Awaitable[Any], statement: str) -> Any:
+        """Return what the command returns, which waits while another program carries out the statement."""
+        results: list[Any] = []
+
+        async def carry_out() -> None:
+            try:
+                results.append(await command)
+            except RequestError as exc:
+                results.append(exc)
+
+        async with (
+            Store(store.url, connections=1) as other,
+            anyio.create_task_group() as tasks,
+            other.transaction() as session,
+        ):
+            await lock_enrichers(session)
+            tasks.start_soon(carry_out)
+            await until(store, WAITING_FOR_LOCK)
+            await session.execute(text(statement))
+        return results[0]
+
+    async def test_two_updates_at_once_are_both_kept(self, library: Library) -> None:
+        added = await add_enricher(library.store, "nfo", "Sidecars", {})
+        renamed = "UPDATE enricher SET name = 'Renamed'"
+        update = update_enricher(library.store, str(added.id), config={"overwrite": "true"})
+        before, after = await self._meanwhile(library.store, update, renamed)
+        assert (before.name, after.name) == ("Renamed", "Renamed")
+        assert await library.rows("SELECT name, config FROM enricher") == [("Renamed", {"overwrite": "true"})]
+
+    async def test_a_priority_that_changed_stays(self, library: Library) -> None:
+        added = await add_enricher(library.store, "nfo", "Sidecars", {})
+        await attach_enricher(library.store, "Movies", "Sidecars", priority=7)
+        attach = attach_enricher(library.store, "Movies", str(added.id))
+        change = await self._meanwhile(library.store, attach, "UPDATE collection_enricher SET priority = 3")
+        assert [own.priority for own in change.attached] == [3]
+        assert await library.rows("SELECT priority FROM collection_enricher") == [(3,)]
+
+    async def test_one_that_was_removed_is_not_attached(self, library: Library) -> None:
+        added = await add_enricher(library.store, "nfo", "Sidecars", {})
+        attach = attach_enricher(library.store, "Movies", str(added.id))
+        refused = await self._meanwhile(library.store, attach, "DELETE FROM enricher")
+        assert refused.code == "enricher_not_found"
+
+    async def test_one_that_was_detached_is_reported_so(self, library: Library) -> None:
+        added = await add_enricher(library.store, "nfo", "Sidecars", {})
+        await attach_enricher(library.store, "Movies", str(added.id))
+        detach = detach_enricher(library.store, "Movies", str(added.id))
+        change = await self._meanwhile(library.store, detach, "DELETE FROM collection_enricher")
+        assert (change.changed, change.attached) == (False, ())
+
+    async def test_one_that_was_attached_is_not_removed(self, library: Library) -> None:
+        added = await add_enricher(library.store, "nfo", "Sidecars", {})
+        attach = f"INSERT INTO collection_enricher SELECT id, '{added.id}', 1 FROM collection WHERE name = 'Movies'"
+        refused = await self._meanwhile(library.store, remove_enricher(library.store, str(added.id)), attach)
+        assert refused.code == "conflict"
+        assert await library.rows("SELECT name FROM enricher") == [("Sidecars",)]
 
 
 class TestADeletion:

@@ -11,6 +11,9 @@ from typing import Any
 from retrovue.importers.http.client import Answer
 from retrovue.importers.http.listing import Listing, ListingMoved, Seen
 
+MOST_ITEMS = 20_000_000
+"""The most items of a listing: several times those of the largest libraries of music. The proof keeps 1 bit for each
+id, 16 bytes if they lie far apart, and 26 for each GUID; the drafts are staged on the disk of the database."""
 WINDOW = 4
 """Pages requested ahead, the one that is used included: enough to hide 50 ms of latency."""
 
@@ -103,6 +106,8 @@ class Proof:
                 raise self._moved("fills a page without saying whether that is all")
             # An answer that isn't paged holds all rows and gives no total.
             self._total = stated.pop() if stated else rows
+            if self._total > MOST_ITEMS:
+                raise self._moved(f"states {self._total:,} items, which no library holds (at most {MOST_ITEMS:,})")
         elif stated != {self._total}:
             raise self._moved(f"held {self._total} items and now {max(stated, default=0)}")
         return self._total

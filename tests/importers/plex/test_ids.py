@@ -1,5 +1,7 @@
 """Rating keys in little memory, and guids as ids of other catalogues."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,6 +41,7 @@ class TestIds:
             "imdb": "tt2"
         }
 
+    @pytest.mark.fault(147)
     @settings(deadline=None)
     @given(st.lists(st.integers(0, 10**18 - 1) | st.integers(0, 2000)))
     def test_id_set_is_a_set(self, numbers: list[int]) -> None:
@@ -47,6 +50,20 @@ class TestIds:
             assert ids.add(number) == (number not in expected)
             expected.add(number)
         assert len(ids) == len(expected)
+
+    def test_ids_far_apart_are_a_set_too_and_take_little_memory(self) -> None:
+        numbers = [number * 10**12 + number % 3 for number in range(100_000)]
+        tracemalloc.start()
+        try:
+            ids = IdSet()
+            assert all(map(ids.add, numbers))
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert not any(map(ids.add, numbers))
+        assert (len(ids), ids.add(1)) == (100_000, True)
+        # Most of it are the empty buckets, which millions of ids share.
+        assert held < 120 * len(numbers)
 
     def test_rows_without_a_rating_key_are_told_apart_as_well(self) -> None:
         keys = RatingKeySet()

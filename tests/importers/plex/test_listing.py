@@ -231,6 +231,14 @@ class TestMoving:
                 await read_all(importer, collection())
         assert server.request_count < 60
 
+    @pytest.mark.fault(147)
+    async def test_a_total_that_no_library_has(self) -> None:
+        async with plex(movies(35), config={"page_size": 10}) as (server, importer):
+            server.faults.add(Fault(faults.lie_about_total(10**15), path=ALL))
+            with pytest.raises(IncompleteEnumeration, match="which no library holds"):
+                await read_all(importer, collection())
+        assert server.count(ALL) == 2
+
     async def test_a_fault_that_passes_is_read_over(self) -> None:
         async with plex(movies(35), config={"page_size": 10}) as (server, importer):
             server.faults.add(Fault(faults.duplicate_rows(), path=ALL, page=1, times=1))
