@@ -102,6 +102,7 @@ from retrovue.store.enrichers import EnricherListing as EnricherListing
 from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
 from retrovue.store.listing import AssetFilters as AssetFilters
 from retrovue.store.listing import AssetListing as AssetListing
+from retrovue.store.listing import AssetOrder as AssetOrder
 from retrovue.store.log import LogEntry as LogEntry
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.opening import open_store as open_store

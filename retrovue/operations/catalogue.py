@@ -6,6 +6,7 @@ reference is a UUID, an external id or an exact name; looking one up raises NotF
 
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Unpack
 from uuid import UUID
@@ -17,7 +18,7 @@ from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, St
 from retrovue.store.collections import Contents
 from retrovue.store.enrichers import EnricherListing
 from retrovue.store.enrichments import AssetEnrichment
-from retrovue.store.listing import AssetFilters, AssetListing
+from retrovue.store.listing import AssetFilters, AssetListing, AssetOrder
 from retrovue.store.log import LogEntry, LogListing
 from retrovue.store.session import Store
 from retrovue.store.sources import SourceListing
@@ -30,6 +31,7 @@ __all__ = [
     "AssetFile",
     "AssetFilters",
     "AssetListing",
+    "AssetOrder",
     "CollectionDetails",
     "Contents",
     "EnricherListing",
@@ -54,9 +56,6 @@ __all__ = [
     "list_sources",
     "retire_assets",
 ]
-
-_PAGE = 500
-"""How many assets ``iter_assets`` holds in memory."""
 
 
 async def list_sources(store: Store) -> list[SourceListing]:
@@ -119,33 +118,41 @@ async def get_enricher(store: Store, reference: str) -> EnricherListing:
 
 
 async def list_assets(
-    store: Store, *, limit: int = 50, after: str | None = None, **filters: Unpack[AssetFilters]
+    store: Store,
+    *,
+    order: AssetOrder | None = None,
+    limit: int = 50,
+    after: str | None = None,
+    **filters: Unpack[AssetFilters],
 ) -> AssetListing:
     """List assets that aren't deleted, page by page. Only those of state ``ready`` may be broadcast.
 
-    They are ordered by the title of the show, or else their own, then by season, episode, title and UUID. ``limit`` is
-    the size of the page, from 0 to 2,147,483,647; ``after`` is the ``next_cursor`` of the page before. Raises NotFound,
-    Ambiguous or, for a bad limit, cursor or filter, RequestError.
+    ``order`` is ``added``, the newest first, or ``name``: by the title of the show, or else their own, then by season,
+    episode, title and UUID. It is ``name`` by default if a show or a season is selected, else ``added``. In the order
+    ``added`` a page takes the same time wherever it is; in the order ``name`` each one sorts all assets that the
+    filters select. ``added`` is the order of UUIDs, which are random where an earlier version created assets on a
+    PostgreSQL before 18.
+
+    ``limit`` is the size of the page, from 0 to 2,147,483,647; ``after`` is the ``next_cursor`` of the page before, and
+    holds its order. The filters have to be the same for all pages. Assets are counted for the first page only.
+
+    Raises NotFound, Ambiguous or, for a bad limit, cursor or filter, RequestError.
     """
     async with store.reading() as session:
-        return await listing.list_assets(session, filters, limit=limit, after=after)
+        return await listing.list_assets(session, filters, order=order, limit=limit, after=after)
 
 
-async def iter_assets(store: Store, **filters: Unpack[AssetFilters]) -> AsyncIterator[Asset]:
-    """Iterate over all assets of the list, in its order and in constant memory.
+async def iter_assets(
+    store: Store, *, order: AssetOrder | None = None, **filters: Unpack[AssetFilters]
+) -> AsyncIterator[Asset]:
+    """Iterate over all assets of the list, in its order and in constant memory; by name in 16 bytes for each of them.
 
     Each page of 500 is a transaction of its own. Assets that are in the catalogue all the while come exactly once.
     Raises NotFound, Ambiguous or, for a bad filter, RequestError.
     """
-    after = None
-    while True:
-        async with store.reading() as session:
-            selection = await listing.select(session, filters)
-            page, after = await listing.read_page(session, selection, limit=_PAGE, after=after)
-        for asset in page:
+    async with aclosing(listing.iter_assets(store, filters, order=order)) as assets:
+        async for asset in assets:
             yield asset
-        if after is None:
-            return
 
 
 async def get_asset(store: Store, uuid: UUID) -> AssetDetails:

@@ -1,9 +1,14 @@
-"""The list of assets: filters, a fixed order, and pages that begin after a cursor."""
+"""The list of assets: filters, two orders, and pages that begin after a cursor.
+
+By default the newest assets come first, in the order of the primary key: a page costs the same wherever it is and
+however many assets there are, and an ingest keeps no index for it. The order by name sorts what is selected.
+"""
 
 import base64
 import datetime as dt
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -16,23 +21,31 @@ from retrovue.core.model import AssetState
 from retrovue.core.text import is_storable
 from retrovue.store.assets import Asset, asset_of
 from retrovue.store.collections import find_collection
+from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
-_NAME = "coalesce(asset.show_title, asset.title)"
-_ORDER = (
-    # The index asset_by_name has the first of these; equal names are sorted by the rest.
-    f"left({_NAME}, 200)",
-    _NAME,
+AssetOrder = Literal["added", "name"]
+"""``added``: the newest first. ``name``: by the title of the show, or else their own, then season, episode, title."""
+
+_NAME_KEYS = (
+    "coalesce(asset.show_title, asset.title)",
     f"coalesce(asset.season_number, {LARGEST})",  # those without a number come last
     f"coalesce(asset.episode_number, {LARGEST})",
     "asset.title",
     "asset.uuid",
 )
-_KEYS = tuple(f"key{number}" for number in range(len(_ORDER)))
+_BY_NAME = ", ".join(_NAME_KEYS)
+_FEW = 5000
+"""If no more assets are selected, PostgreSQL chooses how a page is read, and may sort them."""
+_PAGE = 500
+"""How many assets ``iter_assets`` holds in memory."""
+_ID_BYTES = 16
+
 _Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
-_POSITION = msgspec.json.Decoder(tuple[str, _Number, _Number, str, UUID])
-"""The values of the order, but for the first: a cursor is their JSON in URL-safe base64."""
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 _CONDITIONS = {
+    "source": "asset.collection_uuid = ANY(ARRAY(SELECT id FROM collection WHERE source_id = :source))",
+    "collection": "asset.collection_uuid = :collection",
     "state": "asset.state = :state",
     "type": "asset.type = :type",
     "title": "strpos(lower(asset.title), lower(:title)) > 0",
@@ -78,7 +91,7 @@ class AssetListing:
     """A page of the list of assets."""
 
     total: int
-    """How many assets the whole list has."""
+    """How many assets the whole list had when its first page was read."""
     assets: tuple[Asset, ...]
     next_cursor: str | None = None
     """Where the next page begins; None on the last page."""
@@ -88,9 +101,7 @@ class AssetListing:
 class Selection:
     """The SQL of some filters."""
 
-    collections: str
-    """The condition on the collection."""
-    assets: str
+    condition: str
     """The condition on the asset. It excludes deleted ones."""
     parameters: dict[str, Any]
 
@@ -103,94 +114,193 @@ async def select(session: AsyncSession, filters: AssetFilters) -> Selection:
             require_within(f"The {name}", value, 0, LARGEST, code="bad_filter")
         elif not is_storable(value) or (isinstance(value, dt.datetime) and value.tzinfo is None):
             raise RequestError(f"{name} can't be {value!r}.", code="bad_filter")
-    assets = ["asset.deleted_at IS NULL", *(_CONDITIONS[name] for name in parameters if name in _CONDITIONS)]
-    collections = ["true"]
     source = None
     if "source" in parameters:
         source = await find_source(session, parameters["source"])
-        collections.append("collection.source_id = :source")
         parameters["source"] = source.id
     if "collection" in parameters:
         parameters["collection"] = (await find_collection(session, parameters["collection"], source)).id
-        collections.append("collection.id = :collection")
-    return Selection(" AND ".join(collections), " AND ".join(assets), parameters)
+    return Selection(" AND ".join(("asset.deleted_at IS NULL", *map(_CONDITIONS.__getitem__, parameters))), parameters)
 
 
 async def count_assets(session: AsyncSession, selection: Selection) -> int:
     """Count the selected assets."""
-    statement = text(
-        "SELECT count(*) FROM asset JOIN collection ON collection.id = asset.collection_uuid"
-        f" WHERE {selection.collections} AND {selection.assets}"
-    )
+    statement = text(f"SELECT count(*) FROM asset WHERE {selection.condition}")
     return int((await session.execute(statement, selection.parameters)).scalar_one())
 
 
-async def read_page(
-    session: AsyncSession, selection: Selection, *, limit: int, after: str | None = None
-) -> tuple[tuple[Asset, ...], str | None]:
-    """Return up to ``limit`` selected assets, and the cursor of the page that follows them.
+class ByAge(msgspec.Struct, array_like=True, frozen=True, tag="added"):
+    """A position in the list of the newest first: before ``below``, or at the beginning."""
 
-    They are ordered by the title of the show, or else their own, then by season, episode, title and UUID. The page
-    begins after the cursor ``after``, which holds the position of an asset: pages neither skip nor repeat one, whatever
-    is inserted meanwhile. Without filters on assets a page costs the same wherever it is and however many assets there
-    are. Raises RequestError for a bad limit or cursor.
+    total: _Count
+    """How many assets the list had at its beginning."""
+    newest: UUID | None = None
+    oldest: UUID | None = None
+    """The first and the last of them. Assets of one collection were created together: without these bounds its first
+    page would read through all that are newer, and its last page through all that are older."""
+    below: UUID | None = None
+
+
+class ByName(msgspec.Struct, array_like=True, frozen=True, tag="name"):
+    """A position in the list by name: behind the asset with the values ``after``, or at the beginning."""
+
+    total: _Count
+    after: tuple[str, _Number, _Number, str, UUID] | None = None
+
+
+Position = ByAge | ByName
+_POSITION = msgspec.json.Decoder(Position)
+"""A cursor is a position as JSON in URL-safe base64."""
+
+
+async def beginning(session: AsyncSession, selection: Selection, order: AssetOrder | None) -> Position:
+    """Count the selected assets, and return the beginning of their list.
+
+    ``order`` None is ``name`` if a show or a season is selected, else ``added``.
     """
-    require_within("The limit", limit, 0, LARGEST, code="bad_limit")
-    condition, parameters = selection.assets, {**selection.parameters, "limit": min(limit + 1, LARGEST)}
-    if after is not None:
-        condition += (
-            f" AND ({', '.join(_ORDER)}) > (left(cast(:after_name AS text), 200), cast(:after_name AS text),"
-            " :after_season, :after_episode, cast(:after_title AS text), cast(:after_uuid AS uuid))"
-        )
-        parameters |= _position(after)
-    columns = ", ".join(f"{expression} AS {key}" for expression, key in zip(_ORDER, _KEYS, strict=True))
-    keys = ", ".join(_KEYS)
-    rows = await session.execute(
-        text(
-            f"""
-            WITH page AS (
-                SELECT own.* FROM collection CROSS JOIN LATERAL (
-                    SELECT {columns} FROM asset WHERE asset.collection_uuid = collection.id AND {condition}
-                    ORDER BY {keys} LIMIT :limit
-                ) AS own WHERE {selection.collections} ORDER BY {keys} LIMIT :limit
-            )
-            SELECT asset.* FROM page JOIN asset ON asset.uuid = page.{_KEYS[-1]} ORDER BY {keys}
-            """
-        ),
-        parameters,
+    if order == "name" or (order is None and selection.parameters.keys() & {"show", "season"}):
+        return ByName(await count_assets(session, selection))
+    if not selection.parameters:
+        return ByAge(await count_assets(session, selection))
+    statement = text(  # PostgreSQL has no min(uuid) before 18
+        'SELECT count(*), max(asset.uuid::text COLLATE "C"), min(asset.uuid::text COLLATE "C")'
+        f" FROM asset WHERE {selection.condition}"
     )
-    assets = tuple(asset_of(row) for row in rows)
+    total, *bounds = (await session.execute(statement, selection.parameters)).one()
+    return ByAge(total, *(bound and UUID(bound) for bound in bounds))
+
+
+async def read_page(
+    session: AsyncSession, selection: Selection, position: Position, limit: int
+) -> tuple[tuple[Asset, ...], Position | None]:
+    """Return up to ``limit`` selected assets from a position on, and the position of the page that follows them.
+
+    Pages neither skip nor repeat an asset, whatever is inserted meanwhile.
+    """
+    parameters = {**selection.parameters, "limit": min(limit + 1, LARGEST)}
+    if isinstance(position, ByName):
+        condition, order = _behind(position, parameters), _BY_NAME
+    else:
+        condition, order = _within(position, parameters), "asset.uuid DESC"
+        if position.total > _FEW:
+            # Where PostgreSQL takes the selected assets for few it would read and sort all of them for each page.
+            await session.execute(text("SET LOCAL enable_sort = off"))
+    statement = text(f"SELECT asset.* FROM asset WHERE {selection.condition}{condition} ORDER BY {order} LIMIT :limit")
+    assets = tuple(map(asset_of, await session.execute(statement, parameters)))
     page = assets[:limit]
-    return page, _cursor(page[-1]) if page and len(assets) > limit else None
+    return page, _after(position, page[-1]) if page and len(assets) > limit else None
 
 
-def _cursor(asset: Asset) -> str:
+def _within(position: ByAge, parameters: dict[str, Any]) -> str:
+    bounds = {"asset.uuid <= ": position.newest, "asset.uuid >= ": position.oldest, "asset.uuid < ": position.below}
+    given = [(comparison, bound) for comparison, bound in bounds.items() if bound is not None]
+    parameters |= {f"bound{number}": bound for number, (_, bound) in enumerate(given)}
+    return "".join(f" AND {comparison}:bound{number}" for number, (comparison, _) in enumerate(given))
+
+
+def _behind(position: ByName, parameters: dict[str, Any]) -> str:
+    if position.after is None:
+        return ""
+    names = ("name", "season_number", "episode_number", "own_title", "uuid")
+    parameters |= {f"after_{name}": value for name, value in zip(names, position.after, strict=True)}
+    return (
+        f" AND ({_BY_NAME}) > (cast(:after_name AS text), :after_season_number, :after_episode_number,"
+        " cast(:after_own_title AS text), cast(:after_uuid AS uuid))"
+    )
+
+
+def _after(position: Position, asset: Asset) -> Position:
+    if isinstance(position, ByAge):
+        return msgspec.structs.replace(position, below=asset.uuid)
     name = asset.title if asset.show_title is None else asset.show_title
-    numbers = [LARGEST if number is None else number for number in (asset.season_number, asset.episode_number)]
-    position = msgspec.json.encode((name, *numbers, asset.title, asset.uuid))
-    return base64.urlsafe_b64encode(position).decode().rstrip("=")
+    season, episode = (LARGEST if number is None else number for number in (asset.season_number, asset.episode_number))
+    return msgspec.structs.replace(position, after=(name, season, episode, asset.title, asset.uuid))
 
 
-def _position(cursor: str) -> dict[str, Any]:
+def cursor_of(position: Position) -> str:
+    """Write a position as a cursor."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+
+
+def position_at(cursor: str, order: AssetOrder | None) -> Position:
+    """Read a cursor. Raises RequestError if no list gave it, or if ``order`` is given and another one."""
+    position: Position | None
     try:
         position = _POSITION.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, msgspec.MsgspecError):
         position = None
-    if position is None or not is_storable(position):
+    if position is None or (isinstance(position, ByName) and not is_storable(position.after)):
         raise RequestError(
             "The cursor isn't one that a list of assets gave.",
             code="bad_cursor",
             hint="Take it from next_cursor of the page before, or leave it out to begin with the first page.",
         )
-    return dict(
-        zip(("after_name", "after_season", "after_episode", "after_title", "after_uuid"), position, strict=True)
-    )
+    given = "name" if isinstance(position, ByName) else "added"
+    if order not in {None, given}:
+        raise RequestError(
+            f"The cursor is one of a list in the order {given!r}, not {order!r}.",
+            code="bad_cursor",
+            hint="Leave the order out: the cursor holds it.",
+        )
+    return position
 
 
 async def list_assets(
-    session: AsyncSession, filters: AssetFilters, *, limit: int = 50, after: str | None = None
+    session: AsyncSession,
+    filters: AssetFilters,
+    *,
+    order: AssetOrder | None = None,
+    limit: int = 50,
+    after: str | None = None,
 ) -> AssetListing:
-    """Return a page, as ``read_page`` does, with the number of all selected assets."""
+    """Return a page of the list, from the cursor ``after`` on. Raises RequestError for a bad limit or cursor."""
+    require_within("The limit", limit, 0, LARGEST, code="bad_limit")
+    given = None if after is None else position_at(after, order)
     selection = await select(session, filters)
-    page, next_cursor = await read_page(session, selection, limit=limit, after=after)
-    return AssetListing(await count_assets(session, selection), page, next_cursor)
+    position = await beginning(session, selection, order) if given is None else given
+    page, following = await read_page(session, selection, position, limit)
+    return AssetListing(position.total, page, None if following is None else cursor_of(following))
+
+
+async def iter_assets(
+    store: Store, filters: AssetFilters, *, order: AssetOrder | None = None
+) -> AsyncGenerator[Asset, None]:
+    """Iterate over the whole list; each page of 500 is a transaction of its own."""
+    async with store.reading() as session:
+        selection = await select(session, filters)
+        position = await beginning(session, selection, order)
+        sorted_ids = await _sorted_ids(session, selection) if isinstance(position, ByName) else b""
+    for start in range(0, len(sorted_ids), _ID_BYTES * _PAGE):
+        async with store.reading() as session:
+            assets = await _read_by_id(session, selection, sorted_ids[start : start + _ID_BYTES * _PAGE])
+        for asset in assets:
+            yield asset
+    following: Position | None = position if isinstance(position, ByAge) else None
+    while following is not None:
+        async with store.reading() as session:
+            page, following = await read_page(session, selection, following, _PAGE)
+        for asset in page:
+            yield asset
+
+
+async def _sorted_ids(session: AsyncSession, selection: Selection) -> bytes:
+    """Return the UUIDs of the selected assets by name, packed: to sort them anew for each page would take hours."""
+    statement = text(
+        f"SELECT string_agg(uuid_send(asset.uuid), '' ORDER BY {_BY_NAME}) FROM asset WHERE {selection.condition}"
+    )
+    return (await session.execute(statement, selection.parameters)).scalar_one() or b""
+
+
+async def _read_by_id(session: AsyncSession, selection: Selection, packed: bytes) -> list[Asset]:
+    statement = text(
+        f"""
+        SELECT asset.* FROM (SELECT cast(:packed AS bytea) AS packed) AS ids
+            CROSS JOIN generate_series(0, length(ids.packed) / {_ID_BYTES} - 1) AS number
+            JOIN asset ON asset.uuid = cast(
+                encode(substring(ids.packed FROM number * {_ID_BYTES} + 1 FOR {_ID_BYTES}), 'hex') AS uuid
+            )
+        WHERE {selection.condition} ORDER BY number
+        """
+    )
+    rows = await session.execute(statement, {**selection.parameters, "packed": packed})
+    return [asset_of(row) for row in rows]

@@ -152,17 +152,17 @@ class TestList:
 
         assert titles("--show", "the show", "--season", "1") == ["First"]
         assert titles("--title", "w") == ["Two"]
-        assert titles("--type", "movie", "--path", str(tmp_path / "1")) == ["One", "Three", "Two"]
+        movies = ("--type", "movie", "--path", str(tmp_path / "1"))
+        assert titles(*movies) == titles(*movies, "--order", "added") == ["Three", "Two", "One"]
+        assert titles(*movies, "--order", "name") == ["One", "Three", "Two"]
         assert titles("--created-since", "2000-01-01", "--collection", "Shows", "--source", "My Plex") == ["First"]
         assert titles("--changed-since", "2999-01-01T00:00+01:00") == []
         done = run_cli("asset", "list", "--created-since", "soon", "--json")
         assert (done.status, done.document["errors"][0]["code"]) == (1, "usage")
 
     def test_columns(self, run_cli: Cli) -> None:
-        assert run_cli("asset", "export", "--csv", "--columns", "title, state").out.splitlines()[:2] == [
-            "title,state",
-            "One,new",
-        ]
+        exported = run_cli("asset", "export", "--csv", "--columns", "title, state", "--order", "name").out
+        assert exported.splitlines()[:2] == ["title,state", "One,new"]
         assert run_cli("asset", "list", "--columns", "title,type").out.splitlines()[0].split() == ["title", "type"]
         done = run_cli("asset", "list", "--columns", "title,size", "--json")
         assert done.status != 0

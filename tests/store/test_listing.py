@@ -3,13 +3,20 @@
 import base64
 import datetime as dt
 import json
+import runpy
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue import Asset, AssetFilters, iter_assets, list_assets
+from retrovue import Asset, AssetFilters, AssetOrder, iter_assets, list_assets
 from retrovue.errors import NotFound, RequestError
+from retrovue.store import listing as listing_module
+from retrovue.store.listing import Position, beginning, read_page, select
+from retrovue.store.migrations import scripts_directory
 from tests.support.library import Library, draft, execute, page
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
@@ -44,32 +51,72 @@ async def pages(library: Library, limit: int, **filters: Any) -> list[Asset]:
             return found
 
 
+async def rows_read(session: AsyncSession) -> int:
+    """Return how many assets the transaction has read."""
+    statement = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'asset'"
+    return int((await session.execute(text(statement))).scalar_one())
+
+
 def ids(assets: Sequence[Asset]) -> list[str]:
     return [str(asset.uuid) for asset in assets]
 
 
+ORDERS = pytest.mark.parametrize("order", ["added", "name"])
+
+
 class TestPages:
-    async def test_the_order_is_that_of_names_and_numbers(self, library: Library) -> None:
-        ordered = await library.rows(
-            "SELECT uuid::text FROM asset"
-            " ORDER BY coalesce(show_title, title), season_number, episode_number, title, uuid"
-        )
-        listing = await list_assets(library.store)
+    @pytest.mark.parametrize(
+        ("order", "columns"),
+        [
+            ("added", "uuid DESC"),
+            ("name", "coalesce(show_title, title), season_number, episode_number, title, uuid"),
+        ],
+    )
+    async def test_the_order(self, library: Library, order: AssetOrder, columns: str) -> None:
+        ordered = await library.rows(f"SELECT uuid::text FROM asset ORDER BY {columns}")
+        listing = await list_assets(library.store, order=order)
         assert ids(listing.assets) == [uuid for (uuid,) in ordered]
         assert (listing.total, listing.next_cursor) == (24, None)
 
-    @pytest.mark.parametrize("limit", [1, 5, 23, 24, 25])
-    async def test_they_concatenate_to_the_whole(self, library: Library, limit: int) -> None:
-        whole = ids((await list_assets(library.store)).assets)
-        assert ids(await pages(library, limit)) == whole
-        assert ids([asset async for asset in iter_assets(library.store)]) == whole
+    @pytest.mark.parametrize(
+        ("filters", "order"),
+        [({}, "added"), ({"collection": "Shows"}, "added"), ({"show": "b"}, "name"), ({"season": 1}, "name")],
+        ids=str,
+    )
+    async def test_the_order_without_one_is_that_of_the_filters(
+        self, library: Library, filters: AssetFilters, order: AssetOrder
+    ) -> None:
+        listing = await list_assets(library.store, **filters)
+        assert listing == await list_assets(library.store, order=order, **filters)
+        assert ids([asset async for asset in iter_assets(library.store, **filters)]) == ids(listing.assets)
 
-    async def test_also_while_others_are_inserted_and_deleted(self, library: Library) -> None:
-        before = ids((await list_assets(library.store)).assets)
+    @ORDERS
+    @pytest.mark.parametrize("limit", [1, 5, 23, 24, 25])
+    @pytest.mark.parametrize("few", [0, 24], ids=["forced", "planned"])
+    async def test_they_concatenate_to_the_whole(
+        self, library: Library, limit: int, order: AssetOrder, few: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listing_module, "_FEW", few)
+        monkeypatch.setattr(listing_module, "_PAGE", limit)
+        selections: list[AssetFilters] = [
+            {},
+            {"collection": "Shows"},
+            {"source": str(library.source.id), "type": "movie"},
+        ]
+        for filters in selections:
+            whole = ids((await list_assets(library.store, order=order, **filters)).assets)
+            assert len(whole) in {12, 24}
+            assert ids(await pages(library, limit, order=order, **filters)) == whole
+            assert ids([asset async for asset in iter_assets(library.store, order=order, **filters)]) == whole
+
+    @ORDERS
+    async def test_also_while_others_are_inserted_and_deleted(self, library: Library, order: AssetOrder) -> None:
+        before = ids((await list_assets(library.store, order=order)).assets)
         found: list[str] = []
         after, number = None, 100
         while True:
-            listing = await list_assets(library.store, limit=4, after=after)
+            listing = await list_assets(library.store, order=order, limit=4, after=after)
+            assert listing.total == len(before)
             found += ids(listing.assets)
             after = listing.next_cursor
             if after is None:
@@ -83,13 +130,55 @@ class TestPages:
         assert [uuid for uuid in found if uuid in before] == before
         assert len(found) == len(set(found))
 
+    @ORDERS
+    async def test_what_is_no_longer_selected_is_left_out_of_the_pages_to_come(
+        self, library: Library, order: AssetOrder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listing_module, "_PAGE", 4)
+        whole = ids((await list_assets(library.store, order=order, type="movie")).assets)
+        found: list[str] = []
+        async for asset in iter_assets(library.store, order=order, type="movie"):
+            if not found:
+                await execute(library.store, f"UPDATE asset SET type = 'clip' WHERE uuid = '{whole[5]}'")
+            found.append(str(asset.uuid))
+        assert found == [*whole[:5], *whole[6:]]
+
+    async def test_a_page_reads_no_more_than_its_rows(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also in a table without statistics, of which PostgreSQL expects few rows, and beside other collections."""
+        monkeypatch.setattr(listing_module, "_FEW", 0)
+        async with library.store.reading() as session:
+            selection = await select(session, {"collection": "Movies"})
+            following: Position | None = await beginning(session, selection, None)
+            read = [await rows_read(session)]
+            while following is not None:
+                _, following = await read_page(session, selection, following, 5)
+                read.append(await rows_read(session))
+        # The assets of the other collection are newer: the first page begins behind them.
+        assert [after - before for before, after in pairwise(read)] == [6, 6, 2]
+
     async def test_of_size_0_there_is_only_the_number(self, library: Library) -> None:
         listing = await list_assets(library.store, limit=0)
         assert (listing.total, listing.assets, listing.next_cursor) == (24, (), None)
 
     @pytest.mark.parametrize(
         "cursor",
-        ["", "x", "é", "W10", base64.b64encode(b'["a",-1,0,"b","c"]').decode(), base64.b64encode(b"[1]").decode()],
+        [
+            "",
+            "x",
+            "é",
+            "W10",
+            *(
+                base64.b64encode(text).decode()
+                for text in (
+                    b"[1]",
+                    b'["added"]',
+                    b'["added",-1]',
+                    b'["added",1,"x"]',
+                    b'["size",1]',
+                    b'["name",1,["a",-1,0,"b","00000000-0000-0000-0000-000000000000"]]',
+                )
+            ),
+        ],
     )
     async def test_a_cursor_that_no_list_gave_is_refused(self, library: Library, cursor: str) -> None:
         with pytest.raises(RequestError) as refused:
@@ -98,10 +187,27 @@ class TestPages:
 
     async def test_a_cursor_with_text_that_can_not_be_stored_is_refused(self, library: Library) -> None:
         uuid = "00000000-0000-0000-0000-000000000000"
-        cursor = base64.urlsafe_b64encode(json.dumps(["\0", 0, 0, "b", uuid]).encode()).decode()
+        cursor = base64.urlsafe_b64encode(json.dumps(["name", 1, ["\0", 0, 0, "b", uuid]]).encode()).decode()
         with pytest.raises(RequestError) as refused:
             await list_assets(library.store, after=cursor)
         assert refused.value.code == "bad_cursor"
+
+    async def test_a_cursor_holds_its_order(self, library: Library) -> None:
+        first = await list_assets(library.store, order="name", limit=20)
+        rest = await list_assets(library.store, order="name", limit=20, after=first.next_cursor)
+        assert await list_assets(library.store, limit=20, after=first.next_cursor) == rest
+        with pytest.raises(RequestError) as refused:
+            await list_assets(library.store, order="added", after=first.next_cursor)
+        assert refused.value.code == "bad_cursor"
+
+    async def test_ids_of_older_servers_rise_with_time_as_well(self, library: Library) -> None:
+        script = runpy.run_path(str(scripts_directory() / "versions" / "0006_newest_first.py"))
+        made = "SELECT id::text, uuid_extract_version(id), clock_timestamp() - uuid_extract_timestamp(id) FROM"
+        made += f" (SELECT {script['TIME_ORDERED_UUID']} AS id, pg_sleep(0.002)) AS made"
+        ids_ = [(await library.rows(made))[0] for _ in range(20)]
+        assert [uuid for uuid, _, _ in ids_] == sorted(uuid for uuid, _, _ in ids_)
+        assert {version for _, version, _ in ids_} == {7}
+        assert all(abs(age) < dt.timedelta(minutes=1) for _, _, age in ids_)
 
 
 class TestFilters:

@@ -36,7 +36,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Assets": (
         "list_assets", "iter_assets", "get_asset", "approve_assets", "retire_assets", "Asset", "AssetState",
-        "AssetFilters", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "StateChange",
+        "AssetFilters", "AssetOrder", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias",
+        "AssetEnrichment", "StateChange",
     ),
     "Changes of assets": (
         "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",

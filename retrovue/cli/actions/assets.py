@@ -21,6 +21,7 @@ from retrovue.operations.catalogue import (
     AssetEnrichment,
     AssetFile,
     AssetFilters,
+    AssetOrder,
     StateChange,
     Store,
 )
@@ -37,6 +38,7 @@ _LABEL = 24
 async def list_assets(
     call: Invocation,
     *,
+    order: AssetOrder | None = None,
     limit: int = 0,
     after: str | None = None,
     everything: bool = False,
@@ -52,8 +54,8 @@ async def list_assets(
         raise InputError("--all and --after can't be given together.")
     names = _column_names(columns)
     async with opened(call) as store:
-        page = await catalogue.list_assets(store, limit=0 if everything else limit, after=after, **filters)
-        assets = catalogue.iter_assets(store, **filters) if everything else _each(page.assets)
+        page = await catalogue.list_assets(store, order=order, limit=0 if everything else limit, after=after, **filters)
+        assets = catalogue.iter_assets(store, order=order, **filters) if everything else _each(page.assets)
         if call.output.as_json:
             document = {"status": "ok", "total": page.total, "limit": None if everything else limit, "assets": []}
             document["next_cursor"] = page.next_cursor

@@ -31,6 +31,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _TYPES = ("movie", "episode", "clip", "track")
 _STATES = ("new", "enriching", "ready", "retired")
+_ORDER = click.option("--order", type=click.Choice(("added", "name")), help="The newest first (added), or by name.")
 _COLUMNS = click.option("--columns", metavar="NAMES", help="Only these fields, in this order: title,year,state")
 _CSV = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 
@@ -42,6 +43,7 @@ def command() -> None:
 
 @command.command("list")
 @filters
+@_ORDER
 @click.option("--limit", type=NATURAL, default=50, show_default=True, help="The size of a page.")
 @click.option("--after", metavar="CURSOR", help="The page after this cursor, which the page before names.")
 @click.option("--all", "everything", is_flag=True, help="All pages, one after the other.")
@@ -50,7 +52,10 @@ def command() -> None:
 @_CSV
 @shared()
 async def list_(call: Invocation, **options: Any) -> int:
-    """List assets, by the title of the show or their own."""
+    """List assets, the newest first.
+
+    With --show or --season they are sorted by name: by the title of the show or their own, season, episode and title.
+    """
     from retrovue.cli.actions.assets import list_assets
 
     return await list_assets(call, **options)
@@ -58,13 +63,15 @@ async def list_(call: Invocation, **options: Any) -> int:
 
 @command.command("export")
 @filters
+@_ORDER
 @_COLUMNS
 @_CSV
 @shared()
 async def export(call: Invocation, **options: Any) -> int:
     """Print all assets, each as a line of JSON.
 
-    The order is that of the list. However many assets there are, it takes a constant amount of memory.
+    The order is that of the list. However many assets there are, it takes a constant amount of memory; sorted by name,
+    16 bytes for each of them.
     """
     from retrovue.cli.actions.assets import list_assets
 
