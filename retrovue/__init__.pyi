@@ -8,6 +8,7 @@ from retrovue.core.errors import RetrovueError as RetrovueError
 from retrovue.core.model import AssetDraft as AssetDraft
 from retrovue.core.model import AssetState as AssetState
 from retrovue.core.model import AttachedEnricher as AttachedEnricher
+from retrovue.core.model import ChangeState as ChangeState
 from retrovue.core.model import Collection as Collection
 from retrovue.core.model import ConfigField as ConfigField
 from retrovue.core.model import DiscoveredCollection as DiscoveredCollection
@@ -41,6 +42,7 @@ from retrovue.enrichers.base import Failure as Failure
 from retrovue.enrichers.base import MediaFile as MediaFile
 from retrovue.importers.base import BaseImporter as BaseImporter
 from retrovue.importers.base import ImporterInterface as ImporterInterface
+from retrovue.importers.base import TellsChanges as TellsChanges
 from retrovue.importers.waiting import waiting_for_source as waiting_for_source
 from retrovue.ingest.collector import IngestRun as IngestRun
 from retrovue.ingest.documents import event_document as event_document

@@ -25,3 +25,5 @@ LONGEST_WAIT_S = 7 * 86_400.0
 """The longest time-out of any kind, in seconds. A larger value is taken for a mistake."""
 LONGEST_STAMP = 200
 """The longest mark of a file that a source may give, in characters."""
+LONGEST_PAGE_STAMP = 64
+"""The longest stamp of a page, in bytes."""

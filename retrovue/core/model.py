@@ -201,6 +201,16 @@ class SourceIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeState:
+    """Whether a source is changing one of its libraries now."""
+
+    refreshing: bool
+    """A scan is running: what isn't listed may only not be listed yet."""
+    uuid: str | None = None
+    """The library's own permanent id; another one means that the library was made anew under the same key."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """The part of a collection to ingest: all of it, a title, a season or an episode."""
 

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from retrovue.core.model import (
+    ChangeState,
     Collection,
     ConfigField,
     DiscoveredCollection,
@@ -82,6 +83,19 @@ class ImporterInterface(PluginInterface, Protocol):
         ...
 
 
+@runtime_checkable
+class TellsChanges(Protocol):
+    """What an importer may offer besides: whether its source is changing a library now.
+
+    A sync asks before and after it reads a collection; while the source scans, nothing of the collection is removed.
+    """
+
+    @abstractmethod
+    async def change_state(self, collection: Collection) -> ChangeState:
+        """Return whether the source is changing the collection now. Raises SourceError as the other methods do."""
+        ...
+
+
 class BaseImporter(BasePlugin, ImporterInterface):
     """A base class for importers: a subclass adds the settings, three questions and a generator of pages."""
 
@@ -125,4 +139,6 @@ def compliance_problems(importer: object) -> list[str]:
     if not isinstance(getattr(importer, "type_name", None), str):
         problems.append("type_name is not a string")
     generators = {"pages": 2} if issubclass(importer, BaseImporter) else {}
-    return problems + method_problems(importer, _COROUTINES, generators | {"enumerate": 2}, "describe_configuration")
+    offered = {"change_state": 1} if hasattr(importer, "change_state") else {}
+    methods = _COROUTINES | offered, generators | {"enumerate": 2}
+    return problems + method_problems(importer, *methods, "describe_configuration")

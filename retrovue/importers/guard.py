@@ -14,10 +14,11 @@ import msgspec
 import orjson
 from msgspec.structs import asdict, replace
 
-from retrovue.core.bounds import LONGEST_IDENTIFIER
+from retrovue.core.bounds import LONGEST_IDENTIFIER, LONGEST_PAGE_STAMP, LONGEST_STAMP
 from retrovue.core.errors import ImporterFailed, MalformedAnswer, RequestError, SourceError, WrongIdentity
 from retrovue.core.model import (
     AssetDraft,
+    ChangeState,
     Collection,
     DiscoveredCollection,
     Ingestibility,
@@ -29,7 +30,7 @@ from retrovue.core.model import (
     SourceIdentity,
 )
 from retrovue.core.text import is_storable, redact, without_secrets
-from retrovue.importers.base import ImporterInterface
+from retrovue.importers.base import ImporterInterface, TellsChanges
 from retrovue.importers.seen import Doubles
 from retrovue.importers.waiting import Stopwatch
 from retrovue.plugins.host import CLOSING_S, PluginHost
@@ -113,6 +114,14 @@ class GuardedImporter(PluginHost):
         )
         return self._expect(Ingestibility, answer)
 
+    async def change_state(self, collection: Collection) -> ChangeState | None:
+        """Return whether the source is changing the collection now; None if the importer doesn't say."""
+        importer = self._importer
+        if not isinstance(importer, TellsChanges):
+            return None
+        answer = await self.call("change_state", lambda: importer.change_state(collection), self._patience)
+        return self._expect(ChangeState, answer)
+
     @asynccontextmanager
     async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator["GuardedPages"]:
         """Open an enumeration of the collection, with checked pages."""
@@ -166,6 +175,7 @@ class GuardedImporter(PluginHost):
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self._expect(AssetDraft, draft)
+        self._check_stamp(page.stamp)
         if not self._drafts_are_checked:
             self._check_rejections(page.rejected)
             drafts, page.drafts = page.drafts, []
@@ -183,12 +193,21 @@ class GuardedImporter(PluginHost):
         if len(outline.source_uris) != len(outline.source_paths):
             # A draft without paths could pass for one that is in the catalogue.
             raise self.bug("enumerate", ValueError())
+        self._check_stamp(outline.stamp)
         if not self._drafts_are_checked:
             for uri in outline.source_uris:
                 self._expect(str, uri)
             outline.source_uris = without_secrets(outline.source_uris, self._secrets)
             self._check_rejections(outline.rejected)
         return outline
+
+    def _check_stamp(self, stamp: object) -> None:
+        if stamp is not None and len(self._expect(bytes, stamp)) > LONGEST_PAGE_STAMP:
+            raise ImporterFailed(
+                f"The importer {self.type_name!r} gave a page's stamp of {len(self._expect(bytes, stamp))} bytes; "
+                f"{LONGEST_PAGE_STAMP} are the most.",
+                hint="This is a bug of the importer: a stamp is a hash of what the page is made from.",
+            )
 
     def _check_rejections(self, rejected: Sequence[object]) -> None:
         for value in rejected:
@@ -279,8 +298,11 @@ def draft_problem(draft: AssetDraft) -> str | None:
     try:
         values["parts"] = [asdict(part) for part in draft.parts]
         msgspec.convert(values, AssetDraft)
+        stamps = [part.stamp for part in draft.parts]
+        if any(stamp is not None and len(stamp) > LONGEST_STAMP for stamp in stamps):
+            return f"the stamp of a part has more than {LONGEST_STAMP} characters"
         # Halves of surrogate pairs can't be encoded. Paths are checked where they are mapped.
-        values["parts"] = None
+        values["parts"] = stamps
         encoded = orjson.dumps(values)
     except (TypeError, ValueError, AttributeError) as exc:
         return f"{exc}"

@@ -7,6 +7,7 @@ pytest or any other runner can call. The functions behind them raise AssertionEr
 from retrovue.testing.conformance import (
     ImporterConformance,
     check_cancellation,
+    check_change_state,
     check_closing,
     check_compliance,
     check_discovery,
@@ -14,6 +15,7 @@ from retrovue.testing.conformance import (
     check_ingestible,
     check_reachable,
     check_repetition,
+    check_stamps,
     sample_collection,
 )
 from retrovue.testing.enricher_conformance import (
@@ -34,6 +36,7 @@ __all__ = [
     "ImporterConformance",
     "check_answers",
     "check_cancellation",
+    "check_change_state",
     "check_closing",
     "check_compliance",
     "check_discovery",
@@ -46,6 +49,7 @@ __all__ = [
     "check_repetition",
     "check_same_alone",
     "check_same_beside",
+    "check_stamps",
     "check_unchanged",
     "hold_again",
     "let_go",

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from retrovue.core.bounds import LONGEST_PAGE_STAMP
 from retrovue.core.errors import DiscoveryUnsupported
 from retrovue.core.model import (
     ASSET_TYPES,
     FULL,
     AssetDraft,
+    ChangeState,
     Collection,
     ConfigField,
     DiscoveredCollection,
@@ -25,7 +27,7 @@ from retrovue.core.model import (
     Scope,
     SourceIdentity,
 )
-from retrovue.importers.base import ImporterInterface, compliance_problems
+from retrovue.importers.base import ImporterInterface, TellsChanges, compliance_problems
 from retrovue.importers.guard import MOST_DRAFTS, draft_problem
 from retrovue.testing.tasks import (
     MOST_AWAITS,
@@ -144,8 +146,12 @@ async def _read(answer: object) -> Page:
         whole = [(draft.source_uri, tuple(part.source_path for part in draft.parts)) for draft in page.drafts]
         assert outlined == whole, "an outline names other drafts than the page behind it"
         assert answer.source_items == page.source_items, "an outline accounts for other items than the page behind it"
+        assert answer.stamp == page.stamp, "an outline has another stamp than the page behind it"
     else:
         page = expect(Page, answer, "enumerate")
+    if page.stamp is not None:
+        expect(bytes, page.stamp, "enumerate")
+        assert len(page.stamp) <= LONGEST_PAGE_STAMP, f"a page's stamp has {len(page.stamp)} bytes"
     assert len(page.drafts) <= MOST_DRAFTS, f"a page has {len(page.drafts)} drafts; {MOST_DRAFTS} is the most"
     assert type(page.source_items) is int, f"source_items is {page.source_items!r}"
     assert page.source_items >= 0, f"source_items is {page.source_items!r}"
@@ -164,12 +170,55 @@ async def _read(answer: object) -> Page:
 
 
 async def check_repetition(make: Make, collection: Collection) -> None:
-    """Check that a second enumeration gives the same drafts, so that a second ingest creates nothing."""
+    """Check that a second enumeration gives the same drafts, so that a second ingest creates nothing.
+
+    A sync compares all of a draft: what differs each time, such as the time of the question, would change every asset.
+    """
     first, second = [{draft.source_uri: draft for draft in await check_enumeration(make, collection)} for _ in range(2)]
     changed = sorted(set(first) ^ set(second))
     assert not changed, f"the second enumeration gives other source_uris: {', '.join(changed[:3])}"
     for uri, draft in first.items():
         assert draft.parts == second[uri].parts, f"the second enumeration gives other files for {uri!r}"
+        others = [name for name in draft.__struct_fields__ if getattr(draft, name) != getattr(second[uri], name)]
+        assert not others, f"the second enumeration says something else of {uri!r}: {', '.join(others)}"
+
+
+async def check_stamps(make: Make, collection: Collection) -> None:
+    """Check that the pages of a second enumeration have the same stamps, so that they are recognised.
+
+    A stamp that is the same for two pages with drafts isn't made of what they hold.
+    """
+    first, second = await _stamps(make, collection), await _stamps(make, collection)
+    assert first == second, "the pages of the second enumeration have other stamps"
+    given = [stamp for stamp in first if stamp is not None]
+    assert len(given) == len(set(given)), "two pages have the same stamp"
+
+
+async def _stamps(make: Make, collection: Collection) -> list[bytes | None]:
+    stamps: list[bytes | None] = []
+    async with make() as importer, importer.enumerate(collection, FULL) as pages:
+        while True:
+            with deadline("enumerate"):
+                answer = await anext(pages, None)
+            if answer is None:
+                return stamps
+            page = await _read(answer)
+            if page.restart:
+                stamps.clear()
+            if page.drafts:
+                stamps.append(page.stamp)
+
+
+async def check_change_state(make: Make, collection: Collection) -> None:
+    """Check that an importer that tells whether its source is changing says that the sample isn't.
+
+    A sync removes nothing of a collection that is. An importer that doesn't tell passes.
+    """
+    async with make() as importer:
+        if isinstance(importer, TellsChanges):
+            with deadline("change_state"):
+                state = expect(ChangeState, await importer.change_state(collection), "change_state")
+            assert state.refreshing is False, "change_state says that the sample is being scanned, and it isn't"
 
 
 async def check_closing(make: Make, collection: Collection) -> None:
@@ -247,6 +296,14 @@ class ImporterConformance:
     def test_a_second_enumeration_gives_the_same(self) -> None:
         """See check_repetition."""
         run_bounded(self.patience_s, check_repetition, self._make, self.make_collection())
+
+    def test_a_second_enumeration_has_the_same_stamps(self) -> None:
+        """See check_stamps."""
+        run_bounded(self.patience_s, check_stamps, self._make, self.make_collection())
+
+    def test_it_says_that_the_sample_is_not_changing(self) -> None:
+        """See check_change_state."""
+        run_bounded(self.patience_s, check_change_state, self._make, self.make_collection())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_closing."""

@@ -11,12 +11,14 @@ import anyio.lowlevel
 import pytest
 
 from retrovue.core.model import (
+    ChangeState,
     Collection,
     ConfigField,
     DiscoveredCollection,
     Ingestibility,
     Outline,
     Page,
+    PartDraft,
     Scope,
     SourceIdentity,
 )
@@ -24,6 +26,7 @@ from retrovue.importers.base import ImporterInterface
 from retrovue.testing import (
     ImporterConformance,
     check_cancellation,
+    check_change_state,
     check_closing,
     check_compliance,
     check_discovery,
@@ -31,6 +34,7 @@ from retrovue.testing import (
     check_ingestible,
     check_reachable,
     check_repetition,
+    check_stamps,
     sample_collection,
 )
 from tests.support.contract_importers import Incomplete, Lookalike, Subclass
@@ -72,6 +76,18 @@ def giving(*listing: object) -> type[Right]:
     return type("Wrong", (Right,), {"listing": listing})
 
 
+def fickle(*listings: Sequence[Any]) -> type[Right]:
+    """An importer whose instances list one of these each, in turn."""
+    left = list(listings)
+
+    class Fickle(Right):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.listing = left.pop(0)
+
+    return Fickle
+
+
 def make(kind: type[Right]) -> Any:
     return lambda: kind({})
 
@@ -93,6 +109,10 @@ class TestListings:
             ([Page([cast("Any", {})], [], 1)], "where a AssetDraft belongs"),
             ([Page([], [cast("Any", "no")], 1)], "where a Rejection belongs"),
             ([Page([draft("a")] * 20_001, [], 1)], "20001 drafts"),
+            ([Page([draft("a")], [], 1, stamp=cast("bytes", "1"))], "gave a str where a bytes belongs"),
+            ([Page([draft("a")], [], 1, stamp=bytes(65))], "stamp has 65 bytes"),
+            ([page(draft("a", parts=(PartDraft("/a", stamp="x" * 201),)))], "the stamp of a part has more than 200"),
+            ([page(draft("a", parts=(PartDraft("/a", stamp="x\0"),)))], "NUL"),
         ],
     )
     async def test_what_is_wrong_is_said(self, listing: list[object], problem: str) -> None:
@@ -100,9 +120,10 @@ class TestListings:
             await check_enumeration(make(giving(*listing)), COLLECTION)
 
     async def test_an_outline_has_to_be_that_of_its_page(self) -> None:
-        for changed in ("source_uris", "source_paths", "source_items"):
+        others = {"source_uris": ["x"], "source_paths": [("x",)], "source_items": 2, "stamp": b"x"}
+        for changed, other in others.items():
             wrong = outline(draft("a"))
-            setattr(wrong, changed, {"source_uris": ["x"], "source_paths": [("x",)], "source_items": 2}[changed])
+            setattr(wrong, changed, other)
             with pytest.raises(AssertionError, match="an outline"):
                 await check_enumeration(make(giving(wrong)), COLLECTION)
 
@@ -114,17 +135,35 @@ class TestListings:
         listing = [page(draft("a")), page(restart=True), page(draft("a"))]
         assert len(await check_enumeration(make(giving(*listing)), COLLECTION, items=1)) == 1
 
-    @pytest.mark.parametrize("second", [page(draft("b")), page(draft("a", "other.mkv"))])
+    @pytest.mark.parametrize(
+        "second",
+        [
+            page(draft("b")),
+            page(draft("a", "other.mkv")),
+            page(draft("a", title="Another")),
+            page(draft("a", parts=(PartDraft("/data/a.mkv", stamp="now"),))),
+        ],
+    )
     async def test_a_second_enumeration_that_differs(self, second: Page) -> None:
-        listings = [[page(draft("a"))], [second]]
-
-        class Fickle(Right):
-            def __init__(self, *arguments: Any) -> None:
-                super().__init__(*arguments)
-                self.listing = listings.pop(0)
-
         with pytest.raises(AssertionError, match="the second enumeration"):
-            await check_repetition(make(Fickle), COLLECTION)
+            await check_repetition(make(fickle([page(draft("a"))], [second])), COLLECTION)
+
+    async def test_stamps_that_differ_each_time_or_never(self) -> None:
+        first, other = (Page([draft("a")], [], 1, stamp=stamp) for stamp in (b"1", b"2"))
+        with pytest.raises(AssertionError, match="have other stamps"):
+            await check_stamps(make(fickle([first], [other])), COLLECTION)
+        alike = Page([draft("b")], [], 1, stamp=b"1")
+        with pytest.raises(AssertionError, match="two pages have the same stamp"):
+            await check_stamps(make(giving(first, alike)), COLLECTION)
+        await check_stamps(make(giving(first, page(restart=True), first)), COLLECTION)
+
+    async def test_a_source_that_always_scans(self) -> None:
+        class Scanning(Right):
+            async def change_state(self, collection: Collection) -> ChangeState:
+                return ChangeState(refreshing=True)
+
+        with pytest.raises(AssertionError, match="being scanned"):
+            await check_change_state(make(Scanning), COLLECTION)
 
 
 class TestAnswers:

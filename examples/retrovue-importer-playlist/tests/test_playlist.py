@@ -52,6 +52,35 @@ def test_a_title(playlists: Path) -> None:
         anyio.run(check, "Nothing")
 
 
+def test_a_replaced_file_has_another_stamp(tmp_path: Path) -> None:
+    """A sync compares the stamps."""
+    film = tmp_path / "heat.mkv"
+    (tmp_path / "evening.csv").write_text(f"file,title,year\n{film},Heat,1995\n")
+
+    async def stamp() -> str | None:
+        importer = PlaylistImporter({"directory": str(tmp_path)})
+        (draft,) = await check_enumeration(lambda: importer, sample_collection("evening.csv"))
+        return draft.parts[0].stamp
+
+    assert anyio.run(stamp) is None
+    film.write_bytes(b"a film")
+    before = anyio.run(stamp)
+    film.write_bytes(b"another film")
+    assert None is not before != anyio.run(stamp) is not None
+
+
+def test_a_playlist_that_is_being_written(playlists: Path) -> None:
+    """A sync removes nothing of it."""
+
+    async def refreshing() -> bool:
+        importer = PlaylistImporter({"directory": str(playlists)})
+        return (await importer.change_state(sample_collection("evening.csv"))).refreshing
+
+    assert not anyio.run(refreshing)
+    (playlists / "evening.csv.part").touch()
+    assert anyio.run(refreshing)
+
+
 def test_a_directory_that_is_not_there() -> None:
     """It is unreachable."""
     with pytest.raises(SourceUnreachable):

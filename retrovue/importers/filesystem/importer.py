@@ -308,7 +308,7 @@ def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: nam
         originally_aired=parsed.aired if episode else None,
         container=exclusions.extension(title.parts[0].name),
         parts=tuple(
-            PartDraft(path, file.size, modified_s=max(0, file.modified))
+            PartDraft(path, file.size, modified_s=max(0, file.modified), stamp=file.stamp)
             for path, file in zip(paths, title.parts, strict=True)
         ),
         provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},

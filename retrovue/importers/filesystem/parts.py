@@ -25,6 +25,14 @@ class File(NamedTuple):
     modified: int = 0
     """When it was modified last, in seconds since 1970."""
 
+    @property
+    def stamp(self) -> str:
+        """Tells the file from another one that takes its place: time of modification and size.
+
+        In whole seconds: a file system that is mounted in another way, and a copy with its times, may lose the rest.
+        """
+        return f"{self.modified}/{self.size}"
+
 
 class Stack(NamedTuple):
     """The parts of one title, in playing order."""

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from retrovue.core.bounds import SLOWEST_RATE
 from retrovue.core.errors import WrongIdentity
 from retrovue.core.model import (
+    ChangeState,
     Collection,
     ConfigField,
     DiscoveredCollection,
@@ -101,6 +102,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         )
         self._server_id = self._settings.machine_identifier
         self._libraries = SharedFetch(self._fetch_libraries)
+        self._states = SharedFetch(self._fetch_states)
         self._budget = Budget(READ_AHEAD_BYTES)
 
     @classmethod
@@ -145,6 +147,10 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         """Open an enumeration that requests a few pages ahead and keeps them as undecoded bytes."""
         async with ReadingAhead(lambda tasks: self._library(collection, scope, tasks).pages()) as pages:
             yield pages
+
+    async def change_state(self, collection: Collection) -> ChangeState:
+        """Return whether the server is scanning the library now; it isn't if the server doesn't say."""
+        return (await self._states.get()).get(collection.external_id, ChangeState(refreshing=False))
 
     async def _identifier(self) -> str:
         return self._server_id or (await self._identify()).identifier
@@ -197,6 +203,10 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     @abstractmethod
     async def _fetch_libraries(self) -> LibrariesT:
         """Ask for the server's libraries."""
+
+    @abstractmethod
+    async def _fetch_states(self) -> Mapping[str, ChangeState]:
+        """Ask what the server is doing with its libraries, by their external ids."""
 
     def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> HttpLibrary[Any, Any, Any]:
         return self.library(

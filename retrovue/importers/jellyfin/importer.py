@@ -1,14 +1,21 @@
 """The importer for Jellyfin: identity and libraries of a Jellyfin server."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
 
 from retrovue.core.errors import MalformedAnswer, SourceRefused
-from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
+from retrovue.core.model import (
+    ChangeState,
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    SourceIdentity,
+)
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.importer import HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
@@ -57,6 +64,8 @@ class _VirtualFolder(msgspec.Struct, rename="pascal"):
     item_id: Text | None = None
     collection_type: Text | None = None
     locations: list[FilePath] | None = None
+    refresh_status: Text | None = None
+    """``Active`` while the server scans the library, ``Queued`` or ``Idle`` (LibraryManager.cs)."""
 
 
 class _View(msgspec.Struct, rename="pascal"):
@@ -135,6 +144,15 @@ class JellyfinImporter(HttpImporter[Libraries]):
     async def _fetch_libraries(self) -> Libraries:
         return await fetch_libraries(self._client)
 
+    async def _fetch_states(self) -> Mapping[str, ChangeState]:
+        try:
+            answer = await self._client.get("/Library/VirtualFolders")
+        except SourceRefused as exc:
+            if exc.context.get("status") != 403:
+                raise
+            return {}  # the token isn't an administrator's
+        return decode_states(answer.body)
+
 
 def _folders_unknown(collection: Collection) -> Ingestibility:
     return Ingestibility(
@@ -171,15 +189,27 @@ def decode_virtual_folders(body: bytes | bytearray) -> tuple[DiscoveredCollectio
     A library that the server has not scanned yet has no id, and is listed with an empty one. So is an entry that can't
     be read. Raises MalformedAnswer if the answer isn't a list.
     """
+    return tuple(
+        _collection(folder.item_id or "", folder.name, folder.collection_type, folder.locations or ())
+        for folder in _decode_folders(body)
+    )
+
+
+def decode_states(body: bytes | bytearray) -> dict[str, ChangeState]:
+    """Decode what the server is doing with its libraries, by their ids; raises MalformedAnswer."""
+    return {
+        _external_id(folder.item_id or ""): ChangeState(refreshing=folder.refresh_status == "Active")
+        for folder in _decode_folders(body)
+    }
+
+
+def _decode_folders(body: bytes | bytearray) -> Iterator[_VirtualFolder]:
     check_size(body)
     try:
         folders = _folders.decode(body)
     except (ValueError, RecursionError) as exc:
         raise _malformed(exc) from exc
-    return tuple(
-        _collection(folder.item_id or "", folder.name, folder.collection_type, folder.locations or ())
-        for folder in _read_each(folders, _VirtualFolder)
-    )
+    return _read_each(folders, _VirtualFolder)
 
 
 def _read_each(entries: Sequence[msgspec.Raw], kind: type[_EntryT]) -> Iterator[_EntryT]:
@@ -236,16 +266,20 @@ def _collection(
     *,
     locations_known: bool = True,
 ) -> DiscoveredCollection:
-    guid = guid_bytes(item_id)
     kind = (collection_type or "").lower()
     return DiscoveredCollection(
-        # Answers write the same id with and without dashes.
-        external_id=item_id if guid is None else guid.hex(),
+        external_id=_external_id(item_id),
         name=name,
         kind=_KIND_OF_TYPE.get(kind, kind),
         locations=tuple(path for path in locations if path),
         locations_known=locations_known,
     )
+
+
+def _external_id(item_id: str) -> str:
+    # Answers write the same id with and without dashes.
+    guid = guid_bytes(item_id)
+    return item_id if guid is None else guid.hex()
 
 
 def _malformed(exc: Exception) -> MalformedAnswer:

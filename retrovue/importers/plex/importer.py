@@ -6,7 +6,14 @@ from typing import ClassVar
 import msgspec
 
 from retrovue.core.errors import MalformedAnswer
-from retrovue.core.model import Collection, ConfigField, DiscoveredCollection, Ingestibility, SourceIdentity
+from retrovue.core.model import (
+    ChangeState,
+    Collection,
+    ConfigField,
+    DiscoveredCollection,
+    Ingestibility,
+    SourceIdentity,
+)
 from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.importer import HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
@@ -47,6 +54,9 @@ class _Section(msgspec.Struct):
     type: Text = ""
     locations: list[_Location] | None = msgspec.field(default=None, name="Location")
     """Not in the answer to a user whom the server is shared with."""
+    uuid: Text | None = None
+    refreshing: bool = False
+    """Whether the server is scanning the library."""
 
 
 class _SectionsContainer(msgspec.Struct):
@@ -119,6 +129,9 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
     async def _fetch_libraries(self) -> tuple[DiscoveredCollection, ...]:
         return decode_sections((await self._client.get("/library/sections")).body)
 
+    async def _fetch_states(self) -> Mapping[str, ChangeState]:
+        return decode_states((await self._client.get("/library/sections")).body)
+
 
 def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
     """Decode the answer of /library/sections, in the server's order, with titles verbatim.
@@ -126,6 +139,15 @@ def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]
     A library that can't be read as a whole is still listed: with the kind ``unknown`` or, without a key, with an empty
     id. Raises MalformedAnswer if the answer isn't a list of libraries.
     """
+    return tuple(map(_collection, _decode(body)))
+
+
+def decode_states(body: bytes | bytearray) -> dict[str, ChangeState]:
+    """Decode what the server is doing with its libraries, by their keys; raises as ``decode_sections`` does."""
+    return {str(section.key): ChangeState(section.refreshing, section.uuid or None) for section in _decode(body)}
+
+
+def _decode(body: bytes | bytearray) -> list[_Section]:
     check_size(body)
     try:
         container = _sections.decode(body).container
@@ -138,14 +160,17 @@ def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]
     if container.sections is None and container.size != 0:
         raise MalformedAnswer("The list of libraries holds none, and doesn't say that there are none.")
     mending = Mending()
-    return tuple(_collection(raw, mending) for raw in container.sections or ())
+    return [_section(raw, mending) for raw in container.sections or ()]
 
 
-def _collection(raw: msgspec.Raw, mending: Mending) -> DiscoveredCollection:
+def _section(raw: msgspec.Raw, mending: Mending) -> _Section:
     try:
-        section, _ = decode_leniently(bytes(raw), _Section, mending)
+        return decode_leniently(bytes(raw), _Section, mending)[0]
     except (ValueError, RecursionError):
-        section = _Section()
+        return _Section()
+
+
+def _collection(section: _Section) -> DiscoveredCollection:
     return DiscoveredCollection(
         external_id=str(section.key),
         name=section.title,

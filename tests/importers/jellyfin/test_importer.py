@@ -8,7 +8,7 @@ import anyio
 import orjson
 import pytest
 
-from retrovue.core.model import Secret
+from retrovue.core.model import ChangeState, Secret
 from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, SourceUnreachable, WrongIdentity
 from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems
 from retrovue.importers.jellyfin import JellyfinImporter
@@ -325,3 +325,12 @@ class TestDrafts:
             with pytest.raises(RequestError) as caught:
                 await read_all(importer, collection(library, "books"))
         assert caught.value.code == "unsupported_kind"
+
+
+@pytest.mark.parametrize(("standing", "told"), [("api key", True), ("administrator", True), ("user", False)])
+async def test_a_scan_is_told_to_whom_the_server_tells_it(standing: str, *, told: bool) -> None:
+    library = movies(1)
+    async with jellyfin(library, standing=standing) as (_, importer):
+        assert await importer.change_state(collection(library)) == ChangeState(refreshing=False)
+        library.scanning = True
+        assert await importer.change_state(collection(library)) == ChangeState(refreshing=told)

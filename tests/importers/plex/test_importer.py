@@ -6,9 +6,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from retrovue.core.model import FULL, Secret
+from retrovue.core.model import FULL, ChangeState, Secret
 from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, WrongIdentity
-from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems
+from retrovue.importers.base import BaseImporter, ImporterInterface, TellsChanges, compliance_problems
 from retrovue.importers.locations import check_locations
 from retrovue.importers.plex import PlexImporter
 from retrovue.simulator import (
@@ -329,3 +329,14 @@ async def test_pages_need_no_group() -> None:
     async with plex(tv(*series(1000, "Lost"))) as (_, importer):
         found = [page async for page in importer.pages(collection("2", "show"), FULL)]
     assert sum(page.source_items for page in found) == 6
+
+
+async def test_a_scan_is_told_while_it_runs() -> None:
+    library = ListSection("1", "Movies", "movie", [movie(1)], uuid="4be8d0d1")
+    async with plex(library, tv()) as (_, importer):
+        assert await importer.change_state(collection()) == ChangeState(refreshing=False, uuid="4be8d0d1")
+        library.refreshing = True
+        assert await importer.change_state(collection()) == ChangeState(refreshing=True, uuid="4be8d0d1")
+        assert not (await importer.change_state(collection("2", "show"))).refreshing
+        assert await importer.change_state(collection("9")) == ChangeState(refreshing=False)
+    assert isinstance(importer, TellsChanges)

@@ -12,6 +12,7 @@ import anyio.to_thread
 from retrovue import (
     AssetDraft,
     BaseImporter,
+    ChangeState,
     Collection,
     ConfigField,
     DiscoveredCollection,
@@ -60,6 +61,14 @@ class PlaylistImporter(BaseImporter):
             return Ingestibility(ingestible=True)
         return Ingestibility(ingestible=False, code="gone_from_source", reason="The playlist isn't there any more.")
 
+    async def change_state(self, collection: Collection) -> ChangeState:
+        """Return whether the playlist is being written: beside it lies a file of its name with ``.part``.
+
+        Optional. What is written meanwhile may lack lines that it had, and a sync would take their titles for removed.
+        """
+        unfinished = self._directory / f"{collection.external_id}.part"
+        return ChangeState(refreshing=await anyio.to_thread.run_sync(unfinished.exists))
+
     async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page]:
         """Yield the playlist page by page; a line that can't be used is rejected with a reason, never left out."""
         items = 0
@@ -71,9 +80,9 @@ class PlaylistImporter(BaseImporter):
             numbered = enumerate(lines, 2)
             while batch := await anyio.to_thread.run_sync(_take, numbered):
                 page = Page([], [], 0)
-                for number, line in batch:
+                for number, line, stamp in batch:
                     if scope.is_full or (line["title"] or "").casefold() == (scope.title or "").casefold():
-                        _add(page, collection, number, line, seen)
+                        _add(page, collection, number, line, stamp, seen)
                 items += page.source_items
                 if page.source_items:
                     yield page
@@ -84,11 +93,25 @@ class PlaylistImporter(BaseImporter):
         return (self._directory / collection.external_id).open(encoding="utf-8-sig", newline="")
 
 
-def _take(lines: Iterator[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
-    return list(islice(lines, PAGE))
+def _take(lines: Iterator[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str], str | None]]:
+    return [(number, line, _stamp(line["file"] or "")) for number, line in islice(lines, PAGE)]
 
 
-def _add(page: Page, collection: Collection, number: int, line: dict[str, str], seen: set[str]) -> None:
+def _stamp(path: str) -> str | None:
+    """Return what tells a file from one that takes its place; None if it isn't there. Blocks.
+
+    Optional. With it a sync notices that a file was replaced, and withdraws its approval.
+    """
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return f"{int(status.st_mtime)}/{status.st_size}"
+
+
+def _add(
+    page: Page, collection: Collection, number: int, line: dict[str, str], stamp: str | None, seen: set[str]
+) -> None:
     file, title, year = line["file"] or "", line["title"] or "", line.get("year") or ""
     # The file identifies the item. The number of the line doesn't: it changes when a line is put before it.
     uri = f"playlist:{quote(collection.external_id)}#{quote(file)}"
@@ -104,5 +127,5 @@ def _add(page: Page, collection: Collection, number: int, line: dict[str, str], 
     else:
         seen.add(uri)
         known_year = int(year) if year.isdecimal() and 1 <= int(year) <= 9999 else None
-        parts = (PartDraft(file),)
+        parts = (PartDraft(file, stamp=stamp),)
         page.drafts.append(AssetDraft(source_uri=uri, type="movie", title=title, year=known_year, parts=parts))
