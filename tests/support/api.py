@@ -51,6 +51,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
+        "TellsChanges", "ChangeState",
         "Page", "Outline", "AssetDraft", "PartDraft", "Rejection", "waiting_for_source",
     ),
     "Write an enricher": ("BaseEnricher", "EnricherInterface", "AssetView", "MediaFile", "Enrichment", "Failure"),
