@@ -1,5 +1,6 @@
 """The report of an ingest for people."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ from retrovue.cli.table import table
 from retrovue.cli.text import Style, Styled
 from retrovue.core.errors import Problem
 from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Failed, Ingested, Named
+from retrovue.core.text import item_key
 from retrovue.core.verdicts import HEADINGS, LISTS, Entries
 
 if TYPE_CHECKING:
@@ -174,7 +176,9 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
     listed, counts, name = outcome.listed, outcome.counts, outcome.collection.name
     for verdict, entries in LISTS:
         if entries.label is not None and (dry_run or not entries.only_dry_run):
-            lines = [_entry(entries, entry) for entry in getattr(listed, verdict.count)]
+            found: Sequence[Named | Rejection] = getattr(listed, verdict.count)
+            titles = Counter(entry.title for entry in found)
+            lines = [_entry(entries, entry, alike=titles[entry.title] > 1) for entry in found]
             shown = entries.most if entries.only_dry_run else _SHOWN
             yield from _block(f"{name}: {entries.label}", lines, getattr(counts, verdict.count), shown)
     failures = [
@@ -190,10 +194,14 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
             yield f"  {enriched.problem.message}"
 
 
-def _entry(entries: Entries, entry: "Named | Rejection") -> str:
+def _entry(entries: Entries, entry: "Named | Rejection", *, alike: bool) -> str:
+    """Write an entry; one of several that look ``alike`` with the key that tells them apart, as --title takes it."""
+    title = entry.title or entry.source_uri or "untitled"
+    if alike and entry.title and entry.source_uri:
+        title = f"{title} (key {item_key(entry.source_uri)})"
     if not isinstance(entry, Named):
-        return f"{entry.title or entry.source_uri or 'untitled'}: {entry.reason}"
-    return entry.title if entry.detail is None else entries.text.format(title=entry.title, detail=entry.detail)
+        return f"{title}: {entry.reason}"
+    return title if entry.detail is None else entries.text.format(title=title, detail=entry.detail)
 
 
 def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) -> Iterator[str]:

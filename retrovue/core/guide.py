@@ -69,6 +69,7 @@ GUIDE: Mapping[str, Advice] = {
     "bad_rate": Advice("The rate can't be used.", "Give a number of requests a second above 0."),
     "bad_patience": Advice("The patience can't be used.", "Give a number of seconds above 0."),
     "bad_limit": Advice("The limit can't be used.", "Give a whole number from 0 to 2,147,483,647."),
+    "bad_order": Advice("Assets can't be listed in this order.", "Order them by `added`, `name` or `aired`."),
     "bad_cursor": Advice("No list gave this cursor.", "Take the cursor of the page before, or none."),
     "cursor_expired": Advice(
         "The feed of changes can't be read from this cursor: it is older than what is kept, or of another feed.",

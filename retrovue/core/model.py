@@ -311,9 +311,11 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One of ``ASSET_TYPES``."""
     title: Annotated[str, msgspec.Meta(min_length=1)]
     show_title: str | None = None
+    """Of an episode the title of its show, of a track the artist of its album."""
     season_number: Natural | None = None
     episode_number: Natural | None = None
     year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | None = None
+    """Of the item itself: an episode's own year, not its show's; of a track the year of its album."""
     originally_aired: dt.date | None = None
     runtime_ms: Big | None = None
     edition: str | None = None
@@ -332,10 +334,23 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     height: Natural | None = None
     """Pixels."""
     bitrate_kbps: Natural | None = None
+    show_key: str | None = None
+    """The source's own id of the show, or of the album's artist. Shows of one title differ by it."""
+    show_year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | None = None
+    """The year in which the show began."""
+    artist: str | None = None
+    """A track's own artist. That of its album is ``show_title``."""
+    album: str | None = None
+    disc_number: Natural | None = None
+    """The disc of the album that a track is on."""
+    track_number: Natural | None = None
+    """The number of a track on its disc."""
     parts: tuple[PartDraft, ...]
     """One or more files, in playing order."""
     provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     """Ids by provider: ``imdb``, ``tmdb``, ``tvdb``, ``plex``, …"""
+    show_provider_ids: Mapping[str, str] | None = None
+    """The show's ids by provider; None if the item has no show, or its ids are unknown."""
     tags: Mapping[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
     """Tags by kind (``genre``, ``label``, ``collection``), in the source's order."""
     chapters: list[dict[str, Any]] | None = None

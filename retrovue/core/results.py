@@ -29,12 +29,32 @@ class Named:
     """For a duplicate the title of the asset with the same file, for a relocation the new path."""
 
 
-def label(title: str, show_title: str | None, season: int | None, episode: int | None) -> str:
-    """Name an asset as people read it: ``The Show S01E02 Pilot``."""
-    if show_title is None and season is None and episode is None:
-        return title
-    numbers = ("" if season is None else f"S{season:02}") + ("" if episode is None else f"E{episode:02}")
-    return " ".join(word for word in (show_title, numbers, title) if word)
+LABELLED = (
+    "title", "show_title", "album", "season_number", "episode_number", "disc_number", "track_number", "edition",
+)  # fmt: skip
+"""The fields of an asset that its label is made of."""
+
+
+def label(
+    title: str,
+    show_title: str | None,
+    album: str | None,
+    season: int | None,
+    episode: int | None,
+    disc: int | None,
+    track: int | None,
+    edition: str | None,
+) -> str:
+    """Name an asset as people read it, from its LABELLED fields: ``The Show S01E02 Pilot``, ``Alien [Final Cut]``."""
+    remark = None if edition is None else f"[{edition}]"
+    return " ".join(word for word in (show_title, album, place(season, episode, disc, track), title, remark) if word)
+
+
+def place(season: int | None, episode: int | None, disc: int | None, track: int | None) -> str:
+    """Write the number of an episode, ``S01E02``, or of a track, ``2-07``."""
+    if disc is None and track is None:
+        return ("" if season is None else f"S{season:02}") + ("" if episode is None else f"E{episode:02}")
+    return "-".join(text for text in (str(disc or ""), "" if track is None else f"{track:02}") if text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,3 +145,12 @@ def storable(value: object) -> Any:
             return [storable(item) for item in value]
         case _:
             return value
+
+
+def item_key(source_uri: str) -> str:
+    """Return the source's id of an item from its URI: of a file its path; of anything but a URI the text itself."""
+    if "://" not in source_uri:
+        return source_uri
+    if source_uri.startswith("file:"):
+        return unquote(source_uri.removeprefix("file://").partition("?")[0])
+    return unquote(source_uri.partition("?")[0].rpartition("/")[2])

@@ -68,6 +68,12 @@ class AssetView(msgspec.Struct, frozen=True, kw_only=True):
     chapters: list[dict[str, Any]] | None = None
     markers: list[dict[str, Any]] | None = None
     streams: list[dict[str, Any]] | None = None
+    show_year: int | None = None
+    show_provider_ids: Mapping[str, str] | None = None
+    artist: str | None = None
+    album: str | None = None
+    disc_number: int | None = None
+    track_number: int | None = None
     fingerprint: Mapping[str, Any] | None = None
     """The fingerprint that this enricher gave the last time it succeeded."""
 

@@ -47,10 +47,16 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     chapters: _Objects | UnsetType = UNSET
     markers: _Objects | UnsetType = UNSET
     streams: _Objects | UnsetType = UNSET
+    show_year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | UnsetType = UNSET
+    show_provider_ids: dict[_Text, _Text] | UnsetType = UNSET
+    artist: _Text | UnsetType = UNSET
+    album: _Text | UnsetType = UNSET
+    disc_number: Natural | UnsetType = UNSET
+    track_number: Natural | UnsetType = UNSET
 
 
 FIELDS = Fields.__struct_fields__
-MERGED = ("provider_ids", "tags")
+MERGED = ("provider_ids", "tags", "show_provider_ids")
 """The fields that are mappings: an enricher fills in the missing keys."""
 REQUIRED = "title"
 """The field that no asset can be without."""
@@ -117,8 +123,9 @@ def apply(
     for name, value in enrichment.fields.items():
         current = getattr(asset, name)
         if name in MERGED:
-            merged = {**current, **value} if overwrite else {**value, **current}
-            if merged != current:
+            known = current or {}
+            merged = {**known, **value} if overwrite else {**value, **known}
+            if merged != known:
                 changes[name] = merged
         elif _is_empty(current) or ((overwrite or name in own) and current != value):
             changes[name] = value

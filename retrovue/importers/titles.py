@@ -1,14 +1,99 @@
-"""Finds a title that an operator typed, and makes the errors if it is missing or ambiguous."""
+"""Finds what an operator names: a title, or what tells it from its namesakes. Makes the errors if that fails."""
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from unicodedata import normalize
 
 from retrovue.core.errors import RequestError, ScopeNotFound
 from retrovue.core.model import Collection, Scope
+from retrovue.core.text import item_key
 
-_TITLE_WITH_YEAR = re.compile(r"(.+) \(([0-9]{4})\)")
+_REMARK = re.compile(r"(?P<title>.+?) *(?:\((?P<round>[^()]+(?:\([^()]*\)[^()]*)*)\)|\[(?P<square>[^\[\]]+)\])")
+_TAG = re.compile(r" *\{edition-(?P<edition>[^{}]+)\}", re.IGNORECASE)
+_YEAR = re.compile(r"[0-9]{4}")
+_KEY = re.compile(r"key (.+)")
+_NO_YEAR = "no year"
+
+
+class Reading(NamedTuple):
+    """A way to read what an operator typed for a title."""
+
+    title: str
+    year: int | None = None
+    edition: str | None = None
+    key: str | None = None
+    """The source's id of the show or item. It alone decides."""
+
+
+def readings(text: str) -> list[Reading]:
+    """Return the ways to read a title, the likeliest first: as it stands; with what tells it from others; as a key.
+
+    ``Title (2005)``, ``Title [Director's Cut]``, ``Title {edition-Director's Cut}`` and ``Title (2005, Director's Cut,
+    key 123)``, as messages and tables print it, ``123`` alone, and the URI of an item.
+    """
+    found = [Reading(text)]
+    remarks: list[str] = []
+    title = text
+    if match := _TAG.search(title):
+        remarks.append(match["edition"])
+        title = title[: match.start()] + title[match.end() :]
+    while match := _REMARK.fullmatch(title):
+        title = match["title"]
+        remarks[:0] = [match["square"]] if match["square"] else _parts(match["round"])
+        found.append(_read(title, remarks))
+    if remarks and len(found) == 1:
+        found.append(_read(title, remarks))
+    if match := _KEY.fullmatch(text):
+        found.append(Reading(text, key=match[1]))
+    return [*found, Reading(text, key=item_key(text))]
+
+
+def _parts(remark: str) -> list[str]:
+    # A key may hold anything, and comes last.
+    before, separator, key = remark.rpartition("key ")
+    if separator and (not before or before.endswith(", ")):
+        return [*filter(None, before.split(", ")), separator + key]
+    return remark.split(", ")
+
+
+def _read(title: str, remarks: Sequence[str]) -> Reading:
+    year = edition = key = None
+    for remark in remarks:
+        if _YEAR.fullmatch(remark):
+            year = int(remark)
+        elif match := _KEY.fullmatch(remark):
+            key = match[1]
+        elif remark != _NO_YEAR:
+            edition = remark
+    return Reading(title, year, edition, key)
+
+
+def folded(title: str) -> str:
+    """Return a title as titles are compared: without regard to case and to the form of Unicode."""
+    return title.casefold() if title.isascii() else normalize("NFC", normalize("NFC", title).casefold())
+
+
+def spellings(title: str) -> list[str]:
+    """Return a title as typed and in both forms of Unicode: what a server compares byte by byte."""
+    return list(dict.fromkeys((title, normalize("NFC", title), normalize("NFD", title))))
+
+
+def has_title(reading: Reading) -> Callable[[Any], bool]:
+    """Make a test for rows of exactly this title, and of the year and the edition if given."""
+    title, edition = folded(reading.title), None if reading.edition is None else folded(reading.edition)
+
+    def test(row: Any) -> bool:
+        return (
+            row.title is not None
+            and folded(row.title) == title
+            and (reading.year is None or row.year == reading.year)
+            and (edition is None or folded(getattr(row, "edition_title", None) or "") == edition)
+        )
+
+    return test
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,45 +103,40 @@ class Candidate:
     key: int | str
     title: str
     year: int | None
+    edition: str | None = None
+
+    def __str__(self) -> str:
+        """Name the candidate by what an operator can type for it."""
+        remarks = [_NO_YEAR if self.year is None else str(self.year), *filter(None, [self.edition]), f"key {self.key}"]
+        return f"{self.title} ({', '.join(remarks)})"
 
 
 CandidateT = TypeVar("CandidateT", bound=Candidate)
 
 
-def title_guesses(title: str) -> list[tuple[str, int | None]]:
-    """Return the ways to read a title: as it stands, then as "Title (year)"."""
-    guesses: list[tuple[str, int | None]] = [(title, None)]
-    match = _TITLE_WITH_YEAR.fullmatch(title)
-    if match:
-        guesses.append((match[1], int(match[2])))
-    return guesses
-
-
-def has_title(title: str, year: int | None) -> Callable[[Any], bool]:
-    """Make a test for rows of exactly this title, without regard to case, and of the year if given."""
-    folded = title.casefold()
-
-    def test(row: Any) -> bool:
-        return row.title is not None and row.title.casefold() == folded and (year is None or row.year == year)
-
-    return test
-
-
 def candidate(key: int | str, row: Any) -> Candidate:
     """Make a candidate of a row that has a title and a year."""
-    return Candidate(key, row.title or "", row.year)
+    return Candidate(key, row.title or "", row.year, getattr(row, "edition_title", None) or None)
 
 
-def the_only(candidates: list[CandidateT], collection: Collection, scope: Scope, what: str) -> CandidateT:
+def the_only(candidates: Sequence[CandidateT], collection: Collection, scope: Scope, what: str) -> CandidateT:
     """Return the only candidate of ``what`` (shows, films); raises RequestError if there are several."""
     if len(candidates) == 1:
         return candidates[0]
-    names = [f"{show.title} ({'no year' if show.year is None else show.year}, key {show.key})" for show in candidates]
+    years = Counter(one.year for one in candidates)
+    dated = next((one for one in candidates if one.year is not None and years[one.year] == 1), None)
+    hint = f'Type it as it stands here, as in --title "{candidates[0]}"'
+    if dated is not None:
+        hint = f'{hint}, or with the year, as in --title "{dated.title} ({dated.year})"'
     raise RequestError(
-        f"Several {what} in {collection.name!r} are called {scope.title!r}: {'; '.join(names)}.",
+        f"Several {what} in {collection.name!r} are called {scope.title!r}: {'; '.join(map(str, candidates))}.",
         code="ambiguous_title",
-        hint='Give the year with the title, as in --title "Title (2005)".',
-        context={"candidates": [{"key": show.key, "title": show.title, "year": show.year} for show in candidates]},
+        hint=f"{hint}.",
+        context={
+            "candidates": [
+                {"key": one.key, "title": one.title, "year": one.year, "edition": one.edition} for one in candidates
+            ]
+        },
     )
 
 

@@ -16,7 +16,7 @@ import anyio
 
 from retrovue.core.errors import Problem, RequestError, StoreError
 from retrovue.core.model import AttachedEnricher, Collection, Source
-from retrovue.core.results import Enriched, failed_enrichment, label
+from retrovue.core.results import LABELLED, Enriched, failed_enrichment, label
 from retrovue.core.text import redacted_traceback, storable
 from retrovue.core.verdicts import LISTED
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
@@ -63,8 +63,7 @@ class _Current:
 
     @property
     def title(self) -> str:
-        values = self.values
-        return label(values["title"], values["show_title"], values["season_number"], values["episode_number"])
+        return label(*(self.values[name] for name in LABELLED))
 
 
 class EnrichmentWork:

@@ -127,11 +127,12 @@ async def list_assets(
 ) -> AssetListing:
     """List assets that aren't deleted, page by page. Only those of state ``ready`` may be broadcast.
 
-    ``order`` is ``added``, the newest first, or ``name``: by the title of the show, or else their own, then by season,
-    episode, title and UUID. It is ``name`` by default if a show or a season is selected, else ``added``. In the order
-    ``added`` a page takes the same time wherever it is; in the order ``name`` each one sorts all assets that the
-    filters select. ``added`` is the order of UUIDs, which are random where an earlier version created assets on a
-    PostgreSQL before 18.
+    ``order`` is ``added``, the newest first; ``name``: by the title of the show, or else their own, then show by show,
+    by season and episode, of tracks by album, disc and number, and by date; or ``aired``: by the date of the first
+    broadcast, then by name. It is ``name`` by default if a show, a season, an artist or an album is selected, else
+    ``added``. In the order ``added`` a page takes the same time wherever it is; in the others each one sorts all assets
+    that the filters select. ``added`` is the order of UUIDs, which are random where an earlier version created assets
+    on a PostgreSQL before 18.
 
     ``limit`` is the size of the page, from 0 to 2,147,483,647; ``after`` is the ``next_cursor`` of the page before, and
     holds its order. The filters have to be the same for all pages. Assets are counted for the first page only.
@@ -145,7 +146,7 @@ async def list_assets(
 async def iter_assets(
     store: Store, *, order: AssetOrder | None = None, **filters: Unpack[AssetFilters]
 ) -> AsyncIterator[Asset]:
-    """Iterate over all assets of the list, in its order and in constant memory; by name in 16 bytes for each of them.
+    """Iterate over all assets of the list, in its order and in constant memory; sorted in 16 bytes for each of them.
 
     Each page of 500 is a transaction of its own. Assets that are in the catalogue all the while come exactly once.
     Raises NotFound, Ambiguous or, for a bad filter, RequestError.

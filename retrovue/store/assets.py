@@ -23,6 +23,7 @@ class Asset:
     type: str
     title: str
     show_title: str | None
+    """Of an episode the title of its show, of a track the artist of its album."""
     season_number: int | None
     episode_number: int | None
     year: int | None
@@ -62,6 +63,16 @@ class Asset:
     created_at: dt.datetime
     updated_at: dt.datetime
     deleted_at: dt.datetime | None
+    show_key: str | None
+    """The source's own id of the show, or of the artist of a track's album. Shows of one title differ by it."""
+    show_year: int | None
+    """The year in which the show began."""
+    show_provider_ids: dict[str, str] | None
+    artist: str | None
+    """A track's own artist. That of its album is ``show_title``."""
+    album: str | None
+    disc_number: int | None
+    track_number: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ _FIELDS = (
     "title", "show_title", "season_number", "episode_number", "year", "originally_aired", "runtime_ms", "edition",
     "studio", "content_rating", "rating", "container", "video_codec", "audio_codec", "audio_channels",
     "video_resolution", "width", "height", "bitrate_kbps", "provider_ids", "tags", "chapters", "markers", "streams",
+    "show_year", "show_provider_ids", "artist", "album", "disc_number", "track_number",
 )  # fmt: skip
 """The columns that an enricher may fill."""
 

@@ -1,12 +1,13 @@
-"""The list of assets: filters, two orders, and pages that begin after a cursor.
+"""The list of assets: filters, orders, and pages that begin after a cursor.
 
 By default the newest assets come first, in the order of the primary key: a page costs the same wherever it is and
-however many assets there are, and an ingest keeps no index for it. The order by name sorts what is selected.
+however many assets there are, and an ingest keeps no index for it. The orders by name and by date sort what is
+selected.
 """
 
 import base64
 import datetime as dt
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID
@@ -24,17 +25,29 @@ from retrovue.store.collections import find_collection
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
-AssetOrder = Literal["added", "name"]
-"""``added``: the newest first. ``name``: by the title of the show, or else their own, then season, episode, title."""
+AssetOrder = Literal["added", "name", "aired"]
+"""``added``: the newest first. ``name``: by the title of the show, or else their own; then show by show, by season and
+episode, of tracks by album, disc and number, and by date. ``aired``: by the date of the first broadcast, then by name.
+"""
 
-_NAME_KEYS = (
-    "coalesce(asset.show_title, asset.title)",
-    f"coalesce(asset.season_number, {LARGEST})",  # those without a number come last
-    f"coalesce(asset.episode_number, {LARGEST})",
-    "asset.title",
-    "asset.uuid",
-)
-_BY_NAME = ", ".join(_NAME_KEYS)
+_PLACE = {
+    "name": "coalesce(asset.show_title, asset.title)",
+    # Shows of one title follow each other, and don't mix.
+    "show_year": f"coalesce(asset.show_year, {LARGEST})",
+    "show_key": "coalesce(asset.show_key, '')",
+    "album": "CASE WHEN asset.album IS NULL THEN '' ELSE concat_ws(' ', asset.album, asset.year) END",
+    "season": f"coalesce(asset.season_number, asset.disc_number, {LARGEST})",  # those without a number come last
+    "episode": f"coalesce(asset.episode_number, asset.track_number, {LARGEST})",
+    "aired": f"coalesce(asset.originally_aired - date '0001-01-01', {LARGEST})",
+    "title": "asset.title",
+    "uuid": "asset.uuid",
+}
+"""What the place of an asset depends on in the orders ``name`` and ``aired``."""
+_TEXTS = ("name", "show_key", "album", "title")
+_BY_NAME = tuple(_PLACE)
+_BY_DATE = ("aired", *(key for key in _PLACE if key != "aired"))
+_NAME_FILTERS = frozenset({"show", "season", "artist", "album"})
+"""Filters whose assets are listed by name unless another order is given."""
 _FEW = 5000
 """If no more assets are selected, PostgreSQL chooses how a page is read, and may sort them."""
 _PAGE = 500
@@ -48,8 +61,14 @@ _CONDITIONS = {
     "collection": "asset.collection_uuid = :collection",
     "state": "asset.state = :state",
     "type": "asset.type = :type",
-    "title": "strpos(lower(asset.title), lower(:title)) > 0",
-    "show": "strpos(lower(asset.show_title), lower(:show)) > 0",
+    # As lists print it where titles are alike: "Heat (1995) [Director's Cut]", "Fleet (2003)", "Fleet (key 200)".
+    "title": "strpos(lower(concat(asset.title, ' (' || asset.year || ')', ' [' || asset.edition || ']')),"
+    " lower(:title)) > 0",
+    "show": "(strpos(lower(concat(asset.show_title, ' (' || asset.show_year || ')')), lower(:show)) > 0"
+    " OR lower(:show) IN (lower(asset.show_key), lower(concat(asset.show_title, ' (key ', asset.show_key, ')'))))",
+    "artist": "(strpos(lower(asset.artist), lower(:artist)) > 0"
+    " OR (asset.type = 'track' AND strpos(lower(asset.show_title), lower(:artist)) > 0))",
+    "album": "strpos(lower(asset.album), lower(:album)) > 0",
     "season": "asset.season_number = :season",
     "year": "asset.year = :year",
     "path": "EXISTS (SELECT FROM asset_file WHERE asset_file.asset_uuid = asset.uuid"
@@ -72,9 +91,13 @@ class AssetFilters(TypedDict, total=False):
     type: str | None
     """``movie``, ``episode``, ``clip`` or ``track``."""
     title: str | None
-    """A part of the title, in upper or lower case."""
+    """A part of the title, in upper or lower case. Year and edition may follow: ``Heat (1995) [Director's Cut]``."""
     show: str | None
-    """A part of the title of the show, in upper or lower case."""
+    """A part of the title of the show, in upper or lower case, also with its year: ``Fleet (2003)``; or its key."""
+    artist: str | None
+    """A part of the name of a track's artist, or of its album's, in upper or lower case."""
+    album: str | None
+    """A part of the title of a track's album, in upper or lower case."""
     season: int | None
     """The number of the season."""
     year: int | None
@@ -141,25 +164,44 @@ class ByAge(msgspec.Struct, array_like=True, frozen=True, tag="added"):
     below: UUID | None = None
 
 
+_Place = tuple[str, _Number, str, str, _Number, _Number, _Number, str, UUID]
+"""The values of _PLACE."""
+
+
 class ByName(msgspec.Struct, array_like=True, frozen=True, tag="name"):
     """A position in the list by name: behind the asset with the values ``after``, or at the beginning."""
 
     total: _Count
-    after: tuple[str, _Number, _Number, str, UUID] | None = None
+    after: _Place | None = None
 
 
-Position = ByAge | ByName
+class ByDate(ByName, array_like=True, frozen=True, tag="aired"):
+    """A position in the list by the date of the first broadcast."""
+
+
+Position = ByAge | ByName | ByDate
 _POSITION = msgspec.json.Decoder(Position)
 """A cursor is a position as JSON in URL-safe base64."""
+
+
+def _keys(position: ByName) -> Sequence[str]:
+    return _BY_DATE if isinstance(position, ByDate) else _BY_NAME
+
+
+def _sql(keys: Iterable[str]) -> str:
+    return ", ".join(_PLACE[key] for key in keys)
 
 
 async def beginning(session: AsyncSession, selection: Selection, order: AssetOrder | None) -> Position:
     """Count the selected assets, and return the beginning of their list.
 
-    ``order`` None is ``name`` if a show or a season is selected, else ``added``.
+    ``order`` None is ``name`` if a show, a season, an artist or an album is selected, else ``added``. Raises
+    RequestError for another one.
     """
-    if order == "name" or (order is None and selection.parameters.keys() & {"show", "season"}):
-        return ByName(await count_assets(session, selection))
+    if order not in {None, "added", "name", "aired"}:
+        raise RequestError(f"Assets can't be ordered by {order!r}.", code="bad_order")
+    if order in {"name", "aired"} or (order is None and selection.parameters.keys() & _NAME_FILTERS):
+        return (ByDate if order == "aired" else ByName)(await count_assets(session, selection))
     if not selection.parameters:
         return ByAge(await count_assets(session, selection))
     statement = text(  # PostgreSQL has no min(uuid) before 18
@@ -179,7 +221,7 @@ async def read_page(
     """
     parameters = {**selection.parameters, "limit": min(limit + 1, LARGEST)}
     if isinstance(position, ByName):
-        condition, order = _behind(position, parameters), _BY_NAME
+        condition, order = _behind(position, parameters), _sql(_keys(position))
     else:
         condition, order = _within(position, parameters), "asset.uuid DESC"
         if position.total > _FEW:
@@ -201,20 +243,35 @@ def _within(position: ByAge, parameters: dict[str, Any]) -> str:
 def _behind(position: ByName, parameters: dict[str, Any]) -> str:
     if position.after is None:
         return ""
-    names = ("name", "season_number", "episode_number", "own_title", "uuid")
-    parameters |= {f"after_{name}": value for name, value in zip(names, position.after, strict=True)}
-    return (
-        f" AND ({_BY_NAME}) > (cast(:after_name AS text), :after_season_number, :after_episode_number,"
-        " cast(:after_own_title AS text), cast(:after_uuid AS uuid))"
-    )
+    parameters |= {f"after_{name}": value for name, value in zip(_PLACE, position.after, strict=True)}
+    keys = _keys(position)
+    values = [
+        f"cast(:after_{key} AS {'text' if key in _TEXTS else 'uuid' if key == 'uuid' else 'integer'})" for key in keys
+    ]
+    return f" AND ({_sql(keys)}) > ({', '.join(values)})"
 
 
 def _after(position: Position, asset: Asset) -> Position:
     if isinstance(position, ByAge):
         return msgspec.structs.replace(position, below=asset.uuid)
-    name = asset.title if asset.show_title is None else asset.show_title
-    season, episode = (LARGEST if number is None else number for number in (asset.season_number, asset.episode_number))
-    return msgspec.structs.replace(position, after=(name, season, episode, asset.title, asset.uuid))
+    album = " ".join(str(word) for word in (asset.album, asset.year) if word is not None)
+    aired = asset.originally_aired
+    place = (
+        asset.title if asset.show_title is None else asset.show_title,
+        _number(asset.show_year),
+        asset.show_key or "",
+        "" if asset.album is None else album,
+        _number(asset.season_number, asset.disc_number),
+        _number(asset.episode_number, asset.track_number),
+        LARGEST if aired is None else aired.toordinal() - 1,
+        asset.title,
+        asset.uuid,
+    )
+    return msgspec.structs.replace(position, after=place)
+
+
+def _number(*numbers: int | None) -> int:
+    return next((number for number in numbers if number is not None), LARGEST)
 
 
 def cursor_of(position: Position) -> str:
@@ -235,7 +292,7 @@ def position_at(cursor: str, order: AssetOrder | None) -> Position:
             code="bad_cursor",
             hint="Take it from next_cursor of the page before, or leave it out to begin with the first page.",
         )
-    given = "name" if isinstance(position, ByName) else "added"
+    given = "aired" if isinstance(position, ByDate) else "name" if isinstance(position, ByName) else "added"
     if order not in {None, given}:
         raise RequestError(
             f"The cursor is one of a list in the order {given!r}, not {order!r}.",
@@ -269,7 +326,7 @@ async def iter_assets(
     async with store.reading() as session:
         selection = await select(session, filters)
         position = await beginning(session, selection, order)
-        sorted_ids = await _sorted_ids(session, selection) if isinstance(position, ByName) else b""
+        sorted_ids = await _sorted_ids(session, selection, _keys(position)) if isinstance(position, ByName) else b""
     for start in range(0, len(sorted_ids), _ID_BYTES * _PAGE):
         async with store.reading() as session:
             assets = await _read_by_id(session, selection, sorted_ids[start : start + _ID_BYTES * _PAGE])
@@ -283,10 +340,10 @@ async def iter_assets(
             yield asset
 
 
-async def _sorted_ids(session: AsyncSession, selection: Selection) -> bytes:
-    """Return the UUIDs of the selected assets by name, packed: to sort them anew for each page would take hours."""
+async def _sorted_ids(session: AsyncSession, selection: Selection, keys: Sequence[str]) -> bytes:
+    """Return the sorted UUIDs of the selected assets, packed: to sort them anew for each page would take hours."""
     statement = text(
-        f"SELECT string_agg(uuid_send(asset.uuid), '' ORDER BY {_BY_NAME}) FROM asset WHERE {selection.condition}"
+        f"SELECT string_agg(uuid_send(asset.uuid), '' ORDER BY {_sql(keys)}) FROM asset WHERE {selection.condition}"
     )
     return (await session.execute(statement, selection.parameters)).scalar_one() or b""
 

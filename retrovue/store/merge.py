@@ -113,8 +113,13 @@ _COUNT = text("SELECT verdict, count(*) AS total FROM plan GROUP BY verdict")
 
 def label_of(row: str) -> str:
     """Return the SQL that does what ``core.results.label`` does, for an asset or a staged draft."""
-    season, episode = (f"to_char({row}.{number}, 'FM9999999900')" for number in ("season_number", "episode_number"))
-    return f"concat_ws(' ', {row}.show_title, nullif(concat('S' || {season}, 'E' || {episode}), ''), {row}.title)"
+    season, episode, track = (
+        f"to_char({row}.{number}, 'FM9999999900')" for number in ("season_number", "episode_number", "track_number")
+    )
+    return (
+        f"concat_ws(' ', {row}.show_title, {row}.album, nullif(concat('S' || {season}, 'E' || {episode}), ''),"
+        f" nullif(concat_ws('-', nullif({row}.disc_number, 0), {track}), ''), {row}.title, '[' || {row}.edition || ']')"
+    )
 
 
 _FIRST_OF_EACH = " UNION ALL ".join(

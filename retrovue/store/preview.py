@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection, Rejection
-from retrovue.core.results import Named, label
+from retrovue.core.results import LABELLED, Named, label
 from retrovue.core.verdicts import LISTED
 from retrovue.store.drafts import MappedDraft, draft_keys
 from retrovue.store.known import PACKED_KEYS, Comparison
@@ -74,7 +74,7 @@ class Preview:
         for position in unknown:
             draft, key = mapped[position].draft, keys[position]
             self._keys += key.source_hash + key.canonical_hash
-            title = label(draft.title, draft.show_title, draft.season_number, draft.episode_number)
+            title = label(*(getattr(draft, name) for name in LABELLED))
             self._titles += title.encode("utf-8", "replace")
             self._title_ends.append(len(self._titles))
         self.comparison.reject(rejections)

@@ -24,7 +24,7 @@ _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("part
 """The fields of a draft that are staged as they are: all before its parts."""
 _COLUMNS = (
     "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
-    "provider_ids", "tags", "chapters", "markers", *_PLAIN,
+    "provider_ids", "tags", "chapters", "markers", "show_provider_ids", *_PLAIN,
 )  # fmt: skip
 MOST_STAGED_BYTES = 16 << 30
 """The most that the temporary tables of one collection may take: some 15 million new films."""
@@ -46,7 +46,8 @@ TEMPORARY_TABLES = (
         episode_number integer, year integer, originally_aired date, runtime_ms bigint, edition text, studio text,
         content_rating text, rating real, container text, video_codec text, audio_codec text, audio_channels integer,
         video_resolution text, width integer, height integer, bitrate_kbps integer, provider_ids jsonb NOT NULL,
-        tags jsonb NOT NULL, chapters jsonb, markers jsonb
+        tags jsonb NOT NULL, chapters jsonb, markers jsonb, show_key text, show_year integer, show_provider_ids jsonb,
+        artist text, album text, disc_number integer, track_number integer
     )
     """,
     """
@@ -265,6 +266,7 @@ def _row(seq: int, mapped: MappedDraft, key: ItemKey) -> tuple[object, ...]:
         _json(draft.provider_ids), _json(draft.tags),
         None if draft.chapters is None else _json(draft.chapters),
         None if draft.markers is None else _json(draft.markers),
+        None if draft.show_provider_ids is None else _json(draft.show_provider_ids),
         *astuple(draft)[: len(_PLAIN)],
     )  # fmt: skip
 

@@ -233,7 +233,7 @@ MUTANTS = (
     Mutant(
         "CI-14",
         PREVIEW,
-        "label(draft.title, draft.show_title, draft.season_number, draft.episode_number)",
+        "label(*(getattr(draft, name) for name in LABELLED))",
         "draft.title",
     ),
     # Source discover

@@ -135,6 +135,12 @@ LINES: dict[str, dict[int, str]] = {
         79: "mappings, switches or the source change during the pre-flight: read again under the lock",
         146: "an enricher is changed, attached or removed while a command waits for its lock: read again under it",
     },
+    "What people who do this job report": {
+        207: "tracks: the own artist, the album's artist, disc and number in columns, and listed in their order",
+        208: "shows and films of one title: told apart by year, edition or key wherever they are printed or typed",
+        213: "letters composed and decomposed: one title",
+        215: "Jellyfin's merged series: one show, whichever of its directories an episode lies in",
+    },
 }  # fmt: skip
 
 NOT_YET: dict[int, str] = {}

@@ -61,7 +61,7 @@ def ids(assets: Sequence[Asset]) -> list[str]:
     return [str(asset.uuid) for asset in assets]
 
 
-ORDERS = pytest.mark.parametrize("order", ["added", "name"])
+ORDERS = pytest.mark.parametrize("order", ["added", "name", "aired"])
 
 
 class TestPages:
@@ -70,6 +70,7 @@ class TestPages:
         [
             ("added", "uuid DESC"),
             ("name", "coalesce(show_title, title), season_number, episode_number, title, uuid"),
+            ("aired", "originally_aired, coalesce(show_title, title), season_number, episode_number, title, uuid"),
         ],
     )
     async def test_the_order(self, library: Library, order: AssetOrder, columns: str) -> None:
@@ -208,6 +209,69 @@ class TestPages:
         assert [uuid for uuid, _, _ in ids_] == sorted(uuid for uuid, _, _ in ids_)
         assert {version for _, version, _ in ids_} == {7}
         assert all(abs(age) < dt.timedelta(minutes=1) for _, _, age in ids_)
+
+
+class TestShowsAndAlbums:
+    @pytest.fixture
+    async def namesakes(self, library: Library) -> Library:
+        """Two shows and two albums whose titles are alike, in a collection of their own."""
+        other = await Library.make(library.store, "Alike")
+        shows = [
+            draft(
+                f"{year} {number}", type="episode", title="Pilot", show_title="Fleet", show_year=year,
+                show_key=str(year), season_number=1, episode_number=number,
+                originally_aired=dt.date(year + 10 * number, 1, 1),
+            )
+            for number in (1, 2) for year in (2003, 1978)
+        ]  # fmt: skip
+        tracks = [
+            draft(
+                f"{album} {disc} {number}", type="track", title=title, show_title="Various", artist=title, album="Hits",
+                year=album, disc_number=disc, track_number=number,
+            )
+            for disc, number, title in ((2, 7, "Alphas"), (1, 10, "Betas"), (1, 9, "Gammas")) for album in (2002, 2001)
+        ]  # fmt: skip
+        await other.ingest_one(page(*shows, *tracks), name="Alike")
+        return library
+
+    @pytest.mark.fault(207, 208)
+    async def test_they_do_not_mix_and_follow_their_numbers(self, namesakes: Library) -> None:
+        episodes = await pages(namesakes, 1, collection="Alike", type="episode", order="name")
+        assert [(asset.show_year, asset.episode_number) for asset in episodes] == [
+            (1978, 1), (1978, 2), (2003, 1), (2003, 2),
+        ]  # fmt: skip
+        tracks = await pages(namesakes, 1, collection="Alike", album="hits")
+        expected = [(album, *place) for album in (2001, 2002) for place in ((1, 9), (1, 10), (2, 7))]
+        assert [(asset.year, asset.disc_number, asset.track_number) for asset in tracks] == expected
+
+    @pytest.mark.fault(208)
+    async def test_the_date_may_come_first(self, namesakes: Library) -> None:
+        aired = await pages(namesakes, 1, collection="Alike", type="episode", order="aired")
+        assert [asset.originally_aired.year for asset in aired if asset.originally_aired] == [1988, 1998, 2013, 2023]
+        everything = [asset async for asset in iter_assets(namesakes.store, order="aired")]
+        assert everything[:4] == aired
+        assert len(everything) == 34
+        with pytest.raises(RequestError) as refused:
+            await list_assets(namesakes.store, order="random")  # type: ignore[arg-type]
+        assert refused.value.code == "bad_order"
+
+    @pytest.mark.parametrize(
+        ("filters", "number"),
+        [
+            ({"show": "fleet"}, 4),
+            ({"show": "Fleet (2003)"}, 2),
+            ({"show": "2003"}, 2),
+            ({"show": "fleet (key 1978)"}, 2),
+            ({"artist": "alph"}, 2),
+            ({"artist": "various"}, 6),
+            ({"album": "hits"}, 6),
+        ],
+    )
+    @pytest.mark.fault(207, 208)
+    async def test_what_tells_them_apart_selects_them(
+        self, namesakes: Library, filters: AssetFilters, number: int
+    ) -> None:
+        assert (await list_assets(namesakes.store, **filters)).total == number
 
 
 class TestFilters:

@@ -383,6 +383,15 @@ class Asset(Strict):
     created_at: dt.datetime
     updated_at: dt.datetime
     deleted_at: dt.datetime | None
+    show_key: str | None
+    """The source's own id of the show, or of the artist of a track's album."""
+    show_year: int | None
+    show_provider_ids: dict[str, str] | None
+    artist: str | None
+    """A track's own; that of its album is show_title."""
+    album: str | None
+    disc_number: int | None
+    track_number: int | None
 
 
 class AssetFile(Strict):

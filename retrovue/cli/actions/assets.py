@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, Unpack
 from uuid import UUID
 
@@ -12,6 +13,8 @@ import orjson
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
+from retrovue.core.results import place
+from retrovue.core.text import item_key
 from retrovue.ingest.documents import collection_identity, source_identity
 from retrovue.operations import catalogue
 from retrovue.operations.catalogue import (
@@ -140,8 +143,12 @@ async def _table(store: Store, page: Sequence[Asset], names: Sequence[str]) -> l
     if names:
         return table(names, [[_value(getattr(asset, name)) for name in names] for asset in page], columns=room())
     heads = ["Title", "Type", "Min", "State", "Id"]
-    rows: list[list[object]] = [[_title(asset), asset.type, _runtime(asset), asset.state, asset.uuid] for asset in page]
-    if len({row[0] for row in rows}) < len(rows):
+    namesakes = _namesakes(page)
+    titles = [_title(asset, namesakes) for asset in page]
+    rows: list[list[object]] = [
+        [title, asset.type, _runtime(asset), asset.state, asset.uuid] for title, asset in zip(titles, page, strict=True)
+    ]
+    if len(set(titles)) < len(rows):
         heads.insert(1, "Collection")
         known: dict[UUID, str] = {}
         for row, asset in zip(rows, page, strict=True):
@@ -149,19 +156,36 @@ async def _table(store: Store, page: Sequence[Asset], names: Sequence[str]) -> l
                 _, collection = await catalogue.find_target(store, str(asset.collection_uuid))
                 known[asset.collection_uuid] = collection.name
             row.insert(1, known[asset.collection_uuid])
+        if len({(row[0], row[1]) for row in rows}) < len(rows):
+            heads.insert(2, "Key")
+            for row, asset in zip(rows, page, strict=True):
+                row.insert(2, item_key(asset.source_uri))
     return table(heads, rows, numbers=(heads.index("Min"),), columns=room())
 
 
-def _title(asset: Asset) -> str:
+def _namesakes(assets: Sequence[Asset]) -> dict[str, dict[str | None, int | None]]:
+    """Return the titles that several shows have, each with the year of each show by its key."""
+    shows: dict[str, dict[str | None, int | None]] = {}
+    for asset in assets:
+        if asset.show_title is not None:
+            shows.setdefault(asset.show_title, {})[asset.show_key] = asset.show_year
+    return {title: keys for title, keys in shows.items() if len(keys) > 1}
+
+
+def _title(asset: Asset, namesakes: Mapping[str, Mapping[str | None, int | None]] = MappingProxyType({})) -> str:
+    """Name an asset; of several shows of one title with what tells its show apart, as filters and --title take it."""
     edition = "" if asset.edition is None else f" [{asset.edition}]"
-    if asset.show_title is None:
+    if asset.show_title is None and asset.album is None:
         return f"{asset.title}{'' if asset.year is None else f' ({asset.year})'}{edition}"
-    number = _number(asset.season_number, asset.episode_number)
-    return " - ".join(part for part in (asset.show_title, number, asset.title) if part) + edition
-
-
-def _number(season: int | None, episode: int | None) -> str:
-    return f"{'' if season is None else f'S{season:02}'}{'' if episode is None else f'E{episode:02}'}"
+    show, years = asset.show_title, list(namesakes.get(asset.show_title or "", {}).values())
+    if years:
+        told_by_year = asset.show_year is not None and years.count(asset.show_year) == 1
+        remark = str(asset.show_year) if told_by_year else None if asset.show_key is None else f"key {asset.show_key}"
+        show = show if remark is None else f"{show} ({remark})"
+    number = place(asset.season_number, asset.episode_number, asset.disc_number, asset.track_number)
+    own_artist = None if asset.artist in {None, asset.show_title} else asset.artist
+    title = asset.title if own_artist is None else f"{asset.title} ({own_artist})"
+    return " - ".join(part for part in (show, asset.album, number, title) if part) + edition
 
 
 def _runtime(asset: Asset) -> int | None:
@@ -262,7 +286,7 @@ def _enrichment(enrichment: AssetEnrichment) -> str:
 
 
 def _alias(alias: AssetAlias) -> str:
-    number = _number(alias.season_number, alias.episode_number)
+    number = place(alias.season_number, alias.episode_number, None, None)
     return " ".join(part for part in (number, alias.title, f"({alias.source_uri})") if part)
 
 

@@ -18,6 +18,8 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--path", metavar="PATH", help="Only of this local file, or below this directory."),
         click.option("--year", type=NATURAL, help="Only of this year."),
         click.option("--season", type=NATURAL, help="Only of the season of this number."),
+        click.option("--album", type=TITLE, metavar="TEXT", help="Only of albums with this text in their title."),
+        click.option("--artist", type=TITLE, metavar="TEXT", help="Only tracks with this text in an artist's name."),
         click.option("--show", type=TITLE, metavar="TEXT", help="Only of shows with this text in their title."),
         click.option("--title", type=TITLE, metavar="TEXT", help="Only with this text in their title."),
         click.option("--type", type=click.Choice(_TYPES), help="Only of this type."),
@@ -31,7 +33,9 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _TYPES = ("movie", "episode", "clip", "track")
 _STATES = ("new", "enriching", "ready", "retired")
-_ORDER = click.option("--order", type=click.Choice(("added", "name")), help="The newest first (added), or by name.")
+_ORDER = click.option(
+    "--order", type=click.Choice(("added", "name", "aired")), help="The newest first (added), by name, or by date."
+)
 _COLUMNS = click.option("--columns", metavar="NAMES", help="Only these fields, in this order: title,year,state")
 _CSV = click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 
@@ -54,7 +58,8 @@ def command() -> None:
 async def list_(call: Invocation, **options: Any) -> int:
     """List assets, the newest first.
 
-    With --show or --season they are sorted by name: by the title of the show or their own, season, episode and title.
+    With --show, --season, --artist or --album they are sorted by name: by the title of the show or their own, season
+    and episode, or album, disc and track.
     """
     from retrovue.cli.actions.assets import list_assets
 

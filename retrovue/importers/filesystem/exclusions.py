@@ -85,6 +85,11 @@ def is_media(name: str) -> bool:
     return extension(name) in MEDIA
 
 
+def is_audio(name: str) -> bool:
+    """Return whether the extension is one of sound alone."""
+    return extension(name) in AUDIO
+
+
 def is_disc_file(name: str) -> bool:
     """Return whether a file is part of a DVD's file system, such as VTS_01_1.VOB."""
     return _DISC_FILE.match(name) is not None

@@ -8,7 +8,6 @@ import errno
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
-from unicodedata import normalize
 from urllib.parse import quote, unquote_to_bytes
 
 import anyio
@@ -20,7 +19,6 @@ from retrovue.core.errors import (
     CollectionGone,
     IncompleteEnumeration,
     RequestError,
-    ScopeNotFound,
     SourceError,
     SourceUnreachable,
     WrongIdentity,
@@ -40,9 +38,9 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import is_storable, quoted
 from retrovue.importers.base import BaseImporter
-from retrovue.importers.filesystem import exclusions, names
+from retrovue.importers.filesystem import exclusions, music, names
+from retrovue.importers.filesystem.selection import Selection
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
-from retrovue.importers.titles import title_guesses
 from retrovue.importers.waiting import waiting_for_source
 
 ROOT = "."
@@ -142,7 +140,7 @@ class FilesystemImporter(BaseImporter):
     async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page, None]:
         """Generate the collection's pages; start again, once, if the tree changes meanwhile."""
         for _ in range(2):
-            selection = None if scope.is_full else _Selection(collection, scope)
+            selection = None if scope.is_full else Selection(collection, scope, self._directory(collection))
             walk = self._walk(collection)
             try:
                 while (titles := await self._more(collection, walk)) is not None:
@@ -221,6 +219,11 @@ class FilesystemImporter(BaseImporter):
         top = self._directory(collection).rstrip("/")
         kind = self._kind(collection)
         page = Page([], [], len(titles))
+        albums: dict[tuple[str, ...], list[str]] = {}
+        for title in titles:
+            if isinstance(title, Title) and exclusions.is_audio(title.parts[0].name):
+                albums.setdefault(title.directories, []).append(title.parts[0].name)
+        numbered = {album for album, tracks in albums.items() if music.are_numbered(tracks)}
         for title in titles:
             parts = (title.name,) if isinstance(title, Unusable) else tuple(part.name for part in title.parts)
             directory = "/".join((top, *title.directories))
@@ -234,69 +237,18 @@ class FilesystemImporter(BaseImporter):
             elif not is_storable("".join(paths)):
                 reason = f"the name of {quoted(names.shown(paths))} isn't valid UTF-8: rename the file or its directory"
                 page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.name.title))
+            elif exclusions.is_audio(parts[0]):
+                page.drafts.append(_track(uri, paths, title, numbered=title.directories in numbered))
             else:
                 page.drafts += _drafts(uri, paths, title, kind, parsed)
         return page
-
-
-class _Selection:
-    """The drafts of the pages that are in scope: call ``add()`` for each page, then ``page()``."""
-
-    def __init__(self, collection: Collection, scope: Scope) -> None:
-        self._collection = collection
-        self._scope = scope
-        self._drafts: list[AssetDraft] = []
-        """All drafts of the title: a few hundred at most."""
-        self._guesses = title_guesses(normalize("NFC", scope.title or "").casefold())
-
-    def add(self, page: Page) -> None:
-        """Keep the drafts of the title."""
-        for draft in page.drafts:
-            title = normalize("NFC", draft.show_title or draft.title).casefold()
-            if any(title == guess and year in {None, draft.year} for guess, year in self._guesses):
-                self._drafts.append(draft)
-
-    def page(self) -> Page:
-        """Return the drafts in scope; raise ScopeNotFound if there are none, RequestError for several titles."""
-        scope, drafts = self._scope, self._drafts
-        if not drafts:
-            raise self._not_found("title", f"There is no title {scope.title!r} in {self._collection.name!r}.")
-        years = sorted({draft.year for draft in drafts if draft.year is not None})
-        if len(years) > 1:
-            candidates = ", ".join(f"{scope.title} ({year})" for year in years)
-            raise RequestError(
-                f"Several titles in {self._collection.name!r} are called {scope.title!r}: {candidates}.",
-                code="ambiguous_title",
-                hint='Give the year with the title, as in --title "Title (2005)".',
-                context={"candidates": [{"title": scope.title, "year": year} for year in years]},
-            )
-        if scope.season is not None:
-            drafts = [draft for draft in drafts if draft.season_number == scope.season]
-            if not drafts:
-                raise self._not_found("season", f"{scope.title!r} has no season {scope.season}.")
-        if scope.episode is not None:
-            drafts = [draft for draft in drafts if draft.episode_number == scope.episode]
-            if not drafts:
-                text = f"Season {scope.season} of {scope.title!r} has no episode {scope.episode}."
-                raise self._not_found("episode", text)
-        return Page(drafts, [], len(drafts))
-
-    def _not_found(self, part: str, text: str) -> ScopeNotFound:
-        scope = self._scope
-        subject = "A title" if part == "title" else f"The number of the {part}"
-        form = ", without year and episode" if part == "title" else ", as in S02E06"
-        return ScopeNotFound(
-            text,
-            hint=f"{subject} is read from the file's name{form}; `retrovue asset list` shows the known ones.",
-            context={"missing": part, "title": scope.title, "season": scope.season, "episode": scope.episode},
-        )
 
 
 def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: names.Description) -> Iterator[AssetDraft]:
     """Make a draft for each episode of a file. All but the first become aliases of the asset, as it has their file."""
     name = parsed.name
     type_ = names.asset_type(kind, title.parts[0].name, name, is_episode=parsed.is_episode)
-    episode = type_ == "episode"
+    episode, aired = type_ == "episode", parsed.aired
     draft = AssetDraft(
         source_uri=uri,
         type=type_,
@@ -304,19 +256,47 @@ def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: nam
         show_title=name.show_title if episode else None,
         season_number=name.season if episode else None,
         episode_number=name.episode if episode else None,
-        year=name.year,
-        originally_aired=parsed.aired if episode else None,
+        # The year in a show's name is that of the show.
+        year=name.year if not episode else None if aired is None else aired.year,
+        originally_aired=aired if episode else None,
+        edition=parsed.edition,
+        show_key=names.shown(parsed.show_directory) or None if episode else None,
+        show_year=name.year if episode else None,
+        show_provider_ids=parsed.show_ids or None if episode else None,
         container=exclusions.extension(title.parts[0].name),
-        parts=tuple(
-            PartDraft(path, file.size, modified_s=max(0, file.modified), stamp=file.stamp)
-            for path, file in zip(paths, title.parts, strict=True)
-        ),
+        parts=_parts(paths, title),
         provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
         warnings=("no_episode_number",) if kind == "show" and type_ == "clip" else (),
     )
     yield draft
     for number in parsed.more_episodes if episode else ():
         yield replace(draft, source_uri=f"{uri}?episode={number}", episode_number=number)
+
+
+def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> AssetDraft:
+    file = title.parts[0].name
+    track = music.describe(file, title.directories, numbered=numbered)
+    return AssetDraft(
+        source_uri=uri,
+        type="track",
+        title=track.title,
+        show_title=track.album_artist,
+        year=track.year,
+        show_key=names.shown(track.directory) or None,
+        artist=track.artist,
+        album=track.album,
+        disc_number=track.disc,
+        track_number=track.track,
+        container=exclusions.extension(file),
+        parts=_parts(paths, title),
+    )
+
+
+def _parts(paths: Sequence[str], title: Title) -> tuple[PartDraft, ...]:
+    return tuple(
+        PartDraft(path, file.size, modified_s=max(0, file.modified), stamp=file.stamp)
+        for path, file in zip(paths, title.parts, strict=True)
+    )
 
 
 def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:

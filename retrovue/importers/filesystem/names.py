@@ -30,6 +30,7 @@ _ID = re.compile(
     r"[\]})]",
     re.IGNORECASE,
 )
+_EDITION = re.compile(r"\{edition-([^{}]*[^{} ][^{}]*)\}", re.IGNORECASE)
 _PLEX_TAGS = re.compile(r"[ ._]*\{(?:edition|imdb|tmdb|tvdb|plex)-[^{}]*\}", re.IGNORECASE)
 _TAGS = re.compile(r"[ ._]*(?:\{[^{}]*\}|\[[^\[\]]*\])")
 _LEADING_TAG = re.compile(r"^(?:\[[^\[\]]*\]|\{[^{}]*\})")
@@ -97,6 +98,7 @@ class Description(NamedTuple):
     show_directory: tuple[str, ...] = ()
     """The directory of the show, from its collection's; empty if it has none."""
     show_ids: Mapping[str, str] = {}
+    edition: str | None = None
 
 
 def read_name(parts: Sequence[str], directories: Sequence[str]) -> Name:
@@ -117,10 +119,12 @@ def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixe
     ids = _ids(text)
     if kind != "movie" and (episode := _find_episode(plain, parts[0], tuple(directories), kind, ids)) is not None:
         return episode
-    title, year = _title_and_year(plain)
+    title, year = split_year(plain)
     if directories and (more := _ids(directories[-1])):
         ids = more | ids
-    return Description(Name(title or cleaned(text) or _shown(parts[0]), year=year), ids=ids)
+    name = Name(title or cleaned(text) or _shown(parts[0]), year=year)
+    edition = next((match[1].strip() for name_ in (text, *directories[-1:]) if (match := _EDITION.search(name_))), None)
+    return Description(name, ids=ids, edition=edition)
 
 
 def _find_episode(
@@ -156,7 +160,7 @@ class _Place:
             name = directories[depth - 1]
             match = _SEASON.match(name)
             if match is None:
-                self.show, self.year = _title_and_year(_ID.sub("", name))
+                self.show, self.year = split_year(_ID.sub("", name))
                 self.directory, self.ids = tuple(directories[:depth]), _ids(name)
                 return
             if self.season is None:
@@ -164,7 +168,7 @@ class _Place:
                 seasonal = match["show"] or match["show2"]
         # "Lost Season 1" without a directory of the show itself.
         if seasonal is not None:
-            self.show, self.year = _title_and_year(seasonal)
+            self.show, self.year = split_year(seasonal)
 
 
 # Files of one directory are read one after the other.
@@ -189,7 +193,7 @@ def _episode(
         more, after = _more_episodes(season, first, after, bare=match.re is EPISODE)
     if date is None and _TWO_DIGITS.search(after):
         date, after = _take_date(after)
-    before, year = _title_and_year(text[: match.start()])
+    before, year = split_year(text[: match.start()])
     show = _show(before, place)
     if place.year is not None and show == place.show:
         year = year or place.year
@@ -260,7 +264,7 @@ def _blank(match: re.Match[str]) -> str:
     return " " * len(match[0])
 
 
-def _title_and_year(text: str) -> tuple[str, int | None]:
+def split_year(text: str) -> tuple[str, int | None]:
     """Split a film's or a show's name into its title and the year behind it."""
     match = _YEAR.search(text)
     if match is None:
@@ -318,7 +322,7 @@ def is_title_directory(name: str, directories: Iterable[str], files: Iterable[st
 
 def directory_title(directories: Sequence[str]) -> str:
     """Return the title of which the directory is."""
-    return _title_and_year(_ID.sub("", directories[-1]))[0] if directories else ""
+    return split_year(_ID.sub("", directories[-1]))[0] if directories else ""
 
 
 def kind_of(name: str) -> str:

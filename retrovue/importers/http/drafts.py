@@ -21,14 +21,34 @@ _UNCLEAN = ("\0", "\ufffd")
 
 
 class Show(msgspec.Struct, frozen=True, gc=False):
-    """The values that episodes inherit from their show if they have none themselves."""
+    """A show: what identifies it, and the values that its episodes inherit if they have none themselves."""
 
     title: str | None
+    year: int | None
+    provider_ids: Mapping[str, str] | None
     studios: list[str]
     content_rating: str | None
     rating: float | None
     tags: Mapping[str, list[str]]
 
+
+class Membership(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What an item is part of, an episode of a show or a track of an album, and its place there."""
+
+    show_title: str | None = None
+    show_key: str | None = None
+    show_year: int | None = None
+    show_provider_ids: Mapping[str, str] | None = None
+    season: int | None = None
+    episode: int | None = None
+    artist: str | None = None
+    album: str | None = None
+    disc: int | None = None
+    track: int | None = None
+
+
+NO_MEMBERSHIP: Final = Membership()
+"""That of a film or a clip."""
 
 Problem = tuple[str, str]
 """The code and the reason of a rejection."""

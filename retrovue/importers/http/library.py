@@ -115,6 +115,10 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         """Make the stamp of a page; None if its drafts are made from more than its rows and its shows."""
         return stamps.of(body, self.make.show_keys(listing.rows) if self.make.shows else ())
 
+    @abstractmethod
+    def parse_key(self, text: str) -> KeyT | None:
+        """Return the key that a text spells; None if it can't be one of this server's."""
+
     def reader(self, query: Query[RowT, OutlineT, KeyT], **options: Any) -> ListingReader[RowT, OutlineT, KeyT]:
         """Make a reader for a listing of the library; ``options`` are those of ListingReader."""
         return ListingReader(
@@ -153,14 +157,41 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         return found
 
     async def find_titled(
-        self, make_query: Callable[[str], Query[RowT, OutlineT, KeyT]]
+        self,
+        by_title: Callable[[str], Query[RowT, OutlineT, KeyT]],
+        by_key: Callable[[str], Query[RowT, OutlineT, KeyT]],
     ) -> list[ListedRow[RowT | BadRow, KeyT]]:
-        """Find the rows that have the title of the scope; ``make_query`` asks for a title."""
-        for title, year in titles.title_guesses(self.scope.title or ""):
-            rows = await self.rows(make_query(title), titles.has_title(title, year))
-            if rows:
+        """Find the rows that have the title of the scope, or its key, by queries for a title and for a key."""
+        for reading in titles.readings(self.scope.title or ""):
+            found: dict[KeyT, ListedRow[RowT | BadRow, KeyT]] = {}
+            if reading.key is not None:
+                found = {listed.key: listed for listed in await self.find_key(reading.key, by_key)}
+            else:
+                for title in titles.spellings(reading.title):
+                    rows = await self.rows(by_title(title), titles.has_title(reading))
+                    found |= {listed.key: listed for listed in rows}
+            if found:
+                return list(found.values())
+        return []
+
+    async def find_keyed(
+        self, by_key: Callable[[str], Query[RowT, OutlineT, KeyT]]
+    ) -> list[ListedRow[RowT | BadRow, KeyT]]:
+        """Find the row whose key the scope gives in place of a title."""
+        keys = [reading.key for reading in titles.readings(self.scope.title or "") if reading.key is not None]
+        for key in keys:
+            if rows := await self.find_key(key, by_key):
                 return rows
         return []
+
+    async def find_key(
+        self, text: str, by_key: Callable[[str], Query[RowT, OutlineT, KeyT]]
+    ) -> list[ListedRow[RowT | BadRow, KeyT]]:
+        """Find the row of a key. A server that doesn't know the filter lists all rows, of which one is kept."""
+        key, found = self.parse_key(text), list[ListedRow[RowT | BadRow, KeyT]]()
+        if key is not None:
+            await self.read_all(by_key(text), lambda rows: found.extend(row for row in rows if row.key == key))
+        return found
 
     def the_only(self, rows: list[ListedRow[RowT | BadRow, KeyT]], what: str) -> Candidate | None:
         """Return the only candidate of the rows (``what``: shows, films), or None if there is none.

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from retrovue.core.errors import CollectionGone
 from retrovue.core.model import DiscoveredCollection, Page
+from retrovue.importers import titles
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, Listing, ListingFormat, OutlineListing, Query, Seen
+from retrovue.importers.http.listing import BadRow, ListedRow, Listing, ListingFormat, OutlineListing, Query, Seen
 from retrovue.importers.http.stamps import PageStamps
 from retrovue.importers.jellyfin.parse import (
     JellyfinDraftMaker,
@@ -20,7 +21,7 @@ from retrovue.importers.jellyfin.parse import (
 from retrovue.importers.jellyfin.rows import JellyfinFormat, MediaSource, OutlineRow, Row, decode_listing, guid_bytes
 from retrovue.importers.seen import GuidSet
 
-SERIES_FIELDS = "Genres,Tags,Studios"
+SERIES_FIELDS = "ProviderIds,Genres,Tags,Studios"
 ITEM_FIELDS = "Path,MediaSources,ProviderIds,Genres,Tags,Studios,Chapters"
 
 _ALWAYS = {
@@ -136,16 +137,17 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         """Read the part of the library that the scope names; raises ScopeNotFound."""
         kind, library_kind = self._kind, self.collection.kind
         if kind.has_series:
-            rows = await self.find_titled(lambda title: self._query("Series", SERIES_FIELDS, SearchTerm=title))
+            rows = await self._find("Series", SERIES_FIELDS)
             series = self.the_only(rows, "shows")
             if series is not None:
                 self.make = JellyfinDraftMaker(server_id, series_of(rows))
-                return await self._episodes(bytes.fromhex(str(series.key)))
+                return await self._episodes(bytes.fromhex(str(series.key)), series.title)
+            if (page := await self._episode_of_key(server_id)) is not None:
+                return page
         if self.scope.season is not None or library_kind == "show":
             raise self._missing("title" if kind.has_series else "season")
         self.make = JellyfinDraftMaker(server_id)
-        item_types = ",".join(name for name in kind.item_types.split(",") if name != "Episode")
-        rows = await self.find_titled(lambda title: self._query(item_types, ITEM_FIELDS, SearchTerm=title))
+        rows = await self._find(",".join(name for name in kind.item_types.split(",") if name != "Episode"), ITEM_FIELDS)
         if not rows:
             raise self._missing("title")
         if library_kind in {"movie", "mixed"}:
@@ -158,18 +160,42 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         several = not isinstance(listing, OutlineListing) and part_counts(listing.rows)
         return None if several else super().stamp(listing, body, stamps)
 
+    def parse_key(self, text: str) -> bytes | None:
+        """Return the id that a text spells."""
+        return guid_bytes(text)
+
+    async def _find(self, item_types: str, fields: str) -> list[ListedRow[Row | BadRow, bytes]]:
+        return await self.find_titled(
+            lambda title: self._query(item_types, fields, SearchTerm=title), self._by_id(item_types, fields)
+        )
+
+    def _by_id(self, item_types: str, fields: str) -> Callable[[str], ItemsQuery]:
+        return lambda key: self._query(item_types, fields, Ids=key)
+
+    async def _episode_of_key(self, server_id: str) -> Page | None:
+        """Read the episode whose id the scope gives in place of a series' title; None if there is none."""
+        rows = await self.find_keyed(self._by_id("Episode", ITEM_FIELDS))
+        if not rows:
+            return None
+        series: list[ListedRow[Row | BadRow, bytes]] = []
+        for listed in rows:
+            if isinstance(listed.row, Row) and listed.row.series_id:
+                series += await self.find_key(listed.row.series_id, self._by_id("Series", SERIES_FIELDS))
+        self.make = JellyfinDraftMaker(server_id, series_of(series))
+        return await self.page(rows)
+
     async def page(self, rows: JellyfinRows) -> Page:
         """Make the drafts of rows. Asks for the further files of items that have several: no listing holds them."""
         self.make.parts = {key: await self._parts_of(key, count - 1) for key, count in part_counts(rows).items()}
         return self.make.page(rows)
 
-    async def _episodes(self, series: bytes) -> Page:
+    async def _episodes(self, series: bytes, title: str) -> Page:
         # Jellyfin filters by season, but not by the number of an episode.
         scope = self.scope
         season = {} if scope.season is None else {"ParentIndexNumber": str(scope.season)}
         query = self._query("Episode", ITEM_FIELDS, **season, ParentId=series.hex())
-        of_season = await self.rows(query, _in_season(series, scope.season, None))
-        of_scope = _in_season(series, scope.season, scope.episode)
+        of_season = await self.rows(query, _in_season(series, title, scope.season, None))
+        of_scope = _in_season(series, title, scope.season, scope.episode)
         page = await self.page([listed for listed in of_season if of_scope(listed.row)])
         if scope.season is not None and not page.source_items:
             raise self._missing("episode" if of_season else "season")
@@ -211,14 +237,20 @@ def _own_source(row: Row | BadRow) -> MediaSource | None:
     return next(iter(own or row.versions or ()), None)
 
 
-def _in_season(series: bytes, season: int | None, episode: int | None) -> Callable[[Row | BadRow], bool]:
-    """Make a test for episodes of a series, of a season, and of a number in it, also within a file's range."""
+def _in_season(series: bytes, title: str, season: int | None, episode: int | None) -> Callable[[Row | BadRow], bool]:
+    """Make a test for episodes of a series, of a season, and of a number in it, also within a file's range.
+
+    Jellyfin may merge series of several directories; asked for one of them it lists the episodes of all, which have
+    several ids of one title (Series.cs). Asked for one that was removed meanwhile it lists those of the whole server.
+    """
+    name = titles.folded(title)
 
     def test(row: Row | BadRow) -> bool:
         if isinstance(row, BadRow):
             # The server says that it is in scope, and its numbers can't be read.
             return True
-        if guid_bytes(row.series_id) != series or (season is not None and row.parent_index_number != season):
+        of_series = guid_bytes(row.series_id) == series or titles.folded(row.series_name or "") == name
+        if not of_series or (season is not None and row.parent_index_number != season):
             return False
         if episode is None:
             return True

@@ -5,6 +5,7 @@ the catalogue keeps one asset and finds it by all of its numbers.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Final
@@ -16,7 +17,9 @@ from retrovue.importers.http.drafts import (
     FIRST_YEAR,
     LAST_YEAR,
     LONGEST_MS,
+    NO_MEMBERSHIP,
     DraftMaker,
+    Membership,
     Problem,
     Show,
     milliseconds,
@@ -27,7 +30,17 @@ from retrovue.importers.http.drafts import (
     year,
 )
 from retrovue.importers.http.listing import BadRow, ListedRow
-from retrovue.importers.jellyfin.rows import Chapter, MediaSource, OutlineRow, OutlineSource, Row, Stream, guid_bytes
+from retrovue.importers.jellyfin.rows import (
+    Chapter,
+    MediaSource,
+    Named,
+    OutlineRow,
+    OutlineSource,
+    Row,
+    Stream,
+    guid_bytes,
+)
+from retrovue.importers.titles import folded
 
 JellyfinRows = Sequence[ListedRow[Row | BadRow, bytes]]
 JellyfinOutlineRows = Sequence[ListedRow[OutlineRow, bytes]]
@@ -48,6 +61,7 @@ _RESOLUTIONS = (
     (8192, 6144, "8k"),
 )
 """The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
+_NOBODY = Named()
 _DISC_FOLDERS = {"Dvd": "DVD", "BluRay": "Blu-ray"}
 
 
@@ -57,7 +71,8 @@ def series_of(rows: JellyfinRows) -> dict[bytes, Show]:
 
 
 def _show(row: Row) -> Show:
-    return Show(row.title, _studios(row), row.official_rating or None, _stars(row, []), _tags(row))
+    years, ids = year(row.year, []), _provider_ids(row)
+    return Show(row.title, years, ids or None, _studios(row), row.official_rating or None, _stars(row, []), _tags(row))
 
 
 def part_counts(rows: JellyfinRows) -> dict[bytes, int]:
@@ -83,6 +98,9 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
     def __init__(self, server_id: str, series: Mapping[bytes, Show] | None = None) -> None:
         self.uri = f"jellyfin://{server_id}/items/"
         self.shows = series or {}
+        names = [(folded(listed.title or ""), key) for key, listed in self.shows.items()]
+        counts = Counter(name for name, _ in names)
+        self._by_name = {name: key for name, key in names if name and counts[name] == 1}
         self.parts: Parts = {}
         """Set it before the page is made."""
 
@@ -180,22 +198,15 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             warnings.append("no_title")
         studios, content_rating, stars = _studios(row), row.official_rating or None, _stars(row, warnings)
         tags = _tags(row)
-        show_title = season = episode = None
+        part_of = NO_MEMBERSHIP
         if kind == "episode":
-            show_title = row.series_name or None
-            season = ordinal(row.parent_index_number, warnings)
-            episode = row.index_number if number is None else number
-            episode = ordinal(episode, warnings)
-            series = self.shows.get(guid_bytes(row.series_id) or b"")
+            part_of, series = self._series_of(row, number, warnings)
             if series is not None:
-                show_title = show_title or series.title
                 studios, content_rating = studios or series.studios, content_rating or series.content_rating
                 stars = series.rating if stars is None else stars
                 tags = {**series.tags, **tags}
         elif kind == "track":
-            # An asset has no fields for artist and album: they become tags, which can be searched.
-            people = {"artist": row.album_artist or next(iter(row.artists or ()), None), "album": row.album}
-            tags = {**tags, **{name: [text] for name, text in people.items() if text}}
+            part_of = _album_of(row, warnings)
         if len(studios) > 1:
             tags = {**tags, "studio": studios}
         video, audio = _video_of(source), _audio_of(source)
@@ -204,9 +215,9 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             type=kind,
             title=title,
             parts=parts,
-            show_title=show_title,
-            season_number=season,
-            episode_number=episode,
+            show_title=part_of.show_title,
+            season_number=part_of.season,
+            episode_number=part_of.episode,
             year=year(row.year, warnings),
             originally_aired=date(row.premiere_date, warnings),
             runtime_ms=runtime_ms(parts, row.run_time_ticks, None, warnings, per_ms=_TICKS_PER_MS),
@@ -221,11 +232,51 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             width=video.width if video else None,
             height=video.height if video else None,
             bitrate_kbps=None if source.bitrate is None else source.bitrate // 1000,
-            provider_ids={name.lower(): text for name, text in (row.provider_ids or {}).items() if name and text},
+            show_key=part_of.show_key,
+            show_year=part_of.show_year,
+            show_provider_ids=part_of.show_provider_ids,
+            artist=part_of.artist,
+            album=part_of.album,
+            disc_number=part_of.disc,
+            track_number=part_of.track,
+            provider_ids=_provider_ids(row),
             tags=tags,
             chapters=None if row.chapters is None or not own else chapters(row.chapters, warnings),
             warnings=tuple(dict.fromkeys(warnings)),
         )
+
+    def _series_of(self, row: Row, number: int | None, warnings: list[str]) -> tuple[Membership, Show | None]:
+        """Return an episode's place in its series, and the series if it is known."""
+        key = guid_bytes(row.series_id)
+        if key not in self.shows and row.series_name:
+            # Where a library merges series of several directories, Jellyfin lists only one of them (Series.cs).
+            key = self._by_name.get(folded(row.series_name), key)
+        series = None if key is None else self.shows.get(key)
+        place = Membership(
+            show_title=row.series_name or (None if series is None else series.title),
+            show_key=None if key is None else key.hex(),
+            show_year=None if series is None else series.year,
+            show_provider_ids=None if series is None else series.provider_ids,
+            season=ordinal(row.parent_index_number, warnings),
+            episode=ordinal(row.index_number if number is None else number, warnings),
+        )
+        return place, series
+
+
+def _album_of(row: Row, warnings: list[str]) -> Membership:
+    """Return a track's place in its album, whose artist stands where an episode has its series."""
+    artists = [name for name in row.artists or () if name]
+    of_album = next((artist for artist in row.album_artists or () if artist.id or artist.name), _NOBODY)
+    key = guid_bytes(of_album.id)
+    album_artist = row.album_artist or of_album.name or next(iter(artists), None)
+    return Membership(
+        show_title=album_artist,
+        show_key=None if key is None else key.hex(),
+        artist=", ".join(artists) or album_artist,
+        album=row.album or None,
+        disc=ordinal(row.parent_index_number, warnings),
+        track=ordinal(row.index_number, warnings),
+    )
 
 
 def file_stamp(source: MediaSource) -> str | None:
@@ -258,6 +309,10 @@ def _audio_of(source: MediaSource) -> Stream | None:
     tracks = [stream for stream in source.media_streams or () if stream.type == "Audio"]
     chosen = [track for track in tracks if track.index == source.default_audio_stream_index] if tracks else []
     return next(iter(chosen or [track for track in tracks if track.is_default] or tracks), None)
+
+
+def _provider_ids(row: Row) -> dict[str, str]:
+    return {name.lower(): text for name, text in (row.provider_ids or {}).items() if name and text}
 
 
 def _studios(row: Row) -> list[str]:

@@ -25,10 +25,11 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-
 Words = Annotated[list[Text], msgspec.Meta(max_length=MOST_TAGS)]
 
 
-class Studio(msgspec.Struct, gc=False, rename="pascal"):
-    """A studio of an item."""
+class Named(msgspec.Struct, gc=False, rename="pascal"):
+    """A studio of an item, or an artist of its album."""
 
     name: Text = ""
+    id: Text | None = None
 
 
 class Stream(msgspec.Struct, gc=False, rename="pascal"):
@@ -90,10 +91,11 @@ class Row(msgspec.Struct, gc=False, rename="pascal"):
     part_count: Natural | None = None
     album: Text | None = None
     album_artist: Text | None = None
+    album_artists: Annotated[list[Named], msgspec.Meta(max_length=MOST_TAGS)] | None = None
     artists: Words | None = None
     genres: Words | None = None
     tags: Words | None = None
-    studios: Annotated[list[Studio], msgspec.Meta(max_length=MOST_TAGS)] | None = None
+    studios: Annotated[list[Named], msgspec.Meta(max_length=MOST_TAGS)] | None = None
     provider_ids: Annotated[dict[Text, Text | None], msgspec.Meta(max_length=MOST_TAGS)] | None = None
     versions: list[MediaSource] | None = msgspec.field(default=None, name="MediaSources")
     chapters: Annotated[list[Chapter], msgspec.Meta(max_length=MOST_SPANS)] | None = None

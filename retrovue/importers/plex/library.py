@@ -11,13 +11,14 @@ from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
-from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row
+from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row, rating_key_number
 
 ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
 """The number that PMS gives to the playable items of each kind of library: movies (which home videos are listed as,
 too), episodes, tracks."""
 
-_SHOWS = "2"
+_SHOWS = {"type": "2", "includeGuids": "1"}
+_EPISODES = {"type": ITEM_TYPES["show"], "includeGuids": "1"}
 
 SORTS: tuple[str | None, ...] = ("id", "addedAt:asc", None)
 """Orders to ask for; each replaces the one before it if the server answers 400. ``id`` works but isn't documented
@@ -92,7 +93,7 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
         kind = self.collection.kind
         shows: dict[int | str, Show] = {}
         if kind == "show":
-            await self.read_all(self._query({"type": _SHOWS}), lambda rows: shows.update(shows_of(rows)))
+            await self.read_all(self._query(_SHOWS), lambda rows: shows.update(shows_of(rows)))
         self.make = PlexDraftMaker(server_id, shows)
         return self._query({"type": ITEM_TYPES[kind], "includeGuids": "1"})
 
@@ -100,32 +101,57 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
         """Read the part of the library that the scope names; raises ScopeNotFound."""
         kind, scope = self.collection.kind, self.scope
         if kind == "show":
-            rows = await self.find_titled(lambda title: self._query({"type": _SHOWS, "title": title}))
-            show = self.the_only(rows, "shows")
-            if show is None:
-                raise self._missing("title")
-            self.make = PlexDraftMaker(server_id, shows_of(rows))
-            page = await self._episodes(show.key, scope.season, scope.episode)
-            if not page.source_items and scope.episode is not None:
-                season = await self._episodes(show.key, scope.season, None)
-                raise self._missing("episode" if season.source_items else "season")
-            if not page.source_items and scope.season is not None:
-                raise self._missing("season")
-            return page
+            return await self._in_shows(server_id)
         if scope.season is not None:
             raise self._missing("season")
         self.make = PlexDraftMaker(server_id)
+        # The filter "id" is undocumented, too.
         item_type = {"type": ITEM_TYPES[kind], "includeGuids": "1"}
-        rows = await self.find_titled(lambda title: self._query({**item_type, "title": title}))
+        rows = await self.find_titled(
+            lambda title: self._query({**item_type, "title": title}), lambda key: self._query({**item_type, "id": key})
+        )
         if not rows:
             raise self._missing("title")
         if kind == "movie":
             self.the_only(rows, "films")
         return self.make.page(rows)
 
+    def parse_key(self, text: str) -> int | None:
+        """Return the rating key that a text spells."""
+        return rating_key_number(text)
+
+    async def _in_shows(self, server_id: str) -> Page:
+        scope = self.scope
+        rows = await self.find_titled(
+            lambda title: self._query({**_SHOWS, "title": title}), lambda key: self._query({**_SHOWS, "id": key})
+        )
+        show = self.the_only(rows, "shows")
+        if show is None:
+            return await self._episode_of_key(server_id)
+        self.make = PlexDraftMaker(server_id, shows_of(rows))
+        page = await self._episodes(show.key, scope.season, scope.episode)
+        if not page.source_items and scope.episode is not None:
+            season = await self._episodes(show.key, scope.season, None)
+            raise self._missing("episode" if season.source_items else "season")
+        if not page.source_items and scope.season is not None:
+            raise self._missing("season")
+        return page
+
+    async def _episode_of_key(self, server_id: str) -> Page:
+        """Read the episode whose key the scope gives in place of a show's title; raises ScopeNotFound."""
+        rows = await self.find_keyed(lambda key: self._query({**_EPISODES, "id": key}))
+        if not rows:
+            raise self._missing("title")
+        if not any(map(_in_season(self.scope.season, self.scope.episode), (listed.row for listed in rows))):
+            raise self._missing("season")
+        keys = [str(listed.row.grandparent_rating_key) for listed in rows if isinstance(listed.row, Row)]
+        shows = [show for key in keys for show in await self.find_key(key, lambda k: self._query({**_SHOWS, "id": k}))]
+        self.make = PlexDraftMaker(server_id, shows_of(shows))
+        return self.make.page(rows)
+
     async def _episodes(self, show: int | str, season: int | None, episode: int | None) -> Page:
         # These filters are undocumented; python-plexapi's tests use them, too.
-        params = {"type": ITEM_TYPES["show"], "show.id": str(show), "includeGuids": "1"}
+        params = {**_EPISODES, "show.id": str(show)}
         if season is not None:
             params["season.index"] = str(season)
         if episode is not None:

@@ -12,7 +12,9 @@ from retrovue.importers.http.drafts import (
     FIRST_YEAR,
     LAST_YEAR,
     LONGEST_MS,
+    NO_MEMBERSHIP,
     DraftMaker,
+    Membership,
     Problem,
     Show,
     milliseconds,
@@ -45,8 +47,10 @@ def shows_of(rows: PlexRows) -> dict[int | str, Show]:
 
 
 def _show(row: Row) -> Show:
+    ids = _provider_ids(row, [])
     stars = rating(row.audience_rating, row.rating, [])
-    return Show(row.title, [row.studio] if row.studio else [], row.content_rating or None, stars, _tags(row))
+    studios = [row.studio] if row.studio else []
+    return Show(row.title, year(row.year, []), ids or None, studios, row.content_rating or None, stars, _tags(row))
 
 
 class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
@@ -126,30 +130,25 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         studio, content_rating = row.studio or None, row.content_rating or None
         stars = rating(row.audience_rating, row.rating, warnings)
         tags = _tags(row)
-        show_title = season = episode = None
+        part_of, years = NO_MEMBERSHIP, row.year
         if kind == "episode":
-            show_title = row.grandparent_title or None
-            season, episode = ordinal(row.parent_index, warnings), ordinal(row.index, warnings)
-            # With hidden seasons and some agents the keys of show and season are missing: there is nothing to inherit.
-            show = self.shows.get(rating_key_number(row.grandparent_rating_key) or -1)
+            part_of, show = self._show_of(row, warnings)
             if show is not None:
-                show_title = show_title or show.title
                 studio, content_rating = studio or next(iter(show.studios), None), content_rating or show.content_rating
                 stars = show.rating if stars is None else stars
                 tags = {**show.tags, **tags} if tags else show.tags
         elif kind == "track":
-            # An asset has no fields for artist and album: they become tags, which can be searched.
-            people = {"artist": row.grandparent_title, "album": row.parent_title}
-            tags = {**tags, **{name: [text] for name, text in people.items() if text}}
+            part_of = _album_of(row, warnings)
+            years = row.parent_year if years is None else years
         return AssetDraft(
             source_uri=f"{uri}?media={media.id}",
             type=kind,
             title=title,
             parts=parts,
-            show_title=show_title,
-            season_number=season,
-            episode_number=episode,
-            year=year(row.year, warnings),
+            show_title=part_of.show_title,
+            season_number=part_of.season,
+            episode_number=part_of.episode,
+            year=year(years, warnings),
             originally_aired=_date(aired, warnings) if aired else None,
             runtime_ms=runtime,
             edition=row.edition_title or None,
@@ -164,12 +163,47 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
             width=media.width,
             height=media.height,
             bitrate_kbps=media.bitrate,
-            provider_ids=provider_ids(row.guid, [guid.id for guid in row.guids] if row.guids else (), warnings),
+            show_key=part_of.show_key,
+            show_year=part_of.show_year,
+            show_provider_ids=part_of.show_provider_ids,
+            artist=part_of.artist,
+            album=part_of.album,
+            disc_number=part_of.disc,
+            track_number=part_of.track,
+            provider_ids=_provider_ids(row, warnings),
             tags=tags,
             chapters=None if row.chapters is None else spans(row.chapters, "tag", "title", warnings),
             markers=None if row.markers is None else spans(row.markers, "type", "type", warnings),
             warnings=tuple(dict.fromkeys(warnings)) if warnings else (),
         )
+
+    def _show_of(self, row: Row, warnings: list[str]) -> tuple[Membership, Show | None]:
+        """Return an episode's place in its show, and the show if it is known."""
+        # With hidden seasons and some agents the keys of show and season are missing: there is nothing to inherit.
+        key = rating_key_number(row.grandparent_rating_key)
+        show = None if key is None else self.shows.get(key)
+        place = Membership(
+            show_title=row.grandparent_title or (None if show is None else show.title),
+            show_key=None if key is None else str(key),
+            show_year=None if show is None else show.year,
+            show_provider_ids=None if show is None else show.provider_ids,
+            season=ordinal(row.parent_index, warnings),
+            episode=ordinal(row.index, warnings),
+        )
+        return place, show
+
+
+def _album_of(row: Row, warnings: list[str]) -> Membership:
+    """Return a track's place in its album, whose artist stands where an episode has its show."""
+    key = rating_key_number(row.grandparent_rating_key)
+    return Membership(
+        show_title=row.grandparent_title or None,
+        show_key=None if key is None else str(key),
+        artist=row.original_title or row.grandparent_title or None,
+        album=row.parent_title or None,
+        disc=ordinal(row.parent_index, warnings),
+        track=ordinal(row.index, warnings),
+    )
 
 
 def file_stamp(key: str | None) -> str | None:
@@ -231,6 +265,10 @@ def spans(listed: Sequence[Span], label: str, name: str, warnings: list[str]) ->
             end = None
         found.append({name: span.tag if label == "tag" else span.type, "start_ms": start, "end_ms": end})
     return found
+
+
+def _provider_ids(row: Row, warnings: list[str]) -> dict[str, str]:
+    return provider_ids(row.guid, [guid.id for guid in row.guids] if row.guids else (), warnings)
 
 
 def provider_ids(guid: str | None, others: Iterable[str], warnings: list[str]) -> dict[str, str]:

@@ -91,6 +91,8 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
     type: Text | None = None
     subtype: Text | None = None
     title: Text | None = None
+    original_title: Text | None = None
+    """Of a track its own artist, where it isn't that of the album."""
     guid: Text | None = None
     studio: Text | None = None
     content_rating: Text | None = None
@@ -104,6 +106,7 @@ class Row(msgspec.Struct, gc=False, rename="camel"):
     index: Number | None = None
     parent_index: Number | None = None
     parent_title: Text | None = None
+    parent_year: int | None = None
     grandparent_title: Text | None = None
     grandparent_rating_key: Text | int | None = None
     versions: list[Media] | None = msgspec.field(default=None, name="Media")

@@ -36,6 +36,7 @@ class JellyfinLibrary:
         self.locations = [f"/data/{name.lower()}"] if locations is None else list(locations)
         self._items: dict[str, Row] = {}
         self._parts: dict[str, list[Row]] = {}
+        self._merged: dict[str, str] = {}
         self.add(*items)
 
     def add(self, *items: Row) -> None:
@@ -127,6 +128,24 @@ class JellyfinLibrary:
         """Return the further parts of an item; None if the library doesn't have it."""
         return self._parts.get(own, []) if own in self._items else None
 
+    def merge(self, into: int, *others: int) -> None:
+        """Show several series as one: only the first is listed, and below it the episodes of all."""
+        for other in (into, *others):
+            self._merged[item_id(other)] = item_id(into)
+
+    def below(self, parent: str) -> list[Row] | None:
+        """Return the episodes of a series, and of those that are merged with it; None if it isn't in the library."""
+        if parent not in self._items:
+            return None
+        one = self._merged.get(parent, parent)
+        below = [(item, item.get("SeriesId", "")) for item in self.items]
+        return [item for item, series in below if series and self._merged.get(series, series) == one]
+
+    @property
+    def listed(self) -> list[Row]:
+        """All items but the series that are merged into another one."""
+        return [item for item in self.items if self._merged.get(item["Id"], item["Id"]) == item["Id"]]
+
     @property
     def items(self) -> list[Row]:
         """All items, in no order that could be relied on."""
@@ -155,6 +174,9 @@ def chosen(items: Iterable[Row], query: Mapping[str, str]) -> list[Row]:
     term = query.get("searchterm", "").casefold()
     if term:
         found = [item for item in found if term in str(item.get("Name", "")).casefold()]
+    ids = [text.replace("-", "").lower() for text in query.get("ids", "").split(",") if text]
+    if ids:
+        found = [item for item in found if str(item.get("Id")).replace("-", "").lower() in ids]
     season = query.get("parentindexnumber")
     if season is not None:
         found = [item for item in found if str(item.get("ParentIndexNumber")) == season]

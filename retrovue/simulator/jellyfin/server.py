@@ -154,12 +154,10 @@ class SimulatedJellyfin(SimulatedServer):
     def _below(self, parent: str) -> list[Row]:
         library = next((one for one in self.libraries if one.id == parent), None)
         if library is not None:
-            return library.items
-        every = [item for one in self.libraries for item in one.items]
-        if any(item["Id"] == parent for item in every):
-            return [item for item in every if item.get("SeriesId") == parent]
+            return library.listed
+        series = next((found for one in self.libraries if (found := one.below(parent)) is not None), None)
         # What a server does that doesn't find the parent: it lists all that it has.
-        return every
+        return [item for one in self.libraries for item in one.listed] if series is None else series
 
     def _additional_parts(self, own: str) -> Reply | _Listing:
         found = [parts for library in self.libraries if (parts := library.parts(own)) is not None]

@@ -426,6 +426,51 @@ class TestScope:
         with pytest.raises(RequestError) as failed:
             await read(shows, SHOWS, Scope("V"))
         assert failed.value.code == "ambiguous_title"
+        assert "V (1983, key V (1983)); V (2009, key V (2009))" in failed.value.message
+
+    @pytest.mark.parametrize(
+        "typed", ["DuckTales (no year, key Old/DuckTales)", "DuckTales (key Old/DuckTales)", "Old/DuckTales"]
+    )
+    @pytest.mark.fault(208)
+    async def test_a_show_without_a_year_is_told_by_its_directory(self, tmp_path: Path, typed: str) -> None:
+        files = ("TV/Old/DuckTales/Season 1/S01E01.mkv", "TV/DuckTales (2017) [tvdbid-330134]/Season 1/S01E01.mkv")
+        make(tmp_path, *files)
+        with pytest.raises(RequestError, match=r"DuckTales \(no year, key Old/DuckTales\)"):
+            await read(tmp_path, SHOWS, Scope("DuckTales"))
+        [old] = (await read(tmp_path, SHOWS, Scope(typed))).drafts
+        assert (old.show_title, old.show_key, old.show_year) == ("DuckTales", "Old/DuckTales", None)
+        [new] = (await read(tmp_path, SHOWS, Scope("DuckTales (2017)"))).drafts
+        assert (new.show_key, new.show_year) == ("DuckTales (2017) [tvdbid-330134]", 2017)
+        assert (new.show_provider_ids, new.year) == ({"tvdb": "330134"}, None)
+
+    @pytest.mark.fault(208)
+    async def test_an_edition_or_a_path_names_a_film(self, tmp_path: Path) -> None:
+        make(tmp_path, "Movies/Alien (1979).mkv", "Movies/Alien (1979) {edition-Director's Cut}.mkv")
+        for typed in ("Alien [Director's Cut]", "Alien (1979) {edition-Director's Cut}.mkv"):
+            [cut] = (await read(tmp_path, MOVIES, Scope(typed))).drafts
+            assert (cut.title, cut.edition, cut.year) == ("Alien", "Director's Cut", 1979)
+        assert len((await read(tmp_path, MOVIES, Scope("Alien"))).drafts) == 2
+
+
+@pytest.mark.fault(207)
+async def test_tracks_have_their_artists_and_numbers(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "Music/Various Artists/Hits (2001)/2-07 The Alphas - One Way.flac",
+        "Music/Various Artists/Hits (2001)/1-10 The Betas - Two Ways.flac",
+        "Music/Nena/Nena/CD 1/03 99 Luftballons.mp3",
+    )
+    drafts = (await read(tmp_path, sample_collection("Music", kind="music"))).drafts
+    found = [
+        (draft.show_title, draft.artist, draft.album, draft.disc_number, draft.track_number, draft.title)
+        for draft in drafts
+    ]
+    assert found == [
+        ("Nena", "Nena", "Nena", 1, 3, "99 Luftballons"),
+        ("Various Artists", "The Betas", "Hits", 1, 10, "Two Ways"),
+        ("Various Artists", "The Alphas", "Hits", 2, 7, "One Way"),
+    ]
+    assert [(draft.year, draft.show_key) for draft in drafts][1:] == [(2001, "Various Artists")] * 2
 
 
 async def test_memory_does_not_grow_with_the_tree(tmp_path: Path) -> None:

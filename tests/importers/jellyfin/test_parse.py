@@ -198,9 +198,16 @@ class TestItems:
     def test_track(self) -> None:
         draft = only_draft(audio(3, "Sinnerman", Album="Pastel Blues", AlbumArtist="Nina", IndexNumberEnd=9))
         assert (draft.type, draft.title) == ("track", "Sinnerman")
-        assert (draft.show_title, draft.season_number, draft.episode_number) == (None, None, None)
-        assert draft.tags == {"artist": ["Nina"], "album": ["Pastel Blues"]}
+        assert (draft.show_title, draft.artist, draft.album) == ("Nina", "Nina", "Pastel Blues")
+        assert (draft.season_number, draft.episode_number, draft.tags) == (None, None, {})
         assert (draft.audio_codec, draft.video_codec, draft.width) == ("mp3", None, None)
+
+    def test_a_track_has_artists_of_its_own(self) -> None:
+        various = [{"Name": "Various Artists", "Id": item_id(9)}]
+        row = audio(3, "One Way", Album="Hits", AlbumArtist="Various Artists", AlbumArtists=various)
+        draft = only_draft(row | {"Artists": ["The Alphas", "Bo"], "ParentIndexNumber": 2, "IndexNumber": 7})
+        assert (draft.show_title, draft.show_key) == ("Various Artists", item_id(9))
+        assert (draft.artist, draft.album, draft.disc_number, draft.track_number) == ("The Alphas, Bo", "Hits", 2, 7)
 
     @pytest.mark.parametrize(
         "path", ["P:\\Filme\\Ölsand\u00a0“x”.mkv", "\\\\nas\\media\\a.mkv", "/data/映画/七人の侍.mkv"]

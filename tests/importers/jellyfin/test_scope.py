@@ -119,6 +119,42 @@ class TestSeries:
         assert (caught.value.code, "Several shows" in caught.value.message) == ("ambiguous_title", True)
         assert result.source_items == 6
 
+    @pytest.mark.parametrize("typed", ["Utopia (key {})", "{}", "jellyfin://server/items/{}"])
+    @pytest.mark.fault(208)
+    async def test_what_tells_series_apart_can_be_typed(self, typed: str) -> None:
+        library = shows(*a_series(1000, "Utopia"), *a_series(2000, "Utopia", ProviderIds={"Tvdb": "5"}))
+        async with jellyfin(library) as (_, importer):
+            result = await read_all(importer, collection(library, "show"), Scope(typed.format(item_id(2000))))
+            one = await read_all(importer, collection(library, "show"), Scope(f"key {item_id(2102)}"))
+        assert {draft.show_key for draft in result.drafts} == {item_id(2000)}
+        assert [(draft.season_number, draft.episode_number) for draft in one.drafts] == [(1, 2)]
+        assert one.drafts[0].show_provider_ids == {"tvdb": "5"}
+
+    @pytest.mark.parametrize("typed", ["Am\u00e9lie", "Ame\u0301lie"])
+    @pytest.mark.fault(213)
+    async def test_composed_and_decomposed_letters_are_one(self, typed: str) -> None:
+        library = shows(*a_series(1000, "Ame\u0301lie"))
+        async with jellyfin(library) as (_, importer):
+            assert (await read_all(importer, collection(library, "show"), Scope(typed))).source_items == 6
+
+    @pytest.mark.fault(215)
+    async def test_merged_series_are_one(self) -> None:
+        """Seasons in two directories: two series, of which the server lists one (PR 17417 of Jellyfin)."""
+        first = a_series(1000, "Lost", 1, Genres=["Drama"], ProductionYear=2004)
+        library = shows(*first, *a_series(2000, "Lost", 1))
+        for number in (2101, 2102, 2103):
+            library.change(number, ParentIndexNumber=2)
+        library.merge(1000, 2000)
+        async with jellyfin(library) as (_, importer):
+            whole = await read_all(importer, collection(library, "show"))
+            scoped = await read_all(importer, collection(library, "show"), Scope("Lost"))
+            season = await read_all(importer, collection(library, "show"), Scope("Lost", 2))
+        for drafts in (whole.drafts, scoped.drafts):
+            assert {(draft.show_key, draft.show_year) for draft in drafts} == {(item_id(1000), 2004)}
+            assert {draft.season_number for draft in drafts} == {1, 2}
+            assert all(draft.tags == {"genre": ["Drama"]} for draft in drafts)
+        assert season.source_items == 3
+
     async def test_a_series_that_is_gone_gives_nobody_elses_episodes(self) -> None:
         library = shows(*a_series(1000, "Lost"), *a_series(2000, "Dark"))
         async with jellyfin(library) as (server, importer):

@@ -274,7 +274,7 @@ class TestDrafts:
             tracks = await read_all(importer, collection("3", "artist"))
         assert [draft.type for draft in clips.drafts] == ["clip", "clip"]
         assert [draft.type for draft in tracks.drafts] == ["track", "track"]
-        assert tracks.drafts[0].tags["artist"] == ["Nina"]
+        assert [(draft.artist, draft.track_number) for draft in tracks.drafts] == [("Nina", 1), ("Nina", 2)]
 
     async def test_generated_libraries(self) -> None:
         sections = [

@@ -166,10 +166,17 @@ class TestItems:
         assert only_draft(row).tags == {}
 
     def test_track(self) -> None:
-        draft = only_draft(track(3, album(2, artist(1, "Nina"), 1, title="Pastel Blues"), 4, "Sinnerman"))
+        of_album = album(2, artist(1, "Nina"), 2, title="Pastel Blues")
+        draft = only_draft(track(3, of_album, 4, "Sinnerman", parentYear=1965))
         assert (draft.type, draft.title) == ("track", "Sinnerman")
-        assert (draft.show_title, draft.season_number, draft.episode_number) == (None, None, None)
-        assert draft.tags == {"artist": ["Nina"], "album": ["Pastel Blues"]}
+        assert (draft.show_title, draft.show_key, draft.artist, draft.album) == ("Nina", "1", "Nina", "Pastel Blues")
+        assert (draft.disc_number, draft.track_number, draft.year) == (2, 4, 1965)
+        assert (draft.season_number, draft.episode_number, draft.tags) == (None, None, {})
+
+    def test_a_track_has_an_artist_of_its_own(self) -> None:
+        of_album = album(2, artist(1, "Various Artists"), 1, title="Hits")
+        draft = only_draft(track(3, of_album, 4, "One Way", originalTitle="The Alphas"))
+        assert (draft.show_title, draft.artist) == ("Various Artists", "The Alphas")
 
     def test_clip(self) -> None:
         assert only_draft(clip(1)).type == "clip"

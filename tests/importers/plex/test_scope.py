@@ -99,8 +99,68 @@ class TestScope:
         async with plex(section) as (_, importer):
             with pytest.raises(RequestError) as caught:
                 await read_all(importer, what, Scope("Utopia"))
-            result = await read_all(importer, what, Scope("utopia (2020)"))
         assert caught.value.code == "ambiguous_title"
-        assert "2013, key 1000" in caught.value.message
-        assert caught.value.context["candidates"][1] == {"key": 2000, "title": "Utopia", "year": 2020}
+        assert "Utopia (2013, key 1000); Utopia (2020, key 2000)" in caught.value.message
+        assert '--title "Utopia (2013, key 1000)"' in (caught.value.hint or "")
+        assert '--title "Utopia (2013)"' in (caught.value.hint or "")
+        expected = {"key": 2000, "title": "Utopia", "year": 2020, "edition": None}
+        assert caught.value.context["candidates"][1] == expected
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            "utopia (2020)",
+            "Utopia (2020, key 2000)",
+            "Utopia (key 2000)",
+            "key 2000",
+            "2000",
+            "plex://machine/library/metadata/2000",
+        ],
+    )
+    @pytest.mark.fault(208)
+    async def test_what_tells_shows_apart_can_be_typed(self, typed: str) -> None:
+        section = tv(*series(1000, "Utopia", year=2013), *series(2000, "Utopia", year=2020))
+        async with plex(section) as (_, importer):
+            result = await read_all(importer, collection("2", "show", "TV"), Scope(typed))
+        assert {(draft.show_key, draft.show_year) for draft in result.drafts} == {("2000", 2020)}
         assert result.source_items == 6
+
+    @pytest.mark.fault(208)
+    async def test_an_episode_by_its_key(self) -> None:
+        section = tv(*series(1000, "Lost", year=2004, Guid=[{"id": "tvdb://73739"}]))
+        async with plex(section) as (_, importer):
+            result = await read_all(importer, collection("2", "show", "TV"), Scope("key 1202"))
+            with pytest.raises(ScopeNotFound):
+                await read_all(importer, collection("2", "show", "TV"), Scope("key 5"))
+        [draft] = result.drafts
+        assert (draft.season_number, draft.episode_number, draft.show_year) == (2, 2, 2004)
+        assert (draft.show_provider_ids or {})["tvdb"] == "73739"
+
+    @pytest.mark.parametrize(
+        ("typed", "key"),
+        [
+            ("Alien [Director's Cut]", 3),
+            ("Alien {edition-director's cut}", 3),
+            ("Alien (1979) [Director's Cut]", 3),
+            ("Alien (1979, Director's Cut, key 3)", 3),
+            ("Alien (1979, key 1)", 1),
+            ("1979", 4),
+            ("3", 3),
+        ],
+    )
+    @pytest.mark.fault(208)
+    async def test_what_tells_films_apart_can_be_typed(self, typed: str, key: int) -> None:
+        cut = {"editionTitle": "Director's Cut", "year": 1979}
+        rows = [movie(1, "Alien", year=1979), movie(3, "Alien", **cut), movie(4, "1979"), movie(1979, "Other")]
+        async with plex(ListSection("1", "Movies", "movie", rows)) as (_, importer):
+            with pytest.raises(RequestError, match="Alien \\(1979, Director's Cut, key 3\\)"):
+                await read_all(importer, collection(), Scope("Alien"))
+            result = await read_all(importer, collection(), Scope(typed))
+        assert [draft.source_uri.rpartition("/")[2].partition("?")[0] for draft in result.drafts] == [str(key)]
+
+    @pytest.mark.parametrize("typed", ["Am\u00e9lie", "Ame\u0301lie", "AME\u0301LIE"])
+    @pytest.mark.parametrize("stored", ["Am\u00e9lie", "Ame\u0301lie"])
+    @pytest.mark.fault(213)
+    async def test_composed_and_decomposed_letters_are_one(self, typed: str, stored: str) -> None:
+        async with plex(ListSection("1", "Movies", "movie", [movie(1, stored)])) as (_, importer):
+            assert (await read_all(importer, collection(), Scope(typed))).titles == [stored]
