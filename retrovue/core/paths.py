@@ -26,6 +26,14 @@ _UNC = re.compile(r"^//[^/]")
 """A UNC path with slashes; on a POSIX system two slashes are one."""
 
 
+_DISC_ENDINGS = (
+    ".m2ts", ".ssif", ".mpls", ".bdmv", ".vob", ".ifo", ".bup", ".evo", "/bdmv", "\\bdmv", "eo_ts", "vd_ts",
+)  # fmt: skip
+"""How the files of discs, and their directories themselves, end. Few paths do, so that few are searched further."""
+_DISC_FOLDER = re.compile(r"[\\/](?:BDMV|VIDEO_TS|HVDVD_TS)(?=[\\/]|$)", re.IGNORECASE)
+_DISC_FILE = re.compile(r"[\\/](?:VIDEO_TS|VTS_[0-9]{2}_[0-9])\.(?:VOB|IFO|BUP)$", re.IGNORECASE)
+
+
 class UnmappedPath(ValueError):
     """The path has no local path; the message says why."""
 
@@ -72,6 +80,19 @@ def stem(path: str) -> str:
     """Return the file name of a source's path without its extension; not empty unless the path is."""
     name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
     return posixpath.splitext(name)[0] or name or path
+
+
+def disc_of(path: str) -> str | None:
+    """Return the directory of the disc, a copied DVD, Blu-ray or HD DVD, that a path of a source lies on; else None.
+
+    A camera writes ``.mts`` files to the directories of a Blu-ray: those are clips.
+    """
+    if path[-5:].lower().endswith(_DISC_ENDINGS):
+        if (folder := _DISC_FOLDER.search(path)) is not None:
+            return path[: folder.start()] or "/"
+        if (file := _DISC_FILE.search(path)) is not None:
+            return path[: file.start()] or "/"
+    return None
 
 
 class PathMapper:

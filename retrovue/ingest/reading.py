@@ -8,7 +8,7 @@ from typing import Protocol
 
 from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
-from retrovue.core.paths import PathMapper, UnmappedPath
+from retrovue.core.paths import PathMapper, UnmappedPath, disc_of
 from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durations
 from retrovue.core.text import quoted
 from retrovue.enrichers.pages import PageEnrichers
@@ -85,6 +85,12 @@ class Tally:
                 self.warnings.update(draft.warnings)
         self.warnings.update(page.warnings)
 
+    def leave_out(self, files: int) -> None:
+        """Take files of discs, of which another one is rejected, out of the count."""
+        self.discovered -= files
+        if files:
+            self.warnings["left_out_disc"] += files
+
     @contextmanager
     def phase(self, name: str, *, restart: bool = False) -> Iterator[None]:
         """Add the time of the block to a phase of `Durations`; ``restart`` begins the phase at 0."""
@@ -134,17 +140,34 @@ class DraftMapper:
         """``local``: the source's paths are local paths already."""
         mappings = (*collection.path_mappings, IDENTITY_MAPPING) if local else collection.path_mappings
         self._map = PathMapper(mappings).file
+        self._discs: set[str] = set()
+        """The discs that were rejected."""
 
-    def map_page(self, page: Page) -> tuple[list[MappedDraft], list[Rejection]]:
-        """Return the mapped drafts of a page, and all its rejections."""
+    def map_page(self, page: Page) -> tuple[list[MappedDraft], list[Rejection], int]:
+        """Return the mapped drafts of a page, all its rejections, and the number of drafts that were left out.
+
+        A disc is one rejection, however many of its files the source lists; the others are left out.
+        """
+        if page.restart:
+            self._discs.clear()
         mapped: list[MappedDraft] = []
         rejected = list(page.rejected)
+        left_out = 0
         for draft in page.drafts:
             try:
                 mapped.append(MappedDraft(draft, self._paths(draft)))
             except UnmappedPath as exc:
+                if exc.code == "disc_folder" and not self._is_new_disc(draft):
+                    left_out += 1
+                    continue
                 rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
-        return mapped, rejected
+        return mapped, rejected, left_out
+
+    def _is_new_disc(self, draft: AssetDraft) -> bool:
+        discs = {disc for part in draft.parts if (disc := disc_of(part.source_path)) is not None}
+        new = not discs <= self._discs
+        self._discs |= discs
+        return new
 
     def map_outline(self, outline: Outline) -> list[tuple[str, ...]] | None:
         """Return the local paths of an outline's drafts; None if one of them can't be mapped."""
@@ -162,6 +185,9 @@ class DraftMapper:
     def _file(self, path: str) -> str:
         if path[-4:].lower() in DISC_IMAGES:
             raise UnmappedPath("disc_image", f"{quoted(path)} is the image of a disc: only single files are ingested")
+        if (disc := disc_of(path)) is not None:
+            text = "is a copy of a disc, with menus and several programmes: only single files are ingested"
+            raise UnmappedPath("disc_folder", f"{quoted(disc)} {text}")
         return self._map(path)
 
 
@@ -231,7 +257,8 @@ class Reader:
                 tally.reset()
                 await sink.reset()
             tally.count(page)
-            mapped, rejected = self._mapper.map_page(page)
+            mapped, rejected, left_out = self._mapper.map_page(page)
+            tally.leave_out(left_out)
             to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
             fingerprint = self._fingerprints.of_page(page) if to_keep else None
         with tally.phase("enriching"):

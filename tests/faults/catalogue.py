@@ -138,6 +138,7 @@ LINES: dict[str, dict[int, str]] = {
     "What people who do this job report": {
         207: "tracks: the own artist, the album's artist, disc and number in columns, and listed in their order",
         208: "shows and films of one title: told apart by year, edition or key wherever they are printed or typed",
+        212: "copied discs: one rejection each, in every importer",
         213: "letters composed and decomposed: one title",
         215: "Jellyfin's merged series: one show, whichever of its directories an episode lies in",
     },

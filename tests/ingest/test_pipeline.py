@@ -39,6 +39,25 @@ class TestCounts:
             ["disc_image"],
         )
 
+    @pytest.mark.fault(122, 212)
+    async def test_a_disc_is_one_rejection_however_many_of_its_files_are_listed(self, library: Library) -> None:
+        files = [
+            "Red/VIDEO_TS/VTS_01_1.VOB",
+            "Red/VIDEO_TS/VTS_01_2.VOB",
+            "Blue/BDMV/STREAM/00001.m2ts",
+            "Loose/VTS_01_1.VOB",
+            "Blue/BDMV/STREAM/00000.m2ts",
+            "Camera/BDMV/STREAM/00000.MTS",
+            "Film.m2ts",
+        ]
+        listed = page(*(draft(file, file) for file in files))
+        for dry_run in (True, False, False):
+            outcome = await library.ingest_one(listed, dry_run=dry_run)
+            assert (outcome.counts.source_items, outcome.counts.discovered, outcome.counts.rejected) == (7, 5, 3)
+            assert [rejection.code for rejection in outcome.listed.rejected] == ["disc_folder"] * 3
+            assert outcome.listed.warnings == {"left_out_disc": 2}
+        assert "/Blue'" in outcome.listed.rejected[1].reason
+
     async def test_warnings_are_counted_by_draft_and_by_kind(self, library: Library) -> None:
         outcome = await library.ingest_one(
             page(draft("a", warnings=("bad_year", "bad_rating")), draft("b", warnings=("bad_year",)), draft("c"))

@@ -234,8 +234,10 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
 
     def _incomplete(self, moved: ListingMoved) -> IncompleteEnumeration:
         name = self.collection.name
+        short = moved.expected is not None and moved.received < moved.expected
+        numbers = f" ({moved.received:,} of {moved.expected:,} items)" if short else ""
         return IncompleteEnumeration(
-            f"The listing of {name!r} {moved.problem}: what was read isn't proven to be all of it.",
+            f"The listing of {name!r} {moved.problem}{numbers}: what was read isn't proven to be all of it.",
             hint=self.hint,
             context={"expected": moved.expected, "received": moved.received, "collection": name},
         )

@@ -111,7 +111,7 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
 
     product: ClassVar[str] = "Jellyfin"
     kinds: ClassVar[Mapping[str, object]] = KINDS
-    hint: ClassVar[str] = "Try again when Jellyfin is not scanning."
+    hint: ClassVar[str] = "Try again when Jellyfin is not scanning; if it stays so, scan the library there."
     make: JellyfinDraftMaker
 
     async def check_library(self) -> None:
