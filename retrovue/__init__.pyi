@@ -93,6 +93,9 @@ from retrovue.operations.discovery import add_source as add_source
 from retrovue.operations.discovery import discover as discover
 from retrovue.operations.doctor import Finding as Finding
 from retrovue.operations.doctor import examine as examine
+from retrovue.operations.secrets import Encryption as Encryption
+from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
+from retrovue.operations.secrets import secret_reference as secret_reference
 from retrovue.store.assets import Asset as Asset
 from retrovue.store.assets import AssetAlias as AssetAlias
 from retrovue.store.assets import AssetDetails as AssetDetails

@@ -15,6 +15,7 @@ from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Interruption, Invocation
 from retrovue.cli.process import SIGNALS
 from retrovue.core.model import ConfigField, Secret
+from retrovue.operations.secrets import secret_reference
 
 _LONGEST_SECRET = 65_536
 """Characters. A longer file was named by mistake."""
@@ -123,14 +124,24 @@ def confirm(call: Invocation, lines: Sequence[str], *, yes: bool, context: Mappi
         raise InputError("Not confirmed; nothing was changed.", code="not_confirmed", context=context)
 
 
-def read_secret(call: Invocation, field: ConfigField, value: str | None, file: str | None) -> Secret | None:
+def secret_variable(field: ConfigField) -> str:
+    """Return the name of the variable of the environment that may hold a secret."""
+    return f"RETROVUE_{field.name.upper()}"
+
+
+def read_secret(
+    call: Invocation, field: ConfigField, value: str | None, file: str | None, *, keep_reference: bool = False
+) -> Secret | None:
     """Read a secret setting from its option, its file, the environment or the terminal, the first that is there.
 
-    Returns None if an optional secret is nowhere. Raises InputError if a required one is nowhere, or if what is found
-    can't be read or is no secret. Blocks while it reads.
+    The option may give a reference, such as ``env:NAME``. With ``keep_reference`` the secret of a file or of the
+    environment becomes one. Returns None if an optional secret is nowhere. Raises InputError if a required one is
+    nowhere, or if what is found can't be read or is no secret. Blocks while it reads.
     """
     option = f"--{field.name.replace('_', '-')}"
-    variable = f"RETROVUE_{field.name.upper()}"
+    variable = secret_variable(field)
+    if (reference := _reference(field, value, file, keep=keep_reference)) is not None:
+        return reference
     if value is not None:
         call.output.warn(f"{option} shows in the list of processes; {option}-file or {variable} doesn't.")
         if file is not None:
@@ -150,6 +161,23 @@ def read_secret(call: Invocation, field: ConfigField, value: str | None, file: s
             hint=f"Give it by {option}-file FILE (- is the standard input), or by {variable} in the environment.",
         )
     return checked_secret(ask_secret(call, f"{field.description}: "), "what was typed")
+
+
+def _reference(field: ConfigField, value: str | None, file: str | None, *, keep: bool) -> Secret | None:
+    """Make a secret that is read in each run, and read it now; None if the secret is to be stored."""
+    option, variable = f"--{field.name.replace('_', '-')}", secret_variable(field)
+    reference = None if value is None else secret_reference(value)
+    if reference is not None and file is not None:
+        raise InputError(f"{option} and {option}-file can't be given together.")
+    if reference is None and keep and value is None:
+        if file == "-" or (file is None and variable not in os.environ):
+            raise InputError(f"--keep-reference needs {option}-file with a file, or {variable} in the environment.")
+        reference = secret_reference(f"env:{variable}" if file is None else f"file:{Path(file).absolute()}")
+    elif reference is None and keep:
+        raise InputError(f"--keep-reference needs {option}-file, or a reference such as env:NAME for {option}.")
+    if reference is not None:
+        reference.resolved()
+    return reference
 
 
 def _contents(file: str, option: str) -> str:

@@ -14,6 +14,8 @@ HOME = "RETROVUE_HOME"
 """Directory of the embedded PostgreSQL's data; by default the user's data directory, for root /var/lib/retrovue."""
 TOKEN = "RETROVUE_TOKEN"  # noqa: S105 - the name of a variable, not a token
 """The token of a media server for ``source add``. ``--token-file FILE``, or ``-`` for standard input, overrides it."""
+KEY_FILE = "RETROVUE_KEY_FILE"
+"""File with the keys that encrypt the secrets of sources; by default ``secrets.key`` in the home."""
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 

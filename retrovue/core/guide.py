@@ -195,6 +195,23 @@ GUIDE: Mapping[str, Advice] = {
         "Another server answers at the address.",
         "Correct the address, or add that server as a source. If it was set up again: --accept-new-identity.",
     ),
+    "secret_unreadable": Advice(
+        "A secret that is kept by reference can't be read where it should be.",
+        "Make it readable for the account that runs RetroVue, or name another place with `retrovue source update`.",
+    ),
+    "bad_secret_reference": Advice(
+        "The reference to a secret can't be used.", "Give file:/ABSOLUTE/PATH, env:NAME or credential:NAME."
+    ),
+    "secret_key_missing": Advice(
+        "A secret is encrypted, and the key isn't there.", "Bring back the key file, or give the secret anew."
+    ),
+    "bad_key_file": Advice(
+        "The file with the keys of secrets can't be used.", "Correct it, or name another one by RETROVUE_KEY_FILE."
+    ),
+    "no_encryption": Advice(
+        "Secrets can't be encrypted or decrypted: the package cryptography isn't installed.",
+        "Install it: pip install 'retrovue[encryption]'.",
+    ),
     "staging_too_large": Advice(
         "A collection's items take more room in temporary tables than any library does.",
         "Look at what the source lists. A large library can be divided there.",

@@ -65,6 +65,15 @@ class Secret:
         """Return the string, for the code that sends it."""
         return self._value
 
+    def resolved(self) -> "Secret":
+        """Return the secret with its string in memory: itself, unless it is read from elsewhere or decrypted first."""
+        return self
+
+    @property
+    def kept(self) -> tuple[str, str | None]:
+        """How the catalogue keeps it: ``plain``, ``encrypted``, or the kind and the name of where it is read from."""
+        return "plain", None
+
     def forms(self) -> tuple[str, ...]:
         """Return the texts by which the string may occur in other text, such as percent-encoded."""
         return self._known.forms

@@ -289,7 +289,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             return self._shared
 
     async def _open(self) -> EnricherInstance:
-        secrets = [form for secret in self._source.credentials.values() for form in secret.forms()]
+        secrets = [form for secret in self._source.credentials.values() for form in secret.resolved().forms()]
         instance = EnricherInstance(self.name, isolated=self._isolated, secrets=secrets)
         try:
             with self._adding_up_silence():

@@ -37,7 +37,8 @@ class PlexDetailsEnricher(BaseEnricher):
         """Reach the server, and check that it is the source's."""
         if self.source is None:
             raise RequestError("The details of Plex need a source.", code="no_source")
-        importer = PlexImporter(self.source.config, self.source.credentials, transport=self._transport)
+        credentials = {name: secret.resolved() for name, secret in self.source.credentials.items()}
+        importer = PlexImporter(self.source.config, credentials, transport=self._transport)
         async with AsyncExitStack() as stack:
             self._importer = await stack.enter_async_context(importer)
             await importer.check_reachable()

@@ -36,10 +36,13 @@ def open_importer(
 ) -> ImporterInterface:
     """Make an importer for one run; the caller enters it.
 
+    Credentials that are kept by reference are read, and encrypted ones are decrypted: raises RequestError if one can't
+    be.
     ``transport`` carries its HTTP requests. Raises RequestError with code ``no_transport`` if the importer takes none,
     and what ``importer_class`` and the importer's constructor raise.
     """
     cls = importer_class(type_name)
+    credentials = {name: secret.resolved() for name, secret in credentials.items()}
     if transport is None:
         return IMPORTERS.make(type_name, cls, "configuration", config, credentials)
     if not takes_transport(cls):

@@ -20,8 +20,12 @@ from retrovue.operations.discovery import Discovered
 
 def source_document(source: Source) -> dict[str, Any]:
     """Build the object of a source. It names the credentials and doesn't contain them."""
+    secrets = {
+        name: {"kept": kind, "place": place}
+        for name, (kind, place) in sorted((name, secret.kept) for name, secret in source.credentials.items())
+    }
     config = {key: redact(value) if isinstance(value, str) else value for key, value in source.config.items()}
-    return {**source_identity(source), "config": config, "credentials": sorted(source.credentials)}
+    return {**source_identity(source), "config": config, "credentials": sorted(source.credentials), "secrets": secrets}
 
 
 def source_listing_document(listing: SourceListing) -> dict[str, Any]:

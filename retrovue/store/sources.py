@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Secret, Source
 from retrovue.store.references import look_up, new_external_id
+from retrovue.store.secrets import kept_secret, loaded_secret
 
 _SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials"
 
@@ -34,7 +35,7 @@ def _source(row: Row[Any]) -> Source:
         name=row.name,
         type=row.type,
         config=row.config,
-        credentials={name: Secret(value) for name, value in row.credentials.items()},
+        credentials={name: loaded_secret(value) for name, value in row.credentials.items()},
     )
 
 
@@ -67,7 +68,7 @@ async def insert_source(session: AsyncSession, source: Source) -> None:
 
 
 def _columns(source: Source) -> dict[str, Any]:
-    credentials = {name: secret.reveal() for name, secret in source.credentials.items()}
+    credentials = {name: kept_secret(secret) for name, secret in source.credentials.items()}
     return {
         "id": source.id,
         "external_id": source.external_id,

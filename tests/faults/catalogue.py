@@ -119,6 +119,10 @@ LINES: dict[str, dict[int, str]] = {
         74: "two commands start the embedded server at once, a stale PID file: a lock decides, the PID is checked",
         75: "a hostile file takes over a media parser: it has no token and no database URL in its environment",
     },
+    "Secrets at rest": {
+        149: "a secret by reference: read in each run, never stored; what holds none is refused by name",
+        150: "encrypted secrets: no dump and no log holds them; a missing or wrong key is told; keys can be changed",
+    },
     "Floods": {
         141: "an answer made of what takes the most memory: at most 6 bytes for each of its own, and 800 MB of records",
         142: "bytes after the end of a gzip stream, a stream that decodes to nothing: refused, or too large",

@@ -24,7 +24,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "Sources and collections": (
         "add_source", "list_sources", "update_source", "delete_source", "discover", "list_collections",
         "get_collection", "update_collection", "wipe_collection", "CollectionDetails", "Contents", "Source",
-        "SourceListing", "Secret", "Discovered", "Collection", "CollectionUpdate", "PathMapping",
+        "SourceListing", "Secret", "secret_reference", "encrypt_secrets", "Encryption", "Discovered", "Collection",
+        "CollectionUpdate", "PathMapping",
     ),
     "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "Scope", "IngestRun"),
     "Results of an ingest": (

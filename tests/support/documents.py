@@ -290,12 +290,23 @@ class PathMapping(Strict):
     local_path: str
 
 
+class KeptSecret(Strict):
+    """How the catalogue keeps a secret."""
+
+    kept: Literal["plain", "encrypted", "file", "env", "credential"]
+    """Stored as it is or encrypted, or read in each run from a file, a variable or a credential of systemd."""
+    place: str | None
+    """The path or the name that it is read from."""
+
+
 class Source(Identity):
     """A source as it is stored."""
 
     config: Json
     credentials: list[str]
     """The names of its secrets."""
+    secrets: dict[str, KeptSecret]
+    """How each secret is kept."""
 
 
 class ListedSource(Source):
@@ -627,6 +638,18 @@ class SourceUpdated(Change):
     warnings: list[str]
 
 
+class SecretsEncrypted(Change):
+    """retrovue source encrypt."""
+
+    key_file: str
+    key_added: bool
+    """Whether a new key was made and put first in the file."""
+    encrypted: int
+    """Secrets that were encrypted with the first key."""
+    references: int
+    """Secrets that are read in each run, and not stored."""
+
+
 class SourceDeleted(Change):
     """retrovue source delete."""
 
@@ -937,6 +960,7 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("source", "add"): SourceAdded,
     ("source", "list"): Sources,
     ("source", "show"): SourceShown,
+    ("source", "encrypt"): SecretsEncrypted,
     ("source", "update"): SourceUpdated,
     ("source", "delete"): SourceDeleted,
     ("source", "discover"): SourceDiscovered,

@@ -1,12 +1,13 @@
 """Sources: list the types, add, show, change and delete sources, discover their collections."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from retrovue.cli.actions.collections import collection_table
 from retrovue.cli.actions.connect import adding_source
-from retrovue.cli.asking import Destruction, read_secret
+from retrovue.cli.asking import Destruction, read_secret, secret_variable
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.plugin_options import setting_fields
@@ -57,7 +58,14 @@ def _setting_fields(setting: ConfigField) -> dict[str, Any]:
 
 
 async def add_source(
-    call: Invocation, type_name: str, name: str, settings: Mapping[str, str | None], *, discover: bool, again: bool
+    call: Invocation,
+    type_name: str,
+    name: str,
+    settings: Mapping[str, str | None],
+    *,
+    discover: bool,
+    again: bool,
+    keep_reference: bool,
 ) -> int:
     """Add a source and, if wanted, find its collections."""
     discovery.check_name(name)
@@ -69,7 +77,7 @@ async def add_source(
     for field in fields:
         if field.secret:
             given = (settings.get(field.name), settings.get(f"{field.name}_file"))
-            secret = read_secret(call, field, *given)
+            secret = read_secret(call, field, *given, keep_reference=keep_reference)
             if secret is not None:
                 credentials[field.name] = secret
     found: Discovered | None = None
@@ -131,10 +139,16 @@ async def show_source(call: Invocation, reference: str) -> int:
     shown = source_document(source)
     lines = [f"Name: {source.name}", f"Id:   {source.external_id}, {source.id}", f"Type: {source.type}"]
     lines += [f"{key}: {value}" for key, value in shown["config"].items()]
-    lines += [f"{name}: (secret)" for name in shown["credentials"]]
+    lines += [f"{name}: (secret{_where(**about)})" for name, about in shown["secrets"].items()]
     lines += ["", *collection_table(collections, {source.id: source.external_id})]
     documents = [collection_document(collection) for collection in collections]
     return call.answer({"source": shown, "collections": documents}, lines)
+
+
+def _where(kept: str, place: str | None) -> str:
+    if place is not None:
+        return f", read from {kept} {place} in each run"
+    return ", encrypted" if kept == "encrypted" else ""
 
 
 async def discover_collections(call: Invocation, reference: str) -> int:
@@ -173,12 +187,13 @@ async def change_source(
     *,
     unset: Sequence[str] = (),
     accept_new_identity: bool,
+    keep_reference: bool,
 ) -> int:
     """Change a source's name, settings or credentials."""
     given = any(value is not None for value in settings.values())
-    if name is None and not accept_new_identity and not unset and not given:
+    if name is None and not accept_new_identity and not unset and not given and not keep_reference:
         raise InputError("Nothing to update.", hint="`retrovue source update --help` shows what can be.")
-    config, credentials = _changed_settings(call, settings)
+    config, credentials = _changed_settings(call, settings, keep_reference=keep_reference)
     async with opened(call) as store:
         before = await catalogue.find_source(store, reference)
         try:
@@ -220,7 +235,9 @@ async def change_source(
     return 0
 
 
-def _changed_settings(call: Invocation, settings: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, Secret]]:
+def _changed_settings(
+    call: Invocation, settings: Mapping[str, str | None], *, keep_reference: bool
+) -> tuple[dict[str, str], dict[str, Secret]]:
     """Split the given options into settings and secrets. Secrets in the environment apply to new sources only."""
     config: dict[str, str] = {}
     credentials: dict[str, Secret] = {}
@@ -228,9 +245,13 @@ def _changed_settings(call: Invocation, settings: Mapping[str, str | None]) -> t
         value, file = settings.get(field.name), settings.get(f"{field.name}_file")
         if not field.secret:
             config |= {} if value is None else {field.name: value}
-        elif value is not None or file is not None:
-            secret = read_secret(call, field, value, file)
+        elif value is not None or file is not None or (keep_reference and secret_variable(field) in os.environ):
+            secret = read_secret(call, field, value, file, keep_reference=keep_reference)
             credentials |= {} if secret is None else {field.name: secret}
+    if keep_reference and not credentials:
+        raise InputError(
+            "--keep-reference needs a secret: the option for its file, or its variable in the environment."
+        )
     return config, credentials
 
 

@@ -20,6 +20,11 @@ MESSAGE = (
 _WITH_VALUE = (*NARROWING, "--concurrency", "--max-rps", "--patience", "--database-url")
 
 
+_keep_reference = click.option(
+    "--keep-reference", is_flag=True, help="Read the secret from its file or variable in each run; never store it."
+)
+
+
 class IngestCommand(click.Command):
     """``source ingest``, whose errors are whole source-ingest documents, even those about its arguments."""
 
@@ -96,18 +101,29 @@ async def list_types(call: Invocation) -> int:
 @click.option("--name", required=True, help="Name of the source.")
 @click.option("--discover", is_flag=True, help="Discover its collections, too.")
 @click.option("--again", is_flag=True, help="Add it even if the same server is a source already.")
+@_keep_reference
 @shared(writes=True)
 async def add(
-    call: Invocation, *, type_name: str, name: str, discover: bool, again: bool, **settings: str | None
+    call: Invocation,
+    *,
+    type_name: str,
+    name: str,
+    discover: bool,
+    again: bool,
+    keep_reference: bool,
+    **settings: str | None,
 ) -> int:
     """Add a source, if it can be reached.
 
     Which settings there are depends on --type. Give a secret, such as Plex's token, by a file (- is the standard
-    input) or by the environment ($RETROVUE_TOKEN); otherwise you are asked for it.
+    input) or by the environment ($RETROVUE_TOKEN); otherwise you are asked for it. With --keep-reference, or for
+    --token env:NAME or credential:NAME, it is read there in each run and never stored.
     """
     from retrovue.cli.actions.sources import add_source
 
-    return await add_source(call, type_name, name, settings, discover=discover, again=again)
+    return await add_source(
+        call, type_name, name, settings, discover=discover, again=again, keep_reference=keep_reference
+    )
 
 
 @command.command("list")
@@ -137,6 +153,7 @@ async def show(call: Invocation, *, source: str) -> int:
 @click.option("--name", help="New name of the source.")
 @click.option("--unset", multiple=True, metavar="SETTING", help="Reset an optional setting to its default.")
 @click.option("--accept-new-identity", is_flag=True, help="Accept that another server answers at the address.")
+@_keep_reference
 @shared(writes=True)
 async def update(
     call: Invocation,
@@ -145,6 +162,7 @@ async def update(
     name: str | None,
     unset: tuple[str, ...],
     accept_new_identity: bool,
+    keep_reference: bool,
     **settings: str | None,
 ) -> int:
     """Change a source's name or settings, if it can be reached.
@@ -154,7 +172,29 @@ async def update(
     """
     from retrovue.cli.actions.sources import change_source
 
-    return await change_source(call, source, name, settings, unset=unset, accept_new_identity=accept_new_identity)
+    return await change_source(
+        call,
+        source,
+        name,
+        settings,
+        unset=unset,
+        accept_new_identity=accept_new_identity,
+        keep_reference=keep_reference,
+    )
+
+
+@command.command("encrypt", epilog=examples("source encrypt", "source encrypt --rotate"))
+@click.option("--rotate", is_flag=True, help="Make a new key first; older ones stay in the file, for older backups.")
+@shared(writes=True)
+async def encrypt(call: Invocation, *, rotate: bool) -> int:
+    """Encrypt the stored secrets of all sources.
+
+    The key is in a file outside of the database: $RETROVUE_KEY_FILE, by default secrets.key in the home. It is made if
+    it isn't there. Keep a copy of it apart from the backups of the catalogue, which can't be used without it.
+    """
+    from retrovue.cli.actions.secrets import encrypt_secrets
+
+    return await encrypt_secrets(call, rotate=rotate)
 
 
 @command.command("delete")

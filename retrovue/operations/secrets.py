@@ -1,0 +1,58 @@
+"""Encrypt the secrets of all sources."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from retrovue.core.model import Secret
+from retrovue.store.secrets import SealedSecret, SecretReference, add_key, key_file, seal
+from retrovue.store.session import Store
+from retrovue.store.sources import list_sources, lock_sources, save_source
+
+
+def secret_reference(text: str) -> Secret | None:
+    """Make a secret that is kept by reference: ``file:/PATH``, ``env:NAME`` or ``credential:NAME`` (of systemd).
+
+    It is read once in each run, and never stored. None for another text. Raises RequestError for a reference that can't
+    be used.
+    """
+    return SecretReference.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """What was encrypted, or for a dry-run would be."""
+
+    key_file: Path
+    key_added: bool
+    """Whether a new key was made and put first in the file."""
+    encrypted: int
+    """Secrets that were encrypted with the first key."""
+    references: int
+    """Secrets that are kept by reference, which aren't encrypted."""
+
+
+async def encrypt_secrets(store: Store, *, rotate: bool = False, dry_run: bool = False) -> Encryption:
+    """Encrypt the stored secrets of all sources with the first key of the key file, in one transaction.
+
+    Makes a key if there is none, and with ``rotate`` a new one; older keys stay in the file, because older backups need
+    them. Secrets that are stored later are encrypted, too. Raises RequestError if a key can't be read or made, if one
+    is missing that a secret is encrypted with, and with code ``no_encryption`` without the package for it.
+    """
+    adds = rotate or not key_file().exists()
+    async with store.reading() if dry_run else store.transaction() as session:
+        if not dry_run:
+            await lock_sources(session)
+        sources = [listing.source for listing in await list_sources(session)]
+        secrets = [secret for source in sources for secret in source.credentials.values()]
+        known = [secret.resolved() for secret in secrets if not isinstance(secret, SecretReference)]
+        if not dry_run:
+            if adds:
+                add_key()
+            for source in sources:
+                sealed = {name: _sealed(secret) for name, secret in source.credentials.items()}
+                await save_source(session, replace(source, credentials=sealed))
+    return Encryption(key_file(), adds, len(known), len(secrets) - len(known))
+
+
+def _sealed(secret: Secret) -> Secret:
+    return secret if isinstance(secret, SecretReference) else SealedSecret(seal(secret))
