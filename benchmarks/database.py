@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]
 from retrovue.core.model import PathMapping, Secret
 from retrovue.operations.discovery import add_source, discover
 from retrovue.store.addresses import database_url
-from retrovue.store.collections import set_enabled, set_path_mappings
+from retrovue.store.collections import set_check_files, set_enabled, set_path_mappings
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store
@@ -62,6 +62,7 @@ class Databases:
                         mappings = [PathMapping(location, str(media)) for location in collection.locations]
                         await set_path_mappings(session, collection, mappings)
                     await set_enabled(session, collection, enabled=True)
+                    await set_check_files(session, collection, check_files=False)
         return name
 
     async def clone(self, template: str, config: dict[str, Any] | None = None) -> str:

@@ -165,7 +165,7 @@ _QUIET = click.option(
     is_flag=True,
     expose_value=False,
     callback=_quiet,
-    help="Print errors only.",
+    help="Print errors only, and which collections were lost.",
 )
 confirmed = click.option("--yes", is_flag=True, help="Do it without asking.")
 

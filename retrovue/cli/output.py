@@ -96,9 +96,9 @@ class Output:
         """Print lines on the standard error."""
         self._write(sys.stderr, "".join(f"{printable(line)}\n" for line in lines))
 
-    def warn(self, message: str) -> None:
-        """Print a warning."""
-        if self.quiet:
+    def warn(self, message: str, *, always: bool = False) -> None:
+        """Print a warning; with ``always`` also when only errors are printed."""
+        if self.quiet and not always:
             return
         self.notes([f"Warning: {message}"])
 

@@ -19,6 +19,7 @@
     │ ├ DiscoveryUnsupported  the importer can't list collections
     │ ├ MalformedAnswer       the answer doesn't follow the source's API
     │ ├ IncompleteEnumeration the listing isn't proven to be complete
+    │ ├ FilesNotFound         the files that the source lists aren't on this machine
     │ └ ImporterFailed        a bug of the importer: it raises, hangs, or returns invalid data
     ├ EnrichmentError         one asset can't be enriched; recorded for that asset, never raised by an ingest
     └ StoreError              the catalogue can't be used
@@ -41,10 +42,10 @@ from retrovue.core.text import plain, safe_text
 
 __all__ = [
     "AlreadyRunning", "Ambiguous", "CollectionGone", "CommitUnknown", "CursorExpired", "DiscoveryUnsupported",
-    "EnricherNotCompliant", "EnrichmentError", "ImporterFailed", "ImporterNotCompliant", "IncompleteEnumeration",
-    "MalformedAnswer", "NotFound", "NothingEligible", "RequestError", "RetrovueError", "SchemaMismatch",
-    "ScopeNotFound", "SourceError", "SourceRefused", "SourceUnreachable", "StoreError", "StoreUnavailable",
-    "UnsupportedEnricher", "UnsupportedImporter", "WrongIdentity",
+    "EnricherNotCompliant", "EnrichmentError", "FilesNotFound", "ImporterFailed", "ImporterNotCompliant",
+    "IncompleteEnumeration", "MalformedAnswer", "NotFound", "NothingEligible", "RequestError", "RetrovueError",
+    "SchemaMismatch", "ScopeNotFound", "SourceError", "SourceRefused", "SourceUnreachable", "StoreError",
+    "StoreUnavailable", "UnsupportedEnricher", "UnsupportedImporter", "WrongIdentity",
 ]  # fmt: skip
 
 
@@ -218,6 +219,12 @@ class IncompleteEnumeration(SourceError):
     """The listing isn't proven to be complete."""
 
     default_code = "incomplete_enumeration"
+
+
+class FilesNotFound(SourceError):
+    """The files that the source lists aren't on this machine, where the path mappings say."""
+
+    default_code = "files_not_found"
 
 
 class ImporterFailed(SourceError):

@@ -168,6 +168,16 @@ GUIDE: Mapping[str, Advice] = {
     "missing_directory": Advice("A directory doesn't exist.", "Mount it, or correct the path mapping."),
     "unreadable_directory": Advice("A directory can't be listed.", "Check its permissions and the mount."),
     "directory_timeout": Advice("A directory didn't answer in time.", "Check the mount and the server behind it."),
+    "location_empty": Advice(
+        "A directory is empty, although the source lists files in it.",
+        "Mount it, or correct the path mapping. For files that are meant to be elsewhere:"
+        " `retrovue collection update COLLECTION --no-check-files`.",
+    ),
+    "files_not_found": Advice(
+        "None of a sample of the listed files is on this machine. The collection wasn't changed.",
+        "Check the mount and the path mappings. For files that are meant to be elsewhere:"
+        " `retrovue collection update COLLECTION --no-check-files`.",
+    ),
     "gone_from_source": Advice(
         "The source no longer has the collection, or doesn't show it to this token.",
         "Check the rights of the token. If the collection was removed, disable or wipe it.",

@@ -169,6 +169,8 @@ class Collection:
     path_mappings: tuple[PathMapping, ...] = ()
     assets_count: int = 0
     last_ingest_at: dt.datetime | None = None
+    check_files: bool = True
+    """Whether an ingest looks for a sample of the listed files on this machine. False for files that are elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,40 @@
-"""Checks that the locations of a library are mapped to directories that this machine can read."""
+"""Checks that the locations of a library are mapped to directories of this machine that have its files."""
 
 import os
 import shlex
 import unicodedata
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 
 import anyio
 import anyio.to_thread
 
-from retrovue.core.model import Collection, Ingestibility
+from retrovue.core.errors import RequestError, SourceError
+from retrovue.core.model import FULL, Collection, Ingestibility, Outline, Page, Scope
 from retrovue.core.paths import PathMapper, UnmappedPath
 
 MOUNT_DEADLINE_S = 10.0
 """A mount without its server blocks for minutes; a disk that spins up answers sooner than this."""
+_PAGES = 3
+"""How many pages of a listing are searched for files of an empty directory; the ingest looks at the others."""
+_NO_MEDIA = frozenset({"lost+found", "@eaDir", "System Volume Information"})
+"""What file systems and storage devices put into a directory without files of its own, besides hidden names."""
+_MEND = "Mount it, or correct the path mapping."
+
+Listing = Callable[[Collection, Scope], AsyncGenerator[Page | Outline, None]]
+"""Generates the pages of a collection."""
 
 
 class OtherSpelling(FileNotFoundError):
     """A directory is missing, and there under a name that differs only in its form of Unicode: ``filename``."""
 
 
-def list_directory(path: str) -> None:
-    """Open a directory and read its first entry; blocks, and raises OSError."""
+def has_entries(path: str) -> bool:
+    """Return whether a directory holds anything but hidden and system entries; blocks, and raises OSError."""
     try:
         with os.scandir(path) as entries:
-            next(entries, None)
+            return any(not entry.name.startswith(".") and entry.name not in _NO_MEDIA for entry in entries)
     except FileNotFoundError as exc:
         if (spelling := other_spelling(path)) is not None:
             raise OtherSpelling(exc.errno, exc.strerror, spelling) from exc
@@ -50,11 +61,14 @@ async def check_locations(
     *,
     server: str,
     deadline_s: float = MOUNT_DEADLINE_S,
-    probe: Callable[[str], None] = list_directory,
+    probe: Callable[[str], bool] = has_entries,
+    listing: Listing | None = None,
 ) -> Ingestibility:
     """Return whether every location is mapped to a directory that can be listed; the reason names each that isn't.
 
-    ``server`` is the name of the media server in the reason; ``deadline_s`` is for each directory.
+    A directory may be empty, unless files of the collection are to be looked for (``Collection.check_files``) and the
+    first pages of ``listing`` have some in it: then its disk isn't mounted. ``server`` is the name of the media server
+    in the reason; ``deadline_s`` is for each directory.
     """
     if not locations:
         return Ingestibility(
@@ -75,10 +89,18 @@ async def check_locations(
             ),
         )
     problems: list[tuple[str, str]] = []
+    empty: list[tuple[str, str]] = []
     for location, local in mapped:
-        problem = await _directory_problem(local, location, deadline_s, probe)
-        if problem is not None:
-            problems.append(problem)
+        found = await _look_into(local, location, deadline_s, probe)
+        if isinstance(found, tuple):
+            problems.append(found)
+        elif not found:
+            empty.append((location, local))
+    if not problems and empty and collection.check_files and listing is not None:
+        problems = [
+            ("location_empty", f"{_what(local, location)} is empty, but {server} lists files in it. {_MEND}")
+            for location, local in await _with_files(collection, empty, listing)
+        ]
     if problems:
         return Ingestibility(ingestible=False, code=problems[0][0], reason=" ".join(text for _, text in problems))
     return Ingestibility(ingestible=True)
@@ -96,14 +118,58 @@ def _map_locations(collection: Collection, locations: tuple[str, ...]) -> tuple[
     return mapped, unmapped
 
 
-async def _directory_problem(
-    local: str, location: str, deadline_s: float, probe: Callable[[str], None]
-) -> tuple[str, str] | None:
-    what = f"The directory {local}, which stands for {location},"
+async def empty_locations(collection: Collection, *, deadline_s: float = MOUNT_DEADLINE_S) -> list[str]:
+    """Return the locations of a collection whose local directories are there and empty."""
+    mapped, _ = _map_locations(collection, collection.locations)
+    return [
+        location for location, local in mapped if await _look_into(local, location, deadline_s, has_entries) is False
+    ]
+
+
+async def _with_files(
+    collection: Collection, empty: Sequence[tuple[str, str]], listing: Listing
+) -> list[tuple[str, str]]:
+    """Return those of some locations in which the first pages of a listing have files."""
+    mapper = PathMapper(collection.path_mappings)
+    found: set[str] = set()
+    try:
+        async with aclosing(listing(replace(collection, assets_count=0), FULL)) as pages:
+            number = 0
+            async for page in pages:
+                for path in listed_files(page):
+                    try:
+                        local = mapper.file(path)
+                    except UnmappedPath:
+                        continue
+                    found |= {root for _, root in empty if local.startswith(root.rstrip("/") + "/")}
+                number += 1
+                if len(found) == len(empty) or number == _PAGES:
+                    break
+    except (SourceError, RequestError):
+        pass  # whoever reads the whole listing reports it
+    return [(location, local) for location, local in empty if local in found]
+
+
+def listed_files(page: Page | Outline) -> list[str]:
+    """Return the first file of each draft of a page, as the source spells it."""
+    if isinstance(page, Page):
+        return [draft.parts[0].source_path for draft in page.drafts if draft.parts]
+    return [paths[0] for paths in page.source_paths if paths]
+
+
+def _what(local: str, location: str) -> str:
+    return f"The directory {local}, which stands for {location},"
+
+
+async def _look_into(
+    local: str, location: str, deadline_s: float, probe: Callable[[str], bool]
+) -> bool | tuple[str, str]:
+    """Return whether a directory has entries, or the code and the text of a problem."""
+    what = _what(local, location)
     try:
         with anyio.fail_after(deadline_s):
             # The thread that waits for a dead mount can't be stopped: it is abandoned, and ends when the mount answers.
-            await anyio.to_thread.run_sync(probe, local, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(probe, local, abandon_on_cancel=True)
     except TimeoutError:
         return (
             "directory_timeout",
@@ -114,8 +180,7 @@ async def _directory_problem(
     except FileNotFoundError as exc:
         if isinstance(exc, OtherSpelling):
             return "missing_directory", f"{what} is there only in another form of Unicode: map it to {exc.filename}."
-        return "missing_directory", f"{what} doesn't exist. Mount it, or correct the path mapping."
+        return "missing_directory", f"{what} doesn't exist. {_MEND}"
     except (OSError, ValueError) as exc:
         detail = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
         return "unreadable_directory", f"{what} can't be listed ({detail}). Check its permissions and the mount."
-    return None

@@ -172,6 +172,8 @@ async def _running(
         opened = open_importer(source.type, _configured(source, options), source.credentials, transport=transport)
         importer = GuardedImporter(opened, patience=options.patience)
         targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run)
+        if not options.dry_run:
+            await audit.skip(store, run, targets.skipped)
         targets.skipped += skipped
         if not targets.eligible and not targets.failures and enabled:
             raise none_ingestible(source, run, targets.skipped, enabled)
@@ -315,10 +317,12 @@ class _RunTasks:
         answer = await self._importer.check_ingestible(collection)
         if not answer.ingestible:
             # The pre-flight stored that it was ingestible.
+            lost = not_ingestible(collection, answer)
             if not self._options.dry_run:
                 async with self._store.transaction() as session:
                     await record_ingestibility(session, [(collection, answer)])
-            self._collector.report(not_ingestible(collection, answer))
+                await audit.skip(self._store, self._run, [lost])
+            self._collector.report(lost)
             return
         async with self._open_pages(self._attached.get(collection.id, ()), self._source) as enrichers:
             if self.locks is None:

@@ -13,8 +13,10 @@ from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durati
 from retrovue.core.text import quoted
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter, GuardedPages
+from retrovue.importers.locations import listed_files
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import Progress
+from retrovue.ingest.files import FileCheck
 from retrovue.store.drafts import Fingerprints, MappedDraft, item_keys
 from retrovue.store.known import Comparison
 
@@ -139,7 +141,8 @@ class DraftMapper:
     def __init__(self, collection: Collection, *, local: bool = False) -> None:
         """``local``: the source's paths are local paths already."""
         mappings = (*collection.path_mappings, IDENTITY_MAPPING) if local else collection.path_mappings
-        self._map = PathMapper(mappings).file
+        self.to_local = PathMapper(mappings).file
+        """Maps a path of the source, or raises UnmappedPath."""
         self._discs: set[str] = set()
         """The discs that were rejected."""
 
@@ -188,7 +191,7 @@ class DraftMapper:
         if (disc := disc_of(path)) is not None:
             text = "is a copy of a disc, with menus and several programmes: only single files are ingested"
             raise UnmappedPath("disc_folder", f"{quoted(disc)} {text}")
-        return self._map(path)
+        return self.to_local(path)
 
 
 class Reader:
@@ -209,6 +212,8 @@ class Reader:
         self._on_progress = on_progress
         self._mapper = DraftMapper(collection, local=importer.paths_are_local)
         self._fingerprints = Fingerprints(collection)
+        looked_for = collection.check_files and not importer.paths_are_local
+        self._files = FileCheck(collection, self._mapper.to_local) if looked_for else None
         self._tally = Tally()
 
     async def read(self, scope: Scope) -> Tally:
@@ -217,6 +222,8 @@ class Reader:
         await self._sink.open()
         async with self._importer.enumerate(self._collection, scope) as pages:
             while (page := await self._next_page(pages)) is not None:
+                if self._files is not None and self._files.wanted:
+                    await self._files.look(listed_files(page))
                 if not isinstance(page, Outline):
                     await self._add(page)
                 elif not await self._is_known(page):
@@ -224,6 +231,8 @@ class Reader:
                         page = await pages.read(page)
                     await self._add(page)
                 self._on_progress(tally.progress(self._collection, comparison.rejected))
+        if self._files is not None:
+            await self._files.finish()
         if scope.is_full:
             self._compare_with_last_ingest()
         if comparison.changed:

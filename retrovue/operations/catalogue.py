@@ -192,10 +192,10 @@ async def list_log(
 ) -> LogListing:
     """List the entries of the audit trail for which everything given holds, the latest run first.
 
-    ``source`` and ``collection`` are references. ``status`` is ``running``, ``ingested``, ``failed``, ``interrupted``
-    or ``unknown``. ``since`` and ``until`` are times with a zone: started at the first or later, before the second.
-    ``limit`` is from 0 to 2,147,483,647; None lists all. Raises NotFound, Ambiguous or, for a bad limit or time,
-    RequestError.
+    ``source`` and ``collection`` are references. ``status`` is ``running``, ``ingested``, ``skipped``, ``failed``,
+    ``interrupted`` or ``unknown``. ``since`` and ``until`` are times with a zone: started at the first or later, before
+    the second. ``limit`` is from 0 to 2,147,483,647; None lists all. Raises NotFound, Ambiguous or, for a bad limit or
+    time, RequestError.
     """
     async with store.reading() as session:
         owner = None if source is None else await sources.find_source(session, source)

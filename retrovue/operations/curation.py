@@ -21,6 +21,7 @@ from retrovue.store.collections import (
     find_target,
     list_collections,
     record_ingestibility,
+    set_check_files,
     set_enabled,
     set_path_mappings,
     wipe_collections,
@@ -50,12 +51,15 @@ async def update_collection(
     map: Sequence[PathMapping] = (),  # noqa: A002 - the word of the command
     unmap: Sequence[str] = (),
     enabled: bool | None = None,
+    check_files: bool | None = None,
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> CollectionUpdate:
-    """Change a collection's path mappings, and whether source ingests include it, in one transaction.
+    """Change a collection's path mappings, and how it is ingested, in one transaction.
 
     ``map`` adds mappings, or replaces those of the same source prefix; ``unmap`` removes mappings by source prefix.
+    ``enabled``: whether source ingests include it. ``check_files``: whether an ingest looks for its files on this
+    machine, and fails if none of a sample is there. None leaves either as it is.
     If mappings change, or the collection is enabled, its importer checks the collection as it would be then. Raises
     RequestError, and changes nothing, for an enabled collection that isn't ingestible, and if another program changed
     the collection meanwhile; AlreadyRunning while the collection is being ingested.
@@ -63,10 +67,15 @@ async def update_collection(
     async with store.reading() as session:
         source, before = await find_target(session, reference, source_reference, statistics=True)
     mappings = _new_mappings(before.path_mappings, map, unmap)
-    after = replace(before, path_mappings=mappings, sync_enabled=before.sync_enabled if enabled is None else enabled)
+    after = replace(
+        before,
+        path_mappings=mappings,
+        sync_enabled=before.sync_enabled if enabled is None else enabled,
+        check_files=before.check_files if check_files is None else check_files,
+    )
     answer: Ingestibility | None = None
     warnings: tuple[str, ...] = ()
-    if enabled or mappings != before.path_mappings:
+    if enabled or mappings != before.path_mappings or after.check_files != before.check_files:
         answer, warnings = await _check(source, after, transport, enabling=bool(enabled))
     if not dry_run:
         async with locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
@@ -77,6 +86,8 @@ async def update_collection(
                 await set_path_mappings(session, before, mappings)
             if enabled is not None:
                 await set_enabled(session, before, enabled=enabled)
+            if check_files is not None:
+                await set_check_files(session, before, check_files=check_files)
             if answer is not None:
                 await record_ingestibility(session, [(before, answer)])
             after = await find_collection(session, str(before.id), statistics=True)
@@ -85,7 +96,13 @@ async def update_collection(
 
 def _checked(collection: Collection) -> tuple[object, ...]:
     """Return what an update depends on."""
-    return (collection.path_mappings, collection.sync_enabled, collection.locations, collection.kind)
+    return (
+        collection.path_mappings,
+        collection.sync_enabled,
+        collection.locations,
+        collection.kind,
+        collection.check_files,
+    )
 
 
 async def _check(

@@ -53,6 +53,7 @@ def collection_document(collection: Collection) -> dict[str, Any]:
         "path_mappings": [asdict(mapping) for mapping in collection.path_mappings],
         "assets_count": collection.assets_count,
         "last_ingest_at": collection.last_ingest_at,
+        "check_files": collection.check_files,
     }
 
 

@@ -20,6 +20,7 @@ from retrovue.core.model import (
 from retrovue.core.paths import PathMapper, UnmappedPath
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
+from retrovue.importers.locations import empty_locations
 from retrovue.importers.registry import open_importer
 from retrovue.operations.proposals import by_location, propose_mappings
 from retrovue.store.collections import list_collections
@@ -39,6 +40,8 @@ class LibrarySurvey:
     """Its locations without a mapping."""
     answer: Ingestibility
     """The answer of the importer's check with all these mappings."""
+    empty: tuple[str, ...] = ()
+    """Its locations whose directories on this machine are there and empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,11 @@ async def survey(
     *,
     maps: Sequence[PathMapping] = (),
     roots: Iterable[str] | None = None,
+    check_files: bool = True,
 ) -> Survey:
     """List the libraries of a server and where their files are on this machine. Writes nothing.
 
+    With ``check_files`` False a library may be mapped to an empty directory: its files are on another machine.
     A location is mapped by ``maps``, else by the catalogue's mappings, else to a directory below one of ``roots`` that
     has its files (see ``propose_mappings``). Raises SourceError if the server can't be read.
     """
@@ -83,6 +88,7 @@ async def survey(
             if not discovered.external_id:
                 continue
             collection = _collection(discovered, known)
+            collection = replace(collection, check_files=collection.check_files and check_files)
             new = [mapping for mapping in maps if _applies(mapping, collection)]
             if unmapped := _unmapped(collection, [*new, *collection.path_mappings]):
                 files = await _some_files(importer, collection)
@@ -164,4 +170,6 @@ async def _survey_library(
 ) -> LibrarySurvey:
     mappings = (*new, *(mapping for mapping in collection.path_mappings if mapping not in new))
     changed = replace(collection, path_mappings=mappings)
-    return LibrarySurvey(changed, tuple(new), _unmapped(changed, mappings), await importer.check_ingestible(changed))
+    answer = await importer.check_ingestible(changed)
+    empty = tuple(await empty_locations(changed))
+    return LibrarySurvey(changed, tuple(new), _unmapped(changed, mappings), answer, empty)

@@ -19,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
+from retrovue.core.guide import advice
 from retrovue.core.model import Collection, Scope, Trigger
-from retrovue.core.results import Failed, Ingested
+from retrovue.core.results import Failed, Ingested, Skipped
 from retrovue.core.text import plain, storable
 from retrovue.core.verdicts import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
@@ -102,6 +103,20 @@ def _failure_row(run: Run, failed: Failed) -> dict[str, Any]:
     return _outcome_row(run, failed, status, details) | texts
 
 
+def _skipped_row(run: Run, skipped: Skipped) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(_COLUMNS),
+        **dict.fromkeys(COUNTS, 0),
+        "run_id": run.id,
+        "collection_id": skipped.collection.id,
+        "status": "skipped",
+        "code": storable(skipped.code),
+        "message": storable(skipped.reason),
+        "hint": advice(skipped.code),
+        "details": "{}",
+    }
+
+
 def _outcome_row(run: Run, outcome: Ingested | Failed, status: str, details: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **dict.fromkeys(_COLUMNS),
@@ -125,6 +140,21 @@ async def start(store: Store, run: Run, collections: Sequence[Collection]) -> No
             # One statement needs no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])
+
+
+async def skip(store: Store, run: Run, skipped: Iterable[Skipped]) -> None:
+    """Write the rows of enabled collections that were ingested before and can't be now, such as those of a lost mount.
+
+    Others leave no row: nothing of them is missing in the catalogue.
+    """
+    rows = [one for one in skipped if one.collection.sync_enabled and one.collection.last_ingest_at is not None]
+    if not rows:
+        return
+    who = started_by()
+    with translated():
+        async with store.audit.begin() as connection:
+            await connection.execute(_START, [_start_row(run, one.collection, who) for one in rows])
+            await connection.execute(_OUTCOME, [_skipped_row(run, one) for one in rows])
 
 
 async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:

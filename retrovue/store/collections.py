@@ -56,6 +56,7 @@ def _collection(row: Row[Any]) -> Collection:
         path_mappings=tuple(PathMapping(prefix, local) for prefix, local in row.path_mappings or ()),
         assets_count=getattr(row, "assets_count", 0),
         last_ingest_at=getattr(row, "last_ingest_at", None),
+        check_files=row.check_files,
     )
 
 
@@ -230,6 +231,17 @@ async def set_enabled(session: AsyncSession, collection: Collection, *, enabled:
             " WHERE id = :id AND sync_enabled <> :enabled"
         ),
         {"id": collection.id, "enabled": enabled},
+    )
+
+
+async def set_check_files(session: AsyncSession, collection: Collection, *, check_files: bool) -> None:
+    """Set whether an ingest looks for the collection's files on this machine."""
+    await session.execute(
+        text(
+            "UPDATE collection SET check_files = :check_files, updated_at = now()"
+            " WHERE id = :id AND check_files <> :check_files"
+        ),
+        {"id": collection.id, "check_files": check_files},
     )
 
 

@@ -65,7 +65,7 @@ class LogEntry:
     started_at: dt.datetime
     ended_at: dt.datetime | None
     status: str
-    """``running``, ``ingested``, ``failed``, ``interrupted`` or ``unknown``."""
+    """``running``, ``ingested``, ``skipped``, ``failed``, ``interrupted`` or ``unknown``."""
     code: str | None
     message: str | None
     hint: str | None

@@ -138,7 +138,9 @@ class TestNothingToIngest:
         with serve(SimulatedPlex([section], token=TOKEN)) as url:
             command = ("source", "add", "--type", "plex", "--name", "Gone", "--base-url", url, "--discover")
             assert run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).status == 0
-            run_cli.ok("collection", "update", "Movies", "--map", f"{section_path}={media}", "--enable")
+            run_cli.ok(
+                "collection", "update", "Movies", "--map", f"{section_path}={media}", "--no-check-files", "--enable"
+            )
         done = run_cli("source", "ingest", "Gone", "--json")
         assert (done.status, done.document["status"]) == (3, "error")
         assert done.document["errors"][0]["code"] == "source_unreachable"
@@ -155,7 +157,9 @@ class TestNames:
             command = ("source", "add", "--type", "plex", "--name", "Evil", "--base-url", url, "--discover")
             printed = run_cli(*command, env={"RETROVUE_TOKEN": TOKEN}).out
             location = section.locations[0].path
-            printed += run_cli("collection", "update", "1", "--map", f"{location}={media}", "--enable").out
+            printed += run_cli(
+                "collection", "update", "1", "--map", f"{location}={media}", "--no-check-files", "--enable"
+            ).out
             printed += run_cli("source", "ingest", "Evil", "--dry-run").out
             printed += run_cli("source", "ingest", "Evil").out
             printed += run_cli("collection", "show", "1").out
@@ -171,7 +175,7 @@ def test_sql_in_names_is_text(run_cli: Cli, serve: Serve, media: Path) -> None:
     section = ListSection("1'; --", evil, "movie", rows, locations=["/data"])
     with serve(SimulatedPlex([section], token=TOKEN)) as url:
         add(run_cli, url, evil)
-        run_cli.ok("collection", "update", evil, "--map", f"/data={media}", "--enable")
+        run_cli.ok("collection", "update", evil, "--map", f"/data={media}", "--no-check-files", "--enable")
         assert run_cli.ok("source", "ingest", evil)["total_created_assets"] == 2
         assert run_cli.ok("collection", "ingest", evil, "--title", f"{evil} 1")["total_skipped_assets"] == 1
     assert {asset["title"] for asset in run_cli.ok("asset", "list")["assets"]} == {f"{evil} 1", f"{evil} 2"}
@@ -231,13 +235,15 @@ class TestCollections:
 
     @pytest.mark.usefixtures("added")
     def test_update(self, run_cli: Cli, media: Path) -> None:
-        done = run_cli("collection", "update", "Movies", "--enable", "--json")
+        done = run_cli("collection", "update", "Movies", "--no-check-files", "--enable", "--json")
         assert (done.status, done.document["errors"][0]["code"]) == (1, "unmapped_location")
         mapping = f"/data/movies={media}"
-        preview = run_cli.ok("collection", "update", "Movies", "--map", mapping, "--enable", "--dry-run")
+        preview = run_cli.ok(
+            "collection", "update", "Movies", "--map", mapping, "--no-check-files", "--enable", "--dry-run"
+        )
         assert preview["dry_run"] is True
         assert run_cli.ok("collection", "show", "Movies")["collection"]["sync_enabled"] is False
-        run_cli.ok("collection", "update", "Movies", "--map", mapping, "--enable")
+        run_cli.ok("collection", "update", "Movies", "--map", mapping, "--no-check-files", "--enable")
         shown = run_cli.ok("collection", "show", "1")["collection"]
         assert shown["sync_enabled"] is True
         assert shown["path_mappings"] == [{"source_prefix": "/data/movies", "local_path": str(media)}]

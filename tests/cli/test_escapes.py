@@ -63,7 +63,7 @@ class Attacked:
             add(self._cli, url, "Plain")
             # No command gives a source such a name; another program may.
             self._catalogue.rows("UPDATE source SET name = $1", EVIL)
-            self._cli.ok("collection", "update", "1", "--map", f"/data={self._media}", "--enable")
+            self._cli.ok("collection", "update", "1", "--map", f"/data={self._media}", "--no-check-files", "--enable")
             self._cli.ok("source", "ingest", EVIL)
             if "RUN" in arguments:
                 arguments = (*arguments[:-1], str(self._catalogue.value("SELECT run_id FROM ingest_start")))

@@ -61,7 +61,14 @@ def home(serve: Serve, run_cli: Cli, tmp_path: Path, media: Path) -> Iterator[Ho
         ]
         for name, place in (("Movies", "movies"), ("Shows", "shows"), ("Music", "music")):
             maps = [f"/data/{place}={media}"] + ([f"/data/tv={media}"] if name == "Shows" else [])
-            run_cli.ok("collection", "update", name, *(word for one in maps for word in ("--map", one)), "--enable")
+            run_cli.ok(
+                "collection",
+                "update",
+                name,
+                *(word for one in maps for word in ("--map", one)),
+                "--no-check-files",
+                "--enable",
+            )
         yield Home(server, url, run_cli)
 
 

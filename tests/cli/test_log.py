@@ -129,7 +129,9 @@ class TestShow:
         with serve(plex) as url:
             add(run_cli, url, "My Plex")
             for key in ("1", "2"):
-                run_cli.ok("collection", "update", key, "--map", f"/data/movies={media}", "--enable")
+                run_cli.ok(
+                    "collection", "update", key, "--map", f"/data/movies={media}", "--no-check-files", "--enable"
+                )
             document: Any = run_cli("source", "ingest", "My Plex", "--json").document
         assert document["status"] == "partial"
         return str(document["run_id"])

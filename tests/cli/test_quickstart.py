@@ -15,10 +15,11 @@ from anyio.from_thread import BlockingPortal
 from retrovue.cli.actions.quickstart import picked_numbers
 from retrovue.errors import MalformedAnswer, SourceRefused
 from retrovue.importers.plex.account import PlexAccount
-from retrovue.simulator import Fault, GeneratedSection, Request, faults
+from retrovue.simulator import Fault, Request, faults
 from retrovue.simulator.account import SimulatedAccount
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, movie
 from tests.cli.conftest import TOKEN, Cli, Done, Plex, Serve, stuck
+from tests.support.plex import place_files
 
 ASKED_TOKEN = "X-Plex-Token (nothing is shown; only Enter: sign in with a browser): "
 ASKED_WHICH = "(numbers such as 1 3 or 2-4, all; only Enter: the 2 found) "
@@ -36,19 +37,9 @@ def disk(tmp_path: Path, plex: Plex) -> Path:
     """A disk with the movies and the shows of the server, in directories of other names; not with the home videos."""
     root = tmp_path / "disk"
     for section, kind, place in zip(plex.server.sections, (1, 4), ("nas/lib/films", "nas/lib/series"), strict=False):
-        (location,) = section.locations
-        for path in files(section, kind):
-            file = root / place / path.removeprefix(f"{location.path}/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+        place_files(section, kind, root / place)
     (root / "nas" / "empty").mkdir()
     return root
-
-
-def files(section: Any, item_type: int) -> list[str]:
-    assert isinstance(section, GeneratedSection)
-    rows = [orjson.loads(section.row_json(item_type, index)) for index in range(section.total(item_type))]
-    return [part["file"] for row in rows for media in row.get("Media", ()) for part in media["Part"] if "file" in part]
 
 
 def unattended(plex: Plex, token_file: str, disk: Path, *more: str) -> list[str]:
@@ -143,11 +134,13 @@ class TestUnattended:
         self, run_cli: Cli, plex: Plex, token_file: str, disk: Path, media: Path
     ) -> None:
         (location,) = plex.server.sections[0].locations
+        place_files(plex.server.sections[0], 1, media)
         given = ("--library", "Movies", "--map", f"{location.path}={media}")
         assert run_cli(*unattended(plex, token_file, disk, *given)).status == 0
         assert mappings(run_cli)["Movies"][1] == [str(media)]
 
     def test_a_dry_run_writes_nothing(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path, media: Path) -> None:
+        place_files(plex.server.sections[2], 1, media)
         videos = f"{plex.server.sections[2].locations[0].path}={media}"
         done = run_cli(*unattended(plex, token_file, disk, "--library", "all", "--map", videos, "--dry-run"))
         assert done.status == 0, done
@@ -305,6 +298,8 @@ class TestForgives:
         self, run_cli: Cli, plex: Plex, disk: Path, media: Path, token_file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(run_cli.environment, "HOME", str(media.parent))
+        for section in (plex.server.sections[0], plex.server.sections[2]):
+            place_files(section, 1, media)
         done = converse(
             run_cli,
             ("quickstart", "--url", plex.url, "--token-file", token_file, f"--look-in=~/{disk.name}"),

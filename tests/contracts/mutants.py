@@ -40,6 +40,7 @@ class Mutant:
 ORCHESTRATOR = "retrovue/ingest/orchestrator.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
 READING = "retrovue/ingest/reading.py"
+LOCATIONS = "retrovue/importers/locations.py"
 PIPELINE = "retrovue/ingest/pipeline.py"
 RESULTS = "retrovue/core/results.py"
 ACTION = "retrovue/cli/actions/ingest.py"
@@ -127,8 +128,8 @@ MUTANTS = (
     Mutant(
         "B-11",
         READING,
-        "is not None:\n                if not isinstance",
-        "is not None and tally.source_items < 4:\n                if not isinstance",
+        "self._next_page(pages)) is not None:",
+        "self._next_page(pages)) is not None and tally.source_items < 4:",
     ),
     Mutant("B-12", LOADING, "        self._require_compliance(type_name, loaded)\n", ""),
     # Source ingest: data
@@ -235,6 +236,15 @@ MUTANTS = (
         PREVIEW,
         "label(*(getattr(draft, name) for name in LABELLED))",
         "draft.title",
+    ),
+    Mutant("CI-15", READING, "            await self._files.finish()\n", "            pass\n"),
+    Mutant("CI-16", LOCATIONS, "elif not found:", "elif not collection:"),
+    Mutant("CI-17", ORCHESTRATOR, "            await audit.skip(store, run, targets.skipped)\n", "            pass\n"),
+    Mutant(
+        "CI-17",
+        ACTION,
+        "always=outcome.collection.last_ingest_at is not None",
+        "always=outcome.collection.last_ingest_at is None",
     ),
     # Source discover
     Mutant("SD-1", REFERENCES, "OR {noun}.name = :reference)", "OR {noun}.name ILIKE :reference)"),

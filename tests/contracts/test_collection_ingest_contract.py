@@ -1,4 +1,4 @@
-"""Collection ingest: CI-1 to CI-14 of docs/contract/collection-ingest.md."""
+"""Collection ingest: CI-1 to CI-17 of docs/contract/collection-ingest.md."""
 
 import uuid
 from collections.abc import Callable
@@ -520,3 +520,111 @@ class TestCI14:
         before = world.catalogue.bytes()
         world.both("collection", "ingest", "Movies", "--dry-run", status=1, code="no_ingestible_collections")
         assert world.catalogue.bytes() == before
+
+
+def on_disk(world: World, *files: str) -> None:
+    """Let ingests look for the files of Movies, and put some of these there."""
+    world.cli.ok("collection", "update", "Movies", "--check-files")
+    for file in files:
+        (world.local("Movies") / file).touch()
+
+
+@pytest.mark.rule("CI-15")
+class TestCI15:
+    """CI-15: none of a sample of the listed files is here: it fails and changes nothing, unless switched off."""
+
+    def test_no_listed_file_is_here(self, world: World) -> None:
+        on_disk(world, "Another.mkv")
+        before = world.catalogue.bytes(*ASSETS)
+        _, document = world.both("collection", "ingest", "Movies", status=1, code="files_not_found")
+        assert "Alien.mkv" in document["errors"][0]["message"]
+        assert "--no-check-files" in document["errors"][0]["hint"]
+        assert world.catalogue.bytes(*ASSETS) == before
+        document = world.document(status=2)
+        assert fates(document) == {
+            "Home Videos": "sync_disabled",
+            "Movies": "files_not_found",
+            "TV Shows": "ingested",
+        }
+
+    def test_some_are_here(self, world: World) -> None:
+        on_disk(world, "Brazil.mkv")
+        assert world.cli.ok("collection", "ingest", "Movies")["total_created_assets"] == 3
+
+    def test_they_are_elsewhere(self, world: World) -> None:
+        on_disk(world, "Another.mkv")
+        shown = world.cli.ok("collection", "update", "Movies", "--no-check-files")["collection"]
+        assert shown["check_files"] is False
+        assert "Check files: no\n" in world.cli("collection", "show", "Movies").out
+        assert world.cli.ok("collection", "ingest", "Movies")["total_created_assets"] == 3
+
+
+@pytest.mark.rule("CI-16")
+class TestCI16:
+    """CI-16: a directory that is empty while the source lists files in it isn't ingestible."""
+
+    def test_it_is_refused_before_anything_is_read(self, world: World) -> None:
+        on_disk(world)
+        for name in ("Movies", "TV Shows"):
+            assert world.collection(name, "--dry-run").status == (1 if name == "Movies" else 0)
+        human, document = world.both("collection", "ingest", "Movies", status=1, code="no_ingestible_collections")
+        assert document["errors"][0]["context"]["collections"][0]["code"] == "location_empty"
+        assert str(world.local("Movies")) in human.err
+        assert fates(world.document())["Movies"] == "location_empty"
+
+    def test_it_can_be_empty_if_the_library_is(self, world: World) -> None:
+        on_disk(world)
+        world.section("Movies").remove(*range(101, 106))
+        assert world.cli.ok("collection", "ingest", "Movies")["total_discovered"] == 0
+
+    def test_it_can_not_be_enabled(self, world: World) -> None:
+        on_disk(world)
+        world.enable("Movies", enabled=False)
+        world.both("collection", "update", "Movies", "--enable", status=1, code="location_empty")
+
+
+@pytest.mark.rule("CI-17")
+class TestCI17:
+    """CI-17: an enabled collection that was ingested and is skipped now is in the audit trail, and always a warning."""
+
+    @pytest.mark.parametrize(
+        "arguments", [("source", "ingest", "My Plex"), ("collection", "ingest", "Movies")], ids=str
+    )
+    def test_a_lost_mount_has_a_row_and_is_told_quietly_too(self, world: World, arguments: tuple[str, ...]) -> None:
+        world.document()
+        world.lose("Movies")
+        one = arguments[0] == "collection"
+        done = world.cli(*arguments, "--quiet")
+        assert done.status == (1 if one else 0)
+        assert done.out == ""
+        assert str(world.local("Movies")) in done.err
+        assert one or done.err.startswith("Warning: Collection 'Movies' is enabled but was skipped:")
+        [entry] = world.cli.ok("ingest", "log", "--status", "skipped")["entries"]
+        assert (entry["collection"]["name"], entry["code"]) == ("Movies", "missing_directory")
+        assert str(world.local("Movies")) in entry["message"]
+        assert entry["ended_at"]
+
+    def test_it_is_a_failure_only_for_strict(self, world: World) -> None:
+        world.document()
+        world.lose("Movies")
+        assert world.ingest().status == 0
+        assert world.ingest("--strict").status == 2
+
+    def test_a_dry_run_writes_no_row(self, world: World) -> None:
+        world.document()
+        world.lose("Movies")
+        world.document("--dry-run")
+        assert ("Movies", "skipped", "missing_directory") not in world.audit()
+
+    def test_one_that_never_was_ingested_has_none(self, world: World) -> None:
+        world.lose("Movies")
+        done = world.ingest("--quiet")
+        assert (done.status, done.err) == (0, "")
+        assert ("Movies", "skipped", "missing_directory") not in world.audit()
+
+    def test_retry_failed_takes_it_again(self, world: World) -> None:
+        world.document()
+        world.lose("Movies")
+        world.document()
+        world.local("Movies").mkdir()
+        assert fates(world.document("--retry-failed"))["Movies"] == "ingested"

@@ -16,6 +16,7 @@ from retrovue.store.embedded import embedded_server
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
 from tests.support.pages import DOCS, blocks, commands, sessions
+from tests.support.plex import place_files
 from tests.support.shell import Shell, environment
 
 TOKEN = "canary-token-d0c5"
@@ -36,6 +37,10 @@ SECTIONS = (
 )
 
 
+def _section(key: int, name: str, kind: str, items: int) -> GeneratedSection:
+    return GeneratedSection(str(key), name, kind, items, seed=key)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     directory = tmp_path / "home"
@@ -47,8 +52,8 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
     directory = tmp_path / "media"
-    for _, _, _, name in SECTIONS:
-        (directory / name).mkdir(parents=True)
+    for key, (title, kind, items, name) in enumerate(SECTIONS, 1):
+        place_files(_section(key, title, kind, items), 4 if kind == "show" else 1, directory / name)
     return directory
 
 
@@ -65,10 +70,7 @@ def disk(tmp_path: Path) -> Path:
 @pytest.fixture
 def plex(page: Path, portal: BlockingPortal) -> Iterator[str]:
     """The server that the pages ask."""
-    sections = [
-        GeneratedSection(str(key), name, kind, items, seed=key)  # type: ignore[arg-type]
-        for key, (name, kind, items, _) in enumerate(SECTIONS, 1)
-    ]
+    sections = [_section(key, name, kind, items) for key, (name, kind, items, _) in enumerate(SECTIONS, 1)]
     server = SimulatedPlex(sections, token=TOKEN)
     if page.name in UNLUCKY:
         server.faults.add(Fault(faults.lie_about_total(7), path=UNLUCKY[page.name]))

@@ -11,7 +11,7 @@ from retrovue.ingest.orchestrator import ingest_source
 from retrovue.operations.attachments import add_enricher, attach_enricher
 from retrovue.operations.discovery import add_source, discover
 from retrovue.simulator import ListSection, SimulatedPlex, movie
-from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
+from retrovue.store.collections import list_collections, set_check_files, set_enabled, set_path_mappings
 from retrovue.store.session import Store
 from tests.enrichers.test_enrichers import MOVIE
 from tests.support.library import CATALOGUE, contents, rows
@@ -51,6 +51,7 @@ async def test_all_enrichers_at_once(store: Store, media: Path) -> None:
         async with store.transaction() as session:
             (collection,) = await list_collections(session)
             await set_enabled(session, collection, enabled=True)
+            await set_check_files(session, collection, check_files=False)
             await set_path_mappings(session, collection, [PathMapping("/data", str(media))])
         ids = {}
         for priority, name in enumerate(TYPES):

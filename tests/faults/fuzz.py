@@ -32,7 +32,7 @@ from retrovue.ingest.orchestrator import IngestOptions, ingest_source
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, Sort, faults
 from retrovue.store.addresses import database_url
-from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
+from retrovue.store.collections import list_collections, set_check_files, set_enabled, set_path_mappings
 from retrovue.store.embedded import embedded_server
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store
@@ -347,6 +347,7 @@ async def _source(store: Store, url: str, media: Path) -> Source:
                 session, collection, [PathMapping(place, str(media)) for place in collection.locations]
             )
             await set_enabled(session, collection, enabled=True)
+            await set_check_files(session, collection, check_files=False)
     return source
 
 

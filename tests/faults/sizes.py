@@ -27,7 +27,7 @@ from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, movie
 from retrovue.simulator.request import Request
 from retrovue.store.addresses import database_url
-from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
+from retrovue.store.collections import list_collections, set_check_files, set_enabled, set_path_mappings
 from retrovue.store.embedded import embedded_server
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store
@@ -326,6 +326,7 @@ async def targets(store: Store, media: Path) -> AsyncIterator[list[Target]]:
                     mappings = [PathMapping(place, str(media)) for place in collection.locations]
                     await set_path_mappings(session, collection, mappings)
                     await set_enabled(session, collection, enabled=True)
+                    await set_check_files(session, collection, check_files=False)
             made.append(Target(name, server, source))
         yield made
 

@@ -23,7 +23,7 @@ from retrovue.core.model import PathMapping, Secret
 from retrovue.core.results import Durations, Ingested
 from retrovue.errors import CollectionGone
 from retrovue.simulator import Fault, SimulatedPlex, faults
-from retrovue.store.collections import find_collection, set_enabled, set_path_mappings
+from retrovue.store.collections import find_collection, set_check_files, set_enabled, set_path_mappings
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
 from tests.support.library import Library, codes, draft, page, rows
@@ -54,6 +54,7 @@ async def plex(store: Store, tmp_path: Path) -> AsyncIterator[SimulatedPlex]:
             collection = await find_collection(session, "Movies")
             await set_path_mappings(session, collection, [PathMapping("/data/movies", str(tmp_path))])
             await set_enabled(session, collection, enabled=True)
+            await set_check_files(session, collection, check_files=False)
         yield plex
 
 

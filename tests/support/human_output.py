@@ -219,6 +219,8 @@ def commands(portal: BlockingPortal, databases: Databases, directory: Path, mode
         )  # fmt: skip
         for place in ("movies", "japan"):
             (media / place).mkdir()
+            (media / place / "Movie 1.mkv").touch()
+        (media / "movies" / "Movie 11.mkv").touch()
         play("quickstart-again", "quickstart", "--url", address, "--library", "all", "--yes", "--map", f"/data={media}")
         play("ingest-again", "source", "ingest", "My Plex")
         play("collection-list", "collection", "list")

@@ -30,7 +30,13 @@ from retrovue.core.results import CollectionOutcome, Failed, Ingested, IngestSum
 from retrovue.importers.base import BaseImporter
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.orchestrator import IngestOptions, ingest_source
-from retrovue.store.collections import list_collections, record_discovery, set_enabled, set_path_mappings
+from retrovue.store.collections import (
+    list_collections,
+    record_discovery,
+    set_check_files,
+    set_enabled,
+    set_path_mappings,
+)
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
 from tests.support.databases import EMPTY, FORGET
@@ -203,6 +209,7 @@ class Library:
             for collection in await list_collections(session, source):
                 await set_enabled(session, collection, enabled=True)
                 await set_path_mappings(session, collection, [PathMapping(DATA, local)])
+                await set_check_files(session, collection, check_files=False)
         return cls(store, source, script)
 
     async def collections(self) -> dict[str, Collection]:

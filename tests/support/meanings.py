@@ -70,6 +70,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "created_at": "",
         "updated_at": "",
         "keep_approval": "whether an approved asset stays approved when its file is replaced",
+        "check_files": "whether an ingest looks for some of the listed files, and fails if none is there",
     },
     "path_mapping": {
         "": "Which local directory holds the files of a directory of the source.",
@@ -205,7 +206,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "": "Audit trail: the outcome of a collection. A success is written with the assets, a failure separately.",
         "run_id": "",
         "collection_id": "",
-        "status": "`ingested`, `failed`, `interrupted`, or `unknown` if the answer to COMMIT was lost",
+        "status": "`ingested`, `skipped`, `failed`, `interrupted`, or `unknown` if the answer to COMMIT was lost",
         "code": "of the failure",
         "message": "",
         "hint": "",

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import orjson
 from retrovue.core.model import FULL, AssetDraft, Collection, Page, PathMapping, Rejection, Scope, Secret
 from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.rows import PlexListing, decode_listing
-from retrovue.simulator import ListSection, Row, Section, SimulatedPlex, episode, season, show
+from retrovue.simulator import GeneratedSection, ListSection, Row, Section, SimulatedPlex, episode, season, show
 
 TOKEN = "canary-9f8e7d6c5b4a-token"
 IMPATIENT: dict[str, Any] = {"base_wait_s": 0, "max_wait_s": 0}
@@ -89,3 +90,15 @@ def series(key: int, title: str, seasons: int = 2, episodes: int = 3, **fields: 
 
 def tv(*rows: Row) -> ListSection:
     return ListSection("2", "TV", "show", rows)
+
+
+def place_files(section: Section, item_type: int, directory: Path) -> None:
+    """Put the files of a generated section of one location, empty ones, below a directory."""
+    assert isinstance(section, GeneratedSection)
+    (location,) = section.locations
+    for index in range(section.total(item_type)):
+        row = orjson.loads(section.row_json(item_type, index))
+        for path in (part["file"] for media in row.get("Media", ()) for part in media["Part"] if "file" in part):
+            file = directory / path.removeprefix(f"{location.path}/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()

@@ -21,7 +21,7 @@ from retrovue.core.model import PathMapping, Secret, Source
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, ListSection, Request, Section, SimulatedPlex, clip, faults, movie
 from retrovue.store.addresses import database_url as parsed
-from retrovue.store.collections import list_collections, set_enabled, set_path_mappings
+from retrovue.store.collections import list_collections, set_check_files, set_enabled, set_path_mappings
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
 from retrovue.testing.tasks import run as run_alone
@@ -318,6 +318,7 @@ async def prepare(url: str, address: str, media: Path, enabled: Sequence[str], i
                 local.mkdir(exist_ok=True)
                 mappings = [PathMapping(location, str(local)) for location in collection.locations]
                 await set_path_mappings(session, collection, mappings)
+                await set_check_files(session, collection, check_files=False)  # only the server is simulated
                 await set_enabled(session, collection, enabled=collection.name in enabled)
     return source
 

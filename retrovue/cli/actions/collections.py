@@ -44,10 +44,14 @@ async def change_collection(
     unmap: Sequence[str],
     *,
     enabled: bool | None,
+    check_files: bool | None,
 ) -> int:
-    """Change path mappings, or enable or disable."""
-    if not maps and not unmap and enabled is None:
-        raise InputError("Nothing to update.", hint="Give --map, --unmap, --enable or --disable.")
+    """Change path mappings, enable or disable, or set whether files are looked for."""
+    if not maps and not unmap and enabled is None and check_files is None:
+        raise InputError(
+            "Nothing to update.",
+            hint="Give --map, --unmap, --enable, --disable, --check-files or --no-check-files.",
+        )
     mappings = [read_mapping(text) for text in maps]
     async with opened(call) as store:
         update = await curation.update_collection(
@@ -57,6 +61,7 @@ async def change_collection(
             map=mappings,
             unmap=unmap,
             enabled=enabled,
+            check_files=check_files,
             dry_run=call.dry_run,
         )
         owner = await catalogue.find_source(store, str(update.collection.source_id))
@@ -80,10 +85,11 @@ async def change_collection(
     after = update.collection
     enabled_now = "yes" if after.sync_enabled else "no"
     ingestible = _ingestible(after) if answer is None else ("yes" if answer.ingestible else "no")
+    unchecked = "" if after.check_files else ", its files aren't looked for"
     call.output.lines(
         [
             *(["Dry run: nothing was written. It would be:"] if call.dry_run else []),
-            f"Collection {after.name} of {owner.name}: enabled {enabled_now}, ingestible {ingestible}",
+            f"Collection {after.name} of {owner.name}: enabled {enabled_now}, ingestible {ingestible}{unchecked}",
             *(f"  {mapping.source_prefix} = {mapping.local_path}" for mapping in after.path_mappings),
         ]
     )
@@ -156,6 +162,7 @@ def _collection_lines(source: Source, collection: Collection) -> list[str]:
         f"Kind:        {collection.kind}",
         f"Enabled:     {'yes' if collection.sync_enabled else 'no'}",
         f"Ingestible:  {_ingestible(collection)}{reason}",
+        f"Check files: {'yes' if collection.check_files else 'no'}",
         f"Assets:      {collection.assets_count}",
         f"Last ingest: {'never' if last is None else last.isoformat(sep=' ', timespec='seconds')}",
         *(f"Location:    {location}" for location in collection.locations),

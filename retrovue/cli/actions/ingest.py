@@ -137,7 +137,7 @@ class _Report:
         output = self.call.output
         more = [] if problem is None else [problem]
         for outcome in summary.lost:
-            output.warn(lost_reason(outcome))
+            output.warn(lost_reason(outcome), always=outcome.collection.last_ingest_at is not None)
         for ingested in summary.ingested:
             for message in reports.warnings(ingested, shown=not output.as_json and _on_terminal()):
                 output.warn(message)

@@ -39,6 +39,7 @@ class Options:
     libraries: tuple[str, ...]
     maps: tuple[str, ...]
     look_in: tuple[str, ...]
+    check_files: bool
     yes: bool
     plex_tv: str
 
@@ -112,7 +113,9 @@ class _Quickstart:
         call, options = self.call, self.options
         self._say(["Looking at the server and at the disks here ..."])
         with adding_source():
-            found = await survey(self.store, *self._server(), maps=maps, roots=roots or None)
+            found = await survey(
+                self.store, *self._server(), maps=maps, roots=roots or None, check_files=options.check_files
+            )
         self._say(self._overview(found))
         chosen = await self._choose(found)
         self._say(["", "This will be done:", *self._plan(found, chosen)])
@@ -142,7 +145,7 @@ class _Quickstart:
                 library.collection.name,
                 number,
                 library.collection.kind,
-                "found" if library.answer.ingestible else "not found" if library.unmapped else "no",
+                _files_here(library),
                 "yes" if library.collection.sync_enabled else "",
             )
             for number, library in enumerate(found.libraries, 1)
@@ -257,6 +260,7 @@ class _Quickstart:
                 source_reference=str(source.id),
                 map=library.new_mappings,
                 enabled=True,
+                check_files=library.collection.check_files,
             )
         return source
 
@@ -302,6 +306,13 @@ def picked_numbers(answer: str, most: int) -> list[int] | None:
             return None
         numbers |= set(range(first, last + 1))
     return sorted(numbers)
+
+
+def _files_here(library: LibrarySurvey) -> str:
+    """Return whether the files of a library were found on this machine, for the table."""
+    if library.empty:
+        return "empty"
+    return "found" if library.answer.ingestible else "not found" if library.unmapped else "no"
 
 
 def _report_dry_run(call: Invocation, found: Survey, chosen: Sequence[LibrarySurvey]) -> int:

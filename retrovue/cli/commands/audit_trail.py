@@ -10,7 +10,7 @@ from asyncclick.exceptions import NoSuchCommand
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import NATURAL, TIME, shared
 
-_STATUSES = ("running", "ingested", "failed", "interrupted", "unknown")
+_STATUSES = ("running", "ingested", "skipped", "failed", "interrupted", "unknown")
 
 
 class _Run(click.ParamType[UUID | None]):

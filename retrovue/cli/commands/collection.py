@@ -45,6 +45,11 @@ async def show(call: Invocation, *, collection: str, source: str | None) -> int:
 )
 @click.option("--unmap", multiple=True, metavar="FROM", help="Remove the mapping of FROM.")
 @click.option("--enable/--disable", "enabled", default=None, help="Whether `source ingest` includes the collection.")
+@click.option(
+    "--check-files/--no-check-files",
+    default=None,
+    help="Whether an ingest looks for some of the listed files here, and fails if none is there; default: yes.",
+)
 @shared(writes=True)
 async def update(
     call: Invocation,
@@ -54,14 +59,16 @@ async def update(
     maps: tuple[str, ...],
     unmap: tuple[str, ...],
     enabled: bool | None,
+    check_files: bool | None,
 ) -> int:
     """Map paths of a collection, enable or disable it.
 
-    COLLECTION is its id, its key at the source, or its name.
+    COLLECTION is its id, its key at the source, or its name. --no-check-files is for a catalogue whose media files are
+    on another machine: its directories may be empty here.
     """
     from retrovue.cli.actions.collections import change_collection
 
-    return await change_collection(call, collection, source, maps, unmap, enabled=enabled)
+    return await change_collection(call, collection, source, maps, unmap, enabled=enabled, check_files=check_files)
 
 
 @command.command(

@@ -52,6 +52,11 @@ PLEX_TV = "https://plex.tv"
     metavar="DIR",
     help="Look for the files below DIR instead of the usual places.",
 )
+@click.option(
+    "--check-files/--no-check-files",
+    default=True,
+    help="Whether some of the files have to be on this machine; default: yes.",
+)
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 @click.option("--plex-tv", metavar="URL", default=PLEX_TV, hidden=True, help="Address of plex.tv.")
 @followed
@@ -67,6 +72,7 @@ async def quickstart(
     libraries: tuple[str, ...],
     maps: tuple[str, ...],
     look_in: tuple[str, ...],
+    check_files: bool,
     yes: bool,
     plex_tv: str,
 ) -> int:
@@ -87,6 +93,7 @@ async def quickstart(
         libraries=libraries,
         maps=maps,
         look_in=look_in,
+        check_files=check_files,
         yes=yes,
         plex_tv=plex_tv,
     )

@@ -125,7 +125,9 @@ class JellyfinImporter(HttpImporter[Libraries]):
             if not locations:
                 return _folders_unknown(collection)
         deadline_s = self._settings.mount_timeout_s
-        return await check_locations(collection, locations, server="Jellyfin", deadline_s=deadline_s)
+        return await check_locations(
+            collection, locations, server="Jellyfin", deadline_s=deadline_s, listing=self.pages
+        )
 
     async def _fetch_identity(self) -> SourceIdentity:
         client = self._client

@@ -105,7 +105,9 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
                 ),
             )
         deadline_s = self._settings.mount_timeout_s
-        return await check_locations(collection, section.locations, server="Plex", deadline_s=deadline_s)
+        return await check_locations(
+            collection, section.locations, server="Plex", deadline_s=deadline_s, listing=self.pages
+        )
 
     async def details(self, rating_keys: Sequence[int]) -> Mapping[int, Detail | str]:
         """Ask for the details of some items in one request. Ids that the server doesn't know are left out."""

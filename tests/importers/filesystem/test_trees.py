@@ -7,7 +7,7 @@ import pytest
 
 from retrovue.core.model import FULL, Collection, Page, Scope
 from retrovue.importers.filesystem import FilesystemImporter
-from retrovue.importers.locations import OtherSpelling, list_directory, other_spelling
+from retrovue.importers.locations import OtherSpelling, has_entries, other_spelling
 from retrovue.testing import sample_collection
 
 pytestmark = pytest.mark.anyio
@@ -185,5 +185,5 @@ def test_what_is_missing_and_there_in_another_form_of_unicode(tmp_path: Path) ->
     assert other_spelling(str(asked)) == str(there)
     assert other_spelling(str(there)) is None
     with pytest.raises(OtherSpelling) as missing:
-        list_directory(str(asked))
+        has_entries(str(asked))
     assert missing.value.filename == str(there)

@@ -208,7 +208,7 @@ class TestIngestible:
         assert answer.code == "unreadable_directory"
 
     async def test_a_mount_that_answers_with_an_error(self, tmp_path: Path) -> None:
-        def stale(_: str) -> None:
+        def stale(_: str) -> bool:
             raise OSError(116, "Stale file handle")
 
         mapped = collection(mappings=[("/data", str(tmp_path))])
@@ -220,8 +220,8 @@ class TestIngestible:
     async def test_a_mount_that_hangs(self, tmp_path: Path) -> None:
         release = threading.Event()
 
-        def hang(_: str) -> None:
-            release.wait()
+        def hang(_: str) -> bool:
+            return release.wait()
 
         mapped = collection(mappings=[("/data", str(tmp_path))])
         try:

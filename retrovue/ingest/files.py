@@ -1,0 +1,169 @@
+"""A sample of the listed files is looked for on this machine, before anything of a collection is written.
+
+A server lists its library also while the disk isn't mounted here: without this check an ingest would create assets that
+can't be played.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from retrovue.core.errors import FilesNotFound
+from retrovue.core.model import Collection
+from retrovue.core.paths import UnmappedPath
+from retrovue.core.text import quoted
+from retrovue.importers.locations import MOUNT_DEADLINE_S, has_entries, other_spelling
+
+SAMPLE = 50
+"""How many files of a location are looked for at most. One that is found ends the search."""
+_A_PAGE = 10
+"""How many of them are of one page, spread over it."""
+_ENOUGH = 5
+"""So many missing files of one location fail a collection whose other locations have theirs."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """A location, and what was found of its files."""
+
+    location: str
+    """As the source spells it; empty: whatever is in no location."""
+    local: str | None
+    """Its local directory."""
+    found: bool = False
+    missing: list[str] = field(default_factory=list[str])
+    """The local paths that were looked for in vain."""
+
+    @property
+    def open(self) -> bool:
+        return not self.found and len(self.missing) < SAMPLE
+
+
+class FileCheck:
+    """Looks for files of one collection: `look()` for each page while `wanted` → `finish()`, before the merge."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        to_local: Callable[[str], str],
+        *,
+        deadline_s: float = MOUNT_DEADLINE_S,
+        exists: Callable[[Path], bool] = Path.exists,
+    ) -> None:
+        """``to_local`` maps a path of the source, or raises UnmappedPath. ``deadline_s`` is for the files of a page."""
+        self._collection = collection
+        self._to_local = to_local
+        self._deadline_s = deadline_s
+        self._exists = exists
+        # The longest first: a location may be inside of another one.
+        roots = sorted(collection.locations, key=len, reverse=True)
+        self._places = [_Place(root, self._directory(root)) for root in roots]
+        if len(roots) != 1:
+            self._places.append(_Place("", None))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a location of which a file has yet to be found."""
+        return any(place.open for place in self._places)
+
+    async def look(self, paths: Sequence[str]) -> None:
+        """Look for some of a page's files, which are given as the source spells them.
+
+        Raises FilesNotFound as soon as a whole sample of a location is missing, or if the directory doesn't answer.
+        """
+        samples = [(place, self._sample(files)) for place, files in self._by_place(paths) if place.open and files]
+        if not any(sample for _, sample in samples):
+            return
+        try:
+            with anyio.fail_after(self._deadline_s):
+                # A dead mount blocks the thread, which is left behind and ends when the mount answers.
+                found = await anyio.to_thread.run_sync(self._search, samples, abandon_on_cancel=True)
+        except TimeoutError:
+            raise FilesNotFound(
+                f"A file of {quoted(self._collection.name)} was looked for, and its file system didn't answer within"
+                f" {self._deadline_s:g} seconds: {samples[0][1][0]}",
+                code="directory_timeout",
+            ) from None
+        for (place, _), (there, missing) in zip(samples, found, strict=True):
+            place.found |= there
+            place.missing += missing
+        for place in self._places:
+            if not place.found and len(place.missing) >= SAMPLE:
+                await self._refuse([place])
+
+    async def finish(self) -> None:
+        """Raise FilesNotFound if no file of the collection was found, or none of a location."""
+        lost = [place for place in self._places if place.missing and not place.found]
+        if lost and any(place.found for place in self._places):
+            lost = [place for place in lost if len(place.missing) >= _ENOUGH or await self._is_empty(place)]
+        if lost:
+            await self._refuse(lost)
+
+    def _directory(self, location: str) -> str | None:
+        try:
+            return self._to_local(f"{location.rstrip('/')}/x").removesuffix("/x")
+        except UnmappedPath:
+            return None
+
+    def _by_place(self, paths: Sequence[str]) -> list[tuple[_Place, Sequence[str]]]:
+        if len(self._places) == 1:
+            return [(self._places[0], paths)]
+        left, parted = paths, list[tuple[_Place, Sequence[str]]]()
+        for place in self._places:
+            parted.append((place, [path for path in left if path.startswith(place.location)]))
+            left = [path for path in left if not path.startswith(place.location)]
+        return parted
+
+    def _sample(self, files: Sequence[str]) -> list[str]:
+        sample: list[str] = []
+        for path in files[:: max(1, len(files) // _A_PAGE)][:_A_PAGE]:
+            try:
+                sample.append(self._to_local(path))
+            except UnmappedPath:
+                continue  # it is rejected
+        return sample
+
+    def _search(self, samples: Sequence[tuple[_Place, Sequence[str]]]) -> list[tuple[bool, list[str]]]:
+        return [self._first(files) for _, files in samples]
+
+    def _first(self, files: Sequence[str]) -> tuple[bool, list[str]]:
+        """Return whether one of the files is there, and those that aren't before it."""
+        for number, file in enumerate(files):
+            try:
+                if self._exists(Path(file)):
+                    return True, list(files[:number])
+            except (OSError, ValueError):
+                continue  # whoever can't read the directory can't play the file
+        return False, list(files)
+
+    async def _is_empty(self, place: _Place) -> bool:
+        try:
+            with anyio.fail_after(self._deadline_s):
+                return place.local is not None and not await anyio.to_thread.run_sync(
+                    has_entries, place.local, abandon_on_cancel=True
+                )
+        except (OSError, ValueError):
+            return False
+
+    async def _refuse(self, lost: Sequence[_Place]) -> None:
+        name, first = quoted(self._collection.name), lost[0].missing[0]
+        empty = [place for place in lost if await self._is_empty(place)]
+        context = {"locations": [place.location for place in lost if place.location], "missing": lost[0].missing[:10]}
+        if empty:
+            raise FilesNotFound(
+                f"The directory {empty[0].local}, which stands for {empty[0].location}, is empty, but the source lists"
+                f" files of {name} in it, such as {first}.",
+                code="location_empty",
+                context=context,
+            )
+        where = "" if len(self._places) == 1 or not lost[0].location else f" in {lost[0].location}"
+        spelling = await anyio.to_thread.run_sync(other_spelling, first, abandon_on_cancel=True)
+        there = "" if spelling is None else " It is there in another form of Unicode."
+        raise FilesNotFound(
+            f"None of {len(lost[0].missing)} files of {name}{where} that were looked for is on this machine, such as"
+            f" {first}.{there}",
+            context=context,
+        )
