@@ -66,7 +66,6 @@ from retrovue.operations.attachments import remove_enricher as remove_enricher
 from retrovue.operations.attachments import update_enricher as update_enricher
 from retrovue.operations.catalogue import CollectionDetails as CollectionDetails
 from retrovue.operations.catalogue import RunDetails as RunDetails
-from retrovue.operations.catalogue import approve_assets as approve_assets
 from retrovue.operations.catalogue import get_asset as get_asset
 from retrovue.operations.catalogue import get_collection as get_collection
 from retrovue.operations.catalogue import get_enricher as get_enricher
@@ -77,7 +76,6 @@ from retrovue.operations.catalogue import list_collections as list_collections
 from retrovue.operations.catalogue import list_enrichers as list_enrichers
 from retrovue.operations.catalogue import list_log as list_log
 from retrovue.operations.catalogue import list_sources as list_sources
-from retrovue.operations.catalogue import retire_assets as retire_assets
 from retrovue.operations.changes import ChangeListing as ChangeListing
 from retrovue.operations.changes import follow_changes as follow_changes
 from retrovue.operations.changes import list_changes as list_changes
@@ -88,6 +86,12 @@ from retrovue.operations.curation import delete_source as delete_source
 from retrovue.operations.curation import update_collection as update_collection
 from retrovue.operations.curation import update_source as update_source
 from retrovue.operations.curation import wipe_collection as wipe_collection
+from retrovue.operations.decisions import approve_assets as approve_assets
+from retrovue.operations.decisions import approve_matching as approve_matching
+from retrovue.operations.decisions import retire_assets as retire_assets
+from retrovue.operations.decisions import retire_matching as retire_matching
+from retrovue.operations.decisions import unretire_assets as unretire_assets
+from retrovue.operations.decisions import unretire_matching as unretire_matching
 from retrovue.operations.discovery import Discovered as Discovered
 from retrovue.operations.discovery import add_source as add_source
 from retrovue.operations.discovery import discover as discover
@@ -98,11 +102,13 @@ from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference
 from retrovue.store.assets import Asset as Asset
 from retrovue.store.assets import AssetAlias as AssetAlias
+from retrovue.store.assets import AssetDecision as AssetDecision
 from retrovue.store.assets import AssetDetails as AssetDetails
 from retrovue.store.assets import AssetFile as AssetFile
-from retrovue.store.assets import StateChange as StateChange
 from retrovue.store.changes import Change as Change
 from retrovue.store.collections import Contents as Contents
+from retrovue.store.decisions import Decided as Decided
+from retrovue.store.decisions import StateChange as StateChange
 from retrovue.store.enrichers import EnricherListing as EnricherListing
 from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
 from retrovue.store.listing import AssetFilters as AssetFilters

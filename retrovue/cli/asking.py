@@ -96,7 +96,12 @@ class Destruction:
 
     def confirm(self, call: Invocation, *, yes: bool) -> None:
         """Ask whether to do it, unless ``yes``. Blocks; raises InputError unless the answer is yes."""
-        confirm(call, self.lines, yes=yes, context=self.counts)
+        confirm(
+            call,
+            self.lines,
+            yes=yes,
+            context=self.counts,
+        )
 
     def report(self, call: Invocation, identity: Mapping[str, Any]) -> int:
         """Print what was destroyed, or for a dry-run would be; ``identity`` is added to the JSON document."""
@@ -105,22 +110,31 @@ class Destruction:
         return call.answer(document, [head, *self.lines])
 
 
-def confirm(call: Invocation, lines: Sequence[str], *, yes: bool, context: Mapping[str, Any]) -> None:
-    """Show what would be destroyed and ask whether to do it, unless ``yes``. Blocks.
+def confirm(
+    call: Invocation,
+    lines: Sequence[str],
+    question: str = "Destroy it?",
+    what: str = "This destroys what can't be brought back",
+    *,
+    yes: bool,
+    context: Mapping[str, Any],
+) -> None:
+    """Show what would be done and ask whether to do it, unless ``yes``. Blocks.
 
-    ``context`` goes into the error: InputError if the answer isn't yes, or if nobody can be asked.
+    ``what`` begins the message, and ``context`` goes into the error: InputError if the answer isn't yes, or if nobody
+    can be asked.
     """
     if yes:
         return
     call.output.notes(lines)
     if not can_ask(call):
         raise InputError(
-            "This destroys what can't be brought back, and there is no terminal to ask on.",
+            f"{what}, and there is no terminal to ask on.",
             code="confirmation_needed",
             hint="Nothing was changed. Give --yes to do it without being asked, --dry-run to only look.",
             context=context,
         )
-    if _read_line(call, "Destroy it? [y/N] ").strip().lower() not in {"y", "yes"}:
+    if _read_line(call, f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("Not confirmed; nothing was changed.", code="not_confirmed", context=context)
 
 

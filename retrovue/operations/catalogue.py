@@ -1,7 +1,8 @@
-"""Read the catalogue: sources, collections, enrichers, assets and the audit trail. Approve and retire assets.
+"""Read the catalogue: sources, collections, enrichers, assets and the audit trail.
 
 The command line and services that embed RetroVue read through these functions. Each of them is one transaction. A
-reference is a UUID, an external id or an exact name; looking one up raises NotFound or Ambiguous.
+reference is a UUID, an external id, an exact name, or the unique beginning of an id; looking one up raises NotFound or
+Ambiguous.
 """
 
 import datetime as dt
@@ -13,8 +14,8 @@ from uuid import UUID
 
 from retrovue.core.errors import NotFound
 from retrovue.core.model import AttachedEnricher, Collection, Rejection, Source
-from retrovue.store import assets, collections, enrichers, listing, log, sources
-from retrovue.store.assets import Asset, AssetAlias, AssetDetails, AssetFile, StateChange
+from retrovue.store import assets, collections, enrichers, listing, log, references, sources
+from retrovue.store.assets import Asset, AssetAlias, AssetDecision, AssetDetails, AssetFile
 from retrovue.store.collections import Contents
 from retrovue.store.enrichers import EnricherListing
 from retrovue.store.enrichments import AssetEnrichment
@@ -26,6 +27,7 @@ from retrovue.store.sources import SourceListing
 __all__ = [
     "Asset",
     "AssetAlias",
+    "AssetDecision",
     "AssetDetails",
     "AssetEnrichment",
     "AssetFile",
@@ -39,22 +41,23 @@ __all__ = [
     "LogListing",
     "RunDetails",
     "SourceListing",
-    "StateChange",
     "Store",
-    "approve_assets",
+    "find_asset",
+    "find_run",
     "find_source",
     "find_target",
     "get_asset",
     "get_collection",
     "get_enricher",
     "get_run",
+    "is_id",
     "iter_assets",
     "list_assets",
     "list_collections",
     "list_enrichers",
     "list_log",
     "list_sources",
-    "retire_assets",
+    "short_ids",
 ]
 
 
@@ -157,26 +160,39 @@ async def iter_assets(
 
 
 async def get_asset(store: Store, uuid: UUID) -> AssetDetails:
-    """Return an asset with its files in playing order, its aliases and its enrichments. Raises NotFound."""
+    """Return an asset with its files in playing order, its aliases, enrichments and decisions. Raises NotFound."""
     async with store.reading() as session:
         return await assets.get_asset(session, uuid)
 
 
-async def approve_assets(
-    store: Store, *uuids: UUID, despite_enrichment: bool = False, dry_run: bool = False
-) -> list[StateChange]:
-    """Approve new assets for broadcast, all or none. Raises NotFound, and RequestError for one that isn't new.
+def is_id(text: str) -> bool:
+    """Whether a text is a whole UUID."""
+    return references.as_uuid(text) is not None
 
-    ``despite_enrichment`` approves assets that are enriching as well: a file that no enricher can read stays enriching.
+
+async def find_asset(store: Store, reference: str) -> UUID:
+    """Return the id of the asset that a UUID, or the unique beginning of one, names.
+
+    A whole UUID is returned without looking. Raises NotFound or Ambiguous.
     """
-    async with store.transaction(long=True) as session:
-        return await assets.approve_assets(session, uuids, despite_enrichment=despite_enrichment, dry_run=dry_run)
+    if (whole := references.as_uuid(reference)) is not None:
+        return whole
+    async with store.reading() as session:
+        return await references.find_asset(session, reference)
 
 
-async def retire_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:
-    """Retire assets, all or none: they stay in the catalogue and are no longer broadcast. Raises NotFound."""
-    async with store.transaction(long=True) as session:
-        return await assets.retire_assets(session, uuids, dry_run=dry_run)
+async def short_ids(store: Store, uuids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the beginnings of assets' ids, of at least 8 digits, that no other asset's id has."""
+    async with store.reading() as session:
+        return await references.short_ids(session, uuids)
+
+
+async def find_run(store: Store, reference: str) -> UUID:
+    """Return the id of the run that a UUID, or the unique beginning of one, names. Raises NotFound or Ambiguous."""
+    if (whole := references.as_uuid(reference)) is not None:
+        return whole
+    async with store.reading() as session:
+        return await references.find_run(session, reference)
 
 
 async def list_log(

@@ -104,12 +104,13 @@ def enricher_listing_document(listing: EnricherListing) -> dict[str, Any]:
 
 
 def asset_document(details: AssetDetails) -> dict[str, Any]:
-    """Build the object of an asset with its files, aliases and enrichments."""
+    """Build the object of an asset with its files, aliases, enrichments and decisions."""
     return {
         **asdict(details.asset),
         "files": [asdict(file) for file in details.files],
         "aliases": [asdict(alias) for alias in details.aliases],
         "enrichments": [asdict(enrichment) for enrichment in details.enrichments],
+        "decisions": [asdict(decision) for decision in details.decisions],
     }
 
 

@@ -1,4 +1,4 @@
-"""Assets in the catalogue: read, approve and retire them."""
+"""Assets in the catalogue: read them."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -9,9 +9,14 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.errors import NotFound, RequestError
-from retrovue.core.model import AssetState, Collection
+from retrovue.core.errors import NotFound
+from retrovue.core.model import Collection
 from retrovue.store.enrichments import AssetEnrichment, asset_values, enrichments_of
+
+LISTED = 100
+"""How many assets of a large set a list or the context of an error has."""
+_NAMED = 10
+"""How many assets a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,30 @@ class AssetAlias:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetDecision:
+    """A decision about an asset, in the feed of changes."""
+
+    what: str
+    """``approved``, ``retired`` or ``unretired``; ``withdrawn`` if a sync withdrew the approval."""
+    by: str | None
+    """``user@host`` of who decided; None for a sync."""
+    at: dt.datetime
+    before: str | None
+    """The state before."""
+    after: str | None
+    """The state since."""
+
+
+@dataclass(frozen=True, slots=True)
 class AssetDetails:
-    """An asset with all its files, aliases and enrichments."""
+    """An asset with all its files, aliases, enrichments and decisions."""
 
     asset: Asset
     files: tuple[AssetFile, ...]
     aliases: tuple[AssetAlias, ...]
     enrichments: tuple[AssetEnrichment, ...]
+    decisions: tuple[AssetDecision, ...]
+    """The first one first, as far as the feed of changes is kept."""
 
 
 _FIELDS = tuple(Asset.__dataclass_fields__)
@@ -128,10 +150,10 @@ async def sample_files(session: AsyncSession, collection: Collection, limit: int
 
 
 async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
-    """Return an asset with its files, aliases and enrichments. Raises NotFound."""
+    """Return an asset with its files, aliases, enrichments and decisions. Raises NotFound."""
     row = (await session.execute(text("SELECT * FROM asset WHERE uuid = :uuid"), {"uuid": uuid})).one_or_none()
     if row is None:
-        raise _unknown([uuid])
+        raise unknown_assets([uuid])
     files = await session.execute(
         text(
             "SELECT position, local_path, size_bytes, duration_ms FROM asset_file"
@@ -146,95 +168,34 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
         ),
         {"uuid": uuid},
     )
+    decisions = await session.execute(
+        text(
+            "SELECT what, by, at, fields -> 'state' ->> 0, fields -> 'state' ->> 1 FROM asset_change"
+            " WHERE asset_uuid = :uuid AND what IN ('approved', 'retired', 'unretired', 'withdrawn') ORDER BY position"
+        ),
+        {"uuid": uuid},
+    )
     return AssetDetails(
         asset=asset_of(row),
         files=tuple(AssetFile(*file) for file in files),
         aliases=tuple(AssetAlias(*alias) for alias in aliases),
         enrichments=tuple(await enrichments_of(session, uuid)),
+        decisions=tuple(AssetDecision(*decision) for decision in decisions),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
-    """An asset, and its state before and after a change. Both are equal if nothing had to change."""
-
-    uuid: UUID
-    title: str
-    before: str
-    after: str
-
-
-async def approve_assets(
-    session: AsyncSession, uuids: Sequence[UUID], *, despite_enrichment: bool = False, dry_run: bool = False
-) -> list[StateChange]:
-    """Approve assets for broadcast (state ``ready``), all or none. Approved ones stay as they are.
-
-    Raises NotFound, and RequestError unless all others are new and not deleted; with ``despite_enrichment`` they may be
-    enriching as well. The errors name every such asset. A dry-run checks the same and writes nothing.
-    """
-    rows = await _read_states(session, uuids, lock=not dry_run)
-    changing = [row for row in rows.values() if row.state != "ready"]
-    _require_new(changing, ("new", "enriching") if despite_enrichment else ("new",))
-    return await _set_state(session, rows, uuids, "ready", dry_run=dry_run)
-
-
-async def retire_assets(session: AsyncSession, uuids: Sequence[UUID], *, dry_run: bool = False) -> list[StateChange]:
-    """Retire assets, all or none, whatever their state. Raises NotFound. A dry-run writes nothing."""
-    rows = await _read_states(session, uuids, lock=not dry_run)
-    return await _set_state(session, rows, uuids, "retired", dry_run=dry_run)
-
-
-async def _read_states(session: AsyncSession, uuids: Sequence[UUID], *, lock: bool) -> dict[UUID, Row[Any]]:
-    result = await session.execute(
-        text(
-            "SELECT uuid, title, state, deleted_at FROM asset WHERE uuid = ANY(:uuids) ORDER BY uuid"
-            f" {'FOR UPDATE' if lock else ''}"
-        ),
-        {"uuids": list(uuids)},
-    )
-    rows = {row.uuid: row for row in result}
-    if unknown := [uuid for uuid in uuids if uuid not in rows]:
-        raise _unknown(unknown)
-    return rows
-
-
-async def _set_state(
-    session: AsyncSession, rows: dict[UUID, Row[Any]], uuids: Sequence[UUID], state: AssetState, *, dry_run: bool
-) -> list[StateChange]:
-    changing = [row.uuid for row in rows.values() if row.state != state]
-    if changing and not dry_run:
-        await session.execute(
-            text(
-                "UPDATE asset SET state = :state, approved_for_broadcast = :approved, updated_at = now()"
-                " WHERE uuid = ANY(:uuids)"
-            ),
-            {"uuids": changing, "state": state, "approved": state == "ready"},
-        )
-    return [StateChange(uuid, rows[uuid].title, rows[uuid].state, state) for uuid in dict.fromkeys(uuids)]
-
-
-def _unknown(uuids: Sequence[UUID]) -> NotFound:
+def unknown_assets(uuids: Sequence[UUID]) -> NotFound:
+    """Make the error for ids that no asset has."""
     ids = [str(uuid) for uuid in uuids]
     return NotFound(
-        f"There is no asset {', '.join(ids)}.",
+        f"There is no asset {several(ids)}.",
         code="asset_not_found",
         hint="`retrovue asset list` shows the assets and their ids.",
-        context={"assets": ids},
+        context={"assets": ids[:LISTED]},
     )
 
 
-def _require_new(rows: Sequence[Row[Any]], allowed: Sequence[str]) -> None:
-    states = {
-        str(row.uuid): "deleted" if row.deleted_at is not None else str(row.state)
-        for row in rows
-        if row.state not in allowed or row.deleted_at is not None
-    }
-    if states:
-        which = ", ".join(f"{uuid} is {state}" for uuid, state in states.items())
-        raise RequestError(
-            f"Only new assets can be approved: {which}.",
-            code="bad_lifecycle_step",
-            hint="Nothing was changed. An asset that is enriching becomes new when `retrovue collection enrich` has"
-            " done what is owed to it, or when the enricher is detached; --despite-enrichment approves it as it is.",
-            context={"assets": states},
-        )
+def several(names: Sequence[str]) -> str:
+    """Join the first of some names for a message."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

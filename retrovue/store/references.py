@@ -1,13 +1,16 @@
-"""Look-up of sources, collections and enrichers by a reference: a UUID, an external id or an exact name."""
+"""Look-up by a reference: a UUID, an external id, an exact name, or the unique beginning of an id."""
 
+import re
 import secrets
 import uuid
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import Ambiguous, NotFound
+from retrovue.core.text import quoted
 
 Noun = Literal["source", "collection", "enricher"]
 """What can be looked up: the word of messages and codes, and the table's name."""
@@ -16,6 +19,30 @@ Noun = Literal["source", "collection", "enricher"]
 def new_external_id(type_name: str) -> str:
     """Make an external id for a source or an enricher: its type and eight random hexadecimal digits."""
     return f"{type_name}-{secrets.token_hex(4)}"
+
+
+SHORTEST = 4
+"""How many digits the beginning of an id has at least."""
+_SHOWN = 8
+"""How many digits a shortened id has at least."""
+_CANDIDATES = 10
+"""How many candidates an error about a beginning names."""
+
+
+class IdRange(NamedTuple):
+    """The UUIDs that begin with some digits."""
+
+    low: uuid.UUID
+    high: uuid.UUID
+
+
+def id_range(reference: str) -> IdRange | None:
+    """Return the UUIDs that begin with a reference, with or without its dashes; None if no UUID does."""
+    digits = reference.lower().replace("-", "")
+    if not SHORTEST <= len(digits) <= 32 or not re.fullmatch("[0-9a-f]+", digits):
+        return None
+    low, high = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
+    return IdRange(low, high) if digits == reference.lower() or str(low).startswith(reference.lower()) else None
 
 
 def as_uuid(reference: str) -> uuid.UUID | None:
@@ -39,7 +66,8 @@ async def look_up(
     """Return the row that a reference names.
 
     An exact UUID goes before all else, and the external id of a source or an enricher before a name. That of a
-    collection is the word of its source, such as ``1`` or ``Movies``: it goes before no other collection's name.
+    collection is the word of its source, such as ``1`` or ``Movies``: it goes before no other collection's name. If
+    nothing has the reference, it may be the unique beginning of an id.
     ``columns`` includes the id, the external id and, of a collection, a ``label`` that names its source. ``source``
     restricts collections to one source, which ``within`` names in the message. ``hint`` says how to choose between
     candidates.
@@ -58,7 +86,7 @@ async def look_up(
     by_id = [row for row in rows if row.id == own_id]
     if not by_id and noun != "collection":
         by_id = [row for row in rows if row.external_id == reference]
-    candidates = by_id or rows
+    candidates = by_id or rows or await _beginning_with(session, noun, columns, reference, source)
     if not candidates:
         discover = "; `retrovue source discover` finds new ones" if noun == "collection" else ""
         raise NotFound(
@@ -77,3 +105,98 @@ async def look_up(
             context={noun: reference, "candidates": ids},
         )
     return candidates[0]
+
+
+async def _beginning_with(
+    session: AsyncSession, noun: Noun, columns: str, reference: str, source: uuid.UUID | None
+) -> Sequence[Row[Any]]:
+    """Return the rows whose id begins with a reference; of an external id its type alone is no beginning."""
+    ids = id_range(reference)
+    external = noun != "collection" and re.search(r"-[0-9a-f]+$", reference) is not None
+    conditions = [f"{noun}.id BETWEEN :low AND :high"] if ids is not None else []
+    conditions += [f"starts_with({noun}.external_id, :reference)"] if external else []
+    if not conditions:
+        return ()
+    within = "" if source is None else "AND source_id = :source"
+    bind: dict[str, Any] = {} if ids is None else ids._asdict()
+    bind |= {"reference": reference} if external else {}
+    bind |= {} if source is None else {"source": source}
+    result = await session.execute(
+        text(
+            f"SELECT {columns} FROM {noun} WHERE ({' OR '.join(conditions)}) {within}"
+            f" ORDER BY {noun}.name, {noun}.external_id, {noun}.id"
+        ),
+        bind,
+    )
+    return result.all()
+
+
+async def find_asset(session: AsyncSession, reference: str) -> uuid.UUID:
+    """Return the id of the asset whose id begins with a reference. Raises NotFound or Ambiguous."""
+    return await _find_id(
+        session,
+        "asset",
+        "SELECT uuid, concat_ws(' ', show_title, title) AS name FROM asset"
+        " WHERE uuid BETWEEN :low AND :high ORDER BY uuid LIMIT :limit",
+        reference,
+        "`retrovue asset list` shows the assets and their ids.",
+    )
+
+
+async def find_run(session: AsyncSession, reference: str) -> uuid.UUID:
+    """Return the id of the run whose id begins with a reference. Raises NotFound or Ambiguous."""
+    return await _find_id(
+        session,
+        "run",
+        "SELECT run_id, cast(min(started_at) AS text) AS name FROM ingest_start"
+        " WHERE run_id BETWEEN :low AND :high GROUP BY run_id ORDER BY run_id LIMIT :limit",
+        reference,
+        "`retrovue ingest log` shows the latest runs.",
+    )
+
+
+async def _find_id(session: AsyncSession, noun: str, query: str, reference: str, hint: str) -> uuid.UUID:
+    ids = id_range(reference)
+    bind = None if ids is None else {**ids._asdict(), "limit": _CANDIDATES + 1}
+    rows = [] if bind is None else (await session.execute(text(query), bind)).all()
+    if not rows:
+        raise NotFound(
+            f"There is no {noun} {quoted(reference)}.",
+            code=f"{noun}_not_found",
+            hint=f"Give its id, or at least {SHORTEST} digits of its beginning. {hint}",
+            context={noun: reference},
+        )
+    if len(rows) > 1:
+        shown = [f"{row[0]} ({row.name})" for row in rows[:_CANDIDATES]]
+        more = ["and more"] if len(rows) > _CANDIDATES else []
+        raise Ambiguous(
+            f"The ids of several {noun}s begin with {quoted(reference)}: {', '.join([*shown, *more])}.",
+            code=f"ambiguous_{noun}",
+            hint="Give more of the id.",
+            context={noun: reference, "candidates": [str(row[0]) for row in rows[:_CANDIDATES]]},
+        )
+    found: uuid.UUID = rows[0][0]
+    return found
+
+
+async def short_ids(session: AsyncSession, uuids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the beginnings of assets' ids, of at least 8 digits, that no other asset's id has."""
+    result = await session.execute(
+        text(
+            "SELECT given, (SELECT uuid FROM asset WHERE uuid < given ORDER BY uuid DESC LIMIT 1) AS before,"
+            " (SELECT uuid FROM asset WHERE uuid > given ORDER BY uuid LIMIT 1) AS after"
+            " FROM unnest(cast(string_to_array(:uuids, ',') AS uuid[])) AS given"
+        ),
+        {"uuids": ",".join(map(str, uuids))},
+    )
+    return {
+        row.given: str(row.given)[: max(_SHOWN, *(_unlike(row.given, other) for other in (row.before, row.after)))]
+        for row in result
+    }
+
+
+def _unlike(one: uuid.UUID, other: uuid.UUID | None) -> int:
+    """Return how many characters of an id tell it from another one."""
+    if other is None:
+        return 0
+    return next(place for place, pair in enumerate(zip(str(one), str(other), strict=True), 1) if pair[0] != pair[1])

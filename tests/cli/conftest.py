@@ -214,7 +214,7 @@ def ready(portal: BlockingPortal, database_url: str, plex: Plex, added: Source, 
         async with Store(parsed(database_url)) as store:
             for section in plex.server.sections[:2]:
                 maps = [PathMapping(location.path, str(media)) for location in section.locations]
-                await update_collection(store, section.title, map=maps, enabled=True)
+                await update_collection(store, section.title, map=maps, enabled=True, check_files=False)
 
     portal.call(enable)
     return added

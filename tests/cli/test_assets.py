@@ -37,7 +37,7 @@ def catalogue(run_cli: Cli, serve: Serve, tmp_path: Path) -> Iterator[None]:
             local = tmp_path / section.key
             local.mkdir()
             maps = [f"--map={location.path}={local}" for location in section.locations]
-            run_cli.ok("collection", "update", section.key, *maps, "--enable")
+            run_cli.ok("collection", "update", section.key, *maps, "--no-check-files", "--enable")
         run_cli.ok("source", "ingest", "My Plex")
         yield
 
@@ -204,7 +204,7 @@ class TestLifecycle:
         assert (preview["dry_run"], preview["changed"]) == (True, 2)
         assert set(states(run_cli).values()) == {("new", False)}
         document = run_cli.ok("asset", "approve", two, one, two)
-        assert list(document) == ["status", "dry_run", "total", "changed", "assets"]
+        assert list(document) == ["status", "dry_run", "total", "changed", "assets", "left_out"]
         assert (document["total"], document["changed"]) == (2, 2)
         assert document["assets"] == [
             {"uuid": two, "title": "Two", "state_before": "new", "state": "ready"},
@@ -265,3 +265,64 @@ class TestLifecycle:
         assert f"Error: Only new assets can be approved: {one} is {why}.\n" in done.err
         assert run_cli("asset", "retire", one).status == 0
         assert run_cli.ok("asset", "show", one)["asset"]["state"] == "retired"
+
+
+@pytest.mark.usefixtures("catalogue")
+class TestInBulk:
+    def test_filters_ask_first(self, run_cli: Cli) -> None:
+        done = run_cli("asset", "approve", "--collection", "Movies")
+        assert done.status == 1
+        assert done.err.startswith("Approve 3 assets. 3 fit: 3 new.\nError: This concerns 3 assets, and there is no")
+        assert "--yes" in done.err
+        assert set(states(run_cli).values()) == {("new", False)}
+        preview = run_cli.ok("asset", "approve", "--collection", "Movies", "--dry-run")
+        assert (preview["total"], preview["changed"], len(preview["assets"]), preview["left_out"]) == (3, 3, 3, 0)
+        done = run_cli("asset", "approve", "--collection", "Movies", "--yes")
+        assert (done.status, done.err) == (0, "")
+        assert done.out.splitlines()[-1] == "Assets approved: 3 of 3"
+        assert run_cli.ok("asset", "retire", "--all", "--yes")["changed"] == 4
+        assert run_cli.ok("asset", "unretire", "--type", "movie", "--yes")["changed"] == 3
+        assert states(run_cli)["One"] == ("ready", True)
+        one = assets(run_cli)["One"]["uuid"]
+        assert [each["what"] for each in run_cli.ok("asset", "show", one)["asset"]["decisions"]] == [
+            "approved",
+            "retired",
+            "unretired",
+        ]
+        assert "\ndecisions (3):\n  approved 2" in run_cli("asset", "show", one).out
+
+    @pytest.mark.parametrize("words", [(), ("--all", "--year", "2000"), ("0199c0de", "--year", "2000")], ids=str)
+    def test_it_has_to_be_clear_which_ones(self, run_cli: Cli, words: tuple[str, ...]) -> None:
+        done = run_cli("asset", "retire", *words, "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "usage")
+        assert set(states(run_cli).values()) == {("new", False)}
+
+    def test_ids_on_the_standard_input(self, run_cli: Cli) -> None:
+        found = assets(run_cli)
+        given = f"{found['One']['uuid']}\n\n  {found['Two']['uuid']}  \n"
+        done = run_cli("asset", "approve", "-", "--json", stdin=given)
+        assert (done.status, done.document["total"], done.document["changed"]) == (0, 2, 2)
+        for exported in (("--jsonl",), ("--csv",), ("--csv", "--columns", "uuid,title")):
+            lines = run_cli("asset", "list", "--all", "--collection", "Movies", *exported).out
+            assert run_cli("asset", "retire", "-", "--json", stdin=lines).document["total"] == 3
+        assert run_cli("asset", "unretire", "-", "--json", stdin=found["Three"]["uuid"]).document["changed"] == 1
+
+    @pytest.mark.parametrize("line", ['{"title": "One"}', "{", "[]"])
+    def test_a_line_without_an_id_is_named(self, run_cli: Cli, line: str) -> None:
+        one = assets(run_cli)["One"]["uuid"]
+        done = run_cli("asset", "approve", "-", "--json", stdin=f"{one}\n{line}\n")
+        (error,) = done.document["errors"]
+        assert done.status == 1
+        assert "Line 2 " in error["message"] or error["code"] == "asset_not_found"
+        assert states(run_cli)["One"] == ("new", False)
+
+    def test_ids_are_short_in_tables_and_enough(self, run_cli: Cli) -> None:
+        (row,) = (line for line in run_cli("asset", "list").out.splitlines() if line.startswith("One "))
+        short, whole = row.split()[-1], assets(run_cli)["One"]["uuid"]
+        assert whole.startswith(short)
+        assert len(short) < len(whole)
+        assert run_cli.ok("asset", "show", short)["asset"]["uuid"] == whole
+        assert run_cli.ok("asset", "approve", short)["assets"][0]["uuid"] == whole
+        run = run_cli.ok("ingest", "log")["entries"][0]["run_id"]
+        assert run_cli.ok("ingest", "show", run[:8])["run_id"] == run
+        assert run_cli.ok("ingest", "log", "--run", run[:8])["total"] == 2

@@ -36,9 +36,10 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "Event", "RunStarted", "CollectionStarted", "Progress", "CollectionFinished", "RunFinished", "event_document",
     ),
     "Assets": (
-        "list_assets", "iter_assets", "get_asset", "approve_assets", "retire_assets", "Asset", "AssetState",
-        "AssetFilters", "AssetOrder", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias",
-        "AssetEnrichment", "StateChange",
+        "list_assets", "iter_assets", "get_asset", "approve_assets", "approve_matching", "retire_assets",
+        "retire_matching", "unretire_assets", "unretire_matching", "Asset", "AssetState", "AssetFilters",
+        "AssetOrder", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "AssetDecision",
+        "StateChange", "Decided",
     ),
     "Changes of assets": (
         "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",

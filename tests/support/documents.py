@@ -226,6 +226,8 @@ class Collection(Strict):
     path_mappings: list["PathMapping"]
     assets_count: int
     last_ingest_at: dt.datetime | None
+    check_files: bool
+    """Whether an ingest looks for some of the listed files on this machine."""
 
 
 class Enricher(Strict):
@@ -436,16 +438,30 @@ class AssetEnrichment(Strict):
     updated_at: dt.datetime | None
 
 
+class AssetDecision(Strict):
+    """What somebody decided about an asset."""
+
+    what: Literal["approved", "retired", "unretired", "withdrawn"]
+    by: str | None
+    """user@host; null for a sync."""
+    at: dt.datetime
+    before: AssetState | None
+    """The state before."""
+    after: AssetState | None
+
+
 class AssetInFull(Asset):
-    """An asset with its files, its aliases and what enrichers did to it."""
+    """An asset with its files, its aliases, what enrichers did to it and what was decided about it."""
 
     files: list[AssetFile]
     aliases: list[AssetAlias]
     enrichments: list[AssetEnrichment]
+    decisions: list[AssetDecision]
+    """The first one first."""
 
 
 class AssetStep(Strict):
-    """An asset that was approved or retired."""
+    """An asset that was approved, retired or unretired."""
 
     uuid: UUID
     title: str
@@ -458,7 +474,7 @@ class EntryFields(Strict):
     """A collection of a run, in the audit trail."""
 
     collection: Named
-    status: Literal["running", "ingested", "failed", "interrupted", "unknown"]
+    status: Literal["running", "ingested", "skipped", "failed", "interrupted", "unknown"]
     started_at: dt.datetime
     ended_at: dt.datetime | None
     code: str | None
@@ -775,11 +791,15 @@ class AssetShown(Ok):
 
 
 class AssetsMoved(Change):
-    """retrovue asset approve, retrovue asset retire."""
+    """retrovue asset approve, retrovue asset retire, retrovue asset unretire."""
 
     total: int
+    """How many were chosen, by ids or by filters."""
     changed: int
     assets: list[AssetStep]
+    """All that were named as arguments; else the first 100 that were changed."""
+    left_out: int
+    """How many more were changed."""
 
 
 class IngestLog(Ok):
@@ -984,6 +1004,7 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("asset", "show"): AssetShown,
     ("asset", "approve"): AssetsMoved,
     ("asset", "retire"): AssetsMoved,
+    ("asset", "unretire"): AssetsMoved,
     ("asset", "changes"): AssetChanges,
     ("asset", "purge"): AssetsPurged,
     ("ingest", "log"): IngestLog,

@@ -1,4 +1,4 @@
-"""Assets: list, show, approve and retire them."""
+"""Assets: list and show them."""
 
 import csv
 import io
@@ -20,12 +20,12 @@ from retrovue.operations import catalogue
 from retrovue.operations.catalogue import (
     Asset,
     AssetAlias,
+    AssetDecision,
     AssetDetails,
     AssetEnrichment,
     AssetFile,
     AssetFilters,
     AssetOrder,
-    StateChange,
     Store,
 )
 from retrovue.operations.documents import asset_document
@@ -143,10 +143,12 @@ async def _table(store: Store, page: Sequence[Asset], names: Sequence[str]) -> l
     if names:
         return table(names, [[_value(getattr(asset, name)) for name in names] for asset in page], columns=room())
     heads = ["Title", "Type", "Min", "State", "Id"]
+    ids = await catalogue.short_ids(store, [asset.uuid for asset in page])
     namesakes = _namesakes(page)
     titles = [_title(asset, namesakes) for asset in page]
     rows: list[list[object]] = [
-        [title, asset.type, _runtime(asset), asset.state, asset.uuid] for title, asset in zip(titles, page, strict=True)
+        [title, asset.type, _runtime(asset), asset.state, ids.get(asset.uuid, asset.uuid)]
+        for title, asset in zip(titles, page, strict=True)
     ]
     if len(set(titles)) < len(rows):
         heads.insert(1, "Collection")
@@ -192,10 +194,10 @@ def _runtime(asset: Asset) -> int | None:
     return None if asset.runtime_ms is None else round(asset.runtime_ms / 60_000)
 
 
-async def show_asset(call: Invocation, uuid: UUID) -> int:
+async def show_asset(call: Invocation, reference: str) -> int:
     """Show all that is known of an asset."""
     async with opened(call) as store:
-        details = await catalogue.get_asset(store, uuid)
+        details = await catalogue.get_asset(store, await catalogue.find_asset(store, reference))
         source, collection = await catalogue.find_target(store, str(details.asset.collection_uuid))
     if call.output.as_json:
         call.output.document(
@@ -224,6 +226,7 @@ def _details(details: AssetDetails) -> Iterator[str]:
     yield from _list("files", [_file(file) for file in details.files])
     yield from _list("aliases", [_alias(alias) for alias in details.aliases])
     yield from _list("enrichments", [_enrichment(enrichment) for enrichment in details.enrichments])
+    yield from _list("decisions", [_decision(decision) for decision in details.decisions])
 
 
 def _value(value: object) -> str:
@@ -290,33 +293,7 @@ def _alias(alias: AssetAlias) -> str:
     return " ".join(part for part in (number, alias.title, f"({alias.source_uri})") if part)
 
 
-async def approve_assets(call: Invocation, uuids: Sequence[UUID], *, despite_enrichment: bool) -> int:
-    """Approve assets for broadcast, all of them or none."""
-    async with opened(call) as store:
-        changes = await catalogue.approve_assets(
-            store, *uuids, despite_enrichment=despite_enrichment, dry_run=call.dry_run
-        )
-    return _report_changes(call, changes, "approved")
-
-
-async def retire_assets(call: Invocation, uuids: Sequence[UUID]) -> int:
-    """Retire assets, all of them or none."""
-    async with opened(call) as store:
-        changes = await catalogue.retire_assets(store, *uuids, dry_run=call.dry_run)
-    return _report_changes(call, changes, "retired")
-
-
-def _report_changes(call: Invocation, changes: Sequence[StateChange], done: str) -> int:
-    changed = sum(change.before != change.after for change in changes)
-    if call.output.as_json:
-        assets = [
-            {"uuid": change.uuid, "title": change.title, "state_before": change.before, "state": change.after}
-            for change in changes
-        ]
-        document = {"status": "ok", "dry_run": call.dry_run, "total": len(changes), "changed": changed}
-        call.output.document({**document, "assets": assets})
-        return 0
-    rows = [(change.title, change.before, change.after, change.uuid) for change in changes]
-    head = "Dry run: nothing was written. Would be" if call.dry_run else "Assets"
-    call.output.lines([*table(("Title", "Was", "Is", "Id"), rows), f"{head} {done}: {changed} of {len(changes)}"])
-    return 0
+def _decision(decision: AssetDecision) -> str:
+    states = "" if decision.before is None else f", {decision.before} before"
+    by = "a sync" if decision.by is None else decision.by
+    return f"{decision.what} {decision.at.astimezone().isoformat(sep=' ', timespec='seconds')} by {by}{states}"

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
-from uuid import UUID
 
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import COLUMNS, table, words
@@ -24,9 +23,10 @@ _HEADS = ("Collection", "Status", *HEADINGS.values())
 _INDENT = "  "
 
 
-async def show_log(call: Invocation, *, limit: int, **filters: Any) -> int:
+async def show_log(call: Invocation, *, limit: int, run: str | None, **filters: Any) -> int:
     """List the audit trail; ``filters`` are those of ``list_log``, where None means all."""
     async with opened(call) as store:
+        filters["run"] = None if run is None else await catalogue.find_run(store, run)
         listing = await catalogue.list_log(store, limit=limit, **filters)
     entries = listing.entries
     lines: list[str] = []
@@ -69,9 +69,10 @@ def _trigger(entry: LogEntry) -> str:
     return ", ".join(["in bulk" if entry.trigger == "source" else "by hand", *scope])
 
 
-async def show_run(call: Invocation, run: UUID | None, collection: str | None, *, traceback: bool) -> int:
-    """Show one run."""
+async def show_run(call: Invocation, reference: str, collection: str | None, *, traceback: bool) -> int:
+    """Show one run: the one of an id, or ``latest``."""
     async with opened(call) as store:
+        run = None if reference == "latest" else await catalogue.find_run(store, reference)
         details = await catalogue.get_run(store, run, collection)
     entries = details.entries
     lines = [*_run_lines(entries), "", f"RetroVue {entries[0].version}, started by {entries[0].started_by}"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import asyncclick as click
 
@@ -84,43 +83,73 @@ async def export(call: Invocation, **options: Any) -> int:
 
 
 @command.command("show")
-@click.argument("uuid", type=click.UUID)
+@click.argument("uuid", metavar="ID")
 @shared()
-async def show(call: Invocation, *, uuid: UUID) -> int:
-    """Show an asset with its files, aliases and enrichments.
+async def show(call: Invocation, *, uuid: str) -> int:
+    """Show an asset with its files, aliases, enrichments and decisions.
 
-    UUID is its id.
+    ID is its id, or the unique beginning of it.
     """
     from retrovue.cli.actions.assets import show_asset
 
     return await show_asset(call, uuid)
 
 
-@command.command("approve")
-@click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
+def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what chooses assets for a decision: ids, or filters."""
+    for option in (
+        confirmed,
+        click.option("--all", "everything", is_flag=True, help="All assets of the catalogue."),
+        filters,
+        click.argument("ids", metavar="[ID|-]...", nargs=-1),
+    ):
+        command = option(command)
+    return command
+
+
+@command.command("approve", epilog=examples("asset approve 0199c0de", "asset approve --collection Movies --year 1979"))
+@chosen
 @click.option("--despite-enrichment", is_flag=True, help="Also assets that are enriching, as they are now.")
 @shared(writes=True)
-async def approve(call: Invocation, *, uuids: tuple[UUID, ...], despite_enrichment: bool) -> int:
+async def approve(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> int:
     """Approve assets for broadcast.
 
-    UUID is an asset's id. If one of them can't be approved, none is.
+    ID is an asset's id, or the unique beginning of it; - reads ids from the standard input, one a line, or the lines
+    of `asset export`. If one of them can't be approved, none is. In place of ids, filters choose all new assets for
+    which everything given holds; you are asked first.
     """
-    from retrovue.cli.actions.assets import approve_assets
+    from retrovue.cli.actions.decisions import decide
 
-    return await approve_assets(call, uuids, despite_enrichment=despite_enrichment)
+    return await decide(call, "approved", ids, **options)
 
 
-@command.command("retire")
-@click.argument("uuids", metavar="UUID...", type=click.UUID, nargs=-1, required=True)
+@command.command("retire", epilog=examples("asset retire --show 'The Late Desk' --season 3"))
+@chosen
 @shared(writes=True)
-async def retire(call: Invocation, *, uuids: tuple[UUID, ...]) -> int:
+async def retire(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> int:
     """Retire assets, so that they aren't broadcast any more.
 
-    UUID is an asset's id. If one of them can't be retired, none is.
+    ID is an asset's id, or the unique beginning of it; - reads ids from the standard input, one a line, or the lines
+    of `asset export`. If one of them can't be retired, none is. In place of ids, filters choose all assets for which
+    everything given holds; you are asked first.
     """
-    from retrovue.cli.actions.assets import retire_assets
+    from retrovue.cli.actions.decisions import decide
 
-    return await retire_assets(call, uuids)
+    return await decide(call, "retired", ids, **options)
+
+
+@command.command("unretire")
+@chosen
+@shared(writes=True)
+async def unretire(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> int:
+    """Undo the retirement of assets.
+
+    An asset that was approved is approved again, unless another file has taken its place since. All others become new,
+    or enriching if an enrichment is owed. Assets are chosen as by `asset retire`.
+    """
+    from retrovue.cli.actions.decisions import decide
+
+    return await decide(call, "unretired", ids, **options)
 
 
 _OF_SOURCE = click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")

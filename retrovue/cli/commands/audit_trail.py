@@ -2,7 +2,6 @@
 
 import shlex
 from typing import Any
-from uuid import UUID
 
 import asyncclick as click
 from asyncclick.exceptions import NoSuchCommand
@@ -11,18 +10,6 @@ from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import NATURAL, TIME, shared
 
 _STATUSES = ("running", "ingested", "skipped", "failed", "interrupted", "unknown")
-
-
-class _Run(click.ParamType[UUID | None]):
-    """The id of a run; None for ``latest``."""
-
-    name = "run"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "latest" else click.UUID.convert(value, param, ctx)
-
-
-_RUN = _Run()
 
 
 class AuditTrail(click.Group):
@@ -51,7 +38,7 @@ def command() -> None:
 @command.command("log")
 @click.option("--source", metavar="SOURCE", help="Only ingests of this source: its id or name.")
 @click.option("--collection", metavar="COLLECTION", help="Only ingests of this collection: its id, key or name.")
-@click.option("--run", type=click.UUID, metavar="ID", help="Only this run.")
+@click.option("--run", metavar="ID", help="Only this run: its id, or the unique beginning of it.")
 @click.option("--status", type=click.Choice(_STATUSES), help="Only entries of this status.")
 @click.option("--since", metavar="TIME", type=TIME, help="Only ingests started then or later: 2026-03-01.")
 @click.option("--until", metavar="TIME", type=TIME, help="Only ingests started before then.")
@@ -65,14 +52,14 @@ async def log(call: Invocation, **options: Any) -> int:
 
 
 @command.command("show")
-@click.argument("run_id", metavar="RUN_ID|latest", type=_RUN)
+@click.argument("run_id", metavar="RUN_ID|latest")
 @click.option("--collection", metavar="COLLECTION", help="Only this collection: its id, key or name.")
 @click.option("--traceback", is_flag=True, help="Show the tracebacks of failures, too.")
 @shared()
-async def show(call: Invocation, *, run_id: UUID | None, collection: str | None, traceback: bool) -> int:
+async def show(call: Invocation, *, run_id: str, collection: str | None, traceback: bool) -> int:
     """Show a run with all its outcomes and rejected items.
 
-    RUN_ID is the id that the log shows; latest is the run that started last.
+    RUN_ID is the id that the log shows, or the unique beginning of it; latest is the run that started last.
     """
     from retrovue.cli.actions.audit_trail import show_run
 

@@ -1,0 +1,215 @@
+"""What people decide about assets: approve, retire, and undo retiring, each decision in one transaction.
+
+A decision about a million assets is a few statements; each asset that it changes has a row in the feed of changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.errors import RequestError, changed_meanwhile
+from retrovue.core.model import ASSET_STATES
+from retrovue.store.assets import LISTED, several, unknown_assets
+from retrovue.store.changes import INSERT_CHANGES, lock_feed
+from retrovue.store.listing import Selection
+from retrovue.store.merge import label_of
+
+Decision = Literal["approved", "retired", "unretired"]
+"""What was decided; the word of the feed of changes."""
+DECISIONS: tuple[str, ...] = get_args(Decision)
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """An asset, and its state before and after a change. Both are equal if nothing had to change."""
+
+    uuid: UUID
+    title: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a decision changed, or for a dry-run would change."""
+
+    total: int
+    """How many assets were chosen."""
+    changed: int
+    """How many of them it changed."""
+    states: dict[str, int]
+    """The chosen assets by their state before."""
+    changes: tuple[StateChange, ...]
+    """The first of those that it changed, 100 unless more were asked for."""
+
+
+# An asset that was approved when it was retired is approved again, unless another file has taken its place since.
+_RESTORED = """
+    CASE WHEN coalesce((
+        SELECT retired.fields -> 'state' ->> 0 = 'ready' AND NOT EXISTS (
+            SELECT FROM asset_change AS later WHERE later.asset_uuid = asset.uuid
+                AND later.position > retired.position AND later.what IN ('replaced', 'relinked', 'withdrawn')
+        )
+        FROM asset_change AS retired WHERE retired.asset_uuid = asset.uuid AND retired.what = 'retired'
+        ORDER BY retired.position DESC LIMIT 1
+    ), false) THEN 'ready'
+    WHEN EXISTS (
+        SELECT FROM collection_enricher AS ce WHERE ce.collection_id = asset.collection_uuid AND NOT EXISTS (
+            SELECT FROM asset_enrichment AS e
+            WHERE e.asset_uuid = asset.uuid AND e.enricher_id = ce.enricher_id AND e.status = 'succeeded'
+        )
+    ) THEN 'enriching' ELSE 'new' END
+"""
+_AFTER = {"approved": "'ready'", "retired": "'retired'", "unretired": _RESTORED}
+_FROM = "FROM asset JOIN collection ON collection.id = asset.collection_uuid"
+
+_TABLE = text(
+    "CREATE TEMPORARY TABLE decided (uuid uuid, collection_uuid uuid, title text, before text, after text)"
+    " ON COMMIT DROP"
+)
+_RECORD = text(
+    INSERT_CHANGES.format(
+        rows="SELECT uuid, collection_uuid, title, :what, cast(NULL AS uuid), :by,"
+        " jsonb_build_object('state', jsonb_build_array(before, after)) FROM decided"
+    )
+)
+
+
+def before(decision: Decision, *, despite_enrichment: bool = False) -> tuple[str, ...]:
+    """Return the states of the assets that a decision changes."""
+    match decision:
+        case "approved":
+            return ("new", "enriching") if despite_enrichment else ("new",)
+        case "retired":
+            return tuple(state for state in ASSET_STATES if state != "retired")
+        case "unretired":
+            return ("retired",)
+
+
+def by_ids(uuids: Sequence[UUID]) -> Selection:
+    """Select assets by their ids, deleted ones as well."""
+    return Selection("true", "asset.uuid = ANY(:uuids)", {"uuids": list(dict.fromkeys(uuids))})
+
+
+async def decide(
+    session: AsyncSession,
+    decision: Decision,
+    chosen: Selection,
+    *,
+    by: str,
+    despite_enrichment: bool = False,
+    expected: int | None = None,
+    listed: int = LISTED,
+    dry_run: bool = False,
+) -> Decided:
+    """Change the state of the chosen assets that the decision is for; the others stay as they are.
+
+    ``by`` is ``user@host`` of who decides. ``despite_enrichment`` approves assets that are enriching as well. Raises
+    RequestError, so that the caller rolls back, if the number of changed assets isn't the ``expected`` one. ``listed``
+    is the number of changes to return. A dry-run returns the same and writes nothing.
+    """
+    states = before(decision, despite_enrichment=despite_enrichment)
+    alive = " AND asset.deleted_at IS NULL" if decision == "approved" else ""
+    where = f"{chosen.collections} AND {chosen.assets}"
+    counts: dict[str, int] = {}
+    fitting = 0
+    for row in await session.execute(
+        text(f"SELECT asset.state, count(*) AS number, count(*) FILTER (WHERE true{alive}) AS alive {_FROM}"
+             f" WHERE {where} GROUP BY asset.state"),
+        chosen.parameters,
+    ):  # fmt: skip
+        counts[row.state] = row.number
+        fitting += row.alive if row.state in states else 0
+    after = _AFTER[decision]
+    if not dry_run and fitting:
+        await session.execute(_TABLE)
+        fitting = 0
+        for state in states:
+            result = await session.execute(
+                text(
+                    f"""
+                    WITH moved AS (
+                        UPDATE asset SET state = {after}, approved_for_broadcast = {after} = 'ready', updated_at = now()
+                        FROM collection WHERE collection.id = asset.collection_uuid AND {where} AND
+                            asset.state = :before{alive}
+                        RETURNING asset.uuid, asset.collection_uuid, {label_of("asset")}, :before, asset.state
+                    ) INSERT INTO decided SELECT * FROM moved
+                    """
+                ),
+                {**chosen.parameters, "before": state},
+            )
+            fitting += result.rowcount  # type: ignore[attr-defined]
+    if expected is not None and fitting != expected:
+        raise changed_meanwhile("What was chosen")
+    if dry_run:
+        listing = (
+            f"SELECT asset.uuid, asset.title, asset.state, {after} {_FROM} WHERE {where}{alive}"
+            " AND asset.state = ANY(:states) ORDER BY asset.uuid LIMIT :listed"
+        )
+        bind = {**chosen.parameters, "states": list(states), "listed": listed}
+    else:
+        listing, bind = "SELECT uuid, title, before, after FROM decided ORDER BY uuid LIMIT :listed", {"listed": listed}
+    changes = tuple(StateChange(*row) for row in await session.execute(text(listing), bind)) if fitting else ()
+    if not dry_run and fitting:
+        await lock_feed(session)
+        await session.execute(_RECORD, {"what": decision, "by": by})
+    return Decided(sum(counts.values()), fitting, counts, changes)
+
+
+async def require_decidable(
+    session: AsyncSession, decision: Decision, uuids: Sequence[UUID], *, despite_enrichment: bool = False
+) -> int:
+    """Return how many of some assets a decision changes.
+
+    Raises NotFound for an unknown one, and RequestError if one can't be approved: all others than new and approved
+    ones, or if ``despite_enrichment`` enriching ones. The errors name the first such assets.
+    """
+    given = list(dict.fromkeys(uuids))
+    unknown = (
+        await session.execute(
+            text(
+                "SELECT given FROM unnest(cast(:uuids AS uuid[])) WITH ORDINALITY AS ids (given, number)"
+                " WHERE NOT EXISTS (SELECT FROM asset WHERE uuid = given) ORDER BY number"
+            ),
+            {"uuids": given},
+        )
+    ).scalars()
+    if missing := unknown.all():
+        raise unknown_assets(missing)
+    states = before(decision, despite_enrichment=despite_enrichment)
+    rows = await session.execute(
+        text(
+            "SELECT uuid, CASE WHEN deleted_at IS NULL THEN state ELSE 'deleted' END AS state FROM asset"
+            " WHERE uuid = ANY(:uuids) AND state <> 'ready' AND (state <> ALL(:states) OR deleted_at IS NOT NULL)"
+            " ORDER BY uuid"
+        ),
+        {"uuids": given, "states": list(states)},
+    )
+    if decision == "approved" and (refused := rows.all()):
+        raise _not_new(refused)
+    count = text("SELECT count(*) FROM asset WHERE uuid = ANY(:uuids) AND state = ANY(:states)")
+    return int((await session.execute(count, {"uuids": given, "states": list(states)})).scalar_one())
+
+
+async def states_of(session: AsyncSession, uuids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+    """Return the title and state of assets by id."""
+    rows = await session.execute(
+        text("SELECT uuid, title, state FROM asset WHERE uuid = ANY(:uuids)"), {"uuids": list(uuids)}
+    )
+    return {row.uuid: (row.title, row.state) for row in rows}
+
+
+def _not_new(rows: Sequence[Row[Any]]) -> RequestError:
+    states = {str(row.uuid): str(row.state) for row in rows}
+    return RequestError(
+        f"Only new assets can be approved: {several([f'{uuid} is {state}' for uuid, state in states.items()])}.",
+        code="bad_lifecycle_step",
+        hint="Nothing was changed. An asset that is enriching becomes new when `retrovue collection enrich` has"
+        " done what is owed to it, or when the enricher is detached; --despite-enrichment approves it as it is."
+        " `retrovue asset unretire` undoes a retirement.",
+        context={"assets": dict(list(states.items())[:LISTED])},
+    )
