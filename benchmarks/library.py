@@ -11,7 +11,8 @@ import orjson
 
 from retrovue.core.config import Settings
 from retrovue.core.results import IngestSummary
-from retrovue.ingest.orchestrator import IngestOptions, ingest_source
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_source
 from retrovue.store.opening import open_store
 
 

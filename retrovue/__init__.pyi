@@ -55,7 +55,7 @@ from retrovue.ingest.events import Event as Event
 from retrovue.ingest.events import Progress as Progress
 from retrovue.ingest.events import RunFinished as RunFinished
 from retrovue.ingest.events import RunStarted as RunStarted
-from retrovue.ingest.orchestrator import IngestOptions as IngestOptions
+from retrovue.ingest.options import IngestOptions as IngestOptions
 from retrovue.ingest.orchestrator import ingest_one as ingest_one
 from retrovue.ingest.orchestrator import ingest_source as ingest_source
 from retrovue.operations.attachments import Attachment as Attachment
@@ -97,6 +97,7 @@ from retrovue.operations.discovery import add_source as add_source
 from retrovue.operations.discovery import discover as discover
 from retrovue.operations.doctor import Finding as Finding
 from retrovue.operations.doctor import examine as examine
+from retrovue.operations.retention import prune_details as prune_details
 from retrovue.operations.secrets import Encryption as Encryption
 from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference
@@ -118,6 +119,7 @@ from retrovue.store.log import LogEntry as LogEntry
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.opening import open_store as open_store
 from retrovue.store.purging import GoneAssets as GoneAssets
+from retrovue.store.retention import PrunedDetails as PrunedDetails
 from retrovue.store.session import Store as Store
 from retrovue.store.sources import SourceListing as SourceListing
 

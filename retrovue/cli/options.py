@@ -11,7 +11,7 @@ import asyncclick as click
 
 from retrovue.cli.errors import require_utf8
 from retrovue.cli.invocation import Invocation
-from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, SLOWEST_RATE, SMALLEST
+from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, OLDEST_DETAILS_DAYS, SLOWEST_RATE, SMALLEST
 from retrovue.core.errors import RequestError
 from retrovue.core.model import MaxRemovals
 
@@ -166,6 +166,13 @@ _QUIET = click.option(
     expose_value=False,
     callback=_quiet,
     help="Print errors only, and which collections were lost.",
+)
+keep_details = click.option(
+    "--keep-details",
+    type=Whole(0, OLDEST_DETAILS_DAYS),
+    metavar="DAYS",
+    envvar="RETROVUE_KEEP_DETAILS",  # of retrovue.core.config, which is slow to import
+    help="Days for which the audit trail keeps rejected items, durations and tracebacks; default: 180.",
 )
 confirmed = click.option("--yes", is_flag=True, help="Do it without asking.")
 

@@ -23,6 +23,8 @@ SLOWEST_RATE = 0.1
 """The lowest rate, in requests a second. At a lower one, the requests of a few libraries would run into deadlines."""
 LONGEST_WAIT_S = 7 * 86_400.0
 """The longest time-out of any kind, in seconds. A larger value is taken for a mistake."""
+OLDEST_DETAILS_DAYS = 36_500
+"""The greatest age of the audit trail's details that can be asked for, in days: a century."""
 LONGEST_STAMP = 200
 """The longest mark of a file that a source may give, in characters."""
 LONGEST_PAGE_STAMP = 64

@@ -16,6 +16,8 @@ TOKEN = "RETROVUE_TOKEN"  # noqa: S105 - the name of a variable, not a token
 """The token of a media server for ``source add``. ``--token-file FILE``, or ``-`` for standard input, overrides it."""
 KEY_FILE = "RETROVUE_KEY_FILE"
 """File with the keys that encrypt the secrets of sources; by default ``secrets.key`` in the home."""
+KEEP_DETAILS = "RETROVUE_KEEP_DETAILS"
+"""Days for which the audit trail keeps details, by default 180. ``--keep-details`` overrides it."""
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 

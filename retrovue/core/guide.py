@@ -67,6 +67,7 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "bad_concurrency": Advice("The concurrency can't be used.", "Give a whole number of at least 1."),
     "bad_rate": Advice("The rate can't be used.", "Give a number of requests a second above 0."),
+    "bad_age": Advice("An age isn't from 0 to 36,500 days.", "Give one in that range."),
     "bad_patience": Advice("The patience can't be used.", "Give a number of seconds above 0."),
     "bad_limit": Advice("The limit can't be used.", "Give a whole number from 0 to 2,147,483,647."),
     "bad_order": Advice("Assets can't be listed in this order.", "Order them by `added`, `name` or `aired`."),

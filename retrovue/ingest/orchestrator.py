@@ -3,10 +3,11 @@
 Each collection has its own session, transaction and outcome, so that its failure touches no other collection.
 """
 
+import datetime as dt
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,12 @@ from retrovue.core.guide import advice
 from retrovue.core.model import FULL, AttachedEnricher, Collection, Scope, Source, Trigger
 from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
 from retrovue.enrichers.pages import open_pages
-from retrovue.importers.guard import PATIENCE, GuardedImporter
+from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest import enrichment, telemetry
 from retrovue.ingest.collector import Collector, IngestRun, interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, owed_by
+from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.pipeline import bug, failed, ingest_collection, preview_collection
 from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, read_again, split_enabled
 from retrovue.store import audit
@@ -39,6 +41,7 @@ from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections, record_ingestibility
 from retrovue.store.enrichers import attached_to
 from retrovue.store.locks import Locks, open_locks
+from retrovue.store.retention import prune_details
 from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
@@ -46,37 +49,7 @@ from retrovue.store.sources import find_source
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
-DEFAULT_CONCURRENCY = 4
-"""Collections ingested at the same time: enough to keep PostgreSQL and a Plex server busy on a small machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class IngestOptions:
-    """The options of a run. Raises RequestError for values out of range."""
-
-    concurrency: int = DEFAULT_CONCURRENCY
-    """Collections ingested at the same time; each holds one database connection."""
-    dry_run: bool = False
-    """Return the outcomes that a run would have, and write nothing."""
-    strict: bool = False
-    """Make the run ``partial`` if an enabled collection isn't ingestible."""
-    retry_failed: bool = False
-    """Ingest only collections whose latest full ingest failed, was interrupted, or has an unknown outcome."""
-    max_rps: float | None = None
-    """Most requests to the source in a second; None: only the server's answers set the pace."""
-    patience: float = PATIENCE
-    """The deadline of each call of the importer, in seconds."""
-
-    enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
-    """Batches of assets that are enriched at the same time, over all collections, after their commits."""
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1 or self.enrichment_concurrency < 1:
-            raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
-        if self.max_rps is not None and not self.max_rps > 0:
-            raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
-        if not self.patience > 0:
-            raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
+_log = logs.logger(__name__)
 
 
 @asynccontextmanager
@@ -255,8 +228,19 @@ class _RunTasks:
                         for collection in sorted(eligible, key=_largest_first):
                             group.start_soon(self._run_collection, collection, beside, enrichments)
                 await self._end()
+            await self._prune_details()
         finally:
             self._collector.end()
+
+    async def _prune_details(self) -> None:
+        """Remove old details of the audit trail. If that fails, the next run tries it again."""
+        if self.locks is None or self._options.keep_details is None:
+            return
+        try:
+            async with self._store.transaction(long=True) as session:
+                await prune_details(session, dt.datetime.now(dt.UTC) - self._options.keep_details)
+        except StoreError as exc:
+            _log.warning("Old details of the audit trail couldn't be removed: %s", exc.code)
 
     async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
         try:

@@ -21,8 +21,9 @@ from retrovue.ingest.reading import OnProgress, Reader, Sink, Tally
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.locks import Locks
-from retrovue.store.merge import MergeResult, keep_refinements, keep_rejections, merge_staged
+from retrovue.store.merge import MergeResult, keep_refinements, merge_staged
 from retrovue.store.preview import Preview
+from retrovue.store.retention import keep_rejections
 from retrovue.store.session import Store, retry_conflicts
 from retrovue.store.staging import Staging
 
@@ -65,7 +66,7 @@ async def merge(intake: Intake) -> Ingested | Failed:
     run, staging, tally = intake.run, intake.staging, intake.tally
     session, collection = staging.session, staging.collection
     with tally.phase("merging", restart=True):
-        if staging.comparison.rejected:
+        if staging.comparison.rejected or (staging.comparison.rejecting and run.scope.is_full):
             await keep_rejections(session, run, collection)
         if _all_are_rejected(staging, tally):
             failure = _all_rejected(collection, staging.comparison.first_rejections, tally)

@@ -29,9 +29,10 @@ _LONGEST_NAME = 63
 """Bytes. PostgreSQL cuts a longer name off, and the rest may be the name of another database."""
 _IN_USE = "55006"
 TABLES = frozenset({
-    "alembic_version", "asset", "asset_alias", "asset_enrichment", "asset_file", "asset_part", "catalogue_role",
-    "collection", "collection_enricher", "enricher", "enrichment_outcome", "ingest_outcome", "ingest_rejection",
-    "ingest_start", "known_listing", "known_page", "path_mapping", "source",
+    "alembic_version", "asset", "asset_alias", "asset_change", "asset_change_pruned", "asset_enrichment", "asset_file",
+    "asset_identity", "asset_part", "catalogue_role", "collection", "collection_enricher", "enricher",
+    "enrichment_outcome", "ingest_outcome", "ingest_rejection", "ingest_start", "known_listing", "known_page",
+    "path_mapping", "run_rejection", "schedulable_asset", "source",
 })  # fmt: skip
 """The tables and views of a catalogue, of all versions."""
 

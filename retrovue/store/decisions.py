@@ -65,7 +65,6 @@ _RESTORED = """
     ) THEN 'enriching' ELSE 'new' END
 """
 _AFTER = {"approved": "'ready'", "retired": "'retired'", "unretired": _RESTORED}
-_FROM = "FROM asset JOIN collection ON collection.id = asset.collection_uuid"
 
 _TABLE = text(
     "CREATE TEMPORARY TABLE decided (uuid uuid, collection_uuid uuid, title text, before text, after text)"
@@ -92,7 +91,7 @@ def before(decision: Decision, *, despite_enrichment: bool = False) -> tuple[str
 
 def by_ids(uuids: Sequence[UUID]) -> Selection:
     """Select assets by their ids, deleted ones as well."""
-    return Selection("true", "asset.uuid = ANY(:uuids)", {"uuids": list(dict.fromkeys(uuids))})
+    return Selection("asset.uuid = ANY(:uuids)", {"uuids": list(dict.fromkeys(uuids))})
 
 
 async def decide(
@@ -114,11 +113,11 @@ async def decide(
     """
     states = before(decision, despite_enrichment=despite_enrichment)
     alive = " AND asset.deleted_at IS NULL" if decision == "approved" else ""
-    where = f"{chosen.collections} AND {chosen.assets}"
+    where = chosen.condition
     counts: dict[str, int] = {}
     fitting = 0
     for row in await session.execute(
-        text(f"SELECT asset.state, count(*) AS number, count(*) FILTER (WHERE true{alive}) AS alive {_FROM}"
+        text(f"SELECT asset.state, count(*) AS number, count(*) FILTER (WHERE true{alive}) AS alive FROM asset"
              f" WHERE {where} GROUP BY asset.state"),
         chosen.parameters,
     ):  # fmt: skip
@@ -128,14 +127,14 @@ async def decide(
     if not dry_run and fitting:
         await session.execute(_TABLE)
         fitting = 0
-        for state in states:
+        for state in counts.keys() & set(states):
             result = await session.execute(
                 text(
                     f"""
                     WITH moved AS (
-                        UPDATE asset SET state = {after}, approved_for_broadcast = {after} = 'ready', updated_at = now()
-                        FROM collection WHERE collection.id = asset.collection_uuid AND {where} AND
-                            asset.state = :before{alive}
+                        UPDATE asset SET updated_at = now(), (state, approved_for_broadcast) = (
+                            SELECT after, after = 'ready' FROM (SELECT {after} AS after) AS decision
+                        ) WHERE {where} AND asset.state = :before{alive}
                         RETURNING asset.uuid, asset.collection_uuid, {label_of("asset")}, :before, asset.state
                     ) INSERT INTO decided SELECT * FROM moved
                     """
@@ -147,7 +146,7 @@ async def decide(
         raise changed_meanwhile("What was chosen")
     if dry_run:
         listing = (
-            f"SELECT asset.uuid, asset.title, asset.state, {after} {_FROM} WHERE {where}{alive}"
+            f"SELECT asset.uuid, asset.title, asset.state, {after} FROM asset WHERE {where}{alive}"
             " AND asset.state = ANY(:states) ORDER BY asset.uuid LIMIT :listed"
         )
         bind = {**chosen.parameters, "states": list(states), "listed": listed}

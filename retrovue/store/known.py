@@ -91,6 +91,8 @@ _OWE_CHANGED = text(
 )
 _HELD = text(
     "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
+    " EXISTS (SELECT FROM ingest_rejection WHERE collection_id = :id AND content IS NOT NULL AND ended_number IS NULL)"
+    " AS rejecting,"
     " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id) AS pages,"
     " (SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
     "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
@@ -120,6 +122,8 @@ class Comparison:
     """Drafts that are assets of the collection exactly as they are: they are skipped."""
     changed: int = 0
     """Of the known drafts, those whose file has another size or modification time than the catalogue knows."""
+    rejecting: bool = False
+    """Whether its last full ingest rejected any item."""
     rejected: int = 0
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
     """The first `LISTED` of them."""
@@ -130,6 +134,7 @@ class Comparison:
         packed = row.pages or b""
         self.known_pages = frozenset(packed[at : at + 16] for at in range(0, len(packed), 16))
         self.anything_known, self.last_discovered = row.anything, row.discovered or 0
+        self.rejecting = row.rejecting
 
     def knows_page(self, fingerprint: bytes | None, drafts: int) -> bool:
         """Return whether a fingerprint is that of a known page; if so, count its drafts as known."""

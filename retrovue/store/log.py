@@ -174,7 +174,7 @@ async def list_rejections(
     """List the rejected items of a run, each with the id of its collection, in the order of the source."""
     result = await session.execute(
         text(
-            "SELECT collection_id, code, reason, source_uri, title FROM ingest_rejection WHERE run_id = :run"
+            "SELECT collection_id, code, reason, source_uri, title FROM run_rejection WHERE run_id = :run"
             " AND (cast(:collection AS uuid) IS NULL OR collection_id = :collection)"
             " ORDER BY collection_id, position LIMIT :limit"
         ),

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection
 from retrovue.core.results import Listed, Named, failed_enrichment
 from retrovue.core.verdicts import LISTED, LISTS, PLANNED
 from retrovue.store.audit import Run
@@ -244,10 +243,6 @@ _DROP_ALIASES = text(
         AND asset_alias.source_hash = staged.source_hash
     """
 )
-_KEEP_REJECTIONS = text(
-    "INSERT INTO ingest_rejection (run_id, collection_id, position, code, reason, source_uri, title)"
-    " SELECT :run, :collection, position, code, reason, source_uri, title FROM staged_rejection ORDER BY position"
-)
 
 
 class MergeResult(NamedTuple):
@@ -322,11 +317,6 @@ async def keep_refinements(
     failed = (await session.execute(_FAILED_REFINEMENTS, {"listed": LISTED})).all()
     listed = tuple(failed_enrichment(row.label, row.external_id, row.code, row.message) for row in failed)
     return (failed[0].total if failed else 0, listed)
-
-
-async def keep_rejections(session: AsyncSession, run: Run, collection: Collection) -> None:
-    """Move the staged rejections to the audit trail."""
-    await session.execute(_KEEP_REJECTIONS, {"run": run.id, "collection": collection.id})
 
 
 def _entries(rows: Sequence[Row[Any]]) -> Mapping[str, Sequence[Named]]:

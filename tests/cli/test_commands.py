@@ -226,6 +226,7 @@ class TestCollections:
             "path_mappings",
             "assets_count",
             "last_ingest_at",
+            "check_files",
         ]
         assert document["collections"][1]["sync_enabled"] is True
         assert document["collections"][1]["source_id"] == str(ready.id)
@@ -250,7 +251,10 @@ class TestCollections:
         done = run_cli("collection", "update", "Movies", "--unmap", "/data/movies", "--disable")
         assert done.status == 0
         assert done.err.startswith("Warning: ")
-        assert done.out.splitlines()[0] == "Collection Movies of My Plex: enabled no, ingestible no"
+        assert (
+            done.out.splitlines()[0]
+            == "Collection Movies of My Plex: enabled no, ingestible no, its files aren't looked for"
+        )
 
 
 class TestSources:

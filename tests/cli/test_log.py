@@ -114,7 +114,7 @@ class TestFilters:
         assert names("--since", entry["started_at"], "--collection", entry["collection"]["id"]) == ["Movies"]
         assert run_cli.ok("ingest", "show", "latest") == run_cli.ok("ingest", "show", entry["run_id"])
         done = run_cli("ingest", "show", "last", "--json")
-        assert (done.status, done.document["errors"][0]["code"]) == (1, "usage")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "run_not_found")
 
 
 class TestShow:

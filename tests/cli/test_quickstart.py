@@ -178,6 +178,7 @@ class TestUnattended:
 
 class TestOnATerminal:
     def test_asks_for_all(self, run_cli: Cli, plex: Plex, disk: Path, media: Path) -> None:
+        place_files(plex.server.sections[2], 1, media)
         done = converse(
             run_cli,
             ("quickstart", "--look-in", str(disk)),

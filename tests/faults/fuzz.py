@@ -28,7 +28,8 @@ from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import PlexListing, RatingKeySet, Row, decode_listing, decode_outline
-from retrovue.ingest.orchestrator import IngestOptions, ingest_source
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_source
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, Sort, faults
 from retrovue.store.addresses import database_url

@@ -24,7 +24,8 @@ from retrovue.errors import (
     UnsupportedImporter,
     WrongIdentity,
 )
-from retrovue.ingest.orchestrator import IngestOptions, ingest_one, ingest_source
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_one, ingest_source
 from retrovue.store.session import Store
 from retrovue.store.staging import Staging
 from tests.conftest import Packages

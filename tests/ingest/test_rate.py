@@ -6,7 +6,8 @@ import pytest
 
 from retrovue.core.model import PathMapping, Secret
 from retrovue.errors import RequestError
-from retrovue.ingest.orchestrator import IngestOptions, ingest_source
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_source
 from retrovue.operations.curation import update_collection
 from retrovue.operations.discovery import add_source, discover
 from retrovue.simulator import ListSection, SimulatedPlex, movie

@@ -18,7 +18,8 @@ import pytest
 from retrovue.core.model import FULL, Collection, Outline, Page, Scope, SourceIdentity
 from retrovue.errors import ImporterFailed, RequestError, SourceUnreachable
 from retrovue.importers.guard import GuardedImporter
-from retrovue.ingest.orchestrator import IngestOptions, ingest_source
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_source
 from retrovue.plugins import isolation
 from retrovue.plugins.isolation import GRACE
 from retrovue.store.collections import list_collections, record_discovery, set_enabled

@@ -44,7 +44,9 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "Changes of assets": (
         "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",
     ),
-    "Audit trail": ("list_log", "get_run", "LogListing", "LogEntry", "RunDetails"),
+    "Audit trail": (
+        "list_log", "get_run", "prune_details", "LogListing", "LogEntry", "RunDetails", "PrunedDetails",
+    ),
     "Doctor": ("examine", "Finding"),
     "Enrichers of a collection": (
         "add_enricher", "list_enrichers", "get_enricher", "update_enricher", "remove_enricher", "attach_enricher",

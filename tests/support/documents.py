@@ -810,6 +810,19 @@ class IngestLog(Ok):
     entries: list[LogEntry]
 
 
+class IngestPruned(Change):
+    """retrovue ingest prune."""
+
+    before: dt.datetime
+    """What ended before this time."""
+    outcomes: int
+    """Ingests without details from now on."""
+    rejections: int
+    """Rejected items that were deleted."""
+    enrichments: int
+    """Enrichments without details from now on."""
+
+
 class IngestShown(Ok):
     """retrovue ingest show."""
 
@@ -1009,6 +1022,7 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("asset", "purge"): AssetsPurged,
     ("ingest", "log"): IngestLog,
     ("ingest", "show"): IngestShown,
+    ("ingest", "prune"): IngestPruned,
     ("doctor",): Doctor,
     ("db", "upgrade"): DatabaseUpgraded,
     ("db", "status"): DatabaseStatus,

@@ -29,7 +29,8 @@ from retrovue.core.model import (
 from retrovue.core.results import CollectionOutcome, Failed, Ingested, IngestSummary
 from retrovue.importers.base import BaseImporter
 from retrovue.ingest.collector import IngestRun
-from retrovue.ingest.orchestrator import IngestOptions, ingest_source
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_source
 from retrovue.store.collections import (
     list_collections,
     record_discovery,

@@ -33,7 +33,8 @@ ROWS = {
     f" VALUES ({ID}, {ID}, {HASH}, 'a', {ID}, 'guid')",
     "asset_change": f"(position, asset_uuid, collection_uuid, title, what) VALUES (1, {ID}, {ID}, 'a', 'gone')",
     "asset_change_pruned": "(position) VALUES (1)",
-    "ingest_start": f"VALUES ({ID}, {ID}, 'source', '{{}}', '1', 'a')",
+    "ingest_start": f"(run_id, collection_id, trigger, scope, version, started_by)"
+    f" VALUES ({ID}, {ID}, 'source', '{{}}', '1', 'a')",
     "ingest_outcome": f"(run_id, collection_id, status) VALUES ({ID}, {ID}, 'ingested')",
     "ingest_rejection": f"VALUES ({ID}, {ID}, 1, 'a', 'a')",
     "enrichment_outcome": f"(run_id, collection_id, status) VALUES ({ID}, {ID}, 'done')",

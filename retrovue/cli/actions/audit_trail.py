@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from retrovue.cli.asking import confirm
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import COLUMNS, table, words
 from retrovue.core.model import Rejection
 from retrovue.core.text import redact
 from retrovue.core.verdicts import HEADINGS
-from retrovue.operations import catalogue
+from retrovue.operations import catalogue, retention
 from retrovue.operations.catalogue import LogEntry
 from retrovue.operations.documents import (
     entry_durations,
@@ -18,6 +19,7 @@ from retrovue.operations.documents import (
     log_entry_document,
     run_details_document,
 )
+from retrovue.operations.retention import PrunedDetails
 
 _HEADS = ("Collection", "Status", *HEADINGS.values())
 _INDENT = "  "
@@ -121,3 +123,30 @@ def _enrichment(enriched: Mapping[str, Any]) -> Iterator[str]:
 def _wrapped(text: str) -> Iterator[str]:
     for number, line in enumerate(words(text, COLUMNS - 2 * len(_INDENT))):
         yield f"{_INDENT * (2 if number else 1)}{line}"
+
+
+async def prune_details(call: Invocation, older_than: dt.timedelta, *, yes: bool) -> int:
+    """Remove the details of old runs, once that is confirmed."""
+
+    def confirm_removal(found: PrunedDetails) -> None:
+        confirm(call, _pruned_lines(found), yes=yes, context={"rejections": found.rejections})
+
+    async with opened(call) as store:
+        pruned = await retention.prune_details(store, older_than, confirm=confirm_removal, dry_run=call.dry_run)
+    head = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
+    document = {
+        "dry_run": call.dry_run,
+        "before": pruned.before,
+        "outcomes": pruned.outcomes,
+        "rejections": pruned.rejections,
+        "enrichments": pruned.enrichments,
+    }
+    return call.answer(document, [head, *_pruned_lines(pruned)])
+
+
+def _pruned_lines(pruned: PrunedDetails) -> list[str]:
+    return [
+        f"Of what ended before {_time(pruned.before)}; the outcomes themselves stay:",
+        f"  {pruned.rejections:,} rejected items",
+        f"  the details of {pruned.outcomes:,} ingests and {pruned.enrichments:,} enrichments",
+    ]

@@ -1,5 +1,6 @@
 """Ingesting a source or a collection: start the run, follow it, report its outcome."""
 
+import datetime as dt
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from retrovue.ingest.documents import (
     lost_reason,
     summary_document,
 )
-from retrovue.ingest.orchestrator import IngestOptions
+from retrovue.ingest.options import IngestOptions
 from retrovue.operations import catalogue
 
 Start = Callable[[], AbstractAsyncContextManager[IngestRun]]
@@ -68,10 +69,11 @@ async def ingest_collection(
     season: int | None,
     episode: int | None,
     patience: float | None,
+    keep_details: int | None,
 ) -> int:
     """Ingest one collection, or only the items of a title, a season or an episode."""
     scope = _scope(title, season, episode)
-    options = _options(call, concurrency=1, patience=patience)
+    options = _options(call, concurrency=1, patience=patience, keep_details=keep_details)
     async with opened(call) as store:
         source, collection = await catalogue.find_target(store, reference, source_reference)
         try:
@@ -84,7 +86,9 @@ async def ingest_collection(
             raise
 
 
-def _options(call: Invocation, **options: Any) -> IngestOptions:
+def _options(call: Invocation, *, keep_details: int | None = None, **options: Any) -> IngestOptions:
+    if keep_details is not None:
+        options["keep_details"] = dt.timedelta(days=keep_details)
     return IngestOptions(dry_run=call.dry_run, **{name: value for name, value in options.items() if value is not None})
 
 

@@ -19,7 +19,7 @@ from retrovue.core.errors import RequestError
 from retrovue.core.model import ConfigField, PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping, path_system
 from retrovue.ingest.documents import collection_identity
-from retrovue.ingest.orchestrator import DEFAULT_CONCURRENCY
+from retrovue.ingest.options import DEFAULT_CONCURRENCY
 from retrovue.operations import curation, discovery
 from retrovue.operations.catalogue import Store, list_sources
 from retrovue.operations.survey import LibrarySurvey, Survey, add_mapping, survey

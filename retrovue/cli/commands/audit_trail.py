@@ -1,5 +1,6 @@
 """The commands on the audit trail."""
 
+import datetime as dt
 import shlex
 from typing import Any
 
@@ -7,7 +8,7 @@ import asyncclick as click
 from asyncclick.exceptions import NoSuchCommand
 
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import NATURAL, TIME, shared
+from retrovue.cli.options import NATURAL, SPAN, TIME, confirmed, examples, shared
 
 _STATUSES = ("running", "ingested", "skipped", "failed", "interrupted", "unknown")
 
@@ -64,3 +65,20 @@ async def show(call: Invocation, *, run_id: str, collection: str | None, traceba
     from retrovue.cli.actions.audit_trail import show_run
 
     return await show_run(call, run_id, collection, traceback=traceback)
+
+
+@command.command("prune", epilog=examples("ingest prune --older-than 90d --dry-run"))
+@click.option(
+    "--older-than", type=SPAN, required=True, metavar="SPAN", help="Only of runs that ended so long ago: 90d."
+)
+@confirmed
+@shared(writes=True)
+async def prune(call: Invocation, *, older_than: dt.timedelta, yes: bool) -> int:
+    """Remove the details of old runs: rejected items, durations, warnings, tracebacks.
+
+    The outcomes and their counts stay, and so do items that are still rejected. Each ingest does the same for what is
+    older than its --keep-details.
+    """
+    from retrovue.cli.actions.audit_trail import prune_details
+
+    return await prune_details(call, older_than, yes=yes)

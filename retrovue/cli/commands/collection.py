@@ -3,7 +3,18 @@
 import asyncclick as click
 
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import INTEGER, NATURAL, POSITIVE, TITLE, confirmed, examples, followed, patience, shared
+from retrovue.cli.options import (
+    INTEGER,
+    NATURAL,
+    POSITIVE,
+    TITLE,
+    confirmed,
+    examples,
+    followed,
+    keep_details,
+    patience,
+    shared,
+)
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="Source of the collection, if several have one of this name.")
 
@@ -83,6 +94,7 @@ async def update(
 @click.option("--season", type=NATURAL, metavar="N", help="Only this season; needs --title.")
 @click.option("--episode", type=NATURAL, metavar="N", help="Only this episode; needs --season.")
 @patience
+@keep_details
 @followed
 @shared(writes=True)
 async def ingest(
@@ -94,6 +106,7 @@ async def ingest(
     season: int | None,
     episode: int | None,
     patience: float | None,
+    keep_details: int | None,
 ) -> int:
     """Ingest a collection, or one title of it.
 
@@ -102,7 +115,14 @@ async def ingest(
     from retrovue.cli.actions.ingest import ingest_collection
 
     return await ingest_collection(
-        call, collection, source, title=title, season=season, episode=episode, patience=patience
+        call,
+        collection,
+        source,
+        title=title,
+        season=season,
+        episode=episode,
+        patience=patience,
+        keep_details=keep_details,
     )
 
 

@@ -8,7 +8,7 @@ import asyncclick as click
 
 from retrovue.cli.errors import NarrowingForbidden
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, patience, shared
+from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, keep_details, patience, shared
 from retrovue.cli.plugin_options import PluginCommand, PluginType, source_settings, source_types
 from retrovue.core.errors import Problem
 
@@ -17,7 +17,10 @@ MESSAGE = (
     "Per-title/season/episode ingest is only supported at the collection level. "
     "Use: retrovue collection ingest <collection_id> [--title ... --season ... --episode ...]"
 )
-_WITH_VALUE = (*NARROWING, "--concurrency", "--max-rps", "--patience", "--database-url")
+_WITH_VALUE = (
+    *NARROWING, "--concurrency", "--max-rps", "--patience", "--enrichment-concurrency", "--keep-details",
+    "--database-url",
+)  # fmt: skip
 
 
 _keep_reference = click.option(
@@ -247,6 +250,7 @@ async def discover(call: Invocation, *, source: str) -> int:
 )
 @click.option("--strict", is_flag=True, help="Count an enabled collection that isn't ingestible as a failure.")
 @click.option("--retry-failed", is_flag=True, help="Only collections whose last ingest failed or was interrupted.")
+@keep_details
 @followed
 @shared(writes=True)
 async def ingest(call: Invocation, *, source: str, **options: Any) -> int:

@@ -14,7 +14,7 @@ from retrovue import add_source, discover, ingest_source, update_collection
 from retrovue.core.model import FULL, Collection, Page
 from retrovue.importers.filesystem import FilesystemImporter, importer
 from retrovue.importers.filesystem.walk import Walk
-from retrovue.ingest.orchestrator import IngestOptions
+from retrovue.ingest.options import IngestOptions
 from retrovue.store.session import Store
 from retrovue.testing import sample_collection
 from tests.support.library import codes, rows

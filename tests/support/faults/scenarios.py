@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from retrovue.core.model import FULL, Rejection, Scope
 from retrovue.errors import SourceUnreachable
 from retrovue.ingest.collector import IngestRun
-from retrovue.ingest.orchestrator import IngestOptions, ingest_one, ingest_source
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_one, ingest_source
 from retrovue.store.session import Store
 from tests.support.library import Library, Step, draft, outline, page
 

@@ -33,7 +33,7 @@ _STATES = """
 _TRAIL = """
     SELECT collection.name, run_id::text, coalesce(status, 'none') AS status, code, coalesce(created, 0) AS created,
         coalesce(rejected, 0) AS rejected,
-        (SELECT count(*) FROM ingest_rejection AS r WHERE (r.run_id, r.collection_id) = (s.run_id, s.collection_id))
+        (SELECT count(*) FROM run_rejection AS r WHERE (r.run_id, r.collection_id) = (s.run_id, s.collection_id))
             AS kept
     FROM ingest_start AS s JOIN collection ON collection.id = collection_id
         LEFT JOIN ingest_outcome USING (run_id, collection_id)

@@ -1,0 +1,45 @@
+"""The options of a run."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from retrovue.core.errors import RequestError
+from retrovue.importers.guard import PATIENCE
+from retrovue.ingest import enrichment
+from retrovue.store.retention import require_age
+
+DEFAULT_CONCURRENCY = 4
+"""Collections ingested at the same time: enough to keep PostgreSQL and a Plex server busy on a small machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """The options of a run. Raises RequestError for values out of range."""
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    """Collections ingested at the same time; each holds one database connection."""
+    dry_run: bool = False
+    """Return the outcomes that a run would have, and write nothing."""
+    strict: bool = False
+    """Make the run ``partial`` if an enabled collection isn't ingestible."""
+    retry_failed: bool = False
+    """Ingest only collections whose latest full ingest failed, was interrupted, or has an unknown outcome."""
+    max_rps: float | None = None
+    """Most requests to the source in a second; None: only the server's answers set the pace."""
+    patience: float = PATIENCE
+    """The deadline of each call of the importer, in seconds."""
+
+    keep_details: dt.timedelta | None = dt.timedelta(days=180)
+    """For how long the audit trail keeps details, such as rejected items; None: for good. Outcomes always stay."""
+    enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
+    """Batches of assets that are enriched at the same time, over all collections, after their commits."""
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1 or self.enrichment_concurrency < 1:
+            raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
+        if self.max_rps is not None and not self.max_rps > 0:
+            raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
+        if self.keep_details is not None:
+            require_age(self.keep_details)
+        if not self.patience > 0:
+            raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")

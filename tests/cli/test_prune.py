@@ -1,0 +1,45 @@
+"""Removing the details of old runs from the audit trail."""
+
+import pytest
+
+from retrovue.core.config import KEEP_DETAILS
+from tests.support.world import World
+
+
+def old(world: World) -> None:
+    """Let the runs so far have ended a year ago."""
+    world.catalogue.rows("UPDATE ingest_outcome SET ended_at = ended_at - interval '1 year'")
+
+
+def test_it_asks_and_says_what_goes_and_the_outcomes_stay(world: World) -> None:
+    run = world.document()["run_id"]
+    world.section("Movies").remove(105)
+    old(world)
+    world.document("--keep-details", "400")
+    done = world.cli("ingest", "prune", "--older-than", "90d")
+    assert done.status == 1
+    assert "Error: This destroys what can't be brought back, and there is no terminal to ask on." in done.err
+    preview = world.cli.ok("ingest", "prune", "--older-than", "90d", "--dry-run")
+    assert (preview["dry_run"], preview["outcomes"], preview["rejections"]) == (True, 2, 0)
+    done = world.cli("ingest", "prune", "--older-than", "90d", "--yes")
+    assert done.status == 0
+    assert done.out.startswith("Removed:\nOf what ended before ")
+    assert "  the details of 2 ingests and 0 enrichments\n" in done.out
+    shown = world.cli.ok("ingest", "show", run)["collections"]
+    assert [(one["status"], one["durations"]) for one in shown] == [("ingested", {})] * 2
+    assert world.cli.ok("ingest", "prune", "--older-than", "90d", "--yes")["outcomes"] == 0
+
+
+def test_an_ingest_removes_what_is_older_than_it_keeps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = world.document()["run_id"]
+    old(world)
+    monkeypatch.setitem(world.cli.environment, KEEP_DETAILS, "400")
+    world.document()
+    assert world.cli.ok("ingest", "show", run)["collections"][0]["durations"]
+    assert world.collection("Movies", "--keep-details", "300").status == 0
+    assert not world.cli.ok("ingest", "show", run)["collections"][0]["durations"]
+
+
+@pytest.mark.parametrize("span", ["soon", "-1d", "40000d"])
+def test_a_span_that_can_not_be(world: World, span: str) -> None:
+    assert world.cli("ingest", "prune", "--older-than", span, "--yes", "--json").status == 1
