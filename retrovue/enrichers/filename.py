@@ -1,8 +1,8 @@
-"""The enricher that reads title, year, season, episode and edition from the path.
+"""The enricher that reads title, year, season, episode, edition and ids from the path.
 
-It reads Plex's tags itself (``{edition-Final Cut}``, ``{tmdb-78}``; support.plex.tv, "Naming and organizing your Movie
-files"). guessit reads the rest. It takes some 10 ms a name, so it runs in a process of its own, and only for assets
-that lack something a name may hold.
+It reads ids and editions as the importer of directories does, in the spellings of Plex, Jellyfin and Emby
+(``{edition-Final Cut}``, ``{tmdb-78}``, ``[tmdbid-78]``). guessit reads the rest. It takes some 10 ms a name, so it
+runs in a process of its own, and only for assets that lack something a name may hold.
 """
 
 import os
@@ -19,8 +19,8 @@ from retrovue.core.errors import RequestError
 from retrovue.core.model import Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.enrichers.processes import clean_environment
+from retrovue.importers.filesystem import names
 
-_TAG = re.compile(r"\{(edition|imdb|tmdb|tvdb)-([^{}]{1,200})\}", re.IGNORECASE)
 _EDITION = re.compile(
     r"\b(cut|edition|version|extended|uncut|unrated|theatrical|remastered|restored|imax|criterion|redux|special)\b",
     re.IGNORECASE,
@@ -49,27 +49,27 @@ class FilenameEnricher(BaseEnricher):
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
         """Read the names of these assets' first files."""
         paths = ["/".join(PurePosixPath(asset.files[0].local_path).parts[-3:]) for asset in assets]
-        answers = [_tags(path) for path in paths]
+        answers = [_tags(path, asset.type) for path, asset in zip(paths, assets, strict=True)]
         due = [
             i for i, asset in enumerate(assets) if self._always_guesses or _lacks_details(asset, paths[i], answers[i])
         ]
         for start in range(0, len(due), _CHUNK):
             chunk = due[start : start + _CHUNK]
-            names = [(_TAG.sub("", paths[i]), assets[i].type) for i in chunk]
-            guesses = await anyio.to_process.run_sync(partial(guess, names), cancellable=True)
+            plain = [(names.without_tags(paths[i]), assets[i].type) for i in chunk]
+            guesses = await anyio.to_process.run_sync(partial(guess, plain), cancellable=True)
             for i, guessed in zip(chunk, guesses, strict=True):
                 answers[i] = guessed | answers[i]
         return [Enrichment(fields=fields) for fields in answers]
 
 
-def _tags(path: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for kind, value in _TAG.findall(path):
-        if kind.lower() == "edition":
-            fields["edition"] = value.strip()
-        else:
-            fields.setdefault("provider_ids", {})[kind.lower()] = value.strip()
-    return fields
+def _tags(path: str, kind: str) -> dict[str, Any]:
+    """Read ids and the edition. Those in the directory of a show are the show's, not the episode's."""
+    if not names.has_tags(path):
+        return {}
+    *directories, file = path.split("/")
+    found = names.describe([file], directories, "show" if kind == "episode" else "movie")
+    fields = {"edition": found.edition, "provider_ids": found.ids, "show_provider_ids": found.show_ids}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _lacks_details(asset: AssetView, path: str, tags: Mapping[str, Any]) -> bool:
@@ -81,19 +81,20 @@ def _lacks_details(asset: AssetView, path: str, tags: Mapping[str, Any]) -> bool
     return asset.year is None or (asset.edition is None and "edition" not in tags and bool(_EDITION.search(path)))
 
 
-def guess(names: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def guess(paths: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return guessit's fields of some names, each given with the type of its asset. Runs in the worker process."""
     from guessit import guessit  # noqa: PLC0415 - slow to import, and used in the worker only
 
     for name in os.environ.keys() - clean_environment().keys():
         del os.environ[name]  # the worker inherits the environment, secrets too
-    return [_fields(guessit(name, {"type": "episode" if kind == "episode" else "movie"}), kind) for name, kind in names]
+    return [_fields(guessit(path, {"type": "episode" if kind == "episode" else "movie"}), kind) for path, kind in paths]
 
 
 _MOVIE_FIELDS = {"title": ("title", str), "year": ("year", int), "edition": ("edition", str)}
 _EPISODE_FIELDS = {
-    **_MOVIE_FIELDS,
     "show_title": ("title", str),
+    "show_year": ("year", int),
+    "edition": ("edition", str),
     "title": ("episode_title", str),
     "season_number": ("season", int),
     "episode_number": ("episode", int),

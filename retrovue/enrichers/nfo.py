@@ -25,7 +25,14 @@ MAX_BYTES = 2 * 1024 * 1024
 SHOW_LEVELS = 2
 """Directories in which tvshow.nfo is looked for: the episode's, and the one above it."""
 _FILM_ROOTS = ("movie", "musicvideo", "video")
-_SHOW_FIELDS = {"title": "show_title", "studio": "studio", "content_rating": "content_rating", "tags": "tags"}
+_SHOW_FIELDS = {
+    "title": "show_title",
+    "year": "show_year",
+    "provider_ids": "show_provider_ids",
+    "studio": "studio",
+    "content_rating": "content_rating",
+    "tags": "tags",
+}
 """A show's field → the field that its episodes have from it."""
 
 
@@ -197,3 +204,5 @@ def _add_show(answer: _Answer, sidecar: Sidecar | Failure) -> None:
             details = Details(root, sidecar.text)
             answer.add({_SHOW_FIELDS[name]: value for name, value in details.fields.items() if name in _SHOW_FIELDS})
             return
+    if ids := add_addresses({}, sidecar.text, "tvshow"):
+        answer.add({"show_provider_ids": ids})

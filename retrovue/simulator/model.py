@@ -68,7 +68,7 @@ class Section(ABC):
         hidden: int = 0,
         refreshing: bool = False,
     ) -> None:
-        default_agent, default_scanner = _AGENTS[type]
+        default_agent, default_scanner = _AGENTS.get(type, _AGENTS["photo"])
         self.key = key
         self.title = title
         self.type = type

@@ -268,6 +268,34 @@ class TestFilename:
         found = await one(FilenameEnricher({}), view(path, year=1982))
         assert found.fields == {"edition": "Final Cut", "provider_ids": {"tmdb": "78"}}
 
+    @pytest.mark.parametrize(
+        ("path", "kind", "fields"),
+        [
+            ("/m/Heat (1995) [tmdbid-949]/Heat.mkv", "movie", {"provider_ids": {"tmdb": "949"}}),
+            ("/m/Heat (1995) [imdbid=tt0113277].mkv", "movie", {"provider_ids": {"imdb": "tt0113277"}}),
+            (
+                "/m/Heat {imdb-tt0113277} [tmdb=949].mkv",
+                "movie",
+                {"provider_ids": {"imdb": "tt0113277", "tmdb": "949"}},
+            ),
+            ("/m/Heat [1080p] [group].mkv", "movie", {}),
+            (
+                "/tv/Fleet (2003) [tvdbid-73545]/Season 1/Fleet S01E01 [tvdbid=5].mkv",
+                "episode",
+                {"provider_ids": {"tvdb": "5"}, "show_provider_ids": {"tvdb": "73545"}},
+            ),
+        ],
+    )
+    @pytest.mark.fault(209)
+    async def test_ids_in_the_spellings_of_jellyfin_and_emby(
+        self, path: str, kind: str, fields: dict[str, Any]
+    ) -> None:
+        known = (
+            {"show_title": "Fleet", "season_number": 1, "episode_number": 1} if kind == "episode" else {"year": 1995}
+        )
+        found = await one(FilenameEnricher({}), view(path, type=kind, **known))
+        assert found.fields == fields
+
     async def test_what_is_missing_is_guessed(self) -> None:
         film = view("/mnt/Alien (1979)/Alien (1979) Director's Cut.mkv")
         episode = view("/mnt/The Show/Season 2/The Show - S02E03 - A Title.mkv", type="episode")

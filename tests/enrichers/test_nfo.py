@@ -85,7 +85,7 @@ class TestCases:
         assert found == {"provider_ids": {"imdb": "tt0113277", "tmdb": "949"}}
         # The address in tvshow.nfo is the show's, not the episode's.
         assert fields(CASES / "n_url/TV/Harbour Lights/Season 1/Harbour Lights S01E01.mkv") == {
-            "title": "Part 1", "season_number": 1, "episode_number": 1,
+            "title": "Part 1", "season_number": 1, "episode_number": 1, "show_provider_ids": {"tvdb": "121361"},
         }  # fmt: skip
 
 
@@ -105,6 +105,16 @@ class TestSeveralSidecars:
         (tmp_path / "tvshow.nfo").write_text("<tvshow><title>")
         (tmp_path / "S01E01.nfo").write_text("<episodedetails><title>One</title></episodedetails>")
         assert fields(tmp_path / "S01E01.mkv") == {"title": "One"}
+
+    @pytest.mark.fault(208)
+    def test_a_show_has_its_own_year_and_ids(self, tmp_path: Path) -> None:
+        text = "<tvshow><title>Fleet</title><year>2003</year><uniqueid type='tvdb'>73545</uniqueid></tvshow>"
+        (tmp_path / "tvshow.nfo").write_text(text)
+        (tmp_path / "S01E01.nfo").write_text("<episodedetails><year>2004</year><tvdbid>5</tvdbid></episodedetails>")
+        assert fields(tmp_path / "S01E01.mkv") == {
+            "show_title": "Fleet", "show_year": 2003, "show_provider_ids": {"tvdb": "73545"}, "year": 2004,
+            "provider_ids": {"tvdb": "5"},
+        }  # fmt: skip
 
     def test_without_another_it_is_a_failure(self, tmp_path: Path) -> None:
         (tmp_path / "A.nfo").write_text("<movie><title>")

@@ -140,8 +140,11 @@ LINES: dict[str, dict[int, str]] = {
         146: "an enricher is changed, attached or removed while a command waits for its lock: read again under it",
     },
     "What people who do this job report": {
+        203: "an odd library costs itself alone; the clips among photos are clips",
         207: "tracks: the own artist, the album's artist, disc and number in columns, and listed in their order",
         208: "shows and films of one title: told apart by year, edition or key wherever they are printed or typed",
+        209: "ids in old and odd spellings, in guids, sidecars and file names",
+        211: "names of files: several episodes, dates, brackets, editions, a show's year",
         212: "copied discs: one rejection each, in every importer",
         213: "letters composed and decomposed: one title",
         215: "Jellyfin's merged series: one show, whichever of its directories an episode lies in",

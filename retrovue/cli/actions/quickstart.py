@@ -192,14 +192,14 @@ class _Quickstart:
         return chosen
 
     def _ask_which(self, libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
-        ready = [library for library in libraries if library.answer.ingestible]
+        ready = [library for library in libraries if library.answer.ingestible and _is_wanted_unnamed(library)]
         default = f"only Enter: the {len(ready)} found" if ready else "only Enter: none"
         while True:
             answer = ask(self.call, f"Which ones? (numbers such as 1 3 or 2-4, {_ALL}; {default}) ")
             if not answer:
                 return ready
             if answer.lower() == _ALL:
-                return [library for library in libraries if _can_be_ingested(library)]
+                return [library for library in libraries if _is_wanted_unnamed(library)]
             numbers = picked_numbers(answer, len(libraries))
             if numbers is not None:
                 return [libraries[number - 1] for number in numbers]
@@ -276,9 +276,14 @@ def _can_be_ingested(library: LibrarySurvey) -> bool:
     return library.answer.ingestible or bool(library.unmapped)
 
 
+def _is_wanted_unnamed(library: LibrarySurvey) -> bool:
+    """Whether the library can be ingested and doesn't hold photos, among which there are few clips."""
+    return _can_be_ingested(library) and library.collection.kind not in {"photo", "photos"}
+
+
 def _named(names: Sequence[str], libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
     if _ALL in names:
-        return [library for library in libraries if _can_be_ingested(library)]
+        return [library for library in libraries if _is_wanted_unnamed(library)]
     picked: dict[str, LibrarySurvey] = {}
     for name in names:
         fitting = [

@@ -32,6 +32,12 @@ _ID = re.compile(
 )
 _EDITION = re.compile(r"\{edition-([^{}]*[^{} ][^{}]*)\}", re.IGNORECASE)
 _PLEX_TAGS = re.compile(r"[ ._]*\{(?:edition|imdb|tmdb|tvdb|plex)-[^{}]*\}", re.IGNORECASE)
+_EDITION_WORDS = re.compile(
+    r"(?<![a-z])(?:(?:(?:director'?s|extended|final|theatrical|ultimate|special|international|rogue)[ ._-]+)"
+    r"(?:cut|edition|version)|extended|uncut|unrated|theatrical|remastered|restored|criterion|redux|imax)(?![a-z])",
+    re.IGNORECASE,
+)
+_SPACES = str.maketrans("._-", "   ")
 _TAGS = re.compile(r"[ ._]*(?:\{[^{}]*\}|\[[^\[\]]*\])")
 _LEADING_TAG = re.compile(r"^(?:\[[^\[\]]*\]|\{[^{}]*\})")
 
@@ -115,7 +121,7 @@ def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixe
     text = stem(parts[0])
     if len(parts) > 1 and (match := PART.match(text)):
         text = match["title"]
-    plain = _PLEX_TAGS.sub("", _ID.sub("", text)) or text if _has_brackets(text) else text
+    plain = without_tags(text) or text
     ids = _ids(text)
     if kind != "movie" and (episode := _find_episode(plain, parts[0], tuple(directories), kind, ids)) is not None:
         return episode
@@ -123,8 +129,20 @@ def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixe
     if directories and (more := _ids(directories[-1])):
         ids = more | ids
     name = Name(title or cleaned(text) or _shown(parts[0]), year=year)
-    edition = next((match[1].strip() for name_ in (text, *directories[-1:]) if (match := _EDITION.search(name_))), None)
-    return Description(name, ids=ids, edition=edition)
+    return Description(name, ids=ids, edition=_edition(text, directories))
+
+
+def _edition(text: str, directories: Sequence[str]) -> str | None:
+    """Read the edition: Plex's tag, or words behind the year, before which they may be a title."""
+    for name in (text, *directories[-1:]):
+        if "{" in name and (match := _EDITION.search(name)) is not None:
+            return match[1].strip()
+    year = _YEAR.search(text)
+    match = None if year is None else _EDITION_WORDS.search(text, year.end())
+    if match is None:
+        return None
+    words = match[0].translate(_SPACES).split()
+    return " ".join(word if word[0].isupper() else word.capitalize() for word in words)
 
 
 def _find_episode(
@@ -194,6 +212,9 @@ def _episode(
     if date is None and _TWO_DIGITS.search(after):
         date, after = _take_date(after)
     before, year = split_year(text[: match.start()])
+    # "Doctor.Who.2005.S01E01"; with blanks it may be a title, as in "Space 1999 S01E01".
+    if year is None and " " not in text[: match.start()] and (bare := _BARE_YEAR.match(before)) is not None:
+        before, year = bare["title"], int(bare["year"])
     show = _show(before, place)
     if place.year is not None and show == place.show:
         year = year or place.year
@@ -258,6 +279,16 @@ def _ids(text: str) -> dict[str, str]:
         if (provider == "imdb") == value.lower().startswith("tt"):
             ids.setdefault(provider, value.lower())
     return ids
+
+
+def has_tags(text: str) -> bool:
+    """Return whether a text holds an id of a provider or an edition, as Plex, Jellyfin and Emby write them."""
+    return _has_brackets(text) and (_ID.search(text) is not None or _EDITION.search(text) is not None)
+
+
+def without_tags(text: str) -> str:
+    """Return a text without the ids and editions in it."""
+    return _PLEX_TAGS.sub("", _ID.sub("", text)) if _has_brackets(text) else text
 
 
 def _blank(match: re.Match[str]) -> str:

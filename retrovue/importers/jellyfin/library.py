@@ -53,6 +53,7 @@ KINDS = {
     "show": LibraryKind("Episode", has_series=True),
     "artist": LibraryKind("Audio"),
     "homevideos": LibraryKind("Video"),
+    "photos": LibraryKind("Video"),
     "musicvideos": LibraryKind("MusicVideo"),
     "mixed": LibraryKind("Movie,Episode,Video", has_series=True),
 }

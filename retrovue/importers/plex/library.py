@@ -13,9 +13,9 @@ from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row, rating_key_number
 
-ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10"}
+ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10", "photo": "12"}
 """The number that PMS gives to the playable items of each kind of library: movies (which home videos are listed as,
-too), episodes, tracks."""
+too), episodes, tracks, and the clips among photos."""
 
 _SHOWS = {"type": "2", "includeGuids": "1"}
 _EPISODES = {"type": ITEM_TYPES["show"], "includeGuids": "1"}

@@ -50,6 +50,41 @@ def test_titles(path: str, name: Name) -> None:
     assert read_name([file], directories) == name
 
 
+@pytest.mark.parametrize(
+    ("path", "edition"),
+    [
+        ("Alien (1979) Director's Cut.mkv", "Director's Cut"),
+        ("Alien (1979) {edition-Final Cut}.mkv", "Final Cut"),
+        ("Alien (1979) {edition-Final Cut}/Alien (1979).mkv", "Final Cut"),
+        ("Dirty.(2006).unrated.1080p.mkv", "Unrated"),
+        ("Heat (1995) [1080p] extended.edition.mkv", "Extended Edition"),
+        ("The Final Cut (2004).mkv", None),
+        ("Unrated (2009)/Unrated (2009).mkv", None),
+        ("Alien (1979).mkv", None),
+    ],
+)
+@pytest.mark.fault(211)
+def test_editions(path: str, edition: str | None) -> None:
+    *directories, file = path.split("/")
+    assert describe([file], directories, "movie").edition == edition
+
+
+@pytest.mark.parametrize(
+    ("path", "show", "year"),
+    [
+        ("Doctor.Who.2005.S01E01.720p.mkv", "Doctor Who", 2005),
+        ("Doctor Who/Doctor.Who.2005.S01E01.mkv", "Doctor Who", 2005),
+        ("Space 1999 S01E01.mkv", "Space 1999", None),
+        ("1923.S01E01.mkv", "1923", None),
+    ],
+)
+@pytest.mark.fault(211)
+def test_the_year_of_a_show_in_a_scenes_name(path: str, show: str, year: int | None) -> None:
+    *directories, file = path.split("/")
+    name = describe([file], directories, "show").name
+    assert (name.show_title, name.year) == (show, year)
+
+
 SEASON = "The Show (1987) [tvdbid-76703]/Season 2"
 
 

@@ -172,8 +172,8 @@ class TestIngestible:
             answer = await importer.check_ingestible(collection("7"))
         assert (answer.ingestible, answer.code) == (False, "gone_from_source")
 
-    async def test_photos(self) -> None:
-        async with plex(ListSection("1", "M", "photo")) as (_, importer):
+    async def test_a_kind_without_anything_to_play(self) -> None:
+        async with plex(ListSection("1", "M", "games")) as (_, importer):
             assert (await importer.check_ingestible(collection())).code == "unsupported_kind"
 
     async def test_no_location(self) -> None:
@@ -276,6 +276,15 @@ class TestDrafts:
         assert [draft.type for draft in tracks.drafts] == ["track", "track"]
         assert [(draft.artist, draft.track_number) for draft in tracks.drafts] == [("Nina", 1), ("Nina", 2)]
 
+    @pytest.mark.fault(203)
+    async def test_the_clips_among_photos(self) -> None:
+        rows = [clip(1, "Holiday"), {"ratingKey": "2", "type": "photo", "title": "Cat"}]
+        async with plex(ListSection("1", "Photos", "photo", rows)) as (server, importer):
+            result = await read_all(importer, collection(kind="photo"))
+        assert [(draft.type, draft.title) for draft in result.drafts] == [("clip", "Holiday")]
+        assert result.rejected == []
+        assert [request.item_type for request in server.requests if request.path.endswith("/all")] == [12]
+
     async def test_generated_libraries(self) -> None:
         sections = [
             GeneratedSection("1", "M", "movie", count=300),
@@ -309,9 +318,9 @@ class TestDrafts:
         assert server.bytes_sent > 2 * packed
 
     async def test_an_unsupported_kind(self) -> None:
-        async with plex(ListSection("1", "P", "photo")) as (_, importer):
+        async with plex(ListSection("1", "P", "games")) as (_, importer):
             with pytest.raises(RequestError) as caught:
-                await read_all(importer, collection(kind="photo"))
+                await read_all(importer, collection(kind="games"))
         assert caught.value.code == "unsupported_kind"
 
     async def test_the_section_key_cannot_leave_its_place(self) -> None:
