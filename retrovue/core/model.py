@@ -22,23 +22,6 @@ Availability = Literal["present", "missing", "gone"]
 """Whether the source lists an asset: yes, not at the latest reading, or not for longer than the source's grace."""
 AVAILABILITIES: tuple[str, ...] = get_args(Availability)
 
-ChangeKind = Literal[
-    "refreshed",
-    "replaced",
-    "relocated",
-    "relinked",
-    "restored",
-    "missing",
-    "gone",
-    "approved",
-    "retired",
-    "unretired",
-    "withdrawn",
-    "purged",
-]
-"""What can happen to an asset after it was created."""
-CHANGE_KINDS: tuple[str, ...] = get_args(ChangeKind)
-
 Trigger = Literal["source", "collection"]
 """What a run was started for: a source, in bulk, or one collection."""
 Mode = Literal["ingest", "sync"]

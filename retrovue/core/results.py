@@ -6,10 +6,12 @@ from typing import Any, Literal
 from uuid import UUID
 
 from retrovue.core.errors import Problem
-from retrovue.core.model import Collection, Rejection, Source
+from retrovue.core.model import Collection, Mode, Rejection, Source
 from retrovue.core.verdicts import EXCLUSIVE
 
 RunStatus = Literal["ok", "partial", "error"]
+Read = Literal["full", "scoped", "delta", "unchanged"]
+"""What a run read of a collection: all of it, what was in scope, what has changed, or that nothing has."""
 
 NOT_FAILED = "not_failed"
 """The code of collections that --retry-failed skips."""
@@ -26,7 +28,8 @@ class Named:
     title: str
     source_uri: str | None = None
     detail: str | None = None
-    """For a duplicate the title of the asset with the same file, for a relocation the new path."""
+    """For a duplicate the title of the asset with the same file, for a relocation the new path, for a change the names
+    of the fields, for an absence its reason."""
 
 
 LABELLED = (
@@ -76,6 +79,21 @@ class Counts:
     warnings: int = 0
     """Drafts that had a value dropped or corrected."""
     failed_enrichments: int = 0
+    refreshed: int = 0
+    """Part of ``skipped``, like the next four."""
+    replaced: int = 0
+    restored: int = 0
+    relinked: int = 0
+    changed: int = 0
+    """Known items that an ingest left as they are although the source tells something else now."""
+    absent: int = 0
+    """Assets that are present in the catalogue and weren't listed. They aren't part of ``discovered``."""
+    missing: int = 0
+    """Assets that became missing, part of ``absent``."""
+    gone: int = 0
+    """Assets that became gone: they were missing before, or the source has no grace."""
+    removals_held_back: int = 0
+    """Assets that would have become missing or gone, if no guard had held them back."""
 
     def __post_init__(self) -> None:
         if self.discovered != sum(getattr(self, count) for count in EXCLUSIVE):
@@ -94,6 +112,39 @@ class Listed:
     failed_enrichments: tuple[Mapping[str, str], ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict[str, int])
     """The number of drafts for each kind of warning; for `FAR_SMALLER` how many drafts fewer than last time."""
+    refreshed: tuple[Named, ...] = ()
+    replaced: tuple[Named, ...] = ()
+    restored: tuple[Named, ...] = ()
+    relinked: tuple[Named, ...] = ()
+    missing: tuple[Named, ...] = ()
+    gone: tuple[Named, ...] = ()
+    ambiguous_relinks: tuple[Named, ...] = ()
+    """Assets that several new items could be, or new items that several assets could be: left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Why the removals of a collection were held back."""
+
+    code: str
+    """``nothing_listed``, ``too_many``, ``location_unreadable``, ``source_scanning``, ``unidentified_items``,
+    ``removals_changed``, …"""
+    reason: str
+    """The reason as a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """The removals of a collection that guards held back. Nothing of them was written."""
+
+    guards: tuple[Guard, ...]
+    """At least one."""
+    number: int
+    """Assets that would have become missing or gone."""
+    items: tuple[Named, ...]
+    """The first `LISTED` of them, by name."""
+    token: str | None
+    """Confirms exactly this set of assets at the next sync; None where nothing may be confirmed."""
 
 
 NO_COUNTS = Counts()
@@ -155,6 +206,10 @@ class Ingested:
     durations: Durations = Durations()
     enriched: Enriched | None = None
     """The enrichment after the commit; None if the collection has no enricher, or if it hasn't begun."""
+    read: Read = "full"
+    """What was read of the collection."""
+    held_back: HeldBack | None = None
+    """The removals that guards held back; None if there were none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +262,7 @@ class IngestSummary:
     interrupted: bool = False
     duration: float = 0.0
     """Seconds of wall time."""
+    mode: Mode = "ingest"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=_order)))
@@ -234,6 +290,11 @@ class IngestSummary:
         )
 
     @property
+    def held_back(self) -> tuple[Ingested, ...]:
+        """The outcomes of collections with removals that guards held back."""
+        return tuple(outcome for outcome in self.ingested if outcome.held_back is not None)
+
+    @property
     def processed(self) -> int:
         """The number of collections that were ingested, failed or were interrupted."""
         return len(self.ingested) + len(self.failed)
@@ -245,10 +306,10 @@ class IngestSummary:
 
     @property
     def status(self) -> RunStatus:
-        """``error`` if all targeted collections failed, ``partial`` if some did, else ``ok``."""
+        """``error`` if all targeted ones failed, ``partial`` if some did or removals were held back, else ``ok``."""
         if self.failed and not self.ingested:
             return "error"
-        if self.failed or self.interrupted or (self.strict and self.lost):
+        if self.failed or self.interrupted or self.held_back or (self.strict and self.lost):
             return "partial"
         return "ok"
 

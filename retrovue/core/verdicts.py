@@ -1,4 +1,4 @@
-"""The verdicts: what can become of a draft in an ingest, one entry each.
+"""The verdicts: what can become of a draft, one entry each; and what can become of an asset that no draft stands for.
 
 JSON documents, their schemas, the columns of the audit trail, the human report and the metrics are made from this
 table. A new verdict takes an entry here, its attribute of `Counts` and `Listed` (`core.results`), the SQL of the plan
@@ -6,11 +6,29 @@ that reaches it (`store.merge`), and a migration that adds its column to ``inges
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 LISTED = 100
 """How many entries an outcome lists of each verdict; the audit trail has all rejections."""
 CREATED_SHOWN = 20
 """How many titles of created assets an outcome lists."""
+
+ChangeKind = Literal[
+    "refreshed",
+    "replaced",
+    "relocated",
+    "relinked",
+    "restored",
+    "missing",
+    "gone",
+    "approved",
+    "retired",
+    "unretired",
+    "withdrawn",
+    "purged",
+]
+"""What can happen to an asset after it was created, as the feed of changes tells it."""
+CHANGE_KINDS: tuple[str, ...] = get_args(ChangeKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +43,8 @@ class Entries:
     detail: str | None = None
     """Key of an entry's detail in the JSON document; None where the entry is a title and nothing else."""
     column: str | None = None
-    """Column of the merge's list that holds the detail: ``holder`` or ``canonical_uri``."""
+    """Column of the merge's list that holds the detail: ``holder``, ``canonical_uri``, ``fields``, ``was`` or
+    ``rule``."""
     label: str | None = None
     """Heading in the human report; None where it doesn't show them."""
     text: str = "{title}"
@@ -35,26 +54,72 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What can become of a draft."""
+class Counted:
+    """What is counted for each collection."""
 
-    name: str
-    """The word in the plan of the merge."""
     count: str
     """Attribute of `Counts` and `Listed`, key in the JSON document of a collection, column of ``ingest_outcome``."""
     meaning: str
     """What is counted."""
-    part_of: str | None = None
-    """The count that includes this one. The counts that are part of none add up to ``discovered``."""
     total: str | None = None
     """Key of the run's total in the JSON document."""
+    entries: Entries | None = None
+    """None where entries aren't listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Counted):
+    """What can become of a draft."""
+
+    name: str
+    """The word in the plan of the merge."""
+    part_of: str | None = None
+    """The count that includes this one. The counts that are part of none add up to ``discovered``."""
     heading: str | None = None
     """Heading of its column in the tables for people; a line break shows where it may be broken."""
     planned: bool = True
     """Whether the plan of the merge decides it; a rejection is known before anything is staged."""
-    entries: Entries | None = None
-    """None where entries aren't listed."""
+    added: bool = False
+    """Whether its keys come after those of the first version of a JSON document."""
 
+
+ABSENCES: tuple[Counted, ...] = (
+    Counted(
+        count="absent",
+        meaning="assets that are present in the catalogue and aren't listed by the source",
+        total="total_absent",
+    ),
+    Counted(
+        count="missing",
+        meaning="assets that became missing",
+        total="total_missing",
+        entries=Entries(
+            key="missing_items",
+            meaning="An asset that the source doesn't list any more.",
+            detail="detail",
+            label="missing",
+            text="{title} ({detail})",
+        ),
+    ),
+    Counted(
+        count="gone",
+        meaning="assets that became gone: they were missing for longer than the grace",
+        total="total_gone",
+        entries=Entries(
+            key="gone_items",
+            meaning="An asset that the source hasn't listed for longer than the grace.",
+            detail="detail",
+            label="gone",
+            text="{title} ({detail})",
+        ),
+    ),
+    Counted(
+        count="removals_held_back",
+        meaning="assets that would have become missing or gone, if no guard had held them back",
+        total="total_removals_held_back",
+    ),
+)
+"""What can become of an asset that the source doesn't list. No draft stands for it: it isn't ``discovered``."""
 
 VERDICTS: tuple[Verdict, ...] = (
     Verdict(
@@ -128,10 +193,90 @@ VERDICTS: tuple[Verdict, ...] = (
             detail="detail",
         ),
     ),
+    Verdict(
+        name="refreshed",
+        count="refreshed",
+        meaning="assets whose description followed the source",
+        part_of="skipped",
+        total="total_refreshed",
+        added=True,
+        entries=Entries(
+            key="refreshed_items",
+            meaning="An asset whose description has changed.",
+            detail="fields",
+            column="fields",
+            label="refreshed",
+            text="{title} ({detail})",
+        ),
+    ),
+    Verdict(
+        name="replaced",
+        count="replaced",
+        meaning="assets whose file was replaced",
+        part_of="skipped",
+        total="total_replaced",
+        added=True,
+        entries=Entries(
+            key="replaced_items",
+            meaning="An asset whose file was replaced.",
+            detail="fields",
+            column="fields",
+            label="replaced",
+            text="{title} ({detail})",
+        ),
+    ),
+    Verdict(
+        name="restored",
+        count="restored",
+        meaning="assets that are available again",
+        part_of="skipped",
+        total="total_restored",
+        added=True,
+        entries=Entries(
+            key="restored_items",
+            meaning="An asset that was missing or gone, and is listed again.",
+            detail="was",
+            column="was",
+            label="restored",
+            text="{title} (was {detail})",
+        ),
+    ),
+    Verdict(
+        name="relinked",
+        count="relinked",
+        meaning="assets that took the identity of a new item of their source",
+        part_of="skipped",
+        total="total_relinked",
+        added=True,
+        entries=Entries(
+            key="relinked_items",
+            meaning="An asset that took the identity of a new item: its own was lost.",
+            detail="rule",
+            column="rule",
+            label="relinked",
+            text="{title} (same {detail})",
+        ),
+    ),
+    Verdict(
+        name="changed",
+        count="changed",
+        meaning="items that an ingest left as they are although the source tells something else now",
+        part_of="skipped",
+        total="total_changed",
+        planned=False,
+        added=True,
+    ),
 )
 
-COUNTS = ("source_items", "discovered", *(verdict.count for verdict in VERDICTS), "warnings", "failed_enrichments")
+COUNTS = (
+    *("source_items", "discovered", *(verdict.count for verdict in VERDICTS if not verdict.added)),
+    *("warnings", "failed_enrichments", *(verdict.count for verdict in VERDICTS if verdict.added)),
+    *(absence.count for absence in ABSENCES),
+)
 """The attributes of `Counts`, the counts of a collection's JSON document, and the columns of ``ingest_outcome``."""
+ADDED: tuple[Counted, ...] = (*(verdict for verdict in VERDICTS if verdict.added), *ABSENCES)
+"""Those whose keys come after the ones of the first version of a JSON document."""
+ADDED_COUNTS = tuple(kind.count for kind in ADDED)
 EXCLUSIVE = tuple(verdict.count for verdict in VERDICTS if verdict.part_of is None)
 """The counts of which each draft is in exactly one: they add up to ``discovered``."""
 PLANNED = tuple(verdict for verdict in VERDICTS if verdict.planned)

@@ -48,7 +48,7 @@ class PageEnrichers:
         """Return the drafts of a page, refined by the page enrichers in their order."""
         if not self.refining or not mapped:
             return mapped
-        drafts = [_Draft(draft.draft, draft.local_paths) for draft in mapped]
+        drafts = [_Draft(draft.draft, draft.local_paths, draft.draft) for draft in mapped]
         for enricher in self.refining:
             for start in range(0, len(drafts), enricher.batch_size):
                 batch = drafts[start : start + enricher.batch_size]
@@ -64,6 +64,8 @@ class _Draft:
 
     draft: AssetDraft
     local_paths: tuple[str, ...]
+    told: AssetDraft
+    """As the importer gave it."""
     provenance: dict[str, str] = field(default_factory=dict[str, str])
     failures: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
@@ -88,7 +90,7 @@ class _Draft:
 
     def mapped(self) -> MappedDraft:
         refinement = Refinement(self.provenance, self.failures) if self.provenance or self.failures else None
-        return MappedDraft(self.draft, self.local_paths, refinement)
+        return MappedDraft(self.draft, self.local_paths, refinement, self.told if self.provenance else None)
 
     def _fail(self, enricher: GuardedEnricher, failure: Failure) -> None:
         self.failures[str(enricher.id)] = {"code": failure.code, "message": failure.message}

@@ -106,6 +106,28 @@ async def check_locations(
     return Ingestibility(ingestible=True)
 
 
+async def empty_or_unreadable(
+    collection: Collection, *, local: bool, deadline_s: float = MOUNT_DEADLINE_S
+) -> list[str]:
+    """Return a sentence for each location whose directory can't be listed, or has no entry: a disk may be missing.
+
+    ``local``: the locations are directories of this machine. Those that aren't mapped are left out, and empty ones
+    where no files are to be looked for (``Collection.check_files``).
+    """
+    if local:
+        mapped = [(location, location) for location in collection.locations]
+    else:
+        mapped, _ = _map_locations(collection, collection.locations)
+    problems: list[str] = []
+    for location, path in mapped:
+        found = await _look_into(path, location, deadline_s, has_entries)
+        if isinstance(found, tuple):
+            problems.append(found[1])
+        elif not found and (local or collection.check_files):
+            problems.append(f"{_what(path, location)} is empty. {_MEND}")
+    return problems
+
+
 def _map_locations(collection: Collection, locations: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str]]:
     mapper = PathMapper(collection.path_mappings)
     mapped: list[tuple[str, str]] = []

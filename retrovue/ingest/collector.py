@@ -7,7 +7,7 @@ from time import perf_counter
 from uuid import UUID
 
 from retrovue.core.logs import logger
-from retrovue.core.model import Collection, Source
+from retrovue.core.model import Collection, Mode, Source
 from retrovue.core.results import CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
 from retrovue.core.verdicts import EXCLUSIVE, LISTED
 from retrovue.ingest import telemetry
@@ -41,9 +41,11 @@ class Collector:
         *,
         dry_run: bool,
         strict: bool,
+        mode: Mode = "ingest",
     ) -> None:
         """``expected`` are the targeted collections, ``skipped`` the outcomes of the others."""
         self._run_id = run_id
+        self._mode: Mode = mode
         self._source = source
         self._dry_run = dry_run
         self._strict = strict
@@ -148,6 +150,7 @@ class Collector:
             strict=self._strict,
             interrupted=any(_was_interrupted(outcome) for outcome in outcomes),
             duration=perf_counter() - self._started,
+            mode=self._mode,
         )
 
     def _with_enrichment(self, outcome: CollectionOutcome) -> CollectionOutcome:

@@ -9,29 +9,33 @@ from typing import Any
 
 from retrovue.core.errors import Problem
 from retrovue.core.guide import advice
-from retrovue.core.model import Collection, Rejection, Scope, Source
+from retrovue.core.model import Collection, Mode, Rejection, Scope, Source
 from retrovue.core.results import (
     CollectionOutcome,
     Counts,
     Durations,
     Enriched,
     Failed,
+    HeldBack,
     Ingested,
     IngestSummary,
     Listed,
     Named,
+    Read,
     Skipped,
 )
-from retrovue.core.verdicts import VERDICTS, Entries
+from retrovue.core.verdicts import ADDED, ADDED_COUNTS, COUNTS, VERDICTS, Entries
 from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, Progress, RunFinished, RunStarted
 
 TOTALS = {
     "total_discovered": "discovered",
-    **{verdict.total: verdict.count for verdict in VERDICTS if verdict.total is not None},
+    **{verdict.total: verdict.count for verdict in VERDICTS if verdict.total is not None and not verdict.added},
     "total_failed_enrichments": "failed_enrichments",
     "total_source_items": "source_items",
 }
 """The key of each total of a run, and the count that it adds up over the collections."""
+ADDED_TOTALS = {kind.total: kind.count for kind in ADDED if kind.total is not None}
+"""Further totals, which come last."""
 FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
 """The totals of the contract, which come before the results; the others come after them."""
 DURATIONS = tuple(duration.name for duration in fields(Durations))
@@ -82,16 +86,18 @@ def summary_document(summary: IngestSummary, problems: Sequence[Problem] = ()) -
         status=status if problems else summary.status,
         source=source_identity(summary.source),
         processed=summary.processed,
-        totals={key: summary.total(count) for key, count in TOTALS.items()},
+        totals={key: summary.total(count) for key, count in (TOTALS | ADDED_TOTALS).items()},
         results=[outcome_document(outcome) for outcome in summary.outcomes],
         errors=[
             *(_failure(outcome) for outcome in summary.failed),
+            *(removals_held_back(outcome) for outcome in summary.held_back),
             *interruptions(summary),
             *(_loss(outcome) for outcome in lost),
             *problems,
         ],
         run={"run_id": str(summary.run_id), "dry_run": summary.dry_run, "strict": summary.strict},
         duration=round(summary.duration, 3),
+        mode=summary.mode,
     )
 
 
@@ -116,6 +122,7 @@ def failed_ingest_document(
     source: Source | None = None,
     dry_run: bool = False,
     strict: bool = False,
+    mode: Mode = "ingest",
 ) -> dict[str, Any]:
     """Build the object of a source ingest that didn't begin; the collections that ``problems`` name are skipped.
 
@@ -126,7 +133,7 @@ def failed_ingest_document(
         status="error",
         source=unknown if source is None else source_identity(source),
         processed=0,
-        totals=dict.fromkeys(TOTALS, 0),
+        totals=dict.fromkeys(TOTALS | ADDED_TOTALS, 0),
         results=[
             {**{key: entry.get(key) for key in ("id", "external_id", "name", "kind")}, **_skipped(entry)}
             for problem in problems
@@ -135,6 +142,7 @@ def failed_ingest_document(
         errors=problems,
         run={"run_id": None, "dry_run": dry_run, "strict": strict},
         duration=0.0,
+        mode=mode,
     )
 
 
@@ -153,6 +161,7 @@ def _run_document(
     errors: Sequence[Problem],
     run: Mapping[str, Any],
     duration: float,
+    mode: Mode,
 ) -> dict[str, Any]:
     # The keys and their order are the same for every run.
     return {
@@ -163,8 +172,10 @@ def _run_document(
         "collection_results": results,
         "errors": [problem.document() for problem in errors],
         **run,
-        **{key: total for key, total in totals.items() if key not in FIRST_TOTALS},
+        **{key: totals[key] for key in TOTALS if key not in FIRST_TOTALS},
         "duration_seconds": duration,
+        "mode": mode,
+        **{key: totals[key] for key in ADDED_TOTALS},
     }
 
 
@@ -182,20 +193,27 @@ def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:
     """Build the JSON object of a collection's outcome. The keys are the same for every outcome."""
     collection = outcome.collection
     identity = {**collection_identity(collection), "kind": collection.kind}
+    read: Read | None
     match outcome:
         case Skipped():
             return {**identity, **_skipped({"code": outcome.code, "reason": outcome.reason})}
         case Ingested():
             status, enriched = _status("ingested"), outcome.enriched
+            read, held_back = outcome.read, outcome.held_back
         case Failed():
-            enriched = None
+            enriched, read, held_back = None, None, None
             status = _status(
                 "interrupted" if outcome.interrupted else "failed",
                 code=outcome.code,
                 message=outcome.message,
                 hint=outcome.hint,
             )
-    return {**identity, **status, **_numbers(outcome.counts, outcome.listed, outcome.durations, enriched)}
+    return {
+        **identity,
+        **status,
+        **_numbers(outcome.counts, outcome.listed, outcome.durations, enriched),
+        **_sync(outcome.counts, outcome.listed, read, held_back),
+    }
 
 
 def _status(
@@ -219,12 +237,57 @@ def _status(
 def _skipped(entry: Mapping[str, Any]) -> dict[str, Any]:
     code = entry.get("code")
     status = _status("skipped", code=code, reason=entry.get("reason"), hint=None if code is None else advice(code))
-    return {**status, **_numbers(Counts(), Listed(), Durations(), None)}
+    return {
+        **status,
+        **_numbers(Counts(), Listed(), Durations(), None),
+        **_sync(Counts(), Listed(), None, None),
+    }
 
 
 def _numbers(counts: Counts, listed: Listed, durations: Durations, enriched: Enriched | None) -> dict[str, Any]:
     spent = {name: round(getattr(durations, name), 3) for name in DURATIONS}
-    return {**asdict(counts), **_lists(listed), "durations": spent, "enrichment": enrichment_document(enriched)}
+    numbers = {count: getattr(counts, count) for count in COUNTS if count not in ADDED_COUNTS}
+    return {**numbers, **_lists(listed), "durations": spent, "enrichment": enrichment_document(enriched)}
+
+
+def _sync(counts: Counts, listed: Listed, read: Read | None, held_back: HeldBack | None) -> dict[str, Any]:
+    """Build the keys that came with syncs, after the others."""
+    return {
+        **{count: getattr(counts, count) for count in ADDED_COUNTS},
+        **{
+            kind.entries.key: [_entry(kind.entries, entry) for entry in getattr(listed, kind.count)]
+            for kind in ADDED
+            if kind.entries is not None
+        },
+        "ambiguous_relink_items": [_named(entry) for entry in listed.ambiguous_relinks],
+        "read": read,
+        "held_back": None if held_back is None else _held_back(held_back),
+    }
+
+
+def _held_back(held_back: HeldBack) -> dict[str, Any]:
+    return {
+        "guards": [{"code": guard.code, "reason": guard.reason} for guard in held_back.guards],
+        "number": held_back.number,
+        "items": [_named(entry) for entry in held_back.items],
+        "token": held_back.token,
+    }
+
+
+def removals_held_back(outcome: Ingested) -> Problem:
+    """Make the problem of a collection with removals that guards held back: why, and how they are confirmed."""
+    held_back, collection = outcome.held_back, outcome.collection
+    if held_back is None:
+        raise AssertionError("nothing was held back")
+    reasons = " ".join(guard.reason for guard in held_back.guards)
+    confirm = f"confirm them with --confirm-removals {held_back.token}"
+    return Problem(
+        "removals_held_back",
+        f"{held_back.number} removals of {collection.name!r} were held back: {reasons}",
+        f"Look at the list. If these assets are really removed, {confirm}." if held_back.token else None,
+        {"number": held_back.number, "guards": [guard.code for guard in held_back.guards], "token": held_back.token},
+        collection_identity(collection),
+    )
 
 
 def enrichment_document(enriched: Enriched | None) -> dict[str, Any] | None:
@@ -245,7 +308,7 @@ def _lists(listed: Listed) -> dict[str, Any]:
     lists = {
         verdict.entries.key: [_entry(verdict.entries, entry) for entry in getattr(listed, verdict.count)]
         for verdict in VERDICTS
-        if verdict.entries is not None
+        if verdict.entries is not None and not verdict.added
     }
     return {
         **lists,
@@ -260,6 +323,10 @@ def _entry(entries: Entries, entry: Named | Rejection) -> str | dict[str, Any]:
     if entries.detail is None:
         return entry.title
     return {"title": entry.title, "source_uri": entry.source_uri, entries.detail: entry.detail}
+
+
+def _named(entry: Named) -> dict[str, Any]:
+    return {"title": entry.title, "source_uri": entry.source_uri, "detail": entry.detail}
 
 
 def _failure(outcome: Failed) -> Problem:

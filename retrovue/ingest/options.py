@@ -4,8 +4,10 @@ import datetime as dt
 from dataclasses import dataclass
 
 from retrovue.core.errors import RequestError
+from retrovue.core.model import DEFAULT_MAX_REMOVALS, MaxRemovals, Mode
 from retrovue.importers.guard import PATIENCE
 from retrovue.ingest import enrichment
+from retrovue.ingest.guards import Removal
 from retrovue.store.retention import require_age
 
 DEFAULT_CONCURRENCY = 4
@@ -33,6 +35,12 @@ class IngestOptions:
     """For how long the audit trail keeps details, such as rejected items; None: for good. Outcomes always stay."""
     enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
     """Batches of assets that are enriched at the same time, over all collections, after their commits."""
+    mode: Mode = "ingest"
+    """``ingest`` adds what is new; ``sync`` also lets known assets follow their source, and marks what isn't listed."""
+    max_removals: MaxRemovals | None = None
+    """Assets of a collection that a sync may mark without being asked; None: `DEFAULT_MAX_REMOVALS`."""
+    confirm_removals: frozenset[str] = frozenset()
+    """The tokens of the removals that a person has reviewed: `core.results.HeldBack.token`."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.enrichment_concurrency < 1:
@@ -43,3 +51,8 @@ class IngestOptions:
             require_age(self.keep_details)
         if not self.patience > 0:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
+
+    @property
+    def removal(self) -> Removal:
+        """What a sync may remove."""
+        return Removal(self.max_removals or DEFAULT_MAX_REMOVALS, self.confirm_removals)

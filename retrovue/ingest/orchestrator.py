@@ -25,7 +25,7 @@ from retrovue.core.errors import (
     StoreError,
 )
 from retrovue.core.guide import advice
-from retrovue.core.model import FULL, AttachedEnricher, Collection, Scope, Source, Trigger
+from retrovue.core.model import FULL, AttachedEnricher, Collection, Mode, Scope, Source, Trigger
 from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
 from retrovue.enrichers.pages import open_pages
 from retrovue.importers.guard import GuardedImporter
@@ -68,7 +68,7 @@ async def ingest_source(
     outcome with the code ``already_running``.
     """
     options = options or IngestOptions()
-    run = _new_run("source", FULL)
+    run = _new_run("source", FULL, options.mode)
     async with store.reading() as session:
         source = await find_source(session, reference)
         importer_class(source.type)
@@ -98,7 +98,7 @@ async def ingest_one(
     Raises NothingEligible for all of a collection that isn't enabled, and for one that isn't ingestible.
     """
     options = options or IngestOptions()
-    run = _new_run("collection", scope)
+    run = _new_run("collection", scope, options.mode)
     async with store.reading() as session:
         source, collection = await find_target(session, reference, source_reference, statistics=True)
         importer_class(source.type)
@@ -113,8 +113,8 @@ async def ingest_one(
         yield running
 
 
-def _new_run(trigger: Trigger, scope: Scope) -> Run:
-    return Run(id=uuid.uuid4(), trigger=trigger, scope=scope, version=version("retrovue"))
+def _new_run(trigger: Trigger, scope: Scope, mode: Mode) -> Run:
+    return Run(id=uuid.uuid4(), trigger=trigger, scope=scope, version=version("retrovue"), mode=mode)
 
 
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
@@ -155,7 +155,8 @@ async def _running(
             locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
         # From here to the task group nothing may fail: `finish` has to end the collector's feed.
         expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
-        collector = Collector(run.id, source, expected, targets.skipped, dry_run=options.dry_run, strict=options.strict)
+        about: dict[str, Any] = {"dry_run": options.dry_run, "strict": options.strict, "mode": options.mode}
+        collector = Collector(run.id, source, expected, targets.skipped, **about)
         tasks = _RunTasks(store, source, importer, run, collector, options, locks, transport)
         error: BaseException | None = None
         try:
@@ -317,6 +318,7 @@ class _RunTasks:
                     self._run,
                     progress=self._collector.progress,
                     enrichers=enrichers,
+                    removals=self._options.removal,
                 )
                 self._collector.report(await self._with_owed(outcome))
                 return
@@ -330,6 +332,7 @@ class _RunTasks:
                 report=self._collector.report,
                 progress=self._collector.progress,
                 enrichers=enrichers,
+                removals=self._options.removal,
             )
 
     async def _with_owed(self, outcome: Ingested | Failed) -> Ingested | Failed:

@@ -17,12 +17,15 @@ from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest import telemetry
+from retrovue.ingest.guards import NO_REMOVAL, Guards, Removal
 from retrovue.ingest.reading import OnProgress, Reader, Sink, Tally
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.locks import Locks
-from retrovue.store.merge import MergeResult, keep_refinements, merge_staged
+from retrovue.store.merge import keep_refinements, merge_staged
+from retrovue.store.plan import MergeResult
 from retrovue.store.preview import Preview
+from retrovue.store.removals import NO_POLICY, RemovalPolicy
 from retrovue.store.retention import keep_rejections
 from retrovue.store.session import Store, retry_conflicts
 from retrovue.store.staging import Staging
@@ -40,6 +43,8 @@ class Intake:
     run: Run
     staging: Staging
     tally: Tally
+    policy: RemovalPolicy = NO_POLICY
+    """What a sync may remove."""
 
 
 async def stage(
@@ -63,7 +68,7 @@ async def merge(intake: Intake) -> Ingested | Failed:
 
     May be called again if the transaction was rolled back. The outcome is true when the transaction is committed.
     """
-    run, staging, tally = intake.run, intake.staging, intake.tally
+    run, staging, tally, policy = intake.run, intake.staging, intake.tally, intake.policy
     session, collection = staging.session, staging.collection
     with tally.phase("merging", restart=True):
         if staging.comparison.rejected or (staging.comparison.rejecting and run.scope.is_full):
@@ -73,8 +78,8 @@ async def merge(intake: Intake) -> Ingested | Failed:
             await audit.reject_all(session, run, failure)
             await staging.clear(session)
             return failure
-        result = await merge_staged(session, staging, full=run.scope.is_full)
-    outcome = _ingested(collection, staging, tally, result)
+        result = await merge_staged(session, staging, run, policy=policy)
+    outcome = _ingested(collection, staging, tally, result, run)
     if result.counts["created"] and staging.enrichers.refined_by:
         number, entries = await keep_refinements(session, run, staging)
         counts = replace(outcome.counts, failed_enrichments=number)
@@ -94,6 +99,7 @@ async def ingest_collection(
     report: Report,
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
+    removals: Removal = NO_REMOVAL,
 ) -> None:
     """Stage one collection and merge it in a transaction; report one outcome, or raise and report none.
 
@@ -106,8 +112,11 @@ async def ingest_collection(
             report(outcome)
 
     async with store.session() as session:
-        staging = Staging(store, session, collection, enrichers)
+        staging = Staging(store, session, collection, enrichers, mode=run.mode, full=run.scope.is_full)
+        guards = Guards(importer, collection, run, removals)
+        await guards.begin()
         intake = await stage(importer, staging, run, enrichers, progress)
+        intake = replace(intake, policy=await guards.policy(intake.tally, staging))
         # Hours may have passed: another server at the same address would have other items under the same keys.
         await importer.check_reachable()
         await locks.verify()
@@ -137,20 +146,23 @@ async def preview_collection(
     *,
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
+    removals: Removal = NO_REMOVAL,
 ) -> Ingested | Failed:
     """Return the outcome that an ingest would have, by the same plan in read-only transactions.
 
     Takes about 100 bytes of memory for each draft that the catalogue doesn't know.
     """
     async with store.session() as session:
-        preview = Preview(store, session, collection, enrichers.reading_files)
+        preview = Preview(store, session, collection, enrichers.reading_files, mode=run.mode, full=run.scope.is_full)
+        guards = Guards(importer, collection, run, removals)
+        await guards.begin()
         tally = await Reader(importer, collection, preview, enrichers, progress).read(run.scope)
         await importer.check_reachable()  # as an ingest does
         if _all_are_rejected(preview, tally):
             return _all_rejected(collection, preview.comparison.first_rejections, tally)
         with tally.phase("merging"):
-            result = await preview.plan()
-        outcome = _ingested(collection, preview, tally, result)
+            result = await preview.plan(await guards.policy(tally, preview))
+        outcome = _ingested(collection, preview, tally, result, run)
         if not enrichers:
             return outcome
         owed = len(enrichers.deferred) * result.counts["created"] + preview.owed_again
@@ -183,13 +195,23 @@ def bug(collection: Collection, exc: BaseException) -> Failed:
     )
 
 
-def _ingested(collection: Collection, sink: Sink, tally: Tally, result: MergeResult) -> Ingested:
+def _ingested(collection: Collection, sink: Sink, tally: Tally, result: MergeResult, run: Run) -> Ingested:
     rejected = tuple(sink.comparison.first_rejections)
     listed = replace(result.listed, rejected=rejected, warnings=dict(sorted(tally.warnings.items())))
-    return Ingested(collection, tally.counts(sink.comparison, result.counts), listed, tally.durations())
+    return Ingested(
+        collection,
+        tally.counts(sink.comparison, result.counts),
+        listed,
+        tally.durations(),
+        read="full" if run.scope.is_full else "scoped",
+        held_back=result.held_back,
+    )
 
 
 def _all_are_rejected(sink: Sink, tally: Tally) -> bool:
+    """Return whether nothing can be used. In a sync of a collection that has assets, its guards hold removals back."""
+    if sink.comparison.mode == "sync" and sink.comparison.anything_known:
+        return False
     return bool(tally.discovered) and sink.comparison.rejected == tally.discovered
 
 

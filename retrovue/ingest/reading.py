@@ -17,8 +17,9 @@ from retrovue.importers.locations import listed_files
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import Progress
 from retrovue.ingest.files import FileCheck
-from retrovue.store.drafts import Fingerprints, MappedDraft, item_keys
+from retrovue.store.drafts import Fingerprints, MappedDraft, MappedPage, draft_keys
 from retrovue.store.known import Comparison
+from retrovue.store.listed import Listed
 
 DISC_IMAGES = frozenset({".iso", ".img", ".nrg", ".mdf"})
 """Endings of paths of disc images, which media servers list like films."""
@@ -34,21 +35,30 @@ OnProgress = Callable[[Progress], None]
 class Sink(Protocol):
     """Takes the pages of one collection: stages them, or keeps their keys for a dry-run.
 
-    `open()` → `add()` for each page, `reset()` when the source is read again from the beginning.
+    `open()` → `add()` or `add_known()` for each page, `reset()` when the source is read again from the beginning →
+    `end()`.
     """
 
     keeps_pages: bool
     """Whether it stores the fingerprints of pages."""
     comparison: Comparison
+    listed: Listed | None
+    """What the source lists; None where the run doesn't ask for it."""
 
     async def open(self) -> None:
         """Load what the collection holds."""
         ...
 
-    async def add(
-        self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
-    ) -> None:
-        """Take one page; ``fingerprint`` is given if ``mapped`` are all its drafts."""
+    async def add(self, page: MappedPage, /) -> None:
+        """Take one page."""
+        ...
+
+    async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
+        """Take a known page, of which only the source URIs and the rejections are looked at."""
+        ...
+
+    async def end(self) -> None:
+        """Take the end of the listing."""
         ...
 
     async def reset(self) -> None:
@@ -128,6 +138,7 @@ class Tally:
         """Make the collection's counts. Raises AssertionError if they don't add up, which is a bug."""
         return Counts(
             **{**merged, "skipped": merged["skipped"] + comparison.known},
+            changed=comparison.changed,
             source_items=self.source_items,
             discovered=self.discovered,
             rejected=comparison.rejected,
@@ -171,13 +182,6 @@ class DraftMapper:
         new = not discs <= self._discs
         self._discs |= discs
         return new
-
-    def map_outline(self, outline: Outline) -> list[tuple[str, ...]] | None:
-        """Return the local paths of an outline's drafts; None if one of them can't be mapped."""
-        try:
-            return [tuple([self._file(path) for path in paths]) for paths in outline.source_paths]
-        except UnmappedPath:
-            return None
 
     def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
         if not draft.parts or draft.type not in ASSET_TYPES:
@@ -231,12 +235,14 @@ class Reader:
                         page = await pages.read(page)
                     await self._add(page)
                 self._on_progress(tally.progress(self._collection, comparison.rejected))
+        with tally.phase("staging"):
+            await self._sink.end()
         if self._files is not None:
             await self._files.finish()
         if scope.is_full:
             self._compare_with_last_ingest()
-        if comparison.changed:
-            tally.warnings[CHANGED_AT_SOURCE] = comparison.changed
+        if comparison.touched:
+            tally.warnings[CHANGED_AT_SOURCE] = comparison.touched
         return tally
 
     async def _next_page(self, pages: GuardedPages) -> Page | Outline | None:
@@ -246,16 +252,10 @@ class Reader:
     async def _is_known(self, outline: Outline) -> bool:
         """Return whether all drafts of an outline are known; if so, count them."""
         with self._tally.phase("staging"):
-            fingerprint = self._fingerprints.of(outline.source_uris, outline.source_paths)
-            comparison = self._sink.comparison
-            if not comparison.knows_page(fingerprint, len(outline.source_uris)):
-                paths = self._mapper.map_outline(outline)
-                if paths is None or not comparison.anything_known:
-                    return False
-                if not await comparison.knows_all(item_keys(outline.source_uris, paths), fingerprint):
-                    return False
-            if outline.rejected:
-                await self._sink.add([], outline.rejected)
+            fingerprint = self._fingerprints.of(outline.source_uris, outline.source_paths, outline.stamp)
+            if not self._sink.comparison.knows_page(fingerprint, len(outline.source_uris)):
+                return False
+            await self._sink.add_known(outline.source_uris, outline.rejected)
         self._tally.count_outline(outline)
         return True
 
@@ -268,17 +268,21 @@ class Reader:
             tally.count(page)
             mapped, rejected, left_out = self._mapper.map_page(page)
             tally.leave_out(left_out)
+            keys = draft_keys(mapped)
             to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
-            fingerprint = self._fingerprints.of_page(page) if to_keep else None
+            fingerprint = self._fingerprints.of_page(page, keys) if to_keep else None
         with tally.phase("enriching"):
-            mapped = await self._enrichers.refine(mapped)
+            refined = await self._enrichers.refine(mapped)
         with tally.phase("staging"):
-            await sink.add(mapped, rejected, fingerprint)
+            await sink.add(MappedPage(refined, keys, rejected, fingerprint))
 
     def _compare_with_last_ingest(self) -> None:
-        """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before."""
+        """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before.
+
+        A sync takes an empty listing: its guards hold the removals back.
+        """
         tally, comparison = self._tally, self._sink.comparison
-        if tally.discovered == 0 and comparison.anything_known:
+        if tally.discovered == 0 and comparison.anything_known and comparison.mode == "ingest":
             raise IncompleteEnumeration(
                 f"The source says that {self._collection.name!r} is empty, but the catalogue has assets of it.",
                 code="suspicious_empty",

@@ -5,6 +5,7 @@ from typing import Any
 
 from retrovue.core.model import AttachedEnricher, Collection, Enricher, Rejection, Source
 from retrovue.core.text import redact
+from retrovue.core.verdicts import ADDED_COUNTS
 from retrovue.ingest.documents import DURATIONS, source_identity
 from retrovue.operations.catalogue import (
     AssetDetails,
@@ -130,7 +131,7 @@ def change_document(change: Change) -> dict[str, Any]:
 
 def log_entry_document(entry: LogEntry) -> dict[str, Any]:
     """Build the object of an entry of the audit trail, with its run."""
-    return {**_run_document(entry), **_outcome_document(entry)}
+    return {**_run_document(entry), **_outcome_document(entry), **_sync_document(entry)}
 
 
 def run_details_document(details: RunDetails) -> dict[str, Any]:
@@ -146,6 +147,7 @@ def run_details_document(details: RunDetails) -> dict[str, Any]:
             "rejected_items": [
                 _rejection_document(rejection) for rejection in details.rejections.get(entry.collection_id, ())
             ],
+            **_sync_document(entry),
         }
         for entry in details.entries
     ]
@@ -184,7 +186,17 @@ def _outcome_document(entry: LogEntry) -> dict[str, Any]:
         "code": entry.code,
         "message": None if entry.message is None else redact(entry.message),
         "hint": None if entry.hint is None else redact(entry.hint),
-        **entry.counts,
+        **{count: number for count, number in entry.counts.items() if count not in ADDED_COUNTS},
+    }
+
+
+def _sync_document(entry: LogEntry) -> dict[str, Any]:
+    """Build the keys that came with syncs, after the others."""
+    return {
+        "mode": entry.mode,
+        "read": entry.read,
+        **{count: entry.counts[count] for count in ADDED_COUNTS},
+        "held_back": entry.details.get("held_back"),
     }
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.guide import advice
-from retrovue.core.model import Collection, Scope, Trigger
+from retrovue.core.model import Collection, Mode, Scope, Trigger
 from retrovue.core.results import Failed, Ingested, Skipped
 from retrovue.core.text import plain, storable
 from retrovue.core.verdicts import COUNTS
@@ -38,6 +38,7 @@ class Run:
     trigger: Trigger
     scope: Scope
     version: str
+    mode: Mode = "ingest"
 
     @property
     def lock_holder(self) -> str:
@@ -64,11 +65,11 @@ def id_list(collections: Iterable[Collection]) -> str:
 
 
 _START = text(
-    "INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by)"
-    " VALUES (:run, :collection, :trigger, cast(:scope AS jsonb), :version, :started_by)"
+    "INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by, mode)"
+    " VALUES (:run, :collection, :trigger, cast(:scope AS jsonb), :version, :started_by, :mode)"
     " ON CONFLICT DO NOTHING"
 )
-_COLUMNS = ("run_id", "collection_id", "status", "code", "message", "hint", *COUNTS)
+_COLUMNS = ("run_id", "collection_id", "status", "code", "message", "hint", *COUNTS, "read")
 _OUTCOME = text(
     f"INSERT INTO ingest_outcome ({', '.join(_COLUMNS)}, details)"
     f" VALUES ({', '.join(f':{column}' for column in _COLUMNS)}, cast(:details AS jsonb)) ON CONFLICT DO NOTHING"
@@ -88,6 +89,7 @@ def _start_row(run: Run, collection: Collection, who: str) -> dict[str, Any]:
         "scope": orjson.dumps({key: value for key, value in scope.items() if value is not None}).decode(),
         "version": run.version,
         "started_by": who,
+        "mode": run.mode,
     }
 
 
@@ -186,8 +188,16 @@ async def _insert_failures(store: Store, run: Run, rows: Sequence[Failed]) -> No
 
 async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
     """Write the success row inside the transaction that it describes."""
-    details = {"durations": ingested.durations, "warnings": ingested.listed.warnings}
-    await session.execute(_OUTCOME, _outcome_row(run, ingested, "ingested", details))
+    details: dict[str, Any] = {"durations": ingested.durations, "warnings": ingested.listed.warnings}
+    if ingested.held_back is not None:
+        # Without the assets: their names would make rows of the audit trail as long as the list.
+        details["held_back"] = {
+            "guards": [{"code": guard.code, "reason": guard.reason} for guard in ingested.held_back.guards],
+            "number": ingested.held_back.number,
+            "token": ingested.held_back.token,
+        }
+    row = _outcome_row(run, ingested, "ingested", details)
+    await session.execute(_OUTCOME, row | {"read": ingested.read})
 
 
 async def reject_all(session: AsyncSession, run: Run, failed: Failed) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import CursorExpired, RequestError, require_within
-from retrovue.core.model import ChangeKind
+from retrovue.core.verdicts import ChangeKind
 
 CHANNEL = "retrovue_changes"
 """The channel of PostgreSQL's NOTIFY that tells readers of new rows. Its messages have no content."""
@@ -74,7 +74,7 @@ class Change:
     title: str
     """The name of the asset when the change was made."""
     what: str
-    """One of `core.model.CHANGE_KINDS`."""
+    """One of `core.verdicts.CHANGE_KINDS`."""
     run_id: UUID | None
     by: str | None
     at: dt.datetime

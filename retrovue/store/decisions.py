@@ -16,7 +16,7 @@ from retrovue.core.model import ASSET_STATES
 from retrovue.store.assets import LISTED, several, unknown_assets
 from retrovue.store.changes import INSERT_CHANGES, lock_feed
 from retrovue.store.listing import Selection
-from retrovue.store.merge import label_of
+from retrovue.store.plan import label_of
 
 Decision = Literal["approved", "retired", "unretired"]
 """What was decided; the word of the feed of changes."""

@@ -4,12 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+import msgspec
 import orjson
+from msgspec.structs import astuple
 
-from retrovue.core.model import AssetDraft, Collection, Page
+from retrovue.core.model import AssetDraft, Collection, Page, PartDraft, Rejection
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of every fingerprint. Raise it when the content of a fingerprint changes."""
+
+LARGEST_SIZE = 2**63 - 1
+"""The largest bigint. Parts that claim more in total have no size."""
+
+_PARTS = AssetDraft.__struct_fields__.index("parts")
+_WARNINGS = AssetDraft.__struct_fields__.index("warnings")
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Refinement(NamedTuple):
@@ -28,14 +37,33 @@ class MappedDraft(NamedTuple):
     local_paths: tuple[str, ...]
     refinement: Refinement | None = None
     """None where page enrichers changed nothing and none of them failed."""
+    told: AssetDraft | None = None
+    """The draft as the importer gave it; None where page enrichers changed nothing."""
+
+    @property
+    def as_told(self) -> AssetDraft:
+        """The draft as the importer gave it."""
+        return self.draft if self.told is None else self.told
 
 
 class ItemKey(NamedTuple):
-    """The identities of a draft: that of the source, and the canonical one that its local paths make."""
+    """What a draft is compared by: the identity of the source, the canonical one of its local paths, and its stamp."""
 
     source_hash: bytes
     canonical_key: str
     canonical_hash: bytes
+    stamp: bytes
+
+
+class MappedPage(NamedTuple):
+    """A page with local paths, as a sink takes it."""
+
+    drafts: Sequence[MappedDraft]
+    keys: Sequence[ItemKey]
+    """The keys of the drafts, in their order."""
+    rejected: Sequence[Rejection]
+    fingerprint: bytes | None = None
+    """None where the page can't become known: some of its drafts were rejected, say."""
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
@@ -51,17 +79,45 @@ def identity_hash(key: str) -> bytes:
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def item_keys(source_uris: Iterable[str], local_paths: Iterable[Sequence[str]]) -> list[ItemKey]:
-    """Make the keys of drafts from their source URIs and the local paths of each one's parts."""
+def draft_stamp(draft: AssetDraft) -> bytes:
+    """Hash what a draft says of its asset, but for its identities and warnings: 16 bytes."""
+    values = astuple(draft)
+    parts = [astuple(part)[1:] for part in draft.parts]
+    try:
+        encoded = _encode((values[1:_PARTS], parts, values[_PARTS + 1 : _WARNINGS]))
+    except (TypeError, ValueError, OverflowError):
+        # The catalogue can't hold it, and refuses it when it is staged.
+        encoded = repr(draft).encode("utf-8", "surrogatepass")
+    return blake2b(encoded, digest_size=16).digest()
+
+
+def draft_keys(mapped: Iterable[MappedDraft]) -> list[ItemKey]:
+    """Make the keys of mapped drafts as the importer gave them."""
     return [
-        ItemKey(identity_hash(uri), key := canonical_key(paths), identity_hash(key))
-        for uri, paths in zip(source_uris, local_paths, strict=True)
+        ItemKey(
+            identity_hash(item.draft.source_uri),
+            key := canonical_key(item.local_paths),
+            identity_hash(key),
+            draft_stamp(item.as_told),
+        )
+        for item in mapped
     ]
 
 
-def draft_keys(mapped: Sequence[MappedDraft]) -> list[ItemKey]:
-    """Make the keys of mapped drafts."""
-    return item_keys((draft.draft.source_uri for draft in mapped), (draft.local_paths for draft in mapped))
+def total_size(parts: Sequence[PartDraft]) -> int | None:
+    """Return the size of all parts in bytes; None if that of one isn't known, or the total is no bigint."""
+    total = 0
+    for part in parts:
+        if part.size_bytes is None:
+            return None
+        total += part.size_bytes
+    return total if total <= LARGEST_SIZE else None
+
+
+def file_stamp(parts: Sequence[PartDraft]) -> str | None:
+    """Return the source's mark of the files: those of all parts; None if that of one isn't known."""
+    stamps = [part.stamp for part in parts]
+    return None if None in stamps else " ".join(stamp for stamp in stamps if stamp is not None)
 
 
 class Fingerprints:
@@ -71,18 +127,35 @@ class Fingerprints:
         mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
         self._start = blake2b(orjson.dumps([_FORMAT, mappings]), digest_size=16)
 
-    def of(self, source_uris: Sequence[str], source_paths: Sequence[Sequence[str]]) -> bytes | None:
-        """Hash the source URIs and paths of a page's drafts, in order; None for text that isn't Unicode."""
+    def of(
+        self, source_uris: Sequence[str], source_paths: Sequence[Sequence[str]], stamp: bytes | None
+    ) -> bytes | None:
+        """Hash the source URIs and paths of a page's drafts, in order, and the stamp of what they were made from.
+
+        None without a stamp, and for text that isn't Unicode.
+        """
+        if stamp is None:
+            return None
         digest = self._start.copy()
         try:
             digest.update(orjson.dumps((source_uris, source_paths)))
         except TypeError:
             return None
+        digest.update(stamp)
         return digest.digest()
 
-    def of_page(self, page: Page) -> bytes | None:
-        """Make the fingerprint of a page that was read in full."""
+    def of_page(self, page: Page, keys: Sequence[ItemKey]) -> bytes | None:
+        """Make the fingerprint of a page that was read in full; ``keys`` are those of all its drafts."""
         return self.of(
             [draft.source_uri for draft in page.drafts],
             [[part.source_path for part in draft.parts] for draft in page.drafts],
+            b"".join([key.stamp for key in keys]) if page.stamp is None else page.stamp,
         )
+
+
+def unstamped(fingerprint: bytes) -> bytes:
+    """Return the fingerprint of the same page while the stamps of some of its assets aren't known.
+
+    An ingest takes such a page for known. A sync doesn't, so that it compares the assets once and gives them stamps.
+    """
+    return blake2b(fingerprint, digest_size=16, person=b"unstamped").digest()

@@ -8,45 +8,52 @@ identity changes.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, Rejection
+from retrovue.core.model import Collection, Mode, Rejection
 from retrovue.core.verdicts import LISTED
-from retrovue.store.drafts import ItemKey, MappedDraft
+from retrovue.store.drafts import LARGEST_SIZE, ItemKey, MappedDraft, MappedPage, unstamped
 from retrovue.store.session import Store
 
-_LARGEST = 2**63 - 1
-"""The largest bigint."""
-
 # Keys and fingerprints come as one packed parameter: for arrays asyncpg would first look their type up, 16 ms on each
-# connection. A key is 32 bytes: source hash and canonical hash.
+# connection. A key is 48 bytes: source hash, canonical hash and stamp.
 PACKED_KEYS = """
-    SELECT number AS seq, substring(keys.packed FROM number * 32 + 1 FOR 16) AS source_hash,
-        substring(keys.packed FROM number * 32 + 17 FOR 16) AS canonical_hash
-    FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 32 - 1) AS number
+    SELECT number AS seq, substring(keys.packed FROM number * 48 + 1 FOR 16) AS source_hash,
+        substring(keys.packed FROM number * 48 + 17 FOR 16) AS canonical_hash,
+        substring(keys.packed FROM number * 48 + 33 FOR 16) AS stamp
+    FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 48 - 1) AS number
 """
 _PACKED_PAGES = """
     SELECT substring(pages.packed FROM number * 16 + 1 FOR 16) AS fingerprint
     FROM (SELECT cast(:pages AS bytea) AS packed) AS pages, generate_series(0, length(pages.packed) / 16 - 1) AS number
 """
 
-# A scalar subquery, so that each draft is one look-up in the unique index: as an anti-join the planner, which knows
-# little of a table that has just been filled, reads the whole collection for every page.
-_UNKNOWN = text(
+# OFFSET 0 keeps it one look-up in the unique index for each draft: as a join the planner, which knows nothing of the
+# parameter, reads the whole collection for every page.
+_OTHERS = text(
     f"""
-    SELECT item.seq FROM ({PACKED_KEYS}) AS item
-    WHERE item.canonical_hash IS DISTINCT FROM (
-        SELECT asset.canonical_hash FROM asset WHERE asset.collection_uuid = :collection
-            AND asset.source_hash = item.source_hash AND asset.deleted_at IS NULL
-            -- An asset whose file was taken when it moved is an alias as well; back at its place it is none any more.
-            AND NOT EXISTS (
-                SELECT FROM asset_alias
-                WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
-            )
-    ) ORDER BY item.seq
+    SELECT item.seq AS position, asset.uuid, coalesce(asset.deleted, false) AS deleted,
+        coalesce(asset.present, false) AS present, asset.stamp = item.stamp AS same,
+        -- An asset whose file was taken when it moved is an alias as well; back at its place it is none any more.
+        coalesce(asset.canonical_hash = item.canonical_hash AND NOT EXISTS (
+            SELECT FROM asset_alias
+            WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
+        ), false) AS in_place
+    FROM ({PACKED_KEYS}) AS item LEFT JOIN LATERAL (
+        SELECT uuid, canonical_hash, stamp, deleted_at IS NOT NULL AS deleted, availability = 'present' AS present
+        FROM asset WHERE collection_uuid = :collection AND source_hash = item.source_hash OFFSET 0
+    ) AS asset ON true
+    WHERE NOT coalesce(
+        asset.canonical_hash = item.canonical_hash AND asset.stamp = item.stamp AND NOT asset.deleted AND asset.present
+        AND NOT EXISTS (
+            SELECT FROM asset_alias
+            WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
+        ), false)
+    ORDER BY item.seq
     """
 )
 # A probe's fingerprint has the size and the modification time, in nanoseconds, of each file.
@@ -91,6 +98,9 @@ _OWE_CHANGED = text(
 )
 _HELD = text(
     "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
+    " (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL) AS kept,"
+    " (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL AND availability <> 'present')"
+    "  AS unavailable,"
     " EXISTS (SELECT FROM ingest_rejection WHERE collection_id = :id AND content IS NOT NULL AND ended_number IS NULL)"
     " AS rejecting,"
     " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id) AS pages,"
@@ -98,6 +108,32 @@ _HELD = text(
     "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
     "  AND ingest_outcome.status = 'ingested' ORDER BY ingest_start.started_at DESC LIMIT 1) AS discovered"
 )
+
+
+class Other(NamedTuple):
+    """A draft that isn't an asset of the collection exactly as it is."""
+
+    position: int
+    """Of the draft on its page."""
+    uuid: UUID | None
+    """The asset of the draft's item; None if the collection has none."""
+    deleted: bool
+    """Whether the asset is marked as deleted."""
+    present: bool
+    same: bool | None
+    """Whether the source says the same as when the asset was written; None if that isn't known."""
+    in_place: bool
+    """Whether the asset has the draft's files."""
+
+
+@dataclass(slots=True)
+class Compared:
+    """The drafts of a page, compared with what the collection holds."""
+
+    to_stage: list[Other]
+    """The drafts for the merge to decide about."""
+    fingerprint: bytes | None
+    """By which the page is known once those are merged; None if it can't be."""
 
 
 @dataclass(slots=True)
@@ -110,17 +146,27 @@ class Comparison:
     store: Store
     session: AsyncSession
     collection: Collection
+    mode: Mode = "ingest"
+    """In a sync, drafts of which the source says something else are for the merge to decide about."""
     anything_known: bool = False
     """Whether the collection has any asset, deleted ones included."""
+    present: int = 0
+    """The collection's assets that are present and not marked as deleted."""
+    unavailable: int = 0
+    """Those that aren't present, nor marked as deleted."""
     known_pages: frozenset[bytes] = frozenset()
     """The fingerprints of its known pages."""
     last_discovered: int = 0
-    """Drafts at the last full ingest that succeeded; 0 if there was none."""
+    """Drafts at the last full run that succeeded; 0 if there was none."""
     seen_pages: set[bytes] = field(default_factory=set[bytes])
     """The fingerprints of the known pages read so far."""
     known: int = 0
-    """Drafts that are assets of the collection exactly as they are: they are skipped."""
+    """Drafts that are assets of the collection and stay as they are: they are skipped."""
+    listed: int = 0
+    """Drafts that have an asset which is present and not marked as deleted."""
     changed: int = 0
+    """Of the known drafts, those of which the source says something else than when their asset was written."""
+    touched: int = 0
     """Of the known drafts, those whose file has another size or modification time than the catalogue knows."""
     rejecting: bool = False
     """Whether its last full ingest rejected any item."""
@@ -128,46 +174,68 @@ class Comparison:
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
     """The first `LISTED` of them."""
 
+    @property
+    def absent(self) -> int:
+        """The assets that are present and weren't listed, after the whole listing; rejected items may be among them."""
+        return max(0, self.present - self.listed)
+
+    @property
+    def may_have_lost(self) -> bool:
+        """Whether there may be assets that the source doesn't list, after the whole listing."""
+        return self.absent > 0 or self.unavailable > 0
+
     async def load(self, session: AsyncSession) -> None:
         """Read what the collection holds, inside the caller's transaction."""
         row = (await session.execute(_HELD, {"id": self.collection.id})).one()
         packed = row.pages or b""
         self.known_pages = frozenset(packed[at : at + 16] for at in range(0, len(packed), 16))
-        self.anything_known, self.last_discovered = row.anything, row.discovered or 0
+        self.anything_known, self.unavailable = row.anything, row.unavailable
+        self.present = row.kept - row.unavailable
+        self.last_discovered = row.discovered or 0
         self.rejecting = row.rejecting
 
     def knows_page(self, fingerprint: bytes | None, drafts: int) -> bool:
         """Return whether a fingerprint is that of a known page; if so, count its drafts as known."""
-        if fingerprint is None or fingerprint not in self.known_pages:
+        if fingerprint is None:
             return False
+        if fingerprint not in self.known_pages:
+            fingerprint = unstamped(fingerprint)
+            if self.mode == "sync" or fingerprint not in self.known_pages:
+                return False
         self.seen_pages.add(fingerprint)
         self.known += drafts
+        self.listed += drafts
         return True
 
-    async def knows_all(self, keys: Sequence[ItemKey], fingerprint: bytes | None) -> bool:
-        """Return whether all drafts of a page are known; if so, count them, and take the page for known."""
+    async def compare(self, session: AsyncSession, page: MappedPage) -> Compared:
+        """Compare a page with what the collection holds; count the drafts that are known."""
         if not self.anything_known:
-            return False
-        async with self.store.transaction(self.session) as session:
-            if await self._unknown(session, keys):
-                return False
-        if fingerprint is not None:
-            self.seen_pages.add(fingerprint)
-        self.known += len(keys)
-        return True
+            fresh = [Other(position, None, False, False, None, False) for position in range(len(page.keys))]
+            return Compared(fresh, page.fingerprint)
+        packed = b"".join([part for key in page.keys for part in (key.source_hash, key.canonical_hash, key.stamp)])
+        result = await session.execute(_OTHERS, {"keys": packed, "collection": self.collection.id})
+        others = [Other(row.position, row.uuid, row.deleted, row.present, row.same, row.in_place) for row in result]
+        self.listed += len(page.keys) - len(others) + sum(other.present and not other.deleted for other in others)
+        compared = Compared([other for other in others if self._is_to_stage(other)], page.fingerprint)
+        self.known += len(page.keys) - len(compared.to_stage)
+        if self.mode == "ingest":
+            self._leave_as_they_are(others, compared)
+        if not compared.to_stage and compared.fingerprint is not None:
+            self.seen_pages.add(compared.fingerprint)
+        return compared
 
-    async def unknown(self, session: AsyncSession, keys: Sequence[ItemKey]) -> Sequence[int]:
-        """Return the positions of the drafts that aren't known, and count the others as known."""
-        if not self.anything_known:
-            return range(len(keys))
-        unknown = await self._unknown(session, keys)
-        self.known += len(keys) - len(unknown)
-        return unknown
+    def _is_to_stage(self, other: Other) -> bool:
+        return self.mode == "sync" or other.deleted or not other.in_place
 
-    async def _unknown(self, session: AsyncSession, keys: Sequence[ItemKey]) -> Sequence[int]:
-        packed = b"".join([part for key in keys for part in (key.source_hash, key.canonical_hash)])
-        result = await session.execute(_UNKNOWN, {"keys": packed, "collection": self.collection.id})
-        return result.scalars().all()
+    def _leave_as_they_are(self, others: Sequence[Other], compared: Compared) -> None:
+        """Count what an ingest leaves as it is. Its page isn't known, or only as one whose stamps aren't."""
+        known = [other for other in others if other.uuid is not None and not other.deleted]
+        differing = [other for other in known if other.same is False or not other.present]
+        self.changed += sum(other.in_place for other in differing)
+        if differing:
+            compared.fingerprint = None
+        elif known and compared.fingerprint is not None and any(other.same is None for other in known):
+            compared.fingerprint = unstamped(compared.fingerprint)
 
     async def find_changed(
         self, session: AsyncSession, mapped: Sequence[MappedDraft], keys: Sequence[ItemKey]
@@ -178,7 +246,7 @@ class Comparison:
         """
         said = [
             (
-                key.source_hash + key.canonical_hash,
+                key.source_hash + key.canonical_hash + key.stamp,
                 sum(part.size_bytes or 0 for part in item.draft.parts),
                 max(part.modified_s or 0 for part in item.draft.parts),
             )
@@ -192,12 +260,12 @@ class Comparison:
             {
                 "collection": self.collection.id,
                 "keys": b"".join(key for key, _, _ in said),
-                "sizes": ",".join(str(min(size, _LARGEST)) for _, size, _ in said),
+                "sizes": ",".join(str(min(size, LARGEST_SIZE)) for _, size, _ in said),
                 "modified": ",".join(str(modified) for _, _, modified in said),
             },
         )
         rows = result.all()
-        self.changed += len(rows)
+        self.touched += len(rows)
         return [str(row.uuid) for row in rows if row.stale]
 
     def reject(self, rejections: Sequence[Rejection]) -> None:
@@ -207,7 +275,7 @@ class Comparison:
 
     def reset(self) -> None:
         """Start the counts again."""
-        self.known = self.changed = self.rejected = 0
+        self.known = self.listed = self.changed = self.touched = self.rejected = 0
         self.seen_pages.clear()
         self.first_rejections.clear()
 

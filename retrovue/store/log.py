@@ -10,10 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import NotFound, RequestError, require_within
-from retrovue.core.model import Collection, Rejection, Source
-from retrovue.core.results import Counts
-
-COUNTS = tuple(Counts.__dataclass_fields__)
+from retrovue.core.model import Collection, Mode, Rejection, Source
+from retrovue.core.results import Read
+from retrovue.core.verdicts import COUNTS
 
 # An outcome is never changed: what failed after the commit stands in a row of its own.
 _SUMS = {"failed_enrichments": "ingest_outcome.failed_enrichments + coalesce(enriched.failed, 0) AS failed_enrichments"}
@@ -37,8 +36,9 @@ _TABLES = """
 _ENTRIES = f"""
     SELECT ingest_start.run_id, ingest_start.collection_id, collection.name AS collection_name,
         source.id AS source_id, source.name AS source_name, ingest_start.trigger, ingest_start.scope,
-        ingest_start.version, ingest_start.started_by, ingest_start.started_at, ingest_outcome.ended_at,
-        ingest_outcome.code, ingest_outcome.message, ingest_outcome.hint, ingest_outcome.details, {_COUNTS},
+        ingest_start.mode, ingest_outcome.read, ingest_start.version, ingest_start.started_by,
+        ingest_start.started_at, ingest_outcome.ended_at, ingest_outcome.code, ingest_outcome.message,
+        ingest_outcome.hint, ingest_outcome.details, {_COUNTS},
         CASE WHEN enriched.status IS NOT NULL THEN jsonb_build_object('status', enriched.status,
             'succeeded', enriched.succeeded, 'failed', enriched.failed, 'owed', enriched.owed,
             'failures', enriched.details -> 'failures', 'problem', enriched.details -> 'problem') END AS enrichment,
@@ -74,6 +74,9 @@ class LogEntry:
     """Durations in seconds, context, traceback."""
     enrichment: dict[str, Any] | None
     """What came after the commit: status, succeeded, failed, owed, the first failures; None if nothing was tried."""
+    mode: Mode
+    read: Read | None
+    """None for what has no outcome yet, or has failed."""
 
 
 def _entry(row: Row[Any]) -> LogEntry:
@@ -96,6 +99,8 @@ def _entry(row: Row[Any]) -> LogEntry:
         counts={name: getattr(row, name) or 0 for name in COUNTS},
         details=row.details or {},
         enrichment=row.enrichment,
+        mode=row.mode,
+        read=row.read,
     )
 
 

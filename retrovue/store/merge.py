@@ -1,125 +1,38 @@
-"""The merge: a plan gives each staged draft its verdict, and one transaction carries the plan out.
-
-The plan is the same SQL for a run and for a dry-run. A run reads the staging table. A dry-run may not make temporary
-tables, and reads the keys from one packed parameter.
-
-The verdicts of the plan (`retrovue.core.verdicts`):
-
-* ``skipped``: the collection has an asset of this source item, with the same canonical identity;
-* ``soft_deleted``: it has, but the asset is marked as deleted (also counted as skipped);
-* ``relocated``: it has, but the canonical identity is another; the asset gets it (also counted as skipped);
-* ``duplicate``: another asset has the same canonical identity, or has it after this merge;
-* ``created``: none of these.
-"""
+"""The merge: what the plan has decided (`retrovue.store.plan`) is carried out in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.results import Listed, Named, failed_enrichment
-from retrovue.core.verdicts import LISTED, LISTS, PLANNED
+from retrovue.core.results import Named, failed_enrichment
+from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
+from retrovue.store.following import FOLLOWERS, compare_relinked, follow, stamp, tell_followed
 from retrovue.store.known import begin_listing, forget_listing, listing_holds
+from retrovue.store.listed import KINDS, TRASHED, key_of, keys_in_table
+from retrovue.store.plan import COUNT, MAKE_PLAN, NO_GUESSING, MergeResult, label_of, merge_result
+from retrovue.store.relinking import NOTHING_RELINKED, PAIRS, RELINKS, Pair, Relinks, choose, relinks_json
+from retrovue.store.removals import (
+    NO_POLICY,
+    NO_REMOVALS,
+    REMOVAL,
+    RemovalPolicy,
+    Removals,
+    ambiguous_assets,
+    count_absent,
+    count_removals,
+    hold_back,
+    lost_assets,
+    remove,
+    tell_removed,
+    with_absences,
+)
 from retrovue.store.staging import CARRIED, Staging
-
-# Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
-# the planner can't know the size of a staging table or a CTE; where it guesses "few rows", a merge takes minutes.
-NO_GUESSING = text("SET LOCAL enable_nestloop = off")
 
 # The merge itself computes which pages are known after it; this keeps the triggers from forgetting all of them.
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
-
-# An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its
-# target is kept by an asset that stays, or is claimed by an earlier draft. A move that waits for a stuck one is stuck
-# too. Chains of them are walked through one array of numbers, as each step of a recursive join would read all moves.
-# The result goes through an array as well: the planner expects so many rows of a recursion that it would hash to files.
-PLAN = """
-    keys AS MATERIALIZED (
-        SELECT seq, canonical_hash,
-            (SELECT uuid FROM asset WHERE asset.collection_uuid = :collection
-                AND asset.source_hash = staged.source_hash) AS own,
-            (SELECT uuid FROM asset WHERE asset.collection_uuid = :collection
-                AND asset.canonical_hash = staged.canonical_hash) AS standing
-        FROM staged
-    ),
-    known AS MATERIALIZED (
-        SELECT seq, canonical_hash, own, standing,
-            (SELECT asset.canonical_hash FROM asset WHERE asset.uuid = own) AS held_hash,
-            (SELECT deleted_at IS NOT NULL FROM asset WHERE asset.uuid = own) AS deleted
-        FROM keys WHERE own IS NOT NULL
-    ),
-    moving AS MATERIALIZED (
-        SELECT seq, canonical_hash, own, standing, row_number() OVER (ORDER BY seq) AS number,
-            row_number() OVER (PARTITION BY canonical_hash ORDER BY seq) AS claim
-        FROM known WHERE held_hash <> canonical_hash AND NOT deleted
-    ),
-    waiting AS MATERIALIZED (
-        SELECT moving.number, moving.claim, moving.standing, leaving.number AS waits_for
-        FROM moving LEFT JOIN moving AS leaving ON leaving.own = moving.standing
-    ),
-    follower AS (
-        SELECT array_agg(cast(coalesce(waiting.number, 0) AS integer) ORDER BY moving.number) AS numbers
-        FROM moving LEFT JOIN waiting ON waiting.waits_for = moving.number AND waiting.claim = 1
-    ),
-    stuck AS (
-        SELECT cast(number AS integer) AS number FROM waiting
-        WHERE claim > 1 OR (standing IS NOT NULL AND waits_for IS NULL)
-        UNION
-        SELECT number FROM (SELECT (SELECT numbers FROM follower)[stuck.number] AS number FROM stuck) AS next
-        WHERE number <> 0
-    ),
-    staying AS MATERIALIZED (
-        SELECT own FROM moving JOIN (SELECT unnest(array_agg(number)) AS number FROM stuck) AS stuck USING (number)
-    ),
-    moved AS MATERIALIZED (
-        SELECT seq, canonical_hash, own FROM moving
-        WHERE NOT EXISTS (SELECT FROM staying WHERE staying.own = moving.own)
-    ),
-    placed AS (
-        SELECT keys.seq, keys.canonical_hash, keys.own,
-            coalesce(arriving.own, CASE WHEN leaving.own IS NULL THEN keys.standing END) AS holder
-        FROM keys
-            LEFT JOIN moved AS leaving ON leaving.own = keys.standing
-            LEFT JOIN moved AS arriving ON arriving.canonical_hash = keys.canonical_hash
-    ),
-    plan AS (
-        SELECT seq, CASE WHEN holder IS NULL AND first_seq = seq THEN 'created' ELSE 'duplicate' END AS verdict,
-            holder AS asset_uuid, CASE WHEN holder IS NULL THEN first_seq END AS first_seq
-        FROM (
-            SELECT seq, holder, min(seq) OVER (PARTITION BY canonical_hash) AS first_seq
-            FROM placed WHERE own IS NULL
-        ) AS fresh
-        UNION ALL
-        SELECT seq,
-            CASE WHEN deleted THEN 'soft_deleted' WHEN held_hash = known.canonical_hash THEN 'skipped'
-                WHEN moved.own IS NOT NULL THEN 'relocated' ELSE 'duplicate' END,
-            CASE WHEN deleted OR held_hash = known.canonical_hash OR moved.own IS NOT NULL THEN known.own
-                ELSE holder END,
-            NULL
-        FROM known JOIN placed USING (seq) LEFT JOIN moved USING (seq)
-    )
-"""
-
-MAKE_PLAN = text(
-    f"INSERT INTO plan (seq, verdict, asset_uuid, first_seq) WITH RECURSIVE {PLAN}"
-    " SELECT seq, verdict, asset_uuid, first_seq FROM plan"
-)
-
-_COUNT = text("SELECT verdict, count(*) AS total FROM plan GROUP BY verdict")
-
-
-def label_of(row: str) -> str:
-    """Return the SQL that does what ``core.results.label`` does, for an asset or a staged draft."""
-    season, episode, track = (
-        f"to_char({row}.{number}, 'FM9999999900')" for number in ("season_number", "episode_number", "track_number")
-    )
-    return (
-        f"concat_ws(' ', {row}.show_title, {row}.album, nullif(concat('S' || {season}, 'E' || {episode}), ''),"
-        f" nullif(concat_ws('-', nullif({row}.disc_number, 0), {track}), ''), {row}.title, '[' || {row}.edition || ']')"
-    )
-
 
 _FIRST_OF_EACH = " UNION ALL ".join(
     f"(SELECT * FROM plan WHERE verdict = '{verdict.name}' ORDER BY seq LIMIT {entries.most})"
@@ -129,49 +42,41 @@ _FIRST_OF_EACH = " UNION ALL ".join(
 _LIST = text(
     f"""
     SELECT shown.verdict, {label_of("staged")} AS label, staged.source_uri, staged.canonical_uri,
-        coalesce((SELECT {label_of("asset")} FROM asset WHERE uuid = shown.asset_uuid), {label_of("first")}) AS holder
+        coalesce((SELECT {label_of("asset")} FROM asset WHERE uuid = shown.asset_uuid), {label_of("first")}) AS holder,
+        (SELECT string_agg(key, ', ') FROM jsonb_object_keys(staged.fields) AS key) AS fields,
+        (SELECT availability FROM asset WHERE uuid = shown.own) AS was, shown.rule
     FROM ({_FIRST_OF_EACH}) AS shown JOIN staged USING (seq) LEFT JOIN staged AS first ON first.seq = shown.first_seq
     ORDER BY shown.seq
     """
 )
 
-_RELOCATE = text(
-    """
-    UPDATE asset SET canonical_uri = staged.canonical_uri, canonical_key = staged.canonical_key,
-        canonical_hash = staged.canonical_hash, part_count = staged.part_count, size_bytes = staged.size_bytes,
-        updated_at = now()
-    FROM plan JOIN staged USING (seq) WHERE plan.verdict = 'relocated' AND asset.uuid = plan.asset_uuid
-    """
-)
-_DROP_RELOCATED_PARTS = text(
-    "DELETE FROM asset_part USING plan WHERE plan.verdict = 'relocated' AND asset_part.asset_uuid = plan.asset_uuid"
-)
-OWED_AGAIN = """
-    plan.verdict = 'relocated' AND asset.state IN ('new', 'enriching')
-    AND asset_enrichment.asset_uuid = plan.asset_uuid AND asset_enrichment.status = 'succeeded'
-    AND asset_enrichment.enricher_id = ANY(:reading_files)
-"""
-"""The enrichments that are owed again because the file has moved. Approved and retired assets stay as they are."""
-# The fingerprint stays, so that an enricher that finds the same file needn't read it again.
-_OWE_AGAIN = text(
-    f"""
-    WITH again AS (
-        UPDATE asset_enrichment SET status = 'failed', code = 'relocated', message = 'The file has moved since.',
-            updated_at = clock_timestamp()
-        FROM plan JOIN asset ON asset.uuid = plan.asset_uuid
-        WHERE {OWED_AGAIN}
-        RETURNING asset_enrichment.asset_uuid
-    )
-    UPDATE asset SET state = 'enriching', updated_at = now()
-    FROM again WHERE asset.uuid = again.asset_uuid AND asset.state = 'new'
-    """
-)
 _CREATE = text(
     f"""
     INSERT INTO asset (collection_uuid, {", ".join(CARRIED)})
     SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.verdict = 'created'
     """
 )
+# OFFSET 0 keeps it a look-up for each asset: most often they are few of a large table.
+_LOST = """
+    lost AS MATERIALIZED (
+        SELECT asset.*, lost_asset.trashed
+        FROM lost_asset CROSS JOIN LATERAL (SELECT * FROM asset WHERE uuid = lost_asset.uuid OFFSET 0) AS asset
+    )
+"""
+# The files of a relinked item are its asset's: other new items with the same files become duplicates of that.
+_SHARE_PLACES = text(
+    f"""
+    UPDATE plan SET verdict = 'duplicate', asset_uuid = relink.asset, first_seq = NULL
+    FROM {RELINKS} JOIN staged AS relinked ON relinked.seq = relink.seq
+        JOIN staged AS other ON other.canonical_hash = relinked.canonical_hash
+    WHERE plan.seq = other.seq AND plan.own IS NULL
+    """
+)
+_RELINK = text(
+    "UPDATE plan SET verdict = 'relinked', asset_uuid = relink.asset, first_seq = NULL, rule = relink.rule"
+    f" FROM {RELINKS} WHERE plan.seq = relink.seq"
+)
+_REJECTED = f"SELECT {key_of('source_uri')} FROM staged_rejection WHERE source_uri IS NOT NULL AND code <> '{TRASHED}'"
 # For a collection with enrichers: a new asset to which something is owed begins as 'enriching'.
 _CREATE_ENRICHED = text(
     f"""
@@ -213,7 +118,8 @@ _CREATE_PARTS = text(
         CROSS JOIN ROWS FROM (
             jsonb_to_recordset(staged.parts) AS (local_path text, size_bytes bigint, duration_ms bigint)
         ) WITH ORDINALITY AS part (local_path, size_bytes, duration_ms, position)
-    WHERE staged.parts IS NOT NULL AND plan.verdict IN ('created', 'relocated')
+    WHERE staged.parts IS NOT NULL
+        AND (plan.verdict = 'created' OR staged.seq IN (SELECT following.seq FROM following))
     """
 )
 _ADD_ALIASES = text(
@@ -245,67 +151,114 @@ _DROP_ALIASES = text(
 )
 
 
-class MergeResult(NamedTuple):
-    """The verdicts of the staged drafts: how many, and the first of each."""
-
-    counts: Mapping[str, int]
-    """The number of drafts by `Verdict.count`. A verdict that is part of another is included in both."""
-    listed: Listed
-
-
-def merge_result(totals: Mapping[str, int], entries: Mapping[str, Sequence[Named]]) -> MergeResult:
-    """Make the result from the number of drafts and the first entries, by `Verdict.name`."""
-    counts = {verdict.count: totals.get(verdict.name, 0) for verdict in PLANNED}
-    for verdict in PLANNED:
-        if verdict.part_of is not None:
-            counts[verdict.part_of] += totals.get(verdict.name, 0)
-    lists: dict[str, Any] = {
-        verdict.count: tuple(entries.get(verdict.name, ())[: form.most]) for verdict, form in LISTS if verdict.planned
-    }
-    return MergeResult(counts, Listed(**lists))
-
-
-async def merge_staged(session: AsyncSession, staging: Staging, *, full: bool) -> MergeResult:
+async def merge_staged(
+    session: AsyncSession, staging: Staging, run: Run, *, policy: RemovalPolicy = NO_POLICY
+) -> MergeResult:
     """Plan and carry out the merge of what is staged, inside the caller's transaction.
 
-    ``full``: the whole collection was read, so that its known pages are stored.
+    ``policy`` says what a sync may remove. If all of the collection was read, its known pages are stored.
     """
+    full = run.scope.is_full
     held = full and await listing_holds(session, staging.collection)
-    result = await _merge(session, staging) if staging.staged else merge_result({}, {})
+    merging = _Merge(session, staging, run)
+    result = await merging.carry_out(policy) if staging.staged or staging.listed is not None else merge_result({}, {})
     counts = result.counts
+    if full and staging.comparison.mode == "ingest":
+        absent = await count_absent(session, staging.comparison, _REJECTED, {})
+        result = result._replace(counts={**counts, "absent": absent})
     if held:
         await staging.keep_pages(session, all_staged=not counts["duplicates"] and not counts["soft_deleted"])
     elif full:
         await begin_listing(session, staging.collection)
-    elif counts["relocated"] or counts["duplicates"]:
+    elif merging.has_followed or counts["duplicates"]:
         await forget_listing(session, staging.collection)
     return result
 
 
-async def _merge(session: AsyncSession, staging: Staging) -> MergeResult:
-    bind = {"collection": staging.collection.id}
-    await session.execute(NO_GUESSING)
-    await session.execute(MAKE_PLAN, bind)
-    totals = {row.verdict: row.total for row in await session.execute(_COUNT)}
-    entries = _entries((await session.execute(_LIST)).all())
-    if "relocated" in totals:
-        await session.execute(_MERGING)
-        await session.execute(_DROP_RELOCATED_PARTS)
-        await session.execute(_RELOCATE)
-        if staging.enrichers.reading_files:
-            await session.execute(_OWE_AGAIN, {"reading_files": list(staging.enrichers.reading_files)})
-    if "created" in totals:
-        if staging.enriched:
-            await session.execute(_CREATE_ENRICHED, {**bind, "owing": staging.enrichers.owing})
-        else:
-            await session.execute(_CREATE, bind)
-    if staging.several_parts and totals.keys() & {"created", "relocated"}:
-        await session.execute(_CREATE_PARTS, bind)
-    if staging.comparison.anything_known:
-        await session.execute(_DROP_ALIASES, bind)
-    if "duplicate" in totals:
-        await session.execute(_ADD_ALIASES, bind)
-    return merge_result(totals, entries)
+class _Merge:
+    """The statements of one merge: `carry_out()`, once."""
+
+    def __init__(self, session: AsyncSession, staging: Staging, run: Run) -> None:
+        self._session = session
+        self._staging = staging
+        self._run = run
+        self._bind: dict[str, Any] = {"collection": staging.collection.id}
+        self.has_followed = False
+        """Whether an asset has followed its item."""
+
+    async def carry_out(self, policy: RemovalPolicy) -> MergeResult:
+        session, staging = self._session, self._staging
+        syncing = staging.comparison.mode == "sync"
+        await session.execute(NO_GUESSING)
+        if staging.staged:
+            await session.execute(MAKE_PLAN, {**self._bind, "syncing": syncing})
+        lost = await self._find_lost()
+        relinks = await self._relink() if lost else NOTHING_RELINKED
+        removals = await self._find_removals(relinks) if lost else NO_REMOVALS
+        held_back = hold_back(removals, policy, staging.comparison.present)
+        totals = {row.verdict: row.total for row in await session.execute(COUNT)} if staging.staged else {}
+        entries = _entries((await session.execute(_LIST)).all()) if staging.staged else {}
+        if lost or totals.keys() & {*FOLLOWERS, "skipped"}:
+            await session.execute(_MERGING)
+        self.has_followed = bool(totals.keys() & set(FOLLOWERS))
+        if self.has_followed:
+            await follow(session, staging, self._run, relinks.made)
+        await self._add(totals)
+        if syncing and "skipped" in totals:
+            await stamp(session)
+        if removals.number and held_back is None:
+            await remove(session, self._run)
+        if self.has_followed:
+            await tell_followed(session, staging.collection.id, self._run)
+        if removals.number and held_back is None:
+            await tell_removed(session, staging.collection.id, self._run)
+        ambiguous = await ambiguous_assets(session, relinks.ambiguous)
+        return with_absences(merge_result(totals, entries), removals, held_back, ambiguous)
+
+    async def _find_lost(self) -> bool:
+        """Find the assets that the source doesn't list; return whether there may be any."""
+        staging, listed = self._staging, self._staging.listed
+        if listed is None or not staging.comparison.may_have_lost:
+            return False
+        ctes = ", ".join(f"listed_{kind} AS MATERIALIZED ({keys_in_table(kind)})" for kind in KINDS)
+        lost = lost_assets(newly=staging.comparison.absent > 0, names_items=listed.names_items)
+        await self._session.execute(
+            text(f"INSERT INTO lost_asset WITH {ctes} SELECT uuid, trashed FROM ({lost}) AS lost"), self._bind
+        )
+        return True
+
+    async def _relink(self) -> Relinks:
+        if not self._staging.staged:
+            return NOTHING_RELINKED
+        rows = await self._session.execute(text(f"WITH {_LOST}, {PAIRS} SELECT * FROM pairs"), self._bind)
+        relinks = choose(Pair(*row) for row in rows)
+        if relinks.made:
+            bind = {"relinks": relinks_json(relinks.made)}
+            await self._session.execute(_SHARE_PLACES, bind)
+            await self._session.execute(_RELINK, bind)
+            await compare_relinked(self._session, relinks.made)
+        return relinks
+
+    async def _find_removals(self, relinks: Relinks) -> Removals:
+        bind = {**self._bind, "relinks": relinks_json(relinks.made)}
+        await self._session.execute(text(f"INSERT INTO removal WITH {_LOST} {REMOVAL}"), bind)
+        return await count_removals(self._session, self._staging.collection, "", self._bind)
+
+    async def _add(self, totals: Mapping[str, int]) -> None:
+        """Create assets, and write parts and aliases."""
+        session, staging = self._session, self._staging
+        await session.execute(NO_GUESSING)
+        if "created" in totals:
+            if staging.enriched:
+                await session.execute(_CREATE_ENRICHED, {**self._bind, "owing": staging.enrichers.owing})
+            else:
+                await session.execute(_CREATE, self._bind)
+        if staging.several_parts and totals.keys() & {"created", *FOLLOWERS}:
+            await session.execute(_CREATE_PARTS, self._bind)
+        if staging.staged and staging.comparison.anything_known:
+            await session.execute(_DROP_ALIASES, self._bind)
+        if "duplicate" in totals:
+            await session.execute(_ADD_ALIASES, self._bind)
 
 
 async def keep_refinements(

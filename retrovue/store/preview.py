@@ -2,106 +2,244 @@
 
 from array import array
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, Rejection
+from retrovue.core.model import Collection, Mode, Rejection
 from retrovue.core.results import LABELLED, Named, label
 from retrovue.core.verdicts import LISTED
-from retrovue.store.drafts import MappedDraft, draft_keys
-from retrovue.store.known import PACKED_KEYS, Comparison
-from retrovue.store.merge import NO_GUESSING, OWED_AGAIN, PLAN, MergeResult, label_of, merge_result
+from retrovue.store.comparing import ALIKE, Difference, differences_of
+from retrovue.store.drafts import MappedPage, identity_hash
+from retrovue.store.following import FOLLOWERS
+from retrovue.store.known import Comparison
+from retrovue.store.listed import KINDS, Listed, keys_in_parameter
+from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, label_of, merge_result
+from retrovue.store.relinking import (
+    NOTHING_RELINKED,
+    PACKED_STAGED_KEYS,
+    PAIRS,
+    RELINKS,
+    Pair,
+    Relinks,
+    choose,
+    packed_relink_keys,
+    relinks_json,
+)
+from retrovue.store.removals import (
+    NO_POLICY,
+    NO_REMOVALS,
+    REMOVAL,
+    RemovalPolicy,
+    ambiguous_assets,
+    count_absent,
+    count_removals,
+    hold_back,
+    lost_assets,
+    with_absences,
+)
 from retrovue.store.session import Store
 
+# A draft is 33 bytes: source hash, canonical hash, and how it differs from its asset.
+_STAGED = """
+    SELECT number AS seq, substring(keys.packed FROM number * 33 + 1 FOR 16) AS source_hash,
+        substring(keys.packed FROM number * 33 + 17 FOR 16) AS canonical_hash,
+        get_byte(keys.packed, number * 33 + 32) AS difference
+    FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 33 - 1) AS number
+"""
+_PLANNED = f"WITH RECURSIVE staged AS MATERIALIZED ({_STAGED}), {PLAN}"
+_LISTED = ", ".join(f"listed_{kind} AS MATERIALIZED ({keys_in_parameter(kind)})" for kind in KINDS)
+
+# As a run changes its plan: the files of a relinked item are its asset's, of which others with these become duplicates.
 PREVIEW = text(
     f"""
-    WITH RECURSIVE staged AS MATERIALIZED ({PACKED_KEYS}), {PLAN},
+    {_PLANNED},
+    relink AS MATERIALIZED (SELECT relink.*, staged.canonical_hash FROM {RELINKS} JOIN staged USING (seq)),
+    decided AS (
+        SELECT plan.seq, plan.own, plan.first_seq, relink.rule,
+            CASE WHEN relink.seq IS NOT NULL THEN 'relinked'
+                WHEN sharing.seq IS NOT NULL AND plan.own IS NULL THEN 'duplicate' ELSE plan.verdict END AS verdict,
+            CASE WHEN plan.own IS NULL THEN coalesce(relink.asset, sharing.asset, plan.asset_uuid)
+                ELSE plan.asset_uuid END AS asset_uuid
+        FROM plan JOIN staged USING (seq) LEFT JOIN relink USING (seq)
+            LEFT JOIN relink AS sharing ON sharing.canonical_hash = staged.canonical_hash
+    ),
     numbered AS (
-        SELECT plan.*, row_number() OVER (PARTITION BY verdict ORDER BY seq) AS rank,
+        SELECT decided.*, row_number() OVER (PARTITION BY verdict ORDER BY seq) AS rank,
             count(*) OVER (PARTITION BY verdict) AS total
-        FROM plan
+        FROM decided
     )
-    SELECT verdict, total, seq, first_seq, (SELECT {label_of("asset")} FROM asset WHERE uuid = asset_uuid) AS holder
+    SELECT verdict, total, seq, first_seq, rule,
+        (SELECT {label_of("asset")} FROM asset WHERE uuid = asset_uuid) AS holder,
+        (SELECT availability FROM asset WHERE uuid = own) AS was
     FROM numbered WHERE rank <= :listed ORDER BY verdict, seq
     """
 )
 _OWED_AGAIN = text(
     f"""
-    WITH RECURSIVE staged AS MATERIALIZED ({PACKED_KEYS}), {PLAN}
-    SELECT count(*) FROM plan JOIN asset ON asset.uuid = plan.asset_uuid, asset_enrichment WHERE {OWED_AGAIN}
+    {_PLANNED}
+    SELECT count(*) FROM plan JOIN staged USING (seq) JOIN asset ON asset.uuid = plan.asset_uuid, asset_enrichment
+    WHERE plan.verdict IN ({", ".join(f"'{verdict}'" for verdict in FOLLOWERS)})
+        AND asset_enrichment.asset_uuid = plan.asset_uuid AND asset_enrichment.status = 'succeeded'
+        AND asset_enrichment.enricher_id = ANY(cast(string_to_array(:reading_files, ',') AS uuid[]))
+        AND CASE WHEN staged.difference = 2 THEN asset.state IN ('new', 'enriching')
+                OR (asset.state = 'ready' AND NOT (SELECT keep_approval FROM collection WHERE id = :collection))
+            ELSE asset.canonical_hash <> staged.canonical_hash AND asset.state IN ('new', 'enriching') END
     """
 )
 
 
 class Preview:
-    """The sink of a dry-run: keeps 32 bytes of keys and the title of each draft that would be staged.
+    """The sink of a dry-run: keeps 33 bytes of keys and the title of each draft that would be staged.
 
-    `open()` → `add()` for each page, `reset()` when the source is read again → `plan()`.
+    For a sync it also keeps 16 bytes of each draft, and some 100 of each new one.
+
+    `open()` → `add()` or `add_known()` for each page, `reset()` when the source is read again → `end()` → `plan()`.
     """
 
     keeps_pages = False
 
     def __init__(
-        self, store: Store, session: AsyncSession, collection: Collection, reading_files: Sequence[UUID] = ()
+        self,
+        store: Store,
+        session: AsyncSession,
+        collection: Collection,
+        reading_files: Sequence[UUID] = (),
+        *,
+        mode: Mode = "ingest",
+        full: bool = True,
     ) -> None:
         """``reading_files``: the ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
         self.session = session
-        self.comparison = Comparison(store, session, collection)
+        self.comparison = Comparison(store, session, collection, mode)
+        self.listed: Listed | None = Listed(store, session, in_table=False) if full else None
         self.owed_again = 0
-        """Enrichments that are owed again after the merge, because files have moved."""
+        """Enrichments that are owed again after the merge, because files have moved or were replaced."""
         self._store = store
         self._reading_files = list(reading_files)
-        self._keys, self._titles = bytearray(), bytearray()
+        self._keys, self._relink_keys, self._titles = bytearray(), bytearray(), bytearray()
         self._title_ends = array("Q")
+        self._fields: dict[int, str] = {}
+        """The names of the fields that differ, of the first drafts of each kind of difference."""
 
     async def open(self) -> None:
         """Load what the collection holds."""
         async with self._store.transaction(self.session, long=True) as session:
             await self.comparison.load(session)
 
-    async def add(
-        self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], _fingerprint: bytes | None = None, /
-    ) -> None:
+    async def add(self, page: MappedPage, /) -> None:
         """Keep the keys and titles of one page."""
-        keys = draft_keys(mapped)
-        unknown: Sequence[int] = range(len(mapped))
-        if self.comparison.anything_known:
+        comparison = self.comparison
+        syncing = comparison.mode == "sync"
+        differences: dict[int, Difference] = {}
+        if comparison.anything_known:
             async with self._store.transaction(self.session, long=True) as session:
-                unknown = await self.comparison.unknown(session, keys)
-                await self.comparison.find_changed(session, mapped, keys)
-        for position in unknown:
-            draft, key = mapped[position].draft, keys[position]
-            self._keys += key.source_hash + key.canonical_hash
-            title = label(*(getattr(draft, name) for name in LABELLED))
-            self._titles += title.encode("utf-8", "replace")
-            self._title_ends.append(len(self._titles))
-        self.comparison.reject(rejections)
+                compared = await comparison.compare(session, page)
+                if syncing:
+                    differences = await differences_of(session, page, compared.to_stage)
+                else:
+                    await comparison.find_changed(session, page.drafts, page.keys)
+        else:
+            compared = await comparison.compare(self.session, page)
+        for other in compared.to_stage:
+            self._keep(page, other.position, differences.get(other.position, ALIKE))
+            if syncing and self.listed is not None and comparison.anything_known and other.uuid is None:
+                draft, key = page.drafts[other.position].draft, page.keys[other.position]
+                self._relink_keys += packed_relink_keys(len(self._title_ends) - 1, draft, key.canonical_hash)
+        comparison.reject(page.rejected)
+        await self._list((key.source_hash for key in page.keys), page.rejected)
+
+    async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
+        """Take a known page, of which only the source URIs and the rejections are looked at."""
+        self.comparison.reject(rejected)
+        await self._list(map(identity_hash, source_uris), rejected)
+
+    async def _list(self, source_hashes: Any, rejected: Sequence[Rejection]) -> None:
+        if self.listed is not None and self.comparison.anything_known:
+            await self.listed.add(source_hashes if self.comparison.mode == "sync" else (), rejected)
+
+    def _keep(self, page: MappedPage, position: int, difference: Difference) -> None:
+        draft, key = page.drafts[position].draft, page.keys[position]
+        if difference.fields and len(self._fields) < LISTED * len(FOLLOWERS):
+            self._fields[len(self._title_ends)] = ", ".join(sorted(difference.fields))
+        self._keys += key.source_hash + key.canonical_hash + bytes([difference.kind])
+        title = label(*(getattr(draft, name) for name in LABELLED))
+        self._titles += title.encode("utf-8", "replace")
+        self._title_ends.append(len(self._titles))
+
+    async def end(self) -> None:
+        """Take the end of the listing."""
 
     async def reset(self) -> None:
         """Drop everything: the source is read again."""
-        self._keys.clear()
-        self._titles.clear()
+        for kept in (self._keys, self._relink_keys, self._titles):
+            kept.clear()
         del self._title_ends[:]
+        self._fields.clear()
         self.comparison.reset()
+        if self.listed is not None:
+            self.listed.reset()
 
-    async def plan(self) -> MergeResult:
+    async def plan(self, policy: RemovalPolicy = NO_POLICY) -> MergeResult:
         """Plan the merge as a real run would."""
+        comparison = self.comparison
         # Without a copy, which would take 64 MB for a million drafts.
-        bind = {"collection": self.comparison.collection.id, "keys": self._keys}
+        bind: dict[str, Any] = {"collection": comparison.collection.id, "keys": self._keys}
+        bind["syncing"] = comparison.mode == "sync"
+        relinks, removals, ambiguous, absent = NOTHING_RELINKED, NO_REMOVALS, list[Named](), 0
         async with self._store.transaction(self.session, long=True) as session:
             await session.execute(NO_GUESSING)
-            rows = (await session.execute(PREVIEW, {**bind, "listed": LISTED})).all()
-            if self._reading_files and any(row.verdict == "relocated" for row in rows):
-                result = await session.execute(_OWED_AGAIN, {**bind, "reading_files": self._reading_files})
-                self.owed_again = result.scalar_one()
+            if comparison.mode == "sync" and self.listed is not None and comparison.may_have_lost:
+                sql = lost_assets(newly=comparison.absent > 0, names_items=self.listed.names_items)
+                lost = f"{_PLANNED}, {_LISTED}, lost AS MATERIALIZED ({sql})"
+                lists = {**bind, **self.listed.parameters()}
+                relinks = await self._relinks(session, lost, lists)
+                made = {**lists, "relinks": relinks_json(relinks.made)}
+                source = f"{lost}, removal AS MATERIALIZED ({REMOVAL})"
+                removals = await count_removals(session, comparison.collection, source, made)
+                ambiguous = await ambiguous_assets(session, relinks.ambiguous)
+            rows = (
+                await session.execute(PREVIEW, {**bind, "listed": LISTED, "relinks": relinks_json(relinks.made)})
+            ).all()
+            if comparison.mode == "ingest" and self.listed is not None:
+                rejected = keys_in_parameter("rejected")
+                absent = await count_absent(session, comparison, rejected, self.listed.parameters())
+            if self._reading_files and any(row.verdict in FOLLOWERS for row in rows):
+                enrichers = {"reading_files": ",".join(map(str, self._reading_files))}
+                self.owed_again = (await session.execute(_OWED_AGAIN, {**bind, **enrichers})).scalar_one()
         entries: dict[str, list[Named]] = {}
         for row in rows:
-            holder = row.holder or (None if row.first_seq is None else self._title(row.first_seq))
-            named = Named(self._title(row.seq), detail=holder if row.verdict == "duplicate" else None)
-            entries.setdefault(row.verdict, []).append(named)
-        return merge_result({row.verdict: row.total for row in rows}, entries)
+            entries.setdefault(row.verdict, []).append(Named(self._title(row.seq), detail=self._detail(row)))
+        result = merge_result({row.verdict: row.total for row in rows}, entries)
+        if comparison.mode == "ingest":
+            return result._replace(counts={**result.counts, "absent": absent})
+        held_back = hold_back(removals, policy, comparison.present)
+        return with_absences(result, removals, held_back, ambiguous)
+
+    async def _relinks(self, session: AsyncSession, lost: str, bind: dict[str, Any]) -> Relinks:
+        if not self._relink_keys:
+            return NOTHING_RELINKED
+        rows = await session.execute(
+            text(f"{lost}, staged_key AS MATERIALIZED ({PACKED_STAGED_KEYS}), {PAIRS} SELECT * FROM pairs"),
+            {**bind, "staged_keys": self._relink_keys},
+        )
+        return choose(Pair(*row) for row in rows)
+
+    def _detail(self, row: Any) -> str | None:
+        match row.verdict:
+            case "duplicate":
+                holder: str | None = row.holder
+                return holder or (None if row.first_seq is None else self._title(row.first_seq))
+            case "refreshed" | "replaced":
+                return self._fields.get(row.seq)
+            case "restored":
+                return str(row.was)
+            case "relinked":
+                return str(row.rule)
+            case _:
+                return None
 
     def _title(self, seq: int) -> str:
         return self._titles[self._title_ends[seq - 1] if seq else 0 : self._title_ends[seq]].decode()

@@ -12,7 +12,7 @@ from retrovue.core.model import Collection
 from retrovue.core.verdicts import LISTED
 from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list, started_by
 from retrovue.store.changes import INSERT_CHANGES, lock_feed
-from retrovue.store.merge import label_of
+from retrovue.store.plan import label_of
 
 _GONE = f"availability = 'gone' AND unavailable_since < :before AND collection_uuid = {ANY_OF_COLLECTIONS}"
 _COUNT = text(

@@ -4,7 +4,7 @@ Only drafts that the collection doesn't hold exactly as they are get staged, in 
 Nothing is locked while the source is waited for, and memory is that of a page.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -14,57 +14,30 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import StoreError
-from retrovue.core.model import AssetDraft, Collection, Rejection
+from retrovue.core.model import AssetDraft, Collection, Mode, Rejection
 from retrovue.core.text import quoted, storable
-from retrovue.store.drafts import ItemKey, MappedDraft, draft_keys
-from retrovue.store.known import Comparison, keep_known_pages, owe_changed, pages_that_stay_unknown
+from retrovue.store.comparing import ALIKE, Difference, differences_of
+from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
+from retrovue.store.known import Comparison, Other, keep_known_pages, owe_changed, pages_that_stay_unknown
+from retrovue.store.listed import Listed
+from retrovue.store.relinking import relink_keys
 from retrovue.store.session import Store
+from retrovue.store.temporary import empty_tables, make_tables
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
 """The fields of a draft that are staged as they are: all before its parts."""
 _COLUMNS = (
     "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
-    "provider_ids", "tags", "chapters", "markers", "show_provider_ids", *_PLAIN,
+    "provider_ids", "tags", "chapters", "markers", "show_provider_ids", "stamp", "file_stamp", "difference",
+    "fields", *_PLAIN,
 )  # fmt: skip
 MOST_STAGED_BYTES = 16 << 30
 """The most that the temporary tables of one collection may take: some 15 million new films."""
 STAGED_BETWEEN = 50_000
 _STAGED_BYTES = text("SELECT pg_total_relation_size('staged') + pg_total_relation_size('staged_rejection')")
 
-CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts"})
+CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts", "difference", "fields"})
 """The columns that an asset takes from its staged row as they are."""
-
-_LARGEST = 2**63 - 1
-"""The largest bigint. Parts that claim more in total have no size."""
-
-TEMPORARY_TABLES = (
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS staged (
-        seq integer NOT NULL, source_hash bytea NOT NULL, canonical_hash bytea NOT NULL, source_uri text NOT NULL,
-        canonical_uri text NOT NULL, canonical_key text NOT NULL, part_count integer NOT NULL, parts jsonb,
-        size_bytes bigint, type text NOT NULL, title text NOT NULL, show_title text, season_number integer,
-        episode_number integer, year integer, originally_aired date, runtime_ms bigint, edition text, studio text,
-        content_rating text, rating real, container text, video_codec text, audio_codec text, audio_channels integer,
-        video_resolution text, width integer, height integer, bitrate_kbps integer, provider_ids jsonb NOT NULL,
-        tags jsonb NOT NULL, chapters jsonb, markers jsonb, show_key text, show_year integer, show_provider_ids jsonb,
-        artist text, album text, disc_number integer, track_number integer
-    )
-    """,
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS staged_rejection (
-        position integer NOT NULL, code text NOT NULL, reason text NOT NULL, source_uri text, title text
-    )
-    """,
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS plan (
-        seq integer NOT NULL, verdict text NOT NULL, asset_uuid uuid, first_seq integer
-    )
-    """,
-)
-
-STAGED_REFINEMENT = """
-    CREATE TEMPORARY TABLE IF NOT EXISTS staged_refinement (seq integer NOT NULL, provenance jsonb, failures jsonb)
-    """
 
 
 class CollectionEnrichers(Protocol):
@@ -96,12 +69,22 @@ class Staging:
     keeps_pages = True
 
     def __init__(
-        self, store: Store, session: AsyncSession, collection: Collection, enrichers: CollectionEnrichers
+        self,
+        store: Store,
+        session: AsyncSession,
+        collection: Collection,
+        enrichers: CollectionEnrichers,
+        *,
+        mode: Mode = "ingest",
+        full: bool = True,
     ) -> None:
+        """``full``: all of the collection is read, so that a sync knows what isn't listed."""
         self.session = session
         self.collection = collection
         self.enrichers = enrichers
-        self.comparison = Comparison(store, session, collection)
+        self.comparison = Comparison(store, session, collection, mode)
+        self.listed = Listed(store, session, in_table=True) if mode == "sync" and full else None
+        """What the source lists; None unless the run is a sync of the whole collection."""
         self.staged = 0
         self.several_parts = False
         """Whether a staged draft has more than one part."""
@@ -119,33 +102,34 @@ class Staging:
     async def open(self) -> None:
         """Make the tables, unless the connection has them, and load what the collection holds."""
         async with self._store.transaction(self.session) as session:
-            await _make_tables(session, refinements=self.enriched)
+            await make_tables(session, refinements=self.enriched, syncing=self.listed is not None)
             await self.comparison.load(session)
 
-    async def add(
-        self, mapped: Sequence[MappedDraft], rejections: Sequence[Rejection], fingerprint: bytes | None = None, /
-    ) -> None:
-        """Stage one page; ``fingerprint`` is given if ``mapped`` are all its drafts."""
+    async def add(self, page: MappedPage, /) -> None:
+        """Stage one page."""
+        comparison = self.comparison
         async with self._store.transaction(self.session) as session:
-            keys = draft_keys(mapped)
-            unknown = await self.comparison.unknown(session, keys)
-            changed = await self.comparison.find_changed(session, mapped, keys)
-            await owe_changed(session, changed, self.enrichers.reading_files)
-            copied = await _copy_page(
-                session,
-                ((mapped[position], keys[position]) for position in unknown),
-                rejections,
-                first=self.staged,
-                first_rejection=self.comparison.rejected + 1,
-            )
-            if copied:
-                self._pages.append((self.staged, fingerprint))
-            elif fingerprint is not None:
-                self.comparison.seen_pages.add(fingerprint)
-            self.staged += copied
-            self.several_parts |= any(len(mapped[position].draft.parts) > 1 for position in unknown)
-            self.comparison.reject(rejections)
+            compared = await comparison.compare(session, page)
+            if comparison.mode == "ingest":
+                touched = await comparison.find_changed(session, page.drafts, page.keys)
+                await owe_changed(session, touched, self.enrichers.reading_files)
+            differences = await differences_of(session, page, compared.to_stage) if comparison.mode == "sync" else {}
+            rows = [
+                (page.drafts[position], page.keys[position], differences.get(position, ALIKE))
+                for position in (other.position for other in compared.to_stage)
+            ]
+            await _copy_page(session, rows, first=self.staged)
+            await _copy_rejections(session, page.rejected, first=comparison.rejected + 1)
+            if self.listed is not None and comparison.anything_known:
+                await _copy_keys(session, page, compared.to_stage, first=self.staged)
+            if rows:
+                self._pages.append((self.staged, compared.fingerprint))
+            self.staged += len(rows)
+            self.several_parts |= any(len(mapped.draft.parts) > 1 for mapped, _, _ in rows)
+            comparison.reject(page.rejected)
             await self._check_size(session)
+        if self.listed is not None and comparison.anything_known:
+            await self.listed.add((key.source_hash for key in page.keys), page.rejected)
 
     async def _check_size(self, session: AsyncSession) -> None:
         """Raise StoreError if the tables have grown beyond `MOST_STAGED_BYTES`.
@@ -166,12 +150,30 @@ class Staging:
                 hint="Look at what the source lists. A large library can be divided there.",
             )
 
+    async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
+        """Take a known page, of which only the source URIs and the rejections are looked at."""
+        if rejected:
+            async with self._store.transaction(self.session) as session:
+                await _copy_rejections(session, rejected, first=self.comparison.rejected + 1)
+            self.comparison.reject(rejected)
+        if self.listed is not None:
+            await self.listed.add(map(identity_hash, source_uris), rejected)
+
+    async def end(self) -> None:
+        """Take the end of the listing."""
+        if self.listed is not None:
+            async with self._store.transaction(self.session) as session:
+                await self.listed.flush(session)
+
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, inside the caller's transaction."""
-        if self.staged:
-            await session.execute(text(f"TRUNCATE staged, plan{', staged_refinement' if self.enriched else ''}"))
-        if self.comparison.rejected:
-            await session.execute(text("TRUNCATE staged_rejection"))
+        await empty_tables(
+            session,
+            staged=bool(self.staged),
+            rejected=bool(self.comparison.rejected),
+            refinements=self.enriched,
+            syncing=self.listed is not None,
+        )
 
     async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:
         """Store which pages are known after the merge, inside its transaction.
@@ -191,42 +193,24 @@ class Staging:
         self.staged, self.several_parts, self._measured = 0, False, 0
         self._pages.clear()
         self.comparison.reset()
-
-
-async def _make_tables(session: AsyncSession, *, refinements: bool) -> None:
-    """Make the staging tables, unless the session's connection has them."""
-    about_connection = (await session.connection()).info
-    if not about_connection.get("staging"):
-        for statement in TEMPORARY_TABLES:
-            await session.execute(text(statement))
-    if refinements:
-        await session.execute(text(STAGED_REFINEMENT))
-    about_connection["staging"] = True
+        if self.listed is not None:
+            self.listed.reset()
 
 
 async def _copy_page(
-    session: AsyncSession,
-    drafts: Iterable[tuple[MappedDraft, ItemKey]],
-    rejections: Sequence[Rejection],
-    *,
-    first: int,
-    first_rejection: int,
-) -> int:
-    """Copy the drafts and rejections of a page; return how many drafts.
-
-    ``first`` and ``first_rejection`` are the numbers of the first of each.
-    """
-    connection = await (await session.connection()).get_raw_connection()
-    driver: Any = connection.driver_connection
+    session: AsyncSession, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]], *, first: int
+) -> None:
+    """Copy drafts; ``first`` is the number of the first one."""
     rows: list[tuple[object, ...]] = []
     refinements: list[tuple[int, str, str | None]] = []
     try:
-        for seq, (mapped, key) in enumerate(drafts, start=first):
-            rows.append(_row(seq, mapped, key))
+        for seq, (mapped, key, difference) in enumerate(drafts, start=first):
+            rows.append(_row(seq, mapped, key, difference))
             if (refinement := mapped.refinement) is not None:
                 failures = _json(refinement.failures) if refinement.failures else None
                 refinements.append((seq, _json(refinement.provenance), failures))
         if rows:
+            driver = await _driver(session)
             await driver.copy_records_to_table("staged", records=rows, columns=_COLUMNS)
     except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
         raise StoreError(
@@ -236,37 +220,52 @@ async def _copy_page(
         ) from exc
     if refinements:
         await driver.copy_records_to_table("staged_refinement", records=refinements)
+
+
+async def _copy_rejections(session: AsyncSession, rejections: Sequence[Rejection], *, first: int) -> None:
     if rejections:
         records = [
             (position, *map(storable, (rejection.code, rejection.reason, rejection.source_uri, rejection.title)))
-            for position, rejection in enumerate(rejections, start=first_rejection)
+            for position, rejection in enumerate(rejections, start=first)
         ]
-        await driver.copy_records_to_table("staged_rejection", records=records)
-    return len(rows)
+        await (await _driver(session)).copy_records_to_table("staged_rejection", records=records)
 
 
-def _row(seq: int, mapped: MappedDraft, key: ItemKey) -> tuple[object, ...]:
-    draft = mapped.draft
+async def _copy_keys(session: AsyncSession, page: MappedPage, to_stage: Sequence[Other], *, first: int) -> None:
+    """Copy the keys by which new drafts may be what assets have lost."""
+    records = [
+        (seq, rule, key)
+        for seq, other in enumerate(to_stage, start=first)
+        if other.uuid is None
+        for rule, key in relink_keys(page.drafts[other.position].draft, page.keys[other.position].canonical_hash)
+    ]
+    if records:
+        await (await _driver(session)).copy_records_to_table("staged_key", records=records)
+
+
+async def _driver(session: AsyncSession) -> Any:
+    return (await (await session.connection()).get_raw_connection()).driver_connection
+
+
+def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) -> tuple[object, ...]:
+    # The asset of a known item takes what the source says of it; its enrichers have their own.
+    draft = mapped.draft if difference is ALIKE else mapped.as_told
     parts = draft.parts
-    if len(parts) == 1:
-        files = None
-        size = parts[0].size_bytes
-    else:
+    files = None
+    if len(parts) > 1:
         files = _json(
             [
                 {"local_path": path, "size_bytes": part.size_bytes, "duration_ms": part.duration_ms}
                 for path, part in zip(mapped.local_paths, parts, strict=True)
             ]
         )
-        sizes = [part.size_bytes for part in parts if part.size_bytes is not None]
-        total = sum(sizes)
-        size = total if len(sizes) == len(parts) and total <= _LARGEST else None
     return (
-        seq, key.source_hash, key.canonical_hash, mapped.local_paths[0], key.canonical_key, len(parts), files, size,
-        _json(draft.provider_ids), _json(draft.tags),
+        seq, key.source_hash, key.canonical_hash, mapped.local_paths[0], key.canonical_key, len(parts), files,
+        total_size(parts), _json(draft.provider_ids), _json(draft.tags),
         None if draft.chapters is None else _json(draft.chapters),
         None if draft.markers is None else _json(draft.markers),
         None if draft.show_provider_ids is None else _json(draft.show_provider_ids),
+        key.stamp, file_stamp(parts), difference.kind, _json(difference.fields) if difference.fields else None,
         *astuple(draft)[: len(_PLAIN)],
     )  # fmt: skip
 

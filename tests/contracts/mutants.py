@@ -52,6 +52,7 @@ REFERENCES = "retrovue/store/references.py"
 OPENING = "retrovue/store/opening.py"
 AUDIT = "retrovue/store/audit.py"
 MERGE = "retrovue/store/merge.py"
+PLAN = "retrovue/store/plan.py"
 PREVIEW = "retrovue/store/preview.py"
 LOCKS = "retrovue/store/locks.py"
 MIGRATIONS = "retrovue/store/migrations.py"
@@ -109,7 +110,7 @@ MUTANTS = (
         "    if checked:\n",
     ),
     Mutant("B-6", ORCHESTRATOR, "if targets.eligible and not options.dry_run:", "if targets.eligible:"),
-    Mutant("B-6", MERGE, "[: form.most]", ""),
+    Mutant("B-6", PLAN, "[: form.most]", ""),
     Mutant(
         "B-7",
         DOCUMENT,
@@ -160,8 +161,8 @@ MUTANTS = (
     Mutant("D-5", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
     Mutant("D-6", ORCHESTRATOR, '_new_run("source", FULL)', '_new_run("source", Scope("Alien"))'),
     Mutant("D-7", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
-    Mutant("D-8", MERGE, "WHEN holder IS NULL AND first_seq = seq THEN", "WHEN holder IS NULL THEN"),
-    Mutant("D-8", MERGE, "WHERE held_hash <> canonical_hash AND NOT deleted", "WHERE false"),
+    Mutant("D-8", PLAN, "WHEN holder IS NULL AND first_seq = seq THEN", "WHEN holder IS NULL THEN"),
+    Mutant("D-8", PLAN, "WHERE held_hash <> canonical_hash AND NOT deleted", "WHERE false"),
     Mutant("D-9", SCHEMA, "WHEN (NEW.state NOT IN ('new', 'enriching'))", "WHEN (NEW.state = 'retired')"),
     Mutant("D-9", SCHEMA, "state text NOT NULL DEFAULT 'new'", "state text NOT NULL DEFAULT 'enriching'"),
     Mutant(

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from retrovue.core.results import Counts, Listed
-from retrovue.core.verdicts import COUNTS, LISTS, VERDICTS
+from retrovue.core.verdicts import ADDED, COUNTS, LISTS, VERDICTS
 from tests.contracts.rules import ROOT
 
 ENTRY = """
@@ -139,8 +139,10 @@ class TestPublicRecords:
         assert tuple(Counts.__dataclass_fields__) == COUNTS
 
     def test_lists_are_those_of_the_table(self) -> None:
-        listed = tuple(verdict.count for verdict, _ in LISTS)
-        assert tuple(Listed.__dataclass_fields__) == (*listed, "failed_enrichments", "warnings")
+        first = [verdict.count for verdict, _ in LISTS if not verdict.added]
+        added = [kind.count for kind in ADDED if kind.entries is not None]
+        others = ("failed_enrichments", "warnings")
+        assert tuple(Listed.__dataclass_fields__) == (*first, *others, *added, "ambiguous_relinks")
 
     def test_type_checkers_know_their_attributes(self) -> None:
         """mypy reports an ignored error that isn't one."""
@@ -153,12 +155,12 @@ class TestPublicRecords:
             Listed(nonsense=())  # type: ignore[call-arg]
 
 
-SQL = {"merge.py", "known.py", "preview.py"}
+SQL = {"merge.py", "plan.py", "known.py", "preview.py", "following.py", "removals.py"}
 """What decides on verdicts and acts on them has to name them."""
 
 
 def test_no_output_spells_verdicts_out() -> None:
-    names = {verdict.count for verdict in VERDICTS} - {"created", "skipped", "rejected"}
+    names = {verdict.count for verdict in VERDICTS} - {"created", "skipped", "rejected", "changed"}
     modules = {
         path for path in (ROOT / "retrovue").rglob("*.py") if path.parent.name != "store" or path.name not in SQL
     }

@@ -22,7 +22,7 @@ from retrovue.importers.plex.rows import RatingKeySet
 from retrovue.simulator import GeneratedSection, SimulatedPlex
 from retrovue.simulator.faults import Action, Fault
 from retrovue.simulator.request import Request
-from retrovue.store.drafts import MappedDraft
+from retrovue.store.drafts import MappedDraft, MappedPage, draft_keys
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
 from tests.conftest import Packages
@@ -162,7 +162,8 @@ class TestDryRun:
             async def take(first: int, last: int) -> None:
                 for at in range(first, last, 100):
                     drafts = [draft(f"a film with a title of some length {at + row}") for row in range(100)]
-                    await seen.add([MappedDraft(one, (one.parts[0].source_path,)) for one in drafts], [])
+                    mapped = [MappedDraft(one, (one.parts[0].source_path,)) for one in drafts]
+                    await seen.add(MappedPage(mapped, draft_keys(mapped), []))
 
             await take(0, 1_000)
             with traced() as held:

@@ -132,7 +132,7 @@ class TestBackpressure:
 
 class TestOutline:
     async def test_what_is_known_is_never_read_in_full(self, library: Library) -> None:
-        await library.ingest_one(page(draft("a"), draft("b", "1", "2")))
+        await library.ingest_one(outline(draft("a"), draft("b", "1", "2")))
         known = outline(draft("a"), draft("b", "1", "2"), Rejection("no_media", "none"))
         known.read = _never
         outcome = await library.ingest_one(known)
@@ -142,7 +142,7 @@ class TestOutline:
     async def test_one_unknown_draft_and_the_page_is_read(self, library: Library, dry_run: bool) -> None:
         await library.ingest_one(page(draft("a"), draft("b")))
         for changed, counts in (
-            (outline(draft("a"), draft("c")), Counts(2, 2, created=1, skipped=1)),
+            (outline(draft("a"), draft("c")), Counts(2, 2, created=1, skipped=1, absent=1)),
             (outline(draft("a"), draft("b", "moved")), Counts(2, 2, skipped=2, relocated=1)),
             (outline(draft("a"), draft("b", "a.mkv")), Counts(2, 2, skipped=1, duplicates=1)),
             (outline(draft("a"), draft("b", "/elsewhere")), Counts(2, 2, skipped=1, rejected=1)),

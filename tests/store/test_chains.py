@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import text
 
 from retrovue.core.model import Collection
-from retrovue.store.merge import MAKE_PLAN, NO_GUESSING
+from retrovue.store.plan import MAKE_PLAN, NO_GUESSING
 from retrovue.store.preview import PREVIEW
 from retrovue.store.session import Store
-from retrovue.store.staging import TEMPORARY_TABLES
+from retrovue.store.temporary import TABLES
 from tests.support.library import Library, execute
 
 pytestmark = pytest.mark.anyio
@@ -40,33 +40,33 @@ async def _fill(library: Library, assets: int) -> Collection:
 
 async def _preview(store: Store, collection: Collection, moves: list[tuple[int, int]]) -> dict[str, int]:
     """Plan as a dry-run does: asset n moves to the place of another one."""
-    keys = b"".join(md5(b"s%d" % own).digest() + md5(b"c%d" % place).digest() for own, place in moves)
+    keys = b"".join(md5(b"s%d" % own).digest() + md5(b"c%d" % place).digest() + b"\0" for own, place in moves)
     async with store.transaction() as session:
         await session.execute(text(f"SET LOCAL statement_timeout = '{MOST_SECONDS}s'"))
         await session.execute(NO_GUESSING)
-        bind = {"collection": collection.id, "keys": keys, "listed": 1}
+        bind = {"collection": collection.id, "keys": keys, "listed": 1, "syncing": False, "relinks": "[]"}
         return {row.verdict: row.total for row in await session.execute(PREVIEW, bind)}
 
 
 async def _plan(store: Store, collection: Collection, length: int) -> dict[str, int]:
     """Plan as a run does: asset n moves to the place of asset n + 1."""
     async with store.transaction() as session:
-        for statement in TEMPORARY_TABLES:
+        for statement in TABLES:
             await session.execute(text(statement))
         await session.execute(
             text(
                 "INSERT INTO staged (seq, source_hash, canonical_hash, source_uri, canonical_uri, canonical_key,"
-                f" part_count, type, title, provider_ids, tags) SELECT n, {OWN},"
-                f" {NEXT_PLACE}, 's', 'c', 'c', 1, 'movie', 'A', '{{}}', '{{}}'"
+                f" part_count, type, title, provider_ids, tags, stamp, difference) SELECT n, {OWN},"
+                f" {NEXT_PLACE}, 's', 'c', 'c', 1, 'movie', 'A', '{{}}', '{{}}', '', 0"
                 f" FROM generate_series(1, {length}) AS n"
             )
         )
         await session.execute(text(f"SET LOCAL statement_timeout = '{MOST_SECONDS}s'"))
         await session.execute(NO_GUESSING)
-        await session.execute(MAKE_PLAN, {"collection": collection.id})
+        await session.execute(MAKE_PLAN, {"collection": collection.id, "syncing": False})
         found = await session.execute(text("SELECT verdict, count(*) AS total FROM plan GROUP BY verdict"))
         totals: dict[str, Any] = {row.verdict: row.total for row in found}
-        await session.execute(text("DROP TABLE staged, staged_rejection, plan"))
+        await session.execute(text("DROP TABLE staged, staged_rejection, plan, following"))
         return totals
 
 

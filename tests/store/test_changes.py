@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from retrovue.core.errors import CursorExpired, RequestError, StoreUnavailable
-from retrovue.core.model import CHANGE_KINDS
+from retrovue.core.verdicts import CHANGE_KINDS
 from retrovue.store.changes import (
     CHANNEL,
     Change,

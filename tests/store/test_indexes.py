@@ -1,5 +1,6 @@
 """Every index is paid for on every row: each has a statement of the product that is planned with it."""
 
+import datetime as dt
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,10 +14,11 @@ from retrovue.core.model import Rejection
 from retrovue.ingest.enrichment import enrich_one
 from retrovue.operations.curation import wipe_collection
 from retrovue.store.assets import get_asset
+from retrovue.store.changes import list_changes, prune_changes
 from retrovue.store.listing import list_assets
 from retrovue.store.log import list_log, list_rejections
 from retrovue.store.session import Store
-from retrovue.store.staging import STAGED_REFINEMENT, TEMPORARY_TABLES
+from retrovue.store.temporary import REFINEMENTS, SYNC_TABLES, TABLES
 from tests.conftest import Packages
 from tests.support.library import Library, draft, execute, outline, page
 from tests.support.scripted_enrichers import Deeds, attached
@@ -88,7 +90,7 @@ async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) 
 async def connection(library: Library) -> AsyncIterator[Any]:
     url = library.store.url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(url)
-    for statement in (*TEMPORARY_TABLES, STAGED_REFINEMENT, "SET enable_seqscan = off", "SET enable_bitmapscan = off"):
+    for statement in (*TABLES, *SYNC_TABLES, REFINEMENTS, "SET enable_seqscan = off", "SET enable_bitmapscan = off"):
         await connection.execute(statement)
     yield connection
     await connection.close()
@@ -117,6 +119,11 @@ async def test_every_index_is_one_that_the_product_asks_for(
             (uuid,) = (await library.rows("SELECT uuid FROM asset WHERE source_uri LIKE '%/a'"))[0]
             await get_asset(session, uuid)
             await list_assets(session, {"collection": str(movies.id)}, limit=1)
+            await list_changes(session, asset=uuid)
+            await prune_changes(session, dt.datetime.now(dt.UTC))
+        again = [page(draft("relinked", "a.mkv"), draft("b", "3", "4"))]
+        await library.ingest_one(*again, mode="sync")
+        await library.ingest_one(*again, mode="sync", dry_run=True)
         await wipe_collection(library.store, str(movies.id))
     # So many that it matters by which key an asset is looked up.
     await library.ingest_one(page(*(draft(f"film {number}") for number in range(500))))
@@ -127,6 +134,7 @@ async def test_every_index_is_one_that_the_product_asks_for(
         ("asset_alias", "asset_uuid"),
         ("asset_part", "asset_uuid"),
         ("asset_enrichment", "asset_uuid"),
+        ("asset_identity", "asset_uuid"),
     ):
         plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) DELETE FROM {table} WHERE {column} = $1", uuid)
         found.update(indexes_of(orjson.loads(plan)))

@@ -10,7 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from retrovue.core.verdicts import LISTED, LISTS, VERDICTS, Verdict
+from retrovue.core.model import Mode
+from retrovue.core.results import Read
+from retrovue.core.verdicts import ABSENCES, ADDED, LISTED, LISTS, VERDICTS, Counted, Verdict
 from retrovue.ingest.documents import FIRST_TOTALS
 
 T = TypeVar("T", bound="Strict")
@@ -35,8 +37,21 @@ class Totals:
     """Stands in a class for the total of each verdict that has one, but for those that come first."""
 
 
+class AddedCounts:
+    """Stands in a class for the counts that came with syncs."""
+
+
+class AddedLists:
+    """Stands in a class for the lists that came with syncs."""
+
+
+class AddedTotals:
+    """Stands in a class for the totals that came with syncs."""
+
+
 DESCRIPTIONS = {
     **{verdict.count: f"Of the {verdict.part_of}." for verdict in VERDICTS if verdict.part_of is not None},
+    **{absence.count: f"{absence.meaning[:1].upper()}{absence.meaning[1:]}." for absence in ABSENCES},
     **{entries.key: f"The first {entries.most}." for _, entries in LISTS if entries.most != LISTED},
     "duplicate_candidates": f"The first {LISTED}, as in the lists that follow; the audit trail has all rejections.",
 }
@@ -46,28 +61,35 @@ DESCRIPTIONS = {
 def of_verdicts(kind: type[T]) -> type[T]:
     """Make the class anew, with fields from the table of verdicts in the places that stand for them."""
     fields: list[tuple[str, Any]] = []
+    first = [verdict for verdict in VERDICTS if not verdict.added]
     for name, annotation in inspect.get_annotations(kind).items():
         if annotation is Counts:
-            fields += [(verdict.count, int) for verdict in VERDICTS]
+            fields += [(verdict.count, int) for verdict in first]
+        elif annotation is AddedCounts:
+            fields += [(kind.count, int) for kind in ADDED]
         elif annotation is Lists:
-            fields += [(verdict.entries.key, list[_entry(verdict)]) for verdict in VERDICTS if verdict.entries]  # type: ignore[misc]
+            fields += [(verdict.entries.key, list[_entry(verdict)]) for verdict in first if verdict.entries]  # type: ignore[misc]
+        elif annotation is AddedLists:
+            fields += [(kind.entries.key, list[_entry(kind)]) for kind in ADDED if kind.entries]  # type: ignore[misc]
         elif annotation is Totals:
-            totals = [verdict.total for verdict in VERDICTS if verdict.total is not None]
+            totals = [verdict.total for verdict in first if verdict.total is not None]
             fields += [(total, int) for total in totals if total not in FIRST_TOTALS]
+        elif annotation is AddedTotals:
+            fields += [(str(kind.total), int) for kind in ADDED]
         else:
             fields.append((name, annotation))
     namespace = {"__doc__": kind.__doc__}
     return msgspec.defstruct(kind.__name__, fields, bases=kind.__bases__, namespace=namespace, module=__name__)  # type: ignore[return-value]
 
 
-def _entry(verdict: Verdict) -> Any:
+def _entry(verdict: Counted) -> Any:
     """Give the type of a verdict's entries: titles, rejections, or an object with a detail."""
-    if not verdict.planned:
+    if isinstance(verdict, Verdict) and not verdict.planned:
         return Rejected
     assert verdict.entries is not None
     if verdict.entries.detail is None:
         return str
-    name = verdict.name.title().replace("_", "")
+    name = (verdict.name if isinstance(verdict, Verdict) else verdict.count).title().replace("_", "")
     fields: list[tuple[str, Any]] = [("title", str), ("source_uri", str | None), (verdict.entries.detail, str | None)]
     namespace = {"__doc__": verdict.entries.meaning}
     return msgspec.defstruct(name, fields, bases=(Strict,), namespace=namespace, module=__name__)
@@ -173,6 +195,40 @@ class Enrichment(Strict):
     """Seconds of wall time."""
 
 
+class Detailed(Strict):
+    """An asset, with what there is to say of it."""
+
+    title: str
+    source_uri: str | None
+    detail: str | None
+
+
+class Guard(Strict):
+    """Why removals were held back."""
+
+    code: str
+    reason: str
+
+
+class HeldBack(Strict):
+    """The removals of a collection that guards held back: nothing of them was written."""
+
+    guards: list[Guard]
+    number: int
+    items: list[Detailed]
+    """The first 100, by name."""
+    token: str | None
+    """Confirms exactly these removals at the next sync; null where nothing may be confirmed."""
+
+
+class LoggedHeldBack(Strict):
+    """The removals that guards held back, in the audit trail."""
+
+    guards: list[Guard]
+    number: int
+    token: str | None
+
+
 @of_verdicts
 class CollectionResult(Strict):
     """What became of a collection; discovered = created + skipped + duplicates + rejected, always."""
@@ -207,6 +263,14 @@ class CollectionResult(Strict):
     durations: Durations
     enrichment: Enrichment | None
     """Null where no enricher is attached."""
+    added_counts: AddedCounts
+    added_lists: AddedLists
+    ambiguous_relink_items: list[Detailed]
+    """Assets that several new items could be, or the other way round: left alone. The first 100."""
+    read: Read | None
+    """Null for what wasn't ingested."""
+    held_back: HeldBack | None
+    """Null if no guard held removals back."""
 
 
 class Collection(Strict):
@@ -487,6 +551,7 @@ class EntryFields(Strict):
     failed_enrichments: int
 
 
+@of_verdicts
 class LogEntry(EntryFields):
     """A collection of a run, with the run."""
 
@@ -497,6 +562,11 @@ class LogEntry(EntryFields):
     scope: Scope
     version: str
     started_by: str
+    mode: Mode
+    read: Read | None
+    """Null for what has no outcome, or has failed."""
+    added_counts: AddedCounts
+    held_back: LoggedHeldBack | None
 
 
 class LoggedEnrichment(Strict):
@@ -511,6 +581,7 @@ class LoggedEnrichment(Strict):
     problem: str | None
 
 
+@of_verdicts
 class RunCollection(EntryFields):
     """A collection of a run, with all that is known of it."""
 
@@ -522,6 +593,11 @@ class RunCollection(EntryFields):
     enrichment: LoggedEnrichment | None
     """Null if nothing was tried."""
     rejected_items: list[Rejected]
+    mode: Mode
+    read: Read | None
+    """Null for what has no outcome, or has failed."""
+    added_counts: AddedCounts
+    held_back: LoggedHeldBack | None
 
 
 class Destroyed(Strict):
@@ -602,6 +678,8 @@ class IngestNumbers(Strict):
     total_failed_enrichments: int
     total_source_items: int
     duration_seconds: float
+    mode: Mode
+    totals_added: AddedTotals
 
 
 class SourceIngest(IngestNumbers):

@@ -4,10 +4,12 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import anyio
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -170,6 +172,7 @@ def at(*files: str) -> str:
 def outline(*items: AssetDraft | Rejection) -> Outline:
     """The page in outline, as importers give it where they expect that it is known."""
     whole = page(*items)
+    whole.stamp = blake2b(msgspec.msgpack.encode(whole.drafts), digest_size=16).digest()
 
     async def read() -> Page:
         return whole
@@ -180,6 +183,7 @@ def outline(*items: AssetDraft | Rejection) -> Outline:
         rejected=whole.rejected,
         source_items=whole.source_items,
         read=read,
+        stamp=whole.stamp,
     )
 
 

@@ -1,0 +1,214 @@
+"""Following the source: assets take what their item says now, and the feed of changes is told so.
+
+An ingest lets only the place of files follow. What an enricher gave stays with the asset, unless it was read from a
+file that was replaced.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.verdicts import ChangeKind
+from retrovue.store.audit import Run
+from retrovue.store.changes import INSERT_CHANGES, lock_feed
+from retrovue.store.comparing import CONTENT, DESCRIPTION, Said, compare, held_assets
+from retrovue.store.plan import label_of
+from retrovue.store.relinking import Pair, relinks_json
+from retrovue.store.staging import Staging
+
+FOLLOWERS: tuple[ChangeKind, ...] = ("refreshed", "replaced", "restored", "relocated", "relinked")
+"""The verdicts on which an asset follows its item."""
+_BATCH = 1000
+"""Relinked assets that are compared at a time."""
+
+# A value from another file is of no use, and neither is what an enricher has read from it: `kept` is what stays.
+_FIND_FOLLOWING = """
+    INSERT INTO following
+    SELECT plan.seq, asset.uuid, {label}, plan.verdict, staged.difference = 2,
+        asset.canonical_hash <> staged.canonical_hash,
+        staged.difference = 2 AND asset.state = 'ready'
+            AND NOT (SELECT keep_approval FROM collection WHERE id = :collection),
+        {refined} CASE WHEN staged.difference <> 2 OR asset.provenance IS NULL THEN asset.provenance ELSE (
+            SELECT jsonb_object_agg(given.key, given.value) FROM jsonb_each_text(asset.provenance) AS given
+            WHERE given.value NOT IN (SELECT external_id FROM enricher WHERE id = ANY({ids[reading_files]}))
+                AND (given.key NOT IN ({content})
+                    OR given.value IN (SELECT external_id FROM enricher WHERE id = ANY({ids[refined_by]})))
+        ) END,
+        coalesce(staged.fields, CASE WHEN asset.canonical_hash <> staged.canonical_hash
+            THEN jsonb_build_object('canonical_key', jsonb_build_array(asset.canonical_key, staged.canonical_key))
+            ELSE '{{}}' END) || CASE WHEN asset.source_hash <> staged.source_hash
+            THEN jsonb_build_object('source_uri', jsonb_build_array(asset.source_uri, staged.source_uri))
+            ELSE '{{}}' END
+    FROM plan JOIN staged USING (seq) JOIN asset ON asset.uuid = plan.asset_uuid {join}
+    WHERE plan.verdict IN ({followers})
+"""
+_WITH_REFINEMENTS = {
+    "refined": "CASE WHEN plan.verdict = 'relinked' THEN coalesce(refined.provenance, '{}') ELSE '{}' END ||",
+    "join": "LEFT JOIN staged_refinement AS refined USING (seq)",
+}
+_KEPT = "(asset.provenance ? '{0}' AND following.kept ? '{0}')"
+_DESCRIBE = ", ".join(
+    f"{column} = CASE WHEN {_KEPT.format(column)} THEN asset.{column} ELSE staged.{column} END"
+    for column in DESCRIPTION
+)
+_REPLACE = ", ".join(
+    f"{column} = CASE WHEN {_KEPT.format(column)} THEN asset.{column} WHEN following.replaced THEN staged.{column}"
+    f" ELSE coalesce(staged.{column}, asset.{column}) END"
+    for column in CONTENT
+)
+_FOLLOW = text(
+    f"""
+    UPDATE asset SET source_hash = staged.source_hash, source_uri = staged.source_uri,
+        canonical_uri = staged.canonical_uri, canonical_key = staged.canonical_key,
+        canonical_hash = staged.canonical_hash, part_count = staged.part_count, stamp = staged.stamp,
+        file_stamp = coalesce(staged.file_stamp, CASE WHEN NOT following.replaced THEN asset.file_stamp END),
+        {_DESCRIBE}, {_REPLACE},
+        streams = CASE WHEN following.replaced AND NOT {_KEPT.format("streams")} THEN NULL ELSE asset.streams END,
+        provenance = nullif(following.kept, '{{}}'),
+        availability = 'present', unavailable_since = NULL, unavailable_run = NULL, unavailable_reason = NULL,
+        state = CASE WHEN following.withdrawn THEN 'new' ELSE asset.state END,
+        approved_for_broadcast = asset.approved_for_broadcast AND NOT following.withdrawn, updated_at = now()
+    FROM following JOIN staged USING (seq) WHERE asset.uuid = following.asset_uuid
+    """
+)
+_RELOCATE = text(
+    """
+    UPDATE asset SET canonical_uri = staged.canonical_uri, canonical_key = staged.canonical_key,
+        canonical_hash = staged.canonical_hash, part_count = staged.part_count, size_bytes = staged.size_bytes,
+        updated_at = now()
+    FROM following JOIN staged USING (seq) WHERE asset.uuid = following.asset_uuid
+    """
+)
+_DROP_PARTS = text("DELETE FROM asset_part USING following WHERE asset_part.asset_uuid = following.asset_uuid")
+_KEEP_IDENTITIES = text(
+    """
+    INSERT INTO asset_identity (asset_uuid, collection_uuid, source_hash, source_uri, run_id, rule)
+    SELECT asset.uuid, asset.collection_uuid, asset.source_hash, asset.source_uri, :run, relink.rule
+    FROM jsonb_to_recordset(cast(:relinks AS jsonb)) AS relink (asset uuid, rule text)
+        JOIN asset ON asset.uuid = relink.asset
+    ON CONFLICT (asset_uuid, source_hash) DO UPDATE
+        SET until = excluded.until, run_id = excluded.run_id, rule = excluded.rule
+    """
+)
+# An identity that the asset has again isn't a former one.
+_DROP_IDENTITIES = text(
+    "DELETE FROM asset_identity USING asset, following WHERE asset.uuid = following.asset_uuid"
+    " AND asset_identity.asset_uuid = asset.uuid AND asset_identity.source_hash = asset.source_hash"
+)
+# The fingerprint stays, so that an enricher that finds the same file needn't read it again.
+_OWE_AGAIN = text(
+    """
+    UPDATE asset_enrichment SET status = 'failed', updated_at = clock_timestamp(),
+        code = CASE WHEN following.replaced THEN 'replaced' ELSE 'relocated' END,
+        message = CASE WHEN following.replaced THEN 'The file was replaced since.' ELSE 'The file has moved since.' END
+    FROM following JOIN asset ON asset.uuid = following.asset_uuid
+    WHERE asset_enrichment.asset_uuid = following.asset_uuid AND asset_enrichment.status = 'succeeded'
+        AND asset_enrichment.enricher_id = ANY(:reading_files)
+        AND (following.replaced OR (following.moved AND asset.state IN ('new', 'enriching')))
+    """
+)
+_BEGIN_ENRICHING = text(
+    """
+    UPDATE asset SET state = 'enriching', updated_at = now() FROM following
+    WHERE asset.uuid = following.asset_uuid AND asset.state = 'new'
+        AND (following.replaced OR following.moved OR following.withdrawn)
+        AND EXISTS (
+            SELECT FROM collection_enricher AS attached WHERE attached.collection_id = :collection AND NOT EXISTS (
+                SELECT FROM asset_enrichment AS done WHERE done.asset_uuid = asset.uuid
+                    AND done.enricher_id = attached.enricher_id AND done.status = 'succeeded'
+            )
+        )
+    """
+)
+# Nothing that anybody can see differs: the stamp alone tells the next runs so.
+_STAMP = text(
+    """
+    UPDATE asset SET stamp = staged.stamp, file_stamp = coalesce(staged.file_stamp, asset.file_stamp)
+    FROM plan JOIN staged USING (seq) WHERE plan.verdict = 'skipped' AND asset.uuid = plan.own
+        AND (asset.stamp, asset.file_stamp)
+            IS DISTINCT FROM (staged.stamp, coalesce(staged.file_stamp, asset.file_stamp))
+    """
+)
+_TELL = text(
+    INSERT_CHANGES.format(
+        rows="""
+        SELECT asset_uuid, cast(:collection AS uuid), title, told.what, cast(:run AS uuid), cast(NULL AS text),
+            told.fields
+        FROM following CROSS JOIN LATERAL (
+            VALUES (1, following.what, following.fields), (2, 'withdrawn', '{"state": ["ready", "new"]}')
+        ) AS told (number, what, fields) WHERE told.number = 1 OR following.withdrawn
+        ORDER BY seq, told.number
+        """
+    )
+)
+_STAGED = text(
+    f"SELECT seq, canonical_key, file_stamp, parts, {', '.join((*DESCRIPTION, *CONTENT))} FROM staged"
+    " WHERE seq = ANY(cast(string_to_array(:seqs, ',') AS integer[]))"
+)
+_SET_DIFFERENCES = text(
+    "UPDATE staged SET difference = item.difference, fields = item.fields"
+    " FROM jsonb_to_recordset(cast(:items AS jsonb)) AS item (seq integer, difference integer, fields jsonb)"
+    " WHERE staged.seq = item.seq"
+)
+
+
+async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair]) -> None:
+    """Compare relinked assets with their new items, and stage what differs."""
+    for start in range(0, len(relinks), _BATCH):
+        batch = relinks[start : start + _BATCH]
+        held = await held_assets(session, [pair.asset for pair in batch])
+        rows = await session.execute(_STAGED, {"seqs": ",".join(str(pair.seq) for pair in batch)})
+        staged = {row.seq: row for row in rows}
+        items: list[dict[str, object]] = []
+        for pair in batch:
+            row = staged[pair.seq]
+            files = row.parts or [{"size_bytes": row.size_bytes, "duration_ms": None}]
+            parts = [[file["size_bytes"], file["duration_ms"]] for file in files]
+            values = {column: getattr(row, column) for column in (*DESCRIPTION, *CONTENT)}
+            difference = compare(held[pair.asset], Said(row.canonical_key, values, row.file_stamp, parts))
+            items.append({"seq": pair.seq, "difference": difference.kind, "fields": difference.fields})
+        await session.execute(_SET_DIFFERENCES, {"items": orjson.dumps(items).decode()})
+
+
+async def follow(session: AsyncSession, staging: Staging, run: Run, relinks: Sequence[Pair] = ()) -> None:
+    """Let the assets of the plan follow their items: all that they say in a sync, the place of files in an ingest."""
+    syncing = staging.comparison.mode == "sync"
+    reading, refining = list(staging.enrichers.reading_files), list(staging.enrichers.refined_by)
+    bind = {"collection": staging.collection.id}
+    # Few rows of a large table, or all of them: only the planner can choose, once it knows the numbers.
+    await session.execute(text("SET LOCAL enable_nestloop = on"))
+    await session.execute(text("ANALYZE plan, staged"))
+    find = _FIND_FOLLOWING.format(
+        label=label_of("asset"),
+        followers=", ".join(f"'{verdict}'" for verdict in FOLLOWERS),
+        content=", ".join(f"'{column}'" for column in (*CONTENT, "streams")),
+        ids={name: f"cast(string_to_array(:{name}, ',') AS uuid[])" for name in ("reading_files", "refined_by")},
+        **(_WITH_REFINEMENTS if staging.enriched else {"refined": "", "join": ""}),
+    )
+    enrichers = {"reading_files": ",".join(map(str, reading)), "refined_by": ",".join(map(str, refining))}
+    await session.execute(text(find), {**bind, **enrichers})
+    await session.execute(text("ANALYZE following"))
+    if relinks:
+        await session.execute(_KEEP_IDENTITIES, {"run": run.id, "relinks": relinks_json(relinks)})
+    await session.execute(_DROP_PARTS)
+    await session.execute(_FOLLOW if syncing else _RELOCATE)
+    if relinks:
+        await session.execute(_DROP_IDENTITIES)
+    if reading:
+        await session.execute(_OWE_AGAIN, {"reading_files": reading})
+    await session.execute(_BEGIN_ENRICHING, bind)
+
+
+async def stamp(session: AsyncSession) -> None:
+    """Give their stamps to the assets of the plan that don't differ in anything else."""
+    await session.execute(text("ANALYZE plan, staged"))
+    await session.execute(_STAMP)
+
+
+async def tell_followed(session: AsyncSession, collection: UUID, run: Run) -> None:
+    """Add what has followed to the feed of changes."""
+    await lock_feed(session)
+    await session.execute(_TELL, {"collection": collection, "run": run.id})

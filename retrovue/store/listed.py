@@ -1,0 +1,109 @@
+"""What a sync has found in its listing: the keys of all items, of which an asset that has none isn't listed.
+
+A sync that writes keeps them in a temporary table, a dry-run in memory. A rejected item is listed; if the source has it
+in its trash, it is not.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.model import Rejection
+from retrovue.store.session import Store
+
+TRASHED = "deleted_at_source"
+"""The code of a rejection of an item that the source has in its trash."""
+_VERSION = "?media="
+"""Begins what names a version in the source URI of its item."""
+_MOST = 1 << 16
+"""Bytes of keys that are kept in memory before they are written to the table."""
+
+KINDS = ("item", "rejected", "trashed")
+"""Of keys: source hashes of drafts; keys of source URIs of rejected items; those of items in the trash."""
+
+
+def text_key(value: str) -> bytes:
+    """Hash text to the 16 bytes by which PostgreSQL can compare it as well: see `key_of`."""
+    return sha256(value.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def key_of(expression: str) -> str:
+    """Return the SQL that does what `text_key` does."""
+    return f"substring(sha256(convert_to({expression}, 'UTF8')) FROM 1 FOR 16)"
+
+
+def keys_in_table(kind: str) -> str:
+    """Return the SQL of the keys of a kind, from the table."""
+    # The parentheses of || make each row's bytes anew in memory: out of a stored one each key would be cut by itself.
+    return f"""
+        SELECT substring(page.packed FROM number * 16 + 1 FOR 16) AS key
+        FROM (SELECT packed || ''::bytea AS packed FROM listed WHERE kind = '{kind}' OFFSET 0) AS page
+            CROSS JOIN LATERAL generate_series(0, length(page.packed) / 16 - 1) AS number
+    """
+
+
+def keys_in_parameter(kind: str) -> str:
+    """Return the SQL of the keys of a kind, from the parameter ``:listed_<kind>``."""
+    return f"""
+        SELECT substring(page.packed FROM number * 16 + 1 FOR 16) AS key
+        FROM (SELECT cast(:listed_{kind} AS bytea) AS packed) AS page,
+            generate_series(0, length(page.packed) / 16 - 1) AS number
+    """
+
+
+class Listed:
+    """The keys of a listing: `add()` and `reject()` for each page → `flush()`; `reset()` if it is read again."""
+
+    def __init__(self, store: Store, session: AsyncSession, *, in_table: bool) -> None:
+        """``in_table``: write them to the temporary table ``listed`` of the session; else keep them in memory."""
+        self.unidentified = 0
+        """Rejected items without an identity: nobody can say which asset they are."""
+        self.names_items = False
+        """Whether a rejection names an item."""
+        self._store = store
+        self._session = session
+        self._in_table = in_table
+        self._packed = {kind: bytearray() for kind in KINDS}
+
+    def parameters(self) -> dict[str, bytearray]:
+        """Return the parameters that `keys_in_parameter` reads."""
+        return {f"listed_{kind}": packed for kind, packed in self._packed.items()}
+
+    async def add(self, source_hashes: Iterable[bytes], rejected: Sequence[Rejection]) -> None:
+        """Add the items of a page, outside of a transaction."""
+        self._packed["item"] += b"".join(source_hashes)
+        for rejection in rejected:
+            if rejection.source_uri is None:
+                self.unidentified += 1
+                continue
+            self.names_items = True
+            kind = "trashed" if rejection.code == TRASHED else "rejected"
+            self._packed[kind] += text_key(rejection.source_uri)
+        if self._in_table and sum(map(len, self._packed.values())) >= _MOST:
+            async with self._store.transaction(self._session) as session:
+                await self.flush(session)
+
+    async def flush(self, session: AsyncSession) -> None:
+        """Write what is kept in memory to the table, inside the caller's transaction."""
+        for kind, packed in self._packed.items():
+            if self._in_table and packed:
+                await session.execute(
+                    text("INSERT INTO listed VALUES (:kind, :packed)"), {"kind": kind, "packed": bytes(packed)}
+                )
+                packed.clear()
+
+    def reset(self) -> None:
+        """Drop what is in memory; the caller empties the table."""
+        self.unidentified, self.names_items = 0, False
+        for packed in self._packed.values():
+            packed.clear()
+
+
+def is_rejected(asset: str, keys: str) -> str:
+    """Return the SQL condition that an asset's item, or this version of it, is among the keys of a subquery."""
+    item = f"split_part({asset}.source_uri, '{_VERSION}', 1)"
+    return (
+        f"({key_of(f'{asset}.source_uri')} IN (SELECT key FROM {keys}) OR {key_of(item)} IN (SELECT key FROM {keys}))"
+    )

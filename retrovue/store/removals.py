@@ -1,0 +1,240 @@
+"""Removals: assets that the source doesn't list become missing, and later gone, unless a guard holds them back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.model import DEFAULT_MAX_REMOVALS, Collection, MaxRemovals
+from retrovue.core.results import Guard, HeldBack, Named
+from retrovue.core.verdicts import LISTED
+from retrovue.store.audit import Run
+from retrovue.store.changes import INSERT_CHANGES, lock_feed
+from retrovue.store.known import Comparison
+from retrovue.store.listed import is_rejected
+from retrovue.store.plan import MergeResult, label_of
+from retrovue.store.relinking import RELINKS, RULES, Pair
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPolicy:
+    """What may be removed in a sync of a collection."""
+
+    most: MaxRemovals = DEFAULT_MAX_REMOVALS
+    """Assets that may become missing without being asked."""
+    confirmed: frozenset[str] = frozenset()
+    """The tokens of the removals that a person has reviewed."""
+    guards: tuple[Guard, ...] = ()
+    """The guards that stop removals whichever they are, unless a person has confirmed them."""
+    postponed: Guard | None = None
+    """The guard that stops removals even if they are confirmed: the source is changing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """The assets that become missing or gone."""
+
+    missing: int = 0
+    gone: int = 0
+    newly: int = 0
+    """Those that were present."""
+    first: dict[str, list[Named]] = field(default_factory=dict[str, list[Named]])
+    """The first ones by what they become, by name."""
+    token: str | None = None
+    """Stands for exactly this set of assets."""
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return self.missing + self.gone
+
+
+NO_REMOVALS = Removals()
+NO_POLICY = RemovalPolicy()
+
+
+def lost_assets(*, newly: bool, names_items: bool) -> str:
+    """Return the SQL of the assets that the source doesn't list: rows of asset, with ``trashed``.
+
+    It reads ``plan``, ``listed_item``, ``listed_rejected`` and ``listed_trashed``. ``newly``: those that are present
+    as well, for which the keys of the whole listing are compared. ``names_items``: whether a rejection names an item.
+    """
+    absent = """
+        SELECT asset.* FROM asset
+        WHERE asset.collection_uuid = :collection AND asset.deleted_at IS NULL AND asset.availability = 'present'
+            AND NOT EXISTS (SELECT FROM listed_item WHERE listed_item.key = asset.source_hash)
+        UNION ALL
+    """
+    # One that isn't present and is listed has been staged.
+    unavailable = """
+        SELECT asset.* FROM asset
+        WHERE asset.collection_uuid = :collection AND asset.deleted_at IS NULL AND asset.availability <> 'present'
+            AND NOT EXISTS (SELECT FROM plan WHERE plan.own = asset.uuid)
+    """
+    unlisted = f"({absent if newly else ''} {unavailable}) AS unlisted"
+    if not names_items:
+        return f"SELECT unlisted.*, false AS trashed FROM {unlisted}"
+    trashed, rejected = is_rejected("unlisted", "listed_trashed"), is_rejected("unlisted", "listed_rejected")
+    return f"SELECT unlisted.*, {trashed} AS trashed FROM {unlisted} WHERE NOT {rejected}"
+
+
+# Those that are relinked aren't lost any more. Times are the database's.
+REMOVAL = f"""
+    SELECT lost.uuid AS asset_uuid, {label_of("lost")} AS title, lost.source_uri, lost.availability AS was, becomes,
+        CASE WHEN lost.trashed THEN 'trashed' ELSE 'not_listed' END AS reason
+    FROM lost CROSS JOIN (
+        SELECT make_interval(secs => source.grace_s) AS grace
+        FROM collection JOIN source ON source.id = collection.source_id WHERE collection.id = :collection
+    ) AS source CROSS JOIN LATERAL (
+        SELECT CASE WHEN lost.availability = 'present'
+                THEN CASE WHEN source.grace = interval '0' THEN 'gone' ELSE 'missing' END
+            WHEN lost.availability = 'missing' AND lost.unavailable_since + source.grace < now() THEN 'gone' END
+    ) AS after (becomes)
+    WHERE becomes IS NOT NULL
+        AND lost.uuid NOT IN (SELECT relink.asset FROM {RELINKS})
+"""
+_COUNT = """
+    SELECT count(*) FILTER (WHERE becomes = 'missing') AS missing, count(*) FILTER (WHERE becomes = 'gone') AS gone,
+        count(*) FILTER (WHERE was = 'present') AS newly,
+        left(encode(sha256(convert_to(concat(cast(:collection AS uuid), string_agg(cast(asset_uuid AS text), ''
+            ORDER BY asset_uuid)), 'UTF8')), 'hex'), 16) AS token
+    FROM removal
+"""
+_FIRST = f"""
+    SELECT becomes, title, source_uri, reason FROM (
+        SELECT removal.*, row_number() OVER (PARTITION BY becomes ORDER BY title, asset_uuid) AS number FROM removal
+    ) AS numbered WHERE number <= {LISTED} ORDER BY becomes, number
+"""
+_REMOVE = text(
+    """
+    UPDATE asset SET availability = removal.becomes,
+        unavailable_since = coalesce(asset.unavailable_since, now()), unavailable_run = :run,
+        unavailable_reason = removal.reason, updated_at = now()
+    FROM removal WHERE asset.uuid = removal.asset_uuid
+    """
+)
+_TELL = text(
+    INSERT_CHANGES.format(
+        rows="""
+        SELECT asset_uuid, cast(:collection AS uuid), title, becomes, cast(:run AS uuid), cast(NULL AS text),
+            jsonb_build_object('availability', jsonb_build_array(was, becomes), 'reason', reason)
+        FROM removal ORDER BY title, asset_uuid
+        """
+    )
+)
+
+
+async def count_removals(session: AsyncSession, collection: Collection, source: str, bind: dict[str, Any]) -> Removals:
+    """Count the removals, rows of the table ``removal`` or of the CTE that ``source`` begins the statement with."""
+    row = (await session.execute(text(f"{source} {_COUNT}"), {**bind, "collection": collection.id})).one()
+    first: dict[str, list[Named]] = {}
+    if row.missing or row.gone:
+        for entry in await session.execute(text(f"{source} {_FIRST}"), {**bind, "collection": collection.id}):
+            first.setdefault(entry.becomes, []).append(Named(entry.title, entry.source_uri, entry.reason))
+    return Removals(row.missing, row.gone, row.newly, first, row.token if row.missing or row.gone else None)
+
+
+def hold_back(removals: Removals, policy: RemovalPolicy, present: int) -> HeldBack | None:
+    """Return which guards hold removals back, of a collection with so many assets present; None if they may be made."""
+    if not removals.number:
+        return None
+    guards = list(policy.guards)
+    most = policy.most.of(present)
+    if removals.newly > most:
+        guards.append(
+            Guard(
+                "too_many",
+                f"{removals.newly} of {present} assets aren't listed any more; at most {most} may be removed.",
+            )
+        )
+    confirmed = removals.token in policy.confirmed
+    if policy.postponed is None and (confirmed or not guards):
+        return None
+    if guards and policy.confirmed and not confirmed:
+        guards.append(
+            Guard("removals_changed", "The removals aren't the ones that were confirmed: they have changed since.")
+        )
+    if policy.postponed is not None:
+        guards.append(policy.postponed)
+    items = sorted((item for items in removals.first.values() for item in items), key=lambda item: item.title)
+    token = None if policy.postponed is not None else removals.token
+    return HeldBack(tuple(guards), removals.number, tuple(items[:LISTED]), token)
+
+
+async def remove(session: AsyncSession, run: Run) -> None:
+    """Mark the assets of the table ``removal`` as missing or gone."""
+    await session.execute(text("SET LOCAL enable_nestloop = on"))
+    await session.execute(text("ANALYZE removal"))
+    await session.execute(_REMOVE, {"run": run.id})
+
+
+async def tell_removed(session: AsyncSession, collection: UUID, run: Run) -> None:
+    """Add the removals to the feed of changes."""
+    await lock_feed(session)
+    await session.execute(_TELL, {"collection": collection, "run": run.id})
+
+
+async def count_absent(session: AsyncSession, comparison: Comparison, rejected: str, bind: dict[str, Any]) -> int:
+    """Count the assets that an ingest finds present in the catalogue and not listed, as its listing stands.
+
+    ``rejected`` is the SQL of the `text_key` of the source URIs of rejected items, which are listed; with ``bind``.
+    """
+    if not comparison.absent:
+        return 0
+    result = await session.execute(
+        text(
+            f"WITH rejected (key) AS MATERIALIZED ({rejected}) SELECT count(*) FROM asset"
+            " WHERE collection_uuid = :collection AND deleted_at IS NULL AND availability = 'present'"
+            f" AND EXISTS (SELECT FROM rejected) AND {is_rejected('asset', 'rejected')}"
+        ),
+        {**bind, "collection": comparison.collection.id},
+    )
+    return max(0, comparison.absent - int(result.scalar_one()))
+
+
+async def ambiguous_assets(session: AsyncSession, pairs: Sequence[Pair]) -> list[Named]:
+    """Name the first assets of pairs that were left alone, each with the rule."""
+    shown = {str(pair.asset): RULES[pair.rule] for pair in pairs[:LISTED]}
+    if not shown:
+        return []
+    rows = await session.execute(
+        text(
+            f"SELECT uuid, {label_of('asset')} AS title, source_uri FROM asset"
+            " WHERE uuid = ANY(cast(string_to_array(:assets, ',') AS uuid[])) ORDER BY title, uuid"
+        ),
+        {"assets": ",".join(shown)},
+    )
+    return [Named(row.title, row.source_uri, shown[str(row.uuid)]) for row in rows]
+
+
+def with_absences(
+    result: MergeResult, removals: Removals, held_back: HeldBack | None, ambiguous: Sequence[Named]
+) -> MergeResult:
+    """Add to the result of a merge what became of the assets that aren't listed."""
+    made = removals if held_back is None else NO_REMOVALS
+    counts = {
+        **result.counts,
+        "absent": removals.newly,
+        "missing": made.missing,
+        "gone": made.gone,
+        "removals_held_back": 0 if held_back is None else held_back.number,
+    }
+    listed = replace(
+        result.listed,
+        missing=tuple(made.first.get("missing", ())),
+        gone=tuple(made.first.get("gone", ())),
+        ambiguous_relinks=tuple(ambiguous),
+    )
+    return MergeResult(counts, listed, held_back)
+
+
+def nothing_listed(*, discovered: int, rejected: int) -> Sequence[Guard]:
+    """Return the guard against a listing without a usable item."""
+    if discovered == 0:
+        return [Guard("nothing_listed", "The source lists nothing at all. Is a disk missing there?")]
+    if rejected == discovered:
+        return [Guard("nothing_listed", "None of the items that the source lists can be used.")]
+    return []
