@@ -97,6 +97,12 @@ from retrovue.operations.discovery import add_source as add_source
 from retrovue.operations.discovery import discover as discover
 from retrovue.operations.doctor import Finding as Finding
 from retrovue.operations.doctor import examine as examine
+from retrovue.operations.reports import Statistics as Statistics
+from retrovue.operations.reports import iter_duplicates as iter_duplicates
+from retrovue.operations.reports import iter_rejected as iter_rejected
+from retrovue.operations.reports import list_duplicates as list_duplicates
+from retrovue.operations.reports import list_rejected as list_rejected
+from retrovue.operations.reports import statistics as statistics
 from retrovue.operations.retention import prune_details as prune_details
 from retrovue.operations.secrets import Encryption as Encryption
 from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
@@ -119,8 +125,16 @@ from retrovue.store.log import LogEntry as LogEntry
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.opening import open_store as open_store
 from retrovue.store.purging import GoneAssets as GoneAssets
+from retrovue.store.rejections import DuplicateItem as DuplicateItem
+from retrovue.store.rejections import DuplicateListing as DuplicateListing
+from retrovue.store.rejections import RejectedItem as RejectedItem
+from retrovue.store.rejections import RejectedListing as RejectedListing
+from retrovue.store.rejections import RejectionFilters as RejectionFilters
 from retrovue.store.retention import PrunedDetails as PrunedDetails
 from retrovue.store.session import Store as Store
 from retrovue.store.sources import SourceListing as SourceListing
+from retrovue.store.statistics import AssetGroup as AssetGroup
+from retrovue.store.statistics import CollectionStatistics as CollectionStatistics
+from retrovue.store.statistics import LastRun as LastRun
 
 __all__: list[str]

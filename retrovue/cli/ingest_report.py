@@ -103,19 +103,19 @@ def summary_line(summary: "IngestSummary", what: str = "Source") -> str:
 
 def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
     """Yield the warnings about an ingested collection; ``shown``: the report is on the same screen."""
-    name = outcome.collection.name
+    name = outcome.collection.display_name
     if fewer := outcome.listed.warnings.get(FAR_SMALLER):
         yield (
-            f"Collection '{name}' has {fewer} items fewer than at its last ingest, more than half of them:"
+            f"Collection {name} has {fewer} items fewer than at its last ingest, more than half of them:"
             " is a disk missing at its source? Nothing is removed from the catalogue."
         )
     if changed := outcome.listed.warnings.get(CHANGED_AT_SOURCE):
         yield (
-            f"Collection {name!r}: the files of {changed} known asset(s) have another size or modification time than"
-            " the catalogue knows. Enrichers that read files read those again."
+            f"Collection {name}: the files of {changed} known asset(s) have another size or modification time"
+            " than the catalogue knows. Enrichers that read files read those again."
         )
     if not shown and outcome.enriched is not None and outcome.enriched.problem is not None:
-        yield f"Collection '{name}': {outcome.enriched.problem.message}"
+        yield f"Collection {name}: {outcome.enriched.problem.message}"
 
 
 def _enabled(summary: "IngestSummary", what: str) -> list[str]:

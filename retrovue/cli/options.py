@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, ClassVar, Concatenate
 
 import asyncclick as click
@@ -20,6 +21,21 @@ Action = Callable[..., Awaitable[int]]
 FILE = click.Path(allow_dash=True)
 """A file, or - for the standard input. Not checked here: whoever reads it reports what is wrong."""
 DIRECTORY = click.Path(file_okay=False)
+
+
+class _LastingFile(click.ParamType[str]):
+    """The path of a file, made absolute: commands that need it later may run in any directory."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return str(Path(value).expanduser().absolute())
+        except RuntimeError as exc:
+            self.fail(f"{exc}", param, ctx)
+
+
+LASTING_FILE = _LastingFile()
 
 
 class Whole(click.IntRange):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import asyncclick as click
 from asyncclick.shell_completion import CompletionItem
 
-from retrovue.cli.options import FILE
+from retrovue.cli.options import FILE, LASTING_FILE
 from retrovue.core.errors import EnricherNotCompliant, ImporterNotCompliant
 
 if TYPE_CHECKING:
@@ -140,10 +140,15 @@ class PluginCommand(click.Command):
                     formatter.write_dl(records)
 
     def _fields(self, field: "ConfigField", *, required: bool) -> Iterator[PluginOption]:
-        spelling = f"--{field.name.replace('_', '-')}"
+        spelling = field.option
         if not field.secret:
+            form: dict[str, Any] = {"metavar": "SECONDS"} if field.name.endswith("_s") else {}
+            if field.kind == "flag":
+                spelling, form = f"{spelling}/--no-{spelling[2:]}", {"default": None}
+            elif field.kind == "file":
+                form = {"type": LASTING_FILE, "metavar": "FILE"}
             required = required and field.required
-            yield PluginOption([spelling, field.name], required=required, help=f"{field.description}.")
+            yield PluginOption([spelling, field.name], required=required, help=f"{field.description}.", **form)
             return
         default = f"; default: $RETROVUE_{field.name.upper()}" if self._from_environment else ""
         text = f"File with it, - for the standard input{default}."

@@ -1,11 +1,14 @@
-"""The progress of an ingest: a line on a terminal, or events for a program."""
+"""The progress of an ingest: lines on a terminal, or events for a program."""
 
 import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from retrovue.cli.output import Output
+from retrovue.cli.text import printable
+from retrovue.core.model import Collection
 from retrovue.ingest.documents import event_document
 from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, RunStarted
 from retrovue.ingest.events import Progress as Reading
@@ -16,69 +19,120 @@ if TYPE_CHECKING:
 
 EVENT_SECONDS = 0.25
 """The least time between two progress events of a collection. All other events are printed at once."""
+_NAME = 24
+"""Cells of a collection's name."""
 
 
 class Progress:
-    """Shows collections done, items read, items per second and the time left.
+    """Shows of the run and of each collection at work: items read, items expected, items per second, time left.
 
     On the standard error if it is a terminal; with ``--jsonl`` as events on the standard output; else nowhere.
     """
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._line: _Line | None = None
-        self._read: dict[UUID, int] = {}
-        self._expected: int | None = None
-        self._targeted: frozenset[UUID] = frozenset()
+        self._lines: _Lines | None = None
+        self._run = RunProgress(())
         self._began = time.monotonic()
         self._printed: dict[UUID, float] = {}
 
     def __enter__(self) -> Self:
         dumb = os.environ.get("TERM") == "dumb"  # it can't move its cursor
         if self._output.watched and not (self._output.quiet or self._output.as_events or dumb):
-            self._line = _Line()
+            self._lines = _Lines()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._line is not None:
-            self._line.close()
+        if self._lines is not None:
+            self._lines.close()
 
     def show(self, event: Event) -> None:
         """Show an event. The caller prints the summary."""
         match event:
             case RunStarted():
-                self._targeted = frozenset(collection.id for collection in event.collections)
-                self._expected = event.items_expected
-                if self._line is not None:
-                    self._line.expect(len(event.collections))
+                self._run = RunProgress(event.collections)
+                if self._lines is not None:
+                    self._lines.run(self._run, 0.0)
                 self._print(event)
             case CollectionStarted():
+                if self._lines is not None:
+                    self._lines.begin(event.collection)
                 self._print(event)
             case CollectionFinished():
-                if self._line is not None and event.outcome.collection.id in self._targeted:
-                    self._line.advance()
+                self._run.finish(event.outcome.collection)
+                if self._lines is not None:
+                    self._lines.end(event.outcome.collection)
+                    self._lines.run(self._run, self._rate())
                 self._print(event)
             case Reading():
                 self._reading(event)
 
     def _reading(self, event: Reading) -> None:
-        if self._line is None and not self._output.as_events:
+        if self._lines is None and not self._output.as_events:
             return
-        self._read[event.collection.id] = event.discovered
-        items = sum(self._read.values())
+        self._run.read(event)
         now = time.monotonic()
-        rate = items / (now - self._began) if now > self._began else 0.0
-        left = seconds_left(items, self._expected, rate)
-        if self._line is not None:
-            self._line.show(items, rate, left)
+        rate = self._rate()
+        if self._lines is not None:
+            self._lines.run(self._run, rate)
+            self._lines.collection(event)
         elif now - self._printed.get(event.collection.id, float("-inf")) >= EVENT_SECONDS:
             self._printed[event.collection.id] = now
-            left = None if left is None else round(left, 1)
-            self._print(event, run={"items": items, "items_per_second": round(rate, 1), "seconds_left": left})
+            left = seconds_left(self._run.items, self._run.expected, rate)
+            run = {
+                "items": self._run.items,
+                "items_per_second": round(rate, 1),
+                "seconds_left": None if left is None else round(left, 1),
+                "items_expected": self._run.expected,
+            }
+            self._print(event, run=run)
+
+    def _rate(self) -> float:
+        elapsed = time.monotonic() - self._began
+        return self._run.items / elapsed if elapsed > 0 else 0.0
 
     def _print(self, event: Event, **more: object) -> None:
         if self._output.as_events:
             self._output.event({**event_document(event), **more})
+
+
+class RunProgress:
+    """How far all collections of a run are together."""
+
+    def __init__(self, collections: Iterable[Collection]) -> None:
+        self._expected: dict[UUID, int | None] = {one.id: one.assets_count or None for one in collections}
+        """Of each collection what its source says, before that what the catalogue holds."""
+        self._read: dict[UUID, int] = {}
+        self.finished = 0
+        """Collections that have their outcome."""
+
+    @property
+    def collections(self) -> int:
+        """The collections that the run tries."""
+        return len(self._expected)
+
+    @property
+    def items(self) -> int:
+        """The items that have been read."""
+        return sum(self._read.values())
+
+    @property
+    def expected(self) -> int | None:
+        """How many items there are; None while that isn't known of one collection."""
+        numbers = [number for number in self._expected.values() if number is not None]
+        return sum(numbers) if numbers and len(numbers) == len(self._expected) else None
+
+    def read(self, progress: Reading) -> None:
+        """Take the progress of a collection."""
+        self._read[progress.collection.id] = progress.source_items
+        if progress.source_total is not None:
+            self._expected[progress.collection.id] = progress.source_total
+
+    def finish(self, collection: Collection) -> None:
+        """Count a collection that the run has tried; what it has read is what there was."""
+        if collection.id in self._expected:
+            self.finished += 1
+            self._expected[collection.id] = self._read.get(collection.id, 0)
 
 
 def seconds_left(items: int, expected: int | None, rate: float) -> float | None:
@@ -88,43 +142,70 @@ def seconds_left(items: int, expected: int | None, rate: float) -> float | None:
     return (expected - items) / rate
 
 
-class _Line:
-    """The progress line of a terminal."""
+class _Lines:
+    """The progress on a terminal: a line for the run, and one for each collection at work."""
 
     def __init__(self) -> None:
-        self._bar, self._task = _start()
+        self._bar = _bar()
+        # Moves at once, as nothing is known before the source has answered.
+        self._run = self._bar.add_task("asking the source", total=None, items="", rate="", left="")
+        self._tasks: dict[UUID, TaskID] = {}
+        self._bar.start()
 
-    def expect(self, collections: int) -> None:
-        self._bar.update(self._task, total=max(collections, 1))
+    def run(self, run: RunProgress, rate: float) -> None:
+        done = f"{run.finished}/{run.collections} collections"
+        left = seconds_left(run.items, run.expected, rate)
+        self._show(self._run, run.items, run.expected, rate, left, description=done)
 
-    def advance(self) -> None:
-        self._bar.advance(self._task)
+    def begin(self, collection: Collection) -> None:
+        name = printable(collection.name)
+        name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+        self._tasks[collection.id] = self._bar.add_task(f"  {name}", total=None, items="", rate="", left="")
 
-    def show(self, items: int, rate: float, left: float | None) -> None:
-        about = "" if left is None else f"  about {int(left) // 60}:{int(left) % 60:02} left"
-        self._bar.update(self._task, items=items, rate=rate, left=about)
+    def collection(self, event: Reading) -> None:
+        task = self._tasks.get(event.collection.id)
+        if task is not None:
+            rate = event.source_items / event.seconds if event.seconds > 0 else 0.0
+            self._show(task, event.source_items, event.source_total, rate, event.seconds_left)
+
+    def end(self, collection: Collection) -> None:
+        task = self._tasks.pop(collection.id, None)
+        if task is not None:
+            self._bar.remove_task(task)
 
     def close(self) -> None:
         self._bar.stop()
 
+    def _show(
+        self,
+        task: "TaskID",
+        items: int,
+        expected: int | None,
+        rate: float,
+        left: float | None,
+        *,
+        description: str | None = None,
+    ) -> None:
+        read = f"{items:,} items" if expected is None or items > expected else f"{items:,} of {expected:,} items"
+        about = "" if left is None else f"about {int(left) // 60}:{int(left) % 60:02} left"
+        speed = f"{rate:,.0f}/s" if rate else ""
+        self._bar.update(
+            task, completed=items, total=expected, description=description, items=read, rate=speed, left=about
+        )
 
-def _start() -> "tuple[Bar, TaskID]":
+
+def _bar() -> "Bar":
     from rich.console import Console  # slow, and needed on a terminal only
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    bar = Bar(
-        BarColumn(bar_width=10),
-        MofNCompleteColumn(),
-        TextColumn("collections  {task.fields[items]:,} items  {task.fields[rate]:,.0f}/s"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+    return Bar(
+        *(TextColumn("{task.description}", markup=False), BarColumn(bar_width=10)),
+        *(TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("items", "rate")),
+        *(TimeElapsedColumn(), TextColumn("{task.fields[left]}", markup=False)),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
         refresh_per_second=5,
     )
-    task = bar.add_task("", total=None, items=0, rate=0.0, left="")
-    bar.start()
-    return bar, task

@@ -122,7 +122,10 @@ GUIDE: Mapping[str, Advice] = {
     "bad_url": Advice(
         "The address can't be used.", "Write it with scheme and host, such as http://192.168.1.10:32400."
     ),
-    "bad_ca_file": Advice("The certificate file can't be read.", "Set ca_file to a readable PEM file."),
+    "bad_ca_file": Advice(
+        "The certificate file can't be read.",
+        "Name a readable PEM file: `retrovue source update SOURCE --ca-file FILE`.",
+    ),
     "sign_in_expired": Advice("Nobody signed in at plex.tv in time.", "Run the command again to get a new address."),
     "unsupported_importer": Advice(
         "No importer of that type is installed.",
@@ -133,6 +136,7 @@ GUIDE: Mapping[str, Advice] = {
     ),
     # Nothing to ingest, and collections that are skipped
     "no_transport": Advice("Sources of that type can't use a custom transport.", "Omit the transport."),
+    "no_sources": Advice("There is no source to ingest.", "Add one with `retrovue source add`."),
     "no_collections": Advice("The source has no collections.", "Run `retrovue source discover SOURCE`."),
     "no_enabled_collections": Advice(
         "No collection is enabled.", "Enable one with `retrovue collection update COLLECTION --enable`."
@@ -189,7 +193,9 @@ GUIDE: Mapping[str, Advice] = {
         "The source didn't answer any attempt.", "Check that it runs, its address, and the network."
     ),
     "tls_certificate": Advice(
-        "The certificate of the source isn't trusted.", "Set ca_file, or use the host name in the certificate."
+        "The certificate of the source isn't trusted.",
+        "Name its authority's file with `retrovue source update SOURCE --ca-file FILE`, or use the host name in the"
+        " certificate.",
     ),
     "not_tls": Advice(
         "The port is one for plain HTTP, and the base URL begins with https.",
@@ -306,7 +312,10 @@ GUIDE: Mapping[str, Advice] = {
     "nfo_forbidden": Advice("The NFO file declares entities, which aren't read for safety.", _NFO),
     "unreadable_sidecar": Advice("The NFO file exists and can't be read.", "Check its permissions and its mount."),
     "no_file": Advice("The media file can't be found.", "Check the mount and the path mapping of the collection."),
-    "probe_timeout": Advice("Reading the media file took too long.", "Check the mount, or raise file_deadline_s."),
+    "probe_timeout": Advice(
+        "Reading the media file took too long.",
+        "Check the mount, or run `retrovue enricher update ENRICHER --file-deadline SECONDS`.",
+    ),
     "probe_crashed": Advice("The media file ends the program that reads it.", "Check whether the file is damaged."),
     "not_of_plex": Advice("The asset isn't from a Plex server.", "Detach plex-details from the collection."),
     "enricher_timeout": Advice("An enricher missed its deadline.", "Check the file; else report it to its author."),

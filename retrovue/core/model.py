@@ -1,6 +1,7 @@
 """The records of the domain: source, collection, enricher, scope, asset draft, page."""
 
 import datetime as dt
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
@@ -94,11 +95,18 @@ class ConfigField:
     """One setting of an importer."""
 
     name: str
-    """The key in the source's configuration. On the command line ``base_url`` is ``--base-url``."""
+    """The key in the source's configuration. A name that ends with ``_s`` is a number of seconds."""
     description: str
     required: bool = True
     secret: bool = False
     """Whether it is stored apart from the configuration and never shown."""
+    kind: Literal["text", "flag", "file"] = "text"
+    """How a command takes it: a text or number, a pair of options for true and false, or a path made absolute."""
+
+    @property
+    def option(self) -> str:
+        """The option of commands: ``--base-url`` for ``base_url``, ``--read-timeout`` for ``read_timeout_s``."""
+        return f"--{self.name.removesuffix('_s').replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,21 @@ class Collection:
     last_ingest_at: dt.datetime | None = None
     check_files: bool = True
     """Whether an ingest looks for a sample of the listed files on this machine. False for files that are elsewhere."""
+    source_name: str | None = None
+    """The name of the source when the collection was read; messages name it."""
+
+    @property
+    def display_name(self) -> str:
+        """Its name and that of its source, as messages have them: ``'Movies' of source 'Home'``."""
+        name = quoted(self.name)
+        return name if self.source_name is None else f"{name} of source {quoted(self.source_name)}"
+
+    @property
+    def arguments(self) -> str:
+        """The arguments by which a command in a hint names it: ``Movies --source Home``, quoted for a shell."""
+        if self.source_name is None or f"{self.name[:1]}{self.source_name[:1]}".count("-"):
+            return str(self.id)  # a name that begins with a hyphen would be read as an option
+        return f"{shlex.quote(self.name)} --source {shlex.quote(self.source_name)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +408,8 @@ class Outline(msgspec.Struct, gc=False):
     """Reads the page in full. The page has the same source items."""
     stamp: bytes | None = None
     """As `Page.stamp`: of all that the page's drafts are made from."""
+    source_total: int | None = None
+    """As `Page.source_total`."""
 
 
 class Page(msgspec.Struct, gc=False):
@@ -401,3 +426,5 @@ class Page(msgspec.Struct, gc=False):
     stamp: bytes | None = None
     """A hash of all that the drafts were made from, at most 64 bytes: equal stamps mean equal drafts. With None the
     drafts themselves are hashed."""
+    source_total: int | None = None
+    """The number of distinct source items of all pages together, if the source says it; for the progress alone."""

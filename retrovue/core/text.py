@@ -112,9 +112,12 @@ def redacted_traceback(error: BaseException) -> str:
     return redact("".join(traceback.format_exception(error)))
 
 
-def quoted(text: str) -> str:
-    """Return a text in quotes for a message: as it is, but for characters that can't be printed."""
-    return f"'{''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)}'"
+def quoted(value: object) -> str:
+    """Return a value in quotes for a message: its text as it is, but for characters that can't be printed."""
+    text = str(value)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return f"'{text}'"
 
 
 def is_storable(value: object) -> bool:

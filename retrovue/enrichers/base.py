@@ -14,6 +14,7 @@ import msgspec
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import ConfigField, Source
+from retrovue.core.text import quoted
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 LONGEST_DEADLINE_S = 3600.0
@@ -184,12 +185,12 @@ _VALUES: Mapping[str, tuple[Any, str]] = {
 def compliance_problems(enricher: object) -> list[str]:
     """Return what keeps a class from being an enricher; an empty list means that it complies."""
     if not isinstance(enricher, type):
-        return [f"{enricher!r} is not a class"]
+        return [f"{quoted(enricher)} is not a class"]
     problems = method_problems(enricher, _COROUTINES, {}, "describe_parameters")
     for name, (wanted, description) in _VALUES.items():
         value = getattr(enricher, name, None)
         try:
             msgspec.convert(value, wanted)
         except msgspec.ValidationError:
-            problems.append(f"{name} is {value!r}, but has to be {description}")
+            problems.append(f"{name} is {quoted(value)}, but has to be {description}")
     return problems

@@ -23,6 +23,7 @@ from retrovue.core.errors import (
     WrongIdentity,
 )
 from retrovue.core.model import AttachedEnricher, Source
+from retrovue.core.text import quoted
 from retrovue.enrichers.base import AssetView, EnricherInterface, Failure
 from retrovue.enrichers.fields import CheckedEnrichment, check, failure
 from retrovue.enrichers.registry import enricher_class, make_enricher, overwrites
@@ -326,7 +327,7 @@ def require_fitting(attached_type: str, source: Source) -> None:
     types = getattr(enricher_class(attached_type), "source_types", None)
     if types is not None and source.type not in types:
         raise EnricherNotCompliant(
-            f"An enricher of type {attached_type!r} doesn't work with a source of type {source.type!r}.",
+            f"An enricher of type {quoted(attached_type)} doesn't work with a source of type {quoted(source.type)}.",
             code="enricher_does_not_fit",
             hint=f"It works with: {', '.join(sorted(types))}.",
         )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrovue.core.errors import EnricherNotCompliant, RequestError, UnsupportedEnricher
 from retrovue.core.model import ConfigField, Source
+from retrovue.core.text import quoted
 from retrovue.enrichers.base import COMMON_PARAMETERS, OVERWRITE, EnricherInterface, compliance_problems
 from retrovue.plugins.loading import PluginKind, takes_transport
 
@@ -36,7 +37,7 @@ def parameters_of(type_name: str) -> Sequence[ConfigField]:
     own = ENRICHERS.settings(type_name)
     if secret := [field.name for field in own if field.secret]:
         raise EnricherNotCompliant(
-            f"The enricher {type_name!r} wants secret parameters, which there are none of: {', '.join(secret)}.",
+            f"The enricher {quoted(type_name)} wants secret parameters, which there are none of: {', '.join(secret)}.",
             hint="It should take them from the environment or from a file.",
             context={"type": type_name},
         )
@@ -67,7 +68,7 @@ def overwrites(config: Mapping[str, Any]) -> bool:
     value = config.get(OVERWRITE, False)
     overwrite = value if isinstance(value, bool) else _YES.get(str(value).lower())
     if overwrite is None:
-        raise RequestError(f"The parameter overwrite is true or false, not {value!r}.", code="bad_config")
+        raise RequestError(f"The parameter overwrite is true or false, not {quoted(value)}.", code="bad_config")
     return overwrite
 
 
@@ -80,7 +81,7 @@ def check_parameters(type_name: str, config: Mapping[str, Any]) -> None:
         named = {"unknown": unknown, "missing": missing}
         problems = [f"{problem}: {', '.join(names)}" for problem, names in named.items() if names]
         raise RequestError(
-            f"The parameters of an enricher of type {type_name!r} don't fit: {'; '.join(problems)}.",
+            f"The parameters of an enricher of type {quoted(type_name)} don't fit: {'; '.join(problems)}.",
             code="bad_config",
             hint="`retrovue enricher list-types` shows the parameters of each type.",
         )

@@ -29,7 +29,7 @@ from retrovue.core.model import (
     Secret,
     SourceIdentity,
 )
-from retrovue.core.text import is_storable, redact, without_secrets
+from retrovue.core.text import is_storable, quoted, redact, without_secrets
 from retrovue.importers.base import ImporterInterface, TellsChanges
 from retrovue.importers.seen import Doubles
 from retrovue.importers.waiting import Stopwatch
@@ -169,9 +169,11 @@ class GuardedImporter(PluginHost):
         page = self._expect(Page, page)
         if not self._ours and len(page.drafts) > MOST_DRAFTS:
             raise ImporterFailed(
-                f"The importer {self.type_name!r} gave a page of {len(page.drafts)} drafts; {MOST_DRAFTS} is the most.",
+                f"The importer {quoted(self.type_name)} gave a page of {len(page.drafts)} drafts;"
+                f" {MOST_DRAFTS} is the most.",
                 hint="This is a bug of the importer: it has to give its listing in pages.",
             )
+        self._check_total(page)
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self._expect(AssetDraft, draft)
@@ -184,7 +186,7 @@ class GuardedImporter(PluginHost):
                 if problem is None:
                     page.drafts.append(_without_secrets(draft, self._secrets))
                 else:
-                    reason = f"The importer {self.type_name!r} gave a draft that can't be used: {problem}"
+                    reason = f"The importer {quoted(self.type_name)} gave a draft that can't be used: {problem}"
                     page.rejected.append(Rejection("bad_draft", reason, str(draft.source_uri), str(draft.title)))
         return page
 
@@ -194,6 +196,7 @@ class GuardedImporter(PluginHost):
             # A draft without paths could pass for one that is in the catalogue.
             raise self.bug("enumerate", ValueError())
         self._check_stamp(outline.stamp)
+        self._check_total(outline)
         if not self._drafts_are_checked:
             for uri in outline.source_uris:
                 self._expect(str, uri)
@@ -204,10 +207,14 @@ class GuardedImporter(PluginHost):
     def _check_stamp(self, stamp: object) -> None:
         if stamp is not None and len(self._expect(bytes, stamp)) > LONGEST_PAGE_STAMP:
             raise ImporterFailed(
-                f"The importer {self.type_name!r} gave a page's stamp of {len(self._expect(bytes, stamp))} bytes; "
-                f"{LONGEST_PAGE_STAMP} are the most.",
+                f"The importer {quoted(self.type_name)} gave a page's stamp of {len(self._expect(bytes, stamp))} bytes;"
+                f" {LONGEST_PAGE_STAMP} are the most.",
                 hint="This is a bug of the importer: a stamp is a hash of what the page is made from.",
             )
+
+    def _check_total(self, page: Page | Outline) -> None:
+        if page.source_total is not None:
+            self._expect(int, page.source_total)
 
     def _check_rejections(self, rejected: Sequence[object]) -> None:
         for value in rejected:
@@ -218,7 +225,8 @@ class GuardedImporter(PluginHost):
     def _expect(self, wanted: type[T], value: object) -> T:
         if not isinstance(value, wanted):
             raise ImporterFailed(
-                f"The importer {self.type_name!r} returned a {type(value).__name__} where a {wanted.__name__} belongs.",
+                f"The importer {quoted(self.type_name)} returned a {type(value).__name__}"
+                f" where a {wanted.__name__} belongs.",
                 hint="This is a bug of the importer; report it to its authors.",
             )
         return value
@@ -226,13 +234,13 @@ class GuardedImporter(PluginHost):
     def bug(self, what: str, raised: BaseException) -> ImporterFailed:
         """Return the error for what the importer must not raise."""
         return ImporterFailed(
-            f"The importer {self.type_name!r} failed in {what}: {type(raised).__name__}.",
+            f"The importer {quoted(self.type_name)} failed in {what}: {type(raised).__name__}.",
             hint="This is a bug of the importer; the traceback is in the audit trail.",
         )
 
     def no_answer(self, what: str, deadline_s: float, /, *, blocking: bool) -> ImporterFailed:
         """Return the error for a call that missed its deadline."""
-        message = f"The importer {self.type_name!r} gave no answer to {what} within {deadline_s:g} s"
+        message = f"The importer {quoted(self.type_name)} gave no answer to {what} within {deadline_s:g} s"
         if blocking:
             return ImporterFailed(
                 f"{message} and blocks its event loop: nothing more is asked of it.",

@@ -78,14 +78,13 @@ async def check_locations(
         )
     mapped, unmapped = _map_locations(collection, locations)
     if unmapped:
-        name = shlex.quote(collection.name)
         commands = " ".join(f"--map {shlex.quote(location + '=')}LOCAL" for location in unmapped)
         return Ingestibility(
             ingestible=False,
             code="unmapped_location",
             reason=(
                 f"No path mapping covers {', '.join(unmapped)}. Say where these files are on this machine: "
-                f"`retrovue collection update {name} {commands}`."
+                f"`retrovue collection update {collection.arguments} {commands}`."
             ),
         )
     problems: list[tuple[str, str]] = []

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrovue.core.errors import ImporterNotCompliant, RequestError, UnsupportedImporter
 from retrovue.core.model import Secret
+from retrovue.core.text import quoted
 from retrovue.importers.base import ImporterInterface, compliance_problems
 from retrovue.plugins.loading import PluginKind, takes_transport
 
@@ -47,7 +48,7 @@ def open_importer(
         return IMPORTERS.make(type_name, cls, "configuration", config, credentials)
     if not takes_transport(cls):
         raise RequestError(
-            f"Sources of type {type_name!r} can't be read by a transport of yours.",
+            f"Sources of type {quoted(type_name)} can't be read by a transport of yours.",
             code="no_transport",
             hint="Leave out the transport.",
         )

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from retrovue.core.errors import RequestError, ScopeNotFound
 from retrovue.core.model import Collection, Scope
-from retrovue.core.text import item_key
+from retrovue.core.text import item_key, quoted
 
 _REMARK = re.compile(r"(?P<title>.+?) *(?:\((?P<round>[^()]+(?:\([^()]*\)[^()]*)*)\)|\[(?P<square>[^\[\]]+)\])")
 _TAG = re.compile(r" *\{edition-(?P<edition>[^{}]+)\}", re.IGNORECASE)
@@ -129,7 +129,8 @@ def the_only(candidates: Sequence[CandidateT], collection: Collection, scope: Sc
     if dated is not None:
         hint = f'{hint}, or with the year, as in --title "{dated.title} ({dated.year})"'
     raise RequestError(
-        f"Several {what} in {collection.name!r} are called {scope.title!r}: {'; '.join(map(str, candidates))}.",
+        f"Several {what} in {collection.display_name} are called {quoted(scope.title)}:"
+        f" {'; '.join(map(str, candidates))}.",
         code="ambiguous_title",
         hint=f"{hint}.",
         context={
@@ -145,11 +146,11 @@ def not_found(collection: Collection, scope: Scope, part: str, *, server: str, s
 
     ``seasons`` says whether libraries of this kind have any.
     """
-    title = f"{scope.title!r}"
+    title = quoted(scope.title)
     text = {
-        "title": f"There is no title {title} in {collection.name!r}.",
-        "season": f"{title} has no season {scope.season} in {collection.name!r}.",
-        "episode": f"Season {scope.season} of {title} has no episode {scope.episode} in {collection.name!r}.",
+        "title": f"There is no title {title} in {collection.display_name}.",
+        "season": f"{title} has no season {scope.season} in {collection.display_name}.",
+        "episode": f"Season {scope.season} of {title} has no episode {scope.episode} in {collection.display_name}.",
     }[part]
     hint = {
         "title": f"Look the title up in {server}: it has to be written in full.",
@@ -157,7 +158,7 @@ def not_found(collection: Collection, scope: Scope, part: str, *, server: str, s
         "episode": f"Look in {server} which episodes the season has.",
     }[part]
     if part == "season" and not seasons:
-        text = f"{collection.name!r} is a library of kind {collection.kind!r}: its titles have no seasons."
+        text = f"{collection.display_name} is a library of kind {quoted(collection.kind)}: its titles have no seasons."
         hint = "Ask for the title alone, without a season."
     return ScopeNotFound(
         text,

@@ -9,6 +9,7 @@ from uuid import UUID
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Mode, Source
 from retrovue.core.results import CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.core.text import quoted
 from retrovue.core.verdicts import EXCLUSIVE, LISTED
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import (
@@ -59,7 +60,7 @@ class Collector:
         """The events of the run."""
         self.feed.add(RunStarted(run_id, source, tuple(self._unfinished.values())))
         expecting = len(self._unfinished)
-        _log.info("Run started: %d collections of %r", expecting, source.name, extra={"run_id": str(run_id)})
+        _log.info("Run started: %d collections of %s", expecting, quoted(source.name), extra={"run_id": str(run_id)})
         for outcome in skipped:
             self._take(outcome)
 
@@ -71,7 +72,7 @@ class Collector:
     def started(self, collection: Collection) -> None:
         """Publish that a collection's ingest begins."""
         self.feed.add(CollectionStarted(collection))
-        _log.info("Collection %r started", collection.name, extra=self._about(collection))
+        _log.info("Collection %s started", collection.display_name, extra=self._about(collection))
 
     def progress(self, progress: Progress) -> None:
         """Publish a collection's progress."""
@@ -80,7 +81,7 @@ class Collector:
     def report(self, outcome: CollectionOutcome) -> None:
         """Take a collection's outcome. Raises AssertionError for a second one."""
         if self._unfinished.pop(outcome.collection.id, None) is None:
-            raise AssertionError(f"{outcome.collection.name!r} reported twice, or was never expected")
+            raise AssertionError(f"{outcome.collection.display_name} reported twice, or was never expected")
         self._take(outcome)
 
     def enriching(self, collection: Collection, result: Callable[[], Enriched]) -> None:
@@ -123,18 +124,18 @@ class Collector:
         return {"run_id": str(self._run_id), "collection_id": str(collection.id)}
 
     def _log_outcome(self, outcome: CollectionOutcome) -> None:
-        name, extra = outcome.collection.name, self._about(outcome.collection)
+        name, extra = outcome.collection.display_name, self._about(outcome.collection)
         match outcome:
             case Ingested(counts=counts, durations=spent):
                 numbers = ", ".join(f"{getattr(counts, count)} {count}" for count in EXCLUSIVE)
-                _log.info("Collection %r finished in %.3f s: %s", name, spent.total, numbers, extra=extra)
+                _log.info("Collection %s finished in %.3f s: %s", name, spent.total, numbers, extra=extra)
             case Failed():
                 # Without the message, which an importer may have filled with anything. The audit trail has it.
                 level = logging.WARNING if outcome.interrupted else logging.ERROR
                 extra["code"] = outcome.code
-                _log.log(level, "Collection %r failed: %s", name, outcome.code, extra=extra)
+                _log.log(level, "Collection %s failed: %s", name, outcome.code, extra=extra)
             case Skipped():
-                _log.info("Collection %r skipped: %s", name, outcome.code, extra={**extra, "code": outcome.code})
+                _log.info("Collection %s skipped: %s", name, outcome.code, extra={**extra, "code": outcome.code})
 
     def summary(self) -> IngestSummary:
         """Make the summary of now; a collection without an outcome counts as interrupted."""
@@ -209,7 +210,7 @@ def interrupted(collection: Collection) -> Failed:
     return Failed(
         collection,
         code="interrupted",
-        message=f"The ingest of {collection.name!r} was interrupted; nothing of it was written.",
+        message=f"The ingest of {collection.display_name} was interrupted; nothing of it was written.",
         hint="Run the command again, or with --retry-failed for just what is missing.",
         interrupted=True,
     )

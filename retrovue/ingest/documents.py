@@ -58,7 +58,11 @@ def event_document(event: Event) -> dict[str, Any]:
                 "items_expected": event.items_expected,
             }
         case CollectionStarted():
-            return {"type": "collection_started", "collection": collection_identity(event.collection)}
+            return {
+                "type": "collection_started",
+                "collection": collection_identity(event.collection),
+                "source": _owner(event.collection),
+            }
         case Progress():
             return {
                 "type": "progress",
@@ -68,9 +72,16 @@ def event_document(event: Event) -> dict[str, Any]:
                 "rejected": event.rejected,
                 "seconds": round(event.seconds, 3),
                 "items_per_second": round(event.rate, 1),
+                "source": _owner(event.collection),
+                "source_total": event.source_total,
+                "seconds_left": None if event.seconds_left is None else round(event.seconds_left, 1),
             }
         case CollectionFinished():
-            return {"type": "outcome", **outcome_document(event.outcome)}
+            return {
+                "type": "outcome",
+                **outcome_document(event.outcome),
+                "source": _owner(event.outcome.collection),
+            }
         case RunFinished():
             return {"type": "summary", **summary_document(event.summary)}
 
@@ -187,6 +198,11 @@ def source_identity(source: Source) -> dict[str, Any]:
 def collection_identity(collection: Collection) -> dict[str, Any]:
     """Identify a collection."""
     return {"id": str(collection.id), "external_id": collection.external_id, "name": collection.name}
+
+
+def _owner(collection: Collection) -> dict[str, Any]:
+    """Identify the source of a collection."""
+    return {"id": str(collection.source_id), "name": collection.source_name}
 
 
 def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:
@@ -351,7 +367,7 @@ def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Proble
     owed = "an unknown number" if enriched.owed is None else f"{enriched.owed}"
     return Problem(
         "enrichment_interrupted",
-        f"The enrichment of {collection.name!r} was interrupted: {owed} are still owed.",
+        f"The enrichment of {collection.display_name} was interrupted: {owed} are still owed.",
         context={"owed": enriched.owed},
         collection=collection_identity(collection),
     )
@@ -362,7 +378,7 @@ def enrichments_failed(collection: Collection, enriched: Enriched) -> Problem:
     tried = enriched.failed + enriched.succeeded
     return Problem(
         "enrichments_failed",
-        f"{enriched.failed} of {tried} enrichments of {collection.name!r} failed.",
+        f"{enriched.failed} of {tried} enrichments of {collection.display_name} failed.",
         context={"failed": enriched.failed, "succeeded": enriched.succeeded},
         collection=collection_identity(collection),
     )
@@ -370,7 +386,7 @@ def enrichments_failed(collection: Collection, enriched: Enriched) -> Problem:
 
 def lost_reason(outcome: Skipped) -> str:
     """Say why an enabled collection was skipped."""
-    return f"Collection {outcome.collection.name!r} is enabled but was skipped: {outcome.reason}"
+    return f"Collection {outcome.collection.display_name} is enabled but was skipped: {outcome.reason}"
 
 
 def _loss(outcome: Skipped) -> Problem:

@@ -123,7 +123,7 @@ class EnrichmentWork:
             self._problem, self._unreachable = Problem(exc.code, exc.message, exc.hint), False
             self._finished = True
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the assets are committed, and stay owed
-            message = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.name!r}."
+            message = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.display_name}."
             self._problem, self._unreachable = Problem("internal", message), False
             self._traceback = redacted_traceback(exc)
             self._finished = True
@@ -352,7 +352,7 @@ async def enrich_one(
             attached = (await attached_to(session, [collection])).get(collection.id, ())
         if not attached:
             raise RequestError(
-                f"Collection {collection.name!r} has no enricher.",
+                f"Collection {collection.display_name} has no enricher.",
                 code="no_enrichers",
                 hint="Attach one with `retrovue collection attach-enricher`.",
                 context={"collection": str(collection.id)},

@@ -52,6 +52,15 @@ class Progress:
     rejected: int
     seconds: float
     """Wall time since the reading began."""
+    source_total: int | None = None
+    """The items of the source, as it says; None if it doesn't."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds until all is read, at the pace so far; None where that isn't known."""
+        if self.source_total is None or not self.source_items or self.source_items > self.source_total:
+            return None
+        return (self.source_total - self.source_items) * self.seconds / self.source_items
 
     @property
     def rate(self) -> float:

@@ -27,6 +27,7 @@ from retrovue.core.errors import (
 from retrovue.core.guide import advice
 from retrovue.core.model import FULL, AttachedEnricher, Collection, Mode, Scope, Source, Trigger
 from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
+from retrovue.core.text import quoted
 from retrovue.enrichers.pages import open_pages
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
@@ -104,7 +105,7 @@ async def ingest_one(
         importer_class(source.type)
     if scope.is_full and not collection.sync_enabled:
         raise NothingEligible(
-            f"Collection {collection.name!r} is not enabled.",
+            f"Collection {collection.display_name} is not enabled.",
             code="no_enabled_collections",
             hint=f"Enable it with `retrovue collection update {collection.id} --enable`, or name a --title.",
             context={"collection": str(collection.id)},
@@ -123,7 +124,7 @@ def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
     setting: str | None = getattr(importer_class(source.type), "rate_setting", None)
     if setting is None:
         raise RequestError(
-            f"Sources of type {source.type!r} can't be asked at a given rate.",
+            f"Sources of type {quoted(source.type)} can't be asked at a given rate.",
             code="no_rate_limit",
             hint="Leave out --max-rps.",
         )
@@ -370,7 +371,7 @@ class _RunTasks:
             if self._source_error is not None:
                 await self._fail(failed(collection, self._source_error))
             else:
-                message = f"The ingest of {collection.name!r} ended without an outcome."
+                message = f"The ingest of {collection.display_name} ended without an outcome."
                 await self._fail(Failed(collection, code="internal", message=message, hint=advice("internal")))
 
     async def finish(self) -> None:

@@ -189,7 +189,7 @@ def bug(collection: Collection, exc: BaseException) -> Failed:
     return Failed(
         collection,
         code="internal",
-        message=f"RetroVue has a bug: {type(exc).__name__} while ingesting {collection.name!r}.",
+        message=f"RetroVue has a bug: {type(exc).__name__} while ingesting {collection.display_name}.",
         hint="Nothing of this collection was written. Report it with the traceback in the audit trail.",
         traceback=redacted_traceback(exc),
     )
@@ -220,7 +220,9 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
     return Failed(
         collection=collection,
         code="all_rejected",
-        message=f"None of the {tally.discovered} items of {collection.name!r} can be used; the first: {first.reason}",
+        message=(
+            f"None of the {tally.discovered} items of {collection.display_name} can be used; the first: {first.reason}"
+        ),
         hint="Look at the path mappings and at the reasons of the rejected items.",
         context={"rejected": tally.discovered, "first_code": first.code},
         durations=tally.durations(),

@@ -11,6 +11,7 @@ from retrovue.core.errors import NothingEligible, RetrovueError, SourceError, ch
 from retrovue.core.guide import GUIDE
 from retrovue.core.model import Collection, Ingestibility, Source
 from retrovue.core.results import Failed, Skipped
+from retrovue.core.text import quoted
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.pipeline import failed
 from retrovue.store.audit import Run
@@ -40,13 +41,13 @@ def split_enabled(source: Source, collections: Sequence[Collection]) -> tuple[li
     skipped = [not_enabled(collection) for collection in collections if not collection.sync_enabled]
     if not collections:
         raise _nothing(
-            source, skipped, "no_collections", f"Source {source.name!r} has no collections.",
+            source, skipped, "no_collections", f"Source {quoted(source.name)} has no collections.",
             f"Find them with `retrovue source discover {source.external_id}`.",
         )  # fmt: skip
     if not enabled:
         raise _nothing(
-            source, skipped, "no_enabled_collections", f"Source {source.name!r} has no enabled collections.",
-            "Enable one with `retrovue collection update <collection> --enable`.",
+            source, skipped, "no_enabled_collections", f"Source {quoted(source.name)} has no enabled collections.",
+            "Enable one with `retrovue collection update COLLECTION --enable`.",
         )  # fmt: skip
     return enabled, skipped
 
@@ -76,17 +77,17 @@ def none_ingestible(
     lost = [outcome for outcome in skipped if outcome.collection.id in wanted]
     if run.trigger == "collection":
         # The collection of a collection ingest need not be enabled.
-        message = f"Collection {lost[0].collection.name!r} can't be ingested: {lost[0].reason}"
+        message = f"Collection {lost[0].collection.display_name} can't be ingested: {lost[0].reason}"
     else:
         reasons = "; ".join(f"{outcome.collection.name}: {outcome.reason}" for outcome in lost)
-        message = f"No enabled collection of source {source.name!r} can be ingested: {reasons}"
+        message = f"No enabled collection of source {quoted(source.name)} can be ingested: {reasons}"
     return _nothing(source, skipped, "no_ingestible_collections", message, _hint({outcome.code for outcome in lost}))
 
 
 def _hint(codes: set[str]) -> str:
     """Return what to do about the codes of ingestibility checks."""
     if any(code not in GUIDE or code in _ABOUT_MAPPINGS for code in codes):
-        return "Mend the path mappings with `retrovue collection update <collection> --map SOURCE=LOCAL`."
+        return "Mend the path mappings with `retrovue collection update COLLECTION --map SOURCE=LOCAL`."
     return " ".join(GUIDE[code].do for code in sorted(codes))
 
 
@@ -151,12 +152,12 @@ async def read_again(store: Store, source: Source, locked: Sequence[Collection])
     targets = Targets()
     async with store.reading() as session:
         if await find_source(session, str(source.id)) != source:
-            raise changed_meanwhile(f"Source {source.name!r}")
+            raise changed_meanwhile(f"Source {quoted(source.name)}")
         now = await collections_by_id(session, locked)
     for collection in locked:
         current = now.get(collection.id)
         if current is None:
-            targets.failures.append(failed(collection, changed_meanwhile(f"Collection {collection.name!r}")))
+            targets.failures.append(failed(collection, changed_meanwhile(f"Collection {collection.display_name}")))
         elif collection.sync_enabled and not current.sync_enabled:
             targets.skipped.append(not_enabled(current))
         else:

@@ -71,6 +71,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.source_items = self.discovered = 0
+        self.source_total: int | None = None
+        """The items of the source, as it says."""
         self.warned = 0
         """Drafts with a warning."""
         self.warnings = Counter[str]()
@@ -128,7 +130,8 @@ class Tally:
 
     def progress(self, collection: Collection, rejected: int) -> Progress:
         """Make the event of the collection's progress."""
-        return Progress(collection, self.source_items, self.discovered, rejected, perf_counter() - self._started)
+        seconds = perf_counter() - self._started
+        return Progress(collection, self.source_items, self.discovered, rejected, seconds, self.source_total)
 
     def durations(self) -> Durations:
         """Return the time of each phase so far."""
@@ -185,7 +188,7 @@ class DraftMapper:
 
     def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
         if not draft.parts or draft.type not in ASSET_TYPES:
-            problem = "it has no part" if not draft.parts else f"its type is {draft.type!r}"
+            problem = "it has no part" if not draft.parts else f"its type is {quoted(draft.type)}"
             raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")
         return tuple([self._file(part.source_path) for part in draft.parts])
 
@@ -226,6 +229,7 @@ class Reader:
         await self._sink.open()
         async with self._importer.enumerate(self._collection, scope) as pages:
             while (page := await self._next_page(pages)) is not None:
+                total = page.source_total
                 if self._files is not None and self._files.wanted:
                     await self._files.look(listed_files(page))
                 if not isinstance(page, Outline):
@@ -234,6 +238,8 @@ class Reader:
                     with tally.asking(pages):
                         page = await pages.read(page)
                     await self._add(page)
+                if total is not None:
+                    tally.source_total = total
                 self._on_progress(tally.progress(self._collection, comparison.rejected))
         with tally.phase("staging"):
             await self._sink.end()
@@ -284,7 +290,7 @@ class Reader:
         tally, comparison = self._tally, self._sink.comparison
         if tally.discovered == 0 and comparison.anything_known and comparison.mode == "ingest":
             raise IncompleteEnumeration(
-                f"The source says that {self._collection.name!r} is empty, but the catalogue has assets of it.",
+                f"The source says that {self._collection.display_name} is empty, but the catalogue has assets of it.",
                 code="suspicious_empty",
                 hint="Look at the library at its source: is a disk missing? Nothing was changed in the catalogue.",
                 context={"source_items": 0},

@@ -58,7 +58,7 @@ async def update_enricher(
         before = await find_enricher(session, reference)
         if name is not None:
             check_name(name, "An enricher")
-        check_unset(f"Enricher {before.name!r}", "parameter", before.config.keys(), unset)
+        check_unset(f"Enricher {quoted(before.name)}", "parameter", before.config.keys(), unset)
         changed = without(unset, {**before.config, **(config or {})})
         check_parameters(before.type, changed)
         after = replace(before, name=before.name if name is None else name, config=changed)

@@ -246,7 +246,7 @@ async def get_run(store: Store, run: UUID | None, collection: str | None = None)
             entries = tuple(entry for entry in entries if entry.collection_id == found.id)
             if not entries:
                 raise NotFound(
-                    f"Run {run} didn't ingest collection {found.name!r}.",
+                    f"Run {run} didn't ingest collection {found.display_name}.",
                     code="collection_not_in_run",
                     hint="Leave out --collection to see which ones it did.",
                     context={"run": str(run), "collection": str(found.id)},

@@ -81,7 +81,7 @@ async def update_collection(
         async with locked(store, [before], f"retrovue-update-{before.id}"), store.transaction() as session:
             owner, now = await find_target(session, str(before.id))
             if _checked(now) != _checked(before) or (answer is not None and owner != source):
-                raise changed_meanwhile(f"Collection {before.name!r}")
+                raise changed_meanwhile(f"Collection {before.display_name}")
             if mappings != before.path_mappings:
                 await set_path_mappings(session, before, mappings)
             if enabled is not None:
@@ -122,7 +122,7 @@ async def _check(
         return answer, ()
     if enabling:
         raise RequestError(
-            f"Collection {after.name!r} can't be enabled: {answer.reason}",
+            f"Collection {after.display_name} can't be enabled: {answer.reason}",
             code=answer.code or "not_ingestible",
             hint="Mend what the reason says, then enable it again; nothing was changed.",
             context={"collection": str(after.id)},
@@ -183,7 +183,7 @@ async def wipe_collection(
         ):
             confirmed, contents = contents, await count_contents(session, [collection])
             if confirm is not None and contents != confirmed:
-                raise changed_meanwhile(f"Collection {collection.name!r}")
+                raise changed_meanwhile(f"Collection {collection.display_name}")
             await wipe_collections(session, [collection])
     return source, collection, contents
 
@@ -214,7 +214,7 @@ async def delete_source(
             if {collection.id for collection in now} != {collection.id for collection in collections} or (
                 confirm is not None and contents != confirmed
             ):
-                raise changed_meanwhile(f"Source {source.name!r}")
+                raise changed_meanwhile(f"Source {quoted(source.name)}")
             await wipe_collections(session, collections)
             await sources.delete_source(session, source)
     return source, contents
@@ -243,7 +243,9 @@ async def update_source(
         known = [listing.source for listing in await sources.list_sources(session)]
     if name is not None:
         check_name(name)
-    check_unset(f"Source {source.name!r}", "setting", {*source.config, *source.credentials} - {IDENTITY_SETTING}, unset)
+    check_unset(
+        f"Source {quoted(source.name)}", "setting", {*source.config, *source.credentials} - {IDENTITY_SETTING}, unset
+    )
     changed = replace(
         source,
         name=source.name if name is None else name,
@@ -262,6 +264,6 @@ async def update_source(
     if not dry_run:
         async with locked(store, collections, f"retrovue-update-{source.id}"), store.transaction() as session:
             if await sources.find_source(session, str(source.id)) != source:
-                raise changed_meanwhile(f"Source {source.name!r}")
+                raise changed_meanwhile(f"Source {quoted(source.name)}")
             await sources.save_source(session, changed)
     return changed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrovue.core.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused, changed_meanwhile
 from retrovue.core.model import Collection, DiscoveredCollection, Secret, Source
+from retrovue.core.text import quoted
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_settings, open_importer
@@ -34,6 +35,8 @@ class Discovered:
     added: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Of those that are updated: the name before and the name now."""
     unsupported: str | None = None
     """Why the importer can't discover collections; None if it can."""
 
@@ -46,7 +49,7 @@ def check_name(name: str, what: str = "A source") -> None:
         raise RequestError(f"{what}'s name can't hold control characters.", code="bad_name")
     if _EXTERNAL_ID.match(name) or as_uuid(name):
         raise RequestError(
-            f"{name!r} is shaped like an id; as a name it would be mistaken for one.",
+            f"{quoted(name)} is shaped like an id; as a name it would be mistaken for one.",
             code="bad_name",
             hint="Choose another name.",
         )
@@ -58,13 +61,13 @@ def check_settings(type_name: str, config: Mapping[str, Any], credentials: Mappi
     given = {*config, *credentials}
     if unknown := sorted(given - set(fields)):
         raise RequestError(
-            f"Sources of type {type_name!r} have no setting {', '.join(unknown)}.",
+            f"Sources of type {quoted(type_name)} have no setting {', '.join(unknown)}.",
             code="unknown_setting",
             hint=f"They have: {', '.join(sorted(fields))}.",
         )
     if missing := sorted(name for name, field in fields.items() if field.required and name not in given):
         raise RequestError(
-            f"A source of type {type_name!r} needs {', '.join(missing)}.",
+            f"A source of type {quoted(type_name)} needs {', '.join(missing)}.",
             code="missing_setting",
             hint="; ".join(f"{name}: {fields[name].description}" for name in missing),
         )
@@ -120,7 +123,7 @@ def _require_new(source: Source, known: Sequence[Source], *, again: bool) -> Non
     same = [other for other in known if same_server(other, source)]
     if same and not again:
         raise RequestError(
-            f"This server has been added: it is source {same[0].name!r} ({same[0].external_id}).",
+            f"This server has been added: it is source {quoted(same[0].name)} ({same[0].external_id}).",
             code="already_added",
             hint=f"`retrovue source update {same[0].external_id}` changes it; --again adds the server once more.",
             context={"source": same[0].external_id},
@@ -139,7 +142,7 @@ def require_free_name(source: Source, known: Iterable[Source]) -> None:
     for other in known:
         if other.name == source.name and other.id != source.id:
             raise RequestError(
-                f"There is a source {source.name!r} already: {other.external_id}.",
+                f"There is a source {quoted(source.name)} already: {other.external_id}.",
                 code="name_taken",
                 hint="Choose another name.",
                 context={"source": other.external_id},
@@ -168,19 +171,19 @@ async def discover(
     _refuse_implausible(source, listed, known)
     async with store.transaction() as session:
         if await find_source(session, str(source.id)) != source:
-            raise changed_meanwhile(f"Source {source.name!r}")
+            raise changed_meanwhile(f"Source {quoted(source.name)}")
         changes = await record_discovery(session, source, listed, dry_run=dry_run)
         collections = await list_collections(session, source)
-    return Discovered(source, tuple(collections), changes.added, changes.updated, changes.gone)
+    return Discovered(source, tuple(collections), changes.added, changes.updated, changes.gone, changes.renamed)
 
 
 def _refuse_implausible(source: Source, listed: Sequence[DiscoveredCollection], known: Sequence[Collection]) -> None:
     ids = [collection.external_id for collection in listed if collection.external_id]
     if len(set(ids)) != len(ids):
-        raise MalformedAnswer(f"Source {source.name!r} lists a collection twice.")
+        raise MalformedAnswer(f"Source {quoted(source.name)} lists a collection twice.")
     if not listed and known:
         raise SourceRefused(
-            f"Source {source.name!r} lists no collection at all, but had {len(known)}.",
+            f"Source {quoted(source.name)} lists no collection at all, but had {len(known)}.",
             code="suspicious_empty",
             hint="Is the token restricted, or the server still starting? Nothing was changed.",
         )

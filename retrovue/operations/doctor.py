@@ -150,9 +150,9 @@ async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding
 
 async def _examine_collection(importer: GuardedImporter, collection: Collection) -> Finding:
     if not collection.sync_enabled and collection.last_ingest_at is None:
-        return Finding("collection", collection.name, "ok", "It isn't enabled, and never was ingested.")
+        return Finding("collection", _subject(collection), "ok", "It isn't enabled, and never was ingested.")
     answer = await importer.check_ingestible(collection)
-    subject = collection.name
+    subject = _subject(collection)
     if not answer.ingestible:
         verdict: Severity = "problem" if collection.sync_enabled else "warning"
         reason = answer.reason or "The importer says that it can't be ingested."
@@ -161,6 +161,10 @@ async def _examine_collection(importer: GuardedImporter, collection: Collection)
         hint = f"Enable it with `retrovue collection update {collection.id} --enable`."
         return Finding("collection", subject, "warning", "It could be ingested, but isn't enabled.", hint)
     return Finding("collection", subject, "ok", "It is enabled and can be ingested.")
+
+
+def _subject(collection: Collection) -> str:
+    return collection.name if collection.source_name is None else f"{collection.name} of {collection.source_name}"
 
 
 def _mapping_hint(collection: Collection) -> str:
@@ -176,16 +180,16 @@ async def _examine_files(store: Store, collection: Collection) -> Finding:
             missing = await anyio.to_thread.run_sync(_missing, paths, abandon_on_cancel=True)
     except TimeoutError:
         return Finding(
-            "files", collection.name, "problem", f"The file system gave no answer within {PATIENCE:g} s.",
+            "files", _subject(collection), "problem", f"The file system gave no answer within {PATIENCE:g} s.",
             "Is a network mount dead?",
         )  # fmt: skip
     if missing:
         return Finding(
-            "files", collection.name, "problem",
+            "files", _subject(collection), "problem",
             f"{len(missing)} of {len(paths)} sampled files are not there, such as {quoted(missing[0])}.",
             "Is a disk not mounted, or a path mapping wrong?",
         )  # fmt: skip
-    return Finding("files", collection.name, "ok", f"All of {len(paths)} sampled files are there.")
+    return Finding("files", _subject(collection), "ok", f"All of {len(paths)} sampled files are there.")
 
 
 def _missing(paths: Sequence[str]) -> list[str]:

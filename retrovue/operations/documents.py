@@ -1,12 +1,14 @@
 """JSON objects of what the catalogue holds, as ``--json`` prints them; docs/reference/json has their schemas."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from retrovue.core.errors import Problem
 from retrovue.core.model import AttachedEnricher, Collection, Enricher, Rejection, Source
 from retrovue.core.text import redact
 from retrovue.core.verdicts import ADDED_COUNTS
-from retrovue.ingest.documents import DURATIONS, source_identity
+from retrovue.ingest.documents import DURATIONS, TOTALS, source_identity
 from retrovue.operations.catalogue import (
     AssetDetails,
     CollectionDetails,
@@ -17,6 +19,7 @@ from retrovue.operations.catalogue import (
 )
 from retrovue.operations.changes import Change
 from retrovue.operations.discovery import Discovered
+from retrovue.operations.reports import CollectionStatistics, Statistics
 
 
 def source_document(source: Source) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def collection_document(collection: Collection) -> dict[str, Any]:
         "assets_count": collection.assets_count,
         "last_ingest_at": collection.last_ingest_at,
         "check_files": collection.check_files,
+        "source_name": collection.source_name,
     }
 
 
@@ -73,7 +77,42 @@ def discovery_document(discovered: Discovered) -> dict[str, Any]:
         "updated": list(discovered.updated),
         "gone": list(discovered.gone),
         "unsupported": discovered.unsupported,
+        "renamed": [{"before": before, "now": now} for before, now in discovered.renamed],
     }
+
+
+def all_sources_document(
+    sources: Sequence[Mapping[str, Any]],
+    problems: Sequence[Problem] = (),
+    *,
+    status: str,
+    dry_run: bool,
+    strict: bool,
+    duration: float = 0.0,
+) -> dict[str, Any]:
+    """Build the object of an ingest of all sources.
+
+    ``sources`` hold ``source``, ``discovered``, ``skipped`` and ``ingest``, the object of the source's ingest.
+    ``problems`` went wrong besides.
+    """
+    ingests = [entry["ingest"] for entry in sources if entry["ingest"] is not None]
+    return {
+        "status": status,
+        "total": len(sources),
+        "collections_processed": sum(ingest["collections_processed"] for ingest in ingests),
+        **{key: sum(ingest[key] for ingest in ingests) for key in TOTALS},
+        "sources": list(sources),
+        "errors": [problem.document() for problem in problems],
+        "dry_run": dry_run,
+        "strict": strict,
+        "duration_seconds": duration,
+    }
+
+
+def changes_document(discovered: Discovered) -> dict[str, Any]:
+    """Build what the object of an ingest of all sources says of a source's discovery."""
+    document = discovery_document(discovered)
+    return {key: document[key] for key in ("added", "updated", "renamed", "gone", "unsupported")}
 
 
 def enricher_document(enricher: Enricher) -> dict[str, Any]:
@@ -101,6 +140,40 @@ def enricher_listing_document(listing: EnricherListing) -> dict[str, Any]:
         ],
         "succeeded": listing.succeeded,
         "failed": listing.failed,
+    }
+
+
+def statistics_document(numbers: Statistics) -> dict[str, Any]:
+    """Build what the object of statistics says: the totals by type and state, and each collection."""
+    return {
+        "total": len(numbers.collections),
+        "source": None if numbers.source is None else source_identity(numbers.source),
+        "totals": _totals(numbers.collections),
+        "groups": [asdict(group) for group in numbers.groups],
+        "collections": [
+            {
+                "id": str(one.collection.id),
+                "name": one.collection.name,
+                "kind": one.collection.kind,
+                "source": {"id": str(one.collection.source_id), "name": one.collection.source_name},
+                "sync_enabled": one.collection.sync_enabled,
+                **_totals([one]),
+                "groups": [asdict(group) for group in one.groups],
+                "last_run": None if one.last_run is None else asdict(one.last_run),
+                "last_ingest_at": one.collection.last_ingest_at,
+            }
+            for one in numbers.collections
+        ],
+    }
+
+
+def _totals(collections: Sequence[CollectionStatistics]) -> dict[str, Any]:
+    runtime_ms = sum(one.runtime_ms for one in collections)
+    return {
+        "assets": sum(one.assets for one in collections),
+        "hours": round(runtime_ms / 3_600_000, 3),
+        "size_bytes": sum(one.size_bytes for one in collections),
+        "failed_enrichments": sum(one.failed_enrichments for one in collections),
     }
 
 

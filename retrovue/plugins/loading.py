@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from retrovue.core.errors import RequestError, RetrovueError, normalized
 from retrovue.core.model import ConfigField
+from retrovue.core.text import quoted
 
 T = TypeVar("T")
 
@@ -45,13 +46,13 @@ class PluginKind(Generic[T]):
         if not entries:
             installed = self.types()
             raise self.unsupported(
-                f"There is no {self.noun} of type {type_name!r}.",
+                f"There is no {self.noun} of type {quoted(type_name)}.",
                 hint=f"Installed types: {', '.join(installed)}. Install the package that provides it.",
                 context={"type": type_name, "installed": installed},
             )
         values = sorted({entry.value for entry in entries})
         if len(values) > 1:
-            message = f"Several packages provide the {self.noun} {type_name!r}: {', '.join(values)}."
+            message = f"Several packages provide the {self.noun} {quoted(type_name)}: {', '.join(values)}."
             raise self._refusal(type_name, message, "Uninstall all but one of them.", providers=values)
         loaded: type[T] = self._load(entries[0])
         self._require_compliance(type_name, loaded)
@@ -81,26 +82,30 @@ class PluginKind(Generic[T]):
             if isinstance(exc, RetrovueError) and normalized(exc):
                 raise
             # Without its message, which may repeat the arguments, credentials too.
-            message = f"The {self.noun} {type_name!r} can't be made from its {source_of_values}: {type(exc).__name__}."
+            message = (
+                f"The {self.noun} {quoted(type_name)} can't be made from its {source_of_values}: {type(exc).__name__}."
+            )
             raise self._refusal(type_name, message, f"Its class must take {self.arguments}.") from exc
         return plugin
 
     def _undescribed(self, type_name: str, why: str) -> RequestError:
-        message = f"The {self.noun} {type_name!r} doesn't describe its settings: {why}."
+        message = f"The {self.noun} {quoted(type_name)} doesn't describe its settings: {why}."
         return self._refusal(type_name, message, "Update or remove the package that provides it.")
 
     def _load(self, entry: EntryPoint) -> Any:
         try:
             return entry.load()
         except (Exception, SystemExit) as exc:
-            message = f"The {self.noun} {entry.name!r} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}"
+            message = (
+                f"The {self.noun} {quoted(entry.name)} ({entry.value}) can't be loaded: {type(exc).__name__}: {exc}"
+            )
             hint = "Reinstall or remove the package that provides it."
             raise self._refusal(entry.name, message, hint, provider=entry.value) from exc
 
     def _require_compliance(self, type_name: str, loaded: object) -> None:
         problems = self.problems(loaded)
         if problems:
-            message = f"The {self.noun} {type_name!r} doesn't implement {self.interface}: {'; '.join(problems)}."
+            message = f"The {self.noun} {quoted(type_name)} doesn't implement {self.interface}: {'; '.join(problems)}."
             hint = f"Update or remove the package that provides it, or make it a subclass of {self.base}."
             raise self._refusal(type_name, message, hint, problems=problems)
 

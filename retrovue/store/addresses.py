@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from retrovue.core.errors import RequestError, StoreUnavailable
-from retrovue.core.text import redact
+from retrovue.core.text import quoted, redact
 
 CONNECT_SECONDS = 10.0
 """The time limit of one attempt to connect to one host; ``connect_timeout`` overrides it."""
@@ -92,7 +92,7 @@ def database_url(text: str) -> URL:
     parts, query = _split(text)
     twice = parts.keys() & query.keys()
     if twice:
-        raise _bad(f"The database URL gives {min(twice)!r} twice.", "Give it once: before the question mark.")
+        raise _bad(f"The database URL gives {quoted(min(twice))} twice.", "Give it once: before the question mark.")
     service = _service(query.pop("service", ""), query.pop("servicefile", ""))
     parameters = {**service, **parts, **query}
     if parameters.pop("ssl", "") == "true":  # as in the URLs of JDBC
@@ -123,7 +123,7 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, str]]:
     except (ArgumentError, ValueError) as exc:
         raise _bad("The database URL can't be read.") from exc
     if url.drivername not in {"postgres", "postgresql", "postgresql+asyncpg"}:
-        raise _bad(f"The database URL's scheme {url.drivername!r} isn't PostgreSQL.")
+        raise _bad(f"The database URL's scheme {quoted(url.drivername)} isn't PostgreSQL.")
     parts = {
         "user": url.username,
         "password": url.password,
@@ -253,7 +253,7 @@ def _service(name: str | None, file: str | None) -> dict[str, str]:
     except (OSError, configparser.Error, UnicodeDecodeError) as exc:
         raise _bad("The file of the database URL's service can't be read.") from exc
     if not parser.has_section(name):
-        raise _bad(f"The database URL's service {name!r} is in none of the files {', '.join(places)}.")
+        raise _bad(f"The database URL's service {quoted(name)} is in none of the files {', '.join(places)}.")
     return {key: value for key, value in parser.items(name) if value}
 
 
@@ -261,7 +261,7 @@ def _require_valid(name: str, value: str) -> None:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             choices = ", ".join(sorted(_CHOICES[name]))
-            raise _bad(f"The database URL's {name} can't be {value!r}.", f"RetroVue takes: {choices}.")
+            raise _bad(f"The database URL's {name} can't be {quoted(value)}.", f"RetroVue takes: {choices}.")
     elif name in _NUMBERS:
         if not _WHOLE_NUMBER.fullmatch(value):
             raise _bad(f"The database URL's {name} isn't a whole number.")
@@ -269,7 +269,9 @@ def _require_valid(name: str, value: str) -> None:
         if (name, value) != ("sslrootcert", "system"):
             _require_readable(name, value)
     elif name not in _TEXTS:
-        raise _bad(f"The database URL's parameter {name!r} isn't supported.", "Remove it, or correct its spelling.")
+        raise _bad(
+            f"The database URL's parameter {quoted(name)} isn't supported.", "Remove it, or correct its spelling."
+        )
 
 
 def _require_readable(name: str, path: str) -> None:
@@ -293,7 +295,7 @@ def _hosts(host: str, port: str) -> list[tuple[str | None, int | None]]:
             name, _, own = item.rpartition(":") if re.search(r":[^]]*$", item) else (item, "", "")
         number = own or default
         if number and not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
-            raise _bad(f"The database URL's port {number!r} isn't a number from 1 to 65535.")
+            raise _bad(f"The database URL's port {quoted(number)} isn't a number from 1 to 65535.")
         pairs.append((name.strip("[]") or None, int(number) if number else None))
     return pairs
 

@@ -9,14 +9,14 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
-from retrovue.core.text import storable
+from retrovue.core.text import quoted, storable
 from retrovue.store.references import look_up
 from retrovue.store.sources import find_source, get_source
 
 GONE = "gone_from_source: the source no longer lists this collection"
 
 _COLUMNS = """
-    collection.*,
+    collection.*, (SELECT name FROM source WHERE source.id = collection.source_id) AS source_name,
     (SELECT array_agg(ARRAY[source_prefix, local_path] ORDER BY source_prefix) FROM path_mapping
         WHERE path_mapping.collection_id = collection.id) AS path_mappings
 """
@@ -40,6 +40,8 @@ class Discovery:
     updated: tuple[str, ...]
     gone: tuple[str, ...]
     total: int
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Of those that are updated: the name before and the name now."""
 
 
 def _collection(row: Row[Any]) -> Collection:
@@ -57,6 +59,7 @@ def _collection(row: Row[Any]) -> Collection:
         assets_count=getattr(row, "assets_count", 0),
         last_ingest_at=getattr(row, "last_ingest_at", None),
         check_files=row.check_files,
+        source_name=row.source_name,
     )
 
 
@@ -98,7 +101,7 @@ async def find_collection(
         reference,
         hint="Use one of these ids, or name the source with --source.",
         source=None if source is None else source.id,
-        within="" if source is None else f" in source {source.name!r}",
+        within="" if source is None else f" in source {quoted(source.name)}",
     )
     return _collection(row)
 
@@ -148,6 +151,11 @@ async def record_discovery(
         updated=tuple(found.name for found in updated),
         gone=tuple(collection.name for collection in gone),
         total=len(discovered),
+        renamed=tuple(
+            (known[found.external_id].name, found.name)
+            for found in updated
+            if known[found.external_id].name != found.name
+        ),
     )
     if dry_run:
         return changes

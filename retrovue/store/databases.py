@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
+from retrovue.core.text import quoted
 from retrovue.store.addresses import LONG_STATEMENT_SECONDS, database_url, shown
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import revisions, schema_status, upgrade
@@ -346,7 +347,7 @@ async def _identity(connection: AsyncConnection | AsyncSession, name: str | None
 
 def _leads_elsewhere(url: URL, place: object) -> RequestError:
     return RequestError(
-        f"The URL of the test database names {url.database!r} and leads to {place}.",
+        f"The URL of the test database names {quoted(url.database)} and leads to {place}.",
         code="bad_database_url",
         hint="Nothing was changed. Connect to the server itself, not through an alias.",
     )

@@ -25,6 +25,7 @@ from sqlalchemy.engine import URL
 from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.paths import user_path
+from retrovue.core.text import quoted
 from retrovue.store.embedded_cluster import (
     ENVIRONMENT,
     PORT,
@@ -90,18 +91,18 @@ class EmbeddedServer:
         """
         if not name or "\0" in name or len(name.encode()) > 63:
             raise StoreUnavailable(
-                f"a database can't be named {name[:80]!r}", hint="choose a name of 1 to 63 bytes without NUL"
+                f"a database can't be named {quoted(name[:80])}", hint="choose a name of 1 to 63 bytes without NUL"
             )
-        quoted = name.replace('"', '""')
+        identifier = name.replace('"', '""')
         try:
             async with _connection(self.socket_directory, timeout=10) as connection:
                 # CREATE DATABASE can't run in a transaction, so the lock is one of the session.
                 await connection.execute("SELECT pg_advisory_lock(hashtext('retrovue ensure_database'))")
                 if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-                    await connection.execute(f'CREATE DATABASE "{quoted}"')
+                    await connection.execute(f'CREATE DATABASE "{identifier}"')
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise StoreUnavailable(
-                f"the embedded PostgreSQL can't create the database {name!r}: {error}",
+                f"the embedded PostgreSQL can't create the database {quoted(name)}: {error}",
                 hint="see to the space and the permissions of the data directory",
                 context={"data_directory": str(self.data_directory)},
             ) from error

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import RequestError, require_within
 from retrovue.core.model import AssetState
-from retrovue.core.text import is_storable
+from retrovue.core.text import is_storable, quoted
 from retrovue.store.assets import Asset, asset_of
 from retrovue.store.collections import find_collection
 from retrovue.store.session import Store
@@ -136,7 +136,7 @@ async def select(session: AsyncSession, filters: AssetFilters) -> Selection:
         if isinstance(value, int):
             require_within(f"The {name}", value, 0, LARGEST, code="bad_filter")
         elif not is_storable(value) or (isinstance(value, dt.datetime) and value.tzinfo is None):
-            raise RequestError(f"{name} can't be {value!r}.", code="bad_filter")
+            raise RequestError(f"{name} can't be {quoted(value)}.", code="bad_filter")
     source = None
     if "source" in parameters:
         source = await find_source(session, parameters["source"])
@@ -199,7 +199,7 @@ async def beginning(session: AsyncSession, selection: Selection, order: AssetOrd
     RequestError for another one.
     """
     if order not in {None, "added", "name", "aired"}:
-        raise RequestError(f"Assets can't be ordered by {order!r}.", code="bad_order")
+        raise RequestError(f"Assets can't be ordered by {quoted(order)}.", code="bad_order")
     if order in {"name", "aired"} or (order is None and selection.parameters.keys() & _NAME_FILTERS):
         return (ByDate if order == "aired" else ByName)(await count_assets(session, selection))
     if not selection.parameters:
@@ -295,7 +295,7 @@ def position_at(cursor: str, order: AssetOrder | None) -> Position:
     given = "aired" if isinstance(position, ByDate) else "name" if isinstance(position, ByName) else "added"
     if order not in {None, given}:
         raise RequestError(
-            f"The cursor is one of a list in the order {given!r}, not {order!r}.",
+            f"The cursor is one of a list in the order {quoted(given)}, not {quoted(order)}.",
             code="bad_cursor",
             hint="Leave the order out: the cursor holds it.",
         )

@@ -70,7 +70,7 @@ class Locks:
         row = result.first()
         holder = f"{row.application_name} (database process {row.pid})" if row else "a command that has just ended"
         return AlreadyRunning(
-            f"Collection {collection.name!r} is being worked on by {holder}.",
+            f"Collection {collection.display_name} is being worked on by {holder}.",
             hint="Wait until it is done, then run the command again.",
             context={"holder": row.application_name, "pid": row.pid} if row else {},
         )

@@ -120,12 +120,12 @@ def _upgrade(connection: Connection) -> None:
 
 def require_current(status: SchemaStatus, role: str) -> None:
     """Raise SchemaMismatch unless the schema has this program's version and the database has the role."""
-    option = " --test-db" if role == "test" else ""
+    test_db = " --test-db" if role == "test" else ""
     if status.current is None:
         raise SchemaMismatch(
             "The database has no schema yet.",
             code="schema_missing",
-            hint=f"Run `retrovue db upgrade{option}` once.",
+            hint=f"Run `retrovue db upgrade{test_db}` once.",
             context={"wanted": status.wanted},
         )
     _require_role(status, role)
@@ -134,7 +134,7 @@ def require_current(status: SchemaStatus, role: str) -> None:
         raise SchemaMismatch(
             f"The database's schema is at revision {status.current}; this program needs {status.wanted}.",
             code="schema_newer" if newer else "schema_outdated",
-            hint="Use a newer version of RetroVue." if newer else f"Run `retrovue db upgrade{option}`.",
+            hint="Use a newer version of RetroVue." if newer else f"Run `retrovue db upgrade{test_db}`.",
             context={"current": status.current, "wanted": status.wanted},
         )
 

@@ -90,7 +90,7 @@ async def look_up(
     if not candidates:
         discover = "; `retrovue source discover` finds new ones" if noun == "collection" else ""
         raise NotFound(
-            f"There is no {noun} {reference!r}{within}.",
+            f"There is no {noun} {quoted(reference)}{within}.",
             code=f"{noun}_not_found",
             hint=f"`retrovue {noun} list` shows the {noun}s and their ids{discover}.",
             context={noun: reference},
@@ -99,7 +99,7 @@ async def look_up(
         ids = [str(row.id) if noun == "collection" else row.external_id for row in candidates]
         labels = [row.label for row in candidates] if noun == "collection" else ids
         raise Ambiguous(
-            f"{len(candidates)} {noun}s fit {reference!r}: {', '.join(labels)}.",
+            f"{len(candidates)} {noun}s fit {quoted(reference)}: {', '.join(labels)}.",
             code=f"ambiguous_{noun}",
             hint=hint,
             context={noun: reference, "candidates": ids},

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import StoreError
 from retrovue.core.model import AssetDraft, Collection, Mode, Rejection
-from retrovue.core.text import quoted, storable
+from retrovue.core.text import storable
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
 from retrovue.store.known import Comparison, Other, keep_known_pages, owe_changed, pages_that_stay_unknown
@@ -144,7 +144,7 @@ class Staging:
         size = (await session.execute(_STAGED_BYTES)).scalar_one()
         if size > MOST_STAGED_BYTES:
             raise StoreError(
-                f"What the source has listed of {quoted(self.collection.name)} so far takes {size >> 20:,} MiB in"
+                f"What the source has listed of {self.collection.display_name} so far takes {size >> 20:,} MiB in"
                 f" temporary tables; at most {MOST_STAGED_BYTES >> 20:,} MiB may be.",
                 code="staging_too_large",
                 hint="Look at what the source lists. A large library can be divided there.",

@@ -27,6 +27,7 @@ from retrovue.core.model import (
     Scope,
     SourceIdentity,
 )
+from retrovue.core.text import quoted
 from retrovue.importers.base import ImporterInterface, TellsChanges, compliance_problems
 from retrovue.importers.guard import MOST_DRAFTS, draft_problem
 from retrovue.testing.tasks import (
@@ -71,7 +72,7 @@ async def check_reachable(make: Make) -> None:
                 identities.append(expect(SourceIdentity, await importer.check_reachable(), "check_reachable"))
     assert identities[0].identifier, "check_reachable gives an empty identifier"
     assert identities[0].identifier == identities[1].identifier, (
-        f"the source's identifier changes from {identities[0].identifier!r} to {identities[1].identifier!r}"
+        f"the source's identifier changes from {quoted(identities[0].identifier)} to {quoted(identities[1].identifier)}"
     )
 
 
@@ -153,15 +154,15 @@ async def _read(answer: object) -> Page:
         expect(bytes, page.stamp, "enumerate")
         assert len(page.stamp) <= LONGEST_PAGE_STAMP, f"a page's stamp has {len(page.stamp)} bytes"
     assert len(page.drafts) <= MOST_DRAFTS, f"a page has {len(page.drafts)} drafts; {MOST_DRAFTS} is the most"
-    assert type(page.source_items) is int, f"source_items is {page.source_items!r}"
-    assert page.source_items >= 0, f"source_items is {page.source_items!r}"
+    assert type(page.source_items) is int, f"source_items is {quoted(page.source_items)}"
+    assert page.source_items >= 0, f"source_items is {page.source_items}"
     for draft in page.drafts:
         expect(AssetDraft, draft, "enumerate")
         problem = draft_problem(draft)
-        assert problem is None, f"the draft {draft.source_uri!r} can't be stored: {problem}"
-        assert draft.type in ASSET_TYPES, f"the draft {draft.source_uri!r} is of type {draft.type!r}"
-        assert draft.parts, f"the draft {draft.source_uri!r} has no part: it has to be a rejection"
-        assert draft.source_uri, f"the draft {draft.title!r} has no source_uri"
+        assert problem is None, f"the draft {quoted(draft.source_uri)} can't be stored: {problem}"
+        assert draft.type in ASSET_TYPES, f"the draft {quoted(draft.source_uri)} is of type {quoted(draft.type)}"
+        assert draft.parts, f"the draft {quoted(draft.source_uri)} has no part: it has to be a rejection"
+        assert draft.source_uri, f"the draft {quoted(draft.title)} has no source_uri"
     for rejection in page.rejected:
         expect(Rejection, rejection, "enumerate")
         assert rejection.code, "a rejection has no code"
@@ -178,9 +179,9 @@ async def check_repetition(make: Make, collection: Collection) -> None:
     changed = sorted(set(first) ^ set(second))
     assert not changed, f"the second enumeration gives other source_uris: {', '.join(changed[:3])}"
     for uri, draft in first.items():
-        assert draft.parts == second[uri].parts, f"the second enumeration gives other files for {uri!r}"
+        assert draft.parts == second[uri].parts, f"the second enumeration gives other files for {quoted(uri)}"
         others = [name for name in draft.__struct_fields__ if getattr(draft, name) != getattr(second[uri], name)]
-        assert not others, f"the second enumeration says something else of {uri!r}: {', '.join(others)}"
+        assert not others, f"the second enumeration says something else of {quoted(uri)}: {', '.join(others)}"
 
 
 async def check_stamps(make: Make, collection: Collection) -> None:

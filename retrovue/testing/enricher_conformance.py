@@ -11,6 +11,7 @@ import anyio
 from msgspec.structs import replace
 
 from retrovue.core.model import ConfigField
+from retrovue.core.text import quoted
 from retrovue.enrichers.base import (
     COMMON_PARAMETERS,
     AssetView,
@@ -63,8 +64,8 @@ async def check_answers(make: Make, assets: Sequence[AssetView]) -> Answers:
     (answers,) = await _asked(make, [assets])
     for asset, answer in zip(assets, answers, strict=True):
         if isinstance(answer, Failure):
-            assert answer.code != "bad_result", f"of {asset.title!r}: {answer.message}"
-            assert answer.code != "result_too_large", f"of {asset.title!r}: {answer.message}"
+            assert answer.code != "bad_result", f"of {quoted(asset.title)}: {answer.message}"
+            assert answer.code != "result_too_large", f"of {quoted(asset.title)}: {answer.message}"
     return answers
 
 
@@ -93,7 +94,9 @@ async def check_unchanged(make: Make, assets: Sequence[AssetView]) -> None:
     (second,) = await _asked(make, [[asset for asset, _ in enriched]]) if enriched else [[]]
     for (asset, before), after in zip(enriched, second, strict=True):
         unchanged = isinstance(after, CheckedEnrichment) and (after.unchanged or after.fields == before.fields)
-        assert unchanged, f"asked again about {asset.title!r} with its fingerprint, the enricher says something else"
+        assert unchanged, (
+            f"asked again about {quoted(asset.title)} with its fingerprint, the enricher says something else"
+        )
 
 
 async def check_enricher_closing(make: Make, assets: Sequence[AssetView]) -> None:
@@ -149,7 +152,9 @@ def _first(faults: BaseExceptionGroup[EnricherFault]) -> EnricherFault:
 
 def _require_same(assets: Sequence[AssetView], expected: Answers, answers: Answers, how: str) -> None:
     for asset, wanted, answer in zip(assets, expected, answers, strict=True):
-        assert wanted == answer, f"{how} the answer for {asset.title!r} is another one: {answer} instead of {wanted}"
+        assert wanted == answer, (
+            f"{how} the answer for {quoted(asset.title)} is another one: {answer} instead of {wanted}"
+        )
 
 
 class EnricherConformance:

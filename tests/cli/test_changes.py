@@ -47,6 +47,32 @@ class TestUpdate:
         assert (again.status, again.document["errors"][0]["code"]) == (1, "unknown_setting")
 
     @pytest.mark.parametrize(
+        ("options", "setting", "stored"),
+        [
+            (("--no-verify-tls",), "verify_tls", False),
+            (("--gzip",), "gzip", True),
+            (("--page-size", "20"), "page_size", "20"),
+            (("--collection-deadline", "60"), "collection_deadline_s", "60"),
+            (("--mount-timeout", "2.5"), "mount_timeout_s", "2.5"),
+            (("--ca-file", "own.pem"), "ca_file", str(Path("own.pem").absolute())),
+        ],
+    )
+    def test_each_setting_has_an_option(
+        self, run_cli: Cli, options: tuple[str, ...], setting: str, stored: object
+    ) -> None:
+        document = run_cli.ok("source", "update", "My Plex", *options)
+        assert (document["changed"], document["source"]["config"][setting]) == ([setting], stored)
+        unset = options[0].replace("--no-", "--")
+        assert run_cli.ok("source", "update", "My Plex", "--unset", unset)["changed"] == [setting]
+
+    @pytest.mark.parametrize(("option", "value"), [("--page-size", "0"), ("--read-timeout", "soon")])
+    def test_a_setting_that_does_not_fit(self, run_cli: Cli, option: str, value: str) -> None:
+        done = run_cli("source", "update", "My Plex", option, value, "--json")
+        (error,) = done.document["errors"]
+        assert (done.status, error["code"]) == (1, "bad_config")
+        assert f"can't be '{value}'" in error["message"]
+
+    @pytest.mark.parametrize(
         ("setting", "code"),
         [("base-url", "missing_setting"), ("token", "missing_setting"), ("machine_identifier", "unknown_setting")],
     )

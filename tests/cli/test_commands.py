@@ -98,7 +98,7 @@ class TestSourceIngest:
         run_cli.ok("collection", "update", "TV Shows", "--map", f"/data/tv={media / 'tv'}")
         done = run_cli("source", "ingest", "My Plex", "--json")
         assert done.status == 0
-        assert "Warning: Collection 'TV Shows' is enabled but was skipped" in done.err
+        assert "Warning: Collection 'TV Shows' of source 'My Plex' is enabled but was skipped" in done.err
         assert done.document["collection_results"][2]["code"] == "missing_directory"
         assert run_cli("source", "ingest", "My Plex", "--strict").status == 2
 
@@ -227,6 +227,7 @@ class TestCollections:
             "assets_count",
             "last_ingest_at",
             "check_files",
+            "source_name",
         ]
         assert document["collections"][1]["sync_enabled"] is True
         assert document["collections"][1]["source_id"] == str(ready.id)
@@ -260,9 +261,9 @@ class TestCollections:
 class TestSources:
     def test_types(self, run_cli: Cli) -> None:
         [plex] = [one for one in run_cli.ok("source", "list-types")["types"] if one["type"] == "plex"]
-        assert [setting["option"] for setting in plex["settings"]] == [
-            *("--base-url", "--token-file", "--max-requests-per-second")
-        ]
+        options = [setting["option"] for setting in plex["settings"]]
+        assert options[:5] == ["--base-url", "--token-file", "--max-requests-per-second", "--ca-file", "--verify-tls"]
+        assert {"--page-size", "--collection-deadline", "--mount-timeout"} < set(options)
 
     def test_list_and_show(self, run_cli: Cli, added: Source) -> None:
         [listed] = run_cli.ok("source", "list")["sources"]

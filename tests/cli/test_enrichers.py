@@ -130,7 +130,7 @@ class TestWithACollection:
         by_hand = run_cli("collection", "enrich", "Movies", "--retry-failed", "--json")
         assert by_hand.status == 2
         assert (by_hand.document["status"], by_hand.document["errors"][0]["code"]) == ("partial", "enrichments_failed")
-        assert "1 of 1 enrichments of 'Movies' failed." in by_hand.err
+        assert "1 of 1 enrichments of 'Movies' of source 'A source' failed." in by_hand.err
 
         human = run_cli("source", "ingest", "A source")
         assert human.status == 0
@@ -178,7 +178,7 @@ class TestWithACollection:
         assert (document["status"], document["interrupted"], document["owed"]) == ("partial", True, 2)
         (error,) = document["errors"]
         assert error["code"] == "enrichment_interrupted"
-        assert error["message"] == "The enrichment of 'Movies' was interrupted: 2 are still owed."
+        assert error["message"] == "The enrichment of 'Movies' of source 'A source' was interrupted: 2 are still owed."
         assert f"Error: {error['message']}" in err.decode()
         assert {asset["state"] for asset in run_cli.ok("asset", "list")["assets"]} == {"enriching"}
 

@@ -14,9 +14,9 @@ import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from retrovue.cli.progress import seconds_left
+from retrovue.cli.progress import RunProgress, seconds_left
 from retrovue.core.model import Collection
-from retrovue.ingest.events import RunStarted
+from retrovue.ingest.events import Progress, RunStarted
 from retrovue.simulator import Fault, faults
 from tests.cli.conftest import Cli, Done, Plex, stuck
 from tests.cli.test_documents import SOURCE, collection
@@ -51,7 +51,8 @@ class TestEvents:
             "Home Videos": "skipped", "Movies": "ingested", "TV Shows": "ingested"
         }  # fmt: skip
         told = {one["name"]: one for one in summary["collection_results"]}
-        assert all({**told[one["name"]], "type": "outcome"} == one for one in outcomes)
+        source = {key: started["source"][key] for key in ("id", "name")}
+        assert all({**told[one["name"]], "type": "outcome", "source": source} == one for one in outcomes)
         read = [one["run"]["items"] for one in between if one["type"] == "progress"]
         assert read == sorted(read)
         assert 0 < read[-1] <= summary["total_source_items"] + summary["total_discovered"]
@@ -66,6 +67,16 @@ class TestEvents:
     def test_the_second_time_it_is_known_how_much_there_is(self, run_cli: Cli) -> None:
         total = run_cli.ok(*INGEST)["total_created_assets"]
         assert events(run_cli(*INGEST, "--jsonl"))[0]["items_expected"] == total
+
+    def test_the_source_says_how_much_there_is(self, run_cli: Cli) -> None:
+        for _ in ("in full", "in short form"):
+            *_, summary = told = events(run_cli(*INGEST, "--jsonl"))
+            items = {one["name"]: one["source_items"] for one in summary["collection_results"]}
+            read = [one for one in told if one["type"] == "progress"]
+            assert read
+            assert [one["source_total"] for one in read] == [items[one["collection"]["name"]] for one in read]
+            assert read[-1]["run"]["items_expected"] in {None, summary["total_source_items"]}
+            assert read[-1]["seconds_left"] is not None
 
     def test_a_failure_is_an_outcome(self, run_cli: Cli, plex: Plex) -> None:
         plex.server.faults.add(Fault(faults.lie_about_total(3), path="/library/sections/2/all"))
@@ -158,8 +169,9 @@ class TestWatched:
     def test_a_person_sees_how_far_it_is(self, run_cli: Cli) -> None:
         out, seen = self.watch(run_cli, TERM="xterm-256color")
         assert out.endswith("2 collections processed (2 success, 0 failed)\n")
-        last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).split("\r")[-3]
-        assert re.search(r"2/2 collections  [0-9]+ items  [0-9]+/s 0:[0-9:]+", last), last
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+        assert text.startswith("asking the source ")
+        assert re.search(r"2/2 collections \S+ ([0-9]+) of \1 items [0-9,]+/s 0:[0-9:]+", text), text
 
     @pytest.mark.parametrize("options", [("--quiet",), ("--jsonl",)])
     def test_only_who_wants_to(self, run_cli: Cli, options: tuple[str, ...]) -> None:
@@ -178,6 +190,22 @@ class TestEstimates:
         assert self.expected(*known) == 7
         assert self.expected(*known, collection("C")) is None
         assert self.expected() is None
+
+    def test_what_a_source_says_goes_before_what_the_catalogue_holds(self) -> None:
+        known, fresh = replace(collection("A"), assets_count=3), collection("B")
+        run = RunProgress([known, fresh])
+        assert (run.items, run.expected) == (0, None)
+        run.read(Progress(known, 2, 2, 0, 1.0, 10))
+        run.read(Progress(fresh, 5, 5, 0, 1.0, 20))
+        assert (run.items, run.expected) == (7, 30)
+        run.finish(known)
+        assert (run.items, run.expected, run.finished, run.collections) == (7, 22, 1, 2)
+
+    @pytest.mark.parametrize(
+        ("items", "total", "left"), [(25, 100, 6.0), (100, 100, 0.0), (101, 100, None), (5, None, None), (0, 100, None)]
+    )
+    def test_time_left_of_a_collection(self, items: int, total: int | None, left: float | None) -> None:
+        assert Progress(collection("A"), items, items, 0, 2.0, total).seconds_left == left
 
     def test_time_left(self) -> None:
         assert seconds_left(25, 100, 5.0) == 15.0

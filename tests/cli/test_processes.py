@@ -100,7 +100,7 @@ class TestInterruption:
         assert process.returncode == 130
         owed = run_cli.ok("collection", "enrich", "Movies", "--dry-run")["owed"]
         assert owed > 0
-        said = f"The enrichment of 'Movies' was interrupted: {owed} are still owed."
+        said = f"The enrichment of 'Movies' of source 'A source' was interrupted: {owed} are still owed."
         assert said in err.decode()
         if json:
             document = orjson.loads(out)
@@ -183,7 +183,10 @@ class TestReadingLines:
 
     def test_a_secret_is_found(self) -> None:
         named = {"id": str(uuid.uuid4()), "external_id": "1", "name": f"token {CANARY}"}
-        with self.says(orjson.dumps({"type": "collection_started", "collection": named}).decode()) as process:
+        named_source = {"id": str(uuid.uuid4()), "name": "My Plex"}
+        with self.says(
+            orjson.dumps({"type": "collection_started", "collection": named, "source": named_source}).decode()
+        ) as process:
             process.read_line()
         assert canary.FOUND == ["a secret is in what a process said"]
         canary.FOUND.clear()

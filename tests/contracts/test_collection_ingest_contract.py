@@ -135,7 +135,7 @@ class TestCI3:
     def test_not_while_it_is_not_enabled(self, world: World) -> None:
         before = world.catalogue.bytes()
         human, document = world.both("collection", "ingest", "Home Videos", status=1, code="no_enabled_collections")
-        assert human.err.startswith("Error: Collection 'Home Videos' is not enabled.\n")
+        assert human.err.startswith("Error: Collection 'Home Videos' of source 'My Plex' is not enabled.\n")
         assert "--enable" in document["errors"][0]["hint"]
         assert world.catalogue.bytes() == before
         assert not world.asked()
@@ -154,7 +154,10 @@ class TestCI4:
         before = world.catalogue.bytes(*ASSETS)
         human, document = world.both("collection", "ingest", "TV Shows", status=1, code="no_ingestible_collections")
         for text in (human.err, document["errors"][0]["message"]):
-            assert f"Collection 'TV Shows' can't be ingested: The directory {world.local('TV Shows')}" in text
+            assert (
+                f"Collection 'TV Shows' of source 'My Plex' can't be ingested: The directory {world.local('TV Shows')}"
+                in text
+            )
         assert world.catalogue.bytes(*ASSETS) == before
         assert world.catalogue.value("SELECT ingestible FROM collection WHERE name = 'TV Shows'") is False
         assert len(world.asked(SHOWS)) == 2  # those of the first ingest
@@ -189,7 +192,9 @@ class TestCI5:
             "collection", "ingest", name, "--title", "Alien", status=1, code="no_ingestible_collections"
         )
         for text in (human.err, document["errors"][0]["message"]):
-            assert f"Collection '{name}' can't be ingested: The directory {world.local(name)}" in text
+            assert (
+                f"Collection '{name}' of source 'My Plex' can't be ingested: The directory {world.local(name)}" in text
+            )
         assert world.counts()[name] == 0
         assert not world.asked(MOVIES)
         assert not world.asked(VIDEOS)
@@ -262,18 +267,22 @@ class TestCI8:
     @pytest.mark.parametrize(
         ("flags", "missing", "said"),
         [
-            (("--title", "Lost"), "title", "There is no title 'Lost' in 'TV Shows'."),
-            (("--title", "Big Bang"), "title", "There is no title 'Big Bang' in 'TV Shows'."),
-            (("--title", BIG_BANG, "--season", "9"), "season", f"'{BIG_BANG}' has no season 9 in 'TV Shows'."),
+            (("--title", "Lost"), "title", "There is no title 'Lost' in 'TV Shows' of source 'My Plex'."),
+            (("--title", "Big Bang"), "title", "There is no title 'Big Bang' in 'TV Shows' of source 'My Plex'."),
+            (
+                ("--title", BIG_BANG, "--season", "9"),
+                "season",
+                f"'{BIG_BANG}' has no season 9 in 'TV Shows' of source 'My Plex'.",
+            ),
             (
                 ("--title", BIG_BANG, "--season", "9", "--episode", "1"),
                 "season",
-                f"'{BIG_BANG}' has no season 9 in 'TV Shows'.",
+                f"'{BIG_BANG}' has no season 9 in 'TV Shows' of source 'My Plex'.",
             ),
             (
                 ("--title", BIG_BANG, "--season", "2", "--episode", "9"),
                 "episode",
-                f"Season 2 of '{BIG_BANG}' has no episode 9 in 'TV Shows'.",
+                f"Season 2 of '{BIG_BANG}' has no episode 9 in 'TV Shows' of source 'My Plex'.",
             ),
         ],
         ids=str,

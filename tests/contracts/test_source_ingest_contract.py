@@ -341,7 +341,9 @@ class TestB5:
         world.lose("TV Shows")
         for more in ([], ["--json"]):
             err = world.ingest(*more).err
-            assert err.startswith("Warning: Collection 'TV Shows' is enabled but was skipped: The directory ")
+            assert err.startswith(
+                "Warning: Collection 'TV Shows' of source 'My Plex' is enabled but was skipped: The directory "
+            )
         assert "Home Videos" not in err
 
     def test_strict_makes_a_lost_mount_partial(self, world: World) -> None:
@@ -353,7 +355,9 @@ class TestB5:
         assert (machine.document["status"], machine.document["strict"]) == ("partial", True)
         [error] = machine.document["errors"]
         assert (error["code"], error["collection"]["name"]) == ("missing_directory", "TV Shows")
-        assert error["message"].startswith("Collection 'TV Shows' is enabled but was skipped: The directory ")
+        assert error["message"].startswith(
+            "Collection 'TV Shows' of source 'My Plex' is enabled but was skipped: The directory "
+        )
 
     def test_strict_changes_nothing_else(self, world: World) -> None:
         assert world.document("--strict")["status"] == "ok"
@@ -369,12 +373,14 @@ class TestB5:
         assert named(document)["TV Shows"]["message"] == error["message"]
         lines = human.out.splitlines()
         assert [line.split()[:3] for line in lines if line.startswith("TV Shows")] == [["TV", "Shows", "failed"]]
-        assert any(line.startswith("Failed: TV Shows: The listing of 'TV Shows'") for line in lines)
+        assert any(line.startswith("Failed: TV Shows: The listing of 'TV Shows' of source 'My Plex'") for line in lines)
         assert lines[-2:] == [
             "Partial success",
             "Source ingest complete: 2 collections processed (1 success, 1 failed)",
         ]
-        assert human.err.startswith("Error: 1 of 2 collections failed; the first: The listing of 'TV Shows'")
+        assert human.err.startswith(
+            "Error: 1 of 2 collections failed; the first: The listing of 'TV Shows' of source 'My Plex'"
+        )
 
     def test_duplicates_and_rejections_change_no_status(self, world: World) -> None:
         document = world.document()

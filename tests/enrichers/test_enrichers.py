@@ -308,7 +308,7 @@ class TestFilename:
 
 
 def plex_source(url: str, machine: str) -> Source:
-    config = {"base_url": url, "machine_identifier": machine, "http": {"base_wait_s": 0, "max_wait_s": 0}}
+    config = {"base_url": url, "machine_identifier": machine, "base_wait_s": 0, "max_wait_s": 0}
     return Source(uuid.uuid4(), "plex-00000000", "P", "plex", config, {"token": Secret("t")})
 
 

@@ -34,7 +34,7 @@ def test_a_server_that_is_gone_is_told_once_and_all_stay_owed(
     ingested = world.ingest("--json")
     first = ingested.document
     assert ingested.status == 0
-    assert "Warning: Collection 'TV Shows': The enricher plex-details-" in ingested.err
+    assert "Warning: Collection 'TV Shows' of source 'My Plex': The enricher plex-details-" in ingested.err
     # Three episodes were asked for one by one before the server was asked who it is.
     assert (first["status"], first["total_created_assets"], first["total_failed_enrichments"]) == ("ok", 11, 3)
     (enrichment,) = [one["enrichment"] for one in first["collection_results"] if one["enrichment"]]

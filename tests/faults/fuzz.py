@@ -338,7 +338,7 @@ async def ingest(store: Store, source: Source) -> dict[str, str]:
 
 
 async def _source(store: Store, url: str, media: Path) -> Source:
-    source = new_source("plex", "Plex", {"base_url": url, "page_size": 3, "http": IMPATIENT}, {})
+    source = new_source("plex", "Plex", {"base_url": url, "page_size": 3, **IMPATIENT}, {})
     async with store.transaction() as session:
         await insert_source(session, source)
     await discover(store, str(source.id))

@@ -317,7 +317,7 @@ async def targets(store: Store, media: Path) -> AsyncIterator[list[Target]]:
         made: list[Target] = []
         for name, server in (("plex", plex), ("jellyfin", jellyfin)):
             url = await stack.enter_async_context(server.serve())
-            source = new_source(name, name, {"base_url": url, "http": IMPATIENT}, {"token": Secret("size")})
+            source = new_source(name, name, {"base_url": url, **IMPATIENT}, {"token": Secret("size")})
             async with store.transaction() as session:
                 await insert_source(session, source)
             await discover(store, str(source.id))

@@ -46,7 +46,7 @@ async def plex(store: Store, tmp_path: Path) -> AsyncIterator[SimulatedPlex]:
     """A source "Plex" with its library Movies enabled."""
     plex = SimulatedPlex([movies()], token=TOKEN)
     async with plex.serve() as url:
-        source = new_source("plex", "Plex", {"base_url": url, "http": IMPATIENT}, {"token": Secret(TOKEN)})
+        source = new_source("plex", "Plex", {"base_url": url, **IMPATIENT}, {"token": Secret(TOKEN)})
         async with store.transaction() as session:
             await insert_source(session, source)
         await discover(store, "Plex")
@@ -126,10 +126,10 @@ class TestLogs:
         said = {(record.levelname, record.getMessage().split(" in ")[0], _collection(record)) for record in ours}
         assert said == {
             ("INFO", "Run started: 2 collections of 'A source'", None),
-            ("INFO", "Collection 'A' started", ids["A"]),
-            ("INFO", "Collection 'B' started", ids["B"]),
-            ("INFO", "Collection 'A' finished", ids["A"]),
-            ("ERROR", "Collection 'B' failed: gone_from_source", ids["B"]),
+            ("INFO", "Collection 'A' of source 'A source' started", ids["A"]),
+            ("INFO", "Collection 'B' of source 'A source' started", ids["B"]),
+            ("INFO", "Collection 'A' of source 'A source' finished", ids["A"]),
+            ("ERROR", "Collection 'B' of source 'A source' failed: gone_from_source", ids["B"]),
             ("INFO", "Run finished", None),
         }
 

@@ -45,8 +45,11 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",
     ),
     "Audit trail": (
-        "list_log", "get_run", "prune_details", "LogListing", "LogEntry", "RunDetails", "PrunedDetails",
+        "list_log", "get_run", "prune_details", "list_rejected", "iter_rejected", "list_duplicates", "iter_duplicates",
+        "LogListing", "LogEntry", "RunDetails", "RejectionFilters", "RejectedListing", "RejectedItem",
+        "DuplicateListing", "DuplicateItem", "PrunedDetails",
     ),
+    "Statistics": ("statistics", "Statistics", "CollectionStatistics", "AssetGroup", "LastRun"),
     "Doctor": ("examine", "Finding"),
     "Enrichers of a collection": (
         "add_enricher", "list_enrichers", "get_enricher", "update_enricher", "remove_enricher", "attach_enricher",

@@ -129,6 +129,13 @@ class Named(Strict):
     name: str
 
 
+class SourceOfCollection(Strict):
+    """The source of a collection."""
+
+    id: UUID
+    name: str | None
+
+
 class Scope(Strict):
     """What of a collection was asked for; all null is all of it."""
 
@@ -292,6 +299,8 @@ class Collection(Strict):
     last_ingest_at: dt.datetime | None
     check_files: bool
     """Whether an ingest looks for some of the listed files on this machine."""
+    source_name: str | None
+    """Null in a plan for a source that isn't added yet."""
 
 
 class Enricher(Strict):
@@ -393,6 +402,15 @@ class Discovery(Strict):
     gone: list[str]
     unsupported: str | None
     """Why the importer can't discover."""
+    renamed: list["Renamed"]
+    """Of those that are updated."""
+
+
+class Renamed(Strict):
+    """A collection whose name has changed at the source."""
+
+    before: str
+    now: str
 
 
 class Setting(Strict):
@@ -689,6 +707,59 @@ class SourceIngest(IngestNumbers):
     source: Identity
 
 
+class DiscoveredChanges(Strict):
+    """What a discovery changed of a source's collections, by name."""
+
+    added: list[str]
+    updated: list[str]
+    renamed: list[Renamed]
+    gone: list[str]
+    unsupported: str | None
+    """Why the importer can't discover."""
+
+
+class LeftOut(Strict):
+    """Why a source of which nothing is enabled is left out."""
+
+    code: Literal["no_collections", "no_enabled_collections"]
+    reason: str
+
+
+class OneOfAll(Strict):
+    """One source of an ingest of all."""
+
+    source: Identity
+    discovered: DiscoveredChanges | None
+    """Null where the source couldn't be read."""
+    skipped: LeftOut | None
+    ingest: SourceIngest | None
+    """What source ingest prints of the source; null where it is left out or was interrupted before."""
+
+
+@of_verdicts
+class AllSourcesIngest(Strict):
+    """retrovue source ingest --all."""
+
+    status: Literal["ok", "partial", "error"]
+    total: int
+    """Sources that were begun with."""
+    collections_processed: int
+    """Of all sources, as the totals."""
+    total_discovered: int
+    total_created_assets: int
+    total_skipped_assets: int
+    total_duplicates: int
+    totals: Totals
+    total_failed_enrichments: int
+    total_source_items: int
+    sources: list[OneOfAll]
+    errors: list[Error]
+    """What went wrong besides the sources; theirs are in their own documents."""
+    dry_run: bool
+    strict: bool
+    duration_seconds: float
+
+
 class CollectionIngest(SourceIngest):
     """retrovue collection ingest."""
 
@@ -858,6 +929,126 @@ class AssetsPurged(Change):
     """retrovue asset purge."""
 
     destroyed: Destroyed
+
+
+class RejectedItem(Strict):
+    """An item that a run rejected."""
+
+    run_id: UUID
+    started_at: dt.datetime
+    """When the run began with the collection."""
+    source_id: UUID
+    source_name: str
+    collection_id: UUID
+    collection_name: str
+    title: str | None
+    source_uri: str | None
+    code: str
+    reason: str
+
+
+class IngestRejected(Ok):
+    """retrovue ingest rejected."""
+
+    total: int
+    """All that fit, also beyond the limit."""
+    limit: int | None
+    """Null where all are listed."""
+    items: list[RejectedItem]
+    next_cursor: str | None
+    """For --after, to list the next page; null where there is none."""
+    reasons: dict[str, int]
+    """How many of all that fit have each code, the most frequent first."""
+
+
+class DuplicateItem(Strict):
+    """An item whose files are those of an asset: an alias of that asset."""
+
+    source_id: UUID
+    source_name: str
+    collection_id: UUID
+    collection_name: str
+    title: str
+    season_number: int | None
+    episode_number: int | None
+    source_uri: str
+    asset_uuid: UUID
+    asset_title: str
+    found_at: dt.datetime
+    """When an ingest found it first."""
+
+
+class IngestDuplicates(Ok):
+    """retrovue ingest duplicates."""
+
+    total: int
+    """All that fit, also beyond the limit."""
+    limit: int | None
+    """Null where all are listed."""
+    items: list[DuplicateItem]
+    next_cursor: str | None
+    """For --after, to list the next page; null where there is none."""
+
+
+class AssetGroup(Strict):
+    """The assets of one type and state."""
+
+    type: str
+    state: AssetState
+    assets: int
+    without_runtime: int
+    """Assets whose runtime isn't known."""
+    runtime_ms: int
+    size_bytes: int
+
+
+class AssetTotals(Strict):
+    """Assets that aren't deleted, added up."""
+
+    assets: int
+    hours: float
+    """Runtime of those whose runtime is known."""
+    size_bytes: int
+    failed_enrichments: int
+
+
+class LastRun(Strict):
+    """The latest run that tried to ingest a collection."""
+
+    run_id: UUID
+    started_at: dt.datetime
+    status: Literal["ingested", "failed", "interrupted", "unknown"]
+    """Of a run at work interrupted."""
+
+
+class CollectionNumbers(Strict):
+    """The numbers of a collection."""
+
+    id: UUID
+    name: str
+    kind: str
+    source: SourceOfCollection
+    sync_enabled: bool
+    assets: int
+    hours: float
+    size_bytes: int
+    failed_enrichments: int
+    groups: list[AssetGroup]
+    last_run: LastRun | None
+    last_ingest_at: dt.datetime | None
+    """The end of the latest ingest that succeeded."""
+
+
+class Statistics(Ok):
+    """retrovue stats."""
+
+    total: int
+    """Collections."""
+    source: Identity | None
+    """The source that was asked for; null for all."""
+    totals: AssetTotals
+    groups: list[AssetGroup]
+    collections: list[CollectionNumbers]
 
 
 class AssetShown(Ok):
@@ -1065,7 +1256,7 @@ class QuickstartPlan(Ok):
     collections: list[Picked]
 
 
-PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
+PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("quickstart",): QuickstartPlan,
     ("source", "list-types"): SourceTypes,
     ("source", "add"): SourceAdded,
@@ -1076,6 +1267,7 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("source", "delete"): SourceDeleted,
     ("source", "discover"): SourceDiscovered,
     ("source", "ingest"): SourceIngest,
+    ("source", "ingest", "--all"): AllSourcesIngest,
     ("collection", "list"): Collections,
     ("collection", "show"): CollectionShown,
     ("collection", "update"): CollectionUpdated,
@@ -1101,6 +1293,9 @@ PRINTED: dict[tuple[str, str] | tuple[str], type[Strict]] = {
     ("ingest", "log"): IngestLog,
     ("ingest", "show"): IngestShown,
     ("ingest", "prune"): IngestPruned,
+    ("ingest", "rejected"): IngestRejected,
+    ("ingest", "duplicates"): IngestDuplicates,
+    ("stats",): Statistics,
     ("doctor",): Doctor,
     ("db", "upgrade"): DatabaseUpgraded,
     ("db", "status"): DatabaseStatus,
@@ -1130,6 +1325,7 @@ class CollectionStarted(Strict, tag_field="type", tag="collection_started"):
     """A collection's turn has come; not told of one that is skipped."""
 
     collection: CollectionIdentity
+    source: SourceOfCollection
 
 
 class RunProgress(Strict):
@@ -1139,6 +1335,8 @@ class RunProgress(Strict):
     items_per_second: float
     seconds_left: float | None
     """Null where it isn't known how much there is."""
+    items_expected: int | None
+    """Of each collection what the source says, else what the catalogue holds; null while one has neither."""
 
 
 class Progress(Strict, tag_field="type", tag="progress"):
@@ -1154,6 +1352,11 @@ class Progress(Strict, tag_field="type", tag="progress"):
     """Wall time since the reading of the collection began."""
     items_per_second: float
     """Of what was discovered."""
+    source: SourceOfCollection
+    source_total: int | None
+    """Items of the source, as it says; null where it doesn't."""
+    seconds_left: float | None
+    """Until the collection is read, at its pace so far; null where that isn't known."""
     run: RunProgress | msgspec.UnsetType = msgspec.UNSET
     """A command tells it; the event of the library doesn't know."""
 
@@ -1161,9 +1364,15 @@ class Progress(Strict, tag_field="type", tag="progress"):
 class Outcome(CollectionResult, tag_field="type", tag="outcome"):
     """What became of a collection, as soon as it is certain; what enrichers do later is in the summary."""
 
+    source: SourceOfCollection
+
 
 class SourceIngestSummary(SourceIngest, tag_field="type", tag="summary"):
     """The last line of retrovue source ingest and retrovue quickstart: what --json prints, with a type."""
+
+
+class AllSourcesIngestSummary(AllSourcesIngest, tag_field="type", tag="summary"):
+    """The last line of retrovue source ingest --all: what --json prints, with a type."""
 
 
 class CollectionIngestSummary(CollectionIngest, tag_field="type", tag="summary"):
@@ -1198,6 +1407,7 @@ EVENTS: tuple[type[Strict], ...] = (Started, CollectionStarted, Progress, Outcom
 
 SUMMARIES: tuple[type[Strict], ...] = (
     SourceIngestSummary,
+    AllSourcesIngestSummary,
     CollectionIngestSummary,
     QuickstartPlanSummary,
     FailureSummary,

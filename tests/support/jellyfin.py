@@ -24,7 +24,7 @@ async def jellyfin(
     """A simulated server and an entered importer for it."""
     simulated = SimulatedJellyfin(libraries, token=TOKEN, **server)
     async with simulated.serve() as url:
-        settings = {"base_url": url, "http": IMPATIENT | (http or {})} | (config or {})
+        settings = {"base_url": url, **IMPATIENT | (http or {})} | (config or {})
         async with JellyfinImporter(settings, {"token": Secret(TOKEN)}) as importer:
             yield simulated, importer
 

@@ -69,7 +69,7 @@ async def plex(
     """A simulated server and an entered importer for it."""
     simulated = SimulatedPlex(sections, token=TOKEN, **server)
     async with simulated.serve() as url:
-        settings = {"base_url": url, "http": IMPATIENT | (http or {})} | (config or {})
+        settings = {"base_url": url, **IMPATIENT | (http or {})} | (config or {})
         async with PlexImporter(settings, {"token": Secret(TOKEN)}) as importer:
             yield simulated, importer
 

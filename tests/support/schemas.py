@@ -102,8 +102,8 @@ def files() -> dict[str, str]:
         "",
         f"With `--jsonl` the commands that ingest print events instead, each an [IngestEvent]({EVENT_FILE})",
         "on a line of its own. Its `type` says which event it is. `event_document` of the library returns the",
-        "same object for an event. `asset list --jsonl` and `asset export` print an asset of",
-        f"[{documents.Assets.__name__}]({file_name(documents.Assets)}) on each line, and nothing if they fail.",
+        "same object for an event. Commands that list print an item of their document on each line, and nothing",
+        "if they fail: `asset list`, `asset export`, `ingest rejected` and `ingest duplicates`.",
         "",
         "| `type` | |",
         "|---|---|",
@@ -114,6 +114,14 @@ def files() -> dict[str, str]:
         "standard error. Other messages there, such as the last error, stay text. Keys without a value are left out.",
     ]  # fmt: skip
     return texts | {"README.md": "\n".join(lines) + "\n"}
+
+
+LINES: dict[tuple[str, ...], type[Strict]] = {
+    ("asset", "list"): documents.Asset,
+    ("ingest", "rejected"): documents.RejectedItem,
+    ("ingest", "duplicates"): documents.DuplicateItem,
+}
+"""What --jsonl prints of commands that list."""
 
 
 @cache
@@ -142,8 +150,8 @@ def check(arguments: Sequence[str], printed: str, said: str = "") -> None:
     """
     if "--jsonl" in arguments:
         for line in _whole_lines(printed):
-            if command_of(arguments) == ("asset", "list"):
-                _check(documents.Asset, orjson.loads(line), "printed", arguments)
+            if (item := LINES.get(command_of(arguments))) is not None:
+                _check(item, orjson.loads(line), "printed", arguments)
             else:
                 check_event(orjson.loads(line), arguments)
     elif "--json" in arguments and printed.lstrip().startswith("{"):
@@ -168,7 +176,9 @@ def _whole_lines(text: str) -> list[str]:
 def _check_document(arguments: Sequence[str], document: Any) -> None:
     command = command_of(arguments)
     failed = set(document) == {"status", "errors"} and command != ALWAYS_WHOLE
-    kind = Failure if failed or not command else PRINTED[command]  # type: ignore[index]
+    kind = Failure if failed or not command else PRINTED[command]
+    if command == ALWAYS_WHOLE and "--all" in arguments:
+        kind = PRINTED[*command, "--all"]
     if command == ("quickstart",) and "collections_processed" in document:
         kind = SourceIngest  # what it does in the end
     _check(kind, document, "printed", arguments)

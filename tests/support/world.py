@@ -306,7 +306,7 @@ class World:
 
 async def prepare(url: str, address: str, media: Path, enabled: Sequence[str], identifier: str) -> Source:
     """Add the source, discover its collections, map them all and enable some."""
-    config = {"base_url": address, "machine_identifier": identifier, "http": IMPATIENT}
+    config = {"base_url": address, "machine_identifier": identifier, **IMPATIENT}
     source = new_source("plex", NAME, config, {"token": Secret(TOKEN)})
     async with Store(parsed(url), connections=1) as store:
         async with store.transaction() as session:

@@ -1,17 +1,14 @@
 """Assets: list and show them."""
 
-import csv
-import io
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, Unpack
 from uuid import UUID
 
-import orjson
-
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
+from retrovue.cli.streams import csv_lines, json_document, json_lines
 from retrovue.cli.table import room, table
 from retrovue.core.results import place
 from retrovue.core.text import item_key
@@ -33,7 +30,6 @@ from retrovue.operations.documents import asset_document
 _PAGE = 500
 """Rows of a table that are laid out together."""
 _FIELDS = tuple(Asset.__dataclass_fields__)
-_INDENTED = orjson.OPT_INDENT_2
 _LABEL = 24
 """The width of the column of field names: the longest is approved_for_broadcast."""
 
@@ -62,11 +58,11 @@ async def list_assets(
         if call.output.as_json:
             document = {"status": "ok", "total": page.total, "limit": None if everything else limit, "assets": []}
             document["next_cursor"] = page.next_cursor
-            await call.output.stream(_json_document(document, "assets", _fields(assets)))
+            await call.output.stream(json_document(document, "assets", _fields(assets)))
         elif as_csv:
-            await call.output.stream(_csv_lines(names or _FIELDS, _fields(assets, names)))
+            await call.output.stream(csv_lines(names or _FIELDS, _fields(assets, names)))
         elif jsonl:
-            await call.output.stream(_json_lines(_fields(assets, names)))
+            await call.output.stream(json_lines(_fields(assets, names)))
         else:
             await _print_tables(call, store, assets, names)
             if not everything:
@@ -92,37 +88,6 @@ async def _fields(assets: AsyncIterator[Asset], names: Sequence[str] = ()) -> As
     async for asset in assets:
         fields = asdict(asset)
         yield {name: fields[name] for name in names} if names else fields
-
-
-async def _json_document(document: dict[str, Any], key: str, items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """Yield an indented JSON document, whose empty list ``key`` is filled with the items."""
-    head, tail = orjson.dumps(document, option=_INDENTED | orjson.OPT_APPEND_NEWLINE).split(b'"%b": []' % key.encode())
-    yield head + b'"%b": [' % key.encode()
-    separator = b"\n    "
-    async for item in items:
-        yield separator + orjson.dumps(item, default=str, option=_INDENTED).replace(b"\n", b"\n    ")
-        separator = b",\n    "
-    yield (b"\n  ]" if separator.startswith(b",") else b"]") + tail
-
-
-async def _json_lines(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    async for item in items:
-        yield orjson.dumps(item, default=str, option=orjson.OPT_APPEND_NEWLINE)
-
-
-async def _csv_lines(names: Sequence[str], items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    """Yield a head and a line for each item; what isn't text or a number is JSON."""
-    line = io.StringIO()
-    writer = csv.writer(line)
-    writer.writerow(names)
-    async for item in items:
-        writer.writerow(
-            orjson.dumps(value).decode() if isinstance(value, dict | list) else value for value in item.values()
-        )
-        yield line.getvalue().encode()
-        line.seek(0)
-        line.truncate()
-    yield line.getvalue().encode()
 
 
 async def _print_tables(call: Invocation, store: Store, assets: AsyncIterator[Asset], names: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
 """Connecting to a media server: ask for its address and then its token, until the server accepts them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from retrovue.cli.asking import ask, ask_secret, can_ask, checked_secret
 from retrovue.cli.invocation import Invocation
@@ -47,11 +48,15 @@ SERVER_TYPES = {
 }
 
 
+_TLS = ("ca_file", "verify_tls")
+"""The settings for https."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """The settings with which a server was reached."""
 
-    config: dict[str, str]
+    config: dict[str, Any]
     credentials: dict[str, Secret]
 
 
@@ -62,35 +67,46 @@ async def connect(
     url: str | None,
     token: Secret | None,
     *,
+    tls: Mapping[str, Any],
     sign_in: bool,
     plex_tv: str,
 ) -> Connection:
     """Return the address and the token of a server; ask for what is None, unless one of ``sources`` has it.
 
+    ``tls`` are settings for https, in place of those of a known source.
+
     What is asked for is checked at once, and asked for again until the server accepts it. Blocks while it asks. Raises
     InputError if nobody can be asked, and SourceError if what was given can't be used.
     """
     known = [source for source in sources if source.type == server.type]
+
+    def config_for(url: str) -> dict[str, Any]:
+        stored = next((source.config for source in known if source.config.get("base_url") == url), {})
+        return {"base_url": url, **{name: stored[name] for name in _TLS if name in stored}, **tls}
+
     if url is None:
-        url = await _ask_address(call, server, known)
+        url = await _ask_address(call, server, known, config_for)
     else:
         url = _complete(url)
         if can_ask(call):
-            await _check_address(server, url)
+            await _check_address(server, config_for(url))
+    config = config_for(url)
     if token is None and not sign_in:
         for source in known:
             same = source.config.get("base_url") == url
             stored = source.credentials.get("token") if same else None
-            if stored is not None and await _accepted(call, server, url, stored):
+            if stored is not None and await _accepted(call, server, config, stored):
                 call.output.notes([] if call.output.quiet else ["The token is known from last time."])
                 token = stored
                 break
     if token is None:
-        token = await (_sign_in(call, plex_tv) if sign_in else _ask_token(call, server, url, plex_tv))
-    return Connection({"base_url": url}, {"token": token})
+        token = await (_sign_in(call, plex_tv) if sign_in else _ask_token(call, server, config, plex_tv))
+    return Connection(config, {"token": token})
 
 
-async def _ask_address(call: Invocation, server: ServerType, known: Sequence[Source]) -> str:
+async def _ask_address(
+    call: Invocation, server: ServerType, known: Sequence[Source], config_for: Callable[[str], Mapping[str, Any]]
+) -> str:
     default = known[0].config.get("base_url") if len(known) == 1 else None
     hint = f"only Enter: {default}" if default else f"such as {server.example}"
     while True:
@@ -99,7 +115,7 @@ async def _ask_address(call: Invocation, server: ServerType, known: Sequence[Sou
             continue
         url = _complete(answer)
         try:
-            await _check_address(server, url)
+            await _check_address(server, config_for(url))
         except (RequestError, SourceError) as exc:
             refuse(call, exc)
         else:
@@ -111,12 +127,12 @@ def _complete(address: str) -> str:
     return address if "://" in address else f"http://{address}"
 
 
-async def _check_address(server: ServerType, url: str) -> None:
+async def _check_address(server: ServerType, config: Mapping[str, Any]) -> None:
     with suppress(SourceRefused):  # the server is there, and wants a token
-        await check_server(server.type, {"base_url": url}, {})
+        await check_server(server.type, config, {})
 
 
-async def _ask_token(call: Invocation, server: ServerType, url: str, plex_tv: str) -> Secret:
+async def _ask_token(call: Invocation, server: ServerType, config: Mapping[str, Any], plex_tv: str) -> Secret:
     if not call.output.quiet:
         call.output.notes([f"Where to find the {server.token}: {server.where}"])
     enter = "; only Enter: sign in with a browser" if server.has_sign_in else ""
@@ -128,13 +144,13 @@ async def _ask_token(call: Invocation, server: ServerType, url: str, plex_tv: st
         except (RequestError, SourceError) as exc:
             refuse(call, exc)
             continue
-        if await _accepted(call, server, url, token):
+        if await _accepted(call, server, config, token):
             return token
 
 
-async def _accepted(call: Invocation, server: ServerType, url: str, token: Secret) -> bool:
+async def _accepted(call: Invocation, server: ServerType, config: Mapping[str, Any], token: Secret) -> bool:
     try:
-        await check_server(server.type, {"base_url": url}, {"token": token})
+        await check_server(server.type, config, {"token": token})
     except (RequestError, SourceRefused) as exc:
         refuse(call, exc)
         return False

@@ -46,14 +46,14 @@ def summary_status(summary: IngestSummary) -> int:
 
 async def ingest_source(call: Invocation, reference: str, **options: Any) -> int:
     """Ingest the collections of a source; ``options`` are fields of IngestOptions, where None means the default."""
-    settings = _options(call, **options)
+    settings = ingest_options(call, **options)
     async with opened(call, connections=max(settings.concurrency, 2)) as store:
         source = await catalogue.find_source(store, reference)
         call.error_document = partial(
             failed_ingest_document, reference, source=source, dry_run=call.dry_run, strict=settings.strict
         )
         try:
-            return await _Report(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), settings))
+            return await Report(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), settings))
         except NothingEligible as exc:
             if not call.output.as_json:
                 call.output.lines([*reports.heading(source), *reports.not_eligible(explain(exc))])
@@ -73,11 +73,11 @@ async def ingest_collection(
 ) -> int:
     """Ingest one collection, or only the items of a title, a season or an episode."""
     scope = _scope(title, season, episode)
-    options = _options(call, concurrency=1, patience=patience, keep_details=keep_details)
+    options = ingest_options(call, concurrency=1, patience=patience, keep_details=keep_details)
     async with opened(call) as store:
         source, collection = await catalogue.find_target(store, reference, source_reference)
         try:
-            return await _Report(call, collection, scope).follow(
+            return await Report(call, collection, scope).follow(
                 lambda: orchestrator.ingest_one(store, str(collection.id), scope, options)
             )
         except NothingEligible:
@@ -86,7 +86,8 @@ async def ingest_collection(
             raise
 
 
-def _options(call: Invocation, *, keep_details: int | None = None, **options: Any) -> IngestOptions:
+def ingest_options(call: Invocation, *, keep_details: int | None = None, **options: Any) -> IngestOptions:
+    """Make the options of a run; None means the default."""
     if keep_details is not None:
         options["keep_details"] = dt.timedelta(days=keep_details)
     return IngestOptions(dry_run=call.dry_run, **{name: value for name, value in options.items() if value is not None})
@@ -103,13 +104,20 @@ def _scope(title: str | None, season: int | None, episode: int | None) -> Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class _Report:
-    """The report of a run, printed once: at its end, or when the command is interrupted."""
+class Report:
+    """The report of a run, printed once: at its end, or when the command is interrupted.
+
+    If the run is one of several, ``then`` reports an interruption of all.
+    """
 
     call: Invocation
     collection: Collection | None = None
     """The collection that the command ingests; None: all of a source."""
     scope: Scope = FULL
+    documents: list[dict[str, Any]] | None = None
+    """Takes the JSON document in place of the output, if the run is one of several."""
+    then: Callable[[], None] | None = None
+    """Called after the report of an interrupted run."""
 
     async def follow(self, start: Start) -> int:
         """Start the run, show its progress, and print its report; return the exit status."""
@@ -119,7 +127,7 @@ class _Report:
         with _imports_frozen(), Progress(call.output) as progress:
             try:
                 async with start() as run:
-                    call.report_interruption = partial(self._interrupted, run)
+                    call.report_interruption = partial(self.interrupted, run)
                     async for event in run.events():
                         progress.show(event)
             except Exception as exc:
@@ -131,11 +139,14 @@ class _Report:
         call.report_interruption = None
         return self._print(run.summary, problem)
 
-    def _interrupted(self, run: IngestRun) -> None:
+    def interrupted(self, run: IngestRun) -> None:
+        """Print the report of a run that was interrupted."""
         summary = run.summary
         self._print(summary, None)
         if summary.interrupted:
             self.call.status = None  # the exit status is the signal's
+        if self.then is not None:
+            self.then()
 
     def _print(self, summary: IngestSummary, problem: Problem | None) -> int:
         output = self.call.output
@@ -148,16 +159,18 @@ class _Report:
         status = summary_status(summary) if problem is None else FAILED
         if status != OK and (output.as_json or output.quiet or not _on_terminal()):
             output.notes([_error_line(summary, more)])
-        if output.as_json:
+        if self.documents is not None:
+            self.documents.append(summary_document(summary, more))
+        elif output.as_json:
             output.document(
                 summary_document(summary, more)
                 if self.collection is None
                 else collection_ingest_document(summary, self.collection, self.scope, more)
             )
-        else:
+        if not output.as_json:
             what = "Source" if self.collection is None else "Collection"
             output.lines(reports.report(summary, more, what=what, scope=self.scope))
-        return self.call.answered(status)
+        return self.call.answered(status) if self.documents is None else status
 
 
 @contextmanager

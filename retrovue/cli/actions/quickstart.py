@@ -2,10 +2,11 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from retrovue.cli.actions.collections import read_mapping
 from retrovue.cli.actions.connect import Connection, ServerType, adding_source, connect, refuse
@@ -33,6 +34,8 @@ class Options:
 
     server: ServerType
     url: str | None
+    tls: Mapping[str, Any]
+    """The settings for https that were given."""
     token_file: str | None
     sign_in: bool
     name: str | None
@@ -54,7 +57,14 @@ async def set_up(call: Invocation, options: Options) -> int:
     async with opened(call, connections=DEFAULT_CONCURRENCY) as store:
         sources = [listing.source for listing in await list_sources(store)]
         connection = await connect(
-            call, options.server, sources, options.url, given, sign_in=options.sign_in, plex_tv=options.plex_tv
+            call,
+            options.server,
+            sources,
+            options.url,
+            given,
+            tls=options.tls,
+            sign_in=options.sign_in,
+            plex_tv=options.plex_tv,
         )
         return await _Quickstart(call, options, store, sources, connection).run(maps, roots)
 
@@ -130,7 +140,7 @@ class _Quickstart:
         self._say(["", "Next:", *_next(source)])
         return status
 
-    def _server(self) -> tuple[str, dict[str, str], dict[str, Secret]]:
+    def _server(self) -> tuple[str, dict[str, Any], dict[str, Secret]]:
         return self.options.server.type, self.connection.config, self.connection.credentials
 
     def _say(self, lines: Sequence[str]) -> None:
@@ -247,13 +257,15 @@ class _Quickstart:
     async def _write(self, found: Survey, chosen: Sequence[LibrarySurvey]) -> Source:
         """Write the source and its collections, each in a transaction. After an interruption, run it again."""
         source, config, credentials = found.source, self.connection.config, self.connection.credentials
+        self._say(["Adding the source ..." if source is None else "Looking up its libraries ..."])
         if source is None:
             name = self.options.name or self._free_name()
             source = await discovery.add_source(self.store, self.options.server.type, name, config, credentials)
-        elif source.config.get("base_url") != config["base_url"] or source.credentials != credentials:
+        elif source.config != {**source.config, **config} or source.credentials != credentials:
             source = await curation.update_source(self.store, str(source.id), config=config, credentials=credentials)
         await discovery.discover(self.store, str(source.id))
         for library in chosen:
+            self._say([f"Enabling {library.collection.name} ..."])
             await curation.update_collection(
                 self.store,
                 library.collection.external_id,

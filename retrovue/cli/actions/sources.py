@@ -47,10 +47,9 @@ def _type_fields(name: str) -> dict[str, Any]:
 
 
 def _setting_fields(setting: ConfigField) -> dict[str, Any]:
-    option = f"--{setting.name.replace('_', '-')}"
     return {
         "name": setting.name,
-        "option": f"{option}-file" if setting.secret else option,
+        "option": f"{setting.option}-file" if setting.secret else setting.option,
         "description": setting.description,
         "required": setting.required,
         "secret": setting.secret,
@@ -166,16 +165,23 @@ def _discovery_lines(found: Discovered) -> list[str]:
         return [f"Collections of source '{source.name}' can't be discovered: {found.unsupported}"]
     if not found.collections and not found.added:
         return [f"No collections found for source '{source.name}'"]
-    changes = [
-        f"{word}: {', '.join(names)}"
-        for word, names in (("Added", found.added), ("Updated", found.updated), ("Gone", found.gone))
-        if names
-    ]
     return [
         f"Source: {source.name} ({source.external_id}, type {source.type})",
-        *(changes or ["Nothing has changed."]),
+        *(change_lines(found) or ["Nothing has changed."]),
         "",
         *collection_table(found.collections, {source.id: source.external_id}),
+    ]
+
+
+def change_lines(found: Discovered) -> list[str]:
+    """Return the lines that tell which collections are new, changed, renamed or gone."""
+    renamed = tuple(f"{before} is now {now}" for before, now in found.renamed)
+    now = {name for _, name in found.renamed}
+    changed = tuple(name for name in found.updated if name not in now)
+    return [
+        f"{word}: {', '.join(names)}"
+        for word, names in (("Added", found.added), ("Renamed", renamed), ("Updated", changed), ("Gone", found.gone))
+        if names
     ]
 
 
@@ -203,7 +209,7 @@ async def change_source(
                 name=name,
                 config=config,
                 credentials=credentials,
-                unset=[setting.removeprefix("--").replace("-", "_") for setting in unset],
+                unset=[_setting_name(setting) for setting in unset],
                 accept_new_identity=accept_new_identity,
                 dry_run=call.dry_run,
             )
@@ -253,6 +259,13 @@ def _changed_settings(
             "--keep-reference needs a secret: the option for its file, or its variable in the environment."
         )
     return config, credentials
+
+
+def _setting_name(given: str) -> str:
+    """Return the name of a setting that was given by its name or its option."""
+    name = given.removeprefix("--").replace("-", "_")
+    option = f"--{name.replace('_', '-')}"
+    return next((field.name for field in setting_fields(None).values() if field.option == option), name)
 
 
 def _changes(before: Source, after: Source) -> list[str]:

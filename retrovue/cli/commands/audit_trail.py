@@ -8,7 +8,7 @@ import asyncclick as click
 from asyncclick.exceptions import NoSuchCommand
 
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import NATURAL, SPAN, TIME, confirmed, examples, shared
+from retrovue.cli.options import NATURAL, SPAN, TIME, Action, confirmed, examples, shared
 
 _STATUSES = ("running", "ingested", "skipped", "failed", "interrupted", "unknown")
 
@@ -50,6 +50,52 @@ async def log(call: Invocation, **options: Any) -> int:
     from retrovue.cli.actions.audit_trail import show_log
 
     return await show_log(call, **options)
+
+
+def _pages(action: Action) -> Action:
+    """Give a command that lists items the options of its filters and pages."""
+    for option in (
+        click.option("--csv", "as_csv", is_flag=True, help="Print all as comma-separated values."),
+        click.option("--jsonl", is_flag=True, help="Print all, each as a line of JSON."),
+        click.option("--all", "everything", is_flag=True, help="All pages, one after the other."),
+        click.option("--after", metavar="CURSOR", help="The page after this cursor, which the page before names."),
+        click.option("--limit", type=NATURAL, default=50, show_default=True, help="The size of a page."),
+        click.option("--until", metavar="TIME", type=TIME, help="Only of before then."),
+        click.option("--since", metavar="TIME", type=TIME, help="Only of then or later: 2026-03-01."),
+        click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name."),
+        click.option("--source", metavar="SOURCE", help="Only of this source: its id or name."),
+    ):
+        action = option(action)
+    return action
+
+
+@command.command("rejected")
+@click.option("--reason", metavar="CODE", help="Only for this reason, such as unmapped_path.")
+@click.option("--run", type=click.UUID, metavar="ID", help="Only of this run.")
+@click.option("--latest", is_flag=True, help="Only what the latest ingest of each whole collection rejected.")
+@_pages
+@shared()
+async def rejected(call: Invocation, **options: Any) -> int:
+    """List the items that ingests rejected, the latest run first.
+
+    At the end it says how many there are for each reason.
+    """
+    from retrovue.cli.actions.reports import show_rejected
+
+    return await show_rejected(call, **options)
+
+
+@command.command("duplicates")
+@_pages
+@shared()
+async def duplicates(call: Invocation, **options: Any) -> int:
+    """List the items whose files are those of an asset, which has them as aliases.
+
+    Each is listed once, however many ingests saw it; the time is that of the first.
+    """
+    from retrovue.cli.actions.reports import show_duplicates
+
+    return await show_duplicates(call, **options)
 
 
 @command.command("show")

@@ -1,12 +1,12 @@
 """The commands on sources."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import asyncclick as click
 
-from retrovue.cli.errors import NarrowingForbidden
+from retrovue.cli.errors import InputError, NarrowingForbidden
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, keep_details, patience, shared
 from retrovue.cli.plugin_options import PluginCommand, PluginType, source_settings, source_types
@@ -40,8 +40,9 @@ class IngestCommand(click.Command):
     ) -> click.Context:
         """Refuse --title, --season and --episode, and then parse."""
         if parent is not None:
+            build = _error_of_all if "--all" in _options(args) else partial(_error_document, _positional(args))
             parent.ensure_object(Invocation).error_document = partial(
-                _error_document, _positional(args), dry_run="--dry-run" in args, strict="--strict" in args
+                build, dry_run="--dry-run" in args, strict="--strict" in args
             )
         if any(argument.partition("=")[0] in NARROWING for argument in _options(args)):
             raise NarrowingForbidden(MESSAGE)
@@ -54,6 +55,12 @@ def _error_document(
     from retrovue.ingest.documents import failed_ingest_document
 
     return failed_ingest_document(reference, problems, dry_run=dry_run, strict=strict)
+
+
+def _error_of_all(problems: Sequence[Problem], *, dry_run: bool, strict: bool) -> Mapping[str, Any]:
+    from retrovue.cli.actions.ingest_all import failed_document
+
+    return failed_document(problems, dry_run=dry_run, strict=strict)
 
 
 def _options(arguments: Sequence[str]) -> Sequence[str]:
@@ -231,9 +238,12 @@ async def discover(call: Invocation, *, source: str) -> int:
 @command.command(
     "ingest",
     cls=IngestCommand,
-    epilog=examples("source ingest Plex --dry-run", "source ingest Plex --retry-failed"),
+    epilog=examples(
+        "source ingest Plex --dry-run", "source ingest Plex --retry-failed", "source ingest --all --strict"
+    ),
 )
-@click.argument("source")
+@click.argument("source", required=False)
+@click.option("--all", "everything", is_flag=True, help="Ingest every source, after discovering its collections.")
 @click.option("--concurrency", type=POSITIVE, metavar="N", help="Collections at the same time; default: 4.")
 @click.option(
     "--max-rps",
@@ -253,11 +263,20 @@ async def discover(call: Invocation, *, source: str) -> int:
 @keep_details
 @followed
 @shared(writes=True)
-async def ingest(call: Invocation, *, source: str, **options: Any) -> int:
+async def ingest(call: Invocation, *, source: str | None, everything: bool, **options: Any) -> int:
     """Ingest all enabled collections of a source.
 
-    SOURCE is its id or its name.
+    SOURCE is its id or its name. With --all the sources come one after the other; new, renamed and vanished libraries
+    are told, and new ones stay disabled. The exit status is the worst of all sources.
     """
+    if everything and source is not None:
+        raise InputError("SOURCE and --all can't be given together.")
+    if everything:
+        from retrovue.cli.actions.ingest_all import ingest_all
+
+        return await ingest_all(call, **options)
+    if source is None:
+        raise InputError("Name a SOURCE, or give --all.", hint="`retrovue source list` shows the sources.")
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(call, source, **options)

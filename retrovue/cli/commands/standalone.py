@@ -6,7 +6,7 @@ import asyncclick as click
 
 from retrovue.cli.errors import require_utf8
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import DIRECTORY, FILE, Whole, examples, followed, shared
+from retrovue.cli.options import DIRECTORY, FILE, LASTING_FILE, Whole, examples, followed, shared
 
 if TYPE_CHECKING:
     from asyncclick.shell_completion import ShellComplete
@@ -33,6 +33,8 @@ PLEX_TV = "https://plex.tv"
     help="Type of the server; default: plex.",
 )
 @click.option("--url", metavar="URL", help="Address of the server, such as http://192.168.1.10:32400.")
+@click.option("--ca-file", type=LASTING_FILE, metavar="FILE", help="PEM file of the authorities to trust for https.")
+@click.option("--verify-tls/--no-verify-tls", default=None, help="Whether to check its certificate; default: yes.")
 @click.option(
     "--token-file",
     type=FILE,
@@ -66,6 +68,8 @@ async def quickstart(
     *,
     type_name: str,
     url: str | None,
+    ca_file: str | None,
+    verify_tls: bool | None,
     token_file: str | None,
     sign_in: bool,
     name: str | None,
@@ -87,6 +91,7 @@ async def quickstart(
     options = Options(
         server=SERVER_TYPES[type_name],
         url=url,
+        tls={name: value for name, value in (("ca_file", ca_file), ("verify_tls", verify_tls)) if value is not None},
         token_file=token_file,
         sign_in=sign_in,
         name=name,
@@ -98,6 +103,16 @@ async def quickstart(
         plex_tv=plex_tv,
     )
     return await set_up(call, options)
+
+
+@click.command("stats")
+@click.option("--source", metavar="SOURCE", help="Only of this source: its id or name.")
+@shared()
+async def stats(call: Invocation, *, source: str | None) -> int:
+    """Show what the catalogue holds: assets by collection, state and type, hours, bytes, failed enrichments."""
+    from retrovue.cli.actions.reports import show_statistics
+
+    return await show_statistics(call, source)
 
 
 @click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")

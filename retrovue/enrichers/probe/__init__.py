@@ -76,7 +76,7 @@ class ProbeEnricher(BaseEnricher):
         """Return the parameters of an attached enricher."""
         return (
             ConfigField("program", "Program that opens the files: auto (the default), pyav or ffprobe", required=False),
-            ConfigField("file_deadline_s", "Seconds for one file, at most 600; default: 20", required=False),
+            ConfigField("file_deadline_s", "Longest time for a file, at most 600 seconds; default: 20", required=False),
         )
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:

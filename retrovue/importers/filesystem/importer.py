@@ -7,7 +7,7 @@ directory itself are one more, with the key ``.``. The importer reads names and 
 import errno
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import anyio
@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 from msgspec.structs import replace
 
+from retrovue.core.bounds import LONGEST_WAIT_S
 from retrovue.core.errors import (
     CollectionGone,
     IncompleteEnumeration,
@@ -38,6 +39,7 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import is_storable, quoted
 from retrovue.importers.base import BaseImporter
+from retrovue.importers.configuration import convert_settings
 from retrovue.importers.filesystem import exclusions, music, names
 from retrovue.importers.filesystem.selection import Selection
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
@@ -51,10 +53,6 @@ DIRECTORIES_AT_ONCE = 200
 """Directories that are read for a page, at most: a page has a deadline even where there are no titles."""
 THREADS = 4
 """Directories of one source that are read at the same time; more gain nothing on a disk."""
-LOOK_S = 10.0
-"""Seconds for one directory: a disk spins up in less, a mount blocks for minutes after its server is gone."""
-READ_S = 300.0
-"""Seconds for a page: 200 directories of a slow network mount."""
 _DISCONNECTED = frozenset(
     {
         errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN,
@@ -72,6 +70,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["movie", "show", "music", "clip", "mixed"] | None = None
     machine_identifier: str | None = None
     """The directory that was added; the paths of its assets begin with it."""
+    mount_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = 10.0
+    """For one directory: a disk spins up in less, a mount blocks for minutes after its server is gone."""
+    read_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = 300.0
+    """For a page: 200 directories of a slow network mount."""
 
 
 class FilesystemImporter(BaseImporter):
@@ -83,14 +85,7 @@ class FilesystemImporter(BaseImporter):
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         super().__init__(config, credentials)
-        try:
-            self._settings = msgspec.convert(dict(config), Settings)
-        except msgspec.ValidationError as exc:
-            raise RequestError(
-                f"The source's configuration can't be used: {exc}.",
-                code="bad_config",
-                hint=f"The kind is one of {', '.join(names.KINDS)}.",
-            ) from exc
+        self._settings = convert_settings(config, Settings, hint=f"The kind is one of {', '.join(names.KINDS)}.")
         if not os.path.isabs(self._settings.path) or "\0" in self._settings.path:  # noqa: PTH117 - as everywhere here
             raise RequestError(
                 f"{quoted(self._settings.path)} is not an absolute path.",
@@ -110,6 +105,8 @@ class FilesystemImporter(BaseImporter):
                 f"What its collections hold: {', '.join(names.KINDS)}; without it their names tell",
                 required=False,
             ),
+            ConfigField("mount_timeout_s", "Longest check of a directory; default: 10 seconds", required=False),
+            ConfigField("read_timeout_s", "Longest time to read 200 directories; default: 300 seconds", required=False),
         )
 
     async def check_reachable(self) -> SourceIdentity:
@@ -126,7 +123,9 @@ class FilesystemImporter(BaseImporter):
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
         """List the directories in the source's directory, and itself first if media files lie in it."""
-        return await self._in_thread(LOOK_S, self._path, lambda: _collections(self._path, self._settings.kind))
+        return await self._in_thread(
+            self._settings.mount_timeout_s, self._path, lambda: _collections(self._path, self._settings.kind)
+        )
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
         """Return whether the collection's directory can be read."""
@@ -159,7 +158,8 @@ class FilesystemImporter(BaseImporter):
                 yield selection.page()
             return
         raise IncompleteEnumeration(
-            f"{quoted(changed)} changed while {collection.name!r} was read: it isn't proven that all of it was read.",
+            f"{quoted(changed)} changed while {collection.display_name} was read:"
+            " it isn't proven that all of it was read.",
             hint="Try again when nothing is copied or moved there.",
             context={"directory": changed, "collection": collection.name},
         )
@@ -177,7 +177,7 @@ class FilesystemImporter(BaseImporter):
             return self._path
         name = os.fsdecode(unquote_to_bytes(collection.external_id))
         if "/" in name or "\0" in name or name in {"", ".", ".."}:
-            raise CollectionGone(f"{collection.external_id!r} doesn't name a directory of the source.")
+            raise CollectionGone(f"{quoted(collection.external_id)} doesn't name a directory of the source.")
         return os.path.join(self._path, name)  # noqa: PTH118 - names that aren't UTF-8 pass through as they are
 
     async def _look(self, path: str) -> None:
@@ -189,11 +189,14 @@ class FilesystemImporter(BaseImporter):
             with os.scandir(path) as entries:
                 next(entries, None)
 
-        await self._in_thread(LOOK_S, path, look)
+        await self._in_thread(self._settings.mount_timeout_s, path, look)
 
     async def _more(self, collection: Collection, walk: Walk) -> list[Title | Unusable] | None:
         return await self._in_thread(
-            READ_S, self._directory(collection), lambda: walk.more(PAGE, DIRECTORIES_AT_ONCE), midway=True
+            self._settings.read_timeout_s,
+            self._directory(collection),
+            lambda: walk.more(PAGE, DIRECTORIES_AT_ONCE),
+            midway=True,
         )
 
     async def _in_thread(self, deadline_s: float, path: str, read: Callable[[], T], *, midway: bool = False) -> T:
@@ -206,7 +209,8 @@ class FilesystemImporter(BaseImporter):
             raise SourceUnreachable(
                 f"The directory {names.shown([path])} didn't answer within {deadline_s:g} seconds.",
                 code="directory_timeout",
-                hint="Check the mount and the server behind it.",
+                hint="Check the mount and the server behind it, or allow more time:"
+                f" `retrovue source update SOURCE {'--read-timeout' if midway else '--mount-timeout'} SECONDS`.",
             ) from exc
         except DirectoryLoop as exc:
             raise IncompleteEnumeration(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from retrovue.core.text import quoted
 from retrovue.importers.filesystem import names
 from retrovue.importers.filesystem.exclusions import AUDIO, extension, stem
 
@@ -117,7 +118,7 @@ def _missing(parts: Sequence[tuple[int, File, bool]], word: str) -> str:
     numbers = {number for number, _, _ in parts}
     absent = sorted(set(range(1, max(2, *numbers) + 1)) - numbers)
     if unusable:
-        return f"{names.shown(unusable)!r} can't be used"
+        return f"{quoted(names.shown(unusable))} can't be used"
     if absent:
         return f"there is no {', '.join(f'{word}{number}' for number in absent)}"
     return "its parts have several formats"

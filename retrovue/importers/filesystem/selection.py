@@ -2,7 +2,7 @@
 
 from retrovue.core.errors import ScopeNotFound
 from retrovue.core.model import AssetDraft, Collection, Page, Scope
-from retrovue.core.text import item_key
+from retrovue.core.text import item_key, quoted
 from retrovue.importers.titles import Candidate, Reading, folded, readings, the_only
 
 
@@ -41,7 +41,9 @@ class Selection:
         """Return the drafts in scope; raise ScopeNotFound if there are none, RequestError for several titles."""
         scope = self._scope
         if not self._drafts:
-            raise self._not_found("title", f"There is no title {scope.title!r} in {self._collection.name!r}.")
+            raise self._not_found(
+                "title", f"There is no title {quoted(scope.title)} in {self._collection.display_name}."
+            )
         likeliest = min(number for number, _ in self._drafts)
         drafts = [draft for number, draft in self._drafts if number == likeliest]
         if self._readings[likeliest].key is None:
@@ -49,11 +51,11 @@ class Selection:
         if scope.season is not None:
             drafts = [draft for draft in drafts if draft.season_number == scope.season]
             if not drafts:
-                raise self._not_found("season", f"{scope.title!r} has no season {scope.season}.")
+                raise self._not_found("season", f"{quoted(scope.title)} has no season {scope.season}.")
         if scope.episode is not None:
             drafts = [draft for draft in drafts if draft.episode_number == scope.episode]
             if not drafts:
-                text = f"Season {scope.season} of {scope.title!r} has no episode {scope.episode}."
+                text = f"Season {scope.season} of {quoted(scope.title)} has no episode {scope.episode}."
                 raise self._not_found("episode", text)
         return Page(drafts, [], len(drafts))
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import httpx
 
 from retrovue.core.errors import MalformedAnswer, RequestError, SourceError, SourceUnreachable
+from retrovue.core.text import quoted
 from retrovue.importers.http.settings import Dialect
 
 _WEB_PAGE = re.compile(r"/web(/.*)?$")
@@ -46,7 +47,7 @@ class BodyReader:
         encoding = encoding.strip().lower()
         if encoding not in {"identity", "", "gzip", "x-gzip"}:
             raise MalformedAnswer(
-                f"The server at {origin} answers in the encoding {encoding!r}, which wasn't asked for."
+                f"The server at {origin} answers in the encoding {quoted(encoding)}, which wasn't asked for."
             )
         self._unpack = zlib.decompressobj(31) if "gzip" in encoding else None
         self._dialect = dialect
@@ -65,12 +66,12 @@ class BodyReader:
             if self._unpack.unused_data:
                 raise MalformedAnswer(
                     f"The server at {self._origin} sends bytes after the end of a compressed answer.",
-                    hint="Check any proxy between here and the server, or set gzip to false in its http settings.",
+                    hint="Check any proxy between here and the server, or give --no-gzip.",
                 )
         if len(self._body) > self._cap or self._received > self._cap:
             raise AnswerTooLarge(
                 f"An answer of the server at {self._origin} is larger than {self._cap:,} bytes.",
-                hint="Lower the source's page_size if its items are that large.",
+                hint="If its items are that large, ask for fewer: `retrovue source update SOURCE --page-size N`.",
             )
 
     def finish(self, promised: int | None) -> bytearray:
@@ -187,7 +188,7 @@ def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnrea
         return SourceUnreachable(
             f"The TLS certificate of {where} was not accepted: {detail}.",
             code="tls_certificate",
-            hint="Set ca_file to the certificate of its authority, or use the address that the certificate names.",
+            hint="Give its authority's certificate with --ca-file FILE, or the address that the certificate names.",
         )
     if isinstance(cause, ssl.SSLError) and _NOT_TLS.search(cause.reason or ""):
         return SourceUnreachable(

@@ -25,6 +25,7 @@ from retrovue.importers.http.answers import (
 )
 from retrovue.importers.http.pace import CEILING, Pace
 from retrovue.importers.http.settings import Dialect, HttpPolicy
+from retrovue.importers.http.trust import tls_context
 from retrovue.importers.waiting import waiting_for_source
 
 _log = logger(__name__)
@@ -319,18 +320,7 @@ class HttpClient:
 
     def _tls(self) -> ssl.SSLContext | bool:
         # Without https there is no TLS, because redirects to other origins are refused: the certificates aren't read.
-        if not self._verify or self._base.scheme == "http":
-            return False
-        if self._ca_file is None:
-            return True
-        try:
-            return ssl.create_default_context(cafile=self._ca_file)
-        except OSError as exc:
-            raise RequestError(
-                f"The certificate file {self._ca_file} can't be read: {type(exc).__name__}.",
-                code="bad_ca_file",
-                hint="Give a PEM file with the certificate of the authority that signed the server's.",
-            ) from exc
+        return tls_context(self._ca_file) if self._verify and self._base.scheme != "http" else False
 
 
 def _header_number(response: httpx.Response, name: str | None) -> int | None:

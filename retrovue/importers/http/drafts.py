@@ -12,6 +12,7 @@ import msgspec
 from retrovue.core.bounds import MOST_PAGE_DRAFTS, MOST_VERSIONS
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
+from retrovue.core.text import quoted
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineT, RowT
 
 LONGEST_MS: Final = 2**31 - 1
@@ -142,7 +143,7 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
         """Generate the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
         problem: Problem | None
         if row.type not in self.types:
-            problem = "not_playable", f"An item of type {row.type!r} is not playable."
+            problem = "not_playable", f"An item of type {quoted(row.type)} is not playable."
         else:
             problem = self.item_problem(row)
             if problem is None and not row.versions:

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
-from retrovue.core.bounds import SLOWEST_RATE
 from retrovue.core.errors import WrongIdentity
 from retrovue.core.model import (
     ChangeState,
@@ -24,12 +24,13 @@ from retrovue.core.model import (
     Secret,
     SourceIdentity,
 )
+from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.http.client import HttpClient, Transport
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.reader import Budget, ReadingAhead
-from retrovue.importers.http.settings import READ_AHEAD_BYTES, Dialect, HttpSettings, read_settings
+from retrovue.importers.http.settings import READ_AHEAD_BYTES, Dialect, HttpSettings, read_settings, setting_fields
 
 LibrariesT = TypeVar("LibrariesT")
 ValueT = TypeVar("ValueT")
@@ -89,12 +90,12 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         transport: Transport | None = None,
     ) -> None:
         super().__init__(config, credentials)
-        self._settings = read_settings(config, self.settings)
+        self._settings, policy = read_settings(config, self.settings)
         self._client = HttpClient(
             self.dialect,
             self._settings.base_url,
             self.credentials.get("token"),
-            self._settings.policy(),
+            policy,
             verify=self._settings.verify_tls,
             ca_file=self._settings.ca_file,
             transport=transport,
@@ -107,16 +108,8 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
 
     @classmethod
     def _describe(cls, server: str, token: str) -> Sequence[ConfigField]:
-        return (
-            ConfigField("base_url", f"Address of the {server}, e.g. {cls.dialect.example}"),
-            ConfigField("token", token, secret=True),
-            ConfigField(
-                "max_requests_per_second",
-                f"Most requests to send in a second, at least {SLOWEST_RATE:g};"
-                " without it the server's answers set the pace",
-                required=False,
-            ),
-        )
+        page_size: int = next(f.default for f in msgspec.structs.fields(cls.settings) if f.name == "page_size")
+        return setting_fields(server, token, cls.dialect, page_size)
 
     async def __aenter__(self) -> Self:
         """Open the HTTP client for one run."""
@@ -176,14 +169,14 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
                 code="unreadable_library",
                 reason=(
                     f"The {self.dialect.product} server lists a library without its {key}, which may be"
-                    f" {collection.name!r}. Try again when the server has scanned it."
+                    f" {collection.display_name}. Try again when the server has scanned it."
                 ),
             )
         return Ingestibility(
             ingestible=False,
             code="gone_from_source",
             reason=(
-                f"The {self.dialect.product} server no longer lists the library {collection.name!r} ({key} "
+                f"The {self.dialect.product} server no longer lists the library {collection.display_name} ({key} "
                 f"{collection.external_id}). It was removed there, or the token may not see it."
             ),
         )
@@ -193,7 +186,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return Ingestibility(
             ingestible=False,
             code="unsupported_kind",
-            reason=f"A library of kind {kind!r} holds nothing that can be broadcast.",
+            reason=f"A library of kind {quoted(kind)} holds nothing that can be broadcast.",
         )
 
     @abstractmethod

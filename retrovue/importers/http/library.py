@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
 from retrovue.core.model import Collection, Outline, Page, Scope
+from retrovue.core.text import quoted
 from retrovue.importers import titles
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import DraftMaker
@@ -85,7 +86,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         """
         if self.collection.kind not in self.kinds:
             raise RequestError(
-                f"A {self.product} library of kind {self.collection.kind!r} can't be ingested.",
+                f"A {self.product} library of kind {quoted(self.collection.kind)} can't be ingested.",
                 code="unsupported_kind",
                 context={"kind": self.collection.kind},
             )
@@ -103,7 +104,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                     reader = self._items_reader(query)
                     async with aclosing(reader.windows()) as windows:
                         async for window in windows:
-                            yield await self._page_or_outline(reader, window)
+                            page = await self._page_or_outline(reader, window)
+                            page.source_total = window.total
+                            yield page
                 await self.check_library()
             except ListingMoved as exc:
                 if attempt > 1:
@@ -227,17 +230,17 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         if anyio.current_time() > self._deadline:
             seconds = self.client.policy.collection_deadline_s
             raise SourceUnreachable(
-                f"Reading {self.collection.name!r} takes longer than {seconds:g} seconds.",
-                hint="Check that the server isn't overloaded, or give its http settings a longer "
-                "collection_deadline_s.",
+                f"Reading {self.collection.display_name} takes longer than {seconds:g} seconds.",
+                hint="Check that the server isn't overloaded, or allow more time:"
+                " `retrovue source update SOURCE --collection-deadline SECONDS`.",
             )
 
     def _incomplete(self, moved: ListingMoved) -> IncompleteEnumeration:
-        name = self.collection.name
         short = moved.expected is not None and moved.received < moved.expected
         numbers = f" ({moved.received:,} of {moved.expected:,} items)" if short else ""
         return IncompleteEnumeration(
-            f"The listing of {name!r} {moved.problem}{numbers}: what was read isn't proven to be all of it.",
+            f"The listing of {self.collection.display_name} {moved.problem}{numbers}:"
+            " what was read isn't proven to be all of it.",
             hint=self.hint,
-            context={"expected": moved.expected, "received": moved.received, "collection": name},
+            context={"expected": moved.expected, "received": moved.received, "collection": self.collection.name},
         )

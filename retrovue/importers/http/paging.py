@@ -26,7 +26,8 @@ class Proof:
         self.received = 0
         self.ends_with_a_full_page = False
         """Whether the last page would look the same if the listing held more rows than it says."""
-        self._total: int | None = None
+        self.total: int | None = None
+        """The rows of the whole listing, as it says; None before the first answer."""
         self._pages = 0
         self._last_key: int | str | bytes | None = None
         self._seen = seen
@@ -34,7 +35,7 @@ class Proof:
     @property
     def complete(self) -> bool:
         """Whether all rows have been taken that the listing says it holds."""
-        return self._total is not None and self.received == self._total
+        return self.total is not None and self.received == self.total
 
     @property
     def _overlap(self) -> int:
@@ -48,10 +49,10 @@ class Proof:
 
     def plan(self) -> list[int]:
         """Return the rows where the next windows start."""
-        if self._total is None:
+        if self.total is None:
             return [0]
         overlap = self._overlap
-        return list(islice(range(self.start, self._total - overlap, self.size - overlap), WINDOW))
+        return list(islice(range(self.start, self.total - overlap, self.size - overlap), WINDOW))
 
     def take(self, listing: Listing[Any, Any], answer: Answer, start: int) -> int:
         """Check an answer and count its rows; returns how many rows at its beginning are known already."""
@@ -101,16 +102,16 @@ class Proof:
         stated = {total for total in (listing.total, answer.total) if total is not None}
         if len(stated) > 1:
             raise self._moved(f"states two totals, {min(stated)} and {max(stated)}")
-        if self._total is None:
+        if self.total is None:
             if not stated and rows == self.size:
                 raise self._moved("fills a page without saying whether that is all")
             # An answer that isn't paged holds all rows and gives no total.
-            self._total = stated.pop() if stated else rows
-            if self._total > MOST_ITEMS:
-                raise self._moved(f"states {self._total:,} items, which no library holds (at most {MOST_ITEMS:,})")
-        elif stated != {self._total}:
-            raise self._moved(f"held {self._total} items and now {max(stated, default=0)}")
-        return self._total
+            self.total = stated.pop() if stated else rows
+            if self.total > MOST_ITEMS:
+                raise self._moved(f"states {self.total:,} items, which no library holds (at most {MOST_ITEMS:,})")
+        elif stated != {self.total}:
+            raise self._moved(f"held {self.total} items and now {max(stated, default=0)}")
+        return self.total
 
     def _moved(self, problem: str) -> ListingMoved:
-        return ListingMoved(problem, self._total, len(self._seen))
+        return ListingMoved(problem, self.total, len(self._seen))

@@ -47,6 +47,8 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     """The whole answer, with the row that it shares; empty if all of it is decoded."""
     shared: int
     """How many rows it shares with the page before: one or none."""
+    total: int | None
+    """The rows of the whole listing, as it says."""
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +107,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 start, size = proof.start, proof.size
                 listing, answer = await self._read(proof.plan(), size)
                 shared = proof.take(listing, answer, start)
-                window = self._window(listing, answer.body, shared) if listing.rows else None
+                window = self._window(listing, answer.body, shared, proof.total) if listing.rows else None
                 del listing, answer  # the bytes aren't needed while the rows are taken
                 if window is not None:
                     yield window
@@ -130,10 +132,11 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT],
         body: bytes | bytearray,
         shared: int,
+        total: int | None,
     ) -> Window[RowT, OutlineT, KeyT]:
         del listing.rows[:shared]
         stamp = None if self._stamp is None else self._stamp(body, listing)
-        return Window(listing, stamp, body if isinstance(listing, OutlineListing) else b"", shared)
+        return Window(listing, stamp, body if isinstance(listing, OutlineListing) else b"", shared, total)
 
     async def _read(
         self, plan: Sequence[int], size: int

@@ -1,13 +1,15 @@
 """What can be set of a source that is reached over HTTP, and what the client knows of each kind of server."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from retrovue.core.bounds import LARGEST, LONGEST_WAIT_S, SLOWEST_RATE
-from retrovue.core.errors import MalformedAnswer, RequestError
+from retrovue.core.errors import MalformedAnswer
+from retrovue.core.model import ConfigField
+from retrovue.importers.configuration import convert_settings
 from retrovue.importers.locations import MOUNT_DEADLINE_S
 
 READ_AHEAD_BYTES = 16 * 1024 * 1024
@@ -71,7 +73,7 @@ class HttpPolicy:
     """The longest wait before any retry, also if the server's Retry-After is longer."""
     connect_timeout_s: _Deadline = 10.0
     read_timeout_s: _Deadline = 60.0
-    """Between two reads. A big library takes the server many seconds to sort before the first byte."""
+    """Between two pieces of an answer. A big library takes the server many seconds to sort before the first byte."""
     page_deadline_s: _Deadline = 120.0
     """For one attempt with its whole body: an answer that trickles never exceeds the time-out of a read."""
     total_deadline_s: _Deadline = 300.0
@@ -85,55 +87,62 @@ class HttpPolicy:
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a source's configuration that all media servers share."""
+    """The part of a source's configuration that all media servers share. The policy's settings stand beside these."""
 
     base_url: str
     machine_identifier: str | None = None
     """The identifier of the server that answered when the source was added."""
     max_requests_per_second: Annotated[float, msgspec.Meta(ge=SLOWEST_RATE)] | None = None
     """None: only the server's answers set the pace."""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] | None = None
-    """Replaces ``read_timeout_s`` of the policy."""
-    mount_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = MOUNT_DEADLINE_S
+    mount_timeout_s: _Deadline = MOUNT_DEADLINE_S
+    """For the check of one local directory."""
     verify_tls: bool = True
     ca_file: str | None = None
-    http: dict[str, Any] = {}
-    """Fields of HttpPolicy."""
+    """A PEM file with the authorities that are trusted in place of the system's."""
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
     """Rows of a page."""
-
-    def policy(self) -> HttpPolicy:
-        """Make the HTTP policy; raises RequestError with code ``bad_config`` if one of its settings doesn't fit."""
-        policy = make_policy(self.http)
-        return policy if self.timeout_s is None else replace(policy, read_timeout_s=self.timeout_s)
 
 
 SettingsT = TypeVar("SettingsT", bound=HttpSettings)
 
 
-def read_settings(config: Mapping[str, Any], kind: type[SettingsT]) -> SettingsT:
-    """Read a source's configuration; raises RequestError with code ``bad_config``."""
-    try:
-        return msgspec.convert(dict(config), kind, strict=False)
-    except msgspec.ValidationError as exc:
-        raise RequestError(
-            f"The source's configuration can't be used: {exc}.",
-            code="bad_config",
-            hint="Give a value that fits; that of a known source is corrected with `retrovue source update`.",
-        ) from exc
+def read_settings(config: Mapping[str, Any], kind: type[SettingsT]) -> tuple[SettingsT, HttpPolicy]:
+    """Read a source's configuration, of which each part ignores the keys of the other.
 
-
-def make_policy(settings: Mapping[str, Any]) -> HttpPolicy:
-    """Make a policy from the ``http`` mapping of a configuration.
-
-    Raises RequestError with code ``bad_config`` if a name or a value doesn't fit.
+    Raises RequestError with code ``bad_config`` if a value doesn't fit.
     """
-    unknown = sorted(set(settings) - set(HttpPolicy.__dataclass_fields__))
-    try:
-        policy = msgspec.convert(settings, HttpPolicy, strict=False)
-    except msgspec.ValidationError as exc:
-        raise RequestError(f"The source's http settings can't be used: {exc}.", code="bad_config") from exc
-    if unknown:
-        problem = f"unknown: {', '.join(unknown)}"
-        raise RequestError(f"The source's http settings can't be used: {problem}.", code="bad_config")
-    return policy
+    return convert_settings(config, kind), convert_settings(config, HttpPolicy)
+
+
+def setting_fields(server: str, token: str, dialect: Dialect, page_size: int) -> Sequence[ConfigField]:
+    """Describe the settings of a media server. ``server`` and ``token`` describe the two that are always asked for."""
+    policy = HttpPolicy()
+
+    def optional(name: str, description: str, kind: Literal["text", "flag", "file"] = "text") -> ConfigField:
+        return ConfigField(name, description, required=False, kind=kind)
+
+    return (
+        ConfigField("base_url", f"Address of the {server}, e.g. {dialect.example}"),
+        ConfigField("token", token, secret=True),
+        optional(
+            "max_requests_per_second",
+            f"Most requests to send in a second, at least {SLOWEST_RATE:g};"
+            " without it the server's answers set the pace",
+        ),
+        optional("ca_file", "PEM file of the authorities to trust in place of the system's, for https", "file"),
+        optional("verify_tls", "Whether to check the server's certificate; default: yes", "flag"),
+        optional("page_size", f"Items to ask for at a time, 1 to 1000; default: {page_size}"),
+        optional("mount_timeout_s", f"Longest check of a local directory; default: {MOUNT_DEADLINE_S:g} seconds"),
+        optional("connect_timeout_s", f"Longest time to connect; default: {policy.connect_timeout_s:g} seconds"),
+        optional("read_timeout_s", f"Longest silence within an answer; default: {policy.read_timeout_s:g} seconds"),
+        optional("page_deadline_s", f"Longest attempt of a request; default: {policy.page_deadline_s:g} seconds"),
+        optional("total_deadline_s", f"Longest time for its attempts; default: {policy.total_deadline_s:g} seconds"),
+        optional(
+            "collection_deadline_s", f"Longest reading of a library; default: {policy.collection_deadline_s:g} seconds"
+        ),
+        optional("attempts", f"Attempts of a request; default: {policy.attempts}"),
+        optional("base_wait_s", f"Longest wait before the second attempt; default: {policy.base_wait_s:g} seconds"),
+        optional("max_wait_s", f"Longest wait before any attempt; default: {policy.max_wait_s:g} seconds"),
+        optional("body_cap", f"Most bytes of an answer; default: {policy.body_cap}"),
+        optional("gzip", "Whether to ask for compressed answers; default: no", "flag"),
+    )

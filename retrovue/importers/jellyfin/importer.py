@@ -1,6 +1,5 @@
 """The importer for Jellyfin: identity and libraries of a Jellyfin server."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Annotated, ClassVar, TypeVar
@@ -16,6 +15,7 @@ from retrovue.core.model import (
     Ingestibility,
     SourceIdentity,
 )
+from retrovue.core.text import quoted
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
 from retrovue.importers.http.importer import HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
@@ -140,7 +140,7 @@ class JellyfinImporter(HttpImporter[Libraries]):
         if identity.product_name is None and identity.version is not None and identity.version.startswith(_EMBY):
             raise self.dialect.wrong_server(client.origin, f"it is an Emby server ({identity.version})")
         if identity.product_name is not None and "jellyfin" not in identity.product_name.lower():
-            raise self.dialect.wrong_server(client.origin, f"it calls itself {identity.product_name!r}")
+            raise self.dialect.wrong_server(client.origin, f"it calls itself {quoted(identity.product_name)}")
         return SourceIdentity(identifier=identity.id, name=identity.server_name, version=identity.version)
 
     async def _fetch_libraries(self) -> Libraries:
@@ -163,7 +163,7 @@ def _folders_unknown(collection: Collection) -> Ingestibility:
         reason=(
             "Jellyfin tells the folders of a library to an API key or an administrator only, and the token is neither. "
             "Set an API key with `retrovue source update`, or say by hand where its files are: "
-            f"`retrovue collection update {shlex.quote(collection.name)} --map SOURCE=LOCAL`."
+            f"`retrovue collection update {collection.arguments} --map SOURCE=LOCAL`."
         ),
     )
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
+from retrovue.core.text import quoted
 from retrovue.importers.http.drafts import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -140,7 +141,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
 
     def key_problem(self, row: Row) -> Problem:
         """Return why the id can't be used."""
-        return "bad_id", f"The item's id {row.id!r} is not one of 32 hexadecimal digits."
+        return "bad_id", f"The item's id {quoted(row.id)} is not one of 32 hexadecimal digits."
 
     def item_problem(self, row: Row | OutlineRow) -> Problem | None:
         """Return why an item can't be used: it is no file of the server's; None if it can."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from retrovue.core.bounds import MOST_VERSIONS
 from retrovue.core.model import AssetDraft, Outline, Page, PartDraft
 from retrovue.core.paths import stem
+from retrovue.core.text import quoted
 from retrovue.importers.http.drafts import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -84,7 +85,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
 
     def key_problem(self, row: Row) -> Problem:
         """Return why the rating key can't be used."""
-        return "bad_rating_key", f"The item's rating key {row.rating_key!r} is not a whole number."
+        return "bad_rating_key", f"The item's rating key {quoted(row.rating_key)} is not a whole number."
 
     def item_problem(self, row: Row | OutlineRow) -> Problem | None:
         """Return why an item can't be used: Plex marks it as deleted; None if it can."""

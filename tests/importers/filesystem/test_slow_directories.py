@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from retrovue import add_source, discover, ingest_source, update_collection
+from retrovue import add_source, discover, ingest_source, update_collection, update_source
 from retrovue.core.model import FULL, Collection, Page
-from retrovue.importers.filesystem import FilesystemImporter, importer
+from retrovue.importers.filesystem import FilesystemImporter
 from retrovue.importers.filesystem.walk import Walk
 from retrovue.ingest.options import IngestOptions
 from retrovue.store.session import Store
@@ -102,10 +102,8 @@ async def test_the_other_collections_go_on(store: Store, source: str, gate: Gate
     assert codes(run.summary) == {DEAD: "ingested", "Movies": "ingested", "TV": "ingested"}
 
 
-async def test_what_never_answers_fails_its_collection(
-    store: Store, source: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importer, "READ_S", 1.0)
+async def test_what_never_answers_fails_its_collection(store: Store, source: str, gate: Gate) -> None:
+    await update_source(store, source, config={"read_timeout_s": 1.0})
     async with ingest_source(store, source, IngestOptions(concurrency=1)) as run:
         pass
     assert gate.reached.is_set()

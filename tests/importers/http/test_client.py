@@ -19,9 +19,12 @@ from retrovue.errors import (
     SourceRefused,
     SourceUnreachable,
 )
+from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.http.answers import BodyReader, retry_after_seconds
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.settings import HttpPolicy, make_policy
+from retrovue.importers.http.settings import HttpPolicy, HttpSettings, read_settings
+from retrovue.importers.jellyfin import JellyfinImporter
+from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.importer import PLEX
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from tests.support.plex import TOKEN, collection, plex, read_all
@@ -225,7 +228,7 @@ class TestPatience:
 
     async def test_a_server_that_is_silent(self) -> None:
         release = anyio.Event()
-        async with plex(movies(3), config={"timeout_s": 0.05}, http={"attempts": 2}) as (server, importer):
+        async with plex(movies(3), http={"read_timeout_s": 0.05, "attempts": 2}) as (server, importer):
             server.faults.add(Fault(faults.hang(release), path=ALL))
             with pytest.raises(SourceUnreachable, match="too long"):
                 await read_all(importer, collection())
@@ -266,13 +269,31 @@ class TestPatience:
         waits = [client._wait(_state(asked)) for asked in (None, 5.0, 3600.0)]
         assert waits == [0, 5, 30]
 
-    @pytest.mark.parametrize("settings", [{"attempts": 0}, {"attempts": "many"}, {"patience": 3}])
-    def test_settings_that_do_not_fit(self, settings: dict[str, Any]) -> None:
-        with pytest.raises(RequestError):
-            make_policy(settings)
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"attempts": 0}, "The source's setting attempts can't be '0': expected int >= 1."),
+            ({"attempts": "many"}, "The source's setting attempts can't be 'many': expected int, got str."),
+            ({"page_size": "5000"}, "The source's setting page_size can't be '5000': expected int <= 1000."),
+            ({"gzip": "perhaps"}, "The source's setting gzip can't be 'perhaps': expected bool, got str."),
+        ],
+    )
+    def test_settings_that_do_not_fit(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(RequestError) as caught:
+            read_settings({"base_url": "http://a", **settings}, HttpSettings)
+        assert (caught.value.code, caught.value.message) == ("bad_config", message)
 
     def test_settings_as_text(self) -> None:
-        assert make_policy({"attempts": "2", "base_wait_s": "0.5"}) == HttpPolicy(attempts=2, base_wait_s=0.5)
+        config = {"base_url": "http://a", "attempts": "2", "base_wait_s": "0.5", "gzip": "true", "page_size": "20"}
+        settings, policy = read_settings(config, HttpSettings)
+        assert (settings.page_size, policy) == (20, HttpPolicy(attempts=2, base_wait_s=0.5, gzip=True))
+
+    def test_each_setting_is_described_and_has_an_option(self) -> None:
+        named = {*HttpPolicy.__dataclass_fields__, *HttpSettings.__struct_fields__} - {IDENTITY_SETTING} | {"token"}
+        for importer in (PlexImporter, JellyfinImporter):
+            fields = importer.describe_configuration()
+            assert {field.name for field in fields} == named
+            assert len({field.option for field in fields}) == len(fields)
 
 
 def _state(asked: float | None) -> Any:

@@ -180,7 +180,7 @@ class TestPatience:
 
     async def test_a_server_that_is_silent(self) -> None:
         release, library = anyio.Event(), movies(3)
-        async with jellyfin(library, config={"timeout_s": 0.05}, http={"attempts": 2}) as (server, importer):
+        async with jellyfin(library, http={"read_timeout_s": 0.05, "attempts": 2}) as (server, importer):
             server.faults.add(Fault(faults.hang(release), path=ITEMS))
             with pytest.raises(SourceUnreachable, match="too long"):
                 await read_all(importer, collection(library))
@@ -283,14 +283,14 @@ class TestAddresses:
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://jellyfin.invalid"])
     async def test_nobody_there(self, url: str) -> None:
-        async with JellyfinImporter({"base_url": url, "http": IMPATIENT}) as importer:
+        async with JellyfinImporter({"base_url": url, **IMPATIENT}) as importer:
             with pytest.raises(SourceUnreachable, match="No connection to the Jellyfin server") as caught:
                 await importer.check_reachable()
         assert caught.value.unreachable
 
     async def test_tls_towards_a_server_without(self) -> None:
         async with SimulatedJellyfin([]).serve() as url:
-            config = {"base_url": url.replace("http:", "https:"), "http": IMPATIENT}
+            config = {"base_url": url.replace("http:", "https:"), **IMPATIENT}
             async with JellyfinImporter(config, {"token": Secret(TOKEN)}) as importer:
                 with pytest.raises(SourceUnreachable):
                     await importer.check_reachable()

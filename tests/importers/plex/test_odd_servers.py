@@ -143,7 +143,7 @@ class TestAddresses:
     async def test_of_the_web_page(self, tail: str) -> None:
         async with SimulatedPlex([], token=TOKEN).serve() as url:
             for address in (url + tail, url.removeprefix("http://") + tail):
-                async with PlexImporter({"base_url": address, "http": IMPATIENT}, {"token": Secret(TOKEN)}) as importer:
+                async with PlexImporter({"base_url": address, **IMPATIENT}, {"token": Secret(TOKEN)}) as importer:
                     await importer.check_reachable()
 
     @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ class TestAddresses:
             await self._fails("tls_required", f"http://127.0.0.1:{port}")
 
     async def _fails(self, code: str, url: str) -> None:
-        async with PlexImporter({"base_url": url, "http": IMPATIENT}) as importer:
+        async with PlexImporter({"base_url": url, **IMPATIENT}) as importer:
             with pytest.raises(SourceUnreachable) as caught:
                 await importer.check_reachable()
         assert caught.value.code == code

@@ -1,0 +1,115 @@
+"""Reports over all collections: what the catalogue holds, which items were rejected, which are duplicates."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Unpack
+
+from retrovue.core.model import Source
+from retrovue.store import rejections
+from retrovue.store.rejections import (
+    DuplicateItem,
+    DuplicateListing,
+    RejectedItem,
+    RejectedListing,
+    RejectionFilters,
+)
+from retrovue.store.session import Store
+from retrovue.store.sources import find_source
+from retrovue.store.statistics import AssetGroup, CollectionStatistics, LastRun, collection_statistics, total_of
+
+__all__ = [
+    "AssetGroup",
+    "CollectionStatistics",
+    "DuplicateItem",
+    "DuplicateListing",
+    "LastRun",
+    "RejectedItem",
+    "RejectedListing",
+    "RejectionFilters",
+    "Statistics",
+    "iter_duplicates",
+    "iter_rejected",
+    "list_duplicates",
+    "list_rejected",
+    "statistics",
+]
+
+_PAGE = 1000
+"""How many items the iterators hold in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the catalogue holds, or one source of it."""
+
+    source: Source | None
+    """The source that was asked for."""
+    collections: tuple[CollectionStatistics, ...]
+    """In the order of their sources' names and their own."""
+
+    @property
+    def groups(self) -> tuple[AssetGroup, ...]:
+        """The assets of all collections, by type and state."""
+        return total_of(self.collections)
+
+
+async def statistics(store: Store, source: str | None = None) -> Statistics:
+    """Count the assets of each collection by type and state, with hours, bytes and failed enrichments.
+
+    ``source`` is a reference; None counts all sources. Reads each asset once. Raises NotFound or Ambiguous.
+    """
+    async with store.reading() as session:
+        within = None if source is None else await find_source(session, source)
+        return Statistics(within, tuple(await collection_statistics(session, within)))
+
+
+async def list_rejected(
+    store: Store, *, limit: int = 50, after: str | None = None, **filters: Unpack[RejectionFilters]
+) -> RejectedListing:
+    """List the items that ingests rejected, the latest run first, page by page.
+
+    ``limit`` is the size of the page, ``after`` the ``next_cursor`` of the page before. Counts all of them by reason.
+    Raises NotFound, Ambiguous or, for a bad limit, cursor or filter, RequestError.
+    """
+    async with store.reading() as session:
+        reasons = await rejections.count_rejected(session, filters)
+        items, cursor = await rejections.rejected_page(session, filters, limit=limit, after=after)
+        return RejectedListing(sum(reasons.values()), reasons, items, cursor)
+
+
+async def iter_rejected(store: Store, **filters: Unpack[RejectionFilters]) -> AsyncIterator[RejectedItem]:
+    """Iterate over all items that ``list_rejected`` lists, in its order and in constant memory."""
+    after = None
+    while True:
+        async with store.reading() as session:
+            page, after = await rejections.rejected_page(session, filters, limit=_PAGE, after=after)
+        for item in page:
+            yield item
+        if after is None:
+            return
+
+
+async def list_duplicates(
+    store: Store, *, limit: int = 50, after: str | None = None, **filters: Unpack[RejectionFilters]
+) -> DuplicateListing:
+    """List the items whose files are those of an asset, collection by collection, page by page.
+
+    Takes the filters ``source``, ``collection``, ``since`` and ``until``; ``limit`` and ``after`` are those of
+    ``list_rejected``. Raises what it raises.
+    """
+    async with store.reading() as session:
+        total = await rejections.count_duplicates(session, filters)
+        items, cursor = await rejections.duplicate_page(session, filters, limit=limit, after=after)
+        return DuplicateListing(total, items, cursor)
+
+
+async def iter_duplicates(store: Store, **filters: Unpack[RejectionFilters]) -> AsyncIterator[DuplicateItem]:
+    """Iterate over all items that ``list_duplicates`` lists, in its order and in constant memory."""
+    after = None
+    while True:
+        async with store.reading() as session:
+            page, after = await rejections.duplicate_page(session, filters, limit=_PAGE, after=after)
+        for item in page:
+            yield item
+        if after is None:
+            return

@@ -1,0 +1,126 @@
+"""What the catalogue holds in numbers: assets by collection, type and state, with their runtime and size."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.model import Collection, Source
+from retrovue.store.collections import list_collections
+
+# One pass over the assets. The latest start row of a collection has the state of its last run.
+_GROUPS = """
+    SELECT asset.collection_uuid, asset.type, asset.state, count(*) AS assets,
+        count(asset.runtime_ms) AS timed, coalesce(sum(asset.runtime_ms), 0) AS runtime_ms,
+        coalesce(sum(asset.size_bytes), 0) AS size_bytes
+    FROM asset JOIN collection ON collection.id = asset.collection_uuid
+    WHERE asset.deleted_at IS NULL AND (cast(:source AS uuid) IS NULL OR collection.source_id = :source)
+    GROUP BY asset.collection_uuid, asset.type, asset.state ORDER BY asset.type, asset.state
+"""
+_FAILED = """
+    SELECT asset.collection_uuid, count(*) AS failed
+    FROM asset_enrichment JOIN asset ON asset.uuid = asset_enrichment.asset_uuid
+    WHERE asset_enrichment.status = 'failed' AND asset.deleted_at IS NULL GROUP BY asset.collection_uuid
+"""
+_LAST = """
+    SELECT DISTINCT ON (collection_id) collection_id, run_id, started_at, coalesce(status, 'interrupted') AS status
+    FROM ingest_start LEFT JOIN ingest_outcome USING (run_id, collection_id)
+    ORDER BY collection_id, started_at DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetGroup:
+    """The assets of one type and state."""
+
+    type: str
+    """``movie``, ``episode``, ``clip`` or ``track``."""
+    state: str
+    """``new``, ``enriching``, ``ready`` or ``retired``."""
+    assets: int
+    without_runtime: int
+    """Assets whose runtime isn't known."""
+    runtime_ms: int
+    """Milliseconds of all whose runtime is known."""
+    size_bytes: int
+    """Bytes of all whose size is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The latest run that tried to ingest a collection."""
+
+    run_id: UUID
+    started_at: dt.datetime
+    status: str
+    """``ingested``, ``failed``, ``interrupted`` or ``unknown``; of a run at work ``interrupted``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatistics:
+    """The numbers of one collection."""
+
+    collection: Collection
+    groups: tuple[AssetGroup, ...]
+    failed_enrichments: int
+    """Enrichments that failed the last time and are owed."""
+    last_run: LastRun | None
+
+    @property
+    def assets(self) -> int:
+        """The assets that aren't deleted."""
+        return sum(group.assets for group in self.groups)
+
+    @property
+    def runtime_ms(self) -> int:
+        """Milliseconds of all assets whose runtime is known."""
+        return sum(group.runtime_ms for group in self.groups)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all assets whose size is known."""
+        return sum(group.size_bytes for group in self.groups)
+
+    def in_state(self, state: str) -> int:
+        """Return how many assets are in a state."""
+        return sum(group.assets for group in self.groups if group.state == state)
+
+
+async def collection_statistics(session: AsyncSession, source: Source | None = None) -> list[CollectionStatistics]:
+    """Count what each collection of a source holds, or of all sources, in the order of their names.
+
+    Reads each asset once, and the start and outcome rows of the audit trail.
+    """
+    found = await list_collections(session, source)
+    parameters = {"source": None if source is None else source.id}
+    groups: dict[UUID, list[AssetGroup]] = {}
+    for row in await session.execute(text(_GROUPS), parameters):
+        group = AssetGroup(
+            row.type, row.state, row.assets, row.assets - row.timed, int(row.runtime_ms), int(row.size_bytes)
+        )
+        groups.setdefault(row.collection_uuid, []).append(group)
+    failed = {row.collection_uuid: row.failed for row in await session.execute(text(_FAILED))}
+    last = {
+        row.collection_id: LastRun(row.run_id, row.started_at, row.status) for row in await session.execute(text(_LAST))
+    }
+    return [
+        CollectionStatistics(one, tuple(groups.get(one.id, ())), failed.get(one.id, 0), last.get(one.id))
+        for one in sorted(found, key=_order)
+    ]
+
+
+def _order(collection: Collection) -> tuple[str, str, str, UUID]:
+    return (collection.source_name or "", collection.name, collection.external_id, collection.id)
+
+
+def total_of(statistics: Iterable[CollectionStatistics]) -> tuple[AssetGroup, ...]:
+    """Add up the assets of collections by type and state."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for group in (group for one in statistics for group in one.groups):
+        numbers = sums.setdefault((group.type, group.state), [0, 0, 0, 0])
+        for place, number in enumerate((group.assets, group.without_runtime, group.runtime_ms, group.size_bytes)):
+            numbers[place] += number
+    return tuple(AssetGroup(*key, *numbers) for key, numbers in sorted(sums.items()))
