@@ -14,6 +14,7 @@ from retrovue.core.model import ConfigField as ConfigField
 from retrovue.core.model import DiscoveredCollection as DiscoveredCollection
 from retrovue.core.model import Enricher as Enricher
 from retrovue.core.model import Ingestibility as Ingestibility
+from retrovue.core.model import MaxRemovals as MaxRemovals
 from retrovue.core.model import Outline as Outline
 from retrovue.core.model import Page as Page
 from retrovue.core.model import PartDraft as PartDraft
@@ -28,6 +29,8 @@ from retrovue.core.results import Counts as Counts
 from retrovue.core.results import Durations as Durations
 from retrovue.core.results import Enriched as Enriched
 from retrovue.core.results import Failed as Failed
+from retrovue.core.results import Guard as Guard
+from retrovue.core.results import HeldBack as HeldBack
 from retrovue.core.results import Ingested as Ingested
 from retrovue.core.results import IngestSummary as IngestSummary
 from retrovue.core.results import Listed as Listed
@@ -55,6 +58,7 @@ from retrovue.ingest.events import Event as Event
 from retrovue.ingest.events import Progress as Progress
 from retrovue.ingest.events import RunFinished as RunFinished
 from retrovue.ingest.events import RunStarted as RunStarted
+from retrovue.ingest.guards import Removal as Removal
 from retrovue.ingest.options import IngestOptions as IngestOptions
 from retrovue.ingest.orchestrator import ingest_one as ingest_one
 from retrovue.ingest.orchestrator import ingest_source as ingest_source

@@ -299,7 +299,7 @@ def removals_held_back(outcome: Ingested) -> Problem:
     confirm = f"confirm them with --confirm-removals {held_back.token}"
     return Problem(
         "removals_held_back",
-        f"{held_back.number} removals of {collection.name!r} were held back: {reasons}",
+        f"{held_back.number} removals of {collection.display_name} were held back: {reasons}",
         f"Look at the list. If these assets are really removed, {confirm}." if held_back.token else None,
         {"number": held_back.number, "guards": [guard.code for guard in held_back.guards], "token": held_back.token},
         collection_identity(collection),

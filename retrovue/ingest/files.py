@@ -14,7 +14,6 @@ import anyio.to_thread
 from retrovue.core.errors import FilesNotFound
 from retrovue.core.model import Collection
 from retrovue.core.paths import UnmappedPath
-from retrovue.core.text import quoted
 from retrovue.importers.locations import MOUNT_DEADLINE_S, has_entries, other_spelling
 
 SAMPLE = 50
@@ -83,7 +82,7 @@ class FileCheck:
                 found = await anyio.to_thread.run_sync(self._search, samples, abandon_on_cancel=True)
         except TimeoutError:
             raise FilesNotFound(
-                f"A file of {quoted(self._collection.name)} was looked for, and its file system didn't answer within"
+                f"A file of {self._collection.display_name} was looked for, and its file system didn't answer within"
                 f" {self._deadline_s:g} seconds: {samples[0][1][0]}",
                 code="directory_timeout",
             ) from None
@@ -149,7 +148,7 @@ class FileCheck:
             return False
 
     async def _refuse(self, lost: Sequence[_Place]) -> None:
-        name, first = quoted(self._collection.name), lost[0].missing[0]
+        name, first = self._collection.display_name, lost[0].missing[0]
         empty = [place for place in lost if await self._is_empty(place)]
         context = {"locations": [place.location for place in lost if place.location], "missing": lost[0].missing[:10]}
         if empty:

@@ -27,10 +27,10 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "SourceListing", "Secret", "secret_reference", "encrypt_secrets", "Encryption", "Discovered", "Collection",
         "CollectionUpdate", "PathMapping",
     ),
-    "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "Scope", "IngestRun"),
+    "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "MaxRemovals", "Removal", "Scope", "IngestRun"),
     "Results of an ingest": (
         "IngestSummary", "RunStatus", "CollectionOutcome", "Ingested", "Skipped", "Failed", "Counts", "Listed", "Named",
-        "Durations", "Enriched", "Problem", "summary_document",
+        "Durations", "Enriched", "Guard", "HeldBack", "Problem", "summary_document",
     ),
     "Events of an ingest": (
         "Event", "RunStarted", "CollectionStarted", "Progress", "CollectionFinished", "RunFinished", "event_document",
