@@ -212,6 +212,9 @@ GUIDE: Mapping[str, Advice] = {
         "Another server answers at the address.",
         "Correct the address, or add that server as a source. If it was set up again: --accept-new-identity.",
     ),
+    "too_many_locations": Advice(
+        "The source lists more folders for the library than any has.", "Look at the library's folders in the source."
+    ),
     "secret_unreadable": Advice(
         "A secret that is kept by reference can't be read where it should be.",
         "Make it readable for the account that runs RetroVue, or name another place with `retrovue source update`.",

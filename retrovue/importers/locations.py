@@ -14,6 +14,10 @@ from retrovue.core.errors import RequestError, SourceError
 from retrovue.core.model import FULL, Collection, Ingestibility, Outline, Page, Scope
 from retrovue.core.paths import PathMapper, UnmappedPath
 
+MOST_LOCATIONS = 1000
+"""The most folders of a library. Each is looked at before each ingest."""
+SHOWN = 20
+"""The most folders that a reason names."""
 MOUNT_DEADLINE_S = 10.0
 """A mount without its server blocks for minutes; a disk that spins up answers sooner than this."""
 _PAGES = 3
@@ -70,6 +74,13 @@ async def check_locations(
     first pages of ``listing`` have some in it: then its disk isn't mounted. ``server`` is the name of the media server
     in the reason; ``deadline_s`` is for each directory.
     """
+    locations = tuple(dict.fromkeys(locations))
+    if len(locations) > MOST_LOCATIONS:
+        return Ingestibility(
+            ingestible=False,
+            code="too_many_locations",
+            reason=f"{server} lists {len(locations):,} folders for the library, more than {MOST_LOCATIONS:,}.",
+        )
     if not locations:
         return Ingestibility(
             ingestible=False,
@@ -78,13 +89,15 @@ async def check_locations(
         )
     mapped, unmapped = _map_locations(collection, locations)
     if unmapped:
-        commands = " ".join(f"--map {shlex.quote(location + '=')}LOCAL" for location in unmapped)
+        options = " ".join(f"--map {shlex.quote(location + '=')}LOCAL" for location in unmapped[:SHOWN])
+        more = f" and {len(unmapped) - SHOWN} more" if len(unmapped) > SHOWN else ""
         return Ingestibility(
             ingestible=False,
             code="unmapped_location",
             reason=(
-                f"No path mapping covers {', '.join(unmapped)}. Say where these files are on this machine: "
-                f"`retrovue collection update {collection.arguments} {commands}`."
+                f"No path mapping covers {', '.join(unmapped[:SHOWN])}{more}."
+                " Say where these files are on this machine: "
+                f"`retrovue collection update {collection.arguments} {options}`."
             ),
         )
     problems: list[tuple[str, str]] = []
@@ -101,7 +114,9 @@ async def check_locations(
             for location, local in await _with_files(collection, empty, listing)
         ]
     if problems:
-        return Ingestibility(ingestible=False, code=problems[0][0], reason=" ".join(text for _, text in problems))
+        return Ingestibility(
+            ingestible=False, code=problems[0][0], reason=" ".join(text for _, text in problems[:SHOWN])
+        )
     return Ingestibility(ingestible=True)
 
 

@@ -2,11 +2,12 @@
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -80,8 +81,31 @@ class _Transient(Exception):
         self.retry_after = retry_after
 
 
+class _NotConnected(Exception):
+    """A request would have to open a connection."""
+
+
+async def _refuse_to_connect(event: str, _: Mapping[str, Any]) -> None:
+    """Take an event of httpcore; raises _NotConnected before a connection is opened."""
+    if event in {"connection.connect_tcp.started", "connection.connect_unix_socket.started"}:
+        raise _NotConnected
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a server proves that it is the right one."""
+
+    path: str
+    """Tells who the server is, without the token."""
+    check: Callable[[Answer], object]
+    """Raises WrongIdentity or MalformedAnswer for the answer of another server."""
+
+
 class HttpClient:
     """Requests JSON from one media server. Enter it once; requests may run concurrently."""
+
+    proof: Proof | None = None
+    """Given on each new connection, before a request with the token is made on it."""
 
     def __init__(
         self,
@@ -230,6 +254,25 @@ class HttpClient:
                 raise error from exc
 
     async def _ask(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int) -> Answer:
+        send = partial(self._send, method, path, params, with_token=with_token, cap=cap)
+        proof = self.proof if with_token and self._token else None
+        if proof is None:
+            return await send()
+        try:
+            return await send(connect=False)
+        except _NotConnected:
+            # This opens a connection, which is free for the request with the token afterwards.
+            proof.check(await self._send("GET", proof.path, {}, with_token=False, cap=cap))
+        try:
+            return await send(connect=False)
+        except _NotConnected:
+            # Another request was faster, or the server closes its connections: it has just proven who it is.
+            return await send()
+
+    async def _send(
+        self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int, connect: bool = True
+    ) -> Answer:
+        """Make a request and follow redirects; raises _NotConnected unless it may ``connect`` or needn't."""
         if self._http is None:
             raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
         url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
@@ -238,7 +281,8 @@ class HttpClient:
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self.dialect.token_headers(self._token.reveal()) if with_token and self._token else {}
             asked = anyio.current_time()
-            async with self._http.stream(method, url, headers=headers) as response:
+            events = {} if connect else {"trace": _refuse_to_connect}
+            async with self._http.stream(method, url, headers=headers, extensions=events) as response:
                 began = anyio.current_time() - asked
                 if response.has_redirect_location:
                     url = self._redirected(url, response)

@@ -26,7 +26,7 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter
-from retrovue.importers.http.client import HttpClient, Transport
+from retrovue.importers.http.client import Answer, HttpClient, Proof, Transport
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.reader import Budget, ReadingAhead
@@ -81,6 +81,8 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     library: ClassVar[type[HttpLibrary[Any, Any, Any]]]
     """Reads a library."""
     settings: ClassVar[type[HttpSettings]] = HttpSettings
+    identity_path: ClassVar[str]
+    """Tells who the server is, without the token."""
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             pace=Pace(max_per_second=self._settings.max_requests_per_second),
         )
         self._server_id = self._settings.machine_identifier
+        self._client.proof = Proof(self.identity_path, self._require_same)
         self._libraries = SharedFetch(self._fetch_libraries)
         self._states = SharedFetch(self._fetch_states)
         self._budget = Budget(READ_AHEAD_BYTES)
@@ -149,8 +152,14 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return self._server_id or (await self._identify()).identifier
 
     async def _identify(self) -> SourceIdentity:
-        identity = await self._fetch_identity()
-        found, expected = identity.identifier, self._settings.machine_identifier
+        identity = self._require_same(await self._client.get(self.identity_path, with_token=False))
+        self._server_id = identity.identifier
+        return identity
+
+    def _require_same(self, answer: Answer) -> SourceIdentity:
+        """Read who the server is; raises WrongIdentity for another one than before, MalformedAnswer for none."""
+        identity = self._read_identity(answer.body)
+        found, expected = identity.identifier, self._server_id
         if expected is not None and found != expected:
             raise WrongIdentity(
                 f"Another {self.dialect.product} server answers at {self._client.origin}: {found} instead of "
@@ -158,7 +167,6 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
                 hint="Correct the source's base URL, or add the other server as a source of its own.",
                 context={"expected": expected, "found": found},
             )
-        self._server_id = found
         return identity
 
     def _gone(self, collection: Collection, key: str, listed: Sequence[DiscoveredCollection]) -> Ingestibility:
@@ -190,8 +198,8 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         )
 
     @abstractmethod
-    async def _fetch_identity(self) -> SourceIdentity:
-        """Ask for the server's identity, without the token; raises MalformedAnswer for another kind of server."""
+    def _read_identity(self, body: bytes | bytearray) -> SourceIdentity:
+        """Read the server's identity; raises MalformedAnswer for another kind of server."""
 
     @abstractmethod
     async def _fetch_libraries(self) -> LibrariesT:

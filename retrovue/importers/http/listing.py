@@ -32,7 +32,7 @@ It is searched for where escaped backslashes have been taken out."""
 _REPLACEMENT_ESCAPE = rb"\ufffd"
 """As long as the escape that it replaces, so that a text is mended in its place."""
 
-MOST_MENDED: Final = 100_000
+MOST_MENDED: Final = 10_000
 """Bytes and escapes of one answer that may be replaced. An answer with more isn't text, and each takes time."""
 MOST_OBJECTS: Final = 1_000_000
 MOST_VALUES: Final = 3_000_000

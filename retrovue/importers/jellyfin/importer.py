@@ -94,6 +94,7 @@ class JellyfinImporter(HttpImporter[Libraries]):
     type_name: ClassVar[str] = "jellyfin"
     dialect: ClassVar[Dialect] = JELLYFIN
     library: ClassVar[type[JellyfinLibrary]] = JellyfinLibrary
+    identity_path: ClassVar[str] = "/System/Info/Public"
     settings: ClassVar[type[HttpSettings]] = JellyfinSettings
 
     @classmethod
@@ -129,11 +130,10 @@ class JellyfinImporter(HttpImporter[Libraries]):
             collection, locations, server="Jellyfin", deadline_s=deadline_s, listing=self.pages
         )
 
-    async def _fetch_identity(self) -> SourceIdentity:
+    def _read_identity(self, body: bytes | bytearray) -> SourceIdentity:
         client = self._client
-        answer = await client.get("/System/Info/Public", with_token=False)
         try:
-            identity = msgspec.json.decode(answer.body, type=_Identity)
+            identity = msgspec.json.decode(body, type=_Identity)
         except (ValueError, RecursionError) as exc:
             raise self.dialect.wrong_server(client.origin, "it doesn't say who it is") from exc
         # Emby, from which Jellyfin descends, answers here too, without the name of the product. Its versions are 4.x.

@@ -77,6 +77,7 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
     type_name: ClassVar[str] = "plex"
     dialect: ClassVar[Dialect] = PLEX
     library: ClassVar[type[PlexLibrary]] = PlexLibrary
+    identity_path: ClassVar[str] = "/identity"
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
@@ -120,10 +121,9 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
             raise
         return decode_details(answer.body)
 
-    async def _fetch_identity(self) -> SourceIdentity:
-        answer = await self._client.get("/identity", with_token=False)
+    def _read_identity(self, body: bytes | bytearray) -> SourceIdentity:
         try:
-            identity = msgspec.json.decode(answer.body, type=_Identity).container
+            identity = msgspec.json.decode(body, type=_Identity).container
         except (ValueError, RecursionError) as exc:
             raise self.dialect.wrong_server(self._client.origin, "it doesn't say who it is") from exc
         return SourceIdentity(identifier=identity.machine_identifier, version=identity.version)

@@ -18,15 +18,19 @@ from retrovue.errors import (
     SourceError,
     SourceRefused,
     SourceUnreachable,
+    WrongIdentity,
 )
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.http.answers import BodyReader, retry_after_seconds
 from retrovue.importers.http.client import HttpClient
+from retrovue.importers.http.pace import Pace
+from retrovue.importers.http.paging import WINDOW
 from retrovue.importers.http.settings import HttpPolicy, HttpSettings, read_settings
 from retrovue.importers.jellyfin import JellyfinImporter
 from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.importer import PLEX
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
+from retrovue.simulator.request import Request
 from tests.support.plex import TOKEN, collection, plex, read_all
 
 pytestmark = pytest.mark.anyio
@@ -380,3 +384,47 @@ async def test_cancelled_requests_leave_the_pool_whole() -> None:
         server.faults.clear()
         release.set()
         assert (await read_all(importer, collection())).source_items == 3
+
+
+CLOSING = faults.Action(label="closing", send=lambda reply: replace(reply, framing="close"))
+"""The server closes the connection after each answer."""
+
+
+class TestANewConnection:
+    @pytest.mark.fault(151)
+    async def test_gets_the_token_from_the_same_server_only(self) -> None:
+        async with plex(movies(30), config={"page_size": 10}) as (server, importer):
+            importer._client._pace = Pace(ceiling=1)
+            await importer.check_reachable()
+            server.faults.add(Fault(CLOSING))
+            taken: list[Request] = []
+
+            def hook(request: Request) -> None:
+                if server.machine_identifier == "another":
+                    taken.append(request)
+                elif request.path == ALL and request.page:
+                    server.machine_identifier = "another"
+
+            server.on_request = hook
+            with pytest.raises(WrongIdentity):
+                await read_all(importer, collection())
+        assert {(request.path, request.token_from) for request in taken} == {("/identity", None)}
+
+    async def test_costs_one_small_request(self) -> None:
+        async with plex(movies(300), config={"page_size": 10}) as (server, importer):
+            await importer.check_reachable()
+            await read_all(importer, collection())
+        assert server.count("/identity") <= WINDOW
+        assert len(server.requests) <= 300 // 9 + 1 + WINDOW + 2
+
+    async def test_that_is_closed_after_each_answer_is_proven_each_time(self) -> None:
+        async with plex(movies(30), config={"page_size": 10}) as (server, importer):
+            server.faults.add(Fault(CLOSING))
+            assert (await read_all(importer, collection())).source_items == 30
+        assert server.count("/identity") >= server.count(ALL)
+
+    async def test_a_limit_of_one_request_at_a_time_is_kept(self) -> None:
+        async with plex(movies(30), config={"page_size": 10}) as (server, importer):
+            importer._client._pace = Pace(ceiling=1)
+            assert (await read_all(importer, collection())).source_items == 30
+        assert server.max_concurrency == 1

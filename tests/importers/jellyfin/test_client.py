@@ -172,8 +172,8 @@ class TestNotRetried:
 class TestPatience:
     async def test_a_trickle_meets_the_deadline_of_the_page(self) -> None:
         library = movies(3)
-        async with jellyfin(library, http={"page_deadline_s": 0.05, "attempts": 2}) as (server, importer):
-            server.faults.add(Fault(faults.trickle(1, 0.01), path=ITEMS))
+        async with jellyfin(library, http={"page_deadline_s": 0.5, "attempts": 2}) as (server, importer):
+            server.faults.add(Fault(faults.trickle(1, 0.05), path=ITEMS))
             with pytest.raises(SourceUnreachable, match="too long"):
                 await read_all(importer, collection(library))
         assert server.count(ITEMS) == 2

@@ -307,12 +307,12 @@ class TestDrafts:
         assert [one.code for one in result.rejected] == ["parts_unknown"] * 3
         assert result.titles == ["Movie 4"]
 
-    async def test_the_configured_identity_is_trusted_without_asking(self) -> None:
+    async def test_the_configured_identity_is_required_before_the_token_is_sent(self) -> None:
         library = movies(1)
         async with jellyfin(library, config={"machine_identifier": "m"}) as (server, importer):
-            result = await read_all(importer, collection(library))
-        assert result.drafts[0].source_uri == f"jellyfin://m/items/{item_id(1)}?media={item_id(1)}"
-        assert server.count("/System/Info/Public") == 0
+            with pytest.raises(WrongIdentity):
+                await read_all(importer, collection(library))
+        assert [(request.path, request.token_from) for request in server.requests] == [("/System/Info/Public", None)]
 
     async def test_gzip(self) -> None:
         library = movies(200)

@@ -299,14 +299,41 @@ class TestDrafts:
                 uris = [draft.source_uri for draft in result.drafts] + [one.source_uri for one in result.rejected]
                 assert len(set(uris)) == len(uris) >= 300
 
-    async def test_the_configured_identifier_is_trusted_without_asking(self) -> None:
+    @pytest.mark.fault(152)
+    async def test_a_library_whose_name_looks_like_an_option(self) -> None:
+        library = collection(name="--help")
+        answer = await check_locations(library, ("/data",), server="Plex")
+        assert f"`retrovue collection update {library.id} --map /data=LOCAL`" in str(answer.reason)
+
+    @pytest.mark.fault(153)
+    async def test_folders_without_end(self) -> None:
+        asked: list[str] = []
+
+        def probe(path: str) -> bool:
+            asked.append(path)
+            return True
+
+        mapped = collection(mappings=[("/data", "/srv")])
+        folders = tuple(f"/data/{number}" for number in range(1001))
+        answer = await check_locations(mapped, folders, probe=probe, server="Plex")
+        assert (answer.code, asked) == ("too_many_locations", [])
+        assert (await check_locations(mapped, ("/data",) * 5000, probe=probe, server="Plex")).ingestible
+        assert asked == ["/srv"]
+        unmapped = await check_locations(collection(), folders[:1000], server="Plex")
+        assert "and 980 more" in str(unmapped.reason)
+        assert len(str(unmapped.reason)) < 2000
+
+    async def test_the_configured_identifier_is_required_before_the_token_is_sent(self) -> None:
         async with plex(ListSection("1", "M", "movie", [movie(1)]), config={"machine_identifier": "m"}) as (
             server,
             importer,
         ):
+            with pytest.raises(WrongIdentity):
+                await read_all(importer, collection())
+            server.machine_identifier = "m"
             result = await read_all(importer, collection())
         assert result.drafts[0].source_uri.startswith("plex://m/")
-        assert server.request_count == 1
+        assert [request.path for request in server.requests if request.token_from is None] == ["/identity"]
 
     async def test_gzip(self) -> None:
         section = GeneratedSection("1", "M", count=200)
