@@ -240,7 +240,7 @@ class TestIngestible:
         answer = await self.ask(library, standing="user")
         assert (answer.ingestible, answer.code) == (False, "unknown_location")
         assert "API key" in answer.reason
-        assert "retrovue collection update 'My films' --map SOURCE=LOCAL" in answer.reason
+        assert f"retrovue collection update {collection(library).id} --map SOURCE=LOCAL" in answer.reason
         assert (await self.ask(library, [("/data", str(tmp_path))], standing="user")).ingestible
         lost = await self.ask(library, [("/data", str(tmp_path / "none"))], standing="user")
         assert lost.code == "missing_directory"
