@@ -53,7 +53,7 @@ def test_a_sidecars_title_replaces_that_of_the_file(run_cli: Cli, case: Path) ->
 
 
 @pytest.mark.parametrize("case", ["r_replace"], indirect=True)
-@pytest.mark.fault(130)
+@pytest.mark.fault(130, 214)
 def test_a_file_that_grew_or_was_replaced_is_noticed_and_probed_again(run_cli: Cli, case: Path) -> None:
     movies = case / "Movies"
     whole = (movies / "Copying (2001).ts").read_bytes()
@@ -77,7 +77,7 @@ def test_a_file_that_grew_or_was_replaced_is_noticed_and_probed_again(run_cli: C
 
 
 @pytest.mark.parametrize("case", ["a_multi"], indirect=True)
-@pytest.mark.fault(126)
+@pytest.mark.fault(126, 211)
 def test_several_episodes_of_a_file_are_aliases(run_cli: Cli, case: Path) -> None:
     first = ingest(run_cli)["TV"]
     assert (first["created"], first["duplicates"], first["rejected"]) == (10, 4, 0)
@@ -89,14 +89,14 @@ def test_several_episodes_of_a_file_are_aliases(run_cli: Cli, case: Path) -> Non
 
 
 @pytest.mark.parametrize("case", ["h_snapshots"], indirect=True)
-@pytest.mark.fault(128)
+@pytest.mark.fault(128, 212)
 def test_what_is_left_out_is_counted(run_cli: Cli, case: Path) -> None:
     found = ingest(run_cli)["Movies"]
     assert (found["created"], found["warning_counts"]) == (1, {"left_out_snapshot": 5, "left_out_system": 1})
 
 
 @pytest.mark.parametrize("case", ["e_discs"], indirect=True)
-@pytest.mark.fault(122)
+@pytest.mark.fault(122, 212)
 def test_discs_are_rejected(run_cli: Cli, case: Path) -> None:
     found = ingest(run_cli)["Movies"]
     assert (found["created"], found["rejected"]) == (1, 4)

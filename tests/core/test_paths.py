@@ -199,7 +199,7 @@ class TestAnyPath:
         assert posixpath.dirname(local) == paths.directory(path[: cut + 1]).rstrip("/")
 
 
-@pytest.mark.fault(129)
+@pytest.mark.fault(129, 213)
 class TestSpellings:
     @pytest.mark.parametrize("prefix", ["\\\\nas\\x", "//nas/x", "\\\\?\\UNC\\nas\\x", "\\\\NAS\\X\\", "//NAS/x/"])
     @pytest.mark.parametrize("path", ["\\\\nas\\x\\A\\b.mkv", "//Nas/x/A/b.mkv", "\\\\?\\unc\\nas\\X\\A\\b.mkv"])

@@ -39,7 +39,7 @@ def details(text: str | bytes) -> Details:
     return Details(sidecar.roots[0], sidecar.text)
 
 
-@pytest.mark.fault(124)
+@pytest.mark.fault(124, 210)
 class TestCases:
     @pytest.mark.parametrize(
         ("film", "expected"),
@@ -89,7 +89,7 @@ class TestCases:
         }  # fmt: skip
 
 
-@pytest.mark.fault(125)
+@pytest.mark.fault(125, 210)
 class TestSeveralSidecars:
     def test_one_that_cannot_be_used_vetoes_no_other(self, tmp_path: Path) -> None:
         (tmp_path / "A.mkv").touch()

@@ -22,7 +22,7 @@ async def probe(program: str) -> dict[str, Enrichment | Failure]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("program", ["pyav", "ffprobe"])
-@pytest.mark.fault(123)
+@pytest.mark.fault(123, 214)
 async def test_files_from_the_field(program: str) -> None:
     answers = await probe(program)
     codes = {name: answer.code for name, answer in answers.items() if isinstance(answer, Failure)}
@@ -51,7 +51,7 @@ def described(**values: Any) -> Enrichment:
     return answer
 
 
-@pytest.mark.fault(121)
+@pytest.mark.fault(121, 201)
 class TestOddValues:
     @pytest.mark.parametrize(
         ("stream", "kept", "warnings"),
@@ -78,13 +78,14 @@ class TestOddValues:
         assert answer.fields["chapters"] == [good]
 
     @pytest.mark.parametrize("values", [{"duration_ms": None}, {"duration_ms": 0}, {"duration_ms": 10**15}])
+    @pytest.mark.fault(205)
     def test_without_a_duration_it_has_failed(self, values: dict[str, Any]) -> None:
         answer = describe([result(), result(**values)], {})
         assert isinstance(answer, Failure)
         assert answer.code == "no_duration"
 
     @pytest.mark.parametrize("format_", ["png_pipe", "image2", "gif"])
-    @pytest.mark.fault(123)
+    @pytest.mark.fault(123, 205)
     def test_a_picture_has_failed(self, format_: str) -> None:
         answer = describe([result(format=format_)], {})
         assert isinstance(answer, Failure)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+import pytest
 
 from retrovue.simulator import Fault, faults
 from tests.support.world import NAME, World
@@ -28,6 +29,7 @@ def stored(world: World) -> dict[str, Any]:
     return {row[0]: (list(row[1]), row[2]) for row in rows}
 
 
+@pytest.mark.fault(203)
 class TestOddLibraries:
     def test_a_library_without_a_key_is_not_gone(self, world: World) -> None:
         before = stored(world)
@@ -36,6 +38,7 @@ class TestOddLibraries:
         assert (document["added"], document["gone"]) == ([], [])
         assert stored(world) == before
 
+    @pytest.mark.fault(206)
     def test_hidden_locations_are_kept(self, world: World) -> None:
         before = stored(world)
         assert all(locations for locations, _ in before.values())

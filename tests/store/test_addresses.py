@@ -37,7 +37,7 @@ async def name_of(store: Store) -> Any:
     return (await rows(store, "SELECT current_database()"))[0][0]
 
 
-@pytest.mark.fault(102)
+@pytest.mark.fault(102, 218)
 class TestParse:
     @pytest.mark.parametrize(
         ("text", "reason"),
@@ -116,7 +116,7 @@ class TestParse:
         assert same_database(parsed(first), parsed(second)) is same
 
 
-@pytest.mark.fault(103)
+@pytest.mark.fault(103, 218)
 class TestTls:
     @pytest.mark.parametrize(
         ("parameters", "encrypted"),
@@ -178,7 +178,7 @@ class TestTls:
             assert refused.value.code == "database_tls"
 
 
-@pytest.mark.fault(102)
+@pytest.mark.fault(102, 218)
 class TestParameters:
     async def test_application_name_and_options(self, database_url: str) -> None:
         async with relay(parsed(database_url)) as server:

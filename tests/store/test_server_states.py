@@ -150,7 +150,7 @@ UNSUITABLE = {
 }
 
 
-@pytest.mark.fault(104)
+@pytest.mark.fault(104, 218)
 class TestUnsuitable:
     """A database in which no ingest can work is found by db upgrade, the doctor and the pre-flight, in dry-runs too."""
 

@@ -44,7 +44,7 @@ from retrovue.importers.filesystem.parts import File, find_stacks, stacked
         ("a\x1b[31m.mkv", Name("a\x1b[31m")),
     ],
 )
-@pytest.mark.fault(127)
+@pytest.mark.fault(127, 211)
 def test_titles(path: str, name: Name) -> None:
     *directories, file = path.split("/")
     assert read_name([file], directories) == name
@@ -88,7 +88,7 @@ def test_the_year_of_a_show_in_a_scenes_name(path: str, show: str, year: int | N
 SEASON = "The Show (1987) [tvdbid-76703]/Season 2"
 
 
-@pytest.mark.fault(126)
+@pytest.mark.fault(126, 211)
 class TestEpisodes:
     @pytest.mark.parametrize(
         ("path", "numbers", "title"),

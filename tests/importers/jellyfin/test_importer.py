@@ -94,6 +94,7 @@ class TestReachable:
             with pytest.raises(MalformedAnswer, match="it calls itself 'Emby Server'"):
                 await importer.check_reachable()
 
+    @pytest.mark.fault(215)
     async def test_emby(self) -> None:
         about = {"LocalAddresses": [], "ServerName": "Den", "Version": "4.8.10.0", "Id": "0" * 32}
         async with jellyfin() as (server, importer):

@@ -42,6 +42,16 @@ class TestComplete:
         assert result.titles == [f"Movie {number}" for number in range(1, count + 1)]
         assert (result.source_items, result.restarts) == (count, 0)
 
+    @pytest.mark.fault(215)
+    async def test_a_total_above_the_items_says_how_many_were_listed(self) -> None:
+        library = movies(20)
+        counted = faults.transform(lambda body: body.replace(b'"TotalRecordCount":20', b'"TotalRecordCount":21'))
+        async with jellyfin(library, config={"page_size": 10}) as (server, importer):
+            server.faults.add(Fault(counted, path=ITEMS))
+            with pytest.raises(IncompleteEnumeration, match=r"\(20 of 21 items\)") as caught:
+                await read_all(importer, collection(library))
+        assert caught.value.context["expected"] == 21
+
     async def test_pages_overlap_by_a_row_and_need_no_request_more(self) -> None:
         library = movies(27)
         async with jellyfin(library, config={"page_size": 10}) as (server, importer):

@@ -85,6 +85,7 @@ async def test_what_lacks_its_file_is_rejected_without_another_request() -> None
     assert [rejection.code for page in pages for rejection in page.rejected] == ["no_media"]
 
 
+@pytest.mark.fault(202)
 async def test_a_page_that_cannot_be_looked_over_is_decoded_in_full() -> None:
     library = movies(30)
     library.change(5, MediaSources="none")

@@ -202,6 +202,7 @@ class TestItems:
         assert (draft.season_number, draft.episode_number, draft.tags) == (None, None, {})
         assert (draft.audio_codec, draft.video_codec, draft.width) == ("mp3", None, None)
 
+    @pytest.mark.fault(207)
     def test_a_track_has_artists_of_its_own(self) -> None:
         various = [{"Name": "Various Artists", "Id": item_id(9)}]
         row = audio(3, "One Way", Album="Hits", AlbumArtist="Various Artists", AlbumArtists=various)
@@ -295,6 +296,7 @@ class TestRejections:
             (movie(1, IndexNumber=""), "episode_number"),
         ],
     )
+    @pytest.mark.fault(201)
     def test_an_optional_value_costs_itself_alone(self, row: Row, field: str | None) -> None:
         page = page_of(row, movie(2))
         assert page.rejected == []

@@ -11,6 +11,7 @@ from retrovue.importers.plex.rows import RatingKeySet, rating_key_number
 from retrovue.importers.seen import IdSet
 
 
+@pytest.mark.fault(209)
 class TestIds:
     @pytest.mark.parametrize(
         ("guid", "expected"),

@@ -31,6 +31,7 @@ def sections(change: Callable[[list[dict[str, Any]]], None]) -> Fault:
     return Fault(faults.transform(changed), path="/library/sections")
 
 
+@pytest.mark.fault(203)
 class TestOddLibraries:
     """A library that can't be read costs itself alone, and isn't taken for one that is gone."""
 
@@ -52,6 +53,7 @@ class TestOddLibraries:
             assert (await importer.check_ingestible(collection("7", name="Gone"))).code == "gone_from_source"
 
 
+@pytest.mark.fault(206)
 class TestHiddenFiles:
     """A user whom the server is shared with doesn't see locations and files."""
 
@@ -75,6 +77,7 @@ def film(*durations: int | None, of_version: int | None = None, of_item: int | N
     return movie(1, Media=[version], duration=of_item)
 
 
+@pytest.mark.fault(204)
 class TestRuntimes:
     """The runtime of several files is their sum if all are known."""
 
@@ -95,6 +98,7 @@ class TestRuntimes:
         assert draft.warnings == (() if warning is None else (warning,))
 
 
+@pytest.mark.fault(205)
 class TestDeleted:
     """What the server marks as deleted is rejected, in outline and in full."""
 
@@ -114,6 +118,7 @@ class TestDeleted:
         assert [rejection.code for rejection in result.rejected] == ["deleted_at_source"]
 
 
+@pytest.mark.fault(201)
 class TestDetails:
     """A bad value in the details of an item costs itself alone."""
 
@@ -134,6 +139,7 @@ class TestDetails:
         assert detail.warnings == ["bad_value"]
 
 
+@pytest.mark.fault(217)
 class TestAddresses:
     """An address from a browser is understood, or its wrong part is named."""
 

@@ -135,6 +135,7 @@ async def test_an_episode_without_its_show_may_inherit_from_any() -> None:
     assert before[0] != after[0]
 
 
+@pytest.mark.fault(202)
 async def test_what_lacks_its_file_is_rejected_without_another_request() -> None:
     library = films()
     library.change("7", Media=None)
@@ -144,6 +145,7 @@ async def test_what_lacks_its_file_is_rejected_without_another_request() -> None
     assert [rejection.code for page in found for rejection in page.rejected] == ["no_media"]
 
 
+@pytest.mark.fault(202)
 async def test_a_page_that_cannot_be_looked_over_is_decoded_in_full() -> None:
     library = films()
     library.change("5", Media="none")

@@ -173,6 +173,7 @@ class TestItems:
         assert (draft.disc_number, draft.track_number, draft.year) == (2, 4, 1965)
         assert (draft.season_number, draft.episode_number, draft.tags) == (None, None, {})
 
+    @pytest.mark.fault(207)
     def test_a_track_has_an_artist_of_its_own(self) -> None:
         of_album = album(2, artist(1, "Various Artists"), 1, title="Hits")
         draft = only_draft(track(3, of_album, 4, "One Way", originalTitle="The Alphas"))
@@ -252,6 +253,7 @@ class TestRejections:
             (movie(1, index=""), "episode_number"),
         ],
     )
+    @pytest.mark.fault(201)
     def test_an_optional_value_costs_itself_alone(self, row: Row, field: str | None) -> None:
         text = json.dumps({"MediaContainer": {"size": 2, "Metadata": [row, movie(2)]}}).encode()
         page = PlexDraftMaker("machine").page(decode_listing(text).rows)
