@@ -168,7 +168,8 @@ async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair]) -> No
             files = row.parts or [{"size_bytes": row.size_bytes, "duration_ms": None}]
             parts = [[file["size_bytes"], file["duration_ms"]] for file in files]
             values = {column: getattr(row, column) for column in (*DESCRIPTION, *CONTENT)}
-            difference = compare(held[pair.asset], Said(row.canonical_key, values, row.file_stamp, parts))
+            # Without the mark of the file, which is made of the server's own ids and new with the item.
+            difference = compare(held[pair.asset], Said(row.canonical_key, values, None, parts))
             items.append({"seq": pair.seq, "difference": difference.kind, "fields": difference.fields})
         await session.execute(_SET_DIFFERENCES, {"items": orjson.dumps(items).decode()})
 
