@@ -122,6 +122,10 @@ class Packages:
         lines = "".join(f"{name} = {target}\n" for name, target in targets.items())
         (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
 
+    def remove(self, package: str) -> None:
+        """Uninstall a distribution."""
+        shutil.rmtree(self._directory / f"{package}-1.0.dist-info")
+
 
 @pytest.fixture
 def packages(tmp_path: Path) -> Iterator[Packages]:

@@ -1,9 +1,12 @@
 """Plugins are found by the entry points of a group, RetroVue's own and third parties' alike."""
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from retrovue.core.errors import RequestError, RetrovueError, normalized
@@ -34,7 +37,7 @@ class PluginKind(Generic[T]):
 
     def types(self) -> list[str]:
         """Return the names of the installed types, sorted."""
-        return sorted({entry.name for entry in entry_points(group=self.group)})
+        return sorted({entry.name for entry in _entries(self.group)})
 
     def load(self, type_name: str) -> type[T]:
         """Load the class of a type, and check that it implements the interface before any of its code runs.
@@ -42,7 +45,7 @@ class PluginKind(Generic[T]):
         Raises ``unsupported`` if there is none, and ``not_compliant`` if it can't be loaded, if two packages provide
         it, or if it doesn't implement the interface.
         """
-        entries = [entry for entry in entry_points(group=self.group) if entry.name == type_name]
+        entries = [entry for entry in _entries(self.group) if entry.name == type_name]
         if not entries:
             installed = self.types()
             raise self.unsupported(
@@ -111,6 +114,26 @@ class PluginKind(Generic[T]):
 
     def _refusal(self, type_name: str, message: str, hint: str, **context: object) -> RequestError:
         return self.not_compliant(message, hint=hint, context={"type": type_name, **context})
+
+
+def _entries(group: str) -> tuple[EntryPoint, ...]:
+    """Return a group's entry points, those of a package too that has been installed since the last call."""
+    return _read_entries(group, tuple(map(_state, sys.path)))
+
+
+# The metadata of every installed package is read for it: some milliseconds, for each plugin of each collection.
+@lru_cache(maxsize=4)
+def _read_entries(group: str, _state_of_paths: tuple[object, ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _state(path: str) -> tuple[object, ...]:
+    """Return what changes when a package is installed in a directory, or taken out."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return path, None
+    return path, found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def takes_transport(cls: type) -> bool:

@@ -12,6 +12,7 @@ from retrovue.core.model import Secret
 from retrovue.errors import ImporterNotCompliant, RequestError, UnsupportedImporter
 from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems
 from retrovue.importers.registry import importer_class, importer_settings, importer_types, open_importer
+from retrovue.plugins import loading
 from tests.conftest import Packages
 from tests.support import odd_importers as importers_odd
 from tests.support.library import ScriptedImporter
@@ -54,6 +55,16 @@ class TestFinding:
         packages.install("scripted", scripted="tests.support.library:ScriptedImporter")
         assert importer_types() == sorted({*importer_types(), "scripted"})
         assert importer_class("scripted") is ScriptedImporter
+
+    def test_packages_are_read_once_until_one_is_installed_or_taken_out(self, packages: Packages) -> None:
+        importer_types()
+        read = loading._read_entries.cache_info().misses
+        assert importer_class("plex") is importer_class("plex")
+        assert loading._read_entries.cache_info().misses == read
+        packages.install("scripted", scripted="tests.support.library:ScriptedImporter")
+        assert "scripted" in importer_types()
+        packages.remove("scripted")
+        assert "scripted" not in importer_types()
 
     def test_plex_is_installed(self) -> None:
         assert "plex" in importer_types()
