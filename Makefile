@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# Images of Python often set it: every process that a test starts would then compile the whole program.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check lint format reference picture lock mutants soak fuzz sizes measured bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml

@@ -68,8 +68,8 @@ def _names() -> list[str]:
 def _chosen(options: argparse.Namespace) -> list[Scenario]:
     if options.quick:
         options.items, options.rounds = 2000, 1
-    if options.items < 1000 or options.rounds < 1:
-        raise BenchmarkFailed("At least 1,000 items and 1 round are needed.")
+    if options.items < 100 or options.rounds < 1:
+        raise BenchmarkFailed("At least 100 items and 1 round are needed.")
     if options.profile:
         return [profile(options.items)]
     makers = FULL if options.full or options.only else USUAL

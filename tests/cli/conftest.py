@@ -85,7 +85,7 @@ class Cli:
         """Run a command in this process, in a loop of its own: all that a process does but for its start and exit."""
         words = [os.fsdecode(argument) for argument in arguments]
         with pytest.MonkeyPatch.context() as patch:
-            _set_environment(patch, self.environment | dict(env or {}))
+            set_environment(patch, self.environment | dict(env or {}))
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
             streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
             patch.setattr(sys, "stdout", streams[0])
@@ -124,7 +124,8 @@ class Cli:
         return done.document
 
 
-def _set_environment(patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None:
+def set_environment(patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None:
+    """Make these the only variables of this process's environment."""
     for name in os.environ.keys() - environment.keys():
         patch.delenv(name)
     for name, value in environment.items():

@@ -11,6 +11,7 @@ from anyio.from_thread import BlockingPortal
 from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.opening import PRODUCTION_DATABASE
 from tests.cli.conftest import Cli
+from tests.support.world import bare_environment
 
 
 @pytest.fixture(scope="module")
@@ -23,22 +24,41 @@ def running(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def cli(environment: dict[str, str], running: tuple[Path, EmbeddedServer]) -> Cli:
-    """Commands on the embedded database; each test adds its source, and restores or not."""
+    """Commands on the embedded database."""
     return Cli(environment | {"RETROVUE_HOME": str(running[0])})
 
 
-@pytest.fixture
-def source(cli: Cli, tmp_path: Path) -> Iterator[None]:
-    """A source of one film, ingested."""
-    (tmp_path / "disk" / "Movies").mkdir(parents=True)
-    (tmp_path / "disk" / "Movies" / "Heat (1995).mkv").write_bytes(b"\0" * 64)
-    cli.ok("source", "add", "--type", "filesystem", "--name", "Disk", "--path", str(tmp_path / "disk"))
+@pytest.fixture(scope="module")
+def filled(
+    running: tuple[Path, EmbeddedServer], portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The name of a database with a source of one film, ingested; each test gets a copy."""
+    disk = tmp_path_factory.mktemp("disk")
+    (disk / "Movies").mkdir()
+    (disk / "Movies" / "Heat (1995).mkv").write_bytes(b"\0" * 64)
+    cli = Cli(bare_environment(running[0]))
+    cli.ok("source", "add", "--type", "filesystem", "--name", "Disk", "--path", str(disk))
     cli.ok("source", "discover", "Disk")
     cli.ok("collection", "update", "Movies", "--enable")
     cli.ok("source", "ingest", "Disk")
-    yield
-    for left in cli.ok("source", "list")["sources"]:
-        cli.ok("source", "delete", left["id"], "--yes")
+    portal.call(_execute, running[1], f'ALTER DATABASE "{PRODUCTION_DATABASE}" RENAME TO filled')
+    return "filled"
+
+
+@pytest.fixture
+def source(running: tuple[Path, EmbeddedServer], filled: str, portal: BlockingPortal) -> None:
+    """A source of one film, ingested."""
+    portal.call(_execute, running[1], f'DROP DATABASE IF EXISTS "{PRODUCTION_DATABASE}" WITH (FORCE)')
+    copy = f'CREATE DATABASE "{PRODUCTION_DATABASE}" TEMPLATE "{filled}"'
+    portal.call(_execute, running[1], copy)
+
+
+async def _execute(server: EmbeddedServer, statement: str) -> None:
+    connection = await asyncpg.connect(server.url("postgres").replace("+asyncpg", ""))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 def titles(cli: Cli) -> list[str]:

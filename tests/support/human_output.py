@@ -4,6 +4,7 @@
 ids, addresses and directories are replaced by others of the same width.
 """
 
+import io
 import os
 import pty
 import re
@@ -22,6 +23,7 @@ import anyio.from_thread
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.cli.entry import run as run_command
 from retrovue.cli.ingest_report import report
 from retrovue.cli.output import Output
 from retrovue.core.model import Collection, Rejection, Source
@@ -40,7 +42,8 @@ from retrovue.core.results import (
 from retrovue.errors import SourceRefused
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from retrovue.store.embedded import embedded_server
-from tests.cli.conftest import TOKEN, Cli
+from retrovue.testing.tasks import run as run_alone
+from tests.cli.conftest import TOKEN, Cli, set_environment
 from tests.conftest import Databases
 
 SNAPSHOTS = Path(__file__).parents[1] / "cli" / "snapshots"
@@ -191,11 +194,50 @@ def reported(name: str, mode: str) -> str:
     return shown(mode, lambda: Output().lines(report(REPORTS[name]())))
 
 
-# Commands, as processes
+# Commands
+
+
+Run = Callable[[Cli, str, Sequence[str], int], tuple[str, str]]
+"""Runs a command that must exit with a status; returns what came on its standard output and error."""
+
+
+def _in_this_process(cli: Cli, mode: str, arguments: Sequence[str], status: int) -> tuple[str, str]:
+    said = io.StringIO()  # no progress in it: that is drawn for who watches
+    statuses: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, cli.environment)
+        patch.setattr(sys, "stdin", io.StringIO())
+        patch.setattr(sys, "stderr", said)
+        out = shown(mode, lambda: statuses.append(run_alone(run_command, list(arguments))))
+    assert statuses == [status], (arguments, out, said.getvalue())
+    return out, said.getvalue()
+
+
+def _as_a_process(cli: Cli, mode: str, arguments: Sequence[str], status: int) -> tuple[str, str]:
+    ours, theirs = os.pipe() if mode == "pipe" else pty.openpty()
+    environment = {name: value for name, value in cli.environment.items() if name != "NO_COLOR"} | dict(MODES[mode])
+    said: list[str] = []
+
+    def run() -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "retrovue", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=120,
+        )
+        os.close(theirs)
+        assert done.returncode == status, (arguments, done)
+        said.append(done.stderr.decode())
+
+    out = _read_while(ours, run)
+    return out, said[0]
 
 
 def commands(portal: BlockingPortal, databases: Databases, directory: Path, mode: str) -> dict[str, str]:
-    """Run a row of commands as an operator would, and return what each printed."""
+    """Run a row of commands as an operator would, one of them as a process, and return what each printed."""
     url = databases.create()
     media = directory / mode
     media.mkdir()
@@ -209,8 +251,10 @@ def commands(portal: BlockingPortal, databases: Databases, directory: Path, mode
     printed: dict[str, str] = {}
     with portal.wrap_async_context_manager(server.serve()) as address:
 
-        def play(name: str, *arguments: str, status: int = 0) -> None:
-            printed[name] = neutral(_of_a_process(cli, mode, arguments, status), media)
+        def play(name: str, *arguments: str, status: int = 0, run: Run = _in_this_process) -> None:
+            out, err = run(cli, mode, arguments, status)
+            command = " ".join(arguments)
+            printed[name] = neutral(f"$ retrovue {command}\n{out}--- standard error ---\n{err}", media)
 
         play("source-add", "source", "add", "--type", "plex", "--name", "My Plex", "--base-url", address, "--discover")
         play(
@@ -223,7 +267,7 @@ def commands(portal: BlockingPortal, databases: Databases, directory: Path, mode
         (media / "movies" / "Movie 11.mkv").touch()
         play("quickstart-again", "quickstart", "--url", address, "--library", "all", "--yes", "--map", f"/data={media}")
         play("ingest-again", "source", "ingest", "My Plex")
-        play("collection-list", "collection", "list")
+        play("collection-list", "collection", "list", run=_as_a_process)
         play("ingest-log", "ingest", "log", "--limit", "2")
         server.faults.add(Fault(faults.lie_about_total(7), path="/library/sections/2/all"))
         sections[0].add(movie(6))
@@ -231,30 +275,6 @@ def commands(portal: BlockingPortal, databases: Databases, directory: Path, mode
         play("unknown-command", "source", "ingst", status=1)
     databases.drop(url)
     return printed
-
-
-def _of_a_process(cli: Cli, mode: str, arguments: Sequence[str], status: int) -> str:
-    ours, theirs = os.pipe() if mode == "pipe" else pty.openpty()
-    environment = {name: value for name, value in cli.environment.items() if name != "NO_COLOR"} | dict(MODES[mode])
-    said: list[str] = []
-
-    def run() -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "retrovue", *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=subprocess.PIPE,  # no progress in it: that is drawn for who watches
-            check=False,
-            timeout=120,
-        )
-        os.close(theirs)
-        assert done.returncode == status, (arguments, done)
-        said.append(done.stderr.decode())
-
-    out = _read_while(ours, run)
-    command = " ".join(arguments)
-    return f"$ retrovue {command}\n{out}--- standard error ---\n{said[0]}"
 
 
 def neutral(text: str, media: Path) -> str:
