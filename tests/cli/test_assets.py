@@ -13,12 +13,16 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.simulator import ListSection, SimulatedPlex, episode, media, movie, part, season, show
-from tests.cli.conftest import TOKEN, Cli, Serve, add
+from tests.cli.conftest import TOKEN, Cli, add
+from tests.conftest import Databases
+from tests.support.world import bare_environment
 
 
-@pytest.fixture
-def catalogue(run_cli: Cli, serve: Serve, tmp_path: Path) -> Iterator[None]:
-    """Assets of all sorts: of one file, of two, and one that holds two episodes."""
+@pytest.fixture(scope="module")
+def filled(
+    portal: BlockingPortal, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """A database with assets of all sorts: of one file, of two, and one that holds two episodes; and where they are."""
     programme = show(100, "The Show")
     first = season(101, programme, 1)
     double = "/data/tv/The Show - S01E01-E02.mkv"
@@ -31,15 +35,32 @@ def catalogue(run_cli: Cli, serve: Serve, tmp_path: Path) -> Iterator[None]:
         ListSection("1", "Movies", "movie", films, locations=["/data/movies"]),
         ListSection("2", "Shows", "show", [programme, first, *episodes], locations=["/data/tv"]),
     ]
-    with serve(SimulatedPlex(sections, token=TOKEN)) as url:
-        add(run_cli, url, "My Plex")
+    where, url = tmp_path_factory.mktemp("media"), databases.create()
+    cli = Cli(bare_environment(where / "no-home") | {"RETROVUE_DATABASE_URL": url})
+    with portal.wrap_async_context_manager(SimulatedPlex(sections, token=TOKEN).serve()) as address:
+        add(cli, address, "My Plex")
         for section in sections:
-            local = tmp_path / section.key
+            local = where / section.key
             local.mkdir()
             maps = [f"--map={location.path}={local}" for location in section.locations]
-            run_cli.ok("collection", "update", section.key, *maps, "--no-check-files", "--enable")
-        run_cli.ok("source", "ingest", "My Plex")
-        yield
+            cli.ok("collection", "update", section.key, *maps, "--no-check-files", "--enable")
+        cli.ok("source", "ingest", "My Plex")
+    yield url, where
+    databases.drop(url)
+
+
+@pytest.fixture
+def where(filled: tuple[str, Path]) -> Path:
+    """The directory of the collections' directories."""
+    return filled[1]
+
+
+@pytest.fixture
+def database_url(databases: Databases, filled: tuple[str, Path]) -> Iterator[str]:
+    """The URL of a copy of the filled database."""
+    url = databases.copy(filled[0])
+    yield url
+    databases.drop(url)
 
 
 def assets(cli: Cli) -> dict[str, dict[str, Any]]:
@@ -50,7 +71,6 @@ def states(cli: Cli) -> dict[str, tuple[str, bool]]:
     return {title: (asset["state"], asset["approved_for_broadcast"]) for title, asset in assets(cli).items()}
 
 
-@pytest.mark.usefixtures("catalogue")
 class TestShow:
     def test_in_a_pipe_each_asset_is_a_line(self, run_cli: Cli, portal: BlockingPortal, database_url: str) -> None:
         title = "A title of many words " * 10 + "and an end"
@@ -76,10 +96,10 @@ class TestShow:
         assert file["local_path"] == asset["canonical_uri"]
         assert asset["aliases"] == []
 
-    def test_parts(self, run_cli: Cli, tmp_path: Path) -> None:
+    def test_parts(self, run_cli: Cli, where: Path) -> None:
         two = assets(run_cli)["Two"]["uuid"]
         files = run_cli.ok("asset", "show", two)["asset"]["files"]
-        paths = [str(tmp_path / "1" / f"two-{number}.mkv") for number in (1, 2)]
+        paths = [str(where / "1" / f"two-{number}.mkv") for number in (1, 2)]
         assert [(file["position"], file["local_path"]) for file in files] == [(1, paths[0]), (2, paths[1])]
         lines = run_cli("asset", "show", two).out.splitlines()
         start = lines.index("files (2):")
@@ -109,7 +129,6 @@ class TestShow:
         assert (done.status, done.document["errors"][0]["code"]) == (1, "asset_not_found")
 
 
-@pytest.mark.usefixtures("catalogue")
 class TestList:
     def test_a_page_names_the_cursor_of_the_next(self, run_cli: Cli) -> None:
         whole = run_cli.ok("asset", "list")
@@ -146,13 +165,13 @@ class TestList:
         assert run_cli("asset", "export", "--state", "ready").out == ""
         assert run_cli("asset", "list", "--state", "ready").out == "0 of 0 assets\n"
 
-    def test_filters(self, run_cli: Cli, tmp_path: Path) -> None:
+    def test_filters(self, run_cli: Cli, where: Path) -> None:
         def titles(*options: str) -> list[str]:
             return [asset["title"] for asset in run_cli.ok("asset", "list", *options)["assets"]]
 
         assert titles("--show", "the show", "--season", "1") == ["First"]
         assert titles("--title", "w") == ["Two"]
-        movies = ("--type", "movie", "--path", str(tmp_path / "1"))
+        movies = ("--type", "movie", "--path", str(where / "1"))
         assert titles(*movies) == titles(*movies, "--order", "added") == ["Three", "Two", "One"]
         assert titles(*movies, "--order", "name") == ["One", "Three", "Two"]
         assert titles("--created-since", "2000-01-01", "--collection", "Shows", "--source", "My Plex") == ["First"]
@@ -195,7 +214,6 @@ class TestList:
         assert (done.status, done.document["errors"][0]["code"]) == (1, "bad_cursor")
 
 
-@pytest.mark.usefixtures("catalogue")
 class TestLifecycle:
     def test_approve(self, run_cli: Cli) -> None:
         found = assets(run_cli)

@@ -1,43 +1,27 @@
 """What only the tests of the contract need of their world."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import asyncpg
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from retrovue.store.addresses import database_url as parsed
-from retrovue.store.embedded import EmbeddedServer
 from tests.conftest import Databases, Packages
 from tests.support import contract_importers as importers
 from tests.support.world import Catalogue, World
 
 
 @pytest.fixture
-def clone(
-    portal: BlockingPortal, server: EmbeddedServer, databases: Databases
-) -> Iterator[Callable[[Catalogue], Catalogue]]:
+def clone(portal: BlockingPortal, databases: Databases) -> Iterator[Callable[[Catalogue], Catalogue]]:
     """Make a database that is the same as another one is now."""
     with ExitStack() as made:
 
         def cloned(original: Catalogue) -> Catalogue:
-            name = f"clone_{uuid.uuid4().hex[:12]}"
-            template = parsed(original.url).database
-            portal.call(_execute, server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
-            made.callback(databases.drop, server.url(name))
-            return Catalogue(portal, server.url(name))
+            url = databases.copy(original.url)
+            made.callback(databases.drop, url)
+            return Catalogue(portal, url)
 
         yield cloned
-
-
-async def _execute(server: EmbeddedServer, statement: str) -> None:
-    connection = await asyncpg.connect(server.url("postgres").replace("+asyncpg", ""))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

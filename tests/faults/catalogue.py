@@ -135,7 +135,7 @@ LINES: dict[str, dict[int, str]] = {
         145: "a text or a list of an item that is too long: left out, with a warning",
     },
     "What changes meanwhile": {
-        76: "200,000 files in a chain take each other's names and the last name is taken: planned in linear time",
+        76: "50,000 files in a chain take each other's names and the last name is taken: planned in linear time",
         77: "another server takes over the address during a run: nothing is merged, it fails as another server",
         151: "another server takes over the address: it proves who it is on a new connection, before it gets the token",
         78: "two updates of one collection at once: the second one to be stored fails, and no mapping is lost",

@@ -22,6 +22,8 @@ from tests.support.relay import Relay, relay
 pytestmark = pytest.mark.anyio
 
 SHORT = 0.5
+FOREVER = addresses.STATEMENT_SECONDS
+"""The limit of a statement that isn't shortened."""
 DIRECTIONS = (("up",), ("down",), ("up", "down"))
 
 
@@ -55,10 +57,10 @@ async def behind(database_url: str) -> AsyncIterator[Far]:
 
 @pytest.fixture
 def within_seconds() -> Iterator[None]:
-    """Fail if the test takes long: the limits, and the time for cleaning up."""
+    """Fail if the test waited for anything but the short limits, however loaded the machine is."""
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < FOREVER
 
 
 @pytest.mark.fault(101)
@@ -106,8 +108,8 @@ class TestStatements:
     async def test_a_limit_is_one_of_a_statement_and_not_of_a_transaction(self, database_url: str) -> None:
         async with behind(database_url) as far:
             async with far.store.transaction() as opened:
-                for _ in range(3):
-                    await opened.execute(text(f"SELECT pg_sleep({SHORT * 0.6})"))
+                for _ in range(4):
+                    await opened.execute(text(f"SELECT pg_sleep({SHORT * 0.3})"))
             async with far.store.transaction(long=True) as opened:
                 await opened.execute(text(f"SELECT pg_sleep({SHORT * 1.4})"))
 

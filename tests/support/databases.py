@@ -126,6 +126,11 @@ class Databases:
             self._free[role].append(name)
         return self._server.url(self._free[role].pop())
 
+    def copy(self, url: str) -> str:
+        """Return the URL of a database that is the same as another one is now, to which nobody may be connected."""
+        template = database_url(url).database
+        return self._server.url(self._portal.call(self._make, f'TEMPLATE "{template}" STRATEGY FILE_COPY'))
+
     def drop(self, url: str) -> None:
         """Take a database back, whoever is still connected, and drop it unless it can be lent again."""
         name = str(database_url(url).database)
