@@ -13,6 +13,8 @@ LONGEST_TEXT = 4096
 """The longest name, title or tag of a source, in characters."""
 LONGEST_PATH = 32_768
 """The longest path of a source, in characters: as long as Windows allows."""
+MOST_LIBRARIES = 10_000
+"""The most libraries of a source."""
 MOST_TAGS = 1000
 """The most tags of one kind, or ids of other providers, of an item. A list of more is left out."""
 MOST_SPANS = 10_000

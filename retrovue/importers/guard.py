@@ -4,6 +4,7 @@ What an importer raises by mistake becomes ImporterFailed, each call has a deadl
 before it is used. ``retrovue.plugins.host`` says where it runs.
 """
 
+import dataclasses
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,7 +15,14 @@ import msgspec
 import orjson
 from msgspec.structs import asdict, replace
 
-from retrovue.core.bounds import LONGEST_IDENTIFIER, LONGEST_PAGE_STAMP, LONGEST_STAMP
+from retrovue.core.bounds import (
+    LONGEST_IDENTIFIER,
+    LONGEST_PAGE_STAMP,
+    LONGEST_PATH,
+    LONGEST_STAMP,
+    LONGEST_TEXT,
+    MOST_LIBRARIES,
+)
 from retrovue.core.errors import ImporterFailed, MalformedAnswer, RequestError, SourceError, WrongIdentity
 from retrovue.core.model import (
     AssetDraft,
@@ -29,7 +37,7 @@ from retrovue.core.model import (
     Secret,
     SourceIdentity,
 )
-from retrovue.core.text import is_storable, quoted, redact, without_secrets
+from retrovue.core.text import is_storable, quoted, redact, storable, without_secrets
 from retrovue.importers.base import ImporterInterface, TellsChanges
 from retrovue.importers.seen import Doubles
 from retrovue.importers.waiting import Stopwatch
@@ -105,7 +113,23 @@ class GuardedImporter(PluginHost):
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
         """List the collections that the source offers."""
         listed = await self.call("discover_collections", self._importer.discover_collections, self._patience)
-        return [self._expect(DiscoveredCollection, collection) for collection in self._expect(Sequence, listed)]  # type: ignore[type-abstract]
+        found = [self._expect(DiscoveredCollection, collection) for collection in self._expect(Sequence, listed)]  # type: ignore[type-abstract]
+        if len(found) > MOST_LIBRARIES:
+            raise MalformedAnswer(f"The source lists {len(found):,} libraries, more than {MOST_LIBRARIES:,}.")
+        return [self._mended(collection) for collection in found]
+
+    def _mended(self, collection: DiscoveredCollection) -> DiscoveredCollection:
+        """Mend the texts of a library so that they can be stored. One whose id can't be isn't identified."""
+        for text in (collection.external_id, collection.name, collection.kind, *collection.locations):
+            self._expect(str, text)
+        usable = is_storable(collection.external_id) and len(collection.external_id) <= LONGEST_TEXT
+        return dataclasses.replace(
+            collection,
+            external_id=collection.external_id if usable else "",
+            name=storable(collection.name)[:LONGEST_TEXT],
+            kind=storable(collection.kind)[:LONGEST_TEXT],
+            locations=tuple(path for path in collection.locations if is_storable(path) and len(path) <= LONGEST_PATH),
+        )
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
         """Return whether the collection can be ingested now, and why not."""

@@ -53,3 +53,25 @@ class TestOddLibraries:
         (error,) = done.document["errors"]
         assert (done.status, error["code"]) == (1, "no_ingestible_collections")
         assert error["hint"] == "Set the owner's token with `retrovue source update`."
+
+    @pytest.mark.fault(26, 154)
+    def test_what_cannot_be_stored_is_mended_or_left_out(self, world: World) -> None:
+        def odd(rows: list[dict[str, Any]]) -> None:
+            rows[:] = [
+                rows[0] | {"key": "91", "title": "Nul\0 films", "Location": [{"path": "/a\0b"}, {"path": "/films"}]},
+                rows[0] | {"key": "92", "title": "x" * 5000, "Location": [{"path": "/" + "y" * 40_000}]},
+                rows[0] | {"key": "9" * 5000, "title": "No key"},
+                *rows,
+            ]
+
+        answer_sections(world, odd)
+        assert world.cli.ok("source", "discover", NAME)["gone"] == []
+        assert world.catalogue.rows(
+            "SELECT external_id, name, locations FROM collection WHERE external_id LIKE '9%' ORDER BY 1"
+        ) == [("91", "Nul\ufffd films", ["/films"]), ("92", "", [])]
+
+    @pytest.mark.fault(154)
+    def test_libraries_without_end(self, world: World) -> None:
+        answer_sections(world, lambda rows: rows.extend([{"key": str(key)} for key in range(100, 11_000)]))
+        done = world.cli("source", "discover", NAME, "--json")
+        assert [error["code"] for error in done.document["errors"]] == ["malformed_answer"]
