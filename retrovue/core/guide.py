@@ -175,8 +175,7 @@ GUIDE: Mapping[str, Advice] = {
     "directory_timeout": Advice("A directory didn't answer in time.", "Check the mount and the server behind it."),
     "location_empty": Advice(
         "A directory is empty, although the source lists files in it.",
-        "Mount it, or correct the path mapping. For files that are meant to be elsewhere:"
-        " `retrovue collection update COLLECTION --no-check-files`.",
+        "If they are meant to be elsewhere: `retrovue collection update COLLECTION --no-check-files`. Else mount it.",
     ),
     "files_not_found": Advice(
         "None of a sample of the listed files is on this machine. The collection wasn't changed.",

@@ -41,16 +41,16 @@ async def decide(
     async with opened(call) as store:
         if not ids:
             decided = await _by_filters(call, store, decision, filters, yes=yes, despite_enrichment=despite_enrichment)
-            return _report(call, decision, decided, decided.changes)
+            return await _report(call, store, decision, decided, decided.changes)
         uuids = [await catalogue.find_asset(store, reference) for reference in given]
         if _STDIN in ids:
             decided = await decisions.decide_by_ids(
                 store, decision, uuids, despite_enrichment=despite_enrichment, dry_run=call.dry_run
             )
-            return _report(call, decision, decided, decided.changes)
+            return await _report(call, store, decision, decided, decided.changes)
         changes = await _by_ids(call, store, decision, uuids, despite_enrichment=despite_enrichment)
-    changed = sum(change.before != change.after for change in changes)
-    return _report(call, decision, Decided(len(changes), changed, {}, ()), changes)
+        changed = sum(change.before != change.after for change in changes)
+        return await _report(call, store, decision, Decided(len(changes), changed, {}, ()), changes)
 
 
 async def _by_ids(
@@ -116,7 +116,9 @@ def _read_ids(call: Invocation) -> Iterator[str]:
         ) from exc
 
 
-def _report(call: Invocation, decision: Decision, decided: Decided, changes: Sequence[StateChange]) -> int:
+async def _report(
+    call: Invocation, store: Store, decision: Decision, decided: Decided, changes: Sequence[StateChange]
+) -> int:
     total, changed = decided.total, decided.changed
     if call.output.as_json:
         assets = [
@@ -126,7 +128,8 @@ def _report(call: Invocation, decision: Decision, decided: Decided, changes: Seq
         document = {"status": "ok", "dry_run": call.dry_run, "total": total, "changed": changed, "assets": assets}
         call.output.document({**document, "left_out": max(0, changed - len(changes))})
         return 0
-    rows = [(change.title, change.before, change.after, change.uuid) for change in changes]
+    ids = await catalogue.short_ids(store, [change.uuid for change in changes])
+    rows = [(change.title, change.before, change.after, ids[change.uuid]) for change in changes]
     lines = table(("Title", "Was", "Is", "Id"), rows) if rows else []
     if changed > len(changes):
         lines.append(f"... and {changed - len(changes):,} more")
