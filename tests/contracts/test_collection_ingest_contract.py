@@ -538,6 +538,7 @@ def on_disk(world: World, *files: str) -> None:
         (world.local("Movies") / file).touch()
 
 
+@pytest.mark.fault(303)
 @pytest.mark.rule("CI-15")
 class TestCI15:
     """CI-15: none of a sample of the listed files is here: it fails and changes nothing, unless switched off."""
@@ -568,6 +569,7 @@ class TestCI15:
         assert world.cli.ok("collection", "ingest", "Movies")["total_created_assets"] == 3
 
 
+@pytest.mark.fault(303)
 @pytest.mark.rule("CI-16")
 class TestCI16:
     """CI-16: a directory that is empty while the source lists files in it isn't ingestible."""
@@ -592,6 +594,7 @@ class TestCI16:
         world.both("collection", "update", "Movies", "--enable", status=1, code="location_empty")
 
 
+@pytest.mark.fault(303)
 @pytest.mark.rule("CI-17")
 class TestCI17:
     """CI-17: an enabled collection that was ingested and is skipped now is in the audit trail, and always a warning."""

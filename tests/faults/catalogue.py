@@ -67,6 +67,7 @@ LINES: dict[str, dict[int, str]] = {
         128: "snapshots, recycle bins, unfinished files, samples, extras: left out and counted by reason",
         129: "a share in several spellings, composed and decomposed letters: one path",
         130: "a file that grew or was replaced under its name: noticed by size and time, and read again",
+        303: "a lost mount: no directory, an empty one, one without the files, one that hangs: nothing is created",
     },
     "Database": {
         42: "down at the start: a clear error, after a short while for one that is starting",
@@ -97,6 +98,7 @@ LINES: dict[str, dict[int, str]] = {
         56: "a second signal: the program ends at once",
         57: "killed: the next run closes its audit rows",
         58: "the standard output is closed: printing stops, and the ingest goes on",
+        310: "the same items are rejected in each run: stored once; details of old runs are removed",
         59: "a clock that is wrong: times are the database's, and deadlines use the monotonic clock",
     },
     "Importers and enrichers": {

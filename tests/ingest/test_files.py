@@ -62,6 +62,7 @@ def files(name: str, *numbers: int) -> list[str]:
     return [f"/data/{name}/{number}.mkv" for number in numbers]
 
 
+@pytest.mark.fault(303)
 class TestSample:
     async def test_one_file_that_is_found_ends_the_search(self, tmp_path: Path) -> None:
         (tmp_path / "0.mkv").touch()
@@ -98,6 +99,7 @@ class TestSample:
         assert await Search(mapped(a=tmp_path)).read([f"/data/a/{'x' * 5000}.mkv"]) == "files_not_found"
 
 
+@pytest.mark.fault(303)
 class TestLocations:
     @pytest.mark.parametrize(
         ("missing", "empty", "code"),
@@ -144,6 +146,7 @@ class TestLocations:
         assert refused.value.code == "directory_timeout"
 
 
+@pytest.mark.fault(303)
 class TestIngest:
     @pytest.fixture
     async def checked(self, library: Library, store: Store, tmp_path: Path) -> Library:
@@ -185,6 +188,7 @@ class TestIngest:
         assert isinstance(outcome, Ingested)
 
 
+@pytest.mark.fault(303)
 class TestEmptyDirectory:
     """What the importers' check says of a directory that is there and empty."""
 

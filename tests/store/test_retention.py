@@ -46,6 +46,7 @@ async def age(library: Library, run: UUID, days: int) -> None:
     )
 
 
+@pytest.mark.fault(310)
 class TestStoredOnce:
     async def test_each_run_has_its_own_and_the_same_are_stored_once(self, library: Library) -> None:
         listings = [("x", "y"), ("x", "y"), ("y", "z"), (), ("x", "y", "z"), ("x", "y", "z")]
@@ -104,6 +105,7 @@ class TestStoredOnce:
         assert await stored(library) == 0
 
 
+@pytest.mark.fault(310)
 class TestPruned:
     async def test_old_details_go_and_outcomes_stay(self, library: Library) -> None:
         old = await ingest(library, "x", "y")
