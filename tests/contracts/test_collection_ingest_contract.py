@@ -610,7 +610,9 @@ class TestCI17:
         assert done.status == (1 if one else 0)
         assert done.out == ""
         assert str(world.local("Movies")) in done.err
-        assert one or done.err.startswith("Warning: Collection 'Movies' is enabled but was skipped:")
+        assert one or done.err.startswith(
+            "Warning: Collection 'Movies' of source 'My Plex' is enabled but was skipped:"
+        )
         [entry] = world.cli.ok("ingest", "log", "--status", "skipped")["entries"]
         assert (entry["collection"]["name"], entry["code"]) == ("Movies", "missing_directory")
         assert str(world.local("Movies")) in entry["message"]
