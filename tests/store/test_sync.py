@@ -16,6 +16,7 @@ from tests.support.library import DATA, KNOWN, Library, contents, draft, execute
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
 ALL = MaxRemovals(percent=100)
+LOCAL = "/usr"
 
 
 @pytest.fixture
@@ -32,6 +33,12 @@ def film(item: str, **fields: Any) -> AssetDraft:
 def episode(item: str, season: int | None, number: int | None, show: str = "Show", **fields: Any) -> AssetDraft:
     values = {"type": "episode", "show_title": show, "season_number": season, "episode_number": number, **fields}
     return film(item, **values)
+
+
+@pytest.fixture
+async def library(store: Store, scripted: None) -> Library:
+    """A source of one collection; its local directory has entries, as one whose disk is mounted."""
+    return await Library.make(store, "Movies", local=LOCAL)
 
 
 async def sync(library: Library, *pages: Page | Outline | Sequence[Any], **options: Any) -> Ingested:
@@ -122,7 +129,7 @@ CASES = [
         {},
         {"file": "b.mkv"},
         "relocated",
-        {"canonical_key": ["/mnt/a.mkv", "/mnt/b.mkv"]},
+        {"canonical_key": [f"{LOCAL}/a.mkv", f"{LOCAL}/b.mkv"]},
         changed=False,
     ),
     Case(
@@ -130,7 +137,7 @@ CASES = [
         {},
         {"file": "b.mkv", "title": "New"},
         "relocated",
-        {"canonical_key": ["/mnt/a.mkv", "/mnt/b.mkv"], "title": ["A", "New"]},
+        {"canonical_key": [f"{LOCAL}/a.mkv", f"{LOCAL}/b.mkv"], "title": ["A", "New"]},
     ),
 ]
 
@@ -443,7 +450,7 @@ class TestRelinking:
         new = [episode(f"n{n}", 1, n, file="f", provider_ids={"plex": str(n)}) for n in (1, 2)]
         await library.ingest_one(page(*old))
         assert counts(await sync(library, new, max_removals=ALL)) == {"relinked": 1, "duplicates": 1}
-        assert await library.assets() == {"n2": "/mnt/f"}
+        assert await library.assets() == {"n2": f"{LOCAL}/f"}
         assert await library.aliases() == {"n1": "n2"}
 
 
