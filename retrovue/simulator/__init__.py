@@ -5,7 +5,7 @@ from retrovue.simulator.build import album, artist, clip, episode, media, movie,
 from retrovue.simulator.explicit import ListSection, section_from_recording
 from retrovue.simulator.faults import Action, Fault, Faults
 from retrovue.simulator.filters import Condition, Sort
-from retrovue.simulator.generated import GeneratedSection
+from retrovue.simulator.generated import Changes, GeneratedSection
 from retrovue.simulator.model import Location, Row, Section
 from retrovue.simulator.request import Reply, Request
 from retrovue.simulator.server import SimulatedPlex
@@ -15,6 +15,7 @@ from retrovue.simulator.views import LEAN, View
 __all__ = [
     "LEAN",
     "Action",
+    "Changes",
     "Condition",
     "Fault",
     "Faults",

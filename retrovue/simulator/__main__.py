@@ -14,7 +14,7 @@ import anyio
 import orjson
 
 from retrovue.simulator.faults import Fault, lie_about_total, some, status
-from retrovue.simulator.generated import GeneratedSection, Kind
+from retrovue.simulator.generated import Changes, GeneratedSection, Kind
 from retrovue.simulator.server import SimulatedPlex
 from retrovue.simulator.templates import Rates
 
@@ -38,6 +38,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--items", type=int, default=1000, metavar="N", help="items in each section (default: 1000)")
     add("--kind", choices=[*_KINDS, "mixed"], default="movie", help="what the sections hold; mixed is movies and shows")
     add("--seed", type=int, default=1, metavar="N", help="the same seed makes the same library (default: 1)")
+    add("--edited-percent", type=float, default=0.0, metavar="P", help="share of items with another title than before")
+    add(
+        "--replaced-percent",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="share of items with another file than at first",
+    )
+    add("--removed", type=int, default=0, metavar="N", help="items that each section has lost since")
     add("--windows-paths", action="store_true", help="paths on drives with backslashes")
     add("--port", type=int, default=0, metavar="N", help="port to listen on (default: any that is free)")
     add("--token", metavar="TOKEN", help="token to ask for (default: $RETROVUE_SIMULATOR_TOKEN, else a random one)")
@@ -114,7 +123,10 @@ def _section(number: int, options: argparse.Namespace) -> GeneratedSection:
     kind: Kind = options.kind if options.kind != "mixed" else _KINDS[(number - 1) % 2]
     title = _NAMES[kind] if number == 1 else f"{_NAMES[kind]} {number}"
     rates = Rates(windows_paths=options.windows_paths)
-    return GeneratedSection(str(number), title, kind, options.items, options.seed + number, rates=rates)
+    changes = Changes(options.edited_percent / 100, options.replaced_percent / 100, options.removed)
+    return GeneratedSection(
+        str(number), title, kind, options.items, options.seed + number, rates=rates, changes=changes
+    )
 
 
 def _say(line: dict[str, object]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
@@ -10,7 +12,7 @@ import orjson
 from retrovue.simulator.filters import Condition, Sort, matches
 from retrovue.simulator.generated_rows import FlatRows, Rows, Tree, TreeRows
 from retrovue.simulator.model import Location, Row, Section
-from retrovue.simulator.templates import Draw, Rates, Templates
+from retrovue.simulator.templates import Draw, Rates, Templates, scramble
 from retrovue.simulator.templates_music import album, artist, track
 from retrovue.simulator.templates_video import clip, episode, movie, season, show
 from retrovue.simulator.views import LEAN, View
@@ -37,6 +39,35 @@ _MAKERS: dict[int, Callable[[Draw, str], dict[str, Any]]] = {
 _ROOTS = {"movie": ("Movies", "M"), "clip": ("Videos", "V"), "show": ("TV", "T"), "artist": ("Music", "U")}
 
 
+_FILE = re.compile(rb'/library/parts/(\d+)/(\d+)/|"size":(\d+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has become of a generated library since it was made: of its films, clips, episodes or tracks."""
+
+    edited: float = 0.0
+    """Share of items with another title, 0 to 1."""
+    replaced: float = 0.0
+    """Share of items with another file at the same path, 0 to 1."""
+    removed: int = 0
+    """Items that aren't there any more, those with the highest ids."""
+
+    def apply(self, mixed: int, row: bytes) -> bytes:
+        """Return the row of an item after the changes; ``mixed`` are random bits of the item."""
+        if mixed % 10_000 < self.edited * 10_000:
+            row = row.replace(b'"title":"', b'"title":"Another ', 1)
+        if (mixed >> 20) % 10_000 < self.replaced * 10_000:
+            row = _FILE.sub(_of_another_file, row)
+        return row
+
+
+def _of_another_file(found: re.Match[bytes]) -> bytes:
+    if found[3] is not None:
+        return b'"size":%d' % (int(found[3]) + 1)
+    return b"/library/parts/%b/%d/" % (found[1], int(found[2]) + 1)
+
+
 class GeneratedSection(Section):
     """A section of `count` movies, clips, episodes or tracks, each a pure function of the seed and its number."""
 
@@ -51,9 +82,12 @@ class GeneratedSection(Section):
         rates: Rates | None = None,
         locations: Sequence[str | Location] | None = None,
         first_id: int | None = None,
+        changes: Changes | None = None,
         **attributes: Any,
     ) -> None:
         rates = rates or Rates()
+        self._changes = changes or Changes()
+        self._seed = seed
         if kind == "clip":
             none = {"agent": "com.plexapp.agents.none", "scanner": "Plex Video Files Scanner", "language": "xn"}
             attributes = none | attributes
@@ -70,6 +104,7 @@ class GeneratedSection(Section):
         self._ready: dict[tuple[int, Sort, View], list[bytes]] = {}
         root = self.locations[0].path
         tree = _TREES.get(kind)
+        self._playable = 1 if tree is None else tree[1][-1]
         if tree is None:
             self._rows[1] = FlatRows(count, seed, base)
             self._make[1] = _templates(f"{kind}/{seed}", rates, movie if kind == "movie" else clip, root)
@@ -86,13 +121,15 @@ class GeneratedSection(Section):
     def total(self, item_type: int) -> int:
         """How many items of this type the section holds."""
         rows = self._rows.get(item_type)
-        return rows.total if rows else 0
+        if rows is None:
+            return 0
+        return max(0, rows.total - self._changes.removed) if item_type == self._playable else rows.total
 
     def row_json(self, item_type: int, index: int) -> bytes:
         """Row `index`, in the order of ids, as JSON; no other row is looked at."""
         if not 0 <= index < self.total(item_type):
             raise IndexError(index)
-        return self._rows[item_type].row(index, self._filled(item_type, _WHOLE))
+        return self._changed(item_type, index, self._rows[item_type].row(index, self._filled(item_type, _WHOLE)))
 
     def list_json(self, item_type: int, start: int, size: int, sort: Sort, view: View) -> tuple[bytes, int]:
         """Return the rows of one window as comma-joined JSON objects, and how many there are."""
@@ -148,7 +185,11 @@ class GeneratedSection(Section):
         exact = [found for found in conditions if found.key == "ratingKey" and found.operator in ("", "=")]
         if exact:
             indexes = (rows.index_of(int(value)) for value in exact[0].values if value.isdigit())
-            candidates: Iterable[bytes] = [self.row_json(item_type, index) for index in indexes if index is not None]
+            candidates: Iterable[bytes] = [
+                self.row_json(item_type, index)
+                for index in indexes
+                if index is not None and index < self.total(item_type)
+            ]
         else:
             candidates = self._window(item_type, 0, rows.total, sort, _WHOLE)
         # Most rows can be told from their bytes; only the others are worth decoding.
@@ -184,7 +225,7 @@ class GeneratedSection(Section):
             return None
         for item_type, rows in self._rows.items():
             index = rows.index_of(int(rating_key))
-            if index is not None:
+            if index is not None and index < self.total(item_type):
                 return item_type, index
         return None
 
@@ -194,7 +235,7 @@ class GeneratedSection(Section):
             return []
         # What is below an item has the ids that follow its own.
         below: list[Row] = []
-        for index in range(self.first_above(item_type, int(rating_key)), rows.total):
+        for index in range(self.first_above(item_type, int(rating_key)), self.total(item_type)):
             row: Row = orjson.loads(self.row_json(item_type, index))
             if row[parent] != rating_key:
                 break
@@ -210,9 +251,12 @@ class GeneratedSection(Section):
         rows = self._rows.get(item_type)
         if rows is None:
             return []
-        window: Iterable[int] = range(start, min(start + size, rows.total))
+        total = self.total(item_type)
+        window: Iterable[int] = range(start, min(start + size, total))
         if sort.descending:
-            window = (rows.total - 1 - place for place in window)
+            window = (total - 1 - place for place in window)
+        if total < rows.total and sort.field not in ("id", "addedAt"):
+            raise LookupError(sort.field)
         if sort.field == "titleSort":
             window = map(rows.by_title, window)
         elif sort.field == "updatedAt":
@@ -221,7 +265,14 @@ class GeneratedSection(Section):
             # Any other order would need all rows at once.
             raise LookupError(sort.field)
         row, templates = rows.row, self._filled(item_type, view)
-        return [row(index, templates) for index in window]
+        if item_type != self._playable or self._changes == Changes():
+            return [row(index, templates) for index in window]
+        return [self._changed(item_type, index, row(index, templates)) for index in window]
+
+    def _changed(self, item_type: int, index: int, row: bytes) -> bytes:
+        if item_type != self._playable:
+            return row
+        return self._changes.apply(scramble(self._seed + 7, index), row)
 
 
 def _templates(

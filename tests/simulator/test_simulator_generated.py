@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from retrovue.simulator import GeneratedSection, Rates, Sort, View
+from retrovue.simulator import Changes, GeneratedSection, Rates, Sort, View
 from retrovue.simulator.generated import Kind
 
 NONE = Rates(
@@ -161,3 +161,27 @@ def test_a_prerendered_page_is_the_page() -> None:
 def test_too_many_items_for_distinct_ids_are_refused() -> None:
     with pytest.raises(ValueError, match="8,000,000"):
         GeneratedSection("1", "A", "movie", 8_000_001)
+
+
+@pytest.mark.parametrize(("kind", "item_type"), [("movie", 1), ("show", 4)])
+def test_a_library_that_has_changed_since(kind: Kind, item_type: int) -> None:
+    """So many items as asked for have changed, the others are the same to the byte, and the last ones are gone."""
+    first = GeneratedSection("1", "A", kind, 2000)
+    later = GeneratedSection("1", "A", kind, 2000, changes=Changes(edited=0.05, replaced=0.1, removed=100))
+    before = first.rows(item_type, 0, 2000, Sort("id"))
+    after = later.rows(item_type, 0, 2000, Sort("id"))
+    assert len(after) == later.total(item_type) == 1900
+    assert [row["ratingKey"] for row in after] == [row["ratingKey"] for row in before[:1900]]
+    edited = [row for old, row in zip(before, after, strict=False) if old["title"] != row["title"]]
+    replaced = [row for old, row in zip(before, after, strict=False) if old["Media"] != row["Media"]]
+    assert 50 < len(edited) < 150
+    assert 120 < len(replaced) < 260
+    for old, row in zip(before, after, strict=False):
+        files = [file for version in old["Media"] for file in version["Part"]]
+        changed = [file for version in row["Media"] for file in version["Part"]]
+        assert [file["file"] for file in files] == [file["file"] for file in changed]
+        assert row["title"] in {old["title"], f"Another {old['title']}"}
+        if row in replaced:
+            assert all(one["size"] + 1 == other["size"] for one, other in zip(files, changed, strict=True))
+            assert all(one["key"] != other["key"] for one, other in zip(files, changed, strict=True))
+    assert later.item(str(before[-1]["ratingKey"])) is None
