@@ -154,7 +154,7 @@ def _is_plain(below: str) -> bool:
     """
     if "/." in below or "//" in below or below[:1] in ("", ".", "/") or below[-1] == "/":
         return False
-    return is_storable(below)
+    return ("\0" not in below and below.isascii()) or is_storable(below)
 
 
 def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:

@@ -122,9 +122,9 @@ def quoted(value: object) -> str:
 
 def is_storable(value: object) -> bool:
     """Whether PostgreSQL stores every text in a value: none holds a NUL or half of a surrogate pair."""
+    if isinstance(value, str):  # apart from the others, as it is called for each file of a library
+        return "\0" not in value and (value.isascii() or _SURROGATE.search(value) is None)
     match value:
-        case str():
-            return "\0" not in value and (value.isascii() or _SURROGATE.search(value) is None)
         case Mapping():
             return all(is_storable(key) and is_storable(item) for key, item in value.items())
         case list() | tuple():

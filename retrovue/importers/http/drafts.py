@@ -4,7 +4,7 @@ Every row becomes drafts, or rejections with a reason. Nothing here raises, and 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic
 
 import msgspec
@@ -139,8 +139,8 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
             add(listed.row, item_uri(listed.key), outline)
         return outline
 
-    def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> Iterator[Any]:
-        """Generate the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
+    def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> list[Any]:
+        """Return the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
         problem: Problem | None
         if row.type not in self.types:
             problem = "not_playable", f"An item of type {quoted(row.type)} is not playable."
@@ -153,10 +153,10 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
                 problem = "too_many_versions", reason
         if problem is not None:
             rejected.append(Rejection(*problem, uri, row.title))
-            return
-        versions = row.versions
-        seen: set[Any] | None = set() if len(versions) > 1 else None
-        for version in versions:
+            return []
+        usable: list[Any] = []
+        seen: set[Any] | None = set() if len(row.versions) > 1 else None
+        for version in row.versions:
             version_id = version.id
             if version_id is None or version_id == "":
                 problem = "no_media_id", "The version has no id, so that it can't be told from others."
@@ -167,10 +167,11 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
                     seen.add(version_id)
                 problem = self.version_problem(version)
             if problem is None:
-                yield version
+                usable.append(version)
             else:
                 where = self.version_uri(uri, version_id) if version_id not in {None, ""} else uri
                 rejected.append(Rejection(*problem, where, row.title))
+        return usable
 
     def _item_uri(self, key: KeyT) -> str:
         return f"{self.uri}{key.hex() if isinstance(key, bytes) else key}"
