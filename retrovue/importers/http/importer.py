@@ -32,6 +32,10 @@ from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.reader import Budget, ReadingAhead
 from retrovue.importers.http.settings import READ_AHEAD_BYTES, Dialect, HttpSettings, read_settings, setting_fields
 
+RECENT_S = 5.0
+"""Seconds for which the list of libraries serves to check collections. A listing notices by itself that its library is
+gone; without this each run would ask for the list three times before its first page."""
+
 LibrariesT = TypeVar("LibrariesT")
 ValueT = TypeVar("ValueT")
 
@@ -44,11 +48,24 @@ class _Fetch(Generic[ValueT]):
 
 
 class SharedFetch(Generic[ValueT]):
-    """Lets all tasks that need the same answer at the same time share one request. Keeps nothing after it."""
+    """Lets all tasks that need the same answer at the same time share one request."""
 
     def __init__(self, fetch: Callable[[], Awaitable[ValueT]]) -> None:
         self._fetch = fetch
         self._current: _Fetch[ValueT] | None = None
+        self._last: tuple[float, ValueT] | None = None
+        """When the last answer was asked for, and the answer."""
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether there has been an answer."""
+        return self._last is not None
+
+    async def recent(self, seconds: float) -> ValueT:
+        """Return an answer that was asked for at most so long ago; raises what fetching raises."""
+        if self._last is not None and anyio.current_time() - self._last[0] <= seconds:
+            return self._last[1]
+        return await self.get()
 
     async def get(self) -> ValueT:
         """Return the current answer; raises what fetching raises."""
@@ -61,8 +78,10 @@ class SharedFetch(Generic[ValueT]):
                 return current.value
             # The fetching task was cancelled: the next one fetches.
         current = self._current = _Fetch[ValueT]()
+        began = anyio.current_time()
         try:
             current.value = await self._fetch()
+            self._last = began, current.value
         except Exception as exc:
             current.error = exc
             raise
@@ -126,12 +145,13 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         await self._client.__aexit__(exc_type, exc, traceback)
 
     async def check_reachable(self) -> SourceIdentity:
-        """Reach the server, check that it is the configured one, and check the token.
+        """Reach the server and check that it is the configured one; the first time check the token, too.
 
         The token is sent only after the server has identified itself.
         """
         identity = await self._identify()
-        await self._libraries.get()
+        if not self._libraries.has_answered:
+            await self._libraries.get()
         return identity
 
     def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page | Outline, None]:

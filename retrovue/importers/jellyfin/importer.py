@@ -17,7 +17,7 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import quoted
 from retrovue.importers.http.client import Answer, HttpClient, Refusal
-from retrovue.importers.http.importer import HttpImporter
+from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect, HttpSettings
@@ -114,7 +114,7 @@ class JellyfinImporter(HttpImporter[Libraries]):
 
         Where the token may not see the library's folders, the sources of the path mappings are checked in their place.
         """
-        libraries = await self._libraries.get()
+        libraries = await self._libraries.recent(RECENT_S)
         library = libraries.get(collection.external_id)
         if library is None:
             return self._gone(collection, "id", libraries.collections)

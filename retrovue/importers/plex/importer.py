@@ -15,7 +15,7 @@ from retrovue.core.model import (
     SourceIdentity,
 )
 from retrovue.importers.http.client import Refusal
-from retrovue.importers.http.importer import HttpImporter
+from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect
@@ -90,7 +90,7 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
         """Return whether the library still exists, is of a playable kind, and its files can be read from here."""
-        sections = await self._libraries.get()
+        sections = await self._libraries.recent(RECENT_S)
         section = next((section for section in sections if section.external_id == collection.external_id), None)
         if section is None:
             return self._gone(collection, "key", sections)

@@ -1,5 +1,6 @@
 """The questions that RetroVue asks a source, answered by a simulated Plex server."""
 
+import math
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, WrongI
 from retrovue.importers.base import BaseImporter, ImporterInterface, TellsChanges, compliance_problems
 from retrovue.importers.locations import check_locations
 from retrovue.importers.plex import PlexImporter
+from retrovue.importers.plex import importer as plex_importer
 from retrovue.simulator import (
     Fault,
     GeneratedSection,
@@ -29,6 +31,8 @@ from retrovue.simulator import (
 from tests.support.plex import TOKEN, collection, plex, read_all, series, tv
 
 pytestmark = pytest.mark.anyio
+
+SECTIONS = ["/library/sections"]
 
 
 class TestInterface:
@@ -93,6 +97,17 @@ class TestCollections:
     async def test_no_libraries(self) -> None:
         async with plex() as (_, importer):
             assert await importer.discover_collections() == ()
+
+    async def test_checks_one_after_the_other_share_a_recent_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with plex() as (server, importer):
+            for seconds, asked in ((math.inf, ["/identity", "/library/sections", "/identity"]), (-1, SECTIONS * 2)):
+                monkeypatch.setattr(plex_importer, "RECENT_S", seconds)
+                server.requests.clear()
+                for _ in range(2):
+                    if seconds > 0:
+                        await importer.check_reachable()
+                    await importer.check_ingestible(collection())
+                assert [request.path for request in server.requests] == asked
 
     async def test_who_asks_at_the_same_time_shares_an_answer(self) -> None:
         release = anyio.Event()
@@ -187,7 +202,7 @@ class TestIngestible:
         assert answer.code == "unmapped_location"
         assert answer.reason is not None
         assert "covers /data/movies2." in answer.reason
-        assert "retrovue collection update Movies --map /data/movies2=LOCAL" in answer.reason
+        assert f"retrovue collection update {collection().id} --map /data/movies2=LOCAL" in answer.reason
 
     async def test_missing(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
