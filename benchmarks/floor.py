@@ -235,8 +235,8 @@ async def main(options: argparse.Namespace) -> None:
         tasks = [group.create_task(one(section)) for section in sections]
     items, created = (sum(task.result()[number] for task in tasks) for number in (0, 1))
     seconds = time.perf_counter() - started
-    said = {"duration_seconds": seconds, "total_source_items": items, "total_created_assets": created}
-    sys.stdout.write(orjson.dumps(said).decode() + "\n")
+    report = {"duration_seconds": seconds, "total_source_items": items, "total_created_assets": created}
+    sys.stdout.write(orjson.dumps(report).decode() + "\n")
 
 
 if __name__ == "__main__":

@@ -179,12 +179,12 @@ class Harness:
             await plex.turn(contender)
         postgres = self._databases.cpu()
         environment = {"RETROVUE_DATABASE_URL": self._databases.url(name), "RETROVUE_TOKEN": TOKEN}
-        spent, said = await self._measured(self._command(contender, plex.url if plex else ""), environment)
+        spent, report = await self._measured(self._command(contender, plex.url if plex else ""), environment)
         await self._databases.quiet(name)
         postgres = self._databases.cpu() - postgres
         served_now = {} if plex is None else await plex.turn()
-        self._check(contender, layout, said, written=await self._databases.assets(name) - before)
-        durations = [one.get("durations", {}) for one in said.get("collection_results", [])]
+        self._check(contender, layout, report, written=await self._databases.assets(name) - before)
+        durations = [one.get("durations", {}) for one in report.get("collection_results", [])]
 
         def total(*phases: str) -> float | None:
             return sum(one.get(phase, 0.0) for one in durations for phase in phases) if durations else None
@@ -193,7 +193,7 @@ class Harness:
             wall=spent["wall"],
             client_cpu=spent["cpu"],
             peak_mb=spent["peak_mb"],
-            work=said["duration_seconds"],
+            work=report["duration_seconds"],
             postgres_cpu=postgres,
             plex_cpu=served_now.get("cpu"),
             requests=served_now.get("requests"),
@@ -201,7 +201,7 @@ class Harness:
             in_flight=served_now.get("in_flight"),
             sent_mb=served_now["bytes"] / 1_000_000 if served_now else None,
             items=layout.items,
-            created=said["total_created_assets"],
+            created=report["total_created_assets"],
             from_plex=total("waiting_for_source", "reading"),
             staging=total("staging"),
             merging=total("merging"),
@@ -246,26 +246,26 @@ class Harness:
                 errors.seek(0)
                 output.seek(0)
                 what = "timed out" if process.returncode is None else f"ended with {process.returncode}"
-                said = errors.read().decode(errors="replace") + output.read().decode(errors="replace")
-                raise BenchmarkFailed(f"{' '.join(command[1:4])} … {what}:\n{said}")
+                output_text = errors.read().decode(errors="replace") + output.read().decode(errors="replace")
+                raise BenchmarkFailed(f"{' '.join(command[1:4])} … {what}:\n{output_text}")
             output.seek(0)
             text = output.read()
         spent: dict[str, float] = orjson.loads(await report.read_bytes())
         return spent, orjson.loads(text) if text.startswith(b"{") else {}
 
-    def _check(self, contender: Contender, layout: Layout, said: dict[str, Any], *, written: int) -> None:
+    def _check(self, contender: Contender, layout: Layout, report: dict[str, Any], *, written: int) -> None:
         """Refuse a run that did not do what it was measured for."""
         problems = []
-        if contender.client in PRODUCT and said["status"] != "ok":
-            problems.append(f"its status is {said['status']}: {said['errors']}")
-        if said["total_source_items"] != layout.items:
-            problems.append(f"it read {said['total_source_items']} items of {layout.items}")
-        expected = 0 if contender.dry_run else said["total_created_assets"]
+        if contender.client in PRODUCT and report["status"] != "ok":
+            problems.append(f"its status is {report['status']}: {report['errors']}")
+        if report["total_source_items"] != layout.items:
+            problems.append(f"it read {report['total_source_items']} items of {layout.items}")
+        expected = 0 if contender.dry_run else report["total_created_assets"]
         if written != expected:
             problems.append(f"{written} assets were written, not {expected}")
         if contender.after is not None and written:
             problems.append("a re-ingest has created assets")
-        if contender.client in WRITES and not contender.after and not said["total_created_assets"]:
+        if contender.client in WRITES and not contender.after and not report["total_created_assets"]:
             problems.append("nothing was created")
         if problems:
             raise BenchmarkFailed(f"{contender.name}: {'; '.join(problems)}.")

@@ -139,8 +139,8 @@ def _report(measured: Mapping[str, Measured], files: int, rounds: int) -> None:
         print(f"{_NAMES[name]:>16}: {cpu:6.2f} ms of CPU, {wall:6.2f} ms of wall time a file")
     if len(measured) > 1:
         differ = differences(measured["pyav"].found, measured["ffprobe"].found)
-        said = "; ".join(f"{name} ({', '.join(kinds)})" for name, kinds in differ.items())
-        print(f"They differ in: {said}" if differ else "Both have found the same in every file.")
+        listed = "; ".join(f"{name} ({', '.join(kinds)})" for name, kinds in differ.items())
+        print(f"They differ in: {listed}" if differ else "Both have found the same in every file.")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def document(scenarios: Sequence[Scenario], results: Results, about: dict[str, A
             }
             for scenario in scenarios
         ],
-        "targets": [target.judge(results) for target in TARGETS],
+        "targets": [target.evaluate(results) for target in TARGETS],
     }
 
 
@@ -92,7 +92,7 @@ def show_targets(console: Console, results: Results) -> None:
     for heading in ("measured", "target", "moonshot", ""):
         table.add_column(heading, justify="right", no_wrap=True)
     for target in TARGETS:
-        found = target.judge(results)
+        found = target.evaluate(results)
         sign = "≥" if found["at_least"] is not None else "≤"
         bound = found["at_least"] if found["at_least"] is not None else found["at_most"]
         table.add_row(

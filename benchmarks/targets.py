@@ -22,7 +22,7 @@ class Target:
     moonshot: float | None = None
     unit: str = "×"
 
-    def judge(self, results: Results) -> dict[str, Any]:
+    def evaluate(self, results: Results) -> dict[str, Any]:
         """Return the measured value and whether it is good enough; None for what was not measured."""
 
         def the_median(scenario: str, contender: str, field: str) -> float:

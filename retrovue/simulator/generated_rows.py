@@ -186,7 +186,7 @@ class TreeRows:
         self._updates = Shuffle(self.total, tree.seed + level + 1)
         self._fill = (self._top, self._mid, self._leaf)[level]
         self.share_files_below = 0
-        # Neighbours have the same season and show, so what was said of them last is kept.
+        # Neighbours have the same season and show, so their last values are kept.
         self._above: tuple[tuple[int, int], tuple[bytes, ...]] = ((-1, -1), ())
 
     def row(self, index: int, templates: Mapping[int, Template]) -> bytes:

@@ -80,8 +80,8 @@ class EmbeddedServer:
         except OSError as error:
             raise StoreUnavailable(f"{program} can't be run: {error.strerror or error}") from error
         if done.returncode != 0:
-            said = last_lines(done.stderr)
-            raise StoreError(f"{program} failed: {said or done.returncode}", code="backup_failed")
+            lines = last_lines(done.stderr)
+            raise StoreError(f"{program} failed: {lines or done.returncode}", code="backup_failed")
         return done.stdout
 
     async def ensure_database(self, name: str) -> None:
@@ -225,12 +225,12 @@ async def _initdb(cluster: Cluster, programs: Path, life: FileLock) -> None:
         output=subprocess.PIPE,
     )
     if done.returncode != 0:
-        said = last_lines(done.stdout)
-        reason = next((line for line in said.splitlines() if "error:" in line or "FATAL:" in line), "")
+        log = last_lines(done.stdout)
+        reason = next((line for line in log.splitlines() if "error:" in line or "FATAL:" in line), "")
         raise StoreUnavailable(
             f"PostgreSQL's initdb failed in {cluster.home}: {reason or f'exit status {done.returncode}'}",
             hint="see to the space and the permissions there, or choose another RETROVUE_HOME",
-            context={"home": str(cluster.home), "log": said},
+            context={"home": str(cluster.home), "log": log},
         )
     await anyio.to_thread.run_sync(cluster.finish)
 
@@ -264,14 +264,14 @@ async def _run(
 
 
 def _died(cluster: Cluster, offset: int) -> StoreUnavailable:
-    said = cluster.log_tail(offset)
-    lines = said.splitlines() or ["it said nothing"]
+    log = cluster.log_tail(offset)
+    lines = log.splitlines() or ["it wrote nothing to its log"]
     fatal = [line for line in lines if ("FATAL:" in line or "PANIC:" in line) and "system is starting up" not in line]
     reason = (fatal or lines[-1:])[0]
     return StoreUnavailable(
         f"the embedded PostgreSQL didn't start: {reason}",
         hint=f"look at {cluster.log}",
-        context={"data_directory": str(cluster.data), "log": said},
+        context={"data_directory": str(cluster.data), "log": log},
     )
 
 

@@ -197,7 +197,7 @@ class EnricherConformance:
         """See check_same_beside."""
         run_bounded(self.patience_s, check_same_beside, self._make, self.make_assets())
 
-    def test_what_has_not_changed_is_told_as_such_or_alike(self) -> None:
+    def test_what_has_not_changed_gives_unchanged_or_the_same(self) -> None:
         """See check_unchanged."""
         run_bounded(self.patience_s, check_unchanged, self._make, self.make_assets())
 

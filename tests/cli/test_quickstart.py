@@ -471,7 +471,7 @@ class TestSigningIn:
             assert (await client.token(pin)).reveal() == TOKEN
 
     @pytest.mark.anyio
-    async def test_a_stranger(self) -> None:
+    async def test_another_server(self) -> None:
         account = SimulatedAccount(token=TOKEN)
         account.faults.add(Fault(faults.html_page()))
         async with account.serve() as url, PlexAccount(url) as client:

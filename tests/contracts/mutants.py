@@ -384,7 +384,7 @@ def main(rules: Sequence[str]) -> int:
             raise SystemExit("the tests fail without any change: what they say about one means nothing")
         print(done.stdout.splitlines()[-1])
 
-        def judge(mutant: Mutant) -> str:
+        def outcome_of(mutant: Mutant) -> str:
             tree = trees.get()
             try:
                 return _fate(tree, mutant)
@@ -393,7 +393,7 @@ def main(rules: Sequence[str]) -> int:
 
         survivors = 0
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for mutant, fate in zip(chosen, pool.map(judge, chosen), strict=True):
+            for mutant, fate in zip(chosen, pool.map(outcome_of, chosen), strict=True):
                 survivors += not fate.startswith("killed")
                 change = mutant.text.strip().splitlines()[0][:60]
                 print(f"{mutant.rule:<6} {mutant.file:<38} {change:<62} {fate}", flush=True)

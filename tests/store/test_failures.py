@@ -29,7 +29,7 @@ def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
         yield from _subclasses(child)
 
 
-def _told(error: StoreError) -> str:
+def _text_of(error: StoreError) -> str:
     return f"{error.message} {error.hint} {error.context} {error.code}"
 
 
@@ -61,11 +61,11 @@ class TestTranslate:
 
     @pytest.mark.parametrize("severity", ["FATAL", "PANIC"])
     def test_what_ended_the_connection_says_why_and_that_it_is_gone(self, severity: str) -> None:
-        last_words = asyncpg.DiskFullError("no space left")
-        last_words.severity_en = severity
+        fatal = asyncpg.DiskFullError("no space left")
+        fatal.severity_en = severity
         gone = asyncpg.ConnectionDoesNotExistError("connection was closed")
         gone.__cause__ = asyncpg.DiskFullError("no space left")
-        for error in (last_words, gone):
+        for error in (fatal, gone):
             told = translate(error)
             assert isinstance(told, StoreUnavailable)  # so that a COMMIT's outcome is looked up
             assert told.code == "disk_full"
@@ -81,7 +81,7 @@ class TestTranslate:
             error.args = (CANARY,)
         told = translate(error)
         assert isinstance(told, StoreError)
-        assert CANARY not in _told(told)
+        assert CANARY not in _text_of(told)
 
     @pytest.mark.parametrize(
         "error",
@@ -103,7 +103,7 @@ class TestTranslate:
         told = translate(asyncpg.DataError(f"invalid input for query argument $1: {CANARY!r}"))
         assert told is not None
         assert told.code == "bad_value"
-        assert CANARY not in _told(told)
+        assert CANARY not in _text_of(told)
 
     @pytest.mark.parametrize(
         "error", [RuntimeError("x"), ValueError("x"), KeyError("x"), asyncpg.InternalClientError("x"), SystemExit(1)]
@@ -144,7 +144,7 @@ class TestOnTheServer:
         with pytest.raises(StoreError) as refused:
             await _transaction(store, *(statement.split("; ") if statement.startswith("SET") else [statement]))
         assert refused.value.code == code
-        assert CANARY not in _told(refused.value)
+        assert CANARY not in _text_of(refused.value)
         assert store.data.pool.checkedout() == 0  # type: ignore[attr-defined]
         async with store.transaction() as session:
             assert (await session.execute(text("SELECT 1"))).scalar_one() == 1
@@ -156,7 +156,7 @@ class TestOnTheServer:
                 async with store.transaction() as session:
                     await session.execute(text("SELECT cast(:value AS integer)"), {"value": value})
             assert refused.value.code == "bad_value"
-            assert CANARY not in _told(refused.value)
+            assert CANARY not in _text_of(refused.value)
 
     async def test_a_read_only_store_cannot_write_by_the_word_of_the_server(self, fresh_url: URL) -> None:
         async with Store(fresh_url, read_only=True) as store:
@@ -187,7 +187,7 @@ class TestOnTheServer:
                     async with attempt():
                         pass
                 assert refused.value.code == code
-                assert CANARY not in _told(refused.value)
+                assert CANARY not in _text_of(refused.value)
 
 
 def _refusal(sqlstate: str) -> bytes:

@@ -243,10 +243,10 @@ class TestMerge:
         } == case.assets
         assert all(positions == list(range(1, len(positions) + 1)) for _, _, positions in files)
 
-        settled = await library.contents()
+        before = await library.contents()
         again = await library.ingest_one(*listing(case.after))
         assert again.counts.created == again.counts.relocated == 0
-        assert await library.contents() == settled
+        assert await library.contents() == before
 
 
 class TestCollision:
@@ -257,9 +257,9 @@ class TestCollision:
         outcome = await library.ingest_one(page(draft("a", "f"), draft("b", "g")))
         assert _counts(outcome.counts) == {"skipped": 2}
         assert await library.aliases() == {}
-        settled = await library.contents()
+        before = await library.contents()
         await library.ingest_one(page(draft("a", "f"), draft("b", "g")))
-        assert await library.contents() == settled
+        assert await library.contents() == before
 
 
 class TestMappingChange:
@@ -310,7 +310,7 @@ class TestSoftDeleted:
 
 
 class TestListedTwice:
-    """An importer may list one item twice; who vouches for its drafts has proven that it doesn't."""
+    """An importer may list one item twice; one whose drafts are checked has proven that it doesn't."""
 
     @pytest.mark.fault(14)
     @pytest.mark.parametrize("known", [[], ["a"], ["a", "b"]], ids=["new", "one known", "known"])

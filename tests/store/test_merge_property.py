@@ -140,7 +140,7 @@ async def test_any_listing_onto_any_state(
             assert assets[aliases[item]] == place, "its file belongs to another item's asset, of which it is an alias"
     assert len(set(assets.values())) == len(assets)
 
-    settled = await library.contents()
+    before = await library.contents()
     again = await pipeline.ingest(*_pages(listing, size, outlined=outlined))
     assert (again.counts.created, again.counts.relocated) == (0, 0)
-    assert await library.contents() == settled
+    assert await library.contents() == before

@@ -255,7 +255,7 @@ class CollectionResult(Strict):
     """Why it failed."""
     hint: str | None
     source_items: int
-    """Distinct items of the source; completeness is judged on this number."""
+    """Distinct items of the source; completeness is proven by this number."""
     discovered: int
     """Versions that the importer yielded, rejected ones included."""
     of_verdicts: Counts
@@ -290,7 +290,7 @@ class Collection(Strict):
     source_id: UUID
     sync_enabled: bool
     ingestible: bool | None
-    """What the latest check said; null before the first."""
+    """What the latest check found; null before the first."""
     not_ingestible_reason: str | None
     locations: list[str]
     """Directories, as the source names them."""
@@ -635,7 +635,7 @@ class Holdings(Strict):
 
 
 class Ingestibility(Strict):
-    """What the check said just now."""
+    """What the check found just now."""
 
     ingestible: bool
     code: str | None

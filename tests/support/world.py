@@ -342,13 +342,13 @@ def bare_environment(home: Path) -> dict[str, str]:
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def settled(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """Replace what differs between two runs alike: ids of ours, times and durations."""
     match value:
         case dict():
-            return {key: None if "duration" in key else settled(item) for key, item in value.items()}
+            return {key: None if "duration" in key else comparable(item) for key, item in value.items()}
         case list():
-            return [settled(item) for item in value]
+            return [comparable(item) for item in value]
         case str():
             return _UUID.sub("<id>", value)
         case _:

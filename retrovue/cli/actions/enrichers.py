@@ -153,7 +153,7 @@ async def attach(
         change = await attachments.attach_enricher(
             store, collection, enricher, source_reference=source, priority=priority, dry_run=call.dry_run
         )
-    return _tell(call, change, "attached to", "enriching")
+    return _print_attachment(call, change, "attached to", "enriching")
 
 
 async def detach(call: Invocation, collection: str, enricher: str, source: str | None) -> int:
@@ -162,10 +162,10 @@ async def detach(call: Invocation, collection: str, enricher: str, source: str |
         change = await attachments.detach_enricher(
             store, collection, enricher, source_reference=source, dry_run=call.dry_run
         )
-    return _tell(call, change, "detached from", "new")
+    return _print_attachment(call, change, "detached from", "new")
 
 
-def _tell(call: Invocation, change: Attachment, done: str, state: str) -> int:
+def _print_attachment(call: Invocation, change: Attachment, done: str, state: str) -> int:
     if call.output.as_json:
         call.output.document(
             {
@@ -180,8 +180,8 @@ def _tell(call: Invocation, change: Attachment, done: str, state: str) -> int:
             }
         )
         return 0
-    said = "Dry run: nothing was written. Would be" if call.dry_run else "Enricher"
-    lines = [f"{said} {done} {change.collection.name} of {change.source.name}: {_identity(change.enricher)}"]
+    head = "Dry run: nothing was written. Would be" if call.dry_run else "Enricher"
+    lines = [f"{head} {done} {change.collection.name} of {change.source.name}: {_identity(change.enricher)}"]
     if not change.changed:
         lines = [f"Nothing has changed: {_identity(change.enricher)}"]
     if change.assets:
@@ -204,18 +204,18 @@ async def enrich(
         if call.dry_run:
             await work.count()
         else:
-            call.report_interruption = partial(_last_words, call, work)
+            call.report_interruption = partial(_print_interrupted, call, work)
             await work.run()
         call.report_interruption = None
-        return _told(call, work)
+        return _print_enrichment(call, work)
 
 
-def _last_words(call: Invocation, work: EnrichmentWork) -> None:
-    _told(call, work)
+def _print_interrupted(call: Invocation, work: EnrichmentWork) -> None:
+    _print_enrichment(call, work)
     call.status = None  # the signal's
 
 
-def _told(call: Invocation, work: EnrichmentWork) -> int:
+def _print_enrichment(call: Invocation, work: EnrichmentWork) -> int:
     result = work.result
     problems = [] if result.problem is None else [result.problem]
     if result.interrupted:

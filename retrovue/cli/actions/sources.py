@@ -97,8 +97,8 @@ async def add_source(
             }
         )
         return 0
-    said = "Dry run: nothing was written. Would add source" if call.dry_run else "Added source"
-    call.output.lines([f"{said} {source.name} ({source.external_id}, type {source.type})"])
+    head = "Dry run: nothing was written. Would add source" if call.dry_run else "Added source"
+    call.output.lines([f"{head} {source.name} ({source.external_id}, type {source.type})"])
     if found is not None:
         call.output.lines(_discovery_lines(found))
     elif not call.dry_run:
@@ -231,11 +231,11 @@ async def change_source(
             }
         )
         return 0
-    said = "Changed" if not call.dry_run else "Dry run: nothing was written. Would change"
+    head = "Changed" if not call.dry_run else "Dry run: nothing was written. Would change"
     call.output.lines(
         [
             f"Source: {after.name} ({after.external_id}, type {after.type})",
-            f"{said}: {', '.join(changed)}" if changed else "Nothing has changed.",
+            f"{head}: {', '.join(changed)}" if changed else "Nothing has changed.",
         ]
     )
     return 0

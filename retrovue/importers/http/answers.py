@@ -192,13 +192,13 @@ def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnrea
         )
     if isinstance(cause, ssl.SSLError) and _NOT_TLS.search(cause.reason or ""):
         return SourceUnreachable(
-            f"No TLS is spoken by {where}: the port is one for plain HTTP.",
+            f"{where} doesn't answer by TLS: the port is one for plain HTTP.",
             code="not_tls",
             hint='Let the base URL begin with "http://", or give the port for https.',
         )
     if isinstance(exc, httpx.RemoteProtocolError) and _NOT_TEXT in str(exc):
         return SourceUnreachable(
-            f"Only TLS is spoken by {where}.", code="tls_required", hint='Let the base URL begin with "https://".'
+            f"{where} answers by TLS only.", code="tls_required", hint='Let the base URL begin with "https://".'
         )
     return None
 

@@ -334,9 +334,9 @@ class HttpClient:
                 context={"status": status},
             )
         text = await _error_text(response)
-        said = _STATUS_TEXT.search(text)
-        if status == 503 and (said or _MAINTENANCE.search(text)):
-            detail = said[1] if said else "HTTP 503"
+        reason = _STATUS_TEXT.search(text)
+        if status == 503 and (reason or _MAINTENANCE.search(text)):
+            detail = reason[1] if reason else "HTTP 503"
             message = f"{self._server} is starting up or in maintenance: {detail}"
             hint = "Wait until it is ready, then try again."
         elif status == 429:

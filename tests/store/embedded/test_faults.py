@@ -43,7 +43,7 @@ SPACE = (
 """A command that tells why it can't have the server."""
 
 
-def _told(home: Path, before: str) -> str:
+def _message(home: Path, before: str) -> str:
     """Run that command, after a line of preparation."""
     command = [sys.executable, "-c", SPACE.format(before=before), str(home)]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
@@ -69,10 +69,10 @@ class TestPlace:
             # Root may write anywhere: it becomes somebody else once all is loaded.
             before = "import retrovue.store.session, platformdirs.unix, anyio._backends._asyncio, os"
             before += f"; os.setgroups([]); os.setuid({nobody})" if ROOT else ""
-            said = _told(Path(directory) / "home", before)
-        assert "can't use" in said
-        assert "Permission denied" in said
-        assert "RETROVUE_HOME" in said
+            message = _message(Path(directory) / "home", before)
+        assert "can't use" in message
+        assert "Permission denied" in message
+        assert "RETROVUE_HOME" in message
 
     @pytest.mark.skipif(not ROOT, reason="only root may mount a small file system")
     @pytest.mark.usefixtures("small")
@@ -105,9 +105,11 @@ class TestPlace:
     )
     def test_a_file_system_without_locks(self, tmp_path: Path) -> None:
         """The kernel is told to answer as such a file system does."""
-        said = _told(tmp_path / "home", "from tests.store.embedded.test_faults import forbid_locks; forbid_locks()")
-        assert "has no locks: Operation not supported" in said
-        assert "local disk" in said
+        message = _message(
+            tmp_path / "home", "from tests.store.embedded.test_faults import forbid_locks; forbid_locks()"
+        )
+        assert "has no locks: Operation not supported" in message
+        assert "local disk" in message
 
     @pytest.mark.parametrize("length", [100, 103, 104, 107, 108, 200])
     async def test_a_path_of_any_length(self, length: int) -> None:

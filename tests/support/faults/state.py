@@ -73,13 +73,13 @@ Report = Mapping[str, Told] | None
 def told(summary: IngestSummary) -> Report:
     """What a summary says."""
     return {
-        outcome.collection.name: _told(outcome)
+        outcome.collection.name: _report_of(outcome)
         for outcome in summary.outcomes
         if isinstance(outcome, Ingested | Failed)
     }
 
 
-def _told(outcome: CollectionOutcome) -> Told:
+def _report_of(outcome: CollectionOutcome) -> Told:
     if isinstance(outcome, Ingested):
         return Told("ingested", outcome.counts.created)
     assert isinstance(outcome, Failed)
