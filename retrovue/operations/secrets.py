@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retrovue.core.model import Secret
-from retrovue.store.secrets import SealedSecret, SecretReference, add_key, key_file, seal
+from retrovue.store.secrets import SealedSecret, SecretReference, add_key, has_key, key_file, seal
 from retrovue.store.session import Store
 from retrovue.store.sources import list_sources, lock_sources, save_source
 
@@ -38,7 +38,7 @@ async def encrypt_secrets(store: Store, *, rotate: bool = False, dry_run: bool =
     them. Secrets that are stored later are encrypted, too. Raises RequestError if a key can't be read or made, if one
     is missing that a secret is encrypted with, and with code ``no_encryption`` without the package for it.
     """
-    adds = rotate or not key_file().exists()
+    adds = rotate or not has_key()
     async with store.reading() if dry_run else store.transaction() as session:
         if not dry_run:
             await lock_sources(session)

@@ -178,7 +178,7 @@ def kept_secret(secret: Secret) -> Any:
         return {_SEALED: secret.text}
     if name is not None:
         return {kind: name}
-    return {_SEALED: seal(secret)} if key_file().exists() else secret.reveal()
+    return {_SEALED: seal(secret)} if has_key() else secret.reveal()
 
 
 def key_file() -> Path:
@@ -187,11 +187,25 @@ def key_file() -> Path:
     return Path(given) if given else default_home(os.environ) / "secrets.key"
 
 
+def has_key() -> bool:
+    """Whether there is a key file. Raises RequestError if that can't be told."""
+    if not os.environ.get(KEY_FILE):
+        try:
+            default_home(os.environ)
+        except RequestError:
+            return False  # on a server of one's own the home needn't be usable, and it holds no key then
+    path = key_file()
+    try:
+        return path.exists()
+    except (OSError, ValueError) as exc:
+        raise _bad_key_file(path, getattr(exc, "strerror", None) or "it is no path") from exc
+
+
 def add_key() -> Path:
     """Make a key, put it before those of the file, and return the file's path. Raises RequestError."""
     fernet = _fernet()
     path = key_file()
-    keys = _keys(path) if path.exists() else []
+    keys = _keys(path) if has_key() else []
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -212,9 +226,9 @@ def seal(secret: Secret) -> str:
 
 
 def _open(text: str) -> str:
+    if not has_key():
+        raise _no_key(f"there is no key file {key_file()}")
     path = key_file()
-    if not path.exists():
-        raise _no_key(f"there is no key file {path}")
     try:
         return str(_box().decrypt(text.encode()).decode())
     except _fernet().InvalidToken as exc:

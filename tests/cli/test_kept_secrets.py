@@ -147,3 +147,10 @@ class TestEncrypted:
         assert world.ingest().status == 1
         key.write_text(f"{new}\n{old}\n")
         assert world.ingest().status == 0
+
+    def test_a_home_that_cannot_be_used_holds_no_key(self, world: World, kept: Callable[[], str]) -> None:
+        world.cli.environment["RETROVUE_HOME"] = "~nosuch"
+        world.cli.ok("source", "update", NAME, "--token", TOKEN)
+        assert TOKEN in kept()
+        world.cli.environment["RETROVUE_KEY_FILE"] = "/dev/null/key"
+        assert world.cli("source", "encrypt", "--json").document["errors"][0]["code"] == "bad_key_file"

@@ -183,9 +183,9 @@ def problem(samples: Sequence[Sample]) -> str | None:
     last = samples[-1]
     if last.held > HELD_ANYWAY + HELD_PER_BYTE * last.body:
         return f"{last.held >> 20} MiB held for an answer of {last.body >> 10} KiB ({last.size})"
-    if len(samples) < 2 or last.seconds < NOTICEABLE_S:
+    if len(samples) < 3 or last.seconds < NOTICEABLE_S:
         return None
-    # The time that an ingest takes with a small answer is taken off both.
+    # The time that an ingest takes with a small answer, the first of three, is taken off both.
     least = samples[0].seconds
     earlier = max(samples[-2].seconds - least, 0.02)
     growth = ((last.seconds - least) / last.body) / (earlier / samples[-2].body)
