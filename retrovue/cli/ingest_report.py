@@ -185,6 +185,9 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
         f"{failure['asset']}: {failure['enricher']}: {failure['cause']}" for failure in listed.failed_enrichments
     ]
     yield from _block(f"{name}: failed enrichments", failures, counts.failed_enrichments)
+    told = {FAR_SMALLER, CHANGED_AT_SOURCE}  # by warnings(), in sentences
+    if kinds := [f"{kind} {number:,}" for kind, number in sorted(listed.warnings.items()) if kind not in told]:
+        yield from ("", f"{name}: warnings: {', '.join(kinds)}")
     enriched = outcome.enriched
     if enriched is not None and (enriched.owed or enriched.problem or enriched.interrupted):
         owed = "an unknown number" if enriched.owed is None else enriched.owed

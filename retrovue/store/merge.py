@@ -197,7 +197,7 @@ class _Merge:
         removals = await self._find_removals(relinks) if lost else NO_REMOVALS
         held_back = hold_back(removals, policy, staging.comparison.present)
         totals = {row.verdict: row.total for row in await session.execute(COUNT)} if staging.staged else {}
-        entries = _entries((await session.execute(_LIST)).all()) if staging.staged else {}
+        entries = _entries((await session.execute(_LIST)).all(), syncing=syncing) if staging.staged else {}
         if lost or totals.keys() & {*FOLLOWERS, "skipped"}:
             await session.execute(_MERGING)
         self.has_followed = bool(totals.keys() & set(FOLLOWERS))
@@ -272,11 +272,14 @@ async def keep_refinements(
     return (failed[0].total if failed else 0, listed)
 
 
-def _entries(rows: Sequence[Row[Any]]) -> Mapping[str, Sequence[Named]]:
+def _entries(rows: Sequence[Row[Any]], *, syncing: bool) -> Mapping[str, Sequence[Named]]:
+    # An ingest changes no title: its entry is found in the catalogue under the title that the asset has there.
+    kept = {"soft_deleted"} if syncing else {"soft_deleted", "relocated"}
     columns = {verdict.name: form.column for verdict, form in LISTS}
     entries: dict[str, list[Named]] = {}
     for row in rows:
         column = columns[row.verdict]
         detail = None if column is None else getattr(row, column)
-        entries.setdefault(row.verdict, []).append(Named(row.label, row.source_uri, detail))
+        title = row.holder if row.verdict in kept else row.label
+        entries.setdefault(row.verdict, []).append(Named(title, row.source_uri, detail))
     return entries

@@ -211,7 +211,10 @@ class Preview:
                 self.owed_again = (await session.execute(_OWED_AGAIN, {**bind, **enrichers})).scalar_one()
         entries: dict[str, list[Named]] = {}
         for row in rows:
-            entries.setdefault(row.verdict, []).append(Named(self._title(row.seq), detail=self._detail(row)))
+            # As in the merge: an ingest changes no title.
+            kept = row.verdict == "soft_deleted" or (row.verdict == "relocated" and comparison.mode == "ingest")
+            title = row.holder if kept else self._title(row.seq)
+            entries.setdefault(row.verdict, []).append(Named(title, detail=self._detail(row)))
         result = merge_result({row.verdict: row.total for row in rows}, entries)
         if comparison.mode == "ingest":
             return result._replace(counts={**result.counts, "absent": absent})

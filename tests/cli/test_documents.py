@@ -76,6 +76,13 @@ def summary(*outcomes: CollectionOutcome, **options: Any) -> IngestSummary:
 
 
 class TestWarnings:
+    def test_the_report_counts_each_kind_but_those_told_in_sentences(self) -> None:
+        odd = Ingested(
+            collection("A"), Counts(), Listed(warnings={"no_duration": 1200, "bad_year": 3, FAR_SMALLER: 38})
+        )
+        lines = report(summary(odd))
+        assert lines[lines.index("A: warnings: bad_year 3, no_duration 1,200") - 1] == ""
+
     def test_far_fewer_items_than_the_last_time(self) -> None:
         odd = Ingested(collection("A"), Counts(), Listed(warnings={"bad_year": 3, FAR_SMALLER: 38}))
         (warning,) = warnings(odd, shown=True)

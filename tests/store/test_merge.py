@@ -277,7 +277,10 @@ class TestMappingChange:
         await execute(library.store, "UPDATE asset SET state = 'ready', approved_for_broadcast = true")
         kept = "SELECT uuid, title, year, state, approved_for_broadcast, created_at, source_uri FROM asset"
         before = await library.rows(kept)
-        await library.ingest_one(page(draft("a", "moved.mkv", year=1991, title="After")))
+        moved = page(draft("a", "moved.mkv", year=1991, title="After"))
+        for dry_run in (True, False):
+            outcome = await library.ingest_one(moved, dry_run=dry_run)
+            assert [entry.title for entry in outcome.listed.relocated] == ["Before"]
         assert await library.rows(kept) == before
         assert await library.assets() == {"a": "/mnt/moved.mkv"}
 

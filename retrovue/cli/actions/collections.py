@@ -164,7 +164,7 @@ def _collection_lines(source: Source, collection: Collection) -> list[str]:
         f"Ingestible:  {_ingestible(collection)}{reason}",
         f"Check files: {'yes' if collection.check_files else 'no'}",
         f"Assets:      {collection.assets_count}",
-        f"Last ingest: {'never' if last is None else last.isoformat(sep=' ', timespec='seconds')}",
+        f"Last ingest: {'never' if last is None else last.astimezone().isoformat(sep=' ', timespec='seconds')}",
         *(f"Location:    {location}" for location in collection.locations),
         *(f"Mapping:     {mapping.source_prefix} = {mapping.local_path}" for mapping in collection.path_mappings),
     ]
