@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from random import randrange
 from types import TracebackType
 from typing import Any, Generic, NamedTuple
 
@@ -17,6 +18,8 @@ from retrovue.importers.http.listing import BadRow, KeyT, Listing, OutlineListin
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
 from retrovue.importers.waiting import read_ahead, waiting_for_source
+
+_STRIDE = 31
 
 
 class Budget:
@@ -199,7 +202,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         return self.query.client.policy.body_cap > LARGE_ANSWER
 
     async def _take_turn_for(self, answer: Answer) -> None:
-        if answer.body.count(b"{") > MANY_OBJECTS:
+        # One byte in so many tells enough, and takes an eighth of the time. No server knows which bytes.
+        sample = answer.body[randrange(_STRIDE) :: _STRIDE]  # noqa: S311 - not for cryptography
+        if sample.count(b"{") * _STRIDE > MANY_OBJECTS:
             await self._take_turn()
 
     async def _take_turn(self) -> None:

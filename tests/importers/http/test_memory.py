@@ -139,7 +139,7 @@ async def test_of_several_large_answers_one_is_in_memory_at_a_time(kind: str) ->
     """The collection that has one keeps its turn until its page has been taken."""
     keys = ("1", "2", "3")
     sections = [ListSection(key, f"Films {key}", "movie", [movie(int(key))]) for key in keys]
-    padding = b" " * LARGE_ANSWER if kind == "bytes" else b'"odd":[' + b"{}," * MANY_OBJECTS + b"{}],"
+    padding = b" " * LARGE_ANSWER if kind == "bytes" else b'"odd":[' + b"{}," * 2 * MANY_OBJECTS + b"{}],"
     in_memory: list[str] = []
     most = 0
     async with plex(*sections) as (server, importer):
