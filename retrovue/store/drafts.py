@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 import orjson
+import xxhash
 from msgspec.structs import astuple
 
 from retrovue.core.model import AssetDraft, Collection, Page, PartDraft, Rejection
@@ -18,7 +19,6 @@ LARGEST_SIZE = 2**63 - 1
 
 _PARTS = AssetDraft.__struct_fields__.index("parts")
 _WARNINGS = AssetDraft.__struct_fields__.index("warnings")
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Refinement(NamedTuple):
@@ -81,15 +81,15 @@ def identity_hash(key: str) -> bytes:
 
 
 def draft_stamp(draft: AssetDraft) -> bytes:
-    """Hash what a draft says of its asset, but for its identities and warnings: 16 bytes."""
+    """Hash what a draft says of its asset, but for its identities and warnings: 16 bytes (XXH3)."""
     values = astuple(draft)
     parts = [astuple(part)[1:] for part in draft.parts]
     try:
-        encoded = _encode((values[1:_PARTS], parts, values[_PARTS + 1 : _WARNINGS]))
-    except (TypeError, ValueError, OverflowError):
+        encoded = orjson.dumps((values[1:_PARTS], parts, values[_PARTS + 1 : _WARNINGS]))
+    except TypeError:
         # The catalogue can't hold it, and refuses it when it is staged.
         encoded = repr(draft).encode("utf-8", "surrogatepass")
-    return blake2b(encoded, digest_size=16).digest()
+    return xxhash.xxh3_128_digest(encoded)
 
 
 def draft_keys(mapped: Iterable[MappedDraft]) -> list[ItemKey]:
@@ -117,6 +117,8 @@ def total_size(parts: Sequence[PartDraft]) -> int | None:
 
 def file_stamp(parts: Sequence[PartDraft]) -> str | None:
     """Return the source's mark of the files: those of all parts; None if that of one isn't known."""
+    if len(parts) == 1:
+        return parts[0].stamp
     stamps = [part.stamp for part in parts]
     return None if None in stamps else " ".join(stamp for stamp in stamps if stamp is not None)
 
