@@ -8,14 +8,14 @@ import pytest
 from tests.faults.conftest import Staged, all_well
 from tests.support.faults.campaigns import Moment, cancel, commits, cut, moments, pair
 from tests.support.faults.proxy import WHENS
-from tests.support.faults.scenarios import AGAIN, FAILING, FIRST, ONE, PAIRS, SURGICAL, TINY, TOGETHER, Scenario
+from tests.support.faults.scenarios import AGAIN, FAILING, FIRST, ONE, PAIRS, SURGICAL, SYNC, TINY, TOGETHER, Scenario
 
 pytestmark = pytest.mark.anyio
 
 SHARDS = 2
 STEP = 43
 """Odd, so that cuts before and after take turns."""
-LARGER = pytest.mark.parametrize("scenario", [FIRST, AGAIN, ONE, SURGICAL], ids=lambda scenario: scenario.name)
+LARGER = pytest.mark.parametrize("scenario", [FIRST, AGAIN, ONE, SURGICAL, SYNC], ids=lambda scenario: scenario.name)
 
 
 @pytest.mark.fault(43, 44)

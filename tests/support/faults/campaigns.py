@@ -129,7 +129,8 @@ async def _together(stage: Stage, rng: random.Random) -> list[Report]:
         nonlocal waiting
         before = stage.scenario.before
         scope = None if whole else FULL
-        scenario = Scenario("pair", stage.scenario.listings, before, scope=scope, concurrency=concurrency)
+        listings, mode = stage.scenario.listings, stage.scenario.mode
+        scenario = Scenario("pair", listings, before, scope=scope, concurrency=concurrency, mode=mode)
         async with Store(stage.through) as store:
             waiting += 1
             if waiting == 2:

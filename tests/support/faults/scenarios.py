@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from retrovue.core.model import FULL, Rejection, Scope
+from retrovue.core.model import FULL, Mode, Rejection, Scope
 from retrovue.errors import SourceUnreachable
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.options import IngestOptions
@@ -37,6 +37,25 @@ _SECOND: Listings = {
     "Shows": [outline(draft("f"), draft("g")), outline(draft("h"))],
     "Clips": [page(draft("i"), draft("l"))],
 }
+_KNOWN: Listings = {
+    "Films": [
+        page(draft("a", year=1990), draft("b", "a.mkv")),
+        page(draft("c", "1", "2", runtime_ms=5), draft("d", provider_ids={"plex": "d"})),
+        page(draft("e"), draft("lost")),
+    ],
+    "Shows": [page(draft("f"), draft("g")), page(draft("h"))],
+    "Clips": [page(draft("i"), draft("j"))],
+}
+_CHANGED: Listings = {
+    # Refreshed, a duplicate again, replaced, relinked, relocated, new; one isn't listed any more.
+    "Films": [
+        page(draft("a", year=1991), draft("b", "a.mkv")),
+        page(draft("c", "1", "2", runtime_ms=6), draft("n", "other.mkv", provider_ids={"plex": "d"})),
+        page(_NO_MEDIA, draft("e", "moved.mkv"), draft("k")),
+    ],
+    "Shows": [outline(draft("f"), draft("g")), outline(draft("h", title="New"))],
+    "Clips": [page(draft("i"))],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,7 @@ class Scenario:
     concurrency: int = 1
     broken: Listings | None = None
     """What the source gives while there is a fault; None is the same."""
+    mode: Mode = "ingest"
 
     @property
     def names(self) -> list[str]:
@@ -59,7 +79,7 @@ class Scenario:
 
     def run(self, library: Library, store: Store, *, retry: bool = False) -> AbstractAsyncContextManager[IngestRun]:
         """Begin the ingest, or one of what failed."""
-        options = IngestOptions(concurrency=self.concurrency, retry_failed=retry)
+        options = IngestOptions(concurrency=self.concurrency, retry_failed=retry, mode=self.mode)
         if self.scope is None:
             return ingest_source(store, str(library.source.id), options)
         return ingest_one(store, next(iter(self.listings)), self.scope, options)
@@ -85,5 +105,15 @@ ONE = Scenario("collection ingest", _SECOND, before=_FIRST, scope=FULL)
 SURGICAL = Scenario("surgical ingest", _SECOND, before=_FIRST, scope=Scope(title="A"))
 TOGETHER = Scenario("re-ingest, three at once", _SECOND, before=_FIRST, concurrency=3)
 FAILING = Scenario("failing ingest", {name: _FIRST[name] for name in _BROKEN}, broken=_BROKEN)
-SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER, FAILING)
-PAIRS = (Scenario("pairs, first ingest", _PAIR), Scenario("pairs, re-ingest", _PAIR_AGAIN, before=_PAIR))
+SYNC = Scenario("sync", _CHANGED, before=_KNOWN, mode="sync")
+SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER, FAILING, SYNC)
+PAIRS = (
+    Scenario("pairs, first ingest", _PAIR),
+    Scenario("pairs, re-ingest", _PAIR_AGAIN, before=_PAIR),
+    Scenario(
+        "pairs, sync",
+        {**_CHANGED, "Shows": [page(draft("f"), draft("g")), page(draft("h", title="New"))]},
+        before=_KNOWN,
+        mode="sync",
+    ),
+)

@@ -19,7 +19,8 @@ State = tuple[str, ...]
 _STATES = """
     SELECT collection.name, held.kind || ' ' || held.content FROM collection LEFT JOIN (
         SELECT asset.collection_uuid, 'asset' AS kind, coalesce(known.uuid::text, 'new') || ' '
-            || (to_jsonb(asset) - '{uuid,created_at,updated_at}'::text[])::text AS content
+            || (to_jsonb(asset) - '{uuid,created_at,updated_at,unavailable_since,unavailable_run}'::text[])::text
+            AS content
         FROM asset LEFT JOIN beginning.asset AS known USING (uuid)
         UNION ALL
         SELECT asset.collection_uuid, 'part', asset.source_uri || (to_jsonb(asset_part) - 'asset_uuid')::text
@@ -28,6 +29,10 @@ _STATES = """
         SELECT asset_alias.collection_uuid, 'alias', asset.source_uri
             || (to_jsonb(asset_alias) - '{asset_uuid,created_at}'::text[])::text
         FROM asset_alias JOIN asset ON asset.uuid = asset_uuid
+        UNION ALL
+        SELECT collection_uuid, 'former identity', source_uri || ' ' || rule FROM asset_identity
+        UNION ALL
+        SELECT collection_uuid, 'change', concat_ws(' ', what, title, fields) FROM asset_change
     ) AS held ON held.collection_uuid = collection.id ORDER BY 1, 2
 """
 _TRAIL = """
@@ -111,7 +116,7 @@ class Catalogue:
     async def reset(self) -> None:
         """Put all rows back to the beginning, once nobody is at work any more."""
         await self.at_rest()
-        copies = [f"INSERT INTO {table} TABLE beginning.{table}" for table in TABLES]
+        copies = [f"INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE beginning.{table}" for table in TABLES]
         # Triggers, foreign keys' own among them, have nothing to do here.
         silent = ("SET session_replication_role = replica", "SET session_replication_role = origin")
         await self._connection.execute("; ".join([EMPTY, silent[0], *copies, silent[1]]))
