@@ -62,6 +62,8 @@ from retrovue.ingest.guards import Removal as Removal
 from retrovue.ingest.options import IngestOptions as IngestOptions
 from retrovue.ingest.orchestrator import ingest_one as ingest_one
 from retrovue.ingest.orchestrator import ingest_source as ingest_source
+from retrovue.operations.adoption import Adoption as Adoption
+from retrovue.operations.adoption import adopt_collection as adopt_collection
 from retrovue.operations.attachments import Attachment as Attachment
 from retrovue.operations.attachments import add_enricher as add_enricher
 from retrovue.operations.attachments import attach_enricher as attach_enricher
@@ -116,6 +118,7 @@ from retrovue.store.assets import AssetAlias as AssetAlias
 from retrovue.store.assets import AssetDecision as AssetDecision
 from retrovue.store.assets import AssetDetails as AssetDetails
 from retrovue.store.assets import AssetFile as AssetFile
+from retrovue.store.assets import FormerIdentity as FormerIdentity
 from retrovue.store.changes import Change as Change
 from retrovue.store.collections import Contents as Contents
 from retrovue.store.decisions import Decided as Decided

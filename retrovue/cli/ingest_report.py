@@ -1,5 +1,6 @@
 """The report of an ingest for people."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from retrovue.cli.text import Style, Styled
 from retrovue.core.errors import Problem
 from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Failed, Ingested, Named
 from retrovue.core.text import item_key
-from retrovue.core.verdicts import HEADINGS, LISTS, Entries
+from retrovue.core.verdicts import HEADINGS, LISTED_ABSENCES, LISTS, Entries
 
 if TYPE_CHECKING:
     from retrovue.core.model import Rejection, Scope, Source
@@ -37,6 +38,7 @@ def report(
         *_skipped(summary.skipped),
         *_failures(summary),
         *(line for problem in more for line in _problem(problem)),
+        *_to_sync(summary),
         "",
         Styled(label(summary, more), _style(summary, more)),
         Styled(summary_line(summary, what), "strong"),
@@ -98,7 +100,7 @@ def summary_line(summary: "IngestSummary", what: str = "Source") -> str:
     count = summary.processed
     noun = "collection" if count == 1 else "collections"
     end = "interrupted" if summary.interrupted else "complete"
-    return f"{what} ingest {end}: {count} {noun} processed ({', '.join(numbers)})"
+    return f"{what} {summary.mode} {end}: {count} {noun} processed ({', '.join(numbers)})"
 
 
 def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
@@ -174,13 +176,16 @@ def _all_details(summary: "IngestSummary") -> Iterator[str]:
 
 def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
     listed, counts, name = outcome.listed, outcome.counts, outcome.collection.name
-    for verdict, entries in LISTS:
+    for verdict, entries in (*LISTS, *LISTED_ABSENCES):
         if entries.label is not None and (dry_run or not entries.only_dry_run):
             found: Sequence[Named | Rejection] = getattr(listed, verdict.count)
             titles = Counter(entry.title for entry in found)
             lines = [_entry(entries, entry, alike=titles[entry.title] > 1) for entry in found]
             shown = entries.most if entries.only_dry_run else _SHOWN
             yield from _block(f"{name}: {entries.label}", lines, getattr(counts, verdict.count), shown)
+    ambiguous = [entry.title for entry in listed.ambiguous_relinks]
+    yield from _block(f"{name}: may be one of several new items, left alone", ambiguous, len(ambiguous))
+    yield from _held_back(outcome)
     failures = [
         f"{failure['asset']}: {failure['enricher']}: {failure['cause']}" for failure in listed.failed_enrichments
     ]
@@ -215,6 +220,28 @@ def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) ->
     yield from (f"  {line}" for line in lines[:shown])
     if total > min(len(lines), shown):
         yield f"  ... and {total - min(len(lines), shown)} more"
+
+
+def _held_back(outcome: Ingested) -> Iterator[str]:
+    held_back, name = outcome.held_back, outcome.collection.name
+    if held_back is None:
+        return
+    titles = [f"{entry.title} ({entry.detail})" if entry.detail else entry.title for entry in held_back.items]
+    yield from _block(f"{name}: removals held back", titles, held_back.number)
+    yield from (f"  {guard.reason}" for guard in held_back.guards)
+    if held_back.token is not None:
+        yield f"  If these assets are really removed, run the command again with --confirm-removals {held_back.token}"
+
+
+def _to_sync(summary: "IngestSummary") -> Iterator[str]:
+    """Say after an ingest what a sync would take over."""
+    changed, absent = summary.total("changed"), summary.total("absent")
+    if summary.mode != "ingest" or not changed + absent:
+        return
+    told = [f"{changed:,} known {'item has' if changed == 1 else 'items have'} changed"] if changed else []
+    told += [f"{absent:,} {'is' if absent == 1 else 'are'} absent at the source"] if absent else []
+    yield ""
+    yield f"{' and '.join(told)}; `retrovue source sync {shlex.quote(summary.source.external_id)}` takes that over"
 
 
 def _skipped(outcomes: "Sequence[Skipped]") -> list[str]:

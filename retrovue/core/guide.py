@@ -78,6 +78,14 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "bad_filter": Advice("The filter's value can't be used.", "Give numbers from 0, times with a zone, storable text."),
     "bad_priority": Advice("The priority can't be used.", "Give a whole number from -2,147,483,648 to 2,147,483,647."),
+    "bad_grace": Advice("The grace can't be used.", "Give a span of time such as 24h or 7d, or 0."),
+    "bad_adoption": Advice(
+        "A collection can't take the place of the other one.", "Read the message; nothing was changed."
+    ),
+    "removals_held_back": Advice(
+        "A sync found assets that aren't listed any more, and a guard kept it from marking them.",
+        "Look at the source. If they are really removed, run the sync again with --confirm-removals TOKEN.",
+    ),
     "bad_max_removals": Advice(
         "The limit of removals can't be used.", "Give a number of assets such as 50, or a percentage such as 10%."
     ),

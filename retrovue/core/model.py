@@ -88,6 +88,8 @@ class Source:
     config: Mapping[str, Any]
     """Plain JSON values, without secrets."""
     credentials: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    grace_s: int = 86_400
+    """Seconds for which an asset that isn't listed any more is missing before it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ class Collection:
     path_mappings: tuple[PathMapping, ...] = ()
     assets_count: int = 0
     last_ingest_at: dt.datetime | None = None
+    keep_approval: bool = False
+    """Whether an approved asset stays approved when a sync finds that its file was replaced."""
     check_files: bool = True
     """Whether an ingest looks for a sample of the listed files on this machine. False for files that are elsewhere."""
     source_name: str | None = None

@@ -287,6 +287,8 @@ LISTS = tuple(
     if verdict.entries is not None
 )
 """The verdicts whose entries are listed, with how: those of the plan first."""
+LISTED_ABSENCES = tuple((absence, absence.entries) for absence in ABSENCES if absence.entries is not None)
+"""The same of the assets that the source doesn't list."""
 HEADINGS = {
     **{verdict.count: verdict.heading for verdict in VERDICTS if verdict.heading is not None},
     "failed_enrichments": "Failed\nenrich.",

@@ -5,10 +5,11 @@ reads to another sink. The next page is read when the last one has been staged: 
 source, and memory doesn't depend on the size of the library.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio.lowlevel
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import CommitUnknown, RetrovueError, StoreUnavailable
 from retrovue.core.model import Collection, Rejection
@@ -100,8 +101,11 @@ async def ingest_collection(
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
     removals: Removal = NO_REMOVAL,
+    first: Callable[[AsyncSession], Awaitable[None]] | None = None,
 ) -> None:
     """Stage one collection and merge it in a transaction; report one outcome, or raise and report none.
+
+    ``first`` is the first step of that transaction.
 
     Raises SourceError or StoreError; the collection's rows are unchanged then.
     """
@@ -124,6 +128,8 @@ async def ingest_collection(
         async def transact() -> None:
             nonlocal outcome
             async with store.transaction(session, on_commit=committed, long=True):
+                if first is not None:
+                    await first(session)
                 outcome = await merge(intake)
 
         try:

@@ -15,7 +15,7 @@ from uuid import UUID
 from retrovue.core.errors import NotFound
 from retrovue.core.model import AttachedEnricher, Collection, Rejection, Source
 from retrovue.store import assets, collections, enrichers, listing, log, references, sources
-from retrovue.store.assets import Asset, AssetAlias, AssetDecision, AssetDetails, AssetFile
+from retrovue.store.assets import Asset, AssetAlias, AssetDecision, AssetDetails, AssetFile, FormerIdentity
 from retrovue.store.collections import Contents
 from retrovue.store.enrichers import EnricherListing
 from retrovue.store.enrichments import AssetEnrichment
@@ -37,6 +37,7 @@ __all__ = [
     "CollectionDetails",
     "Contents",
     "EnricherListing",
+    "FormerIdentity",
     "LogEntry",
     "LogListing",
     "RunDetails",

@@ -1,11 +1,13 @@
 """Update sources and collections, wipe collections and delete sources."""
 
+import datetime as dt
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from retrovue.core.errors import RequestError, SourceError, changed_meanwhile
+from retrovue.core.bounds import LARGEST
+from retrovue.core.errors import RequestError, SourceError, changed_meanwhile, require_within
 from retrovue.core.model import Collection, Ingestibility, PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping, comparable
 from retrovue.core.text import quoted
@@ -23,6 +25,7 @@ from retrovue.store.collections import (
     record_ingestibility,
     set_check_files,
     set_enabled,
+    set_keep_approval,
     set_path_mappings,
     wipe_collections,
 )
@@ -52,6 +55,7 @@ async def update_collection(
     unmap: Sequence[str] = (),
     enabled: bool | None = None,
     check_files: bool | None = None,
+    keep_approval: bool | None = None,
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> CollectionUpdate:
@@ -59,7 +63,8 @@ async def update_collection(
 
     ``map`` adds mappings, or replaces those of the same source prefix; ``unmap`` removes mappings by source prefix.
     ``enabled``: whether source ingests include it. ``check_files``: whether an ingest looks for its files on this
-    machine, and fails if none of a sample is there. None leaves either as it is.
+    machine, and fails if none of a sample is there. ``keep_approval``: whether an asset stays approved when a sync
+    finds that its file was replaced. None leaves each as it is.
     If mappings change, or the collection is enabled, its importer checks the collection as it would be then. Raises
     RequestError, and changes nothing, for an enabled collection that isn't ingestible, and if another program changed
     the collection meanwhile; AlreadyRunning while the collection is being ingested.
@@ -72,6 +77,7 @@ async def update_collection(
         path_mappings=mappings,
         sync_enabled=before.sync_enabled if enabled is None else enabled,
         check_files=before.check_files if check_files is None else check_files,
+        keep_approval=before.keep_approval if keep_approval is None else keep_approval,
     )
     answer: Ingestibility | None = None
     warnings: tuple[str, ...] = ()
@@ -88,6 +94,8 @@ async def update_collection(
                 await set_enabled(session, before, enabled=enabled)
             if check_files is not None:
                 await set_check_files(session, before, check_files=check_files)
+            if keep_approval is not None:
+                await set_keep_approval(session, before, keep_approval=keep_approval)
             if answer is not None:
                 await record_ingestibility(session, [(before, answer)])
             after = await find_collection(session, str(before.id), statistics=True)
@@ -229,10 +237,12 @@ async def update_source(
     credentials: Mapping[str, Secret] | None = None,
     unset: Sequence[str] = (),
     accept_new_identity: bool = False,
+    grace: dt.timedelta | None = None,
     dry_run: bool = False,
 ) -> Source:
-    """Change a source's name, settings or credentials.
+    """Change a source's name, settings, credentials or grace.
 
+    ``grace``: how long an asset that isn't listed any more is missing before it is gone, 0 to 68 years.
     ``unset`` names optional settings to remove. Changed settings and credentials are stored only if the source can be
     reached with them: raises SourceError otherwise, and WrongIdentity if another server answers, unless
     ``accept_new_identity``. Raises AlreadyRunning while one of its collections is being ingested.
@@ -251,7 +261,9 @@ async def update_source(
         name=source.name if name is None else name,
         config=without(unset, source.config) | dict(config or {}),
         credentials=without(unset, source.credentials) | dict(credentials or {}),
+        grace_s=source.grace_s if grace is None else int(grace.total_seconds()),
     )
+    require_within("The grace in seconds", changed.grace_s, 0, LARGEST, code="bad_grace")
     given = without([IDENTITY_SETTING], changed.config)
     if name is not None and name != source.name:
         require_free_name(changed, known)

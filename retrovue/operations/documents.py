@@ -58,6 +58,7 @@ def collection_document(collection: Collection) -> dict[str, Any]:
         "assets_count": collection.assets_count,
         "last_ingest_at": collection.last_ingest_at,
         "check_files": collection.check_files,
+        "keep_approval": collection.keep_approval,
         "source_name": collection.source_name,
     }
 
@@ -185,6 +186,8 @@ def asset_document(details: AssetDetails) -> dict[str, Any]:
         "aliases": [asdict(alias) for alias in details.aliases],
         "enrichments": [asdict(enrichment) for enrichment in details.enrichments],
         "decisions": [asdict(decision) for decision in details.decisions],
+        "changes": [change_document(change) for change in details.changes],
+        "identities": [asdict(identity) for identity in details.identities],
     }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import NotFound
 from retrovue.core.model import Collection
+from retrovue.store.changes import Change, latest_changes
 from retrovue.store.enrichments import AssetEnrichment, asset_values, enrichments_of
 
 LISTED = 100
@@ -78,6 +79,11 @@ class Asset:
     album: str | None
     disc_number: int | None
     track_number: int | None
+    availability: str
+    """``present``; ``missing``: not listed at the latest reading; ``gone``: not listed for longer than the grace."""
+    unavailable_since: dt.datetime | None
+    unavailable_reason: str | None
+    """``not_listed``, or ``trashed``: the source has it in its trash. None while it is present."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,19 @@ class AssetDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerIdentity:
+    """An item of the source that an asset was, before it was relinked to another one."""
+
+    source_uri: str
+    until: dt.datetime
+    rule: str
+    """What both items have in common: ``guid``, ``external_id``, ``file`` or ``episode``."""
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class AssetDetails:
-    """An asset with all its files, aliases, enrichments and decisions."""
+    """An asset with all its files, aliases, enrichments, decisions, changes and former identities."""
 
     asset: Asset
     files: tuple[AssetFile, ...]
@@ -125,6 +142,10 @@ class AssetDetails:
     enrichments: tuple[AssetEnrichment, ...]
     decisions: tuple[AssetDecision, ...]
     """The first one first, as far as the feed of changes is kept."""
+    changes: tuple[Change, ...]
+    """The latest 100 changes, the first one first."""
+    identities: tuple[FormerIdentity, ...]
+    """The latest one first."""
 
 
 _FIELDS = tuple(Asset.__dataclass_fields__)
@@ -175,12 +196,21 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
         ),
         {"uuid": uuid},
     )
+    identities = await session.execute(
+        text(
+            "SELECT source_uri, until, rule, run_id FROM asset_identity WHERE asset_uuid = :uuid"
+            " ORDER BY until DESC, source_uri"
+        ),
+        {"uuid": uuid},
+    )
     return AssetDetails(
         asset=asset_of(row),
         files=tuple(AssetFile(*file) for file in files),
         aliases=tuple(AssetAlias(*alias) for alias in aliases),
         enrichments=tuple(await enrichments_of(session, uuid)),
         decisions=tuple(AssetDecision(*decision) for decision in decisions),
+        changes=tuple(await latest_changes(session, uuid, LISTED)),
+        identities=tuple(FormerIdentity(*identity) for identity in identities),
     )
 
 

@@ -150,6 +150,18 @@ async def list_changes(
     return changes
 
 
+async def latest_changes(session: AsyncSession, asset: UUID, number: int) -> list[Change]:
+    """Return the latest changes of an asset, oldest first."""
+    result = await session.execute(
+        text(
+            f"SELECT {', '.join(_FIELDS)} FROM asset_change WHERE asset_uuid = :asset"
+            " ORDER BY position DESC LIMIT :number"
+        ),
+        {"asset": asset, "number": number},
+    )
+    return [Change(*row) for row in result][::-1]
+
+
 async def latest_position(session: AsyncSession) -> int:
     """Return the position of the newest row, pruned ones included; 0 if there never was one."""
     return (await _bounds(session))[1]

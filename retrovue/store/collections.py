@@ -58,6 +58,7 @@ def _collection(row: Row[Any]) -> Collection:
         path_mappings=tuple(PathMapping(prefix, local) for prefix, local in row.path_mappings or ()),
         assets_count=getattr(row, "assets_count", 0),
         last_ingest_at=getattr(row, "last_ingest_at", None),
+        keep_approval=row.keep_approval,
         check_files=row.check_files,
         source_name=row.source_name,
     )
@@ -242,6 +243,17 @@ async def set_enabled(session: AsyncSession, collection: Collection, *, enabled:
     )
 
 
+async def set_keep_approval(session: AsyncSession, collection: Collection, *, keep_approval: bool) -> None:
+    """Set whether assets of a collection stay approved when their files are replaced."""
+    await session.execute(
+        text(
+            "UPDATE collection SET keep_approval = :keep_approval, updated_at = now()"
+            " WHERE id = :id AND keep_approval <> :keep_approval"
+        ),
+        {"id": collection.id, "keep_approval": keep_approval},
+    )
+
+
 async def set_check_files(session: AsyncSession, collection: Collection, *, check_files: bool) -> None:
     """Set whether an ingest looks for the collection's files on this machine."""
     await session.execute(
@@ -273,6 +285,27 @@ class Contents:
     """Deleted assets included."""
     approved_assets: int
     """Assets approved for broadcast."""
+
+
+async def adopt_identity(session: AsyncSession, replacement: Collection, after: Collection) -> None:
+    """Delete the collection ``replacement`` and give its key, name and directories to another one.
+
+    ``after`` is that other collection, with the values that it gets.
+    """
+    await session.execute(text("DELETE FROM collection WHERE id = :id"), {"id": replacement.id})
+    await session.execute(
+        text(
+            "UPDATE collection SET external_id = :external_id, name = :name, locations = :locations, ingestible = true,"
+            " not_ingestible_reason = NULL, ingestible_checked_at = now(), updated_at = now() WHERE id = :id"
+        ),
+        {
+            "id": after.id,
+            "external_id": after.external_id,
+            "name": after.name,
+            "locations": list(after.locations),
+        },
+    )
+    await set_path_mappings(session, after, after.path_mappings)
 
 
 async def count_contents(session: AsyncSession, collections: Sequence[Collection]) -> Contents:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import RequestError, require_within
-from retrovue.core.model import AssetState
+from retrovue.core.model import AssetState, Availability
 from retrovue.core.text import is_storable, quoted
 from retrovue.store.assets import Asset, asset_of
 from retrovue.store.collections import find_collection
@@ -60,6 +60,8 @@ _CONDITIONS = {
     "source": "asset.collection_uuid = ANY(ARRAY(SELECT id FROM collection WHERE source_id = :source))",
     "collection": "asset.collection_uuid = :collection",
     "state": "asset.state = :state",
+    "availability": "asset.availability = :availability",
+    "available": "(asset.state = 'ready' AND asset.availability = 'present') = :available",
     "type": "asset.type = :type",
     # As lists print it where titles are alike: "Heat (1995) [Director's Cut]", "Fleet (2003)", "Fleet (key 200)".
     "title": "strpos(lower(concat(asset.title, ' (' || asset.year || ')', ' [' || asset.edition || ']')),"
@@ -88,6 +90,10 @@ class AssetFilters(TypedDict, total=False):
     """The UUID, external id or exact name of a collection."""
     state: AssetState | None
     """``new``, ``enriching``, ``ready`` or ``retired``."""
+    availability: Availability | None
+    """``present``, ``missing`` or ``gone``."""
+    available: bool | None
+    """Whether it may be scheduled: approved and present, as in the view ``schedulable_asset``."""
     type: str | None
     """``movie``, ``episode``, ``clip`` or ``track``."""
     title: str | None

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import Ambiguous, NotFound
 from retrovue.core.text import quoted
+from retrovue.store.drafts import identity_hash
 
 Noun = Literal["source", "collection", "enricher"]
 """What can be looked up: the word of messages and codes, and the table's name."""
@@ -131,8 +132,25 @@ async def _beginning_with(
     return result.all()
 
 
+# The address that an asset has now goes before one that another had.
+_BY_ADDRESS = text(
+    "SELECT uuid FROM ("
+    " SELECT asset.uuid, 1 AS rank FROM collection JOIN asset"
+    "  ON asset.collection_uuid = collection.id AND asset.source_hash = :hash"
+    " UNION ALL SELECT asset_uuid, 2 FROM asset_identity WHERE source_hash = :hash"
+    ") AS found ORDER BY rank, uuid LIMIT 1"
+)
+
+
 async def find_asset(session: AsyncSession, reference: str) -> uuid.UUID:
-    """Return the id of the asset whose id begins with a reference. Raises NotFound or Ambiguous."""
+    """Return the id of the asset that a reference names. Raises NotFound or Ambiguous.
+
+    A reference is the beginning of its id, or its address at the source, now or before it was relinked.
+    """
+    if "://" in reference:
+        found = await session.execute(_BY_ADDRESS, {"hash": identity_hash(reference)})
+        if (known := found.scalar()) is not None:
+            return uuid.UUID(str(known))
     return await _find_id(
         session,
         "asset",

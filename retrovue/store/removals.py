@@ -120,7 +120,8 @@ _TELL = text(
     INSERT_CHANGES.format(
         rows="""
         SELECT asset_uuid, cast(:collection AS uuid), title, becomes, cast(:run AS uuid), cast(NULL AS text),
-            jsonb_build_object('availability', jsonb_build_array(was, becomes), 'reason', reason)
+            jsonb_build_object('availability', jsonb_build_array(was, becomes), 'unavailable_reason',
+                jsonb_build_array(CASE WHEN was <> 'present' THEN reason END, reason))
         FROM removal ORDER BY title, asset_uuid
         """
     )

@@ -13,7 +13,7 @@ from retrovue.core.model import Secret, Source
 from retrovue.store.references import look_up, new_external_id
 from retrovue.store.secrets import kept_secret, loaded_secret
 
-_SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials"
+_SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials, source.grace_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ def _source(row: Row[Any]) -> Source:
         type=row.type,
         config=row.config,
         credentials={name: loaded_secret(value) for name, value in row.credentials.items()},
+        grace_s=row.grace_s,
     )
 
 
@@ -84,9 +85,9 @@ async def save_source(session: AsyncSession, source: Source) -> None:
     await session.execute(
         text(
             "UPDATE source SET name = :name, config = cast(:config AS jsonb),"
-            " credentials = cast(:credentials AS jsonb), updated_at = now() WHERE id = :id"
+            " credentials = cast(:credentials AS jsonb), grace_s = :grace_s, updated_at = now() WHERE id = :id"
         ),
-        _columns(source),
+        {**_columns(source), "grace_s": source.grace_s},
     )
 
 

@@ -59,6 +59,15 @@ MIGRATIONS = "retrovue/store/migrations.py"
 PLUGIN_BASE = "retrovue/plugins/base.py"
 LOADING = "retrovue/plugins/loading.py"
 PLEX = "retrovue/importers/plex"
+VERDICTS = "retrovue/core/verdicts.py"
+COLLECTION_ARGUMENTS = "retrovue/cli/commands/collection.py"
+COMPARING = "retrovue/store/comparing.py"
+FOLLOWING = "retrovue/store/following.py"
+PURGING = "retrovue/store/purging.py"
+RELINKING = "retrovue/store/relinking.py"
+REMOVALS = "retrovue/store/removals.py"
+CHANGES = "retrovue/operations/changes.py"
+SCHEDULABLE = "migrations/versions/0007_shows_and_tracks.py"
 SCHEMA = "migrations/versions/0001_catalogue.py"
 
 _ONE_TRANSACTION = "    await audit.succeed(session, run, outcome)\n"
@@ -80,6 +89,12 @@ _STARTED = (
     "            await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])\n"
 )
 
+_REFRESHED = 'meaning="assets whose description followed the source",\n        part_of="skipped",'
+_AVAILABLE_AGAIN = (
+    "availability = 'present', unavailable_since = NULL, unavailable_run = NULL, unavailable_reason = NULL,"
+)
+_UNAMBIGUOUS = "if assets[pair.asset] == 1 and drafts[pair.seq] == 1:"
+_FOLLOWED = "    await session.execute(_FOLLOW if syncing else _RELOCATE)"
 MUTANTS = (
     # Source ingest: behaviour
     Mutant("B-1", REFERENCES, _SEVERAL, _SEVERAL.replace("> 1", "> 99")),
@@ -159,8 +174,8 @@ MUTANTS = (
         "enabled = list(collections)",
     ),
     Mutant("D-5", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
-    Mutant("D-6", ORCHESTRATOR, '_new_run("source", FULL)', '_new_run("source", Scope("Alien"))'),
-    Mutant("D-7", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
+    Mutant("D-6", ORCHESTRATOR, '_new_run("source", FULL,', '_new_run("source", Scope("Alien"),'),
+    Mutant("D-7", ORCHESTRATOR, '_new_run("collection", scope,', '_new_run("source", scope,'),
     Mutant("D-8", PLAN, "WHEN holder IS NULL AND first_seq = seq THEN", "WHEN holder IS NULL THEN"),
     Mutant("D-8", PLAN, "WHERE held_hash <> canonical_hash AND NOT deleted", "WHERE false"),
     Mutant("D-9", SCHEMA, "WHEN (NEW.state NOT IN ('new', 'enriching'))", "WHEN (NEW.state = 'retired')"),
@@ -176,8 +191,8 @@ MUTANTS = (
     Mutant(
         "D-11",
         "retrovue/importers/http/paging.py",
-        "return self._total is not None and self.received == self._total",
-        "return self._total is not None",
+        "return self.total is not None and self.received == self.total",
+        "return self.total is not None",
     ),
     Mutant(
         "D-12",
@@ -231,7 +246,7 @@ MUTANTS = (
     Mutant("CI-12", PIPELINE, _ONE_TRANSACTION, _TWO_TRANSACTIONS),
     Mutant("CI-12", LOCKS, " for key in refused.scalars().all()}\n", " for key in list[int]()}\n"),
     Mutant("CI-13", AUDIT, '"season": run.scope.season, ', ""),
-    Mutant("CI-13", ORCHESTRATOR, '_new_run("collection", scope)', '_new_run("source", scope)'),
+    Mutant("CI-13", ORCHESTRATOR, '_new_run("collection", scope,', '_new_run("source", scope,'),
     Mutant(
         "CI-14",
         PREVIEW,
@@ -279,6 +294,32 @@ MUTANTS = (
     Mutant("SD-7", "retrovue/operations/discovery.py", "    if not listed and known:\n", "    if False:\n"),
     Mutant("SD-8", COLLECTIONS, _GONE, ""),
     Mutant("SD-9", COLLECTIONS, "    if dry_run:\n        return changes\n", ""),
+    # Sync
+    Mutant("SY-1", ARGUMENTS, 'source, mode="sync", **options)', "source, **options)"),
+    Mutant("SY-2", COLLECTION_ARGUMENTS, 'collection, mode="sync", **options)', "collection, **options)"),
+    Mutant("SY-3", VERDICTS, _REFRESHED, _REFRESHED.partition("\n")[0]),
+    Mutant("SY-4", MERGE, "IS DISTINCT FROM (excluded.asset_uuid", "IS NOT DISTINCT FROM (excluded.asset_uuid"),
+    Mutant(
+        "SY-5", FOLLOWING, "THEN asset.{column} ELSE staged.{column} END", "THEN asset.{column} ELSE asset.{column} END"
+    ),
+    Mutant("SY-6", FOLLOWING, "AND following.kept ? '{0}')", "AND false)"),
+    Mutant("SY-7", FOLLOWING, "staged.difference = 2 AND asset.state = 'ready'", "false"),
+    Mutant("SY-8", FOLLOWING, _AVAILABLE_AGAIN, ""),
+    Mutant("SY-9", REMOVALS, "interval '0' THEN 'gone' ELSE 'missing' END", "interval '0' THEN 'gone' ELSE 'gone' END"),
+    Mutant("SY-10", REMOVALS, " FROM {unlisted} WHERE NOT {rejected}", " FROM {unlisted}"),
+    Mutant("SY-11", REMOVALS, "if removals.newly > most:", "if removals.newly > most + 1000:"),
+    Mutant("SY-12", REMOVALS, "removals.token in policy.confirmed", "bool(policy.confirmed)"),
+    Mutant("SY-13", RELINKING, _UNAMBIGUOUS, "if False:"),
+    Mutant("SY-14", RELINKING, _UNAMBIGUOUS, "if pair.asset not in made and pair.seq not in taken:"),
+    Mutant("SY-15", COLLECTIONS, "SET external_id = :external_id, name = :name", "SET name = :name"),
+    Mutant("SY-16", SCHEDULABLE, "deleted_at IS NULL AND availability = 'present'", "deleted_at IS NULL"),
+    Mutant("SY-17", REMOVALS, 'await session.execute(_TELL, {"collection": collection, "run": run.id})', "del run"),
+    Mutant("SY-18", CHANGES, "cursor if len(rows) == limit else max(cursor, latest)", "after or 0"),
+    Mutant("SY-19", REPORT, 'if summary.mode != "ingest" or', 'if summary.mode == "ingest" or'),
+    Mutant("SY-20", PIPELINE, "enrichers.reading_files, mode=run.mode", 'enrichers.reading_files, mode="ingest"'),
+    Mutant("SY-21", FOLLOWING, _FOLLOWED, f"{_FOLLOWED}\n    await session.commit()"),
+    Mutant("SY-22", PURGING, "availability = 'gone' AND", "availability <> 'present' AND"),
+    Mutant("SY-23", COMPARING, "if before == after or _plain(before) == _plain(after):", "if before is after:"),
 )
 
 

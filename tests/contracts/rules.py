@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted((ROOT / "docs" / "contract").glob("*-*.md"))
+DOCUMENTS = [*sorted((ROOT / "docs" / "contract").glob("*-*.md")), ROOT / "docs" / "contract" / "sync.md"]
 _RULE = re.compile(r"^- \*\*([A-Z]{1,2}-\d+):\*\* (.+)$", re.MULTILINE)
 
 

@@ -23,7 +23,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "The catalogue": ("open_store", "Settings", "Store"),
     "Sources and collections": (
         "add_source", "list_sources", "update_source", "delete_source", "discover", "list_collections",
-        "get_collection", "update_collection", "wipe_collection", "CollectionDetails", "Contents", "Source",
+        "get_collection", "update_collection", "wipe_collection", "adopt_collection", "Adoption",
+        "CollectionDetails", "Contents", "Source",
         "SourceListing", "Secret", "secret_reference", "encrypt_secrets", "Encryption", "Discovered", "Collection",
         "CollectionUpdate", "PathMapping",
     ),
@@ -39,7 +40,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "list_assets", "iter_assets", "get_asset", "approve_assets", "approve_matching", "retire_assets",
         "retire_matching", "unretire_assets", "unretire_matching", "Asset", "AssetState", "AssetFilters",
         "AssetOrder", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "AssetDecision",
-        "StateChange", "Decided",
+        "FormerIdentity", "StateChange", "Decided",
     ),
     "Changes of assets": (
         "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",

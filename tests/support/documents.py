@@ -299,6 +299,8 @@ class Collection(Strict):
     last_ingest_at: dt.datetime | None
     check_files: bool
     """Whether an ingest looks for some of the listed files on this machine."""
+    keep_approval: bool
+    """Whether an approved asset stays approved when a sync finds that its file was replaced."""
     source_name: str | None
     """Null in a plan for a source that isn't added yet."""
 
@@ -487,6 +489,9 @@ class Asset(Strict):
     album: str | None
     disc_number: int | None
     track_number: int | None
+    availability: Literal["present", "missing", "gone"]
+    unavailable_since: dt.datetime | None
+    unavailable_reason: Literal["not_listed", "trashed"] | None
 
 
 class AssetFile(Strict):
@@ -532,14 +537,68 @@ class AssetDecision(Strict):
     after: AssetState | None
 
 
+class ValueChange(Strict):
+    """The values of a field before and after a change."""
+
+    before: Any
+    after: Any
+
+
+class ChangedAsset(Strict):
+    """The asset that a change is of; it may have been purged since."""
+
+    uuid: UUID
+    title: str
+    """Its name at the time, with show, season and episode."""
+
+
+class OnlyId(Strict):
+    """Something by its id alone."""
+
+    id: UUID
+
+
+class AssetChange(Strict):
+    """A change of an asset."""
+
+    cursor: int
+    """For --after, to list the changes after this one."""
+    at: dt.datetime
+    what: Literal[
+        "refreshed", "replaced", "relocated", "relinked", "restored", "missing", "gone",
+        "approved", "retired", "unretired", "withdrawn", "purged",
+    ]  # fmt: skip
+    asset: ChangedAsset
+    collection: OnlyId
+    run_id: UUID | None
+    """The run that made it; null if a person made it."""
+    by: str | None
+    """User and host of the person who made it; null if a run made it."""
+    fields: dict[str, ValueChange]
+
+
+class FormerIdentity(Strict):
+    """An item of the source that an asset was, before it was relinked to another one."""
+
+    source_uri: str
+    until: dt.datetime
+    rule: Literal["guid", "external_id", "file", "episode"]
+    """What both items have in common."""
+    run_id: UUID
+
+
 class AssetInFull(Asset):
-    """An asset with its files, its aliases, what enrichers did to it and what was decided about it."""
+    """An asset with its files, its aliases, what enrichers did, what was decided and what has changed."""
 
     files: list[AssetFile]
     aliases: list[AssetAlias]
     enrichments: list[AssetEnrichment]
     decisions: list[AssetDecision]
     """The first one first."""
+    changes: list[AssetChange]
+    """The latest 100, the first one first."""
+    identities: list[FormerIdentity]
+    """The latest one first."""
 
 
 class AssetStep(Strict):
@@ -855,6 +914,21 @@ class CollectionUpdated(Change):
     warnings: list[str]
 
 
+class CollectionAdopted(Change):
+    """retrovue collection adopt."""
+
+    source: Identity
+    collection: CollectionIdentity
+    """With its new key and name."""
+    previous: CollectionIdentity
+    """The same, before."""
+    kept: int
+    """Assets that the new library has."""
+    lost: int
+    """Assets that it doesn't have."""
+    outcome: CollectionResult
+
+
 class CollectionWiped(Change):
     """retrovue collection wipe."""
 
@@ -873,46 +947,6 @@ class Assets(Ok):
     assets: list[Asset]
     next_cursor: str | None
     """For --after, to list the next page; null where there is none."""
-
-
-class ValueChange(Strict):
-    """The values of a field before and after a change."""
-
-    before: Any
-    after: Any
-
-
-class ChangedAsset(Strict):
-    """The asset that a change is of; it may have been purged since."""
-
-    uuid: UUID
-    title: str
-    """Its name at the time, with show, season and episode."""
-
-
-class OnlyId(Strict):
-    """Something by its id alone."""
-
-    id: UUID
-
-
-class AssetChange(Strict):
-    """A change of an asset."""
-
-    cursor: int
-    """For --after, to list the changes after this one."""
-    at: dt.datetime
-    what: Literal[
-        "refreshed", "replaced", "relocated", "relinked", "restored", "missing", "gone",
-        "approved", "retired", "unretired", "withdrawn", "purged",
-    ]  # fmt: skip
-    asset: ChangedAsset
-    collection: OnlyId
-    run_id: UUID | None
-    """The run that made it; null if a person made it."""
-    by: str | None
-    """User and host of the person who made it; null if a run made it."""
-    fields: dict[str, ValueChange]
 
 
 class AssetChanges(Ok):
@@ -1267,15 +1301,18 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("source", "delete"): SourceDeleted,
     ("source", "discover"): SourceDiscovered,
     ("source", "ingest"): SourceIngest,
+    ("source", "sync"): SourceIngest,
     ("source", "ingest", "--all"): AllSourcesIngest,
     ("collection", "list"): Collections,
     ("collection", "show"): CollectionShown,
     ("collection", "update"): CollectionUpdated,
     ("collection", "ingest"): CollectionIngest,
+    ("collection", "sync"): CollectionIngest,
     ("collection", "attach-enricher"): EnricherAttached,
     ("collection", "detach-enricher"): EnricherAttached,
     ("collection", "enrich"): CollectionEnriched,
     ("collection", "wipe"): CollectionWiped,
+    ("collection", "adopt"): CollectionAdopted,
     ("enricher", "list-types"): EnricherTypes,
     ("enricher", "add"): EnricherAdded,
     ("enricher", "list"): Enrichers,

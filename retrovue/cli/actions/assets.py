@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Unpack
 from uuid import UUID
 
+from retrovue.cli.actions.changes import change_line
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.streams import csv_lines, json_document, json_lines
@@ -23,6 +24,7 @@ from retrovue.operations.catalogue import (
     AssetFile,
     AssetFilters,
     AssetOrder,
+    FormerIdentity,
     Store,
 )
 from retrovue.operations.documents import asset_document
@@ -192,6 +194,12 @@ def _details(details: AssetDetails) -> Iterator[str]:
     yield from _list("aliases", [_alias(alias) for alias in details.aliases])
     yield from _list("enrichments", [_enrichment(enrichment) for enrichment in details.enrichments])
     yield from _list("decisions", [_decision(decision) for decision in details.decisions])
+    yield from _list("changes", [change_line(change) for change in details.changes])
+    yield from _list("former identities", [_identity(identity) for identity in details.identities])
+
+
+def _identity(identity: FormerIdentity) -> str:
+    return f"{identity.source_uri}, until {identity.until.astimezone():%Y-%m-%d %H:%M} (same {identity.rule})"
 
 
 def _value(value: object) -> str:

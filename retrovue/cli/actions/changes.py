@@ -56,13 +56,14 @@ async def _print(call: Invocation, found: AsyncIterator[Change], *, jsonl: bool)
         if jsonl:
             call.output.event(change_document(change))
         else:
-            call.output.lines([_line(change)])
+            call.output.lines([change_line(change)])
         if call.output.reader_gone:
             break
     return 0
 
 
-def _line(change: Change) -> str:
+def change_line(change: Change) -> str:
+    """Return a change as a line."""
     fields = _fields(change)
     return f"{_when(change)}  {change.what:<10} {change.title}{f' ({fields})' if fields else ''}"
 

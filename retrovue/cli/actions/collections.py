@@ -1,16 +1,18 @@
 """Collections: list, show, update and wipe them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 from retrovue.cli.actions.enrichers import attached_lines
-from retrovue.cli.asking import Destruction
+from retrovue.cli.asking import Destruction, confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.core.model import Collection, PathMapping, Source
-from retrovue.ingest.documents import collection_identity, source_identity
+from retrovue.ingest.documents import collection_identity, outcome_document, source_identity
 from retrovue.operations import catalogue, curation
+from retrovue.operations.adoption import Adoption
+from retrovue.operations.adoption import adopt_collection as adopt
 from retrovue.operations.catalogue import Contents
 from retrovue.operations.documents import collection_details_document, collection_document
 
@@ -45,9 +47,10 @@ async def change_collection(
     *,
     enabled: bool | None,
     check_files: bool | None,
+    keep_approval: bool | None,
 ) -> int:
     """Change path mappings, enable or disable, or set whether files are looked for."""
-    if not maps and not unmap and enabled is None and check_files is None:
+    if not maps and not unmap and enabled is None and check_files is None and keep_approval is None:
         raise InputError(
             "Nothing to update.",
             hint="Give --map, --unmap, --enable, --disable, --check-files or --no-check-files.",
@@ -62,6 +65,7 @@ async def change_collection(
             unmap=unmap,
             enabled=enabled,
             check_files=check_files,
+            keep_approval=keep_approval,
             dry_run=call.dry_run,
         )
         owner = await catalogue.find_source(store, str(update.collection.source_id))
@@ -94,6 +98,37 @@ async def change_collection(
         ]
     )
     return 0
+
+
+async def adopt_collection(call: Invocation, old: str, new: str, source: str | None, *, yes: bool) -> int:
+    """Give the assets of a library to the one that took its place, once that is confirmed."""
+
+    def agree(adoption: Adoption) -> None:
+        what = "This gives the assets of one library to another"
+        confirm(call, list(_adoption_lines(adoption)), "Do it?", what, yes=yes, context={"kept": adoption.kept})
+
+    async with opened(call) as store:
+        adoption = await adopt(store, old, new, source_reference=source, confirm=agree, dry_run=call.dry_run)
+    outcome = outcome_document(adoption.outcome)
+    document = {
+        "dry_run": call.dry_run,
+        "source": source_identity(adoption.source),
+        "collection": collection_identity(adoption.after),
+        "previous": collection_identity(adoption.before),
+        "kept": adoption.kept,
+        "lost": adoption.lost,
+        "outcome": outcome,
+    }
+    head = "Dry run: nothing was written. It would be:" if call.dry_run else "Done:"
+    return call.answer(document, [head, *_adoption_lines(adoption)])
+
+
+def _adoption_lines(adoption: Adoption) -> Iterator[str]:
+    before, after, counts = adoption.before, adoption.after, adoption.outcome.counts
+    yield f"Collection {before.name} ({before.external_id}) of source {adoption.source.name} becomes"
+    yield f"  {after.name} ({after.external_id}), in {', '.join(after.locations) or 'no directory'}"
+    yield f"  {adoption.kept:,} assets keep their ids, states and approvals; {counts.created:,} are new"
+    yield f"  {adoption.lost:,} assets aren't in it"
 
 
 async def wipe_collection(call: Invocation, reference: str, source: str | None, *, yes: bool) -> int:
@@ -163,6 +198,7 @@ def _collection_lines(source: Source, collection: Collection) -> list[str]:
         f"Enabled:     {'yes' if collection.sync_enabled else 'no'}",
         f"Ingestible:  {_ingestible(collection)}{reason}",
         f"Check files: {'yes' if collection.check_files else 'no'}",
+        f"Replaced:    {'stays approved' if collection.keep_approval else 'loses its approval'}",
         f"Assets:      {collection.assets_count}",
         f"Last ingest: {'never' if last is None else last.astimezone().isoformat(sep=' ', timespec='seconds')}",
         *(f"Location:    {location}" for location in collection.locations),

@@ -63,26 +63,25 @@ async def ingest_source(call: Invocation, reference: str, **options: Any) -> int
 async def ingest_collection(
     call: Invocation,
     reference: str,
-    source_reference: str | None,
     *,
+    source: str | None,
     title: str | None,
     season: int | None,
     episode: int | None,
-    patience: float | None,
-    keep_details: int | None,
+    **options: Any,
 ) -> int:
-    """Ingest one collection, or only the items of a title, a season or an episode."""
+    """Ingest one collection, or only a title, a season or an episode; ``options`` are fields of IngestOptions."""
     scope = _scope(title, season, episode)
-    options = ingest_options(call, concurrency=1, patience=patience, keep_details=keep_details)
+    settings = ingest_options(call, concurrency=1, **options)
     async with opened(call) as store:
-        source, collection = await catalogue.find_target(store, reference, source_reference)
+        owner, collection = await catalogue.find_target(store, reference, source)
         try:
             return await Report(call, collection, scope).follow(
-                lambda: orchestrator.ingest_one(store, str(collection.id), scope, options)
+                lambda: orchestrator.ingest_one(store, str(collection.id), scope, settings)
             )
         except NothingEligible:
             if not call.output.as_json:
-                call.output.lines(reports.heading(source, scope))
+                call.output.lines(reports.heading(owner, scope))
             raise
 
 
@@ -90,6 +89,8 @@ def ingest_options(call: Invocation, *, keep_details: int | None = None, **optio
     """Make the options of a run; None means the default."""
     if keep_details is not None:
         options["keep_details"] = dt.timedelta(days=keep_details)
+    if "confirm_removals" in options:
+        options["confirm_removals"] = frozenset(options["confirm_removals"])
     return IngestOptions(dry_run=call.dry_run, **{name: value for name, value in options.items() if value is not None})
 
 

@@ -1,5 +1,6 @@
 """Sources: list the types, add, show, change and delete sources, discover their collections."""
 
+import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -192,11 +193,12 @@ async def change_source(
     settings: Mapping[str, str | None],
     *,
     unset: Sequence[str] = (),
+    grace: dt.timedelta | None,
     accept_new_identity: bool,
     keep_reference: bool,
 ) -> int:
-    """Change a source's name, settings or credentials."""
-    given = any(value is not None for value in settings.values())
+    """Change a source's name, settings, credentials or grace."""
+    given = grace is not None or any(value is not None for value in settings.values())
     if name is None and not accept_new_identity and not unset and not given and not keep_reference:
         raise InputError("Nothing to update.", hint="`retrovue source update --help` shows what can be.")
     config, credentials = _changed_settings(call, settings, keep_reference=keep_reference)
@@ -211,6 +213,7 @@ async def change_source(
                 credentials=credentials,
                 unset=[_setting_name(setting) for setting in unset],
                 accept_new_identity=accept_new_identity,
+                grace=grace,
                 dry_run=call.dry_run,
             )
         except WrongIdentity as exc:
@@ -270,6 +273,7 @@ def _setting_name(given: str) -> str:
 
 def _changes(before: Source, after: Source) -> list[str]:
     changed = [] if before.name == after.name else ["name"]
+    changed += [] if before.grace_s == after.grace_s else ["grace"]
     for old, new in ((before.config, after.config), (before.credentials, after.credentials)):
         changed += sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     return changed

@@ -23,6 +23,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--title", type=TITLE, metavar="TEXT", help="Only with this text in their title."),
         click.option("--type", type=click.Choice(_TYPES), help="Only of this type."),
         click.option("--state", type=click.Choice(_STATES), help="Only in this state."),
+        click.option("--availability", type=click.Choice(_AVAILABILITIES), help="Only present, missing or gone ones."),
         click.option("--source", metavar="SOURCE", help="Only of this source: its id or name."),
         click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name."),
     ):
@@ -32,6 +33,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _TYPES = ("movie", "episode", "clip", "track")
 _STATES = ("new", "enriching", "ready", "retired")
+_AVAILABILITIES = ("present", "missing", "gone")
 _ORDER = click.option(
     "--order", type=click.Choice(("added", "name", "aired")), help="The newest first (added), by name, or by date."
 )
@@ -86,9 +88,9 @@ async def export(call: Invocation, **options: Any) -> int:
 @click.argument("uuid", metavar="ID")
 @shared()
 async def show(call: Invocation, *, uuid: str) -> int:
-    """Show an asset with its files, aliases, enrichments and decisions.
+    """Show all that is known of an asset.
 
-    ID is its id, or the unique beginning of it.
+    ID is its id, the unique beginning of it, or its address at the source, now or before it was relinked.
     """
     from retrovue.cli.actions.assets import show_asset
 

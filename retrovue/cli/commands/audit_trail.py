@@ -89,9 +89,9 @@ async def rejected(call: Invocation, **options: Any) -> int:
 @_pages
 @shared()
 async def duplicates(call: Invocation, **options: Any) -> int:
-    """List the items whose files are those of an asset, which has them as aliases.
+    """List items whose files are those of another asset.
 
-    Each is listed once, however many ingests saw it; the time is that of the first.
+    That asset has them as aliases. Each is listed once, however many ingests saw it; the time is that of the first.
     """
     from retrovue.cli.actions.reports import show_duplicates
 
@@ -120,9 +120,9 @@ async def show(call: Invocation, *, run_id: str, collection: str | None, traceba
 @confirmed
 @shared(writes=True)
 async def prune(call: Invocation, *, older_than: dt.timedelta, yes: bool) -> int:
-    """Remove the details of old runs: rejected items, durations, warnings, tracebacks.
+    """Remove the details of old runs.
 
-    The outcomes and their counts stay, and so do items that are still rejected. Each ingest does the same for what is
+    Those are rejected items, durations, warnings and tracebacks. The outcomes and their counts stay, and so do items that are still rejected. Each ingest does the same for what is
     older than its --keep-details.
     """
     from retrovue.cli.actions.audit_trail import prune_details

@@ -1,5 +1,7 @@
 """The commands on collections."""
 
+from typing import Any
+
 import asyncclick as click
 
 from retrovue.cli.invocation import Invocation
@@ -8,15 +10,30 @@ from retrovue.cli.options import (
     NATURAL,
     POSITIVE,
     TITLE,
+    Action,
     confirmed,
     examples,
     followed,
     keep_details,
     patience,
+    removals,
     shared,
 )
 
 _SOURCE = click.option("--source", metavar="SOURCE", help="Source of the collection, if several have one of this name.")
+
+
+def _scoped(action: Action) -> Action:
+    """Give a command its collection, and the options that narrow it."""
+    for option in (
+        click.option("--episode", type=NATURAL, metavar="N", help="Only this episode; needs --season."),
+        click.option("--season", type=NATURAL, metavar="N", help="Only this season; needs --title."),
+        click.option("--title", type=TITLE, metavar="TITLE", help="Only the movie or show of this title."),
+        _SOURCE,
+        click.argument("collection"),
+    ):
+        action = option(action)
+    return action
 
 
 @click.group("collection")
@@ -61,6 +78,12 @@ async def show(call: Invocation, *, collection: str, source: str | None) -> int:
     default=None,
     help="Whether an ingest looks for some of the listed files here, and fails if none is there; default: yes.",
 )
+@click.option(
+    "--keep-approval/--withdraw-approval",
+    "keep_approval",
+    default=None,
+    help="Whether an asset stays approved when a sync finds that its file was replaced; default: it doesn't.",
+)
 @shared(writes=True)
 async def update(
     call: Invocation,
@@ -71,6 +94,7 @@ async def update(
     unmap: tuple[str, ...],
     enabled: bool | None,
     check_files: bool | None,
+    keep_approval: bool | None,
 ) -> int:
     """Map paths of a collection, enable or disable it.
 
@@ -79,7 +103,16 @@ async def update(
     """
     from retrovue.cli.actions.collections import change_collection
 
-    return await change_collection(call, collection, source, maps, unmap, enabled=enabled, check_files=check_files)
+    return await change_collection(
+        call,
+        collection,
+        source,
+        maps,
+        unmap,
+        enabled=enabled,
+        check_files=check_files,
+        keep_approval=keep_approval,
+    )
 
 
 @command.command(
@@ -88,42 +121,57 @@ async def update(
         "collection ingest 'TV Shows' --title 'The Big Bang Theory' --season 2", "collection ingest Movies"
     ),
 )
-@click.argument("collection")
-@_SOURCE
-@click.option("--title", type=TITLE, metavar="TITLE", help="Only the movie or show of this title.")
-@click.option("--season", type=NATURAL, metavar="N", help="Only this season; needs --title.")
-@click.option("--episode", type=NATURAL, metavar="N", help="Only this episode; needs --season.")
+@_scoped
 @patience
 @keep_details
 @followed
 @shared(writes=True)
-async def ingest(
-    call: Invocation,
-    *,
-    collection: str,
-    source: str | None,
-    title: str | None,
-    season: int | None,
-    episode: int | None,
-    patience: float | None,
-    keep_details: int | None,
-) -> int:
+async def ingest(call: Invocation, *, collection: str, **options: Any) -> int:
     """Ingest a collection, or one title of it.
 
     COLLECTION is its id, its key at the source, or its name.
     """
     from retrovue.cli.actions.ingest import ingest_collection
 
-    return await ingest_collection(
-        call,
-        collection,
-        source,
-        title=title,
-        season=season,
-        episode=episode,
-        patience=patience,
-        keep_details=keep_details,
-    )
+    return await ingest_collection(call, collection, **options)
+
+
+@command.command(
+    "sync", epilog=examples("collection sync Movies", "collection sync 'TV Shows' --title 'The Big Bang Theory'")
+)
+@_scoped
+@patience
+@keep_details
+@removals
+@followed
+@shared(writes=True)
+async def sync(call: Invocation, *, collection: str, **options: Any) -> int:
+    """Sync a collection, or one title of it.
+
+    Known items follow what has changed. Assets that the source no longer lists are marked, but not with --title.
+    COLLECTION is its id, its key at the source, or its name.
+    """
+    from retrovue.cli.actions.ingest import ingest_collection
+
+    return await ingest_collection(call, collection, mode="sync", **options)
+
+
+@command.command("adopt", epilog=examples("collection adopt Movies 7 --source Plex --dry-run"))
+@click.argument("old")
+@click.argument("new")
+@_SOURCE
+@confirmed
+@shared(writes=True)
+async def adopt(call: Invocation, *, old: str, new: str, source: str | None, yes: bool) -> int:
+    """Let a library take the place of another one.
+
+    For a library that was deleted and made again at its source, with another key and new ids. Needs 90 % of the assets
+    of OLD in NEW. OLD takes over the key, name and directories of NEW; its assets keep their ids, states and approvals.
+    OLD and NEW are ids, keys at the source, or names.
+    """
+    from retrovue.cli.actions.collections import adopt_collection
+
+    return await adopt_collection(call, old, new, source, yes=yes)
 
 
 @command.command("attach-enricher")

@@ -1,5 +1,6 @@
 """The commands on sources."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -8,7 +9,19 @@ import asyncclick as click
 
 from retrovue.cli.errors import InputError, NarrowingForbidden
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import POSITIVE, RATE, confirmed, examples, followed, keep_details, patience, shared
+from retrovue.cli.options import (
+    POSITIVE,
+    RATE,
+    SPAN,
+    Action,
+    confirmed,
+    examples,
+    followed,
+    keep_details,
+    patience,
+    removals,
+    shared,
+)
 from retrovue.cli.plugin_options import PluginCommand, PluginType, source_settings, source_types
 from retrovue.core.errors import Problem
 
@@ -19,7 +32,7 @@ MESSAGE = (
 )
 _WITH_VALUE = (
     *NARROWING, "--concurrency", "--max-rps", "--patience", "--enrichment-concurrency", "--keep-details",
-    "--database-url",
+    "--max-removals", "--confirm-removals", "--database-url",
 )  # fmt: skip
 
 
@@ -29,7 +42,7 @@ _keep_reference = click.option(
 
 
 class IngestCommand(click.Command):
-    """``source ingest``, whose errors are whole source-ingest documents, even those about its arguments."""
+    """``source ingest`` and ``source sync``: also an error about their arguments is a whole source-ingest document."""
 
     async def make_context(
         self,
@@ -162,6 +175,12 @@ async def show(call: Invocation, *, source: str) -> int:
 @click.argument("source")
 @click.option("--name", help="New name of the source.")
 @click.option("--unset", multiple=True, metavar="SETTING", help="Reset an optional setting to its default.")
+@click.option(
+    "--grace",
+    type=SPAN,
+    metavar="SPAN",
+    help="How long an asset that isn't listed any more is missing before it is gone: 24h, 7d, 0; default: 24h.",
+)
 @click.option("--accept-new-identity", is_flag=True, help="Accept that another server answers at the address.")
 @_keep_reference
 @shared(writes=True)
@@ -171,6 +190,7 @@ async def update(
     source: str,
     name: str | None,
     unset: tuple[str, ...],
+    grace: dt.timedelta | None,
     accept_new_identity: bool,
     keep_reference: bool,
     **settings: str | None,
@@ -188,6 +208,7 @@ async def update(
         name,
         settings,
         unset=unset,
+        grace=grace,
         accept_new_identity=accept_new_identity,
         keep_reference=keep_reference,
     )
@@ -235,6 +256,31 @@ async def discover(call: Invocation, *, source: str) -> int:
     return await discover_collections(call, source)
 
 
+def _run_options(action: Action) -> Action:
+    """Give a command the options of a run over all collections of a source."""
+    for option in (
+        click.option("--retry-failed", is_flag=True, help="Only collections whose last run failed or was interrupted."),
+        click.option("--strict", is_flag=True, help="Count an enabled collection that isn't ingestible as a failure."),
+        click.option(
+            "--enrichment-concurrency",
+            type=POSITIVE,
+            metavar="N",
+            help="Batches of assets to enrich at the same time; default: 4.",
+        ),
+        patience,
+        keep_details,
+        click.option(
+            "--max-rps",
+            type=RATE,
+            metavar="R",
+            help="Most requests to the source a second; default: as many as it answers quickly.",
+        ),
+        click.option("--concurrency", type=POSITIVE, metavar="N", help="Collections at the same time; default: 4."),
+    ):
+        action = option(action)
+    return action
+
+
 @command.command(
     "ingest",
     cls=IngestCommand,
@@ -244,23 +290,7 @@ async def discover(call: Invocation, *, source: str) -> int:
 )
 @click.argument("source", required=False)
 @click.option("--all", "everything", is_flag=True, help="Ingest every source, after discovering its collections.")
-@click.option("--concurrency", type=POSITIVE, metavar="N", help="Collections at the same time; default: 4.")
-@click.option(
-    "--max-rps",
-    type=RATE,
-    metavar="R",
-    help="Most requests to the source a second; default: as many as it answers quickly.",
-)
-@patience
-@click.option(
-    "--enrichment-concurrency",
-    type=POSITIVE,
-    metavar="N",
-    help="Batches of assets to enrich at the same time; default: 4.",
-)
-@click.option("--strict", is_flag=True, help="Count an enabled collection that isn't ingestible as a failure.")
-@click.option("--retry-failed", is_flag=True, help="Only collections whose last ingest failed or was interrupted.")
-@keep_details
+@_run_options
 @followed
 @shared(writes=True)
 async def ingest(call: Invocation, *, source: str | None, everything: bool, **options: Any) -> int:
@@ -280,3 +310,24 @@ async def ingest(call: Invocation, *, source: str | None, everything: bool, **op
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(call, source, **options)
+
+
+@command.command(
+    "sync",
+    cls=IngestCommand,
+    epilog=examples("source sync Plex --dry-run", "source sync Plex --confirm-removals 8f3a91c2d4e5"),
+)
+@click.argument("source")
+@_run_options
+@removals
+@followed
+@shared(writes=True)
+async def sync(call: Invocation, *, source: str, **options: Any) -> int:
+    """Make the catalogue agree with a source.
+
+    Ingests all enabled collections. Known items follow what has changed, and assets that the source no longer lists
+    are marked. SOURCE is its id or its name.
+    """
+    from retrovue.cli.actions.ingest import ingest_source
+
+    return await ingest_source(call, source, mode="sync", **options)
