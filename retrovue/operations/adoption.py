@@ -45,8 +45,7 @@ class Adoption:
     @property
     def kept(self) -> int:
         """How many assets the new library has, under their old identity or a new one."""
-        counts = self.outcome.counts
-        return counts.skipped - counts.soft_deleted
+        return self.outcome.counts.skipped
 
     @property
     def lost(self) -> int:

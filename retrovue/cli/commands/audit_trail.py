@@ -122,8 +122,8 @@ async def show(call: Invocation, *, run_id: str, collection: str | None, traceba
 async def prune(call: Invocation, *, older_than: dt.timedelta, yes: bool) -> int:
     """Remove the details of old runs.
 
-    Those are rejected items, durations, warnings and tracebacks. The outcomes and their counts stay, and so do items that are still rejected. Each ingest does the same for what is
-    older than its --keep-details.
+    Those are rejected items, durations, warnings and tracebacks. The outcomes and their counts stay, and so do items
+    that are still rejected. Each ingest does the same for what is older than its --keep-details.
     """
     from retrovue.cli.actions.audit_trail import prune_details
 
