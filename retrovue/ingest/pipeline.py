@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio.lowlevel
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import CommitUnknown, RetrovueError, StoreUnavailable
 from retrovue.core.model import Collection, Rejection
@@ -28,7 +27,7 @@ from retrovue.store.plan import MergeResult
 from retrovue.store.preview import Preview
 from retrovue.store.removals import NO_POLICY, RemovalPolicy
 from retrovue.store.retention import keep_rejections
-from retrovue.store.session import Store, retry_conflicts
+from retrovue.store.session import Session, Store, retry_conflicts
 from retrovue.store.staging import Staging
 
 NO_ENRICHERS = PageEnrichers()
@@ -101,7 +100,7 @@ async def ingest_collection(
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
     removals: Removal = NO_REMOVAL,
-    first: Callable[[AsyncSession], Awaitable[None]] | None = None,
+    first: Callable[[Session], Awaitable[None]] | None = None,
 ) -> None:
     """Stage one collection and merge it in a transaction; report one outcome, or raise and report none.
 

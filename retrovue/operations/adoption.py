@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from retrovue.core.errors import NothingEligible, RequestError, RetrovueError, changed_meanwhile
 from retrovue.core.model import FULL, Collection, Source
 from retrovue.core.results import Failed, Ingested
@@ -21,7 +19,7 @@ from retrovue.store.audit import Run
 from retrovue.store.collections import adopt_identity, collections_by_id, find_collection, find_target
 from retrovue.store.enrichers import attached_to
 from retrovue.store.locks import open_locks
-from retrovue.store.session import Store
+from retrovue.store.session import Session, Store
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
@@ -185,7 +183,7 @@ async def _adopt(
 ) -> Ingested:
     reported: list[Ingested | Failed] = []
 
-    async def take_identity(session: AsyncSession) -> None:
+    async def take_identity(session: Session) -> None:
         now = await collections_by_id(session, [before, replacement])
         known = {found.id: replace(found, assets_count=0, last_ingest_at=None) for found in (before, replacement)}
         if now != known:

@@ -7,7 +7,7 @@ not depend on the transaction they describe), and unpooled connections (the lock
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import anyio
 import asyncpg
@@ -28,6 +28,9 @@ from retrovue.store.addresses import (
 )
 from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
 from retrovue.store.failures import translate
+
+Session: TypeAlias = AsyncSession
+"""The session of a transaction, for modules that don't import SQLAlchemy."""
 
 CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 """The errors of a transaction that the server ended in favour of another one."""
