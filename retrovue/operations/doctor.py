@@ -173,6 +173,8 @@ def _mapping_hint(collection: Collection) -> str:
 
 
 async def _examine_files(store: Store, collection: Collection) -> Finding:
+    if not collection.check_files:
+        return Finding("files", _subject(collection), "ok", "They aren't looked for (--no-check-files).")
     async with store.reading() as session:
         paths = await sample_files(session, collection, SAMPLE)
     try:

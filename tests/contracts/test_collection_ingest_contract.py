@@ -567,6 +567,7 @@ class TestCI15:
         assert shown["check_files"] is False
         assert "Check files: no\n" in world.cli("collection", "show", "Movies").out
         assert world.cli.ok("collection", "ingest", "Movies")["total_created_assets"] == 3
+        assert "Movies of My Plex: They aren't looked for" in world.cli("doctor").out
 
 
 @pytest.mark.fault(303)
