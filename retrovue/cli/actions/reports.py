@@ -69,7 +69,7 @@ async def show_duplicates(
         head: dict[str, Any] = {"total": page.total, "limit": None if whole else limit, "items": []}
         head["next_cursor"] = page.next_cursor
         if await _print(call, head, items, _duplicate_table, jsonl=jsonl, as_csv=as_csv, kind=DuplicateItem):
-            _print_end(call, len(page.items), page.total, page.next_cursor, whole=whole, noun="duplicates")
+            _print_end(call, len(page.items), page.total, page.next_cursor, whole=whole, noun="duplicate items")
     return 0
 
 
