@@ -15,7 +15,7 @@ from retrovue.core.verdicts import ChangeKind
 from retrovue.store.audit import Run
 from retrovue.store.changes import INSERT_CHANGES, lock_feed
 from retrovue.store.comparing import CONTENT, DESCRIPTION, Said, compare, held_assets
-from retrovue.store.plan import label_of
+from retrovue.store.plan import NO_GUESSING, label_of
 from retrovue.store.relinking import Pair, relinks_json
 from retrovue.store.staging import Staging
 
@@ -157,6 +157,12 @@ _SET_DIFFERENCES = text(
 
 async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair]) -> None:
     """Compare relinked assets with their new items, and stage what differs."""
+    many = len(relinks) > _BATCH
+    if many:
+        # Each batch would read the whole table: of a library that was built anew every item is relinked.
+        await session.execute(text("CREATE INDEX staged_number ON staged (seq)"))
+        await session.execute(text("ANALYZE staged"))
+        await session.execute(text("SET LOCAL enable_nestloop = on"))
     for start in range(0, len(relinks), _BATCH):
         batch = relinks[start : start + _BATCH]
         held = await held_assets(session, [pair.asset for pair in batch])
@@ -172,6 +178,9 @@ async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair]) -> No
             difference = compare(held[pair.asset], Said(row.canonical_key, values, None, parts))
             items.append({"seq": pair.seq, "difference": difference.kind, "fields": difference.fields})
         await session.execute(_SET_DIFFERENCES, {"items": orjson.dumps(items).decode()})
+    if many:
+        await session.execute(text("DROP INDEX staged_number"))
+        await session.execute(NO_GUESSING)
 
 
 async def follow(session: AsyncSession, staging: Staging, run: Run, relinks: Sequence[Pair] = ()) -> None:

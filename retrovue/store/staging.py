@@ -172,7 +172,9 @@ class Staging:
             staged=bool(self.staged),
             rejected=bool(self.comparison.rejected),
             refinements=self.enriched,
-            syncing=self.listed is not None,
+            keys=self.listed is not None and bool(self.staged),
+            listed=self.listed is not None,
+            lost=self.listed is not None and self.comparison.may_have_lost,
         )
 
     async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:

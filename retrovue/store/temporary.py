@@ -67,15 +67,19 @@ async def make_tables(session: AsyncSession, *, refinements: bool, syncing: bool
 
 
 async def empty_tables(
-    session: AsyncSession, *, staged: bool, rejected: bool, refinements: bool, syncing: bool
+    session: AsyncSession, *, staged: bool, rejected: bool, refinements: bool, keys: bool, listed: bool, lost: bool
 ) -> None:
-    """Empty the tables that have rows."""
+    """Empty the tables that may have rows. To empty one writes to the log of the server, small as it is."""
     tables = ["staged", "plan", "following"] if staged else []
     if staged and refinements:
         tables.append("staged_refinement")
     if rejected:
         tables.append("staged_rejection")
-    if syncing:
-        tables += ["listed", "staged_key", "lost_asset", "removal"]
+    if keys:
+        tables.append("staged_key")
+    if listed:
+        tables.append("listed")
+    if lost:
+        tables += ["lost_asset", "removal"]
     if tables:
         await session.execute(text(f"TRUNCATE {', '.join(tables)}"))

@@ -10,6 +10,7 @@ from retrovue.core.model import AssetDraft, MaxRemovals, Outline, Page, PartDraf
 from retrovue.core.results import Ingested, Named
 from retrovue.core.verdicts import ADDED_COUNTS
 from retrovue.ingest.sync import sync_one
+from retrovue.store import following
 from retrovue.store.session import Store
 from tests.support.library import DATA, KNOWN, Library, contents, draft, execute, outline, page, uri
 
@@ -405,7 +406,11 @@ class TestRelinking:
         assert await assets(library, "state") == [("new",)]
         assert [what for what, _, _ in await feed(library)] == ["relinked", "withdrawn"]
 
-    async def test_a_library_that_was_built_anew(self, library: Library) -> None:
+    @pytest.mark.parametrize("batch", [1000, 7], ids=["one batch", "several batches"])
+    async def test_a_library_that_was_built_anew(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch, batch: int
+    ) -> None:
+        monkeypatch.setattr(following, "_BATCH", batch)
         old = [film(f"o{n}", file=f"{n}", provider_ids={"plex": str(n % 7)}, stamp="s") for n in range(40)]
         new = [film(f"n{n}", file=f"{n}", provider_ids={"plex": str(n % 7)}, stamp="s") for n in range(40)]
         before = await self.relink(library, old, new)
