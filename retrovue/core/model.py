@@ -178,9 +178,10 @@ class Collection:
     @property
     def arguments(self) -> str:
         """The arguments by which a command in a hint names it: ``Movies --source Home``, quoted for a shell."""
-        if self.source_name is None or f"{self.name[:1]}{self.source_name[:1]}".count("-"):
-            return str(self.id)  # a name that begins with a hyphen would be read as an option
-        return f"{shlex.quote(self.name)} --source {shlex.quote(self.source_name)}"
+        if any(name.startswith("-") for name in (self.name, self.source_name or "")):
+            return str(self.id)  # it would be read as an option
+        name = shlex.quote(self.name)
+        return name if self.source_name is None else f"{name} --source {shlex.quote(self.source_name)}"
 
 
 @dataclass(frozen=True, slots=True)

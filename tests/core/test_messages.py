@@ -71,6 +71,7 @@ class TestNamesOfCollections:
 
     def test_a_command_can_be_copied(self, collection: Collection) -> None:
         assert collection.arguments == "'TV Shows' --source 'My Plex'"
+        assert replace(collection, source_name=None).arguments == "'TV Shows'"  # its source isn't added yet
 
     def test_a_name_that_looks_like_an_option_is_given_by_id(self, collection: Collection) -> None:
         assert replace(collection, name="--help").arguments == str(collection.id)
