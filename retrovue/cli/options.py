@@ -13,8 +13,6 @@ import asyncclick as click
 from retrovue.cli.errors import require_utf8
 from retrovue.cli.invocation import Invocation
 from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, OLDEST_DETAILS_DAYS, SLOWEST_RATE, SMALLEST
-from retrovue.core.errors import RequestError
-from retrovue.core.model import MaxRemovals
 
 Action = Callable[..., Awaitable[int]]
 
@@ -193,12 +191,15 @@ keep_details = click.option(
 confirmed = click.option("--yes", is_flag=True, help="Do it without asking.")
 
 
-class _MostRemovals(click.ParamType[MaxRemovals]):
+class _MostRemovals(click.ParamType[Any]):
     """A number of assets, or a percentage of those that are present."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from retrovue.core.errors import RequestError  # slow to import, and not needed for help
+        from retrovue.core.model import MaxRemovals
+
         try:
             return value if isinstance(value, MaxRemovals) else MaxRemovals.parse(value)
         except RequestError as exc:

@@ -89,7 +89,7 @@ async def check_locations(
         )
     mapped, unmapped = _map_locations(collection, locations)
     if unmapped:
-        options = " ".join(f"--map {shlex.quote(location + '=')}LOCAL" for location in unmapped[:SHOWN])
+        maps = " --map ".join(f"{shlex.quote(location + '=')}LOCAL" for location in unmapped[:SHOWN])
         more = f" and {len(unmapped) - SHOWN} more" if len(unmapped) > SHOWN else ""
         return Ingestibility(
             ingestible=False,
@@ -97,7 +97,7 @@ async def check_locations(
             reason=(
                 f"No path mapping covers {', '.join(unmapped[:SHOWN])}{more}."
                 " Say where these files are on this machine: "
-                f"`retrovue collection update {collection.arguments} {options}`."
+                f"`retrovue collection update {collection.arguments} --map {maps}`."
             ),
         )
     problems: list[tuple[str, str]] = []

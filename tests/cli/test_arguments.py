@@ -227,7 +227,8 @@ class TestHelp:
         assert (done.status, done.err) == (0, "")
         assert f"Usage: retrovue {' '.join(arguments)}" in done.out
         for narrowing in ("--title", "--season", "--episode"):
-            takes_it = arguments in (["collection", "ingest"], ["asset", "list"])  # the other one filters what it lists
+            # Those on assets filter what they list or decide.
+            takes_it = arguments[0] == "asset" or arguments in (["collection", "ingest"], ["collection", "sync"])
             assert takes_it or narrowing not in done.out
             assert narrowing in done.out or arguments != ["collection", "ingest"]
 

@@ -48,6 +48,16 @@ KEYS = [
     "total_failed_enrichments",
     "total_source_items",
     "duration_seconds",
+    "mode",
+    "total_refreshed",
+    "total_replaced",
+    "total_restored",
+    "total_relinked",
+    "total_changed",
+    "total_absent",
+    "total_missing",
+    "total_gone",
+    "total_removals_held_back",
 ]
 SOURCE = Source(uuid.uuid4(), "plex-5063d926", "My Plex", "plex", {})
 
