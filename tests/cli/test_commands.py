@@ -227,6 +227,7 @@ class TestCollections:
             "assets_count",
             "last_ingest_at",
             "check_files",
+            "keep_approval",
             "source_name",
         ]
         assert document["collections"][1]["sync_enabled"] is True

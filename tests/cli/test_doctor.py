@@ -45,20 +45,21 @@ class TestDoctor:
         document = run_cli.ok("doctor")
         assert findings(document)[2:] == [
             ("source", "My Plex", "ok"),
-            ("collection", "Home Videos", "ok"),
-            ("collection", "Movies", "ok"),
-            ("collection", "TV Shows", "ok"),
-            ("files", "Movies", "ok"),
-            ("files", "TV Shows", "ok"),
+            ("collection", "Home Videos of My Plex", "ok"),
+            ("collection", "Movies of My Plex", "ok"),
+            ("collection", "TV Shows of My Plex", "ok"),
+            ("files", "Movies of My Plex", "ok"),
+            ("files", "TV Shows of My Plex", "ok"),
         ]
 
     @pytest.mark.usefixtures("ready")
     def test_files_that_are_not_there_are_1(self, run_cli: Cli) -> None:
         run_cli.ok("collection", "ingest", "Movies")
+        run_cli.ok("collection", "update", "Movies", "--check-files")
         done = run_cli("doctor")
         assert done.status == 1
-        assert done.err.startswith("Error: 1 problem; the first: Movies: ")
-        assert "\nproblem  files       Movies: " in done.out
+        assert done.err.startswith("Error: 2 problems; the first: Movies of My Plex: ")
+        assert "\nproblem  files       Movies of My Plex: " in done.out
         assert "Is a disk not mounted, or a path mapping wrong?" in done.out
         for line in done.out.splitlines():
             # What can't be broken is a path, or a command to copy.

@@ -63,8 +63,8 @@ async def test_all_enrichers_at_once(store: Store, media: Path) -> None:
         assert summary.status == "ok"
         assert (outcome.counts.created, outcome.counts.failed_enrichments) == (8, 2)
         assert {(one["asset"], one["enricher"], one["code"]) for one in outcome.listed.failed_enrichments} == {
-            ("Film 7", ids["probe"], "not_media"),
-            ("Film 8", ids["probe"], "not_media"),
+            ("Film 7 [Final Cut]", ids["probe"], "not_media"),
+            ("Film 8 [Final Cut]", ids["probe"], "not_media"),
         }
         states = await rows(store, "SELECT state, count(*) FROM asset GROUP BY 1 ORDER BY 1")
         assert states == [("enriching", 2), ("new", 6)]
