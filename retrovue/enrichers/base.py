@@ -185,12 +185,12 @@ _VALUES: Mapping[str, tuple[Any, str]] = {
 def compliance_problems(enricher: object) -> list[str]:
     """Return what keeps a class from being an enricher; an empty list means that it complies."""
     if not isinstance(enricher, type):
-        return [f"{quoted(enricher)} is not a class"]
+        return [f"{enricher} is not a class"]
     problems = method_problems(enricher, _COROUTINES, {}, "describe_parameters")
     for name, (wanted, description) in _VALUES.items():
         value = getattr(enricher, name, None)
         try:
             msgspec.convert(value, wanted)
         except msgspec.ValidationError:
-            problems.append(f"{name} is {quoted(value)}, but has to be {description}")
+            problems.append(f"{name} is {quoted(value) if isinstance(value, str) else value}, but has to be {description}")
     return problems

@@ -21,7 +21,6 @@ from retrovue.core.model import (
     Secret,
     SourceIdentity,
 )
-from retrovue.core.text import quoted
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 IDENTITY_SETTING = "machine_identifier"
@@ -135,7 +134,7 @@ _COROUTINES = {"__aenter__": 0, "__aexit__": 3, "check_reachable": 0, "discover_
 def compliance_problems(importer: object) -> list[str]:
     """Return what keeps a class from being an importer; an empty list means that it complies."""
     if not isinstance(importer, type):
-        return [f"{quoted(importer)} is not a class"]
+        return [f"{importer} is not a class"]
     problems: list[str] = []
     if not isinstance(getattr(importer, "type_name", None), str):
         problems.append("type_name is not a string")
