@@ -192,5 +192,6 @@ def compliance_problems(enricher: object) -> list[str]:
         try:
             msgspec.convert(value, wanted)
         except msgspec.ValidationError:
-            problems.append(f"{name} is {quoted(value) if isinstance(value, str) else value}, but has to be {description}")
+            shown = quoted(value) if isinstance(value, str) else value
+            problems.append(f"{name} is {shown}, but has to be {description}")
     return problems

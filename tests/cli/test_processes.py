@@ -100,7 +100,7 @@ class TestInterruption:
         assert process.returncode == 130
         owed = run_cli.ok("collection", "enrich", "Movies", "--dry-run")["owed"]
         assert owed > 0
-        said = f"The enrichment of 'Movies' of source 'A source' was interrupted: {owed} are still owed."
+        said = f"The enrichment of 'Movies' of source 'My Plex' was interrupted: {owed} are still owed."
         assert said in err.decode()
         if json:
             document = orjson.loads(out)
