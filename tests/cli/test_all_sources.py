@@ -68,7 +68,7 @@ class TestAllSources:
         assert (told[0]["type"], told[-1]["type"], told[-1]["total"]) == ("started", "summary", 1)
         assert [one["type"] for one in told].count("summary") == 1
 
-    @pytest.mark.parametrize(("arguments", "said"), [((*ALL, "My Plex"), "together"), (ALL[:2], "Name a SOURCE")])
+    @pytest.mark.parametrize(("arguments", "said"), [((*ALL, "My Plex"), "together"), (ALL[:2], "Missing argument")])
     def test_a_source_or_all(self, run_cli: Cli, arguments: tuple[str, ...], said: str) -> None:
         done = run_cli(*arguments)
         assert (done.status, said in done.err) == (1, True)

@@ -100,6 +100,7 @@ async def resolved(words: list[str]) -> tuple[click.Context, click.Command, list
     return context, command, words
 
 
+@pytest.mark.fault(216)
 @pytest.mark.parametrize(("place", "call"), COMMANDS)
 async def test_a_command_of_a_message_can_be_typed(place: str, call: str) -> None:
     words = [SAMPLES.get(word, word) for word in shlex.split(call)[1:]]

@@ -161,6 +161,7 @@ LINES: dict[str, dict[int, str]] = {
         213: "paths and titles in several spellings, composed and decomposed letters: one",
         214: "codecs by their names; files that grew or were replaced under their name",
         215: "Jellyfin's merged series are one show; a total above the items says N of M; Emby is refused",
+        216: "every command of a hint can be typed, and every option that one names exists",
         217: "an address pasted from a browser, TLS to a plain port: understood, or its wrong part is named",
         218: "everything that libpq documents works in an address, or is refused by name; an unfit database is found",
     },

@@ -306,7 +306,7 @@ async def ingest(call: Invocation, *, source: str | None, everything: bool, **op
 
         return await ingest_all(call, **options)
     if source is None:
-        raise InputError("Name a SOURCE, or give --all.", hint="`retrovue source list` shows the sources.")
+        raise click.UsageError("Missing argument 'SOURCE'.", click.get_current_context())
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(call, source, **options)
