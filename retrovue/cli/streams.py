@@ -3,11 +3,19 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
+T = TypeVar("T")
+
 _INDENTED = orjson.OPT_INDENT_2
+
+
+async def each(items: Sequence[T]) -> AsyncIterator[T]:
+    """Yield the items of a page, as a list of any length yields its own."""
+    for item in items:
+        yield item
 
 
 async def json_document(document: dict[str, Any], key: str, items: AsyncIterator[Any]) -> AsyncIterator[bytes]:

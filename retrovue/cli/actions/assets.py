@@ -9,7 +9,7 @@ from uuid import UUID
 from retrovue.cli.actions.changes import change_line
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
-from retrovue.cli.streams import csv_lines, json_document, json_lines
+from retrovue.cli.streams import csv_lines, each, json_document, json_lines
 from retrovue.cli.table import room, table
 from retrovue.core.results import place
 from retrovue.core.text import item_key
@@ -56,7 +56,7 @@ async def list_assets(
     names = _column_names(columns)
     async with opened(call) as store:
         page = await catalogue.list_assets(store, order=order, limit=0 if everything else limit, after=after, **filters)
-        assets = catalogue.iter_assets(store, order=order, **filters) if everything else _each(page.assets)
+        assets = catalogue.iter_assets(store, order=order, **filters) if everything else each(page.assets)
         if call.output.as_json:
             document = {"status": "ok", "total": page.total, "limit": None if everything else limit, "assets": []}
             document["next_cursor"] = page.next_cursor
@@ -79,11 +79,6 @@ def _column_names(columns: str | None) -> list[str]:
     if unknown := [name for name in names if name not in _FIELDS]:
         raise InputError(f"An asset has no field {', '.join(unknown)}.", hint=f"It has: {', '.join(_FIELDS)}.")
     return names
-
-
-async def _each(assets: Sequence[Asset]) -> AsyncIterator[Asset]:
-    for asset in assets:
-        yield asset
 
 
 async def _fields(assets: AsyncIterator[Asset], names: Sequence[str] = ()) -> AsyncIterator[dict[str, Any]]:

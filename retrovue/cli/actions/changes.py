@@ -1,11 +1,12 @@
 """The feed of changes of assets, and the assets that are gone for good."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 
 from retrovue.cli.asking import Destruction
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
+from retrovue.cli.streams import each
 from retrovue.cli.table import room, table
 from retrovue.operations import changes
 from retrovue.operations.changes import Change, GoneAssets
@@ -34,7 +35,7 @@ async def show_changes(
             return await _print(call, followed, jsonl=jsonl)
         page = await changes.list_changes(store, after=after, source=source, collection=collection, limit=limit)
     if jsonl:
-        return await _print(call, _each(page.changes), jsonl=True)
+        return await _print(call, each(page.changes), jsonl=True)
     if call.output.as_json:
         document = {"status": "ok", "limit": limit, "changes": [change_document(change) for change in page.changes]}
         call.output.document({**document, "next_cursor": page.next_cursor})
@@ -43,11 +44,6 @@ async def show_changes(
     lines = table(("Cursor", "When", "What", "Asset", "Fields"), rows, numbers=(0,), columns=room()) if rows else []
     call.output.lines([*lines, f"{len(rows):,} changes. Those after them: --after {page.next_cursor}"])
     return 0
-
-
-async def _each(found: Sequence[Change]) -> AsyncIterator[Change]:
-    for change in found:
-        yield change
 
 
 async def _print(call: Invocation, found: AsyncIterator[Change], *, jsonl: bool) -> int:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, Unpack
 
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
-from retrovue.cli.streams import csv_lines, json_document, json_lines
+from retrovue.cli.streams import csv_lines, each, json_document, json_lines
 from retrovue.cli.table import room, table
 from retrovue.operations import reports
 from retrovue.operations.documents import statistics_document
@@ -39,7 +39,7 @@ async def show_rejected(
     whole = _is_whole(everything=everything, jsonl=jsonl, as_csv=as_csv, after=after)
     async with opened(call) as store:
         page = await reports.list_rejected(store, limit=0 if whole else limit, after=after, **filters)
-        items = reports.iter_rejected(store, **filters) if whole else _each(page.items)
+        items = reports.iter_rejected(store, **filters) if whole else each(page.items)
         head: dict[str, Any] = {"total": page.total, "limit": None if whole else limit, "items": []}
         head["next_cursor"] = page.next_cursor
         head["reasons"] = page.reasons
@@ -65,7 +65,7 @@ async def show_duplicates(
     whole = _is_whole(everything=everything, jsonl=jsonl, as_csv=as_csv, after=after)
     async with opened(call) as store:
         page = await reports.list_duplicates(store, limit=0 if whole else limit, after=after, **filters)
-        items = reports.iter_duplicates(store, **filters) if whole else _each(page.items)
+        items = reports.iter_duplicates(store, **filters) if whole else each(page.items)
         head: dict[str, Any] = {"total": page.total, "limit": None if whole else limit, "items": []}
         head["next_cursor"] = page.next_cursor
         if await _print(call, head, items, _duplicate_table, jsonl=jsonl, as_csv=as_csv, kind=DuplicateItem):
@@ -80,11 +80,6 @@ def _is_whole(*, everything: bool, jsonl: bool, as_csv: bool, after: str | None)
     if whole and after is not None:
         raise InputError("--after is for pages: it can't be given with --all, --jsonl or --csv.")
     return whole
-
-
-async def _each(items: Sequence[ItemT]) -> AsyncIterator[ItemT]:
-    for item in items:
-        yield item
 
 
 async def _fields(items: AsyncIterator[ItemT]) -> AsyncIterator[dict[str, Any]]:
