@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,8 +78,25 @@ def _read_line(call: Invocation, question: str) -> str:
                 return f"{input(question)}\n"
             except EOFError:
                 return ""
-        call.output.raw_notes(question)
-        return sys.stdin.readline()
+        with _signals_readable() as arrived:
+            call.output.raw_notes(question)
+            # A signal that arrives just before `read` begins would wait until somebody types.
+            select.select([sys.stdin, arrived], [], [])
+            return sys.stdin.readline()
+
+
+@contextmanager
+def _signals_readable() -> Iterator[int]:
+    """Yield a descriptor that becomes readable when a signal arrives."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 def _no_answer(question: str) -> InputError:

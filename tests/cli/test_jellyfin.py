@@ -173,10 +173,10 @@ class TestOtherCommands:
         checks = [(one["check"], one["subject"], one["verdict"]) for one in done.document["findings"]]
         assert ("source", NAME, "ok") in checks
         assert [one for one in checks if one[0] == "collection"] == [
-            ("collection", "Books", "ok"),
-            ("collection", "Movies", "ok"),
-            ("collection", "Music", "ok"),
-            ("collection", "Shows", "ok"),
+            ("collection", f"Books of {NAME}", "ok"),
+            ("collection", f"Movies of {NAME}", "ok"),
+            ("collection", f"Music of {NAME}", "ok"),
+            ("collection", f"Shows of {NAME}", "ok"),
         ]
         assert TOKEN not in done.out + done.err
 

@@ -230,7 +230,7 @@ class TestIngestible:
         library = JellyfinLibrary("Movies", locations=["/data/movies", "/data/movies2"])
         answer = await self.ask(library, [("/data/movies", str(tmp_path))])
         assert answer.code == "unmapped_location"
-        assert f"retrovue collection update {collection(library).id} --map /data/movies2=LOCAL" in answer.reason
+        assert "retrovue collection update Movies --map /data/movies2=LOCAL" in answer.reason
 
     async def test_missing(self, tmp_path: Path) -> None:
         answer = await self.ask(JellyfinLibrary("M", locations=["/data"]), [("/data", str(tmp_path / "none"))])
@@ -241,7 +241,7 @@ class TestIngestible:
         answer = await self.ask(library, standing="user")
         assert (answer.ingestible, answer.code) == (False, "unknown_location")
         assert "API key" in answer.reason
-        assert f"retrovue collection update {collection(library).id} --map SOURCE=LOCAL" in answer.reason
+        assert "retrovue collection update 'My films' --map SOURCE=LOCAL" in answer.reason
         assert (await self.ask(library, [("/data", str(tmp_path))], standing="user")).ingestible
         lost = await self.ask(library, [("/data", str(tmp_path / "none"))], standing="user")
         assert lost.code == "missing_directory"

@@ -202,7 +202,7 @@ class TestIngestible:
         assert answer.code == "unmapped_location"
         assert answer.reason is not None
         assert "covers /data/movies2." in answer.reason
-        assert f"retrovue collection update {collection().id} --map /data/movies2=LOCAL" in answer.reason
+        assert "retrovue collection update Movies --map /data/movies2=LOCAL" in answer.reason
 
     async def test_missing(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
