@@ -62,6 +62,8 @@ from retrovue.ingest.guards import Removal as Removal
 from retrovue.ingest.options import IngestOptions as IngestOptions
 from retrovue.ingest.orchestrator import ingest_one as ingest_one
 from retrovue.ingest.orchestrator import ingest_source as ingest_source
+from retrovue.ingest.sync import sync_one as sync_one
+from retrovue.ingest.sync import sync_source as sync_source
 from retrovue.operations.adoption import Adoption as Adoption
 from retrovue.operations.adoption import adopt_collection as adopt_collection
 from retrovue.operations.attachments import Attachment as Attachment

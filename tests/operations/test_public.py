@@ -32,6 +32,21 @@ class TestDeleting:
             await retrovue.list_collections(library.store, source.external_id)
 
 
+class TestSync:
+    async def test_a_source_and_one_of_its_collections(self, library: Library) -> None:
+        await library.ingest_one(page(*map(draft, "abc")))
+        library.script.listings["Movies"] = [page(draft("a"), draft("b", title="Better"))]
+        async with retrovue.sync_source(library.store, str(library.source.id)) as run:
+            pass
+        assert [run.summary.total(name) for name in ("refreshed", "missing")] == [1, 1]
+        library.script.listings["Movies"] = [page(*map(draft, "abc"))]
+        async with retrovue.sync_one(library.store, "Movies", options=retrovue.IngestOptions(dry_run=True)) as run:
+            pass
+        assert [run.summary.total(name) for name in ("refreshed", "restored")] == [1, 1]
+        listing = await retrovue.list_changes(library.store)
+        assert sorted(change.what for change in listing.changes) == ["missing", "refreshed"]
+
+
 async def test_the_doctor(library: Library) -> None:
     findings = [finding async for finding in retrovue.examine(library.store)]
     assert {finding.check for finding in findings} >= {"database", "schema", "source"}

@@ -28,7 +28,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "SourceListing", "Secret", "secret_reference", "encrypt_secrets", "Encryption", "Discovered", "Collection",
         "CollectionUpdate", "PathMapping",
     ),
-    "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "MaxRemovals", "Removal", "Scope", "IngestRun"),
+    "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "Scope", "IngestRun"),
+    "Sync": ("sync_source", "sync_one", "MaxRemovals", "Removal"),
     "Results of an ingest": (
         "IngestSummary", "RunStatus", "CollectionOutcome", "Ingested", "Skipped", "Failed", "Counts", "Listed", "Named",
         "Durations", "Enriched", "Guard", "HeldBack", "Problem", "summary_document",
