@@ -92,7 +92,8 @@ OPTIONS = sorted(
 async def resolved(words: list[str]) -> tuple[click.Context, click.Command, list[str]]:
     """Find the command that the words begin with; raises UsageError if there is none."""
     command: click.Command = program
-    context = click.Context(command, info_name="retrovue", obj=Invocation(Output(as_json=False)))
+    settings = program.context_settings  # a command keeps the help option that its first context gives it
+    context = click.Context(command, info_name="retrovue", obj=Invocation(Output(as_json=False)), **settings)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, found, words = await command.resolve_command(context, words)
         assert found is not None
