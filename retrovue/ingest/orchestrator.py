@@ -256,6 +256,8 @@ class _RunTasks:
                     self._collector.report(outcome)
                 for failure in now.failures:
                     await self._fail(failure)
+                # All of them at once: of a run that is killed, those that hadn't begun are interrupted as well.
+                await audit.start(self._store, self._run, ours)
             if ours:
                 # Under the locks: until the run ends nothing is attached to these collections.
                 async with self._store.reading() as session:
@@ -307,7 +309,7 @@ class _RunTasks:
             if not self._options.dry_run:
                 async with self._store.transaction() as session:
                     await record_ingestibility(session, [(collection, answer)])
-                await audit.skip(self._store, self._run, [lost])
+                await audit.skip(self._store, self._run, [lost], started=True)
             self._collector.report(lost)
             return
         async with self._open_pages(self._attached.get(collection.id, ()), self._source) as enrichers:
@@ -323,7 +325,6 @@ class _RunTasks:
                 )
                 self._collector.report(await self._with_owed(outcome))
                 return
-            await audit.start(self._store, self._run, [collection])
             await ingest_collection(
                 self._store,
                 self._importer,

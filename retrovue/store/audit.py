@@ -136,6 +136,8 @@ def _json(value: object) -> str:
 
 async def start(store: Store, run: Run, collections: Sequence[Collection]) -> None:
     """Write start rows. A start row that never gets an outcome row means interrupted."""
+    if not collections:
+        return
     who = started_by()
     with translated():
         async with store.audit.connect() as connection:
@@ -144,12 +146,13 @@ async def start(store: Store, run: Run, collections: Sequence[Collection]) -> No
             await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])
 
 
-async def skip(store: Store, run: Run, skipped: Iterable[Skipped]) -> None:
+async def skip(store: Store, run: Run, skipped: Iterable[Skipped], *, started: bool = False) -> None:
     """Write the rows of enabled collections that were ingested before and can't be now, such as those of a lost mount.
 
-    Others leave no row: nothing of them is missing in the catalogue.
+    Others leave no row: nothing of them is missing in the catalogue. ``started``: they have start rows, so that all of
+    them get an outcome.
     """
-    rows = [one for one in skipped if one.collection.sync_enabled and one.collection.last_ingest_at is not None]
+    rows = [one for one in skipped if started or _was_ingested(one.collection)]
     if not rows:
         return
     who = started_by()
@@ -157,6 +160,10 @@ async def skip(store: Store, run: Run, skipped: Iterable[Skipped]) -> None:
         async with store.audit.begin() as connection:
             await connection.execute(_START, [_start_row(run, one.collection, who) for one in rows])
             await connection.execute(_OUTCOME, [_skipped_row(run, one) for one in rows])
+
+
+def _was_ingested(collection: Collection) -> bool:
+    return collection.sync_enabled and collection.last_ingest_at is not None
 
 
 async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:

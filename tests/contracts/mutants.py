@@ -168,6 +168,12 @@ MUTANTS = (
     Mutant("D-4", AUDIT, "            AND ingest_outcome.code IS DISTINCT FROM 'already_running'\n", ""),
     Mutant("D-4", AUDIT, " AND ingest_start.scope = '{{}}'\n", "\n"),
     Mutant(
+        "D-4",
+        ORCHESTRATOR,
+        "                await audit.start(self._store, self._run, ours)\n",
+        "                await audit.start(self._store, self._run, ours[:1])\n",
+    ),
+    Mutant(
         "D-5",
         ORCHESTRATOR,
         "enabled = [collection for collection in enabled if collection.id in failed_ids]",

@@ -300,7 +300,7 @@ class TestD4:
 
         world.when(MOVIES, look)
         world.document("--concurrency", "1")
-        assert seen == [("source",)]
+        assert seen == [("source",), ("source",)]
 
     def test_skipped_collections_have_no_row(self, world: World) -> None:
         world.lose("TV Shows")

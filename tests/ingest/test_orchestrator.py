@@ -389,7 +389,7 @@ class TestTargets:
         summary = await library.ingest()
         assert codes(summary) == {"Movies": "unreadable_directory"}
         assert library.script.asked == ["open", "reachable", "ingestible Movies", "ingestible Movies", "close"]
-        assert await library.audit() == []
+        assert await library.audit() == [("Movies", "skipped", "unreadable_directory")]
 
     @pytest.mark.parametrize("dry_run", [False, True])
     async def test_without_any_the_run_is_refused_with_every_reason(self, library: Library, dry_run: bool) -> None:
@@ -558,6 +558,30 @@ class TestRetry:
         }
         nothing = await many.ingest(retry_failed=True)
         assert (nothing.status, nothing.processed, set(codes(nothing).values())) == ("ok", 0, {"not_failed"})
+
+    async def test_of_a_killed_run_it_takes_what_had_not_begun_as_well(self, library: Library) -> None:
+        many = await make(library, "ABC")
+        await many.ingest()
+        started: list[object] = []
+
+        async def look() -> None:
+            # A run that is killed here leaves these rows, and no others.
+            started.extend(
+                await many.rows(
+                    "SELECT 1 FROM ingest_start LEFT JOIN ingest_outcome"
+                    " USING (run_id, collection_id) WHERE status IS NULL"
+                )
+            )
+
+        many.script.listings["A"] = [look, *PAGES]
+        await many.ingest(concurrency=1)
+        assert len(started) == 3
+        await execute(
+            many.store,
+            "DELETE FROM ingest_outcome WHERE run_id = (SELECT run_id FROM ingest_start"
+            " ORDER BY started_at DESC LIMIT 1) AND collection_id <> (SELECT id FROM collection WHERE name = 'A')",
+        )
+        assert codes(await many.ingest(retry_failed=True)) == {"A": "not_failed", "B": "ingested", "C": "ingested"}
 
 
 @pytest.mark.usefixtures("store")
