@@ -85,7 +85,7 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
 
 
 async def _run(options: argparse.Namespace, scenarios: list[Scenario]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     began = dt.datetime.now(dt.UTC)
     about = {"began": began.isoformat(timespec="seconds"), "items": options.items, "rounds": options.rounds}
     machine = describe()

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import orjson
@@ -21,6 +21,14 @@ from retrovue.store.session import Store
 SOURCE = "Benchmark"
 """The name of the one source that every catalogue here has."""
 _SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+
+
+class Written(NamedTuple):
+    """How much has been written at a moment."""
+
+    log: int
+    """Bytes of the write-ahead log of the whole server."""
+    transaction: str
 
 
 class Databases:
@@ -87,6 +95,20 @@ class Databases:
     async def settle(self) -> None:
         """Write what is dirty to the disk, so that no run pays for the one before."""
         await self._execute("CHECKPOINT")
+
+    async def written(self, name: str) -> "Written":
+        """Return how far the server's log and the transactions of a catalogue are."""
+        async with self._connection(name) as connection:
+            return Written(
+                await connection.fetchval("SELECT cast(pg_current_wal_insert_lsn() - '0/0' AS bigint)"),
+                await connection.fetchval("SELECT cast(cast(pg_current_xact_id() AS xid) AS text)"),
+            )
+
+    async def assets_written(self, name: str, since: "Written") -> int:
+        """Count the rows of assets that were written since then."""
+        async with self._connection(name) as connection:
+            statement = "SELECT count(*) FROM asset WHERE age(xmin) < age(cast(cast($1 AS text) AS xid))"
+            return int(await connection.fetchval(statement, since.transaction))
 
     def cpu(self) -> float:
         """How many seconds of CPU the server has spent so far, ended backends included.

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,7 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 from benchmarks.database import SOURCE, Databases
-from benchmarks.scenarios import PRODUCT, WRITES, Contender, Layout, Scenario
+from benchmarks.scenarios import PRODUCT, UNCHANGED, WRITES, Contender, Layout, Scenario
 from benchmarks.tree import trees
 
 TOKEN = "benchmark-token"
@@ -55,6 +55,15 @@ class Sample:
     collections, as the next two are."""
     staging: float | None = None
     merging: float | None = None
+    wal_mb: float | None = None
+    """What PostgreSQL has written to its log, 1,000,000 bytes."""
+    assets_written: int | None = None
+    """Rows of assets, new ones and new versions."""
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU of the client and of PostgreSQL."""
+        return self.client_cpu + (self.postgres_cpu or 0.0)
 
 
 Results = dict[tuple[str, str], list[Sample]]
@@ -81,6 +90,7 @@ class PlexProcess:
         """Answer from now on as this contender wants; return what was served since the last turn."""
         like = contender or Contender("", None)
         order = {name: getattr(like, name) for name in ("latency_ms", "us_per_offset", "fail_percent")}
+        order["changes"] = asdict(like.changes)
         await self._input.send(orjson.dumps(order) + b"\n")
         return await self._line()
 
@@ -177,13 +187,17 @@ class Harness:
         await self._databases.settle()
         if plex is not None:
             await plex.turn(contender)
+        began = await self._databases.written(name)
         postgres = self._databases.cpu()
         environment = {"RETROVUE_DATABASE_URL": self._databases.url(name), "RETROVUE_TOKEN": TOKEN}
         spent, report = await self._measured(self._command(contender, plex.url if plex else ""), environment)
         await self._databases.quiet(name)
         postgres = self._databases.cpu() - postgres
+        ended = await self._databases.written(name)
+        assets_written = await self._databases.assets_written(name, began)
         served_now = {} if plex is None else await plex.turn()
-        self._check(contender, layout, report, written=await self._databases.assets(name) - before)
+        created = await self._databases.assets(name) - before
+        self._check(contender, layout, report, created=created, written=assets_written)
         durations = [one.get("durations", {}) for one in report.get("collection_results", [])]
 
         def total(*phases: str) -> float | None:
@@ -200,20 +214,23 @@ class Harness:
             faults=served_now.get("faults"),
             in_flight=served_now.get("in_flight"),
             sent_mb=served_now["bytes"] / 1_000_000 if served_now else None,
-            items=layout.items,
+            items=report["total_source_items"],
             created=report["total_created_assets"],
             from_plex=total("waiting_for_source", "reading"),
             staging=total("staging"),
             merging=total("merging"),
+            wal_mb=(ended.log - began.log) / 1_000_000,
+            assets_written=assets_written,
         )
 
     def _command(self, contender: Contender, url: str) -> list[str]:
-        options = contender.command()
+        options = contender.options()
         if contender.client == "cli":
-            return [*retrovue(self._python), "source", "ingest", SOURCE, "--json", *options]
+            return [*retrovue(self._python), "source", contender.command, SOURCE, "--json", *options]
         if contender.client in PRODUCT:
-            profile = ["--profile", str(self._profile)] if contender.client == "profiled" else []
-            return [str(self._python), "-m", "benchmarks.library", SOURCE, *options, *profile]
+            more = ["--profile", str(self._profile)] if contender.client == "profiled" else []
+            more += ["--sync"] if contender.command == "sync" else []
+            return [str(self._python), "-m", "benchmarks.library", SOURCE, *options, *more]
         part = {"fetch": ["--fetch-only"], "decode": ["--decode-only"], "lean floor": ["--lean"]}.get(
             contender.client, []
         )
@@ -253,18 +270,26 @@ class Harness:
         spent: dict[str, float] = orjson.loads(await report.read_bytes())
         return spent, orjson.loads(text) if text.startswith(b"{") else {}
 
-    def _check(self, contender: Contender, layout: Layout, report: dict[str, Any], *, written: int) -> None:
+    def _check(
+        self, contender: Contender, layout: Layout, report: dict[str, Any], *, created: int, written: int
+    ) -> None:
         """Refuse a run that did not do what it was measured for."""
         problems = []
         if contender.client in PRODUCT and report["status"] != "ok":
             problems.append(f"its status is {report['status']}: {report['errors']}")
-        if report["total_source_items"] != layout.items:
-            problems.append(f"it read {report['total_source_items']} items of {layout.items}")
+        listed = layout.items - contender.changes.removed * len(layout.sizes)
+        if report["total_source_items"] != listed:
+            problems.append(f"it read {report['total_source_items']} items of {listed}")
         expected = 0 if contender.dry_run else report["total_created_assets"]
-        if written != expected:
-            problems.append(f"{written} assets were written, not {expected}")
-        if contender.after is not None and written:
+        if created != expected:
+            problems.append(f"{created} assets were created, not {expected}")
+        if contender.after is not None and created:
             problems.append("a re-ingest has created assets")
+        if contender.command == "sync":
+            removed = layout.items - listed
+            # An item may have several versions, which are assets of their own.
+            if report["total_missing"] < removed or bool(written) != (contender.changes != UNCHANGED):
+                problems.append(f"it marked {report['total_missing']} assets of {removed}, and wrote {written}")
         if contender.client in WRITES and not contender.after and not report["total_created_assets"]:
             problems.append("nothing was created")
         if problems:

@@ -1,4 +1,4 @@
-"""A service that embeds the library: one source ingest, told in the words of `retrovue source ingest --json`."""
+"""A service that embeds the library: one ingest or sync, told in the words of `retrovue source ingest --json`."""
 
 import argparse
 import cProfile
@@ -13,12 +13,14 @@ from retrovue.core.config import Settings
 from retrovue.core.results import IngestSummary
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_source
+from retrovue.ingest.sync import sync_source
 from retrovue.store.opening import open_store
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.library", description=__doc__)
     parser.add_argument("source")
+    parser.add_argument("--sync", action="store_true", help="sync instead")
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--profile", metavar="FILE", help="write where the time went, as cProfile does")
@@ -27,19 +29,19 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(250_000, 20, 100)
     with cProfile.Profile() if options.profile else nullcontext() as profile:
-        summary = anyio.run(_ingest, options.source, options.concurrency, options.dry_run)
+        summary = anyio.run(_ingest, options.source, options.concurrency, options.dry_run, options.sync)
     if profile is not None:
         profile.dump_stats(options.profile)
     sys.stdout.write(orjson.dumps(_document(summary), default=str).decode() + "\n")
     return 0 if summary.status == "ok" else 1
 
 
-async def _ingest(source: str, concurrency: int, dry_run: bool) -> IngestSummary:
+async def _ingest(source: str, concurrency: int, dry_run: bool, syncing: bool) -> IngestSummary:
     settings = Settings.from_environment()
     options = IngestOptions(concurrency=concurrency, dry_run=dry_run)
     async with (
         open_store(settings, connections=concurrency, read_only=dry_run) as store,
-        ingest_source(store, source, options) as run,
+        (sync_source if syncing else ingest_source)(store, source, options) as run,
     ):
         async for _ in run:
             pass
@@ -52,6 +54,7 @@ def _document(summary: IngestSummary) -> dict[str, object]:
         "total_created_assets": summary.total("created"),
         "total_skipped_assets": summary.total("skipped"),
         "total_source_items": summary.total("source_items"),
+        **{f"total_{name}": summary.total(name) for name in ("refreshed", "replaced", "missing")},
         "collection_results": [{"durations": one.durations} for one in summary.ingested],
         "errors": [{"code": one.code, "message": one.message} for one in summary.failed],
         "duration_seconds": summary.duration,

@@ -22,6 +22,8 @@ _COLUMNS = (
     ("Plex CPU s", "plex_cpu", "{:.2f}"),
     ("client MiB", "peak_mb", "{:.0f}"),
     ("requests", "requests", "{:.0f}"),
+    ("log MB", "wal_mb", "{:.1f}"),
+    ("assets written", "assets_written", "{:,.0f}"),
 )
 
 

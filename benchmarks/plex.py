@@ -1,7 +1,7 @@
 """The simulated Plex server of a benchmark, in a process of its own, with its pages written beforehand.
 
 The standard input takes one JSON object a line: how to answer from now on. Each is answered, on the standard
-output, with what has been served since the one before. The server ends with its input.
+output, when it holds, with what has been served since the one before. The server ends with its input.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import orjson
 
-from retrovue.simulator import LEAN, Fault, GeneratedSection, SimulatedPlex, View
+from retrovue.simulator import LEAN, Changes, Fault, GeneratedSection, SimulatedPlex, View
 from retrovue.simulator.faults import some, status
 
 _NAMES = {"movie": "Movies", "show": "TV Shows"}
@@ -41,12 +41,20 @@ async def _serve(options: argparse.Namespace) -> None:
     plex = SimulatedPlex(sections, token=options.token, record_requests=False)
     async with plex.serve() as url:
         _say({"url": url})
-        faults, spent = 0, time.process_time()
+        faults, spent, changes = 0, time.process_time(), Changes()
         async for line in anyio.wrap_file(sys.stdin):
             cpu = time.process_time() - spent
             served: dict[str, Any] = {"requests": plex.request_count, "bytes": plex.bytes_sent, "cpu": cpu}
-            _say(served | {"in_flight": plex.max_concurrency, "faults": plex.faults.injected - faults})
-            _answer_like(plex, **orjson.loads(line))
+            served |= {"in_flight": plex.max_concurrency, "faults": plex.faults.injected - faults}
+            order = orjson.loads(line)
+            after = Changes(**order.pop("changes"))
+            if after != changes:
+                for section in sections:
+                    section.change(after)
+                gc.freeze()
+            changes = after
+            _answer_like(plex, **order)
+            _say(served)
             faults, spent = plex.faults.injected, time.process_time()
 
 

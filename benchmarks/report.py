@@ -26,12 +26,15 @@ _COLUMNS = (
     ("source", "from_plex", "{:.2f}"),
     ("stage", "staging", "{:.2f}"),
     ("merge", "merging", "{:.2f}"),
+    ("log MB", "wal_mb", "{:.2f}"),
+    ("assets written", "assets_written", "{:,.0f}"),
 )
 """Heading, field of Sample, format. A column in which nothing is but 0 is left out."""
 KEY = """\
 wall: seconds of the whole process. client, postgres, plex: seconds of CPU. MiB: the client's peak memory. at once: the
 most requests that Plex had at a time. source, stage, merge: seconds that collections waited for their next page (with
-its decoding and mapping), for it to be copied to the staging table, and for the merge; added up over collections."""
+its decoding and mapping), for it to be copied to the staging table, and for the merge; added up over collections. log:
+what PostgreSQL has written to its write-ahead log."""
 
 
 def document(scenarios: Sequence[Scenario], results: Results, about: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from retrovue.simulator import Changes
+
 Client = Literal["cli", "library", "floor", "lean floor", "fetch", "decode", "help", "profiled"]
 """The product as operators and as services run it; the floor, also with requests as lean as the product's, and in
 parts; `retrovue --help`, and the library under Python's profiler."""
 PRODUCT: tuple[Client, ...] = ("cli", "library", "profiled")
 WRITES: tuple[Client, ...] = (*PRODUCT, "floor", "lean floor")
+
+
+UNCHANGED = Changes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,10 @@ class Contender:
     client: Client = "cli"
     concurrency: int = 4
     dry_run: bool = False
+    command: Literal["ingest", "sync"] = "ingest"
+    """`retrovue source ingest` or `source sync`."""
+    changes: Changes = UNCHANGED
+    """What has become of each section of the server since the catalogue was made."""
     latency_ms: float = 0.0
     us_per_offset: float = 0.0
     """Time that the server adds to a page for each row before it."""
@@ -64,7 +73,7 @@ class Contender:
     after: str | None = None
     """The contender whose catalogue this one goes on with, for a re-ingest; None is a fresh one."""
 
-    def command(self) -> tuple[str, ...]:
+    def options(self) -> tuple[str, ...]:
         """Return the arguments that every product client takes."""
         return ("--concurrency", str(self.concurrency), *(("--dry-run",) if self.dry_run else ()))
 
@@ -123,6 +132,29 @@ def million(items: int) -> Scenario:
             Contender("dry-run", layout, dry_run=True),
         ),
         rounds=1,
+    )
+
+
+def sync(items: int) -> Scenario:
+    """Syncs beside a re-ingest: nothing has changed, 1 % of all items have, a tenth of all items is gone."""
+    return Scenario("sync", "Syncs beside a re-ingest", _syncs(even(4, items)))
+
+
+def sync_million(items: int) -> Scenario:
+    """The same, ten times as large."""
+    return Scenario("sync-million", "Syncs, ten times as many", _syncs(even(4, items * 10)), rounds=1)
+
+
+def _syncs(layout: Layout) -> tuple[Contender, ...]:
+    changed = Changes(edited=0.005, replaced=0.005)
+    removed = replace(changed, removed=layout.sizes[0] // 10)
+    known = Contender("re-ingest", layout, after="first")
+    return (
+        Contender("first", layout),
+        known,
+        replace(known, name="nothing changed", command="sync"),
+        replace(known, name="1 % changed", command="sync", changes=changed),
+        replace(known, name="10 % removed", command="sync", changes=removed),
     )
 
 
@@ -242,6 +274,6 @@ def profile(items: int) -> Scenario:
 
 _PAIR: tuple[tuple[str, Client], ...] = (("floor", "floor"), ("first", "cli"))
 USUAL: tuple[Callable[[int], Scenario], ...] = (
-    main_job, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
+    main_job, sync, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
 )  # fmt: skip
-FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million, tree)
+FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million, sync_million, tree)

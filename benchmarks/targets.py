@@ -60,6 +60,15 @@ def _rate(of: Median, scenario: str, contender: str) -> float:
     return of(scenario, contender, "items") / of(scenario, contender, "wall")
 
 
+def _ratios(name: str, scenario: str, contender: str, *, at_most: float) -> tuple[Target, Target]:
+    over, under = (scenario, contender), (scenario, "re-ingest")
+    return (
+        Target(f"{name}, wall time", _wall(over, under), at_most=at_most),
+        Target(f"{name}, CPU of client and PostgreSQL", _wall(over, under, "cpu"), at_most=at_most),
+    )
+
+
+_SYNCS = ("nothing changed", "1 % changed", "10 % removed")
 _FIRST, _FLOOR, _MILLION = ("main", "first"), ("main", "floor"), ("million", "first")
 _TREE = ("tree", "ten times as many")
 _ALONE, _TOGETHER = ("small", "concurrency 1"), ("small", "concurrency 8")
@@ -72,6 +81,34 @@ TARGETS = (
     Target("Re-ingest ÷ first ingest", _wall(("main", "re-ingest"), _FIRST), at_most=0.35, moonshot=0.1),
     Target("Dry-run, empty catalogue ÷ first ingest", _wall(("main", "dry-run"), _FIRST), at_most=0.5),
     Target("Dry-run, nothing new ÷ first ingest", _wall(("main", "dry-run, nothing new"), _FIRST), at_most=0.5),
+    *_ratios("Sync, nothing changed ÷ re-ingest", "sync", "nothing changed", at_most=1.2),
+    *_ratios("Sync, 1 % changed ÷ re-ingest", "sync", "1 % changed", at_most=1.5),
+    *_ratios("Sync, 10 % removed ÷ re-ingest", "sync", "10 % removed", at_most=2),
+    Target(
+        "Rows of assets written by a sync that finds nothing",
+        lambda of: of("sync", "nothing changed", "assets_written"),
+        at_most=0,
+        unit="",
+    ),
+    Target(
+        "PostgreSQL's log of a sync that finds nothing, in MB",
+        lambda of: of("sync", "nothing changed", "wal_mb"),
+        unit="MB",
+    ),
+    *(
+        Target(
+            f"Peak memory of a sync, {name}, ten times as many items",
+            _wall(("sync-million", name), ("sync", name), "peak_mb"),
+            at_most=1.1,
+        )
+        for name in _SYNCS
+    ),
+    Target(
+        "… the most of these, in MiB",
+        lambda of: max(of("sync-million", name, "peak_mb") for name in _SYNCS),
+        at_most=200,
+        unit="MiB",
+    ),
     Target("Peak memory, ten times as many items", _wall(_MILLION, _FIRST, "peak_mb"), at_most=1.1),
     Target("… in MiB", lambda of: of(*_MILLION, "peak_mb"), at_most=200, moonshot=120, unit="MiB"),
     Target("… of a dry-run, in MiB", lambda of: of("million", "dry-run", "peak_mb"), unit="MiB"),

@@ -148,6 +148,14 @@ class GeneratedSection(Section):
                 self._ready[item_type, order, view] = self._window(item_type, 0, rows.total, order, view)
         return sum(len(row) for rows in self._ready.values() for row in rows)
 
+    def change(self, changes: Changes) -> None:
+        """Be as the library is after these changes, instead of those before; rows written beforehand are too."""
+        self._changes = changes
+        self.content_changed_at += 1
+        for item_type, sort, view in self._ready:
+            if item_type == self._playable:
+                self._ready[item_type, sort, view] = self._window(item_type, 0, self._rows[item_type].total, sort, view)
+
     def rows(self, item_type: int, start: int, size: int, sort: Sort) -> list[Row]:
         """Complete rows of one window; raises LookupError for an order that the section does not know."""
         return [orjson.loads(row) for row in self._window(item_type, start, size, sort, _WHOLE)]

@@ -24,13 +24,13 @@ from retrovue.store.embedded import EmbeddedServer
 
 
 def test_one_command_measures_and_reports(tmp_path: Path) -> None:
-    chosen = ["--only", "main", "--only", "start", "--only", "tree"]
+    chosen = [word for name in ("main", "sync", "start", "tree") for word in ("--only", name)]
     options = ["--items", "500", "--rounds", "1", *chosen, "--output", str(tmp_path)]
     done = subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     (report,) = tmp_path.iterdir()
     said = orjson.loads(report.read_bytes())
-    main_job, start, tree = said["scenarios"]
+    main_job, sync, start, tree = said["scenarios"]
     created = {one["name"]: one["medians"]["created"] for one in main_job["contenders"]}
     assert created["first"] == created["library"] == created["floor"] == created["dry-run"] > 450
     assert created["re-ingest"] == created["fetch only"] == 0
@@ -38,6 +38,12 @@ def test_one_command_measures_and_reports(tmp_path: Path) -> None:
     first = next(one for one in main_job["contenders"] if one["name"] == "first")
     assert all(first["medians"][name] > 0 for name in measured)
     assert len(start["contenders"][0]["samples"]) == 10
+    # A sync writes what has changed, and nothing if nothing has.
+    written = {one["name"]: one["medians"]["assets_written"] for one in sync["contenders"]}
+    assert written["first"] > 450
+    assert written["10 % removed"] >= 48  # 12 of 125 in each collection
+    assert 0 < written["1 % changed"] < 50
+    assert written["re-ingest"] == written["nothing changed"] == 0
     # A tree of files is ingested like any other source.
     created = {one["name"]: one["medians"]["created"] for one in tree["contenders"]}
     assert created == {"first": 500, "ten times as many": 5000, "re-ingest of these": 0, "in one directory": 5000}

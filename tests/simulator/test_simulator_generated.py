@@ -185,3 +185,10 @@ def test_a_library_that_has_changed_since(kind: Kind, item_type: int) -> None:
             assert all(one["size"] + 1 == other["size"] for one, other in zip(files, changed, strict=True))
             assert all(one["key"] != other["key"] for one, other in zip(files, changed, strict=True))
     assert later.item(str(before[-1]["ratingKey"])) is None
+    stamp = first.content_changed_at
+    first.prerender()
+    first.change(Changes(edited=0.05, replaced=0.1, removed=100))
+    assert first.list_json(item_type, 0, 2000, Sort("id"), View()) == later.list_json(
+        item_type, 0, 2000, Sort("id"), View()
+    )
+    assert first.content_changed_at > stamp
