@@ -23,7 +23,7 @@ from retrovue.core.paths import PathMapper, UnmappedPath
 from retrovue.core.results import Failed, Ingested
 from retrovue.errors import MalformedAnswer, RetrovueError
 from retrovue.importers.guard import draft_problem
-from retrovue.importers.http.client import Answer
+from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of

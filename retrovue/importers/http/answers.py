@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import zlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
@@ -22,6 +23,15 @@ _NOT_TLS = re.compile(r"wrong.version.number|record.layer.failure|http.request|u
 _NOT_TEXT = "illegal request line"
 """What h11 says of an answer that begins with a control character: such as an alert of TLS."""
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The decompressed body of a 200 or 201, and its paging headers, None if missing."""
+
+    body: bytearray
+    total: int | None
+    offset: int | None
 
 
 class TruncatedAnswer(MalformedAnswer):

@@ -2,12 +2,12 @@
 
 import re
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import httpx
@@ -17,6 +17,7 @@ from retrovue.core.errors import RequestError, SourceError, SourceRefused, Sourc
 from retrovue.core.logs import logger
 from retrovue.core.model import Secret
 from retrovue.importers.http.answers import (
+    Answer,
     BodyReader,
     TruncatedAnswer,
     map_error,
@@ -24,6 +25,7 @@ from retrovue.importers.http.answers import (
     parse_base_url,
     retry_after_seconds,
 )
+from retrovue.importers.http.connections import Connections, NotConnected, Proof
 from retrovue.importers.http.pace import CEILING, Pace
 from retrovue.importers.http.settings import Dialect, HttpPolicy
 from retrovue.importers.http.trust import tls_context
@@ -41,15 +43,6 @@ _SLOW_SECONDS = 10.0
 """Slower answers are logged."""
 _STATUS_TEXT = re.compile(r'status="([^"<>]{1,200})"')
 _MAINTENANCE = re.compile(r"maintenance|startup|starting|loading|migrat", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The decompressed body of a 200 or 201, and its paging headers, None if missing."""
-
-    body: bytearray
-    total: int | None
-    offset: int | None
 
 
 class _BorrowedTransport(httpx.AsyncBaseTransport):
@@ -81,31 +74,12 @@ class _Transient(Exception):
         self.retry_after = retry_after
 
 
-class _NotConnected(Exception):
-    """A request would have to open a connection."""
-
-
-async def _refuse_to_connect(event: str, _: Mapping[str, Any]) -> None:
-    """Take an event of httpcore; raises _NotConnected before a connection is opened."""
-    if event in {"connection.connect_tcp.started", "connection.connect_unix_socket.started"}:
-        raise _NotConnected
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """How a server proves that it is the right one."""
-
-    path: str
-    """Tells who the server is, without the token."""
-    check: Callable[[Answer], object]
-    """Raises WrongIdentity or MalformedAnswer for the answer of another server."""
-
-
 class HttpClient:
     """Requests JSON from one media server. Enter it once; requests may run concurrently."""
 
     proof: Proof | None = None
-    """Given on each new connection, before a request with the token is made on it."""
+    """Given before a request with the token opens a connection, unless one was given a moment ago and no connection
+    has been lost since: a server that takes over the address has none of the connections to the one before."""
 
     def __init__(
         self,
@@ -137,6 +111,7 @@ class HttpClient:
         # httpx 0.28 leaks a pool slot for each request that is cancelled while it waits for one. No request waits:
         # the pool has a connection for every turn.
         self._pace = pace or Pace()
+        self._connections = Connections()
 
     async def __aenter__(self) -> Self:
         policy = self.policy
@@ -253,6 +228,18 @@ class HttpClient:
                     raise _Transient(error) from exc
                 raise error from exc
 
+    async def prove(self) -> Answer:
+        """Ask the server who it is, with retries, and return the answer when it has passed the check of the proof.
+
+        Raises what ``get`` and the check raise.
+        """
+        assert self.proof is not None  # noqa: S101 - set by the importer that calls this
+        asked = anyio.current_time()
+        answer = await self.get(self.proof.path, with_token=False)
+        self.proof.check(answer)
+        self._connections.proven = asked
+        return answer
+
     async def _ask(self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int) -> Answer:
         send = partial(self._send, method, path, params, with_token=with_token, cap=cap)
         proof = self.proof if with_token and self._token else None
@@ -260,19 +247,22 @@ class HttpClient:
             return await send()
         try:
             return await send(connect=False)
-        except _NotConnected:
-            # This opens a connection, which is free for the request with the token afterwards.
-            proof.check(await self._send("GET", proof.path, {}, with_token=False, cap=cap))
+        except NotConnected:
+            if not self._connections.only_grow():
+                asked = anyio.current_time()
+                # This opens a connection, which is free for the request with the token afterwards.
+                proof.check(await self._send("GET", proof.path, {}, with_token=False, cap=cap))
+                self._connections.prove(asked)
         try:
             return await send(connect=False)
-        except _NotConnected:
+        except NotConnected:
             # Another request was faster, or the server closes its connections: it has just proven who it is.
             return await send()
 
     async def _send(
         self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int, connect: bool = True
     ) -> Answer:
-        """Make a request and follow redirects; raises _NotConnected unless it may ``connect`` or needn't."""
+        """Make a request and follow redirects; raises NotConnected unless it may ``connect`` or needn't."""
         if self._http is None:
             raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
         url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
@@ -281,8 +271,7 @@ class HttpClient:
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self.dialect.token_headers(self._token.reveal()) if with_token and self._token else {}
             asked = anyio.current_time()
-            events = {} if connect else {"trace": _refuse_to_connect}
-            async with self._http.stream(method, url, headers=headers, extensions=events) as response:
+            async with self._response(self._http, method, url, headers, connect=connect) as response:
                 began = anyio.current_time() - asked
                 if response.has_redirect_location:
                     url = self._redirected(url, response)
@@ -297,6 +286,18 @@ class HttpClient:
                 self._pace.answered(began)
                 return answer
         raise SourceError(f"The server at {self.origin} redirects without end.", code="redirect_loop")
+
+    @asynccontextmanager
+    async def _response(
+        self, http: httpx.AsyncClient, method: str, url: httpx.URL, headers: Mapping[str, str], *, connect: bool
+    ) -> AsyncIterator[httpx.Response]:
+        with self._connections.tracing(connect=connect) as trace:
+            try:
+                async with http.stream(method, url, headers=headers, extensions={"trace": trace}) as response:
+                    yield response
+            except httpx.TransportError:
+                self._connections.proven = None
+                raise
 
     def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
         target = url.join(response.headers.get("Location", ""))

@@ -26,7 +26,9 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter
-from retrovue.importers.http.client import Answer, HttpClient, Proof, Transport
+from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.client import HttpClient, Transport
+from retrovue.importers.http.connections import Proof
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.reader import Budget, ReadingAhead
@@ -172,7 +174,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return self._server_id or (await self._identify()).identifier
 
     async def _identify(self) -> SourceIdentity:
-        identity = self._require_same(await self._client.get(self.identity_path, with_token=False))
+        identity = self._read_identity((await self._client.prove()).body)
         self._server_id = identity.identifier
         return identity
 

@@ -15,7 +15,8 @@ import msgspec
 
 from retrovue.core.bounds import LONGEST_PATH, LONGEST_TEXT
 from retrovue.core.errors import MalformedAnswer
-from retrovue.importers.http.client import Answer, HttpClient
+from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.lenient import Mending, TooMalformed, decode_leniently
 
 _NUL = b"\\u0000"

@@ -8,7 +8,7 @@ The reading ends with as many different items as the listing says it holds, or w
 from itertools import islice
 from typing import Any
 
-from retrovue.importers.http.client import Answer
+from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.listing import Listing, ListingMoved, Seen
 
 MOST_ITEMS = 20_000_000

@@ -12,8 +12,8 @@ from anyio.abc import TaskGroup
 
 from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.model import Outline, Page
-from retrovue.importers.http.answers import AnswerTooLarge
-from retrovue.importers.http.client import Answer, Refusal
+from retrovue.importers.http.answers import Answer, AnswerTooLarge
+from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.listing import BadRow, KeyT, Listing, OutlineListing, OutlineT, Query, RowT
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS

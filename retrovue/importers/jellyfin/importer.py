@@ -16,7 +16,8 @@ from retrovue.core.model import (
     SourceIdentity,
 )
 from retrovue.core.text import quoted
-from retrovue.importers.http.client import Answer, HttpClient, Refusal
+from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.client import HttpClient, Refusal
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
 from retrovue.importers.http.listing import FilePath, Text, check_size

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from retrovue.core.errors import CollectionGone
 from retrovue.core.model import DiscoveredCollection, Page
 from retrovue.importers import titles
-from retrovue.importers.http.client import Answer, HttpClient, Refusal
+from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.client import HttpClient, Refusal
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, ListedRow, Listing, ListingFormat, OutlineListing, Query, Seen

@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from retrovue.core.errors import CollectionGone
 from retrovue.core.model import Page
-from retrovue.importers.http.client import Answer, HttpClient, Refusal
+from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.client import HttpClient, Refusal
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen

@@ -3,7 +3,9 @@
 import email.utils
 import gzip
 import logging
+import math
 import traceback
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
+from retrovue.core.model import Secret
 from retrovue.errors import (
     CollectionGone,
     MalformedAnswer,
@@ -21,6 +24,7 @@ from retrovue.errors import (
     WrongIdentity,
 )
 from retrovue.importers.base import IDENTITY_SETTING
+from retrovue.importers.http import connections
 from retrovue.importers.http.answers import BodyReader, retry_after_seconds
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.pace import Pace
@@ -31,7 +35,7 @@ from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.importer import PLEX
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from retrovue.simulator.request import Request
-from tests.support.plex import TOKEN, collection, plex, read_all
+from tests.support.plex import IMPATIENT, TOKEN, collection, plex, read_all
 
 pytestmark = pytest.mark.anyio
 
@@ -410,12 +414,38 @@ class TestANewConnection:
                 await read_all(importer, collection())
         assert {(request.path, request.token_from) for request in taken} == {("/identity", None)}
 
-    async def test_costs_one_small_request(self) -> None:
+    async def test_that_joins_busy_ones_is_covered_by_a_recent_proof(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections, "PROOF_SERVES_S", math.inf)
         async with plex(movies(300), config={"page_size": 10}) as (server, importer):
             await importer.check_reachable()
             await read_all(importer, collection())
-        assert server.count("/identity") <= WINDOW
+        assert server.count("/identity") == 1
+
+    async def test_costs_one_small_request_when_the_proof_is_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections, "PROOF_SERVES_S", -1.0)
+        async with plex(movies(300), config={"page_size": 10}) as (server, importer):
+            await importer.check_reachable()
+            await read_all(importer, collection())
+        assert 1 <= server.count("/identity") <= WINDOW + 1
         assert len(server.requests) <= 300 // 9 + 1 + WINDOW + 2
+
+    async def test_in_place_of_a_lost_one_is_proven_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another server that takes over the address a moment after a proof has none of the connections."""
+        monkeypatch.setattr(connections, "PROOF_SERVES_S", math.inf)
+        ours = SimulatedPlex([movies(100)], token=TOKEN)
+        another = SimulatedPlex([movies(100)], token=TOKEN, machine_identifier="another")
+        async with AsyncExitStack() as stack:
+            async with ours.serve() as url:
+                settings = {"base_url": url, "page_size": 10, **IMPATIENT}
+                importer = await stack.enter_async_context(PlexImporter(settings, {"token": Secret(TOKEN)}))
+                await importer.check_reachable()
+                await read_all(importer, collection())
+                assert ours.max_concurrency > 1
+                await importer.check_reachable()
+            async with another.serve(port=int(url.rpartition(":")[2])):
+                with pytest.raises(WrongIdentity):
+                    await read_all(importer, collection())
+        assert {(request.path, request.token_from) for request in another.requests} == {("/identity", None)}
 
     async def test_that_is_closed_after_each_answer_is_proven_each_time(self) -> None:
         async with plex(movies(30), config={"page_size": 10}) as (server, importer):
