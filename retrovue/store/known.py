@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.model import Collection, Mode, Rejection
 from retrovue.core.verdicts import LISTED
 from retrovue.store.drafts import LARGEST_SIZE, ItemKey, MappedDraft, MappedPage, unstamped
-from retrovue.store.session import Store
 
 # Keys and fingerprints come as one packed parameter: for arrays asyncpg would first look their type up, 16 ms on each
 # connection. A key is 48 bytes: source hash, canonical hash and stamp.
@@ -88,7 +87,7 @@ _OWE_CHANGED = text(
         UPDATE asset_enrichment SET status = 'failed', code = 'changed_at_source',
             message = 'The file has changed since.', updated_at = clock_timestamp()
         FROM asset WHERE asset.uuid = asset_enrichment.asset_uuid AND asset.state IN ('new', 'enriching')
-            AND asset.uuid = ANY(cast(string_to_array(:changed, ',') AS uuid[]))
+            AND asset.uuid IN (SELECT uuid FROM touched_asset)
             AND asset_enrichment.status = 'succeeded' AND asset_enrichment.enricher_id = ANY(:reading_files)
         RETURNING asset_enrichment.asset_uuid
     )
@@ -143,7 +142,6 @@ class Comparison:
     `load()` comes first, then for each page one of the other methods; `reset()` when the source is read again.
     """
 
-    store: Store
     session: AsyncSession
     collection: Collection
     mode: Mode = "ingest"
@@ -280,10 +278,12 @@ class Comparison:
         self.first_rejections.clear()
 
 
-async def owe_changed(session: AsyncSession, assets: Sequence[str], reading_files: Sequence[UUID]) -> None:
-    """Make the enrichments that read files owed again for these assets; approved and retired ones stay as they are."""
-    if assets and reading_files:
-        await session.execute(_OWE_CHANGED, {"changed": ",".join(assets), "reading_files": list(reading_files)})
+async def owe_touched(session: AsyncSession, reading_files: Sequence[UUID]) -> None:
+    """Make the enrichments that read files owed again for the staging's touched assets.
+
+    Approved and retired ones stay as they are.
+    """
+    await session.execute(_OWE_CHANGED, {"reading_files": list(reading_files)})
 
 
 async def begin_listing(session: AsyncSession, collection: Collection) -> None:

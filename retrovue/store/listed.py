@@ -56,15 +56,15 @@ def keys_in_parameter(kind: str) -> str:
 class Listed:
     """The keys of a listing: `add()` and `reject()` for each page → `flush()`; `reset()` if it is read again."""
 
-    def __init__(self, store: Store, session: AsyncSession, *, in_table: bool) -> None:
-        """``in_table``: write them to the temporary table ``listed`` of the session; else keep them in memory."""
+    def __init__(self, store: Store, session: AsyncSession, *, table: str | None) -> None:
+        """``table``: write them to this temporary table of the session; None keeps them in memory."""
         self.unidentified = 0
         """Rejected items without an identity: nobody can say which asset they are."""
         self.names_items = False
         """Whether a rejection names an item."""
         self._store = store
         self._session = session
-        self._in_table = in_table
+        self._table = table
         self._packed = {kind: bytearray() for kind in KINDS}
 
     def parameters(self) -> dict[str, bytearray]:
@@ -81,16 +81,16 @@ class Listed:
             self.names_items = True
             kind = "trashed" if rejection.code == TRASHED else "rejected"
             self._packed[kind] += text_key(rejection.source_uri)
-        if self._in_table and sum(map(len, self._packed.values())) >= _MOST:
+        if self._table is not None and sum(map(len, self._packed.values())) >= _MOST:
             async with self._store.transaction(self._session) as session:
                 await self.flush(session)
 
     async def flush(self, session: AsyncSession) -> None:
         """Write what is kept in memory to the table, inside the caller's transaction."""
         for kind, packed in self._packed.items():
-            if self._in_table and packed:
+            if self._table is not None and packed:
                 await session.execute(
-                    text("INSERT INTO listed VALUES (:kind, :packed)"), {"kind": kind, "packed": bytes(packed)}
+                    text(f"INSERT INTO {self._table} VALUES (:kind, :packed)"), {"kind": kind, "packed": bytes(packed)}
                 )
                 packed.clear()
 

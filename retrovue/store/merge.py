@@ -10,7 +10,7 @@ from retrovue.core.results import Named, failed_enrichment
 from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
 from retrovue.store.following import FOLLOWERS, compare_relinked, follow, stamp, tell_followed
-from retrovue.store.known import begin_listing, forget_listing, listing_holds
+from retrovue.store.known import begin_listing, forget_listing, listing_holds, owe_touched
 from retrovue.store.listed import KINDS, TRASHED, key_of, keys_in_table
 from retrovue.store.plan import COUNT, MAKE_PLAN, NO_GUESSING, MergeResult, label_of, merge_result
 from retrovue.store.relinking import NOTHING_RELINKED, PAIRS, RELINKS, Pair, Relinks, choose, relinks_json
@@ -159,6 +159,8 @@ async def merge_staged(
     ``policy`` says what a sync may remove. If all of the collection was read, its known pages are stored.
     """
     full = run.scope.is_full
+    if staging.touched:
+        await owe_touched(session, staging.enrichers.reading_files)
     held = full and await listing_holds(session, staging.collection)
     merging = _Merge(session, staging, run)
     result = await merging.carry_out(policy) if staging.staged or staging.listed is not None else merge_result({}, {})

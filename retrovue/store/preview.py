@@ -113,8 +113,8 @@ class Preview:
     ) -> None:
         """``reading_files``: the ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
         self.session = session
-        self.comparison = Comparison(store, session, collection, mode)
-        self.listed: Listed | None = Listed(store, session, in_table=False) if full else None
+        self.comparison = Comparison(session, collection, mode)
+        self.listed: Listed | None = Listed(store, session, table=None) if full else None
         self.owed_again = 0
         """Enrichments that are owed again after the merge, because files have moved or were replaced."""
         self._store = store

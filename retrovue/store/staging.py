@@ -18,11 +18,11 @@ from retrovue.core.model import AssetDraft, Collection, Mode, Rejection
 from retrovue.core.text import storable
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
-from retrovue.store.known import Comparison, Other, keep_known_pages, owe_changed, pages_that_stay_unknown
+from retrovue.store.known import Comparison, Other, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import Listed
 from retrovue.store.relinking import relink_keys
 from retrovue.store.session import Store
-from retrovue.store.temporary import empty_tables, make_tables
+from retrovue.store.temporary import StagingTables
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
 """The fields of a draft that are staged as they are: all before its parts."""
@@ -34,7 +34,7 @@ _COLUMNS = (
 MOST_STAGED_BYTES = 16 << 30
 """The most that the temporary tables of one collection may take: some 15 million new films."""
 STAGED_BETWEEN = 50_000
-_STAGED_BYTES = text("SELECT pg_total_relation_size('staged') + pg_total_relation_size('staged_rejection')")
+_STAGED_BYTES = text("SELECT sum(pg_total_relation_size(name)) FROM unnest(cast(:tables AS text[])) AS name")
 
 CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts", "difference", "fields"})
 """The columns that an asset takes from its staged row as they are."""
@@ -77,17 +77,25 @@ class Staging:
         *,
         mode: Mode = "ingest",
         full: bool = True,
+        suffix: str = "",
     ) -> None:
-        """``full``: all of the collection is read, so that a sync knows what isn't listed."""
+        """``full``: all of the collection is read, so that a sync knows what isn't listed.
+
+        ``suffix`` tells the tables from those of another staging in the same session.
+        """
         self.session = session
         self.collection = collection
         self.enrichers = enrichers
-        self.comparison = Comparison(store, session, collection, mode)
-        self.listed = Listed(store, session, in_table=True) if mode == "sync" and full else None
+        self.comparison = Comparison(session, collection, mode)
+        syncing = mode == "sync" and full
+        self.tables = StagingTables(self.enriched, syncing, suffix)
+        self.listed = Listed(store, session, table=self.tables.name("listed")) if syncing else None
         """What the source lists; None unless the run is a sync of the whole collection."""
         self.staged = 0
         self.several_parts = False
         """Whether a staged draft has more than one part."""
+        self.touched = False
+        """Whether a probe has read an old file of an asset."""
         self._store = store
         self._measured = 0
         """Staged rows when the size of the tables was looked up last."""
@@ -102,7 +110,7 @@ class Staging:
     async def open(self) -> None:
         """Make the tables, unless the connection has them, and load what the collection holds."""
         async with self._store.transaction(self.session) as session:
-            await make_tables(session, refinements=self.enriched, syncing=self.listed is not None)
+            await self.tables.make(session)
             await self.comparison.load(session)
 
     async def add(self, page: MappedPage, /) -> None:
@@ -112,16 +120,18 @@ class Staging:
             compared = await comparison.compare(session, page)
             if comparison.mode == "ingest":
                 touched = await comparison.find_changed(session, page.drafts, page.keys)
-                await owe_changed(session, touched, self.enrichers.reading_files)
+                if touched and self.enrichers.reading_files:
+                    await self._copy(session, "touched_asset", [(uuid,) for uuid in touched])
+                    self.touched = True
             differences = await differences_of(session, page, compared.to_stage) if comparison.mode == "sync" else {}
             rows = [
                 (page.drafts[position], page.keys[position], differences.get(position, ALIKE))
                 for position in (other.position for other in compared.to_stage)
             ]
-            await _copy_page(session, rows, first=self.staged)
-            await _copy_rejections(session, page.rejected, first=comparison.rejected + 1)
+            await self._copy_drafts(session, rows)
+            await self._copy_rejections(session, page.rejected)
             if self.listed is not None and comparison.anything_known:
-                await _copy_keys(session, page, compared.to_stage, first=self.staged)
+                await self._copy_keys(session, page, compared.to_stage)
             if rows:
                 self._pages.append((self.staged, compared.fingerprint))
             self.staged += len(rows)
@@ -141,7 +151,8 @@ class Staging:
         if rows - self._measured < STAGED_BETWEEN:
             return
         self._measured = rows
-        size = (await session.execute(_STAGED_BYTES)).scalar_one()
+        tables = [self.tables.name("staged"), self.tables.name("staged_rejection")]
+        size = int((await session.execute(_STAGED_BYTES, {"tables": tables})).scalar_one())
         if size > MOST_STAGED_BYTES:
             raise StoreError(
                 f"What the source has listed of {self.collection.display_name} so far takes {size >> 20:,} MiB in"
@@ -154,7 +165,7 @@ class Staging:
         """Take a known page, of which only the source URIs and the rejections are looked at."""
         if rejected:
             async with self._store.transaction(self.session) as session:
-                await _copy_rejections(session, rejected, first=self.comparison.rejected + 1)
+                await self._copy_rejections(session, rejected)
             self.comparison.reject(rejected)
         if self.listed is not None:
             await self.listed.add(map(identity_hash, source_uris), rejected)
@@ -167,14 +178,14 @@ class Staging:
 
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, inside the caller's transaction."""
-        await empty_tables(
+        await self.tables.empty(
             session,
             staged=bool(self.staged),
             rejected=bool(self.comparison.rejected),
-            refinements=self.enriched,
             keys=self.listed is not None and bool(self.staged),
             listed=self.listed is not None,
             lost=self.listed is not None and self.comparison.may_have_lost,
+            touched=self.touched,
         )
 
     async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:
@@ -192,61 +203,59 @@ class Staging:
         """Delete what is staged: the source is read again."""
         async with self._store.transaction(self.session) as session:
             await self.clear(session)
-        self.staged, self.several_parts, self._measured = 0, False, 0
+        self.staged, self.several_parts, self.touched, self._measured = 0, False, False, 0
         self._pages.clear()
         self.comparison.reset()
         if self.listed is not None:
             self.listed.reset()
 
+    async def _copy_drafts(
+        self, session: AsyncSession, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]]
+    ) -> None:
+        rows: list[tuple[object, ...]] = []
+        refinements: list[tuple[int, str, str | None]] = []
+        try:
+            for seq, (mapped, key, difference) in enumerate(drafts, start=self.staged):
+                rows.append(_row(seq, mapped, key, difference))
+                if (refinement := mapped.refinement) is not None:
+                    failures = _json(refinement.failures) if refinement.failures else None
+                    refinements.append((seq, _json(refinement.provenance), failures))
+            await self._copy(session, "staged", rows, _COLUMNS)
+        except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
+            raise StoreError(
+                "The importer gave a value that the catalogue can't hold.",
+                code="bad_value",
+                hint="This is a bug of the importer; the traceback is in the audit trail.",
+            ) from exc
+        await self._copy(session, "staged_refinement", refinements)
 
-async def _copy_page(
-    session: AsyncSession, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]], *, first: int
-) -> None:
-    """Copy drafts; ``first`` is the number of the first one."""
-    rows: list[tuple[object, ...]] = []
-    refinements: list[tuple[int, str, str | None]] = []
-    try:
-        for seq, (mapped, key, difference) in enumerate(drafts, start=first):
-            rows.append(_row(seq, mapped, key, difference))
-            if (refinement := mapped.refinement) is not None:
-                failures = _json(refinement.failures) if refinement.failures else None
-                refinements.append((seq, _json(refinement.provenance), failures))
-        if rows:
-            driver = await _driver(session)
-            await driver.copy_records_to_table("staged", records=rows, columns=_COLUMNS)
-    except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
-        raise StoreError(
-            "The importer gave a value that the catalogue can't hold.",
-            code="bad_value",
-            hint="This is a bug of the importer; the traceback is in the audit trail.",
-        ) from exc
-    if refinements:
-        await driver.copy_records_to_table("staged_refinement", records=refinements)
-
-
-async def _copy_rejections(session: AsyncSession, rejections: Sequence[Rejection], *, first: int) -> None:
-    if rejections:
+    async def _copy_rejections(self, session: AsyncSession, rejections: Sequence[Rejection]) -> None:
         records = [
             (position, *map(storable, (rejection.code, rejection.reason, rejection.source_uri, rejection.title)))
-            for position, rejection in enumerate(rejections, start=first)
+            for position, rejection in enumerate(rejections, start=self.comparison.rejected + 1)
         ]
-        await (await _driver(session)).copy_records_to_table("staged_rejection", records=records)
+        await self._copy(session, "staged_rejection", records)
 
+    async def _copy_keys(self, session: AsyncSession, page: MappedPage, to_stage: Sequence[Other]) -> None:
+        """Copy the keys by which new drafts may be what assets have lost."""
+        records = [
+            (seq, rule, key)
+            for seq, other in enumerate(to_stage, start=self.staged)
+            if other.uuid is None
+            for rule, key in relink_keys(page.drafts[other.position].draft, page.keys[other.position].canonical_hash)
+        ]
+        await self._copy(session, "staged_key", records)
 
-async def _copy_keys(session: AsyncSession, page: MappedPage, to_stage: Sequence[Other], *, first: int) -> None:
-    """Copy the keys by which new drafts may be what assets have lost."""
-    records = [
-        (seq, rule, key)
-        for seq, other in enumerate(to_stage, start=first)
-        if other.uuid is None
-        for rule, key in relink_keys(page.drafts[other.position].draft, page.keys[other.position].canonical_hash)
-    ]
-    if records:
-        await (await _driver(session)).copy_records_to_table("staged_key", records=records)
-
-
-async def _driver(session: AsyncSession) -> Any:
-    return (await (await session.connection()).get_raw_connection()).driver_connection
+    async def _copy(
+        self,
+        session: AsyncSession,
+        table: str,
+        records: Sequence[tuple[object, ...]],
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        if records:
+            driver: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+            await driver.copy_records_to_table(self.tables.name(table), records=records, columns=columns)
 
 
 def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) -> tuple[object, ...]:

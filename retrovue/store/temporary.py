@@ -1,11 +1,13 @@
 """The temporary tables of a run, which stay with its connection."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-TABLES = (
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS staged (
+TABLES = {
+    "staged": """
         seq integer NOT NULL, source_hash bytea NOT NULL, canonical_hash bytea NOT NULL, source_uri text NOT NULL,
         canonical_uri text NOT NULL, canonical_key text NOT NULL, part_count integer NOT NULL, parts jsonb,
         size_bytes bigint, type text NOT NULL, title text NOT NULL, show_title text, season_number integer,
@@ -15,71 +17,110 @@ TABLES = (
         tags jsonb NOT NULL, chapters jsonb, markers jsonb, show_key text, show_year integer, show_provider_ids jsonb,
         artist text, album text, disc_number integer, track_number integer, stamp bytea NOT NULL, file_stamp text,
         difference integer NOT NULL, fields jsonb
-    )
     """,
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS staged_rejection (
+    "staged_rejection": """
         position integer NOT NULL, code text NOT NULL, reason text NOT NULL, source_uri text, title text
-    )
     """,
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS plan (
+    "plan": """
         seq integer NOT NULL, verdict text NOT NULL, own uuid, asset_uuid uuid, first_seq integer, rule text
-    )
     """,
     # What happens to assets, written down before it does: the feed of changes needs the values before.
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS following (
+    "following": """
         seq integer NOT NULL, asset_uuid uuid NOT NULL, title text NOT NULL, what text NOT NULL,
         replaced boolean NOT NULL, moved boolean NOT NULL, withdrawn boolean NOT NULL, kept jsonb, fields jsonb NOT NULL
-    )
     """,
-)
-SYNC_TABLES = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS listed (kind text NOT NULL, packed bytea NOT NULL)",
-    "CREATE TEMPORARY TABLE IF NOT EXISTS staged_key (seq integer NOT NULL, rule integer NOT NULL, key bytea NOT NULL)",
-    "CREATE TEMPORARY TABLE IF NOT EXISTS lost_asset (uuid uuid NOT NULL, trashed boolean NOT NULL)",
-    """
-    CREATE TEMPORARY TABLE IF NOT EXISTS removal (
+}
+"""The columns of the tables of every run, by name."""
+SYNC_TABLES = {
+    "listed": "kind text NOT NULL, packed bytea NOT NULL",
+    "staged_key": "seq integer NOT NULL, rule integer NOT NULL, key bytea NOT NULL",
+    "lost_asset": "uuid uuid NOT NULL, trashed boolean NOT NULL",
+    "removal": """
         asset_uuid uuid NOT NULL, title text NOT NULL, source_uri text NOT NULL, was text NOT NULL,
         becomes text NOT NULL, reason text NOT NULL
-    )
     """,
-)
-REFINEMENTS = """
-    CREATE TEMPORARY TABLE IF NOT EXISTS staged_refinement (seq integer NOT NULL, provenance jsonb, failures jsonb)
+}
+ENRICHER_TABLES = {
+    "staged_refinement": "seq integer NOT NULL, provenance jsonb, failures jsonb",
+    "touched_asset": "uuid uuid NOT NULL",
+}
+_OF_PAGES = frozenset({"staged", "staged_rejection", "listed", "staged_key", "staged_refinement", "touched_asset"})
+"""The tables that pages are copied to; the others belong to a merge."""
+
+
+def create(name: str, columns: str) -> str:
+    """Return the SQL that makes a table unless the connection has it."""
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns})"
+
+
+@dataclass(frozen=True, slots=True)
+class StagingTables:
+    """The tables of one collection, on the connection of its staging: `make()` → `empty()`.
+
+    Collections that share a connection have tables of their own for their pages, named by ``suffix``. The statements of
+    the merge know the plain names: it takes place between `rename()` and `drop()`, in one transaction.
     """
 
+    refinements: bool
+    """Whether the collection has enrichers."""
+    syncing: bool
+    """Whether all of it is read in a sync."""
+    suffix: str = ""
 
-async def make_tables(session: AsyncSession, *, refinements: bool, syncing: bool) -> None:
-    """Make the tables that the session's connection doesn't have yet."""
-    about_connection = (await session.connection()).info
-    wanted: dict[str, tuple[str, ...]] = {"staging": TABLES}
-    if refinements:
-        wanted["refinements"] = (REFINEMENTS,)
-    if syncing:
-        wanted["syncing"] = SYNC_TABLES
-    for name, statements in wanted.items():
-        if not about_connection.get(name):
-            for statement in statements:
-                await session.execute(text(statement))
-            about_connection[name] = True
+    def name(self, table: str) -> str:
+        """Return the name of one of the tables that pages are copied to."""
+        return table + self.suffix
 
+    async def make(self, session: AsyncSession) -> None:
+        """Make the tables that the connection doesn't have yet."""
+        about_connection = (await session.connection()).info
+        for group in self._groups():
+            made = (*group, self.suffix)
+            if about_connection.get(made):
+                continue
+            for table, columns in group.items():
+                name = self.name(table) if table in _OF_PAGES else table
+                await session.execute(text(create(name, columns)))
+            about_connection[made] = True
 
-async def empty_tables(
-    session: AsyncSession, *, staged: bool, rejected: bool, refinements: bool, keys: bool, listed: bool, lost: bool
-) -> None:
-    """Empty the tables that may have rows. To empty one writes to the log of the server, small as it is."""
-    tables = ["staged", "plan", "following"] if staged else []
-    if staged and refinements:
-        tables.append("staged_refinement")
-    if rejected:
-        tables.append("staged_rejection")
-    if keys:
-        tables.append("staged_key")
-    if listed:
-        tables.append("listed")
-    if lost:
-        tables += ["lost_asset", "removal"]
-    if tables:
-        await session.execute(text(f"TRUNCATE {', '.join(tables)}"))
+    async def rename(self, session: AsyncSession) -> None:
+        """Give the tables of the pages their plain names, inside the caller's transaction."""
+        for table in self._of_pages() if self.suffix else ():
+            await session.execute(text(f"ALTER TABLE {self.name(table)} RENAME TO {table}"))
+
+    async def drop(self, session: AsyncSession) -> None:
+        """Drop the renamed tables, so that the next collection's can have their names."""
+        if self.suffix:
+            await session.execute(text(f"DROP TABLE {', '.join(self._of_pages())}"))
+
+    async def empty(
+        self,
+        session: AsyncSession,
+        *,
+        staged: bool,
+        rejected: bool,
+        keys: bool,
+        listed: bool,
+        lost: bool,
+        touched: bool,
+    ) -> None:
+        """Empty the tables that may have rows. To empty one writes to the log of the server, small as it is."""
+        tables = [self.name("staged"), "plan", "following"] if staged else []
+        if staged and self.refinements:
+            tables.append(self.name("staged_refinement"))
+        filled = {"staged_rejection": rejected, "staged_key": keys, "listed": listed, "touched_asset": touched}
+        tables += [self.name(table) for table, is_filled in filled.items() if is_filled]
+        if lost:
+            tables += ["lost_asset", "removal"]
+        if tables:
+            await session.execute(text(f"TRUNCATE {', '.join(tables)}"))
+
+    def _groups(self) -> Iterator[Mapping[str, str]]:
+        yield TABLES
+        if self.refinements:
+            yield ENRICHER_TABLES
+        if self.syncing:
+            yield SYNC_TABLES
+
+    def _of_pages(self) -> list[str]:
+        return [table for group in self._groups() for table in group if table in _OF_PAGES]

@@ -10,7 +10,7 @@ from retrovue.core.model import Collection
 from retrovue.store.plan import MAKE_PLAN, NO_GUESSING
 from retrovue.store.preview import PREVIEW
 from retrovue.store.session import Store
-from retrovue.store.temporary import TABLES
+from retrovue.store.temporary import TABLES, create
 from tests.support.library import Library, execute
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ async def _preview(store: Store, collection: Collection, moves: list[tuple[int, 
 async def _plan(store: Store, collection: Collection, length: int) -> dict[str, int]:
     """Plan as a run does: asset n moves to the place of asset n + 1."""
     async with store.transaction() as session:
-        for statement in TABLES:
+        for statement in (create(name, columns) for name, columns in TABLES.items()):
             await session.execute(text(statement))
         await session.execute(
             text(

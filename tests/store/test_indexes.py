@@ -18,7 +18,7 @@ from retrovue.store.changes import list_changes, prune_changes
 from retrovue.store.listing import list_assets
 from retrovue.store.log import list_log, list_rejections
 from retrovue.store.session import Store
-from retrovue.store.temporary import REFINEMENTS, SYNC_TABLES, TABLES
+from retrovue.store.temporary import ENRICHER_TABLES, SYNC_TABLES, TABLES, create
 from tests.conftest import Packages
 from tests.support.library import Library, draft, execute, outline, page
 from tests.support.scripted_enrichers import Deeds, attached
@@ -90,7 +90,9 @@ async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) 
 async def connection(library: Library) -> AsyncIterator[Any]:
     url = library.store.url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(url)
-    for statement in (*TABLES, *SYNC_TABLES, REFINEMENTS, "SET enable_seqscan = off", "SET enable_bitmapscan = off"):
+    tables = {**TABLES, **SYNC_TABLES, **ENRICHER_TABLES}
+    made = [create(name, columns) for name, columns in tables.items()]
+    for statement in (*made, "SET enable_seqscan = off", "SET enable_bitmapscan = off"):
         await connection.execute(statement)
     yield connection
     await connection.close()
