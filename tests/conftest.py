@@ -18,6 +18,7 @@ from retrovue.store.session import Store
 from tests.support import canary
 from tests.support.databases import Databases
 from tests.support.library import Library, empty
+from tests.support.observers import Observers
 from tests.support.world import Catalogue, Commands, World, bare_environment, opened
 
 __all__ = ["Databases", "Packages"]
@@ -54,8 +55,9 @@ def server(
 
 
 @pytest.fixture(scope="session")
-def databases(portal: BlockingPortal, server: EmbeddedServer, worker_id: str) -> Databases:
-    return Databases(portal, server, f"test_{worker_id}")
+def databases(portal: BlockingPortal, server: EmbeddedServer, worker_id: str) -> Iterator[Databases]:
+    with Databases(portal, server, f"test_{worker_id}") as databases:
+        yield databases
 
 
 @pytest.fixture(name="database_url")
@@ -182,8 +184,10 @@ def cli(offline: Commands, database_url: str) -> Commands:
 
 
 @pytest.fixture
-def catalogue(portal: BlockingPortal, database_url: str) -> Catalogue:
-    return Catalogue(portal, database_url)
+def catalogue(portal: BlockingPortal, database_url: str) -> Iterator[Catalogue]:
+    observers = Observers(portal)
+    yield Catalogue(portal, database_url, observers)
+    observers.close()
 
 
 @pytest.fixture

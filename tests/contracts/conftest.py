@@ -17,6 +17,7 @@ def clone(portal: BlockingPortal, databases: Databases) -> Iterator[Callable[[Ca
     with ExitStack() as made:
 
         def cloned(original: Catalogue) -> Catalogue:
+            original.leave()
             url = databases.copy(original.url)
             made.callback(databases.drop, url)
             return Catalogue(portal, url)

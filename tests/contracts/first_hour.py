@@ -149,7 +149,6 @@ if __name__ == "__main__":
         tempfile.TemporaryDirectory() as scratch,
         anyio.from_thread.start_blocking_portal() as own_portal,
         own_portal.wrap_async_context_manager(embedded_server(Path(scratch) / "postgres", durable=False)) as server,
+        Databases(own_portal, server, "first_hour") as own,
     ):
-        DOCUMENT.write_text(
-            first_hour(own_portal, Databases(own_portal, server, "first_hour"), Path(scratch)), encoding="utf-8"
-        )
+        DOCUMENT.write_text(first_hour(own_portal, own, Path(scratch)), encoding="utf-8")

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -24,6 +25,7 @@ AT_ONCE = 2
 PATIENCE_SECONDS = 600
 FAILED = 1
 """What pytest exits with if tests failed; anything else but 0 means that they didn't run."""
+_TIMES = count(1)
 
 
 @dataclass(frozen=True)
@@ -364,7 +366,7 @@ def _copy(directory: Path) -> Path:
 
 def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # An editable install puts the working tree on sys.path: the copy has to come before it.
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=tree,
@@ -387,16 +389,23 @@ def _verify(tree: Path) -> None:
             raise SystemExit(f"the copy isn't what would be tested: {line} is")
 
 
+def _write(path: Path, text: str) -> None:
+    """Write a module, at a time of its own: Python uses what it compiled before if time and size are the same."""
+    path.write_text(text, encoding="utf-8")
+    written = next(_TIMES)
+    os.utime(path, (written, written))
+
+
 def _fate(tree: Path, mutant: Mutant) -> str:
     path = tree / mutant.file
     original = path.read_text(encoding="utf-8")
-    path.write_text(mutated(mutant, tree), encoding="utf-8")
+    _write(path, mutated(mutant, tree))
     try:
         done = _pytest(tree, node_ids([mutant.rule]))
     except subprocess.TimeoutExpired:
         return "killed: the tests never end"
     finally:
-        path.write_text(original, encoding="utf-8")
+        _write(path, original)
     if done.returncode == 0:
         return "SURVIVED"
     if done.returncode != FAILED:

@@ -194,8 +194,9 @@ def _write() -> None:
         tempfile.TemporaryDirectory() as scratch,
         anyio.from_thread.start_blocking_portal() as portal,
         portal.wrap_async_context_manager(embedded_server(Path(scratch) / "postgres", durable=False)) as server,
+        Databases(portal, server, "reference") as databases,
     ):
-        made = files(portal, Databases(portal, server, "reference"))
+        made = files(portal, databases)
     schemas.DIRECTORY.mkdir(parents=True, exist_ok=True)
     for path in {*schemas.DIRECTORY.iterdir()} - made.keys():
         path.unlink()

@@ -4,7 +4,8 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import anyio
 import asyncpg
@@ -14,6 +15,7 @@ from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store
+from tests.support.observers import KEPT, Observers, address
 
 PATIENCE = 10.0
 """Seconds that the backends of connections which were closed, or are ended, may take to be gone."""
@@ -112,6 +114,13 @@ class Databases:
         """The role of each clone."""
         self._free: dict[str, list[str]] = defaultdict(list)
         """By role, the clones that nobody uses."""
+        self._observers = Observers(portal)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._observers.close()
 
     def create(self, role: str = "production", *, migrated: bool = True) -> str:
         """Return the URL of a database that is as if just made."""
@@ -128,6 +137,7 @@ class Databases:
 
     def copy(self, url: str) -> str:
         """Return the URL of a database that is the same as another one is now, to which nobody may be connected."""
+        self._observers.forget(url)
         template = database_url(url).database
         return self._server.url(self._portal.call(self._make, f'TEMPLATE "{template}" STRATEGY FILE_COPY'))
 
@@ -136,10 +146,21 @@ class Databases:
         name = str(database_url(url).database)
         role = self._clones.get(name)
         assert role is None or name not in self._free[role], f"{name} has been given back before"
-        if role is not None and self._portal.call(_emptied, self._server.url(name), self._templates[role][1]):
+        if role is not None and self._emptied(url, self._templates[role][1]):
             self._free[role].append(name)
+            if role == "production":
+                KEPT[address(url)] = self._observers
+            else:  # commands drop test databases, to which nobody may be connected
+                self._observers.forget(url)
         else:
+            self._observers.forget(url)
             self._portal.call(self._execute, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _emptied(self, url: str, pristine: Facts) -> bool:
+        try:
+            return self._observers.look(url, partial(_empty, pristine=pristine))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is gone, lets nobody in, or lacks a table
+            return False
 
     async def _make(self, source: str) -> str:
         name = f"{self._prefix}_{uuid.uuid4().hex[:12]}"
@@ -160,7 +181,7 @@ class Databases:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    connection = await asyncpg.connect(address(url))
     try:
         yield connection
     finally:
@@ -171,17 +192,13 @@ async def _facts(connection: Any) -> Facts:
     return [tuple(row) for row in await connection.fetch(_FACTS)]
 
 
-async def _emptied(url: str, pristine: Facts) -> bool:
+async def _empty(connection: Any, pristine: Facts) -> bool:
     """Take all rows out of a database, unless anything else about it has changed; tell whether it is as it was."""
-    try:
-        async with _connected(url) as connection:
-            with anyio.fail_after(PATIENCE):
-                while await connection.fetchval(_END_OTHERS):  # noqa: ASYNC110 - PostgreSQL has no event for it
-                    await anyio.sleep(0.002)
-            if await _facts(connection) != pristine:
-                return False
-            for statement in (EMPTY, *FORGET):
-                await connection.execute(statement)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is gone, lets nobody in, or lacks a table
+    with anyio.fail_after(PATIENCE):
+        while await connection.fetchval(_END_OTHERS):  # noqa: ASYNC110 - PostgreSQL has no event for it
+            await anyio.sleep(0.002)
+    if await _facts(connection) != pristine:
         return False
+    for statement in (EMPTY, *FORGET):
+        await connection.execute(statement)
     return True

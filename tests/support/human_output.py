@@ -301,8 +301,8 @@ if __name__ == "__main__":
         tempfile.TemporaryDirectory() as scratch,
         anyio.from_thread.start_blocking_portal() as own_portal,
         own_portal.wrap_async_context_manager(embedded_server(Path(scratch) / "postgres", durable=False)) as own_server,
+        Databases(own_portal, own_server, "snapshots") as own,
     ):
-        own = Databases(own_portal, own_server, "snapshots")
         for mode in MODES:
             played = commands(own_portal, own, Path(scratch), mode)
             texts |= {f"{name}-{mode}": text for name, text in played.items()}

@@ -9,6 +9,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
@@ -27,6 +28,7 @@ from retrovue.store import addresses
 from retrovue.store import session as store_session
 from tests.support import canary
 from tests.support.canary import CANARY
+from tests.support.observers import KEPT
 
 PATIENCE = 5.0
 """Seconds that what is just ending may take to be gone: backends, threads and processes say no good-bye."""
@@ -123,21 +125,27 @@ def children() -> set[int]:
 async def database_problems(url: URL, *, unended: bool = False) -> list[str]:
     """Say what is wrong with a database; one that is gone or holds no catalogue has nothing wrong."""
     try:
-        connection = await asyncpg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+        connection = await asyncpg.connect(_address(url))
     except (OSError, asyncpg.PostgresError):
         return []
     try:
-        problems: list[str] = []
-        if await connection.fetchval("SELECT to_regclass('ingest_rejection') IS NOT NULL"):
-            found = await connection.fetch(_ROWS if unended else f"{_ROWS} UNION ALL {_UNENDED}")
-            problems += [row[0] for row in found]
-        if await connection.fetchval(
-            "SELECT to_regclass('enrichment_outcome') IS NOT NULL"
-        ):  # not in the first revision
-            problems += [row[0] for row in await connection.fetch(_ENRICHMENTS)]
-        return problems + [row[0] for row in await connection.fetch(_BACKENDS)]
+        return await _problems(connection, unended=unended)
     finally:
         await connection.close()
+
+
+async def _problems(connection: Any, *, unended: bool) -> list[str]:
+    problems: list[str] = []
+    if await connection.fetchval("SELECT to_regclass('ingest_rejection') IS NOT NULL"):
+        found = await connection.fetch(_ROWS if unended else f"{_ROWS} UNION ALL {_UNENDED}")
+        problems += [row[0] for row in found]
+    if await connection.fetchval("SELECT to_regclass('enrichment_outcome') IS NOT NULL"):  # not in the first revision
+        problems += [row[0] for row in await connection.fetch(_ENRICHMENTS)]
+    return problems + [row[0] for row in await connection.fetch(_BACKENDS)]
+
+
+def _address(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def engine_problems() -> Iterator[str]:
@@ -200,7 +208,13 @@ class Invariants:
             yield from WATCH.messages
         yield from canary.FOUND
         for url in WATCH.databases:
-            yield from self._portal.call(partial(database_problems, url, unended="unended" in allowed))
+            yield from self._problems_of(url, unended="unended" in allowed)
+
+    def _problems_of(self, url: URL, *, unended: bool) -> list[str]:
+        if observers := KEPT.get(_address(url)):
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                return observers.look(_address(url), partial(_problems, unended=unended))
+        return self._portal.call(partial(database_problems, url, unended=unended))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

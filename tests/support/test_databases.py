@@ -1,6 +1,6 @@
 """What a test leaves in its database the next one doesn't see: rows are taken out, what else has changed is dropped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -43,9 +43,10 @@ ROWS = {
 
 
 @pytest.fixture
-def own(portal: BlockingPortal, server: EmbeddedServer) -> Databases:
+def own(portal: BlockingPortal, server: EmbeddedServer) -> Iterator[Databases]:
     """Databases that are lent to this test only."""
-    return Databases(portal, server, "own")
+    with Databases(portal, server, "own") as own:
+        yield own
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from anyio.from_thread import BlockingPortal
@@ -27,7 +27,10 @@ from retrovue.store.sources import insert_source, new_source
 from retrovue.testing.tasks import run as run_alone
 from tests.cli.conftest import Cli, Done
 from tests.support import schemas
+from tests.support.observers import Look, Observers, address
 from tests.support.plex import IMPATIENT, series
+
+T = TypeVar("T")
 
 TOKEN = "canary-token-c0de"
 NAME = "My Plex"
@@ -83,23 +86,23 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 class Catalogue:
-    """A database as somebody else sees it."""
+    """A database as somebody else sees it.
 
-    def __init__(self, portal: BlockingPortal, url: str) -> None:
+    With observers it is seen over one connection, which they keep: nobody can drop or copy the database meanwhile.
+    """
+
+    def __init__(self, portal: BlockingPortal, url: str, observers: Observers | None = None) -> None:
         self._portal = portal
+        self._observers = observers
         self.url = url
-        self._address = url.replace("+asyncpg", "")
+        self._address = address(url)
 
     async def ask(self, statement: str, *bind: object) -> list[tuple[Any, ...]]:
         """Ask from the event loop of the simulated server, as its hooks do."""
-        connection = await asyncpg.connect(self._address)
-        try:
-            return [tuple(row) for row in await connection.fetch(statement, *bind)]
-        finally:
-            await connection.close()
+        return await self._alone(partial(_rows, statement=statement, bind=bind))
 
     def rows(self, statement: str, *bind: object) -> list[tuple[Any, ...]]:
-        return self._portal.call(partial(self.ask, statement, *bind))
+        return self._look(partial(_rows, statement=statement, bind=bind))
 
     def value(self, statement: str, *bind: object) -> Any:
         [(value,)] = self.rows(statement, *bind)
@@ -110,17 +113,12 @@ class Catalogue:
 
     def bytes(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of these tables, or of all, to the byte: with its place and the transaction that wrote it."""
-        return self._portal.call(self._bytes, tables)
+        return self._look(partial(_bytes, tables=tables))
 
-    async def _bytes(self, tables: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]:
-        every = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
-        connection = await asyncpg.connect(self._address)
-        try:
-            names = sorted(tables or [name for (name,) in await connection.fetch(every)])
-            query = "SELECT ctid::text, xmin::text, t::text FROM {} t ORDER BY ctid"
-            return {name: [tuple(row) for row in await connection.fetch(query.format(name))] for name in names}
-        finally:
-            await connection.close()
+    def leave(self) -> None:
+        """Be no longer connected, until the next look."""
+        if self._observers is not None:
+            self._observers.forget(self.url)
 
     def sequences(self) -> list[tuple[Any, ...]]:
         return self.rows("SELECT sequencename, last_value FROM pg_sequences ORDER BY 1")
@@ -130,6 +128,29 @@ class Catalogue:
         """Hold a transaction open; gives a function that executes statements in it."""
         with self._portal.wrap_async_context_manager(_transaction(self._address)) as connection:
             yield partial(self._portal.call, connection.execute)
+
+    def _look(self, look: Look[T]) -> T:
+        if self._observers is not None:
+            return self._observers.look(self.url, look)
+        return self._portal.call(self._alone, look)
+
+    async def _alone(self, look: Look[T]) -> T:
+        connection = await asyncpg.connect(self._address)
+        try:
+            return await look(connection)
+        finally:
+            await connection.close()
+
+
+async def _rows(connection: Any, *, statement: str, bind: Sequence[object]) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await connection.fetch(statement, *bind)]
+
+
+async def _bytes(connection: Any, *, tables: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]:
+    every = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+    names = sorted(tables or [name for (name,) in await connection.fetch(every)])
+    query = "SELECT ctid::text, xmin::text, t::text FROM {} t ORDER BY ctid"
+    return {name: [tuple(row) for row in await connection.fetch(query.format(name))] for name in names}
 
 
 class _transaction:  # noqa: N801 - an async context manager that reads as a function
