@@ -8,6 +8,7 @@ from retrovue.core.errors import RetrovueError as RetrovueError
 from retrovue.core.model import AssetDraft as AssetDraft
 from retrovue.core.model import AssetState as AssetState
 from retrovue.core.model import AttachedEnricher as AttachedEnricher
+from retrovue.core.model import ChangesRead as ChangesRead
 from retrovue.core.model import ChangeState as ChangeState
 from retrovue.core.model import Collection as Collection
 from retrovue.core.model import ConfigField as ConfigField
@@ -22,8 +23,10 @@ from retrovue.core.model import PathMapping as PathMapping
 from retrovue.core.model import Rejection as Rejection
 from retrovue.core.model import Scope as Scope
 from retrovue.core.model import Secret as Secret
+from retrovue.core.model import Since as Since
 from retrovue.core.model import Source as Source
 from retrovue.core.model import SourceIdentity as SourceIdentity
+from retrovue.core.model import SourceState as SourceState
 from retrovue.core.results import CollectionOutcome as CollectionOutcome
 from retrovue.core.results import Counts as Counts
 from retrovue.core.results import Durations as Durations
@@ -45,7 +48,9 @@ from retrovue.enrichers.base import Failure as Failure
 from retrovue.enrichers.base import MediaFile as MediaFile
 from retrovue.importers.base import BaseImporter as BaseImporter
 from retrovue.importers.base import ImporterInterface as ImporterInterface
+from retrovue.importers.base import ListsChanges as ListsChanges
 from retrovue.importers.base import TellsChanges as TellsChanges
+from retrovue.importers.base import TellsState as TellsState
 from retrovue.importers.waiting import waiting_for_source as waiting_for_source
 from retrovue.ingest.collector import IngestRun as IngestRun
 from retrovue.ingest.documents import event_document as event_document

@@ -29,5 +29,7 @@ OLDEST_DETAILS_DAYS = 36_500
 """The greatest age of the audit trail's details that can be asked for, in days: a century."""
 LONGEST_STAMP = 200
 """The longest mark of a file that a source may give, in characters."""
+LONGEST_CHANGE_STAMP = 200
+"""The longest stamp of a library, in characters."""
 LONGEST_PAGE_STAMP = 64
 """The longest stamp of a page, in bytes."""

@@ -41,11 +41,11 @@ from retrovue.core.guide import advice
 from retrovue.core.text import plain, safe_text
 
 __all__ = [
-    "AlreadyRunning", "Ambiguous", "CollectionGone", "CommitUnknown", "CursorExpired", "DiscoveryUnsupported",
-    "EnricherNotCompliant", "EnrichmentError", "FilesNotFound", "ImporterFailed", "ImporterNotCompliant",
-    "IncompleteEnumeration", "MalformedAnswer", "NotFound", "NothingEligible", "RequestError", "RetrovueError",
-    "SchemaMismatch", "ScopeNotFound", "SourceError", "SourceRefused", "SourceUnreachable", "StoreError",
-    "StoreUnavailable", "UnsupportedEnricher", "UnsupportedImporter", "WrongIdentity",
+    "AlreadyRunning", "Ambiguous", "ChangesUnknown", "CollectionGone", "CommitUnknown", "CursorExpired",
+    "DiscoveryUnsupported", "EnricherNotCompliant", "EnrichmentError", "FilesNotFound", "ImporterFailed",
+    "ImporterNotCompliant", "IncompleteEnumeration", "MalformedAnswer", "NotFound", "NothingEligible", "RequestError",
+    "RetrovueError", "SchemaMismatch", "ScopeNotFound", "SourceError", "SourceRefused", "SourceUnreachable",
+    "StoreError", "StoreUnavailable", "UnsupportedEnricher", "UnsupportedImporter", "WrongIdentity",
 ]  # fmt: skip
 
 
@@ -219,6 +219,17 @@ class IncompleteEnumeration(SourceError):
     """The listing isn't proven to be complete."""
 
     default_code = "incomplete_enumeration"
+
+
+class ChangesUnknown(SourceError):
+    """The source can't tell reliably what has changed, so that all of the collection has to be read."""
+
+    default_code = "changes_unknown"
+
+    def __init__(self, message: str, *, filters: Mapping[str, bool] | None = None) -> None:
+        """``filters``: what was found out about the source's filters, as `ChangesRead.filters`."""
+        super().__init__(message)
+        self.filters: Mapping[str, bool] = dict(filters or {})
 
 
 class FilesNotFound(SourceError):

@@ -272,6 +272,10 @@ GUIDE: Mapping[str, Advice] = {
     "answer_too_large": Advice(
         "An answer is larger than any valid page.", "Check that the address belongs to the media server."
     ),
+    "changes_unknown": Advice(
+        "The source can't tell what has changed since a time.",
+        "Nothing has to be done: a sync reads the whole collection in its place.",
+    ),
     "incomplete_enumeration": Advice(
         "The listing isn't proven to be complete. The collection wasn't changed.",
         "Try again when the source has finished scanning.",

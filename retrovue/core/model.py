@@ -230,6 +230,41 @@ class ChangeState:
     """A scan is running: what isn't listed may only not be listed yet."""
     uuid: str | None = None
     """The library's own permanent id; another one means that the library was made anew under the same key."""
+    stamp: str | None = None
+    """The source's own mark of the library, at most 200 characters, which is another one after anything in it has
+    changed; None if the source has none. A mark that is a whole number counts up."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What a source says of all its libraries in one answer."""
+
+    libraries: Mapping[str, ChangeState]
+    """By the external ids of the collections."""
+    clock_s: int | None = None
+    """The source's own time when it answered, in seconds since 1970; None if it doesn't say."""
+    version: str | None = None
+    """The version of the server, with which what it understands may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Since when changes are asked for."""
+
+    clock_s: int
+    """Seconds since 1970, by the source's own clock."""
+    filters: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    """What is known of the source's filters, by their names: whether they do what is asked of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesRead:
+    """What an importer tells at the end of an enumeration of changes."""
+
+    source_total: int
+    """The items of the whole collection now, counted by the source as its full listing counts them."""
+    filters: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    """What was found out about filters: see `Since.filters`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,3 +468,5 @@ class Page(msgspec.Struct, gc=False):
     drafts themselves are hashed."""
     source_total: int | None = None
     """The number of distinct source items of all pages together, if the source says it; for the progress alone."""
+    changes: ChangesRead | None = None
+    """Of an enumeration of changes, on its last page: what proves that these are all."""

@@ -5,7 +5,7 @@ What it raises or returns can fail the collection that is being ingested, and no
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -19,7 +19,9 @@ from retrovue.core.model import (
     Page,
     Scope,
     Secret,
+    Since,
     SourceIdentity,
+    SourceState,
 )
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
@@ -96,6 +98,40 @@ class TellsChanges(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsState(Protocol):
+    """What an importer may offer besides: the stamps of all its libraries and its own time, in one request.
+
+    A sync leaves a collection alone if its stamp is the one that was read before its last complete reading.
+    """
+
+    @abstractmethod
+    async def source_state(self) -> SourceState:
+        """Return what the source says of all its libraries now, or said a few seconds ago.
+
+        Raises SourceError as the other methods do.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsChanges(Protocol):
+    """What an importer may offer besides: the items that were changed or added since a time.
+
+    A sync proves by the number of all items that nothing else has come or gone; removals are never concluded from it.
+    The importer has to tell its state, too, as the time is the source's own.
+    """
+
+    @abstractmethod
+    def changes(self, collection: Collection, since: Since) -> AsyncGenerator[Page, None]:
+        """Generate pages of the items of a collection that were changed or added since a time, each item once.
+
+        Items that haven't changed may be among them. The last page, which may be empty, has `Page.changes`. Raises
+        ChangesUnknown if the source can't tell them reliably; the collection is read whole then.
+        """
+        ...
+
+
 class BaseImporter(BasePlugin, ImporterInterface):
     """A base class for importers: a subclass adds the settings, three questions and a generator of pages."""
 
@@ -130,6 +166,9 @@ ImporterFactory = Callable[[Mapping[str, Any], Mapping[str, Secret]], ImporterIn
 
 _COROUTINES = {"__aenter__": 0, "__aexit__": 3, "check_reachable": 0, "discover_collections": 0, "check_ingestible": 1}
 
+_OFFERED = {"change_state": 1, "source_state": 0}
+"""Of those, the ones that an importer need not have."""
+
 
 def compliance_problems(importer: object) -> list[str]:
     """Return what keeps a class from being an importer; an empty list means that it complies."""
@@ -139,6 +178,7 @@ def compliance_problems(importer: object) -> list[str]:
     if not isinstance(getattr(importer, "type_name", None), str):
         problems.append("type_name is not a string")
     generators = {"pages": 2} if issubclass(importer, BaseImporter) else {}
-    offered = {"change_state": 1} if hasattr(importer, "change_state") else {}
+    generators |= {"changes": 2} if hasattr(importer, "changes") else {}
+    offered = {name: count for name, count in _OFFERED.items() if hasattr(importer, name)}
     methods = _COROUTINES | offered, generators | {"enumerate": 2}
     return problems + method_problems(importer, *methods, "describe_configuration")

@@ -7,7 +7,7 @@ before it is used. ``retrovue.plugins.host`` says where it runs.
 import dataclasses
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -23,7 +23,14 @@ from retrovue.core.bounds import (
     LONGEST_TEXT,
     MOST_LIBRARIES,
 )
-from retrovue.core.errors import ImporterFailed, MalformedAnswer, RequestError, SourceError, WrongIdentity
+from retrovue.core.errors import (
+    ChangesUnknown,
+    ImporterFailed,
+    MalformedAnswer,
+    RequestError,
+    SourceError,
+    WrongIdentity,
+)
 from retrovue.core.model import (
     AssetDraft,
     ChangeState,
@@ -35,11 +42,14 @@ from retrovue.core.model import (
     Rejection,
     Scope,
     Secret,
+    Since,
     SourceIdentity,
+    SourceState,
 )
 from retrovue.core.text import is_storable, quoted, redact, storable, without_secrets
-from retrovue.importers.base import ImporterInterface, TellsChanges
+from retrovue.importers.base import ImporterInterface, ListsChanges, TellsChanges, TellsState
 from retrovue.importers.seen import Doubles
+from retrovue.importers.states import changes_problem, state_problem
 from retrovue.importers.waiting import Stopwatch
 from retrovue.plugins.host import CLOSING_S, PluginHost
 from retrovue.plugins.isolation import PluginTask, is_isolated
@@ -146,15 +156,44 @@ class GuardedImporter(PluginHost):
         answer = await self.call("change_state", lambda: importer.change_state(collection), self._patience)
         return self._expect(ChangeState, answer)
 
-    @asynccontextmanager
-    async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator["GuardedPages"]:
+    async def source_state(self) -> SourceState | None:
+        """Return what the source says of all its libraries; None if the importer doesn't tell it."""
+        importer = self._importer
+        if not isinstance(importer, TellsState):
+            return None
+        state = self._expect(SourceState, await self.call("source_state", importer.source_state, self._patience))
+        if (problem := state_problem(state)) is not None:
+            raise self._wrong(problem)
+        return state
+
+    def lists_changes(self) -> bool:
+        """Whether the importer can list what has changed since a time."""
+        return isinstance(self._importer, ListsChanges)
+
+    def enumerate_changes(self, collection: Collection, since: Since) -> AbstractAsyncContextManager["GuardedPages"]:
+        """Open an enumeration of what has changed in the collection since a time, with checked pages.
+
+        Raises ChangesUnknown if the source can't tell it.
+        """
+        importer = self._importer
+        if not isinstance(importer, ListsChanges):
+            raise ChangesUnknown("The importer doesn't list changes.")
+        return self._enumeration(lambda: aclosing(importer.changes(collection, since)))
+
+    def enumerate(self, collection: Collection, scope: Scope) -> AbstractAsyncContextManager["GuardedPages"]:
         """Open an enumeration of the collection, with checked pages."""
+        return self._enumeration(lambda: self._importer.enumerate(collection, scope))
+
+    @asynccontextmanager
+    async def _enumeration(
+        self, make: Callable[[], AbstractAsyncContextManager[AsyncIterator[Page | Outline]]]
+    ) -> AsyncIterator["GuardedPages"]:
         task = self.task()
         opened: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] | None = None
 
         async def enter() -> AsyncIterator[Page | Outline]:
             nonlocal opened
-            manager = self._importer.enumerate(collection, scope)
+            manager = make()
             pages = await manager.__aenter__()
             opened = manager
             return pages
@@ -198,6 +237,8 @@ class GuardedImporter(PluginHost):
                 hint="This is a bug of the importer: it has to give its listing in pages.",
             )
         self._check_total(page)
+        if page.changes is not None and (problem := changes_problem(page.changes)) is not None:
+            raise self._wrong(problem)
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self._expect(AssetDraft, draft)
@@ -248,12 +289,14 @@ class GuardedImporter(PluginHost):
 
     def _expect(self, wanted: type[T], value: object) -> T:
         if not isinstance(value, wanted):
-            raise ImporterFailed(
-                f"The importer {quoted(self.type_name)} returned a {type(value).__name__}"
-                f" where a {wanted.__name__} belongs.",
-                hint="This is a bug of the importer; report it to its authors.",
-            )
+            raise self._wrong(f"returned a {type(value).__name__} where a {wanted.__name__} belongs")
         return value
+
+    def _wrong(self, problem: str) -> ImporterFailed:
+        return ImporterFailed(
+            f"The importer {quoted(self.type_name)} {problem}.",
+            hint="This is a bug of the importer; report it to its authors.",
+        )
 
     def bug(self, what: str, raised: BaseException) -> ImporterFailed:
         """Return the error for what the importer must not raise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,6 +30,8 @@ class ListSection(Section):
 
     def __init__(self, key: str, title: str, type: str = "movie", rows: Iterable[Row] = (), **attributes: Any) -> None:  # noqa: A002
         super().__init__(key, title, type, **attributes)
+        self.clock: Callable[[], float] | None = None
+        """The time of edits and additions, in seconds since 1970; without it an edit adds a second to updatedAt."""
         self._rows: dict[str, Row] = {}
         self.add(*rows)
 
@@ -64,8 +66,13 @@ class ListSection(Section):
     def edit(self, rating_key: str | int, **fields: Any) -> Row:
         """Change fields of a row as somebody who edits the item does: updatedAt moves as well."""
         row = self.change(rating_key, **fields)
-        row["updatedAt"] = row.get("updatedAt", 0) + 1
+        row["updatedAt"] = row.get("updatedAt", 0) + 1 if self.clock is None else int(self.clock())
         return row
+
+    def arrive(self, *rows: Row) -> None:
+        """Add rows as a scan does that finds new files: addedAt and updatedAt are now."""
+        now = {} if self.clock is None else {"addedAt": int(self.clock()), "updatedAt": int(self.clock())}
+        self.add(*(row | now for row in rows))
 
     def replace_file(self, rating_key: str | int, *, version: int = 0, part: int = 0, **fields: Any) -> Row:
         """Put another file at the same path: its size and the stamp in its key change, updatedAt doesn't.

@@ -79,7 +79,10 @@ class Condition:
 
 
 def parse_conditions(arguments: Sequence[tuple[str, str]], item_type: int) -> list[Condition]:
-    """Read the filters among the query arguments; raises ValueError for a field that Plex does not know."""
+    """Read the filters among the query arguments; raises ValueError for a field that Plex does not know.
+
+    An operator that it doesn't know makes no filter.
+    """
     found: list[Condition] = []
     for name, value in arguments:
         if name in _NOT_FILTERS or name.lower().startswith(("x-plex-", "include", "exclude")):
@@ -90,8 +93,10 @@ def parse_conditions(arguments: Sequence[tuple[str, str]], item_type: int) -> li
             # `title==x` reaches us split at its first sign.
             operator, wanted = operator + "=", value[1:]
         key = _row_key(field, item_type)
-        if key is None or operator not in ("", "=", "!", "!=", "<", ">", "<<", ">>"):
+        if key is None:
             raise ValueError(name)
+        if operator not in ("", "=", "!", "!=", "<", ">", "<<", ">>"):
+            continue  # `updatedAt>>=` as a name: PMS lists all, without a word
         found.append(Condition(key, operator, tuple(wanted.split(",")) if _is_number(wanted) else (wanted,)))
     return found
 

@@ -43,6 +43,10 @@ class Library:
     max_page_size: int | None = None
     refuse_page_over: int | None = None
     refuse_sort_id: bool = False
+    ignored_filters: set[str] = field(default_factory=set)
+    """Filters that are ignored without a word, such as `updatedAt>>`."""
+    refused_filters: set[str] = field(default_factory=set)
+    """Filters that are answered with 400."""
 
     def answer(self, request: Request, *, as_rows: bool) -> Answer | Reply:
         """Return the answer to a request; with `as_rows` the rows are objects and not yet JSON."""
@@ -124,8 +128,11 @@ class Library:
         item_type = DEFAULT_TYPES[section.type] if request.item_type is None else request.item_type
         try:
             sort = Sort.parse(request.query.get("sort"), item_type)
-            conditions = parse_conditions(request.params, item_type)
+            asked = [(name, value) for name, value in request.params if name not in self.ignored_filters]
+            conditions = parse_conditions(asked, item_type)
         except ValueError:
+            return replies.error(400)
+        if any(name in self.refused_filters for name, _ in asked):
             return replies.error(400)
         too_large = self.refuse_page_over is not None and (request.size or 0) > self.refuse_page_over
         if item_type not in TYPE_NAMES or too_large or (self.refuse_sort_id and sort.field == "id"):
@@ -232,6 +239,8 @@ class Library:
             # The next page of a walk by id: the rows before it need not be looked at.
             skipped = section.first_above(item_type, int(conditions[0].values[0]))
             total = section.total(item_type) - skipped
+        elif conditions and request.size == 0:
+            total = section.matching(item_type, conditions)
         elif conditions:
             chosen = section.select(item_type, conditions, sort)
             total = len(chosen)

@@ -147,6 +147,10 @@ class Section(ABC):
         rows = self.rows(item_type, 0, self.total(item_type), sort)
         return [row for row in rows if matches(row, conditions)]
 
+    def matching(self, item_type: int, conditions: Sequence[Condition]) -> int:
+        """How many rows meet the conditions."""
+        return len(self.select(item_type, conditions, Sort("id")))
+
     def first_above(self, item_type: int, rating_key: int) -> int:
         """How many items of this type have an id up to the given one, so that `id>>=` can page on."""
         ids = [int(row["ratingKey"]) for row in self.rows(item_type, 0, self.total(item_type), Sort("id"))]

@@ -9,7 +9,9 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from email.utils import formatdate
 from fnmatch import fnmatchcase
+from time import time
 
 import anyio
 import h11
@@ -45,6 +47,8 @@ class SimulatedServer(ABC):
         self.faults = Faults()
         self.on_request: Callable[[Request], Awaitable[None] | None] | None = None
         """Called with each request before it is answered; may change the library or wait."""
+        self.clock: Callable[[], float] | None = time
+        """The time that answers give in their header Date, in seconds since 1970; None: they have none."""
         self.requests: deque[Request] = deque(maxlen=_REMEMBERED)
         self.request_count = 0
         self.concurrency = 0
@@ -155,6 +159,8 @@ class SimulatedServer(ABC):
         actions = self.faults.take(request)
         await self._delay(request, actions)
         reply = self._answer(request, actions)
+        if self.clock is not None:
+            reply = replace(reply, headers={"Date": formatdate(self.clock(), usegmt=True)} | reply.headers)
         if self.gzip_replies and "gzip" in headers.get("accept-encoding", ""):
             reply = _packed(reply)
         for action in actions:

@@ -60,7 +60,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
-        "TellsChanges", "ChangeState",
+        "TellsChanges", "ChangeState", "TellsState", "SourceState", "ListsChanges", "Since", "ChangesRead",
         "Page", "Outline", "AssetDraft", "PartDraft", "Rejection", "waiting_for_source",
     ),
     "Write an enricher": ("BaseEnricher", "EnricherInterface", "AssetView", "MediaFile", "Enrichment", "Failure"),

@@ -2,7 +2,7 @@
 """The conformance kit finds what it is for, and passes what is right."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -10,7 +10,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from retrovue.core.errors import ChangesUnknown
 from retrovue.core.model import (
+    ChangesRead,
     ChangeState,
     Collection,
     ConfigField,
@@ -20,13 +22,16 @@ from retrovue.core.model import (
     Page,
     PartDraft,
     Scope,
+    Since,
     SourceIdentity,
+    SourceState,
 )
 from retrovue.importers.base import ImporterInterface
 from retrovue.testing import (
     ImporterConformance,
     check_cancellation,
     check_change_state,
+    check_changes,
     check_closing,
     check_compliance,
     check_discovery,
@@ -34,6 +39,7 @@ from retrovue.testing import (
     check_ingestible,
     check_reachable,
     check_repetition,
+    check_source_state,
     check_stamps,
     sample_collection,
 )
@@ -286,3 +292,55 @@ class TestTasks:
 
         await check_cancellation(make(Noting), COLLECTION)
         assert cancelled == ["a", "b", "c"]
+
+
+class TestState:
+    async def test_a_stamp_that_differs_each_time(self) -> None:
+        stamps = iter("abc")
+
+        class Restless(Right):
+            async def source_state(self) -> SourceState:
+                return SourceState({COLLECTION.external_id: ChangeState(refreshing=False, stamp=next(stamps))})
+
+        with pytest.raises(AssertionError, match="another stamp the second time"):
+            await check_source_state(make(Restless), COLLECTION)
+
+    async def test_a_state_that_can_not_be_stored(self) -> None:
+        class Odd(Right):
+            async def source_state(self) -> SourceState:
+                return SourceState({COLLECTION.external_id: ChangeState(refreshing=False, stamp="x" * 201)})
+
+        with pytest.raises(AssertionError, match="at most 200 characters"):
+            await check_source_state(make(Odd), COLLECTION)
+
+    @pytest.mark.parametrize(
+        ("pages", "problem"),
+        [
+            ([Page([], [], 0)], "has no ChangesRead"),
+            ([Page([], [], 0, changes=ChangesRead(7))], "counts 7 items in all"),
+            ([Page([draft("another")], [], 1, changes=ChangesRead(1))], "otherwise than a full reading"),
+        ],
+    )
+    async def test_changes_that_are_not_those_of_a_full_reading(self, pages: list[Page], problem: str) -> None:
+        class Listing(Right):
+            async def source_state(self) -> SourceState:
+                return SourceState({}, 1_700_000_000)
+
+            async def changes(self, collection: Collection, since: Since) -> AsyncGenerator[Page, None]:
+                for one in pages:
+                    yield one
+
+        with pytest.raises(AssertionError, match=problem):
+            await check_changes(make(Listing), COLLECTION)
+
+    async def test_changes_that_are_not_known_are_fine(self) -> None:
+        class Doubtful(Right):
+            async def source_state(self) -> SourceState:
+                return SourceState({}, 1_700_000_000)
+
+            async def changes(self, collection: Collection, since: Since) -> AsyncGenerator[Page, None]:
+                if since.clock_s:
+                    raise ChangesUnknown("Who knows?")
+                yield Page([], [], 0)
+
+        await check_changes(make(Doubtful), COLLECTION)

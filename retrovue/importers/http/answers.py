@@ -32,6 +32,8 @@ class Answer:
     body: bytearray
     total: int | None
     offset: int | None
+    clock_s: int | None = None
+    """The server's time when it answered, in seconds since 1970; None if it doesn't say."""
 
 
 class TruncatedAnswer(MalformedAnswer):
@@ -211,6 +213,16 @@ def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnrea
             f"{where} answers by TLS only.", code="tls_required", hint='Let the base URL begin with "https://".'
         )
     return None
+
+
+def seconds_of(date: str | None) -> int | None:
+    """Return the time that a header gives, in seconds since 1970; None for none."""
+    if date is None:
+        return None
+    try:
+        return max(0, int(email.utils.parsedate_to_datetime(date).timestamp()))
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def retry_after_seconds(value: str | None) -> float | None:

@@ -24,6 +24,7 @@ from retrovue.importers.http.answers import (
     origin_of,
     parse_base_url,
     retry_after_seconds,
+    seconds_of,
 )
 from retrovue.importers.http.connections import Connections, NotConnected, Proof
 from retrovue.importers.http.pace import CEILING, Pace
@@ -282,6 +283,7 @@ class HttpClient:
                     await self._body(response, cap),
                     _header_number(response, self.dialect.total_header),
                     _header_number(response, self.dialect.offset_header),
+                    seconds_of(response.headers.get("Date")),
                 )
                 self._pace.answered(began)
                 return answer

@@ -3,7 +3,8 @@
 import copy
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -13,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from retrovue.core.errors import WrongIdentity
 from retrovue.core.model import (
+    FULL,
     ChangeState,
     Collection,
     ConfigField,
@@ -22,7 +24,9 @@ from retrovue.core.model import (
     Page,
     Scope,
     Secret,
+    Since,
     SourceIdentity,
+    SourceState,
 )
 from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter
@@ -62,6 +66,10 @@ class SharedFetch(Generic[ValueT]):
     def has_answered(self) -> bool:
         """Whether there has been an answer."""
         return self._last is not None
+
+    def set(self, value: ValueT) -> None:
+        """Take an answer that was just received to another question."""
+        self._last = anyio.current_time(), value
 
     async def recent(self, seconds: float) -> ValueT:
         """Return an answer that was asked for at most so long ago; raises what fetching raises."""
@@ -125,6 +133,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             pace=Pace(max_per_second=self._settings.max_requests_per_second),
         )
         self._server_id = self._settings.machine_identifier
+        self._version: str | None = None
         self._client.proof = Proof(self.identity_path, self._require_same)
         self._libraries = SharedFetch(self._fetch_libraries)
         self._states = SharedFetch(self._fetch_states)
@@ -168,14 +177,25 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
 
     async def change_state(self, collection: Collection) -> ChangeState:
         """Return whether the server is scanning the library now; it isn't if the server doesn't say."""
-        return (await self._states.get()).get(collection.external_id, ChangeState(refreshing=False))
+        state = await self._states.get()
+        return state.libraries.get(collection.external_id, ChangeState(refreshing=False))
+
+    async def source_state(self) -> SourceState:
+        """Return what the server said of all its libraries, at most `RECENT_S` seconds ago."""
+        return replace(await self._states.recent(RECENT_S), version=self._version)
+
+    async def changes(self, collection: Collection, since: Since) -> AsyncGenerator[Page, None]:
+        """Generate pages of the items that were changed or added since a time; raises ChangesUnknown."""
+        async with aclosing(self._changes(self._library(collection, FULL, None), since)) as pages:
+            async for page in pages:
+                yield page
 
     async def _identifier(self) -> str:
         return self._server_id or (await self._identify()).identifier
 
     async def _identify(self) -> SourceIdentity:
         identity = self._read_identity((await self._client.prove()).body)
-        self._server_id = identity.identifier
+        self._server_id, self._version = identity.identifier, identity.version
         return identity
 
     def _require_same(self, answer: Answer) -> SourceIdentity:
@@ -228,8 +248,12 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         """Ask for the server's libraries."""
 
     @abstractmethod
-    async def _fetch_states(self) -> Mapping[str, ChangeState]:
-        """Ask what the server is doing with its libraries, by their external ids."""
+    def _changes(self, library: HttpLibrary[Any, Any, Any], since: Since) -> AsyncGenerator[Page, None]:
+        """Generate the pages of what has changed in a library; raises ChangesUnknown."""
+
+    @abstractmethod
+    async def _fetch_states(self) -> SourceState:
+        """Ask what the server is doing with its libraries."""
 
     def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> HttpLibrary[Any, Any, Any]:
         return self.library(

@@ -59,9 +59,15 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self.scope = scope
         self._identify = identify
         self.fetch_libraries = fetch_libraries
-        self._page_size = page_size
+        self.page_size = page_size
         self._budget = budget
         self._tasks = tasks
+
+    async def begin(self) -> str:
+        """Let the time begin in which the library has to be read; returns the identifier of the server."""
+        server_id = await self._identify()
+        self._deadline = anyio.current_time() + self.client.policy.collection_deadline_s
+        return server_id
 
     async def check_library(self) -> None:
         """Called before and after each reading; raises CollectionGone if the library isn't there any more."""
@@ -90,8 +96,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                 code="unsupported_kind",
                 context={"kind": self.collection.kind},
             )
-        server_id = await self._identify()
-        self._deadline = anyio.current_time() + self.client.policy.collection_deadline_s
+        server_id = await self.begin()
         for attempt in (1, 2):
             if attempt > 1:
                 yield Page([], [], 0, restart=True)
@@ -126,7 +131,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         """Make a reader for a listing of the library; ``options`` are those of ListingReader."""
         return ListingReader(
             query,
-            page_size=self._page_size,
+            page_size=self.page_size,
             budget=self._budget,
             tasks=self._tasks,
             check_deadline=self._check_deadline,

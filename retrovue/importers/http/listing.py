@@ -332,3 +332,10 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
 
         Raises CollectionGone if the library isn't there any more, and AnswerTooLarge.
         """
+
+    @abstractmethod
+    async def total(self) -> int | None:
+        """Ask how many rows there are, and for next to none of them; None if the server doesn't say.
+
+        Raises CollectionGone, and Refusal if the server doesn't accept the question.
+        """

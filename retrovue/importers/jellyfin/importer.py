@@ -1,8 +1,9 @@
 """The importer for Jellyfin: identity and libraries of a Jellyfin server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from importlib.metadata import version
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import msgspec
 
@@ -13,15 +14,20 @@ from retrovue.core.model import (
     ConfigField,
     DiscoveredCollection,
     Ingestibility,
+    Page,
+    Since,
     SourceIdentity,
+    SourceState,
 )
 from retrovue.core.text import quoted
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient, Refusal
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect, HttpSettings
+from retrovue.importers.jellyfin.changes import JellyfinChanges
 from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Libraries
 from retrovue.importers.jellyfin.rows import guid_bytes
 from retrovue.importers.locations import check_locations
@@ -144,17 +150,24 @@ class JellyfinImporter(HttpImporter[Libraries]):
             raise self.dialect.wrong_server(client.origin, f"it calls itself {quoted(identity.product_name)}")
         return SourceIdentity(identifier=identity.id, name=identity.server_name, version=identity.version)
 
+    async def _changes(self, library: HttpLibrary[Any, Any, Any], since: Since) -> AsyncGenerator[Page, None]:
+        # Asked for the items of a library that is gone, the server lists those of all.
+        await library.check_library()
+        async with aclosing(JellyfinChanges(cast("JellyfinLibrary", library), since).pages()) as pages:
+            async for page in pages:
+                yield page
+
     async def _fetch_libraries(self) -> Libraries:
         return await fetch_libraries(self._client)
 
-    async def _fetch_states(self) -> Mapping[str, ChangeState]:
+    async def _fetch_states(self) -> SourceState:
         try:
             answer = await self._client.get("/Library/VirtualFolders")
         except SourceRefused as exc:
             if exc.context.get("status") != 403:
                 raise
-            return {}  # the token isn't an administrator's
-        return decode_states(answer.body)
+            return SourceState({})  # the token isn't an administrator's
+        return SourceState(decode_states(answer.body), answer.clock_s)
 
 
 def _folders_unknown(collection: Collection) -> Ingestibility:

@@ -107,6 +107,10 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
                 raise
             raise self._gone() from exc
 
+    async def total(self) -> int | None:
+        """Ask how many items there are, with one of them: a limit of 0 is an error to some versions."""
+        return self.form.decode((await self.get(0, 1)).body).total
+
 
 class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
     """Reads a library of a Jellyfin server."""
@@ -131,9 +135,9 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         """Read the series, whose genres, tags and studios the episodes don't carry; returns the query for the items."""
         series: dict[bytes, Show] = {}
         if self._kind.has_series:
-            await self.read_all(self._query("Series", SERIES_FIELDS), lambda rows: series.update(series_of(rows)))
+            await self.read_all(self.query("Series", SERIES_FIELDS), lambda rows: series.update(series_of(rows)))
         self.make = JellyfinDraftMaker(server_id, series)
-        return self._query(self._kind.item_types, ITEM_FIELDS)
+        return self.query(self._kind.item_types, ITEM_FIELDS)
 
     async def in_scope(self, server_id: str) -> Page:
         """Read the part of the library that the scope names; raises ScopeNotFound."""
@@ -168,11 +172,11 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
 
     async def _find(self, item_types: str, fields: str) -> list[ListedRow[Row | BadRow, bytes]]:
         return await self.find_titled(
-            lambda title: self._query(item_types, fields, SearchTerm=title), self._by_id(item_types, fields)
+            lambda title: self.query(item_types, fields, SearchTerm=title), self._by_id(item_types, fields)
         )
 
     def _by_id(self, item_types: str, fields: str) -> Callable[[str], ItemsQuery]:
-        return lambda key: self._query(item_types, fields, Ids=key)
+        return lambda key: self.query(item_types, fields, Ids=key)
 
     async def _episode_of_key(self, server_id: str) -> Page | None:
         """Read the episode whose id the scope gives in place of a series' title; None if there is none."""
@@ -195,7 +199,7 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         # Jellyfin filters by season, but not by the number of an episode.
         scope = self.scope
         season = {} if scope.season is None else {"ParentIndexNumber": str(scope.season)}
-        query = self._query("Episode", ITEM_FIELDS, **season, ParentId=series.hex())
+        query = self.query("Episode", ITEM_FIELDS, **season, ParentId=series.hex())
         of_season = await self.rows(query, _in_season(series, title, scope.season, None))
         of_scope = _in_season(series, title, scope.season, scope.episode)
         page = await self.page([listed for listed in of_season if of_scope(listed.row)])
@@ -227,7 +231,8 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
     def _missing(self, part: str) -> Exception:
         return self.not_found(part, seasons=self._kind.has_series)
 
-    def _query(self, item_types: str, fields: str, **more: str) -> ItemsQuery:
+    def query(self, item_types: str, fields: str, **more: str) -> ItemsQuery:
+        """Make a query for items of some types below the library, with further parameters."""
         params = {"ParentId": self.collection.external_id, "IncludeItemTypes": item_types, **self._user, **more}
         return ItemsQuery(self.client, params, fields, gone=self._gone)
 

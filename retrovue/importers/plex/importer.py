@@ -1,25 +1,31 @@
 """The importer for Plex: identity, libraries and details of a Plex Media Server."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import msgspec
 
 from retrovue.core.errors import MalformedAnswer
 from retrovue.core.model import (
+    Big,
     ChangeState,
     Collection,
     ConfigField,
     DiscoveredCollection,
     Ingestibility,
+    Page,
+    Since,
     SourceIdentity,
+    SourceState,
 )
-from retrovue.importers.http.client import Refusal
+from retrovue.importers.http.client import Answer, Refusal
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect
 from retrovue.importers.locations import check_locations
+from retrovue.importers.plex.changes import PlexChanges
 from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
 from retrovue.importers.plex.library import ITEM_TYPES, PlexLibrary
 
@@ -57,6 +63,7 @@ class _Section(msgspec.Struct):
     uuid: Text | None = None
     refreshing: bool = False
     """Whether the server is scanning the library."""
+    changed: Big | None = msgspec.field(default=None, name="contentChangedAt")
 
 
 class _SectionsContainer(msgspec.Struct):
@@ -128,11 +135,17 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
             raise self.dialect.wrong_server(self._client.origin, "it doesn't say who it is") from exc
         return SourceIdentity(identifier=identity.machine_identifier, version=identity.version)
 
-    async def _fetch_libraries(self) -> tuple[DiscoveredCollection, ...]:
-        return decode_sections((await self._client.get("/library/sections")).body)
+    def _changes(self, library: HttpLibrary[Any, Any, Any], since: Since) -> AsyncGenerator[Page, None]:
+        return PlexChanges(cast("PlexLibrary", library), since).pages()
 
-    async def _fetch_states(self) -> Mapping[str, ChangeState]:
-        return decode_states((await self._client.get("/library/sections")).body)
+    async def _fetch_libraries(self) -> tuple[DiscoveredCollection, ...]:
+        answer = await self._client.get("/library/sections")
+        # One answer tells both, so that a sync of a library that hasn't changed needs no other.
+        self._states.set(_state_of(answer))
+        return decode_sections(answer.body)
+
+    async def _fetch_states(self) -> SourceState:
+        return _state_of(await self._client.get("/library/sections"))
 
 
 def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]:
@@ -145,8 +158,21 @@ def decode_sections(body: bytes | bytearray) -> tuple[DiscoveredCollection, ...]
 
 
 def decode_states(body: bytes | bytearray) -> dict[str, ChangeState]:
-    """Decode what the server is doing with its libraries, by their keys; raises as ``decode_sections`` does."""
-    return {str(section.key): ChangeState(section.refreshing, section.uuid or None) for section in _decode(body)}
+    """Decode what the server says of its libraries, by their keys; raises as ``decode_sections`` does.
+
+    ``contentChangedAt`` counts up with each change, and isn't a time.
+    In a library that hasn't changed for years it is 0.
+    """
+    return {
+        str(section.key): ChangeState(
+            section.refreshing, section.uuid or None, None if section.changed is None else str(section.changed)
+        )
+        for section in _decode(body)
+    }
+
+
+def _state_of(answer: Answer) -> SourceState:
+    return SourceState(decode_states(answer.body), answer.clock_s)
 
 
 def _decode(body: bytes | bytearray) -> list[_Section]:

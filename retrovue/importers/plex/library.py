@@ -18,8 +18,8 @@ ITEM_TYPES = {"movie": "1", "show": "4", "artist": "10", "photo": "12"}
 """The number that PMS gives to the playable items of each kind of library: movies (which home videos are listed as,
 too), episodes, tracks, and the clips among photos."""
 
-_SHOWS = {"type": "2", "includeGuids": "1"}
-_EPISODES = {"type": ITEM_TYPES["show"], "includeGuids": "1"}
+SHOWS = {"type": "2", "includeGuids": "1"}
+EPISODES = {"type": ITEM_TYPES["show"], "includeGuids": "1"}
 
 SORTS: tuple[str | None, ...] = ("id", "addedAt:asc", None)
 """Orders to ask for; each replaces the one before it if the server answers 400. ``id`` works but isn't documented
@@ -71,15 +71,30 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
                 return await self.client.get(f"/library/sections/{self._section}/all", params, most=most)
             except Refusal as exc:
                 if exc.status == 404:
-                    raise CollectionGone(
-                        f"The Plex server has no library with the key {self._section} (HTTP 404).",
-                        hint="Discover the source's collections again.",
-                        context={"section": self._section},
-                    ) from exc
+                    raise self._gone() from exc
                 # Only the first window may change the way: later ones must match it.
                 if exc.status != 400 or start != 0 or len(self._ways) == 1:
                     raise
                 del self._ways[0]
+
+    async def total(self) -> int | None:
+        """Ask how many items there are, without any; None if the server doesn't say. Raises Refusal."""
+        params = {**self._params, "X-Plex-Container-Start": "0", "X-Plex-Container-Size": "0"}
+        try:
+            answer = await self.client.get(f"/library/sections/{self._section}/all", params)
+        except Refusal as exc:
+            if exc.status == 404:
+                raise self._gone() from exc
+            raise
+        stated = self.form.decode(answer.body).total
+        return answer.total if stated is None else stated
+
+    def _gone(self) -> CollectionGone:
+        return CollectionGone(
+            f"The Plex server has no library with the key {self._section} (HTTP 404).",
+            hint="Discover the source's collections again.",
+            context={"section": self._section},
+        )
 
 
 class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
@@ -94,9 +109,9 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
         kind = self.collection.kind
         shows: dict[int | str, Show] = {}
         if kind == "show":
-            await self.read_all(self._query(_SHOWS), lambda rows: shows.update(shows_of(rows)))
+            await self.read_all(self.query(SHOWS), lambda rows: shows.update(shows_of(rows)))
         self.make = PlexDraftMaker(server_id, shows)
-        return self._query({"type": ITEM_TYPES[kind], "includeGuids": "1"})
+        return self.query({"type": ITEM_TYPES[kind], "includeGuids": "1"})
 
     async def in_scope(self, server_id: str) -> Page:
         """Read the part of the library that the scope names; raises ScopeNotFound."""
@@ -109,7 +124,7 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
         # The filter "id" is undocumented, too.
         item_type = {"type": ITEM_TYPES[kind], "includeGuids": "1"}
         rows = await self.find_titled(
-            lambda title: self._query({**item_type, "title": title}), lambda key: self._query({**item_type, "id": key})
+            lambda title: self.query({**item_type, "title": title}), lambda key: self.query({**item_type, "id": key})
         )
         if not rows:
             raise self._missing("title")
@@ -124,7 +139,7 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
     async def _in_shows(self, server_id: str) -> Page:
         scope = self.scope
         rows = await self.find_titled(
-            lambda title: self._query({**_SHOWS, "title": title}), lambda key: self._query({**_SHOWS, "id": key})
+            lambda title: self.query({**SHOWS, "title": title}), lambda key: self.query({**SHOWS, "id": key})
         )
         show = self.the_only(rows, "shows")
         if show is None:
@@ -140,30 +155,31 @@ class PlexLibrary(HttpLibrary[Row, OutlineRow, int | str]):
 
     async def _episode_of_key(self, server_id: str) -> Page:
         """Read the episode whose key the scope gives in place of a show's title; raises ScopeNotFound."""
-        rows = await self.find_keyed(lambda key: self._query({**_EPISODES, "id": key}))
+        rows = await self.find_keyed(lambda key: self.query({**EPISODES, "id": key}))
         if not rows:
             raise self._missing("title")
         if not any(map(_in_season(self.scope.season, self.scope.episode), (listed.row for listed in rows))):
             raise self._missing("season")
         keys = [str(listed.row.grandparent_rating_key) for listed in rows if isinstance(listed.row, Row)]
-        shows = [show for key in keys for show in await self.find_key(key, lambda k: self._query({**_SHOWS, "id": k}))]
+        shows = [show for key in keys for show in await self.find_key(key, lambda k: self.query({**SHOWS, "id": k}))]
         self.make = PlexDraftMaker(server_id, shows_of(shows))
         return self.make.page(rows)
 
     async def _episodes(self, show: int | str, season: int | None, episode: int | None) -> Page:
         # These filters are undocumented; python-plexapi's tests use them, too.
-        params = {**_EPISODES, "show.id": str(show)}
+        params = {**EPISODES, "show.id": str(show)}
         if season is not None:
             params["season.index"] = str(season)
         if episode is not None:
             params["episode.index"] = str(episode)
-        return self.make.page(await self.rows(self._query(params), _in_season(season, episode)))
+        return self.make.page(await self.rows(self.query(params), _in_season(season, episode)))
 
     def _missing(self, part: str) -> Exception:
         return self.not_found(part, seasons=self.collection.kind == "show")
 
-    def _query(self, params: dict[str, str]) -> SectionQuery:
-        return SectionQuery(self.client, self.collection.external_id, params, page_size=self._page_size)
+    def query(self, params: Mapping[str, str]) -> SectionQuery:
+        """Make a query for the items of the library that meet the filters."""
+        return SectionQuery(self.client, self.collection.external_id, params, page_size=self.page_size)
 
 
 def _in_season(season: int | None, episode: int | None) -> Callable[[Row | BadRow], bool]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from retrovue.simulator.jellyfin.items import item_id
@@ -12,6 +13,8 @@ from retrovue.simulator.model import Row
 _ONLY_IF_ASKED = frozenset(
     {"Path", "MediaSources", "ProviderIds", "Genres", "Tags", "Studios", "Chapters", "DateCreated", "SortName"}
 )
+_NEVER = frozenset({"DateLastSaved"})
+"""What no answer tells."""
 _SORTS = frozenset({"DateCreated", "SortName", "Name", "PremiereDate", "ProductionYear"})
 
 
@@ -31,6 +34,8 @@ class JellyfinLibrary:
         self.id = id or item_id(f"library {name}")
         self.name = name
         self.collection_type = collection_type
+        self.clock: Callable[[], float] | None = None
+        """The time at which items are saved, in seconds since 1970; without it they were saved when they were made."""
         self.scanning = False
         """Whether the server says that it scans the library."""
         self.locations = [f"/data/{name.lower()}"] if locations is None else list(locations)
@@ -43,6 +48,12 @@ class JellyfinLibrary:
         """Add items, or replace those with the same id."""
         for item in items:
             self._items[item["Id"]] = item
+
+    def arrive(self, *items: Row) -> None:
+        """Add items as a scan does that finds new files: they are saved now."""
+        self.add(*items)
+        for item in items:
+            self._saved(item)
 
     def remove(self, *numbers: int) -> None:
         """Remove items by the numbers that they were made from; raises KeyError for one that is not there."""
@@ -116,6 +127,8 @@ class JellyfinLibrary:
         return again
 
     def _saved(self, item: Row) -> None:
+        if self.clock is not None:
+            item["DateLastSaved"] = datetime.fromtimestamp(self.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
         for source in item.get("MediaSources", ()):
             source["ETag"] = item_id(f"saved {source.get('ETag')}")
 
@@ -177,6 +190,9 @@ def chosen(items: Iterable[Row], query: Mapping[str, str]) -> list[Row]:
     ids = [text.replace("-", "").lower() for text in query.get("ids", "").split(",") if text]
     if ids:
         found = [item for item in found if str(item.get("Id")).replace("-", "").lower() in ids]
+    saved = query.get("mindatelastsavedforuser")
+    if saved:
+        found = [item for item in found if str(item.get("DateLastSaved") or item.get("DateCreated", "")) >= saved]
     season = query.get("parentindexnumber")
     if season is not None:
         found = [item for item in found if str(item.get("ParentIndexNumber")) == season]
@@ -188,7 +204,8 @@ def shown(item: Row, fields: str, server_id: str, *, user_data: bool) -> Row:
     """Return an item as a listing shows it: with what always comes, and with the fields asked for."""
     asked = frozenset(fields.split(","))
     view: Row = {"ServerId": server_id}
-    view |= {name: value for name, value in item.items() if name not in _ONLY_IF_ASKED or name in asked}
+    hidden = (_ONLY_IF_ASKED - asked) | _NEVER
+    view |= {name: value for name, value in item.items() if name not in hidden}
     if user_data:
         view["UserData"] = {"PlaybackPositionTicks": 0, "PlayCount": 0, "IsFavorite": False, "Played": False}
     return view

@@ -70,6 +70,10 @@ class SimulatedJellyfin(SimulatedServer):
             self._public["ProductName"] = product_name
         self._max_page_size = max_page_size
         self._old_views = old_views
+        self.ignored_filters: set[str] = set()
+        """Arguments, in lower case, that are ignored without a word."""
+        self.refused_filters: set[str] = set()
+        """Arguments that are answered with 400."""
 
     def read(self, method: str, target: str, headers: dict[str, str]) -> Request:
         """Read a request; raises BadArgument if its window is not a number."""
@@ -148,7 +152,10 @@ class SimulatedJellyfin(SimulatedServer):
         query = request.query
         if self.standing != "api key" and query.get("userid") != self.user_id:
             return _error(400, "userId is required")
-        listed = chosen(self._below(query.get("parentid", "")), query)
+        if self.refused_filters & query.keys():
+            return _error(400)
+        asked = {name: value for name, value in query.items() if name not in self.ignored_filters}
+        listed = chosen(self._below(query.get("parentid", "")), asked)
         return self._window(listed, request)
 
     def _below(self, parent: str) -> list[Row]:

@@ -385,9 +385,9 @@ async def test_pages_need_no_group() -> None:
 async def test_a_scan_is_told_while_it_runs() -> None:
     library = ListSection("1", "Movies", "movie", [movie(1)], uuid="4be8d0d1")
     async with plex(library, tv()) as (_, importer):
-        assert await importer.change_state(collection()) == ChangeState(refreshing=False, uuid="4be8d0d1")
+        assert await importer.change_state(collection()) == ChangeState(refreshing=False, uuid="4be8d0d1", stamp="2")
         library.refreshing = True
-        assert await importer.change_state(collection()) == ChangeState(refreshing=True, uuid="4be8d0d1")
+        assert await importer.change_state(collection()) == ChangeState(refreshing=True, uuid="4be8d0d1", stamp="2")
         assert not (await importer.change_state(collection("2", "show"))).refreshing
         assert await importer.change_state(collection("9")) == ChangeState(refreshing=False)
     assert isinstance(importer, TellsChanges)

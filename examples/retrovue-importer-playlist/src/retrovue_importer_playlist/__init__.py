@@ -22,6 +22,7 @@ from retrovue import (
     Rejection,
     Scope,
     SourceIdentity,
+    SourceState,
 )
 from retrovue.errors import MalformedAnswer, ScopeNotFound, SourceUnreachable
 
@@ -68,6 +69,25 @@ class PlaylistImporter(BaseImporter):
         """
         unfinished = self._directory / f"{collection.external_id}.part"
         return ChangeState(refreshing=await anyio.to_thread.run_sync(unfinished.exists))
+
+    async def source_state(self) -> SourceState:
+        """Return the stamps of all playlists: what changes when a file is written. A sync reads only those with others.
+
+        Optional. The stamp has to change with every change of the playlist, and may change without one.
+        """
+        return await anyio.to_thread.run_sync(self._state)
+
+    def _state(self) -> SourceState:
+        found = {path.name: path.stat() for path in self._directory.glob("*.csv")}
+        return SourceState(
+            {
+                name: ChangeState(
+                    refreshing=(self._directory / f"{name}.part").exists(),
+                    stamp=f"{status.st_ino}/{status.st_size}/{status.st_mtime_ns}",
+                )
+                for name, status in found.items()
+            }
+        )
 
     async def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page]:
         """Yield the playlist page by page; a line that can't be used is rejected with a reason, never left out."""

@@ -1,0 +1,142 @@
+"""What has changed in a library of a media server: the items that its filters by time list.
+
+Servers ignore a filter that they don't know without a word, and then list everything. A filter is used only if two
+questions, one for all times and one for the latest, have had different answers. What moves no clock is found by the
+number of items, which proves that none else has come or gone, and by the next reading of the whole library.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Generic
+
+from retrovue.core.errors import ChangesUnknown
+from retrovue.core.model import ChangesRead, Page, Since
+from retrovue.core.text import quoted
+from retrovue.importers.http.client import Refusal
+from retrovue.importers.http.library import HttpLibrary
+from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, ListingMoved, OutlineListing, OutlineT, Query, RowT
+
+MOST_CHANGES = 10_000
+"""The most items that are read as changes: they are in memory together, and so many aren't few."""
+MOST_SHOWS = 100
+"""The most changed shows whose episodes are read, and the most shows of one request."""
+
+
+class HttpChanges(ABC, Generic[RowT, OutlineT, KeyT]):
+    """Reads the changes of a library: `pages()`, once. Subclasses say what is asked."""
+
+    def __init__(self, library: HttpLibrary[RowT, OutlineT, KeyT], since: Since) -> None:
+        self.library = library
+        self.since = since
+        self._learnt: dict[str, bool] = {}
+
+    @abstractmethod
+    def all_items(self) -> Query[RowT, OutlineT, KeyT]:
+        """Make the query for all items of the library, as its full listing asks for them."""
+
+    @abstractmethod
+    def filters(self) -> Sequence[str]:
+        """Name the filters that are needed."""
+
+    @abstractmethod
+    async def find(self, total: int, server_id: str) -> Mapping[KeyT, ListedRow[RowT | BadRow, KeyT]]:
+        """Find the items that have changed, of a library of ``total`` ones, and set what makes drafts of them."""
+
+    async def pages(self) -> AsyncGenerator[Page, None]:
+        """Generate the pages, and an empty one with `Page.changes` at the end. Raises ChangesUnknown."""
+        library = self.library
+        if library.collection.kind not in library.kinds:
+            raise ChangesUnknown(f"A library of kind {quoted(library.collection.kind)} has no changes.")
+        for name in self.filters():
+            if self.since.filters.get(name) is False:
+                raise self._refused(name)
+        server_id = await library.begin()
+        try:
+            total = await self.all_items().total()
+            if total is None:
+                raise self.unknown("The server doesn't say how many items the library has.")
+            found = list((await self.find(total, server_id)).values())
+        except ListingMoved as exc:
+            raise self.unknown(f"The listing of changes {exc.problem}.") from exc
+        except Refusal as exc:
+            raise self.unknown(exc.message) from exc
+        for first in range(0, len(found), library.page_size):
+            page = await library.page(found[first : first + library.page_size])
+            page.source_total = len(found)
+            yield page
+        yield Page([], [], 0, changes=ChangesRead(total, self._learnt))
+
+    async def changed(
+        self,
+        name: str,
+        latest: Query[RowT, OutlineT, KeyT],
+        ever: Query[RowT, OutlineT, KeyT],
+        total: int | None,
+    ) -> dict[KeyT, ListedRow[RowT | BadRow, KeyT]]:
+        """Read what a filter lists, and prove that it works unless that is known.
+
+        ``latest`` and ``ever`` are the questions with it for the time since when changes are asked for, and for all
+        times; ``total`` are the items there are, of which it should list fewer.
+        """
+        wide = await self._wide_answer(name, ever)
+
+        def check(narrow: int, _: object) -> None:
+            if total is not None and narrow >= total:
+                raise self.unknown(f"By the filter {name} the server lists all {narrow} items.")
+
+        found = await self.read(latest, check)
+        if wide is not None:
+            if wide == len(found):
+                raise self.unknown(f"The filter {name} isn't proven to work: it lists {wide} items for any time.")
+            self._learnt[name] = True
+        return found
+
+    async def _wide_answer(self, name: str, ever: Query[RowT, OutlineT, KeyT]) -> int | None:
+        if self.since.filters.get(name):
+            return None
+        try:
+            return await ever.total() or 0
+        except Refusal as exc:
+            self._learnt[name] = False
+            raise self._refused(name) from exc
+
+    def _refused(self, name: str) -> ChangesUnknown:
+        return self.unknown(f"The server doesn't accept the filter {name}.")
+
+    async def read(
+        self, query: Query[RowT, OutlineT, KeyT], check: Callable[[int, Sequence[ListedRow[RowT | BadRow, KeyT]]], None]
+    ) -> dict[KeyT, ListedRow[RowT | BadRow, KeyT]]:
+        """Read a listing that should be short; ``check`` gets its length and the rows of each page."""
+        found: dict[KeyT, ListedRow[RowT | BadRow, KeyT]] = {}
+        async with aclosing(self.library.reader(query).windows()) as windows:
+            async for window in windows:
+                if isinstance(window.listing, OutlineListing):
+                    continue
+                number, rows = window.total or 0, window.listing.rows
+                check(number, rows)
+                if number > MOST_CHANGES:
+                    raise self.unknown(f"More than {MOST_CHANGES:,} items have changed.")
+                found |= {listed.key: listed for listed in rows}
+        return found
+
+    async def read_shows(
+        self,
+        keys: Iterable[KeyT],
+        by_keys: Callable[[Sequence[KeyT]], Query[RowT, OutlineT, KeyT]],
+        every: Query[RowT, OutlineT, KeyT],
+    ) -> list[ListedRow[RowT | BadRow, KeyT]]:
+        """Read some shows; ``every`` is the query for all of them, which are read if the server lists others."""
+        wanted: list[Any] = sorted(keys)
+        shows: dict[KeyT, ListedRow[RowT | BadRow, KeyT]] = {}
+        for first in range(0, len(wanted), MOST_SHOWS):
+            some = wanted[first : first + MOST_SHOWS]
+            rows = await self.library.rows(by_keys(some), lambda _: True)
+            shows |= {listed.key: listed for listed in rows}
+            if {listed.key for listed in rows} != set(some):
+                return await self.library.rows(every, lambda _: True)
+        return list(shows.values())
+
+    def unknown(self, message: str) -> ChangesUnknown:
+        """Make the error that ends the enumeration, with what was found out about filters."""
+        return ChangesUnknown(message, filters=self._learnt)

@@ -1,0 +1,92 @@
+"""What has changed in a library of a Jellyfin server, by its filter ``minDateLastSavedForUser``.
+
+``minDateLastSaved`` means the same and is broken in 10.10. An item is saved when it is found and whenever it changes,
+so that additions need no question of their own.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from retrovue.importers.http.changes import MOST_SHOWS, HttpChanges
+from retrovue.importers.http.drafts import Show
+from retrovue.importers.http.listing import BadRow, ListedRow
+from retrovue.importers.jellyfin.library import ITEM_FIELDS, KINDS, SERIES_FIELDS, ItemsQuery, JellyfinLibrary
+from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
+from retrovue.importers.jellyfin.rows import OutlineRow, Row, guid_bytes
+
+_FILTER = "MinDateLastSavedForUser"
+_EVER = "1970-01-02T00:00:00Z"
+_Listed = ListedRow[Row | BadRow, bytes]
+_Rows = dict[bytes, _Listed]
+
+
+class JellyfinChanges(HttpChanges[Row, OutlineRow, bytes]):
+    """Reads the changes of a library."""
+
+    library: JellyfinLibrary
+
+    def all_items(self) -> ItemsQuery:
+        """Make the query for all items of the library."""
+        return self.library.query(KINDS[self.library.collection.kind].item_types, ITEM_FIELDS)
+
+    def filters(self) -> Sequence[str]:
+        """Name the filter with the types of items that it is for."""
+        kind = KINDS[self.library.collection.kind]
+        return [_name(item_types) for item_types in (*(["Series"] if kind.has_series else []), kind.item_types)]
+
+    async def find(self, total: int, server_id: str) -> _Rows:
+        """Find the items that were saved, and those that inherit from a series that was."""
+        kind = KINDS[self.library.collection.kind]
+        found: _Rows = {}
+        series: dict[bytes, Show] = {}
+        if kind.has_series:
+            changed = await self._saved("Series", SERIES_FIELDS, None)
+            series |= series_of(list(changed.values()))
+            found |= await self._episodes_of(list(changed), total)
+        found |= await self._saved(kind.item_types, ITEM_FIELDS, total)
+        if kind.has_series:
+            series |= await self._series_of(list(found.values()), series)
+        self.library.make = JellyfinDraftMaker(server_id, series)
+        return found
+
+    async def _saved(self, item_types: str, fields: str, total: int | None) -> _Rows:
+        since = datetime.fromtimestamp(self.since.clock_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        latest = self.library.query(item_types, fields, **{_FILTER: since})
+        ever = self.library.query(item_types, fields, **{_FILTER: _EVER})
+        return await self.changed(_name(item_types), latest, ever, total)
+
+    async def _episodes_of(self, series: Sequence[bytes], total: int) -> _Rows:
+        if len(series) > MOST_SHOWS:
+            raise self.unknown(f"{len(series)} series have changed.")
+        found: _Rows = {}
+
+        def check(number: int, _: object) -> None:
+            # Of a series that it doesn't find the server lists the items of all.
+            if number > total:
+                raise self.unknown("The server doesn't list the episodes of a series alone.")
+
+        for key in series:
+            found |= await self.read(self.library.query("Episode", ITEM_FIELDS, ParentId=key.hex()), check)
+        return found
+
+    async def _series_of(self, items: Sequence[_Listed], known: Mapping[bytes, Show]) -> Mapping[bytes, Show]:
+        """Read the series of episodes; all of them if one doesn't say which is its own."""
+        wanted = {_series_of(listed) for listed in items if _is_episode(listed)} - known.keys()
+        every = self.library.query("Series", SERIES_FIELDS)
+        if None in wanted:
+            return series_of(await self.library.rows(every, lambda _: True))
+        keys = [key for key in wanted if key is not None]
+        by_keys = lambda some: self.library.query("Series", SERIES_FIELDS, Ids=",".join(key.hex() for key in some))  # noqa: E731
+        return series_of(await self.read_shows(keys, by_keys, every))
+
+
+def _name(item_types: str) -> str:
+    return f"{item_types}&{_FILTER}"
+
+
+def _is_episode(listed: _Listed) -> bool:
+    return not isinstance(listed.row, BadRow) and listed.row.type == "Episode"
+
+
+def _series_of(listed: _Listed) -> bytes | None:
+    return None if isinstance(listed.row, BadRow) else guid_bytes(listed.row.series_id)

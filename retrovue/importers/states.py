@@ -1,0 +1,51 @@
+"""Checks what importers of other packages say of the state of their source and of its changes."""
+
+from collections.abc import Mapping
+
+from retrovue.core.bounds import LONGEST_CHANGE_STAMP, LONGEST_TEXT
+from retrovue.core.model import ChangesRead, ChangeState, SourceState
+from retrovue.core.text import is_storable
+
+_LARGEST = 2**62
+"""Of times and numbers of items: both are added to, and stored as bigint."""
+_MOST_FILTERS = 100
+
+
+def state_problem(state: SourceState) -> str | None:
+    """Return what is wrong with a state; None if nothing is."""
+    libraries: object = state.libraries
+    if not isinstance(libraries, Mapping):
+        return "gave a state without a mapping of libraries"
+    for key, library in libraries.items():
+        if not isinstance(key, str) or not isinstance(library, ChangeState):
+            return "gave a state without a ChangeState for each external id"
+        stamp = library.stamp
+        if stamp is not None and not _is_text(stamp, LONGEST_CHANGE_STAMP):
+            return f"gave a library's stamp that isn't text of at most {LONGEST_CHANGE_STAMP} characters"
+    if state.clock_s is not None and not _is_number(state.clock_s):
+        return "gave a time that isn't a whole number of seconds since 1970"
+    if state.version is not None and not _is_text(state.version, LONGEST_TEXT):
+        return "gave a version that isn't text"
+    return None
+
+
+def changes_problem(changes: object) -> str | None:
+    """Return what is wrong with the end of an enumeration of changes; None if nothing is."""
+    if not isinstance(changes, ChangesRead) or not _is_number(changes.source_total):
+        return "ended its changes without the number of all items"
+    filters: object = changes.filters
+    if (
+        not isinstance(filters, Mapping)
+        or len(filters) > _MOST_FILTERS
+        or not all(_is_text(name, LONGEST_TEXT) and isinstance(works, bool) for name, works in filters.items())
+    ):
+        return f"gave filters that aren't at most {_MOST_FILTERS} names with true or false"
+    return None
+
+
+def _is_text(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest and is_storable(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
