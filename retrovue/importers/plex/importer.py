@@ -18,7 +18,8 @@ from retrovue.core.model import (
     SourceIdentity,
     SourceState,
 )
-from retrovue.importers.http.client import Answer, Refusal
+from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
 from retrovue.importers.http.library import HttpLibrary
