@@ -414,6 +414,9 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Each has ``title``, ``start_ms`` and ``end_ms``. None if the source doesn't report chapters."""
     markers: list[dict[str, Any]] | None = None
     """Each has ``type`` (intro, credits, …), ``start_ms`` and ``end_ms``. None if the source doesn't report markers."""
+    sidecar_stamp: str | None = None
+    """A mark of the sidecars (NFO files) beside the files, which changes when one is edited, added or removed; empty if
+    there are none, None if the source doesn't say."""
     warnings: tuple[str, ...] = ()
     """The codes of the values that were dropped or corrected, such as ``bad_duration``."""
 

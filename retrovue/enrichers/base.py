@@ -142,6 +142,9 @@ class BaseEnricher(BasePlugin, EnricherInterface):
     reads_files: ClassVar[bool] = False
     """Whether its answers depend on the asset's files or their names: they are then asked for again after a move."""
 
+    reads_sidecars: ClassVar[bool] = False
+    """Whether its answers depend on NFO files beside the asset's own: they are asked for again when one has changed."""
+
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)
         self.source = source

@@ -17,13 +17,12 @@ import anyio.to_thread
 from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.enrichers.sidecars import Details, Sidecar, add_addresses, number, parse
-from retrovue.importers.filesystem import exclusions, names
-from retrovue.importers.filesystem.parts import File, stacked
+from retrovue.importers.filesystem import exclusions
+from retrovue.importers.filesystem.parts import File, hold_one_title
+from retrovue.importers.filesystem.sidecars import FILM, SHOW, SHOW_LEVELS, SUFFIX
 
 MAX_BYTES = 2 * 1024 * 1024
 """Bytes of a sidecar; one of a long-running show with its cast takes some 100 KiB."""
-SHOW_LEVELS = 2
-"""Directories in which tvshow.nfo is looked for: the episode's, and the one above it."""
 _FILM_ROOTS = ("movie", "musicvideo", "video")
 _SHOW_FIELDS = {
     "title": "show_title",
@@ -43,6 +42,7 @@ class NfoEnricher(BaseEnricher):
     batch_size: ClassVar[int] = 50
     deadline_s: ClassVar[float] = 60.0
     reads_files: ClassVar[bool] = True
+    reads_sidecars: ClassVar[bool] = True
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
         """Read the sidecars of these assets, in a worker thread."""
@@ -81,7 +81,7 @@ class Directories:
     def show(self, directory: Path) -> Sidecar | Failure | None:
         """Read a directory's ``tvshow.nfo``, once."""
         if directory not in self.shows:
-            self.shows[directory] = self.load(directory / "tvshow.nfo")
+            self.shows[directory] = self.load(directory / SHOW)
         return self.shows[directory]
 
     def holds_one_title(self, directory: Path) -> bool:
@@ -93,9 +93,7 @@ class Directories:
                 for name in sorted(media)
                 if not (exclusions.is_ignored(name) or exclusions.is_extra(name))
             ]
-            stacks = ([part.name for part in parts] for parts in stacked(files, directory.name))
-            titles = {(name.title.casefold(), name.year) for name in (names.read_name(stack, []) for stack in stacks)}
-            self.single[directory] = len(titles) <= 1
+            self.single[directory] = hold_one_title(files, directory.name)
         return self.single[directory]
 
 
@@ -107,17 +105,17 @@ def read(asset: AssetView, directories: Directories | None = None) -> Enrichment
     directories = directories or Directories()
     media = Path(asset.files[0].local_path)
     answer = _Answer()
-    own = media.with_suffix(".nfo")
+    own = media.with_suffix(SUFFIX)
     if asset.type == "episode":
         _add_episode(answer, asset, directories.load(own), own.name)
         paths = [own]
         for directory in list(media.parents)[:SHOW_LEVELS]:
-            paths.append(directory / "tvshow.nfo")
+            paths.append(directory / SHOW)
             if (show := directories.show(directory)) is not None:
                 _add_show(answer, show)
                 break
     else:
-        paths = [own, media.with_name("movie.nfo")]
+        paths = [own, media.with_name(FILM)]
         for path in paths:
             sidecar = directories.load(path)
             if sidecar is None or (path != own and not directories.holds_one_title(media.parent)):
@@ -125,7 +123,7 @@ def read(asset: AssetView, directories: Directories | None = None) -> Enrichment
             if _add_film(answer, sidecar):
                 break
     marks = {
-        (path.name if path.name == "tvshow.nfo" else str(path)): directories.fingerprints[path]
+        (path.name if path.name == SHOW else str(path)): directories.fingerprints[path]
         for path in paths
         if path in directories.fingerprints
     }

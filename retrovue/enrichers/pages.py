@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from retrovue.core.model import AssetDraft, AttachedEnricher, Source
+from retrovue.core.model import AssetDraft, AttachedEnricher, Enricher, Source
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, CheckedEnrichment, apply
 from retrovue.enrichers.guard import GuardedEnricher, class_of
@@ -30,6 +30,8 @@ class PageEnrichers:
     """The others, which run after the commit."""
     reading_files: tuple[UUID, ...] = ()
     """The ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
+    reading_sidecars: tuple[Enricher, ...] = ()
+    """The enrichers that owe an enrichment again to an asset of which a sidecar has changed."""
 
     @property
     def refined_by(self) -> tuple[UUID, ...]:
@@ -104,9 +106,12 @@ async def open_pages(
     classes = [(enricher, class_of(enricher)) for enricher in attached]
     refining = [enricher for enricher, kind in classes if kind is not None and kind.runs_on_pages]
     reading = tuple(enricher.enricher.id for enricher, kind in classes if getattr(kind, "reads_files", False) is True)
+    sidecars = tuple(enricher.enricher for enricher, kind in classes if getattr(kind, "reads_sidecars", False) is True)
     async with AsyncExitStack() as stack:
         opened = [
             await stack.enter_async_context(GuardedEnricher(enricher, source, transport=transport))
             for enricher in refining
         ]
-        yield PageEnrichers(opened, tuple(enricher for enricher in attached if enricher not in refining), reading)
+        yield PageEnrichers(
+            opened, tuple(enricher for enricher in attached if enricher not in refining), reading, sidecars
+        )

@@ -4,6 +4,7 @@ Owed assets are read in pages, so that memory doesn't depend on their number. Th
 a small transaction. If the enrichment is stopped, committed results stay, and the other assets are still owed.
 """
 
+import datetime as dt
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -209,7 +210,8 @@ class EnrichmentWork:
 
         async def transact() -> None:
             async with self._store.transaction(on_commit=committed) as session:
-                await record(session, self.run_id, enricher.attached, [result for _, result in results])
+                found = [result for _, result in results]
+                await record(session, self.run_id, self.collection, enricher.attached, found)
 
         try:
             await retry_conflicts(transact, retries=RETRIES)
@@ -291,14 +293,21 @@ def _batches(due: Sequence[_Current], size: int) -> Iterator[Sequence[_Current]]
 
 def _view(asset: _Current, enricher: GuardedEnricher) -> AssetView:
     files = tuple(MediaFile(path, size, duration) for path, size, duration in asset.owed.files)
+    # What it gave by the sidecar before is gone: it looks at what the source says.
+    told = {name: _restored(name, value) for name, (value, _) in asset.owed.again.get(enricher.id, {}).items()}
     return AssetView(
         uuid=asset.owed.uuid,
         source_uri=asset.owed.source_uri,
         type=asset.owed.type,
         files=files,
         fingerprint=asset.owed.fingerprints.get(enricher.id),
-        **asset.values,
+        **asset.values | told,
     )
+
+
+def _restored(name: str, value: Any) -> Any:
+    """Return a value as the column has it, from what JSON has of it."""
+    return dt.date.fromisoformat(value) if name == "originally_aired" and value is not None else value
 
 
 def _result(asset: _Current, view: AssetView, answer: CheckedEnrichment | Failure, enricher: GuardedEnricher) -> Result:
@@ -307,10 +316,18 @@ def _result(asset: _Current, view: AssetView, answer: CheckedEnrichment | Failur
     own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]
     if is_file_title(view):
         own.append(REQUIRED)
+    changes = apply(view, answer, overwrite=enricher.overwrite, own=own)
+    again = asset.owed.again.get(enricher.id)
+    if again is None:
+        return Result(asset.owed.uuid, asset.title, changes=changes, fingerprint=answer.fingerprint, data=answer.data)
+    restored = {name: by for name, (_, by) in again.items() if name not in changes}
+    changes |= {name: getattr(view, name) for name in restored}
     return Result(
         asset.owed.uuid,
         asset.title,
-        changes=apply(view, answer, overwrite=enricher.overwrite, own=own),
+        changes=changes,
+        restored=restored,
+        told={name: (asset.values[name], now) for name, now in changes.items() if asset.values[name] != now},
         fingerprint=answer.fingerprint,
         data=answer.data,
     )

@@ -158,7 +158,8 @@ async def preview_collection(
     Takes about 100 bytes of memory for each draft that the catalogue doesn't know.
     """
     async with store.session() as session:
-        preview = Preview(store, session, collection, enrichers.reading_files, mode=run.mode, full=run.scope.is_full)
+        readers = enrichers.reading_files, enrichers.reading_sidecars
+        preview = Preview(store, session, collection, *readers, mode=run.mode, full=run.scope.is_full)
         guards = Guards(importer, collection, run, removals)
         await guards.begin()
         tally = await Reader(importer, collection, preview, enrichers, progress).read(run.scope)

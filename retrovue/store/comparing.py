@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import AssetDraft
+from retrovue.core.model import AssetDraft, Enricher
 from retrovue.store.drafts import MappedDraft, MappedPage, file_stamp, total_size
 from retrovue.store.known import Other
 
@@ -24,7 +24,9 @@ CONTENT = (
 """The columns that say which file it is: other values mean another file. What the source no longer tells stays."""
 
 DESCRIPTION = tuple(
-    name for name in AssetDraft.__struct_fields__ if name not in {"source_uri", "parts", "warnings", *CONTENT}
+    name
+    for name in AssetDraft.__struct_fields__
+    if name not in {"source_uri", "parts", "warnings", "sidecar_stamp", *CONTENT}
 )
 """The columns that follow the source in every case, to unknown values as well."""
 
@@ -35,7 +37,7 @@ _COLUMNS = (*DESCRIPTION, *CONTENT)
 
 HELD = text(
     f"""
-    SELECT uuid, canonical_key, part_count, file_stamp, provenance, {", ".join(_COLUMNS)},
+    SELECT uuid, canonical_key, part_count, file_stamp, sidecar_stamp, provenance, {", ".join(_COLUMNS)},
         CASE WHEN part_count > 1 THEN (
             SELECT jsonb_agg(jsonb_build_array(size_bytes, duration_ms) ORDER BY position)
             FROM asset_part WHERE asset_uuid = uuid
@@ -53,6 +55,9 @@ class Difference(NamedTuple):
     """`NOTHING`, `OTHER_DESCRIPTION` or `OTHER_CONTENT`."""
     fields: Mapping[str, tuple[Any, Any]]
     """The values before and after, by field, as JSON has them."""
+    again: Mapping[str, Mapping[str, Sequence[Any]]] | None = None
+    """What is owed again, as a sidecar has changed: by the external id of each enricher that reads sidecars, for each
+    field that it gave, the source's value and the page enricher that gave it. None where nothing is owed again."""
 
 
 ALIKE = Difference(NOTHING, {})
@@ -68,6 +73,11 @@ class Said(NamedTuple):
     file_stamp: str | None
     parts: Sequence[Sequence[int | None]]
     """Size in bytes and duration in ms of each part."""
+    sidecar_stamp: str | None
+    refined: Mapping[str, Any]
+    """The values after the page enrichers, by column."""
+    refined_by: Mapping[str, str]
+    """The external id of the page enricher that gave a value, by column."""
 
 
 def said_by(mapped: MappedDraft, canonical_key: str) -> Said:
@@ -75,7 +85,10 @@ def said_by(mapped: MappedDraft, canonical_key: str) -> Said:
     draft = mapped.as_told
     values = {column: getattr(draft, column) for column in _COLUMNS if column != "size_bytes"}
     parts = [[part.size_bytes, part.duration_ms] for part in draft.parts]
-    return Said(canonical_key, {**values, "size_bytes": total_size(draft.parts)}, file_stamp(draft.parts), parts)
+    values["size_bytes"] = total_size(draft.parts)
+    refined = values if mapped.told is None else {column: getattr(mapped.draft, column, None) for column in _COLUMNS}
+    by = {} if mapped.refinement is None else mapped.refinement.provenance
+    return Said(canonical_key, values, file_stamp(draft.parts), parts, draft.sidecar_stamp, refined, by)
 
 
 async def held_assets(session: AsyncSession, assets: Sequence[UUID]) -> dict[UUID, Any]:
@@ -86,7 +99,9 @@ async def held_assets(session: AsyncSession, assets: Sequence[UUID]) -> dict[UUI
     return {row.uuid: row for row in result}
 
 
-async def differences_of(session: AsyncSession, page: MappedPage, others: Sequence[Other]) -> dict[int, Difference]:
+async def differences_of(
+    session: AsyncSession, page: MappedPage, others: Sequence[Other], reading_sidecars: Sequence[Enricher] = ()
+) -> dict[int, Difference]:
     """Compare the drafts of a page with their assets; returns the differences by position, `ALIKE` never among them.
 
     Drafts without an asset, or whose asset is marked as deleted, aren't compared.
@@ -95,15 +110,20 @@ async def differences_of(session: AsyncSession, page: MappedPage, others: Sequen
     held = await held_assets(session, [other.uuid for other in known if other.uuid is not None])
     return {
         other.position: compare(
-            held[other.uuid], said_by(page.drafts[other.position], page.keys[other.position].canonical_key)
+            held[other.uuid],
+            said_by(page.drafts[other.position], page.keys[other.position].canonical_key),
+            reading_sidecars,
         )
         for other in known
         if other.uuid in held
     }
 
 
-def compare(held: Any, said: Said) -> Difference:
-    """Compare an asset, a row of `HELD`, with what its source says."""
+def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) -> Difference:
+    """Compare an asset, a row of `HELD`, with what its source says.
+
+    ``reading_sidecars`` are the enrichers that owe something again if a sidecar has changed.
+    """
     given = held.provenance or {}
     description: dict[str, tuple[Any, Any]] = {}
     content: dict[str, tuple[Any, Any]] = {}
@@ -125,7 +145,18 @@ def compare(held: Any, said: Said) -> Difference:
     kind = OTHER_CONTENT if content else OTHER_DESCRIPTION if fields else NOTHING
     if held.canonical_key != said.canonical_key:
         fields["canonical_key"] = (held.canonical_key, said.canonical_key)
-    return Difference(kind, fields)
+    changed = None not in (held.sidecar_stamp, said.sidecar_stamp) and held.sidecar_stamp != said.sidecar_stamp
+    if not changed or not reading_sidecars or kind == OTHER_CONTENT:
+        return Difference(kind, fields)
+    again = {
+        enricher.external_id: {
+            column: [_plain(said.refined.get(column)), said.refined_by.get(column)]
+            for column, by in given.items()
+            if by == enricher.external_id
+        }
+        for enricher in reading_sidecars
+    }
+    return Difference(kind, fields, again)
 
 
 def _files(held: Any, said: Said) -> dict[str, tuple[Any, Any]]:

@@ -18,7 +18,7 @@ LARGEST_SIZE = 2**63 - 1
 """The largest bigint. Parts that claim more in total have no size."""
 
 _PARTS = AssetDraft.__struct_fields__.index("parts")
-_WARNINGS = AssetDraft.__struct_fields__.index("warnings")
+_SIDECARS = AssetDraft.__struct_fields__.index("sidecar_stamp")
 
 
 class Refinement(NamedTuple):
@@ -83,9 +83,11 @@ def identity_hash(key: str) -> bytes:
 def draft_stamp(draft: AssetDraft) -> bytes:
     """Hash what a draft says of its asset, but for its identities and warnings: 16 bytes (XXH3)."""
     values = astuple(draft)
+    # A source that knows of no sidecars makes the stamps that it made before these were looked at.
+    sidecars = () if draft.sidecar_stamp is None else (draft.sidecar_stamp,)
     parts = [astuple(part)[1:] for part in draft.parts]
     try:
-        encoded = orjson.dumps((values[1:_PARTS], parts, values[_PARTS + 1 : _WARNINGS]))
+        encoded = orjson.dumps((values[1:_PARTS], parts, values[_PARTS + 1 : _SIDECARS], *sidecars))
     except TypeError:
         # The catalogue can't hold it, and refuses it when it is staged.
         encoded = repr(draft).encode("utf-8", "surrogatepass")

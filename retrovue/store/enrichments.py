@@ -14,6 +14,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import AttachedEnricher, Collection
+from retrovue.store.changes import NewChange, record_changes
 
 _FIELDS = (
     "title", "show_title", "season_number", "episode_number", "year", "originally_aired", "runtime_ms", "edition",
@@ -41,6 +42,9 @@ class OwedAsset:
     """The fingerprint of the last success, by the enricher's id."""
     provenance: Mapping[str, str]
     """The external id of the enricher that filled a column, by the column's name."""
+    again: Mapping[UUID, Mapping[str, Sequence[Any]]]
+    """What is owed again since a sidecar has changed: for each column that the enricher filled, the source's value and
+    the external id of the page enricher that gave it; by the enricher's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,10 @@ class Result:
     title: str
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """New values by the names of the columns; None clears a column."""
+    restored: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    """The columns, among the changes, that have the source's value again; with the page enricher that gave it."""
+    told: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
+    """The values before and after, for the feed of changes; none for the first enrichment of an asset."""
     code: str | None = None
     """The code of a failure; None after a success."""
     message: str | None = None
@@ -63,10 +71,19 @@ _PAGE = text(
     SELECT uuid, source_uri, type, provenance, {", ".join(_FIELDS)},
         (SELECT jsonb_agg(jsonb_build_array(local_path, size_bytes, duration_ms) ORDER BY position)
             FROM asset_file WHERE asset_file.asset_uuid = asset.uuid) AS files,
-        (SELECT jsonb_agg(jsonb_build_array(enricher_id, status, fingerprint, run_id))
-            FROM asset_enrichment e WHERE e.asset_uuid = asset.uuid) AS known
-    FROM asset WHERE collection_uuid = :collection AND state = 'enriching' AND deleted_at IS NULL
-        AND (cast(:after AS uuid) IS NULL OR uuid > :after)
+        (SELECT jsonb_agg(jsonb_build_array(enricher_id, status, fingerprint, run_id, again))
+            FROM asset_enrichment e WHERE e.asset_uuid = asset.uuid) AS known, state = 'ready' AS approved
+    FROM (
+        (SELECT * FROM asset WHERE collection_uuid = :collection AND state = 'enriching' AND deleted_at IS NULL
+            AND (cast(:after AS uuid) IS NULL OR uuid > :after) ORDER BY uuid LIMIT :limit)
+        UNION ALL
+        (SELECT approved.*
+            FROM (SELECT DISTINCT asset_uuid FROM asset_enrichment WHERE again IS NOT NULL
+                AND (cast(:after AS uuid) IS NULL OR asset_uuid > :after)) AS owed
+            CROSS JOIN LATERAL (SELECT * FROM asset WHERE uuid = owed.asset_uuid AND collection_uuid = :collection
+                AND state = 'ready' AND deleted_at IS NULL OFFSET 0) AS approved
+            ORDER BY uuid LIMIT :limit)
+    ) AS asset
     ORDER BY uuid LIMIT :limit
     """
 )
@@ -82,10 +99,11 @@ async def owed_page(
     run: UUID,
     only_failed: bool = False,
 ) -> list[OwedAsset]:
-    """Read up to ``limit`` assets that are enriching, in the order of their ids, after the asset ``after``.
+    """Read up to ``limit`` assets that may be owed something, in the order of their ids, after the asset ``after``.
 
-    The list includes assets that are owed nothing. What this run has tried isn't owed again in it. With
-    ``only_failed`` only what has failed before is owed.
+    These are the assets that are enriching, and approved ones of which a sidecar has changed. The list includes assets
+    that are owed nothing. What this run has tried isn't owed again in it. With ``only_failed`` only what has failed
+    before is owed.
     """
     result = await session.execute(_PAGE, {"collection": collection.id, "after": after, "limit": limit})
     wanted = {enricher.enricher.id for enricher in attached}
@@ -101,8 +119,13 @@ def asset_values(row: Row[Any], columns: Sequence[str]) -> dict[str, Any]:
 
 
 def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> OwedAsset:
-    known = {UUID(key): (status, fingerprint, tried_in) for key, status, fingerprint, tried_in in row.known or ()}
-    done = {key for key, (status, _, tried_in) in known.items() if status == "succeeded" or tried_in == run}
+    known = {
+        UUID(key): (status, fingerprint, tried_in, again)
+        for key, status, fingerprint, tried_in, again in row.known or ()
+    }
+    done = {key for key, (status, _, tried_in, _) in known.items() if status == "succeeded" or tried_in == run}
+    if row.approved:
+        wanted = {key for key in wanted if key in known and known[key][3] is not None}
     owed = {key for key in wanted - done if key in known} if only_failed else wanted - done
     return OwedAsset(
         uuid=UUID(bytes=row.uuid.bytes),  # the driver's own type isn't a uuid.UUID
@@ -111,8 +134,9 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
         values=asset_values(row, _FIELDS),
         files=tuple((path, size, duration) for path, size, duration in row.files or ()),
         owed=frozenset(owed),
-        fingerprints={key: fingerprint for key, (_, fingerprint, _) in known.items() if fingerprint is not None},
+        fingerprints={key: fingerprint for key, (_, fingerprint, _, _) in known.items() if fingerprint is not None},
         provenance=row.provenance or {},
+        again={key: again for key, (*_, again) in known.items() if again is not None},
     )
 
 
@@ -122,12 +146,19 @@ async def count_owed(
     """Count the enrichments that are owed: pairs of an asset and an attached enricher."""
     result = await session.execute(
         text(
-            "SELECT count(*) FROM asset CROSS JOIN unnest(cast(:enrichers AS uuid[])) AS wanted (id)"
-            " WHERE asset.collection_uuid = :collection AND asset.state = 'enriching' AND asset.deleted_at IS NULL"
-            " AND NOT EXISTS (SELECT FROM asset_enrichment e WHERE e.asset_uuid = asset.uuid"
-            "  AND e.enricher_id = wanted.id AND e.status = 'succeeded')"
+            "WITH owing AS ("
+            " SELECT asset.uuid, wanted.id FROM asset CROSS JOIN unnest(cast(:enrichers AS uuid[])) AS wanted (id)"
+            "  WHERE collection_uuid = :collection AND state = 'enriching' AND deleted_at IS NULL"
+            " UNION ALL"
+            " SELECT approved.uuid, changed.enricher_id FROM asset_enrichment AS changed CROSS JOIN LATERAL ("
+            "   SELECT uuid FROM asset WHERE uuid = changed.asset_uuid AND collection_uuid = :collection"
+            "    AND state = 'ready' AND deleted_at IS NULL OFFSET 0) AS approved"
+            "  WHERE changed.again IS NOT NULL AND changed.enricher_id = ANY(cast(:enrichers AS uuid[]))"
+            ") SELECT count(*) FROM owing"
+            " WHERE NOT EXISTS (SELECT FROM asset_enrichment e WHERE e.asset_uuid = owing.uuid"
+            "  AND e.enricher_id = owing.id AND e.status = 'succeeded')"
             " AND (NOT cast(:only_failed AS boolean) OR EXISTS (SELECT FROM asset_enrichment e"
-            "  WHERE e.asset_uuid = asset.uuid AND e.enricher_id = wanted.id AND e.status = 'failed'))"
+            "  WHERE e.asset_uuid = owing.uuid AND e.enricher_id = owing.id AND e.status = 'failed'))"
         ),
         {
             "only_failed": only_failed,
@@ -145,7 +176,8 @@ _CHANGE = text(
             SELECT {", ".join(f"after.{name}" for name in _FIELDS)}
             FROM jsonb_populate_record(asset, item.changes) AS after
         ),
-        provenance = jsonb_strip_nulls(coalesce(asset.provenance, '{{}}') || item.provenance), updated_at = now()
+        provenance = nullif(jsonb_strip_nulls(coalesce(asset.provenance, '{{}}') || item.provenance), '{{}}'),
+        updated_at = now()
     FROM jsonb_to_recordset(cast(:items AS jsonb)) AS item (uuid uuid, changes jsonb, provenance jsonb)
     WHERE asset.uuid = item.uuid
     """
@@ -159,6 +191,7 @@ _RECORD = text(
         AS item (uuid uuid, code text, message text, fingerprint jsonb, data jsonb)
         JOIN asset ON asset.uuid = item.uuid
     ON CONFLICT (asset_uuid, enricher_id) DO UPDATE SET status = excluded.status, code = excluded.code,
+        again = CASE WHEN excluded.status = 'failed' THEN asset_enrichment.again END,
         message = excluded.message, attempts = asset_enrichment.attempts + 1, run_id = excluded.run_id,
         fingerprint = coalesce(excluded.fingerprint, asset_enrichment.fingerprint),
         data = coalesce(excluded.data, asset_enrichment.data), updated_at = clock_timestamp()
@@ -177,14 +210,19 @@ _END_ENRICHING = text(
 )
 
 
-async def record(session: AsyncSession, run: UUID, by: AttachedEnricher, results: Sequence[Result]) -> None:
+async def record(
+    session: AsyncSession, run: UUID, collection: Collection, by: AttachedEnricher, results: Sequence[Result]
+) -> None:
     """Store the results of an enricher. Assets that are owed nothing more go from ``enriching`` to ``new``."""
     name = by.enricher.external_id
     changed = [
         {
             "uuid": result.asset,
             "changes": result.changes,
-            "provenance": {column: None if value is None else name for column, value in result.changes.items()},
+            "provenance": {
+                column: result.restored.get(column, None if value is None else name)
+                for column, value in result.changes.items()
+            },
         }
         for result in results
         if result.changes
@@ -197,6 +235,19 @@ async def record(session: AsyncSession, run: UUID, by: AttachedEnricher, results
     await session.execute(_RECORD, {"items": _json(items), "run": run, "enricher": by.enricher.id})
     if done := [result.asset for result in results if result.code is None]:
         await session.execute(_END_ENRICHING, {"assets": done})
+    told = [
+        NewChange(
+            asset_uuid=result.asset,
+            collection_uuid=collection.id,
+            title=result.title,
+            what="refreshed",
+            fields=result.told,
+            run_id=run,
+        )
+        for result in results
+        if result.told
+    ]
+    await record_changes(session, told)
 
 
 @dataclass(frozen=True, slots=True)

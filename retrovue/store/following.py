@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from retrovue.core.model import Enricher
 from retrovue.core.verdicts import ChangeKind
 from retrovue.store.audit import Run
 from retrovue.store.changes import INSERT_CHANGES, lock_feed
@@ -65,6 +66,7 @@ _FOLLOW = text(
         canonical_uri = staged.canonical_uri, canonical_key = staged.canonical_key,
         canonical_hash = staged.canonical_hash, part_count = staged.part_count, stamp = staged.stamp,
         file_stamp = coalesce(staged.file_stamp, CASE WHEN NOT following.replaced THEN asset.file_stamp END),
+        sidecar_stamp = coalesce(staged.sidecar_stamp, asset.sidecar_stamp),
         {_DESCRIBE}, {_REPLACE},
         streams = CASE WHEN following.replaced AND NOT {_KEPT.format("streams")} THEN NULL ELSE asset.streams END,
         provenance = nullif(following.kept, '{{}}'),
@@ -126,10 +128,30 @@ _BEGIN_ENRICHING = text(
 # Nothing that anybody can see differs: the stamp alone tells the next runs so.
 _STAMP = text(
     """
-    UPDATE asset SET stamp = staged.stamp, file_stamp = coalesce(staged.file_stamp, asset.file_stamp)
+    UPDATE asset SET stamp = staged.stamp, file_stamp = coalesce(staged.file_stamp, asset.file_stamp),
+        sidecar_stamp = coalesce(staged.sidecar_stamp, asset.sidecar_stamp)
     FROM plan JOIN staged USING (seq) WHERE plan.verdict = 'skipped' AND asset.uuid = plan.own
-        AND (asset.stamp, asset.file_stamp)
-            IS DISTINCT FROM (staged.stamp, coalesce(staged.file_stamp, asset.file_stamp))
+        AND (asset.stamp, asset.file_stamp, asset.sidecar_stamp)
+            IS DISTINCT FROM (staged.stamp, coalesce(staged.file_stamp, asset.file_stamp),
+                coalesce(staged.sidecar_stamp, asset.sidecar_stamp))
+    """
+)
+# An approved asset keeps its approval. What was never tried for one isn't owed to it.
+_OWE_SIDECARS = text(
+    """
+    UPDATE asset_enrichment SET status = 'failed', code = 'sidecar_changed', updated_at = clock_timestamp(),
+        message = 'A sidecar has changed since.', again = coalesce(staged.again -> enricher.external_id, '{}')
+    FROM plan JOIN staged USING (seq) JOIN asset ON asset.uuid = plan.asset_uuid, enricher
+    WHERE staged.again IS NOT NULL AND plan.verdict <> 'soft_deleted' AND asset.state <> 'retired'
+        AND asset_enrichment.asset_uuid = asset.uuid AND asset_enrichment.enricher_id = enricher.id
+        AND enricher.id = ANY(cast(string_to_array(:readers, ',') AS uuid[]))
+    """
+)
+_BEGIN_ENRICHING_AGAIN = text(
+    """
+    UPDATE asset SET state = 'enriching', updated_at = now() FROM plan JOIN staged USING (seq)
+    WHERE staged.again IS NOT NULL AND asset.uuid = plan.asset_uuid AND asset.state = 'new'
+        AND EXISTS (SELECT FROM asset_enrichment AS owed WHERE owed.asset_uuid = asset.uuid AND owed.again IS NOT NULL)
     """
 )
 _TELL = text(
@@ -145,18 +167,22 @@ _TELL = text(
     )
 )
 _STAGED = text(
-    f"SELECT seq, canonical_key, file_stamp, parts, {', '.join((*DESCRIPTION, *CONTENT))} FROM staged"
+    f"SELECT seq, canonical_key, sidecar_stamp, parts, {', '.join((*DESCRIPTION, *CONTENT))} FROM staged"
     " WHERE seq = ANY(cast(string_to_array(:seqs, ',') AS integer[]))"
 )
 _SET_DIFFERENCES = text(
-    "UPDATE staged SET difference = item.difference, fields = item.fields"
-    " FROM jsonb_to_recordset(cast(:items AS jsonb)) AS item (seq integer, difference integer, fields jsonb)"
-    " WHERE staged.seq = item.seq"
+    "UPDATE staged SET difference = item.difference, fields = item.fields, again = item.again"
+    " FROM jsonb_to_recordset(cast(:items AS jsonb)) AS item"
+    " (seq integer, difference integer, fields jsonb, again jsonb) WHERE staged.seq = item.seq"
 )
 
 
-async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair]) -> None:
-    """Compare relinked assets with their new items, and stage what differs."""
+async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair], readers: Sequence[Enricher]) -> bool:
+    """Compare relinked assets with their new items, and stage what differs.
+
+    Returns whether anything is owed again by the enrichers that read sidecars, ``readers``.
+    """
+    owes_again = False
     many = len(relinks) > _BATCH
     if many:
         # Each batch would read the whole table: of a library that was built anew every item is relinked.
@@ -175,12 +201,16 @@ async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair]) -> No
             parts = [[file["size_bytes"], file["duration_ms"]] for file in files]
             values = {column: getattr(row, column) for column in (*DESCRIPTION, *CONTENT)}
             # Without the mark of the file, which is made of the server's own ids and new with the item.
-            difference = compare(held[pair.asset], Said(row.canonical_key, values, None, parts))
-            items.append({"seq": pair.seq, "difference": difference.kind, "fields": difference.fields})
+            said = Said(row.canonical_key, values, None, parts, row.sidecar_stamp, values, {})
+            difference = compare(held[pair.asset], said, readers)
+            owes_again |= difference.again is not None
+            kind, fields, again = difference
+            items.append({"seq": pair.seq, "difference": kind, "fields": fields, "again": again})
         await session.execute(_SET_DIFFERENCES, {"items": orjson.dumps(items).decode()})
     if many:
         await session.execute(text("DROP INDEX staged_number"))
         await session.execute(NO_GUESSING)
+    return owes_again
 
 
 async def follow(session: AsyncSession, staging: Staging, run: Run, relinks: Sequence[Pair] = ()) -> None:
@@ -216,6 +246,12 @@ async def stamp(session: AsyncSession) -> None:
     """Give their stamps to the assets of the plan that don't differ in anything else."""
     await session.execute(text("ANALYZE plan, staged"))
     await session.execute(_STAMP)
+
+
+async def owe_sidecars(session: AsyncSession, readers: Sequence[Enricher]) -> None:
+    """Owe the enrichments of these enrichers again to the assets of the plan of which a sidecar has changed."""
+    await session.execute(_OWE_SIDECARS, {"readers": ",".join(str(enricher.id) for enricher in readers)})
+    await session.execute(_BEGIN_ENRICHING_AGAIN)
 
 
 async def tell_followed(session: AsyncSession, collection: UUID, run: Run) -> None:

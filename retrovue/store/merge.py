@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.results import Named, failed_enrichment
 from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
-from retrovue.store.following import FOLLOWERS, compare_relinked, follow, stamp, tell_followed
+from retrovue.store.following import FOLLOWERS, compare_relinked, follow, owe_sidecars, stamp, tell_followed
 from retrovue.store.known import begin_listing, forget_listing, listing_holds, owe_touched
 from retrovue.store.listed import KINDS, TRASHED, key_of, keys_in_table
 from retrovue.store.plan import COUNT, MAKE_PLAN, NO_GUESSING, MergeResult, label_of, merge_result
@@ -208,6 +208,8 @@ class _Merge:
         await self._add(totals)
         if syncing and "skipped" in totals:
             await stamp(session)
+        if staging.owes_again:
+            await owe_sidecars(session, staging.enrichers.reading_sidecars)
         if removals.number and held_back is None:
             await remove(session, self._run)
         if self.has_followed:
@@ -238,7 +240,8 @@ class _Merge:
             bind = {"relinks": relinks_json(relinks.made)}
             await self._session.execute(_SHARE_PLACES, bind)
             await self._session.execute(_RELINK, bind)
-            await compare_relinked(self._session, relinks.made)
+            readers = self._staging.enrichers.reading_sidecars
+            self._staging.owes_again |= await compare_relinked(self._session, relinks.made, readers)
         return relinks
 
     async def _find_removals(self, relinks: Relinks) -> Removals:

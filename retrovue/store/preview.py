@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, Mode, Rejection
+from retrovue.core.model import Collection, Enricher, Mode, Rejection
 from retrovue.core.results import LABELLED, Named, label
 from retrovue.core.verdicts import LISTED
 from retrovue.store.comparing import ALIKE, Difference, differences_of
@@ -91,6 +91,19 @@ _OWED_AGAIN = text(
 )
 
 
+# An approved asset isn't owed what has failed before.
+_OWED_SIDECARS = text(
+    """
+    SELECT count(*) FROM (
+        SELECT cast(encode(substring(packed FROM number * 16 + 1 FOR 16), 'hex') AS uuid) AS uuid
+        FROM (SELECT cast(:assets AS bytea) AS packed) AS ids, generate_series(0, length(packed) / 16 - 1) AS number
+    ) AS changed JOIN asset USING (uuid) JOIN asset_enrichment AS done ON done.asset_uuid = asset.uuid
+    WHERE done.enricher_id = ANY(cast(string_to_array(:readers, ',') AS uuid[])) AND asset.state <> 'retired'
+        AND (done.status = 'succeeded' OR asset.state = 'ready') AND done.again IS NULL
+    """
+)
+
+
 class Preview:
     """The sink of a dry-run: keeps 33 bytes of keys and the title of each draft that would be staged.
 
@@ -107,18 +120,25 @@ class Preview:
         session: AsyncSession,
         collection: Collection,
         reading_files: Sequence[UUID] = (),
+        reading_sidecars: Sequence[Enricher] = (),
         *,
         mode: Mode = "ingest",
         full: bool = True,
     ) -> None:
-        """``reading_files``: the ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
+        """``reading_files``: the ids of the enrichers that owe an enrichment again to an asset whose file has moved.
+
+        ``reading_sidecars``: those that do if a sidecar has changed.
+        """
         self.session = session
         self.comparison = Comparison(session, collection, mode)
         self.listed: Listed | None = Listed(store, session, table=None) if full else None
         self.owed_again = 0
-        """Enrichments that are owed again after the merge, because files have moved or were replaced."""
+        """Enrichments that are owed again after the merge: files have moved or were replaced, sidecars have changed."""
         self._store = store
         self._reading_files = list(reading_files)
+        self._reading_sidecars = reading_sidecars
+        self._again = bytearray()
+        """The ids of the assets of which a sidecar has changed."""
         self._keys, self._relink_keys, self._titles = bytearray(), bytearray(), bytearray()
         self._title_ends = array("Q")
         self._fields: dict[int, str] = {}
@@ -138,13 +158,16 @@ class Preview:
             async with self._store.transaction(self.session, long=True) as session:
                 compared = await comparison.compare(session, page)
                 if syncing:
-                    differences = await differences_of(session, page, compared.to_stage)
+                    differences = await differences_of(session, page, compared.to_stage, self._reading_sidecars)
                 else:
                     await comparison.find_changed(session, page.drafts, page.keys)
         else:
             compared = await comparison.compare(self.session, page)
         for other in compared.to_stage:
-            self._keep(page, other.position, differences.get(other.position, ALIKE))
+            difference = differences.get(other.position, ALIKE)
+            self._keep(page, other.position, difference)
+            if difference.again is not None and other.uuid is not None:
+                self._again += other.uuid.bytes
             if syncing and self.listed is not None and comparison.anything_known and other.uuid is None:
                 draft, key = page.drafts[other.position].draft, page.keys[other.position]
                 self._relink_keys += packed_relink_keys(len(self._title_ends) - 1, draft, key.canonical_hash)
@@ -174,7 +197,7 @@ class Preview:
 
     async def reset(self) -> None:
         """Drop everything: the source is read again."""
-        for kept in (self._keys, self._relink_keys, self._titles):
+        for kept in (self._keys, self._relink_keys, self._titles, self._again):
             kept.clear()
         del self._title_ends[:]
         self._fields.clear()
@@ -209,6 +232,10 @@ class Preview:
             if self._reading_files and any(row.verdict in FOLLOWERS for row in rows):
                 enrichers = {"reading_files": ",".join(map(str, self._reading_files))}
                 self.owed_again = (await session.execute(_OWED_AGAIN, {**bind, **enrichers})).scalar_one()
+            if self._again:
+                readers = ",".join(str(enricher.id) for enricher in self._reading_sidecars)
+                counted = await session.execute(_OWED_SIDECARS, {"assets": self._again, "readers": readers})
+                self.owed_again += counted.scalar_one()
         entries: dict[str, list[Named]] = {}
         for row in rows:
             # As in the merge: an ingest changes no title.

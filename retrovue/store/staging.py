@@ -4,7 +4,7 @@ Only drafts that the collection doesn't hold exactly as they are get staged, in 
 Nothing is locked while the source is waited for, and memory is that of a page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import StoreError
-from retrovue.core.model import AssetDraft, Collection, Mode, Rejection
+from retrovue.core.model import AssetDraft, Collection, Enricher, Mode, Rejection
 from retrovue.core.text import storable
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
@@ -28,15 +28,15 @@ _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("part
 """The fields of a draft that are staged as they are: all before its parts."""
 _COLUMNS = (
     "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
-    "provider_ids", "tags", "chapters", "markers", "show_provider_ids", "stamp", "file_stamp", "difference",
-    "fields", *_PLAIN,
+    "provider_ids", "tags", "chapters", "markers", "show_provider_ids", "stamp", "file_stamp",
+    "sidecar_stamp", "difference", "fields", "again", *_PLAIN,
 )  # fmt: skip
 MOST_STAGED_BYTES = 16 << 30
 """The most that the temporary tables of one collection may take: some 15 million new films."""
 STAGED_BETWEEN = 50_000
 _STAGED_BYTES = text("SELECT sum(pg_total_relation_size(name)) FROM unnest(cast(:tables AS text[])) AS name")
 
-CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts", "difference", "fields"})
+CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts", "difference", "fields", "again"})
 """The columns that an asset takes from its staged row as they are."""
 
 
@@ -56,6 +56,11 @@ class CollectionEnrichers(Protocol):
     @property
     def reading_files(self) -> tuple[UUID, ...]:
         """The ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
+        ...
+
+    @property
+    def reading_sidecars(self) -> tuple[Enricher, ...]:
+        """The enrichers that owe an enrichment again to an asset of which a sidecar has changed."""
         ...
 
 
@@ -96,6 +101,8 @@ class Staging:
         """Whether a staged draft has more than one part."""
         self.touched = False
         """Whether a probe has read an old file of an asset."""
+        self.owes_again = False
+        """Whether a staged draft has other sidecars than its asset, and an enricher reads those."""
         self._store = store
         self._measured = 0
         """Staged rows when the size of the tables was looked up last."""
@@ -123,7 +130,11 @@ class Staging:
                 if touched and self.enrichers.reading_files:
                     await self._copy(session, "touched_asset", [(uuid,) for uuid in touched])
                     self.touched = True
-            differences = await differences_of(session, page, compared.to_stage) if comparison.mode == "sync" else {}
+            differences: Mapping[int, Difference] = {}
+            if comparison.mode == "sync":
+                readers = self.enrichers.reading_sidecars
+                differences = await differences_of(session, page, compared.to_stage, readers)
+                self.owes_again |= any(found.again is not None for found in differences.values())
             rows = [
                 (page.drafts[position], page.keys[position], differences.get(position, ALIKE))
                 for position in (other.position for other in compared.to_stage)
@@ -203,7 +214,7 @@ class Staging:
         """Delete what is staged: the source is read again."""
         async with self._store.transaction(self.session) as session:
             await self.clear(session)
-        self.staged, self.several_parts, self.touched, self._measured = 0, False, False, 0
+        self.staged, self.several_parts, self.touched, self.owes_again, self._measured = 0, False, False, False, 0
         self._pages.clear()
         self.comparison.reset()
         if self.listed is not None:
@@ -276,7 +287,9 @@ def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) ->
         None if draft.chapters is None else _json(draft.chapters),
         None if draft.markers is None else _json(draft.markers),
         None if draft.show_provider_ids is None else _json(draft.show_provider_ids),
-        key.stamp, file_stamp(parts), difference.kind, _json(difference.fields) if difference.fields else None,
+        key.stamp, file_stamp(parts), draft.sidecar_stamp, difference.kind,
+        _json(difference.fields) if difference.fields else None,
+        None if difference.again is None else _json(difference.again),
         *astuple(draft)[: len(_PLAIN)],
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ TABLES = {
         video_resolution text, width integer, height integer, bitrate_kbps integer, provider_ids jsonb NOT NULL,
         tags jsonb NOT NULL, chapters jsonb, markers jsonb, show_key text, show_year integer, show_provider_ids jsonb,
         artist text, album text, disc_number integer, track_number integer, stamp bytea NOT NULL, file_stamp text,
-        difference integer NOT NULL, fields jsonb
+        sidecar_stamp text, difference integer NOT NULL, fields jsonb, again jsonb
     """,
     "staged_rejection": """
         position integer NOT NULL, code text NOT NULL, reason text NOT NULL, source_uri text, title text

@@ -311,6 +311,7 @@ MUTANTS = (
         "SY-5", FOLLOWING, "THEN asset.{column} ELSE staged.{column} END", "THEN asset.{column} ELSE asset.{column} END"
     ),
     Mutant("SY-6", FOLLOWING, "AND following.kept ? '{0}')", "AND false)"),
+    Mutant("SY-6", COMPARING, "held.sidecar_stamp != said.sidecar_stamp", "False"),
     Mutant("SY-7", FOLLOWING, "staged.difference = 2 AND asset.state = 'ready'", "false"),
     Mutant("SY-8", FOLLOWING, _AVAILABLE_AGAIN, ""),
     Mutant("SY-9", REMOVALS, "interval '0' THEN 'gone' ELSE 'missing' END", "interval '0' THEN 'gone' ELSE 'gone' END"),
@@ -324,7 +325,7 @@ MUTANTS = (
     Mutant("SY-17", REMOVALS, 'await session.execute(_TELL, {"collection": collection, "run": run.id})', "del run"),
     Mutant("SY-18", CHANGES, "cursor if len(rows) == limit else max(cursor, latest)", "after or 0"),
     Mutant("SY-19", REPORT, 'if summary.mode != "ingest" or', 'if summary.mode == "ingest" or'),
-    Mutant("SY-20", PIPELINE, "enrichers.reading_files, mode=run.mode", 'enrichers.reading_files, mode="ingest"'),
+    Mutant("SY-20", PIPELINE, "*readers, mode=run.mode", '*readers, mode="ingest"'),
     Mutant("SY-21", FOLLOWING, _FOLLOWED, f"{_FOLLOWED}\n    await session.commit()"),
     Mutant("SY-22", PURGING, "availability = 'gone' AND", "availability <> 'present' AND"),
     Mutant("SY-23", COMPARING, "if before == after or _plain(before) == _plain(after):", "if before is after:"),

@@ -1,5 +1,6 @@
 """Sync: SY-1 to SY-23 of docs/contract/sync.md."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,7 +176,7 @@ class TestSY5:
 
 @pytest.mark.rule("SY-6")
 class TestSY6:
-    """SY-6: a field that an enricher gave stays."""
+    """SY-6: a field that an enricher gave stays; a sidecar that has changed is read again, and an approval stays."""
 
     def test_its_value_stays_and_the_others_follow(self, world: World) -> None:
         world.ingest()
@@ -186,6 +187,21 @@ class TestSY6:
         sync(world)
         after = asset(world, "By Hand")
         assert (after["studio"], after["provenance"]) == ("Brandywine", {"title": "nfo-00000001"})
+
+    def test_a_sidecar_that_has_changed_is_read_again(self, world: World, tmp_path: Path) -> None:
+        sidecar = tmp_path / "Films" / "Heat.nfo"
+        sidecar.parent.mkdir()
+        sidecar.with_suffix(".mkv").write_bytes(b"x")
+        sidecar.write_text("<movie><studio>First</studio></movie>")
+        world.cli.ok("source", "add", "--type", "filesystem", "--name", "Disk", "--path", str(tmp_path), "--discover")
+        world.cli.ok("collection", "update", "Films", "--enable")
+        world.cli.ok("enricher", "add", "--type", "nfo", "--name", "nfo")
+        world.cli.ok("collection", "attach-enricher", "Films", "nfo")
+        world.cli.ok("source", "ingest", "Disk")
+        approve(world, "Heat")
+        sidecar.write_text("<movie><studio>Another</studio></movie>")
+        world.cli.ok("source", "sync", "Disk")
+        assert (asset(world, "Heat")["studio"], asset(world, "Heat")["state"]) == ("Another", "ready")
 
 
 @pytest.mark.rule("SY-7")

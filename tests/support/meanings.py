@@ -128,6 +128,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "track_number": "of a track on its disc",
         "stamp": "a hash of what the source said when the asset was last written from it; null: not known",
         "file_stamp": "the source's own mark of the files, which changes when one is replaced; null if it has none",
+        "sidecar_stamp": "marks of the NFO files beside it; empty if there are none, null if the source doesn't say",
         "availability": "`present`, `missing` (not listed at the latest reading) or `gone` (for longer than the grace)",
         "unavailable_since": "when it was first not listed",
         "unavailable_run": "the run that gave the availability, unless it is present",
@@ -270,6 +271,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "data": "other facts that were found",
         "run_id": "the latest run that did it",
         "updated_at": "",
+        "again": "owed again since a sidecar has changed, also to an approved asset: the source's values of its fields",
     },
     "enrichment_outcome": {
         "": "Audit trail: the enrichment after an ingest, or by `collection enrich`. Written at its end.",

@@ -270,6 +270,7 @@ def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: nam
         container=exclusions.extension(title.parts[0].name),
         parts=_parts(paths, title),
         provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
+        sidecar_stamp=title.marks.text(is_episode=episode),
         warnings=("no_episode_number",) if kind == "show" and type_ == "clip" else (),
     )
     yield draft
@@ -293,6 +294,7 @@ def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> A
         track_number=track.track,
         container=exclusions.extension(file),
         parts=_parts(paths, title),
+        sidecar_stamp=title.marks.text(is_episode=False),
     )
 
 

@@ -88,6 +88,18 @@ def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]
             yield parts
 
 
+def hold_one_title(files: Iterable[File], directory: str) -> bool:
+    """Return whether the files of a directory, which are sorted, are all versions or parts of one title."""
+    first: tuple[str, int | None] | None = None
+    for parts in stacked(files, directory):
+        name = names.read_name([part.name for part in parts], [])
+        title = name.title.casefold(), name.year
+        if first is not None and title != first:
+            return False
+        first = title
+    return True
+
+
 class _Part(NamedTuple):
     key: tuple[str, str, str]
     """Title, word for a part, and what stands behind its number."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from retrovue.importers.filesystem import exclusions, names
-from retrovue.importers.filesystem.parts import File, find_stacks
+from retrovue.importers.filesystem import exclusions, names, sidecars
+from retrovue.importers.filesystem.parts import File, find_stacks, hold_one_title
 
 Scan = Callable[[int], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
 
@@ -63,6 +63,7 @@ class Title(NamedTuple):
     """Names of the directories from the collection's own down to the file's."""
     parts: tuple[File, ...]
     """Each with its name, its size, and the time of its last modification."""
+    marks: sidecars.Marks = sidecars.Marks()
 
 
 class Unusable(NamedTuple):
@@ -131,6 +132,7 @@ class _Contents:
     directories: SortedNames = field(default_factory=SortedNames)
     unusable: SortedNames = field(default_factory=SortedNames)
     """``name NUL code``, the code one of _REASONS."""
+    nfo_files: sidecars.Names = field(default_factory=sidecars.Names)
     left_out: Counter[str] = field(default_factory=Counter[str])
     disc_file: str | None = None
     """The first of the files of a DVD that was copied into the directory."""
@@ -167,6 +169,8 @@ class _Directory:
     """Names of its directories that are still to be read."""
     rules: tuple[_Rules, ...]
     identity: tuple[int, int]
+    show: str
+    """The mark of the show's sidecar in it."""
 
 
 class Walk:
@@ -225,11 +229,13 @@ class Walk:
         if contents.patterns:
             rules = (*rules, _Rules(len(directories), contents.patterns))
         unread = (name for name in contents.directories if self._is_to_be_read(directories, name, rules, contents))
-        self._pending = self._titles(directories, contents, rules)
-        ancestors.append(_Directory(directories, unread, rules, contents.identity))
+        show = contents.nfo_files.mark(path, sidecars.SHOW)
+        above = ancestors[-1].show if ancestors else sidecars.mark(os.path.dirname(path), sidecars.SHOW)  # noqa: PTH120
+        self._pending = self._titles(directories, contents, rules, show or above)
+        ancestors.append(_Directory(directories, unread, rules, contents.identity, show))
 
     def _titles(
-        self, directories: tuple[str, ...], contents: _Contents, rules: tuple[_Rules, ...]
+        self, directories: tuple[str, ...], contents: _Contents, rules: tuple[_Rules, ...], show: str
     ) -> Iterator[Title | Unusable]:
         def reason(name: str) -> str | None:
             extra = None if self._extras else exclusions.extra_reason(name)
@@ -243,12 +249,15 @@ class Walk:
         for name, code in _unusable(contents, reason):
             if name not in stacks:
                 yield Unusable(directories, name, code, _REASONS[code])
+        path = os.path.join(self._top, *directories)  # noqa: PTH118 - as in _enter
+        film = contents.nfo_files.mark(path, sidecars.FILM)
+        if film and not hold_one_title(files, own_name):
+            film = ""  # of which of them isn't known
         for file in files:
             stack = stacks.get(file.name)
-            if stack is None:
-                yield Title(directories, (file,))
-            elif stack.files[0].name == file.name and stack.missing is None:
-                yield Title(directories, stack.files)
+            if stack is None or (stack.files[0].name == file.name and stack.missing is None):
+                own = contents.nfo_files.mark(path, exclusions.stem(file.name) + sidecars.SUFFIX)
+                yield Title(directories, (file,) if stack is None else stack.files, sidecars.Marks(own, film, show))
             elif stack.files[0].name == file.name:
                 yield Unusable(directories, file.name, "incomplete_parts", f"it is a part, and {stack.missing}")
 
@@ -346,6 +355,8 @@ def _add(contents: _Contents, entry: "os.DirEntry[str]") -> None:
     is_directory = not is_link and entry.is_dir(follow_symlinks=False)
     if (reason := exclusions.system_reason(name, directory=is_link or is_directory)) is not None:
         contents.left_out[reason] += 1
+    elif not is_directory and name.endswith(sidecars.SUFFIX):
+        contents.nfo_files.add(name)
     elif is_directory and not exclusions.is_disc_folder(name):
         contents.directories.add(name)
     elif not is_link and exclusions.is_disc_file(name):
