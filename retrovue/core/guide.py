@@ -411,6 +411,10 @@ GUIDE: Mapping[str, Advice] = {
         "Look at `retrovue ingest log`, then run the ingest again.",
     ),
     # The run
+    "rolled_back": Advice(
+        "Another collection failed, and the run was one unit of work.",
+        "Resolve the failure that it names, then run the command again; or leave out --atomic.",
+    ),
     "interrupted": Advice(
         "A signal or the host program interrupted the command.", "Run it again: finished collections stay as they are."
     ),

@@ -263,6 +263,8 @@ class IngestSummary:
     duration: float = 0.0
     """Seconds of wall time."""
     mode: Mode = "ingest"
+    atomic: bool = False
+    """Whether one transaction merges all collections, or none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=_order)))

@@ -43,10 +43,12 @@ class Collector:
         dry_run: bool,
         strict: bool,
         mode: Mode = "ingest",
+        atomic: bool = False,
     ) -> None:
         """``expected`` are the targeted collections, ``skipped`` the outcomes of the others."""
         self._run_id = run_id
         self._mode: Mode = mode
+        self._atomic = atomic
         self._source = source
         self._dry_run = dry_run
         self._strict = strict
@@ -152,6 +154,7 @@ class Collector:
             interrupted=any(_was_interrupted(outcome) for outcome in outcomes),
             duration=perf_counter() - self._started,
             mode=self._mode,
+            atomic=self._atomic,
         )
 
     def _with_enrichment(self, outcome: CollectionOutcome) -> CollectionOutcome:

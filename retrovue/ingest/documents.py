@@ -109,6 +109,7 @@ def summary_document(summary: IngestSummary, problems: Sequence[Problem] = ()) -
         run={"run_id": str(summary.run_id), "dry_run": summary.dry_run, "strict": summary.strict},
         duration=round(summary.duration, 3),
         mode=summary.mode,
+        atomic=summary.atomic,
     )
 
 
@@ -134,6 +135,7 @@ def failed_ingest_document(
     dry_run: bool = False,
     strict: bool = False,
     mode: Mode = "ingest",
+    atomic: bool = False,
 ) -> dict[str, Any]:
     """Build the object of a source ingest that didn't begin; the collections that ``problems`` name are skipped.
 
@@ -154,6 +156,7 @@ def failed_ingest_document(
         run={"run_id": None, "dry_run": dry_run, "strict": strict},
         duration=0.0,
         mode=mode,
+        atomic=atomic,
     )
 
 
@@ -173,6 +176,7 @@ def _run_document(
     run: Mapping[str, Any],
     duration: float,
     mode: Mode,
+    atomic: bool,
 ) -> dict[str, Any]:
     # The keys and their order are the same for every run.
     return {
@@ -187,6 +191,7 @@ def _run_document(
         "duration_seconds": duration,
         "mode": mode,
         **{key: totals[key] for key in ADDED_TOTALS},
+        "atomic": atomic,
     }
 
 

@@ -42,6 +42,9 @@ class IngestOptions:
     confirm_removals: frozenset[str] = frozenset()
     """The tokens of the removals that a person has reviewed: `core.results.HeldBack.token`."""
 
+    atomic: bool = False
+    """Merge all collections in one transaction: if one fails, nothing of any is written."""
+
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.enrichment_concurrency < 1:
             raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")

@@ -5,7 +5,7 @@ Each collection has its own session, transaction and outcome, so that its failur
 
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from retrovue.core.errors import (
     StoreError,
 )
 from retrovue.core.guide import advice
-from retrovue.core.model import FULL, AttachedEnricher, Collection, Mode, Scope, Source, Trigger
+from retrovue.core.model import FULL, AttachedEnricher, Collection, Scope, Source, Trigger
 from retrovue.core.results import NOT_FAILED, Enriched, Failed, Ingested, Skipped
 from retrovue.core.text import quoted
 from retrovue.enrichers.pages import open_pages
@@ -37,6 +37,7 @@ from retrovue.ingest.enrichment import EnrichmentWork, owed_by
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.pipeline import bug, failed, ingest_collection, preview_collection
 from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, read_again, split_enabled
+from retrovue.ingest.unit import Refused, UnitOfWork, open_unit, rolled_back
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections, record_ingestibility
@@ -69,7 +70,7 @@ async def ingest_source(
     outcome with the code ``already_running``.
     """
     options = options or IngestOptions()
-    run = _new_run("source", FULL, options.mode)
+    run = _new_run("source", FULL, options)
     async with store.reading() as session:
         source = await find_source(session, reference)
         importer_class(source.type)
@@ -99,7 +100,7 @@ async def ingest_one(
     Raises NothingEligible for all of a collection that isn't enabled, and for one that isn't ingestible.
     """
     options = options or IngestOptions()
-    run = _new_run("collection", scope, options.mode)
+    run = _new_run("collection", scope, options)
     async with store.reading() as session:
         source, collection = await find_target(session, reference, source_reference, statistics=True)
         importer_class(source.type)
@@ -114,8 +115,8 @@ async def ingest_one(
         yield running
 
 
-def _new_run(trigger: Trigger, scope: Scope, mode: Mode) -> Run:
-    return Run(id=uuid.uuid4(), trigger=trigger, scope=scope, version=version("retrovue"), mode=mode)
+def _new_run(trigger: Trigger, scope: Scope, options: IngestOptions) -> Run:
+    return Run(uuid.uuid4(), trigger, scope, version("retrovue"), options.mode, options.atomic)
 
 
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
@@ -156,7 +157,9 @@ async def _running(
             locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
         # From here to the task group nothing may fail: `finish` has to end the collector's feed.
         expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
-        about: dict[str, Any] = {"dry_run": options.dry_run, "strict": options.strict, "mode": options.mode}
+        about: dict[str, Any] = {
+            "dry_run": options.dry_run, "strict": options.strict, "mode": options.mode, "atomic": options.atomic
+        }  # fmt: skip
         collector = Collector(run.id, source, expected, targets.skipped, **about)
         tasks = _RunTasks(store, source, importer, run, collector, options, locks, transport)
         error: BaseException | None = None
@@ -208,6 +211,12 @@ class _RunTasks:
         self._source_error: SourceError | None = None
         """Why no other collection is tried: the token was refused, or the source can't be reached."""
         self._group_scope = anyio.CancelScope()
+        self._unit: UnitOfWork | None = None
+        """All collections, if one transaction merges them."""
+        self._previewed: list[Ingested] = []
+        """The outcomes of a dry-run of such a transaction, until all are there."""
+        self._failure: Failed | None = None
+        """The first failure of a collection."""
 
     async def run(self, targets: Targets) -> None:
         """Ingest all eligible collections; every targeted collection has an outcome when this returns."""
@@ -225,10 +234,17 @@ class _RunTasks:
                 self._store.beside(enrichment.CONNECTIONS) as beside,
                 anyio.create_task_group() as enrichments,
             ):
-                with self._group_scope:
-                    async with anyio.create_task_group() as group:
-                        for collection in sorted(eligible, key=_largest_first):
-                            group.start_soon(self._run_collection, collection, beside, enrichments)
+                enrich = partial(self._enrich, beside=beside, enrichments=enrichments)
+                async with AsyncExitStack() as stack:
+                    await self._open_unit(stack, eligible)
+                    with self._group_scope:
+                        async with anyio.create_task_group() as group:
+                            for collection in sorted(eligible, key=_largest_first):
+                                group.start_soon(self._run_collection, collection, enrich)
+                    if self._options.atomic and self._failure is None and self._source_error is None:
+                        await self._merge_unit()
+                        for collection in eligible:
+                            enrich(collection)
                 await self._end()
             await self._prune_details()
         finally:
@@ -271,7 +287,36 @@ class _RunTasks:
                 await self._fail(failed(collection, refused[collection.id]))
         return ours
 
-    async def _run_collection(self, collection: Collection, beside: Store, enrichments: TaskGroup) -> None:
+    async def _open_unit(self, stack: AsyncExitStack, eligible: Sequence[Collection]) -> None:
+        """If one transaction is to merge the collections, open its connection, which ``stack`` closes."""
+        if not self._options.atomic or self.locks is None or not eligible or self._failure is not None:
+            return
+        unit = open_unit(self._store, self._importer, self._run, self.locks, self._options.removal)
+        try:
+            self._unit = await stack.enter_async_context(unit)
+        except StoreError as exc:
+            for collection in self._collector.unfinished:
+                await self._fail(failed(collection, exc))
+
+    async def _merge_unit(self) -> None:
+        """Merge all collections, or report which one failed; for a dry-run report all outcomes."""
+        for outcome in self._previewed:
+            self._collector.report(outcome)
+        if self._unit is None:
+            return
+        try:
+            await self._unit.merge(self._collector.report)
+        except Refused as exc:
+            await self._fail(exc.failure)
+        except RetrovueError as exc:
+            for collection in self._collector.unfinished:
+                await self._fail(failed(collection, exc))
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug: the audit trail says why
+            for collection in self._collector.unfinished:
+                await self._fail(bug(collection, exc))
+        self._collector.publish()
+
+    async def _run_collection(self, collection: Collection, enrich: Callable[[Collection], None]) -> None:
         about = {"collection_id": str(collection.id), "collection": collection.name}
         with logs.log_context(collection_id=collection.id):
             async with self._limiter, self._store.places:
@@ -281,12 +326,16 @@ class _RunTasks:
                     finally:
                         telemetry.describe(span, self._collector.outcome_of(collection))
                         self._collector.publish()
-            attached = self._attached.get(collection.id, ())
-            if attached and self.locks is not None and self._collector.was_ingested(collection):
-                work = self._enrichment(beside, self._source, collection, attached, self._run.id)
-                self._collector.enriching(collection, lambda: work.result)
-                # In a group of its own: it delays no other collection, and doesn't end with the source.
-                enrichments.start_soon(work.run)
+            enrich(collection)
+
+    def _enrich(self, collection: Collection, *, beside: Store, enrichments: TaskGroup) -> None:
+        """Begin the enrichment of a collection that was ingested, if it has enrichers."""
+        attached = self._attached.get(collection.id, ())
+        if attached and self.locks is not None and self._collector.was_ingested(collection):
+            work = self._enrichment(beside, self._source, collection, attached, self._run.id)
+            self._collector.enriching(collection, lambda: work.result)
+            # In a group of its own: it delays no other collection, and doesn't end with the source.
+            enrichments.start_soon(work.run)
 
     async def _try(self, collection: Collection) -> None:
         try:
@@ -323,7 +372,10 @@ class _RunTasks:
                     enrichers=enrichers,
                     removals=self._options.removal,
                 )
-                self._collector.report(await self._with_owed(outcome))
+                await self._take_preview(await self._with_owed(outcome))
+                return
+            if self._unit is not None:
+                await self._unit.stage(collection, enrichers, self._collector.progress)
                 return
             await ingest_collection(
                 self._store,
@@ -336,6 +388,15 @@ class _RunTasks:
                 enrichers=enrichers,
                 removals=self._options.removal,
             )
+
+    async def _take_preview(self, outcome: Ingested | Failed) -> None:
+        """Report the outcome of a dry-run; that of a unit of work depends on all others."""
+        if isinstance(outcome, Failed):
+            await self._fail(outcome)
+        elif self._options.atomic:
+            self._previewed.append(outcome)
+        else:
+            self._collector.report(outcome)
 
     async def _with_owed(self, outcome: Ingested | Failed) -> Ingested | Failed:
         """Add to what enrichers would owe after a dry-run what they owe already."""
@@ -358,19 +419,27 @@ class _RunTasks:
                 self._group_scope.cancel()
 
     async def _fail(self, failure: Failed) -> None:
-        """Write a failure to the audit trail and report it; its context says if it couldn't be written."""
+        """Write a failure to the audit trail and report it; its context says if it couldn't be written.
+
+        In a unit of work it ends the run.
+        """
+        self._failure = self._failure or failure
         if not self._options.dry_run:
             try:
                 await audit.fail(self._store, self._run, [failure])
             except StoreError as exc:
                 failure = replace(failure, context={**failure.context, "audit": f"not written: {exc.message}"})
         self._collector.report(failure)
+        if self._options.atomic:
+            self._group_scope.cancel()
 
     async def _end(self) -> None:
         """Report a failure for each collection whose task has no outcome."""
         for collection in self._collector.unfinished:
             if self._source_error is not None:
                 await self._fail(failed(collection, self._source_error))
+            elif self._options.atomic and self._failure is not None:
+                await self._fail(rolled_back(collection, self._failure))
             else:
                 message = f"The ingest of {collection.display_name} ended without an outcome."
                 await self._fail(Failed(collection, code="internal", message=message, hint=advice("internal")))

@@ -59,7 +59,7 @@ async def stage(
         tally = await Reader(importer, collection, staging, enrichers, progress).read(run.scope)
     except CommitUnknown as exc:
         # What was committed was temporary tables, which the server drops with the connection.
-        raise await _nothing_written() from exc
+        raise await nothing_written() from exc
     return Intake(run, staging, tally)
 
 
@@ -68,6 +68,11 @@ async def merge(intake: Intake) -> Ingested | Failed:
 
     May be called again if the transaction was rolled back. The outcome is true when the transaction is committed.
     """
+    async with intake.staging.merging():
+        return await _merge(intake)
+
+
+async def _merge(intake: Intake) -> Ingested | Failed:
     run, staging, tally, policy = intake.run, intake.staging, intake.tally, intake.policy
     session, collection = staging.session, staging.collection
     with tally.phase("merging", restart=True):
@@ -76,7 +81,6 @@ async def merge(intake: Intake) -> Ingested | Failed:
         if _all_are_rejected(staging, tally):
             failure = _all_rejected(collection, staging.comparison.first_rejections, tally)
             await audit.reject_all(session, run, failure)
-            await staging.clear(session)
             return failure
         result = await merge_staged(session, staging, run, policy=policy)
     outcome = _ingested(collection, staging, tally, result, run)
@@ -85,7 +89,6 @@ async def merge(intake: Intake) -> Ingested | Failed:
         counts = replace(outcome.counts, failed_enrichments=number)
         outcome = replace(outcome, counts=counts, listed=replace(outcome.listed, failed_enrichments=entries))
     await audit.succeed(session, run, outcome)
-    await staging.clear(session)
     return outcome
 
 
@@ -139,7 +142,7 @@ async def ingest_collection(
             if outcome is None or done is None:
                 raise
             if not done:
-                raise await _nothing_written() from exc
+                raise await nothing_written() from exc
             report(outcome)
 
 
@@ -237,7 +240,8 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
     )
 
 
-async def _nothing_written() -> StoreUnavailable:
+async def nothing_written() -> StoreUnavailable:
+    """Make the error of a transaction whose commit wasn't answered, and wasn't done."""
     await anyio.lowlevel.checkpoint_if_cancelled()  # an interruption isn't a failure
     message = "The connection broke while the commit was under way; nothing was written."
     return StoreUnavailable(message, hint="Run the command again.")

@@ -273,6 +273,7 @@ def _sync_document(entry: LogEntry) -> dict[str, Any]:
         "read": entry.read,
         **{count: entry.counts[count] for count in ADDED_COUNTS},
         "held_back": entry.details.get("held_back"),
+        "atomic": entry.atomic,
     }
 
 

@@ -39,6 +39,8 @@ class Run:
     scope: Scope
     version: str
     mode: Mode = "ingest"
+    atomic: bool = False
+    """Whether one transaction merges all of its collections."""
 
     @property
     def lock_holder(self) -> str:
@@ -65,8 +67,8 @@ def id_list(collections: Iterable[Collection]) -> str:
 
 
 _START = text(
-    "INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by, mode)"
-    " VALUES (:run, :collection, :trigger, cast(:scope AS jsonb), :version, :started_by, :mode)"
+    "INSERT INTO ingest_start (run_id, collection_id, trigger, scope, version, started_by, mode, atomic)"
+    " VALUES (:run, :collection, :trigger, cast(:scope AS jsonb), :version, :started_by, :mode, :atomic)"
     " ON CONFLICT DO NOTHING"
 )
 _COLUMNS = ("run_id", "collection_id", "status", "code", "message", "hint", *COUNTS, "read")
@@ -90,6 +92,7 @@ def _start_row(run: Run, collection: Collection, who: str) -> dict[str, Any]:
         "version": run.version,
         "started_by": who,
         "mode": run.mode,
+        "atomic": run.atomic,
     }
 
 

@@ -32,6 +32,21 @@ INSERT_CHANGES = """
 """
 """The statement that adds rows; ``rows`` is SQL with the other columns in this order, in the order of the positions."""
 
+_KEEP_CHANGES = """
+    INSERT INTO kept_change (asset_uuid, collection_uuid, title, what, run_id, by, fields)
+    SELECT ordered.* FROM ({rows}) AS ordered
+"""
+KEPT_COLUMNS = (
+    "number bigint GENERATED ALWAYS AS IDENTITY, asset_uuid uuid NOT NULL, collection_uuid uuid NOT NULL,"
+    " title text NOT NULL, what text NOT NULL, run_id uuid, by text, fields jsonb NOT NULL"
+)
+"""The columns of the temporary table ``kept_change``."""
+_ANY_KEPT = text("SELECT EXISTS (SELECT FROM kept_change)")
+_INSERT_KEPT = text(
+    INSERT_CHANGES.format(
+        rows="SELECT asset_uuid, collection_uuid, title, what, run_id, by, fields FROM kept_change ORDER BY number"
+    )
+)
 _INSERT_GIVEN = text(
     INSERT_CHANGES.format(
         rows="""
@@ -112,6 +127,24 @@ async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) ->
         for change in changes
     ]
     await session.execute(_INSERT_GIVEN, {"changes": orjson.dumps(rows, default=str).decode()})
+
+
+async def tell(session: AsyncSession, rows: str, bind: Mapping[str, Any], *, later: bool) -> None:
+    """Add the rows of a query to the feed, or with ``later`` keep them for `tell_kept`; see `INSERT_CHANGES`."""
+    if not later:
+        await lock_feed(session)
+    await session.execute(text((_KEEP_CHANGES if later else INSERT_CHANGES).format(rows=rows)), bind)
+
+
+async def tell_kept(session: AsyncSession) -> None:
+    """Add the kept rows to the feed: the last step of a transaction that merges several collections.
+
+    Each merge on its own would take the lock of the feed, and the next one would wait for rows of assets under it.
+    """
+    if (await session.execute(_ANY_KEPT)).scalar_one():
+        await lock_feed(session)
+        await session.execute(_INSERT_KEPT)
+        await session.execute(text("TRUNCATE kept_change"))
 
 
 async def list_changes(

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.model import Enricher
 from retrovue.core.verdicts import ChangeKind
 from retrovue.store.audit import Run
-from retrovue.store.changes import INSERT_CHANGES, lock_feed
+from retrovue.store.changes import tell
 from retrovue.store.comparing import CONTENT, DESCRIPTION, Said, compare, held_assets
 from retrovue.store.plan import NO_GUESSING, label_of
 from retrovue.store.relinking import Pair, relinks_json
@@ -154,18 +154,14 @@ _BEGIN_ENRICHING_AGAIN = text(
         AND EXISTS (SELECT FROM asset_enrichment AS owed WHERE owed.asset_uuid = asset.uuid AND owed.again IS NOT NULL)
     """
 )
-_TELL = text(
-    INSERT_CHANGES.format(
-        rows="""
-        SELECT asset_uuid, cast(:collection AS uuid), title, told.what, cast(:run AS uuid), cast(NULL AS text),
-            told.fields
-        FROM following CROSS JOIN LATERAL (
-            VALUES (1, following.what, following.fields), (2, 'withdrawn', '{"state": ["ready", "new"]}')
-        ) AS told (number, what, fields) WHERE told.number = 1 OR following.withdrawn
-        ORDER BY seq, told.number
-        """
-    )
-)
+_CHANGES = """
+    SELECT asset_uuid, cast(:collection AS uuid), title, told.what, cast(:run AS uuid), cast(NULL AS text),
+        told.fields
+    FROM following CROSS JOIN LATERAL (
+        VALUES (1, following.what, following.fields), (2, 'withdrawn', '{"state": ["ready", "new"]}')
+    ) AS told (number, what, fields) WHERE told.number = 1 OR following.withdrawn
+    ORDER BY seq, told.number
+"""
 _STAGED = text(
     f"SELECT seq, canonical_key, sidecar_stamp, parts, {', '.join((*DESCRIPTION, *CONTENT))} FROM staged"
     " WHERE seq = ANY(cast(string_to_array(:seqs, ',') AS integer[]))"
@@ -254,7 +250,6 @@ async def owe_sidecars(session: AsyncSession, readers: Sequence[Enricher]) -> No
     await session.execute(_BEGIN_ENRICHING_AGAIN)
 
 
-async def tell_followed(session: AsyncSession, collection: UUID, run: Run) -> None:
-    """Add what has followed to the feed of changes."""
-    await lock_feed(session)
-    await session.execute(_TELL, {"collection": collection, "run": run.id})
+async def tell_followed(session: AsyncSession, collection: UUID, run: Run, *, later: bool) -> None:
+    """Add what has followed to the feed of changes, ``later`` with those of other collections."""
+    await tell(session, _CHANGES, {"collection": collection, "run": run.id}, later=later)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Rejection
-from retrovue.store.session import Store
+from retrovue.store.session import Transactions
 
 TRASHED = "deleted_at_source"
 """The code of a rejection of an item that the source has in its trash."""
@@ -56,7 +56,7 @@ def keys_in_parameter(kind: str) -> str:
 class Listed:
     """The keys of a listing: `add()` and `reject()` for each page → `flush()`; `reset()` if it is read again."""
 
-    def __init__(self, store: Store, session: AsyncSession, *, table: str | None) -> None:
+    def __init__(self, store: Transactions, session: AsyncSession, *, table: str | None) -> None:
         """``table``: write them to this temporary table of the session; None keeps them in memory."""
         self.unidentified = 0
         """Rejected items without an identity: nobody can say which asset they are."""

@@ -36,7 +36,7 @@ _TABLES = """
 _ENTRIES = f"""
     SELECT ingest_start.run_id, ingest_start.collection_id, collection.name AS collection_name,
         source.id AS source_id, source.name AS source_name, ingest_start.trigger, ingest_start.scope,
-        ingest_start.mode, ingest_outcome.read, ingest_start.version, ingest_start.started_by,
+        ingest_start.mode, ingest_start.atomic, ingest_outcome.read, ingest_start.version, ingest_start.started_by,
         ingest_start.started_at, ingest_outcome.ended_at, ingest_outcome.code, ingest_outcome.message,
         ingest_outcome.hint, ingest_outcome.details, {_COUNTS},
         CASE WHEN enriched.status IS NOT NULL THEN jsonb_build_object('status', enriched.status,
@@ -77,6 +77,8 @@ class LogEntry:
     mode: Mode
     read: Read | None
     """None for what has no outcome yet, or has failed."""
+    atomic: bool
+    """Whether one transaction merged all collections of the run."""
 
 
 def _entry(row: Row[Any]) -> LogEntry:
@@ -101,6 +103,7 @@ def _entry(row: Row[Any]) -> LogEntry:
         enrichment=row.enrichment,
         mode=row.mode,
         read=row.read,
+        atomic=row.atomic,
     )
 
 

@@ -213,9 +213,9 @@ class _Merge:
         if removals.number and held_back is None:
             await remove(session, self._run)
         if self.has_followed:
-            await tell_followed(session, staging.collection.id, self._run)
+            await tell_followed(session, staging.collection.id, self._run, later=staging.shares_transaction)
         if removals.number and held_back is None:
-            await tell_removed(session, staging.collection.id, self._run)
+            await tell_removed(session, staging.collection.id, self._run, later=staging.shares_transaction)
         ambiguous = await ambiguous_assets(session, relinks.ambiguous)
         return with_absences(merge_result(totals, entries), removals, held_back, ambiguous)
 

@@ -12,7 +12,7 @@ from retrovue.core.model import DEFAULT_MAX_REMOVALS, Collection, MaxRemovals
 from retrovue.core.results import Guard, HeldBack, Named
 from retrovue.core.verdicts import LISTED
 from retrovue.store.audit import Run
-from retrovue.store.changes import INSERT_CHANGES, lock_feed
+from retrovue.store.changes import tell
 from retrovue.store.known import Comparison
 from retrovue.store.listed import is_rejected
 from retrovue.store.plan import MergeResult, label_of
@@ -116,16 +116,12 @@ _REMOVE = text(
     FROM removal WHERE asset.uuid = removal.asset_uuid
     """
 )
-_TELL = text(
-    INSERT_CHANGES.format(
-        rows="""
-        SELECT asset_uuid, cast(:collection AS uuid), title, becomes, cast(:run AS uuid), cast(NULL AS text),
-            jsonb_build_object('availability', jsonb_build_array(was, becomes), 'unavailable_reason',
-                jsonb_build_array(CASE WHEN was <> 'present' THEN reason END, reason))
-        FROM removal ORDER BY title, asset_uuid
-        """
-    )
-)
+_CHANGES = """
+    SELECT asset_uuid, cast(:collection AS uuid), title, becomes, cast(:run AS uuid), cast(NULL AS text),
+        jsonb_build_object('availability', jsonb_build_array(was, becomes), 'unavailable_reason',
+            jsonb_build_array(CASE WHEN was <> 'present' THEN reason END, reason))
+    FROM removal ORDER BY title, asset_uuid
+"""
 
 
 async def count_removals(session: AsyncSession, collection: Collection, source: str, bind: dict[str, Any]) -> Removals:
@@ -172,10 +168,9 @@ async def remove(session: AsyncSession, run: Run) -> None:
     await session.execute(_REMOVE, {"run": run.id})
 
 
-async def tell_removed(session: AsyncSession, collection: UUID, run: Run) -> None:
-    """Add the removals to the feed of changes."""
-    await lock_feed(session)
-    await session.execute(_TELL, {"collection": collection, "run": run.id})
+async def tell_removed(session: AsyncSession, collection: UUID, run: Run, *, later: bool) -> None:
+    """Add the removals to the feed of changes, ``later`` with those of other collections."""
+    await tell(session, _CHANGES, {"collection": collection, "run": run.id}, later=later)
 
 
 async def count_absent(session: AsyncSession, comparison: Comparison, rejected: str, bind: dict[str, Any]) -> int:

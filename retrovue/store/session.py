@@ -6,8 +6,8 @@ not depend on the transaction they describe), and unpooled connections (the lock
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Self, TypeAlias
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, Self, TypeAlias
 
 import anyio
 import asyncpg
@@ -50,6 +50,20 @@ _POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping":
 _log = logger(__name__)
 
 _FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+class Transactions(Protocol):
+    """Runs transactions in a session."""
+
+    def transaction(
+        self,
+        session: AsyncSession | None = None,
+        *,
+        on_commit: Callable[[], None] | None = None,
+        long: bool = False,
+    ) -> AbstractAsyncContextManager[AsyncSession]:
+        """Run a block as one transaction; see `Store.transaction`."""
+        ...
 
 
 class Store:

@@ -4,7 +4,9 @@ Only drafts that the collection doesn't hold exactly as they are get staged, in 
 Nothing is locked while the source is waited for, and memory is that of a page.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -21,7 +23,7 @@ from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, 
 from retrovue.store.known import Comparison, Other, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import Listed
 from retrovue.store.relinking import relink_keys
-from retrovue.store.session import Store
+from retrovue.store.session import Transactions
 from retrovue.store.temporary import StagingTables
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
@@ -67,15 +69,15 @@ class CollectionEnrichers(Protocol):
 class Staging:
     """The sink of an ingest: stages one collection in temporary tables, which stay with the connection.
 
-    `open()` → `add()` for each page, `reset()` when the source is read again → `keep_pages()` and `clear()` inside the
-    transaction of the merge.
+    `open()` → `add()` for each page, `reset()` when the source is read again → `merging()` around the merge, inside its
+    transaction.
     """
 
     keeps_pages = True
 
     def __init__(
         self,
-        store: Store,
+        store: Transactions,
         session: AsyncSession,
         collection: Collection,
         enrichers: CollectionEnrichers,
@@ -86,7 +88,8 @@ class Staging:
     ) -> None:
         """``full``: all of the collection is read, so that a sync knows what isn't listed.
 
-        ``suffix`` tells the tables from those of another staging in the same session.
+        ``suffix`` tells the tables from those of another staging in the same session, whose merge is part of the same
+        transaction.
         """
         self.session = session
         self.collection = collection
@@ -94,6 +97,8 @@ class Staging:
         self.comparison = Comparison(session, collection, mode)
         syncing = mode == "sync" and full
         self.tables = StagingTables(self.enriched, syncing, suffix)
+        self.shares_transaction = bool(suffix)
+        """Whether the merges of other collections are part of the same transaction."""
         self.listed = Listed(store, session, table=self.tables.name("listed")) if syncing else None
         """What the source lists; None unless the run is a sync of the whole collection."""
         self.staged = 0
@@ -198,6 +203,21 @@ class Staging:
             lost=self.listed is not None and self.comparison.may_have_lost,
             touched=self.touched,
         )
+
+    @asynccontextmanager
+    async def merging(self) -> AsyncIterator[None]:
+        """Let the statements of the merge find the tables, in its transaction; they are emptied at the end.
+
+        Raised errors have to end the transaction.
+        """
+        own, self.tables = self.tables, replace(self.tables, suffix="")
+        try:
+            await own.rename(self.session)
+            yield
+            await self.clear(self.session)
+            await own.drop(self.session)
+        finally:
+            self.tables = own
 
     async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:
         """Store which pages are known after the merge, inside its transaction.

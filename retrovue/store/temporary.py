@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from retrovue.store.changes import KEPT_COLUMNS
+
 TABLES = {
     "staged": """
         seq integer NOT NULL, source_hash bytea NOT NULL, canonical_hash bytea NOT NULL, source_uri text NOT NULL,
@@ -44,6 +46,8 @@ ENRICHER_TABLES = {
     "staged_refinement": "seq integer NOT NULL, provenance jsonb, failures jsonb",
     "touched_asset": "uuid uuid NOT NULL",
 }
+SHARED_TABLES = {"kept_change": KEPT_COLUMNS}
+"""The tables of a transaction that merges several collections."""
 _OF_PAGES = frozenset({"staged", "staged_rejection", "listed", "staged_key", "staged_refinement", "touched_asset"})
 """The tables that pages are copied to; the others belong to a merge."""
 
@@ -121,6 +125,8 @@ class StagingTables:
             yield ENRICHER_TABLES
         if self.syncing:
             yield SYNC_TABLES
+        if self.suffix:
+            yield SHARED_TABLES
 
     def _of_pages(self) -> list[str]:
         return [table for group in self._groups() for table in group if table in _OF_PAGES]

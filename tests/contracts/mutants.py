@@ -65,6 +65,7 @@ VERDICTS = "retrovue/core/verdicts.py"
 COLLECTION_ARGUMENTS = "retrovue/cli/commands/collection.py"
 COMPARING = "retrovue/store/comparing.py"
 FOLLOWING = "retrovue/store/following.py"
+UNIT = "retrovue/ingest/unit.py"
 PURGING = "retrovue/store/purging.py"
 RELINKING = "retrovue/store/relinking.py"
 REMOVALS = "retrovue/store/removals.py"
@@ -322,13 +323,37 @@ MUTANTS = (
     Mutant("SY-14", RELINKING, _UNAMBIGUOUS, "if pair.asset not in made and pair.seq not in taken:"),
     Mutant("SY-15", COLLECTIONS, "SET external_id = :external_id, name = :name", "SET name = :name"),
     Mutant("SY-16", SCHEDULABLE, "deleted_at IS NULL AND availability = 'present'", "deleted_at IS NULL"),
-    Mutant("SY-17", REMOVALS, 'await session.execute(_TELL, {"collection": collection, "run": run.id})', "del run"),
+    Mutant(
+        "SY-17",
+        REMOVALS,
+        'await tell(session, _CHANGES, {"collection": collection, "run": run.id}, later=later)',
+        "...",
+    ),
     Mutant("SY-18", CHANGES, "cursor if len(rows) == limit else max(cursor, latest)", "after or 0"),
     Mutant("SY-19", REPORT, 'if summary.mode != "ingest" or', 'if summary.mode == "ingest" or'),
     Mutant("SY-20", PIPELINE, "*readers, mode=run.mode", '*readers, mode="ingest"'),
     Mutant("SY-21", FOLLOWING, _FOLLOWED, f"{_FOLLOWED}\n    await session.commit()"),
     Mutant("SY-22", PURGING, "availability = 'gone' AND", "availability <> 'present' AND"),
     Mutant("SY-23", COMPARING, "if before == after or _plain(before) == _plain(after):", "if before is after:"),
+    # One unit of work
+    Mutant("UW-1", UNIT, "[await _merged(intake) for", "[(await _merged(intake), await session.commit())[0] for"),
+    Mutant(
+        "UW-2",
+        ORCHESTRATOR,
+        "self._limiter = anyio.CapacityLimiter(options.concurrency)",
+        "self._limiter = anyio.CapacityLimiter(1 if options.atomic else options.concurrency)",
+    ),
+    Mutant("UW-3", ORCHESTRATOR, "elif self._options.atomic and self._failure is not None:", "elif False:"),
+    Mutant(
+        "UW-4",
+        ORCHESTRATOR,
+        "if self._options.atomic and self._failure is None",
+        "if self._options.atomic and not self._collector.summary().skipped and self._failure is None",
+    ),
+    Mutant("UW-5", UNIT, "[await _merged(intake) for", "[(await _merged(intake), await session.commit())[0] for"),
+    Mutant("UW-6", UNIT, "from exc\n            committed()", "from exc\n            raise"),
+    Mutant("UW-7", ORCHESTRATOR, "for outcome in self._previewed:", "for outcome in self._previewed[1:]:"),
+    Mutant("UW-8", AUDIT, '"atomic": run.atomic,', '"atomic": False,'),
 )
 
 

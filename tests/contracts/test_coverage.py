@@ -9,6 +9,7 @@ HOMES = {
     "CI": "tests/contracts/test_collection_ingest_contract.py",
     "SD": "tests/contracts/test_source_discover_contract.py",
     "SY": "tests/contracts/test_sync_contract.py",
+    "UW": "tests/contracts/test_unit_of_work_contract.py",
 }
 
 

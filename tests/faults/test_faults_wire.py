@@ -8,7 +8,20 @@ import pytest
 from tests.faults.conftest import Staged, all_well
 from tests.support.faults.campaigns import Moment, cancel, commits, cut, moments, pair
 from tests.support.faults.proxy import WHENS
-from tests.support.faults.scenarios import AGAIN, FAILING, FIRST, ONE, PAIRS, SURGICAL, SYNC, TINY, TOGETHER, Scenario
+from tests.support.faults.scenarios import (
+    AGAIN,
+    FAILING,
+    FIRST,
+    ONE,
+    PAIRS,
+    SURGICAL,
+    SYNC,
+    SYNC_UNIT,
+    TINY,
+    TOGETHER,
+    UNIT,
+    Scenario,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +55,13 @@ class TestCut:
             chosen = moments(await together.trips(), 71)[:-1]
             all_well(await cut(together, chosen))
 
+    @pytest.mark.parametrize("scenario", [UNIT, SYNC_UNIT], ids=lambda scenario: scenario.name)
+    async def test_a_unit_of_work_changes_all_or_nothing(self, stage: Staged, scenario: Scenario) -> None:
+        async with stage(scenario) as unit:
+            trips = await unit.trips()
+            around: list[Moment] = [(number, when) for number, _ in commits(trips)[-2:] for when in WHENS]
+            all_well(await cut(unit, [*moments(trips, 53)[:-1], *around]))
+
     async def test_while_a_failure_is_written_down(self, stage: Staged) -> None:
         async with stage(FAILING) as failing:
             trips = await failing.trips()
@@ -64,6 +84,11 @@ class TestControl:
 
 class TestCancellation:
     """The caller cancels a scope of its own around the run."""
+
+    async def test_of_a_unit_of_work(self, stage: Staged) -> None:
+        async with stage(UNIT) as unit:
+            trips = await unit.trips()
+            all_well(await cancel(unit, [*moments(trips, 53)[:-1], *commits(trips)[-1:]]))
 
     @LARGER
     async def test_at_a_round_trip(self, stage: Staged, scenario: Scenario) -> None:

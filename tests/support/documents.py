@@ -644,6 +644,8 @@ class LogEntry(EntryFields):
     """Null for what has no outcome, or has failed."""
     added_counts: AddedCounts
     held_back: LoggedHeldBack | None
+    atomic: bool
+    """One transaction merged all collections of the run, or none."""
 
 
 class LoggedEnrichment(Strict):
@@ -675,6 +677,8 @@ class RunCollection(EntryFields):
     """Null for what has no outcome, or has failed."""
     added_counts: AddedCounts
     held_back: LoggedHeldBack | None
+    atomic: bool
+    """One transaction merged all collections of the run, or none."""
 
 
 class Destroyed(Strict):
@@ -757,6 +761,8 @@ class IngestNumbers(Strict):
     duration_seconds: float
     mode: Mode
     totals_added: AddedTotals
+    atomic: bool
+    """One transaction merged all collections, or none."""
 
 
 class SourceIngest(IngestNumbers):

@@ -199,6 +199,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "trigger": "`source`: in bulk; `collection`: by hand",
         "scope": "title, season and episode of a surgical ingest; empty for the whole collection",
         "mode": "`ingest` or `sync`",
+        "atomic": "whether one transaction merged all collections of the run",
         "version": "of RetroVue",
         "started_by": "user, host and process",
         "started_at": "",

@@ -45,8 +45,9 @@ async def show_log(call: Invocation, *, limit: int, run: str | None, **filters: 
 def _run_lines(entries: Sequence[LogEntry]) -> Iterator[str]:
     first = entries[0]
     started = min(entry.started_at for entry in entries)
+    unit = ", one unit of work" if first.atomic else ""
     yield f"Run {first.run_id}"
-    yield f"{_time(started)}, {first.source_name}, {_trigger(first)}"
+    yield f"{_time(started)}, {first.source_name}, {_trigger(first)}{unit}"
     yield from table(_HEADS, [_row(entry) for entry in entries], numbers=range(2, len(_HEADS)))
     yield from (f"{_INDENT}{entry.collection_name}: {entry.code}" for entry in entries if entry.code is not None)
 

@@ -50,7 +50,13 @@ async def ingest_source(call: Invocation, reference: str, **options: Any) -> int
     async with opened(call, connections=max(settings.concurrency, 2)) as store:
         source = await catalogue.find_source(store, reference)
         call.error_document = partial(
-            failed_ingest_document, reference, source=source, dry_run=call.dry_run, strict=settings.strict
+            failed_ingest_document,
+            reference,
+            source=source,
+            dry_run=call.dry_run,
+            strict=settings.strict,
+            mode=settings.mode,
+            atomic=settings.atomic,
         )
         try:
             return await Report(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), settings))

@@ -103,7 +103,12 @@ class _All:
             return OK
         settings = self.settings
         entry["ingest"] = failed_ingest_document(
-            source.name, [problem], source=source, dry_run=settings.dry_run, strict=settings.strict
+            source.name,
+            [problem],
+            source=source,
+            dry_run=settings.dry_run,
+            strict=settings.strict,
+            atomic=settings.atomic,
         )
         if not output.as_json:
             output.lines([*reports.heading(source), *reports.not_eligible(problem), ""])

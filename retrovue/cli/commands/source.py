@@ -53,21 +53,22 @@ class IngestCommand(click.Command):
     ) -> click.Context:
         """Refuse --title, --season and --episode, and then parse."""
         if parent is not None:
-            build = _error_of_all if "--all" in _options(args) else partial(_error_document, _positional(args))
-            parent.ensure_object(Invocation).error_document = partial(
-                build, dry_run="--dry-run" in args, strict="--strict" in args
+            given: dict[str, Any] = {"dry_run": "--dry-run" in args, "strict": "--strict" in args}
+            one: dict[str, Any] = {"mode": "sync" if info_name == "sync" else "ingest", "atomic": "--atomic" in args}
+            parent.ensure_object(Invocation).error_document = (
+                partial(_error_of_all, **given)
+                if "--all" in _options(args)
+                else partial(_error_document, _positional(args), **given, **one)
             )
         if any(argument.partition("=")[0] in NARROWING for argument in _options(args)):
             raise NarrowingForbidden(MESSAGE)
         return await super().make_context(info_name, args, parent, **extra)
 
 
-def _error_document(
-    reference: str | None, problems: Sequence[Problem], *, dry_run: bool, strict: bool
-) -> dict[str, Any]:
+def _error_document(reference: str | None, problems: Sequence[Problem], **run: Any) -> dict[str, Any]:
     from retrovue.ingest.documents import failed_ingest_document
 
-    return failed_ingest_document(reference, problems, dry_run=dry_run, strict=strict)
+    return failed_ingest_document(reference, problems, **run)
 
 
 def _error_of_all(problems: Sequence[Problem], *, dry_run: bool, strict: bool) -> Mapping[str, Any]:
@@ -259,6 +260,9 @@ async def discover(call: Invocation, *, source: str) -> int:
 def _run_options(action: Action) -> Action:
     """Give a command the options of a run over all collections of a source."""
     for option in (
+        click.option(
+            "--atomic", is_flag=True, help="Write all collections in one transaction: if one fails, none is written."
+        ),
         click.option("--retry-failed", is_flag=True, help="Only collections whose last run failed or was interrupted."),
         click.option("--strict", is_flag=True, help="Count an enabled collection that isn't ingestible as a failure."),
         click.option(

@@ -71,6 +71,7 @@ class Scenario:
     broken: Listings | None = None
     """What the source gives while there is a fault; None is the same."""
     mode: Mode = "ingest"
+    atomic: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -79,7 +80,7 @@ class Scenario:
 
     def run(self, library: Library, store: Store, *, retry: bool = False) -> AbstractAsyncContextManager[IngestRun]:
         """Begin the ingest, or one of what failed."""
-        options = IngestOptions(concurrency=self.concurrency, retry_failed=retry, mode=self.mode)
+        options = IngestOptions(concurrency=self.concurrency, retry_failed=retry, mode=self.mode, atomic=self.atomic)
         if self.scope is None:
             return ingest_source(store, str(library.source.id), options)
         return ingest_one(store, next(iter(self.listings)), self.scope, options)
@@ -106,7 +107,9 @@ SURGICAL = Scenario("surgical ingest", _SECOND, before=_FIRST, scope=Scope(title
 TOGETHER = Scenario("re-ingest, three at once", _SECOND, before=_FIRST, concurrency=3)
 FAILING = Scenario("failing ingest", {name: _FIRST[name] for name in _BROKEN}, broken=_BROKEN)
 SYNC = Scenario("sync", _CHANGED, before=_KNOWN, mode="sync")
-SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER, FAILING, SYNC)
+UNIT = Scenario("unit of work", _SECOND, before=_FIRST, concurrency=3, atomic=True)
+SYNC_UNIT = Scenario("sync, unit of work", _CHANGED, before=_KNOWN, mode="sync", atomic=True)
+SCENARIOS = (TINY, FIRST, AGAIN, ONE, SURGICAL, TOGETHER, FAILING, SYNC, UNIT, SYNC_UNIT)
 PAIRS = (
     Scenario("pairs, first ingest", _PAIR),
     Scenario("pairs, re-ingest", _PAIR_AGAIN, before=_PAIR),

@@ -191,6 +191,13 @@ class Catalogue:
                 problems.append(f"{name} rejected {rejected} by its outcome ({status} {code}), {kept} by its rows")
         return problems
 
+    async def torn_apart(self) -> list[str]:
+        """Say which collections have changed, if only some of those that should have."""
+        states = await self.states()
+        should = {name for name in states if self._before[name] != self._after[name]}
+        changed = {name for name in should if self._changed(states, name)}
+        return [f"of {sorted(should)} only {sorted(changed)} have changed"] if changed not in (set(), should) else []
+
     async def false_outcomes(self, report: Report) -> list[str]:
         """Say where what was said, what is on record and what the catalogue holds are not the same."""
         problems: list[str] = []

@@ -1,0 +1,169 @@
+"""A run as one unit of work: all collections are staged at the same time, then one transaction merges all or none."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from retrovue.core.errors import CommitUnknown, RetrovueError, StoreUnavailable
+from retrovue.core.model import Collection
+from retrovue.core.results import Failed, Ingested
+from retrovue.enrichers.pages import PageEnrichers
+from retrovue.importers.guard import GuardedImporter
+from retrovue.ingest import telemetry
+from retrovue.ingest.guards import Guards, Removal
+from retrovue.ingest.pipeline import Intake, bug, failed, merge, nothing_written, stage
+from retrovue.ingest.reading import OnProgress
+from retrovue.store import audit
+from retrovue.store.audit import Run
+from retrovue.store.changes import tell_kept
+from retrovue.store.locks import Locks
+from retrovue.store.session import CONFLICTS, Store, retry_conflicts, translated
+from retrovue.store.shared import SharedSession, open_shared_session
+from retrovue.store.staging import Staging
+
+
+def rolled_back(collection: Collection, by: Failed) -> Failed:
+    """Make the outcome of a collection that isn't written because ``by`` failed."""
+    return Failed(
+        collection,
+        code="rolled_back",
+        message=(
+            f"Nothing of {collection.display_name} was written, because {by.collection.display_name} failed and the"
+            " run is one unit of work."
+        ),
+        hint=f"Resolve the failure of {by.collection.display_name}, then run the command again; or leave out --atomic.",
+        context={
+            "failed": {
+                "id": str(by.collection.id),
+                "external_id": by.collection.external_id,
+                "name": by.collection.name,
+                "code": by.code,
+            }
+        },
+    )
+
+
+class Refused(Exception):
+    """A collection can't be merged, so that none is."""
+
+    def __init__(self, failure: Failed) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    intake: Intake
+    guards: Guards
+
+
+class UnitOfWork:
+    """The collections of a run that are merged together: `stage()` for each, at the same time → `merge()` once."""
+
+    def __init__(
+        self,
+        store: Store,
+        shared: SharedSession,
+        importer: GuardedImporter,
+        run: Run,
+        locks: Locks,
+        removals: Removal,
+    ) -> None:
+        self._store = store
+        self._shared = shared
+        self._importer = importer
+        self._run = run
+        self._locks = locks
+        self._removals = removals
+        self._begun = 0
+        self._staged: list[_Staged] = []
+
+    async def stage(self, collection: Collection, enrichers: PageEnrichers, progress: OnProgress) -> None:
+        """Read a collection to tables of its own. Raises SourceError or StoreError."""
+        self._begun += 1
+        staging = Staging(
+            self._shared,
+            self._shared.session,
+            collection,
+            enrichers,
+            mode=self._run.mode,
+            full=self._run.scope.is_full,
+            suffix=f"_{self._begun}",
+        )
+        guards = Guards(self._importer, collection, self._run, self._removals)
+        await guards.begin()
+        self._staged.append(_Staged(await stage(self._importer, staging, self._run, enrichers, progress), guards))
+
+    async def merge(self, report: Callable[[Ingested], None]) -> None:
+        """Merge all staged collections in one transaction, and report their outcomes with its commit.
+
+        Raises Refused for a collection that failed, and StoreError or SourceError for what all of them need. No row of
+        any collection is changed then, unless the error is CommitUnknown.
+        """
+        outcomes: list[Ingested] = []
+
+        def committed() -> None:
+            for outcome in outcomes:
+                report(outcome)
+
+        if not self._staged:
+            return
+        # In a known order, whichever was read first.
+        staged = sorted(self._staged, key=lambda one: one.intake.staging.collection.external_id)
+        intakes = [await self._with_policy(one) for one in staged]
+        # Hours may have passed: another server at the same address would have other items under the same keys.
+        await self._importer.check_reachable()
+        await self._locks.verify()
+
+        async def transact() -> None:
+            outcomes.clear()
+            async with self._shared.transaction(on_commit=committed, long=True) as session:
+                outcomes.extend([await _merged(intake) for intake in intakes])
+                await tell_kept(session)
+
+        try:
+            with telemetry.span("merge"):
+                await retry_conflicts(transact)
+        except CommitUnknown as exc:
+            # One transaction has the outcome rows of all of them, so that one row answers for all.
+            done = await audit.committed(self._store, self._run, intakes[0].staging.collection)
+            if done is None:
+                raise
+            if not done:
+                raise await nothing_written() from exc
+            committed()
+
+    async def _with_policy(self, one: _Staged) -> Intake:
+        staging = one.intake.staging
+        try:
+            return replace(one.intake, policy=await one.guards.policy(one.intake.tally, staging))
+        except RetrovueError as exc:
+            raise Refused(failed(staging.collection, exc)) from exc
+
+
+async def _merged(intake: Intake) -> Ingested:
+    """Merge one of the collections; raises Refused for what is wrong with this one."""
+    collection = intake.staging.collection
+    try:
+        with translated():
+            outcome = await merge(intake)
+    except StoreUnavailable:
+        raise
+    except RetrovueError as exc:
+        if exc.code in CONFLICTS:
+            raise
+        raise Refused(failed(collection, exc)) from exc
+    except Exception as exc:
+        raise Refused(bug(collection, exc)) from exc
+    if isinstance(outcome, Failed):
+        raise Refused(outcome)
+    return outcome
+
+
+@asynccontextmanager
+async def open_unit(
+    store: Store, importer: GuardedImporter, run: Run, locks: Locks, removals: Removal
+) -> AsyncIterator[UnitOfWork]:
+    """Open the connection of a unit of work; what is staged ends with the block."""
+    async with open_shared_session(store, f"retrovue-unit-{run.id}") as shared:
+        yield UnitOfWork(store, shared, importer, run, locks, removals)
