@@ -127,6 +127,7 @@ from retrovue.store.assets import AssetDetails as AssetDetails
 from retrovue.store.assets import AssetFile as AssetFile
 from retrovue.store.assets import FormerIdentity as FormerIdentity
 from retrovue.store.changes import Change as Change
+from retrovue.store.changes import PrunedChanges as PrunedChanges
 from retrovue.store.collections import Contents as Contents
 from retrovue.store.decisions import Decided as Decided
 from retrovue.store.decisions import StateChange as StateChange

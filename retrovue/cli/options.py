@@ -188,6 +188,13 @@ keep_details = click.option(
     envvar="RETROVUE_KEEP_DETAILS",  # of retrovue.core.config, which is slow to import
     help="Days for which the audit trail keeps rejected items, durations and tracebacks; default: 180.",
 )
+keep_changes = click.option(
+    "--keep-changes",
+    type=Whole(0, OLDEST_DETAILS_DAYS),
+    metavar="DAYS",
+    envvar="RETROVUE_KEEP_CHANGES",
+    help="Days for which the feed of changes keeps a change; default: for good.",
+)
 confirmed = click.option("--yes", is_flag=True, help="Do it without asking.")
 
 

@@ -18,6 +18,8 @@ KEY_FILE = "RETROVUE_KEY_FILE"
 """File with the keys that encrypt the secrets of sources; by default ``secrets.key`` in the home."""
 KEEP_DETAILS = "RETROVUE_KEEP_DETAILS"
 """Days for which the audit trail keeps details, by default 180. ``--keep-details`` overrides it."""
+KEEP_CHANGES = "RETROVUE_KEEP_CHANGES"
+"""Days for which the feed of changes keeps a change, by default for good. ``--keep-changes`` overrides it."""
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 

@@ -33,6 +33,8 @@ class IngestOptions:
 
     keep_details: dt.timedelta | None = dt.timedelta(days=180)
     """For how long the audit trail keeps details, such as rejected items; None: for good. Outcomes always stay."""
+    keep_changes: dt.timedelta | None = None
+    """For how long the feed of changes keeps a change; None: for good. A reader with an older cursor is told so."""
     enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
     """Batches of assets that are enriched at the same time, over all collections, after their commits."""
     mode: Mode = "ingest"
@@ -50,8 +52,9 @@ class IngestOptions:
             raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")
         if self.max_rps is not None and not self.max_rps > 0:
             raise RequestError("The rate of requests must be more than 0.", code="bad_rate")
-        if self.keep_details is not None:
-            require_age(self.keep_details)
+        for age in (self.keep_details, self.keep_changes):
+            if age is not None:
+                require_age(age)
         if not self.patience > 0:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
 

@@ -40,6 +40,7 @@ from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, 
 from retrovue.ingest.unit import Refused, UnitOfWork, open_unit, rolled_back
 from retrovue.store import audit
 from retrovue.store.audit import Run
+from retrovue.store.changes import prune_changes
 from retrovue.store.collections import find_target, list_collections, record_ingestibility
 from retrovue.store.enrichers import attached_to
 from retrovue.store.locks import Locks, open_locks
@@ -246,19 +247,21 @@ class _RunTasks:
                         for collection in eligible:
                             enrich(collection)
                 await self._end()
-            await self._prune_details()
+            await self._prune()
         finally:
             self._collector.end()
 
-    async def _prune_details(self) -> None:
-        """Remove old details of the audit trail. If that fails, the next run tries it again."""
-        if self.locks is None or self._options.keep_details is None:
-            return
-        try:
-            async with self._store.transaction(long=True) as session:
-                await prune_details(session, dt.datetime.now(dt.UTC) - self._options.keep_details)
-        except StoreError as exc:
-            _log.warning("Old details of the audit trail couldn't be removed: %s", exc.code)
+    async def _prune(self) -> None:
+        """Remove old details of the audit trail, and old changes. If that fails, the next run tries it again."""
+        removing = ((self._options.keep_details, prune_details), (self._options.keep_changes, prune_changes))
+        for age, prune in removing:
+            if self.locks is None or age is None:
+                continue
+            try:
+                async with self._store.transaction(long=True) as session:
+                    await prune(session, dt.datetime.now(dt.UTC) - age)
+            except StoreError as exc:
+                _log.warning("What is older than %s couldn't be removed: %s", age, exc.code)
 
     async def _lock(self, eligible: Sequence[Collection]) -> list[Collection]:
         try:

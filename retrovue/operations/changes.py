@@ -13,13 +13,23 @@ from retrovue.core.errors import StoreUnavailable, changed_meanwhile
 from retrovue.core.logs import logger
 from retrovue.operations.curation import locked
 from retrovue.store import changes
-from retrovue.store.changes import CHANNEL, Change
+from retrovue.store.changes import CHANNEL, Change, PrunedChanges
 from retrovue.store.collections import find_collection, list_collections
 from retrovue.store.purging import GoneAssets, find_gone, purge_gone
+from retrovue.store.retention import require_age
 from retrovue.store.session import Store, translated
 from retrovue.store.sources import find_source
 
-__all__ = ["Change", "ChangeListing", "GoneAssets", "follow_changes", "list_changes", "prune_changes", "purge_assets"]
+__all__ = [
+    "Change",
+    "ChangeListing",
+    "GoneAssets",
+    "PrunedChanges",
+    "follow_changes",
+    "list_changes",
+    "prune_changes",
+    "purge_assets",
+]
 
 POLL_SECONDS = 5.0
 """How long a follower waits for a notification before it looks for itself: poolers don't pass notifications on."""
@@ -128,13 +138,32 @@ async def _notifications(store: Store) -> AsyncIterator[Callable[[], anyio.Event
         yield awaited
 
 
-async def prune_changes(store: Store, older_than: dt.timedelta) -> int:
-    """Delete the changes that are older than a time span, and return how many. A reader with an older cursor is told.
+async def prune_changes(
+    store: Store,
+    older_than: dt.timedelta,
+    *,
+    confirm: Callable[[PrunedChanges], None] | None = None,
+    dry_run: bool = False,
+) -> PrunedChanges:
+    """Remove from the feed the changes that were made before so long; assets stay as they are.
 
-    Until this is called, every change is kept.
+    A reader with an older cursor is told so by CursorExpired. ``confirm`` is called first with what would be removed,
+    but not for a dry-run or if it is nothing; it raises to refuse. Raises RequestError for more than 36,500 days, and
+    if something else would be removed than was confirmed.
     """
+    require_age(older_than)
+    before = dt.datetime.now(dt.UTC) - older_than
+    async with store.reading() as session:
+        found = PrunedChanges(before, await changes.count_prunable(session, before))
+    if dry_run or not found.changes:
+        return found
+    if confirm is not None:
+        confirm(found)
     async with store.transaction(long=True) as session:
-        return await changes.prune_changes(session, dt.datetime.now(dt.UTC) - older_than)
+        pruned = PrunedChanges(before, await changes.prune_changes(session, before))
+        if confirm is not None and pruned != found:
+            raise changed_meanwhile("The feed of changes")
+    return pruned
 
 
 async def purge_assets(

@@ -99,6 +99,20 @@ class Change:
 
 _FIELDS = tuple(Change.__dataclass_fields__)
 
+# In the order of positions, so that what is kept is always the end of the feed.
+_OLD = """
+    position < coalesce((SELECT min(position) FROM asset_change WHERE at >= :before), 9223372036854775807)
+"""
+_PRUNE = f"""
+    WITH pruned AS (
+        DELETE FROM asset_change WHERE {_OLD} RETURNING position
+    ), noted AS (
+        INSERT INTO asset_change_pruned (position) SELECT max(position) FROM pruned HAVING count(*) > 0
+        ON CONFLICT (only_row) DO UPDATE SET position = excluded.position
+    )
+    SELECT count(*) FROM pruned
+"""
+
 
 async def lock_feed(session: AsyncSession) -> None:
     """Take the lock of those who add rows, to the end of the transaction: the last lock that a transaction takes.
@@ -200,26 +214,25 @@ async def latest_position(session: AsyncSession) -> int:
     return (await _bounds(session))[1]
 
 
+@dataclass(frozen=True, slots=True)
+class PrunedChanges:
+    """What was removed from the feed of changes, or for a dry-run would be."""
+
+    before: dt.datetime
+    """The changes that were made before this time."""
+    changes: int
+
+
+async def count_prunable(session: AsyncSession, before: dt.datetime) -> int:
+    """Return how many rows `prune_changes` would delete."""
+    result = await session.execute(text(f"SELECT count(*) FROM asset_change WHERE {_OLD}"), {"before": before})
+    return int(result.scalar_one())
+
+
 async def prune_changes(session: AsyncSession, before: dt.datetime) -> int:
     """Delete the rows that are older than a time, and return how many. Readers with an older cursor are told so."""
-    # In the order of positions, so that what is kept is always the end of the feed.
-    result = await session.execute(
-        text(
-            "DELETE FROM asset_change WHERE position < coalesce("
-            " (SELECT min(position) FROM asset_change WHERE at >= :before), 9223372036854775807) RETURNING position"
-        ),
-        {"before": before},
-    )
-    pruned = result.scalars().all()
-    if pruned:
-        await session.execute(
-            text(
-                "INSERT INTO asset_change_pruned (position) VALUES (:last)"
-                " ON CONFLICT (only_row) DO UPDATE SET position = excluded.position"
-            ),
-            {"last": max(pruned)},
-        )
-    return len(pruned)
+    result = await session.execute(text(_PRUNE), {"before": before})
+    return int(result.scalar_one())
 
 
 async def _bounds(session: AsyncSession) -> tuple[int, int]:

@@ -48,8 +48,10 @@ class TestListing:
 
     async def test_what_is_pruned_is_told(self, shared_store: Store) -> None:
         await record(shared_store, change("A"))
-        assert await prune_changes(shared_store, dt.timedelta(days=1)) == 0
-        assert await prune_changes(shared_store, dt.timedelta()) == 1
+        assert (await prune_changes(shared_store, dt.timedelta(days=1))).changes == 0
+        assert (await prune_changes(shared_store, dt.timedelta(), dry_run=True)).changes == 1
+        assert [row.title for row in (await list_changes(shared_store, after=0)).changes] == ["A"]
+        assert (await prune_changes(shared_store, dt.timedelta())).changes == 1
         with pytest.raises(CursorExpired):
             await list_changes(shared_store, after=0)
 

@@ -45,6 +45,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Changes of assets": (
         "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",
+        "PrunedChanges",
     ),
     "Audit trail": (
         "list_log", "get_run", "prune_details", "list_rejected", "iter_rejected", "list_duplicates", "iter_duplicates",

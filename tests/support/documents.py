@@ -1132,6 +1132,15 @@ class IngestPruned(Change):
     """Enrichments without details from now on."""
 
 
+class ChangesPruned(Change):
+    """retrovue asset prune-changes."""
+
+    before: dt.datetime
+    """What was made before this time."""
+    changes: int
+    """Changes that were removed from the feed."""
+
+
 class IngestShown(Ok):
     """retrovue ingest show."""
 
@@ -1336,6 +1345,7 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("ingest", "log"): IngestLog,
     ("ingest", "show"): IngestShown,
     ("ingest", "prune"): IngestPruned,
+    ("asset", "prune-changes"): ChangesPruned,
     ("ingest", "rejected"): IngestRejected,
     ("ingest", "duplicates"): IngestDuplicates,
     ("stats",): Statistics,

@@ -3,13 +3,13 @@
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator
 
-from retrovue.cli.asking import Destruction
+from retrovue.cli.asking import Destruction, confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.streams import each
 from retrovue.cli.table import room, table
 from retrovue.operations import changes
-from retrovue.operations.changes import Change, GoneAssets
+from retrovue.operations.changes import Change, GoneAssets, PrunedChanges
 from retrovue.operations.documents import change_document
 
 _SHOWN = 5
@@ -72,17 +72,40 @@ def _fields(change: Change) -> str:
     return ", ".join(change.fields)
 
 
+async def prune_changes(call: Invocation, older_than: dt.timedelta, *, yes: bool) -> int:
+    """Remove old changes from the feed, once that is confirmed."""
+
+    def confirm_removal(found: PrunedChanges) -> None:
+        confirm(call, [_pruned_line(found)], "Remove them?", yes=yes, context={"changes": found.changes})
+
+    async with opened(call) as store:
+        pruned = await changes.prune_changes(store, older_than, confirm=confirm_removal, dry_run=call.dry_run)
+    head = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
+    document = {"dry_run": call.dry_run, "before": pruned.before, "changes": pruned.changes}
+    return call.answer(document, [head, _pruned_line(pruned)])
+
+
+def _pruned_line(pruned: PrunedChanges) -> str:
+    before = pruned.before.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"  {pruned.changes:,} changes of assets that were made before {before}"
+
+
 async def purge_assets(
     call: Invocation, *, source: str | None, collection: str | None, older_than: dt.timedelta, yes: bool
 ) -> int:
     """Delete the assets that are gone, once that is confirmed."""
 
-    def confirm(gone: GoneAssets) -> None:
+    def confirm_purge(gone: GoneAssets) -> None:
         _destruction(gone).confirm(call, yes=yes)
 
     async with opened(call) as store:
         gone = await changes.purge_assets(
-            store, source=source, collection=collection, older_than=older_than, confirm=confirm, dry_run=call.dry_run
+            store,
+            source=source,
+            collection=collection,
+            older_than=older_than,
+            confirm=confirm_purge,
+            dry_run=call.dry_run,
         )
     return _destruction(gone).report(call, {})
 

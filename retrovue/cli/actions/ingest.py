@@ -91,10 +91,14 @@ async def ingest_collection(
             raise
 
 
-def ingest_options(call: Invocation, *, keep_details: int | None = None, **options: Any) -> IngestOptions:
+def ingest_options(
+    call: Invocation, *, keep_details: int | None = None, keep_changes: int | None = None, **options: Any
+) -> IngestOptions:
     """Make the options of a run; None means the default."""
     if keep_details is not None:
         options["keep_details"] = dt.timedelta(days=keep_details)
+    if keep_changes is not None:
+        options["keep_changes"] = dt.timedelta(days=keep_changes)
     if "confirm_removals" in options:
         options["confirm_removals"] = frozenset(options["confirm_removals"])
     return IngestOptions(dry_run=call.dry_run, **{name: value for name, value in options.items() if value is not None})

@@ -1,5 +1,6 @@
 """The commands on assets."""
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -179,6 +180,21 @@ async def changes(call: Invocation, **options: Any) -> int:
     from retrovue.cli.actions.changes import show_changes
 
     return await show_changes(call, **options)
+
+
+@command.command("prune-changes", epilog=examples("asset prune-changes --older-than 365d --dry-run"))
+@click.option("--older-than", type=SPAN, required=True, metavar="SPAN", help="Only those made so long ago: 365d.")
+@confirmed
+@shared(writes=True)
+async def prune_changes(call: Invocation, *, older_than: dt.timedelta, yes: bool) -> int:
+    """Remove old changes from the feed.
+
+    The assets stay as they are. A reader whose cursor is older is told so. Each ingest and each sync does the same for
+    what is older than its --keep-changes.
+    """
+    from retrovue.cli.actions.changes import prune_changes as prune
+
+    return await prune(call, older_than, yes=yes)
 
 
 @command.command("purge", epilog=examples("asset purge --older-than 90d --dry-run"))

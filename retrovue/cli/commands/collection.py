@@ -14,6 +14,7 @@ from retrovue.cli.options import (
     confirmed,
     examples,
     followed,
+    keep_changes,
     keep_details,
     patience,
     removals,
@@ -124,6 +125,7 @@ async def update(
 @_scoped
 @patience
 @keep_details
+@keep_changes
 @followed
 @shared(writes=True)
 async def ingest(call: Invocation, *, collection: str, **options: Any) -> int:
@@ -142,6 +144,7 @@ async def ingest(call: Invocation, *, collection: str, **options: Any) -> int:
 @_scoped
 @patience
 @keep_details
+@keep_changes
 @removals
 @followed
 @shared(writes=True)

@@ -17,6 +17,7 @@ from retrovue.cli.options import (
     confirmed,
     examples,
     followed,
+    keep_changes,
     keep_details,
     patience,
     removals,
@@ -32,7 +33,7 @@ MESSAGE = (
 )
 _WITH_VALUE = (
     *NARROWING, "--concurrency", "--max-rps", "--patience", "--enrichment-concurrency", "--keep-details",
-    "--max-removals", "--confirm-removals", "--database-url",
+    "--keep-changes", "--max-removals", "--confirm-removals", "--database-url",
 )  # fmt: skip
 
 
@@ -273,6 +274,7 @@ def _run_options(action: Action) -> Action:
         ),
         patience,
         keep_details,
+        keep_changes,
         click.option(
             "--max-rps",
             type=RATE,
