@@ -14,6 +14,9 @@ T = TypeVar("T")
 Look = Callable[[Any], Awaitable[T]]
 """What is done with a connection; if that was lost, it is done again with a new one."""
 
+NAME = "observer of the tests"
+"""The name of these connections in ``pg_stat_activity``."""
+
 _LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 
 
@@ -49,7 +52,7 @@ class Observers:
             except _LOST:  # a test has ended it
                 connection.terminate()
                 self._connections[at] = None
-        self._connections[at] = await asyncpg.connect(at)
+        self._connections[at] = await asyncpg.connect(at, server_settings={"application_name": NAME})
         return await look(self._connections[at])
 
 

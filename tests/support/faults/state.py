@@ -9,6 +9,7 @@ import anyio
 import asyncpg
 
 from retrovue.core.results import CollectionOutcome, Failed, Ingested, IngestSummary
+from tests.support import observers
 from tests.support.databases import EMPTY
 from tests.support.library import AUDIT, CATALOGUE, KNOWN
 
@@ -51,9 +52,10 @@ _TORN = """
 """
 _WIDTH = 0.005
 """Seconds for each row that a COMMIT makes valid."""
-_BACKENDS = """
+_BACKENDS = f"""
     FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        AND application_name <> '{observers.NAME}'
 """
 _AT_WORK = f"SELECT pid, application_name, state, query {_BACKENDS} AND state <> 'idle'"
 
