@@ -57,8 +57,7 @@ class Databases:
     async def _make(
         self, type_name: str, config: dict[str, Any], credentials: dict[str, Secret], media: Path | None
     ) -> str:
-        name = self._next("template")
-        await self._execute(f'CREATE DATABASE "{name}"')
+        name = await self.empty()
         async with Store(database_url(self.url(name)), connections=2) as store:
             await upgrade(store, "production")
             source = await add_source(store, type_name, SOURCE, config, credentials)
@@ -73,6 +72,12 @@ class Databases:
                     await set_check_files(session, collection, check_files=False)
         return name
 
+    async def empty(self) -> str:
+        """Make a database without a schema; return its name."""
+        name = self._next("template")
+        await self._execute(f'CREATE DATABASE "{name}"')
+        return name
+
     async def clone(self, template: str, config: dict[str, Any] | None = None) -> str:
         """Copy a catalogue, with more in its source's configuration if given, and return the copy's name."""
         name = self._next("run")
@@ -82,6 +87,10 @@ class Databases:
                 "UPDATE source SET config = config || $1::jsonb", orjson.dumps(config).decode(), on=name
             )
         return name
+
+    async def without_file_checks(self, name: str) -> None:
+        """Let no ingest look for the files of a catalogue."""
+        await self._execute("UPDATE collection SET check_files = false", on=name)
 
     async def drop(self, name: str) -> None:
         """Drop a catalogue."""

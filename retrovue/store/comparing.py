@@ -30,6 +30,11 @@ DESCRIPTION = tuple(
 )
 """The columns that follow the source in every case, to unknown values as well."""
 
+ADDED = ("show_key", "show_year", "show_provider_ids", "artist", "album", "disc_number", "track_number")
+"""The columns that assets without a stamp, of earlier versions, don't have yet."""
+_WERE_TAGS = ("artist", "album")
+"""The tags in which earlier versions kept what tracks have columns for."""
+
 NOTHING, OTHER_DESCRIPTION, OTHER_CONTENT = range(3)
 """How an asset differs from what its source says, as the staging table has it."""
 
@@ -37,7 +42,7 @@ _COLUMNS = (*DESCRIPTION, *CONTENT)
 
 HELD = text(
     f"""
-    SELECT uuid, canonical_key, part_count, file_stamp, sidecar_stamp, provenance, {", ".join(_COLUMNS)},
+    SELECT uuid, stamp, canonical_key, part_count, file_stamp, sidecar_stamp, provenance, {", ".join(_COLUMNS)},
         CASE WHEN part_count > 1 THEN (
             SELECT jsonb_agg(jsonb_build_array(size_bytes, duration_ms) ORDER BY position)
             FROM asset_part WHERE asset_uuid = uuid
@@ -134,6 +139,8 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
         before, after = getattr(held, column), said.values[column]
         if before == after or _plain(before) == _plain(after):
             continue
+        if held.stamp is None and _is_stored_anew(held, said, column):
+            continue
         if column in DESCRIPTION:
             description[column] = (_plain(before), _plain(after))
         elif before is None:
@@ -157,6 +164,25 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
         for enricher in reading_sidecars
     }
     return Difference(kind, fields, again)
+
+
+def _is_stored_anew(held: Any, said: Said, column: str) -> bool:
+    """Return whether an asset of an earlier version differs because that one stored the value elsewhere, or not at all.
+
+    The asset takes these values with its first stamp.
+    """
+    before, after = getattr(held, column), said.values[column]
+    if column in ADDED:
+        return before is None
+    match held.type, column:
+        case "episode", "year":  # directories gave an episode the year of its show
+            return after is None and bool(before == said.values["show_year"])
+        case "track", "show_title":
+            return before is None
+        case "track", "tags":
+            return bool({kind: tags for kind, tags in before.items() if kind not in _WERE_TAGS} == _plain(after))
+        case _:
+            return False
 
 
 def _files(held: Any, said: Said) -> dict[str, tuple[Any, Any]]:

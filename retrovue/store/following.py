@@ -15,7 +15,7 @@ from retrovue.core.model import Enricher
 from retrovue.core.verdicts import ChangeKind
 from retrovue.store.audit import Run
 from retrovue.store.changes import tell
-from retrovue.store.comparing import CONTENT, DESCRIPTION, Said, compare, held_assets
+from retrovue.store.comparing import ADDED, CONTENT, DESCRIPTION, Said, compare, held_assets
 from retrovue.store.plan import NO_GUESSING, label_of
 from retrovue.store.relinking import Pair, relinks_json
 from retrovue.store.staging import Staging
@@ -126,10 +126,18 @@ _BEGIN_ENRICHING = text(
     """
 )
 # Nothing that anybody can see differs: the stamp alone tells the next runs so.
+# One of an earlier version takes what that one didn't store as we do: see `comparing`.
+_STORE_ANEW = ", ".join(f"{column} = coalesce(asset.{column}, staged.{column})" for column in ADDED)
 _STAMP = text(
-    """
+    f"""
     UPDATE asset SET stamp = staged.stamp, file_stamp = coalesce(staged.file_stamp, asset.file_stamp),
-        sidecar_stamp = coalesce(staged.sidecar_stamp, asset.sidecar_stamp)
+        sidecar_stamp = coalesce(staged.sidecar_stamp, asset.sidecar_stamp), {_STORE_ANEW},
+        year = CASE WHEN asset.stamp IS NULL AND asset.type = 'episode' AND asset.year = staged.show_year
+            THEN staged.year ELSE asset.year END,
+        show_title = CASE WHEN asset.type = 'track' THEN coalesce(asset.show_title, staged.show_title)
+            ELSE asset.show_title END,
+        tags = CASE WHEN asset.stamp IS NULL AND asset.type = 'track' THEN asset.tags - 'artist' - 'album'
+            ELSE asset.tags END
     FROM plan JOIN staged USING (seq) WHERE plan.verdict = 'skipped' AND asset.uuid = plan.own
         AND (asset.stamp, asset.file_stamp, asset.sidecar_stamp)
             IS DISTINCT FROM (staged.stamp, coalesce(staged.file_stamp, asset.file_stamp),

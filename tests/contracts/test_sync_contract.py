@@ -642,10 +642,16 @@ class TestSY23:
 
     def test_assets_without_a_stamp(self, world: World) -> None:
         world.ingest()
+        shows = world.catalogue.rows("SELECT uuid, show_key, show_year, show_provider_ids FROM asset ORDER BY 1")
         world.catalogue.rows("UPDATE asset SET stamp = NULL, file_stamp = NULL")
+        world.catalogue.rows("UPDATE asset SET show_key = NULL, show_year = NULL, show_provider_ids = NULL")
         world.catalogue.rows("DELETE FROM known_page")
         world.section("Movies").edit(101, title="Alien (1979)")
         document = sync(world)
         assert (document["total_refreshed"], document["total_replaced"]) == (1, 0)
         assert world.catalogue.value("SELECT count(*) FROM asset WHERE stamp IS NULL") == 0
+        # What that version didn't store is there now.
+        assert shows == world.catalogue.rows(
+            "SELECT uuid, show_key, show_year, show_provider_ids FROM asset ORDER BY 1"
+        )
         assert sync(world)["total_refreshed"] == 0

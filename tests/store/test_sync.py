@@ -216,6 +216,41 @@ class TestKnownItems:
             (False, "b/1", "New"),
         ]
 
+    async def test_what_catalogues_of_before_stored_elsewhere_or_not_at_all_is_taken_over(
+        self, library: Library
+    ) -> None:
+        track = film(
+            "t", type="track", show_title="Band", artist="Singer", album="Album", disc_number=1, track_number=2,
+            tags={"genre": ["Rock"]},
+        )  # fmt: skip
+        listing = [
+            episode("e", 1, 2, show_key="9", show_year=2005, show_provider_ids={"tvdb": "5"}, year=None),
+            episode("own", 1, 3, show_key="9", show_year=2005, year=2005),
+            track,
+            film("f"),
+        ]
+        columns = (
+            "title, year, show_title, show_key, show_year, show_provider_ids, artist, album, disc_number, track_number,"
+            " tags, stamp"
+        )
+        await library.ingest_one(page(*listing))
+        now = await assets(library, columns)
+        await execute(
+            library.store,
+            "UPDATE asset SET stamp = NULL, show_key = NULL, show_year = NULL, show_provider_ids = NULL, artist = NULL,"
+            " album = NULL, disc_number = NULL, track_number = NULL",
+            "UPDATE asset SET year = 2005 WHERE type = 'episode'",
+            'UPDATE asset SET show_title = NULL, tags = tags || \'{"artist": ["Singer"], "album": ["Album"]}\''
+            " WHERE type = 'track'",
+            "DELETE FROM known_page",
+        )
+        assert counts(await sync(library, listing)) == {}
+        assert await assets(library, columns) == now
+        assert await feed(library) == []
+        # With a stamp they are compared as all others are.
+        other = [*listing[:2], draft("t", type="track", show_title="Another", parts=track.parts, year=1990), listing[3]]
+        assert counts(await sync(library, other)) == {"refreshed": 1}
+
     async def test_soft_deleted_ones_stay_so(self, library: Library) -> None:
         await library.ingest_one(page(film("a")))
         await execute(library.store, "UPDATE asset SET deleted_at = now()")
