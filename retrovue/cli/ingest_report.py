@@ -176,6 +176,9 @@ def _all_details(summary: "IngestSummary") -> Iterator[str]:
 
 def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
     listed, counts, name = outcome.listed, outcome.counts, outcome.collection.name
+    if counts.resumed:
+        read = counts.source_items - counts.resumed
+        yield from ("", f"{name}: {counts.resumed:,} items had been read by an interrupted run, {read:,} were read now")
     for verdict, entries in (*LISTS, *LISTED_ABSENCES):
         if entries.label is not None and (dry_run or not entries.only_dry_run):
             found: Sequence[Named | Rejection] = getattr(listed, verdict.count)

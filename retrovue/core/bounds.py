@@ -33,3 +33,5 @@ LONGEST_CHANGE_STAMP = 200
 """The longest stamp of a library, in characters."""
 LONGEST_PAGE_STAMP = 64
 """The longest stamp of a page, in bytes."""
+LONGEST_BOOKMARK = 65_536
+"""The longest bookmark of a page, in bytes."""

@@ -354,7 +354,7 @@ class PartDraft(msgspec.Struct, frozen=True, gc=False):
     """The source's own mark of the file, which changes when the file is replaced; None if the source has none."""
 
 
-class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One media version of a source item, as an importer describes it.
 
     The constructor validates nothing; the guard of the importer validates each draft. The store writes the fields
@@ -453,6 +453,8 @@ class Outline(msgspec.Struct, gc=False):
     """As `Page.stamp`: of all that the page's drafts are made from."""
     source_total: int | None = None
     """As `Page.source_total`."""
+    bookmark: bytes | None = None
+    """As `Page.bookmark`."""
 
 
 class Page(msgspec.Struct, gc=False):
@@ -473,3 +475,5 @@ class Page(msgspec.Struct, gc=False):
     """The number of distinct source items of all pages together, if the source says it; for the progress alone."""
     changes: ChangesRead | None = None
     """Of an enumeration of changes, on its last page: what proves that these are all."""
+    bookmark: bytes | None = None
+    """What the importer needs to go on behind this page in a later run, at most 65,536 bytes; None: it can't."""

@@ -94,6 +94,8 @@ class Counts:
     """Assets that became gone: they were missing before, or the source has no grace."""
     removals_held_back: int = 0
     """Assets that would have become missing or gone, if no guard had held them back."""
+    resumed: int = 0
+    """Of ``source_items``, those that an interrupted run had read: this one has read the others."""
 
     def __post_init__(self) -> None:
         if self.discovered != sum(getattr(self, count) for count in EXCLUSIVE):

@@ -121,6 +121,15 @@ ABSENCES: tuple[Counted, ...] = (
 )
 """What can become of an asset that the source doesn't list. No draft stands for it: it isn't ``discovered``."""
 
+READINGS: tuple[Counted, ...] = (
+    Counted(
+        count="resumed",
+        meaning="items of the source that an interrupted run had read, so that this one didn't read them again",
+        total="total_resumed",
+    ),
+)
+"""How the items of a source were read."""
+
 VERDICTS: tuple[Verdict, ...] = (
     Verdict(
         name="created",
@@ -271,10 +280,10 @@ VERDICTS: tuple[Verdict, ...] = (
 COUNTS = (
     *("source_items", "discovered", *(verdict.count for verdict in VERDICTS if not verdict.added)),
     *("warnings", "failed_enrichments", *(verdict.count for verdict in VERDICTS if verdict.added)),
-    *(absence.count for absence in ABSENCES),
+    *(counted.count for counted in (*ABSENCES, *READINGS)),
 )
 """The attributes of `Counts`, the counts of a collection's JSON document, and the columns of ``ingest_outcome``."""
-ADDED: tuple[Counted, ...] = (*(verdict for verdict in VERDICTS if verdict.added), *ABSENCES)
+ADDED: tuple[Counted, ...] = (*(verdict for verdict in VERDICTS if verdict.added), *ABSENCES, *READINGS)
 """Those whose keys come after the ones of the first version of a JSON document."""
 ADDED_COUNTS = tuple(kind.count for kind in ADDED)
 EXCLUSIVE = tuple(verdict.count for verdict in VERDICTS if verdict.part_of is None)

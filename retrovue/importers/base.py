@@ -132,6 +132,26 @@ class ListsChanges(Protocol):
         ...
 
 
+@runtime_checkable
+class ResumesListings(Protocol):
+    """What an importer may offer besides: to go on with the listing of an earlier run.
+
+    RetroVue asks it of importers that check their drafts themselves (`BaseImporter.drafts_are_checked`).
+    """
+
+    @abstractmethod
+    def resume(
+        self, collection: Collection, bookmarks: Sequence[bytes]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Page | Outline]]:
+        """Open an enumeration of a whole collection, whose pages have bookmarks.
+
+        ``bookmarks`` are those of the pages that an earlier run has read, in their order; without any the enumeration
+        begins at the beginning. It goes on behind these pages only if it proves that the source still lists what it
+        listed then. Else it yields an empty page with ``restart`` first, and then the whole collection.
+        """
+        ...
+
+
 class BaseImporter(BasePlugin, ImporterInterface):
     """A base class for importers: a subclass adds the settings, three questions and a generator of pages."""
 
@@ -179,6 +199,7 @@ def compliance_problems(importer: object) -> list[str]:
         problems.append("type_name is not a string")
     generators = {"pages": 2} if issubclass(importer, BaseImporter) else {}
     generators |= {"changes": 2} if hasattr(importer, "changes") else {}
+    generators |= {"resume": 2} if hasattr(importer, "resume") else {}
     offered = {name: count for name, count in _OFFERED.items() if hasattr(importer, name)}
     methods = _COROUTINES | offered, generators | {"enumerate": 2}
     return problems + method_problems(importer, *methods, "describe_configuration")

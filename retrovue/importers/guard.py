@@ -6,20 +6,17 @@ before it is used. ``retrovue.plugins.host`` says where it runs.
 
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
-
-import msgspec
-import orjson
-from msgspec.structs import asdict, replace
+from typing import ClassVar, Self, TypeVar
 
 from retrovue.core.bounds import (
+    LONGEST_BOOKMARK,
     LONGEST_IDENTIFIER,
     LONGEST_PAGE_STAMP,
     LONGEST_PATH,
-    LONGEST_STAMP,
     LONGEST_TEXT,
     MOST_LIBRARIES,
 )
@@ -41,13 +38,13 @@ from retrovue.core.model import (
     Page,
     Rejection,
     Scope,
-    Secret,
     Since,
     SourceIdentity,
     SourceState,
 )
-from retrovue.core.text import is_storable, quoted, redact, storable, without_secrets
-from retrovue.importers.base import ImporterInterface, ListsChanges, TellsChanges, TellsState
+from retrovue.core.text import is_storable, quoted, storable, without_secrets
+from retrovue.importers.base import ImporterInterface, ListsChanges, ResumesListings, TellsChanges, TellsState
+from retrovue.importers.drafts import draft_problem, secret_forms, without_secret_forms
 from retrovue.importers.seen import Doubles
 from retrovue.importers.states import changes_problem, state_problem
 from retrovue.importers.waiting import Stopwatch
@@ -85,7 +82,7 @@ class GuardedImporter(PluginHost):
         self._identifier: str | None = None
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
         self._ours = type(importer).__module__.startswith(OURS)
-        self._secrets = _forms(getattr(importer, "credentials", None))
+        self._secrets = secret_forms(getattr(importer, "credentials", None))
 
     async def __aenter__(self) -> Self:
         await self.open(lambda: self._importer)
@@ -156,6 +153,24 @@ class GuardedImporter(PluginHost):
         answer = await self.call("change_state", lambda: importer.change_state(collection), self._patience)
         return self._expect(ChangeState, answer)
 
+    @property
+    def type_version(self) -> str:
+        """The class of the importer, and the version of its package if there is a package of the module's name."""
+        kind = type(self._importer)
+        try:
+            installed = version(kind.__module__.partition(".")[0])
+        except PackageNotFoundError:
+            installed = ""
+        return f"{kind.__module__}.{kind.__qualname__} {installed}"
+
+    @property
+    def resumes_listings(self) -> bool:
+        """Whether it can go on with the listing of an earlier run.
+
+        One that doesn't check its drafts isn't asked: what is listed twice is found among all drafts of a listing.
+        """
+        return self._drafts_are_checked and isinstance(self._importer, ResumesListings)
+
     async def source_state(self) -> SourceState | None:
         """Return what the source says of all its libraries; None if the importer doesn't tell it."""
         importer = self._importer
@@ -180,9 +195,17 @@ class GuardedImporter(PluginHost):
             raise ChangesUnknown("The importer doesn't list changes.")
         return self._enumeration(lambda: aclosing(importer.changes(collection, since)))
 
-    def enumerate(self, collection: Collection, scope: Scope) -> AbstractAsyncContextManager["GuardedPages"]:
-        """Open an enumeration of the collection, with checked pages."""
-        return self._enumeration(lambda: self._importer.enumerate(collection, scope))
+    def enumerate(
+        self, collection: Collection, scope: Scope, bookmarks: Sequence[bytes] | None = None
+    ) -> AbstractAsyncContextManager["GuardedPages"]:
+        """Open an enumeration of the collection, with checked pages.
+
+        With ``bookmarks`` it goes on behind their pages, if the importer can: see `ResumesListings`.
+        """
+        importer = self._importer
+        if bookmarks is not None and isinstance(importer, ResumesListings):
+            return self._enumeration(lambda: importer.resume(collection, bookmarks))
+        return self._enumeration(lambda: importer.enumerate(collection, scope))
 
     @asynccontextmanager
     async def _enumeration(
@@ -239,6 +262,7 @@ class GuardedImporter(PluginHost):
         self._check_total(page)
         if page.changes is not None and (problem := changes_problem(page.changes)) is not None:
             raise self._wrong(problem)
+        self._check_bookmark(page)
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self._expect(AssetDraft, draft)
@@ -249,7 +273,7 @@ class GuardedImporter(PluginHost):
             for draft in drafts:
                 problem = draft_problem(draft)
                 if problem is None:
-                    page.drafts.append(_without_secrets(draft, self._secrets))
+                    page.drafts.append(without_secret_forms(draft, self._secrets))
                 else:
                     reason = f"The importer {quoted(self.type_name)} gave a draft that can't be used: {problem}"
                     page.rejected.append(Rejection("bad_draft", reason, str(draft.source_uri), str(draft.title)))
@@ -262,6 +286,7 @@ class GuardedImporter(PluginHost):
             raise self.bug("enumerate", ValueError())
         self._check_stamp(outline.stamp)
         self._check_total(outline)
+        self._check_bookmark(outline)
         if not self._drafts_are_checked:
             for uri in outline.source_uris:
                 self._expect(str, uri)
@@ -275,6 +300,14 @@ class GuardedImporter(PluginHost):
                 f"The importer {quoted(self.type_name)} gave a page's stamp of {len(self._expect(bytes, stamp))} bytes;"
                 f" {LONGEST_PAGE_STAMP} are the most.",
                 hint="This is a bug of the importer: a stamp is a hash of what the page is made from.",
+            )
+
+    def _check_bookmark(self, page: Page | Outline) -> None:
+        if page.bookmark is not None and len(self._expect(bytes, page.bookmark)) > LONGEST_BOOKMARK:
+            raise ImporterFailed(
+                f"The importer {quoted(self.type_name)} gave a bookmark of {len(page.bookmark):,} bytes;"
+                f" {LONGEST_BOOKMARK:,} are the most.",
+                hint="This is a bug of the importer: a bookmark is of one page.",
             )
 
     def _check_total(self, page: Page | Outline) -> None:
@@ -365,35 +398,3 @@ class GuardedPages:
             return await outline.read()
 
         return self._guard.check_page(await self._guard.call_measured(self.stopwatch, read))
-
-
-def draft_problem(draft: AssetDraft) -> str | None:
-    """Return what keeps a draft out of the catalogue: a type, a range, or text that can't be stored."""
-    values = asdict(draft)
-    try:
-        values["parts"] = [asdict(part) for part in draft.parts]
-        msgspec.convert(values, AssetDraft)
-        stamps = [part.stamp for part in draft.parts]
-        if any(stamp is not None and len(stamp) > LONGEST_STAMP for stamp in stamps):
-            return f"the stamp of a part has more than {LONGEST_STAMP} characters"
-        # Halves of surrogate pairs can't be encoded. Paths are checked where they are mapped.
-        values["parts"] = stamps
-        encoded = orjson.dumps(values)
-    except (TypeError, ValueError, AttributeError) as exc:
-        return f"{exc}"
-    # The text itself may hold the six characters of the escape.
-    return "its text holds a NUL character" if b"\\u0000" in encoded and not is_storable(values) else None
-
-
-def _forms(credentials: object) -> tuple[str, ...]:
-    if not isinstance(credentials, Mapping):
-        return ()
-    return tuple(form for secret in credentials.values() if isinstance(secret, Secret) for form in secret.forms())
-
-
-def _without_secrets(draft: AssetDraft, forms: tuple[str, ...]) -> AssetDraft:
-    # The summary lists warnings by their text. Paths stay: a file whose path holds a secret is found by no other path.
-    changes: dict[str, Any] = {"warnings": tuple(map(redact, draft.warnings))}
-    if any(form in repr(draft) for form in forms):
-        changes = without_secrets({**asdict(draft), **changes}, forms) | {"parts": draft.parts}
-    return replace(draft, **changes) if len(changes) > 1 or changes["warnings"] != draft.warnings else draft

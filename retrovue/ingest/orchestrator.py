@@ -35,7 +35,7 @@ from retrovue.ingest import enrichment, telemetry
 from retrovue.ingest.collector import Collector, IngestRun, interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, owed_by
 from retrovue.ingest.options import IngestOptions
-from retrovue.ingest.pipeline import bug, failed, ingest_collection, preview_collection
+from retrovue.ingest.pipeline import Keep, bug, failed, ingest_collection, preview_collection
 from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, read_again, split_enabled
 from retrovue.ingest.unit import Refused, UnitOfWork, open_unit, rolled_back
 from retrovue.store import audit
@@ -43,6 +43,7 @@ from retrovue.store.audit import Run
 from retrovue.store.changes import prune_changes
 from retrovue.store.collections import find_target, list_collections, record_ingestibility
 from retrovue.store.enrichers import attached_to
+from retrovue.store.kept import KEPT_FOR, kept_of, prune_kept
 from retrovue.store.locks import Locks, open_locks
 from retrovue.store.retention import prune_details
 from retrovue.store.server import require_capacity
@@ -203,6 +204,8 @@ class _RunTasks:
         self._source = source
         self._attached: Mapping[uuid.UUID, tuple[AttachedEnricher, ...]] = {}
         at_once = anyio.CapacityLimiter(options.enrichment_concurrency)
+        self._kept: set[uuid.UUID] = set()
+        """The collections of which an earlier run has kept a listing."""
         self._enrichment = partial(EnrichmentWork, limiter=at_once, transport=transport)
         self._importer = importer
         self._run = run
@@ -252,8 +255,13 @@ class _RunTasks:
             self._collector.end()
 
     async def _prune(self) -> None:
-        """Remove old details of the audit trail, and old changes. If that fails, the next run tries it again."""
-        removing = ((self._options.keep_details, prune_details), (self._options.keep_changes, prune_changes))
+        """Remove old details of the audit trail, changes and kept listings. If that fails, the next run tries again."""
+        options = self._options
+        removing = (
+            (options.keep_details, prune_details),
+            (options.keep_changes, prune_changes),
+            (KEPT_FOR, prune_kept),
+        )
         for age, prune in removing:
             if self.locks is None or age is None:
                 continue
@@ -281,6 +289,8 @@ class _RunTasks:
                 # Under the locks: until the run ends nothing is attached to these collections.
                 async with self._store.reading() as session:
                     self._attached = await attached_to(session, ours)
+                    if self.locks is not None:
+                        self._kept = await kept_of(session, ours)
         except RetrovueError as exc:
             for collection in self._collector.unfinished:
                 await self._fail(failed(collection, exc))
@@ -377,8 +387,9 @@ class _RunTasks:
                 )
                 await self._take_preview(await self._with_owed(outcome))
                 return
+            keep = Keep.of(collection, self._source, self._importer, self._run, self._kept)
             if self._unit is not None:
-                await self._unit.stage(collection, enrichers, self._collector.progress)
+                await self._unit.stage(collection, enrichers, self._collector.progress, keep)
                 return
             await ingest_collection(
                 self._store,
@@ -390,6 +401,7 @@ class _RunTasks:
                 progress=self._collector.progress,
                 enrichers=enrichers,
                 removals=self._options.removal,
+                keep=keep,
             )
 
     async def _take_preview(self, outcome: Ingested | Failed) -> None:

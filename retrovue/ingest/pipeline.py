@@ -6,12 +6,15 @@ source, and memory doesn't depend on the size of the library.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import NamedTuple
+from uuid import UUID
 
 import anyio.lowlevel
 
 from retrovue.core.errors import CommitUnknown, RetrovueError, StoreUnavailable
-from retrovue.core.model import Collection, Rejection
+from retrovue.core.model import Collection, Rejection, Source
 from retrovue.core.results import Counts, Durations, Enriched, Failed, Ingested, Listed
 from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import PageEnrichers
@@ -21,6 +24,7 @@ from retrovue.ingest.guards import NO_REMOVAL, Guards, Removal
 from retrovue.ingest.reading import OnProgress, Reader, Sink, Tally
 from retrovue.store import audit
 from retrovue.store.audit import Run
+from retrovue.store.kept import KeptListing, listing_key
 from retrovue.store.locks import Locks
 from retrovue.store.merge import keep_refinements, merge_staged
 from retrovue.store.plan import MergeResult
@@ -36,6 +40,24 @@ Report = Callable[[Ingested | Failed], None]
 """Takes the collection's outcome; called with the commit that makes it true, before a cancellation can take effect."""
 
 
+class Keep(NamedTuple):
+    """How the listing of a collection is kept."""
+
+    key: bytes
+    """`store.kept.listing_key`."""
+    found: bool
+    """Whether an earlier run may have left one."""
+
+    @classmethod
+    def of(
+        cls, collection: Collection, source: Source, importer: GuardedImporter, run: Run, found: AbstractSet[UUID]
+    ) -> "Keep | None":
+        """Return how a run keeps a listing; None if it doesn't. ``found`` are the collections of which there is one."""
+        if not run.scope.is_full or not importer.resumes_listings:
+            return None
+        return cls(listing_key(source, collection, run.version, importer.type_version), collection.id in found)
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """What a run has staged of a collection and not yet merged."""
@@ -45,22 +67,30 @@ class Intake:
     tally: Tally
     policy: RemovalPolicy = NO_POLICY
     """What a sync may remove."""
+    kept: KeptListing | None = None
+    """The pages that are kept until they are merged."""
 
 
 async def stage(
-    importer: GuardedImporter, staging: Staging, run: Run, enrichers: PageEnrichers, progress: OnProgress
+    importer: GuardedImporter,
+    staging: Staging,
+    run: Run,
+    enrichers: PageEnrichers,
+    progress: OnProgress,
+    kept: KeptListing | None = None,
 ) -> Intake:
     """Read a collection, within the run's scope, to the tables of its staging.
 
-    No transaction is open while the source is waited for. Raises SourceError or StoreError; nothing is written then.
+    With ``kept`` the pages are kept for another run, and those of an earlier one aren't read again. No transaction is
+    open while the source is waited for. Raises SourceError or StoreError; nothing is written to the catalogue then.
     """
     collection = staging.collection
     try:
-        tally = await Reader(importer, collection, staging, enrichers, progress).read(run.scope)
+        tally = await Reader(importer, collection, staging, enrichers, progress, kept).read(run.scope)
     except CommitUnknown as exc:
-        # What was committed was temporary tables, which the server drops with the connection.
+        # What was committed was temporary tables, which the server drops with the connection, or what is kept.
         raise await nothing_written() from exc
-    return Intake(run, staging, tally)
+    return Intake(run, staging, tally, kept=kept)
 
 
 async def merge(intake: Intake) -> Ingested | Failed:
@@ -76,6 +106,8 @@ async def _merge(intake: Intake) -> Ingested | Failed:
     run, staging, tally, policy = intake.run, intake.staging, intake.tally, intake.policy
     session, collection = staging.session, staging.collection
     with tally.phase("merging", restart=True):
+        if intake.kept is not None:
+            await intake.kept.drop(session)
         if staging.comparison.rejected or (staging.comparison.rejecting and run.scope.is_full):
             await keep_rejections(session, run, collection)
         if _all_are_rejected(staging, tally):
@@ -104,10 +136,11 @@ async def ingest_collection(
     enrichers: PageEnrichers = NO_ENRICHERS,
     removals: Removal = NO_REMOVAL,
     first: Callable[[Session], Awaitable[None]] | None = None,
+    keep: Keep | None = None,
 ) -> None:
     """Stage one collection and merge it in a transaction; report one outcome, or raise and report none.
 
-    ``first`` is the first step of that transaction.
+    ``first`` is the first step of that transaction. With ``keep`` the pages of a large listing are kept until then.
 
     Raises SourceError or StoreError; the collection's rows are unchanged then.
     """
@@ -121,7 +154,8 @@ async def ingest_collection(
         staging = Staging(store, session, collection, enrichers, mode=run.mode, full=run.scope.is_full)
         guards = Guards(importer, collection, run, removals)
         await guards.begin()
-        intake = await stage(importer, staging, run, enrichers, progress)
+        kept = None if keep is None else KeptListing(store, session, collection, run, *keep)
+        intake = await stage(importer, staging, run, enrichers, progress, kept)
         intake = replace(intake, policy=await guards.policy(intake.tally, staging))
         # Hours may have passed: another server at the same address would have other items under the same keys.
         await importer.check_reachable()

@@ -18,6 +18,7 @@ from retrovue.ingest import telemetry
 from retrovue.ingest.events import Progress
 from retrovue.ingest.files import FileCheck
 from retrovue.store.drafts import Fingerprints, MappedDraft, MappedPage, draft_keys
+from retrovue.store.kept import KeptListing, KnownPage
 from retrovue.store.known import Comparison
 from retrovue.store.listed import Listed
 
@@ -70,7 +71,7 @@ class Tally:
     """The counts of what has been read of a collection, and the time of each phase."""
 
     def __init__(self) -> None:
-        self.source_items = self.discovered = 0
+        self.source_items = self.discovered = self.resumed = 0
         self.source_total: int | None = None
         """The items of the source, as it says."""
         self.warned = 0
@@ -81,13 +82,13 @@ class Tally:
 
     def reset(self) -> None:
         """Start the counts again; the times go on."""
-        self.source_items = self.discovered = self.warned = 0
+        self.source_items = self.discovered = self.resumed = self.warned = 0
         self.warnings.clear()
 
-    def count_outline(self, outline: Outline) -> None:
-        """Count a known page by its outline."""
-        self.source_items += outline.source_items
-        self.discovered += len(outline.source_uris) + len(outline.rejected)
+    def count_known(self, page: KnownPage) -> None:
+        """Count a known page."""
+        self.source_items += page.source_items
+        self.discovered += len(page.source_uris) + len(page.rejected)
 
     def count(self, page: Page) -> None:
         """Count a page that was read in full."""
@@ -146,6 +147,7 @@ class Tally:
             discovered=self.discovered,
             rejected=comparison.rejected,
             warnings=self.warned,
+            resumed=self.resumed,
         )
 
 
@@ -211,7 +213,10 @@ class Reader:
         sink: Sink,
         enrichers: PageEnrichers,
         on_progress: OnProgress,
+        kept: KeptListing | None = None,
     ) -> None:
+        """``kept`` takes the pages, and has those of an earlier run; without it none are kept."""
+        self._kept = kept
         self._importer = importer
         self._collection = collection
         self._sink = sink
@@ -227,20 +232,10 @@ class Reader:
         """Read all that is in scope; when this returns, the sink has exactly that."""
         tally, comparison = self._tally, self._sink.comparison
         await self._sink.open()
-        async with self._importer.enumerate(self._collection, scope) as pages:
-            while (page := await self._next_page(pages)) is not None:
-                total = page.source_total
-                if self._files is not None and self._files.wanted:
-                    await self._files.look(listed_files(page))
-                if not isinstance(page, Outline):
-                    await self._add(page)
-                elif not await self._is_known(page):
-                    with tally.asking(pages):
-                        page = await pages.read(page)
-                    await self._add(page)
-                if total is not None:
-                    tally.source_total = total
-                self._on_progress(tally.progress(self._collection, comparison.rejected))
+        bookmarks = None if self._kept is None else await self._kept.open()
+        if not await self._read_pages(scope, bookmarks):
+            await self._add(Page([], [], 0, restart=True))
+            await self._read_pages(scope, [])
         with tally.phase("staging"):
             await self._sink.end()
         if self._files is not None:
@@ -251,18 +246,76 @@ class Reader:
             tally.warnings[CHANGED_AT_SOURCE] = comparison.touched
         return tally
 
+    async def _read_pages(self, scope: Scope, bookmarks: Sequence[bytes] | None) -> bool:
+        """Read the pages, with ``bookmarks`` those behind what was kept, which is taken first.
+
+        Returns False if that is of no use. What has gone to the sink is void then.
+        """
+        resuming = bool(bookmarks)
+        async with self._importer.enumerate(self._collection, scope, bookmarks) as pages:
+            while (page := await self._next_page(pages)) is not None:
+                if resuming and not _restarts(page) and not await self._take_kept():
+                    return False
+                resuming = False
+                await self._take(page, pages)
+        return not resuming or await self._take_kept()
+
+    async def _take(self, page: Page | Outline, pages: GuardedPages) -> None:
+        bookmark, total = page.bookmark, page.source_total
+        if self._files is not None and self._files.wanted:
+            await self._files.look(listed_files(page))
+        taken: Page | KnownPage | None = await self._known(page) if isinstance(page, Outline) else page
+        if taken is None and isinstance(page, Outline):
+            with self._tally.asking(pages):
+                taken = await pages.read(page)
+        if isinstance(taken, Page):
+            await self._add(taken)
+        if self._kept is not None and taken is not None and not _only_restarts(taken):
+            with self._tally.phase("staging"):
+                await self._kept.keep(taken, bookmark)
+        self._tell(total)
+
+    async def _take_kept(self) -> bool:
+        """Take the pages of an earlier run as if they came from the source; returns False if one is of no use now."""
+        if self._kept is None:
+            return False
+        async for page in self._kept.pages():
+            if isinstance(page, Page):
+                if self._files is not None and self._files.wanted:
+                    await self._files.look(listed_files(page))
+                await self._add(page)
+            elif page is None or not await self._take_known(page):
+                return False
+            self._tell(page.source_total)
+        self._tally.resumed = self._tally.source_items
+        return True
+
+    def _tell(self, total: int | None) -> None:
+        if total is not None:
+            self._tally.source_total = total
+        self._on_progress(self._tally.progress(self._collection, self._sink.comparison.rejected))
+
     async def _next_page(self, pages: GuardedPages) -> Page | Outline | None:
         with telemetry.span("read_page"), self._tally.asking(pages):
             return await anext(pages, None)
 
-    async def _is_known(self, outline: Outline) -> bool:
-        """Return whether all drafts of an outline are known; if so, count them."""
+    async def _known(self, outline: Outline) -> KnownPage | None:
+        """Return the page of an outline if all its drafts are known, and count them; else None."""
         with self._tally.phase("staging"):
             fingerprint = self._fingerprints.of(outline.source_uris, outline.source_paths, outline.stamp)
-            if not self._sink.comparison.knows_page(fingerprint, len(outline.source_uris)):
+        if fingerprint is None:
+            return None
+        rejected, items, total = outline.rejected, outline.source_items, outline.source_total
+        page = KnownPage(fingerprint, outline.source_uris, rejected, items, total)
+        return page if await self._take_known(page) else None
+
+    async def _take_known(self, page: KnownPage) -> bool:
+        """Return whether all drafts of a page are known; if so, count them."""
+        with self._tally.phase("staging"):
+            if not self._sink.comparison.knows_page(page.fingerprint, len(page.source_uris)):
                 return False
-            await self._sink.add_known(outline.source_uris, outline.rejected)
-        self._tally.count_outline(outline)
+            await self._sink.add_known(page.source_uris, page.rejected)
+        self._tally.count_known(page)
         return True
 
     async def _add(self, page: Page) -> None:
@@ -271,6 +324,8 @@ class Reader:
             if page.restart:
                 tally.reset()
                 await sink.reset()
+                if self._kept is not None:
+                    await self._kept.clear()
             tally.count(page)
             mapped, rejected, left_out = self._mapper.map_page(page)
             tally.leave_out(left_out)
@@ -298,3 +353,11 @@ class Reader:
         fewer = comparison.last_discovered - tally.discovered
         if fewer >= FAR_FEWER and fewer > tally.discovered:
             tally.warnings[FAR_SMALLER] = fewer
+
+
+def _restarts(page: Page | Outline) -> bool:
+    return isinstance(page, Page) and page.restart
+
+
+def _only_restarts(page: Page | KnownPage) -> bool:
+    return isinstance(page, Page) and page.restart and not (page.source_items or page.drafts or page.rejected)

@@ -11,11 +11,12 @@ from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest import telemetry
 from retrovue.ingest.guards import Guards, Removal
-from retrovue.ingest.pipeline import Intake, bug, failed, merge, nothing_written, stage
+from retrovue.ingest.pipeline import Intake, Keep, bug, failed, merge, nothing_written, stage
 from retrovue.ingest.reading import OnProgress
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.changes import tell_kept
+from retrovue.store.kept import KeptListing
 from retrovue.store.locks import Locks
 from retrovue.store.session import CONFLICTS, Store, retry_conflicts, translated
 from retrovue.store.shared import SharedSession, open_shared_session
@@ -78,8 +79,13 @@ class UnitOfWork:
         self._begun = 0
         self._staged: list[_Staged] = []
 
-    async def stage(self, collection: Collection, enrichers: PageEnrichers, progress: OnProgress) -> None:
-        """Read a collection to tables of its own. Raises SourceError or StoreError."""
+    async def stage(
+        self, collection: Collection, enrichers: PageEnrichers, progress: OnProgress, keep: Keep | None = None
+    ) -> None:
+        """Read a collection to tables of its own; ``keep`` as for `ingest_collection`.
+
+        Raises SourceError or StoreError.
+        """
         self._begun += 1
         staging = Staging(
             self._shared,
@@ -92,7 +98,10 @@ class UnitOfWork:
         )
         guards = Guards(self._importer, collection, self._run, self._removals)
         await guards.begin()
-        self._staged.append(_Staged(await stage(self._importer, staging, self._run, enrichers, progress), guards))
+        session = self._shared.session
+        kept = None if keep is None else KeptListing(self._shared, session, collection, self._run, *keep)
+        intake = await stage(self._importer, staging, self._run, enrichers, progress, kept)
+        self._staged.append(_Staged(intake, guards))
 
     async def merge(self, report: Callable[[Ingested], None]) -> None:
         """Merge all staged collections in one transaction, and report their outcomes with its commit.

@@ -1,5 +1,7 @@
 """Examine everything that an ingest relies on, and say how to mend what is wrong."""
 
+import datetime as dt
+import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from retrovue.importers.registry import open_importer
 from retrovue.operations.discovery import same_server
 from retrovue.store.assets import sample_files
 from retrovue.store.collections import list_collections
+from retrovue.store.kept import KEPT_FOR, Leftover, list_kept
 from retrovue.store.migrations import schema_status
 from retrovue.store.server import Server, describe_server
 from retrovue.store.session import Store
@@ -64,6 +67,9 @@ async def examine(store: Store) -> AsyncIterator[Finding]:
     yield Finding("schema", "schema", "ok", f"The schema is at revision {status.current} ({status.role}).")
     async with store.reading() as session:
         sources = [listing.source for listing in await list_sources(session)]
+        kept = await list_kept(session)
+    for finding in map(_kept, kept):
+        yield finding
     if not sources:
         yield Finding("source", "sources", "warning", "There is no source yet.", "Add one with `retrovue source add`.")
     for finding in _examine_twins(sources):
@@ -103,6 +109,18 @@ def _examine_server(server: Server) -> Iterator[Finding]:
         )
     if server.pooled:
         yield found("ok", "A pooler stands before it, and hands out whole sessions.")
+
+
+def _kept(left: Leftover) -> Finding:
+    """Report what an interrupted run has kept."""
+    subject = f"{left.collection} of {left.source}"
+    since = f"{left.began_at.astimezone():%Y-%m-%d %H:%M}"
+    what = f"An interrupted run has kept {left.bytes / 2**20:,.1f} MiB of its listing, read since {since}"
+    if left.began_at + KEPT_FOR > dt.datetime.now(dt.UTC):
+        hint = f"Run the command again, and it goes on: `retrovue source ingest {shlex.quote(left.source)}`."
+        return Finding("collection", subject, "ok", f"{what}.", hint)
+    hint = "The next run of its source drops it; `retrovue ingest prune` does so now."
+    return Finding("collection", subject, "warning", f"{what}: it is too old to be of use.", hint)
 
 
 def _examine_twins(sources: Sequence[Source]) -> Iterator[Finding]:

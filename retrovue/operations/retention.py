@@ -20,6 +20,7 @@ async def prune_details(
 ) -> PrunedDetails:
     """Remove the details of runs that ended before so long: rejected items, durations, warnings, tracebacks.
 
+    What interrupted runs have kept of large collections is dropped, too, if it is older than that or than 24 hours.
     The outcomes and their counts stay, and so do items that are still rejected. ``confirm`` is called first with what
     would be removed, but not for a dry-run or if it is nothing; it raises to refuse. Raises RequestError for more
     than 36,500 days, and if something else would be removed than was confirmed.
@@ -29,7 +30,7 @@ async def prune_details(
     if dry_run or confirm is not None:
         async with store.reading() as session:
             found = await retention.prune_details(session, before, dry_run=True)
-        if dry_run or not (found.outcomes or found.rejections or found.enrichments):
+        if dry_run or not (found.outcomes or found.rejections or found.enrichments or found.kept_listings):
             return found
         if confirm is not None:
             confirm(found)

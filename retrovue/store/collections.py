@@ -322,7 +322,11 @@ async def count_contents(session: AsyncSession, collections: Sequence[Collection
 
 
 async def wipe_collections(session: AsyncSession, collections: Sequence[Collection]) -> None:
-    """Delete all assets of collections, with their parts and aliases. The collections and their audit trail stay."""
+    """Delete all assets of collections, with their parts and aliases, and what interrupted runs have kept of them.
+
+    The collections and their audit trail stay.
+    """
     ids = {"ids": [collection.id for collection in collections]}
+    await session.execute(text("DELETE FROM kept_listing WHERE collection_uuid = ANY(:ids)"), ids)
     await session.execute(text("DELETE FROM asset_alias WHERE collection_uuid = ANY(:ids)"), ids)
     await session.execute(text("DELETE FROM asset WHERE collection_uuid = ANY(:ids)"), ids)

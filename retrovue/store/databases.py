@@ -136,7 +136,10 @@ async def back_up(server: EmbeddedServer, name: str, file: Path) -> int:
     try:
         # pg_dump keeps the permissions of an existing file. Its standard output would have to be copied once more.
         await anyio.to_thread.run_sync(_make_private, part)
-        await server.run("pg_dump", "--format=custom", "--dbname", name, "--file", str(part))
+        # Unlogged tables hold what interrupted runs have read: it is of no use in another place.
+        await server.run(
+            "pg_dump", "--format=custom", "--no-unlogged-table-data", "--dbname", name, "--file", str(part)
+        )
         return await anyio.to_thread.run_sync(_publish, part, file)
     except OSError as exc:
         raise RequestError(f"The file {file} can't be written: {exc.strerror or exc}.", code="bad_file") from exc

@@ -15,6 +15,7 @@ from retrovue.core.bounds import OLDEST_DETAILS_DAYS
 from retrovue.core.errors import require_within
 from retrovue.core.model import Collection
 from retrovue.store.audit import Run
+from retrovue.store.kept import prune_kept
 
 _NO_GUESSING = text("SET LOCAL enable_nestloop = off")  # the planner can't know how many rows are staged
 _KEEP_OF_RUN = text(
@@ -93,6 +94,8 @@ class PrunedDetails:
     """Rejected items that were deleted."""
     enrichments: int
     """Outcomes of enrichments without details from now on."""
+    kept_listings: int = 0
+    """What interrupted runs had kept of large collections, begun before that time or of no use any more."""
 
 
 def require_age(age: dt.timedelta) -> None:
@@ -114,9 +117,12 @@ async def keep_rejections(session: AsyncSession, run: Run, collection: Collectio
 
 
 async def prune_details(session: AsyncSession, before: dt.datetime, *, dry_run: bool = False) -> PrunedDetails:
-    """Remove the details of what ended before a time: one statement. Outcomes and their counts stay.
+    """Remove the details of what ended before a time. Outcomes and their counts stay.
 
-    An item that is still rejected stays, whenever it was rejected first.
+    An item that is still rejected stays, whenever it was rejected first. What interrupted runs have kept is dropped, if
+    it was begun before that time or is of no use any more.
     """
-    row = (await session.execute(_COUNT if dry_run else _PRUNE, {"before": before})).one()
-    return PrunedDetails(before, *row)
+    result = await session.execute(_COUNT if dry_run else _PRUNE, {"before": before})
+    outcomes, rejections, enrichments = result.one()
+    kept = await prune_kept(session, before, dry_run=dry_run)
+    return PrunedDetails(before, outcomes, rejections, enrichments, kept)

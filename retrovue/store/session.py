@@ -298,6 +298,11 @@ async def retry_conflicts(transact: Callable[[], Awaitable[None]], *, retries: i
     return await transact()
 
 
+async def driver_of(session: AsyncSession) -> Any:
+    """Return the driver's connection of a session, for COPY."""
+    return (await (await session.connection()).get_raw_connection()).driver_connection
+
+
 async def limit_statements(connection: AsyncConnection, seconds: float) -> Any:
     """Set the time limit of a connection's statements, and return the driver's connection."""
     raw: Any = (await connection.get_raw_connection()).driver_connection

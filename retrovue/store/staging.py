@@ -7,7 +7,7 @@ Nothing is locked while the source is waited for, and memory is that of a page.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import orjson
@@ -23,7 +23,7 @@ from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, 
 from retrovue.store.known import Comparison, Other, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import Listed
 from retrovue.store.relinking import relink_keys
-from retrovue.store.session import Transactions
+from retrovue.store.session import Transactions, driver_of
 from retrovue.store.temporary import StagingTables
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
@@ -285,7 +285,7 @@ class Staging:
         columns: Sequence[str] | None = None,
     ) -> None:
         if records:
-            driver: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+            driver = await driver_of(session)
             await driver.copy_records_to_table(self.tables.name(table), records=records, columns=columns)
 
 

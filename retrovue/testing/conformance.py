@@ -32,7 +32,8 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import quoted
 from retrovue.importers.base import ImporterInterface, ListsChanges, TellsChanges, TellsState, compliance_problems
-from retrovue.importers.guard import MOST_DRAFTS, draft_problem
+from retrovue.importers.drafts import draft_problem
+from retrovue.importers.guard import MOST_DRAFTS
 from retrovue.importers.states import changes_problem, state_problem
 from retrovue.testing.tasks import (
     MOST_AWAITS,

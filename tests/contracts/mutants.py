@@ -70,6 +70,10 @@ PURGING = "retrovue/store/purging.py"
 RELINKING = "retrovue/store/relinking.py"
 REMOVALS = "retrovue/store/removals.py"
 CHANGES = "retrovue/operations/changes.py"
+KEPT = "retrovue/store/kept.py"
+PAGING = "retrovue/importers/http/paging.py"
+LIBRARY = "retrovue/importers/http/library.py"
+READER = "retrovue/importers/http/reader.py"
 SCHEDULABLE = "migrations/versions/0007_shows_and_tracks.py"
 SCHEMA = "migrations/versions/0001_catalogue.py"
 
@@ -195,7 +199,9 @@ MUTANTS = (
         'if abstract := sorted(getattr(plugin, "__abstractmethods__", ())):',
         "if abstract := list[str]():",
     ),
-    Mutant("D-11", READING, "enumerate(self._collection, scope)", 'enumerate(self._collection, Scope("Alien"))'),
+    Mutant(
+        "D-11", READING, "enumerate(self._collection, scope, bookmarks)", 'enumerate(self._collection, Scope("Alien"))'
+    ),
     Mutant("D-11", READING, "tally.discovered == 0 and comparison.anything_known", "False"),
     Mutant(
         "D-11",
@@ -354,6 +360,34 @@ MUTANTS = (
     Mutant("UW-6", UNIT, "from exc\n            committed()", "from exc\n            raise"),
     Mutant("UW-7", ORCHESTRATOR, "for outcome in self._previewed:", "for outcome in self._previewed[1:]:"),
     Mutant("UW-8", AUDIT, '"atomic": run.atomic,', '"atomic": False,'),
+    # Interrupted runs
+    Mutant(
+        "RS-1",
+        ORCHESTRATOR,
+        "                await audit.start(self._store, self._run, ours)\n",
+        "                await audit.start(self._store, self._run, ours[:1])\n",
+    ),
+    Mutant("RS-1", AUDIT, " AS last WHERE status <> 'ingested'", " AS last WHERE status = 'failed'"),
+    Mutant("RS-2", KEPT, "        self._next = len(bookmarks)\n        return bookmarks", "        return []"),
+    Mutant("RS-2", PAGING, "            self.received += len(bookmark.keys)\n", "            self.received += 1\n"),
+    Mutant("RS-3", LIBRARY, "return await self.mark() == mark", "return True"),
+    Mutant("RS-3", LIBRARY, "return None if state.refreshing or", "return None if"),
+    Mutant("RS-3", READER, " or self._digest(answer.body, listing) != bookmark.digest:", ":"),
+    Mutant("RS-4", KEPT, " AND key = :key AND", " AND"),
+    Mutant("RS-4", KEPT, " AND began_at > now() - cast(:age AS interval)", " AND cast(:age AS interval) > '0'"),
+    Mutant("RS-4", KEPT, "            if not bookmarks:\n", "            if False:\n"),
+    Mutant("RS-5", PIPELINE, "if not run.scope.is_full or not importer", "if not importer"),
+    Mutant("RS-5", LIBRARY, "large = (window.total or 0) >= self.bookmarks_from", "large = True"),
+    Mutant("RS-6", READING, "            resumed=self.resumed,\n", ""),
+    Mutant("RS-7", PIPELINE, "            await intake.kept.drop(session)\n", "            pass\n"),
+    Mutant("RS-7", KEPT, " or self._bytes > MOST_KEPT_BYTES:", ":"),
+    Mutant(
+        "RS-7",
+        KEPT,
+        "SELECT collection_uuid FROM old WHERE pg_try",
+        "SELECT collection_uuid FROM old WHERE 0 > 1 AND pg_try",
+    ),
+    Mutant("RS-8", KEPT, " WHERE has_schema_privilege(current_schema(), 'CREATE')", ""),
 )
 
 

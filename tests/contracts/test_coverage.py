@@ -8,6 +8,7 @@ HOMES = {
     "D": "tests/contracts/test_source_ingest_data_contract.py",
     "CI": "tests/contracts/test_collection_ingest_contract.py",
     "SD": "tests/contracts/test_source_discover_contract.py",
+    "RS": "tests/contracts/test_interruption_contract.py",
     "SY": "tests/contracts/test_sync_contract.py",
     "UW": "tests/contracts/test_unit_of_work_contract.py",
 }

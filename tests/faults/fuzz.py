@@ -22,7 +22,7 @@ from retrovue.core.model import AssetDraft, Page, PartDraft, PathMapping, Source
 from retrovue.core.paths import PathMapper, UnmappedPath
 from retrovue.core.results import Failed, Ingested
 from retrovue.errors import MalformedAnswer, RetrovueError
-from retrovue.importers.guard import draft_problem
+from retrovue.importers.drafts import draft_problem
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof

@@ -1130,6 +1130,8 @@ class IngestPruned(Change):
     """Rejected items that were deleted."""
     enrichments: int
     """Enrichments without details from now on."""
+    kept_listings: int
+    """Collections of which what interrupted runs had kept was dropped."""
 
 
 class ChangesPruned(Change):

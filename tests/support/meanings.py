@@ -22,6 +22,7 @@ _COUNTS |= {
     "missing": "assets that became missing",
     "gone": "assets that became gone",
     "removals_held_back": "assets that would have become missing or gone, if no guard had held them back",
+    "resumed": "items of the source that an interrupted run had read, so that this one didn't read them again",
 }
 _SCHEDULABLE = (
     "uuid", "collection_uuid", "type", "title", "show_title", "season_number", "episode_number", "year",
@@ -294,5 +295,14 @@ MEANINGS: dict[str, dict[str, str]] = {
         "": "Pages of a listing whose items are all in the catalogue as listed: a re-ingest skips them.",
         "collection_uuid": "",
         "fingerprint": "BLAKE2b, 128 bits, of the identities on the page",
+    },
+    "kept_listing": {
+        "": "What interrupted runs have read of large collections, for the next run. The pages of each are in the"
+        " unlogged table `kept_page_<number>`, which is dropped with the row. Nothing may rely on them.",
+        "collection_uuid": "",
+        "number": "names the table of the pages",
+        "run_id": "the run that wrote to it last",
+        "key": "BLAKE2b, 128 bits, of what decides how the collection is read; a run of another key can't use it",
+        "began_at": "it is used for 24 hours",
     },
 }

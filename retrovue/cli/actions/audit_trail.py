@@ -141,13 +141,17 @@ async def prune_details(call: Invocation, older_than: dt.timedelta, *, yes: bool
         "outcomes": pruned.outcomes,
         "rejections": pruned.rejections,
         "enrichments": pruned.enrichments,
+        "kept_listings": pruned.kept_listings,
     }
     return call.answer(document, [head, *_pruned_lines(pruned)])
 
 
 def _pruned_lines(pruned: PrunedDetails) -> list[str]:
-    return [
+    lines = [
         f"Of what ended before {_time(pruned.before)}; the outcomes themselves stay:",
         f"  {pruned.rejections:,} rejected items",
         f"  the details of {pruned.outcomes:,} ingests and {pruned.enrichments:,} enrichments",
     ]
+    if pruned.kept_listings:
+        lines.append(f"  what interrupted runs have kept of {pruned.kept_listings:,} collections")
+    return lines

@@ -170,6 +170,17 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return self._library(collection, scope, None).pages()
 
     @asynccontextmanager
+    async def resume(
+        self, collection: Collection, bookmarks: Sequence[bytes]
+    ) -> AsyncIterator[AsyncIterator[Page | Outline]]:
+        """Open an enumeration as ``enumerate`` does, of all of a library, that goes on behind the pages of bookmarks.
+
+        Only listings of 50,000 items and more have bookmarks.
+        """
+        async with ReadingAhead(lambda tasks: self._library(collection, FULL, tasks, bookmarks).pages()) as pages:
+            yield pages
+
+    @asynccontextmanager
     async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
         """Open an enumeration that requests a few pages ahead and keeps them as undecoded bytes."""
         async with ReadingAhead(lambda tasks: self._library(collection, scope, tasks).pages()) as pages:
@@ -255,14 +266,18 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     async def _fetch_states(self) -> SourceState:
         """Ask what the server is doing with its libraries."""
 
-    def _library(self, collection: Collection, scope: Scope, tasks: TaskGroup | None) -> HttpLibrary[Any, Any, Any]:
+    def _library(
+        self, collection: Collection, scope: Scope, tasks: TaskGroup | None, go_on: Sequence[bytes] | None = None
+    ) -> HttpLibrary[Any, Any, Any]:
         return self.library(
             self._client,
             collection,
             scope,
             identify=self._identifier,
             fetch_libraries=self._libraries.get,
+            fetch_state=self.change_state,
             page_size=self._settings.page_size,
             budget=self._budget,
             tasks=tasks,
+            go_on=go_on,
         )

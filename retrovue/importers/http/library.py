@@ -1,17 +1,22 @@
 """One enumeration of one library: its pages, in outline where they are known, and again if the library changes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Generic
 
 import anyio
+import msgspec
+import xxhash
 from anyio.abc import TaskGroup
 
 from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
-from retrovue.core.model import Collection, Outline, Page, Scope
+from retrovue.core.logs import logger
+from retrovue.core.model import ChangeState, Collection, Outline, Page, Scope
 from retrovue.core.text import quoted
 from retrovue.importers import titles
+from retrovue.importers.http import bookmarks
+from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import DraftMaker
 from retrovue.importers.http.listing import (
@@ -29,6 +34,8 @@ from retrovue.importers.http.reader import Budget, ListingReader, Window
 from retrovue.importers.http.stamps import PageStamps
 from retrovue.importers.titles import Candidate
 
+_log = logger(__name__)
+
 
 class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     """Reads a library of a media server once; subclasses say what to ask for and make drafts of the rows."""
@@ -40,6 +47,8 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     """Set by ``start`` and ``in_scope``."""
     hint: ClassVar[str]
     """What to do if the library changes during each reading."""
+    bookmarks_from: ClassVar[int] = bookmarks.BOOKMARKS_FROM
+    """The items from which on a listing has bookmarks, if they are asked for."""
 
     def __init__(
         self,
@@ -49,11 +58,16 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         *,
         identify: Callable[[], Awaitable[str]],
         fetch_libraries: Callable[[], Awaitable[Any]],
+        fetch_state: Callable[[Collection], Awaitable[ChangeState]],
         page_size: int,
         budget: Budget,
         tasks: TaskGroup | None = None,
+        go_on: Sequence[bytes] | None = None,
     ) -> None:
-        """``tasks`` takes the requests that read ahead; without it there are none."""
+        """``tasks`` takes the requests that read ahead; without it there are none.
+
+        If ``go_on`` isn't None, the pages have bookmarks. It has those of the pages that an earlier run has read.
+        """
         self.client = client
         self.collection = collection
         self.scope = scope
@@ -62,6 +76,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self.page_size = page_size
         self._budget = budget
         self._tasks = tasks
+        self._fetch_state = fetch_state
+        self._has_bookmarks = go_on is not None
+        self._read_before = bookmarks.decode(go_on or ())
 
     async def begin(self) -> str:
         """Let the time begin in which the library has to be read; returns the identifier of the server."""
@@ -87,8 +104,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def pages(self) -> AsyncGenerator[Page | Outline, None]:
         """Generate the pages.
 
-        Raises IncompleteEnumeration if the listing changes or doesn't add up twice, and SourceUnreachable if reading
-        the library takes longer than ``collection_deadline_s``.
+        A reading that can't go on where an earlier run has stopped begins again, as does one whose listing changes.
+        Raises IncompleteEnumeration if it changes or doesn't add up twice, and SourceUnreachable if reading the library
+        takes longer than ``collection_deadline_s``.
         """
         if self.collection.kind not in self.kinds:
             raise RequestError(
@@ -97,31 +115,81 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                 context={"kind": self.collection.kind},
             )
         server_id = await self.begin()
-        for attempt in (1, 2):
-            if attempt > 1:
+        attempts: Sequence[Sequence[Bookmark]] = (self._read_before, (), ()) if self._read_before else ((), ())
+        for number, read_before in enumerate(attempts):
+            if number:
                 yield Page([], [], 0, restart=True)
             try:
                 await self.check_library()
                 if not self.scope.is_full:
                     yield await self.in_scope(server_id)
                 else:
-                    query = await self.start(server_id)
-                    reader = self._items_reader(query)
-                    async with aclosing(reader.windows()) as windows:
-                        async for window in windows:
-                            page = await self._page_or_outline(reader, window)
-                            page.source_total = window.total
+                    reader = await self._begin(server_id, read_before)
+                    if reader is None:
+                        continue
+                    async with aclosing(self._read(reader, read_before)) as pages:
+                        async for page in pages:
                             yield page
                 await self.check_library()
             except ListingMoved as exc:
-                if attempt > 1:
+                if number + 1 == len(attempts):
                     raise self._incomplete(exc) from exc
             else:
                 return
 
-    def stamp(self, listing: Listing[Any, KeyT], body: bytes | bytearray, stamps: PageStamps[KeyT]) -> bytes | None:
-        """Make the stamp of a page; None if its drafts are made from more than its rows and its shows."""
-        return stamps.of(body, self.make.show_keys(listing.rows) if self.make.shows else ())
+    async def _begin(
+        self, server_id: str, read_before: Sequence[Bookmark]
+    ) -> ListingReader[RowT, OutlineT, KeyT] | None:
+        """Prepare a reader; None if it was to go on behind what was read before, and the library may have changed."""
+        mark = read_before[0].mark if read_before else None
+        same = mark is None or await self.is_unchanged(mark, read_before[0].total)
+        if same:
+            query = await self.start(server_id)
+            reader = self._items_reader(query)
+            if not read_before:
+                return reader
+            if self._shows_digest() == read_before[0].shows and await reader.go_on(read_before):
+                return reader
+        _log.info("The listing of %s may have changed: it is read from its beginning", self.collection.display_name)
+        return None
+
+    async def _read(
+        self, reader: ListingReader[RowT, OutlineT, KeyT], read_before: Sequence[Bookmark]
+    ) -> AsyncGenerator[Page | Outline, None]:
+        marked = self._has_bookmarks
+        first = not read_before
+        async with aclosing(reader.windows()) as windows:
+            async for window in windows:
+                page = await self._page_or_outline(reader, window)
+                page.source_total = window.total
+                bookmark = window.bookmark
+                if first and marked:
+                    # The window itself is read again before a later run goes on: what changes after it counts.
+                    large = (window.total or 0) >= self.bookmarks_from
+                    mark = await self.mark() if large else None
+                    marked = mark is not None
+                    if bookmark is not None:
+                        bookmark = msgspec.structs.replace(bookmark, mark=mark, shows=self._shows_digest())
+                first = False
+                if marked and bookmark is not None:
+                    page.bookmark = bookmarks.encode(bookmark)
+                yield page
+
+    async def mark(self) -> str | None:
+        """Ask for what tells later that the library hasn't changed since now; None if nothing does, or if it does."""
+        state = await self._fetch_state(self.collection)
+        return None if state.refreshing or state.stamp is None else f"{state.uuid} {state.stamp}"
+
+    async def is_unchanged(self, mark: str, total: int) -> bool:  # noqa: ARG002 - for subclasses
+        """Return whether the library of ``total`` items hasn't changed since a mark was made."""
+        return await self.mark() == mark
+
+    def _shows_digest(self) -> bytes:
+        return xxhash.xxh3_128_digest(msgspec.msgpack.encode(list(self.make.shows.items())))
+
+    def stamp(self, listing: Listing[Any, KeyT], digest: bytes | None) -> bytes | None:  # noqa: ARG002 - for subclasses
+        """Return the stamp of a page whose rows and shows have a hash; None if its drafts are made from more."""
+        return digest
 
     @abstractmethod
     def parse_key(self, text: str) -> KeyT | None:
@@ -144,7 +212,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
             query,
             # A collection that has assets changes little: most of its pages hold nothing new.
             outline=self.collection.assets_count > 0,
-            stamp=lambda body, listing: self.stamp(listing, body, stamps),
+            digest=lambda body, listing: stamps.of(body, self.make.show_keys(listing.rows) if self.make.shows else ()),
         )
 
     async def read_all(
@@ -220,7 +288,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def _page_or_outline(
         self, reader: ListingReader[RowT, OutlineT, KeyT], window: Window[RowT, OutlineT, KeyT]
     ) -> Page | Outline:
-        listing, stamp = window.listing, window.stamp
+        listing, stamp = window.listing, self.stamp(window.listing, window.digest)
         if not isinstance(listing, OutlineListing):
             return await self._stamped(listing, stamp)
         return self.make.outline(listing.rows, lambda: self._stamped(reader.decode_in_full(window), stamp), stamp)

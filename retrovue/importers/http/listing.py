@@ -326,6 +326,9 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
     def __init__(self, client: HttpClient) -> None:
         self.client = client
 
+    way: int = 0
+    """How the server is asked, if there are several ways. What it was for one window it has to be for the others."""
+
     @abstractmethod
     async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
         """Ask for ``size`` rows from row ``start``, in an answer of ``most`` bytes.

@@ -5,10 +5,12 @@ behind it. Each page therefore begins with the last row of the page before, and 
 The reading ends with as many different items as the listing says it holds, or with an error.
 """
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.listing import Listing, ListingMoved, Seen
 
 MOST_ITEMS = 20_000_000
@@ -31,6 +33,17 @@ class Proof:
         self._pages = 0
         self._last_key: int | str | bytes | None = None
         self._seen = seen
+
+    def go_on(self, bookmarks: Sequence[Bookmark]) -> bool:
+        """Take what was read up to the last of these windows; returns whether they fit together."""
+        for bookmark in bookmarks:
+            if bookmark.total != bookmarks[0].total or not all(map(self._seen.add, bookmark.keys)):
+                return False
+            self.received += len(bookmark.keys)
+        last = bookmarks[-1]
+        self._pages, self.total, self.size = len(bookmarks), last.total, last.size
+        self._last_key, self.ends_with_a_full_page = last.keys[-1], last.full
+        return self.received <= last.total
 
     @property
     def complete(self) -> bool:

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.model import Outline, Page
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
+from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.listing import BadRow, KeyT, Listing, OutlineListing, OutlineT, Query, RowT
 from retrovue.importers.http.paging import Proof
@@ -44,14 +45,16 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     """A page of the listing, without the row that it shares with the page before."""
 
     listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT]
-    stamp: bytes | None
-    """What the reader's ``stamp`` made of the answer."""
+    digest: bytes | None
+    """What the reader's ``digest`` made of the answer."""
     body: bytes | bytearray
     """The whole answer, with the row that it shares; empty if all of it is decoded."""
     shared: int
     """How many rows it shares with the page before: one or none."""
     total: int | None
     """The rows of the whole listing, as it says."""
+    bookmark: Bookmark | None = None
+    """How far the listing has been read; None without ``digest``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,38 +82,57 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         budget: Budget,
         tasks: TaskGroup | None = None,
         outline: bool = False,
-        stamp: Callable[[bytes | bytearray, Listing[Any, KeyT]], bytes | None] | None = None,
+        digest: Callable[[bytes | bytearray, Listing[Any, KeyT]], bytes] | None = None,
         check_deadline: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare to read; nothing is asked for before ``windows``.
 
-        With ``outline`` only that is decoded which is needed to recognise the items. ``stamp`` makes the stamp of a
-        window, from the answer and its rows. ``check_deadline`` is called after each window, and raises if reading
-        takes too long.
+        With ``outline`` only that is decoded which is needed to recognise the items. ``digest`` hashes a window, from
+        the answer and its rows. ``check_deadline`` is called after each window, and raises if reading takes too long.
         """
         self.query = query
         self.page_size = page_size
         self._outline = outline
-        self._stamp = stamp
+        self._digest = digest
         self._check_deadline = check_deadline
         self._budget = budget
         self._tasks = tasks
         self._requests: dict[tuple[int, int], _Request] = {}
         self._typical_bytes = page_size * query.row_bytes
         self._has_turn = False
+        self._proof = Proof(page_size, query.seen())
+
+    async def go_on(self, bookmarks: Sequence[Bookmark]) -> bool:
+        """Let ``windows`` begin behind the windows of these bookmarks, if the listing is still as it was.
+
+        The first and the last of them are read again: they have to be the same, in a listing of as many rows. Returns
+        whether they are; if not, another reader has to read the listing from the beginning.
+        """
+        if self._digest is None or not self._proof.go_on(bookmarks):
+            return False
+        self.query.way = bookmarks[-1].way
+        for bookmark in bookmarks if len(bookmarks) == 1 else (bookmarks[0], bookmarks[-1]):
+            try:
+                listing, answer = await self._read([bookmark.start], bookmark.asked)
+                stated = {total for total in (listing.total, answer.total) if total is not None}
+                if stated != {bookmark.total} or self._digest(answer.body, listing) != bookmark.digest:
+                    return False
+            finally:
+                self._end_turn()
+        return self.query.way == bookmarks[-1].way
 
     async def windows(self) -> AsyncGenerator[Window[RowT, OutlineT, KeyT], None]:
         """Generate the windows of the whole listing. All their rows are different items.
 
         Raises ListingMoved unless these are as many as the listing holds.
         """
-        proof = Proof(self.page_size, self.query.seen())
+        proof = self._proof
         try:
             while not proof.complete:
                 start, size = proof.start, proof.size
                 listing, answer = await self._read(proof.plan(), size)
                 shared = proof.take(listing, answer, start)
-                window = self._window(listing, answer.body, shared, proof.total) if listing.rows else None
+                window = self._window(listing, answer.body, shared, start, size) if listing.rows else None
                 del listing, answer  # the bytes aren't needed while the rows are taken
                 if window is not None:
                     yield window
@@ -135,11 +157,18 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT],
         body: bytes | bytearray,
         shared: int,
-        total: int | None,
+        start: int,
+        asked: int,
     ) -> Window[RowT, OutlineT, KeyT]:
+        proof, digest, bookmark = self._proof, None, None
+        if self._digest is not None:
+            digest = self._digest(body, listing)
         del listing.rows[:shared]
-        stamp = None if self._stamp is None else self._stamp(body, listing)
-        return Window(listing, stamp, body if isinstance(listing, OutlineListing) else b"", shared, total)
+        if digest is not None and proof.total is not None:
+            full, way, keys = proof.ends_with_a_full_page, self.query.way, listing.keys
+            bookmark = Bookmark(start, asked, proof.size, proof.total, full, way, digest, keys)
+        kept = body if isinstance(listing, OutlineListing) else b""
+        return Window(listing, digest, kept, shared, proof.total, bookmark)
 
     async def _read(
         self, plan: Sequence[int], size: int

@@ -12,7 +12,6 @@ from retrovue.importers.http.client import HttpClient, Refusal
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, ListedRow, Listing, ListingFormat, OutlineListing, Query, Seen
-from retrovue.importers.http.stamps import PageStamps
 from retrovue.importers.jellyfin.parse import (
     JellyfinDraftMaker,
     JellyfinRows,
@@ -160,11 +159,11 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
             self.the_only(rows, "films")
         return await self.page(rows)
 
-    def stamp(self, listing: Listing[Any, bytes], body: bytes | bytearray, stamps: PageStamps[bytes]) -> bytes | None:
-        """Make the stamp of a page; None for one with items of several files, which no listing holds."""
+    def stamp(self, listing: Listing[Any, bytes], digest: bytes | None) -> bytes | None:
+        """Return the stamp of a page; None for one with items of several files, which no listing holds."""
         # An outline has no such items.
         several = not isinstance(listing, OutlineListing) and part_counts(listing.rows)
-        return None if several else super().stamp(listing, body, stamps)
+        return None if several else digest
 
     def parse_key(self, text: str) -> bytes | None:
         """Return the id that a text spells."""

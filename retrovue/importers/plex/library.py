@@ -52,14 +52,15 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
         super().__init__(client)
         self._section = quote(section, safe="")
         self._params = dict(params)
-        # The ways to ask, best first. A refused one is dropped.
+        # The ways to ask, best first. After a refusal the next one is tried.
         sizes = [size for size in (page_size, SMALL_PAGE) if size <= page_size]
         self._ways = [(fields, sort, size) for fields in (LEAN, {}) for sort in SORTS for size in sizes]
+        self.way = 0
 
     async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
         """Ask for a window in the best way that the server accepts."""
         while True:
-            fields, sort, cap = self._ways[0]
+            fields, sort, cap = self._ways[self.way]
             params = {
                 **self._params,
                 **fields,
@@ -73,9 +74,9 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
                 if exc.status == 404:
                     raise self._gone() from exc
                 # Only the first window may change the way: later ones must match it.
-                if exc.status != 400 or start != 0 or len(self._ways) == 1:
+                if exc.status != 400 or start != 0 or self.way + 1 == len(self._ways):
                     raise
-                del self._ways[0]
+                self.way += 1
 
     async def total(self) -> int | None:
         """Ask how many items there are, without any; None if the server doesn't say. Raises Refusal."""

@@ -1,0 +1,289 @@
+"""Kept listings: the pages that a run has read of a large collection, from which the next run goes on if it ends early.
+
+What is kept is what the importer gave, before anything was compared or mapped. The next run treats it as if it came
+from the source, whatever has become of the catalogue, the path mappings or the enrichers meanwhile. Whether the source
+still lists the same is proven by the importer, from the bookmarks of the pages.
+
+The pages of a listing are in a table of its own, ``kept_page_<number>``, which a trigger drops with the listing's row.
+The table is unlogged: what is kept isn't written to the server's log, and a crash of the server empties it, so that the
+source is read from its beginning.
+"""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import orjson
+from sqlalchemy import text
+
+from retrovue.core.logs import logger
+from retrovue.core.model import Collection, Page, Rejection, Source
+from retrovue.store.audit import ANY_OF_COLLECTIONS, Run, id_list
+from retrovue.store.session import Session, Transactions, driver_of
+
+KEPT_FOR = dt.timedelta(hours=24)
+"""The age up to which a listing is used. What no clock of a source shows is seen within the same time by a sync."""
+MOST_KEPT_BYTES = 8 << 30
+"""The most that is kept of a collection: some 15 million films. What comes after that isn't kept."""
+BUFFERED_BYTES = 2 << 20
+"""What is written at once. A run that is killed loses as much."""
+_PIECE = 8000
+"""Bytes of a page in one row, which fills a block: rows of any length would be cut to pieces of a quarter of that, and
+found by one more index, which takes the server twice the time."""
+_FORMAT = 1
+"""Part of every key. Raise it when what is kept changes its form."""
+
+# A run that has lost its locks must not write beside the one that goes on with its listing. The commit needn't wait for
+# the disk: a crash empties the table anyway.
+_OWN = text(
+    "SELECT set_config('synchronous_commit', 'off', true) FROM kept_listing"
+    " WHERE collection_uuid = :collection AND run_id = :run FOR SHARE"
+)
+_TAKE_OVER = text(
+    "UPDATE kept_listing SET run_id = :run"
+    " WHERE collection_uuid = :collection AND key = :key AND began_at > now() - cast(:age AS interval) RETURNING number"
+)
+_BEGIN = text(
+    "INSERT INTO kept_listing (collection_uuid, run_id, key) SELECT :collection, :run, :key"
+    " WHERE has_schema_privilege(current_schema(), 'CREATE') RETURNING number"
+)
+# Nothing is ever updated in it. To compress the bytes would take more time than to write them.
+_MAKE_TABLE = (
+    """
+    CREATE UNLOGGED TABLE {table} (
+        number integer NOT NULL, piece integer NOT NULL, bookmark bytea, content bytea NOT NULL
+    ) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)
+    """,
+    "ALTER TABLE {table} ALTER bookmark SET STORAGE EXTERNAL, ALTER content SET STORAGE PLAIN",
+    "CREATE INDEX {table}_number ON {table} (number)",
+    "CREATE INDEX {table}_bookmark ON {table} (number) WHERE piece = 0",
+)
+_FORGET = text("DELETE FROM kept_listing WHERE collection_uuid = :collection")
+_LOCK_KEY = "cast(cast('x' || left(replace(cast(collection_uuid AS text), '-', ''), 16) AS bit(64)) AS bigint)"
+"""`locks.lock_key`, of a row."""
+# The lock of a collection is held by the run that is at work on it.
+_OLD = f"""
+    WITH old AS MATERIALIZED (
+        SELECT collection_uuid FROM kept_listing WHERE began_at < :before
+    ), idle AS MATERIALIZED (
+        SELECT collection_uuid FROM old WHERE pg_try_advisory_xact_lock({_LOCK_KEY})
+    )
+"""
+_FORGET_OLD = text(
+    f"{_OLD} DELETE FROM kept_listing USING idle WHERE kept_listing.collection_uuid = idle.collection_uuid"
+)
+_COUNT_OLD = text(f"{_OLD} SELECT count(*) FROM idle")
+_LIST = text(
+    """
+    SELECT source.name AS source, collection.name AS collection, began_at,
+        coalesce(pg_total_relation_size(to_regclass('kept_page_' || number)), 0) AS bytes
+    FROM kept_listing JOIN collection ON collection.id = collection_uuid JOIN source ON source.id = collection.source_id
+    ORDER BY began_at, collection.id
+    """
+)
+
+_log = logger(__name__)
+
+
+class KnownPage(msgspec.Struct, array_like=True, gc=False):
+    """A page that was recognised as known, in short form."""
+
+    fingerprint: bytes
+    source_uris: list[str]
+    rejected: list[Rejection]
+    source_items: int
+    source_total: int | None
+
+
+class _Content(msgspec.Struct, array_like=True, gc=False):
+    """What is kept of one page: either of the two."""
+
+    page: Page | None = None
+    known: KnownPage | None = None
+
+
+class Leftover(NamedTuple):
+    """A kept listing, for people."""
+
+    source: str
+    collection: str
+    began_at: dt.datetime
+    bytes: int
+    """What its table takes on the disk of the database."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Content)
+
+
+def listing_key(source: Source, collection: Collection, version: str, importer: str) -> bytes:
+    """Hash what decides how a collection is read: a listing of another key is of no use.
+
+    ``version`` is that of RetroVue, ``importer`` names the importer and its version.
+    """
+    about = [_FORMAT, version, importer, source.type, dict(source.config), collection.external_id, collection.kind]
+    return blake2b(orjson.dumps(about, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+@dataclass(slots=True)
+class KeptListing:
+    """What is kept of one collection during a run: `open()` → `pages()` → `keep()` for each page → `drop()`.
+
+    `clear()` when the source is read again from the beginning.
+    """
+
+    store: Transactions
+    session: Session
+    collection: Collection
+    run: Run
+    key: bytes
+    """`listing_key`."""
+    found: bool
+    """Whether an earlier run may have left a listing of the collection."""
+    _number: int | None = None
+    """Of the listing and of its table; None if there is none."""
+    _next: int = 0
+    """The number of the next page."""
+    _ended: bool = False
+    """Whether nothing more is kept."""
+    _bytes: int = 0
+    _buffer: list[tuple[int, bytes, bytes]] = field(default_factory=list[tuple[int, bytes, bytes]])
+
+    async def open(self) -> list[bytes]:
+        """Take over what an earlier run has left, and return the bookmarks of its pages, in their order.
+
+        What can't be used is dropped, and none are returned then.
+        """
+        if not self.found:
+            return []
+        bind = {**self._bind, "key": self.key, "age": KEPT_FOR}
+        async with self.store.transaction(self.session) as session:
+            self._number = (await session.execute(_TAKE_OVER, bind)).scalar()
+            bookmarks: list[bytes] = []
+            if self._number is not None:
+                result = await session.execute(
+                    text(f"SELECT bookmark FROM {self._table} WHERE piece = 0 ORDER BY number")
+                )
+                bookmarks = list(result.scalars())
+            if not bookmarks:
+                await self._forget(session)
+        self._next = len(bookmarks)
+        return bookmarks
+
+    async def pages(self) -> AsyncIterator[Page | KnownPage | None]:
+        """Yield the pages that were kept before this run; None, and nothing after it, where one can't be read."""
+        for number in range(self._next):
+            async with self.store.transaction(self.session) as session:
+                pieces = await session.execute(
+                    text(f"SELECT content FROM {self._table} WHERE number = :number ORDER BY piece"), {"number": number}
+                )
+                content = b"".join(pieces.scalars())
+            try:
+                decoded = _decoder.decode(content)
+            except (ValueError, RecursionError):
+                decoded = _Content()
+            yield decoded.page or decoded.known
+            if decoded.page is None and decoded.known is None:
+                return
+
+    async def keep(self, page: Page | KnownPage, bookmark: bytes | None) -> None:
+        """Keep a page that was read and staged. Without a bookmark neither this page nor any after it is kept."""
+        if bookmark is None or self._bytes > MOST_KEPT_BYTES:
+            self._ended = True
+        if self._ended or bookmark is None:
+            return
+        content = _Content(known=page) if isinstance(page, KnownPage) else _Content(page=_without_place(page))
+        encoded = _encoder.encode(content)
+        self._buffer.append((self._next, bookmark, encoded))
+        self._next += 1
+        self._bytes += len(encoded) + len(bookmark)
+        if sum(len(content) for _, _, content in self._buffer) >= BUFFERED_BYTES:
+            await self._flush()
+
+    async def clear(self) -> None:
+        """Drop what is kept: the source is read from its beginning."""
+        if self._number is not None:
+            async with self.store.transaction(self.session) as session:
+                await self._forget(session)
+        self._buffer.clear()
+        self._next = self._bytes = 0
+        self._ended = False
+
+    async def drop(self, session: Session) -> None:
+        """Drop what is kept, inside the transaction of the merge."""
+        if self._number is not None:
+            await session.execute(_FORGET, self._bind)
+
+    @property
+    def _bind(self) -> dict[str, Any]:
+        return {"collection": self.collection.id, "run": self.run.id}
+
+    @property
+    def _table(self) -> str:
+        return f"kept_page_{self._number}"
+
+    async def _forget(self, session: Session) -> None:
+        await session.execute(_FORGET, self._bind)
+        self._number = None
+
+    async def _flush(self) -> None:
+        async with self.store.transaction(self.session) as session:
+            if await self._is_ours(session):
+                driver = await driver_of(session)
+                rows = [
+                    (number, at // _PIECE, None if at else bookmark, content[at : at + _PIECE])
+                    for number, bookmark, content in self._buffer
+                    for at in range(0, len(content), _PIECE)
+                ]
+                await driver.copy_records_to_table(self._table, records=rows)
+            else:
+                self._ended = True
+        self._buffer.clear()
+
+    async def _is_ours(self, session: Session) -> bool:
+        """Return whether there is a table to write to; makes it for the first pages."""
+        if self._number is not None:
+            return (await session.execute(_OWN, self._bind)).first() is not None
+        self._number = (await session.execute(_BEGIN, {**self._bind, "key": self.key})).scalar()
+        if self._number is None:
+            _log.info("The listing of %s isn't kept: the role may not make tables", self.collection.display_name)
+            return False
+        for statement in _MAKE_TABLE:
+            await session.execute(text(statement.format(table=self._table)))
+        return True
+
+
+def _without_place(page: Page) -> Page:
+    return msgspec.structs.replace(page, bookmark=None, restart=False)
+
+
+async def kept_of(session: Session, collections: Iterable[Collection]) -> set[UUID]:
+    """Return the ids of the collections of which a listing is kept."""
+    result = await session.execute(
+        text(f"SELECT collection_uuid FROM kept_listing WHERE collection_uuid = {ANY_OF_COLLECTIONS}"),
+        {"collections": id_list(collections)},
+    )
+    return set(result.scalars())
+
+
+async def prune_kept(session: Session, before: dt.datetime | None = None, *, dry_run: bool = False) -> int:
+    """Drop the listings that were begun before a time or are too old to be used; returns how many.
+
+    Those that a run is at work on stay. With ``dry_run`` none is dropped. The locks of the collections are taken until
+    the transaction ends.
+    """
+    useless = dt.datetime.now(dt.UTC) - KEPT_FOR
+    bind: Mapping[str, Any] = {"before": useless if before is None else max(before, useless)}
+    if dry_run:
+        return int((await session.execute(_COUNT_OLD, bind)).scalar_one())
+    result: Any = await session.execute(_FORGET_OLD, bind)
+    return int(result.rowcount)
+
+
+async def list_kept(session: Session) -> list[Leftover]:
+    """List all kept listings, the oldest first."""
+    return [Leftover(*row) for row in await session.execute(_LIST)]
