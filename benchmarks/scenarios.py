@@ -59,6 +59,8 @@ class Contender:
     client: Client = "cli"
     concurrency: int = 4
     dry_run: bool = False
+    atomic: bool = False
+    """Whether one transaction writes all collections."""
     command: Literal["ingest", "sync"] = "ingest"
     """`retrovue source ingest` or `source sync`."""
     changes: Changes = UNCHANGED
@@ -75,7 +77,8 @@ class Contender:
 
     def options(self) -> tuple[str, ...]:
         """Return the arguments that every product client takes."""
-        return ("--concurrency", str(self.concurrency), *(("--dry-run",) if self.dry_run else ()))
+        given = {"--dry-run": self.dry_run, "--atomic": self.atomic}
+        return ("--concurrency", str(self.concurrency), *(option for option, is_given in given.items() if is_given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,26 @@ def _syncs(layout: Layout) -> tuple[Contender, ...]:
         replace(known, name="nothing changed", command="sync"),
         replace(known, name="1 % changed", command="sync", changes=changed),
         replace(known, name="10 % removed", command="sync", changes=removed),
+    )
+
+
+def unit(items: int) -> Scenario:
+    """One transaction for all collections beside one for each."""
+    return Scenario("unit", "One unit of work", _units(even(4, items)))
+
+
+def unit_million(items: int) -> Scenario:
+    """The same, ten times as large."""
+    return Scenario("unit-million", "One unit of work, ten times as many", _units(even(4, items * 10)), rounds=1)
+
+
+def _units(layout: Layout) -> tuple[Contender, ...]:
+    apart, together = Contender("apart", layout), Contender("--atomic", layout, atomic=True)
+    return (
+        apart,
+        together,
+        replace(apart, name="apart, again", after="apart"),
+        replace(together, name="--atomic, again", after="--atomic"),
     )
 
 
@@ -274,6 +297,6 @@ def profile(items: int) -> Scenario:
 
 _PAIR: tuple[tuple[str, Client], ...] = (("floor", "floor"), ("first", "cli"))
 USUAL: tuple[Callable[[int], Scenario], ...] = (
-    main_job, sync, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
+    main_job, sync, unit, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
 )  # fmt: skip
-FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million, sync_million, tree)
+FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million, sync_million, unit_million, tree)

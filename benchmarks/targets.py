@@ -129,6 +129,13 @@ TARGETS = (
         lambda of: _rate(of, *_TREE) / _rate(of, "tree", "first"),
         at_least=0.85,
     ),
+    Target("First ingest with --atomic ÷ without", _wall(("unit", "--atomic"), ("unit", "apart")), at_most=1.3),
+    Target("… a re-ingest", _wall(("unit", "--atomic, again"), ("unit", "apart, again")), at_most=1.3),
+    Target(
+        "… peak memory, ten times as many items",
+        _wall(("unit-million", "--atomic"), ("unit", "--atomic"), "peak_mb"),
+        at_most=1.1,
+    ),
     Target("50 ms a request ÷ none", _wall(("latency", "50 ms"), ("latency", "0 ms")), at_most=1.2, moonshot=1.05),
     Target("64 collections of one page, concurrency 1 ÷ 8", _wall(_ALONE, _TOGETHER), at_least=4, moonshot=6),
     Target("64 collections, without the start of either process", _wall(_ALONE, _TOGETHER, "work")),
