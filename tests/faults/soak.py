@@ -36,7 +36,9 @@ _NOT_THE_SAME_EACH_TIME = 6
 class Soak:
     """One run of all campaigns, or of some."""
 
-    def __init__(self, server: EmbeddedServer, scratch: Path, step: int, seed: int) -> None:
+    def __init__(self, server: EmbeddedServer, scratch: Path, step: int, seed: int, only: str) -> None:
+        """``only``: leave out the scenarios and programs without this in their title."""
+        self._only = only
         self._server = server
         self._scratch = scratch
         self._step = step
@@ -60,9 +62,9 @@ class Soak:
             yield stage
 
     @asynccontextmanager
-    async def _program(self, title: str, *, again: bool) -> AsyncIterator[Program]:
+    async def _program(self, title: str, *, again: bool, atomic: bool = False) -> AsyncIterator[Program]:
         url, directory = await self._fresh()
-        async with program(title, url, directory, again=again) as stage:
+        async with program(title, url, directory, again=again, atomic=atomic) as stage:
             yield stage
 
     def _show(self, tally: Tally, began: float, note: str = "", *, wrong: bool = False) -> None:
@@ -82,15 +84,20 @@ class Soak:
             self.failed = True
             print(f"  {what}", file=sys.stderr, flush=True)
 
+    def _chosen(self, scenarios: Sequence[Scenario]) -> list[Scenario]:
+        return [scenario for scenario in scenarios if self._only in scenario.name]
+
     async def cuts(self) -> None:
         """Every round trip, before and after; the control last."""
-        for scenario in SCENARIOS:
+        for scenario in self._chosen(SCENARIOS):
             async with self._stage(scenario) as stage:
                 trips = await stage.trips()
                 every = moments(trips, self._step)
                 chosen = _certain(scenario, every, len(trips))
                 began = time.monotonic()
                 self._show(await cut(stage, chosen), began, f"{len(trips)} round trips")
+        if self._only:
+            return
         async with self._stage(FIRST, control=True) as stage:
             trips = await stage.trips()
             began = time.monotonic()
@@ -101,7 +108,7 @@ class Soak:
 
     async def cancellations(self) -> None:
         """A part of the round trips, and every commit while it is under way."""
-        for scenario in SCENARIOS:
+        for scenario in self._chosen(SCENARIOS):
             async with self._stage(scenario) as stage:
                 trips = await stage.trips()
                 every = moments(trips, 7 * self._step)
@@ -116,8 +123,11 @@ class Soak:
 
     async def kills(self) -> None:
         """Every failpoint of the program."""
-        for again in (False, True):
-            async with self._program(f"kill -9, {'re-' if again else 'first '}ingest", again=again) as stage:
+        for again, atomic in ((False, False), (True, False), (True, True)):
+            title = f"kill -9, {'unit of work' if atomic else 're-ingest' if again else 'first ingest'}"
+            if self._only not in title:
+                continue
+            async with self._program(title, again=again, atomic=atomic) as stage:
                 points = await stage.undisturbed()
                 share = between_first_write_and_last_commit(points)
                 began = time.monotonic()
@@ -128,7 +138,10 @@ class Soak:
     async def signals(self) -> None:
         """SIGINT and SIGTERM, in turn, at a part of the round trips."""
         for again in (False, True):
-            async with self._program(f"signals, {'re-' if again else 'first '}ingest", again=again) as stage:
+            title = f"signals, {'re-' if again else 'first '}ingest"
+            if self._only not in title:
+                continue
+            async with self._program(title, again=again) as stage:
                 await stage.undisturbed()
                 trips = list(stage.proxy.trips)
                 began = time.monotonic()
@@ -137,7 +150,7 @@ class Soak:
 
     async def pairs(self) -> None:
         """A hundred pairs that start at a barrier."""
-        for scenario in PAIRS:
+        for scenario in self._chosen(PAIRS):
             async with self._stage(scenario) as stage:
                 await stage.trips()
                 began = time.monotonic()
@@ -161,14 +174,14 @@ CAMPAIGNS: dict[str, Callable[[Soak], Awaitable[None]]] = {
 }
 
 
-async def _run(chosen: Sequence[str], step: int, seed: int) -> bool:
+async def _run(chosen: Sequence[str], step: int, seed: int, only: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="rv") as name:
         scratch = Path(name)
         (scratch / "packages").mkdir()
         sys.path.append(str(scratch / "packages"))
         Packages(scratch / "packages").install("scripted", scripted="tests.support.library:ScriptedImporter")
         async with embedded_server(scratch / "postgres", durable=False) as server:
-            soak = Soak(server, scratch, step, seed)
+            soak = Soak(server, scratch, step, seed, only)
             for campaign in chosen:
                 await CAMPAIGNS[campaign](soak)
     return soak.failed
@@ -178,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("campaigns", nargs="*", metavar="CAMPAIGN", help=f"only these: {', '.join(CAMPAIGNS)}")
     parser.add_argument("--step", type=int, default=1, metavar="N", help="only each Nth moment (default: 1)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios with this in their title")
     parser.add_argument("--seed", type=int, metavar="N", help="of the pairs' order (default: another each time)")
     options = parser.parse_args(arguments)
     if unknown := set(options.campaigns) - set(CAMPAIGNS):
@@ -186,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {seed}\n")
     print("| Campaign | Injected | Inconsistent | False outcomes | Left behind | Converged | |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    return int(anyio.run(_run, options.campaigns or list(CAMPAIGNS), options.step, seed))
+    return int(anyio.run(_run, options.campaigns or list(CAMPAIGNS), options.step, seed, options.only))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,12 @@ class TestKill:
             assert between_first_write_and_last_commit(points) >= 0.25
             all_well(await kill(program, points, range(1, len(points) + 1, 23)))
 
+    async def test_of_a_unit_of_work_nothing_or_all_is_there(self, programs: Programs) -> None:
+        async with programs("killed, unit of work", again=True, atomic=True) as program:
+            points = await program.undisturbed()
+            last = max(index for index, point in enumerate(points, 1) if point == "before COMMIT")
+            all_well(await kill(program, points, [*range(1, len(points) + 1, 37), last, last + 1]))
+
     async def test_it_is_killed_around_every_kind_of_thing(self, programs: Programs) -> None:
         async with programs("points", again=False) as program:
             points = await program.undisturbed()

@@ -39,10 +39,16 @@ class Program:
     processes: Processes
     proxy: CountingProxy
     url: URL
+    command: Sequence[str]
 
     async def ingest(self, **options: Any) -> int:
         """Ingest to the process's end, and return its status."""
-        return await anyio.to_thread.run_sync(lambda: self.processes.run(*_INGEST, **options))
+        return await anyio.to_thread.run_sync(lambda: self.processes.run(*self.command, **options))
+
+    async def inconsistent(self) -> list[str]:
+        """Say what the catalogue holds that no version of the source does, or of a unit of work only a part."""
+        problems = await self.catalogue.inconsistent()
+        return problems + (await self.catalogue.torn_apart() if "--atomic" in self.command else [])
 
     async def undisturbed(self) -> list[str]:
         """Ingest without a fault, which shows what the catalogue should become; returns the failpoints."""
@@ -54,7 +60,7 @@ class Program:
 
     def report(self) -> Report:
         """What the last ingest has said."""
-        schemas.check(_INGEST, self.processes.out.decode())
+        schemas.check(self.command, self.processes.out.decode())
         document = orjson.loads(self.processes.out)
         results = document["collection_results"]
         if not results:
@@ -84,8 +90,13 @@ class Program:
 
 
 @asynccontextmanager
-async def program(title: str, url: str, directory: Path, *, again: bool) -> AsyncIterator[Program]:
-    """Prepare a source of two collections on a simulated server; ``again`` with one ingest already behind it."""
+async def program(
+    title: str, url: str, directory: Path, *, again: bool, atomic: bool = False
+) -> AsyncIterator[Program]:
+    """Prepare a source of two collections on a simulated server; ``again`` with one ingest already behind it.
+
+    ``atomic``: one transaction merges both.
+    """
     plex = SimulatedPlex([movies(), shows()], token=TOKEN)
     media = directory / "media"
     media.mkdir()
@@ -99,7 +110,8 @@ async def program(title: str, url: str, directory: Path, *, again: bool) -> Asyn
         environment = bare_environment(directory / "no-home")
         environment["RETROVUE_DATABASE_URL"] = through.render_as_string()
         with processes(environment, directory) as run:
-            stage = Program(title, catalogue, run, proxy, parsed(url))
+            command = (*_INGEST, "--atomic") if atomic else _INGEST
+            stage = Program(title, catalogue, run, proxy, parsed(url), command)
             if again:
                 assert await stage.ingest() == 0, run.out
                 section: Any = plex.sections[0]
@@ -130,7 +142,7 @@ async def kill(stage: Program, points: Sequence[str], chosen: Sequence[int]) -> 
             tally.miss(f"{what}: it ended with {status}")
             continue
         unclean = await stage.catalogue.until_backends(0)
-        inconsistent = await stage.catalogue.inconsistent()
+        inconsistent = await stage.inconsistent()
         unclean += await stage.at_work()
         tally.take(what, inconsistent=inconsistent, false=[], unclean=unclean, apart=await stage.again())
     return tally
@@ -154,7 +166,7 @@ async def interrupt(
         what = f"{number.name} {when} round trip {trip}"
         await stage.catalogue.reset()
         sent: list[float] = []
-        pid = await anyio.to_thread.run_sync(lambda: stage.processes.start(*_INGEST))
+        pid = await anyio.to_thread.run_sync(lambda: stage.processes.start(*stage.command))
         stage.proxy.arm(trip, when, _sender(pid, number, sent))
         with anyio.fail_after(120):
             status = await anyio.to_thread.run_sync(stage.processes.wait)
@@ -166,7 +178,7 @@ async def interrupt(
         # One that had given its whole answer, and was only closing, ends with its own status.
         false = [] if status in {128 + number, 0} else [f"it ended with {status}"]
         false += await stage.catalogue.false_outcomes(stage.report())
-        inconsistent = await stage.catalogue.inconsistent()
+        inconsistent = await stage.inconsistent()
         tally.take(what, inconsistent=inconsistent, false=false, unclean=unclean, apart=await stage.again())
     return tally, stopped
 
