@@ -23,6 +23,7 @@ from retrovue.core.errors import (
     SourceError,
     SourceRefused,
     StoreError,
+    WrongIdentity,
 )
 from retrovue.core.guide import advice
 from retrovue.core.model import FULL, AttachedEnricher, Collection, Scope, Source, Trigger
@@ -213,7 +214,7 @@ class _RunTasks:
         self._options = options
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._source_error: SourceError | None = None
-        """Why no other collection is tried: the token was refused, or the source can't be reached."""
+        """Why no other collection is tried: the token was refused, another server answers, or none does."""
         self._group_scope = anyio.CancelScope()
         self._unit: UnitOfWork | None = None
         """All collections, if one transaction merges them."""
@@ -424,7 +425,7 @@ class _RunTasks:
         """If the error is one of the whole source, end the run: other collections aren't tried."""
         if self._source_error is not None or not isinstance(error, SourceError):
             return
-        if isinstance(error, SourceRefused):
+        if isinstance(error, SourceRefused | WrongIdentity):
             self._source_error = error
         elif error.unreachable:
             try:

@@ -22,7 +22,7 @@ from retrovue.operations.attachments import (
 from retrovue.operations.curation import delete_source, update_collection, wipe_collection
 from retrovue.store.enrichers import lock_enrichers
 from retrovue.store.session import Store
-from tests.support.library import DATA, WAITING_FOR_LOCK, Library, by_name, draft, execute, failure, page, until
+from tests.support.library import DATA, WAITING_FOR_LOCK, Library, by_name, codes, draft, execute, failure, page, until
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +48,14 @@ class TestAnotherServer:
         assert failed.code == "wrong_identity"
         assert failed.context == {"expected": "one", "found": "another"}
         assert await library.assets() == {}
+
+    async def test_ends_the_run(self, store: Store, scripted: None) -> None:  # noqa: ARG002
+        several = await Library.make(store, "Movies", "Shows")
+        several.script.reachable = [ONE, OTHER]
+        listings = {"Movies": [page(draft("a"))], "Shows": [page(draft("b"))]}
+        summary = await several.ingest(listings, concurrency=1)
+        assert codes(summary) == dict.fromkeys(listings, "wrong_identity")
+        assert len([asked for asked in several.script.asked if asked.startswith("pages")]) == 1
 
     async def test_moves_no_asset_of_a_known_library(self, library: Library) -> None:
         library.script.reachable = [ONE]
