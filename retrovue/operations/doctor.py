@@ -1,6 +1,7 @@
 """Examine everything that an ingest relies on, and say how to mend what is wrong."""
 
 import datetime as dt
+import os
 import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 import anyio
 import anyio.to_thread
 
-from retrovue.core.errors import RetrovueError
+from retrovue.core.errors import RequestError, RetrovueError
 from retrovue.core.model import Collection, Source
 from retrovue.core.text import quoted
 from retrovue.importers.guard import GuardedImporter
@@ -20,6 +21,7 @@ from retrovue.store.assets import sample_files
 from retrovue.store.collections import list_collections
 from retrovue.store.kept import KEPT_FOR, Leftover, list_kept
 from retrovue.store.migrations import schema_status
+from retrovue.store.secrets import has_key, key_file
 from retrovue.store.server import Server, describe_server
 from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
@@ -41,7 +43,7 @@ class Finding:
     """The result of one check."""
 
     check: str
-    """``database``, ``schema``, ``source``, ``collection`` or ``files``."""
+    """``database``, ``secrets``, ``schema``, ``source``, ``collection`` or ``files``."""
     subject: str
     """The name of what was checked."""
     verdict: Severity
@@ -55,6 +57,8 @@ class Finding:
 async def examine(store: Store) -> AsyncIterator[Finding]:
     """Check the database, its schema, and each source with its collections. Yields each finding at once."""
     for finding in _examine_server(await describe_server(store)):
+        yield finding
+    for finding in await anyio.to_thread.run_sync(_examine_key_file):
         yield finding
     status = await schema_status(store)
     if not status.up_to_date:
@@ -109,6 +113,27 @@ def _examine_server(server: Server) -> Iterator[Finding]:
         )
     if server.pooled:
         yield found("ok", "A pooler stands before it, and hands out whole sessions.")
+
+
+def _examine_key_file() -> list[Finding]:
+    """Report a key file that can't be read, or that other accounts can read."""
+
+    def found(verdict: Severity, message: str, hint: str | None = None) -> list[Finding]:
+        return [Finding("secrets", "key file", verdict, message, hint)]
+
+    try:
+        if not has_key():
+            return []
+        path = key_file()
+        mode = path.stat().st_mode
+        if not os.access(path, os.R_OK):
+            return found("problem", f"{path} can't be read.", "Give it to the account that RetroVue runs as.")
+    except (OSError, RequestError) as exc:
+        return found("problem", str(exc))
+    if mode & 0o077:
+        hint = f"Run `chmod 600 {shlex.quote(str(path))}`."
+        return found("warning", f"Other accounts may read or change {path}, which opens the stored secrets.", hint)
+    return found("ok", f"{path} is for this account only.")
 
 
 def _kept(left: Leftover) -> Finding:

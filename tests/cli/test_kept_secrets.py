@@ -133,6 +133,17 @@ class TestEncrypted:
         world.cli.ok("source", "update", "Renamed", "--token", TOKEN)
         assert (kept() == before, TOKEN in kept()) == (False, False)
 
+    def test_the_doctor_looks_at_the_mode_of_the_key_file(self, world: World, key: Path) -> None:
+        def found() -> list[tuple[str, str]]:
+            findings = world.cli("doctor", "--json").document["findings"]
+            return [(one["verdict"], one["hint"] or "") for one in findings if one["check"] == "secrets"]
+
+        assert found() == []
+        world.cli.ok("source", "encrypt")
+        assert found() == [("ok", "")]
+        key.chmod(0o640)
+        assert found() == [("warning", f"Run `chmod 600 {key}`.")]
+
     def test_keys_are_changed_and_old_ones_stay_for_old_backups(
         self, world: World, kept: Callable[[], str], key: Path
     ) -> None:
