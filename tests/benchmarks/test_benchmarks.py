@@ -23,6 +23,7 @@ from benchmarks.targets import TARGETS
 from retrovue.store.embedded import EmbeddedServer
 
 
+@pytest.mark.long
 def test_one_command_measures_and_reports(tmp_path: Path) -> None:
     chosen = [word for name in ("main", "sync", "start", "tree") for word in ("--only", name)]
     options = ["--items", "500", "--rounds", "1", *chosen, "--output", str(tmp_path)]

@@ -212,6 +212,19 @@ class TestHelp:
             assert done.stderr == b"0 []", arguments
             assert done.stdout
 
+    def test_what_commands_do_imports_only_what_all_of_them_need(self, offline_cli: Cli) -> None:
+        """The client of media servers, migrations and tables for terminals each take a tenth of a second of CPU."""
+        probe = (
+            "import sys, pkgutil, importlib, retrovue.cli.actions as actions\n"
+            "for module in pkgutil.iter_modules(actions.__path__):\n"
+            "    importlib.import_module(f'{actions.__name__}.{module.name}')\n"
+            "print(sorted({'httpx', 'alembic', 'rich.console', 'cryptography', 'av'} & set(sys.modules)))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", probe], env=offline_cli.environment, capture_output=True, check=True
+        )
+        assert done.stdout == b"[]\n"
+
     @pytest.mark.parametrize(
         "arguments",
         [["source", *rest] for rest in ([], ["list-types"], ["add"], ["list"], ["show"], ["discover"], ["ingest"])]

@@ -97,6 +97,7 @@ def _embedded(page: Path, home: Path, media: Path, plex: str, portal: BlockingPo
         yield
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", sessions(), ids=lambda page: page.name)
 @pytest.mark.usefixtures("_embedded")
 def test_the_page_can_be_followed(

@@ -227,7 +227,8 @@ class TestService:
         assert world.counts() == {"Movies": 0, "TV Shows": 0, "Home Videos": 0}
 
 
-def test_a_third_party_s_type_checker_accepts_them_and_the_pages(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_third_party_s_type_checker_accepts_them_and_the_pages(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """Checked outside of the project, strictly, as code of somebody else's: by what the installed package says."""
     shutil.copytree(EXAMPLES / "service", tmp_path / "service")
     for script in ("ingest_script.py", "scheduler.py"):
@@ -239,7 +240,10 @@ def test_a_third_party_s_type_checker_accepts_them_and_the_pages(tmp_path: Path)
         for number, block in enumerate(blocks):
             body = "async def main() -> None:\n" + textwrap.indent(block, "    ")
             (tmp_path / f"{Path(page).stem.lower().replace('-', '_')}_{number}.py").write_text(body)
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "."]
+    # What it has found out about the packages stays for the next session.
+    cache: pytest.Cache | None = getattr(pytestconfig, "cache", None)
+    kept = cache.mkdir("third_party") if cache else tmp_path / "cache"
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(kept), "."]
     environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -15,6 +15,7 @@ BOTH = pytest.mark.parametrize("again", [False, True], ids=["first ingest", "re-
 
 @pytest.mark.fault(57)
 class TestKill:
+    @pytest.mark.long
     @BOTH
     async def test_the_next_run_sees_it_and_makes_good(self, programs: Programs, again: bool) -> None:
         async with programs("killed", again=again) as program:

@@ -26,8 +26,9 @@ from tests.support.faults.scenarios import (
 pytestmark = pytest.mark.anyio
 
 SHARDS = 2
-STEP = 43
+STEP = 61
 """Odd, so that cuts before and after take turns."""
+PAIRED = 6
 LARGER = pytest.mark.parametrize("scenario", [FIRST, AGAIN, ONE, SURGICAL, SYNC], ids=lambda scenario: scenario.name)
 
 
@@ -44,6 +45,7 @@ class TestCut:
             chosen: list[Moment] = [(number, when) for number, _ in commits(await tiny.trips()) for when in WHENS]
             all_well(await cut(tiny, chosen))
 
+    @pytest.mark.long
     @LARGER
     async def test_a_larger_one_here_and_there(self, stage: Staged, scenario: Scenario) -> None:
         async with stage(scenario) as larger:
@@ -105,12 +107,13 @@ class TestCancellation:
 
 @pytest.mark.fault(45, 50)
 class TestPairs:
+    @pytest.mark.long
     @pytest.mark.parametrize("scenario", PAIRS, ids=lambda scenario: scenario.name)
     async def test_of_two_that_start_together_one_ingests(self, stage: Staged, scenario: Scenario) -> None:
         async with stage(scenario) as both:
             await both.trips()
-            pairs = await pair(both, 10, seed=1)
+            pairs = await pair(both, PAIRED, seed=1)
         all_well(pairs.tally)
         assert pairs.deadlocks == 0
         assert pairs.codes == {"already_running"}
-        assert pairs.ingested == 10 * len(scenario.listings)
+        assert pairs.ingested == PAIRED * len(scenario.listings)

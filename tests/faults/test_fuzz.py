@@ -16,6 +16,7 @@ SEED = 20
 @pytest.mark.anyio
 @pytest.mark.usefixtures("scripted")
 class TestNothingIsFound:
+    @pytest.mark.long
     async def test_in_what_is_decoded_parsed_and_stored(self, store: Store) -> None:
         report = await fuzz(store, SEED, 3000)
         assert report.findings == []

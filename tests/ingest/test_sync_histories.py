@@ -259,6 +259,7 @@ async def store(shared_store: Store) -> Store:
     max_examples=HISTORIES, derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [PlexSource, JellyfinSource, TreeSource])
 @given(history=HISTORY)
 async def test_the_catalogue_is_what_the_source_says(

@@ -9,7 +9,6 @@ from retrovue.cli.asking import ask, ask_secret, can_ask, checked_secret
 from retrovue.cli.invocation import Invocation
 from retrovue.core.errors import RequestError, RetrovueError, SourceError, SourceRefused
 from retrovue.core.model import Secret, Source
-from retrovue.importers.plex.account import PlexAccount
 from retrovue.operations.survey import check_server
 
 
@@ -158,6 +157,8 @@ async def _accepted(call: Invocation, server: ServerType, config: Mapping[str, A
 
 
 async def _sign_in(call: Invocation, plex_tv: str) -> Secret:
+    from retrovue.importers.plex.account import PlexAccount  # imports httpx, for most commands in vain
+
     async with PlexAccount(plex_tv) as account:
         pin = await account.ask_for_pin()
         minutes = f"{pin.expires_in / 60:.0f} minutes"
