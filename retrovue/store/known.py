@@ -162,6 +162,8 @@ class Comparison:
     """Drafts that are assets of the collection and stay as they are: they are skipped."""
     listed: int = 0
     """Drafts that have an asset which is present and not marked as deleted."""
+    elsewhere: int = 0
+    """Drafts of known items that have other files than their asset; another asset may have these."""
     changed: int = 0
     """Of the known drafts, those of which the source says something else than when their asset was written."""
     touched: int = 0
@@ -180,7 +182,7 @@ class Comparison:
     @property
     def may_have_lost(self) -> bool:
         """Whether there may be assets that the source doesn't list, after the whole listing."""
-        return self.absent > 0 or self.unavailable > 0
+        return self.absent > 0 or self.unavailable > 0 or self.elsewhere > 0
 
     async def load(self, session: AsyncSession) -> None:
         """Read what the collection holds, inside the caller's transaction."""
@@ -214,6 +216,7 @@ class Comparison:
         result = await session.execute(_OTHERS, {"keys": packed, "collection": self.collection.id})
         others = [Other(row.position, row.uuid, row.deleted, row.present, row.same, row.in_place) for row in result]
         self.listed += len(page.keys) - len(others) + sum(other.present and not other.deleted for other in others)
+        self.elsewhere += sum(other.uuid is not None and not other.deleted and not other.in_place for other in others)
         compared = Compared([other for other in others if self._is_to_stage(other)], page.fingerprint)
         self.known += len(page.keys) - len(compared.to_stage)
         if self.mode == "ingest":
@@ -273,7 +276,7 @@ class Comparison:
 
     def reset(self) -> None:
         """Start the counts again."""
-        self.known = self.listed = self.changed = self.touched = self.rejected = 0
+        self.known = self.listed = self.elsewhere = self.changed = self.touched = self.rejected = 0
         self.seen_pages.clear()
         self.first_rejections.clear()
 

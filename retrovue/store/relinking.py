@@ -14,10 +14,10 @@ import orjson
 from retrovue.core.model import AssetDraft
 from retrovue.store.listed import key_of, text_key
 
-RULES = ("guid", "external_id", "file", "episode")
+RULES = ("guid", "external_id", "file", "episode", "place")
 """What a pair has in common: Plex's own id; the id of a film at another provider; the files, season and episode; the
-show, by an id or else by its title, with season and episode."""
-_EPISODE = RULES.index("episode")
+show, by an id or else by its title, with season and episode; the files alone."""
+_EPISODE, _PLACE = RULES.index("episode"), RULES.index("place")
 _VERSION = len(RULES)
 _PROVIDERS = ("plex", "imdb", "tmdb", "tvdb")
 _FIRST_ID = _VERSION + 1
@@ -121,6 +121,8 @@ PAIRS = f"""
     pair AS MATERIALIZED (
         SELECT DISTINCT rule, lost_key.uuid, fresh_key.seq
         FROM telling JOIN lost_key USING (rule, key) JOIN fresh_key USING (rule, key)
+        UNION ALL
+        SELECT {_PLACE}, holder, min(seq) FROM fresh WHERE holder IS NOT NULL GROUP BY holder
     ),
     contradiction AS (
         SELECT pair.uuid, pair.seq FROM pair JOIN lost_key ON lost_key.uuid = pair.uuid

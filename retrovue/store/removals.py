@@ -74,7 +74,14 @@ def lost_assets(*, newly: bool, names_items: bool) -> str:
         WHERE asset.collection_uuid = :collection AND asset.deleted_at IS NULL AND asset.availability <> 'present'
             AND NOT EXISTS (SELECT FROM plan WHERE plan.own = asset.uuid)
     """
-    unlisted = f"({absent if newly else ''} {unavailable}) AS unlisted"
+    # Its item is listed and has the files of another asset now: nothing is listed any more that is this one.
+    displaced = """
+        UNION ALL
+        SELECT asset.*
+        FROM (SELECT own FROM plan WHERE verdict = 'duplicate' AND own IS NOT NULL) AS displaced
+            CROSS JOIN LATERAL (SELECT * FROM asset WHERE uuid = displaced.own OFFSET 0) AS asset
+    """
+    unlisted = f"({absent if newly else ''} {unavailable} {displaced}) AS unlisted"
     if not names_items:
         return f"SELECT unlisted.*, false AS trashed FROM {unlisted}"
     trashed, rejected = is_rejected("unlisted", "listed_trashed"), is_rejected("unlisted", "listed_rejected")

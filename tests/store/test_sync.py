@@ -251,6 +251,38 @@ class TestKnownItems:
         other = [*listing[:2], draft("t", type="track", show_title="Another", parts=track.parts, year=1990), listing[3]]
         assert counts(await sync(library, other)) == {"refreshed": 1}
 
+    async def test_two_episodes_that_are_in_one_file_now(self, library: Library) -> None:
+        listing = [episode("a", 1, 1), episode("b", 1, 2), film("c"), film("d")]
+        await library.ingest_one(page(*listing))
+        await approve(library)
+        together = [episode("a", 1, 1, file="ab"), episode("b", 1, 2, file="ab"), *listing[2:]]
+        found = {"duplicates": 1, "relocated": 1, "absent": 1, "missing": 1}
+        assert counts(await sync(library, together)) == found
+        assert (await library.aliases(), await assets(library, "availability, state")) == (
+            {"b": "a"},
+            [("present", "ready"), ("missing", "ready"), ("present", "ready"), ("present", "ready")],
+        )
+        assert [what for what, _, _ in await feed(library)] == ["relocated", "missing"]
+        assert counts(await sync(library, together)) == {"duplicates": 1}
+        await execute(
+            library.store, "UPDATE asset SET unavailable_since = now() - interval '25 h' WHERE availability = 'missing'"
+        )
+        assert counts(await sync(library, together)) == {"duplicates": 1, "gone": 1}
+        assert counts(await sync(library, together)) == {"duplicates": 1}
+        # Apart again, it comes back as it was.
+        assert counts(await sync(library, listing)) == {"relocated": 1, "restored": 1}
+        assert await library.aliases() == {}
+        assert await assets(library, "availability, state") == [("present", "ready")] * 4
+        assert counts(await sync(library, listing)) == {}
+
+    async def test_too_many_that_lose_their_files_are_held_back(self, library: Library) -> None:
+        listing = [episode(f"{number:02}", 1, number) for number in range(1, 41)]
+        await library.ingest_one(page(*listing))
+        together = [episode(f"{number:02}", 1, number, file="all") for number in range(1, 41)]
+        outcome = await sync(library, together)
+        assert counts(outcome) == {"duplicates": 39, "relocated": 1, "absent": 39, "removals_held_back": 39}
+        assert await library.rows("SELECT count(*) FROM asset WHERE availability = 'present'") == [(40,)]
+
     async def test_soft_deleted_ones_stay_so(self, library: Library) -> None:
         await library.ingest_one(page(film("a")))
         await execute(library.store, "UPDATE asset SET deleted_at = now()")
@@ -388,6 +420,19 @@ class TestRelinking:
         await approve(library)
         return await sync(library, after, max_removals=ALL)
 
+    async def test_an_alias_takes_over_when_the_item_of_its_asset_is_lost(self, library: Library) -> None:
+        both = [episode("a", 1, 1, file="ab"), episode("b", 1, 2, file="ab"), episode("c", 1, 3, file="ab")]
+        await library.ingest_one(page(*both))
+        await approve(library)
+        [uuid] = await assets(library, "uuid")
+        outcome = await sync(library, both[1:], max_removals=ALL)
+        assert counts(outcome) == {"duplicates": 1, "relinked": 1}
+        assert await assets(library, "uuid, source_uri, episode_number, availability, state") == [
+            (uuid[0], uri("b"), 2, "present", "ready")
+        ]
+        assert await library.aliases() == {"c": "b"}
+        assert counts(await sync(library, both[1:])) == {"duplicates": 1}
+
     @pytest.mark.parametrize(
         ("old", "new", "rule"),
         [
@@ -401,6 +446,8 @@ class TestRelinking:
                 episode("b", 1, 2, "Renamed", show_provider_ids={"tvdb": "5", "imdb": "tt5"}),
                 "episode",
             ),
+            (episode("a", 1, 2, file="f"), episode("b", 1, 3, "Another", file="f"), "place"),
+            (film("a", type="clip", file="f"), episode("b", 1, 3, file="f"), "place"),
         ],
     )
     async def test_each_rule(self, library: Library, old: AssetDraft, new: AssetDraft, rule: str) -> None:

@@ -582,7 +582,7 @@ class FormerIdentity(Strict):
 
     source_uri: str
     until: dt.datetime
-    rule: Literal["guid", "external_id", "file", "episode"]
+    rule: Literal["guid", "external_id", "file", "episode", "place"]
     """What both items have in common."""
     run_id: UUID
 

@@ -143,7 +143,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "source_uri": "",
         "until": "when the asset was relinked",
         "run_id": "the run that relinked it",
-        "rule": "what both items have in common: `guid`, `external_id`, `file` or `episode`",
+        "rule": "what both items have in common: `guid`, `external_id`, `file`, `episode` or `place` (the files alone)",
     },
     "asset_change": {
         "": "The feed: what happened to assets, written with what happened.",
