@@ -49,9 +49,9 @@ def programs(databases: Databases, short: Path) -> Programs:
     """Prepare an ingest by the program in a database of its own."""
 
     @asynccontextmanager
-    async def prepared(title: str, *, again: bool, atomic: bool = False) -> AsyncIterator[Program]:
+    async def prepared(title: str, *, again: bool, atomic: bool = False, keeps: bool = False) -> AsyncIterator[Program]:
         url = databases.create()
-        async with program(title, url, short, again=again, atomic=atomic) as stage:
+        async with program(title, url, short, again=again, atomic=atomic, keeps=keeps) as stage:
             yield stage
         databases.drop(url)
 

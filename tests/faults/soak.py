@@ -62,9 +62,11 @@ class Soak:
             yield stage
 
     @asynccontextmanager
-    async def _program(self, title: str, *, again: bool, atomic: bool = False) -> AsyncIterator[Program]:
+    async def _program(
+        self, title: str, *, again: bool, atomic: bool = False, keeps: bool = False
+    ) -> AsyncIterator[Program]:
         url, directory = await self._fresh()
-        async with program(title, url, directory, again=again, atomic=atomic) as stage:
+        async with program(title, url, directory, again=again, atomic=atomic, keeps=keeps) as stage:
             yield stage
 
     def _show(self, tally: Tally, began: float, note: str = "", *, wrong: bool = False) -> None:
@@ -123,17 +125,21 @@ class Soak:
 
     async def kills(self) -> None:
         """Every failpoint of the program."""
-        for again, atomic in ((False, False), (True, False), (True, True)):
+        kinds = ((False, False, False), (True, False, False), (True, True, False))
+        for again, atomic, keeps in (*kinds, *((again, atomic, True) for again, atomic, _ in kinds)):
             title = f"kill -9, {'unit of work' if atomic else 're-ingest' if again else 'first ingest'}"
+            title += ", pages kept" if keeps else ""
             if self._only not in title:
                 continue
-            async with self._program(title, again=again, atomic=atomic) as stage:
+            async with self._program(title, again=again, atomic=atomic, keeps=keeps) as stage:
                 points = await stage.undisturbed()
                 share = between_first_write_and_last_commit(points)
                 began = time.monotonic()
                 tally = await kill(stage, points, range(1, len(points) + 1, self._step))
-                self._show(tally, began, f"{share:.0%} between first write and last commit")
+                note = f"{share:.0%} between first write and last commit"
+                self._show(tally, began, f"{note}; {stage.resumed} items not read again" if keeps else note)
                 self._require(share >= 0.25, "too few kills lie between the first write and the last commit")
+                self._require(not keeps or stage.resumed, "nothing that was kept was ever used")
 
     async def signals(self) -> None:
         """SIGINT and SIGTERM, in turn, at a part of the round trips."""

@@ -29,6 +29,14 @@ class TestKill:
             last = max(index for index, point in enumerate(points, 1) if point == "before COMMIT")
             all_well(await kill(program, points, [*range(1, len(points) + 1, 37), last, last + 1]))
 
+    async def test_what_was_read_is_kept(self, programs: Programs) -> None:
+        async with programs("killed, pages kept", again=False, keeps=True) as program:
+            points = await program.undisturbed()
+            kinds = {point.partition(" ")[2].partition("_")[0] for point in points}
+            assert {"COPY kept", "INSERT INTO kept", "DELETE FROM kept"} <= kinds
+            all_well(await kill(program, points, range(1, len(points) + 1, 43)))
+            assert program.resumed
+
     async def test_it_is_killed_around_every_kind_of_thing(self, programs: Programs) -> None:
         async with programs("points", again=False) as program:
             points = await program.undisturbed()

@@ -23,7 +23,8 @@ from retrovue.cli.actions import ingest
 from retrovue.cli.commands import source
 from retrovue.cli.entry import main
 from retrovue.importers import plex
-from retrovue.store import opening
+from retrovue.importers.http.library import HttpLibrary
+from retrovue.store import kept, opening
 
 LOADED = (app, source, ingest, plex, opening)
 """What a command would otherwise load after the fork, every time."""
@@ -38,6 +39,8 @@ class Order(msgspec.Struct):
     """The file that its output goes to."""
     kill_at: int = 0
     """The failpoint at which the process kills itself; 0 for none."""
+    keeps: bool = False
+    """Whether listings of any size are kept, each page at once."""
     points: str | None = None
     """The file that tells which failpoints were passed, one a line."""
 
@@ -100,6 +103,8 @@ def _become(order: Order) -> None:
     sys.argv = ["retrovue", *order.arguments]
     with Path(order.out).open("wb") as out:
         os.dup2(out.fileno(), sys.stdout.fileno())
+    if order.keeps:
+        HttpLibrary.bookmarks_from, kept.BUFFERED_BYTES = 1, 1
     if order.kill_at or order.points is not None:
         Failpoints(order).install()
     main()

@@ -15,7 +15,11 @@ from tests.support.faults.failpoints import Order
 class Processes:
     """Runs one command after the other, each in a process of its own."""
 
-    def __init__(self, orders: IO[bytes], answers: IO[bytes], environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self, orders: IO[bytes], answers: IO[bytes], environment: Mapping[str, str], directory: Path, *, keeps: bool
+    ) -> None:
+        """``keeps``: listings of any size are kept, each page at once."""
+        self._keeps = keeps
         self._orders = orders
         self._answers = answers
         self._environment = dict(environment)
@@ -25,7 +29,12 @@ class Processes:
     def start(self, *arguments: str, kill_at: int = 0, points: bool = False) -> int:
         """Make the process of a command, which begins when it is waited for; returns its process id."""
         order = Order(
-            list(arguments), self._environment, str(self._out), kill_at, str(self._points) if points else None
+            list(arguments),
+            self._environment,
+            str(self._out),
+            kill_at,
+            self._keeps,
+            str(self._points) if points else None,
         )
         self._orders.write(msgspec.json.encode(order) + b"\n")
         self._orders.flush()
@@ -59,12 +68,12 @@ class Processes:
 
 
 @contextmanager
-def processes(environment: Mapping[str, str], directory: Path) -> Iterator[Processes]:
+def processes(environment: Mapping[str, str], directory: Path, *, keeps: bool = False) -> Iterator[Processes]:
     """Have a process from which commands are forked."""
     arguments = [sys.executable, "-m", "tests.support.faults.failpoints"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(arguments, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        yield Processes(server.stdin, server.stdout, environment, directory)
+        yield Processes(server.stdin, server.stdout, environment, directory, keeps=keeps)
         server.stdin.close()

@@ -40,6 +40,8 @@ class Program:
     proxy: CountingProxy
     url: URL
     command: Sequence[str]
+    resumed: int = 0
+    """How many items an ingest after a fault didn't read again, of all such ingests."""
 
     async def ingest(self, **options: Any) -> int:
         """Ingest to the process's end, and return its status."""
@@ -78,6 +80,7 @@ class Program:
         self.proxy.disarm()
         status = await self.ingest()
         problems = [f"the next ingest ended with {status}"] if status else []
+        self.resumed += orjson.loads(self.processes.out)["total_resumed"]
         return problems + await self.catalogue.not_converged(self.report())
 
     async def at_work(self) -> list[str]:
@@ -91,11 +94,11 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    title: str, url: str, directory: Path, *, again: bool, atomic: bool = False
+    title: str, url: str, directory: Path, *, again: bool, atomic: bool = False, keeps: bool = False
 ) -> AsyncIterator[Program]:
     """Prepare a source of two collections on a simulated server; ``again`` with one ingest already behind it.
 
-    ``atomic``: one transaction merges both.
+    ``atomic``: one transaction merges both. ``keeps``: listings of any size are kept, each page at once.
     """
     plex = SimulatedPlex([movies(), shows()], token=TOKEN)
     media = directory / "media"
@@ -109,7 +112,7 @@ async def program(
         await catalogue.rows(f"UPDATE source SET config = config || '{{\"page_size\": {_PAGE}}}'")
         environment = bare_environment(directory / "no-home")
         environment["RETROVUE_DATABASE_URL"] = through.render_as_string()
-        with processes(environment, directory) as run:
+        with processes(environment, directory, keeps=keeps) as run:
             command = (*_INGEST, "--atomic") if atomic else _INGEST
             stage = Program(title, catalogue, run, proxy, parsed(url), command)
             if again:
