@@ -74,6 +74,7 @@ KEPT = "retrovue/store/kept.py"
 PAGING = "retrovue/importers/http/paging.py"
 LIBRARY = "retrovue/importers/http/library.py"
 READER = "retrovue/importers/http/reader.py"
+JELLYFIN = "retrovue/importers/jellyfin/library.py"
 SCHEDULABLE = "migrations/versions/0007_shows_and_tracks.py"
 SCHEMA = "migrations/versions/0001_catalogue.py"
 
@@ -371,7 +372,8 @@ MUTANTS = (
     Mutant("RS-2", KEPT, "        self._next = len(bookmarks)\n        return bookmarks", "        return []"),
     Mutant("RS-2", PAGING, "            self.received += len(bookmark.keys)\n", "            self.received += 1\n"),
     Mutant("RS-3", LIBRARY, "return await self.mark() == mark", "return True"),
-    Mutant("RS-3", LIBRARY, "return None if state.refreshing or", "return None if"),
+    Mutant("RS-3", LIBRARY, "return None if state is None or state.refreshing or", "return None if state is None or"),
+    Mutant("RS-3", JELLYFIN, "_count(since) == 0 and await", "_count(since) >= 0 and await"),
     Mutant("RS-3", READER, " or self._digest(answer.body, listing) != bookmark.digest:", ":"),
     Mutant("RS-4", KEPT, " AND key = :key AND", " AND"),
     Mutant("RS-4", KEPT, " AND began_at > now() - cast(:age AS interval)", " AND cast(:age AS interval) > '0'"),

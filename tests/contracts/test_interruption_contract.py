@@ -18,7 +18,7 @@ from retrovue.store import kept
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from tests.support.library import Library, cancelled_at, codes, draft, execute, page, raise_on, rows
-from tests.support.syncing import PAGE, PlexSource, Synced, set_scanning
+from tests.support.syncing import PAGE, JellyfinSource, PlexSource, Synced, set_scanning
 
 pytestmark = pytest.mark.anyio
 
@@ -296,6 +296,47 @@ class TestRS3:
         outcome = await plex.synced.ingest()
         assert (outcome.counts.created, outcome.counts.resumed) == (FILMS, 0)
         assert await plex.titles() == sorted((film.uri, film.title, film.path) for film in plex.source.films().values())
+
+    @pytest.mark.parametrize(
+        "change", [None, "edit", "replace", "remove", "remove and add", "scan", "clock", "unknown filter"]
+    )
+    async def test_jellyfin_by_what_was_saved_since(self, store: Store, media: Path, change: str | None) -> None:
+        source = JellyfinSource(media)
+        library, server, now = source.library, source.jellyfin, [1_800_000_000]
+        for number in range(1, FILMS + 1):
+            source.add(number)
+        library.clock = server.clock = lambda: now[0]
+        fail = Fault(faults.status(503), lambda request: request.path == "/Items" and request.start >= 45)
+        async with source.serve():
+            synced = await Synced.make(store, source)
+            server.faults.add(fail)
+            assert isinstance(await synced.run("ingest"), Failed)
+            server.faults.clear()
+            server.requests.clear()
+            now[0] += 60
+            match change:
+                case "edit":
+                    source.edit(20)
+                case "replace":
+                    source.replace(20)
+                case "remove":
+                    source.remove(20)
+                case "remove and add":
+                    source.remove(20)
+                    source.add(FILMS + 1)
+                case "scan":
+                    set_scanning(source, scanning=True)
+                case "clock":
+                    now[0] -= 3600
+                case "unknown filter":
+                    server.ignored_filters.add("mindatelastsavedforuser")
+                case _:
+                    pass
+            outcome = await synced.ingest()
+            assert outcome.counts.resumed == (46 if change is None else 0)
+            assert sorted(await synced.rows("SELECT source_uri, title, canonical_uri FROM asset")) == sorted(
+                (film.uri, film.title, film.path) for film in source.films().values()
+            )
 
 
 @pytest.mark.rule("RS-4")

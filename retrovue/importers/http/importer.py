@@ -275,7 +275,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             scope,
             identify=self._identifier,
             fetch_libraries=self._libraries.get,
-            fetch_state=self.change_state,
+            fetch_state=self._states.get,
             page_size=self._settings.page_size,
             budget=self._budget,
             tasks=tasks,

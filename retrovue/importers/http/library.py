@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
 from retrovue.core.logs import logger
-from retrovue.core.model import ChangeState, Collection, Outline, Page, Scope
+from retrovue.core.model import ChangeState, Collection, Outline, Page, Scope, SourceState
 from retrovue.core.text import quoted
 from retrovue.importers import titles
 from retrovue.importers.http import bookmarks
@@ -58,7 +58,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         *,
         identify: Callable[[], Awaitable[str]],
         fetch_libraries: Callable[[], Awaitable[Any]],
-        fetch_state: Callable[[Collection], Awaitable[ChangeState]],
+        fetch_state: Callable[[], Awaitable[SourceState]],
         page_size: int,
         budget: Budget,
         tasks: TaskGroup | None = None,
@@ -76,7 +76,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self.page_size = page_size
         self._budget = budget
         self._tasks = tasks
-        self._fetch_state = fetch_state
+        self.fetch_state = fetch_state
         self._has_bookmarks = go_on is not None
         self._read_before = bookmarks.decode(go_on or ())
 
@@ -177,8 +177,12 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
 
     async def mark(self) -> str | None:
         """Ask for what tells later that the library hasn't changed since now; None if nothing does, or if it does."""
-        state = await self._fetch_state(self.collection)
-        return None if state.refreshing or state.stamp is None else f"{state.uuid} {state.stamp}"
+        state = self.own_state(await self.fetch_state())
+        return None if state is None or state.refreshing or state.stamp is None else f"{state.uuid} {state.stamp}"
+
+    def own_state(self, state: SourceState) -> ChangeState | None:
+        """Return what the server says of the library; None if it says nothing of it."""
+        return state.libraries.get(self.collection.external_id)
 
     async def is_unchanged(self, mark: str, total: int) -> bool:  # noqa: ARG002 - for subclasses
         """Return whether the library of ``total`` items hasn't changed since a mark was made."""

@@ -5,17 +5,22 @@ so that additions need no question of their own.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from retrovue.importers.http.changes import MOST_SHOWS, HttpChanges
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.listing import BadRow, ListedRow
-from retrovue.importers.jellyfin.library import ITEM_FIELDS, KINDS, SERIES_FIELDS, ItemsQuery, JellyfinLibrary
+from retrovue.importers.jellyfin.library import (
+    EVER_S,
+    ITEM_FIELDS,
+    KINDS,
+    SAVED_SINCE,
+    SERIES_FIELDS,
+    ItemsQuery,
+    JellyfinLibrary,
+)
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
 from retrovue.importers.jellyfin.rows import OutlineRow, Row, guid_bytes
 
-_FILTER = "MinDateLastSavedForUser"
-_EVER = "1970-01-02T00:00:00Z"
 _Listed = ListedRow[Row | BadRow, bytes]
 _Rows = dict[bytes, _Listed]
 
@@ -50,9 +55,8 @@ class JellyfinChanges(HttpChanges[Row, OutlineRow, bytes]):
         return found
 
     async def _saved(self, item_types: str, fields: str, total: int | None) -> _Rows:
-        since = datetime.fromtimestamp(self.since.clock_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        latest = self.library.query(item_types, fields, **{_FILTER: since})
-        ever = self.library.query(item_types, fields, **{_FILTER: _EVER})
+        latest = self.library.saved_since(item_types, fields, self.since.clock_s)
+        ever = self.library.saved_since(item_types, fields, EVER_S)
         return await self.changed(_name(item_types), latest, ever, total)
 
     async def _episodes_of(self, series: Sequence[bytes], total: int) -> _Rows:
@@ -81,7 +85,7 @@ class JellyfinChanges(HttpChanges[Row, OutlineRow, bytes]):
 
 
 def _name(item_types: str) -> str:
-    return f"{item_types}&{_FILTER}"
+    return f"{item_types}&{SAVED_SINCE}"
 
 
 def _is_episode(listed: _Listed) -> bool:

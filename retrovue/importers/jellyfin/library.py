@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from retrovue.core.errors import CollectionGone
@@ -23,6 +24,11 @@ from retrovue.importers.seen import GuidSet
 
 SERIES_FIELDS = "ProviderIds,Genres,Tags,Studios"
 ITEM_FIELDS = "Path,MediaSources,ProviderIds,Genres,Tags,Studios,Chapters"
+
+SAVED_SINCE = "MinDateLastSavedForUser"
+"""The filter by the time when an item was saved last. ``minDateLastSaved`` means the same and is broken in 10.10."""
+EVER_S = 86_400
+"""A time before which nothing was saved, in seconds since 1970."""
 
 _ALWAYS = {
     "Recursive": "true",
@@ -158,6 +164,31 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         if library_kind in {"movie", "mixed"}:
             self.the_only(rows, "films")
         return await self.page(rows)
+
+    def saved_since(self, item_types: str, fields: str, clock_s: int) -> ItemsQuery:
+        """Make the query for the items that were saved since a time, in seconds since 1970."""
+        since = datetime.fromtimestamp(clock_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.query(item_types, fields, **{SAVED_SINCE: since})
+
+    async def mark(self) -> str | None:
+        """Ask for the server's time; None if it doesn't tell it, or if it is scanning the library."""
+        clock_s = await self._time_at_rest()
+        return None if clock_s is None else str(clock_s)
+
+    async def is_unchanged(self, mark: str, total: int) -> bool:
+        """Return whether no item was saved since a mark was made. Whether one was removed is found by their number."""
+        since, now = int(mark), await self._time_at_rest()
+        # A server that ignores the filter counts all items, and one that doesn't understand the time may count none.
+        return now is not None and now >= since and await self._count(since) == 0 and await self._count(EVER_S) == total
+
+    async def _time_at_rest(self) -> int | None:
+        state = await self.fetch_state()
+        own = self.own_state(state)
+        return None if own is None or own.refreshing else state.clock_s
+
+    async def _count(self, since_s: int) -> int | None:
+        query = self.saved_since(self._kind.item_types, "", since_s)
+        return query.form.decode((await query.get(0, 1)).body).total
 
     def stamp(self, listing: Listing[Any, bytes], digest: bytes | None) -> bytes | None:
         """Return the stamp of a page; None for one with items of several files, which no listing holds."""
