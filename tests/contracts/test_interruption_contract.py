@@ -306,7 +306,7 @@ class TestRS3:
         for number in range(1, FILMS + 1):
             source.add(number)
         library.clock = server.clock = lambda: now[0]
-        fail = Fault(faults.status(503), lambda request: request.path == "/Items" and request.start >= 45)
+        fail = Fault(faults.status(503), lambda request: request.path == "/Items" and (request.start or 0) >= 45)
         async with source.serve():
             synced = await Synced.make(store, source)
             server.faults.add(fail)
