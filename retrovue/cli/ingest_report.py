@@ -34,6 +34,7 @@ def report(
         *_enabled(summary, what),
         *(["Dry run: nothing is written."] if summary.dry_run else []),
         *_results(summary),
+        *_readings(summary),
         *_all_details(summary),
         *_skipped(summary.skipped),
         *_failures(summary),
@@ -157,6 +158,35 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _readings(summary: "IngestSummary") -> Iterator[str]:
+    """Say of a sync how much of each collection it has read, and why."""
+    outcomes = [outcome for outcome in summary.ingested if outcome.reading is not None and outcome.read != "scoped"]
+    if summary.mode != "sync" or not outcomes:
+        return
+    yield ""
+    for outcome in outcomes[:_SHOWN]:
+        reading = outcome.reading
+        if reading is not None:
+            took = [] if outcome.read == "unchanged" else [_number(reading.items, "item")]
+            took += [] if not reading.requests else [_number(reading.requests, "request")]
+            done = f"{outcome.read} ({', '.join(took)})" if took else outcome.read
+            due = "" if reading.sweep_in_s is None else f"; next sweep in {_span(reading.sweep_in_s)}"
+            yield f"{outcome.collection.name}: read {done}: {reading.reason}{due}"
+    if len(outcomes) > _SHOWN:
+        yield f"... and {len(outcomes) - _SHOWN} more collections, shown by --json"
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _span(seconds: float) -> str:
+    minutes = max(0, round(seconds / 60))
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{round(minutes / 60)} h" if minutes < 72 * 60 else f"{round(minutes / 1440)} days"
 
 
 def _all_details(summary: "IngestSummary") -> Iterator[str]:

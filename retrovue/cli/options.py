@@ -230,6 +230,21 @@ def removals(action: Action) -> Action:
     return limit(token(action))
 
 
+SWEEP_EVERY = "After how long a sync reads all of a collection, whatever its source says"
+FULL_EVERY = "After how long it compares each item as well, also where nothing seems to have changed"
+
+
+def intervals(action: Action) -> Action:
+    """Give a command that syncs the options about how much it reads."""
+    for option in (
+        click.option("--full-every", type=SPAN, metavar="SPAN", help=f"{FULL_EVERY}; default: the source's, 7d."),
+        click.option("--sweep-every", type=SPAN, metavar="SPAN", help=f"{SWEEP_EVERY}; default: the source's, 24h."),
+        click.option("--full", is_flag=True, help="Read everything now, and compare each item."),
+    ):
+        action = option(action)
+    return action
+
+
 def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation, ...], Awaitable[int]]], Action]:
     """Give a command the options that all commands have, and hand it the invocation that holds them."""
 

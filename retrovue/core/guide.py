@@ -78,6 +78,7 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "bad_filter": Advice("The filter's value can't be used.", "Give numbers from 0, times with a zone, storable text."),
     "bad_priority": Advice("The priority can't be used.", "Give a whole number from -2,147,483,648 to 2,147,483,647."),
+    "bad_interval": Advice("The interval can't be used.", "Give a span of time such as 24h or 7d, or 0."),
     "bad_grace": Advice("The grace can't be used.", "Give a span of time such as 24h or 7d, or 0."),
     "bad_adoption": Advice(
         "A collection can't take the place of the other one.", "Read the message; nothing was changed."

@@ -90,6 +90,10 @@ class Source:
     credentials: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     grace_s: int = 86_400
     """Seconds for which an asset that isn't listed any more is missing before it is gone."""
+    sweep_every_s: int = 86_400
+    """Seconds after which a sync reads all of a collection although its source says that little has changed."""
+    full_every_s: int = 604_800
+    """Seconds after which a sync compares each item of a collection, also on pages that it knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from retrovue.core.model import Collection, Mode, Rejection, Source
 from retrovue.core.verdicts import EXCLUSIVE
 
 RunStatus = Literal["ok", "partial", "error"]
-Read = Literal["full", "scoped", "delta", "unchanged"]
-"""What a run read of a collection: all of it, what was in scope, what has changed, or that nothing has."""
+Read = Literal["full", "sweep", "changes", "unchanged", "scoped"]
+"""What a run read of a collection: all of it, each item in full; all of it, where known pages are recognised; what has
+changed; that nothing has; or what was in scope."""
 
 NOT_FAILED = "not_failed"
 """The code of collections that --retry-failed skips."""
@@ -149,6 +150,34 @@ class HeldBack:
     """Confirms exactly this set of assets at the next sync; None where nothing may be confirmed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Why so much of a collection was read, and what that took."""
+
+    code: str
+    """``stamp_equal``, ``stamp_moved``, ``count_differs``, ``sweep_due``, ``first``, …"""
+    reason: str
+    """The reason as the end of a sentence."""
+    items: int
+    """The source items that were read."""
+    requests: int | None
+    """The requests to the source that this took; None where the importer doesn't measure its waiting."""
+    sweep_in_s: float | None = None
+    """Seconds until a sync reads all of the collection in any case; None for an ingest or a part, or if the next one
+    does."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        seconds = self.sweep_in_s
+        return {
+            "code": self.code,
+            "reason": self.reason,
+            "items": self.items,
+            "requests": self.requests,
+            "sweep_in_seconds": None if seconds is None else round(seconds),
+        }
+
+
 NO_COUNTS = Counts()
 NOTHING_LISTED = Listed()
 
@@ -212,6 +241,8 @@ class Ingested:
     """What was read of the collection."""
     held_back: HeldBack | None = None
     """The removals that guards held back; None if there were none."""
+    reading: Reading | None = None
+    """Why so much was read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ class Stopwatch:
         self.used = False
         """Whether the importer measures its waiting at all."""
         self.running = False
+        self.waits = 0
+        """How many times it has waited: one for each request, if it asks one after the other."""
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -46,6 +48,7 @@ def waiting_for_source() -> Iterator[None]:
         yield
         return
     stopwatch.used = stopwatch.running = True
+    stopwatch.waits += 1
     began = perf_counter()
     try:
         yield

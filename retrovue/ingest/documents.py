@@ -22,6 +22,7 @@ from retrovue.core.results import (
     Listed,
     Named,
     Read,
+    Reading,
     Skipped,
 )
 from retrovue.core.verdicts import ADDED, ADDED_COUNTS, COUNTS, VERDICTS, Entries
@@ -220,9 +221,9 @@ def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:
             return {**identity, **_skipped({"code": outcome.code, "reason": outcome.reason})}
         case Ingested():
             status, enriched = _status("ingested"), outcome.enriched
-            read, held_back = outcome.read, outcome.held_back
+            read, held_back, reading = outcome.read, outcome.held_back, outcome.reading
         case Failed():
-            enriched, read, held_back = None, None, None
+            enriched, read, held_back, reading = None, None, None, None
             status = _status(
                 "interrupted" if outcome.interrupted else "failed",
                 code=outcome.code,
@@ -233,7 +234,7 @@ def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:
         **identity,
         **status,
         **_numbers(outcome.counts, outcome.listed, outcome.durations, enriched),
-        **_sync(outcome.counts, outcome.listed, read, held_back),
+        **_sync(outcome.counts, outcome.listed, read, held_back, reading),
     }
 
 
@@ -261,7 +262,7 @@ def _skipped(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **status,
         **_numbers(Counts(), Listed(), Durations(), None),
-        **_sync(Counts(), Listed(), None, None),
+        **_sync(Counts(), Listed(), None, None, None),
     }
 
 
@@ -271,7 +272,9 @@ def _numbers(counts: Counts, listed: Listed, durations: Durations, enriched: Enr
     return {**numbers, **_lists(listed), "durations": spent, "enrichment": enrichment_document(enriched)}
 
 
-def _sync(counts: Counts, listed: Listed, read: Read | None, held_back: HeldBack | None) -> dict[str, Any]:
+def _sync(
+    counts: Counts, listed: Listed, read: Read | None, held_back: HeldBack | None, reading: Reading | None
+) -> dict[str, Any]:
     """Build the keys that came with syncs, after the others."""
     return {
         **{count: getattr(counts, count) for count in ADDED_COUNTS},
@@ -283,6 +286,7 @@ def _sync(counts: Counts, listed: Listed, read: Read | None, held_back: HeldBack
         "ambiguous_relink_items": [_named(entry) for entry in listed.ambiguous_relinks],
         "read": read,
         "held_back": None if held_back is None else _held_back(held_back),
+        "reading": None if reading is None else reading.document(),
     }
 
 

@@ -27,28 +27,37 @@ NO_REMOVAL = Removal()
 class Guards:
     """Looks at the source before and after it is read: `begin()` → `policy()`, once each."""
 
-    def __init__(self, importer: GuardedImporter, collection: Collection, run: Run, removal: Removal) -> None:
+    def __init__(
+        self,
+        importer: GuardedImporter,
+        collection: Collection,
+        run: Run,
+        removal: Removal,
+        *,
+        scanning: bool | None = None,
+    ) -> None:
+        """``scanning``: whether the source was scanning right before it is read; None if that isn't known."""
         self._importer = importer
         self._collection = collection
         self._removal = removal
         self._watches = run.mode == "sync" and run.scope.is_full
-        self._scanning = False
+        self._scanning = scanning
 
     async def begin(self) -> None:
         """Look whether the source is changing, before it is read. Raises SourceError."""
-        if self._watches:
+        if self._watches and self._scanning is None:
             self._scanning = await self._is_scanning()
 
     async def policy(self, tally: Tally, sink: Sink) -> RemovalPolicy:
         """Return what may be removed, after the source was read. Raises SourceError."""
-        if not self._watches or not sink.comparison.may_have_lost:
+        if not self._watches or sink.listed is None or not sink.comparison.may_have_lost:
             return NO_POLICY
         guards = list(nothing_listed(discovered=tally.discovered, rejected=sink.comparison.rejected))
         guards += [
             Guard("location_unreadable", reason)
             for reason in await empty_or_unreadable(self._collection, local=self._importer.paths_are_local)
         ]
-        if sink.listed is not None and sink.listed.unidentified:
+        if sink.listed.unidentified:
             number = sink.listed.unidentified
             guards.append(
                 Guard("unidentified_items", f"{number} rejected items can't be told from those that aren't listed.")

@@ -7,6 +7,7 @@ from retrovue.core.errors import RequestError
 from retrovue.core.model import DEFAULT_MAX_REMOVALS, MaxRemovals, Mode
 from retrovue.importers.guard import PATIENCE
 from retrovue.ingest import enrichment
+from retrovue.ingest.extent import Intervals
 from retrovue.ingest.guards import Removal
 from retrovue.store.retention import require_age
 
@@ -46,6 +47,12 @@ class IngestOptions:
 
     atomic: bool = False
     """Merge all collections in one transaction: if one fails, nothing of any is written."""
+    full: bool = False
+    """Whether a sync compares each item, also where its source says that nothing has changed."""
+    sweep_every: dt.timedelta | None = None
+    """After how long a sync reads all of a collection in any case; None: `Source.sweep_every_s`."""
+    full_every: dt.timedelta | None = None
+    """After how long it compares each item as well; None: `Source.full_every_s`."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.enrichment_concurrency < 1:
@@ -55,8 +62,15 @@ class IngestOptions:
         for age in (self.keep_details, self.keep_changes):
             if age is not None:
                 require_age(age)
+        if any(every is not None and every < dt.timedelta() for every in (self.sweep_every, self.full_every)):
+            raise RequestError("The interval of a sweep or a full reading can't be negative.", code="bad_interval")
         if not self.patience > 0:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
+
+    @property
+    def intervals(self) -> Intervals:
+        """How often a sync reads all of a collection."""
+        return Intervals(self.full, self.sweep_every, self.full_every)
 
     @property
     def removal(self) -> Removal:

@@ -35,8 +35,9 @@ from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest import enrichment, telemetry
 from retrovue.ingest.collector import Collector, IngestRun, interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, owed_by
+from retrovue.ingest.extent import Extents
 from retrovue.ingest.options import IngestOptions
-from retrovue.ingest.pipeline import Keep, bug, failed, ingest_collection, preview_collection
+from retrovue.ingest.pipeline import Keep, bug, failed, ingest_collection, leave_unchanged, preview_collection
 from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, read_again, split_enabled
 from retrovue.ingest.unit import Refused, UnitOfWork, open_unit, rolled_back
 from retrovue.store import audit
@@ -375,34 +376,37 @@ class _RunTasks:
                 await audit.skip(self._store, self._run, [lost], started=True)
             self._collector.report(lost)
             return
+        extents = Extents(self._store, self._importer, self._source, collection, self._run, self._options.intervals)
+        extent = await extents.begin()
+        about = (self._store, self._importer, collection, self._run)
         async with self._open_pages(self._attached.get(collection.id, ()), self._source) as enrichers:
             if self.locks is None:
                 outcome = await preview_collection(
-                    self._store,
-                    self._importer,
-                    collection,
-                    self._run,
+                    *about,
                     progress=self._collector.progress,
                     enrichers=enrichers,
                     removals=self._options.removal,
+                    extents=extents,
                 )
                 await self._take_preview(await self._with_owed(outcome))
                 return
             keep = Keep.of(collection, self._source, self._importer, self._run, self._kept)
             if self._unit is not None:
-                await self._unit.stage(collection, enrichers, self._collector.progress, keep)
+                await self._unit.stage(collection, enrichers, self._collector.progress, extents, keep)
+                return
+            if extent.read == "unchanged":
+                report = self._collector.report
+                await leave_unchanged(self._store, collection, self._run, extents, locks=self.locks, report=report)
                 return
             await ingest_collection(
-                self._store,
-                self._importer,
-                collection,
-                self._run,
+                *about,
                 locks=self.locks,
                 report=self._collector.report,
                 progress=self._collector.progress,
                 enrichers=enrichers,
                 removals=self._options.removal,
                 keep=keep,
+                extents=extents,
             )
 
     async def _take_preview(self, outcome: Ingested | Failed) -> None:

@@ -8,18 +8,19 @@ source, and memory doesn't depend on the size of the library.
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import anyio.lowlevel
 
-from retrovue.core.errors import CommitUnknown, RetrovueError, StoreUnavailable
+from retrovue.core.errors import ChangesUnknown, CommitUnknown, RetrovueError, StoreUnavailable
 from retrovue.core.model import Collection, Rejection, Source
 from retrovue.core.results import Counts, Durations, Enriched, Failed, Ingested, Listed
 from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest import telemetry
+from retrovue.ingest.extent import Extents
 from retrovue.ingest.guards import NO_REMOVAL, Guards, Removal
 from retrovue.ingest.reading import OnProgress, Reader, Sink, Tally
 from retrovue.store import audit
@@ -35,6 +36,8 @@ from retrovue.store.session import Session, Store, retry_conflicts
 from retrovue.store.staging import Staging
 
 NO_ENRICHERS = PageEnrichers()
+
+SinkT = TypeVar("SinkT", Staging, Preview)
 
 Report = Callable[[Ingested | Failed], None]
 """Takes the collection's outcome; called with the commit that makes it true, before a cancellation can take effect."""
@@ -69,28 +72,59 @@ class Intake:
     """What a sync may remove."""
     kept: KeptListing | None = None
     """The pages that are kept until they are merged."""
+    extents: Extents | None = None
+    """How much was read; None: what the run's scope says."""
 
 
 async def stage(
     importer: GuardedImporter,
-    staging: Staging,
+    make_staging: Callable[[bool, bool], Staging],
+    collection: Collection,
     run: Run,
     enrichers: PageEnrichers,
     progress: OnProgress,
+    extents: Extents | None = None,
     kept: KeptListing | None = None,
 ) -> Intake:
-    """Read a collection, within the run's scope, to the tables of its staging.
+    """Read a collection, as much as ``extents`` and the run's scope say, to the tables of its staging.
 
     With ``kept`` the pages are kept for another run, and those of an earlier one aren't read again. No transaction is
     open while the source is waited for. Raises SourceError or StoreError; nothing is written to the catalogue then.
     """
-    collection = staging.collection
     try:
-        tally = await Reader(importer, collection, staging, enrichers, progress, kept).read(run.scope)
+        staging, tally = await _read(importer, make_staging, collection, run, enrichers, progress, extents, kept)
     except CommitUnknown as exc:
         # What was committed was temporary tables, which the server drops with the connection, or what is kept.
         raise await nothing_written() from exc
-    return Intake(run, staging, tally, kept=kept)
+    return Intake(run, staging, tally, extents=extents, kept=kept)
+
+
+async def _read(
+    importer: GuardedImporter,
+    make_sink: Callable[[bool, bool], SinkT],
+    collection: Collection,
+    run: Run,
+    enrichers: PageEnrichers,
+    progress: OnProgress,
+    extents: Extents | None,
+    kept: KeptListing | None = None,
+) -> tuple[SinkT, Tally]:
+    """Read to a sink, which is made for all of the collection (the first argument) or the changes (the second)."""
+    if extents is not None and extents.extent.read == "changes":
+        sink = make_sink(False, True)
+        try:
+            tally = await Reader(importer, collection, sink, enrichers, progress).read_changes(extents.since)
+        except ChangesUnknown as exc:
+            extents.learn(exc.filters)
+            extents.read_all("changes_unknown", exc.message)
+        else:
+            if sink.additions is not None and extents.prove(sink.additions, tally):
+                return sink, tally
+        # What the changes can't explain may be an asset that has lost its item: nothing of them is merged before that.
+        await sink.reset()
+    sink = make_sink(run.scope.is_full, False)
+    reader = Reader(importer, collection, sink, enrichers, progress, kept)
+    return sink, await reader.read(run.scope, in_full=extents is not None and extents.in_full)
 
 
 async def merge(intake: Intake) -> Ingested | Failed:
@@ -108,8 +142,8 @@ async def _merge(intake: Intake) -> Ingested | Failed:
     with tally.phase("merging", restart=True):
         if intake.kept is not None:
             await intake.kept.drop(session)
-        if staging.comparison.rejected or (staging.comparison.rejecting and run.scope.is_full):
-            await keep_rejections(session, run, collection)
+        if staging.comparison.rejected or (staging.comparison.rejecting and staging.full):
+            await keep_rejections(session, run, collection, whole=staging.full)
         if _all_are_rejected(staging, tally):
             failure = _all_rejected(collection, staging.comparison.first_rejections, tally)
             await audit.reject_all(session, run, failure)
@@ -120,6 +154,9 @@ async def _merge(intake: Intake) -> Ingested | Failed:
         number, entries = await keep_refinements(session, run, staging)
         counts = replace(outcome.counts, failed_enrichments=number)
         outcome = replace(outcome, counts=counts, listed=replace(outcome.listed, failed_enrichments=entries))
+    if intake.extents is not None:
+        outcome = intake.extents.describe(outcome, tally.requests)
+        await intake.extents.keep(session, outcome, staging.comparison)
     await audit.succeed(session, run, outcome)
     return outcome
 
@@ -135,49 +172,98 @@ async def ingest_collection(
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
     removals: Removal = NO_REMOVAL,
+    extents: Extents | None = None,
     first: Callable[[Session], Awaitable[None]] | None = None,
     keep: Keep | None = None,
 ) -> None:
     """Stage one collection and merge it in a transaction; report one outcome, or raise and report none.
 
-    ``first`` is the first step of that transaction. With ``keep`` the pages of a large listing are kept until then.
+    ``extents``, after its `begin()`, says how much of it is read; without it the run's scope is. ``first`` is the first
+    step of that transaction. With ``keep`` the pages of a large listing are kept until then.
 
     Raises SourceError or StoreError; the collection's rows are unchanged then.
     """
+    async with store.session() as session:
+
+        def make(full: bool, changes: bool) -> Staging:
+            return Staging(store, session, collection, enrichers, mode=run.mode, full=full, changes=changes)
+
+        guards = await begin(importer, collection, run, removals, extents)
+        kept = None if keep is None else KeptListing(store, session, collection, run, *keep)
+        intake = await stage(importer, make, collection, run, enrichers, progress, extents, kept)
+        intake = replace(intake, policy=await guards.policy(intake.tally, intake.staging))
+        # Hours may have passed: another server at the same address would have other items under the same keys.
+        await importer.check_reachable()
+        await locks.verify()
+
+        async def write() -> Ingested | Failed:
+            if first is not None:
+                await first(session)
+            return await merge(intake)
+
+        await _commit(store, session, collection, run, report, write)
+
+
+async def leave_unchanged(
+    store: Store, collection: Collection, run: Run, extents: Extents, *, locks: Locks, report: Report
+) -> None:
+    """Write and report the outcome of a collection of which nothing is read, as nothing in it has changed."""
+    async with store.session() as session:
+        await locks.verify()
+
+        async def write() -> Ingested | Failed:
+            return await write_unchanged(session, run, collection, extents)
+
+        await _commit(store, session, collection, run, report, write)
+
+
+async def write_unchanged(session: Session, run: Run, collection: Collection, extents: Extents) -> Ingested:
+    """Write the outcome's row of such a collection, inside the caller's transaction."""
+    left = extents.describe(Ingested(collection, Counts()), 0)
+    await audit.succeed(session, run, left)
+    return left
+
+
+async def begin(
+    importer: GuardedImporter, collection: Collection, run: Run, removals: Removal, extents: Extents | None
+) -> Guards:
+    """Make the guards, and look at the source before it is read."""
+    scanning = None if extents is None else extents.scanning
+    guards = Guards(importer, collection, run, removals, scanning=scanning)
+    await guards.begin()
+    return guards
+
+
+async def _commit(
+    store: Store,
+    session: Session,
+    collection: Collection,
+    run: Run,
+    report: Report,
+    write: Callable[[], Awaitable[Ingested | Failed]],
+) -> None:
+    """Write in one transaction, which may be repeated, and report the outcome with its commit."""
     outcome: Ingested | Failed | None = None
 
     def committed() -> None:
         if outcome is not None:
             report(outcome)
 
-    async with store.session() as session:
-        staging = Staging(store, session, collection, enrichers, mode=run.mode, full=run.scope.is_full)
-        guards = Guards(importer, collection, run, removals)
-        await guards.begin()
-        kept = None if keep is None else KeptListing(store, session, collection, run, *keep)
-        intake = await stage(importer, staging, run, enrichers, progress, kept)
-        intake = replace(intake, policy=await guards.policy(intake.tally, staging))
-        # Hours may have passed: another server at the same address would have other items under the same keys.
-        await importer.check_reachable()
-        await locks.verify()
+    async def transact() -> None:
+        nonlocal outcome
+        async with store.transaction(session, on_commit=committed, long=True):
+            outcome = await write()
 
-        async def transact() -> None:
-            nonlocal outcome
-            async with store.transaction(session, on_commit=committed, long=True):
-                if first is not None:
-                    await first(session)
-                outcome = await merge(intake)
-
-        try:
-            with telemetry.span("merge"):
-                await retry_conflicts(transact)
-        except CommitUnknown as exc:
-            done = None if outcome is None else await audit.committed(store, run, collection)
-            if outcome is None or done is None:
-                raise
-            if not done:
-                raise await nothing_written() from exc
-            report(outcome)
+    try:
+        with telemetry.span("merge"):
+            await retry_conflicts(transact)
+    except CommitUnknown as exc:
+        done = None if outcome is None else await audit.committed(store, run, collection)
+        if outcome is None or done is None:
+            raise
+        if not done:
+            raise await nothing_written() from exc
+        report(outcome)
 
 
 async def preview_collection(
@@ -189,23 +275,30 @@ async def preview_collection(
     progress: OnProgress,
     enrichers: PageEnrichers = NO_ENRICHERS,
     removals: Removal = NO_REMOVAL,
+    extents: Extents | None = None,
 ) -> Ingested | Failed:
     """Return the outcome that an ingest would have, by the same plan in read-only transactions.
 
     Takes about 100 bytes of memory for each draft that the catalogue doesn't know.
     """
+    if extents is not None and extents.extent.read == "unchanged":
+        return extents.describe(Ingested(collection, Counts()), 0)
     async with store.session() as session:
-        readers = enrichers.reading_files, enrichers.reading_sidecars
-        preview = Preview(store, session, collection, *readers, mode=run.mode, full=run.scope.is_full)
-        guards = Guards(importer, collection, run, removals)
-        await guards.begin()
-        tally = await Reader(importer, collection, preview, enrichers, progress).read(run.scope)
+
+        def make(full: bool, changes: bool) -> Preview:
+            readers = enrichers.reading_files, enrichers.reading_sidecars
+            return Preview(store, session, collection, *readers, mode=run.mode, full=full, changes=changes)
+
+        guards = await begin(importer, collection, run, removals, extents)
+        preview, tally = await _read(importer, make, collection, run, enrichers, progress, extents)
         await importer.check_reachable()  # as an ingest does
         if _all_are_rejected(preview, tally):
             return _all_rejected(collection, preview.comparison.first_rejections, tally)
         with tally.phase("merging"):
             result = await preview.plan(await guards.policy(tally, preview))
         outcome = _ingested(collection, preview, tally, result, run)
+        if extents is not None:
+            outcome = extents.describe(outcome, tally.requests)
         if not enrichers:
             return outcome
         owed = len(enrichers.deferred) * result.counts["created"] + preview.owed_again

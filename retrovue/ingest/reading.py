@@ -2,12 +2,24 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Protocol
 
 from retrovue.core.errors import IncompleteEnumeration
-from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Outline, Page, PathMapping, Rejection, Scope
+from retrovue.core.model import (
+    ASSET_TYPES,
+    AssetDraft,
+    ChangesRead,
+    Collection,
+    Outline,
+    Page,
+    PathMapping,
+    Rejection,
+    Scope,
+    Since,
+)
 from retrovue.core.paths import PathMapper, UnmappedPath, disc_of
 from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durations
 from retrovue.core.text import quoted
@@ -77,12 +89,18 @@ class Tally:
         self.warned = 0
         """Drafts with a warning."""
         self.warnings = Counter[str]()
+        self.left_out = 0
+        """Files of discs that were left out."""
+        self.changes: ChangesRead | None = None
+        """The end of an enumeration of changes."""
+        self.requests: int | None = None
+        """Requests to the source; None if the importer doesn't measure its waiting."""
         self._started = perf_counter()
         self._seconds = defaultdict[str, float](float)
 
     def reset(self) -> None:
         """Start the counts again; the times go on."""
-        self.source_items = self.discovered = self.resumed = self.warned = 0
+        self.source_items = self.discovered = self.resumed = self.warned = self.left_out = 0
         self.warnings.clear()
 
     def count_known(self, page: KnownPage) -> None:
@@ -103,6 +121,7 @@ class Tally:
     def leave_out(self, files: int) -> None:
         """Take files of discs, of which another one is rejected, out of the count."""
         self.discovered -= files
+        self.left_out += files
         if files:
             self.warnings["left_out_disc"] += files
 
@@ -128,6 +147,7 @@ class Tally:
             waited = pages.stopwatch.share_of(elapsed)
             self._seconds["waiting_for_source"] += waited
             self._seconds["reading"] += elapsed - waited
+            self.requests = pages.stopwatch.waits if pages.stopwatch.used else None
 
     def progress(self, collection: Collection, rejected: int) -> Progress:
         """Make the event of the collection's progress."""
@@ -228,31 +248,48 @@ class Reader:
         self._files = FileCheck(collection, self._mapper.to_local) if looked_for else None
         self._tally = Tally()
 
-    async def read(self, scope: Scope) -> Tally:
-        """Read all that is in scope; when this returns, the sink has exactly that."""
-        tally, comparison = self._tally, self._sink.comparison
+    async def read(self, scope: Scope, *, in_full: bool = False) -> Tally:
+        """Read all that is in scope; when this returns, the sink has exactly that.
+
+        ``in_full``: no page counts as known, so that each of its drafts is compared.
+        """
+        self._sink.comparison.trusts_pages = not in_full
+        collection = replace(self._collection, assets_count=0) if in_full else self._collection
         await self._sink.open()
         bookmarks = None if self._kept is None else await self._kept.open()
-        if not await self._read_pages(scope, bookmarks):
+        if not await self._read_pages(lambda: self._importer.enumerate(collection, scope, bookmarks), bool(bookmarks)):
             await self._add(Page([], [], 0, restart=True))
-            await self._read_pages(scope, [])
-        with tally.phase("staging"):
-            await self._sink.end()
+            await self._read_pages(lambda: self._importer.enumerate(collection, scope, []))
+        await self._end()
         if self._files is not None:
             await self._files.finish()
         if scope.is_full:
             self._compare_with_last_ingest()
-        if comparison.touched:
-            tally.warnings[CHANGED_AT_SOURCE] = comparison.touched
-        return tally
+        return self._tally
 
-    async def _read_pages(self, scope: Scope, bookmarks: Sequence[bytes] | None) -> bool:
-        """Read the pages, with ``bookmarks`` those behind what was kept, which is taken first.
+    async def read_changes(self, since: Since) -> Tally:
+        """Read what has changed since a time. Raises ChangesUnknown if the source can't tell it."""
+        # A few new files may not have arrived on this machine yet: that says nothing of the disk.
+        self._files = None
+        await self._sink.open()
+        await self._read_pages(lambda: self._importer.enumerate_changes(self._collection, since))
+        await self._end()
+        return self._tally
+
+    async def _end(self) -> None:
+        with self._tally.phase("staging"):
+            await self._sink.end()
+        if self._sink.comparison.touched:
+            self._tally.warnings[CHANGED_AT_SOURCE] = self._sink.comparison.touched
+
+    async def _read_pages(
+        self, enumerate_: Callable[[], AbstractAsyncContextManager[GuardedPages]], resuming: bool = False
+    ) -> bool:
+        """Read the pages, if ``resuming`` those behind what was kept, which is taken first.
 
         Returns False if that is of no use. What has gone to the sink is void then.
         """
-        resuming = bool(bookmarks)
-        async with self._importer.enumerate(self._collection, scope, bookmarks) as pages:
+        async with enumerate_() as pages:
             while (page := await self._next_page(pages)) is not None:
                 if resuming and not _restarts(page) and not await self._take_kept():
                     return False
@@ -269,6 +306,7 @@ class Reader:
             with self._tally.asking(pages):
                 taken = await pages.read(page)
         if isinstance(taken, Page):
+            self._tally.changes = taken.changes or self._tally.changes
             await self._add(taken)
         if self._kept is not None and taken is not None and not _only_restarts(taken):
             with self._tally.phase("staging"):

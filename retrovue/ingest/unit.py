@@ -10,8 +10,19 @@ from retrovue.core.results import Failed, Ingested
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest import telemetry
+from retrovue.ingest.extent import Extents
 from retrovue.ingest.guards import Guards, Removal
-from retrovue.ingest.pipeline import Intake, Keep, bug, failed, merge, nothing_written, stage
+from retrovue.ingest.pipeline import (
+    Intake,
+    Keep,
+    begin,
+    bug,
+    failed,
+    merge,
+    nothing_written,
+    stage,
+    write_unchanged,
+)
 from retrovue.ingest.reading import OnProgress
 from retrovue.store import audit
 from retrovue.store.audit import Run
@@ -78,29 +89,35 @@ class UnitOfWork:
         self._removals = removals
         self._begun = 0
         self._staged: list[_Staged] = []
+        self._unchanged: list[tuple[Collection, Extents]] = []
 
     async def stage(
-        self, collection: Collection, enrichers: PageEnrichers, progress: OnProgress, keep: Keep | None = None
+        self,
+        collection: Collection,
+        enrichers: PageEnrichers,
+        progress: OnProgress,
+        extents: Extents,
+        keep: Keep | None,
     ) -> None:
-        """Read a collection to tables of its own; ``keep`` as for `ingest_collection`.
+        """Read a collection, as much as ``extents`` say, to tables of its own; ``keep`` as for `ingest_collection`.
 
         Raises SourceError or StoreError.
         """
+        if extents.extent.read == "unchanged":
+            self._unchanged.append((collection, extents))
+            return
         self._begun += 1
-        staging = Staging(
-            self._shared,
-            self._shared.session,
-            collection,
-            enrichers,
-            mode=self._run.mode,
-            full=self._run.scope.is_full,
-            suffix=f"_{self._begun}",
-        )
-        guards = Guards(self._importer, collection, self._run, self._removals)
-        await guards.begin()
-        session = self._shared.session
-        kept = None if keep is None else KeptListing(self._shared, session, collection, self._run, *keep)
-        intake = await stage(self._importer, staging, self._run, enrichers, progress, kept)
+        session, suffix, run = self._shared.session, f"_{self._begun}", self._run
+
+        def make(full: bool, changes: bool) -> Staging:
+            return Staging(
+                self._shared, session, collection, enrichers,
+                mode=run.mode, full=full, changes=changes, suffix=suffix,
+            )  # fmt: skip
+
+        guards = await begin(self._importer, collection, run, self._removals, extents)
+        kept = None if keep is None else KeptListing(self._shared, session, collection, run, *keep)
+        intake = await stage(self._importer, make, collection, run, enrichers, progress, extents, kept)
         self._staged.append(_Staged(intake, guards))
 
     async def merge(self, report: Callable[[Ingested], None]) -> None:
@@ -115,19 +132,22 @@ class UnitOfWork:
             for outcome in outcomes:
                 report(outcome)
 
-        if not self._staged:
+        if not self._staged and not self._unchanged:
             return
         # In a known order, whichever was read first.
         staged = sorted(self._staged, key=lambda one: one.intake.staging.collection.external_id)
         intakes = [await self._with_policy(one) for one in staged]
-        # Hours may have passed: another server at the same address would have other items under the same keys.
-        await self._importer.check_reachable()
+        if staged:
+            # Hours may have passed: another server at the same address would have other items under the same keys.
+            await self._importer.check_reachable()
         await self._locks.verify()
 
         async def transact() -> None:
             outcomes.clear()
             async with self._shared.transaction(on_commit=committed, long=True) as session:
                 outcomes.extend([await _merged(intake) for intake in intakes])
+                for collection, extents in self._unchanged:
+                    outcomes.append(await write_unchanged(session, self._run, collection, extents))
                 await tell_kept(session)
 
         try:
@@ -135,7 +155,7 @@ class UnitOfWork:
                 await retry_conflicts(transact)
         except CommitUnknown as exc:
             # One transaction has the outcome rows of all of them, so that one row answers for all.
-            done = await audit.committed(self._store, self._run, intakes[0].staging.collection)
+            done = await audit.committed(self._store, self._run, outcomes[0].collection) if outcomes else None
             if done is None:
                 raise
             if not done:

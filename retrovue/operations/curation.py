@@ -30,6 +30,7 @@ from retrovue.store.collections import (
     wipe_collections,
 )
 from retrovue.store.locks import open_locks
+from retrovue.store.readings import forget_readings
 from retrovue.store.session import Store
 
 if TYPE_CHECKING:
@@ -238,11 +239,14 @@ async def update_source(
     unset: Sequence[str] = (),
     accept_new_identity: bool = False,
     grace: dt.timedelta | None = None,
+    sweep_every: dt.timedelta | None = None,
+    full_every: dt.timedelta | None = None,
     dry_run: bool = False,
 ) -> Source:
-    """Change a source's name, settings, credentials or grace.
+    """Change a source's name, settings, credentials, grace or intervals of sync.
 
-    ``grace``: how long an asset that isn't listed any more is missing before it is gone, 0 to 68 years.
+    ``grace``: how long an asset that isn't listed any more is missing before it is gone. ``sweep_every``: after how
+    long a sync reads all of a collection; ``full_every``: after how long it compares each item. Each is 0 to 68 years.
     ``unset`` names optional settings to remove. Changed settings and credentials are stored only if the source can be
     reached with them: raises SourceError otherwise, and WrongIdentity if another server answers, unless
     ``accept_new_identity``. Raises AlreadyRunning while one of its collections is being ingested.
@@ -261,9 +265,13 @@ async def update_source(
         name=source.name if name is None else name,
         config=without(unset, source.config) | dict(config or {}),
         credentials=without(unset, source.credentials) | dict(credentials or {}),
-        grace_s=source.grace_s if grace is None else int(grace.total_seconds()),
+        grace_s=_seconds(grace, source.grace_s),
+        sweep_every_s=_seconds(sweep_every, source.sweep_every_s),
+        full_every_s=_seconds(full_every, source.full_every_s),
     )
     require_within("The grace in seconds", changed.grace_s, 0, LARGEST, code="bad_grace")
+    for seconds in (changed.sweep_every_s, changed.full_every_s):
+        require_within("The interval in seconds", seconds, 0, LARGEST, code="bad_interval")
     given = without([IDENTITY_SETTING], changed.config)
     if name is not None and name != source.name:
         require_free_name(changed, known)
@@ -278,4 +286,11 @@ async def update_source(
             if await sources.find_source(session, str(source.id)) != source:
                 raise changed_meanwhile(f"Source {quoted(source.name)}")
             await sources.save_source(session, changed)
+            if changed.credentials != source.credentials:
+                # With another token the source may list something else.
+                await forget_readings(session, source)
     return changed
+
+
+def _seconds(span: dt.timedelta | None, before: int) -> int:
+    return before if span is None else int(span.total_seconds())

@@ -274,6 +274,7 @@ def _sync_document(entry: LogEntry) -> dict[str, Any]:
         **{count: entry.counts[count] for count in ADDED_COUNTS},
         "held_back": entry.details.get("held_back"),
         "atomic": entry.atomic,
+        "reading": entry.details.get("reading"),
     }
 
 

@@ -206,6 +206,8 @@ async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
             "number": ingested.held_back.number,
             "token": ingested.held_back.token,
         }
+    if ingested.reading is not None:
+        details["reading"] = ingested.reading.document()
     row = _outcome_row(run, ingested, "ingested", details)
     await session.execute(_OUTCOME, row | {"read": ingested.read})
 

@@ -105,7 +105,8 @@ _HELD = text(
     " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id) AS pages,"
     " (SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
     "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
-    "  AND ingest_outcome.status = 'ingested' ORDER BY ingest_start.started_at DESC LIMIT 1) AS discovered"
+    "  AND ingest_outcome.status = 'ingested' AND coalesce(ingest_outcome.read, 'full') IN ('full', 'sweep')"
+    "  ORDER BY ingest_start.started_at DESC LIMIT 1) AS discovered"
 )
 
 
@@ -156,6 +157,10 @@ class Comparison:
     """The fingerprints of its known pages."""
     last_discovered: int = 0
     """Drafts at the last full run that succeeded; 0 if there was none."""
+    trusts_pages: bool = True
+    """Whether pages are recognised by their fingerprints. A full reading compares all drafts."""
+    recognised: int = 0
+    """Pages that were recognised."""
     seen_pages: set[bytes] = field(default_factory=set[bytes])
     """The fingerprints of the known pages read so far."""
     known: int = 0
@@ -196,13 +201,14 @@ class Comparison:
 
     def knows_page(self, fingerprint: bytes | None, drafts: int) -> bool:
         """Return whether a fingerprint is that of a known page; if so, count its drafts as known."""
-        if fingerprint is None:
+        if fingerprint is None or not self.trusts_pages:
             return False
         if fingerprint not in self.known_pages:
             fingerprint = unstamped(fingerprint)
             if self.mode == "sync" or fingerprint not in self.known_pages:
                 return False
         self.seen_pages.add(fingerprint)
+        self.recognised += 1
         self.known += drafts
         self.listed += drafts
         return True
@@ -276,6 +282,7 @@ class Comparison:
 
     def reset(self) -> None:
         """Start the counts again."""
+        self.recognised = 0
         self.known = self.listed = self.elsewhere = self.changed = self.touched = self.rejected = 0
         self.seen_pages.clear()
         self.first_rejections.clear()

@@ -101,6 +101,11 @@ class Listed:
             packed.clear()
 
 
+def item_of(source_uri: str) -> str:
+    """Return the source URI of an item, of that of one of its versions."""
+    return source_uri.partition(_VERSION)[0]
+
+
 def is_rejected(asset: str, keys: str) -> str:
     """Return the SQL condition that an asset's item, or this version of it, is among the keys of a subquery."""
     item = f"split_part({asset}.source_uri, '{_VERSION}', 1)"

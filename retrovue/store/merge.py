@@ -158,7 +158,7 @@ async def merge_staged(
 
     ``policy`` says what a sync may remove. If all of the collection was read, its known pages are stored.
     """
-    full = run.scope.is_full
+    full = staging.full
     if staging.touched:
         await owe_touched(session, staging.enrichers.reading_files)
     held = full and await listing_holds(session, staging.collection)
@@ -196,7 +196,7 @@ class _Merge:
             await session.execute(MAKE_PLAN, {**self._bind, "syncing": syncing})
         lost = await self._find_lost()
         relinks = await self._relink() if lost else NOTHING_RELINKED
-        removals = await self._find_removals(relinks) if lost else NO_REMOVALS
+        removals = await self._find_removals(relinks) if lost and staging.listed is not None else NO_REMOVALS
         held_back = hold_back(removals, policy, staging.comparison.present)
         totals = {row.verdict: row.total for row in await session.execute(COUNT)} if staging.staged else {}
         entries = _entries((await session.execute(_LIST)).all(), syncing=syncing) if staging.staged else {}
@@ -222,8 +222,14 @@ class _Merge:
     async def _find_lost(self) -> bool:
         """Find the assets that the source doesn't list; return whether there may be any."""
         staging, listed = self._staging, self._staging.listed
-        if listed is None or not staging.comparison.may_have_lost:
+        if not staging.may_have_lost:
             return False
+        if listed is None:
+            lost = lost_assets(newly=False, names_items=False)
+            await self._session.execute(
+                text(f"INSERT INTO lost_asset SELECT uuid, trashed FROM ({lost}) AS lost"), self._bind
+            )
+            return True
         ctes = ", ".join(f"listed_{kind} AS MATERIALIZED ({keys_in_table(kind)})" for kind in KINDS)
         lost = lost_assets(newly=staging.comparison.absent > 0, names_items=listed.names_items)
         await self._session.execute(

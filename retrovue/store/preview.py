@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.model import Collection, Enricher, Mode, Rejection
 from retrovue.core.results import LABELLED, Named, label
 from retrovue.core.verdicts import LISTED
+from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import MappedPage, identity_hash
 from retrovue.store.following import FOLLOWERS
@@ -124,6 +125,7 @@ class Preview:
         *,
         mode: Mode = "ingest",
         full: bool = True,
+        changes: bool = False,
     ) -> None:
         """``reading_files``: the ids of the enrichers that owe an enrichment again to an asset whose file has moved.
 
@@ -131,6 +133,7 @@ class Preview:
         """
         self.session = session
         self.comparison = Comparison(session, collection, mode)
+        self.additions = Additions(collection) if changes else None
         self.listed: Listed | None = Listed(store, session, table=None) if full else None
         self.owed_again = 0
         """Enrichments that are owed again after the merge: files have moved or were replaced, sidecars have changed."""
@@ -157,6 +160,8 @@ class Preview:
         if comparison.anything_known:
             async with self._store.transaction(self.session, long=True) as session:
                 compared = await comparison.compare(session, page)
+                if self.additions is not None:
+                    await self.additions.take(session, page, compared.to_stage)
                 if syncing:
                     differences = await differences_of(session, page, compared.to_stage, self._reading_sidecars)
                 else:
@@ -168,7 +173,7 @@ class Preview:
             self._keep(page, other.position, difference)
             if difference.again is not None and other.uuid is not None:
                 self._again += other.uuid.bytes
-            if syncing and self.listed is not None and comparison.anything_known and other.uuid is None:
+            if syncing and self._relinks and comparison.anything_known and other.uuid is None:
                 draft, key = page.drafts[other.position].draft, page.keys[other.position]
                 self._relink_keys += packed_relink_keys(len(self._title_ends) - 1, draft, key.canonical_hash)
         comparison.reject(page.rejected)
@@ -178,6 +183,10 @@ class Preview:
         """Take a known page, of which only the source URIs and the rejections are looked at."""
         self.comparison.reject(rejected)
         await self._list(map(identity_hash, source_uris), rejected)
+
+    @property
+    def _relinks(self) -> bool:
+        return self.listed is not None or self.additions is not None
 
     async def _list(self, source_hashes: Any, rejected: Sequence[Rejection]) -> None:
         if self.listed is not None and self.comparison.anything_known:
@@ -204,6 +213,8 @@ class Preview:
         self.comparison.reset()
         if self.listed is not None:
             self.listed.reset()
+        if self.additions is not None:
+            self.additions.reset()
 
     async def plan(self, policy: RemovalPolicy = NO_POLICY) -> MergeResult:
         """Plan the merge as a real run would."""
@@ -218,10 +229,14 @@ class Preview:
                 sql = lost_assets(newly=comparison.absent > 0, names_items=self.listed.names_items)
                 lost = f"{_PLANNED}, {_LISTED}, lost AS MATERIALIZED ({sql})"
                 lists = {**bind, **self.listed.parameters()}
-                relinks = await self._relinks(session, lost, lists)
+                relinks = await self._relinks_of(session, lost, lists)
                 made = {**lists, "relinks": relinks_json(relinks.made)}
                 source = f"{lost}, removal AS MATERIALIZED ({REMOVAL})"
                 removals = await count_removals(session, comparison.collection, source, made)
+                ambiguous = await ambiguous_assets(session, relinks.ambiguous)
+            elif self.additions is not None and comparison.unavailable:
+                sql = lost_assets(newly=False, names_items=False)
+                relinks = await self._relinks_of(session, f"{_PLANNED}, lost AS MATERIALIZED ({sql})", bind)
                 ambiguous = await ambiguous_assets(session, relinks.ambiguous)
             rows = (
                 await session.execute(PREVIEW, {**bind, "listed": LISTED, "relinks": relinks_json(relinks.made)})
@@ -248,7 +263,7 @@ class Preview:
         held_back = hold_back(removals, policy, comparison.present)
         return with_absences(result, removals, held_back, ambiguous)
 
-    async def _relinks(self, session: AsyncSession, lost: str, bind: dict[str, Any]) -> Relinks:
+    async def _relinks_of(self, session: AsyncSession, lost: str, bind: dict[str, Any]) -> Relinks:
         if not self._relink_keys:
             return NOTHING_RELINKED
         rows = await session.execute(

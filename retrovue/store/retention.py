@@ -103,13 +103,14 @@ def require_age(age: dt.timedelta) -> None:
     require_within("The age of details in days", age.days, 0, OLDEST_DETAILS_DAYS, code="bad_age")
 
 
-async def keep_rejections(session: AsyncSession, run: Run, collection: Collection) -> None:
+async def keep_rejections(session: AsyncSession, run: Run, collection: Collection, *, whole: bool) -> None:
     """Move the staged rejections to the audit trail, in the transaction of the outcome.
 
-    After an ingest of the whole collection what is stored already stays as it is; what isn't rejected any more ends.
+    ``whole``: all of the collection was read. What is stored already stays as it is then, and what isn't rejected any
+    more ends.
     """
     bind = {"run": run.id, "collection": collection.id}
-    if not run.scope.is_full:
+    if not whole:
         await session.execute(_KEEP_OF_RUN, bind)
         return
     await session.execute(_NO_GUESSING)

@@ -13,7 +13,10 @@ from retrovue.core.model import Secret, Source
 from retrovue.store.references import look_up, new_external_id
 from retrovue.store.secrets import kept_secret, loaded_secret
 
-_SOURCE = "source.id, source.external_id, source.name, source.type, source.config, source.credentials, source.grace_s"
+_SOURCE = (
+    "source.id, source.external_id, source.name, source.type, source.config, source.credentials, source.grace_s,"
+    " source.sweep_every_s, source.full_every_s"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ def _source(row: Row[Any]) -> Source:
         config=row.config,
         credentials={name: loaded_secret(value) for name, value in row.credentials.items()},
         grace_s=row.grace_s,
+        sweep_every_s=row.sweep_every_s,
+        full_every_s=row.full_every_s,
     )
 
 
@@ -85,9 +90,15 @@ async def save_source(session: AsyncSession, source: Source) -> None:
     await session.execute(
         text(
             "UPDATE source SET name = :name, config = cast(:config AS jsonb),"
-            " credentials = cast(:credentials AS jsonb), grace_s = :grace_s, updated_at = now() WHERE id = :id"
+            " credentials = cast(:credentials AS jsonb), grace_s = :grace_s, sweep_every_s = :sweep_every_s,"
+            " full_every_s = :full_every_s, updated_at = now() WHERE id = :id"
         ),
-        {**_columns(source), "grace_s": source.grace_s},
+        {
+            **_columns(source),
+            "grace_s": source.grace_s,
+            "sweep_every_s": source.sweep_every_s,
+            "full_every_s": source.full_every_s,
+        },
     )
 
 

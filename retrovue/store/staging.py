@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.errors import StoreError
 from retrovue.core.model import AssetDraft, Collection, Enricher, Mode, Rejection
 from retrovue.core.text import storable
+from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
 from retrovue.store.known import Comparison, Other, keep_known_pages, pages_that_stay_unknown
@@ -84,19 +85,24 @@ class Staging:
         *,
         mode: Mode = "ingest",
         full: bool = True,
+        changes: bool = False,
         suffix: str = "",
     ) -> None:
         """``full``: all of the collection is read, so that a sync knows what isn't listed.
 
+        ``changes``: it is a sync that reads what has changed.
         ``suffix`` tells the tables from those of another staging in the same session, whose merge is part of the same
         transaction.
         """
         self.session = session
         self.collection = collection
         self.enrichers = enrichers
+        self.full = full
         self.comparison = Comparison(session, collection, mode)
+        self.additions = Additions(collection) if changes else None
+        """What the changes add, if they are what is read."""
         syncing = mode == "sync" and full
-        self.tables = StagingTables(self.enriched, syncing, suffix)
+        self.tables = StagingTables(self.enriched, syncing or changes, suffix)
         self.shares_transaction = bool(suffix)
         """Whether the merges of other collections are part of the same transaction."""
         self.listed = Listed(store, session, table=self.tables.name("listed")) if syncing else None
@@ -119,6 +125,18 @@ class Staging:
         """Whether the collection has any enricher."""
         return self.enrichers.owing or bool(self.enrichers.refined_by)
 
+    @property
+    def relinks(self) -> bool:
+        """Whether new items may be those of assets that have lost theirs."""
+        return self.listed is not None or self.additions is not None
+
+    @property
+    def may_have_lost(self) -> bool:
+        """Whether there may be assets that have lost their items: of changes, only those that weren't listed before."""
+        if self.listed is None:
+            return self.additions is not None and self.comparison.unavailable > 0
+        return self.comparison.may_have_lost
+
     async def open(self) -> None:
         """Make the tables, unless the connection has them, and load what the collection holds."""
         async with self._store.transaction(self.session) as session:
@@ -130,6 +148,8 @@ class Staging:
         comparison = self.comparison
         async with self._store.transaction(self.session) as session:
             compared = await comparison.compare(session, page)
+            if self.additions is not None:
+                await self.additions.take(session, page, compared.to_stage)
             if comparison.mode == "ingest":
                 touched = await comparison.find_changed(session, page.drafts, page.keys)
                 if touched and self.enrichers.reading_files:
@@ -146,7 +166,7 @@ class Staging:
             ]
             await self._copy_drafts(session, rows)
             await self._copy_rejections(session, page.rejected)
-            if self.listed is not None and comparison.anything_known:
+            if self.relinks and comparison.anything_known:
                 await self._copy_keys(session, page, compared.to_stage)
             if rows:
                 self._pages.append((self.staged, compared.fingerprint))
@@ -198,9 +218,9 @@ class Staging:
             session,
             staged=bool(self.staged),
             rejected=bool(self.comparison.rejected),
-            keys=self.listed is not None and bool(self.staged),
+            keys=self.relinks and bool(self.staged),
             listed=self.listed is not None,
-            lost=self.listed is not None and self.comparison.may_have_lost,
+            lost=self.may_have_lost,
             touched=self.touched,
         )
 
@@ -239,6 +259,8 @@ class Staging:
         self.comparison.reset()
         if self.listed is not None:
             self.listed.reset()
+        if self.additions is not None:
+            self.additions.reset()
 
     async def _copy_drafts(
         self, session: AsyncSession, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]]

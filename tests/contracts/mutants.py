@@ -42,6 +42,9 @@ class Mutant:
 ORCHESTRATOR = "retrovue/ingest/orchestrator.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
 READING = "retrovue/ingest/reading.py"
+EXTENT = "retrovue/ingest/extent.py"
+HTTP_CHANGES = "retrovue/importers/http/changes.py"
+STAGING = "retrovue/store/staging.py"
 LOCATIONS = "retrovue/importers/locations.py"
 PIPELINE = "retrovue/ingest/pipeline.py"
 RESULTS = "retrovue/core/results.py"
@@ -83,7 +86,7 @@ _TWO_TRANSACTIONS = (
     "    async with staging.comparison.store.transaction() as other:\n"
     "        await audit.succeed(other, run, outcome)\n"
 )
-_REJECTIONS = "            await keep_rejections(session, run, collection)\n"
+_REJECTIONS = "            await keep_rejections(session, run, collection, whole=staging.full)\n"
 _SEVERAL = "    if len(candidates) > 1:\n"
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
 _SOURCE_CHECKED = "            await self._check_source(exc)\n            await self._fail(failed(collection, exc))\n"
@@ -200,9 +203,7 @@ MUTANTS = (
         'if abstract := sorted(getattr(plugin, "__abstractmethods__", ())):',
         "if abstract := list[str]():",
     ),
-    Mutant(
-        "D-11", READING, "enumerate(self._collection, scope, bookmarks)", 'enumerate(self._collection, Scope("Alien"))'
-    ),
+    Mutant("D-11", READING, "enumerate(collection, scope, bookmarks)", 'enumerate(self._collection, Scope("Alien"))'),
     Mutant("D-11", READING, "tally.discovered == 0 and comparison.anything_known", "False"),
     Mutant(
         "D-11",
@@ -341,6 +342,14 @@ MUTANTS = (
     Mutant("SY-20", PIPELINE, "*readers, mode=run.mode", '*readers, mode="ingest"'),
     Mutant("SY-21", FOLLOWING, _FOLLOWED, f"{_FOLLOWED}\n    await session.commit()"),
     Mutant("SY-22", PURGING, "availability = 'gone' AND", "availability <> 'present' AND"),
+    Mutant("SY-24", EXTENT, "stamp == last.stamp and not scanning", "stamp == last.stamp and stamp == scanning"),
+    Mutant("SY-25", EXTENT, "if outcome.held_back is not None:\n            await", "if False:\n            await"),
+    Mutant("SY-26", HTTP_CHANGES, "if total is not None and narrow >= total:", "if total is None and narrow >= 0:"),
+    Mutant("SY-27", EXTENT, "elif changes.source_total != expected:", "elif changes.source_total < 0:"),
+    Mutant("SY-28", STAGING, 'syncing = mode == "sync" and full', 'syncing = mode == "sync"'),
+    Mutant("SY-29", EXTENT, "return age < dt.timedelta() or age >= every", "return age < dt.timedelta()"),
+    Mutant("SY-30", REPORT, "        *_readings(summary),\n", ""),
+    Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not additions.differing:', "elif False:"),
     Mutant("SY-23", COMPARING, "if before == after or _plain(before) == _plain(after):", "if before is after:"),
     # One unit of work
     Mutant("UW-1", UNIT, "[await _merged(intake) for", "[(await _merged(intake), await session.commit())[0] for"),

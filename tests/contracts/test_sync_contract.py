@@ -1,11 +1,13 @@
-"""Sync: SY-1 to SY-23 of docs/contract/sync.md."""
+"""Sync: SY-1 to SY-31 of docs/contract/sync.md."""
 
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
 
-from retrovue.simulator import faults, movie
+from retrovue.core.verdicts import COUNTS
+from retrovue.simulator import Fault, ListSection, faults, movie, part
 from tests.support.world import AUDIT, MOVIES, NAME, World
 
 ALL = ("--max-removals", "100%")
@@ -66,7 +68,7 @@ class TestSY1:
         world.ingest()
         world.section("TV Shows").edit(1101, title="Another Title")
         world.break_listing(MOVIES)
-        document = sync(world, status=2)
+        document = sync(world, "--full", status=2)
         assert {entry["name"]: entry["status"] for entry in document["collection_results"]} == {
             "Movies": "failed",
             "TV Shows": "ingested",
@@ -135,17 +137,17 @@ class TestSY3:
 
 @pytest.mark.rule("SY-4")
 class TestSY4:
-    """SY-4: a sync that finds nothing to do writes only its own rows in the audit trail."""
+    """SY-4: a sync that finds nothing to do writes only its own rows in the audit trail, and what it has proved."""
 
-    @pytest.mark.parametrize("first", ["ingest", "sync"])
-    def test_not_one_row_is_written(self, world: World, first: str) -> None:
+    @pytest.mark.parametrize(("first", "how"), [("ingest", ("--full",)), ("sync", ("--full",)), ("sync", ())])
+    def test_not_one_row_is_written(self, world: World, first: str, how: tuple[str, ...]) -> None:
         world.cli.ok("source", first, NAME)
         before = world.catalogue.bytes()
-        document = sync(world)
+        document = sync(world, *how)
         after = world.catalogue.bytes()
         changed = {table for table in after if after[table] != before[table]}
-        assert changed <= set(AUDIT)
-        assert document["total_skipped_assets"] == 11
+        assert changed <= {*AUDIT, *(["collection_reading"] if how else [])}
+        assert document["total_skipped_assets"] == (11 if how else 0)
         assert all(document[key] == 0 for key in ("total_refreshed", "total_replaced", "total_missing", "total_gone"))
 
 
@@ -248,7 +250,7 @@ class TestSY8:
             no_grace(world)
         approve(world, "Brazil")
         section = world.section("Movies")
-        row = section.item("102")
+        row = row_of(section, "102")
         assert row is not None
         section.remove(102)
         sync(world)
@@ -646,6 +648,7 @@ class TestSY23:
         world.catalogue.rows("UPDATE asset SET stamp = NULL, file_stamp = NULL")
         world.catalogue.rows("UPDATE asset SET show_key = NULL, show_year = NULL, show_provider_ids = NULL")
         world.catalogue.rows("DELETE FROM known_page")
+        world.catalogue.rows("DELETE FROM collection_reading")
         world.section("Movies").edit(101, title="Alien (1979)")
         document = sync(world)
         assert (document["total_refreshed"], document["total_replaced"]) == (1, 0)
@@ -655,3 +658,407 @@ class TestSY23:
             "SELECT uuid, show_key, show_year, show_provider_ids FROM asset ORDER BY 1"
         )
         assert sync(world)["total_refreshed"] == 0
+
+
+def reading(world: World, *arguments: str, name: str = "Movies", status: int = 0) -> tuple[str, str]:
+    """Sync; return what was read of a collection, and why."""
+    found = result(sync(world, *arguments, status=status), name)
+    return found["read"], found["reading"]["code"]
+
+
+def row_of(section: ListSection, key: str) -> dict[str, Any]:
+    row = section.item(key)
+    assert row is not None
+    return row
+
+
+def at_work(world: World, name: str = "Movies") -> ListSection:
+    """Read all once; from now on the section's times move with its changes."""
+    sync(world)
+    section = world.section(name)
+    section.clock = time
+    return section
+
+
+def unlist(world: World, *fields: str, section: str = "/library/sections") -> None:
+    """Let the server leave fields of its libraries out."""
+
+    def without(container: dict[str, Any]) -> dict[str, Any]:
+        for entry in container["Directory"]:
+            for field in fields:
+                entry.pop(field, None)
+        return container
+
+    world.plex.faults.add(Fault(faults.Action(label="without", alter=without), section))
+
+
+@pytest.mark.rule("SY-24")
+class TestSY24:
+    """SY-24: an equal stamp leaves a collection alone; a source in which nothing has changed takes two requests."""
+
+    @pytest.mark.parametrize("first", ["ingest", "sync"])
+    def test_two_requests(self, world: World, first: str) -> None:
+        world.cli.ok("source", first, NAME)
+        world.plex.reset_counters()
+        document = sync(world)
+        assert [request.path for request in world.asked()] == ["/identity", "/library/sections"]
+        assert [result(document, name)["read"] for name in ("Movies", "TV Shows")] == ["unchanged", "unchanged"]
+        assert document["status"] == "ok"
+
+    def test_one_collection(self, world: World) -> None:
+        at_work(world).edit(101, title="Alien (1979)")
+        world.plex.reset_counters()
+        assert world.cli.ok("collection", "sync", "TV Shows")["collection_results"][0]["read"] == "unchanged"
+        assert len(world.asked()) == 2
+
+    def test_not_while_the_source_scans(self, world: World) -> None:
+        section = at_work(world)
+        section.refreshing = True
+        assert reading(world) == ("changes", "scanning")
+
+    def test_not_with_other_mappings(self, world: World) -> None:
+        sync(world)
+        world.cli.ok("collection", "update", "Movies", "--map", f"/data/movies={world.local('TV Shows')}")
+        world.catalogue.rows(
+            "UPDATE path_mapping SET source_prefix = source_prefix || '/.' WHERE local_path LIKE '%movies%'"
+        )
+        assert reading(world) == ("full", "first")
+
+    def test_not_after_a_wipe(self, world: World) -> None:
+        sync(world)
+        world.cli.ok("collection", "wipe", "Movies", "--yes")
+        assert reading(world) == ("full", "first")
+        assert world.counts()["Movies"] == 3
+
+    def test_a_dry_run_says_the_same(self, world: World) -> None:
+        sync(world)
+        assert reading(world, "--dry-run") == reading(world) == ("unchanged", "stamp_equal")
+
+
+@pytest.mark.rule("SY-25")
+class TestSY25:
+    """SY-25: a stamp is kept from before a reading that ended complete, and compared for being equal only."""
+
+    def test_zero_is_a_stamp(self, world: World) -> None:
+        section = world.section("Movies")
+        section.content_changed_at = 0
+        sync(world)
+        assert reading(world) == ("unchanged", "stamp_equal")
+
+    def test_not_after_a_failure(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        world.break_listing(MOVIES)
+        sync(world, status=2)
+        world.plex.faults.clear()
+        assert reading(world)[0] == "changes"
+        assert asset(world, "Alien (1979)")
+
+    def test_not_while_scanning(self, world: World) -> None:
+        section = world.section("Movies")
+        section.refreshing = True
+        sync(world)
+        section.refreshing = False
+        assert reading(world) == ("full", "first")
+
+    def test_not_if_removals_were_held_back(self, world: World) -> None:
+        films(world, 60)
+        section = at_work(world)
+        section.remove(*range(500, 560))
+        assert reading(world, status=2)[0] == "sweep"
+        assert reading(world, status=2) == ("sweep", "incomplete")
+        assert sync(world, *ALL)["total_missing"] == 60
+        assert reading(world)[0] == "unchanged"
+
+    def test_not_from_an_ingest_that_left_something_undone(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        world.ingest()
+        assert reading(world)[0] == "changes"
+        assert asset(world, "Alien (1979)")
+
+    def test_one_that_moves_while_it_is_read(self, world: World) -> None:
+        section = world.section("Movies")
+        section.clock = time
+        world.when(MOVIES, lambda: section.edit(103, title="Casablanca (1942)"))
+        sync(world)
+        assert reading(world)[0] != "unchanged"
+        assert asset(world, "Casablanca (1942)")
+
+
+@pytest.mark.rule("SY-26")
+class TestSY26:
+    """SY-26: changes are asked for by filters that have proved to work on this server, by its own clock."""
+
+    def test_what_has_changed(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        section.arrive(movie(106, "Dune"))
+        world.plex.reset_counters()
+        document = sync(world)
+        movies = result(document)
+        assert (movies["read"], movies["discovered"], movies["created"], movies["refreshed"]) == ("changes", 2, 1, 1)
+        assert len(world.asked()) == 8
+        assert len(world.asked(MOVIES)) == movies["reading"]["requests"] == 5
+        section.edit(102, title="Brazil (1985)")
+        world.plex.reset_counters()
+        assert reading(world) == ("changes", "stamp_moved")
+        assert len(world.asked(MOVIES)) == 3, "the filters have proved to work"
+
+    def test_the_clock_is_the_sources(self, world: World) -> None:
+        world.plex.clock = lambda: 1_760_000_000.0
+        section = at_work(world)
+        section.clock = lambda: 1_759_999_800.0
+        section.edit(101, title="Alien (1979)")
+        assert reading(world) == ("changes", "stamp_moved")
+
+    @pytest.mark.parametrize("name", ["updatedAt>>", "addedAt>>"])
+    def test_a_filter_that_is_ignored_without_a_word(self, world: World, name: str) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        world.plex.library.ignored_filters.add(name)
+        assert reading(world) == ("sweep", "changes_unknown")
+        assert asset(world, "Alien (1979)")
+
+    def test_a_filter_that_is_refused_is_tried_again_with_another_version(self, world: World) -> None:
+        section = at_work(world)
+        world.plex.library.refused_filters.add("addedAt>>")
+        section.edit(101, title="Alien (1979)")
+        assert reading(world) == ("sweep", "changes_unknown")
+        world.plex.library.refused_filters.clear()
+        section.edit(101, title="Alien (again)")
+        assert reading(world) == ("sweep", "changes_unknown")
+        world.plex.library.version = "1.50.0"
+        section.edit(101, title="Alien (1979)")
+        assert reading(world) == ("changes", "stamp_moved")
+
+    @pytest.mark.parametrize("missing", ["stamp", "clock"])
+    def test_a_server_that_tells_less(self, world: World, missing: str) -> None:
+        if missing == "stamp":
+            unlist(world, "contentChangedAt")
+        else:
+            world.plex.clock = None
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        assert reading(world) == (("changes", "no_stamp") if missing == "stamp" else ("sweep", "no_changes"))
+        assert asset(world, "Alien (1979)")
+
+
+@pytest.mark.rule("SY-27")
+class TestSY27:
+    """SY-27: changes are merged only if the items add up, or else all is read before anything is merged."""
+
+    def test_a_removal_beside_a_change(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        section.remove(102)
+        assert reading(world) == ("sweep", "count_differs")
+        assert availability(world)["Brazil"] == "missing"
+
+    def test_a_newcomer_with_an_old_time(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        section.add(movie(106, "Dune"))
+        assert reading(world) == ("sweep", "count_differs")
+        assert asset(world, "Dune")
+
+    def test_what_comes_under_another_key_keeps_its_asset(self, world: World) -> None:
+        section = at_work(world)
+        uuid = asset(world, "Brazil")["uuid"]
+        row = row_of(section, "102")
+        section.remove(102)
+        section.arrive({**row, "ratingKey": "902", "key": "/library/metadata/902"})
+        assert reading(world) == ("sweep", "count_differs")
+        assert asset(world, "Brazil")["uuid"] == uuid
+
+    def test_what_comes_back_under_another_key_keeps_its_asset(self, world: World) -> None:
+        section = at_work(world)
+        uuid = asset(world, "Brazil")["uuid"]
+        row = row_of(section, "102")
+        section.remove(102)
+        sync(world)
+        section.arrive({**row, "ratingKey": "902", "key": "/library/metadata/902"})
+        assert reading(world) == ("changes", "stamp_moved")
+        found = asset(world, "Brazil")
+        assert (found["uuid"], found["availability"]) == (uuid, "present")
+
+    def test_what_comes_back_is_restored(self, world: World) -> None:
+        section = at_work(world)
+        row = row_of(section, "102")
+        section.remove(102)
+        sync(world)
+        section.arrive(row)
+        assert reading(world) == ("changes", "stamp_moved")
+        assert availability(world)["Brazil"] == "present"
+
+    def test_duplicates_and_rejected_items_are_accounted_for(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(104, title="Alien Once More")
+        section.edit(105, title="Lost Reel II")
+        section.edit(101, title="Alien (1979)")
+        assert reading(world) == ("changes", "stamp_moved")
+
+    def test_an_item_that_can_not_be_used_any_more(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(102, deletedAt=1_765_000_000)
+        assert reading(world) == ("sweep", "doubtful")
+        assert availability(world)["Brazil"] == "missing"
+
+    def test_another_version_of_a_known_item(self, world: World) -> None:
+        section = at_work(world)
+        [media] = row_of(section, "102")["Media"]
+        section.edit(102, Media=[media, {**media, "id": 777, "Part": [part(777, "/data/movies/Brazil 4K.mkv")]}])
+        assert reading(world) == ("sweep", "doubtful")
+        assert world.counts()["Movies"] == 4
+
+    def test_a_dry_run_says_the_same(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        section.arrive(movie(106, "Dune"))
+        dry, real = sync(world, "--dry-run"), sync(world)
+        for name in ("Movies", "TV Shows"):
+            planned, done = result(dry, name), result(real, name)
+            assert {key: planned[key] for key in ("read", *COUNTS)} == {key: done[key] for key in ("read", *COUNTS)}
+
+
+@pytest.mark.rule("SY-28")
+class TestSY28:
+    """SY-28: changes make no asset missing."""
+
+    def test_all_others_stay(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        document = sync(world)
+        assert result(document)["read"] == "changes"
+        assert (document["total_absent"], document["total_missing"]) == (0, 0)
+        assert set(availability(world).values()) == {"present"}
+
+
+@pytest.mark.rule("SY-29")
+class TestSY29:
+    """SY-29: all is read at least each --sweep-every, and each item compared at least each --full-every."""
+
+    def test_when_it_is_due(self, world: World) -> None:
+        sync(world)
+        assert reading(world, "--sweep-every", "0") == ("sweep", "sweep_due")
+        assert reading(world, "--full-every", "0") == ("full", "full_due")
+        assert reading(world, "--full") == ("full", "asked")
+        world.catalogue.rows("UPDATE collection_reading SET swept_at = swept_at - interval '25 hours'")
+        assert reading(world) == ("sweep", "sweep_due")
+        world.catalogue.rows("UPDATE collection_reading SET full_at = full_at - interval '8 days'")
+        assert reading(world) == ("full", "full_due")
+        assert reading(world) == ("unchanged", "stamp_equal")
+
+    def test_a_sources_own_intervals(self, world: World) -> None:
+        sync(world)
+        world.cli.ok("source", "update", NAME, "--sweep-every", "0")
+        assert reading(world) == ("sweep", "sweep_due")
+        world.cli.ok("source", "update", NAME, "--full-every", "0")
+        assert reading(world) == ("full", "full_due")
+        world.both("source", "update", NAME, "--sweep-every", "999999w", status=1, code="bad_interval")
+
+    def test_changes_put_off_no_sweep(self, world: World) -> None:
+        section = at_work(world)
+        world.catalogue.rows("UPDATE collection_reading SET swept_at = swept_at - interval '23 hours'")
+        section.edit(101, title="Alien (1979)")
+        assert reading(world)[0] == "changes"
+        assert reading(world, "--sweep-every", "12h") == ("sweep", "sweep_due")
+
+    def test_a_full_reading_trusts_no_page(self, world: World) -> None:
+        sync(world)
+        world.catalogue.rows("UPDATE asset SET title = 'Broken', stamp = NULL WHERE show_title = 'Firefly'")
+        assert reading(world, "--sweep-every", "0", name="TV Shows") == ("sweep", "sweep_due")
+        assert "Broken" in availability(world)
+        assert reading(world, "--full", name="TV Shows") == ("full", "asked")
+        assert "Broken" not in availability(world)
+
+
+@pytest.mark.rule("SY-30")
+class TestSY30:
+    """SY-30: the outcome, the audit trail and the report say what was read and why."""
+
+    def test_everywhere(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        done = world.cli("source", "sync", NAME)
+        assert "Movies: read changes (1 item, 5 requests): the source's stamp of the library has changed" in done.out
+        assert "TV Shows: read unchanged: the source's stamp of the library is that of the last reading" in done.out
+        assert "; next sweep in 24 h" in done.out
+        shown = world.cli.ok("ingest", "show", "latest")
+        [movies] = [entry for entry in shown["collections"] if entry["collection"]["name"] == "Movies"]
+        assert movies["read"] == "changes"
+        assert movies["reading"]["code"] == "stamp_moved"
+        assert (movies["reading"]["items"], movies["reading"]["requests"]) == (1, 5)
+        assert 86_000 < movies["reading"]["sweep_in_seconds"] <= 86_400
+        assert "Read: changes" in world.cli("ingest", "show", "latest").out
+
+
+@pytest.mark.rule("SY-31")
+class TestSY31:
+    """SY-31: what a sync can't see by stamps and filters it finds at the next sweep, or at once where it can tell."""
+
+    def test_a_replaced_file_that_moves_the_stamp_alone(self, world: World) -> None:
+        at_work(world).replace_file(102)
+        assert reading(world) == ("sweep", "unexplained")
+        assert world.counts()["Movies"] == 3
+
+    def test_a_replaced_file_beside_an_edit(self, world: World) -> None:
+        section = at_work(world)
+        section.replace_file(102)
+        section.edit(101, title="Alien (1979)")
+        assert result(sync(world))["replaced"] == 0
+        assert result(sync(world, "--sweep-every", "0"))["replaced"] == 1
+
+    def test_a_rating_that_moves_nothing(self, world: World) -> None:
+        section = at_work(world)
+        stamp = section.content_changed_at
+        section.change(102, rating=9.5)
+        section.content_changed_at = stamp
+        assert reading(world) == ("unchanged", "stamp_equal")
+        assert result(sync(world, "--sweep-every", "0"))["refreshed"] == 1
+
+    def test_rows_without_a_time(self, world: World) -> None:
+        section = at_work(world)
+        section.change(102, title="Brazil (1985)", updatedAt=None)
+        assert reading(world) == ("sweep", "unexplained")
+        assert asset(world, "Brazil (1985)")
+
+    def test_a_removal_hidden_by_an_addition(self, world: World) -> None:
+        section = at_work(world)
+        section.remove(102)
+        section.add(movie(106, "Dune"))
+        assert reading(world) == ("sweep", "unexplained")
+        assert availability(world)["Brazil"] == "missing"
+
+    def test_a_removal_hidden_by_an_addition_and_a_change(self, world: World) -> None:
+        section = at_work(world)
+        section.remove(102)
+        section.add(movie(106, "Dune"))
+        section.edit(101, title="Alien (1979)")
+        assert reading(world)[0] == "changes"
+        assert availability(world)["Brazil"] == "present"
+        sync(world, "--sweep-every", "0")
+        assert availability(world)["Brazil"] == "missing"
+
+    def test_a_clock_that_goes_backwards(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        world.plex.clock = lambda: 1_000_000_000.0
+        assert reading(world) == ("sweep", "went_back")
+
+    def test_a_server_restored_from_a_backup(self, world: World) -> None:
+        section = at_work(world)
+        section.edit(101, title="Alien (1979)")
+        sync(world)
+        section.change(101, title="Alien", updatedAt=1_700_000_000)
+        section.content_changed_at = 1
+        assert reading(world) == ("sweep", "went_back")
+        assert asset(world, "Alien")
+
+    def test_a_grace_that_is_over(self, world: World) -> None:
+        at_work(world).remove(102)
+        sync(world)
+        world.catalogue.rows("UPDATE asset SET unavailable_since = now() - interval '2 days' WHERE title = 'Brazil'")
+        assert reading(world) == ("sweep", "absences_due")
+        assert availability(world)["Brazil"] == "gone"
+        assert reading(world)[0] == "unchanged"

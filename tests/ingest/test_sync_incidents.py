@@ -172,7 +172,7 @@ class TestAnswersThatAreNone:
             for number in range(1, 10):
                 source.remove(number)
             source.plex.faults.add(Fault(faults.lie_about_total(9), "/library/sections/1/all"))
-            assert isinstance(await synced.run(), Failed)
+            assert isinstance(await synced.run(full=True), Failed)
             assert await all_are_there(synced)
 
     async def test_a_server_that_fails_half_way(self, store: Store, media: Path) -> None:

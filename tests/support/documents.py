@@ -228,6 +228,22 @@ class HeldBack(Strict):
     """Confirms exactly these removals at the next sync; null where nothing may be confirmed."""
 
 
+class ReadingWhy(Strict):
+    """Why so much of a collection was read, and what that took."""
+
+    code: str
+    """`stamp_equal`, `stamp_moved`, `no_stamp`, `scanning` (unchanged or changes); `changes_unknown`, `count_differs`,
+    `unexplained`, `doubtful`, `no_changes`, `went_back`, `incomplete`, `sweep_due`, `absences_due` (sweep); `first`,
+    `full_due`, `asked`, `ingest` (full); `scope`."""
+    reason: str
+    items: int
+    """Source items that were read."""
+    requests: int | None
+    """Requests to the source; null where they aren't counted."""
+    sweep_in_seconds: int | None
+    """Until a sync reads all of the collection in any case; null for an ingest or a part."""
+
+
 class LoggedHeldBack(Strict):
     """The removals that guards held back, in the audit trail."""
 
@@ -278,6 +294,8 @@ class CollectionResult(Strict):
     """Null for what wasn't ingested."""
     held_back: HeldBack | None
     """Null if no guard held removals back."""
+    reading: ReadingWhy | None
+    """Null for what wasn't ingested."""
 
 
 class Collection(Strict):
@@ -646,6 +664,8 @@ class LogEntry(EntryFields):
     held_back: LoggedHeldBack | None
     atomic: bool
     """One transaction merged all collections of the run, or none."""
+    reading: ReadingWhy | None
+    """Null for what wasn't ingested, or when its details are removed."""
 
 
 class LoggedEnrichment(Strict):
@@ -679,6 +699,8 @@ class RunCollection(EntryFields):
     held_back: LoggedHeldBack | None
     atomic: bool
     """One transaction merged all collections of the run, or none."""
+    reading: ReadingWhy | None
+    """Null for what wasn't ingested, or when its details are removed."""
 
 
 class Destroyed(Strict):

@@ -54,6 +54,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "credentials": "the importer's secrets, such as the token; don't grant rights on this column",
         "created_at": "",
         "updated_at": "",
+        "sweep_every_s": "seconds after which a sync reads all of a collection in any case",
+        "full_every_s": "seconds after which a sync compares each item of a collection in any case",
         "grace_s": "seconds for which an asset that isn't listed any more is missing before it is gone",
     },
     "collection": {
@@ -72,6 +74,24 @@ MEANINGS: dict[str, dict[str, str]] = {
         "updated_at": "",
         "keep_approval": "whether an approved asset stays approved when its file is replaced",
         "check_files": "whether an ingest looks for some of the listed files, and fails if none is there",
+    },
+    "collection_reading": {
+        "": "What the last complete reading of a collection proved: the catalogue has what the source listed then. It"
+        " is forgotten when somebody else changes or deletes assets.",
+        "collection_uuid": "",
+        "basis": "a hash of the program's version, the source's settings and the path mappings",
+        "stamp": "the source's stamp of the library before the reading; null if it has none",
+        "clock_s": "the source's own time before the reading, in seconds since 1970; null if it doesn't say",
+        "items": "how many items the source had",
+        "swept_at": "when all of the collection was read last; null if removals were held back then",
+        "full_at": "when each item was compared last",
+    },
+    "source_filter": {
+        "": "Which filters of a source's server do what is asked of them, so that changes can be asked for.",
+        "source_id": "",
+        "name": "the importer's name of the filter",
+        "version": "of the server; with another one it is found out anew",
+        "works": "",
     },
     "path_mapping": {
         "": "Which local directory holds the files of a directory of the source.",
@@ -215,7 +235,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "message": "",
         "hint": "",
         **_COUNTS,
-        "read": "what was read: `full`, or `scoped` for a part; null for an outcome of before",
+        "read": "what was read: `full`, `sweep` (all, known pages in outline), `changes`, `unchanged` (nothing) or"
+        " `scoped` (a part); null for an outcome of before",
         "details": "durations in seconds, warnings by kind, the context of a failure, the traceback of a bug;"
         " empty for old runs",
         "ended_at": "",

@@ -215,7 +215,7 @@ class JellyfinSource(ChangingSource):
     def add(self, number: int) -> None:
         key = self._keys[number] = self.serial()
         file = self._path(number, key)
-        self.library.add(jellyfin_movie(key, f"Film {number}", file=file, ProviderIds={"Tmdb": str(number)}))
+        self.library.arrive(jellyfin_movie(key, f"Film {number}", file=file, ProviderIds={"Tmdb": str(number)}))
 
     def edit(self, number: int) -> None:
         self.library.edit(self._keys[number], Name=f"Film {number} ({self.serial()})")
@@ -233,7 +233,7 @@ class JellyfinSource(ChangingSource):
         self.library.remove(self._keys[number])
 
     def restore(self, number: int) -> None:
-        self.library.add(self._removed.pop(number))
+        self.library.arrive(self._removed.pop(number))
 
     def new_source(self) -> Source:
         config = {"base_url": self._url, "machine_identifier": self.jellyfin.server_id, "http": IMPATIENT}

@@ -92,6 +92,9 @@ def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool)
         yield f"{_INDENT}{redact(entry.message)} [{entry.code}]"
     if entry.hint is not None:
         yield f"{_INDENT}{redact(entry.hint)}"
+    reading = entry.details.get("reading")
+    if entry.mode == "sync" and reading:
+        yield from _wrapped(f"Read: {entry.read}: {reading['reason']}")
     counts = [f"{name.replace('_', ' ')} {number}" for name, number in entry.counts.items() if number]
     if counts:
         yield from _wrapped(f"Counts: {', '.join(counts)}")

@@ -194,11 +194,14 @@ async def change_source(
     *,
     unset: Sequence[str] = (),
     grace: dt.timedelta | None,
+    sweep_every: dt.timedelta | None,
+    full_every: dt.timedelta | None,
     accept_new_identity: bool,
     keep_reference: bool,
 ) -> int:
-    """Change a source's name, settings, credentials or grace."""
-    given = grace is not None or any(value is not None for value in settings.values())
+    """Change a source's name, settings, credentials, grace or intervals of sync."""
+    spans = {"grace": grace, "sweep_every": sweep_every, "full_every": full_every}
+    given = any(span is not None for span in spans.values()) or any(value is not None for value in settings.values())
     if name is None and not accept_new_identity and not unset and not given and not keep_reference:
         raise InputError("Nothing to update.", hint="`retrovue source update --help` shows what can be.")
     config, credentials = _changed_settings(call, settings, keep_reference=keep_reference)
@@ -213,7 +216,7 @@ async def change_source(
                 credentials=credentials,
                 unset=[_setting_name(setting) for setting in unset],
                 accept_new_identity=accept_new_identity,
-                grace=grace,
+                **spans,
                 dry_run=call.dry_run,
             )
         except WrongIdentity as exc:
@@ -273,7 +276,8 @@ def _setting_name(given: str) -> str:
 
 def _changes(before: Source, after: Source) -> list[str]:
     changed = [] if before.name == after.name else ["name"]
-    changed += [] if before.grace_s == after.grace_s else ["grace"]
+    spans = ("grace", "sweep_every", "full_every")
+    changed += [span for span in spans if getattr(before, f"{span}_s") != getattr(after, f"{span}_s")]
     for old, new in ((before.config, after.config), (before.credentials, after.credentials)):
         changed += sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     return changed

@@ -14,6 +14,7 @@ from retrovue.cli.options import (
     confirmed,
     examples,
     followed,
+    intervals,
     keep_changes,
     keep_details,
     patience,
@@ -145,6 +146,7 @@ async def ingest(call: Invocation, *, collection: str, **options: Any) -> int:
 @patience
 @keep_details
 @keep_changes
+@intervals
 @removals
 @followed
 @shared(writes=True)

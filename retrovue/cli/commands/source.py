@@ -10,13 +10,16 @@ import asyncclick as click
 from retrovue.cli.errors import InputError, NarrowingForbidden
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import (
+    FULL_EVERY,
     POSITIVE,
     RATE,
     SPAN,
+    SWEEP_EVERY,
     Action,
     confirmed,
     examples,
     followed,
+    intervals,
     keep_changes,
     keep_details,
     patience,
@@ -183,6 +186,8 @@ async def show(call: Invocation, *, source: str) -> int:
     metavar="SPAN",
     help="How long an asset that isn't listed any more is missing before it is gone: 24h, 7d, 0; default: 24h.",
 )
+@click.option("--sweep-every", type=SPAN, metavar="SPAN", help=f"{SWEEP_EVERY}; default: 24h.")
+@click.option("--full-every", type=SPAN, metavar="SPAN", help=f"{FULL_EVERY}; default: 7d.")
 @click.option("--accept-new-identity", is_flag=True, help="Accept that another server answers at the address.")
 @_keep_reference
 @shared(writes=True)
@@ -193,6 +198,8 @@ async def update(
     name: str | None,
     unset: tuple[str, ...],
     grace: dt.timedelta | None,
+    sweep_every: dt.timedelta | None,
+    full_every: dt.timedelta | None,
     accept_new_identity: bool,
     keep_reference: bool,
     **settings: str | None,
@@ -211,6 +218,8 @@ async def update(
         settings,
         unset=unset,
         grace=grace,
+        sweep_every=sweep_every,
+        full_every=full_every,
         accept_new_identity=accept_new_identity,
         keep_reference=keep_reference,
     )
@@ -325,6 +334,7 @@ async def ingest(call: Invocation, *, source: str | None, everything: bool, **op
 )
 @click.argument("source")
 @_run_options
+@intervals
 @removals
 @followed
 @shared(writes=True)

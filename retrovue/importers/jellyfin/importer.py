@@ -158,7 +158,10 @@ class JellyfinImporter(HttpImporter[Libraries]):
                 yield page
 
     async def _fetch_libraries(self) -> Libraries:
-        return await fetch_libraries(self._client)
+        libraries = await fetch_libraries(self._client)
+        if libraries.state is not None:
+            self._states.set(libraries.state)
+        return libraries
 
     async def _fetch_states(self) -> SourceState:
         try:
@@ -195,7 +198,8 @@ async def fetch_libraries(client: HttpClient) -> Libraries:
         if exc.context.get("status") != 403 or user_id is None:
             raise
     else:
-        return Libraries(decode_virtual_folders(answer.body), user_id, folders_known=True)
+        state = SourceState(decode_states(answer.body), answer.clock_s)
+        return Libraries(decode_virtual_folders(answer.body), user_id, folders_known=True, state=state)
     return Libraries(decode_views((await _fetch_views(client, user_id)).body), user_id, folders_known=False)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from retrovue.core.errors import CollectionGone
-from retrovue.core.model import DiscoveredCollection, Page
+from retrovue.core.model import DiscoveredCollection, Page, SourceState
 from retrovue.importers import titles
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient, Refusal
@@ -76,6 +76,8 @@ class Libraries:
     """The user of the token; None for an API key, which belongs to no user."""
     folders_known: bool
     """Whether the token may see the libraries' folders."""
+    state: SourceState | None = None
+    """What the answer says besides; None if the token may not see the folders."""
 
     def get(self, external_id: str) -> DiscoveredCollection | None:
         """Return the library with this id."""

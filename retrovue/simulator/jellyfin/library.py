@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 from retrovue.simulator.jellyfin.items import item_id
@@ -34,8 +35,8 @@ class JellyfinLibrary:
         self.id = id or item_id(f"library {name}")
         self.name = name
         self.collection_type = collection_type
-        self.clock: Callable[[], float] | None = None
-        """The time at which items are saved, in seconds since 1970; without it they were saved when they were made."""
+        self.clock: Callable[[], float] = time
+        """The time at which items are saved, in seconds since 1970."""
         self.scanning = False
         """Whether the server says that it scans the library."""
         self.locations = [f"/data/{name.lower()}"] if locations is None else list(locations)
@@ -99,7 +100,7 @@ class JellyfinLibrary:
         for source in moved["MediaSources"]:
             if source["Id"] == own:
                 source |= {"Id": moved["Id"], "Path": path}
-        self.add(moved)
+        self.arrive(moved)
         return moved
 
     def lose(self, directory: str) -> list[Row]:
@@ -127,8 +128,7 @@ class JellyfinLibrary:
         return again
 
     def _saved(self, item: Row) -> None:
-        if self.clock is not None:
-            item["DateLastSaved"] = datetime.fromtimestamp(self.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
+        item["DateLastSaved"] = datetime.fromtimestamp(self.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
         for source in item.get("MediaSources", ()):
             source["ETag"] = item_id(f"saved {source.get('ETag')}")
 

@@ -1,0 +1,132 @@
+"""What the last complete reading of each collection proved, and which filters of each source work."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import version
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.model import Collection, Source
+
+_LAST = text(
+    "SELECT basis, stamp, clock_s, items, swept_at, full_at FROM collection_reading WHERE collection_uuid = :collection"
+)
+_KEEP = text(
+    """
+    INSERT INTO collection_reading (collection_uuid, basis, stamp, clock_s, items, swept_at, full_at)
+    VALUES (:collection, :basis, :stamp, :clock_s, :items, :swept_at, :full_at)
+    ON CONFLICT (collection_uuid) DO UPDATE SET basis = excluded.basis, stamp = excluded.stamp,
+        clock_s = excluded.clock_s, items = excluded.items, swept_at = excluded.swept_at, full_at = excluded.full_at
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LastReading:
+    """What the last complete reading of a collection proved: that the catalogue has what the source listed then."""
+
+    basis: bytes
+    """Of `basis_of()` at that time."""
+    stamp: str | None
+    """The source's stamp of the library, from before the reading."""
+    clock_s: int | None
+    """The source's own time, from before the reading."""
+    items: int
+    """How many items the source had."""
+    swept_at: dt.datetime | None
+    """When all of it was read last; None: that wasn't complete, as removals were held back."""
+    full_at: dt.datetime | None
+    """When all of it was read in full last, without relying on known pages."""
+
+
+def basis_of(source: Source, collection: Collection) -> bytes:
+    """Hash what the drafts of a collection are made from besides its source: 16 bytes. With another one all is read."""
+    mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
+    about = [version("retrovue"), source.type, dict(source.config), collection.external_id, collection.kind, mappings]
+    return blake2b(orjson.dumps(about, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+async def last_reading(session: AsyncSession, collection: Collection) -> tuple[LastReading | None, dt.datetime]:
+    """Return what the last complete reading of a collection proved, and the database's time."""
+    now: dt.datetime = (await session.execute(text("SELECT now()"))).scalar_one()
+    row = (await session.execute(_LAST, {"collection": collection.id})).one_or_none()
+    return (None if row is None else LastReading(*row)), now
+
+
+async def absences_are_due(session: AsyncSession, source: Source, collection: Collection) -> bool:
+    """Return whether a collection has missing assets whose grace is over: the next reading of all makes them gone."""
+    result = await session.execute(
+        text(
+            "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :collection AND availability <> 'present'"
+            " AND availability = 'missing' AND deleted_at IS NULL"
+            " AND unavailable_since + make_interval(secs => :grace) < now())"
+        ),
+        {"collection": collection.id, "grace": source.grace_s},
+    )
+    return bool(result.scalar_one())
+
+
+async def keep_reading(session: AsyncSession, collection: Collection, reading: LastReading) -> None:
+    """Store what a complete reading proved, in the transaction that makes it true."""
+    await session.execute(
+        _KEEP,
+        {
+            "collection": collection.id,
+            "basis": reading.basis,
+            "stamp": reading.stamp,
+            "clock_s": reading.clock_s,
+            "items": reading.items,
+            "swept_at": reading.swept_at,
+            "full_at": reading.full_at,
+        },
+    )
+
+
+async def mark_incomplete(session: AsyncSession, collection: Collection) -> None:
+    """Note that a reading left something undone: the next sync reads all of the collection."""
+    await session.execute(
+        text(
+            "UPDATE collection_reading SET swept_at = NULL WHERE collection_uuid = :collection AND swept_at IS NOT NULL"
+        ),
+        {"collection": collection.id},
+    )
+
+
+async def forget_readings(session: AsyncSession, source: Source) -> None:
+    """Forget what was proved of the collections of a source: the next sync reads all of them."""
+    await session.execute(
+        text(
+            "DELETE FROM collection_reading"
+            " WHERE collection_uuid IN (SELECT id FROM collection WHERE source_id = :source)"
+        ),
+        {"source": source.id},
+    )
+
+
+async def known_filters(session: AsyncSession, source: UUID, server: str) -> dict[str, bool]:
+    """Return which filters of a source work, as far as it was found out about this version of its server."""
+    rows = await session.execute(
+        text("SELECT name, works FROM source_filter WHERE source_id = :source AND version = :server"),
+        {"source": source, "server": server},
+    )
+    return {row.name: row.works for row in rows}
+
+
+async def keep_filters(session: AsyncSession, source: UUID, server: str, filters: Mapping[str, bool]) -> None:
+    """Store what was found out about filters."""
+    if filters:
+        await session.execute(
+            text(
+                "INSERT INTO source_filter (source_id, name, version, works) VALUES (:source, :name, :server, :works)"
+                " ON CONFLICT (source_id, name) DO UPDATE SET version = excluded.version, works = excluded.works"
+            ),
+            [
+                {"source": source, "name": name, "server": server, "works": works}
+                for name, works in sorted(filters.items())
+            ],
+        )
