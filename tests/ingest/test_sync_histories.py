@@ -197,7 +197,9 @@ class History:
         if step == "ingest" and not self.model.may_ingest(listed):
             return
         mode = "ingest" if step == "ingest" else "sync"
-        outcome = await self.synced.run(mode, dry_run=step == "dry-run", max_removals=ALL)
+        # While the source scans, what moves no time of an item is left to the sync after the scan.
+        full = self.scanning or self.failing
+        outcome = await self.synced.run(mode, dry_run=step == "dry-run", max_removals=ALL, full=full)
         empty_at_source = not listed and bool(self.model.assets)
         if self.failing or (empty_at_source and mode == "ingest"):
             assert isinstance(outcome, Failed), outcome

@@ -178,7 +178,7 @@ class TestAnswersThatAreNone:
     async def test_a_server_that_fails_half_way(self, store: Store, media: Path) -> None:
         async with plex(store, media) as (source, synced):
             source.plex.faults.add(Fault(faults.status(500), lambda request: bool(request.start)))
-            assert isinstance(await synced.run(), Failed)
+            assert isinstance(await synced.run(full=True), Failed)
             assert await all_are_there(synced)
 
     async def test_a_token_that_sees_less(self, store: Store, media: Path) -> None:
