@@ -38,6 +38,7 @@ from retrovue.core.results import Ingested as Ingested
 from retrovue.core.results import IngestSummary as IngestSummary
 from retrovue.core.results import Listed as Listed
 from retrovue.core.results import Named as Named
+from retrovue.core.results import Reading as Reading
 from retrovue.core.results import RunStatus as RunStatus
 from retrovue.core.results import Skipped as Skipped
 from retrovue.enrichers.base import AssetView as AssetView

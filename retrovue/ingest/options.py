@@ -7,7 +7,6 @@ from retrovue.core.errors import RequestError
 from retrovue.core.model import DEFAULT_MAX_REMOVALS, MaxRemovals, Mode
 from retrovue.importers.guard import PATIENCE
 from retrovue.ingest import enrichment
-from retrovue.ingest.extent import Intervals
 from retrovue.ingest.guards import Removal
 from retrovue.store.retention import require_age
 
@@ -66,11 +65,6 @@ class IngestOptions:
             raise RequestError("The interval of a sweep or a full reading can't be negative.", code="bad_interval")
         if not self.patience > 0:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
-
-    @property
-    def intervals(self) -> Intervals:
-        """How often a sync reads all of a collection."""
-        return Intervals(self.full, self.sweep_every, self.full_every)
 
     @property
     def removal(self) -> Removal:

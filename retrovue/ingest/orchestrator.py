@@ -35,7 +35,7 @@ from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest import enrichment, telemetry
 from retrovue.ingest.collector import Collector, IngestRun, interrupted
 from retrovue.ingest.enrichment import EnrichmentWork, owed_by
-from retrovue.ingest.extent import Extents
+from retrovue.ingest.extent import Extents, Intervals
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.pipeline import Keep, bug, failed, ingest_collection, leave_unchanged, preview_collection
 from retrovue.ingest.preflight import Targets, none_ingestible, not_ingestible, pre_flight, read_again, split_enabled
@@ -376,7 +376,9 @@ class _RunTasks:
                 await audit.skip(self._store, self._run, [lost], started=True)
             self._collector.report(lost)
             return
-        extents = Extents(self._store, self._importer, self._source, collection, self._run, self._options.intervals)
+        options = self._options
+        intervals = Intervals(options.full, options.sweep_every, options.full_every)
+        extents = Extents(self._store, self._importer, self._source, collection, self._run, intervals)
         extent = await extents.begin()
         about = (self._store, self._importer, collection, self._run)
         async with self._open_pages(self._attached.get(collection.id, ()), self._source) as enrichers:

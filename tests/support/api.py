@@ -32,7 +32,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "Sync": ("sync_source", "sync_one", "MaxRemovals", "Removal"),
     "Results of an ingest": (
         "IngestSummary", "RunStatus", "CollectionOutcome", "Ingested", "Skipped", "Failed", "Counts", "Listed", "Named",
-        "Durations", "Enriched", "Guard", "HeldBack", "Problem", "summary_document",
+        "Durations", "Enriched", "Guard", "HeldBack", "Reading", "Problem", "summary_document",
     ),
     "Events of an ingest": (
         "Event", "RunStarted", "CollectionStarted", "Progress", "CollectionFinished", "RunFinished", "event_document",
