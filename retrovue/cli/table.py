@@ -1,12 +1,18 @@
-"""Tables of plain text that fit a terminal of 80 columns."""
+"""Tables of plain text that fit the terminal."""
 
+import io
+import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from retrovue.cli.text import Style, Styled, printable, width
 
 COLUMNS = 80
+"""How wide lines are where the output isn't a terminal."""
+_NARROWEST, _WIDEST = 60, 160
+"""What lines are fitted to; in narrower ones tables are hard to read, in wider ones texts."""
 _GAP = "  "
 _BLANK = re.compile(r" (?=(?:[^`]*`[^`]*`)*[^`]*$)")
 """A blank that isn't between two backticks, as an even number of them follows."""
@@ -19,7 +25,7 @@ def table(
     numbers: Sequence[int] = (),
     foot: bool = False,
     styles: Sequence[Style | None] = (),
-    columns: int | None = COLUMNS,
+    columns: int | Literal["terminal"] | None = "terminal",
 ) -> list[str]:
     """Lay out a table in lines of at most ``columns`` cells, by wrapping the first column.
 
@@ -30,6 +36,8 @@ def table(
     above = _heads(heads)
     body = [[_cell(value) for value in row] for row in rows]
     widths = [max(width(row[column]) for row in [*above, *body]) for column in range(len(heads))]
+    if columns == "terminal":
+        columns = line_width()
     if columns is not None:
         widths[0] = min(widths[0], max(columns - sum(widths[1:]) - len(_GAP) * (len(heads) - 1), width(above[-1][0])))
 
@@ -50,9 +58,23 @@ def table(
 
 
 def room() -> int | None:
-    """Return how wide a list may be: 80 columns on a terminal; else None, so that each row is one line to search."""
-    terminal = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
-    return COLUMNS if terminal else None
+    """Return how wide a list may be: as the terminal; without one None, so that each row is one line to search."""
+    return line_width() if _on_terminal() else None
+
+
+def line_width() -> int:
+    """Return how many cells a line may have: those of the terminal, from 60 to 160; 80 without a terminal."""
+    if not _on_terminal():
+        return COLUMNS
+    try:
+        cells = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, io.UnsupportedOperation):
+        cells = 0
+    return min(max(cells, _NARROWEST), _WIDEST) if cells else COLUMNS  # some terminals don't know their size
+
+
+def _on_terminal() -> bool:
+    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
 
 
 def _heads(heads: Sequence[str]) -> list[list[str]]:

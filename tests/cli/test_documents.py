@@ -58,6 +58,7 @@ KEYS = [
     "total_missing",
     "total_gone",
     "total_removals_held_back",
+    "total_resumed",
     "atomic",
 ]
 SOURCE = Source(uuid.uuid4(), "plex-5063d926", "My Plex", "plex", {})

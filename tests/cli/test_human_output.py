@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.cli.actions.doctor import findings_table
 from retrovue.cli.output import Output
 from retrovue.cli.table import room, table, words
 from retrovue.cli.text import Styled, painted, width
+from retrovue.operations.doctor import Finding
 from tests.conftest import Databases
 from tests.support.human_output import MODES, REPORTS, SNAPSHOTS, commands, reported, shown, written
 
@@ -39,6 +41,18 @@ def test_a_list_is_folded_for_a_terminal_only(mode: str) -> None:
     title = "A Title That Is Long, " * 5 + "And Ends"
     text = shown(mode, lambda: Output().lines(table(("Title", "Id"), [(title, "1")], columns=room())))
     assert (f"{title}  1\n" in text) == (mode == "pipe")
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(0, 80), (20, 60), (100, 100), (500, 160)])
+def test_lines_fit_the_terminal(columns: int, expected: int) -> None:
+    finding = Finding("files", "Movies of My Plex", "warning", "word " * 100, "hint " * 100)
+
+    def write() -> None:
+        lines = [*findings_table([finding]), *table(("Title", "Id"), [("Title " * 100, "1")])]
+        Output().lines(lines)
+
+    widths = [len(line) for line in shown("plain", write, columns=columns).splitlines()]
+    assert expected - len("Title ") < max(widths) <= expected
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -55,9 +56,14 @@ MODES: Mapping[str, Mapping[str, str]] = {
 SOURCE = Source(uuid.UUID(int=1), "plex-5063d926", "My Plex Server", "plex", {})
 
 
-def shown(mode: str, write: Callable[[], None]) -> str:
-    """Run something that writes to ``sys.stdout``, with that as a terminal or a pipe; returns what came there."""
+def shown(mode: str, write: Callable[[], None], *, columns: int = 0) -> str:
+    """Run something that writes to ``sys.stdout``, with that as a terminal or a pipe; returns what came there.
+
+    ``columns`` is the width of the terminal; one of 0 doesn't know it.
+    """
     ours, theirs = os.pipe() if mode == "pipe" else pty.openpty()
+    if mode != "pipe":
+        termios.tcsetwinsize(theirs, (24, columns))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("NO_COLOR", raising=False)
         for name, value in MODES[mode].items():

@@ -7,7 +7,7 @@ from typing import Any
 
 from retrovue.cli.asking import confirm
 from retrovue.cli.invocation import Invocation, opened
-from retrovue.cli.table import COLUMNS, table, words
+from retrovue.cli.table import line_width, table, words
 from retrovue.core.model import Rejection
 from retrovue.core.text import redact
 from retrovue.core.verdicts import HEADINGS
@@ -125,7 +125,7 @@ def _enrichment(enriched: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> Iterator[str]:
-    for number, line in enumerate(words(text, COLUMNS - 2 * len(_INDENT))):
+    for number, line in enumerate(words(text, line_width() - 2 * len(_INDENT))):
         yield f"{_INDENT * (2 if number else 1)}{line}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from retrovue.cli.errors import FAILED, OK, UNREACHABLE
 from retrovue.cli.invocation import Invocation, opened
-from retrovue.cli.table import COLUMNS, words
+from retrovue.cli.table import line_width, words
 from retrovue.cli.text import printable
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
 from retrovue.operations.doctor import Finding, examine
@@ -35,7 +35,7 @@ async def diagnose(call: Invocation) -> int:
         )
     else:
         call.output.lines(
-            [*_table(findings), "", f"{_count(len(problems), 'problem')}, {_count(len(warnings), 'warning')}"]
+            [*findings_table(findings), "", f"{_count(len(problems), 'problem')}, {_count(len(warnings), 'warning')}"]
         )
     return status
 
@@ -67,15 +67,17 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _table(findings: Sequence[Finding]) -> Iterator[str]:
+def findings_table(findings: Sequence[Finding]) -> Iterator[str]:
+    """Lay out findings in lines that fit the terminal."""
+    room = line_width() - len(_INDENT)
     yield _row(*_HEADS)
-    yield _row("-------", "----------", "-" * (COLUMNS - len(_INDENT)))
+    yield _row("-------", "----------", "-" * room)
     for finding in findings:
-        first, *more = words(printable(_about(finding)), COLUMNS - len(_INDENT))
+        first, *more = words(printable(_about(finding)), room)
         yield _row(finding.verdict, finding.check, first)
         yield from (f"{_INDENT}{line}" for line in more)
         if finding.hint:
-            yield from (f"{_INDENT}{line}" for line in words(printable(finding.hint), COLUMNS - len(_INDENT)))
+            yield from (f"{_INDENT}{line}" for line in words(printable(finding.hint), room))
 
 
 def _row(verdict: str, check: str, finding: str) -> str:
