@@ -107,6 +107,7 @@ from retrovue.operations.decisions import retire_matching as retire_matching
 from retrovue.operations.decisions import unretire_assets as unretire_assets
 from retrovue.operations.decisions import unretire_matching as unretire_matching
 from retrovue.operations.discovery import Discovered as Discovered
+from retrovue.operations.discovery import Remade as Remade
 from retrovue.operations.discovery import add_source as add_source
 from retrovue.operations.discovery import discover as discover
 from retrovue.operations.doctor import Finding as Finding

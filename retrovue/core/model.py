@@ -170,6 +170,8 @@ class Collection:
     """Whether an approved asset stays approved when a sync finds that its file was replaced."""
     check_files: bool = True
     """Whether an ingest looks for a sample of the listed files on this machine. False for files that are elsewhere."""
+    library_uuid: str | None = None
+    """The permanent id of the library that its assets are of; None if it isn't known, or the source has none."""
     source_name: str | None = None
     """The name of the source when the collection was read; messages name it."""
 
@@ -199,6 +201,9 @@ class DiscoveredCollection:
     locations: tuple[str, ...] = ()
     locations_known: bool = True
     """False: the source hides the locations from this token. The catalogue keeps those that it has."""
+    uuid: str | None = None
+    """The library's own permanent id, of at most 200 characters, if it has one besides its key: with another one it is
+    another library, or was made anew under the same key."""
 
 
 @dataclass(frozen=True, slots=True)

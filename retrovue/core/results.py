@@ -131,7 +131,7 @@ class Guard:
 
     code: str
     """``nothing_listed``, ``too_many``, ``location_unreadable``, ``source_scanning``, ``unidentified_items``,
-    ``removals_changed``, …"""
+    ``another_identity``, ``removals_changed``, …"""
     reason: str
     """The reason as a sentence."""
 

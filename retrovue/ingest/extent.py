@@ -173,9 +173,9 @@ class Extents:
         """The items that the source says it has, of changes."""
 
     @property
-    def scanning(self) -> bool | None:
-        """Whether the source was scanning the library before it was read; None if it doesn't say it with its state."""
-        return None if self._library is None else self._library.refreshing
+    def library(self) -> ChangeState | None:
+        """What the source said of the library before it was read; None if it doesn't say it with its state."""
+        return self._library
 
     async def begin(self) -> Extent:
         """Ask the source for its state, and choose. Raises SourceError or StoreError."""
@@ -189,7 +189,7 @@ class Extents:
             last, self._now = await last_reading(session, self._collection)
             filters = await known_filters(session, self._source.id, self._server)
             overdue = await absences_are_due(session, self._source, self._collection)
-        if last is not None and last.basis == self._basis:
+        if last is not None and last.basis == self._basis and not self._is_another_library():
             self._last = last
         if self._run.mode == "sync":
             self.extent = choose(
@@ -206,6 +206,10 @@ class Extents:
         if self._last is not None and self._last.clock_s is not None:
             self.since = Since(max(0, self._last.clock_s - MARGIN_S), filters)
         return self.extent
+
+    def _is_another_library(self) -> bool:
+        uuid = None if self._library is None else self._library.uuid
+        return uuid is not None and self._collection.library_uuid not in (None, uuid)
 
     @property
     def _server(self) -> str:
@@ -261,7 +265,8 @@ class Extents:
             # What an interrupted run had read may have changed before the stamp of this one.
             await mark_incomplete(session, self._collection)
             return
-        if self.scanning or (self._run.mode == "ingest" and (counts.changed or counts.absent)):
+        scanning = self._library is not None and self._library.refreshing
+        if scanning or (self._run.mode == "ingest" and (counts.changed or counts.absent)):
             return
         began = self._now
         full_at: dt.datetime | None = began

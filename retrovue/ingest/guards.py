@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from retrovue.core.model import DEFAULT_MAX_REMOVALS, Collection, MaxRemovals
+from retrovue.core.model import DEFAULT_MAX_REMOVALS, ChangeState, Collection, MaxRemovals
 from retrovue.core.results import Guard
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.locations import empty_or_unreadable
@@ -34,24 +34,26 @@ class Guards:
         run: Run,
         removal: Removal,
         *,
-        scanning: bool | None = None,
+        state: ChangeState | None = None,
     ) -> None:
-        """``scanning``: whether the source was scanning right before it is read; None if that isn't known."""
+        """``state``: what the source says of the collection right before it is read; None: it is to be asked."""
         self._importer = importer
         self._collection = collection
         self._removal = removal
         self._watches = run.mode == "sync" and run.scope.is_full
-        self._scanning = scanning
+        self._state = state
 
     async def begin(self) -> None:
-        """Look whether the source is changing, before it is read. Raises SourceError."""
-        if self._watches and self._scanning is None:
-            self._scanning = await self._is_scanning()
+        """Look at the source, before it is read. Raises SourceError."""
+        if self._watches and self._state is None:
+            self._state = await self._importer.change_state(self._collection)
 
     async def policy(self, tally: Tally, sink: Sink) -> RemovalPolicy:
         """Return what may be removed, after the source was read. Raises SourceError."""
-        if not self._watches or sink.listed is None or not sink.comparison.may_have_lost:
+        if not self._watches or sink.listed is None:
             return NO_POLICY
+        if not sink.comparison.may_have_lost:
+            return RemovalPolicy(library_uuid=_uuid(self._state))
         guards = list(nothing_listed(discovered=tally.discovered, rejected=sink.comparison.rejected))
         guards += [
             Guard("location_unreadable", reason)
@@ -62,13 +64,25 @@ class Guards:
             guards.append(
                 Guard("unidentified_items", f"{number} rejected items can't be told from those that aren't listed.")
             )
+        state = self._state
+        if state is None or not state.refreshing:
+            state = await self._importer.change_state(self._collection)
+        held, now = self._collection.library_uuid, _uuid(state)
+        if held is not None and now is not None and held != now:
+            guards.append(
+                Guard(
+                    "another_identity",
+                    "The source has another library under this key than the one that the assets are of. If it was made"
+                    " anew there, confirm the removals.",
+                )
+            )
         postponed = None
-        if self._scanning or await self._is_scanning():
+        if state is not None and state.refreshing:
             postponed = Guard(
                 "source_scanning", "The source is scanning this library. Run the command again afterwards."
             )
-        return RemovalPolicy(self._removal.most, self._removal.confirmed, tuple(guards), postponed)
+        return RemovalPolicy(self._removal.most, self._removal.confirmed, tuple(guards), postponed, library_uuid=now)
 
-    async def _is_scanning(self) -> bool:
-        state = await self._importer.change_state(self._collection)
-        return state is not None and state.refreshing
+
+def _uuid(state: ChangeState | None) -> str | None:
+    return None if state is None else state.uuid

@@ -228,8 +228,8 @@ async def begin(
     importer: GuardedImporter, collection: Collection, run: Run, removals: Removal, extents: Extents | None
 ) -> Guards:
     """Make the guards, and look at the source before it is read."""
-    scanning = None if extents is None else extents.scanning
-    guards = Guards(importer, collection, run, removals, scanning=scanning)
+    state = None if extents is None else extents.library
+    guards = Guards(importer, collection, run, removals, state=state)
     await guards.begin()
     return guards
 

@@ -123,6 +123,7 @@ def _merged(before: Collection, replacement: Collection) -> Collection:
         external_id=replacement.external_id,
         name=replacement.name,
         locations=replacement.locations,
+        library_uuid=replacement.library_uuid,
         path_mappings=tuple(mappings.values()),
     )
 

@@ -1,7 +1,7 @@
 """Add sources and discover their collections; check the names and settings of sources and enrichers."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,17 @@ _EXTERNAL_ID = re.compile(r"^[a-z][a-z0-9_]*-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True, slots=True)
+class Remade:
+    """A library that was made anew at its source, as it seems."""
+
+    before: Collection
+    """The collection that has the assets."""
+    name: str
+    external_id: str
+    """The key of the library now: that of ``before``, if another library has it now, or the one to adopt."""
+
+
+@dataclass(frozen=True, slots=True)
 class Discovered:
     """The result of a discovery. ``added``, ``updated`` and ``gone`` are names of collections."""
 
@@ -39,6 +50,8 @@ class Discovered:
     """Of those that are updated: the name before and the name now."""
     unsupported: str | None = None
     """Why the importer can't discover collections; None if it can."""
+    remade: tuple[Remade, ...] = ()
+    """The libraries that were made anew, as it seems: with the same directories, or under the same key."""
 
 
 def check_name(name: str, what: str = "A source") -> None:
@@ -174,7 +187,36 @@ async def discover(
             raise changed_meanwhile(f"Source {quoted(source.name)}")
         changes = await record_discovery(session, source, listed, dry_run=dry_run)
         collections = await list_collections(session, source)
-    return Discovered(source, tuple(collections), changes.added, changes.updated, changes.gone, changes.renamed)
+    return Discovered(
+        source,
+        tuple(collections),
+        changes.added,
+        changes.updated,
+        changes.gone,
+        changes.renamed,
+        remade=tuple(_remade(known, listed)),
+    )
+
+
+def _remade(known: Sequence[Collection], listed: Sequence[DiscoveredCollection]) -> Iterator[Remade]:
+    """Find the collections with assets whose library was made anew, as it seems."""
+    by_key = {collection.external_id: collection for collection in known}
+    keys = {found.external_id for found in listed}
+    # A library that has assets in the catalogue took nobody's place.
+    free = [found for found in listed if found.external_id not in by_key or not by_key[found.external_id].assets_count]
+    for found in listed:
+        before = by_key.get(found.external_id)
+        if before is not None and before.assets_count and found.uuid not in (None, before.library_uuid or found.uuid):
+            yield Remade(before, found.name, found.external_id)
+    for before in known:
+        if before.assets_count and before.locations and before.external_id not in keys:
+            places = [
+                found
+                for found in free
+                if found.kind == before.kind and sorted(found.locations) == sorted(before.locations)
+            ]
+            if len(places) == 1:
+                yield Remade(before, places[0].name, places[0].external_id)
 
 
 def _refuse_implausible(source: Source, listed: Sequence[DiscoveredCollection], known: Sequence[Collection]) -> None:

@@ -79,6 +79,10 @@ def discovery_document(discovered: Discovered) -> dict[str, Any]:
         "gone": list(discovered.gone),
         "unsupported": discovered.unsupported,
         "renamed": [{"before": before, "now": now} for before, now in discovered.renamed],
+        "remade": [
+            {"collection": str(found.before.id), "before": found.before.external_id, "now": found.external_id}
+            for found in discovered.remade
+        ],
     }
 
 

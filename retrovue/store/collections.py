@@ -60,6 +60,7 @@ def _collection(row: Row[Any]) -> Collection:
         last_ingest_at=getattr(row, "last_ingest_at", None),
         keep_approval=row.keep_approval,
         check_files=row.check_files,
+        library_uuid=row.library_uuid,
         source_name=row.source_name,
     )
 
@@ -163,8 +164,8 @@ async def record_discovery(
     if added:
         await session.execute(
             text(
-                "INSERT INTO collection (id, source_id, external_id, name, kind, locations)"
-                " VALUES (:id, :source, :external_id, :name, :kind, :locations)"
+                "INSERT INTO collection (id, source_id, external_id, name, kind, locations, library_uuid)"
+                " VALUES (:id, :source, :external_id, :name, :kind, :locations, :library_uuid)"
             ),
             [{"id": uuid.uuid4(), "source": source.id, **_columns(found)} for found in added],
         )
@@ -176,6 +177,10 @@ async def record_discovery(
             ),
             [{"source": source.id, **_columns(found)} for found in updated],
         )
+    for found in discovered:
+        # Another id than the stored one isn't taken over: a sync says first what became of the assets.
+        if found.uuid is not None and (old := known.get(found.external_id)) is not None and old.library_uuid is None:
+            await keep_library(session, old, found.uuid)
     await _set_ingestible(
         session,
         [
@@ -189,7 +194,11 @@ async def record_discovery(
 def _storable(found: DiscoveredCollection) -> DiscoveredCollection:
     """Make the texts of a collection storable: one bad name must not stop the discovery of all others."""
     return DiscoveredCollection(
-        storable(found.external_id), storable(found.name), storable(found.kind), tuple(map(storable, found.locations))
+        storable(found.external_id),
+        storable(found.name),
+        storable(found.kind),
+        tuple(map(storable, found.locations)),
+        uuid=None if found.uuid is None else storable(found.uuid)[:200],
     )
 
 
@@ -199,7 +208,16 @@ def _columns(found: DiscoveredCollection) -> dict[str, Any]:
         "name": found.name,
         "kind": found.kind,
         "locations": list(found.locations),
+        "library_uuid": found.uuid,
     }
+
+
+async def keep_library(session: AsyncSession, collection: Collection, library_uuid: str) -> None:
+    """Store which library the assets of a collection are of."""
+    await session.execute(
+        text("UPDATE collection SET library_uuid = :library_uuid WHERE id = :id"),
+        {"id": collection.id, "library_uuid": storable(library_uuid)[:200]},
+    )
 
 
 async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Collection, Ingestibility]]) -> None:
@@ -296,13 +314,15 @@ async def adopt_identity(session: AsyncSession, replacement: Collection, after: 
     await session.execute(
         text(
             "UPDATE collection SET external_id = :external_id, name = :name, locations = :locations, ingestible = true,"
-            " not_ingestible_reason = NULL, ingestible_checked_at = now(), updated_at = now() WHERE id = :id"
+            " library_uuid = :library_uuid, not_ingestible_reason = NULL, ingestible_checked_at = now(),"
+            " updated_at = now() WHERE id = :id"
         ),
         {
             "id": after.id,
             "external_id": after.external_id,
             "name": after.name,
             "locations": list(after.locations),
+            "library_uuid": replacement.library_uuid,
         },
     )
     await set_path_mappings(session, after, after.path_mappings)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.results import Named, failed_enrichment
 from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
+from retrovue.store.collections import keep_library
 from retrovue.store.following import FOLLOWERS, compare_relinked, follow, owe_sidecars, stamp, tell_followed
 from retrovue.store.known import begin_listing, forget_listing, listing_holds, owe_touched
 from retrovue.store.listed import KINDS, TRASHED, key_of, keys_in_table
@@ -212,6 +213,9 @@ class _Merge:
             await owe_sidecars(session, staging.enrichers.reading_sidecars)
         if removals.number and held_back is None:
             await remove(session, self._run)
+        library = policy.library_uuid
+        if held_back is None and library is not None and library != staging.collection.library_uuid:
+            await keep_library(session, staging.collection, library)
         if self.has_followed:
             await tell_followed(session, staging.collection.id, self._run, later=staging.shares_transaction)
         if removals.number and held_back is None:

@@ -31,6 +31,8 @@ class RemovalPolicy:
     """The guards that stop removals whichever they are, unless a person has confirmed them."""
     postponed: Guard | None = None
     """The guard that stops removals even if they are confirmed: the source is changing."""
+    library_uuid: str | None = None
+    """The permanent id of the library that was read; None if it isn't known."""
 
 
 @dataclass(frozen=True, slots=True)

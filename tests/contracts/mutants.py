@@ -91,8 +91,8 @@ _SEVERAL = "    if len(candidates) > 1:\n"
 _ENABLED_ONLY = "    if scope.is_full and not collection.sync_enabled:\n"
 _SOURCE_CHECKED = "            await self._check_source(exc)\n            await self._fail(failed(collection, exc))\n"
 _INSERT = (
-    '                "INSERT INTO collection (id, source_id, external_id, name, kind, locations)"\n'
-    '                " VALUES (:id, :source, :external_id, :name, :kind, :locations)"\n'
+    '                "INSERT INTO collection (id, source_id, external_id, name, kind, locations, library_uuid)"\n'
+    '                " VALUES (:id, :source, :external_id, :name, :kind, :locations, :library_uuid)"\n'
 )
 _GONE = '            *({"id": collection.id, "ingestible": False, "reason": GONE} for collection in gone),\n'
 _BEFORE_GONE = "    await _set_ingestible(\n        session,\n        [\n"
@@ -286,7 +286,9 @@ MUTANTS = (
         "SD-2",
         COLLECTIONS,
         _INSERT,
-        _INSERT.replace("locations)", "locations, sync_enabled)", 1).replace(":locations)", ":locations, true)"),
+        _INSERT.replace(" library_uuid)", " library_uuid, sync_enabled)").replace(
+            ":library_uuid)", ":library_uuid, true)"
+        ),
     ),
     Mutant(
         "SD-3",

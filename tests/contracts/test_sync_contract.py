@@ -453,8 +453,14 @@ class TestSY15:
         old = world.section("Movies")
         world.plex.sections.remove(old)
         world.plex.sections.append(old.recreated("9", 9000))
-        world.cli.ok("source", "discover", NAME)
+        for options in (("--dry-run",), ()):
+            [found] = world.cli.ok("source", "discover", NAME, *options)["remade"]
+            assert (found["before"], found["now"]) == ("1", "9")
+        printed = world.cli("source", "discover", NAME).out
+        assert "Made again: Movies (9) has the directories of Movies (1)" in printed
+        assert "retrovue collection adopt 1 9 --source plex-" in printed
         document = world.cli.ok("collection", "adopt", "1", "9", "--yes")
+        assert world.cli.ok("source", "discover", NAME)["remade"] == []
         assert document["kept"] == 3
         after = asset(world, "Brazil")
         assert (after["uuid"], after["state"]) == (before["uuid"], "ready")

@@ -16,7 +16,7 @@ from retrovue.core.errors import NothingEligible
 from retrovue.core.model import Collection, MaxRemovals
 from retrovue.core.results import Failed, Ingested
 from retrovue.operations.discovery import discover
-from retrovue.simulator import Fault, ListSection, faults, movie
+from retrovue.simulator import Fault, ListSection, Sort, faults, movie
 from retrovue.store.session import Store
 from tests.support.library import execute
 from tests.support.syncing import JellyfinSource, PlexSource, Synced, TreeSource, enable, set_scanning
@@ -424,3 +424,34 @@ async def discover_again(synced: Synced, media: Path) -> Collection:
     """Discover and enable what the source has now."""
     await discover(synced.store, str(synced.source.id))
     return await enable(synced.store, synced.source, media)
+
+
+async def test_another_library_under_the_same_key(store: Store, tmp_path: Path) -> None:
+    """A server may give the key of a library that was deleted to the next one that is made."""
+    async with plex(store, tmp_path) as (source, synced):
+        another = ListSection("1", "Movies", "movie", locations=["/data/movies"], uuid="another")
+        for row in source.section.rows(1, 0, COUNT - 2, Sort("id")):
+            another.add(row)
+        source.plex.sections[0] = another
+        [remade] = (await discover(store, str(synced.source.id))).remade
+        assert (remade.before.id, remade.external_id) == (synced.collection.id, "1")
+        held = await synced.sync()
+        assert held.held_back is not None
+        assert [guard.code for guard in held.held_back.guards] == ["another_identity"]
+        assert (held.counts.missing, held.held_back.number) == (0, 2)
+        assert held.held_back.token is not None
+        confirmed = await synced.sync(confirm_removals=frozenset({held.held_back.token}))
+        assert (confirmed.counts.missing, confirmed.held_back) == (2, None)
+        # From now on it is the library of these assets.
+        assert (await discover(store, str(synced.source.id))).remade == ()
+        assert await synced.rows("SELECT library_uuid FROM collection") == [("another",)]
+
+
+async def test_a_library_that_was_made_anew_under_its_key_without_a_loss(store: Store, tmp_path: Path) -> None:
+    async with plex(store, tmp_path) as (source, synced):
+        again = source.section.recreated("1", 50_000_000)
+        source.plex.sections[0] = again
+        assert len((await discover(store, str(synced.source.id))).remade) == 1
+        outcome = await synced.sync()
+        assert (outcome.counts.relinked, outcome.held_back) == (COUNT, None)
+        assert (await discover(store, str(synced.source.id))).remade == ()

@@ -424,6 +424,19 @@ class Discovery(Strict):
     """Why the importer can't discover."""
     renamed: list["Renamed"]
     """Of those that are updated."""
+    remade: list["Remade"]
+    """Libraries that were made anew at the source, as it seems."""
+
+
+class Remade(Strict):
+    """A library that has the directories of a lost one, or another library under the key of a known one."""
+
+    collection: UUID
+    """The collection that has the assets."""
+    before: str
+    """Its key."""
+    now: str
+    """The key of the library that has its place: the same, or the one that `collection adopt` takes."""
 
 
 class Renamed(Strict):

@@ -72,6 +72,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "locations": "its directories, as the source names them",
         "created_at": "",
         "updated_at": "",
+        "library_uuid": "the source's permanent id of the library that the assets are of; null if it isn't known",
         "keep_approval": "whether an approved asset stays approved when its file is replaced",
         "check_files": "whether an ingest looks for some of the listed files, and fails if none is there",
     },

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +21,7 @@ from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.ingest.documents import source_identity
 from retrovue.operations import catalogue, curation, discovery
 from retrovue.operations.catalogue import Contents
-from retrovue.operations.discovery import Discovered
+from retrovue.operations.discovery import Discovered, Remade
 from retrovue.operations.documents import (
     collection_document,
     discovery_document,
@@ -183,7 +184,19 @@ def change_lines(found: Discovered) -> list[str]:
         f"{word}: {', '.join(names)}"
         for word, names in (("Added", found.added), ("Renamed", renamed), ("Updated", changed), ("Gone", found.gone))
         if names
-    ]
+    ] + [line for remade in found.remade for line in _remade_lines(found.source, remade)]
+
+
+def _remade_lines(source: Source, remade: Remade) -> Iterator[str]:
+    before = remade.before
+    if remade.external_id == before.external_id:
+        yield f"Made again: {before.name} ({before.external_id}) is another library than its assets are of"
+        yield "  A sync follows what is the same, and holds back the removal of what isn't until you confirm it."
+        return
+    old, new = f"{before.name} ({before.external_id})", f"{remade.name} ({remade.external_id})"
+    yield f"Made again: {new} has the directories of {old}"
+    words = [before.external_id, remade.external_id, "--source", source.external_id]
+    yield f"  To give it the assets: retrovue collection adopt {shlex.join(words)} --dry-run"
 
 
 async def change_source(

@@ -206,4 +206,5 @@ def _collection(section: _Section) -> DiscoveredCollection:
         kind=section.type or "unknown",
         locations=tuple(location.path for location in section.locations or () if location.path),
         locations_known=section.locations is not None,
+        uuid=section.uuid or None,
     )
