@@ -40,6 +40,7 @@ class Mutant:
 
 
 ORCHESTRATOR = "retrovue/ingest/orchestrator.py"
+TASKS = "retrovue/ingest/tasks.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
 READING = "retrovue/ingest/reading.py"
 EXTENT = "retrovue/ingest/extent.py"
@@ -125,7 +126,7 @@ MUTANTS = (
     Mutant("B-5", DOCUMENT, '"targeted": status != "skipped",', '"targeted": True,'),
     Mutant(
         "B-6",
-        ORCHESTRATOR,
+        TASKS,
         "            if not self._options.dry_run:\n                async with self._store",
         "            if True:\n                async with self._store",
     ),
@@ -147,9 +148,9 @@ MUTANTS = (
     Mutant("B-7", DOCUMENT, "verdict.total: verdict.count for", 'verdict.total: "created" for'),
     Mutant("B-8", OPENING, "if production is not None and same_database(test, production):", "if False:"),
     Mutant("B-8", MIGRATIONS, "if status.role != role and (", "if status.role is None and ("),
-    Mutant("B-9", ORCHESTRATOR, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
+    Mutant("B-9", TASKS, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
     Mutant("B-9", ACTION, "return UNREACHABLE if summary.all_unreachable else FAILED", "return FAILED"),
-    Mutant("B-9", ORCHESTRATOR, "        if isinstance(error, SourceRefused | WrongIdentity):", "        if False:"),
+    Mutant("B-9", TASKS, "        if isinstance(error, SourceRefused | WrongIdentity):", "        if False:"),
     Mutant("B-9", ACTION, '    if "internal" in codes:\n        return FAILED\n', ""),
     Mutant("B-10", LOADING, "        if problems:\n", "        if len(problems) == 99:\n"),
     Mutant(
@@ -163,7 +164,7 @@ MUTANTS = (
     Mutant("D-1", PIPELINE, _ONE_TRANSACTION, _TWO_TRANSACTIONS),
     Mutant(
         "D-1",
-        ORCHESTRATOR,
+        TASKS,
         "self._limiter = anyio.CapacityLimiter(options.concurrency)",
         "self._limiter = anyio.CapacityLimiter(1)",
     ),
@@ -173,14 +174,14 @@ MUTANTS = (
         _REJECTIONS,
         f"{_REJECTIONS}            await session.commit()\n",
     ),
-    Mutant("D-2", ORCHESTRATOR, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
+    Mutant("D-2", TASKS, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
     Mutant("D-3", ACTION, 'return OK if summary.status == "ok" else PARTIAL', "return OK"),
     Mutant("D-4", AUDIT, '"context": storable(plain(failed.context)),', '"context": {},'),
     Mutant("D-4", AUDIT, "            AND ingest_outcome.code IS DISTINCT FROM 'already_running'\n", ""),
     Mutant("D-4", AUDIT, " AND ingest_start.scope = '{{}}'\n", "\n"),
     Mutant(
         "D-4",
-        ORCHESTRATOR,
+        TASKS,
         "                await audit.start(self._store, self._run, ours)\n",
         "                await audit.start(self._store, self._run, ours[:1])\n",
     ),
@@ -213,7 +214,7 @@ MUTANTS = (
     ),
     Mutant(
         "D-12",
-        ORCHESTRATOR,
+        TASKS,
         "        answer = await self._importer.check_ingestible(collection)\n",
         "        answer = Ingestibility(ingestible=True)\n",
     ),
@@ -357,25 +358,25 @@ MUTANTS = (
     Mutant("UW-1", UNIT, "[await _merged(intake) for", "[(await _merged(intake), await session.commit())[0] for"),
     Mutant(
         "UW-2",
-        ORCHESTRATOR,
+        TASKS,
         "self._limiter = anyio.CapacityLimiter(options.concurrency)",
         "self._limiter = anyio.CapacityLimiter(1 if options.atomic else options.concurrency)",
     ),
-    Mutant("UW-3", ORCHESTRATOR, "elif self._options.atomic and self._failure is not None:", "elif False:"),
+    Mutant("UW-3", TASKS, "elif self._options.atomic and self._failure is not None:", "elif False:"),
     Mutant(
         "UW-4",
-        ORCHESTRATOR,
+        TASKS,
         "if self._options.atomic and self._failure is None",
         "if self._options.atomic and not self._collector.summary().skipped and self._failure is None",
     ),
     Mutant("UW-5", UNIT, "[await _merged(intake) for", "[(await _merged(intake), await session.commit())[0] for"),
     Mutant("UW-6", UNIT, "from exc\n            committed()", "from exc\n            raise"),
-    Mutant("UW-7", ORCHESTRATOR, "for outcome in self._previewed:", "for outcome in self._previewed[1:]:"),
+    Mutant("UW-7", TASKS, "for outcome in self._previewed:", "for outcome in self._previewed[1:]:"),
     Mutant("UW-8", AUDIT, '"atomic": run.atomic,', '"atomic": False,'),
     # Interrupted runs
     Mutant(
         "RS-1",
-        ORCHESTRATOR,
+        TASKS,
         "                await audit.start(self._store, self._run, ours)\n",
         "                await audit.start(self._store, self._run, ours[:1])\n",
     ),
