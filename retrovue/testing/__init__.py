@@ -32,6 +32,7 @@ from retrovue.testing.enricher_conformance import (
     sample_asset,
 )
 from retrovue.testing.misbehaving import hold_again, let_go
+from retrovue.testing.resuming import check_resuming
 
 __all__ = [
     "EnricherConformance",
@@ -50,6 +51,7 @@ __all__ = [
     "check_ingestible",
     "check_reachable",
     "check_repetition",
+    "check_resuming",
     "check_same_alone",
     "check_same_beside",
     "check_source_state",

@@ -35,9 +35,9 @@ from retrovue.importers.base import ImporterInterface, ListsChanges, TellsChange
 from retrovue.importers.drafts import draft_problem
 from retrovue.importers.guard import MOST_DRAFTS
 from retrovue.importers.states import changes_problem, state_problem
+from retrovue.testing.resuming import ResumingConformance
 from retrovue.testing.tasks import (
     MOST_AWAITS,
-    PATIENCE_S,
     check_cancelled_everywhere,
     check_leaves_nothing,
     deadline,
@@ -323,24 +323,14 @@ async def _whole_run(make: Make, collection: Collection) -> None:
                 pass
 
 
-class ImporterConformance:
+class ImporterConformance(ResumingConformance):
     """All checks as test methods: subclass it in a test module, and implement the two ``make_…`` methods.
 
     Each test runs an event loop of its own, so that pytest needs no plug-in.
     """
 
-    patience_s: ClassVar[float] = PATIENCE_S
-    """Seconds after which a test fails, whatever still runs."""
     items: ClassVar[int | None] = None
     """The number of source items in the sample collection, if it is known."""
-
-    def make_importer(self) -> ImporterInterface:
-        """Make the importer, for a source that answers and doesn't change during the tests."""
-        raise NotImplementedError
-
-    def make_collection(self) -> Collection:
-        """Make the sample collection, for example with ``sample_collection``."""
-        raise NotImplementedError
 
     def _make(self) -> ImporterInterface:
         importer = self.make_importer()

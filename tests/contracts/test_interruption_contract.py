@@ -148,6 +148,7 @@ class TestRS1:
 
 
 @pytest.mark.rule("RS-2")
+@pytest.mark.fault(155)
 class TestRS2:
     """RS-2: an interrupted run within a large collection is gone on with, by an ingest or a sync."""
 
@@ -207,6 +208,28 @@ class TestRS2:
             + [row for row in await plex.titles() if row[1] == "Film 50"]
         )
 
+    @pytest.mark.parametrize("atomic", [(True, True), (True, False), (False, True)], ids=["both", "then", "now"])
+    async def test_one_unit_of_work(self, plex: Plex, atomic: tuple[bool, bool]) -> None:
+        await plex.interrupt(2, atomic=atomic[0])
+        outcome = await plex.synced.ingest(atomic=atomic[1])
+        assert (outcome.counts.created, outcome.counts.resumed) == (FILMS, 31)
+
+    async def test_a_run_that_was_overtaken_writes_no_more_pages(self, plex: Plex) -> None:
+        async def overtake(request: Request) -> None:
+            if _start(request) == 60:
+                # Its locks are lost, and another run goes on with the listing.
+                await execute(plex.store, "UPDATE kept_listing SET run_id = gen_random_uuid()")
+
+        plex.source.plex.on_request = overtake
+        await raise_on(plex.store, "asset", "true")
+        assert isinstance(await plex.synced.run("ingest"), Failed)
+        await execute(plex.store, "DROP TRIGGER refuse ON asset")
+        plex.source.plex.on_request = None
+        kept_pages = sorted(await plex.pages())
+        assert kept_pages == list(range(len(kept_pages)))
+        assert len(kept_pages) < WINDOWS
+        assert await plex.resumes("ingest") == 1 + len(kept_pages) * (PAGE - 1)
+
     async def test_other_path_mappings(self, plex: Plex) -> None:
         await plex.interrupt(2)
         (plex.source.local / "there").mkdir()
@@ -224,6 +247,7 @@ class TestRS2:
 
 
 @pytest.mark.rule("RS-3")
+@pytest.mark.fault(155)
 class TestRS3:
     """RS-3: only if the source proves that it lists the same."""
 
@@ -340,6 +364,7 @@ class TestRS3:
 
 
 @pytest.mark.rule("RS-4")
+@pytest.mark.fault(155)
 class TestRS4:
     """RS-4: only with the same configuration and version, for 24 hours, and if it is whole."""
 
@@ -423,6 +448,16 @@ class TestRS6:
 @pytest.mark.rule("RS-7")
 class TestRS7:
     """RS-7: what is kept is bounded, and dropped."""
+
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_the_merge_drops_it(self, plex: Plex, fails: bool) -> None:
+        await plex.interrupt(2)
+        if fails:
+            await plex.fail_to_merge()
+            assert len(await plex.pages()) == WINDOWS
+        await plex.synced.ingest()
+        assert await plex.tables(plex.store) == []
+        assert await plex.synced.rows("SELECT 1 FROM kept_listing") == []
 
     async def test_no_more_than_the_bound_is_kept(self, plex: Plex, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kept, "MOST_KEPT_BYTES", 1)

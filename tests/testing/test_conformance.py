@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -39,6 +40,7 @@ from retrovue.testing import (
     check_ingestible,
     check_reachable,
     check_repetition,
+    check_resuming,
     check_source_state,
     check_stamps,
     sample_collection,
@@ -96,6 +98,56 @@ def fickle(*listings: Sequence[Any]) -> type[Right]:
 
 def make(kind: type[Right]) -> Any:
     return lambda: kind({})
+
+
+class Resuming(Right):
+    """Goes on behind any page."""
+
+    listing: Sequence[Any] = (page(draft("a"), draft("b")), outline(draft("c")), page(draft("d")))
+    goes_on = staticmethod(lambda numbers: (numbers or [-1])[-1] + 1)
+    """Where it goes on, from the numbers of the pages that were read."""
+
+    @asynccontextmanager
+    async def resume(
+        self, collection: Collection, bookmarks: Sequence[bytes]
+    ) -> AsyncIterator[AsyncIterator[Page | Outline]]:
+        yield self._from(self.goes_on([int(bookmark) for bookmark in bookmarks]))
+
+    async def _from(self, start: int) -> AsyncIterator[Page | Outline]:
+        for number, one in list(enumerate(self.listing))[start:]:
+            one.bookmark = b"%d" % number
+            yield one
+
+
+class TestResuming:
+    async def test_one_that_goes_on_where_it_has_stopped(self) -> None:
+        await check_resuming(make(Resuming), COLLECTION)
+        await check_resuming(make(Right), COLLECTION)
+
+    @pytest.mark.parametrize(
+        "goes_on",
+        [
+            lambda _: 0,
+            lambda numbers: max(0, len(numbers) - 1),
+            lambda numbers: len(numbers) and len(numbers) + 1,
+        ],
+        ids=["at the beginning", "a page before", "a page behind"],
+    )
+    async def test_one_that_goes_on_elsewhere(self, goes_on: Any) -> None:
+        wrong = type("Wrong", (Resuming,), {"goes_on": staticmethod(goes_on)})
+        with pytest.raises(AssertionError, match="gives other pages"):
+            await check_resuming(make(wrong), COLLECTION)
+
+    async def test_one_that_always_starts_again(self) -> None:
+        class Restarting(Resuming):
+            async def _from(self, start: int) -> AsyncIterator[Page | Outline]:
+                if start:
+                    yield Page([], [], 0, restart=True)
+                async for one in super()._from(0):
+                    yield one
+
+        with pytest.raises(AssertionError, match="starts again"):
+            await check_resuming(make(Restarting), COLLECTION)
 
 
 class TestListings:
