@@ -15,11 +15,12 @@ import anyio
 import orjson
 from rich.console import Console
 
+from benchmarks.choice import FULL, USUAL
 from benchmarks.database import private_server
 from benchmarks.harness import BenchmarkFailed, Harness
 from benchmarks.machine import describe
 from benchmarks.report import KEY, document, show_scenario, show_targets
-from benchmarks.scenarios import FULL, USUAL, Scenario, profile, without_cli
+from benchmarks.scenarios import Scenario, profile, without_cli
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 

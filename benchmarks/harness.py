@@ -191,6 +191,8 @@ class Harness:
         postgres = self._databases.cpu()
         environment = {"RETROVUE_DATABASE_URL": self._databases.url(name), "RETROVUE_TOKEN": TOKEN}
         spent, report = await self._measured(self._command(contender, plex.url if plex else ""), environment)
+        if contender.client == "show":
+            return Sample(wall=spent["wall"], client_cpu=spent["cpu"], peak_mb=spent["peak_mb"])
         await self._databases.quiet(name)
         postgres = self._databases.cpu() - postgres
         ended = await self._databases.written(name)
@@ -225,6 +227,8 @@ class Harness:
 
     def _command(self, contender: Contender, url: str) -> list[str]:
         options = contender.options()
+        if contender.client == "show":
+            return [*retrovue(self._python), "source", "show", SOURCE, "--json"]
         if contender.client == "cli":
             return [*retrovue(self._python), "source", contender.command, SOURCE, "--json", *options]
         if contender.client in PRODUCT:
@@ -278,8 +282,16 @@ class Harness:
         if contender.client in PRODUCT and report["status"] != "ok":
             problems.append(f"its status is {report['status']}: {report['errors']}")
         listed = layout.items - contender.changes.removed * len(layout.sizes)
-        if report["total_source_items"] != listed:
-            problems.append(f"it read {report['total_source_items']} items of {listed}")
+        few = {"unchanged": 0, "changes": contender.changes.recent * len(layout.sizes)}
+        to_read = listed if contender.read is None else few.get(contender.read, listed)
+        if report["total_source_items"] != to_read:
+            problems.append(f"it read {report['total_source_items']} items of {to_read}")
+        if contender.read is not None:
+            problems += [
+                f"it read {one['read']} of {one['name']}: {one['reading']['reason']}"
+                for one in report["collection_results"]
+                if one["read"] != contender.read
+            ]
         expected = 0 if contender.dry_run else report["total_created_assets"]
         if created != expected:
             problems.append(f"{created} assets were created, not {expected}")

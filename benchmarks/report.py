@@ -9,9 +9,9 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.choice import TARGETS
 from benchmarks.harness import Results, Sample
 from benchmarks.scenarios import Contender, Scenario
-from benchmarks.targets import TARGETS
 
 _METRICS = [field.name for field in fields(Sample)]
 _LEFT: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "caption_justify": "left"}

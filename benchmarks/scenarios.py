@@ -6,9 +6,9 @@ from typing import Literal
 
 from retrovue.simulator import Changes
 
-Client = Literal["cli", "library", "floor", "lean floor", "fetch", "decode", "help", "profiled"]
+Client = Literal["cli", "library", "floor", "lean floor", "fetch", "decode", "help", "show", "profiled"]
 """The product as operators and as services run it; the floor, also with requests as lean as the product's, and in
-parts; `retrovue --help`, and the library under Python's profiler."""
+parts; `retrovue --help`, `retrovue source show`, and the library under Python's profiler."""
 PRODUCT: tuple[Client, ...] = ("cli", "library", "profiled")
 WRITES: tuple[Client, ...] = (*PRODUCT, "floor", "lean floor")
 
@@ -63,6 +63,10 @@ class Contender:
     """Whether one transaction writes all collections."""
     command: Literal["ingest", "sync"] = "ingest"
     """`retrovue source ingest` or `source sync`."""
+    read: Literal["full", "sweep", "changes", "unchanged"] | None = None
+    """What a sync has to read of each collection; None is all items."""
+    more: tuple[str, ...] = ()
+    """Further arguments."""
     changes: Changes = UNCHANGED
     """What has become of each section of the server since the catalogue was made."""
     latency_ms: float = 0.0
@@ -78,7 +82,12 @@ class Contender:
     def options(self) -> tuple[str, ...]:
         """Return the arguments that every product client takes."""
         given = {"--dry-run": self.dry_run, "--atomic": self.atomic}
-        return ("--concurrency", str(self.concurrency), *(option for option, is_given in given.items() if is_given))
+        return (
+            "--concurrency",
+            str(self.concurrency),
+            *(option for option, is_given in given.items() if is_given),
+            *self.more,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ def _syncs(layout: Layout) -> tuple[Contender, ...]:
     return (
         Contender("first", layout),
         known,
-        replace(known, name="nothing changed", command="sync"),
+        replace(known, name="nothing changed", command="sync", more=("--sweep-every", "0")),
         replace(known, name="1 % changed", command="sync", changes=changed),
         replace(known, name="10 % removed", command="sync", changes=removed),
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from time import time
 from typing import Any, Literal
 
 import orjson
 
 from retrovue.simulator.filters import Condition, Sort, matches
-from retrovue.simulator.generated_rows import FlatRows, Rows, Tree, TreeRows
+from retrovue.simulator.generated_rows import FlatRows, Rows, Tree, TreeRows, latest_time
 from retrovue.simulator.model import Location, Row, Section
 from retrovue.simulator.templates import Draw, Rates, Templates, scramble
 from retrovue.simulator.templates_music import album, artist, track
@@ -39,6 +40,7 @@ _MAKERS: dict[int, Callable[[Draw, str], dict[str, Any]]] = {
 _ROOTS = {"movie": ("Movies", "M"), "clip": ("Videos", "V"), "show": ("TV", "T"), "artist": ("Music", "U")}
 
 
+_UPDATED_AT = re.compile(rb'"updatedAt":-?\d+,?')
 _FILE = re.compile(rb'/library/parts/(\d+)/(\d+)/|"size":(\d+)')
 
 
@@ -52,6 +54,10 @@ class Changes:
     """Share of items with another file at the same path, 0 to 1."""
     removed: int = 0
     """Items that aren't there any more, those with the highest ids."""
+    recent: int = 0
+    """Items, spread over the library, that were given another title just now: updatedAt is the time of the change."""
+    edition: int = 1
+    """Tells the titles of one such change from those of another."""
 
     def apply(self, mixed: int, row: bytes) -> bytes:
         """Return the row of an item after the changes; ``mixed`` are random bits of the item."""
@@ -87,6 +93,7 @@ class GeneratedSection(Section):
     ) -> None:
         rates = rates or Rates()
         self._changes = changes or Changes()
+        self._changed_at = int(time())
         self._seed = seed
         if kind == "clip":
             none = {"agent": "com.plexapp.agents.none", "scanner": "Plex Video Files Scanner", "language": "xn"}
@@ -151,6 +158,7 @@ class GeneratedSection(Section):
     def change(self, changes: Changes) -> None:
         """Be as the library is after these changes, instead of those before; rows written beforehand are too."""
         self._changes = changes
+        self._changed_at = int(time())
         self.content_changed_at += 1
         for item_type, sort, view in self._ready:
             if item_type == self._playable:
@@ -198,6 +206,8 @@ class GeneratedSection(Section):
                 for index in indexes
                 if index is not None and index < self.total(item_type)
             ]
+        elif (later := self._later(item_type, conditions)) is not None:
+            candidates = later
         else:
             candidates = self._window(item_type, 0, rows.total, sort, _WHOLE)
         # Most rows can be told from their bytes; only the others are worth decoding.
@@ -215,6 +225,15 @@ class GeneratedSection(Section):
                 if matches(row, conditions):
                     chosen.append(row)
         return chosen
+
+    def matching(self, item_type: int, conditions: Sequence[Condition]) -> int:
+        """How many rows meet the conditions."""
+        ready = self._ready.get((item_type, Sort("id"), _WHOLE))
+        if ready is None or len(conditions) != 1 or (conditions[0].operator, conditions[0].values) != (">>", ("1",)):
+            return super().matching(item_type, conditions)
+        # For all times: those that have one.
+        name = b'"%b":' % conditions[0].key.encode()
+        return sum(name in row for row in ready)
 
     def first_above(self, item_type: int, rating_key: int) -> int:
         """How many items of this type have an id up to the given one, so that `id>>=` can page on."""
@@ -280,7 +299,25 @@ class GeneratedSection(Section):
     def _changed(self, item_type: int, index: int, row: bytes) -> bytes:
         if item_type != self._playable:
             return row
+        if index in self._recent():
+            row = row.replace(b'"title":"', b'"title":"Edition %d ' % self._changes.edition, 1)
+            row = _UPDATED_AT.sub(b"", row, 1).replace(b"{", b'{"updatedAt":%d,' % self._changed_at, 1)
         return self._changes.apply(scramble(self._seed + 7, index), row)
+
+    def _recent(self) -> range:
+        """The items that were edited just now, by their places in the order of ids."""
+        number, total = self._changes.recent, self.total(self._playable)
+        return range(0, total, max(1, total // number))[:number] if number else range(0)
+
+    def _later(self, item_type: int, conditions: Sequence[Condition]) -> list[bytes] | None:
+        """The rows that may have a later time than one that is later than that of most rows; None for another."""
+        if [(one.operator, one.key) for one in conditions] not in ([(">>", "updatedAt")], [(">>", "addedAt")]):
+            return None
+        bound = conditions[0].values[0]
+        if not bound.isdigit() or int(bound) < latest_time(self._rows[item_type].total):
+            return None
+        places = self._recent() if item_type == self._playable and conditions[0].key == "updatedAt" else range(0)
+        return [self.row_json(item_type, index) for index in places]
 
 
 def _templates(

@@ -14,6 +14,11 @@ _PHRASES = tuple(f"{first} {second}".encode() for first in FIRST for second in S
 _SLUGS = tuple(phrase.lower().replace(b" ", b"-") for phrase in _PHRASES)
 
 
+def latest_time(count: int) -> int:
+    """Return a time after those of so many rows, in seconds since 1970."""
+    return _UPDATED + count // 3 * 60 + 60
+
+
 class Rows(Protocol):
     """All rows of one type in a generated section."""
 

@@ -13,25 +13,25 @@ import orjson
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.choice import FULL, TARGETS
 from benchmarks.database import SOURCE, Databases
 from benchmarks.floor import COLUMNS
 from benchmarks.harness import ROOT, TOKEN, served
 from benchmarks.page import BEGIN, END, PAGE, measured
 from benchmarks.probe import differences, make_files, measure
-from benchmarks.scenarios import FULL, Layout, without_cli
-from benchmarks.targets import TARGETS
+from benchmarks.scenarios import Layout, without_cli
 from retrovue.store.embedded import EmbeddedServer
 
 
 @pytest.mark.long
 def test_one_command_measures_and_reports(tmp_path: Path) -> None:
-    chosen = [word for name in ("main", "sync", "start", "tree") for word in ("--only", name)]
+    chosen = [word for name in ("main", "sync", "start", "tree", "little") for word in ("--only", name)]
     options = ["--items", "500", "--rounds", "1", *chosen, "--output", str(tmp_path)]
     done = subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     (report,) = tmp_path.iterdir()
     said = orjson.loads(report.read_bytes())
-    main_job, sync, start, tree = said["scenarios"]
+    main_job, sync, start, tree, little = said["scenarios"]
     created = {one["name"]: one["medians"]["created"] for one in main_job["contenders"]}
     assert created["first"] == created["library"] == created["floor"] == created["dry-run"] > 450
     assert created["re-ingest"] == created["fetch only"] == 0
@@ -51,6 +51,10 @@ def test_one_command_measures_and_reports(tmp_path: Path) -> None:
     for one in tree["contenders"]:
         assert all(one["medians"][name] > 0 for name in ("wall", "client_cpu", "peak_mb", "items", "from_plex"))
         assert one["medians"]["requests"] is None
+    # A sync of a library in which little has changed reads little of it.
+    requests = {one["name"]: one["medians"]["requests"] for one in little["contenders"]}
+    assert (requests["unchanged"], requests["unchanged, 2 s"]) == (2, 2)
+    assert requests["100 changed"] <= 10
     values = {target["name"]: target["value"] for target in said["targets"]}
     assert values["First ingest, wall time ÷ floor"] > 0
     assert values["Start of the command line"] > 0
