@@ -89,6 +89,7 @@ from retrovue.operations.catalogue import list_assets as list_assets
 from retrovue.operations.catalogue import list_collections as list_collections
 from retrovue.operations.catalogue import list_enrichers as list_enrichers
 from retrovue.operations.catalogue import list_log as list_log
+from retrovue.operations.catalogue import list_runs as list_runs
 from retrovue.operations.catalogue import list_sources as list_sources
 from retrovue.operations.changes import ChangeListing as ChangeListing
 from retrovue.operations.changes import follow_changes as follow_changes
@@ -139,7 +140,9 @@ from retrovue.store.listing import AssetFilters as AssetFilters
 from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.listing import AssetOrder as AssetOrder
 from retrovue.store.log import LogEntry as LogEntry
+from retrovue.store.log import LoggedRun as LoggedRun
 from retrovue.store.log import LogListing as LogListing
+from retrovue.store.log import RunListing as RunListing
 from retrovue.store.opening import open_store as open_store
 from retrovue.store.purging import GoneAssets as GoneAssets
 from retrovue.store.rejections import DuplicateItem as DuplicateItem

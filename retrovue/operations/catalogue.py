@@ -20,7 +20,7 @@ from retrovue.store.collections import Contents
 from retrovue.store.enrichers import EnricherListing
 from retrovue.store.enrichments import AssetEnrichment
 from retrovue.store.listing import AssetFilters, AssetListing, AssetOrder
-from retrovue.store.log import LogEntry, LogListing
+from retrovue.store.log import LogEntry, LoggedRun, LogListing, RunListing
 from retrovue.store.session import Store
 from retrovue.store.sources import SourceListing
 
@@ -40,7 +40,9 @@ __all__ = [
     "FormerIdentity",
     "LogEntry",
     "LogListing",
+    "LoggedRun",
     "RunDetails",
+    "RunListing",
     "SourceListing",
     "Store",
     "find_asset",
@@ -57,6 +59,7 @@ __all__ = [
     "list_collections",
     "list_enrichers",
     "list_log",
+    "list_runs",
     "list_sources",
     "short_ids",
 ]
@@ -188,6 +191,12 @@ async def short_ids(store: Store, uuids: Sequence[UUID]) -> dict[UUID, str]:
         return await references.short_ids(session, uuids)
 
 
+async def short_run_ids(store: Store, runs: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the beginnings of runs' ids, of at least 8 digits, that no other run's id has."""
+    async with store.reading() as session:
+        return await references.short_run_ids(session, runs)
+
+
 async def find_run(store: Store, reference: str) -> UUID:
     """Return the id of the run that a UUID, or the unique beginning of one, names. Raises NotFound or Ambiguous."""
     if (whole := references.as_uuid(reference)) is not None:
@@ -218,6 +227,30 @@ async def list_log(
         owner = None if source is None else await sources.find_source(session, source)
         within = None if collection is None else await collections.find_collection(session, collection, owner)
         return await log.list_log(
+            session, source=owner, collection=within, run=run, status=status, since=since, until=until, limit=limit
+        )
+
+
+async def list_runs(
+    store: Store,
+    *,
+    source: str | None = None,
+    collection: str | None = None,
+    run: UUID | None = None,
+    status: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    limit: int | None = 50,
+) -> RunListing:
+    """List the runs of which an entry fits the filters of `list_log`, the latest first.
+
+    Each has the totals of all its collections, also of those that don't fit. ``limit`` counts runs; None lists all.
+    Raises what `list_log` raises.
+    """
+    async with store.reading() as session:
+        owner = None if source is None else await sources.find_source(session, source)
+        within = None if collection is None else await collections.find_collection(session, collection, owner)
+        return await log.list_runs(
             session, source=owner, collection=within, run=run, status=status, since=since, until=until, limit=limit
         )
 

@@ -14,6 +14,7 @@ from retrovue.operations.catalogue import (
     CollectionDetails,
     EnricherListing,
     LogEntry,
+    LoggedRun,
     RunDetails,
     SourceListing,
 )
@@ -214,6 +215,21 @@ def log_entry_document(entry: LogEntry) -> dict[str, Any]:
     return {**_run_document(entry), **_outcome_document(entry), **_sync_document(entry)}
 
 
+def logged_run_document(run: LoggedRun) -> dict[str, Any]:
+    """Build the object of a run with its totals."""
+    return {
+        **_run_document(run),
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "collections": run.collections,
+        "statuses": run.statuses,
+        **{count: number for count, number in run.counts.items() if count not in ADDED_COUNTS},
+        "mode": run.mode,
+        **{count: run.counts[count] for count in ADDED_COUNTS},
+        "atomic": run.atomic,
+    }
+
+
 def run_details_document(details: RunDetails) -> dict[str, Any]:
     """Build the object of a run, with all that is known of each of its collections."""
     outcomes = [
@@ -246,7 +262,7 @@ def entry_traceback(entry: LogEntry) -> str | None:
     return None if text is None else redact(text)
 
 
-def _run_document(entry: LogEntry) -> dict[str, Any]:
+def _run_document(entry: LogEntry | LoggedRun) -> dict[str, Any]:
     return {
         "run_id": str(entry.run_id),
         "source": {"id": str(entry.source_id), "name": entry.source_name},

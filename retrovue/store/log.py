@@ -47,6 +47,20 @@ _ENTRIES = f"""
 """
 
 
+_TOTALS = ", ".join(f"coalesce(sum(entry.{name}), 0) AS {name}" for name in COUNTS)
+_RUNS = f"""
+    SELECT run_id, source_id, source_name, trigger, scope, mode, atomic, version, started_by,
+        min(started_at) AS started_at, CASE WHEN bool_and(ended_at IS NOT NULL) THEN max(ended_at) END AS ended_at,
+        count(*) AS collections, array_agg(state) AS states, {_TOTALS}
+    FROM ({_ENTRIES} WHERE ingest_start.run_id IN (
+        SELECT ingest_start.run_id {_TABLES} {{condition}}
+        GROUP BY ingest_start.run_id ORDER BY min(ingest_start.started_at) DESC, ingest_start.run_id LIMIT :limit
+    )) AS entry
+    GROUP BY run_id, source_id, source_name, trigger, scope, mode, atomic, version, started_by
+    ORDER BY min(started_at) DESC, run_id
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class LogEntry:
     """One collection of one run."""
@@ -116,6 +130,41 @@ class LogListing:
     entries: tuple[LogEntry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedRun:
+    """One run with the totals of its collections."""
+
+    run_id: UUID
+    source_id: UUID
+    source_name: str
+    trigger: str
+    """``source`` for a bulk ingest, ``collection`` for one by hand."""
+    scope: dict[str, Any]
+    """Empty for whole collections."""
+    mode: Mode
+    atomic: bool
+    """Whether one transaction merged all collections."""
+    version: str
+    started_by: str
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    """When the last collection ended; None as long as one hasn't."""
+    collections: int
+    statuses: dict[str, int]
+    """How many collections have each status of `LogEntry`, without those that none has."""
+    counts: dict[str, int]
+    """The sums of its collections."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunListing:
+    """Some runs of the audit trail."""
+
+    total: int
+    """How many fit, with those beyond the limit."""
+    runs: tuple[LoggedRun, ...]
+
+
 async def list_log(
     session: AsyncSession,
     *,
@@ -132,6 +181,31 @@ async def list_log(
     ``since`` and ``until`` are times with a zone: started at the first or later, before the second. Raises NotFound for
     an unknown run, and RequestError for a limit that isn't from 0 to 2,147,483,647 or a time without a zone.
     """
+    condition, bind = _where(source, collection, run, status, since, until, limit)
+    total = (await session.execute(text(f"SELECT count(*) {_TABLES} {condition}"), bind)).scalar_one()
+    if run is not None and not total:
+        raise _unknown(run)
+    rows = await session.execute(
+        text(
+            f"{_ENTRIES} {condition}"
+            " ORDER BY min(ingest_start.started_at) OVER (PARTITION BY ingest_start.run_id) DESC, ingest_start.run_id,"
+            " collection.name, collection.external_id, collection.id LIMIT :limit"
+        ),
+        {**bind, "limit": limit},
+    )
+    return LogListing(total=total, entries=tuple(_entry(row) for row in rows))
+
+
+def _where(
+    source: Source | None,
+    collection: Collection | None,
+    run: UUID | None,
+    status: str | None,
+    since: dt.datetime | None,
+    until: dt.datetime | None,
+    limit: int | None,
+) -> tuple[str, dict[str, Any]]:
+    """Return the condition of the entries for which everything given holds, and its parameters."""
     if limit is not None:
         require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     for time in (since, until):
@@ -146,25 +220,61 @@ async def list_log(
         "ingest_start.started_at < :until": until,
     }
     where = [condition for condition, value in conditions.items() if value is not None]
-    condition = f"WHERE {' AND '.join(where)}" if where else ""
     bind = {condition.rpartition(":")[2]: value for condition, value in conditions.items() if value is not None}
-    total = (await session.execute(text(f"SELECT count(*) {_TABLES} {condition}"), bind)).scalar_one()
-    if run is not None and not total:
-        raise NotFound(
-            f"There is no run {run} in the audit trail.",
-            code="run_not_found",
-            hint="`retrovue ingest log` shows the latest runs.",
-            context={"run": str(run)},
-        )
-    rows = await session.execute(
-        text(
-            f"{_ENTRIES} {condition}"
-            " ORDER BY min(ingest_start.started_at) OVER (PARTITION BY ingest_start.run_id) DESC, ingest_start.run_id,"
-            " collection.name, collection.external_id, collection.id LIMIT :limit"
-        ),
-        {**bind, "limit": limit},
+    return f"WHERE {' AND '.join(where)}" if where else "", bind
+
+
+def _unknown(run: UUID) -> NotFound:
+    return NotFound(
+        f"There is no run {run} in the audit trail.",
+        code="run_not_found",
+        hint="`retrovue ingest log` shows the latest runs.",
+        context={"run": str(run)},
     )
-    return LogListing(total=total, entries=tuple(_entry(row) for row in rows))
+
+
+async def list_runs(
+    session: AsyncSession,
+    *,
+    source: Source | None = None,
+    collection: Collection | None = None,
+    run: UUID | None = None,
+    status: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    limit: int | None = 50,
+) -> RunListing:
+    """List the runs with an entry for which everything given holds, the latest first, each with all its collections.
+
+    Raises what `list_log` raises.
+    """
+    condition, bind = _where(source, collection, run, status, since, until, limit)
+    total = (
+        await session.execute(text(f"SELECT count(DISTINCT ingest_start.run_id) {_TABLES} {condition}"), bind)
+    ).scalar_one()
+    if run is not None and not total:
+        raise _unknown(run)
+    rows = await session.execute(text(_RUNS.format(condition=condition)), {**bind, "limit": limit})
+    return RunListing(total=total, runs=tuple(_logged_run(row) for row in rows))
+
+
+def _logged_run(row: Row[Any]) -> LoggedRun:
+    return LoggedRun(
+        run_id=row.run_id,
+        source_id=row.source_id,
+        source_name=row.source_name,
+        trigger=row.trigger,
+        scope=row.scope,
+        mode=row.mode,
+        atomic=row.atomic,
+        version=row.version,
+        started_by=row.started_by,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        collections=row.collections,
+        statuses={status: row.states.count(status) for status in sorted(set(row.states))},
+        counts={name: int(getattr(row, name)) for name in COUNTS},
+    )
 
 
 async def latest_run(session: AsyncSession) -> UUID:

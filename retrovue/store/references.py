@@ -199,10 +199,21 @@ async def _find_id(session: AsyncSession, noun: str, query: str, reference: str,
 
 async def short_ids(session: AsyncSession, uuids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the beginnings of assets' ids, of at least 8 digits, that no other asset's id has."""
+    return await _shortened(session, uuids, "asset", "uuid")
+
+
+async def short_run_ids(session: AsyncSession, runs: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the beginnings of runs' ids, of at least 8 digits, that no other run's id has."""
+    return await _shortened(session, runs, "ingest_start", "run_id")
+
+
+async def _shortened(
+    session: AsyncSession, uuids: Sequence[uuid.UUID], table: str, column: str
+) -> dict[uuid.UUID, str]:
     result = await session.execute(
         text(
-            "SELECT given, (SELECT uuid FROM asset WHERE uuid < given ORDER BY uuid DESC LIMIT 1) AS before,"
-            " (SELECT uuid FROM asset WHERE uuid > given ORDER BY uuid LIMIT 1) AS after"
+            f"SELECT given, (SELECT {column} FROM {table} WHERE {column} < given ORDER BY {column} DESC LIMIT 1)"
+            f" AS before, (SELECT {column} FROM {table} WHERE {column} > given ORDER BY {column} LIMIT 1) AS after"
             " FROM unnest(cast(string_to_array(:uuids, ',') AS uuid[])) AS given"
         ),
         {"uuids": ",".join(map(str, uuids))},

@@ -64,7 +64,46 @@ class TestLog:
         assert lines[-1] == "5 of 5 entries"
         assert max(width(line) for line in lines) <= 80
 
+        self.runs(run_cli, entries)
+
+    @staticmethod
+    def runs(run_cli: Cli, entries: list[dict[str, Any]]) -> None:
+        """Of the same runs the log has a line each, with the totals of their entries."""
+        document = run_cli.ok("ingest", "log", "--runs")
+        assert list(document) == ["status", "total", "limit", "runs"]
+        ids = list(dict.fromkeys(entry["run_id"] for entry in entries))
+        assert (document["total"], [run["run_id"] for run in document["runs"]]) == (3, ids)
+        for run in document["runs"]:
+            of_run = [entry for entry in entries if entry["run_id"] == run["run_id"]]
+            for count in ("source_items", "discovered", "created", "skipped", "rejected", "refreshed", "warnings"):
+                assert run[count] == sum(entry[count] for entry in of_run), count
+            assert run["started_at"] == min(entry["started_at"] for entry in of_run)
+            assert run["ended_at"] == max(entry["ended_at"] for entry in of_run)
+            for same in ("source", "trigger", "scope", "version", "started_by", "mode", "atomic"):
+                assert {str(entry[same]) for entry in of_run} == {str(run[same])}
+        broken, by_hand, bulk = document["runs"]
+        assert (broken["collections"], broken["statuses"]) == (2, {"failed": 1, "ingested": 1})
+        assert (bulk["collections"], bulk["statuses"]) == (2, {"ingested": 2})
+
+        # A filter chooses runs, which stay whole.
+        assert run_cli.ok("ingest", "log", "--runs", "--status", "failed")["runs"] == [broken]
+        assert run_cli.ok("ingest", "log", "--runs", "--collection", "TV Shows")["runs"] == [broken, bulk]
+        assert run_cli.ok("ingest", "log", "--runs", "--run", by_hand["run_id"])["runs"] == [by_hand]
+        short = run_cli.ok("ingest", "log", "--runs", "--limit", "1")
+        assert (short["total"], short["runs"]) == (3, [broken])
+        assert run_cli("ingest", "log", "--runs", "--until", "2000-01-01").out == "No ingest fits.\n"
+        unknown = run_cli("ingest", "log", "--runs", "--run", str(uuid.uuid4()), "--json")
+        assert (unknown.status, unknown.document["errors"][0]["code"]) == (1, "run_not_found")
+
+        lines = run_cli("ingest", "log", "--runs").out.splitlines()
+        assert lines[0].split() == ["Re-"]
+        assert lines[1].split() == ["Source", "Run", "Started", "Took", "Collections", "Created", "Known", "jected"]
+        assert lines[-1] == "3 of 3 runs"
+        shown = next(line for line in lines if "1 failed, 1 ingested" in line)
+        assert broken["run_id"][:8] in shown
+
     def test_empty(self, run_cli: Cli) -> None:
+        assert run_cli.ok("ingest", "log", "--runs") == {"status": "ok", "total": 0, "limit": 50, "runs": []}
         assert run_cli.ok("ingest", "log") == {"status": "ok", "total": 0, "limit": 50, "entries": []}
         assert run_cli("ingest", "log").out == "Nothing has been ingested yet.\n"
 

@@ -49,9 +49,9 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "PrunedChanges",
     ),
     "Audit trail": (
-        "list_log", "get_run", "prune_details", "list_rejected", "iter_rejected", "list_duplicates", "iter_duplicates",
-        "LogListing", "LogEntry", "RunDetails", "RejectionFilters", "RejectedListing", "RejectedItem",
-        "DuplicateListing", "DuplicateItem", "PrunedDetails",
+        "list_log", "list_runs", "get_run", "prune_details", "list_rejected", "iter_rejected", "list_duplicates",
+        "iter_duplicates", "LogListing", "LogEntry", "RunListing", "LoggedRun", "RunDetails", "RejectionFilters",
+        "RejectedListing", "RejectedItem", "DuplicateListing", "DuplicateItem", "PrunedDetails",
     ),
     "Statistics": ("statistics", "Statistics", "CollectionStatistics", "AssetGroup", "LastRun"),
     "Doctor": ("examine", "Finding"),

@@ -1154,6 +1154,42 @@ class IngestLog(Ok):
     entries: list[LogEntry]
 
 
+@of_verdicts
+class LoggedRun(Strict):
+    """A run, with the totals of its collections."""
+
+    run_id: UUID
+    source: Named
+    trigger: Literal["source", "collection"]
+    """In bulk, or by hand."""
+    scope: Scope
+    version: str
+    started_by: str
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    """When its last collection ended; null as long as one hasn't."""
+    collections: int
+    statuses: dict[str, int]
+    """How many collections have each status, without those that none has."""
+    source_items: int
+    discovered: int
+    of_verdicts: Counts
+    warnings: int
+    failed_enrichments: int
+    mode: Mode
+    added_counts: AddedCounts
+    atomic: bool
+    """One transaction merged all collections, or none."""
+
+
+class IngestRuns(Ok):
+    """retrovue ingest log --runs."""
+
+    total: int
+    limit: int
+    runs: list[LoggedRun]
+
+
 class IngestPruned(Change):
     """retrovue ingest prune."""
 
@@ -1380,6 +1416,7 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("asset", "changes"): AssetChanges,
     ("asset", "purge"): AssetsPurged,
     ("ingest", "log"): IngestLog,
+    ("ingest", "log", "--runs"): IngestRuns,
     ("ingest", "show"): IngestShown,
     ("ingest", "prune"): IngestPruned,
     ("asset", "prune-changes"): ChangesPruned,

@@ -177,8 +177,8 @@ def _check_document(arguments: Sequence[str], document: Any) -> None:
     command = command_of(arguments)
     failed = set(document) == {"status", "errors"} and command != ALWAYS_WHOLE
     kind = Failure if failed or not command else PRINTED[command]
-    if command == ALWAYS_WHOLE and "--all" in arguments:
-        kind = PRINTED[*command, "--all"]
+    for option in arguments:
+        kind = kind if failed else PRINTED.get((*command, option), kind)
     if command == ("quickstart",) and "collections_processed" in document:
         kind = SourceIngest  # what it does in the end
     _check(kind, document, "printed", arguments)

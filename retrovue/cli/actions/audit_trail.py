@@ -6,22 +6,26 @@ from itertools import groupby
 from typing import Any
 
 from retrovue.cli.asking import confirm
+from retrovue.cli.ingest_report import duration
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import line_width, table, words
 from retrovue.core.model import Rejection
 from retrovue.core.text import redact
 from retrovue.core.verdicts import HEADINGS
 from retrovue.operations import catalogue, retention
-from retrovue.operations.catalogue import LogEntry
+from retrovue.operations.catalogue import LogEntry, LoggedRun
 from retrovue.operations.documents import (
     entry_durations,
     entry_traceback,
     log_entry_document,
+    logged_run_document,
     run_details_document,
 )
 from retrovue.operations.retention import PrunedDetails
 
 _HEADS = ("Collection", "Status", *HEADINGS.values())
+_RUN_COUNTS = ("created", "skipped", "rejected")
+_RUN_HEADS = ("Source", "Run", "Started", "Took", "Collections", *(HEADINGS[count] for count in _RUN_COUNTS))
 _INDENT = "  "
 
 
@@ -37,9 +41,35 @@ async def show_log(call: Invocation, *, limit: int, run: str | None, **filters: 
     documents = [log_entry_document(entry) for entry in entries]
     lines.append(f"{len(entries):,} of {listing.total:,} entries")
     if not listing.total:
-        filtered = any(value is not None for value in filters.values())
-        lines = ["No ingest fits." if filtered else "Nothing has been ingested yet."]
+        lines = [_nothing(filters)]
     return call.answer({"total": listing.total, "limit": limit, "entries": documents}, lines)
+
+
+async def show_runs(call: Invocation, *, limit: int, run: str | None, **filters: Any) -> int:
+    """List the runs; ``filters`` are those of ``list_runs``, where None means all."""
+    async with opened(call) as store:
+        filters["run"] = None if run is None else await catalogue.find_run(store, run)
+        listing = await catalogue.list_runs(store, limit=limit, **filters)
+        short = await catalogue.short_run_ids(store, [one.run_id for one in listing.runs])
+    rows = [_run_row(one, short[one.run_id]) for one in listing.runs]
+    lines = table(_RUN_HEADS, rows, numbers=(3, 5, 6, 7)) if rows else []
+    lines.append(f"{len(rows):,} of {listing.total:,} runs")
+    if not listing.total:
+        lines = [_nothing(filters)]
+    documents = [logged_run_document(one) for one in listing.runs]
+    return call.answer({"total": listing.total, "limit": limit, "runs": documents}, lines)
+
+
+def _run_row(run: LoggedRun, short: str) -> tuple[object, ...]:
+    took = None if run.ended_at is None else duration((run.ended_at - run.started_at).total_seconds())
+    statuses = ", ".join(f"{number} {status}" for status, number in run.statuses.items())
+    started = run.started_at.astimezone().isoformat(sep=" ", timespec="minutes")
+    return (run.source_name, short, started, took, statuses, *(run.counts[count] for count in _RUN_COUNTS))
+
+
+def _nothing(filters: Mapping[str, Any]) -> str:
+    filtered = any(value is not None for value in filters.values())
+    return "No ingest fits." if filtered else "Nothing has been ingested yet."
 
 
 def _run_lines(entries: Sequence[LogEntry]) -> Iterator[str]:

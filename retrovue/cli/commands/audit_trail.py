@@ -43,13 +43,17 @@ def command() -> None:
 @click.option("--status", type=click.Choice(_STATUSES), help="Only entries of this status.")
 @click.option("--since", metavar="TIME", type=TIME, help="Only ingests started then or later: 2026-03-01.")
 @click.option("--until", metavar="TIME", type=TIME, help="Only ingests started before then.")
-@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Most entries to list.")
+@click.option("--runs", is_flag=True, help="A line for each run, with the totals of all its collections.")
+@click.option("--limit", type=NATURAL, default=50, show_default=True, help="Most entries, or runs, to list.")
 @shared()
-async def log(call: Invocation, **options: Any) -> int:
-    """List the ingested collections, the latest run first."""
-    from retrovue.cli.actions.audit_trail import show_log
+async def log(call: Invocation, *, runs: bool, **options: Any) -> int:
+    """List the ingested collections, the latest run first.
 
-    return await show_log(call, **options)
+    With --runs the filters choose the runs in which a collection fits.
+    """
+    from retrovue.cli.actions.audit_trail import show_log, show_runs
+
+    return await (show_runs if runs else show_log)(call, **options)
 
 
 def _pages(action: Action) -> Action:
