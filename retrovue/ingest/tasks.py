@@ -292,9 +292,9 @@ class RunTasks:
         """If the error is one of the whole source, end the run: other collections aren't tried."""
         if self._source_error is not None or not isinstance(error, SourceError):
             return
-        if isinstance(error, SourceRefused | WrongIdentity):
+        if isinstance(error, SourceRefused):
             self._source_error = error
-        elif error.unreachable:
+        elif error.unreachable or isinstance(error, WrongIdentity):
             try:
                 await self._importer.check_reachable()
             except RetrovueError as exc:

@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant("B-8", MIGRATIONS, "if status.role != role and (", "if status.role is None and ("),
     Mutant("B-9", TASKS, _SOURCE_CHECKED, f"{_SOURCE_CHECKED}            raise\n"),
     Mutant("B-9", ACTION, "return UNREACHABLE if summary.all_unreachable else FAILED", "return FAILED"),
-    Mutant("B-9", TASKS, "        if isinstance(error, SourceRefused | WrongIdentity):", "        if False:"),
+    Mutant("B-9", TASKS, "        if isinstance(error, SourceRefused):", "        if False:"),
     Mutant("B-9", ACTION, '    if "internal" in codes:\n        return FAILED\n', ""),
     Mutant("B-10", LOADING, "        if problems:\n", "        if len(problems) == 99:\n"),
     Mutant(
