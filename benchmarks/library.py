@@ -2,6 +2,7 @@
 
 import argparse
 import cProfile
+import datetime as dt
 import gc
 import sys
 from contextlib import nullcontext
@@ -21,6 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.library", description=__doc__)
     parser.add_argument("source")
     parser.add_argument("--sync", action="store_true", help="sync instead")
+    parser.add_argument("--sweep-every", type=int, metavar="SECONDS", help="of a sync: read all after so long")
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--profile", metavar="FILE", help="write where the time went, as cProfile does")
@@ -29,16 +31,21 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(250_000, 20, 100)
     with cProfile.Profile() if options.profile else nullcontext() as profile:
-        summary = anyio.run(_ingest, options.source, options.concurrency, options.dry_run, options.sync)
+        summary = anyio.run(
+            _ingest, options.source, options.concurrency, options.dry_run, options.sync, options.sweep_every
+        )
     if profile is not None:
         profile.dump_stats(options.profile)
     sys.stdout.write(orjson.dumps(_document(summary), default=str).decode() + "\n")
     return 0 if summary.status == "ok" else 1
 
 
-async def _ingest(source: str, concurrency: int, dry_run: bool, syncing: bool) -> IngestSummary:
+async def _ingest(
+    source: str, concurrency: int, dry_run: bool, syncing: bool, sweep_every: int | None
+) -> IngestSummary:
     settings = Settings.from_environment()
-    options = IngestOptions(concurrency=concurrency, dry_run=dry_run)
+    sweep = None if sweep_every is None else dt.timedelta(seconds=sweep_every)
+    options = IngestOptions(concurrency=concurrency, dry_run=dry_run, sweep_every=sweep)
     async with (
         open_store(settings, connections=concurrency, read_only=dry_run) as store,
         (sync_source if syncing else ingest_source)(store, source, options) as run,

@@ -52,7 +52,7 @@ async def _serve(options: argparse.Namespace) -> None:
                 for section in sections:
                     section.change(after)
                 gc.freeze()
-            changes = after
+                changes = after
             _answer_like(plex, **order)
             _say(served)
             faults, spent = plex.faults.injected, time.process_time()

@@ -148,7 +148,10 @@ def million(items: int) -> Scenario:
 
 
 def sync(items: int) -> Scenario:
-    """Syncs beside a re-ingest: nothing has changed, 1 % of all items have, a tenth of all items is gone."""
+    """Syncs beside a re-ingest: nothing has changed, 1 % of all items have, a tenth of all items is gone.
+
+    A sync reads as little as proves the answer; where all is read, it is as often as its operator wants.
+    """
     return Scenario("sync", "Syncs beside a re-ingest", _syncs(even(4, items)))
 
 
@@ -158,15 +161,19 @@ def sync_million(items: int) -> Scenario:
 
 
 def _syncs(layout: Layout) -> tuple[Contender, ...]:
-    changed = Changes(edited=0.005, replaced=0.005)
-    removed = replace(changed, removed=layout.sizes[0] // 10)
+    changed = Changes(recent=max(1, layout.sizes[0] // 100))
+    again = replace(changed, edited=0.005, replaced=0.005)
+    removed = replace(again, removed=layout.sizes[0] // 10)
     known = Contender("re-ingest", layout, after="first")
+    syncing, all_read = replace(known, command="sync"), ("--sweep-every", "0")
     return (
         Contender("first", layout),
         known,
-        replace(known, name="nothing changed", command="sync", more=("--sweep-every", "0")),
-        replace(known, name="1 % changed", command="sync", changes=changed),
-        replace(known, name="10 % removed", command="sync", changes=removed),
+        replace(syncing, name="nothing changed", read="unchanged"),
+        replace(syncing, name="nothing changed, all read", read="sweep", more=all_read),
+        replace(syncing, name="1 % changed", read="changes", changes=changed),
+        replace(syncing, name="1 % changed, all read", read="sweep", changes=again, more=all_read),
+        replace(syncing, name="10 % removed", read="sweep", changes=removed),
     )
 
 
