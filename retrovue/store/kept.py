@@ -151,7 +151,13 @@ class KeptListing:
     _ended: bool = False
     """Whether nothing more is kept."""
     _bytes: int = 0
-    _buffer: list[tuple[int, bytes, bytes]] = field(default_factory=list[tuple[int, bytes, bytes]])
+    """Of all pages that were kept in this run."""
+    _rows: list[tuple[int, int, bytes | None, bytes]] = field(
+        default_factory=list[tuple[int, int, bytes | None, bytes]]
+    )
+    """The pieces of the pages that aren't written yet."""
+    _buffer: bytearray = field(default_factory=bytearray)
+    """Takes one page after the other: to make a new one each time would take as long as to fill it."""
 
     async def open(self) -> list[bytes]:
         """Take over what an earlier run has left, and return the bookmarks of its pages, in their order.
@@ -197,11 +203,15 @@ class KeptListing:
         if self._ended or bookmark is None:
             return
         content = _Content(known=page) if isinstance(page, KnownPage) else _Content(page=_without_place(page))
-        encoded = _encoder.encode(content)
-        self._buffer.append((self._next, bookmark, encoded))
+        _encoder.encode_into(content, self._buffer)
+        with memoryview(self._buffer) as encoded:
+            self._rows += [
+                (self._next, at // _PIECE, None if at else bookmark, bytes(encoded[at : at + _PIECE]))
+                for at in range(0, len(encoded), _PIECE)
+            ]
+            self._bytes += len(encoded) + len(bookmark)
         self._next += 1
-        self._bytes += len(encoded) + len(bookmark)
-        if sum(len(content) for _, _, content in self._buffer) >= BUFFERED_BYTES:
+        if len(self._rows) * _PIECE >= BUFFERED_BYTES:
             await self._flush()
 
     async def clear(self) -> None:
@@ -209,7 +219,7 @@ class KeptListing:
         if self._number is not None:
             async with self.store.transaction(self.session) as session:
                 await self._forget(session)
-        self._buffer.clear()
+        self._rows.clear()
         self._next = self._bytes = 0
         self._ended = False
 
@@ -234,15 +244,10 @@ class KeptListing:
         async with self.store.transaction(self.session) as session:
             if await self._is_ours(session):
                 driver = await driver_of(session)
-                rows = [
-                    (number, at // _PIECE, None if at else bookmark, content[at : at + _PIECE])
-                    for number, bookmark, content in self._buffer
-                    for at in range(0, len(content), _PIECE)
-                ]
-                await driver.copy_records_to_table(self._table, records=rows)
+                await driver.copy_records_to_table(self._table, records=self._rows)
             else:
                 self._ended = True
-        self._buffer.clear()
+        self._rows.clear()
 
     async def _is_ours(self, session: Session) -> bool:
         """Return whether there is a table to write to; makes it for the first pages."""
