@@ -82,6 +82,7 @@ TARGETS = (
     ),
     _ratio("little", "100 changed", "re-ingest", "Sync, 100 changed ÷ re-ingest", at_most=0.3),
     _ratio("little", "100 changed", "re-ingest", "… CPU of client and PostgreSQL", at_most=0.3, field="cpu"),
+    _ratio("little", "100 changed", "re-ingest", "… without the start of either process", at_most=0.3, field="work"),
     _ratio("little", "sweep", "re-ingest", "Sync, sweep ÷ re-ingest", at_most=1.0),
     _ratio("little", "sweep", "re-ingest", "… CPU of client and PostgreSQL", at_most=1.0, field="cpu"),
     *(_requests("little", f"unchanged{far}", at_most=2) for far in ("", ", 50 ms", ", 2 s")),
