@@ -54,12 +54,13 @@ from retrovue.importers.base import TellsChanges as TellsChanges
 from retrovue.importers.base import TellsState as TellsState
 from retrovue.importers.waiting import waiting_for_source as waiting_for_source
 from retrovue.ingest.collector import IngestRun as IngestRun
-from retrovue.ingest.documents import event_document as event_document
 from retrovue.ingest.documents import summary_document as summary_document
 from retrovue.ingest.enrichment import EnrichmentWork as EnrichmentWork
 from retrovue.ingest.enrichment import enrich_one as enrich_one
+from retrovue.ingest.event_documents import event_document as event_document
 from retrovue.ingest.events import CollectionFinished as CollectionFinished
 from retrovue.ingest.events import CollectionStarted as CollectionStarted
+from retrovue.ingest.events import Enriching as Enriching
 from retrovue.ingest.events import Event as Event
 from retrovue.ingest.events import Progress as Progress
 from retrovue.ingest.events import RunFinished as RunFinished

@@ -9,8 +9,8 @@ from uuid import UUID
 from retrovue.cli.output import Output
 from retrovue.cli.text import printable
 from retrovue.core.model import Collection
-from retrovue.ingest.documents import event_document
-from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, RunStarted
+from retrovue.ingest.event_documents import event_document
+from retrovue.ingest.events import CollectionFinished, CollectionStarted, Enriching, Event, RunStarted
 from retrovue.ingest.events import Progress as Reading
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Progress:
         self._lines: _Lines | None = None
         self._run = RunProgress(())
         self._began = time.monotonic()
-        self._printed: dict[UUID, float] = {}
+        self._printed: dict[tuple[type[Reading | Enriching], UUID], float] = {}
 
     def __enter__(self) -> Self:
         dumb = os.environ.get("TERM") == "dumb"  # it can't move its cursor
@@ -66,18 +66,32 @@ class Progress:
                 self._print(event)
             case Reading():
                 self._reading(event)
+            case Enriching():
+                self._enriching(event)
+
+    def _enriching(self, event: Enriching) -> None:
+        if self._lines is not None:
+            self._lines.enrichment(event)
+        elif event.ended or self._due(event):
+            self._print(event)
+
+    def _due(self, event: Reading | Enriching) -> bool:
+        """Whether enough time has passed since the last such event of the collection."""
+        now, key = time.monotonic(), (type(event), event.collection.id)
+        due = now - self._printed.get(key, float("-inf")) >= EVENT_SECONDS
+        if due:
+            self._printed[key] = now
+        return due
 
     def _reading(self, event: Reading) -> None:
         if self._lines is None and not self._output.as_events:
             return
         self._run.read(event)
-        now = time.monotonic()
         rate = self._rate()
         if self._lines is not None:
             self._lines.run(self._run, rate)
             self._lines.collection(event)
-        elif now - self._printed.get(event.collection.id, float("-inf")) >= EVENT_SECONDS:
-            self._printed[event.collection.id] = now
+        elif event.phase == "merging" or self._due(event):
             left = seconds_left(self._run.items, self._run.expected, rate)
             run = {
                 "items": self._run.items,
@@ -150,6 +164,7 @@ class _Lines:
         # Moves at once, as nothing is known before the source has answered.
         self._run = self._bar.add_task("asking the source", total=None, items="", rate="", left="")
         self._tasks: dict[UUID, TaskID] = {}
+        self._enrichments: dict[UUID, TaskID] = {}
         self._bar.start()
 
     def run(self, run: RunProgress, rate: float) -> None:
@@ -158,15 +173,37 @@ class _Lines:
         self._show(self._run, run.items, run.expected, rate, left, description=done)
 
     def begin(self, collection: Collection) -> None:
+        self._tasks[collection.id] = self._begin(collection)
+
+    def _begin(self, collection: Collection) -> "TaskID":
         name = printable(collection.name)
         name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
-        self._tasks[collection.id] = self._bar.add_task(f"  {name}", total=None, items="", rate="", left="")
+        return self._bar.add_task(f"  {name}", total=None, items="", rate="", left="")
 
     def collection(self, event: Reading) -> None:
         task = self._tasks.get(event.collection.id)
         if task is not None:
             rate = event.source_items / event.seconds if event.seconds > 0 else 0.0
             self._show(task, event.source_items, event.source_total, rate, event.seconds_left)
+            if event.phase == "merging":
+                # Nothing counts how far a merge is: the bar moves, and the clock goes on.
+                self._bar.update(task, total=None, rate="", left="merging")
+
+    def enrichment(self, event: Enriching) -> None:
+        task = self._enrichments.get(event.collection.id)
+        if event.ended:
+            if task is not None:
+                self._bar.remove_task(self._enrichments.pop(event.collection.id))
+            return
+        if task is None:
+            task = self._enrichments[event.collection.id] = self._begin(event.collection)
+        done = event.succeeded + event.failed
+        of = "" if event.total is None else f" of {event.total:,}"
+        rate = done / event.seconds if event.seconds > 0 else 0.0
+        left = seconds_left(done, event.total, rate)
+        self._bar.update(
+            task, completed=done, total=event.total, items=f"{done:,}{of} enriched", rate=_rate(rate), left=_left(left)
+        )
 
     def end(self, collection: Collection) -> None:
         task = self._tasks.pop(collection.id, None)
@@ -187,11 +224,23 @@ class _Lines:
         description: str | None = None,
     ) -> None:
         read = f"{items:,} items" if expected is None or items > expected else f"{items:,} of {expected:,} items"
-        about = "" if left is None else f"about {int(left) // 60}:{int(left) % 60:02} left"
-        speed = f"{rate:,.0f}/s" if rate else ""
         self._bar.update(
-            task, completed=items, total=expected, description=description, items=read, rate=speed, left=about
+            task,
+            completed=items,
+            total=expected,
+            description=description,
+            items=read,
+            rate=_rate(rate),
+            left=_left(left),
         )
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}/s" if rate else ""
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"about {int(seconds) // 60}:{int(seconds) % 60:02} left"
 
 
 def _bar() -> "Bar":

@@ -15,6 +15,7 @@ from retrovue.ingest import telemetry
 from retrovue.ingest.events import (
     CollectionFinished,
     CollectionStarted,
+    Enriching,
     Event,
     Feed,
     Outcomes,
@@ -76,8 +77,8 @@ class Collector:
         self.feed.add(CollectionStarted(collection))
         _log.info("Collection %s started", collection.display_name, extra=self._about(collection))
 
-    def progress(self, progress: Progress) -> None:
-        """Publish a collection's progress."""
+    def progress(self, progress: Progress | Enriching) -> None:
+        """Publish the progress of a collection, or of its enrichment."""
         self.feed.progress(progress)
 
     def report(self, outcome: CollectionOutcome) -> None:
@@ -189,7 +190,7 @@ class IngestRun:
         return Outcomes(self._collector.feed)
 
     def events(self) -> AsyncIterator[Event]:
-        """Iterate over the events: RunStarted, CollectionStarted, Progress, CollectionFinished, RunFinished.
+        """Iterate over the events: RunStarted, CollectionStarted, Progress, CollectionFinished, Enriching, RunFinished.
 
         Begins with the first event whenever it is called, and ends with the run. A slow reader delays nothing, and
         misses only progress that is out of date.

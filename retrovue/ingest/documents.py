@@ -26,7 +26,6 @@ from retrovue.core.results import (
     Skipped,
 )
 from retrovue.core.verdicts import ADDED, ADDED_COUNTS, COUNTS, VERDICTS, Entries
-from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, Progress, RunFinished, RunStarted
 
 TOTALS = {
     "total_discovered": "discovered",
@@ -41,50 +40,6 @@ FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicate
 """The totals of the contract, which come before the results; the others come after them."""
 DURATIONS = tuple(duration.name for duration in fields(Durations))
 """The keys of a collection's durations."""
-
-
-def event_document(event: Event) -> dict[str, Any]:
-    """Build the JSON object of an event, as ``--jsonl`` prints it.
-
-    Its ``type`` is ``started``, ``collection_started``, ``progress``, ``outcome`` (one for each collection) or
-    ``summary`` (the last).
-    """
-    match event:
-        case RunStarted():
-            return {
-                "type": "started",
-                "run_id": str(event.run_id),
-                "source": source_identity(event.source),
-                "collections": [collection_identity(collection) for collection in event.collections],
-                "items_expected": event.items_expected,
-            }
-        case CollectionStarted():
-            return {
-                "type": "collection_started",
-                "collection": collection_identity(event.collection),
-                "source": _owner(event.collection),
-            }
-        case Progress():
-            return {
-                "type": "progress",
-                "collection": collection_identity(event.collection),
-                "source_items": event.source_items,
-                "discovered": event.discovered,
-                "rejected": event.rejected,
-                "seconds": round(event.seconds, 3),
-                "items_per_second": round(event.rate, 1),
-                "source": _owner(event.collection),
-                "source_total": event.source_total,
-                "seconds_left": None if event.seconds_left is None else round(event.seconds_left, 1),
-            }
-        case CollectionFinished():
-            return {
-                "type": "outcome",
-                **outcome_document(event.outcome),
-                "source": _owner(event.outcome.collection),
-            }
-        case RunFinished():
-            return {"type": "summary", **summary_document(event.summary)}
 
 
 def summary_document(summary: IngestSummary, problems: Sequence[Problem] = ()) -> dict[str, Any]:
@@ -204,11 +159,6 @@ def source_identity(source: Source) -> dict[str, Any]:
 def collection_identity(collection: Collection) -> dict[str, Any]:
     """Identify a collection."""
     return {"id": str(collection.id), "external_id": collection.external_id, "name": collection.name}
-
-
-def _owner(collection: Collection) -> dict[str, Any]:
-    """Identify the source of a collection."""
-    return {"id": str(collection.source_id), "name": collection.source_name}
 
 
 def outcome_document(outcome: CollectionOutcome) -> dict[str, Any]:

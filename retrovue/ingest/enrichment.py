@@ -4,25 +4,23 @@ Owed assets are read in pages, so that memory doesn't depend on their number. Th
 a small transaction. If the enrichment is stopped, committed results stay, and the other assets are still owed.
 """
 
-import datetime as dt
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import anyio
 
 from retrovue.core.errors import Problem, RequestError, StoreError
 from retrovue.core.model import AttachedEnricher, Collection, Source
-from retrovue.core.results import LABELLED, Enriched, failed_enrichment, label
+from retrovue.core.results import Enriched, failed_enrichment
 from retrovue.core.text import redacted_traceback, storable
 from retrovue.core.verdicts import LISTED
-from retrovue.enrichers.base import AssetView, Failure, MediaFile
-from retrovue.enrichers.fields import REQUIRED, CheckedEnrichment, apply, is_file_title
 from retrovue.enrichers.guard import GuardedEnricher
+from retrovue.ingest.answers import Current, result_of, view_of
+from retrovue.ingest.events import Enriching
 from retrovue.store.collections import find_target
 from retrovue.store.enrichers import attached_to
 from retrovue.store.enrichments import (
@@ -50,21 +48,10 @@ CONNECTIONS = 2
 """For the transactions of batches, as the collections at work hold the connections of the run's store."""
 COUNT_SECONDS = 60.0
 COUNT_SECONDS_AT_THE_END = 0.5
+COUNT_SECONDS_AT_THE_START = 5.0
 """How long counting the owed assets may take; the second one after a cancellation."""
 _BAD = frozenset({"bad_value", "database_error"})
 """Errors that one value of a batch can cause: its results are then written one by one."""
-
-
-@dataclass(slots=True)
-class _Current:
-    """An owed asset, with its values after the enrichers that have run."""
-
-    owed: OwedAsset
-    values: dict[str, Any]
-
-    @property
-    def title(self) -> str:
-        return label(*(self.values[name] for name in LABELLED))
 
 
 class EnrichmentWork:
@@ -81,7 +68,9 @@ class EnrichmentWork:
         limiter: anyio.CapacityLimiter,
         only_failed: bool = False,
         transport: "Transport | None" = None,
+        progress: Callable[[Enriching], None] | None = None,
     ) -> None:
+        """``progress`` takes how far it is."""
         self.collection = collection
         self.run_id = run
         self._store = store
@@ -90,6 +79,8 @@ class EnrichmentWork:
         self._limiter = limiter
         self._only_failed = only_failed
         self._transport = transport
+        self._progress = progress
+        self._total: int | None = None
         self._began = perf_counter()
         self._ended: float | None = None
         self._succeeded = self._failed = 0
@@ -119,6 +110,7 @@ class EnrichmentWork:
         """Do all that is owed. Raises only a cancellation; any error is in the result."""
         self._began = perf_counter()
         try:
+            await self._begin()
             await self._work()
         except StoreError as exc:
             self._problem, self._unreachable = Problem(exc.code, exc.message, exc.hint), False
@@ -135,6 +127,7 @@ class EnrichmentWork:
             with anyio.CancelScope(shield=True, deadline=patience):
                 await self._end()
             self._ended = perf_counter()
+            self._tell(ended=True)
 
     async def count(self) -> None:
         """Count what is owed, and do nothing of it."""
@@ -142,13 +135,26 @@ class EnrichmentWork:
             self._owed = await count_owed(session, self.collection, self._attached, only_failed=self._only_failed)
         self._finished = True
 
+    async def _begin(self) -> None:
+        """Tell how much there is to do, if that can be counted soon."""
+        if self._progress is not None:
+            with anyio.move_on_after(COUNT_SECONDS_AT_THE_START):
+                async with self._store.reading() as session:
+                    self._total = await count_owed(session, self.collection, self._attached)
+            self._tell()
+
+    def _tell(self, *, ended: bool = False) -> None:
+        if self._progress is not None:
+            seconds = perf_counter() - self._began
+            self._progress(Enriching(self.collection, self._succeeded, self._failed, self._total, seconds, ended=ended))
+
     async def _work(self) -> None:
         after: UUID | None = None
         async with AsyncExitStack() as stack:
             opened: dict[UUID, GuardedEnricher] = {}
             while page := await self._next(after):
                 after = page[-1].uuid
-                current = [_Current(owed, dict(owed.values)) for owed in page]
+                current = [Current(owed, dict(owed.values)) for owed in page]
                 # One after the other, in the order of their priorities: each sees the values of those before it.
                 for attached in self._attached:
                     key = attached.enricher.id
@@ -175,10 +181,10 @@ class EnrichmentWork:
                 only_failed=self._only_failed,
             )
 
-    async def _enrich(self, enricher: GuardedEnricher, due: Sequence[_Current]) -> None:
+    async def _enrich(self, enricher: GuardedEnricher, due: Sequence[Current]) -> None:
         async with anyio.create_task_group() as group:
 
-            async def limited(batch: Sequence[_Current]) -> None:
+            async def limited(batch: Sequence[Current]) -> None:
                 async with self._limiter:
                     try:
                         await self._batch(enricher, batch)
@@ -191,22 +197,23 @@ class EnrichmentWork:
         if self._error is not None:
             raise self._error
 
-    async def _batch(self, enricher: GuardedEnricher, batch: Sequence[_Current]) -> None:
-        views = [_view(asset, enricher) for asset in batch]
+    async def _batch(self, enricher: GuardedEnricher, batch: Sequence[Current]) -> None:
+        views = [view_of(asset, enricher) for asset in batch]
         answers = await enricher.enrich(views)
-        results: list[tuple[_Current, Result]] = []
+        results: list[tuple[Current, Result]] = []
         for asset, view, answer in zip(batch, views, answers, strict=True):
             if answer is not None:
-                results.append((asset, _result(asset, view, answer, enricher)))
+                results.append((asset, result_of(asset, view, answer, enricher)))
         if results:
             await self._record(enricher, results)
 
-    async def _record(self, enricher: GuardedEnricher, results: Sequence[tuple[_Current, Result]]) -> None:
+    async def _record(self, enricher: GuardedEnricher, results: Sequence[tuple[Current, Result]]) -> None:
         """Commit the results of a batch. A value that the database refuses becomes a failure of its asset."""
 
         def committed() -> None:
             for asset, result in results:
                 self._count(enricher, asset, result)
+            self._tell()
 
         async def transact() -> None:
             async with self._store.transaction(on_commit=committed) as session:
@@ -221,7 +228,7 @@ class EnrichmentWork:
             await self._record_each(enricher, results, exc)
 
     async def _record_each(
-        self, enricher: GuardedEnricher, results: Sequence[tuple[_Current, Result]], error: StoreError
+        self, enricher: GuardedEnricher, results: Sequence[tuple[Current, Result]], error: StoreError
     ) -> None:
         if len(results) > 1:
             for result in results:
@@ -233,7 +240,7 @@ class EnrichmentWork:
         failure = Result(asset.owed.uuid, refused.title, code="bad_value", message=error.message)
         await self._record(enricher, [(asset, failure)])
 
-    def _count(self, enricher: GuardedEnricher, asset: _Current, result: Result) -> None:
+    def _count(self, enricher: GuardedEnricher, asset: Current, result: Result) -> None:
         if result.code is None:
             self._succeeded += 1
             asset.values.update(result.changes)
@@ -287,50 +294,8 @@ def _given_up(enricher: GuardedEnricher) -> Problem | None:
     return None
 
 
-def _batches(due: Sequence[_Current], size: int) -> Iterator[Sequence[_Current]]:
+def _batches(due: Sequence[Current], size: int) -> Iterator[Sequence[Current]]:
     return (due[start : start + size] for start in range(0, len(due), size))
-
-
-def _view(asset: _Current, enricher: GuardedEnricher) -> AssetView:
-    files = tuple(MediaFile(path, size, duration) for path, size, duration in asset.owed.files)
-    # What it gave by the sidecar before is gone: it looks at what the source says.
-    told = {name: _restored(name, value) for name, (value, _) in asset.owed.again.get(enricher.id, {}).items()}
-    return AssetView(
-        uuid=asset.owed.uuid,
-        source_uri=asset.owed.source_uri,
-        type=asset.owed.type,
-        files=files,
-        fingerprint=asset.owed.fingerprints.get(enricher.id),
-        **asset.values | told,
-    )
-
-
-def _restored(name: str, value: Any) -> Any:
-    """Return a value as the column has it, from what JSON has of it."""
-    return dt.date.fromisoformat(value) if name == "originally_aired" and value is not None else value
-
-
-def _result(asset: _Current, view: AssetView, answer: CheckedEnrichment | Failure, enricher: GuardedEnricher) -> Result:
-    if isinstance(answer, Failure):
-        return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
-    own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]
-    if is_file_title(view):
-        own.append(REQUIRED)
-    changes = apply(view, answer, overwrite=enricher.overwrite, own=own)
-    again = asset.owed.again.get(enricher.id)
-    if again is None:
-        return Result(asset.owed.uuid, asset.title, changes=changes, fingerprint=answer.fingerprint, data=answer.data)
-    restored = {name: by for name, (_, by) in again.items() if name not in changes}
-    changes |= {name: getattr(view, name) for name in restored}
-    return Result(
-        asset.owed.uuid,
-        asset.title,
-        changes=changes,
-        restored=restored,
-        told={name: (asset.values[name], now) for name, now in changes.items() if asset.values[name] != now},
-        fingerprint=answer.fingerprint,
-        data=answer.data,
-    )
 
 
 @asynccontextmanager

@@ -1,17 +1,20 @@
 """The events of a run, for any number of readers, each at its own pace.
 
-Every reader gets every outcome, and no writer waits for a reader. Of a collection's progress a reader gets the newest.
-So the feed is bounded, however slow its readers are: two events for the run, and three for each collection.
+Every reader gets every outcome, and no writer waits for a reader. Of a collection's progress, and of its enrichment's,
+a reader gets the newest. So the feed is bounded, however slow its readers are: two events for the run, and four for
+each collection.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 from uuid import UUID
 
 import anyio
 
 from retrovue.core.model import Collection, Source
 from retrovue.core.results import CollectionOutcome, IngestSummary
+
+Phase = Literal["reading", "merging"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class CollectionStarted:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of a collection has been read.
+    """How much of a collection has been read, and whether it is being merged now.
 
     A collection whose listing changes meanwhile is read again from the beginning: the numbers go back to 0.
     """
@@ -54,6 +57,8 @@ class Progress:
     """Wall time since the reading began."""
     source_total: int | None = None
     """The items of the source, as it says; None if it doesn't."""
+    phase: Phase = "reading"
+    """``merging`` is told once, when all is read and the transaction of the merge begins; the numbers are the last."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -70,9 +75,27 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CollectionFinished:
-    """A collection has its outcome. The last event of the collection."""
+    """A collection has its outcome. The last event of the collection but for those of its enrichment."""
 
     outcome: CollectionOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Enriching:
+    """How far the enrichment of a collection is, which begins after its outcome. The numbers count asset and enricher.
+
+    Comes when it begins, after each batch and when it ends.
+    """
+
+    collection: Collection
+    succeeded: int
+    failed: int
+    total: int | None
+    """What was owed when it began; None if it couldn't be counted in time."""
+    seconds: float
+    """Wall time since it began."""
+    ended: bool = False
+    """Whether nothing more is done; what was not tried stays owed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +105,7 @@ class RunFinished:
     summary: IngestSummary
 
 
-Event = RunStarted | CollectionStarted | Progress | CollectionFinished | RunFinished
+Event = RunStarted | CollectionStarted | Progress | CollectionFinished | Enriching | RunFinished
 
 
 class Feed:
@@ -90,8 +113,8 @@ class Feed:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._progress: dict[UUID, tuple[int, Progress]] = {}
-        """The newest progress of each collection, with its number in the order of arrival."""
+        self._progress: dict[tuple[type[Progress | Enriching], UUID], tuple[int, Progress | Enriching]] = {}
+        """The newest of each collection, with its number in the order of arrival."""
         self._number = 0
         self._changed = anyio.Event()
         self.ended = False
@@ -99,15 +122,17 @@ class Feed:
     def add(self, event: RunStarted | CollectionStarted | CollectionFinished | RunFinished) -> None:
         """Add an event that every reader gets."""
         if isinstance(event, CollectionFinished):
-            self._progress.pop(event.outcome.collection.id, None)
+            self._progress.pop((Progress, event.outcome.collection.id), None)
         self._events.append(event)
         self.ended = isinstance(event, RunFinished)
+        if self.ended:
+            self._progress.clear()
         self._wake()
 
-    def progress(self, progress: Progress) -> None:
-        """Replace the progress of a collection."""
+    def progress(self, progress: Progress | Enriching) -> None:
+        """Replace the progress of a collection, or of its enrichment."""
         self._number += 1
-        self._progress[progress.collection.id] = (self._number, progress)
+        self._progress[type(progress), progress.collection.id] = (self._number, progress)
         self._wake()
 
     def _wake(self) -> None:

@@ -20,6 +20,7 @@ from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest import telemetry
+from retrovue.ingest.events import Progress
 from retrovue.ingest.extent import Extents
 from retrovue.ingest.guards import NO_REMOVAL, Guards, Removal
 from retrovue.ingest.reading import OnProgress, Reader, Sink, Tally
@@ -74,6 +75,10 @@ class Intake:
     """The pages that are kept until they are merged."""
     extents: Extents | None = None
     """How much was read; None: what the run's scope says."""
+
+    def merging(self) -> Progress:
+        """Make the event that the merge begins."""
+        return self.tally.progress(self.staging.collection, self.staging.comparison.rejected, "merging")
 
 
 async def stage(
@@ -195,6 +200,7 @@ async def ingest_collection(
         # Hours may have passed: another server at the same address would have other items under the same keys.
         await importer.check_reachable()
         await locks.verify()
+        progress(intake.merging())
 
         async def write() -> Ingested | Failed:
             if first is not None:
@@ -294,6 +300,7 @@ async def preview_collection(
         await importer.check_reachable()  # as an ingest does
         if _all_are_rejected(preview, tally):
             return _all_rejected(collection, preview.comparison.first_rejections, tally)
+        progress(tally.progress(collection, preview.comparison.rejected, "merging"))
         with tally.phase("merging"):
             result = await preview.plan(await guards.policy(tally, preview))
         outcome = _ingested(collection, preview, tally, result, run)

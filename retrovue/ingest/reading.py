@@ -27,7 +27,7 @@ from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.importers.locations import listed_files
 from retrovue.ingest import telemetry
-from retrovue.ingest.events import Progress
+from retrovue.ingest.events import Phase, Progress
 from retrovue.ingest.files import FileCheck
 from retrovue.store.drafts import Fingerprints, MappedDraft, MappedPage, draft_keys
 from retrovue.store.kept import KeptListing, KnownPage
@@ -149,10 +149,10 @@ class Tally:
             self._seconds["reading"] += elapsed - waited
             self.requests = pages.stopwatch.waits if pages.stopwatch.used else None
 
-    def progress(self, collection: Collection, rejected: int) -> Progress:
+    def progress(self, collection: Collection, rejected: int, phase: Phase = "reading") -> Progress:
         """Make the event of the collection's progress."""
         seconds = perf_counter() - self._started
-        return Progress(collection, self.source_items, self.discovered, rejected, seconds, self.source_total)
+        return Progress(collection, self.source_items, self.discovered, rejected, seconds, self.source_total, phase)
 
     def durations(self) -> Durations:
         """Return the time of each phase so far."""

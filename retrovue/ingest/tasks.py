@@ -208,7 +208,9 @@ class RunTasks:
         """Begin the enrichment of a collection that was ingested, if it has enrichers."""
         attached = self._attached.get(collection.id, ())
         if attached and self.locks is not None and self._collector.was_ingested(collection):
-            work = self._enrichment(beside, self._source, collection, attached, self._run.id)
+            work = self._enrichment(
+                beside, self._source, collection, attached, self._run.id, progress=self._collector.progress
+            )
             self._collector.enriching(collection, lambda: work.result)
             # In a group of its own: it delays no other collection, and doesn't end with the source.
             enrichments.start_soon(work.run)

@@ -67,6 +67,7 @@ class Refused(Exception):
 class _Staged:
     intake: Intake
     guards: Guards
+    progress: OnProgress
 
 
 class UnitOfWork:
@@ -118,7 +119,7 @@ class UnitOfWork:
         guards = await begin(self._importer, collection, run, self._removals, extents)
         kept = None if keep is None else KeptListing(self._shared, session, collection, run, *keep)
         intake = await stage(self._importer, make, collection, run, enrichers, progress, extents, kept)
-        self._staged.append(_Staged(intake, guards))
+        self._staged.append(_Staged(intake, guards, progress))
 
     async def merge(self, report: Callable[[Ingested], None]) -> None:
         """Merge all staged collections in one transaction, and report their outcomes with its commit.
@@ -165,9 +166,11 @@ class UnitOfWork:
     async def _with_policy(self, one: _Staged) -> Intake:
         staging = one.intake.staging
         try:
-            return replace(one.intake, policy=await one.guards.policy(one.intake.tally, staging))
+            intake = replace(one.intake, policy=await one.guards.policy(one.intake.tally, staging))
         except RetrovueError as exc:
             raise Refused(failed(staging.collection, exc)) from exc
+        one.progress(intake.merging())
+        return intake
 
 
 async def _merged(intake: Intake) -> Ingested:

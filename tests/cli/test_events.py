@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import signal
+import sys
 import threading
 import uuid
 from contextlib import suppress
@@ -14,15 +15,19 @@ import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.cli.output import Output
+from retrovue.cli.progress import Progress as Shown
 from retrovue.cli.progress import RunProgress, seconds_left
 from retrovue.core.model import Collection
-from retrovue.ingest.events import Progress, RunStarted
+from retrovue.ingest.events import CollectionStarted, Enriching, Progress, RunStarted
 from retrovue.simulator import Fault, faults
 from tests.cli.conftest import Cli, Done, Plex, stuck
 from tests.cli.test_documents import SOURCE, collection
+from tests.support.human_output import shown
 
 INGEST = ("source", "ingest", "My Plex")
 KINDS = {"started", "collection_started", "progress", "outcome", "summary"}
+"""Those of an ingest without enrichers."""
 
 
 def events(done: Done) -> list[Any]:
@@ -56,6 +61,18 @@ class TestEvents:
         read = [one["run"]["items"] for one in between if one["type"] == "progress"]
         assert read == sorted(read)
         assert 0 < read[-1] <= summary["total_source_items"] + summary["total_discovered"]
+
+    def test_enrichment_is_told_after_the_outcome(self, run_cli: Cli) -> None:
+        run_cli.ok("enricher", "add", "--type", "nfo", "--name", "Sidecars")
+        run_cli.ok("collection", "attach-enricher", "Movies", "Sidecars")
+        _, *told, summary = events(run_cli(*INGEST, "--jsonl"))
+        movies = [one for one in told if "Movies" in (one.get("name"), one.get("collection", {}).get("name"))]
+        kinds = [one["type"] for one in movies]
+        assert kinds.index("enriching") > kinds.index("outcome")
+        last = movies[-1]
+        assert (last["type"], last["ended"]) == ("enriching", True)
+        assert last["total"] == last["succeeded"] + last["failed"] > 0
+        assert last["failed"] == summary["total_failed_enrichments"]
 
     def test_the_summary_is_what_json_prints(self, run_cli: Cli) -> None:
         run_cli.ok(*INGEST)
@@ -206,6 +223,21 @@ class TestEstimates:
     )
     def test_time_left_of_a_collection(self, items: int, total: int | None, left: float | None) -> None:
         assert Progress(collection("A"), items, items, 0, 2.0, total).seconds_left == left
+
+    def test_a_terminal_shows_merges_and_enrichments(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        movies = collection("Movies")
+
+        def write() -> None:
+            monkeypatch.setattr(sys, "stderr", sys.stdout)
+            with Shown(Output(as_json=False)) as progress:
+                progress.show(RunStarted(uuid.uuid4(), SOURCE, (movies,)))
+                progress.show(CollectionStarted(movies))
+                progress.show(Progress(movies, 100, 100, 0, 2.0, 100, "merging"))
+                progress.show(Enriching(collection("Series"), 1_200, 34, 5_000, 2.0))
+
+        said = shown("plain", write, columns=120)
+        assert re.search(r"Movies .*100 of 100 items.*merging", said)
+        assert re.search(r"Series .*1,234 of 5,000 enriched.*617/s.*about 0:06 left", said)
 
     def test_time_left(self) -> None:
         assert seconds_left(25, 100, 5.0) == 15.0

@@ -11,6 +11,7 @@ from retrovue.enrichers.base import Enrichment, Failure
 from retrovue.enrichers.fields import FIELDS
 from retrovue.errors import AlreadyRunning, RequestError, SourceUnreachable
 from retrovue.ingest.enrichment import enrich_one
+from retrovue.ingest.events import CollectionFinished, Enriching, RunFinished
 from retrovue.operations.attachments import attach_enricher, detach_enricher, remove_enricher
 from retrovue.store import enrichments
 from retrovue.store.locks import open_locks
@@ -67,6 +68,21 @@ class TestAfterTheCommit:
         ]
         run = "SELECT status, succeeded, failed, owed FROM enrichment_outcome"
         assert await library.rows(run) == [("done", 5, 0, 0)]
+
+    async def test_how_far_it_is_is_told(self, library: Library) -> None:
+        deeds = Deeds(by_title={"B": Failure("no_file", "There is no file.")})
+        await attached(library.store, deeds)
+        library.script.listings["Movies"] = [films("a", "b", "c", "d", "e")]
+        async with library.run() as run:
+            told = [event async for event in run.events()]
+        kinds = [type(event) for event in told]
+        assert kinds.index(Enriching) > kinds.index(CollectionFinished)
+        assert kinds[-1] is RunFinished
+        far = [event for event in told if isinstance(event, Enriching)]
+        assert {(event.collection.name, event.total) for event in far} == {("Movies", 5)}
+        done = [event.succeeded + event.failed for event in far]
+        assert done == sorted(done)
+        assert (far[-1].succeeded, far[-1].failed) == (4, 1)
 
     async def test_an_asset_is_enriching_until_then(self, library: Library) -> None:
         deeds = Deeds()

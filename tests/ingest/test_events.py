@@ -35,7 +35,10 @@ class TestOrder:
         assert (first.run_id, first.source) == (run.id, run.source)
         assert [collection.id for collection in first.collections] == [movies.id]
         assert isinstance(started, CollectionStarted)
-        assert all(isinstance(event, Progress) for event in progress)
+        phases = [event.phase for event in progress if isinstance(event, Progress)]
+        assert len(phases) == len(progress)
+        assert phases == sorted(phases, reverse=True)
+        assert phases[-1] == "merging"
         assert isinstance(finished, CollectionFinished)
         assert isinstance(finished.outcome, Ingested)
         assert isinstance(last, RunFinished)
@@ -92,7 +95,7 @@ class TestReaders:
             assert isinstance(read[-1], Progress)
             assert read[-1].discovered == 5
             go.set()
-            assert names([event async for event in events]) == ["CollectionFinished", "RunFinished"]
+            assert names([event async for event in events]) == ["Progress", "CollectionFinished", "RunFinished"]
 
     async def test_one_that_reads_after_the_end_misses_no_outcome(self, library: Library) -> None:
         library.script.listings["Movies"] = [page(draft("a"))]

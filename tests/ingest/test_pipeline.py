@@ -105,7 +105,10 @@ class TestCounts:
         run = Run(library.source.id, "source", FULL, "0")
         movies = await library.collection("Movies")
         await preview_collection(library.store, importer, movies, run, progress=told.append)
-        assert [(one.source_items, one.discovered, one.rejected) for one in told] == [(1, 1, 0), (1, 1, 0), (3, 3, 1)]
+        *pages, last = told
+        assert [(one.source_items, one.discovered, one.rejected) for one in pages] == [(1, 1, 0), (1, 1, 0), (3, 3, 1)]
+        assert {one.phase for one in pages} == {"reading"}
+        assert (last.source_items, last.discovered, last.rejected, last.phase) == (3, 3, 1, "merging")
         assert {one.collection for one in told} == {movies}
 
     async def test_the_time_is_accounted_for(self, library: Library) -> None:

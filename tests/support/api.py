@@ -36,7 +36,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "Durations", "Enriched", "Guard", "HeldBack", "Reading", "Problem", "summary_document",
     ),
     "Events of an ingest": (
-        "Event", "RunStarted", "CollectionStarted", "Progress", "CollectionFinished", "RunFinished", "event_document",
+        "Event", "RunStarted", "CollectionStarted", "Progress", "CollectionFinished", "Enriching",
+        "RunFinished", "event_document",
     ),
     "Assets": (
         "list_assets", "iter_assets", "get_asset", "approve_assets", "approve_matching", "retire_assets",

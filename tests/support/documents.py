@@ -1484,14 +1484,32 @@ class Progress(Strict, tag_field="type", tag="progress"):
     """Items of the source, as it says; null where it doesn't."""
     seconds_left: float | None
     """Until the collection is read, at its pace so far; null where that isn't known."""
+    phase: Literal["reading", "merging"]
+    """Merging is told once, when all is read and the transaction of the merge begins."""
     run: RunProgress | msgspec.UnsetType = msgspec.UNSET
     """A command tells it; the event of the library doesn't know."""
 
 
 class Outcome(CollectionResult, tag_field="type", tag="outcome"):
-    """What became of a collection, as soon as it is certain; what enrichers do later is in the summary."""
+    """What became of a collection, as soon as it is certain; what enrichers do later is told by enriching."""
 
     source: SourceOfCollection
+
+
+class Enriching(Strict, tag_field="type", tag="enriching"):
+    """How far the enrichment of a collection is, which begins after its outcome; up to four times a second."""
+
+    collection: CollectionIdentity
+    source: SourceOfCollection
+    succeeded: int
+    """Pairs of an asset and an enricher, like the two that follow."""
+    failed: int
+    total: int | None
+    """What was owed when it began; null if it couldn't be counted within five seconds."""
+    seconds: float
+    """Wall time since it began."""
+    ended: bool
+    """Nothing more is done now; what was not tried stays owed."""
 
 
 class SourceIngestSummary(SourceIngest, tag_field="type", tag="summary"):
@@ -1529,7 +1547,7 @@ class LogRecord(Strict):
     """Why the collection failed or was skipped."""
 
 
-EVENTS: tuple[type[Strict], ...] = (Started, CollectionStarted, Progress, Outcome)
+EVENTS: tuple[type[Strict], ...] = (Started, CollectionStarted, Progress, Outcome, Enriching)
 """What a line of --jsonl can be, but for the last."""
 
 SUMMARIES: tuple[type[Strict], ...] = (

@@ -1,0 +1,70 @@
+"""What enrichers see of an asset, and what their answers change of it."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from retrovue.core.results import LABELLED, label
+from retrovue.enrichers.base import AssetView, Failure, MediaFile
+from retrovue.enrichers.fields import REQUIRED, CheckedEnrichment, apply, is_file_title
+from retrovue.enrichers.guard import GuardedEnricher
+from retrovue.store.enrichments import OwedAsset, Result
+
+
+@dataclass(slots=True)
+class Current:
+    """An owed asset, with its values after the enrichers that have run."""
+
+    owed: OwedAsset
+    values: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The asset's name, with show, season and episode."""
+        return label(*(self.values[name] for name in LABELLED))
+
+
+def view_of(asset: Current, enricher: GuardedEnricher) -> AssetView:
+    """Return what an enricher sees of an asset."""
+    files = tuple(MediaFile(path, size, duration) for path, size, duration in asset.owed.files)
+    # What it gave by the sidecar before is gone: it looks at what the source says.
+    told = {name: _restored(name, value) for name, (value, _) in asset.owed.again.get(enricher.id, {}).items()}
+    return AssetView(
+        uuid=asset.owed.uuid,
+        source_uri=asset.owed.source_uri,
+        type=asset.owed.type,
+        files=files,
+        fingerprint=asset.owed.fingerprints.get(enricher.id),
+        **asset.values | told,
+    )
+
+
+def _restored(name: str, value: Any) -> Any:
+    """Return a value as the column has it, from what JSON has of it."""
+    return dt.date.fromisoformat(value) if name == "originally_aired" and value is not None else value
+
+
+def result_of(
+    asset: Current, view: AssetView, answer: CheckedEnrichment | Failure, enricher: GuardedEnricher
+) -> Result:
+    """Return what is recorded of an answer."""
+    if isinstance(answer, Failure):
+        return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
+    own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]
+    if is_file_title(view):
+        own.append(REQUIRED)
+    changes = apply(view, answer, overwrite=enricher.overwrite, own=own)
+    again = asset.owed.again.get(enricher.id)
+    if again is None:
+        return Result(asset.owed.uuid, asset.title, changes=changes, fingerprint=answer.fingerprint, data=answer.data)
+    restored = {name: by for name, (_, by) in again.items() if name not in changes}
+    changes |= {name: getattr(view, name) for name in restored}
+    return Result(
+        asset.owed.uuid,
+        asset.title,
+        changes=changes,
+        restored=restored,
+        told={name: (asset.values[name], now) for name, now in changes.items() if asset.values[name] != now},
+        fingerprint=answer.fingerprint,
+        data=answer.data,
+    )
