@@ -45,13 +45,15 @@ _DUPLICATE_CONDITIONS = {
     "since": "asset_alias.created_at >= :since",
     "until": "asset_alias.created_at < :until",
 }
-# Of a collection's latest ingest of all of it. One of which everything was rejected counts as well.
+# Of a collection's latest reading of all of it. One of which everything was rejected counts as well, and one of the
+# changes doesn't: it says nothing of the other items.
 _LATEST = """
-    ingest_start.scope = '{}' AND NOT EXISTS (
+    ingest_start.scope = '{}' AND coalesce(ingest_outcome.read, 'full') IN ('full', 'sweep') AND NOT EXISTS (
         SELECT FROM ingest_start AS later JOIN ingest_outcome AS outcome USING (run_id, collection_id)
         WHERE later.collection_id = ingest_start.collection_id AND later.scope = '{}'
             AND later.started_at > ingest_start.started_at
             AND (outcome.status = 'ingested' OR outcome.code = 'all_rejected')
+            AND coalesce(outcome.read, 'full') IN ('full', 'sweep')
     )
 """
 _POSITION = msgspec.json.Decoder(tuple[dt.datetime, UUID, UUID, int])

@@ -998,6 +998,16 @@ class TestSY30:
         assert 86_000 < movies["reading"]["sweep_in_seconds"] <= 86_400
         assert "Read: changes" in world.cli("ingest", "show", "latest").out
 
+    def test_rejected_items_are_those_of_the_latest_reading_of_all(self, world: World) -> None:
+        section = at_work(world)
+        for change in ({}, {"title": "Lost Reel II"}):
+            if change:
+                section.edit(105, **change)
+                section.edit(101, title="Alien (1979)")
+            assert reading(world)[0] == ("changes" if change else "unchanged")
+            listed = world.cli.ok("ingest", "rejected", "--latest")
+            assert [item["title"] for item in listed["items"]] == ["Lost Reel"]
+
 
 @pytest.mark.rule("SY-31")
 class TestSY31:
