@@ -101,6 +101,10 @@ class Databases:
         async with self._connection(name) as connection:
             return int(await connection.fetchval("SELECT count(*) FROM asset"))
 
+    async def vacuum(self, name: str) -> None:
+        """Vacuum a catalogue, as the server would in the background."""
+        await self._execute("VACUUM (ANALYZE)", on=name)
+
     async def settle(self) -> None:
         """Write what is dirty to the disk, so that no run pays for the one before."""
         await self._execute("CHECKPOINT")

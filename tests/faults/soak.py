@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 
 import anyio
@@ -63,10 +64,11 @@ class Soak:
 
     @asynccontextmanager
     async def _program(
-        self, title: str, *, again: bool, atomic: bool = False, keeps: bool = False
+        self, title: str, *, again: bool, atomic: bool = False, keeps: bool = False, syncing: bool = False
     ) -> AsyncIterator[Program]:
         url, directory = await self._fresh()
-        async with program(title, url, directory, again=again, atomic=atomic, keeps=keeps) as stage:
+        about = {"again": again, "atomic": atomic, "keeps": keeps, "syncing": syncing}
+        async with program(title, url, directory, **about) as stage:
             yield stage
 
     def _show(self, tally: Tally, began: float, note: str = "", *, wrong: bool = False) -> None:
@@ -125,13 +127,17 @@ class Soak:
 
     async def kills(self) -> None:
         """Every failpoint of the program."""
-        kinds = ((False, False, False), (True, False, False), (True, True, False))
-        for again, atomic, keeps in (*kinds, *((again, atomic, True) for again, atomic, _ in kinds)):
-            title = f"kill -9, {'unit of work' if atomic else 're-ingest' if again else 'first ingest'}"
-            title += ", pages kept" if keeps else ""
+        kinds = {
+            "first ingest": {"again": False},
+            "re-ingest": {"again": True},
+            "unit of work": {"again": True, "atomic": True},
+            "sync": {"again": True, "syncing": True},
+        }
+        for keeps, (kind, about) in product((False, True), kinds.items()):
+            title = f"kill -9, {kind}{', pages kept' if keeps else ''}"
             if self._only not in title:
                 continue
-            async with self._program(title, again=again, atomic=atomic, keeps=keeps) as stage:
+            async with self._program(title, keeps=keeps, **about) as stage:
                 points = await stage.undisturbed()
                 share = between_first_write_and_last_commit(points)
                 began = time.monotonic()
@@ -143,11 +149,12 @@ class Soak:
 
     async def signals(self) -> None:
         """SIGINT and SIGTERM, in turn, at a part of the round trips."""
-        for again in (False, True):
-            title = f"signals, {'re-' if again else 'first '}ingest"
+        kinds = {"first ingest": (False, False), "re-ingest": (True, False), "sync": (True, True)}
+        for kind, (again, syncing) in kinds.items():
+            title = f"signals, {kind}"
             if self._only not in title:
                 continue
-            async with self._program(title, again=again) as stage:
+            async with self._program(title, again=again, syncing=syncing) as stage:
                 await stage.undisturbed()
                 trips = list(stage.proxy.trips)
                 began = time.monotonic()

@@ -27,6 +27,7 @@ from tests.support.world import ENABLED, NAME, TOKEN, bare_environment, movies, 
 
 _PAGE = 3
 _INGEST = ("source", "ingest", NAME, "--json", "--concurrency", "1")
+_SYNC = ("source", "sync", NAME, "--json", "--concurrency", "1")
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -94,11 +95,19 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    title: str, url: str, directory: Path, *, again: bool, atomic: bool = False, keeps: bool = False
+    title: str,
+    url: str,
+    directory: Path,
+    *,
+    again: bool,
+    atomic: bool = False,
+    keeps: bool = False,
+    syncing: bool = False,
 ) -> AsyncIterator[Program]:
     """Prepare a source of two collections on a simulated server; ``again`` with one ingest already behind it.
 
-    ``atomic``: one transaction merges both. ``keeps``: listings of any size are kept, each page at once.
+    ``atomic``: one transaction merges both. ``keeps``: listings of any size are kept, each page at once. ``syncing``: a
+    sync of a library in which something of each kind has changed.
     """
     plex = SimulatedPlex([movies(), shows()], token=TOKEN)
     media = directory / "media"
@@ -115,11 +124,17 @@ async def program(
         with processes(environment, directory, keeps=keeps) as run:
             command = (*_INGEST, "--atomic") if atomic else _INGEST
             stage = Program(title, catalogue, run, proxy, parsed(url), command)
-            if again:
+            if again or syncing:
                 assert await stage.ingest() == 0, run.out
                 section: Any = plex.sections[0]
                 section.add(movie(106, "Dune"))
                 section.change_file(102, "/data/movies/Moved.mkv")
+            if syncing:
+                stage.command = _SYNC
+                section.edit(101, title="Another Title")
+                section.remove(103)
+                other: Any = plex.sections[1]
+                other.replace_file(1101)
             await catalogue.begin_here()
             yield stage
 
