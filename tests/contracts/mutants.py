@@ -44,7 +44,7 @@ TASKS = "retrovue/ingest/tasks.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
 READING = "retrovue/ingest/reading.py"
 EXTENT = "retrovue/ingest/extent.py"
-HTTP_CHANGES = "retrovue/importers/http/changes.py"
+READINGS = "retrovue/store/readings.py"
 STAGING = "retrovue/store/staging.py"
 LOCATIONS = "retrovue/importers/locations.py"
 PIPELINE = "retrovue/ingest/pipeline.py"
@@ -347,7 +347,8 @@ MUTANTS = (
     Mutant("SY-22", PURGING, "availability = 'gone' AND", "availability <> 'present' AND"),
     Mutant("SY-24", EXTENT, "stamp == last.stamp and not scanning", "stamp == last.stamp and stamp == scanning"),
     Mutant("SY-25", EXTENT, "if outcome.held_back is not None:\n            await", "if False:\n            await"),
-    Mutant("SY-26", HTTP_CHANGES, "if total is not None and narrow >= total:", "if total is None and narrow >= 0:"),
+    Mutant("SY-26", READINGS, "AND version = :server", "AND version <= :server"),
+    Mutant("SY-26", EXTENT, "self._last.clock_s - MARGIN_S)", "self._last.clock_s + MARGIN_S)"),
     Mutant("SY-27", EXTENT, "elif changes.source_total != expected:", "elif changes.source_total < 0:"),
     Mutant("SY-28", STAGING, 'syncing = mode == "sync" and full', 'syncing = mode == "sync"'),
     Mutant("SY-29", EXTENT, "return age < dt.timedelta() or age >= every", "return age < dt.timedelta()"),
