@@ -53,6 +53,7 @@ _BEGIN = text(
 )
 # Nothing is ever updated in it. To compress the bytes would take more time than to write them.
 _MAKE_TABLE = (
+    "DROP TABLE IF EXISTS {table}",
     """
     CREATE UNLOGGED TABLE {table} (
         number integer NOT NULL, piece integer NOT NULL, bookmark bytea, content bytea NOT NULL

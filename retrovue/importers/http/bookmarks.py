@@ -1,7 +1,7 @@
 """Bookmarks: how far a listing has been read, so that a later run can go on from there if it is still the same."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import msgspec
 
@@ -46,10 +46,29 @@ def encode(bookmark: Bookmark) -> bytes | None:
     return encoded if len(encoded) <= LONGEST_BOOKMARK else None
 
 
-def decode(bookmarks: Iterable[bytes]) -> Sequence[Bookmark]:
-    """Decode bookmarks; returns none if one of them can't be, or if the first has no mark."""
+class Bookmarks(Sequence[Bookmark]):
+    """Bookmarks of one listing. Each is decoded when it is looked at: a list of all ids would take much memory."""
+
+    def __init__(self, encoded: Sequence[bytes] = ()) -> None:
+        self._encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    @overload
+    def __getitem__(self, index: int) -> Bookmark: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Bookmarks": ...
+    def __getitem__(self, index: int | slice) -> "Bookmark | Bookmarks":
+        found = self._encoded[index]
+        return _decoder.decode(found) if isinstance(found, bytes) else Bookmarks(found)
+
+
+def decode(encoded: Sequence[bytes]) -> Bookmarks:
+    """Return bookmarks; none if one of them can't be decoded, or if the first has no mark."""
+    bookmarks = Bookmarks(encoded)
     try:
-        decoded = [_decoder.decode(bookmark) for bookmark in bookmarks]
+        usable = all(bookmark.keys for bookmark in bookmarks) and bool(bookmarks) and bookmarks[0].mark is not None
     except (ValueError, RecursionError):
-        return ()
-    return decoded if decoded and decoded[0].mark is not None else ()
+        usable = False
+    return bookmarks if usable else Bookmarks()
