@@ -27,6 +27,8 @@ ROWS = {
     "known_listing": f"VALUES ({ID})",
     "known_page": f"VALUES ({ID}, {HASH})",
     "kept_listing": f"(collection_uuid, run_id, key) VALUES ({ID}, {ID}, {HASH})",
+    "collection_reading": f"(collection_uuid, basis, items) VALUES ({ID}, {HASH}, 1)",
+    "source_filter": f"VALUES ({ID}, 'a', '1', true)",
     "enricher": f"(id, external_id, name, type, config) VALUES ({ID}, 'a-00000000', 'A', 'a', '{{}}')",
     "collection_enricher": f"VALUES ({ID}, {ID}, 1)",
     "asset_enrichment": f"(asset_uuid, enricher_id, status, run_id) VALUES ({ID}, {ID}, 'succeeded', {ID})",
