@@ -29,6 +29,8 @@ ChangeKind = Literal[
 ]
 """What can happen to an asset after it was created, as the feed of changes tells it."""
 CHANGE_KINDS: tuple[str, ...] = get_args(ChangeKind)
+REFRESHED: ChangeKind = "refreshed"
+"""The kind of a change of an asset's description, also by an enricher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

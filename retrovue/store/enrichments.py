@@ -14,6 +14,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import AttachedEnricher, Collection
+from retrovue.core.verdicts import REFRESHED
 from retrovue.store.changes import NewChange, record_changes
 
 _FIELDS = (
@@ -240,7 +241,7 @@ async def record(
             asset_uuid=result.asset,
             collection_uuid=collection.id,
             title=result.title,
-            what="refreshed",
+            what=REFRESHED,
             fields=result.told,
             run_id=run,
         )

@@ -29,7 +29,7 @@ KEPT_FOR = dt.timedelta(hours=24)
 """The age up to which a listing is used. What no clock of a source shows is seen within the same time by a sync."""
 MOST_KEPT_BYTES = 8 << 30
 """The most that is kept of a collection: some 15 million films. What comes after that isn't kept."""
-BUFFERED_BYTES = 2 << 20
+BUFFERED_BYTES = 512 << 10
 """What is written at once. A run that is killed loses as much."""
 _PIECE = 8000
 """Bytes of a page in one row, which fills a block: rows of any length would be cut to pieces of a quarter of that, and
