@@ -57,13 +57,13 @@ def result_of(
     again = asset.owed.again.get(enricher.id)
     if again is None:
         return Result(asset.owed.uuid, asset.title, changes=changes, fingerprint=answer.fingerprint, data=answer.data)
-    restored = {name: by for name, (_, by) in again.items() if name not in changes}
-    changes |= {name: getattr(view, name) for name in restored}
+    given_back = {name: by for name, (_, by) in again.items() if name not in changes}
+    changes |= {name: getattr(view, name) for name in given_back}
     return Result(
         asset.owed.uuid,
         asset.title,
         changes=changes,
-        restored=restored,
+        given_back=given_back,
         told={name: (asset.values[name], now) for name, now in changes.items() if asset.values[name] != now},
         fingerprint=answer.fingerprint,
         data=answer.data,

@@ -56,7 +56,7 @@ class Result:
     title: str
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """New values by the names of the columns; None clears a column."""
-    restored: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    given_back: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     """The columns, among the changes, that have the source's value again; with the page enricher that gave it."""
     told: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
     """The values before and after, for the feed of changes; none for the first enrichment of an asset."""
@@ -221,7 +221,7 @@ async def record(
             "uuid": result.asset,
             "changes": result.changes,
             "provenance": {
-                column: result.restored.get(column, None if value is None else name)
+                column: result.given_back.get(column, None if value is None else name)
                 for column, value in result.changes.items()
             },
         }
