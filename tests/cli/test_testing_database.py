@@ -111,6 +111,10 @@ class TestReset:
         assert source_names(run_cli, "--test-db") == []
         assert source_names(run_cli) == ["Production"]
 
+    def test_what_an_interrupted_run_has_kept_goes_too(self, run_cli: Cli, portal: BlockingPortal, filled: str) -> None:
+        execute(portal, filled, "CREATE UNLOGGED TABLE kept_page_12 ()")
+        assert run_cli.ok("db", "reset", "--test-db", "--yes")["changed"] is True
+
     @pytest.mark.usefixtures("absent")
     def test_creates_one_that_is_not_there_without_asking(self, run_cli: Cli) -> None:
         done = run_cli("db", "reset", "--test-db")
