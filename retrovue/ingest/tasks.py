@@ -66,9 +66,9 @@ class RunTasks:
         self._store = store
         self._source = source
         self._attached: Mapping[uuid.UUID, tuple[AttachedEnricher, ...]] = {}
-        at_once = anyio.CapacityLimiter(options.enrichment_concurrency)
         self._kept: set[uuid.UUID] = set()
         """The collections of which an earlier run has kept a listing."""
+        at_once = anyio.CapacityLimiter(options.enrichment_concurrency)
         self._enrichment = partial(EnrichmentWork, limiter=at_once, transport=transport)
         self._importer = importer
         self._run = run

@@ -60,7 +60,7 @@ async def _campaign(stage: Stage, fault: str, chosen: Sequence[Moment]) -> Tally
             unclean = await stage.leftovers(ingest)
             tally.take(
                 what,
-                inconsistent=await stage.inconsistent(),
+                inconsistent=await stage.catalogue.inconsistent(atomic=stage.scenario.atomic),
                 false=await stage.catalogue.false_outcomes(report),
                 unclean=unclean,
                 apart=await stage.again(ingest, report),

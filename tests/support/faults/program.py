@@ -48,11 +48,6 @@ class Program:
         """Ingest to the process's end, and return its status."""
         return await anyio.to_thread.run_sync(lambda: self.processes.run(*self.command, **options))
 
-    async def inconsistent(self) -> list[str]:
-        """Say what the catalogue holds that no version of the source does, or of a unit of work only a part."""
-        problems = await self.catalogue.inconsistent()
-        return problems + (await self.catalogue.torn_apart() if "--atomic" in self.command else [])
-
     async def undisturbed(self) -> list[str]:
         """Ingest without a fault, which shows what the catalogue should become; returns the failpoints."""
         await self.catalogue.reset()
@@ -160,7 +155,7 @@ async def kill(stage: Program, points: Sequence[str], chosen: Sequence[int]) -> 
             tally.miss(f"{what}: it ended with {status}")
             continue
         unclean = await stage.catalogue.until_backends(0)
-        inconsistent = await stage.inconsistent()
+        inconsistent = await stage.catalogue.inconsistent(atomic="--atomic" in stage.command)
         unclean += await stage.at_work()
         tally.take(what, inconsistent=inconsistent, false=[], unclean=unclean, apart=await stage.again())
     return tally
@@ -196,7 +191,7 @@ async def interrupt(
         # One that had given its whole answer, and was only closing, ends with its own status.
         false = [] if status in {128 + number, 0} else [f"it ended with {status}"]
         false += await stage.catalogue.false_outcomes(stage.report())
-        inconsistent = await stage.inconsistent()
+        inconsistent = await stage.catalogue.inconsistent(atomic="--atomic" in stage.command)
         tally.take(what, inconsistent=inconsistent, false=false, unclean=unclean, apart=await stage.again())
     return tally, stopped
 

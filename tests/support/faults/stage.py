@@ -113,11 +113,6 @@ class Stage:
             self.proxy.disarm()
             yield ingest
 
-    async def inconsistent(self) -> list[str]:
-        """Say what the catalogue holds that no version of the source does, or of a unit of work only a part."""
-        problems = await self.catalogue.inconsistent()
-        return problems + (await self.catalogue.torn_apart() if self.scenario.atomic else [])
-
     async def leftovers(self, ingest: Ingest) -> list[str]:
         """Say what an ingest has left behind: connections not returned, backends that nobody knows of."""
         out, waiting = ingest.pooled()

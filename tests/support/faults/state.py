@@ -174,8 +174,11 @@ class Catalogue:
 
     # What is wrong
 
-    async def inconsistent(self) -> list[str]:
-        """Say which collections hold rows of no one version of the source, or of an ingest that isn't on record."""
+    async def inconsistent(self, *, atomic: bool = False) -> list[str]:
+        """Say which collections hold rows of no one version of the source, or of an ingest that isn't on record.
+
+        ``atomic``: also say which ones have changed, if only some of those that should have.
+        """
         problems = [f"{uri} has lost a part" for (uri,) in await self.rows(_TORN)]
         states = await self.states()
         for name, state in states.items():
@@ -188,17 +191,14 @@ class Catalogue:
                 problems.append(f"{name} was changed, and the audit trail knows of no success")
             if name in recorded and state != self._after[name]:
                 problems.append(f"the audit trail says that {name} was ingested, which isn't so")
+        should = {name for name in states if self._before[name] != self._after[name]}
+        done = {name for name in should if self._changed(states, name)}
+        if atomic and done not in (set(), should):
+            problems.append(f"of {sorted(should)} only {sorted(done)} have changed")
         for name, _, status, code, _, rejected, kept in await self.rows(_TRAIL):
             if rejected != kept:
                 problems.append(f"{name} rejected {rejected} by its outcome ({status} {code}), {kept} by its rows")
         return problems
-
-    async def torn_apart(self) -> list[str]:
-        """Say which collections have changed, if only some of those that should have."""
-        states = await self.states()
-        should = {name for name in states if self._before[name] != self._after[name]}
-        changed = {name for name in should if self._changed(states, name)}
-        return [f"of {sorted(should)} only {sorted(changed)} have changed"] if changed not in (set(), should) else []
 
     async def false_outcomes(self, report: Report) -> list[str]:
         """Say where what was said, what is on record and what the catalogue holds are not the same."""
