@@ -135,7 +135,7 @@ class UnitOfWork:
 
         if not self._staged and not self._unchanged:
             return
-        # In a known order, whichever was read first.
+        # The order of the merges doesn't depend on which collection was read first.
         staged = sorted(self._staged, key=lambda one: one.intake.staging.collection.external_id)
         intakes = [await self._with_policy(one) for one in staged]
         if staged:

@@ -228,7 +228,7 @@ class Staging:
     async def merging(self) -> AsyncIterator[None]:
         """Let the statements of the merge find the tables, in its transaction; they are emptied at the end.
 
-        Raised errors have to end the transaction.
+        The caller rolls the transaction back if the block raises.
         """
         own, self.tables = self.tables, replace(self.tables, suffix="")
         try:

@@ -79,8 +79,8 @@ class HttpClient:
     """Requests JSON from one media server. Enter it once; requests may run concurrently."""
 
     proof: Proof | None = None
-    """Given before a request with the token opens a connection, unless one was given a moment ago and no connection
-    has been lost since: a server that takes over the address has none of the connections to the one before."""
+    """By it the server proves its identity before the token is sent on a new connection. One proof serves all
+    connections that are opened in the next `PROOF_SERVES_S` seconds, until a connection is lost."""
 
     def __init__(
         self,
