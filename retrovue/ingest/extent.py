@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from retrovue.core.model import ChangeState, Collection, Since, Source, SourceState
-from retrovue.core.results import Failed, Ingested, Read, Reading
+from retrovue.core.results import Counts, Failed, Ingested, Read, Reading
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.reading import Tally
 from retrovue.store.additions import Additions
@@ -252,21 +252,23 @@ class Extents:
     async def keep(self, session: Session, outcome: Ingested | Failed, comparison: Comparison) -> None:
         """Store what the reading proved, in the transaction that makes it true.
 
-        Nothing is stored of a part, of a failure, while the source scans, or where an ingest left something undone.
+        Nothing is stored of a part, of a failure, while the source scans, or where an ingest left something undone. If
+        such a run adds anything, the number of items doesn't prove anything any more, and the next sync reads all.
         """
         await keep_filters(session, self._source.id, self._server, self._filters)
-        if isinstance(outcome, Failed) or self.extent.read in {"scoped", "unchanged"}:
-            return
-        if outcome.held_back is not None:
-            await mark_incomplete(session, self._collection)
+        if isinstance(outcome, Failed) or self.extent.read == "unchanged":
             return
         counts = outcome.counts
-        if counts.resumed:
+        scanning = self._library is not None and self._library.refreshing
+        left = self._run.mode == "ingest" and (counts.changed or counts.absent)
+        if self.extent.read == "scoped" or scanning or left:
+            # A later sync would count what came in as listed before, and a removal could hide behind it.
+            if outcome.held_back is not None or self._may_have_added(counts):
+                await mark_incomplete(session, self._collection)
+            return
+        if outcome.held_back is not None or counts.resumed:
             # What an interrupted run had read may have changed before the stamp of this one.
             await mark_incomplete(session, self._collection)
-            return
-        scanning = self._library is not None and self._library.refreshing
-        if scanning or (self._run.mode == "ingest" and (counts.changed or counts.absent)):
             return
         began = self._now
         full_at: dt.datetime | None = began
@@ -284,6 +286,16 @@ class Extents:
             full_at,
         )
         await keep_reading(session, self._collection, reading)
+
+    def _may_have_added(self, counts: Counts) -> bool:
+        """Return whether items may be listed in the catalogue now that the last complete reading didn't count."""
+        if counts.created or counts.restored or counts.relinked:
+            return True
+        # Known duplicates are counted again by each run.
+        if self._last is None or self.extent.read == "scoped":
+            return counts.duplicates > 0
+        items = counts.source_items if self._total is None else self._total
+        return items != self._last.items or bool(counts.absent and counts.duplicates)
 
     def describe(self, outcome: Ingested, requests: int | None) -> Ingested:
         """Add to an outcome what was read, and why."""

@@ -904,6 +904,17 @@ class TestSY27:
         section.edit(101, title="Alien (1979)")
         assert reading(world) == ("changes", "stamp_moved")
 
+    def test_what_was_merged_during_a_scan_hides_no_removal(self, world: World) -> None:
+        section = at_work(world)
+        section.refreshing = True
+        section.arrive(movie(106, "Dune"))
+        assert reading(world) == ("changes", "scanning")
+        section.refreshing = False
+        section.remove(102)
+        section.edit(101, title="Alien (1979)")
+        assert reading(world)[0] == "sweep"
+        assert availability(world)["Brazil"] == "missing"
+
     def test_an_item_that_can_not_be_used_any_more(self, world: World) -> None:
         section = at_work(world)
         section.edit(102, deletedAt=1_765_000_000)
@@ -916,6 +927,17 @@ class TestSY27:
         section.edit(102, Media=[media, {**media, "id": 777, "Part": [part(777, "/data/movies/Brazil 4K.mkv")]}])
         assert reading(world) == ("sweep", "doubtful")
         assert world.counts()["Movies"] == 4
+
+    @pytest.mark.parametrize("first", [("collection", "ingest", "Movies", "--title", "Dune"),
+        ("collection", "sync", "Movies", "--title", "Dune"), ("source", "ingest", NAME)])  # fmt: skip
+    def test_what_another_run_has_added_hides_no_removal(self, world: World, first: tuple[str, ...]) -> None:
+        section = at_work(world)
+        section.remove(102)
+        section.arrive(movie(106, "Dune"))
+        world.cli.ok(*first)
+        section.edit(101, title="Alien (1979)")
+        assert reading(world)[0] == "sweep"
+        assert (availability(world)["Brazil"], availability(world)["Dune"]) == ("missing", "present")
 
     def test_a_dry_run_says_the_same(self, world: World) -> None:
         section = at_work(world)
