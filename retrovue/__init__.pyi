@@ -50,6 +50,7 @@ from retrovue.enrichers.base import MediaFile as MediaFile
 from retrovue.importers.base import BaseImporter as BaseImporter
 from retrovue.importers.base import ImporterInterface as ImporterInterface
 from retrovue.importers.base import ListsChanges as ListsChanges
+from retrovue.importers.base import ListsItems as ListsItems
 from retrovue.importers.base import TellsChanges as TellsChanges
 from retrovue.importers.base import TellsState as TellsState
 from retrovue.importers.waiting import waiting_for_source as waiting_for_source
@@ -69,6 +70,7 @@ from retrovue.ingest.guards import Removal as Removal
 from retrovue.ingest.options import IngestOptions as IngestOptions
 from retrovue.ingest.orchestrator import ingest_one as ingest_one
 from retrovue.ingest.orchestrator import ingest_source as ingest_source
+from retrovue.ingest.sync import sync_items as sync_items
 from retrovue.ingest.sync import sync_one as sync_one
 from retrovue.ingest.sync import sync_source as sync_source
 from retrovue.operations.adoption import Adoption as Adoption

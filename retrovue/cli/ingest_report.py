@@ -162,7 +162,9 @@ def duration(seconds: float) -> str:
 
 def _readings(summary: "IngestSummary") -> Iterator[str]:
     """Say of a sync how much of each collection it has read, and why."""
-    outcomes = [outcome for outcome in summary.ingested if outcome.reading is not None and outcome.read != "scoped"]
+    outcomes = [
+        outcome for outcome in summary.ingested if outcome.reading is not None and outcome.reading.code != "scope"
+    ]
     if summary.mode != "sync" or not outcomes:
         return
     yield ""

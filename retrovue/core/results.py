@@ -12,7 +12,7 @@ from retrovue.core.verdicts import EXCLUSIVE
 RunStatus = Literal["ok", "partial", "error"]
 Read = Literal["full", "sweep", "changes", "unchanged", "scoped"]
 """What a run read of a collection: all of it, each item in full; all of it, where known pages are recognised; what has
-changed; that nothing has; or what was in scope."""
+changed; that nothing has; or what was in scope, or named by its keys."""
 
 NOT_FAILED = "not_failed"
 """The code of collections that --retry-failed skips."""

@@ -133,6 +133,24 @@ class ListsChanges(Protocol):
 
 
 @runtime_checkable
+class ListsItems(Protocol):
+    """What an importer may offer besides: single items, by the source's own keys, as events of the source name them.
+
+    A sync proves by the number of all items that nothing else has come or gone; removals are never concluded from it.
+    """
+
+    @abstractmethod
+    def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+        """Generate pages of the items of a collection that have these keys, each item once.
+
+        A key may be that of a parent, such as a show: its items are listed then. The last page, which may be empty, has
+        `Page.changes`. Raises ChangesUnknown if the collection doesn't list a key, or if the source can't list items by
+        their keys; what has changed is found in another way then.
+        """
+        ...
+
+
+@runtime_checkable
 class ResumesListings(Protocol):
     """What an importer may offer besides: to go on with the listing of an earlier run.
 
@@ -198,8 +216,7 @@ def compliance_problems(importer: object) -> list[str]:
     if not isinstance(getattr(importer, "type_name", None), str):
         problems.append("type_name is not a string")
     generators = {"pages": 2} if issubclass(importer, BaseImporter) else {}
-    generators |= {"changes": 2} if hasattr(importer, "changes") else {}
-    generators |= {"resume": 2} if hasattr(importer, "resume") else {}
+    generators |= {name: 2 for name in ("changes", "items", "resume") if hasattr(importer, name)}
     offered = {name: count for name, count in _OFFERED.items() if hasattr(importer, name)}
     methods = _COROUTINES | offered, generators | {"enumerate": 2}
     return problems + method_problems(importer, *methods, "describe_configuration")

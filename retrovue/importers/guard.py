@@ -13,9 +13,7 @@ from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
 from retrovue.core.bounds import (
-    LONGEST_BOOKMARK,
     LONGEST_IDENTIFIER,
-    LONGEST_PAGE_STAMP,
     LONGEST_PATH,
     LONGEST_TEXT,
     MOST_LIBRARIES,
@@ -29,32 +27,36 @@ from retrovue.core.errors import (
     WrongIdentity,
 )
 from retrovue.core.model import (
-    AssetDraft,
     ChangeState,
     Collection,
     DiscoveredCollection,
     Ingestibility,
     Outline,
     Page,
-    Rejection,
     Scope,
     Since,
     SourceIdentity,
     SourceState,
 )
-from retrovue.core.text import is_storable, quoted, storable, without_secrets
-from retrovue.importers.base import ImporterInterface, ListsChanges, ResumesListings, TellsChanges, TellsState
-from retrovue.importers.drafts import draft_problem, secret_forms, without_secret_forms
+from retrovue.core.text import is_storable, quoted, storable
+from retrovue.importers.answers import AnswerChecks, importer_bug
+from retrovue.importers.base import (
+    ImporterInterface,
+    ListsChanges,
+    ListsItems,
+    ResumesListings,
+    TellsChanges,
+    TellsState,
+)
+from retrovue.importers.drafts import secret_forms
 from retrovue.importers.seen import Doubles
-from retrovue.importers.states import changes_problem, state_problem
+from retrovue.importers.states import state_problem
 from retrovue.importers.waiting import Stopwatch
 from retrovue.plugins.host import CLOSING_S, PluginHost
 from retrovue.plugins.isolation import PluginTask, is_isolated
 
 PATIENCE = 900.0
 """Seconds that any one answer of an importer may take; RetroVue's own importers have tighter deadlines."""
-MOST_DRAFTS = 20_000
-"""Drafts of one page; a page is checked in one go, which holds up the run. The longest show has 16,000 episodes."""
 OURS = "retrovue.importers."
 """The modules of the importers that come with RetroVue."""
 
@@ -81,8 +83,12 @@ class GuardedImporter(PluginHost):
         self._patience = patience
         self._identifier: str | None = None
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
-        self._ours = type(importer).__module__.startswith(OURS)
-        self._secrets = secret_forms(getattr(importer, "credentials", None))
+        self.checks = AnswerChecks(
+            self.type_name,
+            ours=type(importer).__module__.startswith(OURS),
+            drafts_are_checked=self._drafts_are_checked,
+            secrets=secret_forms(getattr(importer, "credentials", None)),
+        )
 
     async def __aenter__(self) -> Self:
         await self.open(lambda: self._importer)
@@ -98,10 +104,10 @@ class GuardedImporter(PluginHost):
 
         Raises MalformedAnswer if that has no valid identifier, and WrongIdentity if it is another server than before.
         """
-        identity = self._expect(
+        identity = self.checks.expect(
             SourceIdentity, await self.call("check_reachable", self._importer.check_reachable, self._patience)
         )
-        found = self._expect(str, identity.identifier)
+        found = self.checks.expect(str, identity.identifier)
         if not found.strip() or len(found) > LONGEST_IDENTIFIER or not is_storable(found):
             raise MalformedAnswer(
                 "The source's server has no valid identifier: it is empty, too long, or holds characters that can't be"
@@ -120,7 +126,8 @@ class GuardedImporter(PluginHost):
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
         """List the collections that the source offers."""
         listed = await self.call("discover_collections", self._importer.discover_collections, self._patience)
-        found = [self._expect(DiscoveredCollection, collection) for collection in self._expect(Sequence, listed)]  # type: ignore[type-abstract]
+        answer = self.checks.expect(Sequence, listed)  # type: ignore[type-abstract]
+        found = [self.checks.expect(DiscoveredCollection, collection) for collection in answer]
         if len(found) > MOST_LIBRARIES:
             raise MalformedAnswer(f"The source lists {len(found):,} libraries, more than {MOST_LIBRARIES:,}.")
         return [self._mended(collection) for collection in found]
@@ -128,7 +135,7 @@ class GuardedImporter(PluginHost):
     def _mended(self, collection: DiscoveredCollection) -> DiscoveredCollection:
         """Mend the texts of a library so that they can be stored. One whose id can't be isn't identified."""
         for text in (collection.external_id, collection.name, collection.kind, *collection.locations):
-            self._expect(str, text)
+            self.checks.expect(str, text)
         usable = is_storable(collection.external_id) and len(collection.external_id) <= LONGEST_TEXT
         return dataclasses.replace(
             collection,
@@ -143,7 +150,7 @@ class GuardedImporter(PluginHost):
         answer = await self.call(
             "check_ingestible", lambda: self._importer.check_ingestible(collection), self._patience
         )
-        return self._expect(Ingestibility, answer)
+        return self.checks.expect(Ingestibility, answer)
 
     async def change_state(self, collection: Collection) -> ChangeState | None:
         """Return whether the source is changing the collection now; None if the importer doesn't say."""
@@ -151,7 +158,7 @@ class GuardedImporter(PluginHost):
         if not isinstance(importer, TellsChanges):
             return None
         answer = await self.call("change_state", lambda: importer.change_state(collection), self._patience)
-        return self._expect(ChangeState, answer)
+        return self.checks.expect(ChangeState, answer)
 
     @property
     def type_version(self) -> str:
@@ -176,9 +183,9 @@ class GuardedImporter(PluginHost):
         importer = self._importer
         if not isinstance(importer, TellsState):
             return None
-        state = self._expect(SourceState, await self.call("source_state", importer.source_state, self._patience))
+        state = self.checks.expect(SourceState, await self.call("source_state", importer.source_state, self._patience))
         if (problem := state_problem(state)) is not None:
-            raise self._wrong(problem)
+            raise self.checks.wrong(problem)
         return state
 
     def lists_changes(self) -> bool:
@@ -194,6 +201,22 @@ class GuardedImporter(PluginHost):
         if not isinstance(importer, ListsChanges):
             raise ChangesUnknown("The importer doesn't list changes.")
         return self._enumeration(lambda: aclosing(importer.changes(collection, since)))
+
+    def lists_items(self) -> bool:
+        """Whether the importer can list single items by their keys."""
+        return isinstance(self._importer, ListsItems)
+
+    def enumerate_items(
+        self, collection: Collection, keys: Sequence[str]
+    ) -> AbstractAsyncContextManager["GuardedPages"]:
+        """Open an enumeration of single items of the collection, with checked pages.
+
+        Raises ChangesUnknown if the collection doesn't list one of them, or the source can't tell it.
+        """
+        importer = self._importer
+        if not isinstance(importer, ListsItems):
+            raise ChangesUnknown("The importer doesn't list single items.")
+        return self._enumeration(lambda: aclosing(importer.items(collection, keys)))
 
     def enumerate(
         self, collection: Collection, scope: Scope, bookmarks: Sequence[bytes] | None = None
@@ -250,93 +273,9 @@ class GuardedImporter(PluginHost):
 
         return await self.call("enumerate", measured, self._patience, task)
 
-    def check_page(self, page: object) -> Page:
-        """Check a page, and reject its drafts that the catalogue can't hold; raises ImporterFailed."""
-        page = self._expect(Page, page)
-        if not self._ours and len(page.drafts) > MOST_DRAFTS:
-            raise ImporterFailed(
-                f"The importer {quoted(self.type_name)} gave a page of {len(page.drafts)} drafts;"
-                f" {MOST_DRAFTS} is the most.",
-                hint="This is a bug of the importer: it has to give its listing in pages.",
-            )
-        self._check_total(page)
-        if page.changes is not None and (problem := changes_problem(page.changes)) is not None:
-            raise self._wrong(problem)
-        self._check_bookmark(page)
-        for draft in page.drafts:
-            if type(draft) is not AssetDraft:
-                self._expect(AssetDraft, draft)
-        self._check_stamp(page.stamp)
-        if not self._drafts_are_checked:
-            self._check_rejections(page.rejected)
-            drafts, page.drafts = page.drafts, []
-            for draft in drafts:
-                problem = draft_problem(draft)
-                if problem is None:
-                    page.drafts.append(without_secret_forms(draft, self._secrets))
-                else:
-                    reason = f"The importer {quoted(self.type_name)} gave a draft that can't be used: {problem}"
-                    page.rejected.append(Rejection("bad_draft", reason, str(draft.source_uri), str(draft.title)))
-        return page
-
-    def check_outline(self, outline: Outline) -> Outline:
-        """Check an outline; raises ImporterFailed."""
-        if len(outline.source_uris) != len(outline.source_paths):
-            # A draft without paths could pass for one that is in the catalogue.
-            raise self.bug("enumerate", ValueError())
-        self._check_stamp(outline.stamp)
-        self._check_total(outline)
-        self._check_bookmark(outline)
-        if not self._drafts_are_checked:
-            for uri in outline.source_uris:
-                self._expect(str, uri)
-            outline.source_uris = without_secrets(outline.source_uris, self._secrets)
-            self._check_rejections(outline.rejected)
-        return outline
-
-    def _check_stamp(self, stamp: object) -> None:
-        if stamp is not None and len(self._expect(bytes, stamp)) > LONGEST_PAGE_STAMP:
-            raise ImporterFailed(
-                f"The importer {quoted(self.type_name)} gave a page's stamp of {len(self._expect(bytes, stamp))} bytes;"
-                f" {LONGEST_PAGE_STAMP} are the most.",
-                hint="This is a bug of the importer: a stamp is a hash of what the page is made from.",
-            )
-
-    def _check_bookmark(self, page: Page | Outline) -> None:
-        if page.bookmark is not None and len(self._expect(bytes, page.bookmark)) > LONGEST_BOOKMARK:
-            raise ImporterFailed(
-                f"The importer {quoted(self.type_name)} gave a bookmark of {len(page.bookmark):,} bytes;"
-                f" {LONGEST_BOOKMARK:,} are the most.",
-                hint="This is a bug of the importer: a bookmark is of one page.",
-            )
-
-    def _check_total(self, page: Page | Outline) -> None:
-        if page.source_total is not None:
-            self._expect(int, page.source_total)
-
-    def _check_rejections(self, rejected: Sequence[object]) -> None:
-        for value in rejected:
-            rejection = self._expect(Rejection, value)
-            for text in (rejection.code, rejection.reason, rejection.source_uri or "", rejection.title or ""):
-                self._expect(str, text)
-
-    def _expect(self, wanted: type[T], value: object) -> T:
-        if not isinstance(value, wanted):
-            raise self._wrong(f"returned a {type(value).__name__} where a {wanted.__name__} belongs")
-        return value
-
-    def _wrong(self, problem: str) -> ImporterFailed:
-        return ImporterFailed(
-            f"The importer {quoted(self.type_name)} {problem}.",
-            hint="This is a bug of the importer; report it to its authors.",
-        )
-
     def bug(self, what: str, raised: BaseException) -> ImporterFailed:
         """Return the error for what the importer must not raise."""
-        return ImporterFailed(
-            f"The importer {quoted(self.type_name)} failed in {what}: {type(raised).__name__}.",
-            hint="This is a bug of the importer; the traceback is in the audit trail.",
-        )
+        return importer_bug(self.type_name, what, raised)
 
     def no_answer(self, what: str, deadline_s: float, /, *, blocking: bool) -> ImporterFailed:
         """Return the error for a call that missed its deadline."""
@@ -376,9 +315,9 @@ class GuardedPages:
     async def __anext__(self) -> Page | Outline:
         answer = await self._guard.call_measured(self.stopwatch, lambda: anext(self._pages), self._task)
         if not isinstance(answer, Outline):
-            page = self._guard.check_page(answer)
+            page = self._guard.checks.page(answer)
             return page if self._doubles is None else self._doubles.sort_out(page)
-        outline = self._guard.check_outline(answer)
+        outline = self._guard.checks.outline(answer)
         if self._doubles is None:
             return outline
         new = self._doubles.new_in(outline)
@@ -397,4 +336,4 @@ class GuardedPages:
             # Looked up here: the importer may have put anything into its outline.
             return await outline.read()
 
-        return self._guard.check_page(await self._guard.call_measured(self.stopwatch, read))
+        return self._guard.checks.page(await self._guard.call_measured(self.stopwatch, read))

@@ -6,6 +6,7 @@ proves that the changes are all. Nothing but a reading of all of it proves that 
 
 import datetime as dt
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ from retrovue.store.readings import (
 )
 from retrovue.store.session import Session, Store
 
+MOST_ITEMS = 1_000
+"""The most single items that are asked for by their keys: of more it is cheaper to ask what has changed."""
 MARGIN_S = 300
 """Seconds before the last reading from which on changes are asked for: servers write their times late and in turn."""
 
@@ -57,7 +60,12 @@ class Extent(NamedTuple):
 
 
 SCOPED = Extent("scoped", "scope", "a part of the collection was asked for")
+ITEMS = Extent("scoped", "items", "these items were asked for")
 INGEST = Extent("full", "ingest", "an ingest reads all of the collection")
+
+
+_TOLD = frozenset({"stamp_equal", "no_changes", "scanning", "no_stamp", "stamp_moved"})
+"""The codes of what `choose` concludes from what the source says: single items may be read instead."""
 
 
 def choose(
@@ -150,8 +158,12 @@ class Extents:
         collection: Collection,
         run: Run,
         intervals: Intervals = NO_INTERVALS,
+        items: AbstractSet[str] = frozenset(),
     ) -> None:
+        """``items`` are the source's keys of items that may have changed; they are read alone if that is enough."""
         self.extent = INGEST
+        self.items: list[str] = []
+        """The keys of the single items that are read, while these are what is read."""
         self.since = Since(0)
         """Since when changes are asked for."""
         self._store = store
@@ -162,6 +174,11 @@ class Extents:
         self._full = intervals.full
         self._sweep_every = _either(intervals.sweep, source.sweep_every_s)
         self._full_every = _either(intervals.full_every, source.full_every_s)
+        self._asked = items
+        self._instead: Extent | None = None
+        """How much is read if single items aren't enough."""
+        self._differing = 0
+        """Versions that differ from what the catalogue holds, of what was read in part."""
         self._state: SourceState | None = None
         self._library: ChangeState | None = None
         self._last: LastReading | None = None
@@ -205,6 +222,8 @@ class Extents:
             )
         if self._last is not None and self._last.clock_s is not None:
             self.since = Since(max(0, self._last.clock_s - MARGIN_S), filters)
+        if self.extent.code in _TOLD and 0 < len(self._asked) <= MOST_ITEMS and self._importer.lists_items():
+            self._instead, self.extent, self.items = self.extent, ITEMS, sorted(self._asked)
         return self.extent
 
     def _is_another_library(self) -> bool:
@@ -219,9 +238,23 @@ class Extents:
         """Take what was found out about filters."""
         self._filters |= filters
 
-    def read_all(self, code: str, reason: str) -> None:
-        """Turn from the changes to all of the collection."""
+    @property
+    def reads_some(self) -> bool:
+        """Whether single items or changes are read, which has to be proved."""
+        return bool(self.items) or self.extent.read == "changes"
+
+    def read_more(self, code: str, reason: str) -> None:
+        """Turn from single items to the changes, or from these to all of the collection."""
+        instead, self._instead, self.items = self._instead, None, []
         self.extent = Extent("sweep", code, reason.rstrip("."))
+        if instead is None:
+            return
+        if instead.read == "unchanged":
+            # Something was said to have changed, so that an equal stamp proves nothing.
+            if self._last is not None and self._last.clock_s is not None and self._importer.lists_changes():
+                self.extent = Extent("changes", code, reason.rstrip("."))
+        else:
+            self.extent = instead
 
     @property
     def in_full(self) -> bool:
@@ -229,23 +262,23 @@ class Extents:
         return self.extent.read == "full" and self._run.mode == "sync"
 
     def prove(self, additions: Additions, tally: Tally) -> bool:
-        """Return whether the changes are proven to be all; if not, the extent is all of the collection from now on."""
+        """Return whether what was read is proven to be all that came or went; if not, the extent is a larger one."""
         changes = tally.changes
         if changes is None or self._last is None:
-            self.read_all("changes_unknown", "the importer ended its changes without a proof")
+            self.read_more("changes_unknown", "the importer ended its changes without a proof")
             return False
         self.learn(changes.filters)
         expected = self._last.items + additions.new_items
         if additions.doubt is not None or tally.left_out:
-            self.read_all("doubtful", additions.doubt or "files of discs were left out")
+            self.read_more("doubtful", additions.doubt or "files of discs were left out")
         elif changes.source_total != expected:
-            self.read_all(
+            self.read_more(
                 "count_differs", f"the source has {changes.source_total:,} items, and {expected:,} are accounted for"
             )
-        elif self.extent.code == "stamp_moved" and not additions.differing:
-            self.read_all("unexplained", "the source's stamp has changed, and nothing that it lists differs")
+        elif self.extent.code == "stamp_moved" and not (additions.differing or self._last.explained):
+            self.read_more("unexplained", "the source's stamp has changed, and nothing that it lists differs")
         else:
-            self._total = changes.source_total
+            self._total, self._differing = changes.source_total, additions.differing
             return True
         return False
 
@@ -259,6 +292,12 @@ class Extents:
         if isinstance(outcome, Failed) or self.extent.read == "unchanged":
             return
         counts = outcome.counts
+        if self.items and self._last is not None:
+            explained = self._last.explained or self._differing > 0
+            await keep_reading(
+                session, self._collection, replace(self._last, items=self._total or 0, explained=explained)
+            )
+            return
         scanning = self._library is not None and self._library.refreshing
         left = self._run.mode == "ingest" and (counts.changed or counts.absent)
         if self.extent.read == "scoped" or scanning or left:
@@ -301,8 +340,8 @@ class Extents:
         """Add to an outcome what was read, and why."""
         extent, last = self.extent, self._last
         sweep_in: float | None = None
-        if self._run.mode == "sync" and extent.read != "scoped" and outcome.held_back is None:
-            kept = extent.read in {"unchanged", "changes"} and last is not None
+        if self._run.mode == "sync" and extent != SCOPED and outcome.held_back is None:
+            kept = extent.read in {"unchanged", "changes", "scoped"} and last is not None
             swept_at = (last.swept_at if last is not None and kept else None) or self._now
             sweep_in = (swept_at + self._sweep_every - self._now).total_seconds()
         reading = Reading(extent.code, extent.reason, outcome.counts.source_items, requests, sweep_in)

@@ -52,6 +52,8 @@ class IngestOptions:
     """After how long a sync reads all of a collection in any case; None: `Source.sweep_every_s`."""
     full_every: dt.timedelta | None = None
     """After how long it compares each item as well; None: `Source.full_every_s`."""
+    items: frozenset[str] = frozenset()
+    """The source's own keys of items that may have changed, in a sync of one collection: see `sync_items`."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.enrichment_concurrency < 1:
@@ -63,6 +65,8 @@ class IngestOptions:
                 require_age(age)
         if any(every is not None and every < dt.timedelta() for every in (self.sweep_every, self.full_every)):
             raise RequestError("The interval of a sweep or a full reading can't be negative.", code="bad_interval")
+        if self.items and self.mode != "sync":
+            raise RequestError("Only a sync reads single items.", code="bad_items")
         if not self.patience > 0:
             raise RequestError("The patience must be more than 0 seconds.", code="bad_patience")
 

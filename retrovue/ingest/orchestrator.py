@@ -49,6 +49,8 @@ async def ingest_source(
     outcome with the code ``already_running``.
     """
     options = options or IngestOptions()
+    if options.items:
+        raise RequestError("Single items are those of one collection.", code="bad_items", hint="Sync the collection.")
     run = _new_run("source", FULL, options)
     async with store.reading() as session:
         source = await find_source(session, reference)

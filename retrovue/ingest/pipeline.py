@@ -115,13 +115,15 @@ async def _read(
     kept: KeptListing | None = None,
 ) -> tuple[SinkT, Tally]:
     """Read to a sink, which is made for all of the collection (the first argument) or the changes (the second)."""
-    if extents is not None and extents.extent.read == "changes":
+    while extents is not None and extents.reads_some:
         sink = make_sink(False, True)
+        reader = Reader(importer, collection, sink, enrichers, progress)
         try:
-            tally = await Reader(importer, collection, sink, enrichers, progress).read_changes(extents.since)
+            items = extents.items
+            tally = await (reader.read_items(items) if items else reader.read_changes(extents.since))
         except ChangesUnknown as exc:
             extents.learn(exc.filters)
-            extents.read_all("changes_unknown", exc.message)
+            extents.read_more("changes_unknown", exc.message)
         else:
             if sink.additions is not None and extents.prove(sink.additions, tally):
                 return sink, tally

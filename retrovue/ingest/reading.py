@@ -9,37 +9,29 @@ from typing import Protocol
 
 from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import (
-    ASSET_TYPES,
-    AssetDraft,
     ChangesRead,
     Collection,
     Outline,
     Page,
-    PathMapping,
     Rejection,
     Scope,
     Since,
 )
-from retrovue.core.paths import PathMapper, UnmappedPath, disc_of
 from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durations
-from retrovue.core.text import quoted
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.importers.locations import listed_files
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import Phase, Progress
 from retrovue.ingest.files import FileCheck
-from retrovue.store.drafts import Fingerprints, MappedDraft, MappedPage, draft_keys
+from retrovue.ingest.mapping import DraftMapper
+from retrovue.store.drafts import Fingerprints, MappedPage, draft_keys
 from retrovue.store.kept import KeptListing, KnownPage
 from retrovue.store.known import Comparison
 from retrovue.store.listed import Listed
 
-DISC_IMAGES = frozenset({".iso", ".img", ".nrg", ".mdf"})
-"""Endings of paths of disc images, which media servers list like films."""
 FAR_FEWER = 10
 """A loss of fewer items since the last ingest gives no warning."""
-IDENTITY_MAPPING = PathMapping("/", "/")
-"""Added where the source's paths are local ones. Any other mapping is longer, so that it takes precedence."""
 
 OnProgress = Callable[[Progress], None]
 """Takes the progress of a collection, after each page."""
@@ -171,58 +163,6 @@ class Tally:
         )
 
 
-class DraftMapper:
-    """Maps the paths of drafts to local ones; rejects a draft with a path that can't be mapped."""
-
-    def __init__(self, collection: Collection, *, local: bool = False) -> None:
-        """``local``: the source's paths are local paths already."""
-        mappings = (*collection.path_mappings, IDENTITY_MAPPING) if local else collection.path_mappings
-        self.to_local = PathMapper(mappings).file
-        """Maps a path of the source, or raises UnmappedPath."""
-        self._discs: set[str] = set()
-        """The discs that were rejected."""
-
-    def map_page(self, page: Page) -> tuple[list[MappedDraft], list[Rejection], int]:
-        """Return the mapped drafts of a page, all its rejections, and the number of drafts that were left out.
-
-        A disc is one rejection, however many of its files the source lists; the others are left out.
-        """
-        if page.restart:
-            self._discs.clear()
-        mapped: list[MappedDraft] = []
-        rejected = list(page.rejected)
-        left_out = 0
-        for draft in page.drafts:
-            try:
-                mapped.append(MappedDraft(draft, self._paths(draft)))
-            except UnmappedPath as exc:
-                if exc.code == "disc_folder" and not self._is_new_disc(draft):
-                    left_out += 1
-                    continue
-                rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
-        return mapped, rejected, left_out
-
-    def _is_new_disc(self, draft: AssetDraft) -> bool:
-        discs = {disc for part in draft.parts if (disc := disc_of(part.source_path)) is not None}
-        new = not discs <= self._discs
-        self._discs |= discs
-        return new
-
-    def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
-        if not draft.parts or draft.type not in ASSET_TYPES:
-            problem = "it has no part" if not draft.parts else f"its type is {quoted(draft.type)}"
-            raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")
-        return tuple([self._file(part.source_path) for part in draft.parts])
-
-    def _file(self, path: str) -> str:
-        if path[-4:].lower() in DISC_IMAGES:
-            raise UnmappedPath("disc_image", f"{quoted(path)} is the image of a disc: only single files are ingested")
-        if (disc := disc_of(path)) is not None:
-            text = "is a copy of a disc, with menus and several programmes: only single files are ingested"
-            raise UnmappedPath("disc_folder", f"{quoted(disc)} {text}")
-        return self.to_local(path)
-
-
 class Reader:
     """Reads one collection to a sink: `read()`, once."""
 
@@ -269,10 +209,17 @@ class Reader:
 
     async def read_changes(self, since: Since) -> Tally:
         """Read what has changed since a time. Raises ChangesUnknown if the source can't tell it."""
+        return await self._read_some(lambda: self._importer.enumerate_changes(self._collection, since))
+
+    async def read_items(self, keys: Sequence[str]) -> Tally:
+        """Read single items. Raises ChangesUnknown if the source doesn't list one of them, or can't tell it."""
+        return await self._read_some(lambda: self._importer.enumerate_items(self._collection, keys))
+
+    async def _read_some(self, enumerate_: Callable[[], AbstractAsyncContextManager[GuardedPages]]) -> Tally:
         # A few new files may not have arrived on this machine yet: that says nothing of the disk.
         self._files = None
         await self._sink.open()
-        await self._read_pages(lambda: self._importer.enumerate_changes(self._collection, since))
+        await self._read_pages(enumerate_)
         await self._end()
         return self._tally
 

@@ -1,6 +1,6 @@
 """Sync: the runs of an ingest, in which known assets follow their source and what isn't listed is marked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +22,31 @@ async def sync_source(
     """Sync all enabled, ingestible collections of a source; otherwise as `ingest_source`."""
     syncing = replace(options or IngestOptions(), mode="sync")
     async with ingest_source(store, reference, syncing, transport=transport) as run:
+        yield run
+
+
+@asynccontextmanager
+async def sync_items(
+    store: Store,
+    reference: str,
+    items: Iterable[str],
+    options: IngestOptions | None = None,
+    *,
+    source_reference: str | None = None,
+    transport: "Transport | None" = None,
+) -> AsyncIterator[IngestRun]:
+    """Sync one collection of which some items may have changed; otherwise as `sync_one` of all of it.
+
+    ``items`` are the source's own keys, as its events name them: rating keys of Plex, ids of Jellyfin, of items or of
+    shows. They say where to look first, and prove nothing. These items alone are read (``read`` is ``scoped``) if the
+    source lists all of them, and if its number of items proves that no other has come or gone. Else the sync reads what
+    it would have read without them: an item that isn't listed may be gone, may be another collection's, or may never
+    have existed. It does so as well when more than 1,000 items are given, and when a sweep or a full reading is due.
+    """
+    syncing = replace(options or IngestOptions(), mode="sync", items=frozenset(items))
+    async with ingest_one(
+        store, reference, FULL, syncing, source_reference=source_reference, transport=transport
+    ) as run:
         yield run
 
 

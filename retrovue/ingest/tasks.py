@@ -241,7 +241,8 @@ class RunTasks:
             return
         options = self._options
         intervals = Intervals(options.full, options.sweep_every, options.full_every)
-        extents = Extents(self._store, self._importer, self._source, collection, self._run, intervals)
+        about_extent = (self._store, self._importer, self._source, collection, self._run)
+        extents = Extents(*about_extent, intervals, options.items)
         extent = await extents.begin()
         about = (self._store, self._importer, collection, self._run)
         async with self._open_pages(self._attached.get(collection.id, ()), self._source) as enrichers:

@@ -14,14 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.model import Collection, Source
 
 _LAST = text(
-    "SELECT basis, stamp, clock_s, items, swept_at, full_at FROM collection_reading WHERE collection_uuid = :collection"
+    "SELECT basis, stamp, clock_s, items, swept_at, full_at, explained FROM collection_reading"
+    " WHERE collection_uuid = :collection"
 )
 _KEEP = text(
     """
-    INSERT INTO collection_reading (collection_uuid, basis, stamp, clock_s, items, swept_at, full_at)
-    VALUES (:collection, :basis, :stamp, :clock_s, :items, :swept_at, :full_at)
+    INSERT INTO collection_reading (collection_uuid, basis, stamp, clock_s, items, swept_at, full_at, explained)
+    VALUES (:collection, :basis, :stamp, :clock_s, :items, :swept_at, :full_at, :explained)
     ON CONFLICT (collection_uuid) DO UPDATE SET basis = excluded.basis, stamp = excluded.stamp,
-        clock_s = excluded.clock_s, items = excluded.items, swept_at = excluded.swept_at, full_at = excluded.full_at
+        clock_s = excluded.clock_s, items = excluded.items, swept_at = excluded.swept_at, full_at = excluded.full_at,
+        explained = excluded.explained
     """
 )
 
@@ -42,6 +44,8 @@ class LastReading:
     """When all of it was read last; None: that wasn't complete, as removals were held back."""
     full_at: dt.datetime | None
     """When all of it was read in full last, without relying on known pages."""
+    explained: bool = False
+    """Whether single items that were read since differed, so that the stamp may have moved for them."""
 
 
 def basis_of(source: Source, collection: Collection) -> bytes:
@@ -83,6 +87,7 @@ async def keep_reading(session: AsyncSession, collection: Collection, reading: L
             "items": reading.items,
             "swept_at": reading.swept_at,
             "full_at": reading.full_at,
+            "explained": reading.explained,
         },
     )
 

@@ -8,7 +8,6 @@ from retrovue.testing.conformance import (
     ImporterConformance,
     check_cancellation,
     check_change_state,
-    check_changes,
     check_closing,
     check_compliance,
     check_discovery,
@@ -32,6 +31,7 @@ from retrovue.testing.enricher_conformance import (
     sample_asset,
 )
 from retrovue.testing.misbehaving import hold_again, let_go
+from retrovue.testing.parts import check_changes, check_items
 from retrovue.testing.resuming import check_resuming
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "check_enricher_compliance",
     "check_enumeration",
     "check_ingestible",
+    "check_items",
     "check_reachable",
     "check_repetition",
     "check_resuming",

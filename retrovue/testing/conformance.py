@@ -6,12 +6,11 @@ the importer must not change while a check runs.
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from retrovue.core.bounds import LONGEST_PAGE_STAMP
-from retrovue.core.errors import ChangesUnknown, DiscoveryUnsupported
+from retrovue.core.errors import DiscoveryUnsupported
 from retrovue.core.model import (
     ASSET_TYPES,
     FULL,
@@ -26,16 +25,15 @@ from retrovue.core.model import (
     PathMapping,
     Rejection,
     Scope,
-    Since,
     SourceIdentity,
     SourceState,
 )
 from retrovue.core.text import quoted
-from retrovue.importers.base import ImporterInterface, ListsChanges, TellsChanges, TellsState, compliance_problems
+from retrovue.importers.answers import MOST_DRAFTS
+from retrovue.importers.base import ImporterInterface, TellsChanges, TellsState, compliance_problems
 from retrovue.importers.drafts import draft_problem
-from retrovue.importers.guard import MOST_DRAFTS
-from retrovue.importers.states import changes_problem, state_problem
-from retrovue.testing.resuming import ResumingConformance
+from retrovue.importers.states import state_problem
+from retrovue.testing.parts import PartsConformance
 from retrovue.testing.tasks import (
     MOST_AWAITS,
     check_cancelled_everywhere,
@@ -248,57 +246,6 @@ async def check_source_state(make: Make, collection: Collection) -> None:
     assert len(set(stamps)) == 1, f"the sample has another stamp the second time: {stamps}"
 
 
-async def check_changes(make: Make, collection: Collection) -> None:
-    """Check that an importer that lists changes lists items as a full reading does, and counts all of them alike.
-
-    It may raise ChangesUnknown, and then all is read. An importer that doesn't list changes passes.
-    """
-    drafts: dict[str, AssetDraft] = {}
-    items = 0
-    async with make() as importer:
-        if not isinstance(importer, ListsChanges):
-            return
-        assert isinstance(importer, TellsState), "an importer that lists changes has to tell its state, too: its clock"
-        clock_s = (await importer.source_state()).clock_s
-        assert clock_s is not None, "the state of an importer that lists changes has no clock"
-        async with importer.enumerate(collection, FULL) as pages:
-            async for answer in pages:
-                page = await _read(answer)
-                if page.restart:
-                    drafts, items = {}, 0
-                drafts |= {draft.source_uri: draft for draft in page.drafts}
-                items += page.source_items
-    for since in (1, clock_s):
-        async with make() as importer:
-            if isinstance(importer, ListsChanges):
-                await _check_changes_since(importer, collection, Since(since), drafts, items)
-
-
-async def _check_changes_since(
-    importer: ListsChanges, collection: Collection, since: Since, drafts: Mapping[str, AssetDraft], items: int
-) -> None:
-    seen: list[str] = []
-    last: Page | None = None
-    try:
-        async with aclosing(importer.changes(collection, since)) as pages:
-            async for answer in pages:
-                last = expect(Page, answer, "changes")
-                for draft in last.drafts:
-                    seen.append(draft.source_uri)
-                    assert drafts.get(draft.source_uri) == draft, (
-                        f"changes lists {quoted(draft.title)} otherwise than a full reading"
-                    )
-    except ChangesUnknown:
-        return
-    assert len(set(seen)) == len(seen), "changes lists an item twice"
-    assert last is not None, "changes has no page"
-    assert last.changes is not None, "the last page of changes has no ChangesRead"
-    problem = changes_problem(last.changes)
-    assert problem is None, f"the importer {problem}"
-    total = last.changes.source_total
-    assert total == items, f"changes counts {total} items in all, and a full reading lists {items}"
-
-
 async def check_closing(make: Make, collection: Collection) -> None:
     """Check that an importer that is left after one page has closed its files and sockets and ended its tasks."""
 
@@ -323,7 +270,7 @@ async def _whole_run(make: Make, collection: Collection) -> None:
                 pass
 
 
-class ImporterConformance(ResumingConformance):
+class ImporterConformance(PartsConformance):
     """All checks as test methods: subclass it in a test module, and implement the two ``make_…`` methods.
 
     Each test runs an event loop of its own, so that pytest needs no plug-in.
@@ -376,10 +323,6 @@ class ImporterConformance(ResumingConformance):
     def test_it_says_that_nothing_has_changed(self) -> None:
         """See check_source_state."""
         run_bounded(self.patience_s, check_source_state, self._make, self.make_collection())
-
-    def test_it_lists_changes_as_a_full_reading_does(self) -> None:
-        """See check_changes."""
-        run_bounded(self.patience_s, check_changes, self._make, self.make_collection())
 
     def test_closing_leaves_nothing_open(self) -> None:
         """See check_closing."""

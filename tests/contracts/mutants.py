@@ -44,6 +44,7 @@ TASKS = "retrovue/ingest/tasks.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
 READING = "retrovue/ingest/reading.py"
 EXTENT = "retrovue/ingest/extent.py"
+PLEX_CHANGES = "retrovue/importers/plex/changes.py"
 READINGS = "retrovue/store/readings.py"
 STAGING = "retrovue/store/staging.py"
 LOCATIONS = "retrovue/importers/locations.py"
@@ -354,7 +355,11 @@ MUTANTS = (
     Mutant("SY-28", STAGING, 'syncing = mode == "sync" and full', 'syncing = mode == "sync"'),
     Mutant("SY-29", EXTENT, "return age < dt.timedelta() or age >= every", "return age < dt.timedelta()"),
     Mutant("SY-30", REPORT, "        *_readings(summary),\n", ""),
-    Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not additions.differing:', "elif False:"),
+    Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not (', "elif False and not ("),
+    Mutant("SY-32", PLEX_CHANGES, "        if rest:\n", "        if not wanted:\n"),
+    Mutant("SY-32", EXTENT, 'if instead.read == "unchanged":', 'if instead.read != "unchanged":'),
+    Mutant("SY-33", EXTENT, "items=self._total or 0, explained", "items=self._last.items, explained"),
+    Mutant("SY-33", EXTENT, "(additions.differing or self._last.explained):", "additions.differing:"),
     Mutant("SY-23", COMPARING, "if before == after or _plain(before) == _plain(after):", "if before is after:"),
     # One unit of work
     Mutant("UW-1", UNIT, "[await _merged(intake) for", "[(await _merged(intake), await session.commit())[0] for"),

@@ -30,7 +30,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "CollectionUpdate", "PathMapping",
     ),
     "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "Scope", "IngestRun"),
-    "Sync": ("sync_source", "sync_one", "MaxRemovals", "Removal"),
+    "Sync": ("sync_source", "sync_one", "sync_items", "MaxRemovals", "Removal"),
     "Results of an ingest": (
         "IngestSummary", "RunStatus", "CollectionOutcome", "Ingested", "Skipped", "Failed", "Counts", "Listed", "Named",
         "Durations", "Enriched", "Guard", "HeldBack", "Reading", "Problem", "summary_document",
@@ -63,8 +63,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
-        "TellsChanges", "ChangeState", "TellsState", "SourceState", "ListsChanges", "Since", "ChangesRead",
-        "Page", "Outline", "AssetDraft", "PartDraft", "Rejection", "waiting_for_source",
+        "TellsChanges", "ChangeState", "TellsState", "SourceState", "ListsChanges", "ListsItems", "Since",
+        "ChangesRead", "Page", "Outline", "AssetDraft", "PartDraft", "Rejection", "waiting_for_source",
     ),
     "Write an enricher": ("BaseEnricher", "EnricherInterface", "AssetView", "MediaFile", "Enrichment", "Failure"),
     "Errors": ("RetrovueError", "EnrichmentError"),

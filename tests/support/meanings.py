@@ -86,6 +86,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "items": "how many items the source had",
         "swept_at": "when all of the collection was read last; null if removals were held back then",
         "full_at": "when each item was compared last",
+        "explained": "whether single items that were read since differed, so that the stamp may have moved for them",
     },
     "source_filter": {
         "": "Which filters of a source's server do what is asked of them, so that changes can be asked for.",

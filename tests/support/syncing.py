@@ -16,6 +16,7 @@ from retrovue.core.model import Collection, PathMapping, Secret, Source
 from retrovue.core.results import CollectionOutcome, Ingested, IngestSummary
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_source
+from retrovue.ingest.sync import sync_items
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, item_id
@@ -322,6 +323,15 @@ class Synced:
     async def run(self, mode: str = "sync", **options: Any) -> CollectionOutcome:
         """Run, and return the outcome of the collection."""
         return (await self.runs(mode, **options)).outcomes[0]
+
+    async def sync_items(self, *items: str, **options: Any) -> Ingested:
+        """Sync some items, which has to succeed."""
+        about = (self.store, str(self.collection.id), items, IngestOptions(**options))
+        async with sync_items(*about) as run:
+            pass
+        (outcome,) = run.summary.outcomes
+        assert isinstance(outcome, Ingested), outcome
+        return outcome
 
     async def runs(self, mode: str = "sync", **options: Any) -> IngestSummary:
         """Run, and return the summary."""

@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -38,6 +38,7 @@ from retrovue.testing import (
     check_discovery,
     check_enumeration,
     check_ingestible,
+    check_items,
     check_reachable,
     check_repetition,
     check_resuming,
@@ -396,3 +397,39 @@ class TestState:
                 yield Page([], [], 0)
 
         await check_changes(make(Doubtful), COLLECTION)
+
+    @pytest.mark.parametrize(
+        ("listed", "unknown", "problem"),
+        [
+            ([page(draft("a"))], True, "has no ChangesRead"),
+            ([Page([], [], 0, changes=ChangesRead(7))], True, "counts 7 items in all"),
+            ([Page([draft("another")], [], 1, changes=ChangesRead(3))], True, "otherwise than a full reading"),
+            ([Page([], [], 0, changes=ChangesRead(3))], True, "lists nothing of what was asked for"),
+            ([], True, "has no page"),
+            ([Page([draft("a")], [], 1, changes=ChangesRead(3))], False, "doesn't raise ChangesUnknown"),
+            ([Page([draft("a")], [], 1, changes=ChangesRead(3))], True, None),
+        ],
+    )
+    async def test_single_items(self, listed: list[Page], unknown: bool, problem: str | None) -> None:
+        class Listing(Right):
+            async def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+                if unknown and set(keys) != {"a"}:
+                    raise ChangesUnknown("It isn't there.")
+                for one in listed:
+                    yield one
+
+        with nullcontext() if problem is None else pytest.raises(AssertionError, match=problem):
+            await check_items(make(Listing), COLLECTION, ["a"])
+
+    async def test_keys_of_single_items_have_to_be_named_and_listed(self) -> None:
+        class Listing(Right):
+            async def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+                if keys:
+                    raise ChangesUnknown("It isn't there.")
+                yield Page([], [], 0)
+
+        with pytest.raises(AssertionError, match="set item_keys"):
+            await check_items(make(Listing), COLLECTION, [])
+        with pytest.raises(AssertionError, match="raises ChangesUnknown for items of the sample"):
+            await check_items(make(Listing), COLLECTION, ["a"])
+        await check_items(make(Right), COLLECTION, [])

@@ -1,4 +1,4 @@
-"""What has changed in a library of a media server: the items that its filters by time list.
+"""What has changed in a library of a media server: the items that its filters by time list, or that are asked for.
 
 Servers ignore a filter that they don't know without a word, and then list everything. A filter is used only if two
 questions, one for all times and one for the latest, have had different answers. What moves no clock is found by the
@@ -119,6 +119,39 @@ class HttpChanges(ABC, Generic[RowT, OutlineT, KeyT]):
                     raise self.unknown(f"More than {MOST_CHANGES:,} items have changed.")
                 found |= {listed.key: listed for listed in rows}
         return found
+
+    async def by_keys(
+        self, keys: Iterable[KeyT], query: Callable[[Sequence[KeyT]], Query[RowT, OutlineT, KeyT]]
+    ) -> dict[KeyT, ListedRow[RowT | BadRow, KeyT]]:
+        """Read the rows of some keys. Raises ChangesUnknown if the server lists others as well."""
+        wanted: list[Any] = sorted(keys)
+        found: dict[KeyT, ListedRow[RowT | BadRow, KeyT]] = {}
+        for first in range(0, len(wanted), MOST_SHOWS):
+            some = wanted[first : first + MOST_SHOWS]
+
+            def check(
+                number: int,
+                rows: Sequence[ListedRow[RowT | BadRow, KeyT]],
+                asked: frozenset[KeyT] = frozenset(some),
+            ) -> None:
+                if number > len(asked) or not asked.issuperset(listed.key for listed in rows):
+                    raise self.unknown("The server doesn't list items by their keys alone.")
+
+            found |= await self.read(query(some), check)
+        return found
+
+    def parsed(self, keys: Iterable[str]) -> set[KeyT]:
+        """Return keys that are given as text. Raises ChangesUnknown for one that can't be the server's."""
+        found = {key: self.library.parse_key(key) for key in keys}
+        if bad := [key for key, value in found.items() if value is None]:
+            raise self.unknown(f"{quoted(bad[0])} isn't the key of an item.")
+        return {value for value in found.values() if value is not None}
+
+    def unlisted(self, keys: Iterable[KeyT]) -> ChangesUnknown:
+        """Make the error for keys that the library doesn't list: their items are gone, or are those of another."""
+        number = len(list(keys))
+        what = "1 item that was asked for isn't" if number == 1 else f"{number:,} items that were asked for aren't"
+        return self.unknown(f"{what} listed.")
 
     async def read_shows(
         self,

@@ -201,6 +201,12 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             async for page in pages:
                 yield page
 
+    async def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+        """Generate pages of the items with these keys, and of those below them; raises ChangesUnknown."""
+        async with aclosing(self._items(self._library(collection, FULL, None), keys)) as pages:
+            async for page in pages:
+                yield page
+
     async def _identifier(self) -> str:
         return self._server_id or (await self._identify()).identifier
 
@@ -261,6 +267,10 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     @abstractmethod
     def _changes(self, library: HttpLibrary[Any, Any, Any], since: Since) -> AsyncGenerator[Page, None]:
         """Generate the pages of what has changed in a library; raises ChangesUnknown."""
+
+    @abstractmethod
+    def _items(self, library: HttpLibrary[Any, Any, Any], keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+        """Generate the pages of single items of a library; raises ChangesUnknown."""
 
     @abstractmethod
     async def _fetch_states(self) -> SourceState:

@@ -4,8 +4,9 @@
 so that additions need no question of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from retrovue.core.model import Since
 from retrovue.importers.http.changes import MOST_SHOWS, HttpChanges
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.listing import BadRow, ListedRow
@@ -82,6 +83,39 @@ class JellyfinChanges(HttpChanges[Row, OutlineRow, bytes]):
         keys = [key for key in wanted if key is not None]
         by_keys = lambda some: self.library.query("Series", SERIES_FIELDS, Ids=",".join(key.hex() for key in some))  # noqa: E731
         return series_of(await self.read_shows(keys, by_keys, every))
+
+
+class JellyfinItems(JellyfinChanges):
+    """Reads single items of a library, and the episodes of series, by their ids."""
+
+    def __init__(self, library: JellyfinLibrary, keys: Sequence[str]) -> None:
+        super().__init__(library, Since(0))
+        self._keys = keys
+
+    def filters(self) -> Sequence[str]:
+        """Name no filter: which rows are listed proves that the ids are taken."""
+        return ()
+
+    async def find(self, total: int, server_id: str) -> _Rows:
+        """Find the items, and the episodes of those that are series."""
+        kind = KINDS[self.library.collection.kind]
+        wanted = self.parsed(self._keys)
+        found = await self.by_keys(wanted, self._with_ids(kind.item_types, ITEM_FIELDS))
+        rest, series = wanted - found.keys(), dict[bytes, Show]()
+        if rest and kind.has_series:
+            own = await self.by_keys(rest, self._with_ids("Series", SERIES_FIELDS))
+            series |= series_of(list(own.values()))
+            found |= await self._episodes_of(list(own), total)
+            rest -= own.keys()
+        if rest:
+            raise self.unlisted(rest)
+        if kind.has_series:
+            series |= await self._series_of(list(found.values()), series)
+        self.library.make = JellyfinDraftMaker(server_id, series)
+        return found
+
+    def _with_ids(self, item_types: str, fields: str) -> Callable[[Sequence[bytes]], ItemsQuery]:
+        return lambda some: self.library.query(item_types, fields, Ids=",".join(key.hex() for key in some))
 
 
 def _name(item_types: str) -> str:

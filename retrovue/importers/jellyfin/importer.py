@@ -27,7 +27,7 @@ from retrovue.importers.http.lenient import Mending, decode_leniently
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect, HttpSettings
-from retrovue.importers.jellyfin.changes import JellyfinChanges
+from retrovue.importers.jellyfin.changes import JellyfinChanges, JellyfinItems
 from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Libraries
 from retrovue.importers.jellyfin.rows import guid_bytes
 from retrovue.importers.locations import check_locations
@@ -154,6 +154,12 @@ class JellyfinImporter(HttpImporter[Libraries]):
         # Asked for the items of a library that is gone, the server lists those of all.
         await library.check_library()
         async with aclosing(JellyfinChanges(cast("JellyfinLibrary", library), since).pages()) as pages:
+            async for page in pages:
+                yield page
+
+    async def _items(self, library: HttpLibrary[Any, Any, Any], keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+        await library.check_library()
+        async with aclosing(JellyfinItems(cast("JellyfinLibrary", library), keys).pages()) as pages:
             async for page in pages:
                 yield page
 

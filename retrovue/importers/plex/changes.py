@@ -5,8 +5,9 @@ asked for, never their parents: a new episode moves no time of its season. What 
 the times of the shows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from retrovue.core.model import Since
 from retrovue.importers.http.changes import MOST_SHOWS, HttpChanges
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.listing import BadRow, ListedRow
@@ -76,6 +77,43 @@ class PlexChanges(HttpChanges[Row, OutlineRow, int | str]):
         keys = [key for key in wanted if key is not None]
         by_keys = lambda some: self.library.query({**SHOWS, "id": ",".join(map(str, some))})  # noqa: E731
         return shows_of(await self.read_shows(keys, by_keys, every))
+
+
+class PlexItems(PlexChanges):
+    """Reads single items of a section, and the episodes of shows, by their rating keys.
+
+    The listing of the section is asked with the filter ``id``, not ``/library/metadata``: a row of that one has other
+    fields, an item of another section would be among them, and PMS may refresh an item whose details are asked for.
+    """
+
+    def __init__(self, library: PlexLibrary, keys: Sequence[str]) -> None:
+        super().__init__(library, Since(0))
+        self._keys = keys
+
+    def filters(self) -> Sequence[str]:
+        """Name no filter: which rows are listed proves that the keys are taken."""
+        return ()
+
+    async def find(self, total: int, server_id: str) -> _Rows:
+        """Find the items, and the episodes of those that are shows."""
+        kind = self.library.collection.kind
+        wanted = self.parsed(self._keys)
+        found = await self.by_keys(wanted, self._with_ids({"type": ITEM_TYPES[kind], "includeGuids": "1"}))
+        rest, shows = wanted - found.keys(), dict[int | str, Show]()
+        if rest and kind == "show":
+            own = await self.by_keys(rest, self._with_ids(SHOWS))
+            shows |= shows_of(list(own.values()))
+            found |= await self._episodes_of(list(own), total)
+            rest -= own.keys()
+        if rest:
+            raise self.unlisted(rest)
+        if kind == "show":
+            shows |= await self._shows_of(list(found.values()), shows)
+        self.library.make = PlexDraftMaker(server_id, shows)
+        return found
+
+    def _with_ids(self, params: Mapping[str, str]) -> Callable[[Sequence[int | str]], SectionQuery]:
+        return lambda some: self.library.query({**params, "id": ",".join(map(str, some))})
 
 
 def _name(items: Mapping[str, str], field: str) -> str:

@@ -26,7 +26,7 @@ from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.settings import Dialect
 from retrovue.importers.locations import check_locations
-from retrovue.importers.plex.changes import PlexChanges
+from retrovue.importers.plex.changes import PlexChanges, PlexItems
 from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
 from retrovue.importers.plex.library import ITEM_TYPES, PlexLibrary
 
@@ -138,6 +138,9 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
 
     def _changes(self, library: HttpLibrary[Any, Any, Any], since: Since) -> AsyncGenerator[Page, None]:
         return PlexChanges(cast("PlexLibrary", library), since).pages()
+
+    def _items(self, library: HttpLibrary[Any, Any, Any], keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+        return PlexItems(cast("PlexLibrary", library), keys).pages()
 
     async def _fetch_libraries(self) -> tuple[DiscoveredCollection, ...]:
         answer = await self._client.get("/library/sections")

@@ -5,7 +5,7 @@ import pytest
 from retrovue.core.model import ChangesRead, Page, Since
 from retrovue.errors import ChangesUnknown, CollectionGone
 from retrovue.importers.jellyfin import JellyfinImporter
-from retrovue.simulator.jellyfin import JellyfinLibrary, episode, movie, series
+from retrovue.simulator.jellyfin import JellyfinLibrary, episode, item_id, movie, series
 from tests.support.jellyfin import collection, jellyfin, read_all
 
 pytestmark = pytest.mark.anyio
@@ -92,3 +92,40 @@ async def test_the_state_has_the_servers_time() -> None:
         server.clock = lambda: 1234.9
         state = await importer.source_state()
     assert (state.libraries[library.id].stamp, state.clock_s) == (None, 1234)
+
+
+async def items(
+    importer: JellyfinImporter, library: JellyfinLibrary, *keys: str, kind: str = "movie"
+) -> tuple[list[str], ChangesRead | None]:
+    pages = [page async for page in importer.items(collection(library, kind), keys)]
+    return sorted(draft.title for page in pages for draft in page.drafts), pages[-1].changes
+
+
+async def test_single_films() -> None:
+    library = films()
+    async with jellyfin(library) as (_, importer):
+        assert await items(importer, library, item_id(2), item_id(4)) == (["Film 2", "Film 4"], ChangesRead(5))
+        for unknown in (item_id(99), "not an id"):
+            with pytest.raises(ChangesUnknown, match="isn't"):
+                await items(importer, library, item_id(2), unknown)
+
+
+async def test_single_episodes_and_those_of_a_series() -> None:
+    lost, heroes = series(1, "Lost", Genres=["Drama"]), series(20, "Heroes")
+    below = [episode(10 * number + 5, of, 1, 1) for number, of in enumerate((lost, heroes))]
+    library = JellyfinLibrary("TV", "tvshows", [lost, heroes, *below])
+    async with jellyfin(library) as (_, importer):
+        every = {draft.source_uri: draft for draft in (await read_all(importer, collection(library, "show"))).drafts}
+        for key in (item_id(1), item_id(5)):
+            pages = [page async for page in importer.items(collection(library, "show"), [key])]
+            [draft] = [draft for page in pages for draft in page.drafts]
+            assert (draft.show_title, draft.tags["genre"]) == ("Lost", ["Drama"])
+            assert draft == every[draft.source_uri]
+
+
+async def test_items_of_a_server_that_ignores_ids() -> None:
+    library = films()
+    async with jellyfin(library) as (server, importer):
+        server.ignored_filters.add("ids")
+        with pytest.raises(ChangesUnknown, match="by their keys alone"):
+            await items(importer, library, item_id(2))

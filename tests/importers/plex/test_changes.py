@@ -7,7 +7,7 @@ import pytest
 
 from retrovue.core.model import ChangesRead, ChangeState, Collection, Page, Since
 from retrovue.errors import ChangesUnknown, CollectionGone
-from retrovue.importers.base import ListsChanges, TellsState
+from retrovue.importers.base import ListsChanges, ListsItems, TellsState
 from retrovue.importers.plex import PlexImporter
 from retrovue.simulator import Fault, ListSection, album, artist, faults, movie, track
 from tests.support.plex import collection, plex, read_all, series, tv
@@ -213,3 +213,69 @@ class TestFilters:
         async with plex(section) as (_, importer):
             with pytest.raises(ChangesUnknown, match="More than 1 items"):
                 await changes(importer)
+
+
+async def items(importer: PlexImporter, *keys: str, of: Collection | None = None) -> tuple[list[Page], ChangesRead]:
+    pages = [page async for page in importer.items(of or collection(), keys)]
+    proof = pages[-1].changes
+    assert proof is not None
+    return pages, proof
+
+
+class TestItems:
+    async def test_films(self) -> None:
+        async with plex(films()) as (server, importer):
+            pages, proof = await items(importer, "2", "4")
+            assert server.count(ALL) == 2
+        assert isinstance(importer, ListsItems)
+        assert (titles(pages), proof) == (["Film 2", "Film 4"], ChangesRead(5))
+
+    async def test_the_drafts_are_those_of_a_full_reading(self) -> None:
+        shows = tv(*series(1000, "Lost"), *series(2000, "Heroes"))
+        shows.change(2000, Genre=[{"tag": "Drama"}])
+        of = collection("2", "show")
+        keys = [row["ratingKey"] for row in series(2000, "Heroes") if row["type"] == "episode"]
+        async with plex(shows) as (_, importer):
+            every = {draft.source_uri: draft for draft in (await read_all(importer, of)).drafts}
+            of_show, _ = await items(importer, "2000", of=of)
+            alone, proof = await items(importer, keys[0], of=of)
+            both, _ = await items(importer, "2000", keys[0], of=of)
+        found = [draft for page in of_show for draft in page.drafts]
+        assert len(found) == len(keys) == len(titles(both))
+        [one] = [draft for page in alone for draft in page.drafts]
+        assert all(every[draft.source_uri] == draft for draft in (*found, one))
+        assert one.tags["genre"] == ["Drama"]
+        assert proof.source_total == len(every)
+
+    async def test_many_are_asked_for_in_several_requests(self) -> None:
+        async with plex(films(250)) as (server, importer):
+            pages, _ = await items(importer, *map(str, range(1, 251)))
+            assert server.count(ALL) == 4
+        assert len(titles(pages)) == 250
+
+    @pytest.mark.parametrize(
+        ("keys", "problem"),
+        [
+            (["2", "99"], "1 item that was asked for isn't listed"),
+            (["98", "99"], "2 items that were asked for aren't listed"),
+            (["abc"], "isn't the key of an item"),
+            (["2,3"], "isn't the key of an item"),
+        ],
+    )
+    async def test_keys_that_are_not_listed(self, keys: list[str], problem: str) -> None:
+        async with plex(films()) as (_, importer):
+            with pytest.raises(ChangesUnknown, match=problem):
+                await items(importer, *keys)
+
+    async def test_a_filter_that_is_ignored(self) -> None:
+        async with plex(films()) as (server, importer):
+            server.library.ignored_filters.add("id")
+            with pytest.raises(ChangesUnknown, match="by their keys alone"):
+                await items(importer, "2")
+
+    async def test_a_season_is_not_an_item(self) -> None:
+        shows = tv(*series(2000, "Heroes"))
+        season = next(row["ratingKey"] for row in series(2000, "Heroes") if row["type"] == "season")
+        async with plex(shows) as (_, importer):
+            with pytest.raises(ChangesUnknown, match="isn't listed"):
+                await items(importer, season, of=collection("2", "show"))

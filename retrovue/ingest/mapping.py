@@ -1,0 +1,63 @@
+"""The local paths of drafts: each path of a source is mapped, and a draft with one that can't be is rejected."""
+
+from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Page, PathMapping, Rejection
+from retrovue.core.paths import PathMapper, UnmappedPath, disc_of
+from retrovue.core.text import quoted
+from retrovue.store.drafts import MappedDraft
+
+DISC_IMAGES = frozenset({".iso", ".img", ".nrg", ".mdf"})
+"""Endings of paths of disc images, which media servers list like films."""
+IDENTITY_MAPPING = PathMapping("/", "/")
+"""Added where the source's paths are local ones. Any other mapping is longer, so that it takes precedence."""
+
+
+class DraftMapper:
+    """Maps the paths of drafts to local ones; rejects a draft with a path that can't be mapped."""
+
+    def __init__(self, collection: Collection, *, local: bool = False) -> None:
+        """``local``: the source's paths are local paths already."""
+        mappings = (*collection.path_mappings, IDENTITY_MAPPING) if local else collection.path_mappings
+        self.to_local = PathMapper(mappings).file
+        """Maps a path of the source, or raises UnmappedPath."""
+        self._discs: set[str] = set()
+        """The discs that were rejected."""
+
+    def map_page(self, page: Page) -> tuple[list[MappedDraft], list[Rejection], int]:
+        """Return the mapped drafts of a page, all its rejections, and the number of drafts that were left out.
+
+        A disc is one rejection, however many of its files the source lists; the others are left out.
+        """
+        if page.restart:
+            self._discs.clear()
+        mapped: list[MappedDraft] = []
+        rejected = list(page.rejected)
+        left_out = 0
+        for draft in page.drafts:
+            try:
+                mapped.append(MappedDraft(draft, self._paths(draft)))
+            except UnmappedPath as exc:
+                if exc.code == "disc_folder" and not self._is_new_disc(draft):
+                    left_out += 1
+                    continue
+                rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
+        return mapped, rejected, left_out
+
+    def _is_new_disc(self, draft: AssetDraft) -> bool:
+        discs = {disc for part in draft.parts if (disc := disc_of(part.source_path)) is not None}
+        new = not discs <= self._discs
+        self._discs |= discs
+        return new
+
+    def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
+        if not draft.parts or draft.type not in ASSET_TYPES:
+            problem = "it has no part" if not draft.parts else f"its type is {quoted(draft.type)}"
+            raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")
+        return tuple([self._file(part.source_path) for part in draft.parts])
+
+    def _file(self, path: str) -> str:
+        if path[-4:].lower() in DISC_IMAGES:
+            raise UnmappedPath("disc_image", f"{quoted(path)} is the image of a disc: only single files are ingested")
+        if (disc := disc_of(path)) is not None:
+            text = "is a copy of a disc, with menus and several programmes: only single files are ingested"
+            raise UnmappedPath("disc_folder", f"{quoted(disc)} {text}")
+        return self.to_local(path)
