@@ -1,5 +1,8 @@
 """Syncs of single items, as events name them: SY-32 and SY-33 of docs/contract/sync.md."""
 
+import itertools
+import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +22,8 @@ from tests.support.syncing import JellyfinSource, PlexSource, Synced, TreeSource
 
 pytestmark = pytest.mark.anyio
 
+SEEDS = int(os.environ.get("RETROVUE_HISTORIES", "3"))
+"""Histories of named items. More can be asked for."""
 ALL = "/library/sections/1/all"
 DONE = ("created", "refreshed", "replaced", "restored", "relinked", "relocated", "missing", "gone", "absent", "changed")
 
@@ -245,3 +250,31 @@ class TestSY33:
             source.edit(2)
             await synced.sync_items(key(source, 2))
             assert await synced.rows(asked) == before
+
+    @pytest.mark.parametrize("seed", range(3, 3 + SEEDS))
+    async def test_whatever_was_named_the_next_sync_finds_all_of_it(
+        self, store: Store, tmp_path: Path, seed: int
+    ) -> None:
+        # Events are lost, name what isn't there, come late and in another order. A few seconds: each step is a run.
+        chance = random.Random(seed)
+        async with plex(store, tmp_path) as (source, synced):
+            named, fresh = list[str](), itertools.count(10)
+            for _ in range(8):
+                films = sorted(source.films())
+                change = chance.choice(("edit", "remove", "arrive", "arrive", "nothing"))
+                if change == "arrive":
+                    named.append(arrive(source, next(fresh)))
+                elif change != "nothing" and len(films) > 2:
+                    number = chance.choice(films)
+                    named.append(key(source, number))
+                    getattr(source, change)(number)
+                if chance.random() < 0.3:
+                    await synced.sync()
+                elif named and chance.random() < 0.8:
+                    chance.shuffle(named)
+                    some = [named.pop() for _ in range(chance.randint(1, len(named)))]
+                    await synced.sync_items(*some, *(["424242"] if chance.random() < 0.1 else []))
+            await synced.sync()
+            listed = {film.title for film in source.films().values()}
+            assert {title for title, (state, _) in (await synced.states()).items() if state == "present"} == listed
+            assert await nothing_is_left(synced)
