@@ -9,20 +9,24 @@ GUID_BYTES = 16
 _BUCKETS = 1 << 16
 
 
-_MOST_RUNS = 1 << 16
-_FEWEST_IN_RUN = 20
+_RUN_BITS = 15
+"""A run holds 2^15 numbers, in 4 KiB. Shorter ones would be small objects, and Python's allocator places those among
+the rows that are just being read: each of them would keep a block of memory in use that is otherwise empty."""
+_RUN = (1 << _RUN_BITS) - 1
+_MOST_RUNS = 256
+_FEWEST_IN_RUN = 256
 """Numbers in a run, on average: with fewer of them, a run takes more memory than they do one by one."""
 
 
 class IdSet:
     """A set of whole numbers from 0 to 2^63, in one bit each where they lie close together.
 
-    Row ids of one library do: a million of them take about a megabyte in runs of 512. Where they don't they are kept
+    Row ids of one library do: a million of them take 128 KiB if no number is left out. Where they don't they are kept
     one by one, in 16 bytes each.
     """
 
     def __init__(self) -> None:
-        self._runs: dict[int, int] = {}
+        self._runs: dict[int, bytearray] = {}
         self._count = 0
         self._alone: PackedSet | None = None
 
@@ -30,14 +34,16 @@ class IdSet:
         """Add a number; returns whether it is new."""
         if self._alone is not None:
             return self._alone.add(number.to_bytes(8, "big"))
-        if len(self._runs) >= _MOST_RUNS and self._count < len(self._runs) * _FEWEST_IN_RUN:
-            self._keep_alone()
-            return self.add(number)
-        run, bit = number >> 9, 1 << (number & 511)
-        bits = self._runs.get(run, 0)
-        if bits & bit:
+        bits = self._runs.get(number >> _RUN_BITS)
+        if bits is None:
+            if len(self._runs) >= _MOST_RUNS and self._count < len(self._runs) * _FEWEST_IN_RUN:
+                self._keep_alone()
+                return self.add(number)
+            bits = self._runs[number >> _RUN_BITS] = bytearray((_RUN + 1) >> 3)
+        place, bit = (number & _RUN) >> 3, 1 << (number & 7)
+        if bits[place] & bit:
             return False
-        self._runs[run] = bits | bit
+        bits[place] |= bit
         self._count += 1
         return True
 
@@ -48,10 +54,10 @@ class IdSet:
         alone = PackedSet(8)
         while self._runs:
             run, bits = self._runs.popitem()
-            while bits:
-                lowest = bits & -bits
-                alone.add((run << 9 | lowest.bit_length() - 1).to_bytes(8, "big"))
-                bits ^= lowest
+            for place, byte in enumerate(bits):
+                for bit in range(8) if byte else ():
+                    if byte >> bit & 1:
+                        alone.add((run << _RUN_BITS | place << 3 | bit).to_bytes(8, "big"))
         self._alone = alone
 
 

@@ -157,8 +157,6 @@ class KeptListing:
         default_factory=list[tuple[int, int, bytes | None, bytes]]
     )
     """The pieces of the pages that aren't written yet."""
-    _buffer: bytearray = field(default_factory=bytearray)
-    """Takes one page after the other: to make a new one each time would take as long as to fill it."""
 
     async def open(self) -> list[bytes]:
         """Take over what an earlier run has left, and return the bookmarks of its pages, in their order.
@@ -204,13 +202,13 @@ class KeptListing:
         if self._ended or bookmark is None:
             return
         content = _Content(known=page) if isinstance(page, KnownPage) else _Content(page=_without_place(page))
-        _encoder.encode_into(content, self._buffer)
-        with memoryview(self._buffer) as encoded:
-            self._rows += [
-                (self._next, at // _PIECE, None if at else bookmark, bytes(encoded[at : at + _PIECE]))
-                for at in range(0, len(encoded), _PIECE)
-            ]
-            self._bytes += len(encoded) + len(bookmark)
+        encoded = _encoder.encode(content)
+        self._rows += [
+            (self._next, at // _PIECE, None if at else bookmark, encoded[at : at + _PIECE])
+            for at in range(0, len(encoded), _PIECE)
+        ]
+        self._bytes += len(encoded) + len(bookmark)
+        del encoded  # nobody needs it while the pieces are written
         self._next += 1
         if len(self._rows) * _PIECE >= BUFFERED_BYTES:
             await self._flush()

@@ -1,5 +1,6 @@
 """What only a process shows: its streams, its exit, signals, a terminal; and the demo."""
 
+import gc
 import os
 import pty
 import signal
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 import orjson
@@ -17,6 +19,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from retrovue.cli.actions.ingest import memory_bounded
 from tests.cli.conftest import TOKEN, Cli, Plex, Process, stuck
 from tests.cli.test_documents import KEYS
 from tests.support import canary
@@ -260,3 +263,53 @@ def _readable(process: psutil.Process) -> bool:
         return bool(process.cmdline())
     except psutil.Error:  # it has ended, or is somebody else's
         return False
+
+
+class TestMemory:
+    """What a run leaves behind of each page would grow with the library."""
+
+    def test_large_blocks_are_returned_to_the_system(self) -> None:
+        # A large block that is freed lets glibc put the next ones among the small ones.
+        program = """
+import ctypes, sys
+from retrovue.cli.process import return_large_blocks
+
+class Blocks(ctypes.Structure):
+    # arena, ordblks, smblks, hblks (the blocks that are taken from the system by themselves), and six more.
+    _fields_ = [(name, ctypes.c_size_t) for name in ("a", "b", "c", "hblks", "d", "e", "f", "g", "h", "i")]
+
+libc = ctypes.CDLL(None)
+if not hasattr(libc, "mallinfo2"):
+    sys.exit("no glibc")
+libc.mallinfo2.restype = Blocks
+if sys.argv[1] == "returned":
+    return_large_blocks()
+first = bytes(4 << 20)
+del first
+before = libc.mallinfo2().hblks
+kept = [bytes(1 << 20) for _ in range(8)]
+print(libc.mallinfo2().hblks - before)
+"""
+        found = {
+            how: subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=False)
+            for how in ("returned", "as usual")
+        }
+        if found["returned"].stderr.strip() == "no glibc":
+            return
+        assert {how: done.stdout for how, done in found.items()} == {"returned": "8\n", "as usual": "0\n"}, found
+
+    def test_garbage_is_collected_during_a_run(self) -> None:
+        class InCycle:
+            def __init__(self) -> None:
+                self.itself = self
+
+        usual = gc.get_threshold()
+        gc.set_threshold(250_000, 20, 100)
+        try:
+            with memory_bounded():
+                alive = WeakSet(InCycle() for _ in range(100_000))
+                assert 0 < len(alive) < 20_000
+                assert gc.get_freeze_count() > 10_000
+            assert (gc.get_threshold(), gc.get_freeze_count()) == ((250_000, 20, 100), 0)
+        finally:
+            gc.set_threshold(*usual)

@@ -161,11 +161,12 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         async with aclosing(reader.windows()) as windows:
             async for window in windows:
                 page = await self._page_or_outline(reader, window)
-                page.source_total = window.total
+                page.source_total = total = window.total
                 bookmark = window.bookmark
+                del window  # the rows aren't needed while their page is used
                 if first and marked:
                     # The window itself is read again before a later run goes on: what changes after it counts.
-                    large = (window.total or 0) >= self.bookmarks_from
+                    large = (total or 0) >= self.bookmarks_from
                     mark = await self.mark() if large else None
                     marked = mark is not None
                     if bookmark is not None:

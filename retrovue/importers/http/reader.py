@@ -132,12 +132,11 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 start, size = proof.start, proof.size
                 listing, answer = await self._read(proof.plan(), size)
                 shared = proof.take(listing, answer, start)
-                window = self._window(listing, answer.body, shared, start, size) if listing.rows else None
-                del listing, answer  # the bytes aren't needed while the rows are taken
-                if window is not None:
-                    yield window
+                window = [self._window(listing, answer.body, shared, start, size)] if listing.rows else []
+                del listing, answer  # neither the bytes nor the rows are needed while what is made of them is used
+                if window:
+                    yield window.pop()
                     self._check_deadline()
-                del window
                 self._end_turn()
             if proof.ends_with_a_full_page:
                 proof.take_beyond(await self._read_beyond(proof.received))

@@ -13,16 +13,19 @@ from pathlib import Path
 import anyio
 import pytest
 
-from retrovue.core.model import FULL
+from retrovue.core.model import FULL, Secret
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.answers import BodyReader
+from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.listing import MOST_MENDED, MOST_OBJECTS
-from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
+from retrovue.importers.http.reader import Budget, ListingReader
+from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS, HttpPolicy
 from retrovue.importers.jellyfin.rows import decode_listing as decode_jellyfin
 from retrovue.importers.plex.importer import PLEX
+from retrovue.importers.plex.library import SectionQuery
 from retrovue.importers.plex.rows import decode_listing as decode_plex
-from retrovue.simulator import Fault, ListSection, faults, movie
-from tests.support.plex import collection, plex, read_all
+from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
+from tests.support.plex import TOKEN, collection, plex, read_all
 
 SIZE = 6 << 20
 """Bytes of a body: enough that a cost for each byte shows beside what decoding costs anyway."""
@@ -162,3 +165,16 @@ async def test_of_several_large_answers_one_is_in_memory_at_a_time(kind: str) ->
         assert most == 1
         server.faults.clear()
         assert (await read_all(importer, collection("1"))).source_items == 1
+
+
+@pytest.mark.anyio
+async def test_a_window_is_its_takers_alone() -> None:
+    """The rows are freed as soon as they aren't needed any more, while the page that was made of them is written."""
+    server = SimulatedPlex([ListSection("1", "Films", "movie", [movie(key) for key in range(1, 8)])], token=TOKEN)
+    async with server.serve() as url, HttpClient(PLEX, url, Secret(TOKEN), HttpPolicy()) as client:
+        query = SectionQuery(client, "1", {"type": "1"}, page_size=3)
+        reader = ListingReader(query, page_size=3, budget=Budget(1 << 20))
+        async for window in reader.windows():
+            # One reference is this name; Python before 3.14 counts that of the argument as well.
+            assert sys.getrefcount(window) <= 2
+        assert window.listing.rows
