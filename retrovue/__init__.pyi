@@ -2,6 +2,7 @@
 # first used; type checkers read it as any stub.
 
 from retrovue.core.config import Settings as Settings
+from retrovue.core.cron import Cron as Cron
 from retrovue.core.errors import EnrichmentError as EnrichmentError
 from retrovue.core.errors import Problem as Problem
 from retrovue.core.errors import RetrovueError as RetrovueError
@@ -123,9 +124,18 @@ from retrovue.operations.reports import list_duplicates as list_duplicates
 from retrovue.operations.reports import list_rejected as list_rejected
 from retrovue.operations.reports import statistics as statistics
 from retrovue.operations.retention import prune_details as prune_details
+from retrovue.operations.schedules import ScheduleListing as ScheduleListing
+from retrovue.operations.schedules import add_schedule as add_schedule
+from retrovue.operations.schedules import get_schedule as get_schedule
+from retrovue.operations.schedules import list_schedules as list_schedules
+from retrovue.operations.schedules import remove_schedule as remove_schedule
+from retrovue.operations.schedules import run_schedule_now as run_schedule_now
+from retrovue.operations.schedules import update_schedule as update_schedule
 from retrovue.operations.secrets import Encryption as Encryption
 from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference
+from retrovue.service.serving import Ended as Ended
+from retrovue.service.serving import serve as serve
 from retrovue.store.assets import Asset as Asset
 from retrovue.store.assets import AssetAlias as AssetAlias
 from retrovue.store.assets import AssetDecision as AssetDecision
@@ -154,6 +164,8 @@ from retrovue.store.rejections import RejectedItem as RejectedItem
 from retrovue.store.rejections import RejectedListing as RejectedListing
 from retrovue.store.rejections import RejectionFilters as RejectionFilters
 from retrovue.store.retention import PrunedDetails as PrunedDetails
+from retrovue.store.schedules import Schedule as Schedule
+from retrovue.store.schedules import ScheduleRun as ScheduleRun
 from retrovue.store.session import Store as Store
 from retrovue.store.sources import SourceListing as SourceListing
 from retrovue.store.statistics import AssetGroup as AssetGroup

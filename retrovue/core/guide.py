@@ -42,6 +42,7 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "run_not_found": Advice("The audit trail has no such run.", "List them: `retrovue ingest log`."),
     "asset_not_found": Advice("The catalogue has no such asset.", "List them: `retrovue asset list`."),
+    "schedule_not_found": Advice("The catalogue has no such schedule.", "List them: `retrovue schedule list`."),
     "enricher_not_found": Advice("The catalogue has no such enricher.", "List them: `retrovue enricher list`."),
     "ambiguous": Advice("Several things have that name.", "Use an id instead of the name."),
     "ambiguous_source": Advice("Several sources have that name.", "Use an id from the message instead of the name."),
@@ -57,7 +58,7 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "bad_name": Advice("The name can't be used.", "Choose another name that doesn't look like an id."),
     "bad_path": Advice("A path on this machine can't be used.", "Write an absolute path of a user that exists."),
-    "name_taken": Advice("Another source has this name.", "Choose another name."),
+    "name_taken": Advice("Another source or schedule has this name.", "Choose another name."),
     "already_added": Advice(
         "The server or directory is a source already.", "Update that source, or give --again to add it once more."
     ),
@@ -78,6 +79,15 @@ GUIDE: Mapping[str, Advice] = {
     ),
     "bad_filter": Advice("The filter's value can't be used.", "Give numbers from 0, times with a zone, storable text."),
     "bad_priority": Advice("The priority can't be used.", "Give a whole number from -2,147,483,648 to 2,147,483,647."),
+    "bad_items": Advice("Only a sync of one collection reads single items.", "Sync the collection."),
+    "bad_cron": Advice(
+        "The times of the schedule aren't a cron expression.",
+        "Give minute, hour, day of the month, month and day of the week, such as '*/5 * * * *'.",
+    ),
+    "bad_time_zone": Advice(
+        "There is no such time zone.", "Give a name of the IANA database, such as UTC or Europe/Berlin."
+    ),
+    "bad_work": Advice("A schedule can't do that.", "Give sync, full-sync, ingest or enrich."),
     "bad_interval": Advice("The interval can't be used.", "Give a span of time such as 24h or 7d, or 0."),
     "bad_grace": Advice("The grace can't be used.", "Give a span of time such as 24h or 7d, or 0."),
     "bad_adoption": Advice(

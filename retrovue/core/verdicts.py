@@ -290,6 +290,10 @@ ADDED: tuple[Counted, ...] = (*(verdict for verdict in VERDICTS if verdict.added
 ADDED_COUNTS = tuple(kind.count for kind in ADDED)
 EXCLUSIVE = tuple(verdict.count for verdict in VERDICTS if verdict.part_of is None)
 """The counts of which each draft is in exactly one: they add up to ``discovered``."""
+NEWLY_LISTED = ("created", "restored", "relinked")
+"""The counts of items that an earlier run may not have found listed."""
+REPEATED = "duplicates"
+"""The count of items that each run counts again, whether an earlier one found them or not."""
 PLANNED = tuple(verdict for verdict in VERDICTS if verdict.planned)
 """The verdicts that the plan of a merge reaches."""
 LISTS = tuple(

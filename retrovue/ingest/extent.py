@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from retrovue.core.model import ChangeState, Collection, Since, Source, SourceState
 from retrovue.core.results import Counts, Failed, Ingested, Read, Reading
+from retrovue.core.verdicts import NEWLY_LISTED, REPEATED
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.reading import Tally
 from retrovue.store.additions import Additions
@@ -328,13 +329,13 @@ class Extents:
 
     def _may_have_added(self, counts: Counts) -> bool:
         """Return whether items may be listed in the catalogue now that the last complete reading didn't count."""
-        if counts.created or counts.restored or counts.relinked:
+        if any(getattr(counts, name) for name in NEWLY_LISTED):
             return True
-        # Known duplicates are counted again by each run.
+        repeated: int = getattr(counts, REPEATED)
         if self._last is None or self.extent.read == "scoped":
-            return counts.duplicates > 0
+            return repeated > 0
         items = counts.source_items if self._total is None else self._total
-        return items != self._last.items or bool(counts.absent and counts.duplicates)
+        return items != self._last.items or bool(counts.absent and repeated)
 
     def describe(self, outcome: Ingested, requests: int | None) -> Ingested:
         """Add to an outcome what was read, and why."""

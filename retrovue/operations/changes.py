@@ -2,9 +2,7 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import anyio
@@ -15,9 +13,10 @@ from retrovue.operations.curation import locked
 from retrovue.store import changes
 from retrovue.store.changes import CHANNEL, Change, PrunedChanges
 from retrovue.store.collections import find_collection, list_collections
+from retrovue.store.notifications import notifications
 from retrovue.store.purging import GoneAssets, find_gone, purge_gone
 from retrovue.store.retention import require_age
-from retrovue.store.session import Store, translated
+from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
 __all__ = [
@@ -97,7 +96,7 @@ async def follow_changes(
     failures = 0
     while True:
         try:
-            async with _notifications(store) as notified:
+            async with notifications(store, CHANNEL, "retrovue-changes") as notified:
                 while True:
                     awaited = notified()
                     page = await list_changes(store, after=after, source=source, collection=collection)
@@ -115,27 +114,6 @@ async def follow_changes(
             _log.warning("The feed of changes can't be read now: %s", exc.message)
             await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
-
-
-@asynccontextmanager
-async def _notifications(store: Store) -> AsyncIterator[Callable[[], anyio.Event]]:
-    """Listen on a connection; yields a function that returns an event, which the next notification sets."""
-    waiting: list[anyio.Event] = []
-
-    def wake(*_: object) -> None:
-        while waiting:
-            waiting.pop().set()
-
-    def awaited() -> anyio.Event:
-        waiting.append(anyio.Event())
-        return waiting[-1]
-
-    async with store.unpooled("retrovue-changes") as connection:
-        with translated():
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            await driver.add_listener(CHANNEL, wake)
-            driver.add_termination_listener(wake)
-        yield awaited
 
 
 async def prune_changes(

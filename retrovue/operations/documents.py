@@ -21,6 +21,7 @@ from retrovue.operations.catalogue import (
 from retrovue.operations.changes import Change
 from retrovue.operations.discovery import Discovered
 from retrovue.operations.reports import CollectionStatistics, Statistics
+from retrovue.operations.schedules import ScheduleListing, ScheduleRun
 
 
 def source_document(source: Source) -> dict[str, Any]:
@@ -304,4 +305,34 @@ def _rejection_document(rejection: Rejection) -> dict[str, Any]:
         "source_uri": rejection.source_uri,
         "code": rejection.code,
         "reason": rejection.reason,
+    }
+
+
+def schedule_document(listing: ScheduleListing) -> dict[str, Any]:
+    """Build the object of a schedule."""
+    schedule = listing.schedule
+    return {
+        "id": schedule.id,
+        "name": schedule.name,
+        "source": {"id": schedule.source_id, "name": schedule.source_name},
+        "what": schedule.what,
+        "cron": schedule.cron,
+        "time_zone": schedule.time_zone,
+        "enabled": schedule.enabled,
+        "next_due_at": listing.next_due_at,
+        "asked_at": schedule.asked_at,
+        "runs": [schedule_run_document(run) for run in listing.runs],
+    }
+
+
+def schedule_run_document(run: ScheduleRun) -> dict[str, Any]:
+    """Build the object of a run of a schedule."""
+    return {
+        "due_at": run.due_at,
+        "host": run.host,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "status": run.status,
+        "run_id": run.run_id,
+        "message": run.message,
     }

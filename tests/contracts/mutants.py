@@ -398,7 +398,7 @@ MUTANTS = (
     Mutant("RS-4", KEPT, " AND began_at > now() - cast(:age AS interval)", " AND cast(:age AS interval) > '0'"),
     Mutant("RS-4", KEPT, "            if not bookmarks:\n", "            if False:\n"),
     Mutant("RS-5", PIPELINE, "if not run.scope.is_full or not importer", "if not importer"),
-    Mutant("RS-5", LIBRARY, "large = (window.total or 0) >= self.bookmarks_from", "large = True"),
+    Mutant("RS-5", LIBRARY, "large = (total or 0) >= self.bookmarks_from", "large = True"),
     Mutant("RS-6", READING, "            resumed=self.resumed,\n", ""),
     Mutant("RS-7", PIPELINE, "            await intake.kept.drop(session)\n", "            pass\n"),
     Mutant("RS-7", KEPT, " or self._bytes > MOST_KEPT_BYTES:", ":"),

@@ -34,6 +34,10 @@ RULES = {
     "enricher_external_id_key": "no two have one name",
     "enrichment_outcome_pkey": "an enrichment ends once",
     "source_external_id_key": "no two have one name",
+    "schedule_pkey": "what others refer to",
+    "schedule_name_key": "no two have one name",
+    "schedule_run_pkey": "no due time is taken twice",
+    "schedule_run_unended": "a schedule has one run at a time",
 }
 """Unique indexes of small tables that are there for what they forbid."""
 

@@ -61,6 +61,10 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "detach_enricher", "enrich_one", "Enricher", "EnricherListing", "Attachment", "AttachedEnricher",
         "EnrichmentWork",
     ),
+    "Schedules": (
+        "serve", "add_schedule", "list_schedules", "get_schedule", "update_schedule", "remove_schedule",
+        "run_schedule_now", "Schedule", "ScheduleListing", "ScheduleRun", "Cron", "Ended",
+    ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
         "TellsChanges", "ChangeState", "TellsState", "SourceState", "ListsChanges", "ListsItems", "Since",

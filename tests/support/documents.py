@@ -1265,6 +1265,79 @@ class EnricherRemoved(Change):
     enricher: ListedEnricher
 
 
+class ScheduleRun(Strict):
+    """A due time of a schedule, and the run that it gave."""
+
+    due_at: dt.datetime
+    host: str
+    """The host that works it, or has ended it."""
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    status: Literal["ok", "partial", "error"] | None
+    """Null while it goes on."""
+    run_id: UUID | None
+    """Of the run in the audit trail; null for an enrichment, and if there was none."""
+    message: str | None
+    """What went wrong."""
+
+
+class Schedule(Strict):
+    """When a source is synced, ingested or enriched by itself."""
+
+    id: UUID
+    name: str
+    source: Named
+    what: Literal["sync", "full-sync", "ingest", "enrich"]
+    cron: str
+    """Minute, hour, day of the month, month, day of the week."""
+    time_zone: str
+    """A name of the IANA database."""
+    enabled: bool
+    next_due_at: dt.datetime | None
+    """Null while it is disabled."""
+    asked_at: dt.datetime | None
+    """When somebody asked for a run; null if nobody waits for one."""
+    runs: list[ScheduleRun]
+    """The latest ones, the newest first: one in a list, ten otherwise."""
+
+
+class ScheduleAdded(Change):
+    """retrovue schedule add."""
+
+    schedule: Schedule
+
+
+class Schedules(Ok):
+    """retrovue schedule list."""
+
+    total: int
+    schedules: list[Schedule]
+
+
+class ScheduleShown(Ok):
+    """retrovue schedule show."""
+
+    schedule: Schedule
+
+
+class ScheduleUpdated(ScheduleAdded):
+    """retrovue schedule update."""
+
+    changed: list[str]
+
+
+class ScheduleRemoved(ScheduleAdded):
+    """retrovue schedule remove."""
+
+
+class ScheduleAsked(Ok):
+    """retrovue schedule run-now."""
+
+    schedule: Named
+    served: bool
+    """Whether any host serves now. Without one the run begins when one does."""
+
+
 class EnricherAttached(Change):
     """retrovue collection attach-enricher, retrovue collection detach-enricher."""
 
@@ -1407,6 +1480,12 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("enricher", "show"): EnricherShown,
     ("enricher", "update"): EnricherUpdated,
     ("enricher", "remove"): EnricherRemoved,
+    ("schedule", "add"): ScheduleAdded,
+    ("schedule", "list"): Schedules,
+    ("schedule", "show"): ScheduleShown,
+    ("schedule", "update"): ScheduleUpdated,
+    ("schedule", "remove"): ScheduleRemoved,
+    ("schedule", "run-now"): ScheduleAsked,
     ("asset", "list"): Assets,
     ("asset", "export"): Assets,
     ("asset", "show"): AssetShown,

@@ -6,7 +6,7 @@ import asyncclick as click
 
 from retrovue.cli.errors import require_utf8
 from retrovue.cli.invocation import Invocation
-from retrovue.cli.options import DIRECTORY, FILE, LASTING_FILE, Whole, examples, followed, shared
+from retrovue.cli.options import DIRECTORY, FILE, LASTING_FILE, POSITIVE, Whole, examples, followed, shared
 
 if TYPE_CHECKING:
     from asyncclick.shell_completion import ShellComplete
@@ -113,6 +113,23 @@ async def stats(call: Invocation, *, source: str | None) -> int:
     from retrovue.cli.actions.reports import show_statistics
 
     return await show_statistics(call, source)
+
+
+@click.command("serve")
+@click.option("--name", metavar="NAME", help="Name of this host, for people; default: its host name.")
+@click.option(
+    "--concurrency", type=POSITIVE, default=4, show_default=True, help="Collections at work at the same time."
+)
+@shared()
+async def serve(call: Invocation, *, name: str | None, concurrency: int) -> int:
+    """Work the schedules until the process is stopped.
+
+    Several hosts may serve one catalogue: each due time is worked once over all of them. A signal stops the runs of
+    this host within two seconds; what they owe is done by the next host that looks.
+    """
+    from retrovue.cli.actions.schedules import work
+
+    return await work(call, name, concurrency=concurrency)
 
 
 @click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")

@@ -1,0 +1,141 @@
+"""Schedules: add, list, change and remove them, ask for a run, and work them."""
+
+import datetime as dt
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from retrovue.cli.asking import confirm
+from retrovue.cli.errors import OK, InputError
+from retrovue.cli.invocation import Invocation, opened
+from retrovue.cli.table import room, table
+from retrovue.operations import schedules
+from retrovue.operations.documents import schedule_document
+from retrovue.operations.schedules import Schedule, ScheduleListing, ScheduleRun
+from retrovue.service.serving import Ended, serve
+
+_DRY_RUN = "Dry run: nothing was written."
+
+
+async def add_schedule(call: Invocation, source: str, **values: Any) -> int:
+    """Add a schedule."""
+    async with opened(call) as store:
+        added = await schedules.add_schedule(store, source, dry_run=call.dry_run, **values)
+    head = f"{_DRY_RUN} It would be added:" if call.dry_run else "Added:"
+    hint = [] if call.dry_run else ["It runs while `retrovue serve` works on some host."]
+    return call.answer(
+        {"dry_run": call.dry_run, "schedule": schedule_document(added)}, [head, *_lines(added), *hint]
+    )  # fmt: skip
+
+
+async def show_schedules(call: Invocation, source: str | None) -> int:
+    """List schedules."""
+    async with opened(call) as store:
+        listings = await schedules.list_schedules(store, source=source)
+    rows = [
+        (
+            one.schedule.name,
+            one.schedule.source_name,
+            one.schedule.what,
+            f"{one.schedule.cron} {one.schedule.time_zone}",
+            _when(one.next_due_at) if one.next_due_at else "disabled",
+            _ended(one.runs[0]) if one.runs else "none yet",
+        )
+        for one in listings
+    ]
+    heads = ("Schedule", "Source", "What", "Times", "Next", "Latest run")
+    return call.answer(
+        {"total": len(listings), "schedules": [schedule_document(one) for one in listings]},
+        table(heads, rows, columns=room())
+        if rows
+        else ["No schedules. Add one with `retrovue schedule add SOURCE --cron '*/5 * * * *'`."],
+    )
+
+
+async def show_schedule(call: Invocation, reference: str) -> int:
+    """Show a schedule and its latest runs."""
+    async with opened(call) as store:
+        listing = await schedules.get_schedule(store, reference)
+    return call.answer({"schedule": schedule_document(listing)}, _lines(listing))
+
+
+async def change_schedule(call: Invocation, reference: str, changes: Mapping[str, Any]) -> int:
+    """Change a schedule."""
+    if not changes:
+        raise InputError("Nothing to update.", hint="Give --cron, --time-zone, --what, --name, --enable or --disable.")
+    async with opened(call) as store:
+        before, after = await schedules.update_schedule(store, reference, dry_run=call.dry_run, **changes)
+    changed = [name for name in sorted(changes) if getattr(before, name) != getattr(after.schedule, name)]
+    head = f"{_DRY_RUN} Would change" if call.dry_run else "Changed"
+    return call.answer(
+        {"dry_run": call.dry_run, "schedule": schedule_document(after), "changed": changed},
+        [f"{head}: {', '.join(changed)}" if changed else "Nothing has changed.", *_lines(after)],
+    )
+
+
+async def remove_schedule(call: Invocation, reference: str, *, yes: bool) -> int:
+    """Remove a schedule, once that is confirmed."""
+    async with opened(call) as store:
+        listing = await schedules.get_schedule(store, reference)
+        if not call.dry_run:
+            confirm(call, _lines(listing), "Remove it?", yes=yes, context={"schedule": str(listing.schedule.id)})
+            listing = await schedules.remove_schedule(store, str(listing.schedule.id))
+    head = f"{_DRY_RUN} It would be removed:" if call.dry_run else "Removed:"
+    return call.answer(
+        {"dry_run": call.dry_run, "schedule": schedule_document(listing)}, [head, *_lines(listing)]
+    )  # fmt: skip
+
+
+async def run_now(call: Invocation, reference: str) -> int:
+    """Ask for a run of a schedule."""
+    async with opened(call) as store:
+        schedule, served = await schedules.run_schedule_now(store, reference)
+    line = (
+        f"{schedule.name} runs as soon as none of its runs goes on."
+        if served
+        else f"{schedule.name} will run when a host serves: start `retrovue serve`."
+    )
+    return call.answer({"schedule": {"id": schedule.id, "name": schedule.name}, "served": served}, [line])
+
+
+async def work(call: Invocation, name: str | None, *, concurrency: int) -> int:
+    """Work the schedules until a signal stops the process."""
+    if call.output.as_json:
+        raise InputError(
+            "serve has no end, so that --json can't print one document.",
+            hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
+        )
+
+    def tell(ended: Ended) -> None:
+        why = f": {ended.message}" if ended.message else ""
+        call.output.lines([f"{_when(dt.datetime.now(dt.UTC))}  {ended.schedule.name}  {ended.status}{why}"])
+
+    async with opened(call, connections=concurrency) as store:
+        host = name or platform.node() or "localhost"
+        call.output.lines([f"{host} works the schedules. SIGTERM or Ctrl-C stops it."])
+        # To be stopped is how it ends.
+        call.answered(OK)
+        await serve(store, host, on_ended=tell)
+    return OK
+
+
+def _lines(listing: ScheduleListing) -> list[str]:
+    schedule: Schedule = listing.schedule
+    due = "disabled" if listing.next_due_at is None else f"due next {_when(listing.next_due_at)}"
+    return [
+        f"Schedule {schedule.name} ({schedule.id})",
+        f"  {schedule.what} of {schedule.source_name}, at {schedule.cron} in {schedule.time_zone}: {due}",
+        *(["  a run was asked for, which waits"] if schedule.asked_at is not None else []),
+        *(f"  due {_when(run.due_at)} on {run.host}: {_ended(run)}" for run in listing.runs),
+    ]
+
+
+def _ended(run: ScheduleRun) -> str:
+    if run.ended_at is None:
+        return f"goes on since {_when(run.started_at)}"
+    why = f": {run.message}" if run.message else ""
+    return f"{run.status} {_when(run.ended_at)}{why}"
+
+
+def _when(moment: dt.datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,1 @@
+"""Runs that begin by themselves, in one process that works until it is stopped."""

@@ -1,0 +1,183 @@
+"""Works the schedules of the catalogue: one process of several, on as many hosts as there are.
+
+Nothing here decides what a run may do: the locks of collections do, as for runs that people start. A run that begins
+twice, because a host was cut off from the database, does no harm.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import anyio
+from anyio.abc import TaskGroup
+
+from retrovue.core.errors import AlreadyRunning, RetrovueError, StoreError, StoreUnavailable
+from retrovue.core.logs import logger
+from retrovue.ingest.enrichment import enrich_one
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_source
+from retrovue.ingest.sync import sync_source
+from retrovue.operations.catalogue import list_collections
+from retrovue.store import schedules
+from retrovue.store.notifications import notifications
+from retrovue.store.schedules import CHANNEL, Claim, Host, RunResult, Schedule
+from retrovue.store.session import Store
+
+LOOK_SECONDS = 15.0
+"""The longest pause before a host looks for due times again, without a notification: poolers pass none on."""
+_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
+"""Seconds before a host that has lost the database tries again; the last one is repeated."""
+
+_NOTHING_TO_DO = frozenset({"no_enrichers", AlreadyRunning.default_code})
+"""Errors of a collection without enrichers, and of one whose run enriches it anyway."""
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A scheduled run that has ended."""
+
+    schedule: Schedule
+    due_at: dt.datetime
+    status: RunResult
+    run_id: UUID | None = None
+    """Of the run in the audit trail; None for an enrichment, and if there was none."""
+    message: str | None = None
+    """What went wrong."""
+
+
+OnEnded = Callable[[Ended], None]
+
+
+async def serve(store: Store, name: str, *, on_ended: OnEnded | None = None) -> None:
+    """Work the schedules of the catalogue until the task is cancelled. A service can run it in its own task group.
+
+    ``name`` is that of the host, for people. Each due time is worked once over all hosts that serve, a missed one is
+    caught up once, and a schedule has one run at a time. ``on_ended`` is called after each run, and must not wait. A
+    cancellation stops the runs: their collections get an ``interrupted`` outcome, and the runs are owed again, to the
+    next host that looks. While the database can't be reached, the host stops its runs and tries again with growing
+    pauses. It touches no signal handlers. ``store`` needs as many connections as collections may be at work.
+    """
+    failures = 0
+
+    def joined() -> None:
+        nonlocal failures
+        failures = 0
+
+    while True:
+        try:
+            await HostWork(store, name, on_ended, joined=joined).run()
+        except StoreUnavailable as exc:
+            _log.warning("The schedules can't be worked now: %s", exc.message)
+        await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+        failures += 1
+
+
+@dataclass(slots=True)
+class HostWork:
+    """The work of a host for as long as it reaches the database."""
+
+    store: Store
+    name: str
+    on_ended: OnEnded | None
+    joined: Callable[[], None]
+    failure: StoreError | None = None
+    _changed: anyio.Event = field(default_factory=anyio.Event)
+    """Set when a run has ended here: the schedule may be due again."""
+
+    async def run(self) -> None:
+        """Work until the database is lost; raises StoreUnavailable then."""
+        async with (
+            notifications(self.store, CHANNEL, "retrovue-serve-listen") as notified,
+            schedules.joined(self.store, self.name) as host,
+        ):
+            _log.info("%s works the schedules", self.name)
+            self.joined()
+            async with anyio.create_task_group() as group:
+                try:
+                    while self.failure is None:
+                        awaited = notified()
+                        pause = await self._look(host, group)
+                        with anyio.move_on_after(pause):
+                            await awaited.wait()
+                except StoreError as exc:
+                    self.failure = exc
+                group.cancel_scope.cancel()
+        if self.failure is not None:
+            raise StoreUnavailable(self.failure.message, code=self.failure.code) from self.failure
+
+    async def _look(self, host: Host, group: TaskGroup) -> float:
+        """Begin what is due; return the seconds until something may be due again."""
+        await host.locks.verify()
+        async with self.store.transaction() as session:
+            now = await schedules.now_of(session)
+            claims = await schedules.claim(session, host, now)
+            following = [one.times.next_after(now) for one in await schedules.list_schedules(session) if one.enabled]
+        for claim in claims:
+            group.start_soon(self._work, host, claim)
+        until = min(following, default=now + dt.timedelta(seconds=LOOK_SECONDS))
+        return min((until - now).total_seconds(), LOOK_SECONDS)
+
+    async def _work(self, host: Host, claim: Claim) -> None:
+        schedule = claim.schedule
+        _log.info("Schedule %s begins, due at %s", schedule.name, claim.due_at.isoformat())
+        try:
+            ended = await _run(self.store, claim)
+        except StoreUnavailable as exc:
+            self.failure = exc
+            return
+        except RetrovueError as exc:
+            ended = Ended(schedule, claim.due_at, "error", message=exc.message)
+        try:
+            async with self.store.transaction() as session:
+                await schedules.end_run(
+                    session, host, claim, ended.status, run_id=ended.run_id, message=ended.message
+                )  # fmt: skip
+        except StoreError as exc:
+            self.failure = exc
+            return
+        _log.info("Schedule %s ended: %s", schedule.name, ended.status, extra={"run_id": str(ended.run_id)})
+        if self.on_ended is not None:
+            self.on_ended(ended)
+
+
+async def _run(store: Store, claim: Claim) -> Ended:
+    schedule = claim.schedule
+    if schedule.what == "enrich":
+        return await _enrich(store, claim)
+    options = IngestOptions(concurrency=min(store.connections, IngestOptions().concurrency))
+    if schedule.what == "ingest":
+        running = ingest_source(store, str(schedule.source_id), options)
+    else:
+        options = IngestOptions(concurrency=options.concurrency, full=schedule.what == "full-sync")
+        running = sync_source(store, str(schedule.source_id), options)
+    async with running as run:
+        pass
+    summary = run.summary
+    failed = [failure.message for failure in summary.failed]
+    return Ended(schedule, claim.due_at, summary.status, run.id, failed[0] if failed else None)
+
+
+async def _enrich(store: Store, claim: Claim) -> Ended:
+    """Let the enrichers of all collections do what they owe. A collection that is worked on is left to its run."""
+    schedule = claim.schedule
+    failed: list[str] = []
+    done = 0
+    for collection in await list_collections(store, str(schedule.source_id)):
+        try:
+            async with enrich_one(store, str(collection.id)) as work:
+                await work.run()
+        except StoreUnavailable:
+            raise
+        except RetrovueError as exc:
+            if exc.code not in _NOTHING_TO_DO:
+                failed.append(exc.message)
+            continue
+        if work.result.problem is not None:
+            failed.append(work.result.problem.message)
+        else:
+            done += 1
+    status: RunResult = "ok" if not failed else "partial" if done else "error"
+    return Ended(schedule, claim.due_at, status, message=failed[0] if failed else None)

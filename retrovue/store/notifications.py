@@ -1,0 +1,38 @@
+"""What PostgreSQL's NOTIFY tells: that there is something new to read."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from retrovue.core.errors import StoreUnavailable
+from retrovue.store.session import Store, translated
+
+
+@asynccontextmanager
+async def notifications(store: Store, channel: str, name: str) -> AsyncIterator[Callable[[], anyio.Event]]:
+    """Listen to a channel; yields a function that returns an event, which the next notification sets.
+
+    It holds a connection of its own, which ``pg_stat_activity`` shows under the name. Poolers that share connections
+    pass no notifications on: look for yourself from time to time. The function raises StoreUnavailable when the
+    connection is lost, which sets the events as well.
+    """
+    waiting: list[anyio.Event] = []
+
+    def wake(*_: object) -> None:
+        while waiting:
+            waiting.pop().set()
+
+    def awaited() -> anyio.Event:
+        if driver.is_closed():
+            raise StoreUnavailable("The connection that listens for notifications was lost.")
+        waiting.append(anyio.Event())
+        return waiting[-1]
+
+    async with store.unpooled(name) as connection:
+        with translated():
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.add_listener(channel, wake)
+            driver.add_termination_listener(wake)
+        yield awaited
