@@ -256,7 +256,9 @@ async def _answers(store: Store, target: Target) -> dict[str, Json]:
     paths: list[str] = []
 
     def remember(body: bytes) -> bytes:
-        seen.setdefault(paths[-1], orjson.loads(body))
+        # A refusal is a line of text.
+        if body[:1] == b"{":
+            seen.setdefault(paths[-1], orjson.loads(body))
         return body
 
     def noted(request: Request) -> bool:
