@@ -6,7 +6,7 @@ twice, because a host was cut off from the database, does no harm.
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 import anyio
@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from retrovue.core.errors import AlreadyRunning, RetrovueError, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
+from retrovue.core.text import redacted_traceback
 from retrovue.ingest.enrichment import enrich_one
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_source
@@ -29,6 +30,8 @@ LOOK_SECONDS = 15.0
 _PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds before a host that has lost the database tries again; the last one is repeated."""
 
+_WAITS = (1.0, 2.0, 5.0, 15.0, 30.0, *(60.0,) * 10)
+"""Seconds before a run is tried again whose collections others are at work on."""
 _NOTHING_TO_DO = frozenset({"no_enrichers", AlreadyRunning.default_code})
 """Errors of a collection without enrichers, and of one whose run enriches it anyway."""
 
@@ -46,6 +49,8 @@ class Ended:
     """Of the run in the audit trail; None for an enrichment, and if there was none."""
     message: str | None = None
     """What went wrong."""
+    refused: bool = False
+    """Whether all that went wrong is that others are at work on collections."""
 
 
 OnEnded = Callable[[Ended], None]
@@ -84,8 +89,7 @@ class HostWork:
     on_ended: OnEnded | None
     joined: Callable[[], None]
     failure: StoreError | None = None
-    _changed: anyio.Event = field(default_factory=anyio.Event)
-    """Set when a run has ended here: the schedule may be due again."""
+    """How the database was lost."""
 
     async def run(self) -> None:
         """Work until the database is lost; raises StoreUnavailable then."""
@@ -116,31 +120,45 @@ class HostWork:
             claims = await schedules.claim(session, host, now)
             following = [one.times.next_after(now) for one in await schedules.list_schedules(session) if one.enabled]
         for claim in claims:
-            group.start_soon(self._work, host, claim)
+            group.start_soon(self._work, host, claim, group)
         until = min(following, default=now + dt.timedelta(seconds=LOOK_SECONDS))
         return min((until - now).total_seconds(), LOOK_SECONDS)
 
-    async def _work(self, host: Host, claim: Claim) -> None:
+    async def _work(self, host: Host, claim: Claim, group: TaskGroup) -> None:
         schedule = claim.schedule
         _log.info("Schedule %s begins, due at %s", schedule.name, claim.due_at.isoformat())
         try:
-            ended = await _run(self.store, claim)
-        except StoreUnavailable as exc:
-            self.failure = exc
-            return
-        except RetrovueError as exc:
-            ended = Ended(schedule, claim.due_at, "error", message=exc.message)
-        try:
+            ended = await self._try(host, claim)
             async with self.store.transaction() as session:
                 await schedules.end_run(
                     session, host, claim, ended.status, run_id=ended.run_id, message=ended.message
                 )  # fmt: skip
         except StoreError as exc:
             self.failure = exc
+            group.cancel_scope.cancel()
             return
         _log.info("Schedule %s ended: %s", schedule.name, ended.status, extra={"run_id": str(ended.run_id)})
         if self.on_ended is not None:
             self.on_ended(ended)
+
+    async def _try(self, host: Host, claim: Claim) -> Ended:
+        """Run a schedule; raises StoreUnavailable if the database is lost."""
+        try:
+            ended = await _run(self.store, claim)
+            for pause in _WAITS:
+                if not ended.refused:
+                    break
+                _log.info("Schedule %s waits: %s", claim.schedule.name, ended.message)
+                await anyio.sleep(pause)
+                ended = await _run(self.store, claim)
+        except RetrovueError as exc:
+            # A run may lack connections, or its server be restarted: only the host's own lock says that it is lost.
+            await host.locks.verify()
+            return Ended(claim.schedule, claim.due_at, "error", message=exc.message)
+        except Exception as exc:  # noqa: BLE001 - a fault of one run must not end the others
+            _log.error("Schedule %s failed:\n%s", claim.schedule.name, redacted_traceback(exc))
+            return Ended(claim.schedule, claim.due_at, "error", message=f"{type(exc).__name__}; see the log.")
+        return ended
 
 
 async def _run(store: Store, claim: Claim) -> Ended:
@@ -156,8 +174,9 @@ async def _run(store: Store, claim: Claim) -> Ended:
     async with running as run:
         pass
     summary = run.summary
-    failed = [failure.message for failure in summary.failed]
-    return Ended(schedule, claim.due_at, summary.status, run.id, failed[0] if failed else None)
+    refused = {failure.code for failure in summary.failed} == {AlreadyRunning.default_code}
+    message = summary.failed[0].message if summary.failed else None
+    return Ended(schedule, claim.due_at, summary.status, run.id, message, refused)
 
 
 async def _enrich(store: Store, claim: Claim) -> Ended:

@@ -14,6 +14,7 @@ from retrovue.core.errors import NotFound, RequestError
 from retrovue.service import serving
 from retrovue.service.serving import Ended, serve
 from retrovue.store import schedules
+from retrovue.store.locks import open_locks
 from retrovue.store.schedules import KEPT_RUNS, Claim, Host
 from retrovue.store.session import Store
 from tests.support.library import Library, draft, execute, page, rows, until
@@ -162,10 +163,6 @@ async def served(store: Store, name: str = "A") -> AsyncIterator[ObjectReceiveSt
         group.cancel_scope.cancel()
 
 
-async def nothing() -> None:
-    """Do nothing."""
-
-
 class TestServing:
     @pytest.mark.parametrize("what", ["sync", "full-sync", "ingest"])
     async def test_a_run_is_in_the_audit_trail(self, library: Library, what: schedules.Work) -> None:
@@ -265,6 +262,40 @@ class TestServing:
                 await run_schedule_now(library.store, "S")
                 with anyio.fail_after(60):
                     assert (await ended.receive()).status == "ok"
+
+    async def test_while_somebody_else_is_at_work_a_run_waits(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(serving, "_WAITS", (0.01,) * 10_000)
+        library.script.listings["Movies"] = [page(draft("A"))]
+        await add_schedule(library.store, SOURCE, cron=NEVER, what="ingest", name="S")
+        async with served(library.store) as ended:
+            async with open_locks(library.store, "somebody else") as locks:
+                await locks.take([await library.collection("Movies")])
+                await run_schedule_now(library.store, "S")
+                await until(library.store, "(SELECT count(*) > 1 FROM ingest_outcome WHERE code = 'already_running')")
+            with anyio.fail_after(30):
+                assert (await ended.receive()).status == "ok"
+        ((run,),) = [listing.runs for listing in await list_schedules(library.store)]
+        assert (run.status, run.message) == ("ok", None)
+
+    async def test_a_fault_of_one_run_ends_no_other(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+        library.script.listings["Movies"] = [page(draft("A"))]
+        await add_schedule(library.store, SOURCE, cron=NEVER, what="ingest", name="S")
+        await add_schedule(library.store, SOURCE, cron=NEVER, what="enrich", name="faulty")
+
+        async def fault(_store: Store, _claim: Claim) -> Ended:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(serving, "_enrich", fault)
+        async with served(library.store) as ended:
+            results: dict[str, Ended] = {}
+            for name in ("faulty", "S"):
+                await run_schedule_now(library.store, name)
+                with anyio.fail_after(30):
+                    results[name] = await ended.receive()
+        assert results["faulty"].message == "ZeroDivisionError; see the log."
+        assert (results["faulty"].status, results["S"].status) == ("error", "ok")
 
 
 class TestOperations:
