@@ -189,11 +189,20 @@ async def _pgbouncer(program: str, target: Path, directory: Path, mode: str, *, 
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, **as_account) as process:  # type: ignore[call-overload]
         try:
             with anyio.fail_after(10):
-                while not (directory / ".s.PGSQL.5432").exists():  # noqa: ASYNC110 - another program makes it
+                while not await _listens(directory / ".s.PGSQL.5432"):  # noqa: ASYNC110 - another program makes it
                     await anyio.sleep(0.01)
             yield parsed(f"postgresql://retrovue@/retrovue?host={directory}&port=5432")
         finally:
             process.terminate()
+
+
+async def _listens(path: Path) -> bool:
+    """Whether anybody accepts connections at a socket: one that has ended may have left its file."""
+    try:
+        async with await anyio.connect_unix(path):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer isn't installed here")
