@@ -1,13 +1,15 @@
 """Schedules from the command line, and hosts as processes."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal
 
 from retrovue.core.model import Source
-from tests.cli.conftest import Cli, Plex, stuck
+from tests.cli.conftest import Cli, Plex, Process, stuck
 
 MOVIES = "/library/sections/1/all"
 NEVER = "0 0 29 2 *"
@@ -70,10 +72,20 @@ class TestCommands:
         assert run_cli("serve", "--json").status == 1
 
 
+@contextmanager
+def serving(run_cli: Cli, name: str) -> Iterator[Process]:
+    """Let a host serve; it is killed at the end of the block, however that ends."""
+    with run_cli.start("serve", "--name", name) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 class TestProcesses:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_is_its_end(self, run_cli: Cli, schedule: Any, number: signal.Signals) -> None:
-        with run_cli.start("serve", "--name", "A") as process:
+        with serving(run_cli, "A") as process:
             assert b"A works the schedules" in process.read_line()
             assert run_cli.ok("schedule", "run-now", schedule["id"])["schedule"]["name"] == "leap"
             assert b"  leap  ok" in process.read_line()
@@ -90,8 +102,8 @@ class TestProcesses:
         run_cli("schedule", "run-now", schedule["id"])
         with (
             stuck(portal, plex, MOVIES) as arrived,
-            run_cli.start("serve", "--name", "A") as first,
-            run_cli.start("serve", "--name", "B") as second,
+            serving(run_cli, "A") as first,
+            serving(run_cli, "B") as second,
         ):
             assert arrived.wait(30)
             holder = self._holder(run_cli)
