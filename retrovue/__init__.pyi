@@ -49,10 +49,12 @@ from retrovue.enrichers.base import Enrichment as Enrichment
 from retrovue.enrichers.base import Failure as Failure
 from retrovue.enrichers.base import MediaFile as MediaFile
 from retrovue.importers.base import BaseImporter as BaseImporter
+from retrovue.importers.base import ChangeHint as ChangeHint
 from retrovue.importers.base import ImporterInterface as ImporterInterface
 from retrovue.importers.base import ListsChanges as ListsChanges
 from retrovue.importers.base import ListsItems as ListsItems
 from retrovue.importers.base import TellsChanges as TellsChanges
+from retrovue.importers.base import TellsEvents as TellsEvents
 from retrovue.importers.base import TellsState as TellsState
 from retrovue.importers.waiting import waiting_for_source as waiting_for_source
 from retrovue.ingest.collector import IngestRun as IngestRun
@@ -134,6 +136,7 @@ from retrovue.operations.schedules import update_schedule as update_schedule
 from retrovue.operations.secrets import Encryption as Encryption
 from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference
+from retrovue.service.hints import ListeningTimes as ListeningTimes
 from retrovue.service.serving import Ended as Ended
 from retrovue.service.serving import serve as serve
 from retrovue.store.assets import Asset as Asset

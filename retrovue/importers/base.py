@@ -7,6 +7,7 @@ What it raises or returns can fail the collection that is being ingested, and no
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from retrovue.core.model import (
@@ -170,6 +171,34 @@ class ResumesListings(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeHint:
+    """What a source tells while it is listened to: where something may have changed. It proves nothing."""
+
+    library: str
+    """The external id of the collection."""
+    items: tuple[str, ...] | None
+    """The source's own keys of the items; None if anything of the collection may have changed."""
+
+
+@runtime_checkable
+class TellsEvents(Protocol):
+    """What an importer may offer besides: to listen to its source, which tells what has changed as it happens.
+
+    What is told while nobody listens is lost, so that a sync follows each time that the listening begins.
+    """
+
+    @abstractmethod
+    def change_hints(self) -> AbstractAsyncContextManager[AsyncIterator[ChangeHint]]:
+        """Listen to the source until the block ends; entering it connects.
+
+        The iterator waits for hints. It ends if the source ends the connection, and raises SourceError if that breaks
+        or if the source is silent for longer than a living one would be. The importer is used for nothing else
+        meanwhile.
+        """
+        ...
+
+
 class BaseImporter(BasePlugin, ImporterInterface):
     """A base class for importers: a subclass adds the settings, three questions and a generator of pages."""
 
@@ -217,6 +246,7 @@ def compliance_problems(importer: object) -> list[str]:
         problems.append("type_name is not a string")
     generators = {"pages": 2} if issubclass(importer, BaseImporter) else {}
     generators |= {name: 2 for name in ("changes", "items", "resume") if hasattr(importer, name)}
+    generators |= {name: 0 for name in ("change_hints",) if hasattr(importer, name)}
     offered = {name: count for name, count in _OFFERED.items() if hasattr(importer, name)}
     methods = _COROUTINES | offered, generators | {"enumerate": 2}
     return problems + method_problems(importer, *methods, "describe_configuration")

@@ -41,11 +41,13 @@ from retrovue.core.model import (
 from retrovue.core.text import is_storable, quoted, storable
 from retrovue.importers.answers import AnswerChecks, importer_bug
 from retrovue.importers.base import (
+    ChangeHint,
     ImporterInterface,
     ListsChanges,
     ListsItems,
     ResumesListings,
     TellsChanges,
+    TellsEvents,
     TellsState,
 )
 from retrovue.importers.drafts import secret_forms
@@ -230,27 +232,46 @@ class GuardedImporter(PluginHost):
             return self._enumeration(lambda: importer.resume(collection, bookmarks))
         return self._enumeration(lambda: importer.enumerate(collection, scope))
 
+    def tells_events(self) -> bool:
+        """Whether the importer can listen to its source."""
+        return isinstance(self._importer, TellsEvents)
+
+    @asynccontextmanager
+    async def change_hints(self) -> AsyncIterator["GuardedHints"]:
+        """Listen to the source until the block ends, with checked hints; the importer has to tell events."""
+        importer = self._importer
+        assert isinstance(importer, TellsEvents)  # noqa: S101 - the caller has asked
+        async with self._iteration("change_hints", importer.change_hints) as (hints, task):
+            yield GuardedHints(self, hints, task)
+
     @asynccontextmanager
     async def _enumeration(
         self, make: Callable[[], AbstractAsyncContextManager[AsyncIterator[Page | Outline]]]
     ) -> AsyncIterator["GuardedPages"]:
-        task = self.task()
-        opened: AbstractAsyncContextManager[AsyncIterator[Page | Outline]] | None = None
+        async with self._iteration("enumerate", make) as (pages, task):
+            yield GuardedPages(self, pages, task, None if self._drafts_are_checked else Doubles())
 
-        async def enter() -> AsyncIterator[Page | Outline]:
+    @asynccontextmanager
+    async def _iteration(
+        self, what: str, make: Callable[[], AbstractAsyncContextManager[AsyncIterator[T]]]
+    ) -> AsyncIterator[tuple[AsyncIterator[T], PluginTask | None]]:
+        """Open an iterator of the importer, in a task of its own if the importer runs in another thread."""
+        task = self.task()
+        opened: AbstractAsyncContextManager[AsyncIterator[T]] | None = None
+
+        async def enter() -> AsyncIterator[T]:
             nonlocal opened
             manager = make()
-            pages = await manager.__aenter__()
+            answers = await manager.__aenter__()
             opened = manager
-            return pages
+            return answers
 
         async def leave(exc: BaseException | None) -> None:
             if opened is not None and (task is None or not task.has_lost_call):
-                await self.leave("enumerate", opened, exc, task)
+                await self.leave(what, opened, exc, task)
 
         try:
-            pages = await self.call("enumerate", enter, self._opening_s, task)
-            yield GuardedPages(self, pages, task, None if self._drafts_are_checked else Doubles())
+            yield await self.call(what, enter, self._opening_s, task), task
         except BaseException as exc:
             # The importer gets to clean up, but can't swallow the error: a broken listing would pass for a whole one.
             await leave(exc)
@@ -289,6 +310,25 @@ class GuardedImporter(PluginHost):
         return ImporterFailed(
             f"{message}.", code="importer_timeout", hint="Look at the source: is it overloaded, or a disk asleep?"
         )
+
+
+class GuardedHints:
+    """The checked hints of a source that is listened to. A source may have nothing to tell for days."""
+
+    def __init__(self, guard: GuardedImporter, hints: AsyncIterator[ChangeHint], task: PluginTask | None) -> None:
+        self._guard, self._hints, self._task = guard, hints, task
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChangeHint:
+        # Deadlines are the importer's: it knows how long a source may be silent.
+        answer = await self._guard.call("change_hints", lambda: anext(self._hints), math.inf, self._task)
+        hint = self._guard.checks.expect(ChangeHint, answer)
+        self._guard.checks.expect(str, hint.library)
+        for key in self._guard.checks.expect(tuple, hint.items) if hint.items is not None else ():
+            self._guard.checks.expect(str, key)
+        return hint
 
 
 class GuardedPages:

@@ -20,6 +20,8 @@ from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_source
 from retrovue.ingest.sync import sync_source
 from retrovue.operations.catalogue import list_collections
+from retrovue.service import listening
+from retrovue.service.hints import ListeningTimes
 from retrovue.store import schedules
 from retrovue.store.notifications import notifications
 from retrovue.store.schedules import CHANNEL, Claim, Host, RunResult, Schedule
@@ -56,7 +58,14 @@ class Ended:
 OnEnded = Callable[[Ended], None]
 
 
-async def serve(store: Store, name: str, *, on_ended: OnEnded | None = None) -> None:
+async def serve(
+    store: Store,
+    name: str,
+    *,
+    on_ended: OnEnded | None = None,
+    listen: bool = True,
+    times: ListeningTimes | None = None,
+) -> None:
     """Work the schedules of the catalogue until the task is cancelled. A service can run it in its own task group.
 
     ``name`` is that of the host, for people. Each due time is worked once over all hosts that serve, a missed one is
@@ -64,7 +73,24 @@ async def serve(store: Store, name: str, *, on_ended: OnEnded | None = None) -> 
     cancellation stops the runs: their collections get an ``interrupted`` outcome, and the runs are owed again, to the
     next host that looks. While the database can't be reached, the host stops its runs and tries again with growing
     pauses. It touches no signal handlers. ``store`` needs as many connections as collections may be at work.
+
+    With ``listen`` it also listens to the sources that tell what has changed, each on one host at a time, and syncs
+    what they name. ``times`` says how long it waits for that.
     """
+    error: Exception | None = None
+    async with anyio.create_task_group() as group:
+        if listen:
+            group.start_soon(listening.listen, store, times)
+        try:
+            await _work(store, name, on_ended)
+        except Exception as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it
+            error = exc
+            group.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+async def _work(store: Store, name: str, on_ended: OnEnded | None) -> None:
     failures = 0
 
     def joined() -> None:

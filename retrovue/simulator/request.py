@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -70,6 +71,8 @@ class Reply:
     """Send nothing at all before the connection ends."""
     pace: tuple[int, float] | None = None
     """Send so many bytes at a time, and wait so many seconds between."""
+    stream: AsyncIterable[bytes] | None = None
+    """Send these pieces as they come, in place of the body, and then close the connection."""
 
     def whole(self) -> bytes:
         """Return the body in one piece."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from retrovue.simulator import replies
+from retrovue.simulator.events import PATH, Events
 from retrovue.simulator.faults import Action
 from retrovue.simulator.library import Answer, Library, write_listing
 from retrovue.simulator.model import Section
@@ -55,7 +57,13 @@ class SimulatedPlex(SimulatedServer):
             refuse_page_over=refuse_page_over,
             refuse_sort_id=refuse_sort_id,
         )
+        self.events = Events()
+        """Who listens to the server, and what they are told."""
         self._token = token
+
+    def emit(self, name: str, data: Any) -> None:
+        """Tell whoever listens of an event, such as ``timeline``, with its data."""
+        self.events.emit(name, data)
 
     @property
     def sections(self) -> list[Section]:
@@ -85,6 +93,8 @@ class SimulatedPlex(SimulatedServer):
 
     def from_library(self, request: Request, actions: Sequence[Action]) -> Reply:
         """Answer from the sections."""
+        if request.path == PATH:
+            return self.events.reply()
         asked = request
         for action in actions:
             if action.ask is not None:

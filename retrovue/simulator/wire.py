@@ -57,6 +57,12 @@ class Connection:
         if reply.silent:
             await self._end(reset=reply.reset)
             return False
+        if reply.stream is not None:
+            await self._write(_head(reply, 0, close=True))
+            async for piece in reply.stream:
+                await self._write(piece)
+            await self._end(reset=False)
+            return False
         length = sum(len(piece) for piece in reply.body)
         close = close or reply.framing == "close"
         await self._write(_head(reply, length, close=close))

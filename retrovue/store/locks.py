@@ -57,6 +57,13 @@ class Locks:
                 refused = await self.connection.execute(_TRY, {"keys": ",".join(map(str, keys))})
                 return {keys[key].id: await self._held_by_another(keys[key], key) for key in refused.scalars().all()}
 
+    async def take_key(self, key: int) -> bool:
+        """Take the advisory lock of a key without waiting; returns False if another connection has it."""
+        async with self._one_at_a_time:
+            with translated():
+                taken = await self.connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key})
+                return bool(taken.scalar_one())
+
     async def _held_by_another(self, collection: Collection, key: int) -> AlreadyRunning:
         result = await self.connection.execute(
             text(

@@ -64,10 +64,12 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "Schedules": (
         "serve", "add_schedule", "list_schedules", "get_schedule", "update_schedule", "remove_schedule",
         "run_schedule_now", "Schedule", "ScheduleListing", "ScheduleRun", "Cron", "Ended",
+        "ListeningTimes",
     ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
         "TellsChanges", "ChangeState", "TellsState", "SourceState", "ListsChanges", "ListsItems", "Since",
+        "TellsEvents", "ChangeHint",
         "ChangesRead", "Page", "Outline", "AssetDraft", "PartDraft", "Rejection", "waiting_for_source",
     ),
     "Write an enricher": ("BaseEnricher", "EnricherInterface", "AssetView", "MediaFile", "Enrichment", "Failure"),

@@ -98,7 +98,7 @@ async def run_now(call: Invocation, reference: str) -> int:
     return call.answer({"schedule": {"id": schedule.id, "name": schedule.name}, "served": served}, [line])
 
 
-async def work(call: Invocation, name: str | None, *, concurrency: int) -> int:
+async def work(call: Invocation, name: str | None, *, concurrency: int, listen: bool) -> int:
     """Work the schedules until a signal stops the process."""
     if call.output.as_json:
         raise InputError(
@@ -115,7 +115,7 @@ async def work(call: Invocation, name: str | None, *, concurrency: int) -> int:
         call.output.lines([f"{host} works the schedules. SIGTERM or Ctrl-C stops it."])
         # To be stopped is how it ends.
         call.answered(OK)
-        await serve(store, host, on_ended=tell)
+        await serve(store, host, on_ended=tell, listen=listen)
     return OK
 
 

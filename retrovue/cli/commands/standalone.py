@@ -120,16 +120,19 @@ async def stats(call: Invocation, *, source: str | None) -> int:
 @click.option(
     "--concurrency", type=POSITIVE, default=4, show_default=True, help="Collections at work at the same time."
 )
+@click.option(
+    "--listen/--no-listen", default=True, show_default=True, help="Whether to sync what the events of sources name."
+)
 @shared()
-async def serve(call: Invocation, *, name: str | None, concurrency: int) -> int:
-    """Work the schedules until the process is stopped.
+async def serve(call: Invocation, *, name: str | None, concurrency: int, listen: bool) -> int:
+    """Work the schedules, and listen to the sources, until the process is stopped.
 
     Several hosts may serve one catalogue: each due time is worked once over all of them. A signal stops the runs of
     this host within two seconds; what they owe is done by the next host that looks.
     """
     from retrovue.cli.actions.schedules import work
 
-    return await work(call, name, concurrency=concurrency)
+    return await work(call, name, concurrency=concurrency, listen=listen)
 
 
 @click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")

@@ -21,6 +21,7 @@ _WEB_PAGE = re.compile(r"/web(/.*)?$")
 """The part of a path that is the web page of a media server."""
 _NOT_TLS = re.compile(r"wrong.version.number|record.layer.failure|http.request|unknown.protocol", re.IGNORECASE)
 _NOT_TEXT = "illegal request line"
+_ERROR_BODY_CAP = 64 * 1024
 """What h11 says of an answer that begins with a control character: such as an alert of TLS."""
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
 
@@ -273,3 +274,19 @@ def _system_text(cause: OSError | None) -> str | None:
     if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror | ssl.SSLError):
         return cause.strerror  # these two have error numbers of their own
     return os.strerror(cause.errno)
+
+
+def header_number(response: httpx.Response, name: str | None) -> int | None:
+    """Return the number in a header of an answer; None if it has none."""
+    text = response.headers.get(name, "") if name else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+async def error_text(response: httpx.Response) -> str:
+    """Read the beginning of an error's body, for the message."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) >= _ERROR_BODY_CAP:
+            break
+    return body[:_ERROR_BODY_CAP].decode("utf-8", "replace")

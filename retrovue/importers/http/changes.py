@@ -13,9 +13,9 @@ from typing import Any, Generic
 from retrovue.core.errors import ChangesUnknown
 from retrovue.core.model import ChangesRead, Page, Since
 from retrovue.core.text import quoted
-from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, ListingMoved, OutlineListing, OutlineT, Query, RowT
+from retrovue.importers.http.refusals import Refusal
 
 MOST_CHANGES = 10_000
 """The most items that are read as changes: they are in memory together, and so many aren't few."""

@@ -1,9 +1,9 @@
-"""The HTTP client of one run: retries, deadlines, limits. Only this module and ``answers`` know httpx."""
+"""The HTTP client of one run: retries, deadlines, limits. Only this module, ``answers`` and ``refusals`` know httpx."""
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
@@ -13,21 +13,22 @@ import anyio
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from retrovue.core.errors import RequestError, SourceError, SourceRefused, SourceUnreachable
+from retrovue.core.errors import RequestError, RetrovueError, SourceError, SourceUnreachable
 from retrovue.core.logs import logger
 from retrovue.core.model import Secret
 from retrovue.importers.http.answers import (
     Answer,
     BodyReader,
     TruncatedAnswer,
+    header_number,
     map_error,
     origin_of,
     parse_base_url,
-    retry_after_seconds,
     seconds_of,
 )
 from retrovue.importers.http.connections import Connections, NotConnected, Proof
 from retrovue.importers.http.pace import CEILING, Pace
+from retrovue.importers.http.refusals import Transient, refusal_of
 from retrovue.importers.http.settings import Dialect, HttpPolicy
 from retrovue.importers.http.trust import tls_context
 from retrovue.importers.waiting import waiting_for_source
@@ -37,13 +38,9 @@ _log = logger(__name__)
 Transport = httpx.AsyncBaseTransport
 """Carries requests. An importer may be given one in place of the network."""
 
-_RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
-_ERROR_BODY_CAP = 64 * 1024
 _MAX_REDIRECTS = 3
 _SLOW_SECONDS = 10.0
 """Slower answers are logged."""
-_STATUS_TEXT = re.compile(r'status="([^"<>]{1,200})"')
-_MAINTENANCE = re.compile(r"maintenance|startup|starting|loading|migrat", re.IGNORECASE)
 
 
 class _BorrowedTransport(httpx.AsyncBaseTransport):
@@ -54,25 +51,6 @@ class _BorrowedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await self._transport.handle_async_request(request)
-
-
-class Refusal(SourceError):
-    """The server answered a request with a 4xx other than 401, 403 and 429."""
-
-    default_code = "request_refused"
-
-    def __init__(self, message: str, *, status: int = 400, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint, context={"status": status})
-        self.status = status
-
-
-class _Transient(Exception):
-    """A failure that may be gone at the next attempt, with the error to raise after the last."""
-
-    def __init__(self, error: SourceError, retry_after: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.retry_after = retry_after
 
 
 class HttpClient:
@@ -121,7 +99,6 @@ class HttpClient:
             transport=None if self._transport is None else _BorrowedTransport(self._transport),
             trust_env=False,
             follow_redirects=False,
-            timeout=httpx.Timeout(policy.read_timeout_s, connect=policy.connect_timeout_s),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # Media servers close idle connections after 20 s; closing them earlier avoids a race.
             limits=httpx.Limits(max_connections=CEILING, max_keepalive_connections=CEILING, keepalive_expiry=15),
@@ -165,13 +142,13 @@ class HttpClient:
     ) -> Answer:
         policy = self.policy
         cap = policy.body_cap if most is None else min(most, policy.body_cap)
-        last: _Transient | None = None
+        last: Transient | None = None
 
         async def attempt() -> Answer:
             nonlocal last
             try:
                 return await self._attempt(method, path, params, with_token=with_token, cap=cap)
-            except _Transient as exc:
+            except Transient as exc:
                 last = exc
                 _log.warning("No usable answer to %s: %s", path, exc.error.message, extra={"code": exc.error.code})
                 if exc.error.unreachable:
@@ -179,7 +156,7 @@ class HttpClient:
                 raise
 
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_Transient),
+            retry=retry_if_exception_type(Transient),
             stop=stop_after_attempt(policy.attempts),
             wait=self._wait,
             sleep=anyio.sleep,
@@ -188,7 +165,7 @@ class HttpClient:
         with waiting_for_source(), anyio.move_on_after(policy.total_deadline_s):
             try:
                 return await retrying(attempt)
-            except _Transient as exc:
+            except Transient as exc:
                 raise exc.error from exc.__cause__
         error = last.error if last else None
         raise SourceUnreachable(
@@ -205,7 +182,7 @@ class HttpClient:
         policy = self.policy
         backoff = float(wait_random_exponential(multiplier=policy.base_wait_s, max=policy.max_wait_s)(state))
         failed = state.outcome.exception() if state.outcome else None
-        asked = failed.retry_after if isinstance(failed, _Transient) else None
+        asked = failed.retry_after if isinstance(failed, Transient) else None
         return min(backoff if asked is None else max(asked, backoff), policy.max_wait_s)
 
     async def _attempt(
@@ -220,13 +197,13 @@ class HttpClient:
                     _log.warning("The answer to %s took %.1f s", path, anyio.current_time() - asked)
                 return answer
             except TruncatedAnswer as exc:
-                raise _Transient(exc) from exc.__cause__
-            except (_Transient, SourceError, RequestError):
+                raise Transient(exc) from exc.__cause__
+            except (Transient, SourceError, RequestError):
                 raise
             except Exception as exc:
                 error, transient = map_error(exc, self.origin, self.dialect.product)
                 if transient:
-                    raise _Transient(error) from exc
+                    raise Transient(error) from exc
                 raise error from exc
 
     async def prove(self) -> Answer:
@@ -264,25 +241,21 @@ class HttpClient:
         self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int, connect: bool = True
     ) -> Answer:
         """Make a request and follow redirects; raises NotConnected unless it may ``connect`` or needn't."""
-        if self._http is None:
-            raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
-        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
-        if params:
-            url = url.copy_with(params=params)
+        url = self._url(path, params)
         for _ in range(_MAX_REDIRECTS + 1):
-            headers = self.dialect.token_headers(self._token.reveal()) if with_token and self._token else {}
+            headers = self._token_headers() if with_token else {}
             asked = anyio.current_time()
-            async with self._response(self._http, method, url, headers, connect=connect) as response:
+            async with self._response(method, url, headers, connect=connect) as response:
                 began = anyio.current_time() - asked
                 if response.has_redirect_location:
                     url = self._redirected(url, response)
                     continue
                 if response.status_code not in {200, 201}:
-                    raise await self._refusal(response)
+                    raise await refusal_of(response, self._server)
                 answer = Answer(
                     await self._body(response, cap),
-                    _header_number(response, self.dialect.total_header),
-                    _header_number(response, self.dialect.offset_header),
+                    header_number(response, self.dialect.total_header),
+                    header_number(response, self.dialect.offset_header),
                     seconds_of(response.headers.get("Date")),
                 )
                 self._pace.answered(began)
@@ -290,12 +263,75 @@ class HttpClient:
         raise SourceError(f"The server at {self.origin} redirects without end.", code="redirect_loop")
 
     @asynccontextmanager
+    async def streaming(
+        self, path: str, params: Mapping[str, str], *, accept: str, silence_s: float
+    ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        """Open an answer that has no end, once the server has proven its identity; gives its bytes as they come.
+
+        It takes no turn, and nothing is repeated: a client that reads pages mustn't be used for it. Raises what ``get``
+        raises, and SourceUnreachable when the answer breaks off or nothing comes for ``silence_s`` seconds. The bytes
+        end if the server ends its answer.
+        """
+        url = self._url(path, params)
+        headers = {"Accept": accept, "Accept-Encoding": "identity", **self._token_headers()}
+        if self.proof is not None:
+            await self.prove()
+        async with AsyncExitStack() as stack:
+            with self._mapped_errors():
+                try:
+                    opening = self._response("GET", url, headers, connect=self.proof is None, read_timeout_s=silence_s)
+                    response = await stack.enter_async_context(opening)
+                except NotConnected:
+                    # The server closes its connections: it has just proven who it is.
+                    opening = self._response("GET", url, headers, connect=True, read_timeout_s=silence_s)
+                    response = await stack.enter_async_context(opening)
+                if response.status_code != 200:
+                    raise await refusal_of(response, self._server)
+            yield await stack.enter_async_context(aclosing(self._pieces(response)))
+
+    async def _pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        with self._mapped_errors():
+            async for piece in response.aiter_raw():
+                yield piece
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Transient as exc:
+            raise exc.error from exc
+        except (RetrovueError, NotConnected):
+            raise
+        except Exception as exc:
+            raise map_error(exc, self.origin, self.dialect.product)[0] from exc
+
+    def _url(self, path: str, params: Mapping[str, str]) -> httpx.URL:
+        url = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+        return url.copy_with(params=params) if params else url
+
+    def _token_headers(self) -> Mapping[str, str]:
+        return self.dialect.token_headers(self._token.reveal()) if self._token else {}
+
+    @asynccontextmanager
     async def _response(
-        self, http: httpx.AsyncClient, method: str, url: httpx.URL, headers: Mapping[str, str], *, connect: bool
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        *,
+        connect: bool,
+        read_timeout_s: float | None = None,
     ) -> AsyncIterator[httpx.Response]:
+        http, policy = self._http, self.policy
+        if http is None:
+            raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
+        timeout = httpx.Timeout(read_timeout_s or policy.read_timeout_s, connect=policy.connect_timeout_s)
         with self._connections.tracing(connect=connect) as trace:
+            extensions = {"trace": trace}
             try:
-                async with http.stream(method, url, headers=headers, extensions={"trace": trace}) as response:
+                async with http.stream(
+                    method, url, headers=headers, timeout=timeout, extensions=extensions
+                ) as response:  # fmt: skip
                     yield response
             except httpx.TransportError:
                 self._connections.proven = None
@@ -314,51 +350,12 @@ class HttpClient:
             )
         return target
 
-    async def _refusal(self, response: httpx.Response) -> Exception:
-        status = response.status_code
-        if status in {401, 403}:
-            return SourceRefused(
-                f"{self._server} refused the token (HTTP {status}).",
-                hint="Set a valid token with `retrovue source update`.",
-                context={"status": status},
-            )
-        if status not in _RETRIED_STATUS and 400 <= status < 500:
-            return Refusal(
-                f"{self._server} refused a request (HTTP {status}).",
-                status=status,
-                hint="Check the address and the server's version.",
-            )
-        if status < 400:
-            meaning = ", not modified, although it wasn't asked whether something is" if status == 304 else ""
-            return SourceError(
-                f"{self._server} doesn't send what was asked for (HTTP {status}{meaning}).",
-                code="unexpected_status",
-                hint="Check any proxy or cache between here and the server.",
-                context={"status": status},
-            )
-        text = await _error_text(response)
-        reason = _STATUS_TEXT.search(text)
-        if status == 503 and (reason or _MAINTENANCE.search(text)):
-            detail = reason[1] if reason else "HTTP 503"
-            message = f"{self._server} is starting up or in maintenance: {detail}"
-            hint = "Wait until it is ready, then try again."
-        elif status == 429:
-            message = f"{self._server} asks to be asked less often (HTTP 429)."
-            hint = "Wait a while, or lower the concurrency."
-        else:
-            message = f"{self._server} answers with an error of its own (HTTP {status})."
-            hint = "Look into the server's log."
-        error = SourceUnreachable(message, hint=hint, context={"status": status})
-        if status not in _RETRIED_STATUS:
-            return error
-        return _Transient(error, retry_after_seconds(response.headers.get("Retry-After")))
-
     async def _body(self, response: httpx.Response, cap: int) -> bytearray:
         encoding = response.headers.get("Content-Encoding", "")
         reader = BodyReader(encoding, self.dialect, cap=cap, origin=self.origin)
         async for chunk in response.aiter_raw():
             reader.feed(chunk)
-        body = reader.finish(_header_number(response, "Content-Length"))
+        body = reader.finish(header_number(response, "Content-Length"))
         for form in self._token.forms() if self._token else ():
             # What a server echoes would be stored as a title, and shown.
             if (echo := form.encode()) in body:
@@ -368,18 +365,3 @@ class HttpClient:
     def _tls(self) -> ssl.SSLContext | bool:
         # Without https there is no TLS, because redirects to other origins are refused: the certificates aren't read.
         return tls_context(self._ca_file) if self._verify and self._base.scheme != "http" else False
-
-
-def _header_number(response: httpx.Response, name: str | None) -> int | None:
-    text = response.headers.get(name, "") if name else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-async def _error_text(response: httpx.Response) -> str:
-    """Read the beginning of an error's body, for the message."""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) >= _ERROR_BODY_CAP:
-            break
-    return body[:_ERROR_BODY_CAP].decode("utf-8", "replace")

@@ -14,9 +14,9 @@ from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.model import Outline, Page
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
 from retrovue.importers.http.bookmarks import Bookmark
-from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.listing import BadRow, KeyT, Listing, OutlineListing, OutlineT, Query, RowT
 from retrovue.importers.http.paging import Proof
+from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 

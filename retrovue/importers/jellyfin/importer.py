@@ -21,11 +21,12 @@ from retrovue.core.model import (
 )
 from retrovue.core.text import quoted
 from retrovue.importers.http.answers import Answer
-from retrovue.importers.http.client import HttpClient, Refusal
+from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
+from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import Dialect, HttpSettings
 from retrovue.importers.jellyfin.changes import JellyfinChanges, JellyfinItems
 from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Libraries

@@ -9,10 +9,11 @@ from retrovue.core.errors import CollectionGone
 from retrovue.core.model import DiscoveredCollection, Page, SourceState
 from retrovue.importers import titles
 from retrovue.importers.http.answers import Answer
-from retrovue.importers.http.client import HttpClient, Refusal
+from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, ListedRow, Listing, ListingFormat, OutlineListing, Query, Seen
+from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.jellyfin.parse import (
     JellyfinDraftMaker,
     JellyfinRows,

@@ -17,7 +17,8 @@ import msgspec
 from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Secret
 from retrovue.importers.http.answers import Answer
-from retrovue.importers.http.client import HttpClient, Refusal, Transport
+from retrovue.importers.http.client import HttpClient, Transport
+from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import HttpPolicy
 from retrovue.importers.plex.importer import PLEX
 

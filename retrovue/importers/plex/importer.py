@@ -1,6 +1,7 @@
 """The importer for Plex: identity, libraries and details of a Plex Media Server."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -18,14 +19,16 @@ from retrovue.core.model import (
     SourceIdentity,
     SourceState,
 )
+from retrovue.importers.base import ChangeHint
 from retrovue.importers.http.answers import Answer
-from retrovue.importers.http.client import Refusal
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
 from retrovue.importers.http.lenient import Mending, decode_leniently
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
+from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import Dialect
 from retrovue.importers.locations import check_locations
+from retrovue.importers.plex import events
 from retrovue.importers.plex.changes import PlexChanges, PlexItems
 from retrovue.importers.plex.details import PARAMETERS, Detail, decode_details
 from retrovue.importers.plex.library import ITEM_TYPES, PlexLibrary
@@ -128,6 +131,14 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
                 return {}
             raise
         return decode_details(answer.body)
+
+    @asynccontextmanager
+    async def change_hints(self) -> AsyncIterator[AsyncIterator[ChangeHint]]:
+        """Listen to the server's events until the block ends."""
+        silence_s = events.SILENCE_S
+        opening = self._client.streaming(events.PATH, events.FILTERS, accept="text/event-stream", silence_s=silence_s)
+        async with opening as pieces, aclosing(events.read_hints(pieces)) as hints:
+            yield hints
 
     def _read_identity(self, body: bytes | bytearray) -> SourceIdentity:
         try:

@@ -7,10 +7,11 @@ from urllib.parse import quote
 from retrovue.core.errors import CollectionGone
 from retrovue.core.model import Page
 from retrovue.importers.http.answers import Answer
-from retrovue.importers.http.client import HttpClient, Refusal
+from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen
+from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row, rating_key_number
 

@@ -307,10 +307,10 @@ class TestPatience:
 def _state(asked: float | None) -> Any:
     from tenacity import Future, RetryCallState, Retrying  # noqa: PLC0415 - a call as tenacity describes it
 
-    from retrovue.importers.http.client import _Transient  # noqa: PLC0415
+    from retrovue.importers.http.refusals import Transient  # noqa: PLC0415
 
     state = RetryCallState(Retrying(), None, (), {})
-    state.outcome = Future.construct(1, _Transient(SourceUnreachable("x"), asked), has_exception=True)
+    state.outcome = Future.construct(1, Transient(SourceUnreachable("x"), asked), has_exception=True)
     return state
 
 

@@ -1,0 +1,219 @@
+"""Sources that are listened to: what they name is synced by the rules of any sync, and their storms cost little."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from retrovue.importers.base import ChangeHint
+from retrovue.service.hints import MOST_KEYS, MOST_LIBRARIES, Hints, ListeningTimes
+from retrovue.service.serving import serve
+from retrovue.simulator.events import PATH, deleted, processed
+from retrovue.store import listeners
+from retrovue.store.locks import open_locks
+from retrovue.store.session import Store
+from tests.support.library import until
+from tests.support.syncing import PlexSource, Synced
+
+pytestmark = pytest.mark.anyio
+
+QUICK = ListeningTimes(quiet_s=0.05, most_s=5, echo_s=60, look_s=0.05, first_pause_s=0.01, longest_pause_s=0.01)
+THERE = "EXISTS (SELECT FROM asset WHERE title = :title)"
+
+
+@asynccontextmanager
+async def served(store: Store, local: Path, times: ListeningTimes = QUICK) -> AsyncIterator[tuple[PlexSource, Synced]]:
+    """Serve a Plex library of five films; it is listened to, and the sync after the connecting has found them."""
+    source = PlexSource(local)
+    for number in range(1, 6):
+        source.add(number)
+    async with source.serve(), anyio.create_task_group() as group:
+        synced = await Synced.make(store, source)
+
+        async def work() -> None:
+            await serve(store, "A", times=times)
+
+        group.start_soon(work)
+        with anyio.fail_after(30):
+            await source.plex.events.wait_for_listener()
+            await until(store, THERE, title="Film 5")
+        yield source, synced
+        group.cancel_scope.cancel()
+
+
+def arrive(source: PlexSource, number: int) -> str:
+    """Add a film as the server finds it; returns its rating key."""
+    source.add(number)
+    [uri] = [film.uri for found, film in source.films().items() if found == number]
+    key = uri.partition("/library/metadata/")[2].partition("?")[0]
+    row = source.section.item(key)
+    assert row is not None
+    source.section.arrive(row)
+    return key
+
+
+def asked_often(source: PlexSource, path: str, times: int) -> anyio.Event:
+    """Return an event that is set when the server has been asked for a path so often."""
+    asked = anyio.Event()
+
+    def note(_: object) -> None:
+        if source.plex.count(path) >= times:
+            asked.set()
+
+    source.plex.on_request = note
+    return asked
+
+
+@pytest.fixture
+async def store(shared_store: Store) -> Store:
+    return shared_store
+
+
+class TestEvents:
+    async def test_an_added_film_is_in_the_catalogue(self, store: Store, tmp_path: Path) -> None:
+        async with served(store, tmp_path) as (source, _):
+            source.plex.emit("timeline", processed(1, arrive(source, 9)))
+            with anyio.fail_after(30):
+                await until(store, THERE, title="Film 9")
+
+    async def test_a_deletion_is_only_a_hint(self, store: Store, tmp_path: Path) -> None:
+        async with served(store, tmp_path) as (source, synced):
+            (still_listed,) = [film.uri for number, film in source.films().items() if number == 3]
+            source.remove(2)
+            source.plex.emit("timeline", deleted(1, still_listed.partition("metadata/")[2].partition("?")[0]))
+            with anyio.fail_after(30):
+                await until(store, "EXISTS (SELECT FROM asset WHERE title = 'Film 2' AND availability = 'missing')")
+            assert {title: state for title, (state, _) in (await synced.states()).items()} == {
+                "Film 1": "present", "Film 2": "missing", "Film 3": "present", "Film 4": "present", "Film 5": "present"
+            }  # fmt: skip
+
+    async def test_a_storm_gives_a_bounded_number_of_requests(self, store: Store, tmp_path: Path) -> None:
+        times = ListeningTimes(quiet_s=0.5, most_s=5, look_s=0.05, first_pause_s=0.01)
+        async with served(store, tmp_path, times) as (source, _):
+            source.plex.reset_counters()
+            for number in range(10_000):
+                source.plex.emit("timeline", processed(1, 1_000_000 + number))
+            source.plex.emit("timeline", processed(1, arrive(source, 9)))
+            with anyio.fail_after(60):
+                await until(store, THERE, title="Film 9")
+            assert source.plex.request_count < 60
+
+    async def test_after_each_connecting_all_is_synced(self, store: Store, tmp_path: Path) -> None:
+        async with served(store, tmp_path) as (source, _):
+            arrive(source, 9)
+            source.plex.events.cut()
+            with anyio.fail_after(30):
+                await until(store, THERE, title="Film 9")
+            assert source.plex.count(PATH) >= 2
+
+    async def test_what_another_run_holds_is_synced_later(self, store: Store, tmp_path: Path) -> None:
+        async with served(store, tmp_path) as (source, synced):
+            async with open_locks(store, "another run") as locks:
+                with anyio.fail_after(30):
+                    while await locks.take([synced.collection]):
+                        await until(store, "true")
+                source.plex.reset_counters()
+                tried_again = asked_often(source, "/library/sections", 3)
+                source.plex.emit("timeline", processed(1, arrive(source, 9)))
+                with anyio.fail_after(30):
+                    await tried_again.wait()
+                assert "Film 9" not in await synced.states()
+            with anyio.fail_after(30):
+                await until(store, THERE, title="Film 9")
+
+    async def test_another_server_is_not_listened_to(self, store: Store, tmp_path: Path) -> None:
+        async with served(store, tmp_path) as (source, _):
+            source.plex.reset_counters()
+            source.plex.machine_identifier = "another"
+            asked = asked_often(source, "/identity", 6)
+            source.plex.events.cut()
+            with anyio.fail_after(30):
+                await asked.wait()
+            assert source.plex.count(PATH) == 0
+
+    async def test_without_listening(self, store: Store, tmp_path: Path) -> None:
+        source = PlexSource(tmp_path)
+        async with source.serve(), anyio.create_task_group() as group:
+            await Synced.make(store, source)
+
+            async def work() -> None:
+                await serve(store, "A", listen=False)
+
+            group.start_soon(work)
+            here = (
+                "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = :name AND datname = current_database())"
+            )
+            with anyio.fail_after(30):
+                await until(store, here, name="retrovue-serve")
+                await until(store, f"NOT {here}", name="retrovue-events")
+            group.cancel_scope.cancel()
+        assert source.plex.count(PATH) == 0
+
+    async def test_one_host_at_a_time_has_a_source(self, store: Store, tmp_path: Path) -> None:
+        source = PlexSource(tmp_path)
+        async with source.serve():
+            synced = await Synced.make(store, source)
+            async with listeners.opened(store) as other:
+                async with listeners.opened(store) as locks:
+                    assert await listeners.claim(locks, synced.source)
+                    assert await listeners.claim(locks, synced.source)
+                    assert not await listeners.claim(other, synced.source)
+                assert await listeners.claim(other, synced.source)
+
+
+class TestHints:
+    def hints(self, **times: float) -> Hints:
+        return Hints(ListeningTimes(**{"quiet_s": 0.0, "most_s": 0.0, **times}))
+
+    async def test_those_of_a_library_are_one(self) -> None:
+        hints = self.hints()
+        for library, items in (("1", ("a",)), ("2", None), ("1", ("b", "a")), ("2", ("c",))):
+            hints.add(ChangeHint(library, items))
+        await hints.wait()
+        assert hints.take() == {"1": {"a", "b"}, "2": None}
+        assert hints.take() == {}
+
+    async def test_many_items_are_the_whole_library(self) -> None:
+        hints = self.hints()
+        hints.add(ChangeHint("1", tuple(map(str, range(MOST_KEYS)))))
+        hints.add(ChangeHint("2", tuple(map(str, range(MOST_KEYS + 1)))))
+        assert hints.libraries["2"] is None
+        assert len(hints.libraries["1"] or ()) == MOST_KEYS
+
+    async def test_many_libraries_are_the_whole_source(self) -> None:
+        hints = self.hints()
+        for number in range(MOST_LIBRARIES):
+            hints.add(ChangeHint(str(number), None))
+        assert not hints.everything
+        hints.add(ChangeHint("x", None))
+        assert (hints.everything, len(hints.libraries)) == (True, MOST_LIBRARIES)
+
+    async def test_echoes_of_items_are_ignored_for_a_while(self) -> None:
+        hints = self.hints()
+        hints.ignore("1", {"a"}, 60)
+        hints.add(ChangeHint("1", ("a",)))
+        assert hints.libraries == {}
+        hints.add(ChangeHint("2", ("a",)))
+        hints.add(ChangeHint("1", ("a", "b")))
+        assert hints.take() == {"1": {"b"}, "2": {"a"}}
+        hints.add(ChangeHint("1", None))
+        assert hints.take() == {"1": None}
+        hints.ignore("1", {"a"}, 0)
+        hints.add(ChangeHint("1", ("a",)))
+        assert hints.take() == {"1": {"a"}}
+
+    async def test_they_wait_for_quiet_or_for_the_longest_time(self) -> None:
+        for times in ({"quiet_s": 0.0, "most_s": 1e9}, {"quiet_s": 1e9, "most_s": 0.0}):
+            hints = self.hints(**times)
+            hints.add(ChangeHint("1", None))
+            with anyio.fail_after(30):
+                await hints.wait()
+        hints = self.hints(quiet_s=1e9, most_s=1e9)
+        hints.add(ChangeHint("1", None))
+        async with anyio.create_task_group() as group:
+            group.start_soon(hints.wait)
+            await anyio.wait_all_tasks_blocked()
+            # The whole source is due at once.
+            hints.all()
