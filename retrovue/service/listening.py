@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from retrovue.core.errors import AlreadyRunning, RetrovueError, StoreError
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
+from retrovue.core.results import Failed
 from retrovue.importers.base import ChangeHint, TellsEvents
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
@@ -29,6 +30,8 @@ from retrovue.store.session import Store
 
 _STEADY_S = 60.0
 """A connection that has lived so long was a good one: the next pause is the first one again."""
+_MOST_FAILURES = 8
+"""Attempts in a row to sync what was named: the pauses between them add up to 45 minutes."""
 
 _log = logger(__name__)
 
@@ -123,11 +126,13 @@ class _Listener:
     def __init__(self, store: Store, source: Source, times: ListeningTimes) -> None:
         self._store, self._source, self._times = store, source, times
         self._hints = Hints(times)
+        self._failures: dict[str | None, int] = {}
+        """Attempts in a row that have failed, by library; None for the whole source."""
 
     async def run(self) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(self._hear)
-            await self._work()
+            await self._work(group)
 
     async def _hear(self) -> None:
         source, pauses = self._source, _Pauses(self._times)
@@ -145,58 +150,88 @@ class _Listener:
                 _log.warning("%s can't be listened to now: %s", source.name, exc.message, extra={"code": exc.code})
             await pauses.wait()
 
-    async def _work(self) -> None:
+    async def _work(self, group: TaskGroup) -> None:
         while True:
             await self._hints.wait()
             if self._hints.everything:
                 self._hints.everything = False
-                await self._sync_all()
+                await self._sync_all(group)
                 continue
-            enabled = {
-                collection.external_id: collection
-                for collection in await self._collections()
-                if collection.sync_enabled
-            }
-            for library, keys in self._hints.take().items():
+            taken = self._hints.take()
+            try:
+                collections = await list_collections(self._store, str(self._source.id))
+            except RetrovueError as exc:
+                # The database is lost, and all is listened to anew; or the source is gone, and the next look sees it.
+                self._try_later(group, None, exc)
+                continue
+            enabled = {collection.external_id: collection for collection in collections if collection.sync_enabled}
+            for library, keys in taken.items():
                 if library in enabled:
-                    await self._sync(enabled[library], keys)
+                    await self._sync(group, enabled[library], keys)
 
-    async def _collections(self) -> list[Collection]:
-        try:
-            return await list_collections(self._store, str(self._source.id))
-        except RetrovueError as exc:
-            # The database is lost, and all is listened to anew; or the source is gone, and the next look sees it.
-            _log.warning("%s can't be synced now: %s", self._source.name, exc.message)
-            return []
-
-    async def _sync_all(self) -> None:
+    async def _sync_all(self, group: TaskGroup) -> None:
         options = IngestOptions(concurrency=min(self._store.connections, IngestOptions().concurrency))
-        for collection in await self._run(sync_source(self._store, str(self._source.id), options)):
-            self._hints.add(ChangeHint(collection.external_id, None))
+        try:
+            failed = await self._run(sync_source(self._store, str(self._source.id), options))
+        except RetrovueError as exc:
+            self._try_later(group, None, exc)
+            return
+        self._failures.pop(None, None)
+        for one in failed:
+            self._try_later(group, ChangeHint(one.collection.external_id, None), one)
 
-    async def _sync(self, collection: Collection, keys: set[str] | None) -> None:
-        options, reference = IngestOptions(concurrency=1), str(collection.id)
-        library = collection.external_id
+    async def _sync(self, group: TaskGroup, collection: Collection, keys: set[str] | None) -> None:
+        options, reference, library = IngestOptions(concurrency=1), str(collection.id), collection.external_id
         if keys is None:
-            busy = await self._run(sync_one(self._store, reference, options=options))
+            running = sync_one(self._store, reference, options=options)
         else:
             self._hints.ignore(library, keys, float("inf"))
-            busy = await self._run(sync_items(self._store, reference, keys, options))
-            self._hints.ignore(library, keys, 0 if busy else self._times.echo_s)
-        if busy:
-            self._hints.add(ChangeHint(library, None if keys is None else tuple(keys)))
-
-    async def _run(self, running: AbstractAsyncContextManager[IngestRun]) -> list[Collection]:
-        """Run a sync; returns the collections that another run holds, and that have to be synced later."""
+            running = sync_items(self._store, reference, keys, options)
+        failed: RetrovueError | Failed | None = None
         try:
-            async with running as run:
-                pass
+            failed = next(iter(await self._run(running)), None)
         except RetrovueError as exc:
-            _log.warning("%s wasn't synced: %s", self._source.name, exc.message, extra={"code": exc.code})
-            return []
+            failed = exc
+        if keys is not None:
+            self._hints.ignore(library, keys, self._times.echo_s if failed is None else 0)
+        if failed is None:
+            self._failures.pop(library, None)
+        else:
+            self._try_later(group, ChangeHint(library, None if keys is None else tuple(keys)), failed)
+
+    async def _run(self, running: AbstractAsyncContextManager[IngestRun]) -> tuple[Failed, ...]:
+        """Run a sync; returns the collections that have to be synced again."""
+        async with running as run:
+            pass
         _log.info("%s was synced after its events: %s", self._source.name, run.summary.status,
                   extra={"run_id": str(run.id)})  # fmt: skip
-        return [failed.collection for failed in run.summary.failed if failed.code == AlreadyRunning.default_code]
+        return tuple(run.summary.failed)
+
+    def _try_later(self, group: TaskGroup, hint: ChangeHint | None, failed: RetrovueError | Failed) -> None:
+        """Sync again what has failed, after a pause that grows; None for the whole source.
+
+        What still fails after some attempts is left to the next hint and to schedules. A run that others hold up isn't
+        given up.
+        """
+        library = None if hint is None else hint.library
+        failures = self._failures.get(library, 0)
+        name = self._source.name if library is None else f"Collection {library} of {self._source.name}"
+        if failures >= _MOST_FAILURES and failed.code != AlreadyRunning.default_code:
+            _log.warning("%s isn't synced after its events: %s", name, failed.message, extra={"code": failed.code})
+            del self._failures[library]
+            return
+        self._failures[library] = failures + 1
+        pause = min(self._times.quiet_s * 2 ** min(failures, 30), self._times.most_s)
+        _log.info("%s is synced again in %.0f s: %s", name, pause, failed.message, extra={"code": failed.code})
+
+        async def later() -> None:
+            await anyio.sleep(pause)
+            if hint is None:
+                self._hints.all()
+            else:
+                self._hints.add(hint)
+
+        group.start_soon(later)
 
 
 def _tells_events(source: Source) -> bool:

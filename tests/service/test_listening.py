@@ -10,7 +10,9 @@ import pytest
 from retrovue.importers.base import ChangeHint
 from retrovue.service.hints import MOST_KEYS, MOST_LIBRARIES, Hints, ListeningTimes
 from retrovue.service.serving import serve
+from retrovue.simulator import faults
 from retrovue.simulator.events import PATH, deleted, processed
+from retrovue.simulator.faults import Fault
 from retrovue.store import listeners
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
@@ -122,6 +124,14 @@ class TestEvents:
                 assert "Film 9" not in await synced.states()
             with anyio.fail_after(30):
                 await until(store, THERE, title="Film 9")
+
+    async def test_what_fails_is_synced_again(self, store: Store, tmp_path: Path) -> None:
+        async with served(store, tmp_path) as (source, _):
+            source.plex.faults.add(Fault(faults.status(401), path="/library/sections*", times=2))
+            source.plex.emit("timeline", processed(1, arrive(source, 9)))
+            with anyio.fail_after(30):
+                await until(store, THERE, title="Film 9")
+                await until(store, "EXISTS (SELECT FROM ingest_outcome WHERE code = 'auth')")
 
     async def test_another_server_is_not_listened_to(self, store: Store, tmp_path: Path) -> None:
         async with served(store, tmp_path) as (source, _):
