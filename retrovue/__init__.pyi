@@ -1,33 +1,31 @@
 # The public names, each with the module that defines it. `__init__.py` reads this list and imports a name when it is
 # first used; type checkers read it as any stub.
 
+from retrovue.core.answers import ChangesRead as ChangesRead
+from retrovue.core.answers import ChangeState as ChangeState
+from retrovue.core.answers import DiscoveredCollection as DiscoveredCollection
+from retrovue.core.answers import Ingestibility as Ingestibility
+from retrovue.core.answers import Since as Since
+from retrovue.core.answers import SourceIdentity as SourceIdentity
+from retrovue.core.answers import SourceState as SourceState
 from retrovue.core.config import Settings as Settings
 from retrovue.core.cron import Cron as Cron
 from retrovue.core.errors import EnrichmentError as EnrichmentError
 from retrovue.core.errors import Problem as Problem
 from retrovue.core.errors import RetrovueError as RetrovueError
-from retrovue.core.model import AssetDraft as AssetDraft
 from retrovue.core.model import AssetState as AssetState
 from retrovue.core.model import AttachedEnricher as AttachedEnricher
-from retrovue.core.model import ChangesRead as ChangesRead
-from retrovue.core.model import ChangeState as ChangeState
 from retrovue.core.model import Collection as Collection
 from retrovue.core.model import ConfigField as ConfigField
-from retrovue.core.model import DiscoveredCollection as DiscoveredCollection
 from retrovue.core.model import Enricher as Enricher
-from retrovue.core.model import Ingestibility as Ingestibility
-from retrovue.core.model import MaxRemovals as MaxRemovals
-from retrovue.core.model import Outline as Outline
-from retrovue.core.model import Page as Page
-from retrovue.core.model import PartDraft as PartDraft
 from retrovue.core.model import PathMapping as PathMapping
-from retrovue.core.model import Rejection as Rejection
-from retrovue.core.model import Scope as Scope
 from retrovue.core.model import Secret as Secret
-from retrovue.core.model import Since as Since
 from retrovue.core.model import Source as Source
-from retrovue.core.model import SourceIdentity as SourceIdentity
-from retrovue.core.model import SourceState as SourceState
+from retrovue.core.pages import AssetDraft as AssetDraft
+from retrovue.core.pages import Outline as Outline
+from retrovue.core.pages import Page as Page
+from retrovue.core.pages import PartDraft as PartDraft
+from retrovue.core.pages import Rejection as Rejection
 from retrovue.core.results import CollectionOutcome as CollectionOutcome
 from retrovue.core.results import Counts as Counts
 from retrovue.core.results import Durations as Durations
@@ -42,6 +40,8 @@ from retrovue.core.results import Named as Named
 from retrovue.core.results import Reading as Reading
 from retrovue.core.results import RunStatus as RunStatus
 from retrovue.core.results import Skipped as Skipped
+from retrovue.core.runs import MaxRemovals as MaxRemovals
+from retrovue.core.runs import Scope as Scope
 from retrovue.enrichers.base import AssetView as AssetView
 from retrovue.enrichers.base import BaseEnricher as BaseEnricher
 from retrovue.enrichers.base import EnricherInterface as EnricherInterface

@@ -37,7 +37,8 @@ from retrovue import (
     open_store,
     update_collection,
 )
-from retrovue.core.model import PathMapping, Scope
+from retrovue.core.model import PathMapping
+from retrovue.core.runs import Scope
 from retrovue.errors import RequestError
 from retrovue.operations.attachments import add_enricher, attach_enricher
 from retrovue.simulator import SimulatedPlex

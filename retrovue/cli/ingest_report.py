@@ -13,8 +13,10 @@ from retrovue.core.text import item_key
 from retrovue.core.verdicts import HEADINGS, LISTED_ABSENCES, LISTS, Entries
 
 if TYPE_CHECKING:
-    from retrovue.core.model import Rejection, Scope, Source
+    from retrovue.core.model import Source
+    from retrovue.core.pages import Rejection
     from retrovue.core.results import IngestSummary, Skipped
+    from retrovue.core.runs import Scope
 
 _SHOWN = 5
 """How many entries of a list are shown; --json has more."""

@@ -205,7 +205,7 @@ class _MostRemovals(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from retrovue.core.errors import RequestError  # slow to import, and not needed for help
-        from retrovue.core.model import MaxRemovals
+        from retrovue.core.runs import MaxRemovals
 
         try:
             return value if isinstance(value, MaxRemovals) else MaxRemovals.parse(value)

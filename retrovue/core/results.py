@@ -6,7 +6,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from retrovue.core.errors import Problem
-from retrovue.core.model import Collection, Mode, Rejection, Source
+from retrovue.core.model import Collection, Source
+from retrovue.core.pages import Rejection
+from retrovue.core.runs import Mode
 from retrovue.core.verdicts import EXCLUSIVE
 
 RunStatus = Literal["ok", "partial", "error"]

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 from msgspec import UNSET, UnsetType
 
-from retrovue.core.model import Big, Natural
+from retrovue.core.pages import Big, Natural
 from retrovue.core.text import redact, storable, without_secrets
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
 from retrovue.importers.filesystem.names import read_name

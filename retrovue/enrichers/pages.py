@@ -8,7 +8,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from retrovue.core.model import AssetDraft, AttachedEnricher, Enricher, Source
+from retrovue.core.model import AttachedEnricher, Enricher, Source
+from retrovue.core.pages import AssetDraft
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, CheckedEnrichment, apply
 from retrovue.enrichers.guard import GuardedEnricher, class_of

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from retrovue.core.bounds import LONGEST_BOOKMARK, LONGEST_PAGE_STAMP
 from retrovue.core.errors import ImporterFailed
-from retrovue.core.model import AssetDraft, Outline, Page, Rejection
+from retrovue.core.pages import AssetDraft, Outline, Page, Rejection
 from retrovue.core.text import quoted, without_secrets
 from retrovue.importers.drafts import draft_problem, without_secret_forms
 from retrovue.importers.states import changes_problem

@@ -10,20 +10,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from retrovue.core.model import (
+from retrovue.core.answers import (
     ChangeState,
-    Collection,
-    ConfigField,
     DiscoveredCollection,
     Ingestibility,
-    Outline,
-    Page,
-    Scope,
-    Secret,
     Since,
     SourceIdentity,
     SourceState,
 )
+from retrovue.core.model import Collection, ConfigField, Secret
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import Scope
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 IDENTITY_SETTING = "machine_identifier"

@@ -8,7 +8,8 @@ import orjson
 from msgspec.structs import asdict, replace
 
 from retrovue.core.bounds import LONGEST_STAMP
-from retrovue.core.model import AssetDraft, Secret
+from retrovue.core.model import Secret
+from retrovue.core.pages import AssetDraft
 from retrovue.core.text import is_storable, redact, without_secrets
 
 

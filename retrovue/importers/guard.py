@@ -12,6 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
+from retrovue.core.answers import (
+    ChangeState,
+    DiscoveredCollection,
+    Ingestibility,
+    Since,
+    SourceIdentity,
+    SourceState,
+)
 from retrovue.core.bounds import (
     LONGEST_IDENTIFIER,
     LONGEST_PATH,
@@ -26,18 +34,9 @@ from retrovue.core.errors import (
     SourceError,
     WrongIdentity,
 )
-from retrovue.core.model import (
-    ChangeState,
-    Collection,
-    DiscoveredCollection,
-    Ingestibility,
-    Outline,
-    Page,
-    Scope,
-    Since,
-    SourceIdentity,
-    SourceState,
-)
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import Scope
 from retrovue.core.text import is_storable, quoted, storable
 from retrovue.importers.answers import AnswerChecks, importer_bug
 from retrovue.importers.base import (

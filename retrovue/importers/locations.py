@@ -10,9 +10,12 @@ from dataclasses import replace
 import anyio
 import anyio.to_thread
 
+from retrovue.core.answers import Ingestibility
 from retrovue.core.errors import RequestError, SourceError
-from retrovue.core.model import FULL, Collection, Ingestibility, Outline, Page, Scope
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
 from retrovue.core.paths import PathMapper, UnmappedPath
+from retrovue.core.runs import FULL, Scope
 
 MOST_LOCATIONS = 1000
 """The most folders of a library. Each is looked at before each ingest."""

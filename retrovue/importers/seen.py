@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from retrovue.core.model import AssetDraft, Outline, Page, Rejection
+from retrovue.core.pages import AssetDraft, Outline, Page, Rejection
 
 GUID_BYTES = 16
 _BUCKETS = 1 << 16

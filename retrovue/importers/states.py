@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from retrovue.core.answers import ChangesRead, ChangeState, SourceState
 from retrovue.core.bounds import LONGEST_CHANGE_STAMP, LONGEST_TEXT
-from retrovue.core.model import ChangesRead, ChangeState, SourceState
 from retrovue.core.text import is_storable
 
 _LARGEST = 2**62

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 from unicodedata import normalize
 
 from retrovue.core.errors import RequestError, ScopeNotFound
-from retrovue.core.model import Collection, Scope
+from retrovue.core.model import Collection
+from retrovue.core.runs import Scope
 from retrovue.core.text import item_key, quoted
 
 _REMARK = re.compile(r"(?P<title>.+?) *(?:\((?P<round>[^()]+(?:\([^()]*\)[^()]*)*)\)|\[(?P<square>[^\[\]]+)\])")

@@ -7,8 +7,9 @@ from time import perf_counter
 from uuid import UUID
 
 from retrovue.core.logs import logger
-from retrovue.core.model import Collection, Mode, Source
+from retrovue.core.model import Collection, Source
 from retrovue.core.results import CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.core.runs import Mode
 from retrovue.core.text import quoted
 from retrovue.core.verdicts import EXCLUSIVE, LISTED
 from retrovue.ingest import telemetry

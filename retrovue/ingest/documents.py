@@ -9,7 +9,8 @@ from typing import Any
 
 from retrovue.core.errors import Problem
 from retrovue.core.guide import advice
-from retrovue.core.model import Collection, Mode, Rejection, Scope, Source
+from retrovue.core.model import Collection, Source
+from retrovue.core.pages import Rejection
 from retrovue.core.results import (
     CollectionOutcome,
     Counts,
@@ -25,6 +26,7 @@ from retrovue.core.results import (
     Reading,
     Skipped,
 )
+from retrovue.core.runs import Mode, Scope
 from retrovue.core.verdicts import ADDED, ADDED_COUNTS, COUNTS, VERDICTS, Entries
 
 TOTALS = {

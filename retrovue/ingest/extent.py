@@ -10,7 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from retrovue.core.model import ChangeState, Collection, Since, Source, SourceState
+from retrovue.core.answers import ChangeState, Since, SourceState
+from retrovue.core.model import Collection, Source
 from retrovue.core.results import Counts, Failed, Ingested, Read, Reading
 from retrovue.core.verdicts import NEWLY_LISTED, REPEATED
 from retrovue.importers.guard import GuardedImporter

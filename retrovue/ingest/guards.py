@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from retrovue.core.model import DEFAULT_MAX_REMOVALS, ChangeState, Collection, MaxRemovals
+from retrovue.core.answers import ChangeState
+from retrovue.core.model import Collection
 from retrovue.core.results import Guard
+from retrovue.core.runs import DEFAULT_MAX_REMOVALS, MaxRemovals
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.locations import empty_or_unreadable
 from retrovue.ingest.reading import Sink, Tally

@@ -1,6 +1,7 @@
 """The local paths of drafts: each path of a source is mapped, and a draft with one that can't be is rejected."""
 
-from retrovue.core.model import ASSET_TYPES, AssetDraft, Collection, Page, PathMapping, Rejection
+from retrovue.core.model import ASSET_TYPES, Collection, PathMapping
+from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.core.paths import PathMapper, UnmappedPath, disc_of
 from retrovue.core.text import quoted
 from retrovue.store.drafts import MappedDraft

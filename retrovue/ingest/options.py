@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from retrovue.core.errors import RequestError
-from retrovue.core.model import DEFAULT_MAX_REMOVALS, MaxRemovals, Mode
+from retrovue.core.runs import DEFAULT_MAX_REMOVALS, MaxRemovals, Mode
 from retrovue.importers.guard import PATIENCE
 from retrovue.ingest import enrichment
 from retrovue.ingest.guards import Removal

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from retrovue.core.errors import NothingEligible, RequestError
-from retrovue.core.model import FULL, Collection, Scope, Source, Trigger
+from retrovue.core.model import Collection, Source
 from retrovue.core.results import NOT_FAILED, Skipped
+from retrovue.core.runs import FULL, Scope, Trigger
 from retrovue.core.text import quoted
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer

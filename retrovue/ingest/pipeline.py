@@ -14,7 +14,8 @@ from uuid import UUID
 import anyio.lowlevel
 
 from retrovue.core.errors import ChangesUnknown, CommitUnknown, RetrovueError, StoreUnavailable
-from retrovue.core.model import Collection, Rejection, Source
+from retrovue.core.model import Collection, Source
+from retrovue.core.pages import Rejection
 from retrovue.core.results import Counts, Durations, Enriched, Failed, Ingested, Listed
 from retrovue.core.text import redacted_traceback
 from retrovue.enrichers.pages import PageEnrichers

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from retrovue.core.answers import Ingestibility
 from retrovue.core.errors import NothingEligible, RetrovueError, SourceError, changed_meanwhile
 from retrovue.core.guide import GUIDE
-from retrovue.core.model import Collection, Ingestibility, Source
+from retrovue.core.model import Collection, Source
 from retrovue.core.results import Failed, Skipped
 from retrovue.core.text import quoted
 from retrovue.importers.guard import GuardedImporter

@@ -7,17 +7,12 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Protocol
 
+from retrovue.core.answers import ChangesRead, Since
 from retrovue.core.errors import IncompleteEnumeration
-from retrovue.core.model import (
-    ChangesRead,
-    Collection,
-    Outline,
-    Page,
-    Rejection,
-    Scope,
-    Since,
-)
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page, Rejection
 from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durations
+from retrovue.core.runs import Scope
 from retrovue.enrichers.pages import PageEnrichers
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.importers.locations import listed_files

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retrovue.core.model import FULL, Scope
+from retrovue.core.runs import FULL, Scope
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_one, ingest_source

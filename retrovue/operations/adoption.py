@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from retrovue.core.errors import NothingEligible, RequestError, RetrovueError, changed_meanwhile
-from retrovue.core.model import FULL, Collection, Source
+from retrovue.core.model import Collection, Source
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.runs import FULL
 from retrovue.enrichers.pages import PageEnrichers, open_pages
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer

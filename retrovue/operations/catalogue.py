@@ -13,7 +13,8 @@ from typing import Unpack
 from uuid import UUID
 
 from retrovue.core.errors import NotFound
-from retrovue.core.model import AttachedEnricher, Collection, Rejection, Source
+from retrovue.core.model import AttachedEnricher, Collection, Source
+from retrovue.core.pages import Rejection
 from retrovue.store import assets, collections, enrichers, listing, log, references, sources
 from retrovue.store.assets import Asset, AssetAlias, AssetDecision, AssetDetails, AssetFile, FormerIdentity
 from retrovue.store.collections import Contents

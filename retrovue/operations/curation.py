@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from retrovue.core.answers import Ingestibility
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import RequestError, SourceError, changed_meanwhile, require_within
-from retrovue.core.model import Collection, Ingestibility, PathMapping, Secret, Source
+from retrovue.core.model import Collection, PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping, comparable
 from retrovue.core.text import quoted
 from retrovue.importers.base import IDENTITY_SETTING

@@ -6,8 +6,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from retrovue.core.answers import DiscoveredCollection
 from retrovue.core.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused, changed_meanwhile
-from retrovue.core.model import Collection, DiscoveredCollection, Secret, Source
+from retrovue.core.model import Collection, Secret, Source
 from retrovue.core.text import quoted
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from retrovue.core.errors import Problem
-from retrovue.core.model import AttachedEnricher, Collection, Enricher, Rejection, Source
+from retrovue.core.model import AttachedEnricher, Collection, Enricher, Source
+from retrovue.core.pages import Rejection
 from retrovue.core.text import redact
 from retrovue.core.verdicts import ADDED_COUNTS
 from retrovue.ingest.documents import DURATIONS, TOTALS, source_identity

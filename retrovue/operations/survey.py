@@ -5,19 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.core.errors import RequestError, SourceError
-from retrovue.core.model import (
-    FULL,
-    Collection,
-    DiscoveredCollection,
-    Ingestibility,
-    Page,
-    PathMapping,
-    Secret,
-    Source,
-    SourceIdentity,
-)
+from retrovue.core.model import Collection, PathMapping, Secret, Source
+from retrovue.core.pages import Page
 from retrovue.core.paths import PathMapper, UnmappedPath
+from retrovue.core.runs import FULL
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.locations import empty_locations

@@ -20,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.guide import advice
-from retrovue.core.model import Collection, Mode, Scope, Trigger
+from retrovue.core.model import Collection
 from retrovue.core.results import Failed, Ingested, Skipped
+from retrovue.core.runs import Mode, Scope, Trigger
 from retrovue.core.text import plain, storable
 from retrovue.core.verdicts import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated

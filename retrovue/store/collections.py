@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, DiscoveredCollection, Ingestibility, PathMapping, Source
+from retrovue.core.answers import DiscoveredCollection, Ingestibility
+from retrovue.core.model import Collection, PathMapping, Source
 from retrovue.core.text import quoted, storable
 from retrovue.store.references import look_up
 from retrovue.store.sources import find_source, get_source

@@ -13,7 +13,8 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import AssetDraft, Enricher
+from retrovue.core.model import Enricher
+from retrovue.core.pages import AssetDraft
 from retrovue.store.drafts import MappedDraft, MappedPage, file_stamp, total_size
 from retrovue.store.known import Other
 

@@ -9,7 +9,8 @@ import orjson
 import xxhash
 from msgspec.structs import astuple
 
-from retrovue.core.model import AssetDraft, Collection, Page, PartDraft, Rejection
+from retrovue.core.model import Collection
+from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
 
 _FORMAT = 2
 """Part of every fingerprint. Raise it when the content of a fingerprint changes."""

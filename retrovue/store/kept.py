@@ -21,7 +21,8 @@ import orjson
 from sqlalchemy import text
 
 from retrovue.core.logs import logger
-from retrovue.core.model import Collection, Page, Rejection, Source
+from retrovue.core.model import Collection, Source
+from retrovue.core.pages import Page, Rejection
 from retrovue.store.audit import ANY_OF_COLLECTIONS, Run, id_list
 from retrovue.store.session import Session, Transactions, driver_of
 

@@ -14,7 +14,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, Mode, Rejection
+from retrovue.core.model import Collection
+from retrovue.core.pages import Rejection
+from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.drafts import LARGEST_SIZE, ItemKey, MappedDraft, MappedPage, unstamped
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Rejection
+from retrovue.core.pages import Rejection
 from retrovue.store.session import Transactions
 
 TRASHED = "deleted_at_source"

@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import NotFound, RequestError, require_within
-from retrovue.core.model import Collection, Mode, Rejection, Source
+from retrovue.core.model import Collection, Source
+from retrovue.core.pages import Rejection
 from retrovue.core.results import Read
+from retrovue.core.runs import Mode
 from retrovue.core.verdicts import COUNTS
 
 # An outcome is never changed: what failed after the commit stands in a row of its own.

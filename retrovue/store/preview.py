@@ -8,8 +8,10 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import Collection, Enricher, Mode, Rejection
+from retrovue.core.model import Collection, Enricher
+from retrovue.core.pages import Rejection
 from retrovue.core.results import LABELLED, Named, label
+from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from retrovue.core.model import AssetDraft
+from retrovue.core.pages import AssetDraft
 from retrovue.store.listed import key_of, text_key
 
 RULES = ("guid", "external_id", "file", "episode", "place")

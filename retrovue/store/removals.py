@@ -8,8 +8,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.model import DEFAULT_MAX_REMOVALS, Collection, MaxRemovals
+from retrovue.core.model import Collection
 from retrovue.core.results import Guard, HeldBack, Named
+from retrovue.core.runs import DEFAULT_MAX_REMOVALS, MaxRemovals
 from retrovue.core.verdicts import LISTED
 from retrovue.store.audit import Run
 from retrovue.store.changes import tell

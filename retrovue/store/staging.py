@@ -16,7 +16,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import StoreError
-from retrovue.core.model import AssetDraft, Collection, Enricher, Mode, Rejection
+from retrovue.core.model import Collection, Enricher
+from retrovue.core.pages import AssetDraft, Rejection
+from retrovue.core.runs import Mode
 from retrovue.core.text import storable
 from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of

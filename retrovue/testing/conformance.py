@@ -9,25 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from retrovue.core.answers import ChangeState, DiscoveredCollection, Ingestibility, SourceIdentity, SourceState
 from retrovue.core.bounds import LONGEST_PAGE_STAMP
 from retrovue.core.errors import DiscoveryUnsupported
-from retrovue.core.model import (
-    ASSET_TYPES,
-    FULL,
-    AssetDraft,
-    ChangeState,
-    Collection,
-    ConfigField,
-    DiscoveredCollection,
-    Ingestibility,
-    Outline,
-    Page,
-    PathMapping,
-    Rejection,
-    Scope,
-    SourceIdentity,
-    SourceState,
-)
+from retrovue.core.model import ASSET_TYPES, Collection, ConfigField, PathMapping
+from retrovue.core.pages import AssetDraft, Outline, Page, Rejection
+from retrovue.core.runs import FULL, Scope
 from retrovue.core.text import quoted
 from retrovue.importers.answers import MOST_DRAFTS
 from retrovue.importers.base import ImporterInterface, TellsChanges, TellsState, compliance_problems

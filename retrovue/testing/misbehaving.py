@@ -13,18 +13,10 @@ from typing import ClassVar, cast
 import anyio
 import anyio.lowlevel
 
-from retrovue.core.model import (
-    AssetDraft,
-    Collection,
-    ConfigField,
-    DiscoveredCollection,
-    Ingestibility,
-    Outline,
-    Page,
-    PartDraft,
-    Scope,
-    SourceIdentity,
-)
+from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
+from retrovue.core.model import Collection, ConfigField
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft
+from retrovue.core.runs import Scope
 from retrovue.importers.base import BaseImporter
 
 LET_GO = threading.Event()

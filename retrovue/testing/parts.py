@@ -4,8 +4,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import ClassVar
 
+from retrovue.core.answers import Since
 from retrovue.core.errors import ChangesUnknown
-from retrovue.core.model import FULL, AssetDraft, Collection, Outline, Page, Since
+from retrovue.core.model import Collection
+from retrovue.core.pages import AssetDraft, Outline, Page
+from retrovue.core.runs import FULL
 from retrovue.core.text import quoted
 from retrovue.importers.base import ImporterInterface, ListsChanges, ListsItems, TellsState
 from retrovue.importers.states import changes_problem

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from retrovue.core.bounds import LONGEST_BOOKMARK
-from retrovue.core.model import AssetDraft, Collection, Outline, Page
+from retrovue.core.model import Collection
+from retrovue.core.pages import AssetDraft, Outline, Page
 from retrovue.importers.base import ImporterInterface, ResumesListings
 from retrovue.testing.tasks import PATIENCE_S, expect, run_bounded
 

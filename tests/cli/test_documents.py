@@ -14,7 +14,8 @@ from retrovue.cli.ingest_report import report, summary_line, warnings
 from retrovue.cli.table import table
 from retrovue.cli.text import printable, width
 from retrovue.core.errors import Problem
-from retrovue.core.model import Collection, Rejection, Scope, Source
+from retrovue.core.model import Collection, Source
+from retrovue.core.pages import Rejection
 from retrovue.core.results import (
     FAR_SMALLER,
     CollectionOutcome,
@@ -26,6 +27,7 @@ from retrovue.core.results import (
     Named,
     Skipped,
 )
+from retrovue.core.runs import Scope
 from retrovue.core.text import redact
 from retrovue.errors import NotFound, ScopeNotFound, SourceError, SourceRefused, SourceUnreachable
 from retrovue.ingest.documents import collection_ingest_document, failed_ingest_document, summary_document

@@ -8,19 +8,10 @@ import anyio.lowlevel
 import orjson
 import pytest
 
-from retrovue.core.model import (
-    AssetDraft,
-    Collection,
-    ConfigField,
-    DiscoveredCollection,
-    Ingestibility,
-    Outline,
-    Page,
-    PartDraft,
-    Rejection,
-    Scope,
-    SourceIdentity,
-)
+from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
+from retrovue.core.model import Collection, ConfigField
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.runs import Scope
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.errors import EnrichmentError, RetrovueError, SourceError, SourceUnreachable
 from retrovue.importers.base import BaseImporter

@@ -7,7 +7,7 @@ import pytest
 from retrovue.cli.errors import InputError, NarrowingForbidden, explain
 from retrovue.core import errors
 from retrovue.core.errors import Problem
-from retrovue.core.guide import GUIDE
+from retrovue.core.guide import GUIDE, catalogue, enrichers, requests, sources
 from retrovue.errors import RetrovueError
 from tests.contracts.error_codes import DOCUMENT, codes_in_use, document
 
@@ -30,6 +30,11 @@ def test_enough_is_found() -> None:
     sample = {"auth", "bad_mapping", "no_collections", "schema_newer", "missing_[a-z_]+", "missing_directory"}
     assert sample <= IN_USE.keys()
     assert len(IN_USE) > 90
+
+
+def test_a_code_is_in_one_table() -> None:
+    tables = (requests.REQUESTS, sources.SOURCES, enrichers.ENRICHERS, catalogue.CATALOGUE)
+    assert sorted(code for table in tables for code in table) == sorted(GUIDE)
 
 
 @pytest.mark.parametrize("code", IN_USE)

@@ -8,8 +8,8 @@ import anyio
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from retrovue.core.model import Scope
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.runs import Scope
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.ingest.documents import summary_document
 from retrovue.ingest.orchestrator import ingest_one

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from sqlalchemy.engine import make_url
 
-from retrovue.core.model import Ingestibility
+from retrovue.core.answers import Ingestibility
 from retrovue.core.results import Ingested, IngestSummary
 from retrovue.errors import SourceError
 from retrovue.store.session import Store

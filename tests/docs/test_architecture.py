@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.rules import ROOT
 from tests.docs import architecture
 from tests.support.pages import DOCS
 
@@ -15,6 +16,12 @@ def test_the_picture_is_up_to_date() -> None:
 @pytest.mark.parametrize("page", [architecture.PAGE, DOCS / "glossary.md"], ids=lambda page: page.name)
 def test_every_name_exists(page: Path) -> None:
     assert architecture.missing_names(page.read_text(encoding="utf-8")) == []
+
+
+def test_no_module_is_longer_than_one_reads_at_a_time() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "retrovue").rglob("*.py")}
+    assert len(lengths) > 200
+    assert {str(path): length for path, length in lengths.items() if length > 400} == {}
 
 
 def test_the_glossary_is_alphabetical() -> None:

@@ -18,7 +18,8 @@ import anyio
 import msgspec
 import orjson
 
-from retrovue.core.model import AssetDraft, Page, PartDraft, PathMapping, Source
+from retrovue.core.model import PathMapping, Source
+from retrovue.core.pages import AssetDraft, Page, PartDraft
 from retrovue.core.paths import PathMapper, UnmappedPath
 from retrovue.core.results import Failed, Ingested
 from retrovue.errors import MalformedAnswer, RetrovueError

@@ -10,7 +10,10 @@ from uuid import UUID
 import anyio
 import pytest
 
-from retrovue.core.model import FULL, Collection, Ingestibility, Outline, Page
+from retrovue.core.answers import Ingestibility
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import FULL
 from retrovue.errors import (
     ImporterFailed,
     IncompleteEnumeration,

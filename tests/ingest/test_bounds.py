@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from retrovue import PathMapping, Secret, add_source, discover, ingest_source, update_collection
-from retrovue.core.model import FULL, Page, Rejection
+from retrovue.core.pages import Page, Rejection
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.runs import FULL
 from retrovue.core.verdicts import CREATED_SHOWN, LISTED
 from retrovue.importers.http.paging import WINDOW
 from retrovue.importers.plex.library import SectionQuery

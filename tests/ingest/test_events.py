@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from retrovue.core.model import Rejection
+from retrovue.core.pages import Rejection
 from retrovue.core.results import Failed, Ingested
 from retrovue.ingest.events import CollectionFinished, CollectionStarted, Event, Feed, Progress, RunFinished, RunStarted
 from retrovue.store.session import Store

@@ -9,9 +9,11 @@ import anyio.lowlevel
 import pytest
 
 from retrovue.core.errors import FilesNotFound, SourceUnreachable
-from retrovue.core.model import Collection, Outline, Page, PathMapping, Scope
+from retrovue.core.model import Collection, PathMapping
+from retrovue.core.pages import Outline, Page
 from retrovue.core.paths import PathMapper
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.runs import Scope
 from retrovue.importers.locations import check_locations
 from retrovue.ingest.files import SAMPLE, FileCheck
 from retrovue.store.collections import set_check_files

@@ -9,7 +9,8 @@ import anyio
 import pytest
 from sqlalchemy import text
 
-from retrovue.core.model import PathMapping, SourceIdentity
+from retrovue.core.answers import SourceIdentity
+from retrovue.core.model import PathMapping
 from retrovue.core.results import Ingested, Skipped
 from retrovue.errors import RequestError
 from retrovue.operations.attachments import (

@@ -7,8 +7,10 @@ import anyio
 import pytest
 from sqlalchemy.engine import make_url
 
-from retrovue.core.model import Ingestibility, Page, Rejection, Scope, SourceIdentity
+from retrovue.core.answers import Ingestibility, SourceIdentity
+from retrovue.core.pages import Page, Rejection
 from retrovue.core.results import Failed, Ingested, Skipped
+from retrovue.core.runs import Scope
 from retrovue.errors import (
     CollectionGone,
     ImporterNotCompliant,

@@ -5,8 +5,9 @@ import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
-from retrovue.core.model import FULL, Page, Rejection
+from retrovue.core.pages import Page, Rejection
 from retrovue.core.results import FAR_SMALLER, Counts
+from retrovue.core.runs import FULL
 from retrovue.errors import ImporterFailed
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.events import Progress

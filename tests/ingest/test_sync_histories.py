@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from retrovue.core.model import MaxRemovals
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.runs import MaxRemovals
 from retrovue.core.verdicts import ADDED_COUNTS
 from retrovue.store.session import Store
 from tests.support.library import empty

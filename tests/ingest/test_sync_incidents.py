@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from retrovue.core.errors import NothingEligible
-from retrovue.core.model import Collection, MaxRemovals
+from retrovue.core.model import Collection
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.runs import MaxRemovals
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, ListSection, Sort, faults, movie
 from retrovue.store.session import Store

@@ -15,7 +15,10 @@ import anyio
 import anyio.abc
 import pytest
 
-from retrovue.core.model import FULL, Collection, Outline, Page, Scope, SourceIdentity
+from retrovue.core.answers import SourceIdentity
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import FULL, Scope
 from retrovue.errors import ImporterFailed, RequestError, SourceUnreachable
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.options import IngestOptions

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from sqlalchemy import event
 
-from retrovue.core.model import Rejection
+from retrovue.core.pages import Rejection
 from retrovue.ingest.enrichment import enrich_one
 from retrovue.operations.curation import wipe_collection
 from retrovue.store.assets import get_asset

@@ -8,7 +8,8 @@ import anyio
 import pytest
 from sqlalchemy import event, text
 
-from retrovue.core.model import Outline, Scope
+from retrovue.core.pages import Outline
+from retrovue.core.runs import Scope
 from retrovue.ingest.orchestrator import ingest_one
 from retrovue.store.session import Store
 from tests.support.library import KNOWN, Library, contents, draft, execute, gate, outline, until

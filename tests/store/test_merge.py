@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.results import Counts, Named
 from retrovue.store.session import Store
 from tests.support.library import AUDIT, Library, at, contents, draft, execute, outline, page

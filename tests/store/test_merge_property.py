@@ -7,8 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrovue.core.model import FULL, Collection, Outline, Page
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
 from retrovue.core.results import CollectionOutcome, Ingested, Named
+from retrovue.core.runs import FULL
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.pipeline import ingest_collection, preview_collection
 from retrovue.store import audit

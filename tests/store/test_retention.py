@@ -7,7 +7,8 @@ import pytest
 
 from retrovue import get_run, prune_details
 from retrovue.core.errors import RequestError
-from retrovue.core.model import Rejection, Scope
+from retrovue.core.pages import Rejection
+from retrovue.core.runs import Scope
 from retrovue.ingest.orchestrator import ingest_one
 from retrovue.store.session import Store
 from tests.support.library import Library, draft, page

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from retrovue.core.model import AssetDraft, MaxRemovals, Outline, Page, PartDraft, Rejection, Scope
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.results import Ingested, Named
+from retrovue.core.runs import MaxRemovals, Scope
 from retrovue.core.verdicts import ADDED_COUNTS
 from retrovue.ingest.sync import sync_one
 from retrovue.store import following

@@ -5,16 +5,10 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from retrovue.core.model import (
-    Collection,
-    ConfigField,
-    DiscoveredCollection,
-    Ingestibility,
-    Outline,
-    Page,
-    Scope,
-    SourceIdentity,
-)
+from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
+from retrovue.core.model import Collection, ConfigField
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import Scope
 from retrovue.errors import DiscoveryUnsupported
 from retrovue.importers.base import BaseImporter
 from tests.support.library import draft, page

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from retrovue.core.model import Mode
 from retrovue.core.results import Read
+from retrovue.core.runs import Mode
 from retrovue.core.verdicts import ABSENCES, ADDED, LISTED, LISTS, VERDICTS, Counted, Verdict
 from retrovue.ingest.documents import FIRST_TOTALS
 

@@ -27,7 +27,8 @@ from anyio.from_thread import BlockingPortal
 from retrovue.cli.entry import run as run_command
 from retrovue.cli.ingest_report import report
 from retrovue.cli.output import Output
-from retrovue.core.model import Collection, Rejection, Source
+from retrovue.core.model import Collection, Source
+from retrovue.core.pages import Rejection
 from retrovue.core.results import (
     CollectionOutcome,
     Counts,

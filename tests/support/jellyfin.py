@@ -7,7 +7,9 @@ from uuid import UUID
 
 import orjson
 
-from retrovue.core.model import FULL, Collection, Outline, Page, PathMapping, Scope, Secret
+from retrovue.core.model import Collection, PathMapping, Secret
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import FULL, Scope
 from retrovue.importers.jellyfin import JellyfinImporter
 from retrovue.importers.jellyfin.rows import JellyfinListing, decode_listing
 from retrovue.simulator import Row

@@ -13,22 +13,11 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from retrovue.core.model import (
-    AssetDraft,
-    Collection,
-    ConfigField,
-    DiscoveredCollection,
-    Ingestibility,
-    Outline,
-    Page,
-    PartDraft,
-    PathMapping,
-    Rejection,
-    Scope,
-    Source,
-    SourceIdentity,
-)
+from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
+from retrovue.core.model import Collection, ConfigField, PathMapping, Source
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.results import CollectionOutcome, Failed, Ingested, IngestSummary
+from retrovue.core.runs import Scope
 from retrovue.importers.base import BaseImporter
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.options import IngestOptions

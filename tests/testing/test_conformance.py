@@ -11,22 +11,19 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from retrovue.core.errors import ChangesUnknown
-from retrovue.core.model import (
+from retrovue.core.answers import (
     ChangesRead,
     ChangeState,
-    Collection,
-    ConfigField,
     DiscoveredCollection,
     Ingestibility,
-    Outline,
-    Page,
-    PartDraft,
-    Scope,
     Since,
     SourceIdentity,
     SourceState,
 )
+from retrovue.core.errors import ChangesUnknown
+from retrovue.core.model import Collection, ConfigField
+from retrovue.core.pages import Outline, Page, PartDraft
+from retrovue.core.runs import Scope
 from retrovue.importers.base import ImporterInterface
 from retrovue.testing import (
     ImporterConformance,

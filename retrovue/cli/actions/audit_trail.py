@@ -9,7 +9,7 @@ from retrovue.cli.asking import confirm
 from retrovue.cli.ingest_report import duration
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import line_width, table, words
-from retrovue.core.model import Rejection
+from retrovue.core.pages import Rejection
 from retrovue.core.text import redact
 from retrovue.core.verdicts import HEADINGS
 from retrovue.operations import catalogue, retention

@@ -15,8 +15,9 @@ from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.process import return_large_blocks
 from retrovue.cli.progress import Progress
 from retrovue.core.errors import NothingEligible, Problem, ScopeNotFound
-from retrovue.core.model import FULL, Collection, Scope
+from retrovue.core.model import Collection
 from retrovue.core.results import IngestSummary
+from retrovue.core.runs import FULL, Scope
 from retrovue.ingest import orchestrator
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.documents import (

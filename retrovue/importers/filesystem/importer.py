@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 from msgspec.structs import replace
 
+from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.core.bounds import LONGEST_WAIT_S
 from retrovue.core.errors import (
     CollectionGone,
@@ -24,19 +25,9 @@ from retrovue.core.errors import (
     SourceUnreachable,
     WrongIdentity,
 )
-from retrovue.core.model import (
-    AssetDraft,
-    Collection,
-    ConfigField,
-    DiscoveredCollection,
-    Ingestibility,
-    Page,
-    PartDraft,
-    Rejection,
-    Scope,
-    Secret,
-    SourceIdentity,
-)
+from retrovue.core.model import Collection, ConfigField, Secret
+from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
+from retrovue.core.runs import Scope
 from retrovue.core.text import is_storable, quoted
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.configuration import convert_settings

@@ -1,7 +1,9 @@
 """The part of a collection of files that a scope names."""
 
 from retrovue.core.errors import ScopeNotFound
-from retrovue.core.model import AssetDraft, Collection, Page, Scope
+from retrovue.core.model import Collection
+from retrovue.core.pages import AssetDraft, Page
+from retrovue.core.runs import Scope
 from retrovue.core.text import item_key, quoted
 from retrovue.importers.titles import Candidate, Reading, folded, readings, the_only
 

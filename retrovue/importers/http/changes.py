@@ -10,8 +10,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import aclosing
 from typing import Any, Generic
 
+from retrovue.core.answers import ChangesRead, Since
 from retrovue.core.errors import ChangesUnknown
-from retrovue.core.model import ChangesRead, Page, Since
+from retrovue.core.pages import Page
 from retrovue.core.text import quoted
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, ListingMoved, OutlineListing, OutlineT, Query, RowT

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic
 import msgspec
 
 from retrovue.core.bounds import MOST_PAGE_DRAFTS, MOST_VERSIONS
-from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineT, RowT

@@ -12,22 +12,18 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from retrovue.core.errors import WrongIdentity
-from retrovue.core.model import (
-    FULL,
+from retrovue.core.answers import (
     ChangeState,
-    Collection,
-    ConfigField,
     DiscoveredCollection,
     Ingestibility,
-    Outline,
-    Page,
-    Scope,
-    Secret,
     Since,
     SourceIdentity,
     SourceState,
 )
+from retrovue.core.errors import WrongIdentity
+from retrovue.core.model import Collection, ConfigField, Secret
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import FULL, Scope
 from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter
 from retrovue.importers.http.answers import Answer

@@ -10,9 +10,12 @@ import msgspec
 import xxhash
 from anyio.abc import TaskGroup
 
+from retrovue.core.answers import ChangeState, SourceState
 from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
 from retrovue.core.logs import logger
-from retrovue.core.model import ChangeState, Collection, Outline, Page, Scope, SourceState
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import Scope
 from retrovue.core.text import quoted
 from retrovue.importers import titles
 from retrovue.importers.http import bookmarks

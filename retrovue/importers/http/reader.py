@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from retrovue.core.errors import MalformedAnswer, SourceError
-from retrovue.core.model import Outline, Page
+from retrovue.core.pages import Outline, Page
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
 from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.listing import BadRow, KeyT, Listing, OutlineListing, OutlineT, Query, RowT

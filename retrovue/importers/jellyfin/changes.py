@@ -6,7 +6,7 @@ so that additions need no question of their own.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from retrovue.core.model import Since
+from retrovue.core.answers import Since
 from retrovue.importers.http.changes import MOST_SHOWS, HttpChanges
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.listing import BadRow, ListedRow

@@ -7,18 +7,17 @@ from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import msgspec
 
-from retrovue.core.errors import MalformedAnswer, SourceRefused
-from retrovue.core.model import (
+from retrovue.core.answers import (
     ChangeState,
-    Collection,
-    ConfigField,
     DiscoveredCollection,
     Ingestibility,
-    Page,
     Since,
     SourceIdentity,
     SourceState,
 )
+from retrovue.core.errors import MalformedAnswer, SourceRefused
+from retrovue.core.model import Collection, ConfigField
+from retrovue.core.pages import Page
 from retrovue.core.text import quoted
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from retrovue.core.answers import DiscoveredCollection, SourceState
 from retrovue.core.errors import CollectionGone
-from retrovue.core.model import DiscoveredCollection, Page, SourceState
+from retrovue.core.pages import Page
 from retrovue.importers import titles
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient

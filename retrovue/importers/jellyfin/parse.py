@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from retrovue.core.model import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
 from retrovue.importers.http.drafts import (

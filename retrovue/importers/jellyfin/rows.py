@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from retrovue.core.bounds import MOST_SPANS, MOST_TAGS
-from retrovue.core.model import Big, Natural
+from retrovue.core.pages import Big, Natural
 from retrovue.importers.http.listing import (
     BadRow,
     Contents,

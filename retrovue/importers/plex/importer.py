@@ -6,19 +6,17 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 
-from retrovue.core.errors import MalformedAnswer
-from retrovue.core.model import (
-    Big,
+from retrovue.core.answers import (
     ChangeState,
-    Collection,
-    ConfigField,
     DiscoveredCollection,
     Ingestibility,
-    Page,
     Since,
     SourceIdentity,
     SourceState,
 )
+from retrovue.core.errors import MalformedAnswer
+from retrovue.core.model import Collection, ConfigField
+from retrovue.core.pages import Big, Page
 from retrovue.importers.base import ChangeHint
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.importer import RECENT_S, HttpImporter

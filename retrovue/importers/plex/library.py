@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from retrovue.core.errors import CollectionGone
-from retrovue.core.model import Page
+from retrovue.core.pages import Page
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from retrovue.core.bounds import MOST_VERSIONS
-from retrovue.core.model import AssetDraft, Outline, Page, PartDraft
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
 from retrovue.importers.http.drafts import (

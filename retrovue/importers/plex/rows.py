@@ -10,7 +10,7 @@ import msgspec
 
 from retrovue.core.bounds import MOST_SPANS, MOST_TAGS
 from retrovue.core.errors import MalformedAnswer
-from retrovue.core.model import Big, Natural
+from retrovue.core.pages import Big, Natural
 from retrovue.importers.http.listing import (
     BadRow,
     Contents,

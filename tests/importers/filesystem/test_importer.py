@@ -13,7 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from retrovue.core.model import FULL, AssetDraft, Collection, Page, Scope
+from retrovue.core.model import Collection
+from retrovue.core.pages import AssetDraft, Page
+from retrovue.core.runs import FULL, Scope
 from retrovue.errors import (
     CollectionGone,
     IncompleteEnumeration,

@@ -11,7 +11,9 @@ import anyio
 import pytest
 
 from retrovue import add_source, discover, ingest_source, update_collection, update_source
-from retrovue.core.model import FULL, Collection, Page
+from retrovue.core.model import Collection
+from retrovue.core.pages import Page
+from retrovue.core.runs import FULL
 from retrovue.importers.filesystem import FilesystemImporter
 from retrovue.importers.filesystem.walk import Walk
 from retrovue.ingest.options import IngestOptions

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from retrovue.core.model import FULL, Collection, Page, Scope
+from retrovue.core.model import Collection
+from retrovue.core.pages import Page
+from retrovue.core.runs import FULL, Scope
 from retrovue.importers.filesystem import FilesystemImporter
 from retrovue.importers.locations import OtherSpelling, has_entries, other_spelling
 from retrovue.testing import sample_collection

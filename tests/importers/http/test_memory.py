@@ -13,7 +13,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from retrovue.core.model import FULL, Secret
+from retrovue.core.model import Secret
+from retrovue.core.runs import FULL
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.answers import BodyReader
 from retrovue.importers.http.client import HttpClient

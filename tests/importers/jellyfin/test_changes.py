@@ -2,7 +2,8 @@
 
 import pytest
 
-from retrovue.core.model import ChangesRead, Page, Since
+from retrovue.core.answers import ChangesRead, Since
+from retrovue.core.pages import Page
 from retrovue.errors import ChangesUnknown, CollectionGone
 from retrovue.importers.jellyfin import JellyfinImporter
 from retrovue.simulator.jellyfin import JellyfinLibrary, episode, item_id, movie, series

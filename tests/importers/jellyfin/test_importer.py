@@ -8,7 +8,8 @@ import anyio
 import orjson
 import pytest
 
-from retrovue.core.model import ChangeState, Secret
+from retrovue.core.answers import ChangeState
+from retrovue.core.model import Secret
 from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, SourceUnreachable, WrongIdentity
 from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems
 from retrovue.importers.jellyfin import JellyfinImporter

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from retrovue.core.model import FULL
+from retrovue.core.runs import FULL
 from retrovue.errors import CollectionGone, IncompleteEnumeration
 from retrovue.importers.http.paging import WINDOW
 from retrovue.importers.seen import GuidSet

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from retrovue.core.model import FULL, Collection, Outline, Page
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import FULL
 from retrovue.importers.jellyfin.importer import JellyfinImporter
 from retrovue.importers.jellyfin.library import ITEM_FIELDS
 from retrovue.simulator import Request

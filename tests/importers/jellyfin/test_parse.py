@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrovue.core.model import AssetDraft, Page, Rejection
+from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.listing import BadRow
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, resolution, series_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from retrovue.core.model import Scope
+from retrovue.core.runs import Scope
 from retrovue.errors import RequestError, ScopeNotFound
 from retrovue.simulator import Fault, faults
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, audio, item_id, movie, part

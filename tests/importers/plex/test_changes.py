@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from retrovue.core.model import ChangesRead, ChangeState, Collection, Page, Since
+from retrovue.core.answers import ChangesRead, ChangeState, Since
+from retrovue.core.model import Collection
+from retrovue.core.pages import Page
 from retrovue.errors import ChangesUnknown, CollectionGone
 from retrovue.importers.base import ListsChanges, ListsItems, TellsState
 from retrovue.importers.plex import PlexImporter

@@ -7,7 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from retrovue.core.model import FULL, ChangeState, Secret
+from retrovue.core.answers import ChangeState
+from retrovue.core.model import Secret
+from retrovue.core.runs import FULL
 from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, WrongIdentity
 from retrovue.importers.base import BaseImporter, ImporterInterface, TellsChanges, compliance_problems
 from retrovue.importers.locations import check_locations

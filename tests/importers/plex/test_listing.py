@@ -7,7 +7,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from retrovue.core.model import FULL
+from retrovue.core.runs import FULL
 from retrovue.errors import CollectionGone, IncompleteEnumeration, SourceError
 from retrovue.importers.http.paging import WINDOW
 from retrovue.simulator import Fault, GeneratedSection, ListSection, Reply, Request, Row, faults, movie

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from retrovue.core.model import FULL, Collection, Outline, Page
+from retrovue.core.model import Collection
+from retrovue.core.pages import Outline, Page
+from retrovue.core.runs import FULL
 from retrovue.importers.plex.importer import PlexImporter
 from retrovue.importers.plex.library import LEAN
 from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrovue.core.bounds import LONGEST_TEXT, MOST_TAGS
-from retrovue.core.model import ASSET_TYPES, AssetDraft, Page, Rejection
+from retrovue.core.model import ASSET_TYPES
+from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.listing import BadRow
 from retrovue.importers.plex.importer import decode_sections

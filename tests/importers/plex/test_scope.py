@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrovue.core.model import Scope
+from retrovue.core.runs import Scope
 from retrovue.errors import RequestError, ScopeNotFound
 from retrovue.simulator import (
     ListSection,

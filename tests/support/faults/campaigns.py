@@ -8,7 +8,8 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from retrovue.core.model import FULL, Page
+from retrovue.core.pages import Page
+from retrovue.core.runs import FULL
 from retrovue.store.session import Store
 from tests.support.faults.proxy import WHENS, Trip, When
 from tests.support.faults.scenarios import Scenario

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import asyncpg
 
-from retrovue.core.model import AssetDraft, Page
+from retrovue.core.pages import AssetDraft, Page
 from retrovue.store.drafts import identity_hash
 from tests.support.faults.scenarios import Listings
 from tests.support.faults.state import Report, Told

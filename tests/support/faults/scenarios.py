@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from retrovue.core.model import FULL, Mode, Rejection, Scope
+from retrovue.core.pages import Rejection
+from retrovue.core.runs import FULL, Mode, Scope
 from retrovue.errors import SourceUnreachable
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.options import IngestOptions

@@ -1,0 +1,20 @@
+"""The codes of errors, skipped collections and failed enrichments: what each means and what to do next.
+
+An error without a hint of its own takes the hint from here. ``docs/reference/errors.md`` is generated from this table,
+and a test compares the table with the codes that the program uses.
+"""
+
+from collections.abc import Mapping
+
+from retrovue.core.guide.advice import Advice
+from retrovue.core.guide.catalogue import CATALOGUE
+from retrovue.core.guide.enrichers import ENRICHERS
+from retrovue.core.guide.requests import REQUESTS
+from retrovue.core.guide.sources import SOURCES
+
+GUIDE: Mapping[str, Advice] = {**REQUESTS, **SOURCES, **ENRICHERS, **CATALOGUE}
+
+
+def advice(*codes: str) -> str | None:
+    """Return what to do about the first code that is known, or None."""
+    return next((GUIDE[code].do for code in codes if code in GUIDE), None)

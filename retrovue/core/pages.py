@@ -1,0 +1,152 @@
+"""A page of a listing, and what is on it: drafts of assets, and rejections."""
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from retrovue.core.answers import ChangesRead
+from retrovue.core.bounds import LARGEST
+from retrovue.core.text import safe_text
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class PartDraft(msgspec.Struct, frozen=True, gc=False):
+    """One file of a version."""
+
+    source_path: str
+    """The file's path as the source spells it."""
+    size_bytes: Big | None = None
+    duration_ms: Big | None = None
+    modified_s: Big | None = None
+    """When the file was modified last, in seconds since 1970; None if the source doesn't say."""
+    stamp: str | None = None
+    """The source's own mark of the file, which changes when the file is replaced; None if the source has none."""
+
+
+class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """One media version of a source item, as an importer describes it.
+
+    The constructor validates nothing; the guard of the importer validates each draft. The store writes the fields
+    before ``parts`` to columns of the same names. This is a msgspec struct because a frozen dataclass of so many fields
+    takes several times as long to create, and each version of a library becomes one.
+    """
+
+    source_uri: str
+    """The source's own permanent identifier of the item and version, unchanged."""
+    type: str
+    """One of ``ASSET_TYPES``."""
+    title: Annotated[str, msgspec.Meta(min_length=1)]
+    show_title: str | None = None
+    """Of an episode the title of its show, of a track the artist of its album."""
+    season_number: Natural | None = None
+    episode_number: Natural | None = None
+    year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | None = None
+    """Of the item itself: an episode's own year, not its show's; of a track the year of its album."""
+    originally_aired: dt.date | None = None
+    runtime_ms: Big | None = None
+    edition: str | None = None
+    studio: str | None = None
+    content_rating: str | None = None
+    rating: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
+    """0 to 10: the audience's rating, or the critics' if there is none."""
+    container: str | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    audio_channels: Natural | None = None
+    video_resolution: str | None = None
+    """As the source calls it: ``1080``, ``4k``, ``sd``."""
+    width: Natural | None = None
+    """Pixels."""
+    height: Natural | None = None
+    """Pixels."""
+    bitrate_kbps: Natural | None = None
+    show_key: str | None = None
+    """The source's own id of the show, or of the album's artist. Shows of one title differ by it."""
+    show_year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | None = None
+    """The year in which the show began."""
+    artist: str | None = None
+    """A track's own artist. That of its album is ``show_title``."""
+    album: str | None = None
+    disc_number: Natural | None = None
+    """The disc of the album that a track is on."""
+    track_number: Natural | None = None
+    """The number of a track on its disc."""
+    parts: tuple[PartDraft, ...]
+    """One or more files, in playing order."""
+    provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """Ids by provider: ``imdb``, ``tmdb``, ``tvdb``, ``plex``, …"""
+    show_provider_ids: Mapping[str, str] | None = None
+    """The show's ids by provider; None if the item has no show, or its ids are unknown."""
+    tags: Mapping[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
+    """Tags by kind (``genre``, ``label``, ``collection``), in the source's order."""
+    chapters: list[dict[str, Any]] | None = None
+    """Each has ``title``, ``start_ms`` and ``end_ms``. None if the source doesn't report chapters."""
+    markers: list[dict[str, Any]] | None = None
+    """Each has ``type`` (intro, credits, …), ``start_ms`` and ``end_ms``. None if the source doesn't report markers."""
+    sidecar_stamp: str | None = None
+    """A mark of the sidecars (NFO files) beside the files, which changes when one is edited, added or removed; empty if
+    there are none, None if the source doesn't say."""
+    warnings: tuple[str, ...] = ()
+    """The codes of the values that were dropped or corrected, such as ``bad_duration``."""
+
+
+class Rejection(msgspec.Struct, frozen=True, gc=False):
+    """A source item or version that can't be used, and the reason."""
+
+    code: str
+    """The code of the reason: ``no_media``, ``no_file``, ``unmapped_path``, ``optimized_version``, …"""
+    reason: str
+    """The reason as a sentence. Passwords in addresses are removed."""
+    source_uri: str | None = None
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "reason", safe_text(self.reason))
+
+
+class Outline(msgspec.Struct, gc=False):
+    """A page in short form: only the keys of its drafts, and a function that reads the page in full.
+
+    An importer may yield outlines in place of pages for a collection that has assets. If the catalogue holds all drafts
+    of an outline unchanged, they count as skipped and the page isn't read in full.
+    """
+
+    source_uris: list[str]
+    source_paths: list[tuple[str, ...]]
+    """The paths of the parts of each draft, as the source spells them."""
+    rejected: list[Rejection]
+    source_items: int
+    read: Callable[[], Awaitable["Page"]]
+    """Reads the page in full. The page has the same source items."""
+    stamp: bytes | None = None
+    """As `Page.stamp`: of all that the page's drafts are made from."""
+    source_total: int | None = None
+    """As `Page.source_total`."""
+    bookmark: bytes | None = None
+    """As `Page.bookmark`."""
+
+
+class Page(msgspec.Struct, gc=False):
+    """One step of a listing: up to a bounded number of drafts and rejections."""
+
+    drafts: list[AssetDraft]
+    rejected: list[Rejection]
+    source_items: int
+    """The number of distinct source items on this page."""
+    restart: bool = False
+    """Whether the listing starts again because it changed: all pages before this one are void."""
+    warnings: Mapping[str, int] = {}
+    """Warnings about the collection and not about one draft, with their counts, such as ``left_out_sample``."""
+    stamp: bytes | None = None
+    """A hash of all that the drafts were made from, at most 64 bytes: equal stamps mean equal drafts. With None the
+    drafts themselves are hashed."""
+    source_total: int | None = None
+    """The number of distinct source items of all pages together, if the source says it; for the progress alone."""
+    changes: ChangesRead | None = None
+    """Of an enumeration of changes, on its last page: what proves that these are all."""
+    bookmark: bytes | None = None
+    """What the importer needs to go on behind this page in a later run, at most 65,536 bytes; None: it can't."""
