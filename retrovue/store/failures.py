@@ -85,19 +85,30 @@ def translate(error: BaseException) -> StoreError | None:
             hint=hint or (_ENDED if unavailable else None),
             context={"sqlstate": sqlstate, **({"constraint": constraint} if constraint else {})},
         )
-    if isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError) or (
-        isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError))
+    broken = asyncpg.InternalClientError in {type(original), type(original.__cause__)}
+    if (
+        broken
+        or isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError)
+        or (isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError)))
     ):
-        # The system's text for the number: the text of the error itself may hold a secret.
-        number = cause.errno if isinstance(cause, OSError) else None
-        reason = os.strerror(number) if number is not None and number > 0 else type(cause).__name__
-        message = f"The database can't be reached: {reason}"
-        hint = "Is the server running, and is RETROVUE_DATABASE_URL right?"
-        if isinstance(cause, TimeoutError) and number is None:
-            message, hint = "The database didn't answer in time.", _SILENT
-        return StoreUnavailable(message, hint=hint)
+        return _unreachable(cause, broken=broken)
     if isinstance(error, sa.TimeoutError):
         return StoreUnavailable("No database connection became free.", hint="Lower --concurrency.")
     if isinstance(error, sa.SQLAlchemyError):
         return StoreError(f"The database layer failed: {type(error).__name__}", code="database_error")
     return None
+
+
+def _unreachable(cause: BaseException, *, broken: bool) -> StoreUnavailable:
+    if broken:
+        # The driver read what it can't make sense of, such as an answer that a lost connection had left over.
+        return StoreUnavailable("The connection to the database is broken.", hint=_ENDED)
+    number = cause.errno if isinstance(cause, OSError) else None
+    if isinstance(cause, TimeoutError) and number is None:
+        return StoreUnavailable("The database didn't answer in time.", hint=_SILENT)
+    # The system's text for the number: the text of the error itself may hold a secret.
+    reason = os.strerror(number) if number is not None and number > 0 else type(cause).__name__
+    return StoreUnavailable(
+        f"The database can't be reached: {reason}",
+        hint="Is the server running, and is RETROVUE_DATABASE_URL right?",
+    )

@@ -49,7 +49,7 @@ _POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping":
 
 _log = logger(__name__)
 
-_FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 class Transactions(Protocol):
@@ -135,7 +135,8 @@ class Store:
         @event.listens_for(engine.sync_engine, "handle_error")
         def _discard_lost_connection(context: Any) -> None:
             # The pool must not hand out a lost connection again. SQLAlchemy recognises only some of the messages.
-            if isinstance(context.original_exception, asyncpg.InterfaceError | OSError):
+            broken = asyncpg.InterfaceError | asyncpg.InternalClientError | OSError
+            if isinstance(context.original_exception, broken):
                 context.is_disconnect = True
                 _log.warning("A connection to the database was lost: %s", type(context.original_exception).__name__)
 

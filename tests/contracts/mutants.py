@@ -76,6 +76,8 @@ RELINKING = "retrovue/store/relinking.py"
 REMOVALS = "retrovue/store/removals.py"
 CHANGES = "retrovue/operations/changes.py"
 KEPT = "retrovue/store/kept.py"
+SCHEDULES = "retrovue/store/schedules.py"
+SERVING = "retrovue/service/serving.py"
 PAGING = "retrovue/importers/http/paging.py"
 LIBRARY = "retrovue/importers/http/library.py"
 READER = "retrovue/importers/http/reader.py"
@@ -380,6 +382,31 @@ MUTANTS = (
     Mutant("UW-6", UNIT, "from exc\n            committed()", "from exc\n            raise"),
     Mutant("UW-7", TASKS, "for outcome in self._previewed:", "for outcome in self._previewed[1:]:"),
     Mutant("UW-8", AUDIT, '"atomic": run.atomic,', '"atomic": False,'),
+    Mutant("SC-1", SCHEDULES, "if latest > max(", "if latest >= max("),
+    Mutant(
+        "SC-2",
+        SCHEDULES,
+        "latest = self.times.latest_at(now)",
+        "latest = self.times.next_after(self.last_due_at or self.due_after)",
+    ),
+    Mutant("SC-3", SCHEDULES, "if holder is None:", "if True:"),
+    Mutant("SC-4", SCHEDULES, "elif await _is_gone(session, holder):", "elif False:"),
+    Mutant("SC-5", SCHEDULES, "if self.enabled:", "if True:"),
+    Mutant("SC-6", SERVING, "message = summary.failed[0].message if summary.failed else None", "message = None"),
+    Mutant("SC-7", SERVING, "if not ended.refused:", "if True:"),
+    Mutant(
+        "SC-8",
+        SERVING,
+        "except StoreUnavailable as exc:\n            _log",
+        "except KeyError as exc:\n            _log",
+    ),
+    Mutant(
+        "SC-9",
+        "retrovue/core/cron.py",
+        "CronSim(self.expression, moment.astimezone(self.zone))",
+        "CronSim(self.expression, moment)",
+    ),
+    Mutant("SC-10", "retrovue/operations/schedules.py", "await schedules.require_free(session, named)", "pass"),
     # Interrupted runs
     Mutant(
         "RS-1",

@@ -99,15 +99,24 @@ class TestTranslate:
         assert isinstance(told, StoreUnavailable)
         assert told.code == "database_unavailable"
 
+    def test_what_the_driver_cannot_read_is_a_lost_connection(self) -> None:
+        """As the driver raises it, and as SQLAlchemy passes it on."""
+        broken = asyncpg.InternalClientError(f"cannot switch to state 12: {CANARY}")
+        passed_on = Exception(CANARY)
+        passed_on.__cause__ = broken
+        for error in (broken, sa.InternalError("SELECT 1", None, passed_on)):
+            with pytest.raises(StoreUnavailable) as raised, translated():
+                raise error
+            assert raised.value.code == "database_unavailable"
+            assert CANARY not in _text_of(raised.value)
+
     def test_a_value_that_the_driver_refuses_is_not_repeated(self) -> None:
         told = translate(asyncpg.DataError(f"invalid input for query argument $1: {CANARY!r}"))
         assert told is not None
         assert told.code == "bad_value"
         assert CANARY not in _text_of(told)
 
-    @pytest.mark.parametrize(
-        "error", [RuntimeError("x"), ValueError("x"), KeyError("x"), asyncpg.InternalClientError("x"), SystemExit(1)]
-    )
+    @pytest.mark.parametrize("error", [RuntimeError("x"), ValueError("x"), KeyError("x"), SystemExit(1)])
     def test_what_is_not_the_databases_stays_as_it_is(self, error: BaseException) -> None:
         assert translate(error) is None
         with pytest.raises(type(error)) as raised, translated():
