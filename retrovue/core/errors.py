@@ -42,10 +42,11 @@ from retrovue.core.text import plain, safe_text
 
 __all__ = [
     "AlreadyRunning", "Ambiguous", "ChangesUnknown", "CollectionGone", "CommitUnknown", "CursorExpired",
-    "DiscoveryUnsupported", "EnricherNotCompliant", "EnrichmentError", "FilesNotFound", "ImporterFailed",
-    "ImporterNotCompliant", "IncompleteEnumeration", "MalformedAnswer", "NotFound", "NothingEligible", "RequestError",
-    "RetrovueError", "SchemaMismatch", "ScopeNotFound", "SourceError", "SourceRefused", "SourceUnreachable",
-    "StoreError", "StoreUnavailable", "UnsupportedEnricher", "UnsupportedImporter", "WrongIdentity",
+    "DiscoveryUnsupported", "EnricherNotCompliant", "EnrichmentError", "ExtraMissing", "FilesNotFound",
+    "ImporterFailed", "ImporterNotCompliant", "IncompleteEnumeration", "MalformedAnswer", "NotFound",
+    "NothingEligible", "RequestError", "RetrovueError", "SchemaMismatch", "ScopeNotFound", "SourceError",
+    "SourceRefused", "SourceUnreachable", "StoreError", "StoreUnavailable", "UnsupportedEnricher",
+    "UnsupportedImporter", "WrongIdentity",
 ]  # fmt: skip
 
 
@@ -101,6 +102,12 @@ class RequestError(RetrovueError):
     """The request can't be carried out; the caller has to change it."""
 
     default_code = "bad_request"
+
+
+class ExtraMissing(RequestError):
+    """What was asked for needs a package that comes with an extra, and isn't installed."""
+
+    default_code = "extra_missing"
 
 
 def require_within(what: str, number: int, least: int, most: int, *, code: str) -> None:

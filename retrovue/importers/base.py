@@ -172,8 +172,8 @@ class ResumesListings(Protocol):
 class ChangeHint:
     """What a source tells while it is listened to: where something may have changed. It proves nothing."""
 
-    library: str
-    """The external id of the collection."""
+    library: str | None
+    """The external id of the collection; None if the source doesn't say which one it is."""
     items: tuple[str, ...] | None
     """The source's own keys of the items; None if anything of the collection may have changed."""
 

@@ -324,7 +324,8 @@ class GuardedHints:
         # Deadlines are the importer's: it knows how long a source may be silent.
         answer = await self._guard.call("change_hints", lambda: anext(self._hints), math.inf, self._task)
         hint = self._guard.checks.expect(ChangeHint, answer)
-        self._guard.checks.expect(str, hint.library)
+        if hint.library is not None:
+            self._guard.checks.expect(str, hint.library)
         for key in self._guard.checks.expect(tuple, hint.items) if hint.items is not None else ():
             self._guard.checks.expect(str, key)
         return hint

@@ -36,8 +36,8 @@ class Hints:
     times: ListeningTimes
     everything: bool = False
     """Whether the whole source is to be synced, as after each connecting."""
-    libraries: dict[str, set[str] | None] = field(default_factory=dict[str, set[str] | None])
-    """The keys of the items by library; None for all of it."""
+    libraries: dict[str | None, set[str] | None] = field(default_factory=dict[str | None, set[str] | None])
+    """The keys of the items by library, None for all of it; of the library None if it isn't known which one it is."""
     _first: float = 0.0
     _last: float = 0.0
     _echoes: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
@@ -52,9 +52,9 @@ class Hints:
     def add(self, hint: ChangeHint) -> None:
         """Take a hint, unless it is an echo."""
         now = anyio.current_time()
-        keys = hint.items
+        keys = None if hint.library is None else hint.items
         if keys is not None:
-            keys = tuple(key for key in keys if self._echoes.get((hint.library, key), now) <= now)
+            keys = tuple(key for key in keys if self._echoes.get((str(hint.library), key), now) <= now)
             if not keys:
                 return
         if hint.library not in self.libraries and len(self.libraries) >= MOST_LIBRARIES:
@@ -84,7 +84,12 @@ class Hints:
             with anyio.move_on_at(due):
                 await self._arrived.wait()
 
-    def take(self) -> dict[str, set[str] | None]:
+    def take_everything(self) -> bool:
+        """Return whether the whole source is to be synced, and forget that. Items that were named stay so."""
+        everything, self.everything = self.everything, False
+        return self.libraries.pop(None, ()) is None or everything
+
+    def take(self) -> dict[str | None, set[str] | None]:
         """Return the libraries that may have changed, and begin anew."""
         taken, self.libraries = self.libraries, {}
         return taken

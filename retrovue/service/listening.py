@@ -153,8 +153,7 @@ class _Listener:
     async def _work(self, group: TaskGroup) -> None:
         while True:
             await self._hints.wait()
-            if self._hints.everything:
-                self._hints.everything = False
+            if self._hints.take_everything():
                 await self._sync_all(group)
                 continue
             taken = self._hints.take()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from anyio.abc import SocketStream
 
 _CONCEALED = "[concealed]"
 
@@ -73,6 +75,8 @@ class Reply:
     """Send so many bytes at a time, and wait so many seconds between."""
     stream: AsyncIterable[bytes] | None = None
     """Send these pieces as they come, in place of the body, and then close the connection."""
+    upgrade: Callable[[SocketStream], Awaitable[None]] | None = None
+    """Give the connection away after the headers, for another protocol, and then close it."""
 
     def whole(self) -> bytes:
         """Return the body in one piece."""

@@ -57,11 +57,8 @@ class Connection:
         if reply.silent:
             await self._end(reset=reply.reset)
             return False
-        if reply.stream is not None:
-            await self._write(_head(reply, 0, close=True))
-            async for piece in reply.stream:
-                await self._write(piece)
-            await self._end(reset=False)
+        if reply.stream is not None or reply.upgrade is not None:
+            await self._go_on(reply)
             return False
         length = sum(len(piece) for piece in reply.body)
         close = close or reply.framing == "close"
@@ -85,6 +82,16 @@ class Connection:
             await self._write(b"0\r\n\r\n")
         return not close
 
+    async def _go_on(self, reply: Reply) -> None:
+        """Send an answer that ends with the connection."""
+        await self._write(_head(reply, 0, close=True if reply.upgrade is None else None))
+        if reply.upgrade is not None:
+            await reply.upgrade(self._stream)
+        elif reply.stream is not None:
+            async for piece in reply.stream:
+                await self._write(piece)
+        await self._end(reset=False)
+
     async def _receive(self, idle: float) -> bytes | None:
         with anyio.move_on_after(idle):
             try:
@@ -103,14 +110,18 @@ class Connection:
         await self._stream.aclose()
 
 
-def _head(reply: Reply, length: int, *, close: bool) -> bytes:
+def _head(reply: Reply, length: int, *, close: bool | None) -> bytes:
+    """Make the line of the status and the headers; without ``close`` the reply itself says what becomes of it."""
     phrases = {status.value: status.phrase for status in HTTPStatus}
     headers = {"X-Plex-Protocol": "1.0", "Cache-Control": "no-cache"} | reply.headers
-    if reply.framing == "length":
+    if close is None:
+        pass
+    elif reply.framing == "length":
         headers["Content-Length"] = str(length)
     elif reply.framing == "chunked":
         headers["Transfer-Encoding"] = "chunked"
-    headers |= {"Connection": "close"} if close else {"Connection": "Keep-Alive", "Keep-Alive": "timeout=20"}
+    if close is not None:
+        headers |= {"Connection": "close"} if close else {"Connection": "Keep-Alive", "Keep-Alive": "timeout=20"}
     lines = [f"HTTP/1.1 {reply.status} {phrases.get(reply.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

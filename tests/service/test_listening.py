@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,11 +14,12 @@ from retrovue.service.serving import serve
 from retrovue.simulator import faults
 from retrovue.simulator.events import PATH, deleted, processed
 from retrovue.simulator.faults import Fault
+from retrovue.simulator.jellyfin.socket import library_changed
 from retrovue.store import listeners
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from tests.support.library import until
-from tests.support.syncing import PlexSource, Synced
+from tests.support.syncing import JellyfinSource, PlexSource, Synced
 
 pytestmark = pytest.mark.anyio
 
@@ -173,6 +175,35 @@ class TestEvents:
                 assert await listeners.claim(other, synced.source)
 
 
+class TestJellyfin:
+    async def test_what_its_socket_names_is_in_the_catalogue(self, store: Store, tmp_path: Path) -> None:
+        source = JellyfinSource(tmp_path)
+        source.jellyfin.standing = "administrator"
+        source.add(1)
+        sockets = source.jellyfin.sockets
+        async with source.serve(), anyio.create_task_group() as group:
+            synced = await Synced.make(store, source)
+            group.start_soon(partial(serve, store, "A", times=QUICK))
+            with anyio.fail_after(30):
+                await sockets.wait_for_listener()
+                await until(store, THERE, title="Film 1")
+                source.add(2)
+                added = [
+                    film.uri.rpartition("/items/")[2][:32] for number, film in source.films().items() if number == 2
+                ]
+                await sockets.emit("LibraryChanged", library_changed(added=added, libraries=[source.library.id]))
+                await until(store, THERE, title="Film 2")
+                # What was only changed is told without its library; what is gone is at most missing.
+                source.edit(2)
+                source.remove(1)
+                await sockets.emit("LibraryChanged", library_changed(updated=added))
+                await until(store, "EXISTS (SELECT FROM asset WHERE title LIKE 'Film 2 (%')")
+                await until(store, "EXISTS (SELECT FROM asset WHERE title = 'Film 1' AND availability = 'missing')")
+            read = "SELECT read FROM ingest_outcome WHERE collection_id = :id AND read = 'scoped'"
+            assert len(await synced.rows(read, id=synced.collection.id)) == 1
+            group.cancel_scope.cancel()
+
+
 class TestHints:
     def hints(self, **times: float) -> Hints:
         return Hints(ListeningTimes(**{"quiet_s": 0.0, "most_s": 0.0, **times}))
@@ -199,6 +230,15 @@ class TestHints:
         assert not hints.everything
         hints.add(ChangeHint("x", None))
         assert (hints.everything, len(hints.libraries)) == (True, MOST_LIBRARIES)
+
+    async def test_what_names_no_library_is_the_whole_source(self) -> None:
+        hints = self.hints()
+        for library, items in ((None, ("a",)), ("1", ("b",)), (None, None)):
+            hints.add(ChangeHint(library, items))
+        await hints.wait()
+        assert hints.take_everything()
+        assert not hints.take_everything()
+        assert hints.take() == {"1": {"b"}}
 
     async def test_echoes_of_items_are_ignored_for_a_while(self) -> None:
         hints = self.hints()

@@ -154,4 +154,8 @@ SOURCES: Mapping[str, Advice] = {
     "importer_blocks": Advice("The importer blocks its event loop.", "Report it to the provider of the importer."),
     "not_entered": Advice("A client was used before it was opened.", REPORT),
     "closed": Advice("The reading of a page was stopped.", "Run the command again; the collection wasn't changed."),
+    "events_need_user": Advice(
+        "Jellyfin tells what has changed to users only, and the source has an API key.",
+        "Give the access token of a user with `retrovue source update`, or add a schedule.",
+    ),
 }

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextman
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from retrovue.core.errors import RequestError, RetrovueError, SourceError, SourceUnreachable
+from retrovue.core.extras import needing
 from retrovue.core.logs import logger
 from retrovue.core.model import Secret
 from retrovue.importers.http.answers import (
@@ -32,6 +33,9 @@ from retrovue.importers.http.refusals import Transient, refusal_of
 from retrovue.importers.http.settings import Dialect, HttpPolicy
 from retrovue.importers.http.trust import tls_context
 from retrovue.importers.waiting import waiting_for_source
+
+if TYPE_CHECKING:
+    from retrovue.importers.http.socket import Socket
 
 _log = logger(__name__)
 
@@ -272,8 +276,34 @@ class HttpClient:
         raises, and SourceUnreachable when the answer breaks off or nothing comes for ``silence_s`` seconds. The bytes
         end if the server ends its answer.
         """
-        url = self._url(path, params)
-        headers = {"Accept": accept, "Accept-Encoding": "identity", **self._token_headers()}
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        async with (
+            self._held(self._url(path, params), headers, status=200, silence_s=silence_s) as response,
+            aclosing(self._pieces(response)) as pieces,
+        ):
+            yield pieces
+
+    @asynccontextmanager
+    async def socket(self, path: str, *, most: int) -> AsyncIterator["Socket"]:
+        """Open a WebSocket, once the server has proven its identity. ``most`` are the bytes that a message may have.
+
+        Otherwise as ``streaming``. Raises ExtraMissing without the package for it.
+        """
+        with needing("wsproto", "service", "to listen to a Jellyfin server"):
+            from retrovue.importers.http.socket import Handshake, Socket  # noqa: PLC0415 - an extra
+        handshake = Handshake()
+        held = self._held(self._url(path, {}), handshake.headers, status=101, silence_s=self.policy.read_timeout_s)
+        async with held as response:
+            with self._mapped_errors():
+                handshake.check(response)
+            yield Socket(response, most=most, errors=self._mapped_errors)
+
+    @asynccontextmanager
+    async def _held(
+        self, url: httpx.URL, headers: Mapping[str, str], *, status: int, silence_s: float
+    ) -> AsyncIterator[httpx.Response]:
+        """Make a request whose connection serves nothing else, once the server has proven its identity."""
+        headers = {**headers, **self._token_headers()}
         if self.proof is not None:
             await self.prove()
         async with AsyncExitStack() as stack:
@@ -285,9 +315,9 @@ class HttpClient:
                     # The server closes its connections: it has just proven who it is.
                     opening = self._response("GET", url, headers, connect=True, read_timeout_s=silence_s)
                     response = await stack.enter_async_context(opening)
-                if response.status_code != 200:
+                if response.status_code != status:
                     raise await refusal_of(response, self._server)
-            yield await stack.enter_async_context(aclosing(self._pieces(response)))
+            yield response
 
     async def _pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         with self._mapped_errors():

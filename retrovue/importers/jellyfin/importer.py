@@ -1,7 +1,7 @@
 """The importer for Jellyfin: identity and libraries of a Jellyfin server."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
@@ -19,6 +19,7 @@ from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Collection, ConfigField
 from retrovue.core.pages import Page
 from retrovue.core.text import quoted
+from retrovue.importers.base import ChangeHint
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
@@ -27,6 +28,7 @@ from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import Dialect, HttpSettings
+from retrovue.importers.jellyfin import events
 from retrovue.importers.jellyfin.changes import JellyfinChanges, JellyfinItems
 from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Libraries
 from retrovue.importers.jellyfin.rows import guid_bytes
@@ -136,6 +138,19 @@ class JellyfinImporter(HttpImporter[Libraries]):
         return await check_locations(
             collection, locations, server="Jellyfin", deadline_s=deadline_s, listing=self.pages
         )
+
+    @asynccontextmanager
+    async def change_hints(self) -> AsyncIterator[AsyncIterator[ChangeHint]]:
+        """Listen to the server's socket until the block ends. Raises SourceRefused if the token is an API key."""
+        if await _fetch_user(self._client) is None:
+            raise SourceRefused(
+                "Jellyfin tells what has changed to users only, and the token is an API key.",
+                code="events_need_user",
+                hint="Give the access token of a user with `retrovue source update`, or add a schedule.",
+            )
+        opening = self._client.socket(events.PATH, most=events.LONGEST_MESSAGE)
+        async with opening as socket, aclosing(events.read_hints(socket)) as hints:
+            yield hints
 
     def _read_identity(self, body: bytes | bytearray) -> SourceIdentity:
         client = self._client

@@ -13,6 +13,7 @@ import orjson
 from retrovue.simulator.faults import Action
 from retrovue.simulator.jellyfin.items import item_id
 from retrovue.simulator.jellyfin.library import JellyfinLibrary, chosen, shown
+from retrovue.simulator.jellyfin.socket import PATH, Sockets
 from retrovue.simulator.model import Row
 from retrovue.simulator.request import BadArgument, Reply, Request
 from retrovue.simulator.serving import SimulatedServer
@@ -63,6 +64,8 @@ class SimulatedJellyfin(SimulatedServer):
         self.server_id = server_id
         self.standing = standing
         self.user_id = item_id("user")
+        self.sockets = Sockets()
+        """Who listens to the server. Only a user's token is told of changes; an API key's socket stays silent."""
         self._token = token
         self._public: Row = {"LocalAddress": "http://192.0.2.10:8096", "ServerName": server_name, "Version": version}
         self._public |= {"OperatingSystem": "", "StartupWizardCompleted": True}
@@ -109,6 +112,8 @@ class SimulatedJellyfin(SimulatedServer):
         for action in actions:
             if action.ask is not None:
                 asked = action.ask(asked)
+        if request.path == PATH:
+            return self.sockets.reply(request)
         answer = self._answer_to(asked)
         if isinstance(answer, Reply):
             return answer
