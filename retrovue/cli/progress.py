@@ -1,4 +1,4 @@
-"""The progress of an ingest: lines on a terminal, or events for a program."""
+"""The progress of a run or of an enrichment: lines on a terminal, or events for a program."""
 
 import os
 import time
@@ -26,11 +26,13 @@ _NAME = 24
 class Progress:
     """Shows of the run and of each collection at work: items read, items expected, items per second, time left.
 
+    Without ``of_run`` there is no line of a run, as for an enrichment by itself.
     On the standard error if it is a terminal; with ``--jsonl`` as events on the standard output; else nowhere.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, of_run: bool = True) -> None:
         self._output = output
+        self._of_run = of_run
         self._lines: _Lines | None = None
         self._run = RunProgress(())
         self._began = time.monotonic()
@@ -39,7 +41,7 @@ class Progress:
     def __enter__(self) -> Self:
         dumb = os.environ.get("TERM") == "dumb"  # it can't move its cursor
         if self._output.watched and not (self._output.quiet or self._output.as_events or dumb):
-            self._lines = _Lines()
+            self._lines = _Lines(of_run=self._of_run)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,18 +159,20 @@ def seconds_left(items: int, expected: int | None, rate: float) -> float | None:
 
 
 class _Lines:
-    """The progress on a terminal: a line for the run, and one for each collection at work."""
+    """The progress on a terminal: a line for the run if there is one, and one for each collection at work."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_run: bool) -> None:
         self._bar = _bar()
         # Moves at once, as nothing is known before the source has answered.
-        self._run = self._bar.add_task("asking the source", total=None, items="", rate="", left="")
+        self._run = self._bar.add_task("asking the source", total=None, items="", rate="", left="") if of_run else None
         self._tasks: dict[UUID, TaskID] = {}
         self._enrichments: dict[UUID, TaskID] = {}
         self._bar.start()
 
     def run(self, run: RunProgress, rate: float) -> None:
         done = f"{run.finished}/{run.collections} collections"
+        if self._run is None:
+            return
         left = seconds_left(run.items, run.expected, rate)
         self._show(self._run, run.items, run.expected, rate, left, description=done)
 

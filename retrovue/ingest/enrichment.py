@@ -308,12 +308,14 @@ async def enrich_one(
     concurrency: int = DEFAULT_CONCURRENCY,
     dry_run: bool = False,
     transport: "Transport | None" = None,
+    progress: Callable[[Enriching], None] | None = None,
 ) -> AsyncIterator[EnrichmentWork]:
     """Prepare the enrichment of one collection, without an ingest; the caller calls ``run()`` or ``count()``.
 
     ``reference`` and ``source_reference`` are UUIDs, external ids or exact names. ``only_failed`` leaves out what was
     never tried. ``concurrency`` is the number of batches at the same time. ``transport``, an
-    ``httpx.AsyncBaseTransport``, carries the requests of enrichers that speak HTTP.
+    ``httpx.AsyncBaseTransport``, carries the requests of enrichers that speak HTTP. ``progress`` is called when it
+    begins, after each batch and when it ends; it must not wait.
 
     Holds the collection's lock, except for a dry-run. Raises AlreadyRunning while the collection is being ingested, and
     RequestError for an unknown or ambiguous reference and for a collection without an enricher.
@@ -341,7 +343,15 @@ async def enrich_one(
             )
         limiter = anyio.CapacityLimiter(concurrency)
         yield EnrichmentWork(
-            store, source, collection, attached, run, limiter=limiter, only_failed=only_failed, transport=transport
+            store,
+            source,
+            collection,
+            attached,
+            run,
+            limiter=limiter,
+            only_failed=only_failed,
+            transport=transport,
+            progress=progress,
         )
 
 

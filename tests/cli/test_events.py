@@ -239,6 +239,17 @@ class TestEstimates:
         assert re.search(r"Movies .*100 of 100 items.*merging", said)
         assert re.search(r"Series .*1,234 of 5,000 enriched.*617/s.*about 0:06 left", said)
 
+    def test_a_terminal_shows_an_enrichment_by_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write() -> None:
+            monkeypatch.setattr(sys, "stderr", sys.stdout)
+            with Shown(Output(as_json=False), of_run=False) as progress:
+                progress.show(Enriching(collection("Series"), 1_200, 34, 5_000, 2.0))
+                progress.show(Enriching(collection("Series"), 1_200, 34, 5_000, 2.0, ended=True))
+
+        said = shown("plain", write, columns=120)
+        assert re.search(r"Series .*1,234 of 5,000 enriched.*617/s.*about 0:06 left", said)
+        assert "asking the source" not in said
+
     def test_time_left(self) -> None:
         assert seconds_left(25, 100, 5.0) == 15.0
         assert seconds_left(100, 100, 5.0) == 0.0

@@ -507,9 +507,14 @@ class TestByHand:
         deeds = Deeds()
         await attached(library.store, deeds)
         library.script.asked.clear()
-        async with enrich_one(library.store, "Movies") as work:
+        told: list[Enriching] = []
+        async with enrich_one(library.store, "Movies", progress=told.append) as work:
             await work.run()
         assert (work.result.succeeded, work.result.owed, work.result.interrupted) == (2, 0, False)
+        assert [(one.succeeded, one.failed, one.total, one.ended) for one in (told[0], told[-1])] == [
+            (0, 0, 2, False),
+            (2, 0, 2, True),
+        ]
         assert library.script.asked == []
         assert await states(library) == {"A": "new", "B": "new"}
         assert await library.rows("SELECT run_id, status FROM enrichment_outcome") == [(work.run_id, "done")]

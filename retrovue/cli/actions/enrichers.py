@@ -7,6 +7,7 @@ from typing import Any
 from retrovue.cli.asking import confirm
 from retrovue.cli.errors import FAILED, OK, PARTIAL, UNREACHABLE, InputError
 from retrovue.cli.invocation import Invocation, opened
+from retrovue.cli.progress import Progress
 from retrovue.cli.table import room, table
 from retrovue.core.errors import EnricherNotCompliant
 from retrovue.core.model import AttachedEnricher, Enricher
@@ -195,17 +196,22 @@ async def enrich(
 ) -> int:  # fmt: skip
     """Do what is owed to a collection's assets, or for a dry-run say how much that is."""
     options: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
-    async with (
-        opened(call) as store,
-        enrich_one(
-            store, collection, source_reference=source, only_failed=only_failed, dry_run=call.dry_run, **options
-        ) as work,
-    ):
-        if call.dry_run:
-            await work.count()
-        else:
-            call.report_interruption = partial(_print_interrupted, call, work)
-            await work.run()
+    async with opened(call) as store:
+        with Progress(call.output, of_run=False) as progress:
+            async with enrich_one(
+                store,
+                collection,
+                source_reference=source,
+                only_failed=only_failed,
+                dry_run=call.dry_run,
+                progress=progress.show,
+                **options,
+            ) as work:
+                if call.dry_run:
+                    await work.count()
+                else:
+                    call.report_interruption = partial(_print_interrupted, call, work)
+                    await work.run()
         call.report_interruption = None
         return _print_enrichment(call, work)
 
