@@ -138,6 +138,7 @@ from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference
 from retrovue.service.hints import ListeningTimes as ListeningTimes
 from retrovue.service.serving import Ended as Ended
+from retrovue.service.serving import HostStatus as HostStatus
 from retrovue.service.serving import serve as serve
 from retrovue.store.assets import Asset as Asset
 from retrovue.store.assets import AssetAlias as AssetAlias

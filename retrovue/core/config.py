@@ -20,6 +20,8 @@ KEEP_DETAILS = "RETROVUE_KEEP_DETAILS"
 """Days for which the audit trail keeps details, by default 180. ``--keep-details`` overrides it."""
 KEEP_CHANGES = "RETROVUE_KEEP_CHANGES"
 """Days for which the feed of changes keeps a change, by default for good. ``--keep-changes`` overrides it."""
+PAGE_TOKEN = "RETROVUE_PAGE_TOKEN"  # noqa: S105 - the name of a variable, not a token
+"""What a person has to give to use the page of ``serve``: a token, or ``file:/PATH`` or ``credential:NAME`` of one."""
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 

@@ -58,6 +58,15 @@ class Ended:
 OnEnded = Callable[[Ended], None]
 
 
+@dataclass(slots=True)
+class HostStatus:
+    """What a host that serves does now, for whoever watches it."""
+
+    name: str
+    works: bool = False
+    """Whether it works the schedules: not before it has reached the database, nor while that is lost."""
+
+
 async def serve(
     store: Store,
     name: str,
@@ -65,6 +74,7 @@ async def serve(
     on_ended: OnEnded | None = None,
     listen: bool = True,
     times: ListeningTimes | None = None,
+    status: HostStatus | None = None,
 ) -> None:
     """Work the schedules of the catalogue until the task is cancelled. A service can run it in its own task group.
 
@@ -75,14 +85,15 @@ async def serve(
     pauses. It touches no signal handlers. ``store`` needs as many connections as collections may be at work.
 
     With ``listen`` it also listens to the sources that tell what has changed, each on one host at a time, and syncs
-    what they name. ``times`` says how long it waits for that.
+    what they name. ``times`` says how long it waits for that. ``status`` is kept up to date meanwhile.
     """
+    status = status or HostStatus(name)
     error: Exception | None = None
     async with anyio.create_task_group() as group:
         if listen:
             group.start_soon(listening.listen, store, times)
         try:
-            await _work(store, name, on_ended)
+            await _work(store, name, on_ended, status)
         except Exception as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it
             error = exc
             group.cancel_scope.cancel()
@@ -90,18 +101,21 @@ async def serve(
         raise error
 
 
-async def _work(store: Store, name: str, on_ended: OnEnded | None) -> None:
+async def _work(store: Store, name: str, on_ended: OnEnded | None, status: HostStatus) -> None:
     failures = 0
 
     def joined() -> None:
         nonlocal failures
         failures = 0
+        status.works = True
 
     while True:
         try:
             await HostWork(store, name, on_ended, joined=joined).run()
         except StoreUnavailable as exc:
             _log.warning("The schedules can't be worked now: %s", exc.message)
+        finally:
+            status.works = False
         await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
         failures += 1
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
+import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
 
@@ -75,7 +77,7 @@ class TestCommands:
 @contextmanager
 def serving(run_cli: Cli, name: str) -> Iterator[Process]:
     """Let a host serve; it is killed at the end of the block, however that ends."""
-    with run_cli.start("serve", "--name", name) as process:
+    with run_cli.start("serve", "--no-page", "--name", name) as process:
         try:
             yield process
         finally:
@@ -83,6 +85,25 @@ def serving(run_cli: Cli, name: str) -> Iterator[Process]:
 
 
 class TestProcesses:
+    def test_it_serves_the_page_until_a_signal_and_tells_how_it_is(self, run_cli: Cli) -> None:
+        with run_cli.start("serve", "--name", "A", "--port", "0") as process:
+            try:
+                assert b"A works the schedules" in process.read_line()
+                url = process.read_line().decode().removeprefix("The page is at ").strip()
+                with httpx.stream("GET", f"{url}health") as health:
+                    document = orjson.loads(health.read())
+                    process.send_signal(signal.SIGTERM)
+                    _, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
+        assert (document["host"], document["database"]) == ("A", "reachable")
+        assert (process.returncode, err) == (0, b"")
+
+    def test_a_page_for_others_wants_a_token(self, run_cli: Cli) -> None:
+        refused = run_cli("serve", "--host", "0.0.0.0", "--port", "0")
+        assert (refused.status, refused.out) == (1, "")
+        assert "RETROVUE_PAGE_TOKEN" in refused.err
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_is_its_end(self, run_cli: Cli, schedule: Any, number: signal.Signals) -> None:
         with serving(run_cli, "A") as process:

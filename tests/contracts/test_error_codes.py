@@ -7,7 +7,7 @@ import pytest
 from retrovue.cli.errors import InputError, NarrowingForbidden, explain
 from retrovue.core import errors
 from retrovue.core.errors import Problem
-from retrovue.core.guide import GUIDE, catalogue, enrichers, requests, sources
+from retrovue.core.guide import GUIDE, catalogue, enrichers, page, requests, sources
 from retrovue.errors import RetrovueError
 from tests.contracts.error_codes import DOCUMENT, codes_in_use, document
 
@@ -33,7 +33,7 @@ def test_enough_is_found() -> None:
 
 
 def test_a_code_is_in_one_table() -> None:
-    tables = (requests.REQUESTS, sources.SOURCES, enrichers.ENRICHERS, catalogue.CATALOGUE)
+    tables = (requests.REQUESTS, sources.SOURCES, enrichers.ENRICHERS, catalogue.CATALOGUE, page.PAGE)
     assert sorted(code for table in tables for code in table) == sorted(GUIDE)
 
 

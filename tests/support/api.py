@@ -63,7 +63,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Schedules": (
         "serve", "add_schedule", "list_schedules", "get_schedule", "update_schedule", "remove_schedule",
-        "run_schedule_now", "Schedule", "ScheduleListing", "ScheduleRun", "Cron", "Ended",
+        "run_schedule_now", "Schedule", "ScheduleListing", "ScheduleRun", "Cron", "Ended", "HostStatus",
         "ListeningTimes",
     ),
     "Write an importer": (

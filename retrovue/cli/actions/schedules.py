@@ -1,18 +1,16 @@
 """Schedules: add, list, change and remove them, ask for a run, and work them."""
 
 import datetime as dt
-import platform
 from collections.abc import Mapping
 from typing import Any
 
 from retrovue.cli.asking import confirm
-from retrovue.cli.errors import OK, InputError
+from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.operations import schedules
 from retrovue.operations.documents import schedule_document
 from retrovue.operations.schedules import Schedule, ScheduleListing, ScheduleRun
-from retrovue.service.serving import Ended, serve
 
 _DRY_RUN = "Dry run: nothing was written."
 
@@ -96,27 +94,6 @@ async def run_now(call: Invocation, reference: str) -> int:
         else f"{schedule.name} will run when a host serves: start `retrovue serve`."
     )
     return call.answer({"schedule": {"id": schedule.id, "name": schedule.name}, "served": served}, [line])
-
-
-async def work(call: Invocation, name: str | None, *, concurrency: int, listen: bool) -> int:
-    """Work the schedules until a signal stops the process."""
-    if call.output.as_json:
-        raise InputError(
-            "serve has no end, so that --json can't print one document.",
-            hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
-        )
-
-    def tell(ended: Ended) -> None:
-        why = f": {ended.message}" if ended.message else ""
-        call.output.lines([f"{_when(dt.datetime.now(dt.UTC))}  {ended.schedule.name}  {ended.status}{why}"])
-
-    async with opened(call, connections=concurrency) as store:
-        host = name or platform.node() or "localhost"
-        call.output.lines([f"{host} works the schedules. SIGTERM or Ctrl-C stops it."])
-        # To be stopped is how it ends.
-        call.answered(OK)
-        await serve(store, host, on_ended=tell, listen=listen)
-    return OK
 
 
 def _lines(listing: ScheduleListing) -> list[str]:

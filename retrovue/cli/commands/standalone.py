@@ -123,16 +123,35 @@ async def stats(call: Invocation, *, source: str | None) -> int:
 @click.option(
     "--listen/--no-listen", default=True, show_default=True, help="Whether to sync what the events of sources name."
 )
+@click.option("--page/--no-page", default=None, help="Whether to serve the page; default: if its packages are there.")
+@click.option("--host", default="127.0.0.1", metavar="ADDRESS", show_default=True, help="Where to serve the page.")
+@click.option("--port", type=Whole(0, 65_535), default=8686, show_default=True, help="Port of the page; 0: any.")
+@click.option(
+    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name of the page, as behind a proxy."
+)
 @shared()
-async def serve(call: Invocation, *, name: str | None, concurrency: int, listen: bool) -> int:
-    """Work the schedules, and listen to the sources, until the process is stopped.
+async def serve(
+    call: Invocation,
+    *,
+    name: str | None,
+    concurrency: int,
+    listen: bool,
+    page: bool | None,
+    host: str,
+    port: int,
+    allowed_hosts: tuple[str, ...],
+) -> int:
+    """Work the schedules, listen to the sources, and serve the page, until the process is stopped.
 
     Several hosts may serve one catalogue: each due time is worked once over all of them. A signal stops the runs of
-    this host within two seconds; what they owe is done by the next host that looks.
+    this host within two seconds; what they owe is done by the next host that looks. The page is for this machine only,
+    unless RETROVUE_PAGE_TOKEN is set and --host names another address.
     """
-    from retrovue.cli.actions.schedules import work
+    from retrovue.cli.actions.serving import work
 
-    return await work(call, name, concurrency=concurrency, listen=listen)
+    return await work(
+        call, name, concurrency=concurrency, listen=listen, page=page, address=(host, port, allowed_hosts)
+    )  # fmt: skip
 
 
 @click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from retrovue.core.guide.advice import Advice
 from retrovue.core.guide.catalogue import CATALOGUE
 from retrovue.core.guide.enrichers import ENRICHERS
+from retrovue.core.guide.page import PAGE
 from retrovue.core.guide.requests import REQUESTS
 from retrovue.core.guide.sources import SOURCES
 
-GUIDE: Mapping[str, Advice] = {**REQUESTS, **SOURCES, **ENRICHERS, **CATALOGUE}
+GUIDE: Mapping[str, Advice] = {**REQUESTS, **SOURCES, **ENRICHERS, **CATALOGUE, **PAGE}
 
 
 def advice(*codes: str) -> str | None:

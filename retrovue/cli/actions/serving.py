@@ -1,0 +1,72 @@
+"""Serve: work the schedules, listen to the sources, and serve the page."""
+
+import datetime as dt
+import platform
+from contextlib import AbstractAsyncContextManager, nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from retrovue.cli.errors import OK, InputError
+from retrovue.cli.invocation import Invocation, opened
+from retrovue.core.errors import RequestError
+from retrovue.service.serving import Ended, HostStatus, serve
+
+if TYPE_CHECKING:
+    from retrovue.operations.catalogue import Store
+
+_PACKAGES = ("jinja2", "python_multipart", "starlette", "uvicorn")
+"""What the page is made of."""
+
+
+async def work(
+    call: Invocation,
+    name: str | None,
+    *,
+    concurrency: int,
+    listen: bool,
+    page: bool | None,
+    address: tuple[str, int, tuple[str, ...]],
+) -> int:
+    """Work until a signal stops the process. ``page``: None serves the page if its packages are installed."""
+    if call.output.as_json:
+        raise InputError(
+            "serve has no end, so that --json can't print one document.",
+            hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
+        )
+    host = HostStatus(name or platform.node() or "localhost")
+
+    def tell(ended: Ended) -> None:
+        why = f": {ended.message}" if ended.message else ""
+        now = dt.datetime.now().astimezone()
+        call.output.lines([f"{now:%Y-%m-%d %H:%M:%S}  {ended.schedule.name}  {ended.status}{why}"])
+
+    async with opened(call, connections=concurrency) as store, _page(call, store, host, page, address) as url:
+        call.output.lines([f"{host.name} works the schedules. SIGTERM or Ctrl-C stops it."])
+        if url is not None:
+            call.output.lines([f"The page is at {url}"])
+        # To be stopped is how it ends.
+        call.answered(OK)
+        await serve(store, host.name, on_ended=tell, listen=listen, status=host)
+    return OK
+
+
+def _page(
+    call: Invocation,
+    store: "Store",
+    host: HostStatus,
+    wanted: bool | None,
+    address: tuple[str, int, tuple[str, ...]],
+) -> AbstractAsyncContextManager[str | None]:
+    if wanted is False:
+        return nullcontext()
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    if missing:
+        message = f"The page can't be served: {', '.join(missing)} isn't installed."
+        if wanted:
+            raise RequestError(message, code="no_service_extra")
+        call.output.warn(f"{message} pip install 'retrovue[service]' installs it; --no-page leaves it out.")
+        return nullcontext()
+    from retrovue.web.server import page_served  # only where it is installed
+    from retrovue.web.settings import PageSettings
+
+    return page_served(store, PageSettings.from_environment(*address), host)

@@ -1,0 +1,119 @@
+"""The HTTP server of the page: uvicorn, in a task of whoever serves. It touches no signal handlers."""
+
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import uvicorn
+from starlette.routing import BaseRoute
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from retrovue.core.errors import RequestError
+from retrovue.operations.catalogue import Store
+from retrovue.service.serving import HostStatus
+from retrovue.web.app import create_app
+from retrovue.web.guard import Sessions
+from retrovue.web.settings import PageSettings
+from retrovue.web.state import PageState
+
+_CONNECTIONS = 4
+"""To the database, for the page alone."""
+_MOST_REQUESTS = 200
+"""At once, event streams included; further ones are answered 503."""
+_FINISH_SECONDS = 1
+"""What a request that goes on when the server stops has for its end."""
+_STOP_SECONDS = 5.0
+
+
+class _Protocol(H11Protocol):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # uvicorn's loggers are the host's, and its access log would hold the secrets in the paths of webhooks.
+        self.access_log = False
+        self.logger = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the host."""
+        yield
+
+
+@asynccontextmanager
+async def page_served(
+    store: Store, settings: PageSettings, host: HostStatus, hooks: Sequence[BaseRoute] = ()
+) -> AsyncIterator[str]:
+    """Serve the page within the block; yields its URL.
+
+    Raises RequestError with code ``address_taken`` or ``bad_address`` if it can't be listened at the address. Leaving
+    the block ends open event streams and lets other requests end, within 5 seconds.
+    """
+    listener = _listen(settings)
+    error: BaseException | None = None
+    async with store.beside(_CONNECTIONS) as own:
+        sessions = None if settings.token is None else Sessions(settings.token)
+        state = PageState(own, host, settings, sessions)
+        server = _Server(
+            uvicorn.Config(
+                create_app(state, hooks),
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=_MOST_REQUESTS,
+                timeout_graceful_shutdown=_FINISH_SECONDS,
+            )
+        )
+        scope = anyio.CancelScope(shield=True)
+
+        async def run() -> None:
+            with scope:
+                await server.serve([listener])
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            try:
+                yield _url(settings, listener)
+            except BaseException as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it
+                error = exc
+            state.closing.set()
+            server.should_exit = True
+            scope.deadline = anyio.current_time() + _STOP_SECONDS
+    if error is not None:
+        raise error
+
+
+def _listen(settings: PageSettings) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as exc:
+        where = f"{settings.host} port {settings.port}"
+        if exc.errno == errno.EADDRINUSE:
+            raise RequestError(f"Another program serves at {where}.", code="address_taken") from exc
+        raise RequestError(
+            f"The page can't be served at {where}: {exc.strerror or type(exc).__name__}.", code="bad_address"
+        ) from exc
+    return listener
+
+
+def _url(settings: PageSettings, listener: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listener.getsockname()[1]}/"

@@ -1,0 +1,80 @@
+"""Where the page is served, and who may use it."""
+
+import ipaddress
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from retrovue.core.config import PAGE_TOKEN
+from retrovue.core.errors import RequestError, require_within
+from retrovue.core.model import Secret
+from retrovue.core.text import quoted
+from retrovue.operations.secrets import secret_reference
+
+SHORTEST_TOKEN = 16
+LARGEST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    """Where the page is served, and who may use it."""
+
+    host: str = "127.0.0.1"
+    """The address to listen at: that of an interface, ``0.0.0.0`` or ``::`` for all of them, or a name."""
+    port: int = 8686
+    """0 lets the system choose one."""
+    token: str | None = None
+    """What a person has to give before anything is shown; at least 16 characters. None where only this machine asks."""
+    allowed_hosts: frozenset[str] = frozenset()
+    """Further names under which browsers may ask for the page, such as that of a reverse proxy; in small letters."""
+
+    def __post_init__(self) -> None:
+        require_within("A port", self.port, 0, LARGEST_PORT, code="bad_port")
+        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
+            raise RequestError(
+                f"The token of the page has {len(self.token)} characters.",
+                code="bad_page_token",
+                hint=f"Give {PAGE_TOKEN} at least {SHORTEST_TOKEN}: openssl rand -hex 16 makes one.",
+            )
+        if self.token is None and not self.is_local:
+            raise RequestError(
+                f"The page can't be served at {quoted(self.host)} without a token: other machines could use it.",
+                code="page_token_needed",
+                hint=f"Set {PAGE_TOKEN}, to a token or to file:/PATH of a file with one; or serve at 127.0.0.1.",
+            )
+
+    @classmethod
+    def from_environment(
+        cls, host: str, port: int, allowed_hosts: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
+    ) -> "PageSettings":
+        """Take the token from the environment, which holds it or refers to it. Raises RequestError."""
+        text = (os.environ if environ is None else environ).get(PAGE_TOKEN)
+        token = None if not text else (secret_reference(text) or Secret(text)).resolved().reveal().strip()
+        return cls(host, port, token, frozenset(name.lower() for name in allowed_hosts))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the page."""
+        return self.host == "localhost" or _is_loopback(self.host)
+
+    def allows(self, name: str) -> bool:
+        """Whether a browser may ask for the page under a name, which is without port and brackets.
+
+        Another site can let a name of its own lead here (DNS rebinding), but no numeric address.
+        """
+        name = name.lower().removesuffix(".")
+        if name in self.allowed_hosts or name in {"localhost", self.host.lower()}:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return not self.is_local and name == platform.node().lower()
+        return address.is_loopback or not self.is_local
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,51 @@
+"""A page that is served over real HTTP, on a catalogue of its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from retrovue.service.serving import HostStatus
+from retrovue.store.session import Store
+from retrovue.web.server import page_served
+from retrovue.web.settings import PageSettings
+
+TOKEN = "canary-page-token-4711"
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+
+
+@asynccontextmanager
+async def served(store: Store, settings: PageSettings | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the page within the block; gives a client that asks from the page's own origin."""
+    settings = settings or PageSettings(port=0)
+    async with (
+        page_served(store, settings, HostStatus("test host", works=True)) as url,
+        httpx.AsyncClient(base_url=url.replace("0.0.0.0", "127.0.0.1"), headers=SAME_ORIGIN, timeout=60) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def _page(_shared_store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with served(_shared_store) as client:
+        yield client
+
+
+@pytest.fixture
+async def page(_page: httpx.AsyncClient, shared_store: Store) -> httpx.AsyncClient:
+    """The page of a catalogue that begins empty, without a token; tests take it in turn."""
+    return _page
+
+
+@pytest.fixture(scope="session")
+async def _locked(_shared_store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with served(_shared_store, PageSettings(port=0, token=TOKEN)) as client:
+        yield client
+
+
+@pytest.fixture
+def locked(_locked: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The page of a catalogue, which wants a token."""
+    _locked.cookies.clear()
+    return _locked
