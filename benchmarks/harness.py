@@ -232,6 +232,9 @@ class Harness:
         options = contender.options()
         if contender.client == "show":
             return [*retrovue(self._python), "source", "show", SOURCE, "--json"]
+        if contender.client == "script":
+            # It needs plexapi, which the product's environment doesn't have.
+            return [sys.executable, "-m", "benchmarks.script", url, str(self._media)]
         if contender.client == "cli":
             return [*retrovue(self._python), "source", contender.command, SOURCE, "--json", *options]
         if contender.client in PRODUCT:

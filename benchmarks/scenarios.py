@@ -6,9 +6,10 @@ from typing import Literal
 
 from retrovue.simulator import Changes
 
-Client = Literal["cli", "library", "floor", "lean floor", "fetch", "decode", "help", "show", "profiled"]
+Client = Literal["cli", "library", "floor", "lean floor", "fetch", "decode", "script", "help", "show", "profiled"]
 """The product as operators and as services run it; the floor, also with requests as lean as the product's, and in
-parts; `retrovue --help`, `retrovue source show`, and the library under Python's profiler."""
+parts; a script on plexapi and SQLAlchemy; `retrovue --help`, `retrovue source show`, and the library under Python's
+profiler."""
 PRODUCT: tuple[Client, ...] = ("cli", "library", "profiled")
 WRITES: tuple[Client, ...] = (*PRODUCT, "floor", "lean floor")
 
@@ -301,6 +302,22 @@ def tree(items: int) -> Scenario:
     )
 
 
+def script(items: int) -> Scenario:
+    """What somebody would write instead, and again when nothing is new."""
+    layout = even(4, items // 5)
+    return Scenario(
+        "script",
+        "A script on plexapi and SQLAlchemy",
+        (
+            Contender("script", layout, "script"),
+            Contender("script, again", layout, "script", after="script"),
+            Contender("first", layout),
+            Contender("re-ingest", layout, after="first"),
+        ),
+        rounds=1,
+    )
+
+
 def profile(items: int) -> Scenario:
     """Where the client's time goes; its wall times say nothing."""
     layout = even(4, items)
@@ -315,5 +332,6 @@ def profile(items: int) -> Scenario:
 _PAIR: tuple[tuple[str, Client], ...] = (("floor", "floor"), ("first", "cli"))
 USUAL: tuple[Callable[[int], Scenario], ...] = (
     main_job, sync, unit, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
+    script,
 )  # fmt: skip
 FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million, sync_million, unit_million, tree)

@@ -158,6 +158,8 @@ TARGETS = (
         moonshot=0.15,
         unit="s",
     ),
+    Target("A script on plexapi and SQLAlchemy ÷ first ingest", _wall(("script", "script"), ("script", "first"))),
+    Target("… again, nothing new ÷ re-ingest", _wall(("script", "script, again"), ("script", "re-ingest"))),
     # A tenth of a second of starting Python would hide what fetching takes.
     Target("Floor ÷ fetch only, without start", _wall(_FLOOR, ("main", "fetch only"), "work")),
     Target("Floor ÷ fetch and decode, without start", _wall(_FLOOR, ("main", "fetch and decode"), "work")),
