@@ -157,6 +157,7 @@ from retrovue.store.listing import AssetFilters as AssetFilters
 from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.listing import AssetOrder as AssetOrder
 from retrovue.store.log import LogEntry as LogEntry
+from retrovue.store.log import LogFilters as LogFilters
 from retrovue.store.log import LoggedRun as LoggedRun
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.log import RunListing as RunListing

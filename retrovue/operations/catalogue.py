@@ -5,7 +5,6 @@ reference is a UUID, an external id, an exact name, or the unique beginning of a
 Ambiguous.
 """
 
-import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from retrovue.store.collections import Contents
 from retrovue.store.enrichers import EnricherListing
 from retrovue.store.enrichments import AssetEnrichment
 from retrovue.store.listing import AssetFilters, AssetListing, AssetOrder
-from retrovue.store.log import LogEntry, LoggedRun, LogListing, RunListing
+from retrovue.store.log import LogEntry, LogFilters, LoggedRun, LogListing, RunListing
 from retrovue.store.session import Store
 from retrovue.store.sources import SourceListing
 
@@ -40,6 +39,7 @@ __all__ = [
     "EnricherListing",
     "FormerIdentity",
     "LogEntry",
+    "LogFilters",
     "LogListing",
     "LoggedRun",
     "RunDetails",
@@ -206,54 +206,24 @@ async def find_run(store: Store, reference: str) -> UUID:
         return await references.find_run(session, reference)
 
 
-async def list_log(
-    store: Store,
-    *,
-    source: str | None = None,
-    collection: str | None = None,
-    run: UUID | None = None,
-    status: str | None = None,
-    since: dt.datetime | None = None,
-    until: dt.datetime | None = None,
-    limit: int | None = 50,
-) -> LogListing:
+async def list_log(store: Store, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> LogListing:
     """List the entries of the audit trail for which everything given holds, the latest run first.
 
-    ``source`` and ``collection`` are references. ``status`` is ``running``, ``ingested``, ``skipped``, ``failed``,
-    ``interrupted`` or ``unknown``. ``since`` and ``until`` are times with a zone: started at the first or later, before
-    the second. ``limit`` is from 0 to 2,147,483,647; None lists all. Raises NotFound, Ambiguous or, for a bad limit or
-    time, RequestError.
+    ``limit`` is from 0 to 2,147,483,647; None lists all. Raises NotFound, Ambiguous or, for a bad limit or time,
+    RequestError.
     """
     async with store.reading() as session:
-        owner = None if source is None else await sources.find_source(session, source)
-        within = None if collection is None else await collections.find_collection(session, collection, owner)
-        return await log.list_log(
-            session, source=owner, collection=within, run=run, status=status, since=since, until=until, limit=limit
-        )
+        return await log.list_log(session, limit=limit, **filters)
 
 
-async def list_runs(
-    store: Store,
-    *,
-    source: str | None = None,
-    collection: str | None = None,
-    run: UUID | None = None,
-    status: str | None = None,
-    since: dt.datetime | None = None,
-    until: dt.datetime | None = None,
-    limit: int | None = 50,
-) -> RunListing:
+async def list_runs(store: Store, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> RunListing:
     """List the runs of which an entry fits the filters of `list_log`, the latest first.
 
     Each has the totals of all its collections, also of those that don't fit. ``limit`` counts runs; None lists all.
     Raises what `list_log` raises.
     """
     async with store.reading() as session:
-        owner = None if source is None else await sources.find_source(session, source)
-        within = None if collection is None else await collections.find_collection(session, collection, owner)
-        return await log.list_runs(
-            session, source=owner, collection=within, run=run, status=status, since=since, until=until, limit=limit
-        )
+        return await log.list_runs(session, limit=limit, **filters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Reports over all collections: what the catalogue holds, which items were rejected, which are duplicates."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import TypeAlias, TypeVar, Unpack
 
 from retrovue.core.model import Source
 from retrovue.store import rejections
@@ -36,6 +36,10 @@ __all__ = [
 
 _PAGE = 1000
 """How many items the iterators hold in memory."""
+
+_Item = TypeVar("_Item")
+_PageOf: TypeAlias = Callable[..., Awaitable[tuple[Sequence[_Item], str | None]]]
+"""Returns a page, and the cursor of the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +83,8 @@ async def list_rejected(
 
 async def iter_rejected(store: Store, **filters: Unpack[RejectionFilters]) -> AsyncIterator[RejectedItem]:
     """Iterate over all items that ``list_rejected`` lists, in its order and in constant memory."""
-    after = None
-    while True:
-        async with store.reading() as session:
-            page, after = await rejections.rejected_page(session, filters, limit=_PAGE, after=after)
-        for item in page:
-            yield item
-        if after is None:
-            return
+    async for item in _each(store, rejections.rejected_page, filters):
+        yield item
 
 
 async def list_duplicates(
@@ -105,10 +103,15 @@ async def list_duplicates(
 
 async def iter_duplicates(store: Store, **filters: Unpack[RejectionFilters]) -> AsyncIterator[DuplicateItem]:
     """Iterate over all items that ``list_duplicates`` lists, in its order and in constant memory."""
+    async for item in _each(store, rejections.duplicate_page, filters):
+        yield item
+
+
+async def _each(store: Store, page_of: _PageOf[_Item], filters: RejectionFilters) -> AsyncIterator[_Item]:
     after = None
     while True:
         async with store.reading() as session:
-            page, after = await rejections.duplicate_page(session, filters, limit=_PAGE, after=after)
+            page, after = await page_of(session, filters, limit=_PAGE, after=after)
         for item in page:
             yield item
         if after is None:

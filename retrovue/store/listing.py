@@ -5,7 +5,6 @@ however many assets there are, and an ingest keeps no index for it. The orders b
 selected.
 """
 
-import base64
 import datetime as dt
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from retrovue.core.model import AssetState, Availability
 from retrovue.core.text import is_storable, quoted
 from retrovue.store.assets import Asset, asset_of
 from retrovue.store.collections import find_collection
+from retrovue.store.cursors import bad_cursor, read_cursor, write_cursor
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
@@ -186,8 +186,7 @@ class ByDate(ByName, array_like=True, frozen=True, tag="aired"):
 
 
 Position = ByAge | ByName | ByDate
-_POSITION = msgspec.json.Decoder(Position)
-"""A cursor is a position as JSON in URL-safe base64."""
+_POSITION: msgspec.json.Decoder[Position] = msgspec.json.Decoder(Position)
 
 
 def _keys(position: ByName) -> Sequence[str]:
@@ -280,24 +279,11 @@ def _number(*numbers: int | None) -> int:
     return next((number for number in numbers if number is not None), LARGEST)
 
 
-def cursor_of(position: Position) -> str:
-    """Write a position as a cursor."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
-
-
 def position_at(cursor: str, order: AssetOrder | None) -> Position:
     """Read a cursor. Raises RequestError if no list gave it, or if ``order`` is given and another one."""
-    position: Position | None
-    try:
-        position = _POSITION.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, msgspec.MsgspecError):
-        position = None
-    if position is None or (isinstance(position, ByName) and not is_storable(position.after)):
-        raise RequestError(
-            "The cursor isn't one that a list of assets gave.",
-            code="bad_cursor",
-            hint="Take it from next_cursor of the page before, or leave it out to begin with the first page.",
-        )
+    position = read_cursor(cursor, _POSITION)
+    if isinstance(position, ByName) and not is_storable(position.after):
+        raise bad_cursor()
     given = "aired" if isinstance(position, ByDate) else "name" if isinstance(position, ByName) else "added"
     if order not in {None, given}:
         raise RequestError(
@@ -322,7 +308,7 @@ async def list_assets(
     selection = await select(session, filters)
     position = await beginning(session, selection, order) if given is None else given
     page, following = await read_page(session, selection, position, limit)
-    return AssetListing(position.total, page, None if following is None else cursor_of(following))
+    return AssetListing(position.total, page, None if following is None else write_cursor(following))
 
 
 async def iter_assets(

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import Row, text
@@ -10,11 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import NotFound, RequestError, require_within
-from retrovue.core.model import Collection, Source
+from retrovue.core.model import Collection
 from retrovue.core.pages import Rejection
 from retrovue.core.results import Read
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import COUNTS
+from retrovue.store.collections import find_collection
+from retrovue.store.sources import find_source
 
 # An outcome is never changed: what failed after the commit stands in a row of its own.
 _SUMS = {"failed_enrichments": "ingest_outcome.failed_enrichments + coalesce(enriched.failed, 0) AS failed_enrichments"}
@@ -61,6 +63,23 @@ _RUNS = f"""
     GROUP BY run_id, source_id, source_name, trigger, scope, mode, atomic, version, started_by
     ORDER BY min(started_at) DESC, run_id
 """
+
+
+class LogFilters(TypedDict, total=False):
+    """Which entries of the audit trail to list: those for which everything given holds."""
+
+    source: str | None
+    """The UUID, external id or exact name of a source."""
+    collection: str | None
+    """The UUID, external id or exact name of a collection."""
+    run: UUID | None
+    """The id of a run."""
+    status: str | None
+    """``running``, ``ingested``, ``skipped``, ``failed``, ``interrupted`` or ``unknown``."""
+    since: dt.datetime | None
+    """A time with its zone: the run started then or later."""
+    until: dt.datetime | None
+    """A time with its zone: the run started before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,23 +186,13 @@ class RunListing:
     runs: tuple[LoggedRun, ...]
 
 
-async def list_log(
-    session: AsyncSession,
-    *,
-    source: Source | None = None,
-    collection: Collection | None = None,
-    run: UUID | None = None,
-    status: str | None = None,
-    since: dt.datetime | None = None,
-    until: dt.datetime | None = None,
-    limit: int | None = 50,
-) -> LogListing:
-    """List entries of the audit trail for which everything given holds: the latest run first, its collections by name.
+async def list_log(session: AsyncSession, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> LogListing:
+    """List entries of the audit trail for which all filters hold: the latest run first, its collections by name.
 
-    ``since`` and ``until`` are times with a zone: started at the first or later, before the second. Raises NotFound for
-    an unknown run, and RequestError for a limit that isn't from 0 to 2,147,483,647 or a time without a zone.
+    Raises NotFound, Ambiguous, or RequestError for a limit that isn't from 0 to 2,147,483,647 or a time without a zone.
     """
-    condition, bind = _where(source, collection, run, status, since, until, limit)
+    run = filters.get("run")
+    condition, bind = await _where(session, filters, limit)
     total = (await session.execute(text(f"SELECT count(*) {_TABLES} {condition}"), bind)).scalar_one()
     if run is not None and not total:
         raise _unknown(run)
@@ -198,26 +207,22 @@ async def list_log(
     return LogListing(total=total, entries=tuple(_entry(row) for row in rows))
 
 
-def _where(
-    source: Source | None,
-    collection: Collection | None,
-    run: UUID | None,
-    status: str | None,
-    since: dt.datetime | None,
-    until: dt.datetime | None,
-    limit: int | None,
-) -> tuple[str, dict[str, Any]]:
-    """Return the condition of the entries for which everything given holds, and its parameters."""
+async def _where(session: AsyncSession, filters: LogFilters, limit: int | None) -> tuple[str, dict[str, Any]]:
+    """Return the condition of the entries for which all filters hold, and its parameters."""
     if limit is not None:
         require_within("The limit", limit, 0, LARGEST, code="bad_limit")
+    since, until = filters.get("since"), filters.get("until")
     for time in (since, until):
         if time is not None and time.tzinfo is None:
             raise RequestError(f"{time} has no time zone.", code="bad_filter")
+    named, within = filters.get("source"), filters.get("collection")
+    source = None if named is None else await find_source(session, named)
+    collection = None if within is None else await find_collection(session, within, source)
     conditions = {
         "collection.source_id = :source": None if source is None else source.id,
         "ingest_start.collection_id = :collection": None if collection is None else collection.id,
-        "ingest_start.run_id = :run": run,
-        f"{_STATUS} = :status": status,
+        "ingest_start.run_id = :run": filters.get("run"),
+        f"{_STATUS} = :status": filters.get("status"),
         "ingest_start.started_at >= :since": since,
         "ingest_start.started_at < :until": until,
     }
@@ -235,22 +240,13 @@ def _unknown(run: UUID) -> NotFound:
     )
 
 
-async def list_runs(
-    session: AsyncSession,
-    *,
-    source: Source | None = None,
-    collection: Collection | None = None,
-    run: UUID | None = None,
-    status: str | None = None,
-    since: dt.datetime | None = None,
-    until: dt.datetime | None = None,
-    limit: int | None = 50,
-) -> RunListing:
-    """List the runs with an entry for which everything given holds, the latest first, each with all its collections.
+async def list_runs(session: AsyncSession, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> RunListing:
+    """List the runs with an entry for which all filters hold, the latest first, each with all its collections.
 
     Raises what `list_log` raises.
     """
-    condition, bind = _where(source, collection, run, status, since, until, limit)
+    run = filters.get("run")
+    condition, bind = await _where(session, filters, limit)
     total = (
         await session.execute(text(f"SELECT count(DISTINCT ingest_start.run_id) {_TABLES} {condition}"), bind)
     ).scalar_one()

@@ -1,8 +1,6 @@
 """The items that became no asset of their own: the rejected ones of all runs, and the duplicates, page by page."""
 
-import base64
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 from uuid import UUID
@@ -15,6 +13,7 @@ from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import RequestError, require_within
 from retrovue.core.text import is_storable, quoted
 from retrovue.store.collections import find_collection
+from retrovue.store.cursors import read_cursor, write_cursor
 from retrovue.store.sources import find_source
 
 _REJECTED = """
@@ -182,7 +181,8 @@ async def rejected_page(
             " OR (run_id, collection_id, rejection.position) > (:after_run, :after_collection, :after_position))"
         )
         keys = ("at", "after_run", "after_collection", "after_position")
-        parameters |= dict(zip(keys, _read_cursor(after, _POSITION), strict=True))
+        position = read_cursor(after, _POSITION)
+        parameters |= dict(zip(keys, position, strict=True))
     rows = (
         await session.execute(
             text(
@@ -197,7 +197,7 @@ async def rejected_page(
     names = RejectedItem.__dataclass_fields__
     page = tuple(RejectedItem(**{name: getattr(row, name) for name in names}) for row in rows[:limit])
     last = rows[limit - 1] if 0 < limit < len(rows) else None
-    cursor = None if last is None else _cursor((last.started_at, last.run_id, last.collection_id, last.position))
+    cursor = None if last is None else write_cursor((last.started_at, last.run_id, last.collection_id, last.position))
     return page, cursor
 
 
@@ -219,7 +219,8 @@ async def duplicate_page(
     if after is not None:
         where += " AND (asset_alias.collection_uuid, asset_alias.source_hash) > (:after_collection, :after_hash)"
         keys = ("after_collection", "after_hash")
-        parameters |= dict(zip(keys, _read_cursor(after, _DUPLICATE_POSITION), strict=True))
+        position = read_cursor(after, _DUPLICATE_POSITION)
+        parameters |= dict(zip(keys, position, strict=True))
     rows = (
         await session.execute(
             text(
@@ -236,20 +237,4 @@ async def duplicate_page(
     names = DuplicateItem.__dataclass_fields__
     page = tuple(DuplicateItem(**{name: getattr(row, name) for name in names}) for row in rows[:limit])
     last = rows[limit - 1] if 0 < limit < len(rows) else None
-    return page, None if last is None else _cursor((last.collection_id, last.source_hash))
-
-
-def _cursor(position: Sequence[object]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(tuple(position))).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, decoder: "msgspec.json.Decoder[Any]") -> tuple[Any, ...]:
-    try:
-        position: tuple[Any, ...] = decoder.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, msgspec.MsgspecError) as exc:
-        raise RequestError(
-            "The cursor isn't one that this list gave.",
-            code="bad_cursor",
-            hint="Take it from next_cursor of the page before, or leave it out to begin with the first page.",
-        ) from exc
-    return position
+    return page, None if last is None else write_cursor((last.collection_id, last.source_hash))

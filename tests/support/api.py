@@ -51,8 +51,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Audit trail": (
         "list_log", "list_runs", "get_run", "prune_details", "list_rejected", "iter_rejected", "list_duplicates",
-        "iter_duplicates", "LogListing", "LogEntry", "RunListing", "LoggedRun", "RunDetails", "RejectionFilters",
-        "RejectedListing", "RejectedItem", "DuplicateListing", "DuplicateItem", "PrunedDetails",
+        "iter_duplicates", "LogListing", "LogEntry", "LogFilters", "RunListing", "LoggedRun", "RunDetails",
+        "RejectionFilters", "RejectedListing", "RejectedItem", "DuplicateListing", "DuplicateItem", "PrunedDetails",
     ),
     "Statistics": ("statistics", "Statistics", "CollectionStatistics", "AssetGroup", "LastRun"),
     "Doctor": ("examine", "Finding"),

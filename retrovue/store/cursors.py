@@ -1,0 +1,32 @@
+"""Cursors: where in a list a page begins, as text that goes through URLs and shells unharmed."""
+
+import base64
+from typing import Any, TypeVar
+
+import msgspec
+
+from retrovue.core.errors import RequestError
+
+_Position = TypeVar("_Position")
+
+
+def write_cursor(position: Any) -> str:
+    """Write a position as a cursor: as JSON in URL-safe base64."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, decoder: "msgspec.json.Decoder[_Position]") -> _Position:
+    """Read a position. Raises RequestError with code ``bad_cursor`` if none of the decoder's type was written so."""
+    try:
+        return decoder.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, msgspec.MsgspecError) as exc:
+        raise bad_cursor() from exc
+
+
+def bad_cursor() -> RequestError:
+    """Make the error of a cursor that the list didn't give."""
+    return RequestError(
+        "The cursor isn't one that this list gave.",
+        code="bad_cursor",
+        hint="Take it from next_cursor of the page before, or leave it out to begin with the first page.",
+    )
