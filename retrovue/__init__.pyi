@@ -119,6 +119,8 @@ from retrovue.operations.discovery import add_source as add_source
 from retrovue.operations.discovery import discover as discover
 from retrovue.operations.doctor import Finding as Finding
 from retrovue.operations.doctor import examine as examine
+from retrovue.operations.listening import Listening as Listening
+from retrovue.operations.listening import get_listening as get_listening
 from retrovue.operations.reports import Statistics as Statistics
 from retrovue.operations.reports import iter_duplicates as iter_duplicates
 from retrovue.operations.reports import iter_rejected as iter_rejected
@@ -153,6 +155,7 @@ from retrovue.store.decisions import Decided as Decided
 from retrovue.store.decisions import StateChange as StateChange
 from retrovue.store.enrichers import EnricherListing as EnricherListing
 from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
+from retrovue.store.listeners import Listener as Listener
 from retrovue.store.listing import AssetFilters as AssetFilters
 from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.listing import AssetOrder as AssetOrder

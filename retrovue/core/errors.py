@@ -42,7 +42,7 @@ from retrovue.core.text import plain, safe_text
 
 __all__ = [
     "AlreadyRunning", "Ambiguous", "ChangesUnknown", "CollectionGone", "CommitUnknown", "CursorExpired",
-    "DiscoveryUnsupported", "EnricherNotCompliant", "EnrichmentError", "ExtraMissing", "FilesNotFound",
+    "DiscoveryUnsupported", "EnricherNotCompliant", "EnrichmentError", "FilesNotFound",
     "ImporterFailed", "ImporterNotCompliant", "IncompleteEnumeration", "MalformedAnswer", "NotFound",
     "NothingEligible", "RequestError", "RetrovueError", "SchemaMismatch", "ScopeNotFound", "SourceError",
     "SourceRefused", "SourceUnreachable", "StoreError", "StoreUnavailable", "UnsupportedEnricher",
@@ -102,12 +102,6 @@ class RequestError(RetrovueError):
     """The request can't be carried out; the caller has to change it."""
 
     default_code = "bad_request"
-
-
-class ExtraMissing(RequestError):
-    """What was asked for needs a package that comes with an extra, and isn't installed."""
-
-    default_code = "extra_missing"
 
 
 def require_within(what: str, number: int, least: int, most: int, *, code: str) -> None:

@@ -1,14 +1,14 @@
-"""What is installed only with an extra of RetroVue's."""
+"""What is installed only with the extra ``service``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from retrovue.core.errors import ExtraMissing
+from retrovue.core.errors import RequestError
 
 
 @contextmanager
-def needing(package: str, extra: str, purpose: str) -> Iterator[None]:
-    """Import a package that an extra brings along; raises ExtraMissing if it isn't installed.
+def needing(package: str, purpose: str) -> Iterator[None]:
+    """Import a package that the extra ``service`` brings along; raises RequestError if it isn't installed.
 
     ``purpose`` completes the sentence: what the package is needed for, such as "to listen to a server".
     """
@@ -17,8 +17,8 @@ def needing(package: str, extra: str, purpose: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] != package:
             raise
-        raise ExtraMissing(
+        raise RequestError(
             f"{package} is needed {purpose}, and isn't installed.",
-            hint=f"Install it: pip install 'retrovue[{extra}]'.",
-            context={"package": package, "extra": extra},
+            code="no_service_extra",
+            context={"package": package},
         ) from exc

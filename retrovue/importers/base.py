@@ -186,9 +186,10 @@ class TellsEvents(Protocol):
     """
 
     @abstractmethod
-    def change_hints(self) -> AbstractAsyncContextManager[AsyncIterator[ChangeHint]]:
+    def change_hints(self, collections: Sequence[Collection]) -> AbstractAsyncContextManager[AsyncIterator[ChangeHint]]:
         """Listen to the source until the block ends; entering it connects.
 
+        ``collections`` are the enabled ones; hints of others may come, and are ignored.
         The iterator waits for hints. It ends if the source ends the connection, and raises SourceError if that breaks
         or if the source is silent for longer than a living one would be. The importer is used for nothing else
         meanwhile.
@@ -243,7 +244,7 @@ def compliance_problems(importer: object) -> list[str]:
         problems.append("type_name is not a string")
     generators = {"pages": 2} if issubclass(importer, BaseImporter) else {}
     generators |= {name: 2 for name in ("changes", "items", "resume") if hasattr(importer, name)}
-    generators |= {name: 0 for name in ("change_hints",) if hasattr(importer, name)}
+    generators |= {name: 1 for name in ("change_hints",) if hasattr(importer, name)}
     offered = {name: count for name, count in _OFFERED.items() if hasattr(importer, name)}
     methods = _COROUTINES | offered, generators | {"enumerate": 2}
     return problems + method_problems(importer, *methods, "describe_configuration")

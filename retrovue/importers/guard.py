@@ -236,11 +236,11 @@ class GuardedImporter(PluginHost):
         return isinstance(self._importer, TellsEvents)
 
     @asynccontextmanager
-    async def change_hints(self) -> AsyncIterator["GuardedHints"]:
+    async def change_hints(self, collections: Sequence[Collection]) -> AsyncIterator["GuardedHints"]:
         """Listen to the source until the block ends, with checked hints; the importer has to tell events."""
         importer = self._importer
         assert isinstance(importer, TellsEvents)  # noqa: S101 - the caller has asked
-        async with self._iteration("change_hints", importer.change_hints) as (hints, task):
+        async with self._iteration("change_hints", lambda: importer.change_hints(collections)) as (hints, task):
             yield GuardedHints(self, hints, task)
 
     @asynccontextmanager

@@ -21,6 +21,7 @@ from retrovue.operations.catalogue import (
 )
 from retrovue.operations.changes import Change
 from retrovue.operations.discovery import Discovered
+from retrovue.operations.listening import Listening
 from retrovue.operations.reports import CollectionStatistics, Statistics
 from retrovue.operations.schedules import ScheduleListing, ScheduleRun
 
@@ -33,6 +34,23 @@ def source_document(source: Source) -> dict[str, Any]:
     }
     config = {key: redact(value) if isinstance(value, str) else value for key, value in source.config.items()}
     return {**source_identity(source), "config": config, "credentials": sorted(source.credentials), "secrets": secrets}
+
+
+def listening_document(listening: Listening) -> dict[str, Any]:
+    """Build the object of how a source is listened to."""
+    one = listening.listener
+    problem = None if one is None or one.problem is None else {"code": one.problem_code, "message": one.problem}
+    heard_at = None if one is None else one.heard_at
+    heard = None if one is None else {"collection": one.heard_library, "items": one.heard_items}
+    return {
+        "offered": listening.offered,
+        "active": one is not None and one.active,
+        "host": None if one is None else one.host,
+        "since": None if one is None else one.since,
+        "problem": problem,
+        "heard_at": heard_at,
+        "heard": None if heard_at is None else heard,
+    }
 
 
 def source_listing_document(listing: SourceListing) -> dict[str, Any]:

@@ -5,42 +5,37 @@ rules. Hints that are lost are found by the sync that follows each connecting, a
 """
 
 import random
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.core.errors import AlreadyRunning, RetrovueError, StoreError
+from retrovue.core.errors import RetrovueError, SourceUnreachable, StoreError
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
-from retrovue.core.results import Failed
-from retrovue.importers.base import ChangeHint, TellsEvents
 from retrovue.importers.guard import GuardedImporter
-from retrovue.importers.registry import importer_class, open_importer
-from retrovue.ingest.collector import IngestRun
-from retrovue.ingest.options import IngestOptions
-from retrovue.ingest.sync import sync_items, sync_one, sync_source
-from retrovue.operations.catalogue import list_collections, list_sources
-from retrovue.service.hints import Hints, ListeningTimes
+from retrovue.importers.registry import open_importer
+from retrovue.operations.listening import list_enabled, tells_events
+from retrovue.service.hinted import HintedSyncs
+from retrovue.service.hints import ListeningTimes
 from retrovue.store import listeners
 from retrovue.store.locks import Locks
-from retrovue.store.session import Store
+from retrovue.store.session import Session, Store
 
 _STEADY_S = 60.0
 """A connection that has lived so long was a good one: the next pause is the first one again."""
-_MOST_FAILURES = 8
-"""Attempts in a row to sync what was named: the pauses between them add up to 45 minutes."""
 
 _log = logger(__name__)
 
 
-async def listen(store: Store, times: ListeningTimes | None = None) -> None:
+async def listen(store: Store, name: str, times: ListeningTimes | None = None) -> None:
     """Listen to the sources of the catalogue until the task is cancelled, each on one host at a time.
 
     Those are listened to whose importer can, and that have enabled collections. While the database can't be reached,
-    nothing is listened to.
+    nothing is listened to. ``name`` is that of the host, for people.
     """
     times = times or ListeningTimes()
     pauses = _Pauses(times)
@@ -48,7 +43,7 @@ async def listen(store: Store, times: ListeningTimes | None = None) -> None:
         pauses.began()
         try:
             async with listeners.opened(store) as locks:
-                await _Host(store, times, locks).run()
+                await _Host(store, name, times, locks).run()
         except StoreError as exc:
             _log.warning("Sources can't be listened to now: %s", exc.message)
         await pauses.wait()
@@ -73,11 +68,21 @@ class _Pauses:
         await anyio.sleep(longest * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
 
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """A source that is listened to."""
+
+    source: Source
+    collections: tuple[Collection, ...]
+    """Those that are enabled."""
+
+
 @dataclass(slots=True)
 class _Host:
     """What a host listens to for as long as it reaches the database."""
 
     store: Store
+    name: str
     times: ListeningTimes
     locks: Locks
     _listening: dict[UUID, tuple[object, anyio.CancelScope]] = field(
@@ -102,143 +107,91 @@ class _Host:
 
     async def _look(self, group: TaskGroup) -> None:
         """Begin with sources that are new or have other settings, and end with those that are gone."""
-        found = {listing.source.id: listing.source for listing in await list_sources(self.store)}
-        enabled = {one.source_id for one in await list_collections(self.store) if one.sync_enabled}
-        wanted = {id_: source for id_, source in found.items() if id_ in enabled and _tells_events(source)}
+        enabled = await list_enabled(self.store)
+        wanted = {source.id: Listened(source, collections) for source, collections in enabled if tells_events(source)}
         for source_id, (settings, scope) in list(self._listening.items()):
             if source_id not in wanted or _settings(wanted[source_id]) != settings:
                 scope.cancel()
                 del self._listening[source_id]
-        for source_id, source in wanted.items():
-            if source_id not in self._listening and await listeners.claim(self.locks, source):
+        for source_id, listened in wanted.items():
+            if source_id not in self._listening and await listeners.claim(self.locks, listened.source):
                 scope = anyio.CancelScope()
-                self._listening[source_id] = _settings(source), scope
-                group.start_soon(self._listen, source, scope)
+                self._listening[source_id] = _settings(listened), scope
+                group.start_soon(self._listen, listened, scope)
 
-    async def _listen(self, source: Source, scope: anyio.CancelScope) -> None:
+    async def _listen(self, listened: Listened, scope: anyio.CancelScope) -> None:
         with scope:
-            await _Listener(self.store, source, self.times).run()
+            await _Listener(self.store, self.name, listened, self.times).run()
 
 
 class _Listener:
-    """Listens to one source, and syncs what it names, one sync after the other."""
+    """Listens to one source, and notes in the catalogue how."""
 
-    def __init__(self, store: Store, source: Source, times: ListeningTimes) -> None:
-        self._store, self._source, self._times = store, source, times
-        self._hints = Hints(times)
-        self._failures: dict[str | None, int] = {}
-        """Attempts in a row that have failed, by library; None for the whole source."""
+    def __init__(self, store: Store, name: str, listened: Listened, times: ListeningTimes) -> None:
+        self._store, self._name, self._listened, self._times = store, name, listened, times
+        self._source = listened.source
+        self._syncs = HintedSyncs(store, listened.source, times, self._heard)
+        self._told: str | None = None
+        """The last problem, which isn't told again while it stays the same."""
 
     async def run(self) -> None:
+        await self._note(connected=False)
         async with anyio.create_task_group() as group:
             group.start_soon(self._hear)
-            await self._work(group)
+            await self._syncs.run()
 
     async def _hear(self) -> None:
-        source, pauses = self._source, _Pauses(self._times)
+        source, pauses, hints = self._source, _Pauses(self._times), self._syncs.hints
+        problem: RetrovueError
         while True:
             pauses.began()
             try:
                 opened = open_importer(source.type, source.config, source.credentials)
-                async with GuardedImporter(opened) as importer, importer.change_hints() as hints:
+                async with (
+                    GuardedImporter(opened) as importer,
+                    importer.change_hints(self._listened.collections) as told,
+                ):
                     _log.info("Listens to %s", source.name)
-                    self._hints.all()
-                    async for hint in hints:
-                        self._hints.add(hint)
-                _log.info("%s has ended its events", source.name)
+                    self._told = None
+                    await self._note(connected=True)
+                    hints.all()
+                    async for hint in told:
+                        hints.add(hint)
+                problem = SourceUnreachable(f"{source.name} has ended its events.", hint="It is connected to again.")
             except RetrovueError as exc:
-                _log.warning("%s can't be listened to now: %s", source.name, exc.message, extra={"code": exc.code})
+                problem = exc
+            await self._tell(problem)
             await pauses.wait()
 
-    async def _work(self, group: TaskGroup) -> None:
-        while True:
-            await self._hints.wait()
-            if self._hints.take_everything():
-                await self._sync_all(group)
-                continue
-            taken = self._hints.take()
-            try:
-                collections = await list_collections(self._store, str(self._source.id))
-            except RetrovueError as exc:
-                # The database is lost, and all is listened to anew; or the source is gone, and the next look sees it.
-                self._try_later(group, None, exc)
-                continue
-            enabled = {collection.external_id: collection for collection in collections if collection.sync_enabled}
-            for library, keys in taken.items():
-                if library in enabled:
-                    await self._sync(group, enabled[library], keys)
-
-    async def _sync_all(self, group: TaskGroup) -> None:
-        options = IngestOptions(concurrency=min(self._store.connections, IngestOptions().concurrency))
-        try:
-            failed = await self._run(sync_source(self._store, str(self._source.id), options))
-        except RetrovueError as exc:
-            self._try_later(group, None, exc)
+    async def _tell(self, problem: RetrovueError) -> None:
+        if problem.message == self._told:
             return
-        self._failures.pop(None, None)
-        for one in failed:
-            self._try_later(group, ChangeHint(one.collection.external_id, None), one)
+        self._told = problem.message
+        _log.warning("%s isn't listened to now: %s", self._source.name, problem.message, extra={"code": problem.code})
+        await self._note(connected=False, problem=problem)
 
-    async def _sync(self, group: TaskGroup, collection: Collection, keys: set[str] | None) -> None:
-        options, reference, library = IngestOptions(concurrency=1), str(collection.id), collection.external_id
-        if keys is None:
-            running = sync_one(self._store, reference, options=options)
-        else:
-            self._hints.ignore(library, keys, float("inf"))
-            running = sync_items(self._store, reference, keys, options)
-        failed: RetrovueError | Failed | None = None
+    async def _heard(self, library: str | None, items: int | None) -> None:
+        await self._write(partial(listeners.heard, source=self._source, library=library, items=items))
+
+    async def _note(self, *, connected: bool, problem: RetrovueError | None = None) -> None:
+        source, host = self._source, self._name
+        await self._write(partial(listeners.note, source=source, host=host, connected=connected, problem=problem))
+
+    async def _write(self, write: Callable[[Session], Awaitable[None]]) -> None:
         try:
-            failed = next(iter(await self._run(running)), None)
-        except RetrovueError as exc:
-            failed = exc
-        if keys is not None:
-            self._hints.ignore(library, keys, self._times.echo_s if failed is None else 0)
-        if failed is None:
-            self._failures.pop(library, None)
-        else:
-            self._try_later(group, ChangeHint(library, None if keys is None else tuple(keys)), failed)
-
-    async def _run(self, running: AbstractAsyncContextManager[IngestRun]) -> tuple[Failed, ...]:
-        """Run a sync; returns the collections that have to be synced again."""
-        async with running as run:
-            pass
-        _log.info("%s was synced after its events: %s", self._source.name, run.summary.status,
-                  extra={"run_id": str(run.id)})  # fmt: skip
-        return tuple(run.summary.failed)
-
-    def _try_later(self, group: TaskGroup, hint: ChangeHint | None, failed: RetrovueError | Failed) -> None:
-        """Sync again what has failed, after a pause that grows; None for the whole source.
-
-        What still fails after some attempts is left to the next hint and to schedules. A run that others hold up isn't
-        given up.
-        """
-        library = None if hint is None else hint.library
-        failures = self._failures.get(library, 0)
-        name = self._source.name if library is None else f"Collection {library} of {self._source.name}"
-        if failures >= _MOST_FAILURES and failed.code != AlreadyRunning.default_code:
-            _log.warning("%s isn't synced after its events: %s", name, failed.message, extra={"code": failed.code})
-            del self._failures[library]
-            return
-        self._failures[library] = failures + 1
-        pause = min(self._times.quiet_s * 2 ** min(failures, 30), self._times.most_s)
-        _log.info("%s is synced again in %.0f s: %s", name, pause, failed.message, extra={"code": failed.code})
-
-        async def later() -> None:
-            await anyio.sleep(pause)
-            if hint is None:
-                self._hints.all()
-            else:
-                self._hints.add(hint)
-
-        group.start_soon(later)
+            async with self._store.transaction() as session:
+                await write(session)
+        except StoreError as exc:
+            # If the database is lost, the host notices it and begins anew.
+            _log.warning("How %s is listened to can't be noted: %s", self._source.name, exc.message)
 
 
-def _tells_events(source: Source) -> bool:
-    try:
-        return issubclass(importer_class(source.type), TellsEvents)
-    except RetrovueError:
-        return False
-
-
-def _settings(source: Source) -> object:
-    return source.name, source.config, {name: secret.kept for name, secret in source.credentials.items()}
+def _settings(listened: Listened) -> object:
+    source = listened.source
+    secrets = {name: secret.kept for name, secret in source.credentials.items()}
+    return (
+        source.name,
+        source.config,
+        secrets,
+        [(one.id, one.external_id, one.locations) for one in listened.collections],
+    )

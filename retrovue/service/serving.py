@@ -91,7 +91,7 @@ async def serve(
     error: Exception | None = None
     async with anyio.create_task_group() as group:
         if listen:
-            group.start_soon(listening.listen, store, times)
+            group.start_soon(listening.listen, store, name, times)
         try:
             await _work(store, name, on_ended, status)
         except Exception as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it

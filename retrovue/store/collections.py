@@ -79,6 +79,14 @@ async def list_collections(session: AsyncSession, source: Source | None = None) 
     return [_collection(row) for row in result]
 
 
+async def enabled_collections(session: AsyncSession) -> list[Collection]:
+    """List the enabled collections of all sources, without statistics: their assets aren't counted."""
+    result = await session.execute(
+        text(f"SELECT {_COLUMNS} FROM collection WHERE sync_enabled ORDER BY source_id, external_id")
+    )
+    return [_collection(row) for row in result]
+
+
 async def collections_by_id(session: AsyncSession, collections: Iterable[Collection]) -> dict[uuid.UUID, Collection]:
     """Read collections again, by id, without statistics; those that were deleted are missing."""
     ids = "cast(string_to_array(:ids, ',') AS uuid[])"  # as text: of an array asyncpg would first look the type up

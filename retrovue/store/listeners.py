@@ -1,11 +1,48 @@
-"""Who listens to which source: one host at a time, by an advisory lock for each source."""
+"""Who listens to which source, and what was heard: one host at a time, by an advisory lock for each source.
 
+The row of a source stays when its host is gone. Whether it is listened to now, the lock says.
+"""
+
+import datetime as dt
 import uuid
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.errors import RetrovueError
 from retrovue.core.model import Source
-from retrovue.store.locks import Locks, lock_key, open_locks
+from retrovue.store.locks import Locks, is_held, lock_key, open_locks
 from retrovue.store.session import Store
+
+_BEGIN = text(
+    "INSERT INTO listener (source_id, host, connected_at, problem_code, problem)"
+    " SELECT id, :host, CASE WHEN :connected THEN clock_timestamp() END, :code, :message FROM source WHERE id = :id"
+    " ON CONFLICT (source_id) DO UPDATE SET host = excluded.host, connected_at = excluded.connected_at,"
+    " problem_code = excluded.problem_code, problem = excluded.problem"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """How a source is listened to."""
+
+    host: str
+    """The name of the host that listens, or of the last one that did."""
+    active: bool
+    """Whether that host has the source now. It may be about to connect."""
+    since: dt.datetime | None
+    """When it connected; None while it isn't connected."""
+    problem_code: str | None
+    problem: str | None
+    """Why it isn't connected; None while it is, and before the first attempt has failed."""
+    heard_at: dt.datetime | None
+    """When hints of changes were last worked; None if there were none."""
+    heard_library: str | None
+    """The external id of their collection; None for the whole source."""
+    heard_items: int | None
+    """How many items of it were named; None for all of it."""
 
 
 def opened(store: Store) -> AbstractAsyncContextManager[Locks]:
@@ -15,4 +52,46 @@ def opened(store: Store) -> AbstractAsyncContextManager[Locks]:
 
 async def claim(locks: Locks, source: Source) -> bool:
     """Take a source, for as long as the connection lives; returns False if another host listens to it."""
-    return await locks.take_key(lock_key(uuid.uuid5(source.id, "events")))
+    return await locks.take_key(_key(source))
+
+
+async def note(
+    session: AsyncSession, source: Source, host: str, *, connected: bool, problem: RetrovueError | None = None
+) -> None:
+    """Note whether a host that has a source listens to it from now on, and why it doesn't."""
+    code, message = (None, None) if problem is None else (problem.code, problem.message)
+    about = {"id": source.id, "host": host, "connected": connected, "code": code, "message": message}
+    await session.execute(_BEGIN, about)
+
+
+async def heard(session: AsyncSession, source: Source, library: str | None, items: int | None) -> None:
+    """Note what was heard of a source: that ``items`` of a collection may have changed, or all of it."""
+    await session.execute(
+        text(
+            "UPDATE listener SET heard_at = clock_timestamp(), heard_library = :library, heard_items = :items"
+            " WHERE source_id = :id"
+        ),
+        {"id": source.id, "library": library, "items": items},
+    )
+
+
+async def listener_of(session: AsyncSession, source: Source) -> Listener | None:
+    """Return how a source is listened to; None if it never was."""
+    result = await session.execute(
+        text(
+            "SELECT host, connected_at, problem_code, problem, heard_at, heard_library, heard_items"
+            " FROM listener WHERE source_id = :id"
+        ),
+        {"id": source.id},
+    )
+    row = result.first()
+    if row is None:
+        return None
+    host, *now, heard_at, library, items = tuple(row)
+    active = await is_held(session, _key(source))
+    since, code, problem = now if active else (None, None, None)
+    return Listener(host, active, since, code, problem, heard_at, library, items)
+
+
+def _key(source: Source) -> int:
+    return lock_key(uuid.uuid5(source.id, "events"))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import anyio
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import AlreadyRunning, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
@@ -31,6 +31,13 @@ ANSWER_SECONDS = 10.0
 """The time limit of an answer on that connection."""
 
 _log = logger(__name__)
+
+_HOLDER = """
+    SELECT pid, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+        AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid::bigint = :high AND objid::bigint = :low
+"""
 
 # The keys are passed as text: for an array, asyncpg would query its type first.
 _TRY = text(
@@ -65,15 +72,7 @@ class Locks:
                 return bool(taken.scalar_one())
 
     async def _held_by_another(self, collection: Collection, key: int) -> AlreadyRunning:
-        result = await self.connection.execute(
-            text(
-                "SELECT pid, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)"
-                " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-                " AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                " AND classid::bigint = :high AND objid::bigint = :low"
-            ),
-            {"high": key >> 32 & 0xFFFFFFFF, "low": key & 0xFFFFFFFF},
-        )
+        result = await self.connection.execute(text(_HOLDER), {"high": key >> 32 & 0xFFFFFFFF, "low": key & 0xFFFFFFFF})
         row = result.first()
         holder = f"{row.application_name} (database process {row.pid})" if row else "a command that has just ended"
         return AlreadyRunning(
@@ -106,6 +105,12 @@ class Locks:
                 await self.verify()
             except StoreUnavailable as exc:
                 _log.warning("%s", exc.message)
+
+
+async def is_held(session: AsyncSession, key: int) -> bool:
+    """Return whether any connection to this database has the advisory lock of a key. Nobody's lock is touched."""
+    held = await session.execute(text(_HOLDER), {"high": key >> 32 & 0xFFFFFFFF, "low": key & 0xFFFFFFFF})
+    return held.first() is not None
 
 
 @asynccontextmanager

@@ -271,7 +271,11 @@ class TestSources:
         assert (listed["id"], listed["collections_count"]) == (str(added.id), 3)
         shown = run_cli.ok("source", "show", "My Plex")
         assert len(shown["collections"]) == 3
-        assert added.external_id in run_cli("source", "show", "My Plex").out
+        nothing = {"since": None, "problem": None, "heard_at": None, "heard": None}
+        assert shown["listening"] == {"offered": True, "active": False, "host": None, **nothing}
+        text = run_cli("source", "show", "My Plex").out
+        assert added.external_id in text
+        assert "Live events: no host listens; start `retrovue serve`\n" in text
 
     @pytest.mark.usefixtures("added")
     def test_a_name_that_fits_two(self, run_cli: Cli, plex: Plex, portal: BlockingPortal, database_url: str) -> None:

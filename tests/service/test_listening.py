@@ -9,6 +9,8 @@ import anyio
 import pytest
 
 from retrovue.importers.base import ChangeHint
+from retrovue.operations.documents import listening_document
+from retrovue.operations.listening import get_listening
 from retrovue.service.hints import MOST_KEYS, MOST_LIBRARIES, Hints, ListeningTimes
 from retrovue.service.serving import serve
 from retrovue.simulator import faults
@@ -202,6 +204,47 @@ class TestJellyfin:
             read = "SELECT read FROM ingest_outcome WHERE collection_id = :id AND read = 'scoped'"
             assert len(await synced.rows(read, id=synced.collection.id)) == 1
             group.cancel_scope.cancel()
+
+
+class TestWhatIsShown:
+    async def test_of_a_source_that_is_listened_to(self, store: Store, tmp_path: Path) -> None:
+        async with served(store, tmp_path) as (source, synced):
+            with anyio.fail_after(30):
+                await until(store, "EXISTS (SELECT FROM listener WHERE connected_at IS NOT NULL)")
+            connected = await get_listening(store, str(synced.source.id))
+            source.plex.emit("timeline", processed(1, arrive(source, 9)))
+            with anyio.fail_after(30):
+                await until(store, "EXISTS (SELECT FROM listener WHERE heard_at IS NOT NULL)")
+            heard = await get_listening(store, str(synced.source.id))
+            source.plex.machine_identifier = "another"
+            source.plex.events.cut()
+            with anyio.fail_after(30):
+                await until(store, "EXISTS (SELECT FROM listener WHERE problem_code = 'wrong_identity')")
+            broken = await get_listening(store, str(synced.source.id))
+        gone = await get_listening(store, str(synced.source.id))
+        assert connected.offered
+        for listening, active, told in ((connected, True, None), (heard, True, 1), (broken, True, 1), (gone, False, 1)):
+            one = listening.listener
+            assert one is not None
+            assert (one.host, one.active, one.heard_items) == ("A", active, told)
+            assert one.heard_library == (None if told is None else "1")
+            assert (one.since is not None) == (listening in {connected, heard})
+            assert (one.problem_code, one.problem is None) == (
+                ("wrong_identity", False) if listening is broken else (None, True)
+            )
+        document = listening_document(heard)
+        assert document["heard"] == {"collection": "1", "items": 1}
+        assert document["problem"] is None
+        assert listening_document(broken)["problem"]["code"] == "wrong_identity"
+
+    async def test_of_a_source_that_nobody_has_listened_to(self, store: Store, tmp_path: Path) -> None:
+        (tmp_path / "plex").mkdir()
+        plex = PlexSource(tmp_path / "plex")
+        async with plex.serve():
+            listening = await get_listening(store, str((await Synced.make(store, plex)).source.id))
+        assert (listening.offered, listening.listener) == (True, None)
+        nothing = {"since": None, "problem": None, "heard_at": None, "heard": None}
+        assert listening_document(listening) == {"offered": True, "active": False, "host": None, **nothing}
 
 
 class TestHints:

@@ -37,6 +37,7 @@ RULES = {
     "schedule_pkey": "what others refer to",
     "schedule_name_key": "no two have one name",
     "schedule_run_pkey": "no due time is taken twice",
+    "listener_pkey": "one host listens to a source",
     "schedule_run_unended": "a schedule has one run at a time",
 }
 """Unique indexes of small tables that are there for what they forbid."""

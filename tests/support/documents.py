@@ -886,6 +886,41 @@ class SourceShown(Ok):
 
     source: Source
     collections: list[Collection]
+    listening: "Listening"
+
+
+class Listening(Strict):
+    """Whether and how a source is listened to by `retrovue serve`."""
+
+    offered: bool
+    """Whether its type tells what has changed."""
+    active: bool
+    """Whether a host has it now. That may be about to connect."""
+    host: str | None
+    """The host that listens, or the last one that did."""
+    since: dt.datetime | None
+    """When it connected; null while it isn't connected."""
+    problem: "ListeningProblem | None"
+    """Why it isn't connected."""
+    heard_at: dt.datetime | None
+    """When hints of changes were last worked."""
+    heard: "Heard | None"
+
+
+class ListeningProblem(Strict):
+    """Why a source isn't listened to now."""
+
+    code: str
+    message: str
+
+
+class Heard(Strict):
+    """What a source last told of changes."""
+
+    collection: str | None
+    """The external id; null for the whole source."""
+    items: int | None
+    """How many items were named; null for all of the collection."""
 
 
 class SourceAdded(Change):

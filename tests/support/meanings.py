@@ -119,6 +119,17 @@ MEANINGS: dict[str, dict[str, str]] = {
         "status": "null while it goes on",
         "message": "what went wrong",
     },
+    "listener": {
+        "": "Which host listens to a source, or did last, and what was heard.",
+        "source_id": "",
+        "host": "its name, for people",
+        "connected_at": "null while it isn't connected",
+        "problem_code": "",
+        "problem": "why it isn't connected",
+        "heard_at": "when hints of changes were last worked",
+        "heard_library": "the external id of their collection; null for the whole source",
+        "heard_items": "how many items were named; null for all of the collection",
+    },
     "path_mapping": {
         "": "Which local directory holds the files of a directory of the source.",
         "collection_id": "",

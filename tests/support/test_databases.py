@@ -32,6 +32,7 @@ ROWS = {
     "schedule": "(id, source_id, name, what, cron, time_zone, due_after)"
     f" VALUES ({ID}, {ID}, 'A', 'sync', 'a', 'a', now())",
     "schedule_run": f"(schedule_id, due_at, host_id, host) VALUES ({ID}, now(), {ID}, 'a')",
+    "listener": f"(source_id, host) VALUES ({ID}, 'a')",
     "enricher": f"(id, external_id, name, type, config) VALUES ({ID}, 'a-00000000', 'A', 'a', '{{}}')",
     "collection_enricher": f"VALUES ({ID}, {ID}, 1)",
     "asset_enrichment": f"(asset_uuid, enricher_id, status, run_id) VALUES ({ID}, {ID}, 'succeeded', {ID})",

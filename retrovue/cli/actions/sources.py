@@ -19,15 +19,17 @@ from retrovue.core.model import ConfigField, Secret, Source
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.ingest.documents import source_identity
-from retrovue.operations import catalogue, curation, discovery
+from retrovue.operations import catalogue, curation, discovery, listening
 from retrovue.operations.catalogue import Contents
 from retrovue.operations.discovery import Discovered, Remade
 from retrovue.operations.documents import (
     collection_document,
     discovery_document,
+    listening_document,
     source_document,
     source_listing_document,
 )
+from retrovue.operations.listening import Listening
 
 
 async def show_types(call: Invocation) -> int:
@@ -137,13 +139,38 @@ async def show_source(call: Invocation, reference: str) -> int:
     async with opened(call) as store:
         source = await catalogue.find_source(store, reference)
         collections = await catalogue.list_collections(store, str(source.id))
+        listened = await listening.get_listening(store, str(source.id))
     shown = source_document(source)
     lines = [f"Name: {source.name}", f"Id:   {source.external_id}, {source.id}", f"Type: {source.type}"]
     lines += [f"{key}: {value}" for key, value in shown["config"].items()]
     lines += [f"{name}: (secret{_where(**about)})" for name, about in shown["secrets"].items()]
-    lines += ["", *collection_table(collections, {source.id: source.external_id})]
+    lines += [_listening_line(listened), "", *collection_table(collections, {source.id: source.external_id})]
     documents = [collection_document(collection) for collection in collections]
-    return call.answer({"source": shown, "collections": documents}, lines)
+    document = {"source": shown, "collections": documents, "listening": listening_document(listened)}
+    return call.answer(document, lines)
+
+
+def _listening_line(listened: Listening) -> str:
+    one = listened.listener
+    if not listened.offered:
+        return "Live events: this type of source has none; add a schedule"
+    if one is None or not one.active:
+        last = "" if one is None else f" now; {one.host} was the last one"
+        return f"Live events: no host listens{last}; start `retrovue serve`"
+    if one.problem is not None:
+        return f"Live events: {one.host} isn't connected: {one.problem}"
+    if one.since is None:
+        return f"Live events: {one.host} connects"
+    told = "nothing heard yet"
+    if one.heard_at is not None:
+        where = "the source" if one.heard_library is None else f"collection {one.heard_library}"
+        items = "all" if one.heard_items is None else "1 item" if one.heard_items == 1 else f"{one.heard_items:,} items"
+        told = f"last heard {_when(one.heard_at)}: {items} of {where}"
+    return f"Live events: {one.host} listens since {_when(one.since)}; {told}"
+
+
+def _when(moment: dt.datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _where(kept: str, place: str | None) -> str:

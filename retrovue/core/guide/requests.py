@@ -140,7 +140,4 @@ REQUESTS: Mapping[str, Advice] = {
     "importer_not_compliant": Advice(
         "The importer doesn't implement ImporterInterface.", "Update or remove the package that provides it."
     ),
-    "extra_missing": Advice(
-        "A package that only an extra brings along is needed, and isn't installed.", "Install it as the message says."
-    ),
 }

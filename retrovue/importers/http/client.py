@@ -287,9 +287,9 @@ class HttpClient:
     async def socket(self, path: str, *, most: int) -> AsyncIterator["Socket"]:
         """Open a WebSocket, once the server has proven its identity. ``most`` are the bytes that a message may have.
 
-        Otherwise as ``streaming``. Raises ExtraMissing without the package for it.
+        Otherwise as ``streaming``. Raises RequestError without the package for it.
         """
-        with needing("wsproto", "service", "to listen to a Jellyfin server"):
+        with needing("wsproto", "to listen to a Jellyfin server"):
             from retrovue.importers.http.socket import Handshake, Socket  # noqa: PLC0415 - an extra
         handshake = Handshake()
         held = self._held(self._url(path, {}), handshake.headers, status=101, silence_s=self.policy.read_timeout_s)

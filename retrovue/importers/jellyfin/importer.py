@@ -140,7 +140,7 @@ class JellyfinImporter(HttpImporter[Libraries]):
         )
 
     @asynccontextmanager
-    async def change_hints(self) -> AsyncIterator[AsyncIterator[ChangeHint]]:
+    async def change_hints(self, _: Sequence[Collection]) -> AsyncIterator[AsyncIterator[ChangeHint]]:
         """Listen to the server's socket until the block ends. Raises SourceRefused if the token is an API key."""
         if await _fetch_user(self._client) is None:
             raise SourceRefused(

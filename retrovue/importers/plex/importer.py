@@ -131,7 +131,7 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
         return decode_details(answer.body)
 
     @asynccontextmanager
-    async def change_hints(self) -> AsyncIterator[AsyncIterator[ChangeHint]]:
+    async def change_hints(self, _: Sequence[Collection]) -> AsyncIterator[AsyncIterator[ChangeHint]]:
         """Listen to the server's events until the block ends."""
         silence_s = events.SILENCE_S
         opening = self._client.streaming(events.PATH, events.FILTERS, accept="text/event-stream", silence_s=silence_s)

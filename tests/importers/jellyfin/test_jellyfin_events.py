@@ -97,7 +97,7 @@ async def listening(jellyfin: SimulatedJellyfin) -> AsyncIterator[GuardedHints]:
         config = {"base_url": url, "machine_identifier": "03b5e7fd4c8a4de8b4164d4d21b72608", "http": IMPATIENT}
         importer = GuardedImporter(JellyfinImporter(config, {"token": Secret(TOKEN)}))
         assert importer.tells_events()
-        async with importer, importer.change_hints() as hints:
+        async with importer, importer.change_hints([]) as hints:
             yield hints
 
 

@@ -149,7 +149,7 @@ async def listening(plex: SimulatedPlex) -> AsyncIterator[GuardedHints]:
         config = {"base_url": url, "machine_identifier": "5ca1ab1e00000000000000000000000000000001", "http": IMPATIENT}
         importer = GuardedImporter(PlexImporter(config, {"token": Secret(TOKEN)}))
         assert importer.tells_events()
-        async with importer, importer.change_hints() as hints:
+        async with importer, importer.change_hints([]) as hints:
             yield hints
 
 

@@ -1,0 +1,50 @@
+"""How sources are listened to. A process that serves listens to them."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from retrovue.core.errors import RetrovueError
+from retrovue.core.model import Collection, Source
+from retrovue.importers.base import TellsEvents
+from retrovue.importers.registry import importer_class
+from retrovue.store import listeners
+from retrovue.store.collections import enabled_collections
+from retrovue.store.listeners import Listener
+from retrovue.store.session import Store
+from retrovue.store.sources import find_source, get_source
+
+__all__ = ["Listener", "Listening", "get_listening", "list_enabled", "tells_events"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Whether and how a source is listened to."""
+
+    offered: bool
+    """Whether its type tells what has changed."""
+    listener: Listener | None
+    """Who listens to it, or did; None if nobody ever did."""
+
+
+async def get_listening(store: Store, source: str) -> Listening:
+    """Return whether and how a source is listened to. ``source`` is a reference; raises NotFound or Ambiguous."""
+    async with store.reading() as session:
+        found = await find_source(session, source)
+        return Listening(tells_events(found), await listeners.listener_of(session, found))
+
+
+async def list_enabled(store: Store) -> list[tuple[Source, tuple[Collection, ...]]]:
+    """List the sources that have enabled collections, with these, in time that doesn't depend on their assets."""
+    async with store.reading() as session:
+        found: dict[UUID, list[Collection]] = {}
+        for collection in await enabled_collections(session):
+            found.setdefault(collection.source_id, []).append(collection)
+        return [(await get_source(session, source), tuple(enabled)) for source, enabled in found.items()]
+
+
+def tells_events(source: Source) -> bool:
+    """Whether the importer of a source can listen to it."""
+    try:
+        return issubclass(importer_class(source.type), TellsEvents)
+    except RetrovueError:
+        return False

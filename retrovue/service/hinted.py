@@ -1,0 +1,133 @@
+"""Syncs what hints of a source name: by the rules of any sync, one after the other, again if one fails."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from retrovue.core.errors import AlreadyRunning, RetrovueError
+from retrovue.core.logs import logger
+from retrovue.core.model import Collection, Source
+from retrovue.core.results import Failed
+from retrovue.importers.base import ChangeHint
+from retrovue.ingest.collector import IngestRun
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.sync import sync_items, sync_one, sync_source
+from retrovue.operations.listening import list_enabled
+from retrovue.service.hints import Hints, ListeningTimes
+from retrovue.store.session import Store
+
+_MOST_FAILURES = 8
+"""Attempts in a row to sync what was named: the pauses between them add up to 45 minutes."""
+
+_log = logger(__name__)
+
+OnTaken = Callable[[str | None, int | None], Awaitable[None]]
+"""Called with the library and the number of items that are synced next; None for all."""
+
+
+class HintedSyncs:
+    """Syncs what the hints of one source name."""
+
+    def __init__(self, store: Store, source: Source, times: ListeningTimes, on_taken: OnTaken | None = None) -> None:
+        self.hints = Hints(times)
+        self._store, self._source, self._times, self._on_taken = store, source, times, on_taken
+        self._failures: dict[str | None, int] = {}
+        """Attempts in a row that have failed, by library; None for the whole source."""
+
+    async def run(self) -> None:
+        """Sync whatever is hinted at, until the task is cancelled."""
+        async with anyio.create_task_group() as group:
+            while True:
+                await self.hints.wait()
+                hinted = None in self.hints.libraries
+                if self.hints.take_everything():
+                    if hinted:
+                        await self._taken(None, None)
+                    await self._sync_all(group)
+                else:
+                    await self._sync_named(group)
+
+    async def _taken(self, library: str | None, items: int | None) -> None:
+        if self._on_taken is not None:
+            await self._on_taken(library, items)
+
+    async def _sync_named(self, group: TaskGroup) -> None:
+        taken = self.hints.take()
+        try:
+            found = await list_enabled(self._store)
+        except RetrovueError as exc:
+            # If the database is lost, all is listened to anew.
+            self._try_later(group, None, exc)
+            return
+        ours = (collections for source, collections in found if source.id == self._source.id)
+        enabled = {collection.external_id: collection for collections in ours for collection in collections}
+        for library, keys in taken.items():
+            if library in enabled:
+                await self._taken(library, None if keys is None else len(keys))
+                await self._sync(group, enabled[library], keys)
+
+    async def _sync_all(self, group: TaskGroup) -> None:
+        options = IngestOptions(concurrency=min(self._store.connections, IngestOptions().concurrency))
+        try:
+            failed = await self._run(sync_source(self._store, str(self._source.id), options))
+        except RetrovueError as exc:
+            self._try_later(group, None, exc)
+            return
+        self._failures.pop(None, None)
+        for one in failed:
+            self._try_later(group, ChangeHint(one.collection.external_id, None), one)
+
+    async def _sync(self, group: TaskGroup, collection: Collection, keys: set[str] | None) -> None:
+        options, reference, library = IngestOptions(concurrency=1), str(collection.id), collection.external_id
+        if keys is None:
+            running = sync_one(self._store, reference, options=options)
+        else:
+            self.hints.ignore(library, keys, float("inf"))
+            running = sync_items(self._store, reference, keys, options)
+        failed: RetrovueError | Failed | None = None
+        try:
+            failed = next(iter(await self._run(running)), None)
+        except RetrovueError as exc:
+            failed = exc
+        if keys is not None:
+            self.hints.ignore(library, keys, self._times.echo_s if failed is None else 0)
+        if failed is None:
+            self._failures.pop(library, None)
+        else:
+            self._try_later(group, ChangeHint(library, None if keys is None else tuple(keys)), failed)
+
+    async def _run(self, running: AbstractAsyncContextManager[IngestRun]) -> tuple[Failed, ...]:
+        """Run a sync; returns the collections that have to be synced again."""
+        async with running as run:
+            pass
+        _log.info("%s was synced after its events: %s", self._source.name, run.summary.status,
+                  extra={"run_id": str(run.id)})  # fmt: skip
+        return tuple(run.summary.failed)
+
+    def _try_later(self, group: TaskGroup, hint: ChangeHint | None, failed: RetrovueError | Failed) -> None:
+        """Sync again what has failed, after a pause that grows; None for the whole source.
+
+        What still fails after some attempts is left to the next hint and to schedules. A run that others hold up isn't
+        given up.
+        """
+        library = None if hint is None else hint.library
+        failures = self._failures.get(library, 0)
+        name = self._source.name if library is None else f"Collection {library} of {self._source.name}"
+        if failures >= _MOST_FAILURES and failed.code != AlreadyRunning.default_code:
+            _log.warning("%s isn't synced after its events: %s", name, failed.message, extra={"code": failed.code})
+            del self._failures[library]
+            return
+        self._failures[library] = failures + 1
+        pause = min(self._times.quiet_s * 2 ** min(failures, 30), self._times.most_s)
+        _log.info("%s is synced again in %.0f s: %s", name, pause, failed.message, extra={"code": failed.code})
+
+        async def later() -> None:
+            await anyio.sleep(pause)
+            if hint is None:
+                self.hints.all()
+            else:
+                self.hints.add(hint)
+
+        group.start_soon(later)
