@@ -63,7 +63,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Schedules": (
         "serve", "add_schedule", "list_schedules", "get_schedule", "update_schedule", "remove_schedule",
-        "ListeningTimes", "HostStatus", "get_listening", "Listening", "Listener",
+        "run_schedule_now", "Schedule", "ScheduleListing", "ScheduleRun", "Cron", "Ended", "HostStatus",
+        "ListeningTimes", "get_listening", "Listening", "Listener",
     ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
