@@ -142,6 +142,7 @@ from retrovue.service.hints import ListeningTimes as ListeningTimes
 from retrovue.service.serving import Ended as Ended
 from retrovue.service.serving import HostStatus as HostStatus
 from retrovue.service.serving import serve as serve
+from retrovue.service.webhooks import Webhooks as Webhooks
 from retrovue.store.assets import Asset as Asset
 from retrovue.store.assets import AssetAlias as AssetAlias
 from retrovue.store.assets import AssetDecision as AssetDecision

@@ -22,6 +22,8 @@ KEEP_CHANGES = "RETROVUE_KEEP_CHANGES"
 """Days for which the feed of changes keeps a change, by default for good. ``--keep-changes`` overrides it."""
 PAGE_TOKEN = "RETROVUE_PAGE_TOKEN"  # noqa: S105 - the name of a variable, not a token
 """What a person has to give to use the page of ``serve``: a token, or ``file:/PATH`` or ``credential:NAME`` of one."""
+WEBHOOK_SECRET = "RETROVUE_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable, not a secret
+"""What the addresses of webhooks end with: a secret, or ``file:/PATH`` or ``credential:NAME`` of one."""
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 

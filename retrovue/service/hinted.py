@@ -10,6 +10,7 @@ from retrovue.core.errors import AlreadyRunning, RetrovueError
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
 from retrovue.core.results import Failed
+from retrovue.core.text import redacted_traceback
 from retrovue.importers.base import ChangeHint
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.options import IngestOptions
@@ -41,13 +42,19 @@ class HintedSyncs:
         async with anyio.create_task_group() as group:
             while True:
                 await self.hints.wait()
-                hinted = None in self.hints.libraries
-                if self.hints.take_everything():
-                    if hinted:
-                        await self._taken(None, None)
-                    await self._sync_all(group)
-                else:
-                    await self._sync_named(group)
+                try:
+                    await self._work(group)
+                except Exception as exc:  # noqa: BLE001 - a fault of one sync must not end the others
+                    _log.error("%s wasn't synced after its events:\n%s", self._source.name, redacted_traceback(exc))
+
+    async def _work(self, group: TaskGroup) -> None:
+        hinted = None in self.hints.libraries
+        if self.hints.take_everything():
+            if hinted:
+                await self._taken(None, None)
+            await self._sync_all(group)
+        else:
+            await self._sync_named(group)
 
     async def _taken(self, library: str | None, items: int | None) -> None:
         if self._on_taken is not None:

@@ -22,6 +22,7 @@ from retrovue.ingest.sync import sync_source
 from retrovue.operations.catalogue import list_collections
 from retrovue.service import listening
 from retrovue.service.hints import ListeningTimes
+from retrovue.service.webhooks import Webhooks
 from retrovue.store import schedules
 from retrovue.store.notifications import notifications
 from retrovue.store.schedules import CHANNEL, Claim, Host, RunResult, Schedule
@@ -75,6 +76,7 @@ async def serve(
     listen: bool = True,
     times: ListeningTimes | None = None,
     status: HostStatus | None = None,
+    webhooks: Webhooks | None = None,
 ) -> None:
     """Work the schedules of the catalogue until the task is cancelled. A service can run it in its own task group.
 
@@ -85,13 +87,16 @@ async def serve(
     pauses. It touches no signal handlers. ``store`` needs as many connections as collections may be at work.
 
     With ``listen`` it also listens to the sources that tell what has changed, each on one host at a time, and syncs
-    what they name. ``times`` says how long it waits for that. ``status`` is kept up to date meanwhile.
+    what they name. ``times`` says how long it waits for that. ``status`` is kept up to date meanwhile. What
+    ``webhooks`` name is synced, too.
     """
     status = status or HostStatus(name)
     error: Exception | None = None
     async with anyio.create_task_group() as group:
         if listen:
             group.start_soon(listening.listen, store, name, times)
+        if webhooks is not None:
+            group.start_soon(webhooks.run)
         try:
             await _work(store, name, on_ended, status)
         except Exception as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it

@@ -3,16 +3,18 @@
 import ipaddress
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from retrovue.core.config import PAGE_TOKEN
+from retrovue.core.config import PAGE_TOKEN, WEBHOOK_SECRET
 from retrovue.core.errors import RequestError, require_within
 from retrovue.core.model import Secret
 from retrovue.core.text import quoted
 from retrovue.operations.secrets import secret_reference
 
 SHORTEST_TOKEN = 16
+_IN_ADDRESS = re.compile(r"[A-Za-z0-9._~-]+")
 LARGEST_PORT = 65_535
 
 
@@ -71,6 +73,24 @@ class PageSettings:
         except ValueError:
             return not self.is_local and name == platform.node().lower()
         return address.is_loopback or not self.is_local
+
+
+def webhook_secret(environ: Mapping[str, str] | None = None) -> str | None:
+    """Take the secret of webhooks from the environment, which holds it or refers to it; None if there is none.
+
+    Raises RequestError if it is too short, or can't be a part of an address.
+    """
+    text = (os.environ if environ is None else environ).get(WEBHOOK_SECRET)
+    if not text:
+        return None
+    secret = (secret_reference(text) or Secret(text)).resolved().reveal().strip()
+    if len(secret) < SHORTEST_TOKEN or _IN_ADDRESS.fullmatch(secret) is None:
+        raise RequestError(
+            "The secret of webhooks can't be used: it is too short, or has characters that addresses don't have.",
+            code="bad_webhook_secret",
+            hint=f"Give {WEBHOOK_SECRET} at least {SHORTEST_TOKEN} letters and digits: openssl rand -hex 16 makes one.",
+        )
+    return secret
 
 
 def _is_loopback(host: str) -> bool:

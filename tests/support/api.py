@@ -64,7 +64,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "Schedules": (
         "serve", "add_schedule", "list_schedules", "get_schedule", "update_schedule", "remove_schedule",
         "run_schedule_now", "Schedule", "ScheduleListing", "ScheduleRun", "Cron", "Ended", "HostStatus",
-        "ListeningTimes", "get_listening", "Listening", "Listener",
+        "ListeningTimes", "Webhooks", "get_listening", "Listening", "Listener",
     ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",

@@ -10,6 +10,7 @@ from retrovue.cli.errors import OK, InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.core.errors import RequestError
 from retrovue.service.serving import Ended, HostStatus, serve
+from retrovue.service.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from retrovue.operations.catalogue import Store
@@ -40,13 +41,15 @@ async def work(
         now = dt.datetime.now().astimezone()
         call.output.lines([f"{now:%Y-%m-%d %H:%M:%S}  {ended.schedule.name}  {ended.status}{why}"])
 
-    async with opened(call, connections=concurrency) as store, _page(call, store, host, page, address) as url:
-        call.output.lines([f"{host.name} works the schedules. SIGTERM or Ctrl-C stops it."])
-        if url is not None:
-            call.output.lines([f"The page is at {url}"])
-        # To be stopped is how it ends.
-        call.answered(OK)
-        await serve(store, host.name, on_ended=tell, listen=listen, status=host)
+    async with opened(call, connections=concurrency) as store:
+        webhooks = Webhooks(store) if listen else None
+        async with _page(call, store, host, page, address, webhooks) as url:
+            call.output.lines([f"{host.name} works the schedules. SIGTERM or Ctrl-C stops it."])
+            if url is not None:
+                call.output.lines([f"The page is at {url}"])
+            # To be stopped is how it ends.
+            call.answered(OK)
+            await serve(store, host.name, on_ended=tell, listen=listen, status=host, webhooks=webhooks)
     return OK
 
 
@@ -56,6 +59,7 @@ def _page(
     host: HostStatus,
     wanted: bool | None,
     address: tuple[str, int, tuple[str, ...]],
+    webhooks: Webhooks | None,
 ) -> AbstractAsyncContextManager[str | None]:
     if wanted is False:
         return nullcontext()
@@ -66,7 +70,10 @@ def _page(
             raise RequestError(message, code="no_service_extra")
         call.output.warn(f"{message} pip install 'retrovue[service]' installs it; --no-page leaves it out.")
         return nullcontext()
-    from retrovue.web.server import page_served  # only where it is installed
-    from retrovue.web.settings import PageSettings
+    from retrovue.web.hooks import hook_routes  # only where it is installed
+    from retrovue.web.server import page_served
+    from retrovue.web.settings import PageSettings, webhook_secret
 
-    return page_served(store, PageSettings.from_environment(*address), host)
+    secret = webhook_secret()
+    hooks = () if webhooks is None or secret is None else hook_routes(webhooks, secret)
+    return page_served(store, PageSettings.from_environment(*address), host, hooks)

@@ -29,4 +29,10 @@ PAGE: Mapping[str, Advice] = {
     "too_often": Advice("A client asks the page too often.", "Wait a few seconds."),
     "token_needed": Advice("The page needs a token.", "Sign in, or send the header Authorization: Bearer TOKEN."),
     "too_large": Advice("A request to the page is larger than any of its forms.", "Send less."),
+    "bad_webhook": Advice(
+        "What was sent to a webhook isn't what its kind sends.", "Check that the address has the kind of who sends it."
+    ),
+    "bad_webhook_secret": Advice(
+        "The secret of webhooks can't be used.", "Set RETROVUE_WEBHOOK_SECRET to 16 letters and digits or more."
+    ),
 }
