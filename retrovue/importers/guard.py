@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
@@ -165,11 +166,7 @@ class GuardedImporter(PluginHost):
     def type_version(self) -> str:
         """The class of the importer, and the version of its package if there is a package of the module's name."""
         kind = type(self._importer)
-        try:
-            installed = version(kind.__module__.partition(".")[0])
-        except PackageNotFoundError:
-            installed = ""
-        return f"{kind.__module__}.{kind.__qualname__} {installed}"
+        return f"{kind.__module__}.{kind.__qualname__} {_version_of(kind.__module__.partition('.')[0])}"
 
     @property
     def resumes_listings(self) -> bool:
@@ -377,3 +374,12 @@ class GuardedPages:
             return await outline.read()
 
         return self._guard.checks.page(await self._guard.call_measured(self.stopwatch, read))
+
+
+@cache
+def _version_of(package: str) -> str:
+    """Return the version of a package whose code is loaded, or an empty text if it isn't a package that has one."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -6,7 +6,6 @@ Each collection has its own session, transaction and outcome, so that its failur
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,6 +15,7 @@ from retrovue.core.model import Collection, Source
 from retrovue.core.results import NOT_FAILED, Skipped
 from retrovue.core.runs import FULL, Scope, Trigger
 from retrovue.core.text import quoted
+from retrovue.core.version import own_version
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest.collector import Collector, IngestRun
@@ -98,7 +98,7 @@ async def ingest_one(
 
 
 def _new_run(trigger: Trigger, scope: Scope, options: IngestOptions) -> Run:
-    return Run(uuid.uuid4(), trigger, scope, version("retrovue"), options.mode, options.atomic)
+    return Run(uuid.uuid4(), trigger, scope, own_version(), options.mode, options.atomic)
 
 
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:

@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from retrovue.core.errors import NothingEligible, RequestError, RetrovueError, changed_meanwhile
 from retrovue.core.model import Collection, Source
 from retrovue.core.results import Failed, Ingested
 from retrovue.core.runs import FULL
+from retrovue.core.version import own_version
 from retrovue.enrichers.pages import PageEnrichers, open_pages
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
@@ -79,7 +79,7 @@ async def adopt_collection(
         replacement = await find_collection(session, new, source, statistics=True)
     _check_pair(before, replacement)
     after = _merged(before, replacement)
-    run = Run(id=uuid.uuid4(), trigger="collection", scope=FULL, version=version("retrovue"), mode="sync")
+    run = Run(id=uuid.uuid4(), trigger="collection", scope=FULL, version=own_version(), mode="sync")
     async with AsyncExitStack() as stack:
         opened = open_importer(source.type, source.config, source.credentials, transport=transport)
         importer = await stack.enter_async_context(GuardedImporter(opened))

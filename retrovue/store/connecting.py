@@ -140,9 +140,8 @@ class Connector:
         _require_version(connection)
         try:
             await self._require_session(connection, arguments, options)
-            await connection.execute(f"SET {MARK} = '{self.mark(connection)}'; {_OWN_SESSION}")
-            if self._read_only:
-                await connection.execute("SET default_transaction_read_only = on")
+            read_only = "; SET default_transaction_read_only = on" if self._read_only else ""
+            await connection.execute(f"SET {MARK} = '{self.mark(connection)}'; {_OWN_SESSION}{read_only}")
         except _NOT_PREPARED as exc:
             raise TransactionPooling from exc
         except asyncpg.PostgresError as exc:
@@ -166,8 +165,7 @@ class Connector:
             raise TransactionPooling
 
     async def _require_session(self, connection: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        mark = await connection.fetchval(f"SELECT current_setting('{MARK}', true)")
-        backend = await _backend(connection)
+        mark, backend = await connection.fetchrow(f"SELECT current_setting('{MARK}', true), pg_backend_pid()")
         if mark:
             raise TransactionPooling
         if backend == connection.get_server_pid():

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from importlib.metadata import version
 from uuid import UUID
 
 import orjson
@@ -12,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection, Source
+from retrovue.core.version import own_version
 
 _LAST = text(
     "SELECT basis, stamp, clock_s, items, swept_at, full_at, explained FROM collection_reading"
@@ -51,7 +51,7 @@ class LastReading:
 def basis_of(source: Source, collection: Collection) -> bytes:
     """Hash what the drafts of a collection are made from besides its source: 16 bytes. With another one all is read."""
     mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
-    about = [version("retrovue"), source.type, dict(source.config), collection.external_id, collection.kind, mappings]
+    about = [own_version(), source.type, dict(source.config), collection.external_id, collection.kind, mappings]
     return blake2b(orjson.dumps(about, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 

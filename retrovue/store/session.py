@@ -27,6 +27,7 @@ from retrovue.store.addresses import (
     shown_to_sqlalchemy,
 )
 from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
+from retrovue.store.dialect import with_dialect
 from retrovue.store.failures import translate
 
 Session: TypeAlias = AsyncSession
@@ -123,7 +124,7 @@ class Store:
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
         # A pooler accepts application_name when a connection starts and refuses other settings: those are set later.
         engine = create_async_engine(
-            shown_to_sqlalchemy(self.url),
+            with_dialect(shown_to_sqlalchemy(self.url)),
             hide_parameters=True,
             connect_args={
                 "server_settings": {"application_name": application_name},

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.store.changes import KEPT_COLUMNS
+from retrovue.store.session import driver_of
 
 TABLES = {
     "staged": """
@@ -78,13 +79,14 @@ class StagingTables:
     async def make(self, session: AsyncSession) -> None:
         """Make the tables that the connection doesn't have yet."""
         about_connection = (await session.connection()).info
+        driver = await driver_of(session)
         for group in self._groups():
             made = (*group, self.suffix)
             if about_connection.get(made):
                 continue
-            for table, columns in group.items():
-                name = self.name(table) if table in _OF_PAGES else table
-                await session.execute(text(create(name, columns)))
+            names = {table: self.name(table) if table in _OF_PAGES else table for table in group}
+            # The driver's own method sends all statements at once.
+            await driver.execute("; ".join(create(names[table], columns) for table, columns in group.items()))
             about_connection[made] = True
 
     async def rename(self, session: AsyncSession) -> None:

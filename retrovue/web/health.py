@@ -1,12 +1,11 @@
 """Whether this host works, for whatever watches it: a container's health check, a monitor."""
 
-from importlib.metadata import version
-
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from retrovue.core.errors import StoreError
+from retrovue.core.version import own_version
 from retrovue.operations.catalogue import Store
 from retrovue.web.state import state_of
 
@@ -21,7 +20,7 @@ async def health(request: Request) -> Response:
     document = {
         "status": "ok" if works else "error",
         "host": state.host.name,
-        "version": version("retrovue"),
+        "version": own_version(),
         "database": "reachable" if database else "unreachable",
         "schedules": "worked" if works else "not worked",
     }

@@ -1,16 +1,16 @@
 """The stamps of pages: hashes of all that the drafts of a page are made from."""
 
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from typing import Generic
 
 import msgspec
 import xxhash
 
+from retrovue.core.version import own_version
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.listing import KeyT
 
-_VERSION = version("retrovue").encode()
+_VERSION = own_version().encode()
 """Another version may make other drafts of the same rows."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import msgspec
@@ -19,6 +18,7 @@ from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Collection, ConfigField
 from retrovue.core.pages import Page
 from retrovue.core.text import quoted
+from retrovue.core.version import own_version
 from retrovue.importers.base import ChangeHint
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
@@ -34,7 +34,7 @@ from retrovue.importers.jellyfin.library import KINDS, JellyfinLibrary, Librarie
 from retrovue.importers.jellyfin.rows import guid_bytes
 from retrovue.importers.locations import check_locations
 
-_CLIENT = f'MediaBrowser Client="RetroVue", Device="RetroVue", DeviceId="retrovue", Version="{version("retrovue")}"'
+_CLIENT = f'MediaBrowser Client="RetroVue", Device="RetroVue", DeviceId="retrovue", Version="{own_version()}"'
 
 
 def _token_headers(token: str) -> dict[str, str]:

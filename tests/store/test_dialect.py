@@ -1,0 +1,42 @@
+"""A connection is asked for nothing that it has said already, and a ping is one round trip."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from retrovue.store.session import Store
+from tests.support.faults.proxy import counting_proxy
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_round_trips(shared_store: Store) -> None:
+    with tempfile.TemporaryDirectory(prefix="rv") as directory:
+        async with counting_proxy(shared_store.url, Path(directory)) as (through, proxy), Store(through) as store:
+            async with store.reading() as session:
+                await session.execute(text("SELECT 1"))
+            first = [trip.text for trip in proxy.trips]
+            proxy.disarm()
+            for _ in range(2):
+                async with store.reading() as session:
+                    await session.execute(text("SELECT 1"))
+            later = Counter(trip.text for trip in proxy.trips)
+    assert first[0] == "(start-up)"
+    assert not [
+        asked for asked in first if "version()" in asked or asked.startswith(("show ", "select current_schema"))
+    ]
+    # A ping, the mark of the session and the statement are prepared once, and executed twice, but the two that the
+    # first transaction has prepared.
+    assert later == {"BEGIN;": 2, ";": 1, "(execute)": 6, "ROLLBACK;": 2}
+
+
+async def test_what_is_known_without_asking(shared_store: Store) -> None:
+    async with shared_store.reading() as session:
+        asked = (await session.execute(text("SHOW server_version_num"))).scalar_one()
+        level = (await session.execute(text("SHOW transaction_isolation"))).scalar_one()
+    dialect = shared_store.data.dialect
+    assert dialect.server_version_info == (int(asked) // 10_000, int(asked) % 10_000)
+    assert dialect.default_isolation_level == level.upper()
