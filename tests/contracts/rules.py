@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -33,15 +34,19 @@ def all_rules() -> dict[str, str]:
     return {rule: sentence for document in DOCUMENTS for rule, sentence in rules_of(document).items()}
 
 
-def marked_classes() -> Iterator[Marked]:
+def marked_classes() -> tuple[Marked, ...]:
     """Every class under tests/ that carries ``@pytest.mark.rule``."""
     return marked("rule")
 
 
-def marked(marker: str) -> Iterator[Marked]:
+@cache
+def marked(marker: str) -> tuple[Marked, ...]:
     """Every class and test under tests/ that carries a marker, once for each of the marker's arguments."""
+    found: list[Marked] = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        yield from _marked(ast.parse(path.read_text(encoding="utf-8")).body, marker, path.relative_to(ROOT).as_posix())
+        if f"pytest.mark.{marker}" in (source := path.read_text(encoding="utf-8")):
+            found += _marked(ast.parse(source).body, marker, path.relative_to(ROOT).as_posix())
+    return tuple(found)
 
 
 def _marked(body: list[ast.stmt], marker: str, file: str, prefix: str = "") -> Iterator[Marked]:

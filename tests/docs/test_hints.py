@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import asyncclick as click
@@ -50,15 +51,20 @@ class Text:
     text: str
 
 
-def texts() -> Iterator[Text]:
-    """Yield the texts of the program, except docstrings."""
+@cache
+def texts() -> tuple[Text, ...]:
+    """Return the texts of the program, except docstrings."""
+    return tuple(_texts())
+
+
+def _texts() -> Iterator[Text]:
     for path in sorted((ROOT / "retrovue").rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        strings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        strings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
             if isinstance(node, ast.JoinedStr):
                 strings |= {id(part) for part in node.values}
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in strings:
                 text = filled(node)
                 if "retrovue " in text or "--" in text:
@@ -77,16 +83,23 @@ def filled(node: ast.Constant | ast.JoinedStr) -> str:
     return "".join(parts)
 
 
-TEXTS = list(texts())
-COMMANDS = sorted({(text.place, call) for text in TEXTS for call in re.findall(r"`(retrovue [a-z-][^`]*)`", text.text)})
-OPTIONS = sorted(
-    {
-        (text.place, option)
-        for text in TEXTS
-        if " " in text.text.strip() and "`" not in text.text and "string split" not in text.text  # fish's
-        for option in re.findall(r"(?<![\w`-])--[a-z][a-z-]+", text.text)
-    }
-)
+def commands() -> list[tuple[str, str]]:
+    """Return the commands that messages name, each with its place."""
+    return sorted(
+        {(text.place, call) for text in texts() for call in re.findall(r"`(retrovue [a-z-][^`]*)`", text.text)}
+    )
+
+
+def options() -> list[tuple[str, str]]:
+    """Return the options that messages name without their command, each with its place."""
+    return sorted(
+        {
+            (text.place, option)
+            for text in texts()
+            if " " in text.text.strip() and "`" not in text.text and "string split" not in text.text  # fish's
+            for option in re.findall(r"(?<![\w`-])--[a-z][a-z-]+", text.text)
+        }
+    )
 
 
 async def resolved(words: list[str]) -> tuple[click.Context, click.Command, list[str]]:
@@ -101,17 +114,29 @@ async def resolved(words: list[str]) -> tuple[click.Context, click.Command, list
     return context, command, words
 
 
+async def why_it_cannot_be_typed(call: str) -> str | None:
+    """Return what the parser has against a command, or None."""
+    try:
+        words = [SAMPLES.get(word, word) for word in shlex.split(call)[1:]]
+        context, command, arguments = await resolved(words)
+        if arguments and "..." not in call:  # else only the name of a command, or options that the operator chooses
+            with suppress(click.exceptions.Exit):  # --help
+                await command.make_context(context.info_name, arguments, parent=context.parent)
+    except (click.ClickException, ValueError) as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return None
+
+
 @pytest.mark.fault(216)
-@pytest.mark.parametrize(("place", "call"), COMMANDS)
-async def test_a_command_of_a_message_can_be_typed(place: str, call: str) -> None:
-    words = [SAMPLES.get(word, word) for word in shlex.split(call)[1:]]
-    context, command, arguments = await resolved(words)
-    if not arguments:
-        return  # only the name of a command
-    if "..." in call:
-        return  # options that the operator chooses
-    with suppress(click.exceptions.Exit):  # --help
-        await command.make_context(context.info_name, arguments, parent=context.parent)
+async def test_the_commands_of_messages_can_be_typed() -> None:
+    assert len(commands()) > 100
+    found = {f"{place}: {call}": await why_it_cannot_be_typed(call) for place, call in commands()}
+    assert {call: why for call, why in found.items() if why is not None} == {}
+
+
+@pytest.mark.parametrize("call", ["retrovue sourc list", "retrovue source list --no-such", "retrovue source show 'x"])
+async def test_one_that_cannot_be_typed_is_found(call: str) -> None:
+    assert await why_it_cannot_be_typed(call) is not None
 
 
 def every_option() -> set[str]:
@@ -143,7 +168,7 @@ def test_options_of_messages_exist() -> None:
     theirs = Path(ROOT / "retrovue/store"), Path(ROOT / "retrovue/enrichers/probe"), Path(ROOT / "retrovue/simulator")
     missing = [
         (place, option)
-        for place, option in OPTIONS
+        for place, option in options()
         if option not in known and not any((ROOT / place).is_relative_to(folder) for folder in theirs)
     ]
     assert missing == []
@@ -155,7 +180,7 @@ def test_no_message_names_a_setting_that_has_an_option_by_its_key() -> None:
     keys = {key for key in keys if "_" in key}
     found = [
         (text.place, key)
-        for text in TEXTS
+        for text in texts()
         for key in keys
         if " " in text.text and re.search(rf"(?<![\w.]){key}(?!\w)", text.text)
     ]

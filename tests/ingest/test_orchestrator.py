@@ -1,6 +1,7 @@
 """The run: who is targeted, that a failure stays with its collection, and that every collection has one outcome."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -75,6 +76,28 @@ _PAGES_OF_REJECTIONS = [
     for rejection in (_NUMBER, Rejection(_NUMBER, "r"), Rejection("x", "r", _NUMBER), Rejection("x", "r", "u", _NUMBER))
 ]
 
+FAILURES: tuple[tuple[BaseException, str], ...] = (
+    (SourceError("x"), "source_error"),
+    (IncompleteEnumeration("x"), "incomplete_enumeration"),
+    (CollectionGone("x"), "gone_from_source"),
+    (WrongIdentity("x"), "wrong_identity"),
+    (SourceUnreachable("x"), "source_unreachable"),
+    (RequestError("x"), "bad_request"),
+    (StoreError("x"), "importer_failed"),
+    (StoreUnavailable("x"), "importer_failed"),
+    (RuntimeError("x"), "importer_failed"),
+    (AssertionError("x"), "importer_failed"),
+    (TimeoutError("x"), "importer_failed"),
+    (OSError("x"), "importer_failed"),
+    (StopIteration("x"), "importer_failed"),
+    (RecursionError("x"), "importer_failed"),
+    (SystemExit(0), "importer_failed"),
+    (asyncio.CancelledError("x"), "importer_failed"),
+    (BaseExceptionGroup("x", [SystemExit(1), ValueError("x")]), "importer_failed"),
+    (ExceptionGroup("x", [SourceUnreachable("x")]), "importer_failed"),
+)
+"""What an importer may raise, and the code of the failure that comes of it."""
+
 
 class TestOrder:
     async def test_the_largest_starts_first_and_before_it_what_is_new(self, library: Library) -> None:
@@ -146,43 +169,31 @@ class TestConcurrency:
 class TestIsolation:
     @pytest.mark.fault(60, 65)
     @pytest.mark.parametrize("dry_run", [False, True], ids=["real", "dry-run"])
-    @pytest.mark.parametrize(
-        ("error", "code"),
-        [
-            (SourceError("x"), "source_error"),
-            (IncompleteEnumeration("x"), "incomplete_enumeration"),
-            (CollectionGone("x"), "gone_from_source"),
-            (WrongIdentity("x"), "wrong_identity"),
-            (SourceUnreachable("x"), "source_unreachable"),
-            (RequestError("x"), "bad_request"),
-            (StoreError("x"), "importer_failed"),
-            (StoreUnavailable("x"), "importer_failed"),
-            (RuntimeError("x"), "importer_failed"),
-            (AssertionError("x"), "importer_failed"),
-            (TimeoutError("x"), "importer_failed"),
-            (OSError("x"), "importer_failed"),
-            (StopIteration("x"), "importer_failed"),
-            (RecursionError("x"), "importer_failed"),
-            (SystemExit(0), "importer_failed"),
-            (asyncio.CancelledError("x"), "importer_failed"),
-            (BaseExceptionGroup("x", [SystemExit(1), ValueError("x")]), "importer_failed"),
-            (ExceptionGroup("x", [SourceUnreachable("x")]), "importer_failed"),
-        ],
-        ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
-    )
-    async def test_a_failure_stays_with_its_collection(
-        self, library: Library, error: BaseException, code: str, dry_run: bool
-    ) -> None:
-        many = await make(library, "ABCD")
-        many.script.listings["B"] = [PAGES[0], error]
+    async def test_a_failure_stays_with_its_collection(self, library: Library, dry_run: bool) -> None:
+        """Each collection that fails is between two that don't."""
+        expected: dict[str, str] = {}
+        for number, (_, code) in enumerate(FAILURES):
+            expected |= {f"{number:02} fails": code, f"{number:02} fine": "ingested"}
+        many = await Library.make(library.store, *expected)
+        many.script.listings.update(dict.fromkeys(expected, PAGES))
+        many.script.listings.update(
+            {f"{number:02} fails": [PAGES[0], error] for number, (error, _) in enumerate(FAILURES)}
+        )
         summary = await many.ingest(dry_run=dry_run, concurrency=2)
-        assert codes(summary) == {"A": "ingested", "B": code, "C": "ingested", "D": "ingested"}
+        assert codes(summary) == expected
         assert summary.status == "partial"
         assert not summary.interrupted
         if dry_run:
             assert await many.audit() == []
         else:
             await agree(many, summary)
+
+    async def test_the_only_other_one_is_ingested(self, library: Library) -> None:
+        many = await make(library, "AB")
+        many.script.listings["A"] = [PAGES[0], SystemExit(0)]
+        summary = await many.ingest(concurrency=1)
+        assert codes(summary) == {"A": "importer_failed", "B": "ingested"}
+        assert summary.status == "partial"
 
     async def test_so_does_one_of_the_live_check(self, library: Library) -> None:
         for error in (RuntimeError("x"), asyncio.CancelledError(), SystemExit(3), StoreError("x"), RequestError("x")):
@@ -198,13 +209,13 @@ class TestIsolation:
                     assert type(error).__name__ in str(failure(summary, name).traceback)
 
     @pytest.mark.fault(62)
-    @pytest.mark.parametrize(
-        "odd", [None, 7, [], "page", _page_of("draft"), _page_of(None), *_PAGES_OF_REJECTIONS], ids=repr
-    )
-    async def test_what_is_no_page_is_refused(self, library: Library, odd: object) -> None:
-        many = await make(library, "AB")
-        many.script.listings["A"] = [odd]
-        assert codes(await many.ingest()) == {"A": "importer_failed", "B": "ingested"}
+    async def test_what_is_no_page_is_refused(self, library: Library) -> None:
+        answers: tuple[object, ...] = (None, 7, [], "page", _page_of("draft"), _page_of(None), *_PAGES_OF_REJECTIONS)
+        odd = {repr(answer): answer for answer in answers}
+        assert len(odd) == 10
+        many = await Library.make(library.store, "A page", *odd)
+        listings: dict[str, Sequence[object]] = {name: [answer] for name, answer in odd.items()} | {"A page": PAGES}
+        assert codes(await many.ingest(listings)) == dict.fromkeys(odd, "importer_failed") | {"A page": "ingested"}
 
     async def test_so_does_a_bug_of_our_own(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
         many = await make(library, "ABC")

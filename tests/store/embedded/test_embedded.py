@@ -75,6 +75,7 @@ class TestStart:
                 assert await connection.fetchval("SHOW client_connection_check_interval") == "500ms"
         assert servers(home) == []
 
+    @pytest.mark.usefixtures("made")
     async def test_a_warm_start_finds_the_data(self, home: Path) -> None:
         async with embedded_server(home) as server:
             first = server.pid
@@ -102,6 +103,7 @@ class TestStart:
                 await engine.dispose()
         assert tuple(row) == ('odd "name" 100%/é', "retrovue")
 
+    @pytest.mark.usefixtures("made")
     async def test_many_may_ask_for_the_same_database_at_once(self, home: Path) -> None:
         async with embedded_server(home, durable=False) as server:
             async with anyio.create_task_group() as group:
@@ -128,6 +130,7 @@ class TestStart:
 
 
 class TestSharing:
+    @pytest.mark.usefixtures("made")
     async def test_the_last_one_out_stops_the_server(self, home: Path) -> None:
         async with client(home) as one, client(home) as other:
             pid = await one.enter()
@@ -150,6 +153,7 @@ class TestSharing:
                 await each.leave()
         assert servers(home) == []
 
+    @pytest.mark.usefixtures("made")
     async def test_entering_twice_in_one_process_is_sharing_too(self, home: Path) -> None:
         async with embedded_server(home, durable=False) as outer:
             async with embedded_server(home, durable=False) as inner:
@@ -157,6 +161,7 @@ class TestSharing:
             assert [process.pid for process in servers(home)] == [outer.pid]
         assert servers(home) == []
 
+    @pytest.mark.usefixtures("made")
     async def test_entering_while_the_last_one_leaves_loses_nobody(self, home: Path) -> None:
         async def come_and_go() -> None:
             for _ in range(5):
@@ -168,6 +173,7 @@ class TestSharing:
                 group.start_soon(come_and_go)
         assert servers(home) == []
 
+    @pytest.mark.usefixtures("made")
     async def test_durability_is_not_lost_by_sharing(self, home: Path) -> None:
         async with embedded_server(home, durable=False):
             with pytest.raises(StoreUnavailable, match="durability off"):
@@ -183,6 +189,7 @@ class TestSharing:
 
 
 class TestRecovery:
+    @pytest.mark.usefixtures("made")
     async def test_a_server_left_by_a_killed_client_is_adopted_and_stopped(self, home: Path) -> None:
         async with client(home) as killed:
             pid = await killed.enter()
@@ -205,6 +212,7 @@ class TestRecovery:
         assert servers(home) == []
         assert not (home / "pg18.initdb").exists()
 
+    @pytest.mark.usefixtures("made")
     async def test_a_killed_server_is_started_again_with_all_that_was_committed(self, home: Path) -> None:
         async with embedded_server(home) as killed:
             await killed.ensure_database("retrovue")
@@ -219,6 +227,7 @@ class TestRecovery:
         assert servers(home) == []
 
     @pytest.mark.fault(74)
+    @pytest.mark.usefixtures("made")
     async def test_stale_files_that_name_a_living_process_are_cleared(self, home: Path, foreign_process: int) -> None:
         async with embedded_server(home, durable=False) as server:
             pass
@@ -263,6 +272,7 @@ class TestRefusal:
             async with embedded_server(home):
                 pytest.fail("entered")
 
+    @pytest.mark.usefixtures("made")
     async def test_a_server_that_dies_at_once_is_quoted(self, home: Path) -> None:
         async with embedded_server(home, durable=False) as server:
             pass
@@ -311,6 +321,7 @@ class TestRefusal:
 
 class TestPrivacy:
     @pytest.mark.fault(73)
+    @pytest.mark.usefixtures("made")
     async def test_nothing_listens_on_tcp(self, home: Path) -> None:
         async with embedded_server(home, durable=False) as server, connected(server) as connection:
             assert await connection.fetchval("SHOW listen_addresses") == ""
@@ -341,6 +352,7 @@ class TestPrivacy:
         async with embedded_server(home, durable=False):
             assert [path.stat().st_mode for path in (home, *home.parents)] == parents
 
+    @pytest.mark.usefixtures("made")
     async def test_the_log_tells_no_data(self, home: Path) -> None:
         async with embedded_server(home, durable=False) as server, connected(server) as connection:
             for statement in ("SELECT 'tell-tale'::int", "SELECT tell-tale FROM nowhere"):
@@ -361,6 +373,7 @@ class TestPrivacy:
             assert (home / "pg18.log").stat().st_size < 10_000
             assert (home / "pg18.log.1").stat().st_size == 1024 * 1024 + 1
 
+    @pytest.mark.usefixtures("made")
     async def test_the_server_keeps_no_terminal_and_no_pipe(self, home: Path) -> None:
         async with client(home) as killed:
             pid = await killed.enter()
@@ -403,6 +416,7 @@ class TestOrdinaryUser:
             assert psutil.Process(server.pid).uids().real == owner
             assert data.stat().st_uid == owner
 
+    @pytest.mark.usefixtures("made")
     async def test_the_server_never_runs_as_root(self, home: Path) -> None:
         async with embedded_server(home, durable=False) as server:
             assert 0 not in psutil.Process(server.pid).uids()
@@ -420,15 +434,15 @@ class TestCancellation:
         async with embedded_server(home, durable=False):
             pass
 
+    @pytest.mark.usefixtures("made")
     async def test_a_cancelled_start_of_existing_data_leaves_no_server(self, home: Path) -> None:
-        async with embedded_server(home, durable=False):
-            pass
         for hundredths in range(0, 10, 2):
             with anyio.move_on_after(hundredths / 100):
                 async with embedded_server(home, durable=False):
                     await anyio.sleep_forever()
             assert servers(home) == []
 
+    @pytest.mark.usefixtures("made")
     async def test_a_cancelled_body_is_gone_in_time(self, home: Path) -> None:
         with anyio.CancelScope() as scope:
             async with embedded_server(home) as server:
@@ -442,6 +456,7 @@ class TestCancellation:
         assert anyio.current_time() - cancelled < 2
         await gone(server.pid)
 
+    @pytest.mark.usefixtures("made")
     async def test_a_task_that_is_cancelled_without_a_scope_is_gone_in_time(self, home: Path) -> None:
         entered = asyncio.Event()
         pids: list[int] = []

@@ -25,6 +25,7 @@ from retrovue.store.embedded import embedded_server
 from retrovue.store.embedded_cluster import open_cluster
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store
+from tests.store.embedded.conftest import Furnish
 from tests.support.embedded_processes import client, servers
 from tests.support.library import Library, codes, contents, draft, page
 
@@ -112,13 +113,14 @@ class TestPlace:
         assert "local disk" in message
 
     @pytest.mark.parametrize("length", [100, 103, 104, 107, 108, 200])
-    async def test_a_path_of_any_length(self, length: int) -> None:
+    async def test_a_path_of_any_length(self, length: int, furnish: Furnish) -> None:
         """Up to 107 bytes fit a socket's address on Linux, and 103 on macOS."""
         with tempfile.TemporaryDirectory(prefix="rv", ignore_cleanup_errors=True) as directory:
             room = length - len(f"{directory}//pg18/.s.PGSQL.5432")
             home = Path(directory) / ("x" * room)
             cluster = open_cluster(home, durable=False)
             assert (cluster.sockets == cluster.data) == (length <= 103)
+            furnish(home)
             async with embedded_server(home, durable=False) as server:
                 await server.ensure_database("retrovue")
 
@@ -149,6 +151,7 @@ def forbid_locks() -> None:
 class TestKilled:
     """Catalogue lines 43 and 74: the server is killed under commands that use it."""
 
+    @pytest.mark.usefixtures("made")
     async def test_under_a_running_ingest(self, home: Path) -> None:
         async with embedded_server(home) as server:
             await server.ensure_database("retrovue")
@@ -180,6 +183,7 @@ class TestKilled:
                     " ORDER BY 1"
                 ) == [("ingested",), ("interrupted",)]
 
+    @pytest.mark.usefixtures("made")
     async def test_two_that_start_at_once_after_that(self, home: Path) -> None:
         async with client(home) as one:
             pid = await one.enter()
@@ -201,6 +205,7 @@ class TestPidFile:
     """The account of the server can write the pid file, and with it name any process."""
 
     @pytest.mark.parametrize("pid", ["another's", "0", "-1", "1"])
+    @pytest.mark.usefixtures("made")
     async def test_no_other_process_is_signalled(self, home: Path, monkeypatch: pytest.MonkeyPatch, pid: str) -> None:
         for limit in ("_SHIELD_SECONDS", "_FAST_STOP_SECONDS", "_IMMEDIATE_STOP_SECONDS"):
             monkeypatch.setattr(embedded, limit, 0.3)
