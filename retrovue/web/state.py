@@ -1,6 +1,9 @@
 """What the handlers of the page share."""
 
+import secrets
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import anyio
 from starlette.requests import Request
@@ -9,6 +12,43 @@ from retrovue.operations.catalogue import Store
 from retrovue.service.serving import HostStatus
 from retrovue.web.guard import Sessions
 from retrovue.web.settings import PageSettings
+from retrovue.web.starting import StartedRuns
+from retrovue.web.surveys import Setup
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a page says once about what was just done."""
+
+    message: str
+    hint: str | None = None
+    failed: bool = False
+
+
+class Kept(Generic[T]):
+    """The latest of some things, each under a key that nobody guesses."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, T] = OrderedDict()
+
+    def add(self, one: T) -> str:
+        """Keep one more, and return its key."""
+        key = secrets.token_urlsafe(9)
+        self._kept[key] = one
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return key
+
+    def get(self, key: str) -> T | None:
+        """Return what has a key; None if it isn't kept any more."""
+        return self._kept.get(key)
+
+    def replace(self, key: str, one: T) -> None:
+        """Keep another one under a key."""
+        self._kept[key] = one
 
 
 @dataclass(slots=True)
@@ -21,8 +61,11 @@ class PageState:
     settings: PageSettings
     sessions: Sessions | None
     """None if no token is needed."""
+    runs: StartedRuns
     closing: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server stops: open event streams end."""
+    notices: Kept[Notice] = field(default_factory=lambda: Kept[Notice](100))
+    setups: Kept[Setup] = field(default_factory=lambda: Kept[Setup](10))
 
 
 def state_of(request: Request) -> PageState:
