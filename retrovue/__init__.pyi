@@ -100,6 +100,7 @@ from retrovue.operations.catalogue import list_sources as list_sources
 from retrovue.operations.changes import ChangeListing as ChangeListing
 from retrovue.operations.changes import follow_changes as follow_changes
 from retrovue.operations.changes import list_changes as list_changes
+from retrovue.operations.changes import newest_changes as newest_changes
 from retrovue.operations.changes import prune_changes as prune_changes
 from retrovue.operations.changes import purge_assets as purge_assets
 from retrovue.operations.curation import CollectionUpdate as CollectionUpdate
@@ -121,6 +122,9 @@ from retrovue.operations.doctor import Finding as Finding
 from retrovue.operations.doctor import examine as examine
 from retrovue.operations.listening import Listening as Listening
 from retrovue.operations.listening import get_listening as get_listening
+from retrovue.operations.progress import follow_progress as follow_progress
+from retrovue.operations.progress import list_progress as list_progress
+from retrovue.operations.progress import stop_run as stop_run
 from retrovue.operations.reports import Statistics as Statistics
 from retrovue.operations.reports import iter_duplicates as iter_duplicates
 from retrovue.operations.reports import iter_rejected as iter_rejected
@@ -138,6 +142,8 @@ from retrovue.operations.schedules import update_schedule as update_schedule
 from retrovue.operations.secrets import Encryption as Encryption
 from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference
+from retrovue.operations.watching import list_held_back as list_held_back
+from retrovue.operations.watching import list_programs as list_programs
 from retrovue.service.hints import ListeningTimes as ListeningTimes
 from retrovue.service.serving import Ended as Ended
 from retrovue.service.serving import HostStatus as HostStatus
@@ -157,6 +163,8 @@ from retrovue.store.decisions import StateChange as StateChange
 from retrovue.store.enrichers import EnricherListing as EnricherListing
 from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
 from retrovue.store.listeners import Listener as Listener
+from retrovue.store.held_back import RemovalsHeldBack as RemovalsHeldBack
+from retrovue.store.hosts import Program as Program
 from retrovue.store.listing import AssetFilters as AssetFilters
 from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.listing import AssetOrder as AssetOrder
@@ -166,6 +174,7 @@ from retrovue.store.log import LoggedRun as LoggedRun
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.log import RunListing as RunListing
 from retrovue.store.opening import open_store as open_store
+from retrovue.store.progress import CollectionProgress as CollectionProgress
 from retrovue.store.purging import GoneAssets as GoneAssets
 from retrovue.store.rejections import DuplicateItem as DuplicateItem
 from retrovue.store.rejections import DuplicateListing as DuplicateListing

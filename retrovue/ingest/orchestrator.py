@@ -20,8 +20,9 @@ from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest.collector import Collector, IngestRun
 from retrovue.ingest.options import IngestOptions
-from retrovue.ingest.preflight import none_ingestible, pre_flight, split_enabled
+from retrovue.ingest.preflight import Targets, none_ingestible, pre_flight, split_enabled
 from retrovue.ingest.tasks import RunTasks
+from retrovue.ingest.telling import Teller
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections
@@ -147,7 +148,7 @@ async def _running(
         error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(tasks.run, targets)
+                group.start_soon(_work, tasks, targets, collector, store, run, options.dry_run)
                 try:
                     yield IngestRun(run.id, source, collector, targets.eligible)
                 except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it
@@ -157,3 +158,22 @@ async def _running(
             await tasks.finish()
         if error is not None:
             raise error
+
+
+async def _work(tasks: RunTasks, targets: Targets, collector: Collector, store: Store, run: Run, dry_run: bool) -> None:
+    """Do the work of a run, and tell how far it is; a dry-run writes nothing, so that it isn't told."""
+    if dry_run:
+        await tasks.run(targets)
+        return
+    scope = anyio.CancelScope()
+    teller = Teller(store, run.id, collector, scope.cancel)
+    try:
+        with scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(teller.tell)
+                await tasks.run(targets)
+                group.cancel_scope.cancel()
+    finally:
+        await teller.end()
+    # Somebody may have asked it to stop: then whoever reads the events must not wait for more.
+    await tasks.finish()

@@ -1,7 +1,7 @@
 """The feed of changes: list it, and follow it. Purge the assets that are gone."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from retrovue.core.logs import logger
 from retrovue.operations.curation import locked
 from retrovue.store import changes
 from retrovue.store.changes import CHANNEL, Change, PrunedChanges
-from retrovue.store.collections import find_collection, list_collections
+from retrovue.store.collections import find_collection, ids_within, list_collections
 from retrovue.store.notifications import notifications
 from retrovue.store.purging import GoneAssets, find_gone, purge_gone
 from retrovue.store.retention import require_age
@@ -26,6 +26,7 @@ __all__ = [
     "PrunedChanges",
     "follow_changes",
     "list_changes",
+    "newest_changes",
     "prune_changes",
     "purge_assets",
 ]
@@ -63,17 +64,30 @@ async def list_changes(
     ``next_cursor`` for the next call gets every change once. Raises NotFound, Ambiguous, CursorExpired or RequestError.
     """
     async with store.reading() as session:
-        owner = None if source is None else await find_source(session, source)
-        within: Sequence[UUID] | None = None
-        if collection is not None:
-            within = [(await find_collection(session, collection, owner)).id]
-        elif owner is not None:
-            within = [found.id for found in await list_collections(session, owner)]
+        within = await ids_within(session, source, collection)
         latest = await changes.latest_position(session)
         rows = await changes.list_changes(session, after=after, collections=within, asset=asset, limit=limit)
         # All changes up to the one that was the latest before the list was read are in it, or are others' changes.
         cursor = rows[-1].position if rows else 0
         return ChangeListing(tuple(rows), cursor if len(rows) == limit else max(cursor, latest))
+
+
+async def newest_changes(
+    store: Store,
+    *,
+    before: int | None = None,
+    source: str | None = None,
+    collection: str | None = None,
+    limit: int = 100,
+) -> list[Change]:
+    """List the newest changes of assets, the newest first, for people; programs follow the feed in its own order.
+
+    ``before`` is the position of the last change of the page before. ``source`` and ``collection`` are references.
+    ``limit`` is from 1 to 2,147,483,647. Raises NotFound, Ambiguous or RequestError.
+    """
+    async with store.reading() as session:
+        within = await ids_within(session, source, collection)
+        return await changes.newest_changes(session, before=before, collections=within, limit=limit)
 
 
 async def follow_changes(

@@ -84,7 +84,7 @@ async def survey(
             collection = replace(collection, check_files=collection.check_files and check_files)
             new = [mapping for mapping in maps if _applies(mapping, collection)]
             if unmapped := _unmapped(collection, [*new, *collection.path_mappings]):
-                files = await _some_files(importer, collection)
+                files = await some_files(importer, collection)
                 proposals = await propose_mappings(by_location(unmapped, files), roots)
                 new += [proposals[location] for location in unmapped if location in proposals]
             new = [mapping for mapping in new if mapping not in collection.path_mappings]
@@ -146,7 +146,7 @@ def _unmapped(collection: Collection, mappings: Iterable[PathMapping]) -> tuple[
     return tuple(unmapped)
 
 
-async def _some_files(importer: GuardedImporter, collection: Collection) -> list[str]:
+async def some_files(importer: GuardedImporter, collection: Collection) -> list[str]:
     """Return the paths of the files on the first page of a library; none if it can't be read."""
     try:
         async with importer.enumerate(replace(collection, assets_count=0), FULL) as pages:

@@ -197,6 +197,26 @@ async def list_changes(
     return changes
 
 
+async def newest_changes(
+    session: AsyncSession, *, before: int | None, collections: Sequence[UUID] | None, limit: int
+) -> list[Change]:
+    """Return the newest changes before a position, the newest first; None is the end of the feed."""
+    require_within("The limit", limit, 1, LARGEST, code="bad_limit")
+    conditions = ["position < :before"]
+    bind: dict[str, Any] = {"before": 9223372036854775807 if before is None else before, "limit": limit}
+    if collections is not None:
+        conditions.append("collection_uuid = ANY(cast(string_to_array(:collections, ',') AS uuid[]))")
+        bind["collections"] = ",".join(map(str, collections))
+    result = await session.execute(
+        text(
+            f"SELECT {', '.join(_FIELDS)} FROM asset_change WHERE {' AND '.join(conditions)}"
+            " ORDER BY position DESC LIMIT :limit"
+        ),
+        bind,
+    )
+    return [Change(*row) for row in result]
+
+
 async def latest_changes(session: AsyncSession, asset: UUID, number: int) -> list[Change]:
     """Return the latest changes of an asset, oldest first."""
     result = await session.execute(

@@ -87,6 +87,17 @@ async def enabled_collections(session: AsyncSession) -> list[Collection]:
     return [_collection(row) for row in result]
 
 
+async def ids_within(session: AsyncSession, source: str | None, collection: str | None) -> list[uuid.UUID] | None:
+    """Return the ids of the collections that the references name; None for all. Raises NotFound or Ambiguous."""
+    owner = None if source is None else await find_source(session, source)
+    if collection is not None:
+        return [(await find_collection(session, collection, owner)).id]
+    if owner is None:
+        return None
+    result = await session.execute(text("SELECT id FROM collection WHERE source_id = :source"), {"source": owner.id})
+    return list(result.scalars())
+
+
 async def collections_by_id(session: AsyncSession, collections: Iterable[Collection]) -> dict[uuid.UUID, Collection]:
     """Read collections again, by id, without statistics; those that were deleted are missing."""
     ids = "cast(string_to_array(:ids, ',') AS uuid[])"  # as text: of an array asyncpg would first look the type up

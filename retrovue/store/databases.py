@@ -33,8 +33,8 @@ TABLES = frozenset({
     "alembic_version", "asset", "asset_alias", "asset_change", "asset_change_pruned", "asset_enrichment", "asset_file",
     "asset_identity", "asset_part", "catalogue_role", "collection", "collection_enricher", "collection_reading",
     "enricher", "enrichment_outcome", "ingest_outcome", "ingest_rejection", "ingest_start", "kept_listing",
-    "known_listing", "known_page", "listener", "path_mapping", "run_rejection", "schedulable_asset", "schedule",
-    "schedule_run", "source", "source_filter",
+    "known_listing", "known_page", "listener", "path_mapping", "run_progress", "run_rejection", "schedulable_asset",
+    "schedule", "schedule_run", "source", "source_filter",
 })  # fmt: skip
 """The tables and views of a catalogue, of all versions, but for those of `store.kept`, which have numbers."""
 

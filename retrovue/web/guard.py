@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -45,6 +45,8 @@ HEADERS: Mapping[str, str] = {
 }
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _MOST_CLIENTS = 1_000
+
+Failed = Callable[[Request, Exception], Response]
 
 
 @dataclass(slots=True)
@@ -98,8 +100,11 @@ class Sessions:
 class Guard:
     """ASGI middleware that refuses what must not reach the page, and adds the headers that browsers hold to."""
 
-    def __init__(self, app: ASGIApp, settings: PageSettings, sessions: Sessions | None) -> None:
-        self._app, self._settings, self._sessions = app, settings, sessions
+    def __init__(
+        self, app: ASGIApp, settings: PageSettings, sessions: Sessions | None, failed: Failed | None = None
+    ) -> None:
+        """``failed`` makes the answer to a request whose handler has raised, which is a bug."""
+        self._app, self._settings, self._sessions, self._failed = app, settings, sessions, failed
         self._rate = Rate(per_second=50, burst=300)
         self._logins = Rate(per_second=0.2, burst=10)
 
@@ -124,7 +129,15 @@ class Guard:
         if not announced.isdecimal() or int(announced) > most:
             await _too_large(most)(scope, receive, with_headers)
             return
-        await _Bounded(self._app, receive, with_headers, most).answer(scope)
+        bounded = _Bounded(self._app, receive, with_headers, most)
+        try:
+            await bounded.answer(scope)
+        except Exception as exc:  # whatever a handler raises is answered here, with the headers
+            if self._failed is None:
+                raise
+            answer = self._failed(Request(scope), exc)
+            if not bounded.started:
+                await answer(scope, receive, with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         request = Request(scope)
@@ -163,13 +176,13 @@ class _Bounded:
     def __init__(self, app: ASGIApp, receive: Receive, send: Send, most: int) -> None:
         self._app, self._receive, self._send, self._most = app, receive, send, most
         self._read = 0
-        self._started = False
+        self.started = False
 
     async def answer(self, scope: Scope) -> None:
         try:
             await self._app(scope, self._take, self._give)
         except _TooLarge:
-            if not self._started:
+            if not self.started:
                 await _too_large(self._most)(scope, self._receive, self._send)
 
     async def _take(self) -> Message:
@@ -180,7 +193,7 @@ class _Bounded:
         return message
 
     async def _give(self, message: Message) -> None:
-        self._started = True
+        self.started = True
         await self._send(message)
 
 

@@ -15,7 +15,7 @@ _PATIENCE_S = 3.0
 async def health(request: Request) -> Response:
     """Answer 200 if the database answers and this host works the schedules, else 503."""
     state = state_of(request)
-    database = await _answers(state.store)
+    database = await _answers(state.reads)
     works = database and state.host.works
     document = {
         "status": "ok" if works else "error",

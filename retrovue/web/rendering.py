@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from retrovue.core.errors import RetrovueError
-from retrovue.web.state import Notice, state_of
 from retrovue.web.files import address_of
+from retrovue.web.state import Notice, state_of
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -98,5 +98,3 @@ def done(request: Request, address: str, message: str, hint: str | None = None, 
 def refused(request: Request, address: str, error: RetrovueError) -> Response:
     """Send the browser back, to be told of an error."""
     return done(request, address, error.message, error.hint, failed=True)
-
-

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import uvicorn
+from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -16,9 +17,11 @@ from retrovue.core.errors import RequestError
 from retrovue.operations.catalogue import Store
 from retrovue.service.serving import HostStatus
 from retrovue.web.app import create_app
+from retrovue.web.figures import Counting
 from retrovue.web.guard import Sessions
 from retrovue.web.settings import PageSettings
-from retrovue.web.state import PageState
+from retrovue.web.starting import StartedRuns
+from retrovue.web.state import PageState, wake
 
 _CONNECTIONS = 4
 """To the database, for the page alone."""
@@ -56,21 +59,6 @@ async def page_served(
     listener = _listen(settings)
     error: BaseException | None = None
     async with store.beside(_CONNECTIONS) as own:
-        sessions = None if settings.token is None else Sessions(settings.token)
-        state = PageState(own, host, settings, sessions)
-        server = _Server(
-            uvicorn.Config(
-                create_app(state, hooks),
-                http=_Protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=_MOST_REQUESTS,
-                timeout_graceful_shutdown=_FINISH_SECONDS,
-            )
-        )
         scope = anyio.CancelScope(shield=True)
 
         async def run() -> None:
@@ -78,16 +66,37 @@ async def page_served(
                 await server.serve([listener])
 
         async with anyio.create_task_group() as group:
+            sessions = None if settings.token is None else Sessions(settings.token)
+            state = PageState(store, own, host, settings, sessions, StartedRuns(group), Counting(own, group))
+            server = _Server(_configured(create_app(state, hooks)))
             group.start_soon(run)
+            state.group = group
             try:
                 yield _url(settings, listener)
             except BaseException as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it
                 error = exc
             state.closing.set()
+            wake(state)
             server.should_exit = True
             scope.deadline = anyio.current_time() + _STOP_SECONDS
+            # The server ends by itself, while the runs that it has started are interrupted.
+            group.cancel_scope.cancel()
     if error is not None:
         raise error
+
+
+def _configured(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MOST_REQUESTS,
+        timeout_graceful_shutdown=_FINISH_SECONDS,
+    )
 
 
 def _listen(settings: PageSettings) -> socket.socket:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 from starlette.requests import Request
 
 from retrovue.operations.catalogue import Store
+from retrovue.operations.progress import follow_progress
 from retrovue.service.serving import HostStatus
+from retrovue.web.figures import Counting
 from retrovue.web.guard import Sessions
 from retrovue.web.settings import PageSettings
 from retrovue.web.starting import StartedRuns
@@ -56,16 +59,41 @@ class PageState:
     """What the handlers of the page share."""
 
     store: Store
-    """For short work, with connections of its own: a run that takes all of its store's must not stop the page."""
+    """For the runs that are started here."""
+    reads: Store
+    """For short work, with connections of its own: a run that takes all of the store's must not stop the page."""
     host: HostStatus
     settings: PageSettings
     sessions: Sessions | None
     """None if no token is needed."""
     runs: StartedRuns
+    counting: Counting
     closing: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server stops: open event streams end."""
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    """Set when a run may be further, and replaced: event streams look anew."""
     notices: Kept[Notice] = field(default_factory=lambda: Kept[Notice](100))
+    group: TaskGroup | None = None
+    """The tasks of the server; None once one of them watches the runs."""
     setups: Kept[Setup] = field(default_factory=lambda: Kept[Setup](10))
+
+
+def watch(state: PageState) -> None:
+    """Let the event streams be woken whenever a run may be further, for all of them over one connection."""
+    if state.group is not None:
+        state.group.start_soon(_watch, state)
+        state.group = None
+
+
+async def _watch(state: PageState) -> None:
+    async for _ in follow_progress(state.reads):
+        wake(state)
+
+
+def wake(state: PageState) -> None:
+    """Let event streams look anew."""
+    state.changed.set()
+    state.changed = anyio.Event()
 
 
 def state_of(request: Request) -> PageState:

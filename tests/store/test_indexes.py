@@ -36,6 +36,7 @@ RULES = {
     "source_external_id_key": "no two have one name",
     "schedule_pkey": "what others refer to",
     "schedule_name_key": "no two have one name",
+    "run_progress_pkey": "a run writes a row for each collection",
     "schedule_run_pkey": "no due time is taken twice",
     "listener_pkey": "one host listens to a source",
     "schedule_run_unended": "a schedule has one run at a time",

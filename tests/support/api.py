@@ -30,7 +30,12 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "CollectionUpdate", "PathMapping",
     ),
     "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "Scope", "IngestRun"),
-    "Sync": ("sync_source", "sync_one", "sync_items", "MaxRemovals", "Removal"),
+    "Sync": (
+        "sync_source", "sync_one", "sync_items", "MaxRemovals", "Removal", "list_held_back", "RemovalsHeldBack",
+    ),
+    "Runs at work": (
+        "list_progress", "follow_progress", "stop_run", "CollectionProgress", "list_programs", "Program",
+    ),
     "Results of an ingest": (
         "IngestSummary", "RunStatus", "CollectionOutcome", "Ingested", "Skipped", "Failed", "Counts", "Listed", "Named",
         "Durations", "Enriched", "Guard", "HeldBack", "Reading", "Problem", "summary_document",
@@ -46,8 +51,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "FormerIdentity", "StateChange", "Decided",
     ),
     "Changes of assets": (
-        "list_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing", "GoneAssets",
-        "PrunedChanges",
+        "list_changes", "newest_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing",
+        "GoneAssets", "PrunedChanges",
     ),
     "Audit trail": (
         "list_log", "list_runs", "get_run", "prune_details", "list_rejected", "iter_rejected", "list_duplicates",

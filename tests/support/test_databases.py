@@ -33,6 +33,7 @@ ROWS = {
     f" VALUES ({ID}, {ID}, 'A', 'sync', 'a', 'a', now())",
     "schedule_run": f"(schedule_id, due_at, host_id, host) VALUES ({ID}, now(), {ID}, 'a')",
     "listener": f"(source_id, host) VALUES ({ID}, 'a')",
+    "run_progress": f"(run_id, collection_id, phase) VALUES ({ID}, {ID}, 'reading')",
     "enricher": f"(id, external_id, name, type, config) VALUES ({ID}, 'a-00000000', 'A', 'a', '{{}}')",
     "collection_enricher": f"VALUES ({ID}, {ID}, 1)",
     "asset_enrichment": f"(asset_uuid, enricher_id, status, run_id) VALUES ({ID}, {ID}, 'succeeded', {ID})",

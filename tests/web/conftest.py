@@ -26,26 +26,15 @@ async def served(store: Store, settings: PageSettings | None = None) -> AsyncIte
         yield client
 
 
-@pytest.fixture(scope="session")
-async def _page(_shared_store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(_shared_store) as client:
+@pytest.fixture
+async def page(shared_store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    """The page of a catalogue that begins empty, without a token."""
+    async with served(shared_store) as client:
         yield client
 
 
 @pytest.fixture
-async def page(_page: httpx.AsyncClient, shared_store: Store) -> httpx.AsyncClient:
-    """The page of a catalogue that begins empty, without a token; tests take it in turn."""
-    return _page
-
-
-@pytest.fixture(scope="session")
-async def _locked(_shared_store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(_shared_store, PageSettings(port=0, token=TOKEN)) as client:
+async def locked(shared_store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    """The page of an empty catalogue, which wants a token."""
+    async with served(shared_store, PageSettings(port=0, token=TOKEN)) as client:
         yield client
-
-
-@pytest.fixture
-def locked(_locked: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The page of a catalogue, which wants a token."""
-    _locked.cookies.clear()
-    return _locked

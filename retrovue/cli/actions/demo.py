@@ -18,14 +18,18 @@ import anyio
 import orjson
 from anyio.abc import Process
 
+from retrovue.cli.actions.serving import page_of
 from retrovue.cli.errors import FAILED, OK, PARTIAL
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.output import Output
 from retrovue.core.config import DATABASE_URL, HOME, TEST_DATABASE_URL, TOKEN, Settings
+from retrovue.operations.catalogue import Store
+from retrovue.service.serving import HostStatus, serve
 from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.opening import open_store
 
 NAME = "Demo Plex"
+_HERE = "127.0.0.1"
 _KINDS: tuple[tuple[Literal["movie", "show", "clip", "artist"], str], ...] = (
     ("movie", "Movies"),
     ("show", "TV Shows"),
@@ -76,8 +80,11 @@ class _Demo:
         return printed.decode(errors="replace")
 
 
-async def demonstrate(call: Invocation, *, items: int, collections: int, keep: bool) -> int:
-    """Run the demo in a catalogue of its own; return 0 if everything happened as expected."""
+async def demonstrate(call: Invocation, *, items: int, collections: int, keep: bool, port: int | None = None) -> int:
+    """Run the demo in a catalogue of its own; return 0 if everything happened as expected.
+
+    With a port its page is served afterwards, until a signal stops the process.
+    """
     sections = [_section(number, items, collections) for number in range(1, collections + 1)]
     token = secrets.token_hex(16)
     plex = SimulatedPlex(sections, token=token, friendly_name=NAME, record_requests=False)
@@ -87,8 +94,10 @@ async def demonstrate(call: Invocation, *, items: int, collections: int, keep: b
         demo = _Demo(call.output, environment, directory / "media", sections)
         call.output.lines([f"A simulated Plex server with {items:,} items in {collections} libraries."])
         # The commands use the database that is open here, so that each needn't start and stop its own.
-        async with plex.serve() as url, open_store(Settings.from_environment(environment), connections=1):
+        async with plex.serve() as url, open_store(Settings.from_environment(environment), connections=4) as store:
             await _steps(demo, plex, url)
+            if port is not None and not demo.failures:
+                await _serve(call, store, port)
         if keep:
             call.output.lines(["", f"The catalogue was kept: export {HOME}={shlex.quote(environment[HOME])}"])
     if demo.failures:
@@ -128,6 +137,15 @@ async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:
             demo.failures.append(f"Collection '{name}' has assets of a failed ingest.")
         elif name != incomplete and before.get(name) != count:
             demo.failures.append(f"Collection '{name}' had {before.get(name)} assets and has {count} now.")
+
+
+async def _serve(call: Invocation, store: Store, port: int) -> None:
+    host = HostStatus("the demo")
+    async with page_of(call, store, host, True, (_HERE, port, ()), None) as url:
+        call.output.lines(["", f"The page is at {url}", "SIGTERM or Ctrl-C ends it, and removes the catalogue."])
+        # To be stopped is how it ends.
+        call.answered(OK)
+        await serve(store, host.name, status=host)
 
 
 async def _counts(demo: _Demo) -> dict[str, int]:

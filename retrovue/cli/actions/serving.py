@@ -43,7 +43,7 @@ async def work(
 
     async with opened(call, connections=concurrency) as store:
         webhooks = Webhooks(store) if listen else None
-        async with _page(call, store, host, page, address, webhooks) as url:
+        async with page_of(call, store, host, page, address, webhooks) as url:
             call.output.lines([f"{host.name} works the schedules. SIGTERM or Ctrl-C stops it."])
             if url is not None:
                 call.output.lines([f"The page is at {url}"])
@@ -53,7 +53,7 @@ async def work(
     return OK
 
 
-def _page(
+def page_of(
     call: Invocation,
     store: "Store",
     host: HostStatus,
@@ -61,6 +61,7 @@ def _page(
     address: tuple[str, int, tuple[str, ...]],
     webhooks: Webhooks | None,
 ) -> AbstractAsyncContextManager[str | None]:
+    """Serve the page within a block, which gets its URL. ``wanted``: None only if its packages are installed."""
     if wanted is False:
         return nullcontext()
     missing = [package for package in _PACKAGES if find_spec(package) is None]

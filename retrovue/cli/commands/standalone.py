@@ -173,13 +173,15 @@ async def doctor(call: Invocation) -> int:
 )
 @click.option("--collections", type=Whole(2, 40), default=8, show_default=True, help="Number of libraries.")
 @click.option("--keep", is_flag=True, help="Keep the catalogue and print where it is.")
+@click.option("--serve", "serves", is_flag=True, help="Then serve its page, until the demo is stopped.")
+@click.option("--port", type=Whole(0, 65_535), default=8686, show_default=True, help="Port of the page; 0: any.")
 @click.pass_obj
-async def demo(call: Invocation, *, items: int, collections: int, keep: bool) -> int:
+async def demo(call: Invocation, *, items: int, collections: int, keep: bool, serves: bool, port: int) -> int:
     """Ingest a simulated Plex server into a catalogue of its own, showing each command."""
     require_utf8()
     from retrovue.cli.actions.demo import demonstrate
 
-    return await demonstrate(call, items=items, collections=collections, keep=keep)
+    return await demonstrate(call, items=items, collections=collections, keep=keep, port=port if serves else None)
 
 
 @click.command(

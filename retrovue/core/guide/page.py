@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from retrovue.core.guide.advice import Advice
 
 PAGE: Mapping[str, Advice] = {
+    "not_running": Advice(
+        "The run isn't at work, or began within the last second.", "Look at it: `retrovue ingest show RUN`."
+    ),
     "no_service_extra": Advice(
         "Packages that a service needs aren't installed.", "Install them: pip install 'retrovue[service]'."
     ),

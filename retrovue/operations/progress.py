@@ -1,0 +1,61 @@
+"""Watch the runs at work, wherever they run, and stop them."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import anyio
+
+from retrovue.core.errors import RequestError, StoreUnavailable
+from retrovue.core.logs import logger
+from retrovue.store import progress
+from retrovue.store.audit import started_by
+from retrovue.store.notifications import notifications
+from retrovue.store.progress import CHANNEL, CollectionProgress
+from retrovue.store.session import Store
+
+__all__ = ["CollectionProgress", "follow_progress", "list_progress", "stop_run"]
+
+POLL_SECONDS = 2.0
+"""How long a follower waits for a notification before it looks for itself: poolers don't pass notifications on."""
+_PAUSE_S = 2.0
+
+_log = logger(__name__)
+
+
+async def list_progress(store: Store, run: UUID | None = None) -> list[CollectionProgress]:
+    """Return how far the runs at work are with each of their collections, or one run.
+
+    Each run writes that once a second, those of commands and of other hosts too. A run that is over, a dry-run, and one
+    that is younger than a second have none. A run that was killed keeps its last ones for a day: `get_run` tells.
+    """
+    async with store.reading() as session:
+        return await progress.list_progress(session, run)
+
+
+async def stop_run(store: Store, run: UUID) -> None:
+    """Ask a run to stop, wherever it runs: within two seconds it ends, as if it had been interrupted.
+
+    What is committed stays. Raises RequestError with code ``not_running`` for a run that is over or hasn't begun.
+    """
+    async with store.transaction() as session:
+        if not await progress.ask_to_stop(session, run, started_by()):
+            raise RequestError(f"Run {run} isn't at work, or began just now.", code="not_running")
+
+
+async def follow_progress(store: Store) -> AsyncIterator[None]:
+    """Yield whenever a run may have begun, be further or have ended; first at once, and every two seconds at least.
+
+    Holds one connection of its own. While the database can't be reached it yields all the same.
+    """
+    while True:
+        try:
+            async with notifications(store, CHANNEL, "retrovue-progress") as notified:
+                while True:
+                    awaited = notified()
+                    yield
+                    with anyio.move_on_after(POLL_SECONDS):
+                        await awaited.wait()
+        except StoreUnavailable as exc:
+            _log.warning("Runs can't be watched now: %s", exc.message)
+        yield
+        await anyio.sleep(_PAUSE_S)

@@ -1,0 +1,59 @@
+"""Removals that the latest sync of a collection has held back, and that wait for a person."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.results import Guard
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalsHeldBack:
+    """The removals that the latest sync of a collection has held back."""
+
+    source_id: UUID
+    source_name: str
+    collection_id: UUID
+    collection_name: str
+    run_id: UUID
+    at: dt.datetime
+    """When that sync ended."""
+    number: int
+    """Assets that would have become missing or gone."""
+    guards: tuple[Guard, ...]
+    """Why they were held back."""
+    token: str | None
+    """Confirms exactly this set of assets at the next sync; None where nothing may be confirmed."""
+
+
+# The latest sync that compared: one that read nothing has found nothing out. The index gives it for each collection.
+_LATEST = text(
+    """
+    SELECT source.id, source.name, collection.id, collection.name, latest.run_id, latest.ended_at, latest.held_back
+    FROM collection JOIN source ON source.id = collection.source_id CROSS JOIN LATERAL (
+        SELECT run_id, ended_at, ingest_outcome.details -> 'held_back' AS held_back
+        FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)
+        WHERE ingest_start.collection_id = collection.id AND ingest_start.mode = 'sync' AND ingest_start.scope = '{}'
+            AND ingest_outcome.status = 'ingested' AND ingest_outcome.read IN ('sweep', 'full')
+        ORDER BY ingest_start.started_at DESC LIMIT 1
+    ) AS latest
+    WHERE latest.held_back IS NOT NULL AND latest.held_back <> 'null'
+    ORDER BY source.name, collection.name, collection.id
+    """
+)
+
+
+async def list_held_back(session: AsyncSession) -> list[RemovalsHeldBack]:
+    """List the removals that wait for a person, by source and collection."""
+    rows = await session.execute(_LATEST)
+    return [RemovalsHeldBack(*identity, **_held_back(details)) for *identity, details in rows]
+
+
+def _held_back(details: Mapping[str, Any]) -> dict[str, Any]:
+    guards = tuple(Guard(guard["code"], guard["reason"]) for guard in details["guards"])
+    return {"number": details["number"], "guards": guards, "token": details["token"]}

@@ -1,0 +1,50 @@
+"""The programs that work on the catalogue now, as the database sees them."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+_WORK = {
+    "retrovue-serve": "works the schedules",
+    "retrovue-events": "listens to sources",
+    "retrovue-changes": "follows the changes",
+    "retrovue-worker": "works jobs",
+}
+"""What somebody does whose connection has a name."""
+_RUN = "retrovue-ingest-"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that works on the catalogue now."""
+
+    address: str | None
+    """Of its host, as the database sees it; None for one on the database's own machine."""
+    does: str
+    run: str | None
+    """The id of its run, for one that has a run at work."""
+    since: dt.datetime
+
+
+async def list_programs(session: AsyncSession) -> list[Program]:
+    """List the programs that work on the catalogue now, those that began first first."""
+    result = await session.execute(
+        text(
+            "SELECT host(client_addr) AS address, application_name AS name, backend_start AS since"
+            " FROM pg_stat_activity WHERE datname = current_database()"
+            " AND (application_name = ANY(cast(string_to_array(:names, ',') AS text[])) OR application_name LIKE :run)"
+            " ORDER BY backend_start, pid"
+        ),
+        {"names": ",".join(_WORK), "run": f"{_RUN}%"},
+    )
+    return [
+        Program(
+            row.address,
+            _WORK.get(row.name, "has a run at work"),
+            row.name.removeprefix(_RUN) if row.name.startswith(_RUN) else None,
+            row.since,
+        )
+        for row in result
+    ]

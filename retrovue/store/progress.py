@@ -1,0 +1,134 @@
+"""How far the runs at work are: a row for each collection, for whoever watches them, and the wish to stop a run."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.store.session import Store, translated
+
+CHANNEL = "retrovue_progress"
+"""Tells that a run has begun, is further, or has ended."""
+KEPT_FOR = "1 day"
+"""For how long the rows of a run are kept that was killed."""
+
+WorkPhase = Literal["waiting", "reading", "merging", "enriching", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionProgress:
+    """How far a run is with a collection."""
+
+    run_id: UUID
+    collection_id: UUID
+    phase: WorkPhase
+    """``waiting`` for its turn, ``reading``, ``merging``, ``enriching``, or ``ended``."""
+    source_items: int = 0
+    """Distinct items of the source, so far."""
+    source_total: int | None = None
+    """The items of the source, as it says; None if it doesn't."""
+    discovered: int = 0
+    """Versions so far, rejected ones included."""
+    rejected: int = 0
+    enriched: int = 0
+    """Enrichments that have succeeded, one for each asset and enricher."""
+    enrichments_failed: int = 0
+    enrichments_owed: int | None = None
+    """What was owed when the enrichment began; None before it, and if it couldn't be counted in time."""
+    seconds: float = 0.0
+    """Wall time of the phase so far, of ``merging`` since the reading began."""
+    updated_at: dt.datetime | None = None
+    """When the run wrote this."""
+    stop_asked_by: str | None = None
+    """``user@host`` of who has asked the run to stop."""
+
+    @property
+    def rate(self) -> float:
+        """Versions per second since the reading began."""
+        return self.discovered / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds until the phase is over, at the pace so far; None where that isn't known."""
+        done, total = self.source_items, self.source_total
+        if self.phase == "enriching":
+            done, total = self.enriched + self.enrichments_failed, self.enrichments_owed
+        if self.phase not in {"reading", "enriching"} or total is None or not done or done > total:
+            return None
+        return (total - done) * self.seconds / done
+
+
+_FIELDS = (
+    "run_id", "collection_id", "phase", "source_items", "source_total", "discovered", "rejected", "enriched",
+    "enrichments_failed", "enrichments_owed", "seconds",
+)  # fmt: skip
+_TOLD = (*_FIELDS, "updated_at", "stop_asked_by")
+
+_WRITE = text(
+    f"""
+    WITH written AS (
+        INSERT INTO run_progress ({", ".join(_FIELDS)})
+        SELECT {", ".join(_FIELDS)}
+        FROM json_populate_recordset(cast(NULL AS run_progress), cast(:rows AS json))
+        WHERE collection_id IN (SELECT id FROM collection)
+        ON CONFLICT (run_id, collection_id) DO UPDATE
+        SET {", ".join(f"{name} = excluded.{name}" for name in _FIELDS[2:])}, updated_at = clock_timestamp()
+        RETURNING 1
+    ), told AS (SELECT pg_notify('{CHANNEL}', cast(:run AS text)) WHERE EXISTS (SELECT FROM written))
+    SELECT max(stop_asked_by), (SELECT count(*) FROM told) FROM run_progress WHERE run_id = cast(:run AS uuid)
+    """
+)
+_FORGET = text(
+    f"""
+    WITH forgotten AS (
+        DELETE FROM run_progress
+        WHERE run_id = cast(:run AS uuid) OR updated_at < clock_timestamp() - interval '{KEPT_FOR}' RETURNING 1
+    )
+    SELECT pg_notify('{CHANNEL}', cast(:run AS text)), (SELECT count(*) FROM forgotten)
+    """
+)
+
+
+async def write_progress(store: Store, run_id: UUID, rows: Sequence[CollectionProgress]) -> str | None:
+    """Write how far a run is, in one statement. Returns who has asked it to stop, None if nobody has."""
+    written = orjson.dumps([{name: getattr(row, name) for name in _FIELDS} for row in rows], default=str).decode()
+    with translated():
+        async with store.audit.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            result = await connection.execute(_WRITE, {"rows": written, "run": str(run_id)})
+            asked_by: str | None = result.one()[0]
+            return asked_by
+
+
+async def forget_progress(store: Store, run_id: UUID) -> None:
+    """Remove the rows of a run that is over, and those of runs that were killed; tell whoever watches."""
+    with translated():
+        async with store.audit.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(_FORGET, {"run": str(run_id)})
+
+
+async def list_progress(session: AsyncSession, run_id: UUID | None = None) -> list[CollectionProgress]:
+    """Return how far the runs at work are, or one of them."""
+    where = "" if run_id is None else "WHERE run_id = :run"
+    result = await session.execute(
+        text(f"SELECT {', '.join(_TOLD)} FROM run_progress {where} ORDER BY run_id, collection_id"),
+        {} if run_id is None else {"run": run_id},
+    )
+    return [CollectionProgress(*row) for row in result]
+
+
+async def ask_to_stop(session: AsyncSession, run_id: UUID, who: str) -> bool:
+    """Ask a run to stop. Returns False if it has no rows: it hasn't begun, or is over."""
+    result = await session.execute(
+        text(
+            "UPDATE run_progress SET stop_asked_by = coalesce(stop_asked_by, :who) WHERE run_id = :run RETURNING run_id"
+        ),
+        {"run": run_id, "who": who},
+    )
+    return bool(result.all())

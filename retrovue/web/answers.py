@@ -1,0 +1,58 @@
+"""Lists as files: JSON and CSV, a piece at a time, however long they are."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import StreamingResponse
+
+_ROWS = 500
+"""After so many rows a piece is sent."""
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Write a document as JSON; times and ids are text."""
+    return json.dumps(document, default=str, ensure_ascii=False).encode()
+
+
+def as_csv(name: str, columns: Sequence[str], rows: AsyncIterator[Mapping[str, Any]]) -> StreamingResponse:
+    """Answer with rows as CSV. A text that a spreadsheet would take for a formula gets a quote before it."""
+
+    async def pieces() -> AsyncIterator[str]:
+        page = io.StringIO()
+        writer = csv.writer(page)
+        writer.writerow(columns)
+        count = 0
+        async for row in rows:
+            writer.writerow([_cell(row.get(column)) for column in columns])
+            count += 1
+            if count % _ROWS == 0:
+                yield page.getvalue()
+                page.seek(0)
+                page.truncate()
+        yield page.getvalue()
+
+    return StreamingResponse(pieces(), media_type="text/csv; charset=utf-8", headers=_attached(f"{name}.csv"))
+
+
+def as_json_lines(name: str, rows: AsyncIterator[Mapping[str, Any]]) -> StreamingResponse:
+    """Answer with rows as JSON, one on each line."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async for row in rows:
+            yield json_bytes(row) + b"\n"
+
+    return StreamingResponse(pieces(), media_type="application/x-ndjson", headers=_attached(f"{name}.jsonl"))
+
+
+def _attached(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not isinstance(value, int | float) else text

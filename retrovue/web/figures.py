@@ -1,0 +1,88 @@
+"""The counts of the overview: of a million assets they take longer than a page may, so they are kept for a while."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from retrovue.core.errors import StoreError
+from retrovue.core.logs import logger
+from retrovue.operations.catalogue import SourceListing, Store, list_assets, list_sources
+from retrovue.operations.reports import Statistics, statistics
+
+FRESH_S = 15.0
+"""For how long counts are shown before they are counted anew."""
+WAIT_S = 0.1
+"""How long a page waits for them; else it is sent without, and asks for them itself."""
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The counts of the catalogue at a moment."""
+
+    at: dt.datetime
+    sources: Sequence[SourceListing]
+    statistics: Statistics
+    missing: int
+    gone: int
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Assets by state."""
+        counts: dict[str, int] = dict.fromkeys(("new", "enriching", "ready", "retired"), 0)
+        for group in self.statistics.groups:
+            counts[group.state] = counts.get(group.state, 0) + group.assets
+        return counts
+
+    @property
+    def failed_enrichments(self) -> int:
+        """Enrichments that have failed and are owed."""
+        return sum(one.failed_enrichments for one in self.statistics.collections)
+
+
+@dataclass(slots=True)
+class Counting:
+    """Counts, one at a time however many ask."""
+
+    store: Store
+    group: TaskGroup
+    latest: Figures | None = None
+    _counted_at: float = float("-inf")
+    _done: anyio.Event | None = field(default=None)
+
+    def forget(self) -> None:
+        """Count anew when somebody asks next: something was changed."""
+        self._counted_at = float("-inf")
+
+    async def figures(self, wait_s: float = WAIT_S) -> Figures | None:
+        """Return the latest counts, those of now if that takes no longer; None if there are none yet."""
+        if anyio.current_time() - self._counted_at > FRESH_S and self._done is None:
+            self._done = anyio.Event()
+            self.group.start_soon(self._count, self._done)
+        if self._done is not None:
+            with anyio.move_on_after(wait_s):
+                await self._done.wait()
+        return self.latest
+
+    async def _count(self, done: anyio.Event) -> None:
+        try:
+            began = anyio.current_time()
+            missing = await list_assets(self.store, limit=0, availability="missing")
+            gone = await list_assets(self.store, limit=0, availability="gone")
+            self.latest = Figures(
+                dt.datetime.now(dt.UTC),
+                await list_sources(self.store),
+                await statistics(self.store),
+                missing.total,
+                gone.total,
+            )
+            self._counted_at = began
+        except StoreError as exc:
+            _log.warning("The assets can't be counted now: %s", exc.message)
+        finally:
+            self._done = None
+            done.set()

@@ -1,0 +1,72 @@
+"""Schedules: list, add, change, remove and run them."""
+
+from typing import cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from retrovue.core.errors import RequestError, RetrovueError
+from retrovue.operations.catalogue import list_sources
+from retrovue.operations.schedules import (
+    add_schedule,
+    list_schedules,
+    remove_schedule,
+    run_schedule_now,
+    update_schedule,
+)
+from retrovue.web.forms import form_of, path_id, required, text
+from retrovue.web.rendering import done, refused, render
+from retrovue.web.state import state_of
+
+WORKS = ("sync", "full-sync", "ingest", "enrich")
+_HERE = "/schedules"
+_RUNS = 5
+
+
+async def schedules(request: Request) -> Response:
+    """List schedules, with a form to add one."""
+    state = state_of(request)
+    figures = await state.counting.figures()
+    sources = await list_sources(state.reads) if figures is None else figures.sources
+    listings = await list_schedules(state.reads, runs=_RUNS)
+    return render(request, "schedules.html", listings=listings, sources=[one.source for one in sources], works=WORKS)
+
+
+async def add(request: Request) -> Response:
+    """Add a schedule."""
+    form = await form_of(request)
+    try:
+        added = await add_schedule(
+            state_of(request).reads,
+            required(form, "source", "The source"),
+            cron=required(form, "cron", "The times"),
+            time_zone=text(form, "time_zone") or "UTC",
+            what=cast("None", text(form, "what") or "sync"),  # type: ignore[arg-type]  # checked by the operation
+            name=text(form, "name"),
+        )
+    except RetrovueError as exc:
+        return refused(request, _HERE, exc)
+    return done(request, _HERE, f"Added: {added.schedule.name}.")
+
+
+async def change(request: Request) -> Response:
+    """Enable, disable, remove or run a schedule."""
+    store, reference = state_of(request).reads, str(path_id(request))
+    action = text(await form_of(request), "action")
+    try:
+        match action:
+            case "enable" | "disable":
+                _, listing = await update_schedule(store, reference, enabled=action == "enable")
+                message = f"{action.capitalize()}d: {listing.schedule.name}."
+            case "remove":
+                listing = await remove_schedule(store, reference)
+                message = f"Removed: {listing.schedule.name}. A run of it that goes on isn't stopped."
+            case "run-now":
+                schedule, served = await run_schedule_now(store, reference)
+                when = "as soon as none of its runs goes on" if served else "when a host serves"
+                message = f"{schedule.name} runs {when}."
+            case _:
+                raise RequestError("The page can't do that.", hint="Choose one of the buttons.")
+    except RetrovueError as exc:
+        return refused(request, _HERE, exc)
+    return done(request, _HERE, message)

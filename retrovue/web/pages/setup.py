@@ -1,0 +1,124 @@
+"""The first run: the quickstart as a page. Address and token → libraries → where the files are → what will happen."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from retrovue.core.errors import RequestError, RetrovueError
+from retrovue.core.model import PathMapping, Secret, Source
+from retrovue.core.paths import check_mapping
+from retrovue.operations.curation import update_collection, update_source
+from retrovue.operations.discovery import add_source, discover
+from retrovue.operations.secrets import secret_reference
+from retrovue.operations.survey import LibrarySurvey, add_mapping, survey
+from retrovue.web.forms import form_of, required, text
+from retrovue.web.pages.runs import address_of_started, begin
+from retrovue.web.rendering import render
+from retrovue.web.state import PageState, state_of
+from retrovue.web.surveys import Setup
+
+TYPES = {"plex": "Plex", "jellyfin": "Jellyfin"}
+
+
+async def ask(request: Request) -> Response:
+    """Ask for the address and the token of a server."""
+    return render(request, "setup.html", types=TYPES, given={}, problem=None)
+
+
+async def look(request: Request) -> Response:
+    """Survey the server: its libraries, and where their files are on this machine."""
+    form = await form_of(request)
+    state = state_of(request)
+    try:
+        type_name = required(form, "type", "The type of the server")
+        if type_name not in TYPES:
+            raise RequestError("The page knows no such type of server.", hint="Add it with `retrovue source add`.")
+        url = required(form, "url", "The address")
+        token = required(form, "token", "The token")
+        config = {"base_url": url if "://" in url else f"http://{url}"}
+        credentials = {"token": secret_reference(token) or Secret(token)}
+        found = await survey(state.reads, type_name, config, credentials, check_files=form.get("files") != "elsewhere")
+    except RetrovueError as exc:
+        given = {name: text(form, name) for name in ("type", "url", "name", "files")}
+        return render(request, "setup.html", 400, types=TYPES, given=given, problem=exc)
+    name = text(form, "name") or (found.source.name if found.source else TYPES[type_name])
+    return RedirectResponse(f"/setup/{state.setups.add(Setup(type_name, name, config, credentials, found))}", 303)
+
+
+def _setup(request: Request) -> tuple[str, Setup]:
+    key = request.path_params["key"]
+    found = state_of(request).setups.get(key)
+    if found is None:
+        raise HTTPException(404, "What was given is no longer kept. Begin again: nothing was changed.")
+    return key, found
+
+
+async def libraries(request: Request) -> Response:
+    """Show the libraries that were found, with the proposals of where their files are."""
+    key, setup = _setup(request)
+    return render(request, "setup_libraries.html", key=key, setup=setup, chosen=None, problem=None)
+
+
+async def choose(request: Request) -> Response:
+    """Check the chosen libraries and mappings, and show what will happen; then do it."""
+    key, setup = _setup(request)
+    state = state_of(request)
+    form = await form_of(request)
+    picked = {str(one) for one in form.getlist("library")}
+    try:
+        checked = [await _mapped(setup, one, form) for one in setup.found.libraries]
+        setup = replace(setup, found=replace(setup.found, libraries=tuple(checked)))
+        state.setups.replace(key, setup)
+        chosen = [one for one in checked if one.collection.external_id in picked]
+        if not chosen:
+            raise RequestError("No library was chosen.", hint="Choose at least one.")
+        if (unready := next((one for one in chosen if not one.answer.ingestible), None)) is not None:
+            raise RequestError(
+                f"{unready.collection.name} can't be ingested: {unready.answer.reason}",
+                hint="Say where its files are on this machine, or leave it out.",
+            )
+        if form.get("action") == "ingest":
+            source = await _write(state, setup, chosen)
+            state.counting.forget()
+            return RedirectResponse(address_of_started(await begin(state, source, "ingest")), 303)
+    except RetrovueError as exc:
+        return render(request, "setup_libraries.html", 400, key=key, setup=setup, chosen=None, problem=exc)
+    return render(request, "setup_libraries.html", key=key, setup=setup, chosen=chosen, problem=None)
+
+
+async def _mapped(setup: Setup, library: LibrarySurvey, form: Mapping[str, Any]) -> LibrarySurvey:
+    """Survey a library again with the directories that were typed in."""
+    for number, location in enumerate(library.collection.locations):
+        typed = text(form, f"local-{library.collection.external_id}-{number}")
+        known = {mapping.source_prefix: mapping.local_path for mapping in library.collection.path_mappings}
+        if typed is not None and known.get(location) != typed:
+            mapping = check_mapping(PathMapping(location, typed))
+            others = tuple(one for one in library.new_mappings if one.source_prefix != location)
+            library = await add_mapping(
+                setup.type_name, setup.config, setup.credentials, replace(library, new_mappings=others), mapping
+            )
+    return library
+
+
+async def _write(state: PageState, setup: Setup, chosen: list[LibrarySurvey]) -> Source:
+    """Write the source and its libraries, each in a transaction. After an interruption, begin again."""
+    store, source = state.reads, setup.found.source
+    if source is None:
+        source = await add_source(store, setup.type_name, setup.name, setup.config, setup.credentials)
+    else:
+        source = await update_source(store, str(source.id), config=setup.config, credentials=setup.credentials)
+    await discover(store, str(source.id))
+    for library in chosen:
+        await update_collection(
+            store,
+            library.collection.external_id,
+            source_reference=str(source.id),
+            map=library.new_mappings,
+            enabled=True,
+            check_files=library.collection.check_files,
+        )
+    return source

@@ -1,0 +1,121 @@
+"""A source: its libraries, where their files are, and what can be done with it."""
+
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from retrovue.core.errors import RequestError, RetrovueError
+from retrovue.core.model import PathMapping
+from retrovue.core.paths import check_mapping
+from retrovue.operations.catalogue import get_collection, list_collections, list_runs
+from retrovue.operations.curation import update_collection
+from retrovue.operations.discovery import discover
+from retrovue.operations.documents import source_document
+from retrovue.operations.finding import find_files
+from retrovue.operations.schedules import list_schedules
+from retrovue.operations.watching import list_held_back
+from retrovue.web.forms import form_of, path_id, required, text
+from retrovue.web.pages.runs import source_of
+from retrovue.web.rendering import done, refused, render
+from retrovue.web.state import state_of
+
+_LATEST = 10
+_CHECK_S = 45.0
+"""How long a check of files may take; a library of a slow server is read for its first page."""
+
+
+async def show(request: Request) -> Response:
+    """Show a source."""
+    state, source = state_of(request), await source_of(request)
+    reference = str(source.id)
+    return render(
+        request,
+        "source.html",
+        source=source_document(source),
+        collections=await list_collections(state.reads, reference),
+        schedules=await list_schedules(state.reads, source=reference),
+        runs=(await list_runs(state.reads, source=reference, limit=_LATEST)).runs,
+        started=state.runs.under_way(source.id),
+        held_back=[one for one in await list_held_back(state.reads) if one.source_id == source.id],
+    )
+
+
+async def look_up(request: Request) -> Response:
+    """Look which libraries the source has now."""
+    state, source = state_of(request), await source_of(request)
+    address = f"/sources/{source.id}"
+    try:
+        found = await discover(state.reads, str(source.id))
+    except RetrovueError as exc:
+        return refused(request, address, exc)
+    state.counting.forget()
+    new = ", ".join(found.added) or "none"
+    return done(request, address, f"{len(found.collections)} libraries; new: {new}; gone: {len(found.gone)}.")
+
+
+async def library(request: Request) -> Response:
+    """Show a library, its path mappings, and whether files are found by them."""
+    details = await get_collection(state_of(request).reads, str(path_id(request)))
+    return render(request, "library.html", details=details, found=None, tried=None, problem=None)
+
+
+async def change_library(request: Request) -> Response:
+    """Enable or disable a library, add, check or remove a mapping, or change how it is ingested."""
+    state, collection_id = state_of(request), path_id(request)
+    form = await form_of(request)
+    address = f"/libraries/{collection_id}"
+    action = required(form, "action", "What to do")
+    try:
+        if action == "check":
+            return await _check(request, _mapping_or_none(text(form, "prefix"), text(form, "local")))
+        values: dict[str, Any] = dict(_VALUES.get(action, {}))
+        if action == "map":
+            values["map"] = [_mapping(required(form, "prefix", "The path"), required(form, "local", "The directory"))]
+        if action == "unmap":
+            values["unmap"] = [required(form, "prefix", "The path")]
+        if not values:
+            raise RequestError("The page can't do that.", hint="Choose one of the buttons.")
+        update = await update_collection(state.reads, str(collection_id), **values)
+    except RetrovueError as exc:
+        return refused(request, address, exc)
+    state.counting.forget()
+    answer = update.ingestibility
+    told = list(update.warnings)
+    if answer is not None and not answer.ingestible and answer.reason:
+        told.append(answer.reason)
+    return done(request, address, f"Changed: {update.collection.name}.", " ".join(told) or None, failed=bool(told))
+
+
+_VALUES: dict[str, dict[str, bool]] = {
+    "enable": {"enabled": True},
+    "disable": {"enabled": False},
+    "check-files": {"check_files": True},
+    "no-check-files": {"check_files": False},
+    "keep-approval": {"keep_approval": True},
+    "no-keep-approval": {"keep_approval": False},
+}
+
+
+async def _check(request: Request, tried: PathMapping | None) -> Response:
+    store, reference = state_of(request).reads, str(path_id(request))
+    details = await get_collection(store, reference)
+    problem: RetrovueError | None = None
+    found = None
+    with anyio.move_on_after(_CHECK_S) as waited:
+        try:
+            found = await find_files(store, reference, [] if tried is None else [tried])
+        except RetrovueError as exc:
+            problem = exc
+    if waited.cancelled_caught:
+        problem = RequestError("The source took too long.", hint="Look at it with the doctor.")
+    return render(request, "library.html", details=details, found=found, tried=tried, problem=problem)
+
+
+def _mapping(prefix: str, local: str) -> PathMapping:
+    return check_mapping(PathMapping(prefix, local))
+
+
+def _mapping_or_none(prefix: str | None, local: str | None) -> PathMapping | None:
+    return None if prefix is None or local is None else _mapping(prefix, local)
