@@ -162,9 +162,9 @@ from retrovue.store.decisions import Decided as Decided
 from retrovue.store.decisions import StateChange as StateChange
 from retrovue.store.enrichers import EnricherListing as EnricherListing
 from retrovue.store.enrichments import AssetEnrichment as AssetEnrichment
-from retrovue.store.listeners import Listener as Listener
 from retrovue.store.held_back import RemovalsHeldBack as RemovalsHeldBack
 from retrovue.store.hosts import Program as Program
+from retrovue.store.listeners import Listener as Listener
 from retrovue.store.listing import AssetFilters as AssetFilters
 from retrovue.store.listing import AssetListing as AssetListing
 from retrovue.store.listing import AssetOrder as AssetOrder

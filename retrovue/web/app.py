@@ -124,7 +124,7 @@ def _failed(request: Request, error: Exception) -> Response:
     path = request.url.path
     shown = HOOKS if path.startswith(HOOKS) else path  # the path of a webhook is a secret
     _log.error("A request failed: %s %s\n%s", request.method, shown, redacted_traceback(error))
-    problem = Problem("bug", f"The page failed: {type(error).__name__}.", "The log of the server has more.")
+    problem = Problem("internal", f"The page failed: {type(error).__name__}.", "The log of the server has more.")
     return _answer(request, 500, problem)
 
 

@@ -88,7 +88,7 @@ class StartedRuns:
             started.problem = Problem(exc.code, exc.message, exc.hint, exc.context)
         except Exception as exc:  # noqa: BLE001 - a fault of one run must not end the server
             _log.error("A run that the page started failed:\n%s", redacted_traceback(exc))
-            started.problem = Problem("bug", f"The run failed: {type(exc).__name__}. The log has more.")
+            started.problem = Problem("internal", f"The run failed: {type(exc).__name__}. The log has more.")
         finally:
             started.over = True
             started.began.set()
