@@ -24,6 +24,8 @@ UNLUCKY = {"README.md": "/library/sections/2/all"}
 """Pages that show how a library fails: the listing that claims more than it holds."""
 FROM_THE_START = {"README.md", "tutorial.md"}
 """Pages that begin with an empty catalogue. The others take for granted what the README has shown."""
+AS_PROCESSES = {"README.md"}
+"""Pages whose every command is a process, as it is to their readers."""
 PROGRAMS = [
     next(block.text for block in blocks(page) if block.language == "python")
     for page in (ROOT / "README.md", DOCS / "howto" / "embed.md", DOCS / "howto" / "read-the-catalogue.md")
@@ -112,7 +114,7 @@ def test_the_page_can_be_followed(
         "/var/backups": str(tmp_path / "backups"),
         "postgresql://retrovue:secret@db.example/retrovue": own.replace("+asyncpg", ""),
     }
-    with Shell(home, environment(home), stands_for) as shell:
+    with Shell(home, environment(home), stands_for, in_this_process=page.name not in AS_PROCESSES) as shell:
         shell.follow(page.name, commands(page))
     databases.drop(own)
     for text in PROGRAMS if page.name == "README.md" else ():

@@ -8,12 +8,13 @@ import sys
 import threading
 import uuid
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, chdir
 from pathlib import Path
 from typing import Self
 
 import orjson
 
+from tests.cli.conftest import Cli
 from tests.support import schemas
 from tests.support.pages import Command, compare
 
@@ -23,10 +24,28 @@ SIMULATOR = "python -m retrovue.simulator "
 _ECHO = "echo $?"
 
 
+_SYNTAX = re.compile(r"[|<>;&$`*?~#(){}\\!]")
+"""What only a shell understands."""
+_SETS = re.compile(r"^(export|unset|cd|alias|umask|ulimit)\b", re.MULTILINE)
+"""What changes the shell, and with it all that it starts from then on."""
+
+
 class Shell:
     """Types commands into one bash, as somebody does who follows a page."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], stands_for: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        stands_for: Mapping[str, str],
+        *,
+        in_this_process: bool = False,
+    ) -> None:
+        """``in_this_process``: a line that is a call of ``retrovue`` and nothing else starts no process of its own.
+
+        To start the program takes most of what such a line takes.
+        """
+        self._cli = Cli(environment) if in_this_process else None
         self._stands_for = dict(stands_for)
         """What the page says → what it is here."""
         self._ids: dict[str, str] = {}
@@ -81,6 +100,13 @@ class Shell:
         here = self._here(text)
         if here.startswith(SIMULATOR):
             return self._there(self._serve(here)), ""
+        if self._cli is not None and here.startswith("retrovue ") and not _SYNTAX.search(here):
+            with chdir(self._directory):
+                done = self._cli(*shlex.split(here)[1:])
+            self._status = done.status
+            return self._there(done.out), self._there(done.err)
+        if _SETS.search(here):
+            self._cli = None
         script = f"(exit {self._status}); {{ {here}\n}} </dev/null 2>{shlex.quote(str(self._errors))}"
         printed = self._run(f"{script}; printf '\\n%s %d\\n' {self._mark} $?")
         return self._there(printed), self._there(self._errors.read_text(encoding="utf-8"))
