@@ -15,6 +15,10 @@ from retrovue.core.text import quoted
 
 T = TypeVar("T")
 
+_COMPLIANT: set[tuple[str, type]] = set()
+"""The classes that are known to implement the interface of importers or of enrichers. To read a class's signatures
+takes a millisecond, and each run loads its classes several times."""
+
 
 @dataclass(frozen=True, slots=True)
 class PluginKind(Generic[T]):
@@ -106,11 +110,15 @@ class PluginKind(Generic[T]):
             raise self._refusal(entry.name, message, hint, provider=entry.value) from exc
 
     def _require_compliance(self, type_name: str, loaded: object) -> None:
+        if isinstance(loaded, type) and (self.noun, loaded) in _COMPLIANT:
+            return
         problems = self.problems(loaded)
         if problems:
             message = f"The {self.noun} {quoted(type_name)} doesn't implement {self.interface}: {'; '.join(problems)}."
             hint = f"Update or remove the package that provides it, or make it a subclass of {self.base}."
             raise self._refusal(type_name, message, hint, problems=problems)
+        if isinstance(loaded, type):
+            _COMPLIANT.add((self.noun, loaded))
 
     def _refusal(self, type_name: str, message: str, hint: str, **context: object) -> RequestError:
         return self.not_compliant(message, hint=hint, context={"type": type_name, **context})
