@@ -340,6 +340,11 @@ async def test_the_first_run_leads_from_an_address_to_a_catalogue(
         refused = await page.post("/setup", data=form)
         assert (refused.status_code, 'role="alert"' in refused.text) == (400, True)
         assert "wrong-token-here" not in refused.text
+        asked = plex.request_count
+        for reference in ("file:/etc/hostname", "env:HOME", "credential:x"):
+            refused = await page.post("/setup", data={**form, "token": reference})
+            assert (refused.status_code, "not a reference" in refused.text) == (400, True)
+        assert plex.request_count == asked
         found = await page.post("/setup", data={**form, "token": TOKEN})
         step = found.headers["Location"]
         shown = (await page.get(step, headers=HTML)).text

@@ -40,7 +40,14 @@ async def look(request: Request) -> Response:
         url = required(form, "url", "The address")
         token = required(form, "token", "The token")
         config = {"base_url": url if "://" in url else f"http://{url}"}
-        credentials = {"token": secret_reference(token) or Secret(token)}
+        if secret_reference(token) is not None:
+            # Whoever uses the page could have files of this machine sent to a server of theirs.
+            raise RequestError(
+                "The page takes the token itself, not a reference to where it is kept.",
+                code="bad_secret_reference",
+                hint="Give the token; `retrovue source add --token-file PATH --keep-reference` keeps a reference.",
+            )
+        credentials = {"token": Secret(token)}
         found = await survey(state.reads, type_name, config, credentials, check_files=form.get("files") != "elsewhere")
     except RetrovueError as exc:
         given = {name: text(form, name) for name in ("type", "url", "name", "files")}
