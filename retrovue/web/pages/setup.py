@@ -45,7 +45,8 @@ async def look(request: Request) -> Response:
             raise RequestError(
                 "The page takes the token itself, not a reference to where it is kept.",
                 code="bad_secret_reference",
-                hint="Give the token; `retrovue source update SOURCE --token-file PATH --keep-reference` keeps a reference afterwards.",
+                hint="Give the token now; `retrovue source update SOURCE --token-file PATH --keep-reference`"
+                " replaces it by a reference afterwards.",
             )
         credentials = {"token": Secret(token)}
         found = await survey(state.reads, type_name, config, credentials, check_files=form.get("files") != "elsewhere")
