@@ -24,6 +24,7 @@ _COMMANDS = {
     "ingest": ("audit_trail", "command", "The audit trail: list runs, show one, list rejected items."),
     "schedule": ("schedule", "command", "Runs that begin by themselves: add, list, change, remove."),
     "serve": ("standalone", "serve", "Work the schedules, and listen to sources, until the process is stopped."),
+    "worker": ("standalone", "worker", "Work what other hosts have enqueued, until the process is stopped."),
     "stats": ("standalone", "stats", "What the catalogue holds, in numbers."),
     "doctor": ("standalone", "doctor", "Check everything that an ingest relies on."),
     "db": ("db", "command", "The database: upgrade, back up, restore."),

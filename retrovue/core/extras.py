@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from retrovue.core.errors import RequestError
 
@@ -17,8 +18,19 @@ def needing(package: str, purpose: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] != package:
             raise
-        raise RequestError(
-            f"{package} is needed {purpose}, and isn't installed.",
-            code="no_service_extra",
-            context={"package": package},
-        ) from exc
+        raise _missing(package, purpose) from exc
+
+
+def require_packages(purpose: str, *packages: str) -> None:
+    """Raise RequestError if one of some packages of the extra isn't installed. Imports none of them."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise _missing(package, purpose)
+
+
+def _missing(package: str, purpose: str) -> RequestError:
+    return RequestError(
+        f"{package} is needed {purpose}, and isn't installed.",
+        code="no_service_extra",
+        context={"package": package},
+    )

@@ -1,7 +1,7 @@
 """The results of an ingest: an outcome for each collection, and the summary of the run, which follows from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from retrovue.core.errors import Problem
 from retrovue.core.model import Collection, Source
 from retrovue.core.pages import Rejection
 from retrovue.core.runs import Mode
-from retrovue.core.verdicts import EXCLUSIVE
+from retrovue.core.verdicts import EXCLUSIVE, LISTED
 
 RunStatus = Literal["ok", "partial", "error"]
 Read = Literal["full", "sweep", "changes", "unchanged", "scoped"]
@@ -277,6 +277,18 @@ class Failed:
 
 
 CollectionOutcome = Ingested | Skipped | Failed
+
+
+def with_enrichment(outcome: Ingested, enriched: Enriched) -> Ingested:
+    """Add the result of a collection's enrichment to its outcome."""
+    failures = (*outcome.listed.failed_enrichments, *enriched.failures)[:LISTED]
+    failed = outcome.counts.failed_enrichments + enriched.failed
+    return replace(
+        outcome,
+        counts=replace(outcome.counts, failed_enrichments=failed),
+        listed=replace(outcome.listed, failed_enrichments=failures),
+        enriched=enriched,
+    )
 
 
 def _order(outcome: CollectionOutcome) -> tuple[str, str, str]:

@@ -2,16 +2,23 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
 from time import perf_counter
 from uuid import UUID
 
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
-from retrovue.core.results import CollectionOutcome, Enriched, Failed, Ingested, IngestSummary, Skipped
+from retrovue.core.results import (
+    CollectionOutcome,
+    Enriched,
+    Failed,
+    Ingested,
+    IngestSummary,
+    Skipped,
+    with_enrichment,
+)
 from retrovue.core.runs import Mode
 from retrovue.core.text import quoted
-from retrovue.core.verdicts import EXCLUSIVE, LISTED
+from retrovue.core.verdicts import EXCLUSIVE
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import (
     CollectionFinished,
@@ -46,8 +53,13 @@ class Collector:
         strict: bool,
         mode: Mode = "ingest",
         atomic: bool = False,
+        counted: bool = True,
     ) -> None:
-        """``expected`` are the targeted collections, ``skipped`` the outcomes of the others."""
+        """``expected`` are the targeted collections, ``skipped`` the outcomes of the others.
+
+        ``counted``: the outcomes are added to the metrics; those of a run that others work are counted there.
+        """
+        self._counted = counted
         self._run_id = run_id
         self._mode: Mode = mode
         self._atomic = atomic
@@ -113,7 +125,8 @@ class Collector:
             outcome = self._outcomes[self._published]
             self._published += 1
             self._log_outcome(outcome)
-            telemetry.count(outcome)
+            if self._counted:
+                telemetry.count(outcome)
 
     def end(self) -> None:
         """End the feed if all outcomes are there."""
@@ -163,15 +176,7 @@ class Collector:
         result = self._enrichments.get(outcome.collection.id)
         if result is None or not isinstance(outcome, Ingested):
             return outcome
-        enriched = result()
-        failures = (*outcome.listed.failed_enrichments, *enriched.failures)[:LISTED]
-        failed = outcome.counts.failed_enrichments + enriched.failed
-        return replace(
-            outcome,
-            counts=replace(outcome.counts, failed_enrichments=failed),
-            listed=replace(outcome.listed, failed_enrichments=failures),
-            enriched=enriched,
-        )
+        return with_enrichment(outcome, result())
 
 
 class IngestRun:

@@ -26,6 +26,7 @@ from retrovue.store.enrichers import attached_to
 from retrovue.store.enrichments import (
     EnrichmentOutcome,
     OwedAsset,
+    Part,
     Result,
     count_owed,
     owed_page,
@@ -67,10 +68,11 @@ class EnrichmentWork:
         *,
         limiter: anyio.CapacityLimiter,
         only_failed: bool = False,
+        part: Part | None = None,
         transport: "Transport | None" = None,
         progress: Callable[[Enriching], None] | None = None,
     ) -> None:
-        """``progress`` takes how far it is."""
+        """``progress`` takes how far it is. Of a ``part`` neither what is owed is counted nor an audit row written."""
         self.collection = collection
         self.run_id = run
         self._store = store
@@ -78,6 +80,7 @@ class EnrichmentWork:
         self._attached = tuple(attached)
         self._limiter = limiter
         self._only_failed = only_failed
+        self._part = part
         self._transport = transport
         self._progress = progress
         self._total: int | None = None
@@ -149,7 +152,7 @@ class EnrichmentWork:
             self._progress(Enriching(self.collection, self._succeeded, self._failed, self._total, seconds, ended=ended))
 
     async def _work(self) -> None:
-        after: UUID | None = None
+        after = None if self._part is None else self._part.after
         async with AsyncExitStack() as stack:
             opened: dict[UUID, GuardedEnricher] = {}
             while page := await self._next(after):
@@ -176,6 +179,7 @@ class EnrichmentWork:
                 self.collection,
                 self._attached,
                 after=after,
+                upto=None if self._part is None else self._part.upto,
                 limit=PAGE,
                 run=self.run_id,
                 only_failed=self._only_failed,
@@ -252,6 +256,9 @@ class EnrichmentWork:
 
     async def _end(self) -> None:
         """Count what is still owed, and write the row of the audit trail if anything was tried."""
+        if self._part is not None:
+            self._owed = None
+            return
         status = "failed" if self._problem else "done" if self._finished else "interrupted"
         try:
             # While the process ends there may not be enough time to count a large collection: the row matters more.

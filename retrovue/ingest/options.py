@@ -55,6 +55,9 @@ class IngestOptions:
     items: frozenset[str] = frozenset()
     """The source's own keys of items that may have changed, in a sync of one collection: see `sync_items`."""
 
+    enrich: bool = True
+    """Let the attached enrichers do what they owe to a collection once it is committed."""
+
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.enrichment_concurrency < 1:
             raise RequestError("The concurrency must be at least 1.", code="bad_concurrency")

@@ -28,7 +28,7 @@ from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections
 from retrovue.store.locks import Locks, open_locks
 from retrovue.store.server import require_capacity
-from retrovue.store.session import Store
+from retrovue.store.session import Session, Store
 from retrovue.store.sources import find_source
 
 if TYPE_CHECKING:
@@ -56,16 +56,26 @@ async def ingest_source(
     run = _new_run("source", FULL, options)
     async with store.reading() as session:
         source = await find_source(session, reference)
-        importer_class(source.type)
-        collections = await list_collections(session, source)
-        enabled, skipped = split_enabled(source, collections)
-        if options.retry_failed:
-            failed_ids = await audit.failed_last_time(session, enabled)
-            reason = "its latest full ingest succeeded, or it was never tried"
-            skipped += [Skipped(fine, NOT_FAILED, reason) for fine in enabled if fine.id not in failed_ids]
-            enabled = [collection for collection in enabled if collection.id in failed_ids]
+        enabled, skipped = await enabled_of(session, source, options)
     async with _running(store, source, run, enabled, skipped, options, transport) as running:
         yield running
+
+
+async def enabled_of(
+    session: Session, source: Source, options: IngestOptions
+) -> tuple[list[Collection], list[Skipped]]:
+    """Return the collections of a source that a run targets if they are ingestible, and the outcomes of the others.
+
+    Raises NothingEligible if none is enabled, and RequestError if the source's importer can't be used.
+    """
+    importer_class(source.type)
+    enabled, skipped = split_enabled(source, await list_collections(session, source))
+    if options.retry_failed:
+        failed_ids = await audit.failed_last_time(session, enabled)
+        reason = "its latest full ingest succeeded, or it was never tried"
+        skipped += [Skipped(fine, NOT_FAILED, reason) for fine in enabled if fine.id not in failed_ids]
+        enabled = [collection for collection in enabled if collection.id in failed_ids]
+    return enabled, skipped
 
 
 @asynccontextmanager
@@ -98,8 +108,32 @@ async def ingest_one(
         yield running
 
 
-def _new_run(trigger: Trigger, scope: Scope, options: IngestOptions) -> Run:
-    return Run(uuid.uuid4(), trigger, scope, own_version(), options.mode, options.atomic)
+@asynccontextmanager
+async def ingest_part(
+    store: Store,
+    source: Source,
+    collection: Collection,
+    options: IngestOptions,
+    *,
+    run: uuid.UUID,
+    trigger: Trigger,
+    locks: Locks,
+    transport: "Transport | None" = None,
+) -> AsyncIterator[IngestRun]:
+    """Ingest one collection as its part of a run whose other collections are worked elsewhere.
+
+    The caller holds the collection's lock, by ``locks``. Otherwise as `ingest_source`, but a collection that isn't
+    ingestible is an outcome, not an error.
+    """
+    part = _new_run(trigger, FULL, options, run)
+    async with _running(
+        store, source, part, [collection], [], options, transport, locks=locks, required=False
+    ) as running:
+        yield running
+
+
+def _new_run(trigger: Trigger, scope: Scope, options: IngestOptions, id_: uuid.UUID | None = None) -> Run:
+    return Run(id_ or uuid.uuid4(), trigger, scope, own_version(), options.mode, options.atomic)
 
 
 def _configured(source: Source, options: IngestOptions) -> Mapping[str, Any]:
@@ -124,6 +158,9 @@ async def _running(
     skipped: Sequence[Skipped],
     options: IngestOptions,
     transport: "Transport | None",
+    *,
+    locks: Locks | None = None,
+    required: bool = True,
 ) -> AsyncIterator[IngestRun]:
     await require_capacity(store, options.concurrency, writing=not options.dry_run)
     async with AsyncExitStack() as stack:
@@ -133,10 +170,9 @@ async def _running(
         if not options.dry_run:
             await audit.skip(store, run, targets.skipped)
         targets.skipped += skipped
-        if not targets.eligible and not targets.failures and enabled:
-            raise none_ingestible(source, run, targets.skipped, enabled)
-        locks: Locks | None = None
-        if targets.eligible and not options.dry_run:
+        if required and not targets.eligible and not targets.failures and enabled:
+            raise none_ingestible(source, run.trigger, targets.skipped, enabled)
+        if locks is None and targets.eligible and not options.dry_run:
             locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
         # From here to the task group nothing may fail: `finish` has to end the collector's feed.
         expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]

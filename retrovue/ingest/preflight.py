@@ -12,10 +12,10 @@ from retrovue.core.errors import NothingEligible, RetrovueError, SourceError, ch
 from retrovue.core.guide import GUIDE
 from retrovue.core.model import Collection, Source
 from retrovue.core.results import Failed, Skipped
+from retrovue.core.runs import Trigger
 from retrovue.core.text import quoted
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.pipeline import failed
-from retrovue.store.audit import Run
 from retrovue.store.collections import collections_by_id, record_ingestibility
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
@@ -71,12 +71,12 @@ def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str
 
 
 def none_ingestible(
-    source: Source, run: Run, skipped: Sequence[Skipped], asked: Sequence[Collection]
+    source: Source, trigger: Trigger, skipped: Sequence[Skipped], asked: Sequence[Collection]
 ) -> NothingEligible:
     """Make the error of a run without an ingestible collection: it gives the reason of each one in ``asked``."""
     wanted = {collection.id for collection in asked}
     lost = [outcome for outcome in skipped if outcome.collection.id in wanted]
-    if run.trigger == "collection":
+    if trigger == "collection":
         # The collection of a collection ingest need not be enabled.
         message = f"Collection {lost[0].collection.display_name} can't be ingested: {lost[0].reason}"
     else:

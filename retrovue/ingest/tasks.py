@@ -207,7 +207,7 @@ class RunTasks:
     def _enrich(self, collection: Collection, *, beside: Store, enrichments: TaskGroup) -> None:
         """Begin the enrichment of a collection that was ingested, if it has enrichers."""
         attached = self._attached.get(collection.id, ())
-        if attached and self.locks is not None and self._collector.was_ingested(collection):
+        if attached and self._options.enrich and self.locks is not None and self._collector.was_ingested(collection):
             work = self._enrichment(
                 beside, self._source, collection, attached, self._run.id, progress=self._collector.progress
             )

@@ -32,9 +32,10 @@ _IN_USE = "55006"
 TABLES = frozenset({
     "alembic_version", "asset", "asset_alias", "asset_change", "asset_change_pruned", "asset_enrichment", "asset_file",
     "asset_identity", "asset_part", "catalogue_role", "collection", "collection_enricher", "collection_reading",
-    "enricher", "enrichment_outcome", "ingest_outcome", "ingest_rejection", "ingest_start", "kept_listing",
-    "known_listing", "known_page", "listener", "path_mapping", "run_progress", "run_rejection", "schedulable_asset",
-    "schedule", "schedule_run", "source", "source_filter",
+    "enricher", "enrichment_batch", "enrichment_outcome", "ingest_outcome", "ingest_rejection", "ingest_start",
+    "job_host", "job_refusal", "kept_listing", "known_listing", "known_page", "listener", "path_mapping",
+    "requested_collection", "run_progress", "run_rejection", "run_request", "schedulable_asset", "schedule",
+    "schedule_run", "source", "source_filter",
 })  # fmt: skip
 """The tables and views of a catalogue, of all versions, but for those of `store.kept`, which have numbers."""
 
@@ -298,6 +299,7 @@ async def _require_only_ours(session: AsyncSession, name: str) -> None:
         text(
             "SELECT nspname || '.' || relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
             " WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND nspname <> 'information_schema' AND nspname !~ '^pg_'"
+            " AND nspname <> 'retrovue_jobs'"
             " AND NOT (relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('catalogue_role'))"
             "  AND (relname = ANY(:ours) OR relname ~ '^kept_page_[0-9]+$')) ORDER BY 1 LIMIT 20"
         ),

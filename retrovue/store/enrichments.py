@@ -27,6 +27,14 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The assets of a collection whose ids are above ``after``, and not above ``upto``; None: without that bound."""
+
+    after: UUID | None = None
+    upto: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OwedAsset:
     """An asset that is owed enrichments, with the data that enrichers need."""
 
@@ -76,11 +84,13 @@ _PAGE = text(
             FROM asset_enrichment e WHERE e.asset_uuid = asset.uuid) AS known, state = 'ready' AS approved
     FROM (
         (SELECT * FROM asset WHERE collection_uuid = :collection AND state = 'enriching' AND deleted_at IS NULL
-            AND (cast(:after AS uuid) IS NULL OR uuid > :after) ORDER BY uuid LIMIT :limit)
+            AND (cast(:after AS uuid) IS NULL OR uuid > :after)
+            AND (cast(:upto AS uuid) IS NULL OR uuid <= :upto) ORDER BY uuid LIMIT :limit)
         UNION ALL
         (SELECT approved.*
             FROM (SELECT DISTINCT asset_uuid FROM asset_enrichment WHERE again IS NOT NULL
-                AND (cast(:after AS uuid) IS NULL OR asset_uuid > :after)) AS owed
+                AND (cast(:after AS uuid) IS NULL OR asset_uuid > :after)
+                AND (cast(:upto AS uuid) IS NULL OR asset_uuid <= :upto)) AS owed
             CROSS JOIN LATERAL (SELECT * FROM asset WHERE uuid = owed.asset_uuid AND collection_uuid = :collection
                 AND state = 'ready' AND deleted_at IS NULL OFFSET 0) AS approved
             ORDER BY uuid LIMIT :limit)
@@ -96,17 +106,18 @@ async def owed_page(
     attached: Sequence[AttachedEnricher],
     *,
     after: UUID | None,
+    upto: UUID | None = None,
     limit: int,
     run: UUID,
     only_failed: bool = False,
 ) -> list[OwedAsset]:
-    """Read up to ``limit`` assets that may be owed something, in the order of their ids, after the asset ``after``.
+    """Read up to ``limit`` assets that may be owed something, in the order of their ids, from ``after`` to ``upto``.
 
     These are the assets that are enriching, and approved ones of which a sidecar has changed. The list includes assets
     that are owed nothing. What this run has tried isn't owed again in it. With ``only_failed`` only what has failed
     before is owed.
     """
-    result = await session.execute(_PAGE, {"collection": collection.id, "after": after, "limit": limit})
+    result = await session.execute(_PAGE, {"collection": collection.id, "after": after, "upto": upto, "limit": limit})
     wanted = {enricher.enricher.id for enricher in attached}
     return [_owed(row, wanted, str(run), only_failed=only_failed) for row in result]
 

@@ -40,10 +40,11 @@ _HOLDER = """
 """
 
 # The keys are passed as text: for an array, asyncpg would query its type first.
-_TRY = text(
+_TRY = (
     "SELECT key FROM unnest(cast(string_to_array(:keys, ',') AS bigint[])) AS key"
-    " WHERE NOT pg_try_advisory_xact_lock(key)"
+    " WHERE NOT pg_try_advisory_xact_lock{how}(key)"
 )
+_TRY_EXCLUSIVE, _TRY_SHARED = text(_TRY.format(how="")), text(_TRY.format(how="_shared"))
 
 
 @dataclass(slots=True)
@@ -51,17 +52,29 @@ class Locks:
     """The locks that one run holds."""
 
     connection: AsyncConnection
-    lost: bool = False
-    """Whether the heartbeat has found that the connection is gone."""
+    heartbeat_s: float | None = None
+    """Seconds between two uses of the connection; None: `HEARTBEAT_SECONDS`."""
+    gone: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the connection is found to be gone, or silent."""
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
     """A connection runs one statement at a time, and several collections may end at once."""
 
-    async def take(self, collections: Sequence[Collection]) -> dict[UUID, AlreadyRunning]:
-        """Take the locks of collections without waiting; returns an error for each collection that is locked."""
+    @property
+    def lost(self) -> bool:
+        """Whether the connection was found to be gone."""
+        return self.gone.is_set()
+
+    async def take(self, collections: Sequence[Collection], *, shared: bool = False) -> dict[UUID, AlreadyRunning]:
+        """Take the locks of collections without waiting; returns an error for each collection that is locked.
+
+        Those who take it ``shared`` hold it beside each other, and beside nobody else.
+        """
         keys = {lock_key(collection.id): collection for collection in collections}
         async with self._one_at_a_time:
             with translated():
-                refused = await self.connection.execute(_TRY, {"keys": ",".join(map(str, keys))})
+                refused = await self.connection.execute(
+                    _TRY_SHARED if shared else _TRY_EXCLUSIVE, {"keys": ",".join(map(str, keys))}
+                )
                 return {keys[key].id: await self._held_by_another(keys[key], key) for key in refused.scalars().all()}
 
     async def take_key(self, key: int) -> bool:
@@ -90,7 +103,7 @@ class Locks:
                         raise StoreUnavailable("The heartbeat wasn't answered.")
                     await self.connection.execute(text("SELECT 1"))
         except StoreError as exc:
-            self.lost = True
+            self.gone.set()
             raise StoreUnavailable(
                 "The connection that holds the run's locks was lost.",
                 code="locks_lost",
@@ -100,7 +113,7 @@ class Locks:
     async def beat(self) -> None:
         """Use the connection from time to time, so that no firewall forgets it; end when it is lost."""
         while not self.lost:
-            await anyio.sleep(HEARTBEAT_SECONDS)
+            await anyio.sleep(HEARTBEAT_SECONDS if self.heartbeat_s is None else self.heartbeat_s)
             try:
                 await self.verify()
             except StoreUnavailable as exc:
@@ -114,18 +127,24 @@ async def is_held(session: AsyncSession, key: int) -> bool:
 
 
 @asynccontextmanager
-async def open_locks(store: Store, holder: str) -> AsyncIterator[Locks]:
-    """Open the connection for the locks of a run. ``holder`` names it in error messages and pg_stat_activity."""
+async def open_locks(store: Store, holder: str, *, lease_s: float | None = None) -> AsyncIterator[Locks]:
+    """Open the connection for the locks of a run. ``holder`` names it in error messages and pg_stat_activity.
+
+    With ``lease_s`` the server ends the connection, and with it the locks, when it has heard nothing for so many
+    seconds; else it waits until the network says that the connection is gone.
+    """
     async with store.unpooled(holder) as connection:
         with translated():
             # Reading the source may take hours. The server must not end the idle transaction meanwhile.
             await connection.execute(
                 text(
-                    "SELECT set_config(name, '0', true) FROM pg_settings"
+                    "SELECT set_config(name, CASE name WHEN 'transaction_timeout' THEN '0' ELSE :idle END, true)"
+                    " FROM pg_settings"
                     " WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
-                )
+                ),
+                {"idle": "0" if lease_s is None else f"{lease_s * 1000:.0f}ms"},
             )
-        locks = Locks(connection)
+        locks = Locks(connection, None if lease_s is None else lease_s / 4)
         failure: BaseException | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(locks.beat)

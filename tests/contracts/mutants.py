@@ -76,6 +76,7 @@ RELINKING = "retrovue/store/relinking.py"
 REMOVALS = "retrovue/store/removals.py"
 CHANGES = "retrovue/operations/changes.py"
 KEPT = "retrovue/store/kept.py"
+JOBS = "retrovue/service/jobs.py"
 SCHEDULES = "retrovue/store/schedules.py"
 SERVING = "retrovue/service/serving.py"
 PAGING = "retrovue/importers/http/paging.py"
@@ -139,7 +140,12 @@ MUTANTS = (
         "    if checked and not dry_run:\n",
         "    if checked:\n",
     ),
-    Mutant("B-6", ORCHESTRATOR, "if targets.eligible and not options.dry_run:", "if targets.eligible:"),
+    Mutant(
+        "B-6",
+        ORCHESTRATOR,
+        "if locks is None and targets.eligible and not options.dry_run:",
+        "if locks is None and targets.eligible:",
+    ),
     Mutant("B-6", PLAN, "[: form.most]", ""),
     Mutant(
         "B-7",
@@ -250,7 +256,7 @@ MUTANTS = (
         "CI-4", ORCHESTRATOR, "not targets.failures and enabled:", 'not targets.failures and run.trigger == "source":'
     ),
     Mutant("CI-5", ORCHESTRATOR, _ENABLED_ONLY, "    if not collection.sync_enabled:\n"),
-    Mutant("CI-5", PREFLIGHT, '    if run.trigger == "collection":\n        #', "    if not wanted:\n        #"),
+    Mutant("CI-5", PREFLIGHT, '    if trigger == "collection":\n        #', "    if not wanted:\n        #"),
     Mutant("CI-6", ACTION, "if episode is not None and season is None:", "if False:"),
     Mutant("CI-6", ACTION, "if season is not None and title is None:", "if False:"),
     Mutant("CI-7", "retrovue/cli/commands/collection.py", '"--season", type=NATURAL', '"--season", type=int'),
@@ -318,7 +324,7 @@ MUTANTS = (
     Mutant("SD-8", COLLECTIONS, _GONE, ""),
     Mutant("SD-9", COLLECTIONS, "    if dry_run:\n        return changes\n", ""),
     # Sync
-    Mutant("SY-1", ARGUMENTS, 'source, mode="sync", **options)', "source, **options)"),
+    Mutant("SY-1", ARGUMENTS, 'wait=wait, mode="sync", **options)', "wait=wait, **options)"),
     Mutant("SY-2", COLLECTION_ARGUMENTS, 'collection, mode="sync", **options)', "collection, **options)"),
     Mutant("SY-3", VERDICTS, _REFRESHED, _REFRESHED.partition("\n")[0]),
     Mutant("SY-4", MERGE, "IS DISTINCT FROM (excluded.asset_uuid", "IS NOT DISTINCT FROM (excluded.asset_uuid"),
@@ -407,6 +413,21 @@ MUTANTS = (
         "CronSim(self.expression, moment)",
     ),
     Mutant("SC-10", "retrovue/operations/schedules.py", "await schedules.require_free(session, named)", "pass"),
+    # Jobs and workers
+    Mutant("JB-1", "retrovue/service/requesting.py", "strict=options.strict", "strict=False"),
+    Mutant("JB-2", JOBS, "same = [one for one in waiting if _asks_same(one, first)]", "same = waiting[:1]"),
+    Mutant("JB-3", JOBS, "first.request_id if first.attempts == 0 else uuid.uuid4()", "first.request_id"),
+    Mutant("JB-4", JOBS, "holder, lease_s=self.times.lease_s)", "holder)"),
+    Mutant("JB-5", JOBS, "if working >= at_once or", "if"),
+    Mutant("JB-6", JOBS, "next(iter(others), None)", "None"),
+    Mutant(
+        "JB-7",
+        "retrovue/service/batches.py",
+        "enriched = Enriched(\n        succeeded=succeeded,",
+        "enriched = Enriched(",
+    ),
+    Mutant("JB-8", "retrovue/service/worker.py", "await jobs.wake_left()", "pass"),
+    Mutant("JB-9", "retrovue/service/worker.py", "await requests.leave(session, self.host)", "pass"),
     # Interrupted runs
     Mutant(
         "RS-1",

@@ -11,6 +11,7 @@ HOMES = {
     "RS": "tests/contracts/test_interruption_contract.py",
     "SY": "tests/contracts/test_sync_contract.py tests/contracts/test_sync_items_contract.py",
     "UW": "tests/contracts/test_unit_of_work_contract.py",
+    "JB": "tests/contracts/test_jobs_contract.py",
     "SC": "tests/contracts/test_scheduled_runs_contract.py",
 }
 

@@ -71,6 +71,10 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "run_schedule_now", "Schedule", "ScheduleListing", "ScheduleRun", "Cron", "Ended", "HostStatus",
         "ListeningTimes", "Webhooks", "get_listening", "Listening", "Listener",
     ),
+    "Workers": (
+        "request_run", "request_enrichment", "follow_run", "work_jobs", "Requested", "Worked", "JobTimes",
+        "EngineTimes",
+    ),
     "Write an importer": (
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
         "TellsChanges", "ChangeState", "TellsState", "SourceState", "ListsChanges", "ListsItems", "Since",

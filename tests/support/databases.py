@@ -23,6 +23,9 @@ PATIENCE = 10.0
 _KEPT = ("alembic_version", "catalogue_role")
 """The tables in which a fresh database has rows."""
 
+_SCHEMAS = "SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'retrovue_jobs')"
+"""Those of the catalogue and of the job engine. A database of another test may lack the second one."""
+
 FEW = 10
 """Pages of a table below which PostgreSQL plans for it as for one that is new."""
 
@@ -30,18 +33,18 @@ EMPTY = f"""
     DO $$
     DECLARE written text[]; pages bigint; one text;
     BEGIN
-        EXECUTE (SELECT 'LOCK TABLE ' || string_agg(quote_ident(relname), ', ') || ' IN SHARE ROW EXCLUSIVE MODE'
-            FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r');
-        SELECT array_agg(quote_ident(relname)), max(pg_relation_size(oid)) / current_setting('block_size')::int
+        EXECUTE (SELECT 'LOCK TABLE ' || string_agg(oid::regclass::text, ', ') || ' IN SHARE ROW EXCLUSIVE MODE'
+            FROM pg_class WHERE relnamespace IN ({_SCHEMAS}) AND relkind = 'r');
+        SELECT array_agg(oid::regclass::text), max(pg_relation_size(oid)) / current_setting('block_size')::int
         INTO written, pages FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT IN {_KEPT}
+        WHERE relnamespace IN ({_SCHEMAS}) AND relkind = 'r' AND relname NOT IN {_KEPT}
             AND pg_relation_size(oid) > 0;
         IF pages < {FEW} THEN
             PERFORM set_config('session_replication_role', 'replica', true);
             FOREACH one IN ARRAY written LOOP EXECUTE 'DELETE FROM ' || one; END LOOP;
         ELSIF pages >= {FEW} THEN
-            EXECUTE (SELECT 'TRUNCATE ' || string_agg(quote_ident(relname), ', ') FROM pg_class
-                WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT IN {_KEPT});
+            EXECUTE (SELECT 'TRUNCATE ' || string_agg(oid::regclass::text, ', ') FROM pg_class
+                WHERE relnamespace IN ({_SCHEMAS}) AND relkind = 'r' AND relname NOT IN {_KEPT});
         END IF;
     END $$
 """

@@ -1486,6 +1486,17 @@ class QuickstartPlan(Ok):
     collections: list[Picked]
 
 
+class RunEnqueued(Ok):
+    """What `--enqueue` prints without `--wait`: the run that workers do."""
+
+    run_id: UUID
+    source: Identity
+    collections: list[CollectionIdentity]
+    """Those that are worked if they are ingestible."""
+    workers: list[str]
+    """The names of the workers that are there for this source."""
+
+
 PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("quickstart",): QuickstartPlan,
     ("source", "list-types"): SourceTypes,
@@ -1499,6 +1510,10 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("source", "ingest"): SourceIngest,
     ("source", "sync"): SourceIngest,
     ("source", "ingest", "--all"): AllSourcesIngest,
+    ("source", "ingest", "--enqueue"): RunEnqueued,
+    ("source", "ingest", "--wait"): SourceIngest,
+    ("source", "sync", "--enqueue"): RunEnqueued,
+    ("source", "sync", "--wait"): SourceIngest,
     ("collection", "list"): Collections,
     ("collection", "show"): CollectionShown,
     ("collection", "update"): CollectionUpdated,
@@ -1507,6 +1522,8 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("collection", "attach-enricher"): EnricherAttached,
     ("collection", "detach-enricher"): EnricherAttached,
     ("collection", "enrich"): CollectionEnriched,
+    ("collection", "enrich", "--enqueue"): RunEnqueued,
+    ("collection", "enrich", "--wait"): CollectionEnriched,
     ("collection", "wipe"): CollectionWiped,
     ("collection", "adopt"): CollectionAdopted,
     ("enricher", "list-types"): EnricherTypes,

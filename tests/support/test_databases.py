@@ -34,6 +34,12 @@ ROWS = {
     "schedule_run": f"(schedule_id, due_at, host_id, host) VALUES ({ID}, now(), {ID}, 'a')",
     "listener": f"(source_id, host) VALUES ({ID}, 'a')",
     "run_progress": f"(run_id, collection_id, phase) VALUES ({ID}, {ID}, 'reading')",
+    "run_request": "(id, source_id, what, scope, options, skipped, requested_by)"
+    f" VALUES ({ID}, {ID}, 'ingest', 'source', '{{}}', '[]', 'a')",
+    "requested_collection": f"(request_id, collection_id) VALUES ({ID}, {ID})",
+    "enrichment_batch": f"(run_id, collection_id, number) VALUES ({ID}, {ID}, 1)",
+    "job_host": f"(id, name) VALUES ({ID}, 'A')",
+    "job_refusal": f"(collection_id, host_id, host, code, reason) VALUES ({ID}, {ID}, 'A', 'a', 'a')",
     "enricher": f"(id, external_id, name, type, config) VALUES ({ID}, 'a-00000000', 'A', 'a', '{{}}')",
     "collection_enricher": f"VALUES ({ID}, {ID}, 1)",
     "asset_enrichment": f"(asset_uuid, enricher_id, status, run_id) VALUES ({ID}, {ID}, 'succeeded', {ID})",

@@ -1,8 +1,10 @@
 """Enrichers: list the types, add, show, update and remove enrichers, attach them and let them work."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from retrovue.cli.asking import confirm
 from retrovue.cli.errors import FAILED, OK, PARTIAL, UNREACHABLE, InputError
@@ -10,7 +12,7 @@ from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.progress import Progress
 from retrovue.cli.table import room, table
 from retrovue.core.errors import EnricherNotCompliant
-from retrovue.core.model import AttachedEnricher, Enricher
+from retrovue.core.model import AttachedEnricher, Collection, Enricher, Source
 from retrovue.core.results import Enriched
 from retrovue.enrichers.registry import enricher_class, enricher_types, parameters_of
 from retrovue.ingest.documents import (
@@ -213,15 +215,31 @@ async def enrich(
                     call.report_interruption = partial(_print_interrupted, call, work)
                     await work.run()
         call.report_interruption = None
-        return _print_enrichment(call, work)
+        return print_enrichment(call, Done.of(work))
 
 
 def _print_interrupted(call: Invocation, work: EnrichmentWork) -> None:
-    _print_enrichment(call, work)
+    print_enrichment(call, Done.of(work))
     call.status = None  # the signal's
 
 
-def _print_enrichment(call: Invocation, work: EnrichmentWork) -> int:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An enrichment and its result."""
+
+    run_id: UUID
+    source: Source
+    collection: Collection
+    result: Enriched
+
+    @classmethod
+    def of(cls, work: EnrichmentWork) -> "Done":
+        """Return what an enrichment in this process has done so far."""
+        return cls(work.run_id, work.source, work.collection, work.result)
+
+
+def print_enrichment(call: Invocation, work: Done) -> int:
+    """Print the report of an enrichment; returns the exit status."""
     result = work.result
     problems = [] if result.problem is None else [result.problem]
     if result.interrupted:
@@ -257,7 +275,7 @@ def _status(result: Enriched) -> int:
     return UNREACHABLE if result.unreachable else FAILED
 
 
-def _result_lines(call: Invocation, work: EnrichmentWork) -> list[str]:
+def _result_lines(call: Invocation, work: Done) -> list[str]:
     result = work.result
     name = f"{work.collection.name} of {work.source.name}"
     if call.dry_run:

@@ -133,6 +133,8 @@ class Report:
     """Takes the JSON document in place of the output, if the run is one of several."""
     then: Callable[[], None] | None = None
     """Called after the report of an interrupted run."""
+    elsewhere: bool = False
+    """Whether workers do the run: an interruption of the command leaves it alone."""
 
     async def follow(self, start: Start) -> int:
         """Start the run, show its progress, and print its report; return the exit status."""
@@ -156,6 +158,9 @@ class Report:
 
     def interrupted(self, run: IngestRun) -> None:
         """Print the report of a run that was interrupted."""
+        if self.elsewhere:
+            self.call.fail(goes_on(str(run.id)))
+            return
         summary = run.summary
         self._print(summary, None)
         if summary.interrupted:
@@ -186,6 +191,11 @@ class Report:
             what = "Source" if self.collection is None else "Collection"
             output.lines(reports.report(summary, more, what=what, scope=self.scope))
         return self.call.answered(status) if self.documents is None else status
+
+
+def goes_on(run: str) -> Problem:
+    """Make the problem of a command that was interrupted while it followed a run that workers do."""
+    return Problem("interrupted", f"The command was interrupted; the run {run} goes on.", context={"run_id": run})
 
 
 @contextmanager

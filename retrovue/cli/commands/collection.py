@@ -4,6 +4,7 @@ from typing import Any
 
 import asyncclick as click
 
+from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation
 from retrovue.cli.options import (
     INTEGER,
@@ -217,14 +218,31 @@ async def detach_enricher(call: Invocation, *, collection: str, enricher: str, s
 @_SOURCE
 @click.option("--retry-failed", is_flag=True, help="Only the enrichments that failed.")
 @click.option("--concurrency", type=POSITIVE, metavar="N", help="Batches of assets at the same time; default: 4.")
+@click.option("--enqueue", is_flag=True, help="Leave it to `retrovue worker` on any host, in batches.")
+@click.option("--wait", is_flag=True, help="With --enqueue: wait for the end, and report it.")
 @shared(writes=True)
 async def enrich(
-    call: Invocation, *, collection: str, source: str | None, retry_failed: bool, concurrency: int | None
+    call: Invocation,
+    *,
+    collection: str,
+    source: str | None,
+    retry_failed: bool,
+    concurrency: int | None,
+    enqueue: bool,
+    wait: bool,
 ) -> int:
     """Enrich assets that attached enrichers still owe.
 
     The source isn't listed again. COLLECTION is its id, its key at the source, or its name.
     """
+    if wait and not enqueue:
+        raise InputError("--wait needs --enqueue.", hint="Without --enqueue the command waits anyway.")
+    if enqueue:
+        if retry_failed or concurrency is not None or call.dry_run:
+            raise InputError("--enqueue takes no --retry-failed, --concurrency or --dry-run.")
+        from retrovue.cli.actions.jobs import enqueue_enrichment
+
+        return await enqueue_enrichment(call, collection, source, wait=wait)
     from retrovue.cli.actions import enrichers
 
     return await enrichers.enrich(call, collection, source, only_failed=retry_failed, concurrency=concurrency)

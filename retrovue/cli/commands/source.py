@@ -296,6 +296,16 @@ def _run_options(action: Action) -> Action:
     return action
 
 
+def _enqueued(action: Action) -> Action:
+    """Give a command the options of a run that workers do."""
+    for option in (
+        click.option("--wait", is_flag=True, help="With --enqueue: follow the run to its end, and report it."),
+        click.option("--enqueue", is_flag=True, help="Leave the run to `retrovue worker` on any host."),
+    ):
+        action = option(action)
+    return action
+
+
 @command.command(
     "ingest",
     cls=IngestCommand,
@@ -306,9 +316,12 @@ def _run_options(action: Action) -> Action:
 @click.argument("source", required=False)
 @click.option("--all", "everything", is_flag=True, help="Ingest every source, after discovering its collections.")
 @_run_options
+@_enqueued
 @followed
 @shared(writes=True)
-async def ingest(call: Invocation, *, source: str | None, everything: bool, **options: Any) -> int:
+async def ingest(
+    call: Invocation, *, source: str | None, everything: bool, enqueue: bool, wait: bool, **options: Any
+) -> int:
     """Ingest all enabled collections of a source.
 
     SOURCE is its id or its name. With --all the sources come one after the other; new, renamed and vanished libraries
@@ -316,12 +329,24 @@ async def ingest(call: Invocation, *, source: str | None, everything: bool, **op
     """
     if everything and source is not None:
         raise InputError("SOURCE and --all can't be given together.")
+    if everything and enqueue:
+        raise InputError("--all and --enqueue can't be given together.", hint="Enqueue each source.")
     if everything:
         from retrovue.cli.actions.ingest_all import ingest_all
 
         return await ingest_all(call, **options)
     if source is None:
         raise click.UsageError("Missing argument 'SOURCE'.", click.get_current_context())
+    return await _run(call, source, enqueue=enqueue, wait=wait, **options)
+
+
+async def _run(call: Invocation, source: str, *, enqueue: bool, wait: bool, **options: Any) -> int:
+    if wait and not enqueue:
+        raise InputError("--wait needs --enqueue.", hint="Without --enqueue the command waits anyway.")
+    if enqueue:
+        from retrovue.cli.actions.jobs import enqueue_source
+
+        return await enqueue_source(call, source, wait=wait, **options)
     from retrovue.cli.actions.ingest import ingest_source
 
     return await ingest_source(call, source, **options)
@@ -336,14 +361,13 @@ async def ingest(call: Invocation, *, source: str | None, everything: bool, **op
 @_run_options
 @intervals
 @removals
+@_enqueued
 @followed
 @shared(writes=True)
-async def sync(call: Invocation, *, source: str, **options: Any) -> int:
+async def sync(call: Invocation, *, source: str, enqueue: bool, wait: bool, **options: Any) -> int:
     """Make the catalogue agree with a source.
 
     Ingests all enabled collections. Known items follow what has changed, and assets that the source no longer lists
     are marked. SOURCE is its id or its name.
     """
-    from retrovue.cli.actions.ingest import ingest_source
-
-    return await ingest_source(call, source, mode="sync", **options)
+    return await _run(call, source, enqueue=enqueue, wait=wait, mode="sync", **options)

@@ -154,6 +154,22 @@ async def serve(
     )  # fmt: skip
 
 
+@click.command("worker")
+@click.option("--name", metavar="NAME", help="Name of this host, for people; default: its host name.")
+@click.option("--concurrency", type=POSITIVE, default=4, show_default=True, help="Jobs at work at the same time.")
+@click.option("--source", "sources", multiple=True, metavar="SOURCE", help="Only jobs of this source: its id or name.")
+@shared()
+async def worker(call: Invocation, *, name: str | None, concurrency: int, sources: tuple[str, ...]) -> int:
+    """Work what `--enqueue` leaves to workers, until the process is stopped.
+
+    Start one on each host that reaches the database and the media files. A job is a collection, or a batch of its
+    enrichment. A signal stops the jobs within two seconds; other workers do them again.
+    """
+    from retrovue.cli.actions.jobs import work
+
+    return await work(call, name, concurrency=concurrency, sources=sources)
+
+
 @click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")
 @shared()
 async def doctor(call: Invocation) -> int:

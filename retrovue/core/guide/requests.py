@@ -30,6 +30,10 @@ REQUESTS: Mapping[str, Advice] = {
     "run_not_found": Advice("The audit trail has no such run.", "List them: `retrovue ingest log`."),
     "asset_not_found": Advice("The catalogue has no such asset.", "List them: `retrovue asset list`."),
     "schedule_not_found": Advice("The catalogue has no such schedule.", "List them: `retrovue schedule list`."),
+    "request_not_found": Advice(
+        "Nobody has asked the workers for such a run, or it ended long ago.",
+        "Look at the runs: `retrovue ingest log --runs`.",
+    ),
     "enricher_not_found": Advice("The catalogue has no such enricher.", "List them: `retrovue enricher list`."),
     "ambiguous": Advice("Several things have that name.", "Use an id instead of the name."),
     "ambiguous_source": Advice("Several sources have that name.", "Use an id from the message instead of the name."),

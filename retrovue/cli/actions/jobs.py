@@ -1,0 +1,123 @@
+"""Jobs: leave runs to workers, follow them, and be a worker."""
+
+import datetime as dt
+import platform
+from functools import partial
+from typing import Any
+
+from retrovue.cli import ingest_report as reports
+from retrovue.cli.actions.enrichers import Done, print_enrichment
+from retrovue.cli.actions.ingest import Report, goes_on, ingest_options
+from retrovue.cli.errors import OK, InputError, explain
+from retrovue.cli.invocation import Invocation, opened
+from retrovue.core.errors import NothingEligible, changed_meanwhile
+from retrovue.core.extras import require_packages
+from retrovue.core.results import Enriched
+from retrovue.ingest.documents import collection_identity, failed_ingest_document, source_identity
+from retrovue.operations import catalogue
+
+_PACKAGES = ("procrastinate", "psycopg", "psycopg_pool")
+"""What jobs need."""
+
+
+async def enqueue_source(call: Invocation, reference: str, *, wait: bool, **options: Any) -> int:
+    """Leave the ingest or sync of a source to workers; with ``wait`` follow it as a run in this process."""
+    requesting = _requesting()
+    settings = ingest_options(call, **options)
+    async with opened(call) as store:
+        source = await catalogue.find_source(store, reference)
+        call.error_document = partial(
+            failed_ingest_document, reference, source=source, strict=settings.strict, mode=settings.mode
+        )
+        try:
+            requested = await requesting.request_run(store, str(source.id), settings)
+            if not wait:
+                return _print_requested(call, requested)
+            _warn_without_workers(call, requested)
+            return await Report(call, elsewhere=True).follow(lambda: requesting.follow_run(store, requested.id))
+        except NothingEligible as exc:
+            if not call.output.as_json:
+                call.output.lines([*reports.heading(source), *reports.not_eligible(explain(exc))])
+            raise
+
+
+async def enqueue_enrichment(call: Invocation, reference: str, source: str | None, *, wait: bool) -> int:
+    """Leave what the enrichers of a collection owe to workers; with ``wait`` report it at its end."""
+    requesting = _requesting()
+    async with opened(call) as store:
+        requested = await requesting.request_enrichment(store, reference, source)
+        if not wait:
+            return _print_requested(call, requested)
+        _warn_without_workers(call, requested)
+        call.report_interruption = partial(_print_goes_on, call, str(requested.id))
+        async with requesting.follow_run(store, requested.id) as run:
+            pass
+        call.report_interruption = None
+    outcomes = {outcome.collection.id: outcome for outcome in run.summary.ingested}
+    (collection,) = requested.targeted
+    outcome = outcomes.get(collection.id)
+    if outcome is None:
+        raise changed_meanwhile(f"Collection {collection.display_name}")
+    result = outcome.enriched or Enriched()
+    return print_enrichment(call, Done(requested.id, requested.source, collection, result))
+
+
+async def work(call: Invocation, name: str | None, *, concurrency: int, sources: tuple[str, ...]) -> int:
+    """Work jobs until a signal stops the process."""
+    if call.output.as_json:
+        raise InputError(
+            "worker has no end, so that --json can't print one document.",
+            hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
+        )
+    require_packages("to work jobs", *_PACKAGES)
+    from retrovue.service.jobs import Worked  # only where the engine is installed
+    from retrovue.service.worker import work_jobs
+
+    host = name or platform.node() or "localhost"
+
+    def tell(worked: Worked) -> None:
+        now = dt.datetime.now().astimezone()
+        outcome = type(worked.outcome).__name__.lower()
+        call.output.lines([f"{now:%Y-%m-%d %H:%M:%S}  {worked.collection.display_name}  {outcome}"])
+
+    async with opened(call, connections=concurrency) as store:
+        call.output.lines([f"{host} works jobs. SIGTERM or Ctrl-C stops it."])
+        # To be stopped is how it ends.
+        call.answered(OK)
+        await work_jobs(store, host, concurrency=concurrency, sources=sources or None, on_worked=tell)
+    return OK
+
+
+def _requesting() -> Any:
+    require_packages("to enqueue runs", *_PACKAGES)
+    from retrovue.service import requesting  # only where the engine is installed
+
+    return requesting
+
+
+def _print_requested(call: Invocation, requested: Any) -> int:
+    document = {
+        "run_id": requested.id,
+        "source": source_identity(requested.source),
+        "collections": [collection_identity(collection) for collection in requested.targeted],
+        "workers": list(requested.workers),
+    }
+    number = len(requested.targeted)
+    lines = [
+        f"Enqueued: {number} collection{'' if number == 1 else 's'} of {requested.source.name}, run {requested.id}",
+        f"Workers: {', '.join(requested.workers)}" if requested.workers else _NO_WORKER,
+        f"`retrovue ingest show {requested.id}` shows what has been done.",
+    ]
+    return call.answer(document, lines)
+
+
+_NO_WORKER = "No worker is there: the run begins when one is. Start `retrovue worker`."
+
+
+def _warn_without_workers(call: Invocation, requested: Any) -> None:
+    if not requested.workers:
+        call.output.warn(_NO_WORKER)
+
+
+def _print_goes_on(call: Invocation, run: str) -> None:
+    call.fail(goes_on(run))

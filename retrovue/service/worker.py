@@ -1,0 +1,134 @@
+"""A worker: works jobs, one host of several."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import anyio
+
+from retrovue.core.errors import StoreError, StoreUnavailable
+from retrovue.core.logs import logger
+from retrovue.service import engine as engines
+from retrovue.service.engine import UPKEEP, Engine
+from retrovue.service.jobs import Jobs, JobTimes, OnWorked, queue_for, queue_of, wake_again
+from retrovue.store import requests
+from retrovue.store.requests import JobHost
+from retrovue.store.session import Store
+from retrovue.store.sources import find_source, list_sources
+
+_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
+"""Seconds before a worker that has lost the database tries again; the last one is repeated."""
+
+_log = logger(__name__)
+
+
+async def work_jobs(
+    store: Store,
+    name: str,
+    *,
+    concurrency: int = 4,
+    sources: Sequence[str] | None = None,
+    times: JobTimes | None = None,
+    on_worked: OnWorked | None = None,
+    on_joined: Callable[[], None] | None = None,
+) -> None:
+    """Work jobs until the task is cancelled. A service can run it in its own task group.
+
+    ``name`` is that of the host, for people. ``concurrency`` jobs are worked at the same time; ``store`` needs as many
+    connections. ``sources`` are the ids or names of the only sources whose jobs are worked; None: all. ``on_worked`` is
+    called after each collection, ``on_joined`` when the worker is there; neither may wait. A cancellation stops the
+    jobs, which other workers do again. While the database can't be reached, the worker tries again with growing
+    pauses. It touches no signal handlers.
+
+    Raises RequestError for sources that don't exist, and SchemaMismatch if the job engine's tables are of another
+    version than the installed one.
+    """
+    only: tuple[UUID, ...] | None = None
+    if sources is not None:
+        async with store.reading() as session:
+            only = tuple([(await find_source(session, source)).id for source in sources])
+    await engines.require_engine(store)
+    failures = 0
+
+    def joined() -> None:
+        nonlocal failures
+        failures = 0
+        if on_joined is not None:
+            on_joined()
+
+    while True:
+        host = JobHost(uuid.uuid4(), name, only)
+        try:
+            async with engines.opened(store) as engine:
+                await _Host(store, engine, host, concurrency, times or JobTimes(), on_worked).run(joined)
+        except StoreUnavailable as exc:
+            _log.warning("Jobs can't be worked now: %s", exc.message)
+        await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+        failures += 1
+
+
+@dataclass(slots=True)
+class _Host:
+    """A worker for as long as it reaches the database."""
+
+    store: Store
+    engine: Engine
+    host: JobHost
+    concurrency: int
+    times: JobTimes
+    on_worked: OnWorked | None
+    _queues: list[str] = field(default_factory=list[str])
+
+    async def run(self, joined: Callable[[], None]) -> None:
+        """Work until the database is lost; raises StoreUnavailable then."""
+        jobs = Jobs(self.store, self.engine, self.host, self.times, self.on_worked)
+        failure: StoreError | None = None
+        await self._look(jobs)
+        _log.info("%s works jobs", self.host.name)
+        joined()
+        try:
+            async with anyio.create_task_group() as group:
+
+                async def work() -> None:
+                    nonlocal failure
+                    try:
+                        await self.engine.work(self._queues, self.concurrency, self.times.engine, jobs.work)
+                    except StoreError as exc:
+                        failure = exc
+                    group.cancel_scope.cancel()
+
+                group.start_soon(work)
+                try:
+                    while True:
+                        await anyio.sleep(self.times.look_s)
+                        await self._look(jobs)
+                except StoreError as exc:
+                    failure = exc
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(0.5, shield=True):
+                try:
+                    async with self.store.transaction() as session:
+                        await requests.leave(session, self.host)
+                except StoreError as exc:
+                    _log.info("%s couldn't say that it leaves: %s", self.host.name, exc.message)
+        if failure is not None:
+            raise StoreUnavailable(failure.message, code=failure.code) from failure
+
+    async def _look(self, jobs: Jobs) -> None:
+        """Say that this worker is there, and take care of what others have left."""
+        async with self.store.transaction() as session:
+            await requests.join(session, self.host)
+            gone = await requests.gone(session, self.times.gone_s)
+            await requests.prune(session)
+        async with self.store.reading() as session:
+            known = [listing.source.id for listing in await list_sources(session)]
+        served = known if self.host.sources is None else self.host.sources
+        self._queues[:] = [UPKEEP, queue_for(self.host.id), *map(queue_of, served)]
+        lost = list(await self.engine.revive(self.times.engine.stalled_s))
+        for host in gone:
+            lost += await self.engine.clear(queue_for(host.id))
+        for arguments in lost:
+            await wake_again(self.engine, arguments)
+        await jobs.wake_left()

@@ -1,0 +1,22 @@
+"""The job engine's tables: where they are, and of which version of it."""
+
+from sqlalchemy import text
+
+from retrovue.store.session import Store
+
+SCHEMA = "retrovue_jobs"
+"""The schema of the engine's tables; a migration makes it."""
+ENGINE = "procrastinate"
+
+
+async def engine_version(store: Store) -> str | None:
+    """Return the version of the engine whose tables the database has, such as ``procrastinate 03.04.00``."""
+    async with store.reading() as session:
+        result = await session.execute(
+            text(
+                "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = :schema",
+            ),
+            {"schema": SCHEMA},
+        )
+        found: str | None = result.scalar()
+        return found

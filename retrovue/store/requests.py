@@ -1,0 +1,326 @@
+"""Requests for runs, which workers on any host work, and the workers.
+
+A request names the collections that it targets. Each of them has one outcome, which all requests share that were made
+before the run began. Who works a collection holds its lock, so that whatever another worker had begun is void then.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.core.errors import NotFound
+from retrovue.core.model import Collection, Source
+from retrovue.core.runs import Trigger
+from retrovue.store.locks import lock_key
+
+Asked = Literal["ingest", "enrich"]
+"""What is asked for: an ingest or a sync, as the options say, or what enrichers owe."""
+CHANNEL = "retrovue_requests"
+"""The channel of PostgreSQL's NOTIFY that tells of new requests and of outcomes. Its messages have no content."""
+KEPT_FOR = dt.timedelta(days=7)
+"""For how long a request that has ended is kept. The audit trail keeps its runs."""
+
+_NOTIFY = text(f"NOTIFY {CHANNEL}")
+_ALIVE = "beaten_at > clock_timestamp() - cast(:stale AS double precision) * interval '1 second'"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that was asked of the workers."""
+
+    id: UUID
+    """Also that of the run."""
+    source_id: UUID
+    what: Asked
+    scope: Trigger
+    options: str
+    """Of the run, as JSON."""
+    skipped: str
+    """The outcomes of collections that aren't targeted, as JSON."""
+    requested_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A collection that a request targets."""
+
+    collection_id: UUID
+    run_id: UUID | None
+    """Of the run that works it, or has worked it; None before the first one."""
+    outcome: str | None
+    """As JSON; None until it has ended."""
+    host: str | None
+    """The name of the worker that works it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A collection's part of a request, before its outcome is known."""
+
+    request_id: UUID
+    what: Asked
+    scope: Trigger
+    options: str
+    run_id: UUID | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A collection of which something is asked and that no living worker works."""
+
+    collection_id: UUID
+    source_id: UUID
+    enriching: bool
+    """Whether only its enrichment is owed."""
+    batches: int
+    """Batches of enrichment that haven't ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobHost:
+    """A process that works jobs."""
+
+    id: UUID
+    name: str
+    sources: tuple[UUID, ...] | None
+    """The only sources of which it works jobs; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a worker can't work a collection."""
+
+    host: str
+    code: str
+    reason: str
+
+
+async def add_request(session: AsyncSession, request: Request, targets: Iterable[Collection]) -> None:
+    """Store a request and the collections that it targets."""
+    await session.execute(
+        text(
+            "INSERT INTO run_request (id, source_id, what, scope, options, skipped, requested_by)"
+            " VALUES (:id, :source, :what, :scope, cast(:options AS json), cast(:skipped AS json), :by)"
+        ),
+        {
+            "id": request.id, "source": request.source_id, "what": request.what, "scope": request.scope,
+            "options": request.options, "skipped": request.skipped, "by": request.requested_by,
+        },
+    )  # fmt: skip
+    rows = [{"request": request.id, "collection": target.id} for target in targets]
+    if rows:
+        await session.execute(
+            text("INSERT INTO requested_collection (request_id, collection_id) VALUES (:request, :collection)"), rows
+        )
+    await session.execute(_NOTIFY)
+
+
+async def find_request(session: AsyncSession, id_: UUID) -> Request:
+    """Return a request. Raises NotFound."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT id, source_id, what, scope, options::text, skipped::text, requested_by"
+                " FROM run_request WHERE id = :id"
+            ),
+            {"id": id_},
+        )
+    ).first()
+    if row is None:
+        raise NotFound(
+            f"There is no request {id_}: it was removed with its source, or some days after its end.",
+            code="request_not_found",
+            context={"request": str(id_)},
+        )
+    return Request(*row)
+
+
+async def targets_of(session: AsyncSession, request: UUID) -> list[Target]:
+    """List the collections that a request targets. One that was deleted is missing."""
+    rows = await session.execute(
+        text(
+            "SELECT collection_id, run_id, CASE WHEN ended_at IS NOT NULL THEN outcome::text END, job_host.name"
+            " FROM requested_collection LEFT JOIN job_host ON job_host.id = host_id"
+            " WHERE request_id = :id ORDER BY collection_id"
+        ),
+        {"id": request},
+    )
+    return [Target(*row) for row in rows]
+
+
+async def waiting_for(session: AsyncSession, collection: UUID) -> list[Waiting]:
+    """List what is asked of a collection and has no outcome yet, the oldest first."""
+    rows = await session.execute(
+        text(
+            "SELECT request_id, what, scope, options::text, run_id, attempts"
+            " FROM requested_collection JOIN run_request ON run_request.id = request_id"
+            " WHERE collection_id = :collection AND ended_at IS NULL AND outcome IS NULL"
+            " ORDER BY requested_at, request_id"
+        ),
+        {"collection": collection},
+    )
+    return [Waiting(*row) for row in rows]
+
+
+async def at_work(session: AsyncSession, source: Source, beside: Collection, stale: float) -> tuple[int, float]:
+    """Count the other collections of a source that living workers work, and add up their shares of its requests.
+
+    The workers that begin a collection of the source wait for each other until the transaction ends. A worker of which
+    nothing was heard for ``stale`` seconds isn't counted.
+    """
+    # Every transaction takes the lock before it looks, so that none misses what another one has begun.
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(source.id)})
+    row = (
+        await session.execute(
+            text(
+                "SELECT count(*), coalesce(sum(share), 0) FROM ("
+                " SELECT DISTINCT collection_id, share FROM requested_collection"
+                "  JOIN collection ON collection.id = collection_id JOIN job_host ON job_host.id = host_id"
+                f" WHERE source_id = :source AND collection_id <> :beside AND ended_at IS NULL AND {_ALIVE}) AS working"
+            ),
+            {"source": source.id, "beside": beside.id, "stale": stale},
+        )
+    ).one()
+    return row[0], row[1]
+
+
+async def begin(
+    session: AsyncSession, collection: UUID, waiting: Sequence[Waiting], run: UUID, host: UUID, share: float
+) -> None:
+    """Note that a worker works a collection for these requests, in one run."""
+    await session.execute(
+        text(
+            "UPDATE requested_collection SET run_id = :run, host_id = :host, share = :share, attempts = attempts + 1"
+            " WHERE collection_id = :collection AND request_id = ANY(cast(:requests AS uuid[]))"
+        ),
+        {
+            "run": run, "host": host, "share": share, "collection": collection,
+            "requests": [one.request_id for one in waiting],
+        },
+    )  # fmt: skip
+
+
+async def release(session: AsyncSession, collection: UUID, run: UUID) -> None:
+    """Note that a run has ended without an outcome that counts: its requests wait again."""
+    await session.execute(
+        text(
+            "UPDATE requested_collection SET host_id = NULL, share = 0"
+            " WHERE collection_id = :collection AND run_id = :run AND ended_at IS NULL"
+        ),
+        {"collection": collection, "run": run},
+    )
+
+
+async def end(session: AsyncSession, collection: UUID, run: UUID, outcome: str, *, ended: bool = True) -> None:
+    """Store the outcome of a run for all requests that it serves; if not ``ended``, its enrichment is still owed.
+
+    An outcome is stored once: that of a run that another one has taken over from doesn't count.
+    """
+    await session.execute(
+        text(
+            "UPDATE requested_collection SET outcome = cast(:outcome AS json), host_id = NULL, share = 0,"
+            " ended_at = CASE WHEN :ended THEN clock_timestamp() END"
+            " WHERE collection_id = :collection AND run_id = :run AND ended_at IS NULL"
+        ),
+        {"collection": collection, "run": run, "outcome": outcome, "ended": ended},
+    )
+    await session.execute(text("DELETE FROM job_refusal WHERE collection_id = :id"), {"id": collection})
+    await session.execute(_NOTIFY)
+
+
+async def unfinished(session: AsyncSession, stale: float) -> list[Left]:
+    """List the collections of which something is asked and that no living worker works."""
+    rows = await session.execute(
+        text(
+            "SELECT collection_id, source_id, enriching, (SELECT count(*) FROM enrichment_batch AS batch"
+            "  WHERE batch.collection_id = open.collection_id AND ended_at IS NULL)"
+            " FROM (SELECT DISTINCT collection_id, outcome IS NOT NULL AS enriching FROM requested_collection"
+            f"  LEFT JOIN job_host ON job_host.id = host_id AND {_ALIVE}"
+            "  WHERE ended_at IS NULL AND job_host.id IS NULL) AS open"
+            " JOIN collection ON collection.id = collection_id"
+        ),
+        {"stale": stale},
+    )
+    return [Left(*row) for row in rows]
+
+
+async def prune(session: AsyncSession) -> None:
+    """Delete requests that ended long ago."""
+    await session.execute(
+        text(
+            "DELETE FROM run_request WHERE requested_at < clock_timestamp() - cast(:age AS interval)"
+            " AND NOT EXISTS (SELECT FROM requested_collection WHERE request_id = run_request.id"
+            "  AND (ended_at IS NULL OR ended_at > clock_timestamp() - cast(:age AS interval)))"
+        ),
+        {"age": KEPT_FOR},
+    )
+
+
+async def join(session: AsyncSession, host: JobHost) -> None:
+    """Store that a worker is there, or still is."""
+    await session.execute(
+        text(
+            "INSERT INTO job_host (id, name, sources) VALUES (:id, :name, cast(:sources AS uuid[]))"
+            " ON CONFLICT (id) DO UPDATE SET beaten_at = clock_timestamp()"
+        ),
+        {"id": host.id, "name": host.name, "sources": None if host.sources is None else list(host.sources)},
+    )
+
+
+async def leave(session: AsyncSession, host: JobHost) -> None:
+    """Remove a worker."""
+    await session.execute(text("DELETE FROM job_host WHERE id = :id"), {"id": host.id})
+
+
+async def gone(session: AsyncSession, stale: float) -> list[JobHost]:
+    """Remove the workers that are gone, and return them."""
+    rows = await session.execute(
+        text(f"DELETE FROM job_host WHERE NOT {_ALIVE} RETURNING id, name, sources"), {"stale": stale}
+    )
+    return [_host(row) for row in rows]
+
+
+async def living(session: AsyncSession, stale: float, source: UUID | None = None) -> list[JobHost]:
+    """List the workers that are there, of a source those that work it, by name.
+
+    A worker counts as gone if nothing was heard of it for ``stale`` seconds.
+    """
+    rows = await session.execute(
+        text(
+            f"SELECT id, name, sources FROM job_host WHERE {_ALIVE} AND (cast(:source AS uuid) IS NULL"
+            " OR sources IS NULL OR :source = ANY(sources)) ORDER BY name, id"
+        ),
+        {"stale": stale, "source": source},
+    )
+    return [_host(row) for row in rows]
+
+
+async def refuse(session: AsyncSession, host: JobHost, collection: UUID, code: str, reason: str) -> None:
+    """Store that a worker can't work a collection."""
+    await session.execute(
+        text(
+            "INSERT INTO job_refusal (collection_id, host_id, host, code, reason)"
+            " VALUES (:collection, :host, :name, :code, :reason) ON CONFLICT (collection_id, host_id)"
+            " DO UPDATE SET code = excluded.code, reason = excluded.reason, refused_at = clock_timestamp()"
+        ),
+        {"collection": collection, "host": host.id, "name": host.name, "code": code, "reason": reason},
+    )
+
+
+async def refusals_of(session: AsyncSession, collection: UUID) -> dict[UUID, Refusal]:
+    """Return why workers can't work a collection, by their ids, in the order in which they said so."""
+    rows = await session.execute(
+        text("SELECT host_id, host, code, reason FROM job_refusal WHERE collection_id = :id ORDER BY refused_at, host"),
+        {"id": collection},
+    )
+    return {row[0]: Refusal(row[1], row[2], row[3]) for row in rows}
+
+
+def _host(row: Any) -> JobHost:
+    return JobHost(row[0], row[1], None if row[2] is None else tuple(row[2]))
