@@ -10,6 +10,7 @@ import pytest
 
 from retrovue import add_enricher, add_schedule, attach_enricher, list_schedules
 from retrovue.simulator import ListSection, SimulatedPlex, movie
+from retrovue.store import listeners
 from retrovue.store.collections import set_check_files
 from retrovue.store.session import Store
 from tests.support.library import Library, contents, draft, rows
@@ -92,6 +93,18 @@ class TestReading:
                 assert re.findall(r"<script(?! src=\"/static/)|<style|\son[a-z]+=|\sstyle=", got.text) == []
                 assert len(re.findall("<h1>", got.text)) == 1
         assert await contents(synced.store) == before
+
+    async def test_a_source_says_whether_it_is_listened_to(
+        self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
+    ) -> None:
+        _, synced = films
+        address = f"/sources/{synced.source.id}"
+        assert "no host listens" in (await page.get(address, headers=HTML)).text
+        async with listeners.opened(synced.store) as locks:
+            assert await listeners.claim(locks, synced.source)
+            async with synced.store.transaction() as session:
+                await listeners.note(session, synced.source, "tv-1", connected=True)
+            assert "tv-1 listens since" in (await page.get(address, headers=HTML)).text
 
     @pytest.mark.usefixtures("scripted")
     async def test_what_a_media_server_says_is_text(self, page: httpx.AsyncClient, shared_store: Store) -> None:

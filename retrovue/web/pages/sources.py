@@ -14,6 +14,7 @@ from retrovue.operations.curation import update_collection
 from retrovue.operations.discovery import discover
 from retrovue.operations.documents import source_document
 from retrovue.operations.finding import find_files
+from retrovue.operations.listening import get_listening
 from retrovue.operations.schedules import list_schedules
 from retrovue.operations.watching import list_held_back
 from retrovue.web.forms import form_of, path_id, required, text
@@ -34,6 +35,7 @@ async def show(request: Request) -> Response:
         request,
         "source.html",
         source=source_document(source),
+        listening=await get_listening(state.reads, reference),
         collections=await list_collections(state.reads, reference),
         schedules=await list_schedules(state.reads, source=reference),
         runs=(await list_runs(state.reads, source=reference, limit=_LATEST)).runs,
