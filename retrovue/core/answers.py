@@ -86,7 +86,10 @@ class Since:
 class ChangesRead:
     """What an importer tells at the end of an enumeration of changes."""
 
-    source_total: int
-    """The items of the whole collection now, counted by the source as its full listing counts them."""
+    source_total: int | None
+    """The items of the whole collection now, counted by the source as its full listing counts them.
+
+    Of single items None, if the source can't count all of them without reading all: nothing else is proven then.
+    """
     filters: Mapping[str, bool] = field(default_factory=dict[str, bool])
     """What was found out about filters: see `Since.filters`."""

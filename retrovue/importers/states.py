@@ -31,7 +31,7 @@ def state_problem(state: SourceState) -> str | None:
 
 def changes_problem(changes: object) -> str | None:
     """Return what is wrong with the end of an enumeration of changes; None if nothing is."""
-    if not isinstance(changes, ChangesRead) or not _is_number(changes.source_total):
+    if not isinstance(changes, ChangesRead) or not (changes.source_total is None or _is_number(changes.source_total)):
         return "ended its changes without the number of all items"
     filters: object = changes.filters
     if (

@@ -273,6 +273,12 @@ class Extents:
         expected = self._last.items + additions.new_items
         if additions.doubt is not None or tally.left_out:
             self.read_more("doubtful", additions.doubt or "files of discs were left out")
+        elif changes.source_total is None and self.items:
+            # Nothing is proven of the rest, as after a run of a part.
+            self._total, self._differing = None, additions.differing
+            return True
+        elif changes.source_total is None:
+            self.read_more("changes_unknown", "the importer ended its changes without the number of all items")
         elif changes.source_total != expected:
             self.read_more(
                 "count_differs", f"the source has {changes.source_total:,} items, and {expected:,} are accounted for"
@@ -294,11 +300,9 @@ class Extents:
         if isinstance(outcome, Failed) or self.extent.read == "unchanged":
             return
         counts = outcome.counts
-        if self.items and self._last is not None:
+        if self.items and self._last is not None and self._total is not None:
             explained = self._last.explained or self._differing > 0
-            await keep_reading(
-                session, self._collection, replace(self._last, items=self._total or 0, explained=explained)
-            )
+            await keep_reading(session, self._collection, replace(self._last, items=self._total, explained=explained))
             return
         scanning = self._library is not None and self._library.refreshing
         left = self._run.mode == "ingest" and (counts.changed or counts.absent)

@@ -14,6 +14,7 @@ import anyio.to_thread
 from retrovue.core.errors import RequestError, RetrovueError
 from retrovue.core.model import Collection, Source
 from retrovue.core.text import quoted
+from retrovue.importers.filesystem.watches import watch_need
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
 from retrovue.operations.discovery import same_server
@@ -35,6 +36,9 @@ CONNECTIONS_NEEDED = 7
 DISK_NEEDED = 1 << 30
 """Bytes that should be free on the database's disk."""
 
+MOST_WATCHED = 0.9
+"""Of the directories that may be watched: other programs of the account watch some, too."""
+
 Severity = Literal["ok", "warning", "problem"]
 
 
@@ -43,7 +47,7 @@ class Finding:
     """The result of one check."""
 
     check: str
-    """``database``, ``secrets``, ``schema``, ``source``, ``collection`` or ``files``."""
+    """``database``, ``secrets``, ``schema``, ``source``, ``collection``, ``files`` or ``events``."""
     subject: str
     """The name of what was checked."""
     verdict: Severity
@@ -179,6 +183,7 @@ async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding
                 )
             )
             findings += [await _examine_collection(importer, collection) for collection in collections]
+            findings += await _examine_watch(source, [one for one in collections if one.sync_enabled])
     except RetrovueError as exc:
         findings.append(Finding("source", source.name, "problem", exc.message, exc.hint, exc.unreachable))
     for finding in findings:
@@ -204,6 +209,22 @@ async def _examine_collection(importer: GuardedImporter, collection: Collection)
         hint = f"Enable it with `retrovue collection update {collection.id} --enable`."
         return Finding("collection", subject, "warning", "It could be ingested, but isn't enabled.", hint)
     return Finding("collection", subject, "ok", "It is enabled and can be ingested.")
+
+
+async def _examine_watch(source: Source, enabled: Sequence[Collection]) -> list[Finding]:
+    """Report whether the directories of a source can be watched: the system limits their number."""
+    if source.type != "filesystem" or not enabled:
+        return []
+    paths = [path for collection in enabled for path in collection.locations]
+    need = await anyio.to_thread.run_sync(watch_need, paths, PATIENCE / 2)
+    number = f"{'' if need.counted else 'more than '}{need.directories:,}"
+    polled = f" Those on {', '.join(sorted(need.polled))} are polled." if need.polled else ""
+    if need.limit is not None and need.directories > need.limit * MOST_WATCHED:
+        message = f"It has {number} directories to watch, and {need.limit:,} may be watched in all.{polled}"
+        hint = f"Run `sysctl fs.inotify.max_user_watches={need.directories * 2}` as root, and add it to /etc/sysctl.d."
+        return [Finding("events", source.name, "warning", message, hint)]
+    allowed = "" if need.limit is None else f"; {need.limit:,} may be watched in all"
+    return [Finding("events", source.name, "ok", f"It has {number} directories to watch{allowed}.{polled}")]
 
 
 def _subject(collection: Collection) -> str:

@@ -42,6 +42,14 @@ async def list_enabled(store: Store) -> list[tuple[Source, tuple[Collection, ...
         return [(await get_source(session, source), tuple(enabled)) for source, enabled in found.items()]
 
 
+def paths_are_local(source: Source) -> bool:
+    """Whether a source is a part of this machine: no server is asked, and none tells of what was asked."""
+    try:
+        return bool(getattr(importer_class(source.type), "paths_are_local", False))
+    except RetrovueError:
+        return False
+
+
 def tells_events(source: Source) -> bool:
     """Whether the importer of a source can listen to it."""
     try:

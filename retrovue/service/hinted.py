@@ -15,7 +15,7 @@ from retrovue.importers.base import ChangeHint
 from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.sync import sync_items, sync_one, sync_source
-from retrovue.operations.listening import list_enabled
+from retrovue.operations.listening import list_enabled, paths_are_local
 from retrovue.service.hints import Hints, ListeningTimes
 from retrovue.store.session import Store
 
@@ -32,7 +32,7 @@ class HintedSyncs:
     """Syncs what the hints of one source name."""
 
     def __init__(self, store: Store, source: Source, times: ListeningTimes, on_taken: OnTaken | None = None) -> None:
-        self.hints = Hints(times)
+        self.hints = Hints(times, echoes=not paths_are_local(source))
         self._store, self._source, self._times, self._on_taken = store, source, times, on_taken
         self._failures: dict[str | None, int] = {}
         """Attempts in a row that have failed, by library; None for the whole source."""

@@ -34,6 +34,8 @@ class Hints:
     """What may have changed at one source. It takes bounded memory, whatever the source tells."""
 
     times: ListeningTimes
+    echoes: bool = True
+    """Whether the source tells of what a sync asks for."""
     everything: bool = False
     """Whether the whole source is to be synced, as after each connecting."""
     libraries: dict[str | None, set[str] | None] = field(default_factory=dict[str | None, set[str] | None])
@@ -95,7 +97,9 @@ class Hints:
         return taken
 
     def ignore(self, library: str, keys: set[str], seconds: float) -> None:
-        """Ignore hints of items from now on for so long: a sync of them causes some itself."""
+        """Ignore hints of items from now on for so long, if a sync of them causes some itself."""
+        if not self.echoes:
+            return
         now = anyio.current_time()
         self._echoes = {echo: until for echo, until in self._echoes.items() if until > now}
         self._echoes |= {(library, key): now + seconds for key in keys}

@@ -17,6 +17,7 @@ from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
 from retrovue.core.paths import comparable
 from retrovue.importers.base import IDENTITY_SETTING, ChangeHint
+from retrovue.importers.filesystem import exclusions
 from retrovue.operations.listening import list_enabled
 from retrovue.service.hinted import HintedSyncs
 from retrovue.service.hints import ListeningTimes
@@ -67,7 +68,7 @@ class Webhooks:
         """
         told = _decoded(body)
         enabled = await list_enabled(self._store)
-        hints = [*(_of_plex(told, enabled) if kind == "plex" else _of_paths(_paths(told), enabled))]
+        hints = [*(_of_plex(told, enabled) if kind == "plex" else _of_files(told, enabled))]
         for source, hint in hints:
             self._of(source).hints.add(hint)
         _log.info("A webhook of %s has named %d collections", kind, len(hints))
@@ -111,13 +112,25 @@ def _of_plex(told: dict[str, Any], enabled: _Enabled) -> Iterator[tuple[Source, 
             yield source, ChangeHint(str(library), items)
 
 
-def _of_paths(paths: Iterable[str], enabled: _Enabled) -> Iterator[tuple[Source, ChangeHint]]:
-    """Generate the hints of paths: all collections of which a directory, there or here, is above one of them."""
+def _of_paths(paths: Iterable[str], enabled: _Enabled, *, only_added: bool) -> Iterator[tuple[Source, ChangeHint]]:
+    """Generate the hints of paths: all collections of which a directory, there or here, is above one of them.
+
+    With ``only_added`` nothing was removed or renamed, and the directories alone are read of what can be read so.
+    """
     wanted = [comparable(path) for path in paths]
     for source, collections in enabled:
         for collection in collections:
-            if any(path[: len(top)] == top for top in _directories(collection) for path in wanted):
-                yield source, ChangeHint(collection.external_id, None)
+            below = {path[len(top) :] for top in _directories(collection) for path in wanted if path[: len(top)] == top}
+            if below:
+                yield source, ChangeHint(collection.external_id, _keys(source, below) if only_added else None)
+
+
+def _keys(source: Source, below: Iterable[tuple[str, ...]]) -> tuple[str, ...] | None:
+    """Return the keys of directories in a collection, if its source has some and they are named."""
+    directories = sorted(names for names in below if names and not exclusions.is_media(names[-1]))
+    if source.type != "filesystem" or not directories:
+        return None
+    return tuple(f"{'/'.join(names)}/" for names in directories)
 
 
 def _directories(collection: Collection) -> Iterator[tuple[str, ...]]:
@@ -126,6 +139,12 @@ def _directories(collection: Collection) -> Iterator[tuple[str, ...]]:
     for mapping in collection.path_mappings:
         yield comparable(mapping.source_prefix)
         yield comparable(mapping.local_path)
+
+
+def _of_files(told: dict[str, Any], enabled: _Enabled) -> Iterator[tuple[Source, ChangeHint]]:
+    """Generate the hints of a webhook of Sonarr or Radarr."""
+    only_added = str(told.get("eventType")).lower() == "download" and not told.get("deletedFiles")
+    yield from _of_paths(_paths(told), enabled, only_added=only_added)
 
 
 def _paths(told: dict[str, Any]) -> Iterator[str]:

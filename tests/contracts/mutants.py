@@ -366,7 +366,7 @@ MUTANTS = (
     Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not (', "elif False and not ("),
     Mutant("SY-32", PLEX_CHANGES, "        if rest:\n", "        if not wanted:\n"),
     Mutant("SY-32", EXTENT, 'if instead.read == "unchanged":', 'if instead.read != "unchanged":'),
-    Mutant("SY-33", EXTENT, "items=self._total or 0, explained", "items=self._last.items, explained"),
+    Mutant("SY-33", EXTENT, "items=self._total, explained", "items=self._last.items, explained"),
     Mutant("SY-33", EXTENT, "(additions.differing or self._last.explained):", "additions.differing:"),
     Mutant("SY-23", COMPARING, "if before == after or _plain(before) == _plain(after):", "if before is after:"),
     # One unit of work

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from retrovue.importers.base import ChangeHint
+from retrovue.importers.filesystem import watching
 from retrovue.operations.documents import listening_document
 from retrovue.operations.listening import get_listening
 from retrovue.service.hints import MOST_KEYS, MOST_LIBRARIES, Hints, ListeningTimes
@@ -21,7 +22,7 @@ from retrovue.store import listeners
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from tests.support.library import until
-from tests.support.syncing import JellyfinSource, PlexSource, Synced
+from tests.support.syncing import JellyfinSource, PlexSource, Synced, TreeSource
 
 pytestmark = pytest.mark.anyio
 
@@ -204,6 +205,54 @@ class TestJellyfin:
             read = "SELECT read FROM ingest_outcome WHERE collection_id = :id AND read = 'scoped'"
             assert len(await synced.rows(read, id=synced.collection.id)) == 1
             group.cancel_scope.cancel()
+
+
+class TestDirectories:
+    async def test_what_changes_on_disk_is_in_the_catalogue(
+        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(watching, "QUIET_S", 0.05)
+        monkeypatch.setattr(watching, "_TICK_S", 0.02)
+        source = TreeSource(tmp_path)
+        for number in range(1, 4):
+            source.add(number)
+        known = "EXISTS (SELECT FROM asset WHERE title = :title AND availability = :availability)"
+        async with anyio.create_task_group() as group:
+            synced = await Synced.make(store, source)
+            group.start_soon(partial(serve, store, "A", times=QUICK))
+            with anyio.fail_after(60):
+                await until(store, "EXISTS (SELECT FROM listener WHERE connected_at IS NOT NULL)")
+                await until(store, known, title="Film 3", availability="present")
+                source.add(4)
+                await until(store, known, title="Film 4", availability="present")
+                below = source.top / "Film 5 (2001)"
+                below.mkdir()
+                (below / "Film 5 (2001).mkv").write_bytes(b"x")
+                await until(store, known, title="Film 5", availability="present")
+                source.remove(1)
+                await until(store, known, title="Film 1", availability="missing")
+            assert {title: state for title, (state, _) in (await synced.states()).items()} == {
+                "Film 1": "missing", **{f"Film {number}": "present" for number in range(2, 6)}
+            }  # fmt: skip
+            group.cancel_scope.cancel()
+
+    async def test_what_was_read_alone_hides_no_removal(self, store: Store, tmp_path: Path) -> None:
+        source = TreeSource(tmp_path)
+        source.add(1)
+        source.add(2)
+        synced = await Synced.make(store, source)
+        await synced.sync()
+        source.remove(1)
+        source.move(2)
+        source.add(3)
+        [directory] = [path for path in source.top.iterdir() if path.is_dir()]
+        outcome = await synced.sync_items(f"{directory.name}/")
+        assert (outcome.read, outcome.counts.source_items, outcome.counts.relinked) == ("scoped", 1, 0)
+        assert await synced.rows("SELECT title FROM asset WHERE availability <> 'present'") == []
+        outcome = await synced.sync()
+        assert outcome.read == "sweep"
+        present = await synced.rows("SELECT title FROM asset WHERE availability = 'present' ORDER BY title")
+        assert present == [("Film 2",), ("Film 3",)]
 
 
 class TestWhatIsShown:

@@ -15,7 +15,7 @@ from retrovue.core.model import PathMapping
 from retrovue.operations.listening import list_enabled
 from retrovue.service.hints import ListeningTimes
 from retrovue.service.serving import HostStatus
-from retrovue.service.webhooks import Webhooks
+from retrovue.service.webhooks import Webhooks, _of_files
 from retrovue.store.collections import set_path_mappings
 from retrovue.store.session import Store
 from retrovue.web.guard import HOOK_BODY_BYTES
@@ -125,6 +125,28 @@ class TestPaths:
             assert await named(client, "radarr", {"eventType": "Download", "movie": movie}) == 1
             with anyio.fail_after(30):
                 await until(store, "EXISTS (SELECT FROM asset WHERE title LIKE 'Film 1%')")
+
+    async def test_only_the_directory_is_read_where_files_were_added(self, store: Store, films: str) -> None:
+        added = Path(films) / "Film 7 (2001)" / "Film 7 (2001).mkv"
+        added.parent.mkdir()
+        added.write_bytes(b"x")
+        async with taking(store) as client:
+            for folder in (films, str(added.parent)):
+                payload = {"eventType": "Download", "movie": {"folderPath": folder}, "movieFile": {"path": str(added)}}
+                assert await named(client, "radarr", payload) == 1
+                with anyio.fail_after(30):
+                    await until(store, THERE, title="Film 7")
+                    await until(store, "EXISTS (SELECT FROM ingest_outcome WHERE ended_at IS NOT NULL)")
+        hints = [
+            *_of_files({"eventType": "Download", "movie": {"folderPath": str(added.parent)}}, await list_enabled(store))
+        ]
+        assert [hint.items for _, hint in hints] == [("Film 7 (2001)/",)]
+        removed = {
+            "eventType": "Download",
+            "movie": {"folderPath": str(added.parent)},
+            "deletedFiles": [{"path": "/x"}],
+        }
+        assert [hint.items for _, hint in _of_files(removed, await list_enabled(store))] == [None]
 
     async def test_which_paths_count(self, store: Store, films: str) -> None:
         here = films

@@ -158,4 +158,7 @@ SOURCES: Mapping[str, Advice] = {
         "Jellyfin tells what has changed to users only, and the source has an API key.",
         "Give the access token of a user with `retrovue source update`, or add a schedule.",
     ),
+    "watched_directory_changed": Advice(
+        "A directory that was watched is another one than before, or gone.", "Check the mount."
+    ),
 }

@@ -6,7 +6,9 @@ directory itself are one more, with the key ``.``. The importer reads names and 
 
 import errno
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -15,9 +17,10 @@ import anyio.to_thread
 import msgspec
 from msgspec.structs import replace
 
-from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
+from retrovue.core.answers import ChangesRead, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.core.bounds import LONGEST_WAIT_S
 from retrovue.core.errors import (
+    ChangesUnknown,
     CollectionGone,
     IncompleteEnumeration,
     RequestError,
@@ -29,11 +32,13 @@ from retrovue.core.model import Collection, ConfigField, Secret
 from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
 from retrovue.core.runs import Scope
 from retrovue.core.text import is_storable, quoted
-from retrovue.importers.base import BaseImporter
+from retrovue.importers.base import BaseImporter, ChangeHint
 from retrovue.importers.configuration import convert_settings
 from retrovue.importers.filesystem import exclusions, music, names
 from retrovue.importers.filesystem.selection import Selection
+from retrovue.importers.filesystem.targets import EVERYTHING, Targets
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
+from retrovue.importers.filesystem.watching import Directories, watching
 from retrovue.importers.waiting import waiting_for_source
 
 ROOT = "."
@@ -129,24 +134,65 @@ class FilesystemImporter(BaseImporter):
 
     async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page, None]:
         """Generate the collection's pages; start again, once, if the tree changes meanwhile."""
+        async with aclosing(self._walked(collection)) as pages:
+            if scope.is_full:
+                async for page in pages:
+                    yield page
+                return
+            selection = Selection(collection, scope, self._directory(collection))
+            async for page in pages:
+                if page.restart:
+                    selection = Selection(collection, scope, self._directory(collection))
+                    yield page
+                else:
+                    selection.add(page)
+            yield selection.page()
+
+    async def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
+        """Generate the pages of single directories, by the keys that `change_hints` names, without a number of all.
+
+        Raises ChangesUnknown if one of them isn't there.
+        """
+        try:
+            Targets(keys)
+        except ValueError as exc:
+            raise ChangesUnknown(
+                f"{quoted(str(exc))} isn't the path of a directory in {collection.display_name}."
+            ) from exc
+        async with aclosing(self._walked(collection, keys)) as pages:
+            async for page in pages:
+                yield page
+        yield Page([], [], 0, changes=ChangesRead(None))
+
+    @asynccontextmanager
+    async def change_hints(self, collections: Sequence[Collection]) -> AsyncIterator[AsyncIterator[ChangeHint]]:
+        """Watch the directories of collections until the block ends; those on network file systems are polled."""
+        directories = Directories({one.external_id: self._directory(one) for one in collections}, ROOT)
+        for path in directories.by_library.values():
+            await self._look(path)
+        async with watching(directories) as hints:
+            yield hints
+
+    async def _walked(self, collection: Collection, keys: Sequence[str] = (EVERYTHING,)) -> AsyncGenerator[Page, None]:
+        """Generate the pages of a walk to the directories of keys; start again, once, if the tree changes meanwhile."""
+        top = self._directory(collection)
         for _ in range(2):
-            selection = None if scope.is_full else Selection(collection, scope, self._directory(collection))
-            walk = self._walk(collection)
+            targets = Targets(keys)
+            walk = self._walk(collection, targets)
             try:
                 while (titles := await self._more(collection, walk)) is not None:
                     page = self._page(collection, titles)
                     page.warnings = {f"left_out_{reason}": count for reason, count in walk.left_out.items()}
                     walk.left_out.clear()
-                    if selection is not None:
-                        selection.add(page)
-                    elif page.source_items or page.warnings:
+                    if page.source_items or page.warnings:
                         yield page
             except DirectoryChanged as exc:
                 changed = names.shown([exc.path])
                 yield Page([], [], 0, restart=True)
                 continue
-            if selection is not None:
-                yield selection.page()
+            missing = await self._in_thread(self._settings.mount_timeout_s, top, partial(targets.missing, top))
+            if missing is not None:
+                raise ChangesUnknown(f"The directory {names.shown([missing])} isn't there any more.")
             return
         raise IncompleteEnumeration(
             f"{quoted(changed)} changed while {collection.display_name} was read:"
@@ -155,10 +201,10 @@ class FilesystemImporter(BaseImporter):
             context={"directory": changed, "collection": collection.name},
         )
 
-    def _walk(self, collection: Collection) -> Walk:
+    def _walk(self, collection: Collection, targets: Targets | None = None) -> Walk:
         extras = self._kind(collection) == "clip" or collection.name.casefold() in exclusions.EXTRAS
         recursive = collection.external_id != ROOT
-        return Walk(self._directory(collection), recursive=recursive, extras=extras)
+        return Walk(self._directory(collection), recursive=recursive, extras=extras, targets=targets)
 
     def _kind(self, collection: Collection) -> str:
         return self._settings.kind or collection.kind

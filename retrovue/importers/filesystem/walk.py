@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from retrovue.importers.filesystem import exclusions, names, sidecars
 from retrovue.importers.filesystem.parts import File, find_stacks, hold_one_title
+from retrovue.importers.filesystem.targets import EVERYTHING, Targets
 
 Scan = Callable[[int], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
 
@@ -176,8 +177,11 @@ class _Directory:
 class Walk:
     """One walk through the tree below a directory: call ``more()`` until it returns None."""
 
-    def __init__(self, top: str, *, recursive: bool = True, extras: bool = False, scan: Scan = os.scandir) -> None:
-        self._top = top
+    def __init__(
+        self, top: str, targets: Targets | None = None, *, recursive: bool = True, extras: bool = False,
+        scan: Scan = os.scandir,
+    ) -> None:  # fmt: skip
+        self._top, self._targets = top, targets or Targets([EVERYTHING])
         self._recursive = recursive
         self._extras = extras
         self._scan = scan
@@ -219,19 +223,22 @@ class Walk:
     def _enter(self, directories: tuple[str, ...], ancestors: list[_Directory]) -> None:
         path = os.path.join(self._top, *directories)  # noqa: PTH118 - names that aren't UTF-8 pass through as they are
         contents = self._read(path, top=not directories)
+        wanted = self._targets.reach(directories)
         if any(ancestor.identity == contents.identity for ancestor in ancestors):
             raise DirectoryLoop(path)
         if contents.excluded:
             self.left_out["ignored"] += 1
             return
-        self.left_out.update(contents.left_out)
+        if wanted:
+            self.left_out.update(contents.left_out)
         rules = ancestors[-1].rules if ancestors else ()
         if contents.patterns:
             rules = (*rules, _Rules(len(directories), contents.patterns))
         unread = (name for name in contents.directories if self._is_to_be_read(directories, name, rules, contents))
         show = contents.nfo_files.mark(path, sidecars.SHOW)
         above = ancestors[-1].show if ancestors else sidecars.mark(os.path.dirname(path), sidecars.SHOW)  # noqa: PTH120
-        self._pending = self._titles(directories, contents, rules, show or above)
+        if wanted:
+            self._pending = self._titles(directories, contents, rules, show or above)
         ancestors.append(_Directory(directories, unread, rules, contents.identity, show))
 
     def _titles(
@@ -264,7 +271,7 @@ class Walk:
     def _is_to_be_read(
         self, directories: tuple[str, ...], name: str, rules: tuple[_Rules, ...], contents: _Contents
     ) -> bool:
-        if not self._recursive:
+        if not self._recursive or not self._targets.leads((*directories, name)):
             return False
         if any(rule.match(directories, name) for rule in rules):
             self.left_out["ignored"] += 1

@@ -541,6 +541,7 @@ class TestConformance(ImporterConformance):
     """What every importer owes to ingest."""
 
     items = 4
+    item_keys = ("b", "/")
 
     @pytest.fixture(autouse=True)
     def tree(self, tmp_path: Path) -> None:

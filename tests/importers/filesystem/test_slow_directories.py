@@ -15,6 +15,7 @@ from retrovue.core.model import Collection
 from retrovue.core.pages import Page
 from retrovue.core.runs import FULL
 from retrovue.importers.filesystem import FilesystemImporter
+from retrovue.importers.filesystem.targets import Targets
 from retrovue.importers.filesystem.walk import Walk
 from retrovue.ingest.options import IngestOptions
 from retrovue.store.session import Store
@@ -47,8 +48,8 @@ async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
     gate = Gate()
     plain = FilesystemImporter._walk
 
-    def walk(self: FilesystemImporter, collection: Collection) -> Walk:
-        made = plain(self, collection)
+    def walk(self: FilesystemImporter, collection: Collection, targets: Targets | None = None) -> Walk:
+        made = plain(self, collection, targets)
         if collection.name == DEAD:
             made._scan = gate.scan
         return made

@@ -1,0 +1,64 @@
+"""Which directories of a collection are read when not all of them are.
+
+A key is the path of a directory below the collection's, with slashes, and is empty for the collection's own. One that
+ends with a slash means the directory with all that is below it, any other one the directory alone.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+EVERYTHING = "/"
+"""The key of the collection's own directory with all that is below it."""
+
+
+class Target(NamedTuple):
+    """A directory that is read."""
+
+    names: tuple[str, ...]
+    """Its path below the collection's directory."""
+    deep: bool
+    """Whether all that is below it is read, too."""
+
+
+class Targets:
+    """Tells a walk where to go."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        """Raises ValueError for a key that isn't the path of a directory below another one."""
+        self._targets = [_target(key) for key in keys]
+        self._unreached = {target.names for target in self._targets}
+
+    def leads(self, directories: tuple[str, ...]) -> bool:
+        """Whether a directory is a target, is below one, or is on the way to one."""
+        return self.holds(directories) or any(
+            target.names[: len(directories)] == directories for target in self._targets
+        )
+
+    def holds(self, directories: tuple[str, ...]) -> bool:
+        """Whether the titles of a directory are wanted."""
+        return any(
+            directories == target.names or (target.deep and directories[: len(target.names)] == target.names)
+            for target in self._targets
+        )
+
+    def reach(self, directories: tuple[str, ...]) -> bool:
+        """Note that a directory was read; returns whether its titles are wanted."""
+        if directories in self._unreached:
+            self._unreached.remove(directories)
+        return self.holds(directories)
+
+    def missing(self, top: str) -> str | None:
+        """Return a target that isn't there, below the directory ``top``; None if all are. Blocks.
+
+        One that is there and wasn't read is left out by the rules of a walk.
+        """
+        paths = (os.path.join(top, *directories) for directories in sorted(self._unreached))  # noqa: PTH118 - as in Walk
+        return next((path for path in paths if not os.path.lexists(path)), None)
+
+
+def _target(key: str) -> Target:
+    names = tuple(key.removesuffix("/").split("/")) if key.removesuffix("/") else ()
+    if "\0" in key or any(name in {"", ".", ".."} for name in names):
+        raise ValueError(key)
+    return Target(names, key.endswith("/"))
