@@ -100,8 +100,11 @@ async def _address_of_run(state: PageState, started: StartedRun) -> str | None:
     """Return the address of a run in the audit trail; None as long as it isn't there, and for a dry-run."""
     if started.run is None or started.dry_run:
         return None
-    logged = await list_log(state.reads, run=started.run.id, limit=0)
-    return f"/runs/{started.run.id}" if logged.total else None
+    try:
+        await list_log(state.reads, run=started.run.id, limit=0)
+    except NotFound:
+        return None
+    return f"/runs/{started.run.id}"
 
 
 def _started(request: Request) -> StartedRun:
@@ -114,9 +117,10 @@ def _started(request: Request) -> StartedRun:
 async def started(request: Request) -> Response:
     """Show a run that the page has started: one that hasn't begun, or a dry-run."""
     one = _started(request)
+    over = one.over  # before the look into the audit trail, which a run that is over stands in
     if (address := await _address_of_run(state_of(request), one)) is not None:
         return RedirectResponse(address, 303)
-    return render(request, "started.html", one=one, summary=_summary(one))
+    return render(request, "started.html", one=one, over=over, summary=_summary(one))
 
 
 async def started_json(request: Request) -> Response:
@@ -130,10 +134,9 @@ async def started_json(request: Request) -> Response:
 async def started_events(request: Request) -> Response:
     """Stream a run that the page has started."""
     state, one = state_of(request), _started(request)
-    was_over = one.over
 
     async def pieces() -> Mapping[str, str] | None:
-        if (one.over and not was_over) or await _address_of_run(state, one) is not None:
+        if one.over or await _address_of_run(state, one) is not None:
             return None
         return {"summary": _summary(one)}
 
