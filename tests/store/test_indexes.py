@@ -14,9 +14,11 @@ from retrovue.core.pages import Rejection
 from retrovue.ingest.enrichment import enrich_one
 from retrovue.operations.curation import wipe_collection
 from retrovue.store.assets import get_asset
+from retrovue.store.batches import open_batches
 from retrovue.store.changes import list_changes, prune_changes
 from retrovue.store.listing import list_assets
 from retrovue.store.log import list_log, list_rejections
+from retrovue.store.requests import waiting_for
 from retrovue.store.session import Store
 from retrovue.store.temporary import ENRICHER_TABLES, SYNC_TABLES, TABLES, create
 from tests.conftest import Packages
@@ -40,6 +42,11 @@ RULES = {
     "schedule_run_pkey": "no due time is taken twice",
     "listener_pkey": "one host listens to a source",
     "schedule_run_unended": "a schedule has one run at a time",
+    "run_request_pkey": "what others refer to",
+    "requested_collection_pkey": "a request names a collection once",
+    "enrichment_batch_pkey": "a batch is one part of a run",
+    "job_host_pkey": "what others refer to",
+    "job_refusal_pkey": "a host says once why it can't work a collection",
 }
 """Unique indexes of small tables that are there for what they forbid."""
 
@@ -129,13 +136,25 @@ async def test_every_index_is_one_that_the_product_asks_for(
             await list_assets(session, {"collection": str(movies.id)}, limit=1)
             await list_changes(session, asset=uuid)
             await prune_changes(session, dt.datetime.now(dt.UTC))
+            await waiting_for(session, movies.id)
+            await open_batches(session, movies.id)
         again = [page(draft("relinked", "a.mkv"), draft("b", "3", "4"))]
         await library.ingest_one(*again, mode="sync")
         await library.ingest_one(*again, mode="sync", dry_run=True)
         await wipe_collection(library.store, str(movies.id))
     # So many that it matters by which key an asset is looked up.
     await library.ingest_one(page(*(draft(f"film {number}") for number in range(500))))
-    await execute(library.store, "ANALYZE")
+    await execute(
+        library.store,
+        "INSERT INTO run_request (id, source_id, what, scope, options, skipped, requested_by)"
+        " SELECT gen_random_uuid(), source_id, 'ingest', 'source', '{}', '[]', 'me'"
+        f" FROM collection, generate_series(1, 500) WHERE id = '{movies.id}'",
+        "INSERT INTO requested_collection (request_id, collection_id, outcome, ended_at)"
+        f" SELECT id, '{movies.id}', '{{}}', now() FROM run_request",
+        "INSERT INTO enrichment_batch (run_id, collection_id, number)"
+        " SELECT run_request.id, collection.id, 1 FROM run_request, collection",
+        "ANALYZE",
+    )
     found = await planned_with(connection, recorder.statements)
     # What the foreign keys ask when a row goes, in PostgreSQL's own words.
     for table, column in (
@@ -143,6 +162,7 @@ async def test_every_index_is_one_that_the_product_asks_for(
         ("asset_part", "asset_uuid"),
         ("asset_enrichment", "asset_uuid"),
         ("asset_identity", "asset_uuid"),
+        ("run_request", "source_id"),
     ):
         plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) DELETE FROM {table} WHERE {column} = $1", uuid)
         found.update(indexes_of(orjson.loads(plan)))
