@@ -38,7 +38,7 @@ async def listen(store: Store, name: str, times: ListeningTimes | None = None) -
     nothing is listened to. ``name`` is that of the host, for people.
     """
     times = times or ListeningTimes()
-    pauses = _Pauses(times)
+    pauses = Pauses(times)
     while True:
         pauses.began()
         try:
@@ -46,11 +46,11 @@ async def listen(store: Store, name: str, times: ListeningTimes | None = None) -
                 await _Host(store, name, times, locks).run()
         except StoreError as exc:
             _log.warning("Sources can't be listened to now: %s", exc.message)
-        await pauses.wait()
+        await anyio.sleep(pauses.next())
 
 
 @dataclass(slots=True)
-class _Pauses:
+class Pauses:
     """Growing pauses between attempts, of a random length: hosts mustn't come back all at once."""
 
     times: ListeningTimes
@@ -58,14 +58,16 @@ class _Pauses:
     _began: float = 0.0
 
     def began(self) -> None:
+        """Note that an attempt begins."""
         self._began = anyio.current_time()
 
-    async def wait(self) -> None:
+    def next(self) -> float:
+        """Return the seconds to wait before the next attempt."""
         if anyio.current_time() - self._began > _STEADY_S:
             self._failures = 0
-        longest = min(self.times.first_pause_s * 2 ** min(self._failures, 30), self.times.longest_pause_s)
+        longest: float = min(self.times.first_pause_s * 2 ** min(self._failures, 30), self.times.longest_pause_s)
         self._failures += 1
-        await anyio.sleep(longest * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class _Listener:
             await self._syncs.run()
 
     async def _hear(self) -> None:
-        source, pauses, hints = self._source, _Pauses(self._times), self._syncs.hints
+        source, pauses, hints = self._source, Pauses(self._times), self._syncs.hints
         problem: RetrovueError
         while True:
             pauses.began()
@@ -161,7 +163,7 @@ class _Listener:
             except RetrovueError as exc:
                 problem = exc
             await self._tell(problem)
-            await pauses.wait()
+            await anyio.sleep(pauses.next())
 
     async def _tell(self, problem: RetrovueError) -> None:
         if problem.message == self._told:

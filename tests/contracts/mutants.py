@@ -39,6 +39,12 @@ class Mutant:
     instead: str
 
 
+HINTS = "retrovue/service/hints.py"
+HINTED = "retrovue/service/hinted.py"
+LISTENING = "retrovue/service/listening.py"
+LISTENERS = "retrovue/store/listeners.py"
+WATCHING = "retrovue/importers/filesystem/watching.py"
+PLEX_EVENTS = "retrovue/importers/plex/events.py"
 ORCHESTRATOR = "retrovue/ingest/orchestrator.py"
 TASKS = "retrovue/ingest/tasks.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
@@ -428,6 +434,23 @@ MUTANTS = (
     ),
     Mutant("JB-8", "retrovue/service/worker.py", "await jobs.wake_left()", "pass"),
     Mutant("JB-9", "retrovue/service/worker.py", "await requests.leave(session, self.host)", "pass"),
+    # Live events
+    Mutant(
+        "LE-1", HINTS, "due = min(self._last + self.times.quiet_s, self._first + self.times.most_s)", "due = self._last"
+    ),
+    Mutant("LE-2", HINTS, "len(known) > MOST_KEYS", "len(known) < 0"),
+    Mutant("LE-3", PLEX_EVENTS, '== _DELETED or entry.get("metadataState") == "deleted":', "== _DELETED and False:"),
+    Mutant("LE-4", LISTENING, "                    hints.all()\n", ""),
+    Mutant("LE-4", LISTENING, "2 ** min(self._failures, 30)", "1"),
+    Mutant("LE-5", HINTS, "self._echoes.get((str(hint.library), key), now) <= now", "True"),
+    Mutant("LE-5", PLEX_EVENTS, ' or entry.get("identifier") != _LIBRARIES', ""),
+    Mutant("LE-6", "retrovue/importers/http/client.py", "            await self.prove()\n", "            pass\n"),
+    Mutant("LE-7", LISTENERS, "return await locks.take_key(_key(source))", "return True"),
+    Mutant("LE-8", HINTED, "        if failures >= _MOST_FAILURES and", "        if True and"),
+    Mutant("LE-9", LISTENERS, "now if active else (None, None, None)", "now"),
+    Mutant("LE-10", WATCHING, "now - last >= QUIET_S or", "now - last >= 0 or"),
+    Mutant("LE-10", WATCHING, "_identities, self.paths) != self.identities:", "_identities, self.paths) is None:"),
+    Mutant("LE-11", "retrovue/web/hooks.py", "if not hmac.compare_digest(", "if False and hmac.compare_digest("),
     # Interrupted runs
     Mutant(
         "RS-1",

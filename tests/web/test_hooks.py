@@ -110,7 +110,10 @@ class TestPlex:
 SONARR = {"eventType": "Download", "series": {"id": 1, "title": "A"}, "episodes": []}
 
 
+@pytest.mark.rule("LE-11")
 class TestPaths:
+    """LE-11: a path names the collections in whose directories it lies."""
+
     @pytest.fixture
     async def films(self, store: Store, tmp_path: Path) -> str:
         """The directory of a collection of films."""
@@ -179,7 +182,10 @@ class TestPaths:
                 assert await named(client, "radarr", {"eventType": "Rename", "movie": {"folderPath": path}}) == count
 
 
+@pytest.mark.rule("LE-11")
 class TestRequests:
+    """LE-11: only who knows the secret is heard, and nonsense does nothing."""
+
     async def test_only_the_secret_opens(self, store: Store) -> None:
         async with taking(store) as client:
             for path in (

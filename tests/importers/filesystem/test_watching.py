@@ -109,7 +109,10 @@ class TestNames:
         assert directories.named([(Change[change], f"{tmp_path}/{path}")]) == named
 
 
+@pytest.mark.rule("LE-10")
 class TestSettling:
+    """LE-10: a directory is named when it is quiet, or after the longest time."""
+
     def test_a_directory_is_named_when_it_is_quiet(self) -> None:
         settling = Settling()
         settling.add("1", "a", 0)
@@ -204,7 +207,10 @@ async def watched(path: Path) -> AsyncIterator[AsyncIterator[ChangeHint]]:
             yield hints
 
 
+@pytest.mark.rule("LE-10")
 class TestWatching:
+    """LE-10: what can't be watched is polled, and a directory that is another one ends the watch."""
+
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(watching, "QUIET_S", 0.05)

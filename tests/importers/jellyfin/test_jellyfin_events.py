@@ -111,7 +111,10 @@ async def jellyfin() -> SimulatedJellyfin:
     return SimulatedJellyfin(token=TOKEN, standing="user")
 
 
+@pytest.mark.rule("LE-4", "LE-6")
 class TestListening:
+    """LE-4, LE-6: silence ends the listening, and only the right server gets the token."""
+
     def test_it_is_offered(self) -> None:
         assert issubclass(JellyfinImporter, TellsEvents)
 

@@ -41,7 +41,10 @@ def told(event: object) -> list[ChangeHint]:
     return list(hints_of(orjson.dumps(event)))
 
 
+@pytest.mark.rule("LE-5")
 class TestHints:
+    """LE-5: guide data, parents, and what isn't understood."""
+
     @pytest.mark.parametrize(
         ("event", "hint"),
         [
@@ -158,7 +161,10 @@ async def plex() -> SimulatedPlex:
     return SimulatedPlex(token=TOKEN)
 
 
+@pytest.mark.rule("LE-4", "LE-6")
 class TestListening:
+    """LE-4, LE-6: silence ends the listening, and only the right server gets the token."""
+
     def test_it_is_offered(self) -> None:
         assert issubclass(PlexImporter, TellsEvents)
 
