@@ -66,7 +66,8 @@ def page_of(
         return nullcontext()
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:
-        message = f"The page can't be served: {', '.join(missing)} isn't installed."
+        verb = "isn't" if len(missing) == 1 else "aren't"
+        message = f"The page can't be served: {', '.join(missing)} {verb} installed."
         if wanted:
             raise RequestError(message, code="no_service_extra")
         call.output.warn(f"{message} pip install 'retrovue[service]' installs it; --no-page leaves it out.")
