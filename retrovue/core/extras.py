@@ -6,6 +6,9 @@ from importlib.util import find_spec
 
 from retrovue.core.errors import RequestError
 
+JOB_PACKAGES = ("procrastinate", "psycopg", "psycopg_pool")
+"""What jobs need."""
+
 
 @contextmanager
 def needing(package: str, purpose: str) -> Iterator[None]:

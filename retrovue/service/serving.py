@@ -77,6 +77,7 @@ async def serve(
     times: ListeningTimes | None = None,
     status: HostStatus | None = None,
     webhooks: Webhooks | None = None,
+    jobs: int = 0,
 ) -> None:
     """Work the schedules of the catalogue until the task is cancelled. A service can run it in its own task group.
 
@@ -88,13 +89,15 @@ async def serve(
 
     With ``listen`` it also listens to the sources that tell what has changed, each on one host at a time, and syncs
     what they name. ``times`` says how long it waits for that. ``status`` is kept up to date meanwhile. What
-    ``webhooks`` name is synced, too.
+    ``webhooks`` name is synced, too. As many ``jobs`` are worked at the same time as by a worker of its own.
     """
     status = status or HostStatus(name)
     error: Exception | None = None
     async with anyio.create_task_group() as group:
         if listen:
             group.start_soon(listening.listen, store, name, times)
+        if jobs:
+            group.start_soon(_work_jobs, store, name, jobs)
         if webhooks is not None:
             group.start_soon(webhooks.run)
         try:
@@ -104,6 +107,16 @@ async def serve(
             group.cancel_scope.cancel()
     if error is not None:
         raise error
+
+
+async def _work_jobs(store: Store, name: str, concurrency: int) -> None:
+    """Work jobs; if that is impossible the schedules are worked all the same."""
+    from retrovue.service.worker import work_jobs  # noqa: PLC0415 - needs the extra
+
+    try:
+        await work_jobs(store, name, concurrency=concurrency)
+    except RetrovueError as exc:
+        _log.error("Jobs aren't worked: %s", exc.message, extra={"code": exc.code})
 
 
 async def _work(store: Store, name: str, on_ended: OnEnded | None, status: HostStatus) -> None:

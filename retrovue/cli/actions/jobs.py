@@ -11,13 +11,10 @@ from retrovue.cli.actions.ingest import Report, goes_on, ingest_options
 from retrovue.cli.errors import OK, InputError, explain
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.core.errors import NothingEligible, changed_meanwhile
-from retrovue.core.extras import require_packages
+from retrovue.core.extras import JOB_PACKAGES, require_packages
 from retrovue.core.results import Enriched
 from retrovue.ingest.documents import collection_identity, failed_ingest_document, source_identity
 from retrovue.operations import catalogue
-
-_PACKAGES = ("procrastinate", "psycopg", "psycopg_pool")
-"""What jobs need."""
 
 
 async def enqueue_source(call: Invocation, reference: str, *, wait: bool, **options: Any) -> int:
@@ -69,7 +66,7 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
             "worker has no end, so that --json can't print one document.",
             hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
         )
-    require_packages("to work jobs", *_PACKAGES)
+    require_packages("to work jobs", *JOB_PACKAGES)
     from retrovue.service.jobs import Worked  # only where the engine is installed
     from retrovue.service.worker import work_jobs
 
@@ -89,7 +86,7 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
 
 
 def _requesting() -> Any:
-    require_packages("to enqueue runs", *_PACKAGES)
+    require_packages("to enqueue runs", *JOB_PACKAGES)
     from retrovue.service import requesting  # only where the engine is installed
 
     return requesting

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from retrovue.cli.errors import OK, InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.core.errors import RequestError
+from retrovue.core.extras import JOB_PACKAGES, require_packages
 from retrovue.service.serving import Ended, HostStatus, serve
 from retrovue.service.webhooks import Webhooks
 
@@ -26,14 +27,19 @@ async def work(
     concurrency: int,
     listen: bool,
     page: bool | None,
+    jobs: bool | None,
     address: tuple[str, int, tuple[str, ...]],
 ) -> int:
-    """Work until a signal stops the process. ``page``: None serves the page if its packages are installed."""
+    """Work until a signal stops the process. ``page`` and ``jobs``: None only if their packages are installed."""
     if call.output.as_json:
         raise InputError(
             "serve has no end, so that --json can't print one document.",
             hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
         )
+    if jobs:
+        require_packages("to work jobs", *JOB_PACKAGES)
+    elif jobs is None:
+        jobs = all(find_spec(package) is not None for package in JOB_PACKAGES)
     host = HostStatus(name or platform.node() or "localhost")
 
     def tell(ended: Ended) -> None:
@@ -49,7 +55,15 @@ async def work(
                 call.output.lines([f"The page is at {url}"])
             # To be stopped is how it ends.
             call.answered(OK)
-            await serve(store, host.name, on_ended=tell, listen=listen, status=host, webhooks=webhooks)
+            await serve(
+                store,
+                host.name,
+                on_ended=tell,
+                listen=listen,
+                status=host,
+                webhooks=webhooks,
+                jobs=concurrency if jobs else 0,
+            )
     return OK
 
 

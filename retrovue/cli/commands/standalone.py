@@ -124,6 +124,7 @@ async def stats(call: Invocation, *, source: str | None) -> int:
     "--listen/--no-listen", default=True, show_default=True, help="Whether to sync what the events of sources name."
 )
 @click.option("--page/--no-page", default=None, help="Whether to serve the page; default: if its packages are there.")
+@click.option("--jobs/--no-jobs", default=None, help="Whether to work jobs; default: if their packages are there.")
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", show_default=True, help="Where to serve the page.")
 @click.option("--port", type=Whole(0, 65_535), default=8686, show_default=True, help="Port of the page; 0: any.")
 @click.option(
@@ -137,11 +138,12 @@ async def serve(
     concurrency: int,
     listen: bool,
     page: bool | None,
+    jobs: bool | None,
     host: str,
     port: int,
     allowed_hosts: tuple[str, ...],
 ) -> int:
-    """Work the schedules, listen to the sources, and serve the page, until the process is stopped.
+    """Work schedules and jobs, listen to the sources, and serve the page, until the process is stopped.
 
     Several hosts may serve one catalogue: each due time is worked once over all of them. A signal stops the runs of
     this host within two seconds; what they owe is done by the next host that looks. The page is for this machine only,
@@ -150,7 +152,7 @@ async def serve(
     from retrovue.cli.actions.serving import work
 
     return await work(
-        call, name, concurrency=concurrency, listen=listen, page=page, address=(host, port, allowed_hosts)
+        call, name, concurrency=concurrency, listen=listen, page=page, jobs=jobs, address=(host, port, allowed_hosts)
     )  # fmt: skip
 
 
