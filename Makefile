@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Images of Python often set it: every process that a test starts would then compile the whole program.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint format reference picture lock mutants soak fuzz sizes measured bench bench-full clean
+.PHONY: demo test check lint format reference picture screenshots lock mutants soak fuzz sizes measured bench bench-full clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -36,6 +36,9 @@ reference: $(VENV)/.ready  ## docs/reference, from the code
 
 picture: $(VENV)/.ready  ## the packages in docs/architecture.md, from their imports
 	$(BIN)/python -m tests.docs.architecture
+
+screenshots: $(VENV)/.ready  ## docs/pictures, of the page on the demo's catalogue; needs Chromium
+	$(BIN)/python -m tests.docs.screenshots
 
 check: lint test  ## all that CI runs
 

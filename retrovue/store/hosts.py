@@ -10,10 +10,10 @@ _WORK = {
     "retrovue-serve": "works the schedules",
     "retrovue-events": "listens to sources",
     "retrovue-changes": "follows the changes",
-    "retrovue-worker": "works jobs",
 }
 """What somebody does whose connection has a name."""
 _RUN = "retrovue-ingest-"
+_JOB = "retrovue-job on "
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,23 @@ async def list_programs(session: AsyncSession) -> list[Program]:
         text(
             "SELECT host(client_addr) AS address, application_name AS name, backend_start AS since"
             " FROM pg_stat_activity WHERE datname = current_database()"
-            " AND (application_name = ANY(cast(string_to_array(:names, ',') AS text[])) OR application_name LIKE :run)"
+            " AND (application_name = ANY(cast(string_to_array(:names, ',') AS text[])) OR application_name LIKE :run OR application_name LIKE :job)"
             " ORDER BY backend_start, pid"
         ),
-        {"names": ",".join(_WORK), "run": f"{_RUN}%"},
+        {"names": ",".join(_WORK), "run": f"{_RUN}%", "job": f"{_JOB}%"},
     )
     return [
         Program(
             row.address,
-            _WORK.get(row.name, "has a run at work"),
+            _does(row.name),
             row.name.removeprefix(_RUN) if row.name.startswith(_RUN) else None,
             row.since,
         )
         for row in result
     ]
+
+
+def _does(name: str) -> str:
+    if name.startswith(_JOB):
+        return f"works a job on {name.removeprefix(_JOB)}"
+    return _WORK.get(name, "has a run at work")

@@ -1,0 +1,105 @@
+"""python -m benchmarks.web: how long the server takes for the pages, with a million assets in the catalogue.
+
+Libraries of films are ingested, and their rows are then multiplied. Each address is asked for several times by a client
+that is no browser; the median and the longest are printed, and the bytes as they are sent.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import anyio
+import httpx
+from sqlalchemy import text
+
+from benchmarks.database import SOURCE, private_server
+from benchmarks.harness import TOKEN, served
+from benchmarks.scenarios import even
+from retrovue import ingest_source, list_sources
+from retrovue.service.serving import HostStatus
+from retrovue.store.addresses import database_url
+from retrovue.store.session import Store
+from retrovue.web.server import page_served
+from retrovue.web.settings import PageSettings
+
+_ADDRESSES = (
+    "/", "/overview/counts", "/assets", "/assets?title=zzzz", "/assets?title=copy+123456", "/assets?show=series",
+    "/assets?state=ready", "/assets?availability=missing", "/assets?order=name", "/runs", "/changes", "/removals",
+)  # fmt: skip
+_TIMES = 9
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.web", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--items", type=int, default=1_000_000, metavar="N", help="assets (default: 1,000,000)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="retrovue-bench-") as scratch:
+        return anyio.run(_run, Path(scratch), options.items)
+
+
+async def _run(scratch: Path, items: int) -> int:
+    media = scratch / "media"
+    media.mkdir()
+    (media / "a disk").touch()
+    async with private_server(scratch) as databases, served(even(4, 4_000)) as plex:
+        name = await databases.make(plex.url, TOKEN, media)
+        async with Store(database_url(databases.url(name)), connections=4) as store:
+            async with ingest_source(store, SOURCE):
+                pass
+            number = await _multiply(store, items)
+            print(f"{number:,} assets")
+            async with (
+                page_served(store, PageSettings(port=0), HostStatus("benchmark", works=True)) as url,
+                httpx.AsyncClient(base_url=url, headers={"Accept": "text/html"}, timeout=120) as client,
+            ):
+                (listing,) = await list_sources(store)
+                for address in (*_ADDRESSES, f"/sources/{listing.source.id}"):
+                    await _measure(client, address)
+    return 0
+
+
+async def _multiply(store: Store, items: int) -> int:
+    async with store.transaction(long=True) as session:
+        columns = [
+            row[0]
+            for row in await session.execute(
+                text(
+                    "SELECT column_name FROM information_schema.columns WHERE table_name = 'asset'"
+                    " AND column_name NOT IN ('uuid', 'source_hash', 'canonical_hash', 'title')"
+                    " ORDER BY ordinal_position"
+                )
+            )
+        ]
+        names = ", ".join(columns)
+        times = items // (await session.execute(text("SELECT count(*) FROM asset"))).scalar_one() - 1
+        await session.execute(
+            text(
+                f"INSERT INTO asset (source_hash, canonical_hash, title, {names})"
+                " SELECT uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()),"
+                f" title || ' copy ' || number || substr(md5(title), 1, 3), {names}"
+                f" FROM asset, generate_series(1, {times}) AS number"
+            )
+        )
+    async with store.transaction(long=True) as session:
+        await session.execute(text("ANALYZE asset"))
+        found: int = (await session.execute(text("SELECT count(*) FROM asset"))).scalar_one()
+    return found
+
+
+async def _measure(client: httpx.AsyncClient, address: str) -> None:
+    seconds: list[float] = []
+    sent = 0
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        async with client.stream("GET", address) as answer:
+            sent = sum([len(piece) async for piece in answer.aiter_raw()])
+        seconds.append(time.perf_counter() - began)
+        answer.raise_for_status()
+    median, most = statistics.median(seconds) * 1000, max(seconds) * 1000
+    print(f"{address[:40]:<42}{median:>7,.0f} ms, at most {most:>6,.0f} ms, {sent:>7,} bytes")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
