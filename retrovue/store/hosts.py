@@ -34,7 +34,8 @@ async def list_programs(session: AsyncSession) -> list[Program]:
         text(
             "SELECT host(client_addr) AS address, application_name AS name, backend_start AS since"
             " FROM pg_stat_activity WHERE datname = current_database()"
-            " AND (application_name = ANY(cast(string_to_array(:names, ',') AS text[])) OR application_name LIKE :run OR application_name LIKE :job)"
+            " AND (application_name = ANY(cast(string_to_array(:names, ',') AS text[]))"
+            " OR application_name LIKE :run OR application_name LIKE :job)"
             " ORDER BY backend_start, pid"
         ),
         {"names": ",".join(_WORK), "run": f"{_RUN}%", "job": f"{_JOB}%"},
