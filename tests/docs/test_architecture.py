@@ -24,6 +24,16 @@ def test_no_module_is_longer_than_one_reads_at_a_time() -> None:
     assert {str(path): length for path, length in lengths.items() if length > 400} == {}
 
 
+def test_the_root_holds_packages_and_tests_mirror_them() -> None:
+    inside = {path for path in (ROOT / "retrovue").iterdir() if path.name != "__pycache__"}
+    packages = {path.name for path in inside if path.is_dir()}
+    modules = {path.name for path in inside if path.is_file()}
+    assert modules == {"__init__.py", "__init__.pyi", "__main__.py", "errors.py", "py.typed"}
+    tested = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    # What isn't of one package: the contract, faults, pages, examples and benchmarks; and what tests need.
+    assert tested - {"contracts", "faults", "docs", "examples", "benchmarks", "data", "support"} == packages
+
+
 def test_the_glossary_is_alphabetical() -> None:
     text = (DOCS / "glossary.md").read_text(encoding="utf-8")
     words = [line.removeprefix("## ").lower() for line in text.splitlines() if line.startswith("## ")]
