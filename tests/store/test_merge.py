@@ -11,7 +11,7 @@ from retrovue.core.results import Counts, Named
 from retrovue.store.session import Store
 from tests.support.library import AUDIT, Library, at, contents, draft, execute, outline, page
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
 
 @pytest.fixture
@@ -218,34 +218,39 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 class TestMerge:
     @pytest.mark.parametrize("pages", [1, 2], ids=["one page", "a page for each item"])
-    async def test_merge(self, library: Library, case: Case, pages: int) -> None:
+    async def test_merge(self, store: Store, pages: int) -> None:
+        """Each case has a collection of its own, so that one run shows them all."""
+
         def listing(drafts: Sequence[AssetDraft]) -> list[Page]:
             return [page(*drafts)] if pages == 1 else [page(item) for item in drafts]
 
-        if case.before:
-            await library.ingest_one(*listing(case.before))
-        preview = await library.ingest_one(*listing(case.after), dry_run=True)
-        outcome = await library.ingest_one(*listing(case.after))
-
-        assert _counts(outcome.counts) == case.counts
-        assert preview.counts == outcome.counts
-        assert await library.assets() == case.assets
-        assert await library.aliases() == case.aliases
-        files = await library.rows(
-            "SELECT source_uri, array_agg(local_path ORDER BY position), array_agg(position ORDER BY position)"
-            " FROM asset_file JOIN asset ON uuid = asset_uuid GROUP BY source_uri"
-        )
-        assert {
-            item.rpartition("/")[2]: at(*(path.removeprefix("/mnt/") for path in paths)) for item, paths, _ in files
-        } == case.assets
-        assert all(positions == list(range(1, len(positions) + 1)) for _, _, positions in files)
+        library = await Library.make(store, *(case.name for case in CASES))
+        await library.ingest_each({case.name: listing(case.before) for case in CASES if case.before})
+        after = {case.name: listing(case.after) for case in CASES}
+        previews = await library.ingest_each(after, dry_run=True)
+        outcomes = await library.ingest_each(after)
+        for case in CASES:
+            assert (case.name, _counts(outcomes[case.name].counts)) == (case.name, case.counts)
+            assert (case.name, previews[case.name].counts) == (case.name, outcomes[case.name].counts)
+            assert (case.name, await library.assets(case.name)) == (case.name, case.assets)
+            assert (case.name, await library.aliases(case.name)) == (case.name, case.aliases)
+            files = await library.rows(
+                "SELECT source_uri, array_agg(local_path ORDER BY position), array_agg(position ORDER BY position)"
+                " FROM asset_file JOIN asset ON uuid = asset_uuid JOIN collection ON id = asset.collection_uuid"
+                " WHERE name = :of GROUP BY source_uri",
+                of=case.name,
+            )
+            placed = {
+                item.rpartition("/")[2]: at(*(path.removeprefix("/mnt/") for path in paths)) for item, paths, _ in files
+            }
+            assert (case.name, placed) == (case.name, case.assets)
+            assert all(positions == list(range(1, len(positions) + 1)) for _, _, positions in files), case.name
 
         before = await library.contents()
-        again = await library.ingest_one(*listing(case.after))
-        assert again.counts.created == again.counts.relocated == 0
+        for name, again in (await library.ingest_each(after)).items():
+            assert (name, again.counts.created, again.counts.relocated) == (name, 0, 0)
         assert await library.contents() == before
 
 
@@ -312,50 +317,56 @@ class TestSoftDeleted:
         assert await library.aliases() == {"b": "a", "c": "a"}
 
 
+TWICE = (
+    [["a", "a", "b"]],
+    [["a", "a", "a", "b"]],
+    [["a", "b"], ["a"]],
+    [["a"], ["b", "a"], ["a"]],
+    [["a:f", "a:g", "b"]],
+    [["a:f"], ["a:g", "b"]],
+    [["a:f", "b:f", "b:f", "b:f"]],
+    [["a:f", "b:f"], ["b:g", "b:f"]],
+)
+"""Pages on which an item is listed twice: its name, and its file if that isn't named as it is."""
+
+
 class TestListedTwice:
     """An importer may list one item twice; one whose drafts are checked has proven that it doesn't."""
 
     @pytest.mark.fault(14)
     @pytest.mark.parametrize("known", [[], ["a"], ["a", "b"]], ids=["new", "one known", "known"])
     @pytest.mark.parametrize("outlined", [False, True], ids=["pages", "outlines"])
-    @pytest.mark.parametrize(
-        "listing",
-        [
-            [["a", "a", "b"]],
-            [["a", "a", "a", "b"]],
-            [["a", "b"], ["a"]],
-            [["a"], ["b", "a"], ["a"]],
-            [["a:f", "a:g", "b"]],
-            [["a:f"], ["a:g", "b"]],
-            [["a:f", "b:f", "b:f", "b:f"]],
-            [["a:f", "b:f"], ["b:g", "b:f"]],
-        ],
-        ids=repr,
-    )
-    async def test_the_first_stands(
-        self, library: Library, listing: Sequence[Sequence[str]], known: Sequence[str], *, outlined: bool
-    ) -> None:
+    async def test_the_first_stands(self, store: Store, known: Sequence[str], *, outlined: bool) -> None:
+        """Each listing has a collection of its own, so that one run shows them all."""
+        make = outline if outlined else page
+
+        def pages() -> dict[str, list[Page | Outline]]:
+            return {
+                name: [make(*(draft(*item.split(":")) for item in items)) for items in listing]
+                for name, listing in listings.items()
+            }
+
+        listings = {repr(listing): listing for listing in TWICE}
+        library = await Library.make(store, *listings)
         if known:
-            await library.ingest_one(page(*(draft(item) for item in known)))
+            await library.ingest_each({name: [page(*(draft(item) for item in known))] for name in listings})
+        previews = await library.ingest_each(pages(), dry_run=True)
+        outcomes = await library.ingest_each(pages())
+        for name, listing in listings.items():
+            outcome, preview = outcomes[name], previews[name]
+            every = [item for items in listing for item in items]
+            counts = (name, outcome.counts.discovered, outcome.counts.rejected)
+            assert counts == (name, len(every), len(every) - 2)
+            assert {rejection.code for rejection in outcome.listed.rejected} == {"listed_twice"}, name
+            assert (preview.counts, preview.listed.rejected) == (outcome.counts, outcome.listed.rejected), name
 
-        def pages() -> list[Page | Outline]:
-            make = outline if outlined else page
-            return [make(*(draft(*item.split(":")) for item in items)) for items in listing]
-
-        preview = await library.ingest_one(*pages(), dry_run=True)
-        outcome = await library.ingest_one(*pages())
-        every = [item for items in listing for item in items]
-        assert outcome.counts.discovered == len(every)
-        assert outcome.counts.rejected == len(every) - 2
-        assert {rejection.code for rejection in outcome.listed.rejected} == {"listed_twice"}
-        assert (preview.counts, preview.listed.rejected) == (outcome.counts, outcome.listed.rejected)
-
-        file = next(item for item in every if item[0] == "a").partition(":")[2]
-        assert (await library.assets())["a"] == at(file or "a.mkv")
+            file = next(item for item in every if item[0] == "a").partition(":")[2]
+            assert (name, (await library.assets(name))["a"]) == (name, at(file or "a.mkv"))
         before = await library.contents()
-        again = await library.ingest_one(*pages())
-        assert again.counts.rejected == outcome.counts.rejected
-        assert again.counts.created == again.counts.relocated == 0
+        for name, again in (await library.ingest_each(pages())).items():
+            rejected = outcomes[name].counts.rejected
+            assert (name, again.counts.rejected) == (name, rejected)
+            assert (name, again.counts.created, again.counts.relocated) == (name, 0, 0)
         assert await library.contents() == before
 
     async def test_what_came_before_a_restart_is_void(self, library: Library) -> None:

@@ -242,15 +242,38 @@ class Library:
     async def rows(self, statement: str, **bind: object) -> list[tuple[Any, ...]]:
         return await rows(self.store, statement, **bind)
 
-    async def assets(self) -> dict[str, str]:
-        """The items that have an asset of their own, and its identity."""
-        found = await self.rows("SELECT source_uri, canonical_key FROM asset")
+    async def enable_only(self, *names: str) -> None:
+        """Enable these collections, and no others; write nothing where that is so."""
+        statement = (
+            "UPDATE collection SET sync_enabled = NOT sync_enabled WHERE sync_enabled <> (name = ANY(:names))"
+            " RETURNING id"
+        )
+        await self.rows(statement, names=list(names))
+
+    async def ingest_each(self, listings: Mapping[str, Sequence[Step]], **options: Any) -> dict[str, Ingested]:
+        """Ingest some of the collections in one run, each of which has to succeed."""
+        await self.enable_only(*listings)
+        outcomes = by_name(await self.ingest(listings, **options))
+        found = {name: outcomes[name] for name in listings}
+        failed = {name: outcome for name, outcome in found.items() if not isinstance(outcome, Ingested)}
+        assert failed == {}
+        return cast("dict[str, Ingested]", found)
+
+    async def assets(self, of: str | None = None) -> dict[str, str]:
+        """The items that have an asset of their own, and its identity; of one collection or of all."""
+        found = await self.rows(
+            "SELECT source_uri, canonical_key FROM asset JOIN collection ON id = collection_uuid"
+            " WHERE coalesce(name = :of, true)",
+            of=of,
+        )
         return {item.rpartition("/")[2]: key for item, key in found}
 
-    async def aliases(self) -> dict[str, str]:
-        """The items that are an alias, and the item whose asset they stand for."""
+    async def aliases(self, of: str | None = None) -> dict[str, str]:
+        """The items that are an alias, and the item whose asset they stand for; of one collection or of all."""
         found = await self.rows(
             "SELECT asset_alias.source_uri, asset.source_uri FROM asset_alias JOIN asset ON asset.uuid = asset_uuid"
+            " JOIN collection ON id = asset.collection_uuid WHERE coalesce(name = :of, true)",
+            of=of,
         )
         return {item.rpartition("/")[2]: of.rpartition("/")[2] for item, of in found}
 
