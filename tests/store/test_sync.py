@@ -1,6 +1,6 @@
 """What a sync makes of known items, and of assets that aren't listed any more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,12 @@ async def sync(library: Library, *pages: Page | Outline | Sequence[Any], **optio
     told = await library.ingest_one(*whole, mode="sync", dry_run=True, **options)
     assert await library.contents() == before
     done = await library.ingest_one(*whole, mode="sync", **options)
+    _same(told, done)
+    return done
+
+
+def _same(told: Ingested, done: Ingested) -> None:
+    """A dry-run has told what a run has done."""
     assert told.counts == done.counts
     assert told.held_back == done.held_back
     assert told.listed.missing == done.listed.missing
@@ -57,6 +63,16 @@ async def sync(library: Library, *pages: Page | Outline | Sequence[Any], **optio
     assert told.listed.ambiguous_relinks == done.listed.ambiguous_relinks
     for name in ("created", "duplicates", "relocated", "refreshed", "replaced", "restored", "relinked"):
         assert _titles(getattr(told.listed, name)) == _titles(getattr(done.listed, name))
+
+
+async def sync_each(library: Library, listings: Mapping[str, Sequence[Page]]) -> dict[str, Ingested]:
+    """Sync collections in one run; first as a dry-run, which has to tell the same and to write nothing."""
+    before = await library.contents()
+    told = await library.ingest_each(listings, mode="sync", dry_run=True)
+    assert await library.contents() == before
+    done = await library.ingest_each(listings, mode="sync")
+    for name in listings:
+        _same(told[name], done[name])
     return done
 
 
@@ -77,8 +93,24 @@ async def feed(library: Library) -> list[tuple[str, str, dict[str, Any]]]:
     return [(what, title, fields) for what, title, fields in told]
 
 
-async def assets(library: Library, columns: str = "title, availability") -> list[tuple[Any, ...]]:
-    return await library.rows(f"SELECT {columns} FROM asset ORDER BY source_uri")
+async def feed_of(library: Library, collection: str) -> list[tuple[Any, ...]]:
+    """What the feed of changes has told of a collection."""
+    return await library.rows(
+        "SELECT what, title, fields FROM asset_change JOIN collection ON id = collection_uuid WHERE name = :of"
+        " ORDER BY position",
+        of=collection,
+    )
+
+
+async def assets(
+    library: Library, columns: str = "title, availability", of: str | None = None
+) -> list[tuple[Any, ...]]:
+    """Columns of the assets of one collection, or of all."""
+    return await library.rows(
+        f"SELECT {columns} FROM asset"
+        " WHERE coalesce(:of = (SELECT name FROM collection WHERE id = collection_uuid), true) ORDER BY source_uri",
+        of=of,
+    )
 
 
 async def approve(library: Library) -> None:
@@ -144,40 +176,52 @@ CASES = [
 ]
 
 
+async def cases(store: Store) -> Library:
+    """A collection for each case, with the asset of its first draft."""
+    library = await Library.make(store, *(case.name for case in CASES), local=LOCAL)
+    await library.ingest_each({case.name: [page(film("a", **case.before))] for case in CASES})
+    return library
+
+
 class TestKnownItems:
-    @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-    async def test_the_asset_follows(self, library: Library, case: Case) -> None:
-        await library.ingest_one(page(film("a", **case.before)))
+    async def test_the_asset_follows(self, store: Store) -> None:
+        """Each case has a collection of its own, so that one run shows them all."""
+        library = await cases(store)
         await approve(library)
-        after = film("a", **case.after)
-        outcome = await sync(library, [after])
-        assert counts(outcome) == ({} if case.verdict is None else {case.verdict: 1})
-        told = await feed(library)
-        withdrawn = case.verdict == "replaced"
-        assert told == [
-            *([] if case.verdict is None else [(case.verdict, "A", case.fields)]),
-            *([("withdrawn", "A", {"state": ["ready", "new"]})] if withdrawn else []),
-        ]
-        assert await assets(library, "state") == [("new" if withdrawn else "ready",)]
+        after = {case.name: [page(film("a", **case.after))] for case in CASES}
+        outcomes = await sync_each(library, after)
+        for case in CASES:
+            assert (case.name, counts(outcomes[case.name])) == (case.name, {case.verdict: 1} if case.verdict else {})
+            withdrawn = case.verdict == "replaced"
+            told = [
+                *([] if case.verdict is None else [(case.verdict, "A", case.fields)]),
+                *([("withdrawn", "A", {"state": ["ready", "new"]})] if withdrawn else []),
+            ]
+            assert (case.name, await feed_of(library, case.name)) == (case.name, told)
+            state = ("new" if withdrawn else "ready",)
+            assert (case.name, await assets(library, "state", case.name)) == (case.name, [state])
         # Whatever it was, it is known now.
         before = await contents(library.store)
-        assert counts(await sync(library, [after])) == {}
+        again = await sync_each(library, after)
+        assert [(name, counts(outcome)) for name, outcome in again.items() if counts(outcome)] == []
         assert await contents(library.store) == before
 
-    @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-    async def test_an_ingest_counts_and_leaves_it(self, library: Library, case: Case) -> None:
-        await library.ingest_one(page(film("a", **case.before)))
-        before = await assets(library, "title, year, size_bytes, stamp, file_stamp, video_codec, tags, markers")
-        relocated = int(case.verdict == "relocated")
+    async def test_an_ingest_counts_and_leaves_it(self, store: Store) -> None:
+        """Each case has a collection of its own, so that one run shows them all."""
+        columns = "title, year, size_bytes, stamp, file_stamp, video_codec, tags, markers"
+        library = await cases(store)
+        before = {case.name: await assets(library, columns, case.name) for case in CASES}
         for time in range(2):
-            outcome = await library.ingest_one(page(film("a", **case.after)))
-            # The file has moved with the first of them.
-            changed = int(case.changed and not (relocated and time == 0))
-            told = {"changed": changed, "relocated": relocated * (time == 0)}
-            assert counts(outcome) == {name: number for name, number in told.items() if number}
-            assert outcome.counts.skipped == 1
-            now = await assets(library, "title, year, size_bytes, stamp, file_stamp, video_codec, tags, markers")
-            assert now == before
+            outcomes = await library.ingest_each({case.name: [page(film("a", **case.after))] for case in CASES})
+            for case in CASES:
+                outcome = outcomes[case.name]
+                relocated = int(case.verdict == "relocated")
+                # The file has moved with the first of them.
+                changed = int(case.changed and not (relocated and time == 0))
+                numbers = {"changed": changed, "relocated": relocated * (time == 0)}
+                told = {name: number for name, number in numbers.items() if number}
+                assert (case.name, counts(outcome), outcome.counts.skipped) == (case.name, told, 1)
+                assert (case.name, await assets(library, columns, case.name)) == (case.name, before[case.name])
 
     async def test_an_approval_may_be_kept(self, library: Library) -> None:
         await library.ingest_one(page(film("a")))
