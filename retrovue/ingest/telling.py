@@ -59,7 +59,7 @@ class Teller:
             return
         with anyio.move_on_after(_END_SECONDS, shield=True):
             try:
-                await forget_progress(self._store, self._run_id)
+                await forget_progress(self._store, self._run_id, self._rows)
             except StoreError as exc:
                 _log.debug("The progress couldn't be removed: %s", exc.code)
 

@@ -7,8 +7,11 @@ import anyio
 
 from retrovue.core.errors import RequestError, StoreUnavailable
 from retrovue.core.logs import logger
-from retrovue.store import progress
+from retrovue.ingest.collector import interrupted
+from retrovue.ingest.outcomes import encoded
+from retrovue.store import progress, requests
 from retrovue.store.audit import started_by
+from retrovue.store.collections import list_collections
 from retrovue.store.notifications import notifications
 from retrovue.store.progress import CHANNEL, CollectionProgress
 from retrovue.store.session import Store
@@ -35,10 +38,16 @@ async def list_progress(store: Store, run: UUID | None = None) -> list[Collectio
 async def stop_run(store: Store, run: UUID) -> None:
     """Ask a run to stop, wherever it runs: within two seconds it ends, as if it had been interrupted.
 
-    What is committed stays. Raises RequestError with code ``not_running`` for a run that is over or hasn't begun.
+    What is committed stays. Of a run that was asked of workers, the collections that haven't begun don't begin.
+    Raises RequestError with code ``not_running`` for a run that is over or hasn't begun.
     """
     async with store.transaction() as session:
-        if not await progress.ask_to_stop(session, run, started_by()):
+        stopped = await progress.ask_to_stop(session, run, started_by())
+        waiting = await requests.not_begun(session, run)
+        known = {one.id: one for one in await list_collections(session)} if waiting else {}
+        for collection in waiting:
+            await requests.give_up(session, run, collection, encoded(interrupted(known[collection])))
+        if not stopped and not waiting:
             raise RequestError(f"Run {run} isn't at work, or began just now.", code="not_running")
 
 

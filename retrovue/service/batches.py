@@ -10,7 +10,7 @@ from retrovue.core.results import Enriched, Ingested, with_enrichment
 from retrovue.core.text import storable
 from retrovue.core.verdicts import LISTED
 from retrovue.ingest.enrichment import DEFAULT_CONCURRENCY, EnrichmentWork
-from retrovue.service.outcomes import decoded, decoded_enriched, encoded, encoded_enriched
+from retrovue.ingest.outcomes import decoded, decoded_enriched, encoded, encoded_enriched
 from retrovue.store import batches, requests
 from retrovue.store.batches import Batch
 from retrovue.store.enrichers import attached_to

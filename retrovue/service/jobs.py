@@ -30,10 +30,10 @@ from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_part
+from retrovue.ingest.outcomes import decoded_options, encoded, work_of
 from retrovue.ingest.pipeline import bug, failed
 from retrovue.service.batches import work_batch
 from retrovue.service.engine import Engine, EngineTimes
-from retrovue.service.outcomes import decoded_options, encoded, work_of
 from retrovue.store import batches, requests
 from retrovue.store.collections import find_target, list_collections
 from retrovue.store.enrichers import attached_to

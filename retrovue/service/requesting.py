@@ -16,12 +16,12 @@ from retrovue.core.runs import Trigger
 from retrovue.ingest.collector import Collector, IngestRun
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import enabled_of
+from retrovue.ingest.outcomes import decoded, decoded_all, decoded_options, encoded_all, encoded_options
 from retrovue.ingest.pipeline import failed
 from retrovue.ingest.preflight import none_ingestible
 from retrovue.service import engine as engines
 from retrovue.service.engine import Engine
 from retrovue.service.jobs import wake
-from retrovue.service.outcomes import decoded, decoded_all, decoded_options, encoded_all, encoded_options
 from retrovue.store import requests
 from retrovue.store.audit import started_by
 from retrovue.store.collections import find_target, list_collections

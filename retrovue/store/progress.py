@@ -1,7 +1,7 @@
 """How far the runs at work are: a row for each collection, for whoever watches them, and the wish to stop a run."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -87,7 +87,8 @@ _FORGET = text(
     f"""
     WITH forgotten AS (
         DELETE FROM run_progress
-        WHERE run_id = cast(:run AS uuid) OR updated_at < clock_timestamp() - interval '{KEPT_FOR}' RETURNING 1
+        WHERE run_id = cast(:run AS uuid) AND collection_id = ANY(cast(string_to_array(:collections, ',') AS uuid[]))
+            OR updated_at < clock_timestamp() - interval '{KEPT_FOR}' RETURNING 1
     )
     SELECT pg_notify('{CHANNEL}', cast(:run AS text)), (SELECT count(*) FROM forgotten)
     """
@@ -105,12 +106,15 @@ async def write_progress(store: Store, run_id: UUID, rows: Sequence[CollectionPr
             return asked_by
 
 
-async def forget_progress(store: Store, run_id: UUID) -> None:
-    """Remove the rows of a run that is over, and those of runs that were killed; tell whoever watches."""
+async def forget_progress(store: Store, run_id: UUID, collections: Iterable[UUID]) -> None:
+    """Remove the rows of a run that is over, and those of runs that were killed; tell whoever watches.
+
+    Other hosts may work other collections of the same run.
+    """
     with translated():
         async with store.audit.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(_FORGET, {"run": str(run_id)})
+            await connection.execute(_FORGET, {"run": str(run_id), "collections": ",".join(map(str, collections))})
 
 
 async def list_progress(session: AsyncSession, run_id: UUID | None = None) -> list[CollectionProgress]:

@@ -197,7 +197,7 @@ async def begin(
     await session.execute(
         text(
             "UPDATE requested_collection SET run_id = :run, host_id = :host, share = :share, attempts = attempts + 1"
-            " WHERE collection_id = :collection AND request_id = ANY(cast(:requests AS uuid[]))"
+            " WHERE collection_id = :collection AND request_id = ANY(cast(:requests AS uuid[])) AND ended_at IS NULL"
         ),
         {
             "run": run, "host": host, "share": share, "collection": collection,
@@ -231,6 +231,30 @@ async def end(session: AsyncSession, collection: UUID, run: UUID, outcome: str, 
         {"collection": collection, "run": run, "outcome": outcome, "ended": ended},
     )
     await session.execute(text("DELETE FROM job_refusal WHERE collection_id = :id"), {"id": collection})
+    await session.execute(_NOTIFY)
+
+
+async def not_begun(session: AsyncSession, request: UUID) -> list[UUID]:
+    """Return the ids of the collections of a request that no worker has begun, and lock their rows."""
+    rows = await session.execute(
+        text(
+            "SELECT collection_id FROM requested_collection WHERE request_id = :request AND ended_at IS NULL"
+            " AND outcome IS NULL AND host_id IS NULL ORDER BY collection_id FOR UPDATE"
+        ),
+        {"request": request},
+    )
+    return list(rows.scalars())
+
+
+async def give_up(session: AsyncSession, request: UUID, collection: UUID, outcome: str) -> None:
+    """Store the outcome of a collection that isn't worked for this request."""
+    await session.execute(
+        text(
+            "UPDATE requested_collection SET outcome = cast(:outcome AS json), ended_at = clock_timestamp()"
+            " WHERE request_id = :request AND collection_id = :collection"
+        ),
+        {"request": request, "collection": collection, "outcome": outcome},
+    )
     await session.execute(_NOTIFY)
 
 

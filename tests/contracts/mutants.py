@@ -434,6 +434,13 @@ MUTANTS = (
     ),
     Mutant("JB-8", "retrovue/service/worker.py", "await jobs.wake_left()", "pass"),
     Mutant("JB-9", "retrovue/service/worker.py", "await requests.leave(session, self.host)", "pass"),
+    Mutant("JB-10", "retrovue/operations/progress.py", "for collection in waiting:", "for collection in waiting[:0]:"),
+    Mutant(
+        "JB-10",
+        "retrovue/store/progress.py",
+        " AND collection_id = ANY(cast(string_to_array(:collections, ',') AS uuid[]))",
+        "",
+    ),
     # Live events
     Mutant(
         "LE-1", HINTS, "due = min(self._last + self.times.quiet_s, self._first + self.times.most_s)", "due = self._last"

@@ -14,8 +14,10 @@ from retrovue.core.answers import Ingestibility
 from retrovue.core.results import Failed, Ingested, Skipped
 from retrovue.enrichers.base import Failure
 from retrovue.errors import RetrovueError, SourceError
+from retrovue.ingest import telling
 from retrovue.ingest.documents import summary_document
 from retrovue.ingest.options import IngestOptions
+from retrovue.operations.progress import stop_run
 from retrovue.service import engine, jobs, requesting
 from retrovue.service import worker as workers
 from retrovue.service.requesting import request_by, request_enrichment, request_run
@@ -413,6 +415,41 @@ class TestJB9:
         assert summary.status == "ok"
         assert set(await library.assets()) == {"B"}
         assert await library.audit() == [("Movies", "interrupted", "interrupted"), ("Movies", "ingested", None)]
+
+
+@pytest.mark.rule("JB-10")
+class TestJB10:
+    """JB-10: a run that somebody stops ends on all hosts."""
+
+    @pytest.fixture(autouse=True)
+    def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(telling, "PAUSE_SECONDS", 0.05)
+
+    async def test_what_has_begun_and_what_waits(self, three: Library) -> None:
+        three.script.listings |= {name: [page(draft(name)), anyio.Event()] for name in NAMES}
+        request = await request_run(three.store, "A source", IngestOptions(concurrency=1))
+        async with worker(three.store), worker(three.store, "B"):
+            await until(three.store, "EXISTS (SELECT FROM run_progress WHERE phase = 'reading')")
+            await stop_run(three.store, request.id)
+            summary = await followed(three.store, request.id)
+            await until(three.store, f"NOT EXISTS (SELECT FROM {JOBS} WHERE status IN ('todo', 'doing'))")
+        assert [outcome.code for outcome in summary.failed] == ["interrupted"] * 3
+        assert sum(one.startswith("pages") for one in three.script.asked) == 1
+        assert await three.assets() == {}
+
+    async def test_after_a_part_of_it_has_ended(self, three: Library) -> None:
+        go_on = anyio.Event()
+        three.script.listings |= {name: [page(draft(name)), anyio.Event()] for name in NAMES}
+        three.script.listings["Movies"] = [page(draft("A")), go_on]
+        request = await request_run(three.store, "A source")
+        async with worker(three.store), worker(three.store, "B"):
+            await until(three.store, "(SELECT count(*) FROM run_progress WHERE phase = 'reading') = 3")
+            go_on.set()
+            await until(three.store, "(SELECT count(*) FROM run_progress) = 2")
+            await stop_run(three.store, request.id)
+            summary = await followed(three.store, request.id)
+        assert {outcome.collection.name for outcome in summary.ingested} == {"Movies"}
+        assert [outcome.code for outcome in summary.failed] == ["interrupted"] * 2
 
 
 class TestEngine:
