@@ -177,7 +177,7 @@ class TestJB3:
             "SET LOCAL search_path TO retrovue_jobs",
             "UPDATE procrastinate_jobs SET status = 'doing'",
         )
-        async with worker(library.store, "B"):
+        async with worker(library.store, "B", times=QUICK):
             summary = await followed(library.store, request.id)
         assert summary.status == "ok"
         ((run,),) = await library.rows("SELECT run_id FROM ingest_start")
@@ -193,7 +193,7 @@ class TestJB3:
             "SET LOCAL search_path TO retrovue_jobs",
             f"UPDATE procrastinate_jobs SET queue_name = '{jobs.queue_for(gone)}'",
         )
-        async with worker(library.store, "B"):
+        async with worker(library.store, "B", times=QUICK):
             assert (await followed(library.store, request.id)).status == "ok"
 
     async def test_a_worker_that_seemed_to_be_gone_keeps_what_it_works(self, library: Library) -> None:
@@ -204,7 +204,7 @@ class TestJB3:
 
         library.script.listings["Movies"] = [read, go_on, page(draft("A"))]
         # As one whose event loop is blocked: it gives no sign of life.
-        silent = replace(QUICK, engine=replace(QUICK.engine, heartbeat_s=1000), look_s=1000)
+        silent = replace(QUICK, engine=replace(QUICK.engine, heartbeat_s=1000), look_s=1000, lease_s=600.0)
         async with worker(library.store, times=silent):
             request = await request_run(library.store, "A source")
             with anyio.fail_after(PATIENCE_S):
@@ -215,7 +215,7 @@ class TestJB3:
                 "SET LOCAL search_path TO retrovue_jobs",
                 "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 h'",
             )
-            async with worker(library.store, "B"):
+            async with worker(library.store, "B", times=QUICK):
                 await until(library.store, f"EXISTS (SELECT FROM {JOBS} WHERE scheduled_at IS NOT NULL)")
                 go_on.set()
                 assert (await followed(library.store, request.id)).status == "ok"
@@ -233,7 +233,7 @@ class TestJB3:
             await anyio.sleep_forever()
 
         library.script.listings["Movies"] = [page(draft("A")), read]
-        async with worker(library.store), worker(library.store, "B"):
+        async with worker(library.store, times=QUICK), worker(library.store, "B", times=QUICK):
             request = await request_run(library.store, "A source")
             with anyio.fail_after(PATIENCE_S):
                 await reading.wait()
@@ -267,14 +267,14 @@ class TestJB4:
         name = parsed(database_url).database
         async with relay(parsed(database_url)) as far:
             address = f"postgresql://retrovue@127.0.0.1:{far.port}/{name}?connect_timeout=1"
-            async with Store(parsed(address)) as cut_off, worker(cut_off):
+            async with Store(parsed(address)) as cut_off, worker(cut_off, times=QUICK):
                 request = await request_run(library.store, "A source")
                 with anyio.fail_after(PATIENCE_S):
                     await reading.wait()
                 with far.resumed():
                     far.stall("up", "down")
                     library.script.listings["Movies"] = [page(draft("B"))]
-                    async with worker(library.store, "B"):
+                    async with worker(library.store, "B", times=QUICK):
                         assert (await followed(library.store, request.id)).status == "ok"
                     # What the first one has read it would write now.
                     go_on.set()
@@ -306,7 +306,20 @@ class TestJB5:
             assert (await followed(three.store, request.id)).status == "ok"
         assert three.script.peak == 2
 
-    async def test_the_requests_of_a_second_are_shared(self, three: Library) -> None:
+    async def test_the_requests_of_a_second_are_shared(self, three: Library, packages: Any) -> None:
+        packages.install("rated", rated="tests.support.library:RatedImporter")
+        await execute(
+            three.store,
+            """UPDATE source SET type = 'rated', external_id = 'rated-00000000', config = config || '{"rate": 9}'""",
+        )
+        three.script.listings |= {name: [page(draft(name))] for name in NAMES}
+        async with worker(three.store, concurrency=3):
+            assert (await asked(three.store, IngestOptions(concurrency=2))).status == "ok"
+            assert (await asked(three.store, IngestOptions(concurrency=9))).status == "ok"
+        rates = [one for one in three.script.asked if one.startswith("rate")]
+        assert rates == ["rate 4.5"] * 3 + ["rate 3.0"] * 3
+
+    async def test_which_limit_holds(self, three: Library) -> None:
         source = replace(three.source, type="plex", config={"max_requests_per_second": 9.0})
         assert jobs.rate_of(source, IngestOptions()) == 9
         assert jobs.rate_of(source, IngestOptions(max_rps=3)) == 3

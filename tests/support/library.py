@@ -141,6 +141,21 @@ class ScriptedImporter(BaseImporter):
             script.running -= 1
 
 
+class RatedImporter(ScriptedImporter):
+    """One that can be asked at a given rate, and notes it."""
+
+    type_name: ClassVar[str] = "rated"
+    rate_setting: ClassVar[str | None] = "rate"
+
+    @classmethod
+    def describe_configuration(cls) -> Sequence[ConfigField]:
+        return [*super().describe_configuration(), ConfigField("rate", "requests in a second", required=False)]
+
+    async def __aenter__(self) -> Self:
+        self.script.asked.append(f"rate {self.config['rate']}")
+        return await super().__aenter__()
+
+
 def uri(item: str) -> str:
     return f"scripted://machine/{item}"
 

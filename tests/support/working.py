@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -19,6 +20,9 @@ SOURCE = "A source"
 QUICK = JobTimes(
     engine=EngineTimes(heartbeat_s=0.2, stalled_s=2.0, poll_s=0.1), look_s=0.2, gone_s=2.0, busy_s=0.1, lease_s=4.0
 )
+"""Of a worker whose end others notice soon. On a loaded machine one may seem to be gone that isn't."""
+USUAL = replace(QUICK, engine=replace(QUICK.engine, stalled_s=600.0), gone_s=600.0, lease_s=600.0)
+"""Of one that never seems to be gone."""
 PATIENCE_S = 60
 
 
@@ -30,7 +34,7 @@ async def worker(store: Store, name: str = "A", **options: Any) -> AsyncIterator
     async with anyio.create_task_group() as group, send, receive:
 
         async def run() -> None:
-            given = {"times": QUICK, "on_worked": send.send_nowait, "on_joined": ready.set, **options}
+            given = {"times": USUAL, "on_worked": send.send_nowait, "on_joined": ready.set, **options}
             await work_jobs(store, name, **given)
 
         group.start_soon(run)
