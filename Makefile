@@ -78,6 +78,8 @@ lock:  ## resolve again for Python 3.11 and newer, with hashes, without index ad
 	  --no-header --group dev pyproject.toml --output-file requirements.lock
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --extra service --constraint requirements.lock pyproject.toml --output-file requirements-service.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-lock $(VENV)-runtime dist build

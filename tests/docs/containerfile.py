@@ -73,6 +73,7 @@ def _main() -> None:
         home = {"RETROVUE_HOME": f"{scratch}/home", "PATH": "/usr/bin:/bin"}
         subprocess.run([program, "demo", "--items", "200", "--collections", "2"], cwd=scratch, env=home, check=True)
         installed = {path.name.partition("-")[0] for path in environment.glob("lib/*/site-packages/*.dist-info")}
+        assert installed >= {"starlette", "procrastinate"}, installed
         assert not installed & {"pytest", "mypy", "ruff", "hypothesis"}, installed
 
 

@@ -8,12 +8,12 @@ import anyio
 import httpx
 import pytest
 
-from retrovue import add_enricher, add_schedule, attach_enricher, list_schedules
+from retrovue import Rejection, add_enricher, add_schedule, attach_enricher, enrich_one, list_schedules
 from retrovue.simulator import ListSection, SimulatedPlex, movie
-from retrovue.store import listeners
+from retrovue.store import listeners, schedules
 from retrovue.store.collections import set_check_files
 from retrovue.store.session import Store
-from tests.support.library import Library, contents, draft, rows
+from tests.support.library import Library, contents, draft, execute, rows
 from tests.support.library import page as listed
 from tests.support.syncing import TOKEN, PlexSource, Synced
 
@@ -151,6 +151,64 @@ class TestReading:
 
 def page_of(*titles: str) -> object:
     return listed(*(draft(f"item {number}", title=title) for number, title in enumerate(titles)))
+
+
+class TestLists:
+    @pytest.mark.usefixtures("scripted")
+    async def test_behind_each_number_is_its_list(self, page: httpx.AsyncClient, shared_store: Store) -> None:
+        library = await Library.make(shared_store, "Movies")
+        library.script.listings["Movies"] = [
+            listed(
+                draft("A", "a.mkv", title="First of two", provider_ids={"imdb": "tt1"}),
+                draft("B", "a.mkv", title="Second of two"),
+                Rejection("no_file", "It has no file.", title=f"Refused {HOSTILE}"),
+            )
+        ]
+        await library.ingest()
+        [(run,)] = await library.rows("SELECT run_id FROM ingest_start")
+        [(asset,)] = await library.rows("SELECT uuid FROM asset")
+        table = (await page.get(f"/runs/{run}", headers=HTML)).text
+        collection = (await library.collection("Movies")).id
+        for address, text in (
+            (f"/rejected?run={run}&collection={collection}", "Refused &lt;script&gt;"),
+            (f"/duplicates?collection={collection}", "Second of two"),
+        ):
+            assert address.replace("&", "&amp;") in table
+            shown = await page.get(address, headers=HTML)
+            assert (shown.status_code, text in shown.text) == (200, True)
+            assert "<script>" not in shown.text
+        assert "Second of two" in (await page.get(f"/assets/{asset}", headers=HTML)).text
+        rejected = (await page.get(f"/rejected.csv?run={run}")).text.splitlines()
+        assert (len(rejected), "no_file" in rejected[1]) == (2, True)
+        assert (await page.get("/duplicates.jsonl")).json()["asset_title"] == "First of two"
+        filtered = await page.get("/rejected?reason=unmapped_path", headers=HTML)
+        assert "0</data> items" in filtered.text
+        assert (await page.get("/rejected?run=nonsense", headers=HTML)).status_code == 400
+
+    async def test_what_enrichers_did_and_hosts_do_is_told(
+        self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
+    ) -> None:
+        _, synced = films
+        await add_enricher(synced.store, "nfo", "Sidecars", {})
+        await attach_enricher(synced.store, str(synced.collection.id), "Sidecars")
+        async with enrich_one(synced.store, str(synced.collection.id)) as work:
+            await work.run()
+        assert "Sidecars" in (await page.get("/enrichers", headers=HTML)).text
+        [(asset,)] = await synced.rows("SELECT uuid FROM asset LIMIT 1")
+        assert "Enrichments" in (await page.get(f"/assets/{asset}", headers=HTML)).text
+        await add_schedule(synced.store, "Films", cron="@daily", name="nightly")
+        await execute(
+            synced.store,
+            "INSERT INTO schedule_run (schedule_id, due_at, host_id, host) SELECT id, now(), gen_random_uuid(), 'tv-7'"
+            " FROM schedule",
+        )
+        async with schedules.joined(synced.store, "tv-7"):
+            hosts = (await page.get("/hosts", headers=HTML)).text
+        assert "works the schedules" in hosts
+        assert "nightly: due" in hosts
+        assert "tv-7" in (await page.get("/schedules", headers=HTML)).text
+        await page.post(f"/assets/{asset}", data={"decision": "retire"})
+        assert "retired" in (await page.get("/changes", headers=HTML)).text
 
 
 class TestRuns:
