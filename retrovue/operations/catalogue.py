@@ -131,6 +131,7 @@ async def list_assets(
     order: AssetOrder | None = None,
     limit: int = 50,
     after: str | None = None,
+    counted: bool = True,
     **filters: Unpack[AssetFilters],
 ) -> AssetListing:
     """List assets that aren't deleted, page by page. Only those of state ``ready`` may be broadcast.
@@ -143,12 +144,13 @@ async def list_assets(
     on a PostgreSQL before 18.
 
     ``limit`` is the size of the page, from 0 to 2,147,483,647; ``after`` is the ``next_cursor`` of the page before, and
-    holds its order. The filters have to be the same for all pages. Assets are counted for the first page only.
+    holds its order. The filters have to be the same for all pages. Assets are counted for the first page only,
+    and for that of all assets, the newest first, only if ``counted``: to count a million takes longer than the page.
 
     Raises NotFound, Ambiguous or, for a bad limit, cursor or filter, RequestError.
     """
     async with store.reading() as session:
-        return await listing.list_assets(session, filters, order=order, limit=limit, after=after)
+        return await listing.list_assets(session, filters, order=order, limit=limit, after=after, counted=counted)
 
 
 async def iter_assets(

@@ -119,8 +119,8 @@ class AssetFilters(TypedDict, total=False):
 class AssetListing:
     """A page of the list of assets."""
 
-    total: int
-    """How many assets the whole list had when its first page was read."""
+    total: int | None
+    """How many assets the whole list had when its first page was read; None if they weren't to be counted."""
     assets: tuple[Asset, ...]
     next_cursor: str | None = None
     """Where the next page begins; None on the last page."""
@@ -301,14 +301,21 @@ async def list_assets(
     order: AssetOrder | None = None,
     limit: int = 50,
     after: str | None = None,
+    counted: bool = True,
 ) -> AssetListing:
-    """Return a page of the list, from the cursor ``after`` on. Raises RequestError for a bad limit or cursor."""
+    """Return a page of the list, from the cursor ``after`` on. Raises RequestError for a bad limit or cursor.
+
+    Unless ``counted``, the list of all assets, the newest first, begins without counting them.
+    """
     require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     given = None if after is None else position_at(after, order)
     selection = await select(session, filters)
+    if given is None and not counted and order in {None, "added"} and not selection.parameters:
+        given = ByAge(LARGEST)
     position = await beginning(session, selection, order) if given is None else given
     page, following = await read_page(session, selection, position, limit)
-    return AssetListing(position.total, page, None if following is None else write_cursor(following))
+    total = None if position.total == LARGEST else position.total
+    return AssetListing(total, page, None if following is None else write_cursor(following))
 
 
 async def iter_assets(

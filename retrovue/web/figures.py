@@ -13,7 +13,9 @@ from retrovue.operations.catalogue import SourceListing, Store, list_assets, lis
 from retrovue.operations.reports import Statistics, statistics
 
 FRESH_S = 15.0
-"""For how long counts are shown before they are counted anew."""
+"""For how long counts are shown at least before they are counted anew."""
+_REST = 10
+"""Counts are shown for so many times what the counting took: at most a tenth of a core counts."""
 WAIT_S = 0.1
 """How long a page waits for them; else it is sent without, and asks for them itself."""
 
@@ -51,16 +53,16 @@ class Counting:
     store: Store
     group: TaskGroup
     latest: Figures | None = None
-    _counted_at: float = float("-inf")
+    _stale_at: float = float("-inf")
     _done: anyio.Event | None = field(default=None)
 
     def forget(self) -> None:
         """Count anew when somebody asks next: something was changed."""
-        self._counted_at = float("-inf")
+        self._stale_at = float("-inf")
 
     async def figures(self, wait_s: float = WAIT_S) -> Figures | None:
         """Return the latest counts, those of now if that takes no longer; None if there are none yet."""
-        if anyio.current_time() - self._counted_at > FRESH_S and self._done is None:
+        if anyio.current_time() > self._stale_at and self._done is None:
             self._done = anyio.Event()
             self.group.start_soon(self._count, self._done)
         if self._done is not None:
@@ -77,10 +79,11 @@ class Counting:
                 dt.datetime.now(dt.UTC),
                 await list_sources(self.store),
                 await statistics(self.store),
-                missing.total,
-                gone.total,
+                missing.total or 0,
+                gone.total or 0,
             )
-            self._counted_at = began
+            took = anyio.current_time() - began
+            self._stale_at = began + max(FRESH_S, took * (_REST + 1))
         except StoreError as exc:
             _log.warning("The assets can't be counted now: %s", exc.message)
         finally:

@@ -157,6 +157,17 @@ class TestPages:
         # The assets of the other collection are newer: the first page begins behind them.
         assert [after - before for before, after in pairwise(read)] == [6, 6, 2]
 
+    async def test_all_assets_are_listed_without_counting_them(self, library: Library) -> None:
+        first = await list_assets(library.store, limit=5, counted=False)
+        assert (first.total, len(first.assets)) == (None, 5)
+        found, cursor = [*first.assets], first.next_cursor
+        while cursor is not None:
+            page = await list_assets(library.store, limit=5, after=cursor)
+            assert page.total is None
+            found, cursor = [*found, *page.assets], page.next_cursor
+        assert found == [*(await list_assets(library.store, limit=100)).assets]
+        assert (await list_assets(library.store, counted=False, title="film")).total is not None
+
     async def test_of_size_0_there_is_only_the_number(self, library: Library) -> None:
         listing = await list_assets(library.store, limit=0)
         assert (listing.total, listing.assets, listing.next_cursor) == (24, (), None)

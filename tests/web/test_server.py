@@ -46,6 +46,15 @@ class TestAddress:
             async with page_served(shared_store, PageSettings(port=0), HostStatus("A")):
                 _ = 1 // 0
 
+    async def test_open_event_streams_end_with_it(self, shared_store: Store) -> None:
+        async with httpx.AsyncClient(timeout=60) as client:
+            async with page_served(shared_store, PageSettings(port=0), HostStatus("A", works=True)) as url:
+                stream = await client.send(client.build_request("GET", f"{url}events"), stream=True)
+                lines = stream.aiter_lines()
+                assert await anext(lines) == "retry: 1000"
+            with anyio.fail_after(30):
+                assert "event: piece" in [line async for line in lines]
+
     async def test_a_cancellation_ends_it(self, shared_store: Store) -> None:
         with anyio.CancelScope() as scope:
             async with page_served(shared_store, PageSettings(port=0), HostStatus("A")) as url:

@@ -58,7 +58,12 @@ async def list_assets(
         page = await catalogue.list_assets(store, order=order, limit=0 if everything else limit, after=after, **filters)
         assets = catalogue.iter_assets(store, order=order, **filters) if everything else each(page.assets)
         if call.output.as_json:
-            document = {"status": "ok", "total": page.total, "limit": None if everything else limit, "assets": []}
+            document: dict[str, Any] = {
+                "status": "ok",
+                "total": page.total,
+                "limit": None if everything else limit,
+                "assets": [],
+            }
             document["next_cursor"] = page.next_cursor
             await call.output.stream(json_document(document, "assets", _fields(assets)))
         elif as_csv:
@@ -68,7 +73,7 @@ async def list_assets(
         else:
             await _print_tables(call, store, assets, names)
             if not everything:
-                call.output.lines([f"{len(page.assets):,} of {page.total:,} assets"])
+                call.output.lines([f"{len(page.assets):,} of {page.total or len(page.assets):,} assets"])
             if page.next_cursor is not None:
                 call.output.lines([f"The next page: --after {page.next_cursor}"])
     return 0

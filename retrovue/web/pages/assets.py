@@ -50,7 +50,9 @@ async def assets(request: Request) -> Response:
     try:
         filters, order = asset_filters(values), _order(values)
         after = text(values, "after")
-        listing = await list_assets(state_of(request).reads, order=order, limit=limit, after=after, **filters)
+        listing = await list_assets(
+            state_of(request).reads, order=order, limit=limit, after=after, counted=False, **filters
+        )  # fmt: skip
     except RequestError as exc:
         problem = exc
     given = _given(values)
