@@ -99,7 +99,9 @@ _OWE_CHANGED = text(
 )
 _HELD = text(
     "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
-    " (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL) AS kept,"
+    # This reads all assets, most of which a sync of single items has nothing to do with.
+    " CASE WHEN cast(:whole AS boolean)"
+    " THEN (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL) END AS kept,"
     " (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL AND availability <> 'present')"
     "  AS unavailable,"
     " EXISTS (SELECT FROM ingest_rejection WHERE collection_id = :id AND content IS NOT NULL AND ended_number IS NULL)"
@@ -152,7 +154,7 @@ class Comparison:
     anything_known: bool = False
     """Whether the collection has any asset, deleted ones included."""
     present: int = 0
-    """The collection's assets that are present and not marked as deleted."""
+    """The collection's assets that are present and not marked as deleted; 0 if they weren't counted."""
     unavailable: int = 0
     """Those that aren't present, nor marked as deleted."""
     known_pages: frozenset[bytes] = frozenset()
@@ -191,13 +193,16 @@ class Comparison:
         """Whether there may be assets that the source doesn't list, after the whole listing."""
         return self.absent > 0 or self.unavailable > 0 or self.elsewhere > 0
 
-    async def load(self, session: AsyncSession) -> None:
-        """Read what the collection holds, inside the caller's transaction."""
-        row = (await session.execute(_HELD, {"id": self.collection.id})).one()
+    async def load(self, session: AsyncSession, *, whole: bool) -> None:
+        """Read what the collection holds, inside the caller's transaction.
+
+        Its assets are counted if the ``whole`` collection is read: only then it is known which of them aren't listed.
+        """
+        row = (await session.execute(_HELD, {"id": self.collection.id, "whole": whole})).one()
         packed = row.pages or b""
         self.known_pages = frozenset(packed[at : at + 16] for at in range(0, len(packed), 16))
         self.anything_known, self.unavailable = row.anything, row.unavailable
-        self.present = row.kept - row.unavailable
+        self.present = 0 if row.kept is None else row.kept - row.unavailable
         self.last_discovered = row.discovered or 0
         self.rejecting = row.rejecting
 

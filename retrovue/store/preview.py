@@ -152,7 +152,7 @@ class Preview:
     async def open(self) -> None:
         """Load what the collection holds."""
         async with self._store.transaction(self.session, long=True) as session:
-            await self.comparison.load(session)
+            await self.comparison.load(session, whole=self.listed is not None)
 
     async def add(self, page: MappedPage, /) -> None:
         """Keep the keys and titles of one page."""

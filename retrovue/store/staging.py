@@ -143,7 +143,7 @@ class Staging:
         """Make the tables, unless the connection has them, and load what the collection holds."""
         async with self._store.transaction(self.session) as session:
             await self.tables.make(session)
-            await self.comparison.load(session)
+            await self.comparison.load(session, whole=self.full)
 
     async def add(self, page: MappedPage, /) -> None:
         """Stage one page."""

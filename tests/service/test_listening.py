@@ -89,7 +89,14 @@ class TestWhatIsNamed:
 
     async def test_an_added_film_is_in_the_catalogue(self, store: Store, tmp_path: Path) -> None:
         async with served(store, tmp_path) as (source, _):
-            source.plex.emit("timeline", processed(1, arrive(source, 9)))
+            key = arrive(source, 9)
+            # As recorded of an addition: issue-evidence, Hellowlol/bw_plex and Tautulli.
+            for fields in (
+                {"state": 0, "metadataState": "created"},
+                {"state": 0, "queueSize": 8},
+                {"mediaState": None},
+            ):
+                source.plex.emit("timeline", processed("1", key, **fields))
             with anyio.fail_after(30):
                 await until(store, THERE, title="Film 9")
 
