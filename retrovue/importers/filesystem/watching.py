@@ -63,7 +63,7 @@ class Settling:
 
     def add(self, library: str, key: str | None, now: float) -> None:
         """Take a change."""
-        if key is not None and sum(one == library for one, _ in self._times) >= MOST_DIRECTORIES:
+        if (library, None) in self._times or ((library, key) not in self._times and self._is_full(library)):
             key = None
         first, _ = self._times.get((library, key), (now, now))
         if key is None:
@@ -71,6 +71,9 @@ class Settling:
             first = min([first, *(since for (one, _), (since, _) in self._times.items() if one == library)])
             self._times = {where: times for where, times in self._times.items() if where[0] != library}
         self._times[library, key] = first, now
+
+    def _is_full(self, library: str) -> bool:
+        return sum(one == library for one, _ in self._times) >= MOST_DIRECTORIES
 
     def due(self, now: float) -> list[ChangeHint]:
         """Return hints of what is quiet now, and forget it."""
@@ -95,8 +98,11 @@ class Directories:
         found = set[tuple[str, str | None]]()
         for change, path in changes:
             for library, directory in self.by_library.items():
-                below = os.path.relpath(path, directory).split("/") if path != directory else []
-                if below[:1] == [".."] or (library == self._own and len(below) > 1):
+                top = f"{directory.rstrip('/')}/"
+                if path != directory and not path.startswith(top):
+                    continue
+                below = path[len(top) :].split("/") if path != directory else []
+                if library == self._own and len(below) > 1:
                     continue
                 key = _key(change.name, path, below)
                 if key is not None:
