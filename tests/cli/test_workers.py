@@ -96,6 +96,28 @@ class TestEnqueue:
         assert run_cli(*arguments).status == 1
 
 
+class TestExtra:
+    @pytest.mark.parametrize("module", ["jobs", "serving", "ingest", "enrichers"])
+    def test_what_commands_import_at_their_start_needs_no_engine(self, module: str) -> None:
+        program = (
+            f"import sys, retrovue.cli.actions.{module};"
+            "sys.exit(bool({'procrastinate', 'psycopg'} & sys.modules.keys()))"
+        )
+        assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+    @pytest.mark.parametrize(
+        "arguments", [("worker",), ("serve", "--jobs", "--no-page"), ("source", "sync", "My Plex", "--enqueue")]
+    )
+    def test_without_it_is_said_what_to_install(
+        self, run_cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg_pool", None)
+        refused = run_cli(*arguments)
+        assert refused.status == 1
+        assert "psycopg_pool is needed to" in refused.err
+        assert "retrovue[service]" in refused.err
+
+
 class TestGone:
     def test_what_a_killed_worker_had_begun_another_one_does(
         self, run_cli: Cli, ready: Source, plex: Plex, portal: BlockingPortal, tmp_path: Path
