@@ -28,7 +28,11 @@ async def served(store: Store, settings: PageSettings | None = None) -> AsyncIte
 
 @pytest.fixture
 async def page(shared_store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    """The page of a catalogue that begins empty, without a token."""
+    """The page of a catalogue that begins empty, without a token.
+
+    It is served until after the test is looked at: whatever starts a run, counts or follows events, which goes on when
+    the test is over, takes `served` instead.
+    """
     async with served(shared_store) as client:
         yield client
 

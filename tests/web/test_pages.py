@@ -16,6 +16,7 @@ from retrovue.store.session import Store
 from tests.support.library import Library, contents, draft, execute, rows
 from tests.support.library import page as listed
 from tests.support.syncing import TOKEN, PlexSource, Synced
+from tests.web.conftest import served
 
 pytestmark = pytest.mark.anyio
 
@@ -76,23 +77,24 @@ def addresses(synced: Synced, asset: object, run: object) -> list[str]:
 
 class TestReading:
     async def test_every_page_is_whole_and_changes_and_betrays_nothing(
-        self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
+        self, films: tuple[PlexSource, Synced], shared_store: Store
     ) -> None:
-        _, synced = films
-        await add_schedule(synced.store, "Films", cron="@daily", name="daily")
-        [(asset,)] = await synced.rows("SELECT uuid FROM asset ORDER BY title LIMIT 1")
-        [(run,)] = await synced.rows("SELECT run_id FROM ingest_start")
-        before = await contents(synced.store)
-        for address in addresses(synced, asset, run):
-            got = await page.get(address, headers=HTML)
-            expected = {"/nothing": 404, "/assets?season=x": 400}.get(address, 200)
-            assert got.status_code == expected, (address, got.text)
-            assert TOKEN not in got.text
-            if got.headers["Content-Type"].startswith("text/html") and "<html" in got.text:
-                assert got.text.rstrip().endswith("</html>")
-                assert re.findall(r"<script(?! src=\"/static/)|<style|\son[a-z]+=|\sstyle=", got.text) == []
-                assert len(re.findall("<h1>", got.text)) == 1
-        assert await contents(synced.store) == before
+        async with served(shared_store) as page:
+            _, synced = films
+            await add_schedule(synced.store, "Films", cron="@daily", name="daily")
+            [(asset,)] = await synced.rows("SELECT uuid FROM asset ORDER BY title LIMIT 1")
+            [(run,)] = await synced.rows("SELECT run_id FROM ingest_start")
+            before = await contents(synced.store)
+            for address in addresses(synced, asset, run):
+                got = await page.get(address, headers=HTML)
+                expected = {"/nothing": 404, "/assets?season=x": 400}.get(address, 200)
+                assert got.status_code == expected, (address, got.text)
+                assert TOKEN not in got.text
+                if got.headers["Content-Type"].startswith("text/html") and "<html" in got.text:
+                    assert got.text.rstrip().endswith("</html>")
+                    assert re.findall(r"<script(?! src=\"/static/)|<style|\son[a-z]+=|\sstyle=", got.text) == []
+                    assert len(re.findall("<h1>", got.text)) == 1
+            assert await contents(synced.store) == before
 
     async def test_a_source_says_whether_it_is_listened_to(
         self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
@@ -186,41 +188,43 @@ class TestLists:
         assert (await page.get("/rejected?run=nonsense", headers=HTML)).status_code == 400
 
     async def test_what_enrichers_did_and_hosts_do_is_told(
-        self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
+        self, films: tuple[PlexSource, Synced], shared_store: Store
     ) -> None:
-        _, synced = films
-        await add_enricher(synced.store, "nfo", "Sidecars", {})
-        await attach_enricher(synced.store, str(synced.collection.id), "Sidecars")
-        async with enrich_one(synced.store, str(synced.collection.id)) as work:
-            await work.run()
-        assert "Sidecars" in (await page.get("/enrichers", headers=HTML)).text
-        [(asset,)] = await synced.rows("SELECT uuid FROM asset LIMIT 1")
-        assert "Enrichments" in (await page.get(f"/assets/{asset}", headers=HTML)).text
-        await add_schedule(synced.store, "Films", cron="@daily", name="nightly")
-        await execute(
-            synced.store,
-            "INSERT INTO schedule_run (schedule_id, due_at, host_id, host) SELECT id, now(), gen_random_uuid(), 'tv-7'"
-            " FROM schedule",
-        )
-        async with schedules.joined(synced.store, "tv-7"):
-            hosts = (await page.get("/hosts", headers=HTML)).text
-        assert "works the schedules" in hosts
-        assert "nightly: due" in hosts
-        assert "tv-7" in (await page.get("/schedules", headers=HTML)).text
-        await page.post(f"/assets/{asset}", data={"decision": "retire"})
-        assert "retired" in (await page.get("/changes", headers=HTML)).text
+        async with served(shared_store) as page:
+            _, synced = films
+            await add_enricher(synced.store, "nfo", "Sidecars", {})
+            await attach_enricher(synced.store, str(synced.collection.id), "Sidecars")
+            async with enrich_one(synced.store, str(synced.collection.id)) as work:
+                await work.run()
+            assert "Sidecars" in (await page.get("/enrichers", headers=HTML)).text
+            [(asset,)] = await synced.rows("SELECT uuid FROM asset LIMIT 1")
+            assert "Enrichments" in (await page.get(f"/assets/{asset}", headers=HTML)).text
+            await add_schedule(synced.store, "Films", cron="@daily", name="nightly")
+            await execute(
+                synced.store,
+                "INSERT INTO schedule_run (schedule_id, due_at, host_id, host)"
+                " SELECT id, now(), gen_random_uuid(), 'tv-7' FROM schedule",
+            )
+            async with schedules.joined(synced.store, "tv-7"):
+                hosts = (await page.get("/hosts", headers=HTML)).text
+            assert "works the schedules" in hosts
+            assert "nightly: due" in hosts
+            assert "tv-7" in (await page.get("/schedules", headers=HTML)).text
+            await page.post(f"/assets/{asset}", data={"decision": "retire"})
+            assert "retired" in (await page.get("/changes", headers=HTML)).text
 
 
 class TestRuns:
     async def test_a_sync_is_started_watched_and_in_the_audit_trail(
-        self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
+        self, films: tuple[PlexSource, Synced], shared_store: Store
     ) -> None:
-        changing, synced = films
-        changing.add(9)
-        text = await ended(page, await page.post(f"/sources/{synced.source.id}/runs", data={"what": "full-sync"}))
-        assert "Sync of Films" in text
-        assert await synced.rows("SELECT mode, created FROM ingest_start JOIN ingest_outcome USING (run_id)"
-                                 " WHERE mode = 'sync'") == [("sync", 1)]  # fmt: skip
+        async with served(shared_store) as page:
+            changing, synced = films
+            changing.add(9)
+            text = await ended(page, await page.post(f"/sources/{synced.source.id}/runs", data={"what": "full-sync"}))
+            assert "Sync of Films" in text
+            assert await synced.rows("SELECT mode, created FROM ingest_start JOIN ingest_outcome USING (run_id)"
+                                     " WHERE mode = 'sync'") == [("sync", 1)]  # fmt: skip
 
     async def test_what_cannot_begin_says_why(self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]) -> None:
         _, synced = films
@@ -232,81 +236,83 @@ class TestRuns:
         assert "can&#39;t start" in refused
 
     async def test_removals_are_reviewed_and_confirmed(
-        self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
+        self, films: tuple[PlexSource, Synced], shared_store: Store
     ) -> None:
-        changing, synced = films
-        for number in range(4, 30):
-            changing.add(number)
-        await synced.ingest()
-        for number in range(25):
-            changing.remove(number)
-        await synced.sync(full=True)
-        listed = (await page.get("/removals", headers=HTML)).text
-        assert '<data value="25">' in listed
-        assert "Removals wait for you" in (await page.get("/", headers=HTML)).text
-        form = {"source": str(synced.source.id), "collection": str(synced.collection.id)}
-        review = await ended(page, await page.post("/removals", data={**form, "action": "review"}))
-        assert "Film 1" in review
-        token = re.search(r'name="token" value="([^"]+)"', review)
-        assert token is not None
-        assert await synced.rows("SELECT count(*) FROM asset WHERE availability = 'missing'") == [(0,)]
-        await ended(page, await page.post("/removals", data={**form, "action": "confirm", "token": token[1]}))
-        assert await synced.rows("SELECT count(*) FROM asset WHERE availability = 'missing'") == [(25,)]
-        assert "Nothing is held back" in (await page.get("/removals", headers=HTML)).text
+        async with served(shared_store) as page:
+            changing, synced = films
+            for number in range(4, 30):
+                changing.add(number)
+            await synced.ingest()
+            for number in range(25):
+                changing.remove(number)
+            await synced.sync(full=True)
+            listed = (await page.get("/removals", headers=HTML)).text
+            assert '<data value="25">' in listed
+            assert "Removals wait for you" in (await page.get("/", headers=HTML)).text
+            form = {"source": str(synced.source.id), "collection": str(synced.collection.id)}
+            review = await ended(page, await page.post("/removals", data={**form, "action": "review"}))
+            assert "Film 1" in review
+            token = re.search(r'name="token" value="([^"]+)"', review)
+            assert token is not None
+            assert await synced.rows("SELECT count(*) FROM asset WHERE availability = 'missing'") == [(0,)]
+            await ended(page, await page.post("/removals", data={**form, "action": "confirm", "token": token[1]}))
+            assert await synced.rows("SELECT count(*) FROM asset WHERE availability = 'missing'") == [(25,)]
+            assert "Nothing is held back" in (await page.get("/removals", headers=HTML)).text
 
     @pytest.mark.usefixtures("scripted")
-    async def test_a_run_is_stopped(self, page: httpx.AsyncClient, shared_store: Store) -> None:
-        library = await Library.make(shared_store, "Movies")
-        library.script.listings["Movies"] = [page_of("A"), anyio.Event()]
-        answer = await page.post(f"/sources/{library.source.id}/runs", data={"what": "ingest"})
-        shown = await seen(page, answer.headers["Location"], lambda got: "/runs/" in str(got.url))
-        run = str(shown.url).rpartition("/")[2]
-        assert "being stopped" in await told(page, await page.post(f"/runs/{run}/stop"))
-        await seen(page, f"/runs/{run}.json", lambda got: got.json()["collections"][0]["status"] != "running")
-        assert await library.audit() == [("Movies", "interrupted", "interrupted")]
-        again = await told(page, await page.post(f"/runs/{run}/stop"))
-        assert "isn&#39;t at work" in again
+    async def test_a_run_is_stopped(self, shared_store: Store) -> None:
+        async with served(shared_store) as page:
+            library = await Library.make(shared_store, "Movies")
+            library.script.listings["Movies"] = [page_of("A"), anyio.Event()]
+            answer = await page.post(f"/sources/{library.source.id}/runs", data={"what": "ingest"})
+            shown = await seen(page, answer.headers["Location"], lambda got: "/runs/" in str(got.url))
+            run = str(shown.url).rpartition("/")[2]
+            assert "being stopped" in await told(page, await page.post(f"/runs/{run}/stop"))
+            await seen(page, f"/runs/{run}.json", lambda got: got.json()["collections"][0]["status"] != "running")
+            assert await library.audit() == [("Movies", "interrupted", "interrupted")]
+            again = await told(page, await page.post(f"/runs/{run}/stop"))
+            assert "isn&#39;t at work" in again
 
 
 class TestEvents:
     @pytest.mark.usefixtures("scripted")
-    async def test_a_stream_begins_with_all_and_goes_on_with_what_changes(
-        self, page: httpx.AsyncClient, shared_store: Store
-    ) -> None:
-        library, more = await Library.make(shared_store, "Movies"), anyio.Event()
-        library.script.listings["Movies"] = [page_of("A"), more]
-        with anyio.fail_after(60):
-            async with page.stream("GET", "/events") as stream:
-                events = read_events(stream)
-                first = await anext(events)
-                assert (first["event"], "Nothing runs" in first["data"]) == ("piece", True)
-                await page.post(f"/sources/{library.source.id}/runs", data={"what": "ingest"})
-                second = await anext(events)
-                while "/runs/" not in second["data"]:
+    async def test_a_stream_begins_with_all_and_goes_on_with_what_changes(self, shared_store: Store) -> None:
+        async with served(shared_store) as page:
+            library, more = await Library.make(shared_store, "Movies"), anyio.Event()
+            library.script.listings["Movies"] = [page_of("A"), more]
+            with anyio.fail_after(60):
+                async with page.stream("GET", "/events") as stream:
+                    events = read_events(stream)
+                    first = await anext(events)
+                    assert (first["event"], "Nothing runs" in first["data"]) == ("piece", True)
+                    await page.post(f"/sources/{library.source.id}/runs", data={"what": "ingest"})
                     second = await anext(events)
-                assert second["id"] != first["id"]
-                run = re.search(r"/runs/([0-9a-f-]{36})", second["data"])
-                assert run is not None
-                async with page.stream("GET", f"/runs/{run[1]}/events") as of_run:
-                    of = read_events(of_run)
-                    assert "running" in (await anext(of))["data"]
-                    more.set()
-                    last = await anext(of)
-                    while last["event"] != "reload":
+                    while "/runs/" not in second["data"]:
+                        second = await anext(events)
+                    assert second["id"] != first["id"]
+                    run = re.search(r"/runs/([0-9a-f-]{36})", second["data"])
+                    assert run is not None
+                    async with page.stream("GET", f"/runs/{run[1]}/events") as of_run:
+                        of = read_events(of_run)
+                        assert "running" in (await anext(of))["data"]
+                        more.set()
                         last = await anext(of)
-                    with pytest.raises(StopAsyncIteration):
-                        await anext(of)
+                        while last["event"] != "reload":
+                            last = await anext(of)
+                        with pytest.raises(StopAsyncIteration):
+                            await anext(of)
 
-    async def test_a_browser_that_has_all_gets_nothing_twice(self, page: httpx.AsyncClient) -> None:
-        with anyio.fail_after(60):
-            async with page.stream("GET", "/events") as stream:
-                first = await anext(read_events(stream))
-            async with page.stream("GET", "/events", headers={"Last-Event-ID": "another"}) as stream:
-                assert await anext(read_events(stream)) == first
-            with anyio.move_on_after(1.5) as waited:
-                async with page.stream("GET", "/events", headers={"Last-Event-ID": first["id"]}) as stream:
-                    await anext(read_events(stream))
-        assert waited.cancelled_caught
+    async def test_a_browser_that_has_all_gets_nothing_twice(self, shared_store: Store) -> None:
+        async with served(shared_store) as page:
+            with anyio.fail_after(60):
+                async with page.stream("GET", "/events") as stream:
+                    first = await anext(read_events(stream))
+                async with page.stream("GET", "/events", headers={"Last-Event-ID": "another"}) as stream:
+                    assert await anext(read_events(stream)) == first
+                with anyio.move_on_after(1.5) as waited:
+                    async with page.stream("GET", "/events", headers={"Last-Event-ID": first["id"]}) as stream:
+                        await anext(read_events(stream))
+            assert waited.cancelled_caught
 
 
 async def read_events(stream: httpx.Response) -> AsyncIterator[dict[str, str]]:
@@ -384,51 +390,51 @@ class TestLibraries:
 
 
 async def test_schedules_are_added_run_disabled_and_removed(
-    page: httpx.AsyncClient, films: tuple[PlexSource, Synced]
+    films: tuple[PlexSource, Synced], shared_store: Store
 ) -> None:
-    _, synced = films
-    form = {"source": str(synced.source.id), "cron": "0 4 * * *", "time_zone": "Europe/Berlin", "what": "sync"}
-    assert "Added: Films: sync" in await told(page, await page.post("/schedules", data=form))
-    assert "Europe/Berlin" in (await page.get("/schedules", headers=HTML)).text
-    assert "cron" in await told(page, await page.post("/schedules", data={**form, "cron": "x", "name": "Y"}))
-    [listing] = await list_schedules(synced.store)
-    address = f"/schedules/{listing.schedule.id}"
-    assert "runs" in await told(page, await page.post(address, data={"action": "run-now"}))
-    assert "Disabled" in await told(page, await page.post(address, data={"action": "disable"}))
-    assert "Removed" in await told(page, await page.post(address, data={"action": "remove"}))
-    assert await list_schedules(synced.store) == []
+    async with served(shared_store) as page:
+        _, synced = films
+        form = {"source": str(synced.source.id), "cron": "0 4 * * *", "time_zone": "Europe/Berlin", "what": "sync"}
+        assert "Added: Films: sync" in await told(page, await page.post("/schedules", data=form))
+        assert "Europe/Berlin" in (await page.get("/schedules", headers=HTML)).text
+        assert "cron" in await told(page, await page.post("/schedules", data={**form, "cron": "x", "name": "Y"}))
+        [listing] = await list_schedules(synced.store)
+        address = f"/schedules/{listing.schedule.id}"
+        assert "runs" in await told(page, await page.post(address, data={"action": "run-now"}))
+        assert "Disabled" in await told(page, await page.post(address, data={"action": "disable"}))
+        assert "Removed" in await told(page, await page.post(address, data={"action": "remove"}))
+        assert await list_schedules(synced.store) == []
 
 
-async def test_the_first_run_leads_from_an_address_to_a_catalogue(
-    page: httpx.AsyncClient, shared_store: Store, media: Path
-) -> None:
-    films = [movie(number, f"Film {number}", file=f"/data/movies/{number}.mkv") for number in (1, 2)]
-    for number in (1, 2):
-        (media / f"{number}.mkv").touch()
-    plex = SimulatedPlex([ListSection("1", "Movies", "movie", films, locations=["/data/movies"])], token=TOKEN)
-    async with plex.serve() as url:
-        form = {"type": "plex", "url": url.removeprefix("http://"), "token": "wrong-token-here", "name": "My Plex"}
-        refused = await page.post("/setup", data=form)
-        assert (refused.status_code, 'role="alert"' in refused.text) == (400, True)
-        assert "wrong-token-here" not in refused.text
-        asked = plex.request_count
-        for reference in ("file:/etc/hostname", "env:HOME", "credential:x"):
-            refused = await page.post("/setup", data={**form, "token": reference})
-            assert (refused.status_code, "not a reference" in refused.text) == (400, True)
-        assert plex.request_count == asked
-        found = await page.post("/setup", data={**form, "token": TOKEN})
-        step = found.headers["Location"]
-        shown = (await page.get(step, headers=HTML)).text
-        assert "/data/movies" in shown
-        assert TOKEN not in shown
-        unready = await page.post(step, data={"library": "1", "action": "check"})
-        assert (unready.status_code, "Say where its files are" in unready.text) == (400, True)
-        chosen = {"library": "1", "local-1-0": str(media)}
-        plan = (await page.post(step, data={**chosen, "action": "check"})).text
-        assert "What will happen" in plan
-        assert await rows(shared_store, "SELECT count(*) FROM source") == [(0,)]
-        text = await ended(page, await page.post(step, data={**chosen, "action": "ingest"}))
-        assert "Ingest of My Plex" in text
-    assert await rows(shared_store, "SELECT title FROM asset ORDER BY title") == [("Film 1",), ("Film 2",)]
-    gone = await page.get("/setup/nothing", headers=HTML)
-    assert (gone.status_code, "Begin again" in gone.text) == (404, True)
+async def test_the_first_run_leads_from_an_address_to_a_catalogue(shared_store: Store, media: Path) -> None:
+    async with served(shared_store) as page:
+        films = [movie(number, f"Film {number}", file=f"/data/movies/{number}.mkv") for number in (1, 2)]
+        for number in (1, 2):
+            (media / f"{number}.mkv").touch()
+        plex = SimulatedPlex([ListSection("1", "Movies", "movie", films, locations=["/data/movies"])], token=TOKEN)
+        async with plex.serve() as url:
+            form = {"type": "plex", "url": url.removeprefix("http://"), "token": "wrong-token-here", "name": "My Plex"}
+            refused = await page.post("/setup", data=form)
+            assert (refused.status_code, 'role="alert"' in refused.text) == (400, True)
+            assert "wrong-token-here" not in refused.text
+            asked = plex.request_count
+            for reference in ("file:/etc/hostname", "env:HOME", "credential:x"):
+                refused = await page.post("/setup", data={**form, "token": reference})
+                assert (refused.status_code, "not a reference" in refused.text) == (400, True)
+            assert plex.request_count == asked
+            found = await page.post("/setup", data={**form, "token": TOKEN})
+            step = found.headers["Location"]
+            shown = (await page.get(step, headers=HTML)).text
+            assert "/data/movies" in shown
+            assert TOKEN not in shown
+            unready = await page.post(step, data={"library": "1", "action": "check"})
+            assert (unready.status_code, "Say where its files are" in unready.text) == (400, True)
+            chosen = {"library": "1", "local-1-0": str(media)}
+            plan = (await page.post(step, data={**chosen, "action": "check"})).text
+            assert "What will happen" in plan
+            assert await rows(shared_store, "SELECT count(*) FROM source") == [(0,)]
+            text = await ended(page, await page.post(step, data={**chosen, "action": "ingest"}))
+            assert "Ingest of My Plex" in text
+        assert await rows(shared_store, "SELECT title FROM asset ORDER BY title") == [("Film 1",), ("Film 2",)]
+        gone = await page.get("/setup/nothing", headers=HTML)
+        assert (gone.status_code, "Begin again" in gone.text) == (404, True)
