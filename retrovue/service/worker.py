@@ -110,7 +110,7 @@ class _Host:
             with anyio.move_on_after(0.5, shield=True):
                 try:
                     async with self.store.transaction() as session:
-                        await requests.leave(session, self.host)
+                        await requests.leave(session, self.host, self.times.gone_s)
                 except StoreError as exc:
                     _log.info("%s couldn't say that it leaves: %s", self.host.name, exc.message)
         if failure is not None:

@@ -24,6 +24,8 @@ CHANNEL = "retrovue_requests"
 """The channel of PostgreSQL's NOTIFY that tells of new requests and of outcomes. Its messages have no content."""
 KEPT_FOR = dt.timedelta(days=7)
 """For how long a request that has ended is kept. The audit trail keeps its runs."""
+GONE_FOR = dt.timedelta(hours=1)
+"""For how long a worker that is gone is known: jobs that are left to it are another one's."""
 
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
 _ALIVE = "beaten_at > clock_timestamp() - cast(:stale AS double precision) * interval '1 second'"
@@ -297,16 +299,23 @@ async def join(session: AsyncSession, host: JobHost) -> None:
     )
 
 
-async def leave(session: AsyncSession, host: JobHost) -> None:
-    """Remove a worker."""
-    await session.execute(text("DELETE FROM job_host WHERE id = :id"), {"id": host.id})
+async def leave(session: AsyncSession, host: JobHost, stale: float) -> None:
+    """Store that a worker is gone. Its row stays for a while: others may have left jobs to it just now."""
+    await session.execute(
+        text(
+            "UPDATE job_host SET beaten_at = clock_timestamp()"
+            " - cast(:stale AS double precision) * interval '2 seconds' WHERE id = :id"
+        ),
+        {"id": host.id, "stale": stale},
+    )
 
 
 async def gone(session: AsyncSession, stale: float) -> list[JobHost]:
-    """Remove the workers that are gone, and return them."""
-    rows = await session.execute(
-        text(f"DELETE FROM job_host WHERE NOT {_ALIVE} RETURNING id, name, sources"), {"stale": stale}
+    """Return the workers that have gone in the last hour, and forget those before."""
+    await session.execute(
+        text("DELETE FROM job_host WHERE beaten_at < clock_timestamp() - cast(:age AS interval)"), {"age": GONE_FOR}
     )
+    rows = await session.execute(text(f"SELECT id, name, sources FROM job_host WHERE NOT {_ALIVE}"), {"stale": stale})
     return [_host(row) for row in rows]
 
 

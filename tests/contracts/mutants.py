@@ -433,7 +433,7 @@ MUTANTS = (
         "enriched = Enriched(",
     ),
     Mutant("JB-8", "retrovue/service/worker.py", "await jobs.wake_left()", "pass"),
-    Mutant("JB-9", "retrovue/service/worker.py", "await requests.leave(session, self.host)", "pass"),
+    Mutant("JB-9", "retrovue/service/worker.py", "await requests.leave(session, self.host, self.times.gone_s)", "pass"),
     Mutant("JB-10", "retrovue/operations/progress.py", "for collection in waiting:", "for collection in waiting[:0]:"),
     Mutant(
         "JB-10",
