@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 import asyncpg
+import httpx
 import orjson
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -205,16 +206,25 @@ def test_a_home_where_an_empty_catalogue_begins_is_told(run_cli: Cli, tmp_path: 
 
 
 class TestDemo:
-    def test_goes_as_it_should(self, run_cli: Cli, tmp_path: Path) -> None:
-        done = run_cli("demo", "--items", "60", "--collections", "2", env={"TMPDIR": str(tmp_path)})
-        assert (done.status, [line for line in done.err.splitlines() if not line.startswith("Error: 1 of 2")]) == (
-            0,
-            [],
-        )
-        assert "$ retrovue source add --type plex --name 'Demo Plex' --base-url http://127.0.0.1:" in done.out
-        assert "Source ingest complete: 2 collections processed (1 success, 1 failed)\n(exit status 2)" in done.out
-        assert "Source ingest complete: 2 collections processed (2 success, 0 failed)" in done.out
-        assert done.out.endswith("The demo went as it should.\n")
+    def test_goes_as_it_should_and_serves_its_page_until_it_is_stopped(self, run_cli: Cli, tmp_path: Path) -> None:
+        process = run_cli.start(
+            "demo", "--items", "60", "--collections", "2", "--serve", "--port", "0",
+            env=run_cli.environment | {"TMPDIR": str(tmp_path)},
+        )  # fmt: skip
+        out = ""
+        while "The page is at " not in (line := process.read_line().decode()):
+            assert line, process.communicate()
+            out += line
+        assert "$ retrovue source add --type plex --name 'Demo Plex' --base-url http://127.0.0.1:" in out
+        assert "Source ingest complete: 2 collections processed (1 success, 1 failed)\n(exit status 2)" in out
+        assert "Source ingest complete: 2 collections processed (2 success, 0 failed)" in out
+        assert out.endswith("The demo went as it should.\n")
+        url = line.removeprefix("The page is at ").strip()
+        assert "Demo Plex" in httpx.get(f"{url}overview/counts", timeout=60).text
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert [line for line in err.splitlines() if not line.startswith(b"Error: 1 of 2")] == []
         assert not list(tmp_path.glob("retrovue-demo-*"))
 
     def test_cleans_up_when_it_is_interrupted(self, run_cli: Cli, tmp_path: Path) -> None:

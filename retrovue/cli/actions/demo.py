@@ -29,6 +29,7 @@ from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.opening import open_store
 
 NAME = "Demo Plex"
+_WENT_WELL = "The demo went as it should."
 _HERE = "127.0.0.1"
 _KINDS: tuple[tuple[Literal["movie", "show", "clip", "artist"], str], ...] = (
     ("movie", "Movies"),
@@ -96,14 +97,15 @@ async def demonstrate(call: Invocation, *, items: int, collections: int, keep: b
         # The commands use the database that is open here, so that each needn't start and stop its own.
         async with plex.serve() as url, open_store(Settings.from_environment(environment), connections=4) as store:
             await _steps(demo, plex, url)
+            kept = ["", f"The catalogue is kept: export {HOME}={shlex.quote(environment[HOME])}"] if keep else []
             if port is not None and not demo.failures:
+                call.output.lines([*kept, "", _WENT_WELL])
                 await _serve(call, store, port)
-        if keep:
-            call.output.lines(["", f"The catalogue was kept: export {HOME}={shlex.quote(environment[HOME])}"])
+        call.output.lines(kept)
     if demo.failures:
         call.output.notes(["", *(f"Error: {failure}" for failure in demo.failures)])
         return call.answered(FAILED)
-    call.output.lines(["", "The demo went as it should."])
+    call.output.lines(["", _WENT_WELL])
     return call.answered(OK)
 
 
@@ -142,7 +144,7 @@ async def _steps(demo: _Demo, plex: SimulatedPlex, url: str) -> None:
 async def _serve(call: Invocation, store: Store, port: int) -> None:
     host = HostStatus("the demo")
     async with page_of(call, store, host, True, (_HERE, port, ()), None) as url:
-        call.output.lines(["", f"The page is at {url}", "SIGTERM or Ctrl-C ends it, and removes the catalogue."])
+        call.output.lines([f"The page is at {url}", "SIGTERM or Ctrl-C ends it."])
         # To be stopped is how it ends.
         call.answered(OK)
         await serve(store, host.name, status=host)
