@@ -78,14 +78,15 @@ async def find_source(store: Store, reference: str) -> Source:
         return await sources.find_source(session, reference)
 
 
-async def list_collections(store: Store, source: str | None = None) -> list[Collection]:
+async def list_collections(store: Store, source: str | None = None, *, counted: bool = True) -> list[Collection]:
     """List the collections of a source, or all, by name. ``source`` is a reference.
 
-    Raises NotFound or Ambiguous.
+    Unless ``counted``, their assets aren't counted, and when each was last ingested isn't looked up. Raises NotFound or
+    Ambiguous.
     """
     async with store.reading() as session:
         within = None if source is None else await sources.find_source(session, source)
-        return await collections.list_collections(session, within)
+        return await collections.list_collections(session, within, counted=counted)
 
 
 async def find_target(store: Store, collection: str, source: str | None = None) -> tuple[Source, Collection]:
@@ -104,10 +105,12 @@ class CollectionDetails:
     """In the order in which they run."""
 
 
-async def get_collection(store: Store, collection: str, source: str | None = None) -> CollectionDetails:
-    """Return a collection with all that belongs to it but its assets."""
+async def get_collection(
+    store: Store, collection: str, source: str | None = None, *, counted: bool = True
+) -> CollectionDetails:
+    """Return a collection with all that belongs to it but its assets; ``counted`` as in `list_collections`."""
     async with store.reading() as session:
-        owner, found = await collections.find_target(session, collection, source, statistics=True)
+        owner, found = await collections.find_target(session, collection, source, statistics=counted)
         attached = await enrichers.attached_to(session, [found])
         return CollectionDetails(owner, found, attached.get(found.id, ()))
 

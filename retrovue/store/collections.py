@@ -66,12 +66,14 @@ def _collection(row: Row[Any]) -> Collection:
     )
 
 
-async def list_collections(session: AsyncSession, source: Source | None = None) -> list[Collection]:
-    """List the collections of a source, or all, ordered by name, external id and id."""
+async def list_collections(
+    session: AsyncSession, source: Source | None = None, *, counted: bool = True
+) -> list[Collection]:
+    """List the collections of a source, or all, ordered by name, external id and id; with statistics if ``counted``."""
     where = "" if source is None else "WHERE collection.source_id = :source"
     result = await session.execute(
         text(
-            f"SELECT {_COLUMNS}, {_STATISTICS} FROM collection {where}"
+            f"SELECT {_COLUMNS}{f', {_STATISTICS}' if counted else ''} FROM collection {where}"
             " ORDER BY collection.name, collection.external_id, collection.id"
         ),
         {} if source is None else {"source": source.id},

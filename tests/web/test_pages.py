@@ -109,24 +109,25 @@ class TestReading:
             assert "tv-1 listens since" in (await page.get(address, headers=HTML)).text
 
     @pytest.mark.usefixtures("scripted")
-    async def test_what_a_media_server_says_is_text(self, page: httpx.AsyncClient, shared_store: Store) -> None:
-        library = await Library.make(shared_store, f"Movies {HOSTILE}")
-        (name,) = [one.name for one in (await library.collections()).values()]
-        library.script.listings[name] = [page_of(HOSTILE)]
-        await library.ingest()
-        [(asset,)] = await library.rows("SELECT uuid FROM asset")
-        [(run,)] = await library.rows("SELECT run_id FROM ingest_start")
-        collection = await library.collection(name)
-        places = (
-            "/assets", f"/assets/{asset}", "/changes", f"/runs/{run}", f"/libraries/{collection.id}",
-            f"/sources/{library.source.id}", f"/assets?title={HOSTILE}", "/assets/review?decision=approve",
-        )  # fmt: skip
-        for address in places:
-            got = await page.get(address, headers=HTML)
-            assert got.status_code == 200, (address, got.text)
-            assert "alert(" in got.text or address == "/changes", address
-            assert "<script>" not in got.text
-            assert "<img" not in got.text
+    async def test_what_a_media_server_says_is_text(self, shared_store: Store) -> None:
+        async with served(shared_store) as page:
+            library = await Library.make(shared_store, f"Movies {HOSTILE}")
+            (name,) = [one.name for one in (await library.collections()).values()]
+            library.script.listings[name] = [page_of(HOSTILE)]
+            await library.ingest()
+            [(asset,)] = await library.rows("SELECT uuid FROM asset")
+            [(run,)] = await library.rows("SELECT run_id FROM ingest_start")
+            collection = await library.collection(name)
+            places = (
+                "/assets", f"/assets/{asset}", "/changes", f"/runs/{run}", f"/libraries/{collection.id}",
+                f"/sources/{library.source.id}", f"/assets?title={HOSTILE}", "/assets/review?decision=approve",
+            )  # fmt: skip
+            for address in places:
+                got = await page.get(address, headers=HTML)
+                assert got.status_code == 200, (address, got.text)
+                assert "alert(" in got.text or address == "/changes", address
+                assert "<script>" not in got.text
+                assert "<img" not in got.text
 
     @pytest.mark.usefixtures("scripted")
     async def test_a_list_is_a_file_and_no_formula(self, page: httpx.AsyncClient, shared_store: Store) -> None:
@@ -226,14 +227,15 @@ class TestRuns:
             assert await synced.rows("SELECT mode, created FROM ingest_start JOIN ingest_outcome USING (run_id)"
                                      " WHERE mode = 'sync'") == [("sync", 1)]  # fmt: skip
 
-    async def test_what_cannot_begin_says_why(self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]) -> None:
-        _, synced = films
-        address = f"/libraries/{synced.collection.id}"
-        assert "Changed: Movies" in await told(page, await page.post(address, data={"action": "disable"}))
-        text = await ended(page, await page.post(f"/sources/{synced.source.id}/runs", data={"what": "sync"}))
-        assert "enabled" in text
-        refused = await told(page, await page.post(f"/sources/{synced.source.id}/runs", data={"what": "nonsense"}))
-        assert "can&#39;t start" in refused
+    async def test_what_cannot_begin_says_why(self, films: tuple[PlexSource, Synced], shared_store: Store) -> None:
+        async with served(shared_store) as page:
+            _, synced = films
+            address = f"/libraries/{synced.collection.id}"
+            assert "Changed: Movies" in await told(page, await page.post(address, data={"action": "disable"}))
+            text = await ended(page, await page.post(f"/sources/{synced.source.id}/runs", data={"what": "sync"}))
+            assert "enabled" in text
+            refused = await told(page, await page.post(f"/sources/{synced.source.id}/runs", data={"what": "nonsense"}))
+            assert "can&#39;t start" in refused
 
     async def test_removals_are_reviewed_and_confirmed(
         self, films: tuple[PlexSource, Synced], shared_store: Store
@@ -357,36 +359,40 @@ class TestAssets:
 
 class TestLibraries:
     async def test_a_mapping_is_checked_before_it_is_added(
-        self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced], tmp_path: Path
+        self, films: tuple[PlexSource, Synced], tmp_path: Path, shared_store: Store
     ) -> None:
-        changing, synced = films
-        address = f"/libraries/{synced.collection.id}"
-        place = tmp_path / "disk"
-        place.mkdir()
-        for film in list(changing.films().values())[:3]:
-            (place / Path(film.path).name).touch()
-        form = {"prefix": "/data/movies", "local": str(place)}
-        checked = (await page.post(address, data={"action": "check", **form})).text
-        assert re.search(r'<data value="3">3</data> of <data value="4">4</data> are here', checked)
-        before = (await page.post(address, data={"action": "check"})).text
-        assert re.search(r'<data value="0">0</data> of <data value="4">4</data> are here', before)
-        assert "Changed" in await told(page, await page.post(address, data={"action": "map", **form}))
-        assert await synced.rows("SELECT local_path FROM path_mapping") == [(str(place),)]
-        refused = await told(page, await page.post(address, data={"action": "map", "prefix": "/data", "local": "x"}))
-        assert "absolute" in refused or "path" in refused
-        await page.post(address, data={"action": "unmap", "prefix": "/data/movies"})
+        async with served(shared_store) as page:
+            changing, synced = films
+            address = f"/libraries/{synced.collection.id}"
+            place = tmp_path / "disk"
+            place.mkdir()
+            for film in list(changing.films().values())[:3]:
+                (place / Path(film.path).name).touch()
+            form = {"prefix": "/data/movies", "local": str(place)}
+            checked = (await page.post(address, data={"action": "check", **form})).text
+            assert re.search(r'<data value="3">3</data> of <data value="4">4</data> are here', checked)
+            before = (await page.post(address, data={"action": "check"})).text
+            assert re.search(r'<data value="0">0</data> of <data value="4">4</data> are here', before)
+            assert "Changed" in await told(page, await page.post(address, data={"action": "map", **form}))
+            assert await synced.rows("SELECT local_path FROM path_mapping") == [(str(place),)]
+            refused = await told(
+                page, await page.post(address, data={"action": "map", "prefix": "/data", "local": "x"})
+            )
+            assert "absolute" in refused or "path" in refused
+            await page.post(address, data={"action": "unmap", "prefix": "/data/movies"})
 
-    async def test_its_settings_are_changed(self, page: httpx.AsyncClient, films: tuple[PlexSource, Synced]) -> None:
-        _, synced = films
-        await add_enricher(synced.store, "nfo", "Sidecars", {})
-        await attach_enricher(synced.store, str(synced.collection.id), "Sidecars")
-        address = f"/libraries/{synced.collection.id}"
-        assert "Sidecars" in (await page.get(address, headers=HTML)).text
-        await page.post(address, data={"action": "keep-approval"})
-        await page.post(address, data={"action": "disable"})
-        assert await synced.rows("SELECT keep_approval, sync_enabled FROM collection") == [(True, False)]
-        found = await told(page, await page.post(f"/sources/{synced.source.id}/discover"))
-        assert "1 libraries" in found
+    async def test_its_settings_are_changed(self, films: tuple[PlexSource, Synced], shared_store: Store) -> None:
+        async with served(shared_store) as page:
+            _, synced = films
+            await add_enricher(synced.store, "nfo", "Sidecars", {})
+            await attach_enricher(synced.store, str(synced.collection.id), "Sidecars")
+            address = f"/libraries/{synced.collection.id}"
+            assert "Sidecars" in (await page.get(address, headers=HTML)).text
+            await page.post(address, data={"action": "keep-approval"})
+            await page.post(address, data={"action": "disable"})
+            assert await synced.rows("SELECT keep_approval, sync_enabled FROM collection") == [(True, False)]
+            found = await told(page, await page.post(f"/sources/{synced.source.id}/discover"))
+            assert "1 libraries" in found
 
 
 async def test_schedules_are_added_run_disabled_and_removed(

@@ -1,13 +1,15 @@
 """A source: its libraries, where their files are, and what can be done with it."""
 
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from retrovue.core.errors import RequestError, RetrovueError
-from retrovue.core.model import PathMapping
+from retrovue.core.model import Collection, PathMapping
 from retrovue.core.paths import check_mapping
 from retrovue.operations.catalogue import get_collection, list_collections, list_runs
 from retrovue.operations.curation import update_collection
@@ -20,7 +22,7 @@ from retrovue.operations.watching import list_held_back
 from retrovue.web.forms import form_of, path_id, required, text
 from retrovue.web.pages.runs import source_of
 from retrovue.web.rendering import done, refused, render
-from retrovue.web.state import state_of
+from retrovue.web.state import PageState, state_of
 
 _LATEST = 10
 _CHECK_S = 45.0
@@ -36,12 +38,19 @@ async def show(request: Request) -> Response:
         "source.html",
         source=source_document(source),
         listening=await get_listening(state.reads, reference),
-        collections=await list_collections(state.reads, reference),
+        collections=await list_collections(state.reads, reference, counted=False),
+        counted=await _counted(state),
         schedules=await list_schedules(state.reads, source=reference),
         runs=(await list_runs(state.reads, source=reference, limit=_LATEST)).runs,
         started=state.runs.under_way(source.id),
         held_back=[one for one in await list_held_back(state.reads) if one.source_id == source.id],
     )
+
+
+async def _counted(state: PageState) -> Mapping[UUID, Collection]:
+    """Return the libraries as they were counted last: to count a million assets takes longer than a page may."""
+    figures = await state.counting.figures()
+    return {} if figures is None else {one.collection.id: one.collection for one in figures.statistics.collections}
 
 
 async def look_up(request: Request) -> Response:
@@ -59,8 +68,12 @@ async def look_up(request: Request) -> Response:
 
 async def library(request: Request) -> Response:
     """Show a library, its path mappings, and whether files are found by them."""
-    details = await get_collection(state_of(request).reads, str(path_id(request)))
-    return render(request, "library.html", details=details, found=None, tried=None, problem=None)
+    state = state_of(request)
+    details = await get_collection(state.reads, str(path_id(request)), counted=False)
+    counted = await _counted(state)
+    return render(
+        request, "library.html", details=details, counted=counted, found=None, tried=None, problem=None
+    )  # fmt: skip
 
 
 async def change_library(request: Request) -> Response:
@@ -102,7 +115,7 @@ _VALUES: dict[str, dict[str, bool]] = {
 
 async def _check(request: Request, tried: PathMapping | None) -> Response:
     store, reference = state_of(request).reads, str(path_id(request))
-    details = await get_collection(store, reference)
+    details = await get_collection(store, reference, counted=False)
     problem: RetrovueError | None = None
     found = None
     with anyio.move_on_after(_CHECK_S) as waited:
@@ -112,7 +125,10 @@ async def _check(request: Request, tried: PathMapping | None) -> Response:
             problem = exc
     if waited.cancelled_caught:
         problem = RequestError("The source took too long.", hint="Look at it with the doctor.")
-    return render(request, "library.html", details=details, found=found, tried=tried, problem=problem)
+    counted = await _counted(state_of(request))
+    return render(
+        request, "library.html", details=details, counted=counted, found=found, tried=tried, problem=problem
+    )  # fmt: skip
 
 
 def _mapping(prefix: str, local: str) -> PathMapping:
