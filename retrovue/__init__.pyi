@@ -139,6 +139,7 @@ from retrovue.operations.schedules import list_schedules as list_schedules
 from retrovue.operations.schedules import remove_schedule as remove_schedule
 from retrovue.operations.schedules import run_schedule_now as run_schedule_now
 from retrovue.operations.schedules import update_schedule as update_schedule
+from retrovue.operations.searching import set_search_index as set_search_index
 from retrovue.operations.secrets import Encryption as Encryption
 from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference

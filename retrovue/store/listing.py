@@ -22,6 +22,7 @@ from retrovue.core.text import is_storable, quoted
 from retrovue.store.assets import Asset, asset_of
 from retrovue.store.collections import find_collection
 from retrovue.store.cursors import bad_cursor, read_cursor, write_cursor
+from retrovue.store.searching import TITLE, containing
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
@@ -63,9 +64,8 @@ _CONDITIONS = {
     "availability": "asset.availability = :availability",
     "available": "(asset.state = 'ready' AND asset.availability = 'present') = :available",
     "type": "asset.type = :type",
-    # As lists print it where titles are alike: "Heat (1995) [Director's Cut]", "Fleet (2003)", "Fleet (key 200)".
-    "title": "strpos(lower(concat(asset.title, ' (' || asset.year || ')', ' [' || asset.edition || ']')),"
-    " lower(:title)) > 0",
+    "title": f"{TITLE} LIKE lower(:title)",
+    # As lists print it where titles are alike: "Fleet (2003)", "Fleet (key 200)".
     "show": "(strpos(lower(concat(asset.show_title, ' (' || asset.show_year || ')')), lower(:show)) > 0"
     " OR lower(:show) IN (lower(asset.show_key), lower(concat(asset.show_title, ' (key ', asset.show_key, ')'))))",
     "artist": "(strpos(lower(asset.artist), lower(:artist)) > 0"
@@ -149,6 +149,8 @@ async def select(session: AsyncSession, filters: AssetFilters) -> Selection:
         parameters["source"] = source.id
     if "collection" in parameters:
         parameters["collection"] = (await find_collection(session, parameters["collection"], source)).id
+    if "title" in parameters:
+        parameters["title"] = containing(parameters["title"])
     return Selection(" AND ".join(("asset.deleted_at IS NULL", *map(_CONDITIONS.__getitem__, parameters))), parameters)
 
 

@@ -231,7 +231,10 @@ class TestHelp:
         + [["collection", *rest] for rest in ([], ["list"], ["show"], ["update"], ["ingest"])]
         + [["source", "update"], ["source", "delete"], ["collection", "wipe"], ["ingest", "log"], ["ingest", "show"]]
         + [["asset", *rest] for rest in ([], ["list"], ["show"], ["approve"], ["retire"])]
-        + [["db", *rest] for rest in ([], ["upgrade"], ["status"], ["create"], ["reset"], ["backup"], ["restore"])]
+        + [
+            ["db", *rest]
+            for rest in ([], ["upgrade"], ["status"], ["index"], ["create"], ["reset"], ["backup"], ["restore"])
+        ]
         + [["doctor"], ["demo"]],
         ids=" ".join,
     )

@@ -339,6 +339,15 @@ class TestDatabase:
         assert run_cli.ok("db", "upgrade")["changed"] is False
         assert "up to date" in run_cli("db", "upgrade", "--dry-run").out
 
+    def test_the_search_index_comes_and_goes(self, run_cli: Cli) -> None:
+        planned = run_cli.ok("db", "index", "--dry-run")
+        assert (planned["search_index"], planned["changed"], planned["dry_run"]) == (True, False, True)
+        assert run_cli.ok("db", "index")["changed"] is True
+        assert "there already" in run_cli("db", "index").out
+        assert "would be removed" in run_cli("db", "index", "--drop", "--dry-run").out
+        assert run_cli.ok("db", "index", "--drop")["changed"] is True
+        assert "not there" in run_cli("db", "index", "--drop").out
+
     def test_the_test_database_is_another(self, run_cli: Cli, plex: Plex, test_database_url: str) -> None:
         assert run_cli("source", "list", "--test-db").status == 1
         run_cli.environment["RETROVUE_TEST_DATABASE_URL"] = test_database_url

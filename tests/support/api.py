@@ -45,10 +45,10 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "RunFinished", "event_document",
     ),
     "Assets": (
-        "list_assets", "iter_assets", "get_asset", "approve_assets", "approve_matching", "retire_assets",
-        "retire_matching", "unretire_assets", "unretire_matching", "Asset", "AssetState", "AssetFilters",
-        "AssetOrder", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias", "AssetEnrichment", "AssetDecision",
-        "FormerIdentity", "StateChange", "Decided",
+        "list_assets", "iter_assets", "get_asset", "set_search_index", "approve_assets", "approve_matching",
+        "retire_assets", "retire_matching", "unretire_assets", "unretire_matching", "Asset", "AssetState",
+        "AssetFilters", "AssetOrder", "AssetListing", "AssetDetails", "AssetFile", "AssetAlias",
+        "AssetEnrichment", "AssetDecision", "FormerIdentity", "StateChange", "Decided",
     ),
     "Changes of assets": (
         "list_changes", "newest_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing",

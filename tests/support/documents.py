@@ -1428,6 +1428,14 @@ class DatabaseUpgraded(Change):
     changed: bool
 
 
+class SearchIndex(Change):
+    """retrovue db index."""
+
+    database: str
+    search_index: bool
+    changed: bool
+
+
 class DatabaseCreated(Change):
     """retrovue db create."""
 
@@ -1557,6 +1565,7 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("doctor",): Doctor,
     ("db", "upgrade"): DatabaseUpgraded,
     ("db", "status"): DatabaseStatus,
+    ("db", "index"): SearchIndex,
     ("db", "create"): DatabaseCreated,
     ("db", "reset"): DatabaseReset,
     ("db", "backup"): BackedUp,

@@ -7,6 +7,7 @@ from typing import Any
 from retrovue.cli.asking import confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
+from retrovue.operations.searching import set_search_index
 from retrovue.store import databases, migrations
 from retrovue.store.addresses import shown
 from retrovue.store.databases import DatabaseState
@@ -64,6 +65,25 @@ async def show_status(call: Invocation) -> int:
             "The schema is up to date." if status.up_to_date else "Bring it up to date with `retrovue db upgrade`.",
         ],
     )
+
+
+async def change_search_index(call: Invocation, *, wanted: bool) -> int:
+    """Add the index of titles, or remove it."""
+    async with opened(call) as store:
+        changed = await set_search_index(store, wanted=wanted, dry_run=call.dry_run)
+        database = shown(store.url)
+    did = "added" if wanted else "removed"
+    if not changed:
+        result = f"The search index is {'there already' if wanted else 'not there'}: nothing has changed."
+    else:
+        result = f"The search index {'would be ' if call.dry_run else 'was '}{did}."
+    document = {
+        "dry_run": call.dry_run,
+        "database": database,
+        "search_index": wanted,
+        "changed": changed and not call.dry_run,
+    }
+    return call.answer(document, [f"Database: {database}", result])
 
 
 async def create_database(call: Invocation) -> int:

@@ -31,6 +31,20 @@ async def status(call: Invocation) -> int:
     return await show_status(call)
 
 
+@command.command("index")
+@click.option("--drop", is_flag=True, help="Remove the index.")
+@shared(writes=True)
+async def index(call: Invocation, *, drop: bool) -> int:
+    """Add the index that finds parts of titles among very many assets.
+
+    Without it a search reads all assets, which takes seconds with a million. With it each title that a run writes
+    takes longer. While the index is made, no run can write. It needs PostgreSQL's extension pg_trgm.
+    """
+    from retrovue.cli.actions.database import change_search_index
+
+    return await change_search_index(call, wanted=not drop)
+
+
 @command.command("create")
 @shared(writes=True)
 async def create(call: Invocation) -> int:
