@@ -1,7 +1,8 @@
 """python -m benchmarks.web: how long the server takes for the pages, with a million assets in the catalogue.
 
 Libraries of films are ingested, and their rows are then multiplied. Each address is asked for several times by a client
-that is no browser; the median and the longest are printed, and the bytes as they are sent.
+that is no browser; the median and the longest are printed, and the bytes as they are sent. Then the search index is
+made, titles are searched for again, and films are ingested with it and without.
 """
 
 import argparse
@@ -14,10 +15,10 @@ import anyio
 import httpx
 from sqlalchemy import text
 
-from benchmarks.database import SOURCE, private_server
+from benchmarks.database import SOURCE, Databases, private_server
 from benchmarks.harness import TOKEN, served
 from benchmarks.scenarios import even
-from retrovue import ingest_source, list_sources
+from retrovue import ingest_source, list_sources, set_search_index
 from retrovue.service.serving import HostStatus
 from retrovue.store.addresses import database_url
 from retrovue.store.session import Store
@@ -28,7 +29,11 @@ _ADDRESSES = (
     "/", "/overview/counts", "/assets", "/assets?title=zzzz", "/assets?title=copy+123456", "/assets?show=series",
     "/assets?state=ready", "/assets?availability=missing", "/assets?order=name", "/runs", "/changes", "/removals",
 )  # fmt: skip
+_SEARCHES = ("/assets?title=zzzz", "/assets?title=copy+123456", "/assets?title=copy+123")
 _TIMES = 9
+_PAID_BY = 20_000
+"""Films that are ingested with the index and without."""
+_ROUNDS = 3
 
 
 def main() -> int:
@@ -57,7 +62,34 @@ async def _run(scratch: Path, items: int) -> int:
                 (listing,) = await list_sources(store)
                 for address in (*_ADDRESSES, f"/sources/{listing.source.id}"):
                     await _measure(client, address)
+                began = time.perf_counter()
+                await set_search_index(store)
+                print(f"The search index was made in {time.perf_counter() - began:,.1f} s")
+                for address in _SEARCHES:
+                    await _measure(client, address)
+        await databases.drop(name)
+        await _measure_ingest(databases, media)
     return 0
+
+
+async def _measure_ingest(databases: Databases, media: Path) -> None:
+    """Measure what the search index costs an ingest: in turns with and without it, each into a catalogue of its own."""
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    async with served(even(4, _PAID_BY)) as plex:
+        template = await databases.make(plex.url, TOKEN, media)
+        for _ in range(_ROUNDS):
+            for indexed, taken in seconds.items():
+                name = await databases.clone(template)
+                async with Store(database_url(databases.url(name)), connections=4) as store:
+                    await set_search_index(store, wanted=indexed)
+                    began = time.perf_counter()
+                    async with ingest_source(store, SOURCE):
+                        pass
+                    taken.append(time.perf_counter() - began)
+                await databases.drop(name)
+    without, with_it = (statistics.median(taken) for taken in seconds.values())
+    print(f"An ingest of {_PAID_BY:,} films: {with_it:.2f} s with the search index, {without:.2f} s without,"
+          f" {with_it / without:.2f} ×")  # fmt: skip
 
 
 async def _multiply(store: Store, items: int) -> int:
