@@ -226,6 +226,9 @@ async def read_page(
 
     Pages neither skip nor repeat an asset, whatever is inserted meanwhile.
     """
+    if not position.total:
+        # It was counted just now; PostgreSQL might read all assets in their order to find none.
+        return (), None
     parameters = {**selection.parameters, "limit": min(limit + 1, LARGEST)}
     if isinstance(position, ByName):
         condition, order = _behind(position, parameters), _sql(_keys(position))
