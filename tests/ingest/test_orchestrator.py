@@ -457,7 +457,10 @@ class TestTargets:
         assert await library.rows("SELECT count(*) FROM ingest_rejection") == [(0 if dry_run else 120,)]
 
 
+@pytest.mark.rule("B-1")
 class TestUnreachable:
+    """B-1: the source is reached, and has its identity, before any collection is asked for."""
+
     @pytest.mark.parametrize(
         "error", [SourceUnreachable("down"), SourceRefused("no"), WrongIdentity("other"), RuntimeError("bug")]
     )
