@@ -366,7 +366,7 @@ MUTANTS = (
     Mutant("SY-26", EXTENT, "self._last.clock_s - MARGIN_S)", "self._last.clock_s + MARGIN_S)"),
     Mutant("SY-27", EXTENT, "elif changes.source_total != expected:", "elif changes.source_total < 0:"),
     Mutant("SY-27", EXTENT, "is not None or self._may_have_added(counts):", "is not None:"),
-    Mutant("SY-28", STAGING, 'syncing = mode == "sync" and full', 'syncing = mode == "sync"'),
+    Mutant("SY-28", PIPELINE, "sink = make_sink(False, True)", "sink = make_sink(True, True)"),
     Mutant("SY-29", EXTENT, "return age < dt.timedelta() or age >= every", "return age < dt.timedelta()"),
     Mutant("SY-30", REPORT, "        *_readings(summary),\n", ""),
     Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not (', "elif False and not ("),
