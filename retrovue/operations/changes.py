@@ -14,6 +14,7 @@ from retrovue.store import changes
 from retrovue.store.changes import CHANNEL, Change, PrunedChanges
 from retrovue.store.collections import find_collection, ids_within, list_collections
 from retrovue.store.notifications import notifications
+from retrovue.store.outages import Outage
 from retrovue.store.purging import GoneAssets, find_gone, purge_gone
 from retrovue.store.retention import require_age
 from retrovue.store.session import Store
@@ -34,8 +35,6 @@ __all__ = [
 POLL_SECONDS = 5.0
 """How long a follower waits for a notification before it looks for itself: poolers don't pass notifications on."""
 _PAGE = 500
-_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
-"""Seconds before a follower that has lost the database asks again; the last one is repeated."""
 
 _log = logger(__name__)
 
@@ -107,14 +106,14 @@ async def follow_changes(
     if after is None:
         async with store.reading() as session:
             after = await changes.latest_position(session)
-    failures = 0
+    outage = Outage()
     while True:
         try:
             async with notifications(store, CHANNEL, "retrovue-changes") as notified:
                 while True:
                     awaited = notified()
                     page = await list_changes(store, after=after, source=source, collection=collection)
-                    failures = 0
+                    outage.over()
                     for change in page.changes:
                         yield change
                     after = page.next_cursor
@@ -126,8 +125,7 @@ async def follow_changes(
                         await awaited.wait()
         except StoreUnavailable as exc:
             _log.warning("The feed of changes can't be read now: %s", exc.message)
-            await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-            failures += 1
+            await outage.wait()
 
 
 async def prune_changes(

@@ -81,17 +81,8 @@ async def _enrich(
     """Enrich a batch; None if it is to be done again, as the database was lost."""
     limiter = anyio.CapacityLimiter(DEFAULT_CONCURRENCY)
     work = EnrichmentWork(store, source, collection, attached, batch.run_id, limiter=limiter, part=batch.part)
-    scope = anyio.CancelScope()
-    async with anyio.create_task_group() as group:
-
-        async def stop_when_gone() -> None:
-            await locks.gone.wait()
-            scope.cancel()
-
-        group.start_soon(stop_when_gone)
-        with scope:
-            await work.run()
-        group.cancel_scope.cancel()
+    async with locks.held():
+        await work.run()
     result = work.result
     again = result.interrupted or (result.problem is not None and result.problem.code in _AGAIN)
     return None if again else result

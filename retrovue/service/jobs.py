@@ -264,32 +264,23 @@ class Jobs:
             max_rps=claim.options.max_rps if rate is None else max(rate * claim.share, SLOWEST_RATE),
         )
         outcome: CollectionOutcome | None = None
-        scope = anyio.CancelScope()
-        async with anyio.create_task_group() as group:
-
-            async def stop_when_gone() -> None:
-                await locks.gone.wait()
-                scope.cancel()
-
-            group.start_soon(stop_when_gone)
-            with scope:
-                try:
-                    async with ingest_part(
-                        self.store,
-                        source,
-                        collection,
-                        options,
-                        run=claim.run,
-                        trigger=claim.waiting[0].scope,
-                        locks=locks,
-                    ) as run:
-                        pass
-                    (outcome,) = run.summary.outcomes
-                except RetrovueError as exc:
-                    outcome = failed(collection, exc)
-                except Exception as exc:  # noqa: BLE001 - a bug fails this collection, not the worker
-                    outcome = bug(collection, exc)
-            group.cancel_scope.cancel()
+        async with locks.held():
+            try:
+                async with ingest_part(
+                    self.store,
+                    source,
+                    collection,
+                    options,
+                    run=claim.run,
+                    trigger=claim.waiting[0].scope,
+                    locks=locks,
+                ) as run:
+                    pass
+                (outcome,) = run.summary.outcomes
+            except RetrovueError as exc:
+                outcome = failed(collection, exc)
+            except Exception as exc:  # noqa: BLE001 - a bug fails this collection, not the worker
+                outcome = bug(collection, exc)
         if isinstance(outcome, Failed) and outcome.code in _AGAIN and not claim.last:
             _log.warning("%s is worked again: %s", collection.display_name, outcome.message)
             return None

@@ -21,21 +21,19 @@ from retrovue.ingest.pipeline import failed
 from retrovue.ingest.preflight import none_ingestible
 from retrovue.service import engine as engines
 from retrovue.service.engine import Engine
-from retrovue.service.jobs import wake
+from retrovue.service.jobs import JobTimes, wake
 from retrovue.store import requests
 from retrovue.store.audit import started_by
 from retrovue.store.collections import find_target, list_collections
 from retrovue.store.enrichers import attached_to
 from retrovue.store.notifications import notifications
+from retrovue.store.outages import Outage
 from retrovue.store.requests import CHANNEL, Asked, Request
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
 
 LOOK_SECONDS = 5.0
 """The longest pause before a follower looks for outcomes again, without a notification: poolers pass none on."""
-_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
-"""Seconds before a follower that has lost the database tries again; the last one is repeated."""
-_GONE_S = 35.0
 
 _log = logger(__name__)
 
@@ -117,7 +115,7 @@ async def _request(
     )
     async with store.transaction() as session:
         await requests.add_request(session, request, targeted)
-        living = await requests.living(session, _GONE_S, source.id)
+        living = await requests.living(session, JobTimes().gone_s, source.id)
     try:
         for collection in targeted:
             await wake(engine, source.id, collection.id)
@@ -164,22 +162,21 @@ async def follow_run(store: Store, request: UUID) -> AsyncIterator[IngestRun]:
 
 
 async def _follow(store: Store, request: UUID, collector: Collector) -> None:
-    failures, started = 0, set[UUID]()
+    outage, started = Outage(), set[UUID]()
     while collector.unfinished:
         try:
             async with notifications(store, CHANNEL, "retrovue-wait") as notified:
                 while True:
                     awaited = notified()
                     await _take(store, request, collector, started)
-                    failures = 0
+                    outage.over()
                     if not collector.unfinished:
                         break
                     with anyio.move_on_after(LOOK_SECONDS):
                         await awaited.wait()
         except StoreError as exc:
             _log.warning("The run can't be followed now: %s", exc.message)
-            await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-            failures += 1
+            await outage.wait()
     collector.end()
 
 

@@ -25,14 +25,12 @@ from retrovue.service.hints import ListeningTimes
 from retrovue.service.webhooks import Webhooks
 from retrovue.store import schedules
 from retrovue.store.notifications import notifications
+from retrovue.store.outages import Outage
 from retrovue.store.schedules import CHANNEL, Claim, Host, RunResult, Schedule
 from retrovue.store.session import Store
 
 LOOK_SECONDS = 15.0
 """The longest pause before a host looks for due times again, without a notification: poolers pass none on."""
-_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
-"""Seconds before a host that has lost the database tries again; the last one is repeated."""
-
 _WAITS = (1.0, 2.0, 5.0, 15.0, 30.0, *(60.0,) * 10)
 """Seconds before a run is tried again whose collections others are at work on."""
 _NOTHING_TO_DO = frozenset({"no_enrichers", AlreadyRunning.default_code})
@@ -120,11 +118,10 @@ async def _work_jobs(store: Store, name: str, concurrency: int) -> None:
 
 
 async def _work(store: Store, name: str, on_ended: OnEnded | None, status: HostStatus) -> None:
-    failures = 0
+    outage = Outage()
 
     def joined() -> None:
-        nonlocal failures
-        failures = 0
+        outage.over()
         status.works = True
 
     while True:
@@ -134,8 +131,7 @@ async def _work(store: Store, name: str, on_ended: OnEnded | None, status: HostS
             _log.warning("The schedules can't be worked now: %s", exc.message)
         finally:
             status.works = False
-        await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-        failures += 1
+        await outage.wait()
 
 
 @dataclass(slots=True)

@@ -13,12 +13,10 @@ from retrovue.service import engine as engines
 from retrovue.service.engine import UPKEEP, Engine
 from retrovue.service.jobs import Jobs, JobTimes, OnWorked, queue_for, queue_of, wake_again
 from retrovue.store import requests
+from retrovue.store.outages import Outage
 from retrovue.store.requests import JobHost
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, list_sources
-
-_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
-"""Seconds before a worker that has lost the database tries again; the last one is repeated."""
 
 _log = logger(__name__)
 
@@ -49,11 +47,10 @@ async def work_jobs(
         async with store.reading() as session:
             only = tuple([(await find_source(session, source)).id for source in sources])
     await engines.require_engine(store)
-    failures = 0
+    outage = Outage()
 
     def joined() -> None:
-        nonlocal failures
-        failures = 0
+        outage.over()
         if on_joined is not None:
             on_joined()
 
@@ -64,8 +61,7 @@ async def work_jobs(
                 await _Host(store, engine, host, concurrency, times or JobTimes(), on_worked).run(joined)
         except StoreUnavailable as exc:
             _log.warning("Jobs can't be worked now: %s", exc.message)
-        await anyio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-        failures += 1
+        await outage.wait()
 
 
 @dataclass(slots=True)

@@ -110,6 +110,24 @@ class Locks:
                 hint="Nothing of this collection was written; run the command again.",
             ) from exc
 
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Cancel the block as soon as the connection is found to be gone, and go on behind it.
+
+        The block may raise nothing.
+        """
+        scope = anyio.CancelScope()
+
+        async def stop() -> None:
+            await self.gone.wait()
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop)
+            with scope:
+                yield
+            group.cancel_scope.cancel()
+
     async def beat(self) -> None:
         """Use the connection from time to time, so that no firewall forgets it; end when it is lost."""
         while not self.lost:

@@ -18,10 +18,9 @@ from retrovue.ingest import telling
 from retrovue.ingest.documents import summary_document
 from retrovue.ingest.options import IngestOptions
 from retrovue.operations.progress import stop_run
-from retrovue.service import engine, jobs, requesting
-from retrovue.service import worker as workers
+from retrovue.service import engine, jobs
 from retrovue.service.requesting import request_by, request_enrichment, request_run
-from retrovue.store import addresses, batches, requests, session
+from retrovue.store import addresses, batches, outages, requests, session
 from retrovue.store.addresses import database_url as parsed
 from retrovue.store.locks import open_locks
 from retrovue.store.migrations import scripts_directory
@@ -224,8 +223,7 @@ class TestJB3:
         assert await library.audit() == [("Movies", "ingested", None)]
 
     async def test_all_lose_the_database(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(workers, "_PAUSES", (0.0,))
-        monkeypatch.setattr(requesting, "_PAUSES", (0.0,))
+        monkeypatch.setattr(outages, "PAUSES", (0.0,))
         reading = anyio.Event()
 
         async def read() -> None:
@@ -254,7 +252,7 @@ class TestJB4:
     async def test_the_network_is_silent(
         self, library: Library, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(workers, "_PAUSES", (0.0,))
+        monkeypatch.setattr(outages, "PAUSES", (0.0,))
         for module in (addresses, session):
             monkeypatch.setattr(module, "STATEMENT_SECONDS", 2.0)
             monkeypatch.setattr(module, "LONG_STATEMENT_SECONDS", 2.0)

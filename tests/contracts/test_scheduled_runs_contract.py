@@ -12,7 +12,7 @@ from retrovue.core.cron import Cron
 from retrovue.core.errors import RequestError
 from retrovue.service import serving
 from retrovue.service.serving import Ended
-from retrovue.store import schedules
+from retrovue.store import outages, schedules
 from retrovue.store.locks import open_locks
 from retrovue.store.schedules import Claim
 from retrovue.store.session import Store
@@ -245,7 +245,7 @@ class TestLostDatabase:
     async def test_a_host_that_has_lost_the_database_comes_back(
         self, library: Library, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(serving, "_PAUSES", (0.0,))
+        monkeypatch.setattr(outages, "PAUSES", (0.0,))
         library.script.listings["Movies"] = [page(draft("A"))]
         await add_schedule(library.store, SOURCE, cron=NEVER, what="ingest", name="S")
         here = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = :name)"
