@@ -1,12 +1,11 @@
 """Syncs what hints of a source name: by the rules of any sync, one after the other, again if one fails."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.core.errors import AlreadyRunning, RetrovueError
+from retrovue.core.errors import AlreadyRunning, RetrovueError, StoreError
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
 from retrovue.core.results import Failed
@@ -17,6 +16,7 @@ from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.sync import sync_items, sync_one, sync_source
 from retrovue.operations.listening import list_enabled, paths_are_local
 from retrovue.service.hints import Hints, ListeningTimes
+from retrovue.store import listeners
 from retrovue.store.session import Store
 
 _MOST_FAILURES = 8
@@ -24,16 +24,13 @@ _MOST_FAILURES = 8
 
 _log = logger(__name__)
 
-OnTaken = Callable[[str | None, int | None], Awaitable[None]]
-"""Called with the library and the number of items that are synced next; None for all."""
-
 
 class HintedSyncs:
-    """Syncs what the hints of one source name."""
+    """Syncs what the hints of one source name, and notes in the catalogue what was heard."""
 
-    def __init__(self, store: Store, source: Source, times: ListeningTimes, on_taken: OnTaken | None = None) -> None:
+    def __init__(self, store: Store, source: Source, times: ListeningTimes) -> None:
         self.hints = Hints(times, echoes=not paths_are_local(source))
-        self._store, self._source, self._times, self._on_taken = store, source, times, on_taken
+        self._store, self._source, self._times = store, source, times
         self._failures: dict[str | None, int] = {}
         """Attempts in a row that have failed, by library; None for the whole source."""
 
@@ -51,14 +48,18 @@ class HintedSyncs:
         hinted = None in self.hints.libraries
         if self.hints.take_everything():
             if hinted:
-                await self._taken(None, None)
+                await self._note(None, None)
             await self._sync_all(group)
         else:
             await self._sync_named(group)
 
-    async def _taken(self, library: str | None, items: int | None) -> None:
-        if self._on_taken is not None:
-            await self._on_taken(library, items)
+    async def _note(self, library: str | None, items: int | None) -> None:
+        """Note the library and the number of items that are synced next; None for all."""
+        try:
+            async with self._store.transaction() as session:
+                await listeners.heard(session, self._source, library, items)
+        except StoreError as exc:
+            _log.warning("What was heard of %s can't be noted: %s", self._source.name, exc.message)
 
     async def _sync_named(self, group: TaskGroup) -> None:
         taken = self.hints.take()
@@ -72,7 +73,7 @@ class HintedSyncs:
         enabled = {collection.external_id: collection for collections in ours for collection in collections}
         for library, keys in taken.items():
             if library in enabled:
-                await self._taken(library, None if keys is None else len(keys))
+                await self._note(library, None if keys is None else len(keys))
                 await self._sync(group, enabled[library], keys)
 
     async def _sync_all(self, group: TaskGroup) -> None:

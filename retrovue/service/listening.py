@@ -5,9 +5,7 @@ rules. Hints that are lost are found by the sync that follows each connecting, a
 """
 
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from uuid import UUID
 
 import anyio
@@ -23,7 +21,7 @@ from retrovue.service.hinted import HintedSyncs
 from retrovue.service.hints import ListeningTimes
 from retrovue.store import listeners
 from retrovue.store.locks import Locks
-from retrovue.store.session import Session, Store
+from retrovue.store.session import Store
 
 _STEADY_S = 60.0
 """A connection that has lived so long was a good one: the next pause is the first one again."""
@@ -132,7 +130,7 @@ class _Listener:
     def __init__(self, store: Store, name: str, listened: Listened, times: ListeningTimes) -> None:
         self._store, self._name, self._listened, self._times = store, name, listened, times
         self._source = listened.source
-        self._syncs = HintedSyncs(store, listened.source, times, self._heard)
+        self._syncs = HintedSyncs(store, listened.source, times)
         self._told: str | None = None
         """The last problem, which isn't told again while it stays the same."""
 
@@ -172,17 +170,10 @@ class _Listener:
         _log.warning("%s isn't listened to now: %s", self._source.name, problem.message, extra={"code": problem.code})
         await self._note(connected=False, problem=problem)
 
-    async def _heard(self, library: str | None, items: int | None) -> None:
-        await self._write(partial(listeners.heard, source=self._source, library=library, items=items))
-
     async def _note(self, *, connected: bool, problem: RetrovueError | None = None) -> None:
-        source, host = self._source, self._name
-        await self._write(partial(listeners.note, source=source, host=host, connected=connected, problem=problem))
-
-    async def _write(self, write: Callable[[Session], Awaitable[None]]) -> None:
         try:
             async with self._store.transaction() as session:
-                await write(session)
+                await listeners.note(session, self._source, self._name, connected=connected, problem=problem)
         except StoreError as exc:
             # If the database is lost, the host notices it and begins anew.
             _log.warning("How %s is listened to can't be noted: %s", self._source.name, exc.message)

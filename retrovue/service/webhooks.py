@@ -5,14 +5,13 @@ directories of a show or a film, and files: what may have changed are the collec
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 import anyio
 import msgspec
 
-from retrovue.core.errors import RequestError, StoreError
+from retrovue.core.errors import RequestError
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
 from retrovue.core.paths import comparable
@@ -21,7 +20,6 @@ from retrovue.importers.filesystem import exclusions
 from retrovue.operations.listening import list_enabled
 from retrovue.service.hinted import HintedSyncs
 from retrovue.service.hints import ListeningTimes
-from retrovue.store import listeners
 from retrovue.store.session import Store
 
 Kind = Literal["plex", "sonarr", "radarr"]
@@ -77,19 +75,10 @@ class Webhooks:
     def _of(self, source: Source) -> HintedSyncs:
         syncs = self._syncs.get(source.id)
         if syncs is None:
-            syncs = self._syncs[source.id] = HintedSyncs(
-                self._store, source, self._times, partial(self._note_heard, source)
-            )
+            syncs = self._syncs[source.id] = HintedSyncs(self._store, source, self._times)
             self._waiting.append(syncs)
             self._added.set()
         return syncs
-
-    async def _note_heard(self, source: Source, library: str | None, items: int | None) -> None:
-        try:
-            async with self._store.transaction() as session:
-                await listeners.heard(session, source, library, items)
-        except StoreError as exc:
-            _log.warning("What was heard of %s can't be noted: %s", source.name, exc.message)
 
 
 _Enabled = Sequence[tuple[Source, tuple[Collection, ...]]]
