@@ -12,9 +12,11 @@ from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
 __all__ = [
+    "WORKS",
     "Schedule",
     "ScheduleListing",
     "ScheduleRun",
+    "Work",
     "add_schedule",
     "get_schedule",
     "list_schedules",

@@ -1,4 +1,4 @@
-"""Lists as files: JSON and CSV, a piece at a time, however long they are."""
+"""Answers for programs: errors, and lists as JSON and CSV, a piece at a time, however long they are."""
 
 import csv
 import io
@@ -6,10 +6,17 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from starlette.responses import StreamingResponse
+from starlette.responses import JSONResponse, StreamingResponse
+
+from retrovue.core.errors import Problem
 
 _ROWS = 500
 """After so many rows a piece is sent."""
+
+
+def refusal(status: int, problem: Problem) -> JSONResponse:
+    """Answer with the JSON object of an error."""
+    return JSONResponse({"status": "error", "errors": [problem.document()]}, status)
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:

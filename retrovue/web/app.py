@@ -9,12 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from retrovue.core.errors import NotFound, Problem, RequestError, RetrovueError, StoreError
 from retrovue.core.logs import logger
 from retrovue.core.text import redacted_traceback
+from retrovue.web.answers import refusal
 from retrovue.web.files import static
 from retrovue.web.guard import HOOKS, Guard
 from retrovue.web.health import health
@@ -130,6 +131,6 @@ def _failed(request: Request, error: Exception) -> Response:
 
 def _answer(request: Request, status: int, problem: Problem) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"status": "error", "errors": [problem.document()]}, status)
+        return refusal(status, problem)
     heading = "Not found" if status == 404 else "That didn't work"
     return render(request, "error.html", status, heading=heading, message=problem.message, hint=problem.hint)

@@ -15,10 +15,11 @@ from urllib.parse import quote, urlsplit
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retrovue.core.errors import Problem
+from retrovue.web.answers import refusal
 from retrovue.web.settings import PageSettings
 
 COOKIE = "retrovue_session"
@@ -226,5 +227,4 @@ def _too_large(most: int) -> Response:
 
 
 def _refused(status: int, message: str, hint: str | None = None, *, code: str) -> Response:
-    problem = Problem(code, message, hint)
-    return JSONResponse({"status": "error", "errors": [problem.document()]}, status)
+    return refusal(status, Problem(code, message, hint))

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from retrovue.core.errors import Problem, RequestError, RetrovueError, StoreError
 from retrovue.service.webhooks import KINDS, Kind, Webhooks
+from retrovue.web.answers import refusal
 from retrovue.web.guard import HOOK_BODY_BYTES, HOOKS
 
 _MOST_FILES = 4
@@ -50,5 +51,4 @@ async def _json_of(request: Request) -> bytes:
 
 
 def _refused(status: int, error: RetrovueError) -> Response:
-    problem = Problem(error.code, error.message, error.hint)
-    return JSONResponse({"status": "error", "errors": [problem.document()]}, status)
+    return refusal(status, Problem(error.code, error.message, error.hint))

@@ -1,7 +1,7 @@
 """The lists behind the numbers: rejected items, duplicates, changes; as pages, and as files."""
 
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -12,7 +12,9 @@ from retrovue.core.errors import RequestError
 from retrovue.operations.changes import newest_changes
 from retrovue.operations.reports import (
     DuplicateItem,
+    DuplicateListing,
     RejectedItem,
+    RejectedListing,
     RejectionFilters,
     iter_duplicates,
     iter_rejected,
@@ -33,24 +35,23 @@ _DUPLICATES = (
 
 async def rejected(request: Request) -> Response:
     """List rejected items."""
-    values = request.query_params
-    filters, limit = _filters(values), page_size(values)
-    listing = await list_rejected(state_of(request).reads, limit=limit, after=text(values, "after"), **filters)
-    given = {name: str(value) for name, value in filters.items()}
-    return render(
-        request, "rejected.html", listing=listing, given=given, filtered=query(**given), limit=limit,
-        following=query(**given, limit=limit, after=listing.next_cursor) if listing.next_cursor else None,
-    )  # fmt: skip
+    return await _page(request, "rejected.html", list_rejected)
 
 
 async def duplicates(request: Request) -> Response:
     """List items whose files are those of an asset."""
+    return await _page(request, "duplicates.html", list_duplicates)
+
+
+async def _page(
+    request: Request, template: str, list_items: Callable[..., Awaitable[RejectedListing | DuplicateListing]]
+) -> Response:
     values = request.query_params
     filters, limit = _filters(values), page_size(values)
-    listing = await list_duplicates(state_of(request).reads, limit=limit, after=text(values, "after"), **filters)
+    listing = await list_items(state_of(request).reads, limit=limit, after=text(values, "after"), **filters)
     given = {name: str(value) for name, value in filters.items()}
     return render(
-        request, "duplicates.html", listing=listing, given=given, filtered=query(**given), limit=limit,
+        request, template, listing=listing, given=given, filtered=query(**given), limit=limit,
         following=query(**given, limit=limit, after=listing.next_cursor) if listing.next_cursor else None,
     )  # fmt: skip
 

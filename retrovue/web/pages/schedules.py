@@ -8,6 +8,8 @@ from starlette.responses import Response
 from retrovue.core.errors import RequestError, RetrovueError
 from retrovue.operations.catalogue import list_sources
 from retrovue.operations.schedules import (
+    WORKS,
+    Work,
     add_schedule,
     list_schedules,
     remove_schedule,
@@ -18,7 +20,6 @@ from retrovue.web.forms import form_of, path_id, required, text
 from retrovue.web.rendering import done, refused, render
 from retrovue.web.state import state_of
 
-WORKS = ("sync", "full-sync", "ingest", "enrich")
 _HERE = "/schedules"
 _RUNS = 5
 
@@ -41,7 +42,7 @@ async def add(request: Request) -> Response:
             required(form, "source", "The source"),
             cron=required(form, "cron", "The times"),
             time_zone=text(form, "time_zone") or "UTC",
-            what=cast("None", text(form, "what") or "sync"),  # type: ignore[arg-type]  # checked by the operation
+            what=cast("Work", text(form, "what") or "sync"),  # which the operation checks
             name=text(form, "name"),
         )
     except RetrovueError as exc:
