@@ -1,5 +1,6 @@
 """Text for a terminal: without control characters, in a style, and how many cells it takes."""
 
+import datetime as dt
 import os
 import re
 from typing import Literal, Self, TextIO
@@ -19,6 +20,11 @@ def _escape(match: re.Match[str]) -> str:
 def printable(text: object) -> str:
     """Replace control characters, line breaks and bidi controls by escapes."""
     return _UNSAFE.sub(_escape, str(text))
+
+
+def local_time(moment: dt.datetime) -> str:
+    """Write a time in this machine's zone, to the second."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def width(text: str) -> int:

@@ -8,6 +8,7 @@ from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.streams import each
 from retrovue.cli.table import room, table
+from retrovue.cli.text import local_time
 from retrovue.operations import changes
 from retrovue.operations.changes import Change, GoneAssets, PrunedChanges
 from retrovue.operations.documents import change_document
@@ -40,7 +41,9 @@ async def show_changes(
         document = {"status": "ok", "limit": limit, "changes": [change_document(change) for change in page.changes]}
         call.output.document({**document, "next_cursor": page.next_cursor})
         return 0
-    rows = [(change.position, _when(change), change.what, change.title, _fields(change)) for change in page.changes]
+    rows = [
+        (change.position, local_time(change.at), change.what, change.title, _fields(change)) for change in page.changes
+    ]
     lines = table(("Cursor", "When", "What", "Asset", "Fields"), rows, numbers=(0,), columns=room()) if rows else []
     call.output.lines([*lines, f"{len(rows):,} changes. Those after them: --after {page.next_cursor}"])
     return 0
@@ -61,11 +64,7 @@ async def _print(call: Invocation, found: AsyncIterator[Change], *, jsonl: bool)
 def change_line(change: Change) -> str:
     """Return a change as a line."""
     fields = _fields(change)
-    return f"{_when(change)}  {change.what:<10} {change.title}{f' ({fields})' if fields else ''}"
-
-
-def _when(change: Change) -> str:
-    return change.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"{local_time(change.at)}  {change.what:<10} {change.title}{f' ({fields})' if fields else ''}"
 
 
 def _fields(change: Change) -> str:
@@ -86,7 +85,7 @@ async def prune_changes(call: Invocation, older_than: dt.timedelta, *, yes: bool
 
 
 def _pruned_line(pruned: PrunedChanges) -> str:
-    before = pruned.before.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    before = local_time(pruned.before)
     return f"  {pruned.changes:,} changes of assets that were made before {before}"
 
 

@@ -1,14 +1,13 @@
 """Jobs: leave runs to workers, follow them, and be a worker."""
 
-import datetime as dt
-import platform
 from functools import partial
 from typing import Any
 
 from retrovue.cli import ingest_report as reports
 from retrovue.cli.actions.enrichers import Done, print_enrichment
+from retrovue.cli.actions.hosts import begin_hosting
 from retrovue.cli.actions.ingest import Report, goes_on, ingest_options
-from retrovue.cli.errors import OK, InputError, explain
+from retrovue.cli.errors import OK, explain
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.core.errors import NothingEligible, changed_meanwhile
 from retrovue.core.extras import JOB_PACKAGES, require_packages
@@ -61,27 +60,19 @@ async def enqueue_enrichment(call: Invocation, reference: str, source: str | Non
 
 async def work(call: Invocation, name: str | None, *, concurrency: int, sources: tuple[str, ...]) -> int:
     """Work jobs until a signal stops the process."""
-    if call.output.as_json:
-        raise InputError(
-            "worker has no end, so that --json can't print one document.",
-            hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
-        )
+    host, tell = begin_hosting(call, "worker", name)
     require_packages("to work jobs", *JOB_PACKAGES)
     from retrovue.service.jobs import Worked  # only where the engine is installed
     from retrovue.service.worker import work_jobs
 
-    host = name or platform.node() or "localhost"
-
-    def tell(worked: Worked) -> None:
-        now = dt.datetime.now().astimezone()
-        outcome = type(worked.outcome).__name__.lower()
-        call.output.lines([f"{now:%Y-%m-%d %H:%M:%S}  {worked.collection.display_name}  {outcome}"])
+    def done(worked: Worked) -> None:
+        tell(f"{worked.collection.display_name}  {type(worked.outcome).__name__.lower()}")
 
     async with opened(call, connections=concurrency) as store:
         call.output.lines([f"{host} works jobs. SIGTERM or Ctrl-C stops it."])
         # To be stopped is how it ends.
         call.answered(OK)
-        await work_jobs(store, host, concurrency=concurrency, sources=sources or None, on_worked=tell)
+        await work_jobs(store, host, concurrency=concurrency, sources=sources or None, on_worked=done)
     return OK
 
 

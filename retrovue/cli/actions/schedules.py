@@ -1,6 +1,5 @@
 """Schedules: add, list, change and remove them, ask for a run, and work them."""
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from retrovue.cli.asking import confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
+from retrovue.cli.text import local_time
 from retrovue.operations import schedules
 from retrovue.operations.documents import schedule_document
 from retrovue.operations.schedules import Schedule, ScheduleListing, ScheduleRun
@@ -36,7 +36,7 @@ async def show_schedules(call: Invocation, source: str | None) -> int:
             one.schedule.source_name,
             one.schedule.what,
             f"{one.schedule.cron} {one.schedule.time_zone}",
-            _when(one.next_due_at) if one.next_due_at else "disabled",
+            local_time(one.next_due_at) if one.next_due_at else "disabled",
             _ended(one.runs[0]) if one.runs else "none yet",
         )
         for one in listings
@@ -98,21 +98,17 @@ async def run_now(call: Invocation, reference: str) -> int:
 
 def _lines(listing: ScheduleListing) -> list[str]:
     schedule: Schedule = listing.schedule
-    due = "disabled" if listing.next_due_at is None else f"due next {_when(listing.next_due_at)}"
+    due = "disabled" if listing.next_due_at is None else f"due next {local_time(listing.next_due_at)}"
     return [
         f"Schedule {schedule.name} ({schedule.id})",
         f"  {schedule.what} of {schedule.source_name}, at {schedule.cron} in {schedule.time_zone}: {due}",
         *(["  a run was asked for, which waits"] if schedule.asked_at is not None else []),
-        *(f"  due {_when(run.due_at)} on {run.host}: {_ended(run)}" for run in listing.runs),
+        *(f"  due {local_time(run.due_at)} on {run.host}: {_ended(run)}" for run in listing.runs),
     ]
 
 
 def _ended(run: ScheduleRun) -> str:
     if run.ended_at is None:
-        return f"goes on since {_when(run.started_at)}"
+        return f"goes on since {local_time(run.started_at)}"
     why = f": {run.message}" if run.message else ""
-    return f"{run.status} {_when(run.ended_at)}{why}"
-
-
-def _when(moment: dt.datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"{run.status} {local_time(run.ended_at)}{why}"

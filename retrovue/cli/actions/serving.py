@@ -1,12 +1,11 @@
 """Serve: work the schedules, listen to the sources, and serve the page."""
 
-import datetime as dt
-import platform
 from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from retrovue.cli.errors import OK, InputError
+from retrovue.cli.actions.hosts import begin_hosting
+from retrovue.cli.errors import OK
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.core.errors import RequestError
 from retrovue.core.extras import JOB_PACKAGES, require_packages
@@ -31,21 +30,16 @@ async def work(
     address: tuple[str, int, tuple[str, ...]],
 ) -> int:
     """Work until a signal stops the process. ``page`` and ``jobs``: None only if their packages are installed."""
-    if call.output.as_json:
-        raise InputError(
-            "serve has no end, so that --json can't print one document.",
-            hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
-        )
+    name, tell = begin_hosting(call, "serve", name)
     if jobs:
         require_packages("to work jobs", *JOB_PACKAGES)
     elif jobs is None:
         jobs = all(find_spec(package) is not None for package in JOB_PACKAGES)
-    host = HostStatus(name or platform.node() or "localhost")
+    host = HostStatus(name)
 
-    def tell(ended: Ended) -> None:
+    def done(ended: Ended) -> None:
         why = f": {ended.message}" if ended.message else ""
-        now = dt.datetime.now().astimezone()
-        call.output.lines([f"{now:%Y-%m-%d %H:%M:%S}  {ended.schedule.name}  {ended.status}{why}"])
+        tell(f"{ended.schedule.name}  {ended.status}{why}")
 
     async with opened(call, connections=concurrency) as store:
         webhooks = Webhooks(store) if listen else None
@@ -58,7 +52,7 @@ async def work(
             await serve(
                 store,
                 host.name,
-                on_ended=tell,
+                on_ended=done,
                 listen=listen,
                 status=host,
                 webhooks=webhooks,

@@ -14,6 +14,7 @@ from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.plugin_options import setting_fields
 from retrovue.cli.table import room, table
+from retrovue.cli.text import local_time
 from retrovue.core.errors import ImporterNotCompliant, WrongIdentity
 from retrovue.core.model import ConfigField, Secret, Source
 from retrovue.importers.base import IDENTITY_SETTING
@@ -165,12 +166,8 @@ def _listening_line(listened: Listening) -> str:
     if one.heard_at is not None:
         where = "the source" if one.heard_library is None else f"collection {one.heard_library}"
         items = "all" if one.heard_items is None else "1 item" if one.heard_items == 1 else f"{one.heard_items:,} items"
-        told = f"last heard {_when(one.heard_at)}: {items} of {where}"
-    return f"Live events: {one.host} listens since {_when(one.since)}; {told}"
-
-
-def _when(moment: dt.datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        told = f"last heard {local_time(one.heard_at)}: {items} of {where}"
+    return f"Live events: {one.host} listens since {local_time(one.since)}; {told}"
 
 
 def _where(kept: str, place: str | None) -> str:

@@ -1,0 +1,26 @@
+"""What all commands share that work until they are stopped."""
+
+import datetime as dt
+import platform
+from collections.abc import Callable
+
+from retrovue.cli.errors import InputError
+from retrovue.cli.invocation import Invocation
+from retrovue.cli.text import local_time
+
+
+def begin_hosting(call: Invocation, command: str, name: str | None) -> tuple[str, Callable[[str], None]]:
+    """Return the name of the host, this machine's by default, and what prints a line with the time.
+
+    Raises InputError for ``--json``: the command has no end.
+    """
+    if call.output.as_json:
+        raise InputError(
+            f"{command} has no end, so that --json can't print one document.",
+            hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
+        )
+
+    def tell(line: str) -> None:
+        call.output.lines([f"{local_time(dt.datetime.now(dt.UTC))}  {line}"])
+
+    return name or platform.node() or "localhost", tell
