@@ -6,7 +6,6 @@ bins and unfinished files are those that Synology, QNAP, ZFS, SABnzbd, Tdarr and
 """
 
 import re
-from collections.abc import Iterable
 
 VIDEO = frozenset(
     {
@@ -151,8 +150,3 @@ def extra_directory_reason(name: str, depth: int, *, of_title: bool) -> str | No
 def is_disc_folder(name: str) -> bool:
     """Return whether a directory is the file system of a disc, such as VIDEO_TS."""
     return name.casefold() in DISC_FOLDERS
-
-
-def any_disc_file(names: Iterable[str]) -> bool:
-    """Return whether a disc was copied into a directory: there are VOB and IFO files named as on a DVD."""
-    return any(map(is_disc_file, names))
