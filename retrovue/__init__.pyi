@@ -147,9 +147,9 @@ from retrovue.operations.watching import list_held_back as list_held_back
 from retrovue.operations.watching import list_programs as list_programs
 from retrovue.service.engine import EngineTimes as EngineTimes
 from retrovue.service.hints import ListeningTimes as ListeningTimes
+from retrovue.service.jobs import JobResult as JobResult
 from retrovue.service.jobs import JobTimes as JobTimes
-from retrovue.service.jobs import Worked as Worked
-from retrovue.service.requesting import Requested as Requested
+from retrovue.service.requesting import RequestedRun as RequestedRun
 from retrovue.service.requesting import follow_run as follow_run
 from retrovue.service.requesting import request_enrichment as request_enrichment
 from retrovue.service.requesting import request_run as request_run

@@ -21,8 +21,8 @@ from retrovue.importers.registry import importer_class, open_importer
 from retrovue.ingest.collector import Collector, IngestRun
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.preflight import Targets, none_ingestible, pre_flight, split_enabled
+from retrovue.ingest.progress_writer import ProgressWriter
 from retrovue.ingest.tasks import RunTasks
-from retrovue.ingest.telling import Teller
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections
@@ -202,14 +202,14 @@ async def _work(tasks: RunTasks, targets: Targets, collector: Collector, store: 
         await tasks.run(targets)
         return
     scope = anyio.CancelScope()
-    teller = Teller(store, run.id, collector, scope.cancel)
+    writer = ProgressWriter(store, run.id, collector, scope.cancel)
     try:
         with scope:
             async with anyio.create_task_group() as group:
-                group.start_soon(teller.tell)
+                group.start_soon(writer.tell)
                 await tasks.run(targets)
                 group.cancel_scope.cancel()
     finally:
-        await teller.end()
+        await writer.end()
     # Somebody may have asked it to stop: then whoever reads the events must not wait for more.
     await tasks.finish()

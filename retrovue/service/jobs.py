@@ -115,7 +115,7 @@ async def wake_again(engine: Engine, arguments: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Worked:
+class JobResult:
     """A collection that a worker has worked."""
 
     collection: Collection
@@ -123,7 +123,7 @@ class Worked:
     outcome: CollectionOutcome
 
 
-OnWorked = Callable[[Worked], None]
+OnWorked = Callable[[JobResult], None]
 
 
 @dataclass(slots=True)
@@ -303,7 +303,7 @@ class Jobs:
                 outcome = replace(outcome, reason=_reasons(refused, outcome.reason))
             await requests.end(session, collection.id, claim.run, encoded(outcome), ended=owed == 0)
         if self.on_worked is not None:
-            self.on_worked(Worked(collection, claim.run, outcome))
+            self.on_worked(JobResult(collection, claim.run, outcome))
         await self.wake_left(source.id)
 
     async def wake_left(self, source: UUID | None = None) -> None:

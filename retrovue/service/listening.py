@@ -69,7 +69,7 @@ class Pauses:
 
 
 @dataclass(frozen=True, slots=True)
-class Listened:
+class ListenedSource:
     """A source that is listened to."""
 
     source: Source
@@ -108,7 +108,9 @@ class _Host:
     async def _look(self, group: TaskGroup) -> None:
         """Begin with sources that are new or have other settings, and end with those that are gone."""
         enabled = await list_enabled(self.store)
-        wanted = {source.id: Listened(source, collections) for source, collections in enabled if tells_events(source)}
+        wanted = {
+            source.id: ListenedSource(source, collections) for source, collections in enabled if tells_events(source)
+        }
         for source_id, (settings, scope) in list(self._listening.items()):
             if source_id not in wanted or _settings(wanted[source_id]) != settings:
                 scope.cancel()
@@ -119,7 +121,7 @@ class _Host:
                 self._listening[source_id] = _settings(listened), scope
                 group.start_soon(self._listen, listened, scope)
 
-    async def _listen(self, listened: Listened, scope: anyio.CancelScope) -> None:
+    async def _listen(self, listened: ListenedSource, scope: anyio.CancelScope) -> None:
         with scope:
             await _Listener(self.store, self.name, listened, self.times).run()
 
@@ -127,7 +129,7 @@ class _Host:
 class _Listener:
     """Listens to one source, and notes in the catalogue how."""
 
-    def __init__(self, store: Store, name: str, listened: Listened, times: ListeningTimes) -> None:
+    def __init__(self, store: Store, name: str, listened: ListenedSource, times: ListeningTimes) -> None:
         self._store, self._name, self._listened, self._times = store, name, listened, times
         self._source = listened.source
         self._syncs = HintedSyncs(store, listened.source, times)
@@ -179,7 +181,7 @@ class _Listener:
             _log.warning("How %s is listened to can't be noted: %s", self._source.name, exc.message)
 
 
-def _settings(listened: Listened) -> object:
+def _settings(listened: ListenedSource) -> object:
     source = listened.source
     secrets = {name: secret.kept for name, secret in source.credentials.items()}
     return (

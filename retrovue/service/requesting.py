@@ -39,7 +39,7 @@ _log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Requested:
+class RequestedRun:
     """A run that was asked of the workers."""
 
     id: UUID
@@ -53,7 +53,7 @@ class Requested:
     """The names of the workers that are there for this source."""
 
 
-async def request_run(store: Store, reference: str, options: IngestOptions | None = None) -> Requested:
+async def request_run(store: Store, reference: str, options: IngestOptions | None = None) -> RequestedRun:
     """Ask the workers to ingest or sync all enabled collections of a source, each as a job.
 
     ``reference`` is the source's UUID, external id or exact name; ``options`` as in `ingest_source`, of which
@@ -67,7 +67,9 @@ async def request_run(store: Store, reference: str, options: IngestOptions | Non
         return await request_by(engine, store, reference, options)
 
 
-async def request_by(engine: Engine, store: Store, reference: str, options: IngestOptions | None = None) -> Requested:
+async def request_by(
+    engine: Engine, store: Store, reference: str, options: IngestOptions | None = None
+) -> RequestedRun:
     """Ask for a run as `request_run`, by an engine that is open."""
     options = options or IngestOptions()
     if options.dry_run:
@@ -84,7 +86,7 @@ async def request_by(engine: Engine, store: Store, reference: str, options: Inge
     return await _request(engine, store, source, "ingest", "source", options, enabled, skipped)
 
 
-async def request_enrichment(store: Store, reference: str, source_reference: str | None = None) -> Requested:
+async def request_enrichment(store: Store, reference: str, source_reference: str | None = None) -> RequestedRun:
     """Ask the workers to do what the enrichers of a collection owe, in batches. Raises as `enrich_one`."""
     async with store.reading() as session:
         source, collection = await find_target(session, reference, source_reference)
@@ -109,7 +111,7 @@ async def _request(
     options: IngestOptions,
     targeted: Sequence[Collection],
     skipped: Sequence[Skipped],
-) -> Requested:
+) -> RequestedRun:
     request = Request(
         uuid.uuid4(), source.id, what, scope, encoded_options(options), encoded_all(skipped), started_by()
     )
@@ -123,7 +125,7 @@ async def _request(
         # The request is committed: a worker finds it when it looks for what has been left.
         _log.warning("The workers weren't woken: %s", exc.message)
     names = tuple(host.name for host in living)
-    return Requested(request.id, source, tuple(targeted), tuple(skipped), names)
+    return RequestedRun(request.id, source, tuple(targeted), tuple(skipped), names)
 
 
 @asynccontextmanager

@@ -112,9 +112,9 @@ class Locks:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Cancel the block as soon as the connection is found to be gone, and go on behind it.
+        """Cancel the block when the connection is lost; the code after the block runs then.
 
-        The block may raise nothing.
+        The block must not raise an error.
         """
         scope = anyio.CancelScope()
 

@@ -1,4 +1,4 @@
-"""The index with which a part of a title is found among a million assets at once.
+"""An optional index for the search for a part of a title.
 
 A catalogue has it only if somebody wants it: each asset that is created, or gets another title, pays for it. It needs
 the extension ``pg_trgm``, which comes with PostgreSQL.

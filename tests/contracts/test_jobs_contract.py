@@ -14,7 +14,7 @@ from retrovue.core.answers import Ingestibility
 from retrovue.core.results import Failed, Ingested, Skipped
 from retrovue.enrichers.base import Failure
 from retrovue.errors import RetrovueError, SourceError
-from retrovue.ingest import telling
+from retrovue.ingest import progress_writer
 from retrovue.ingest.documents import summary_document
 from retrovue.ingest.options import IngestOptions
 from retrovue.operations.progress import stop_run
@@ -442,7 +442,7 @@ class TestJB10:
 
     @pytest.fixture(autouse=True)
     def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(telling, "PAUSE_SECONDS", 0.05)
+        monkeypatch.setattr(progress_writer, "PAUSE_SECONDS", 0.05)
 
     async def test_what_has_begun_and_what_waits(self, three: Library) -> None:
         three.script.listings |= {name: [page(draft(name)), anyio.Event()] for name in NAMES}

@@ -72,7 +72,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "ListeningTimes", "Webhooks", "get_listening", "Listening", "Listener",
     ),
     "Workers": (
-        "request_run", "request_enrichment", "follow_run", "work_jobs", "Requested", "Worked", "JobTimes",
+        "request_run", "request_enrichment", "follow_run", "work_jobs", "RequestedRun", "JobResult", "JobTimes",
         "EngineTimes",
     ),
     "Write an importer": (

@@ -11,7 +11,7 @@ from anyio.abc import ObjectReceiveStream
 from retrovue.core.results import IngestSummary
 from retrovue.ingest.options import IngestOptions
 from retrovue.service.engine import EngineTimes
-from retrovue.service.jobs import JobTimes, Worked
+from retrovue.service.jobs import JobResult, JobTimes
 from retrovue.service.requesting import follow_run, request_run
 from retrovue.service.worker import work_jobs
 from retrovue.store.session import Store
@@ -27,9 +27,9 @@ PATIENCE_S = 60
 
 
 @asynccontextmanager
-async def worker(store: Store, name: str = "A", **options: Any) -> AsyncIterator[ObjectReceiveStream[Worked]]:
+async def worker(store: Store, name: str = "A", **options: Any) -> AsyncIterator[ObjectReceiveStream[JobResult]]:
     """Work jobs until the block ends, once the worker is there; gives the collections that were worked."""
-    send, receive = anyio.create_memory_object_stream[Worked](100)
+    send, receive = anyio.create_memory_object_stream[JobResult](100)
     ready = anyio.Event()
     async with anyio.create_task_group() as group, send, receive:
 

@@ -12,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser
 
 from retrovue import add_schedule, ingest_source
-from retrovue.ingest import telling
+from retrovue.ingest import progress_writer
 from retrovue.service.serving import HostStatus
 from retrovue.simulator import ListSection, SimulatedPlex, movie
 from retrovue.store.collections import set_check_files
@@ -79,7 +79,7 @@ async def test_from_the_first_page_to_a_catalogue(browser: Browser, shared_store
 async def test_a_run_of_somebody_else_is_watched_in_two_tabs_and_stopped(
     browser: Browser, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(progress_writer, "PAUSE_SECONDS", 0.05)
     store, more = library.store, anyio.Event()
     library.script.listings["Movies"] = [films("A", "B"), more, listed(draft("C")), anyio.Event()]
     async with page_of(store) as url, tab(browser, url) as one, tab(browser, url) as two:

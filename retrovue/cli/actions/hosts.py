@@ -1,4 +1,4 @@
-"""What all commands share that work until they are stopped."""
+"""The beginning of the commands that work until they are stopped: `serve` and `worker`."""
 
 import datetime as dt
 import platform
@@ -10,7 +10,7 @@ from retrovue.cli.text import local_time
 
 
 def begin_hosting(call: Invocation, command: str, name: str | None) -> tuple[str, Callable[[str], None]]:
-    """Return the name of the host, this machine's by default, and what prints a line with the time.
+    """Return the name of the host, by default that of this machine, and a function that prints a line after the time.
 
     Raises InputError for ``--json``: the command has no end.
     """

@@ -62,10 +62,10 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
     """Work jobs until a signal stops the process."""
     host, tell = begin_hosting(call, "worker", name)
     require_packages("to work jobs", *JOB_PACKAGES)
-    from retrovue.service.jobs import Worked  # only where the engine is installed
+    from retrovue.service.jobs import JobResult  # only where the engine is installed
     from retrovue.service.worker import work_jobs
 
-    def done(worked: Worked) -> None:
+    def done(worked: JobResult) -> None:
         tell(f"{worked.collection.display_name}  {type(worked.outcome).__name__.lower()}")
 
     async with opened(call, connections=concurrency) as store:

@@ -53,7 +53,7 @@ _log = logger(__name__)
 
 
 @dataclass(slots=True)
-class Settling:
+class ChangedDirectories:
     """Directories in which something has changed, until they are quiet. Takes bounded memory."""
 
     _times: dict[tuple[str, str | None], tuple[float, float]] = field(
@@ -191,7 +191,7 @@ class _Watch:
 async def _hints(
     directories: Directories, polled: Mapping[str, str], watch: _Watch | None
 ) -> AsyncGenerator[ChangeHint, None]:
-    settling, now = Settling(), anyio.current_time()
+    settling, now = ChangedDirectories(), anyio.current_time()
     next_poll, next_look = now + POLL_S, now + LOOK_S
     while True:
         changes = set[tuple["Change", str]]()

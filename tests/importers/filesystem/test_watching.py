@@ -17,7 +17,7 @@ from retrovue.importers.base import ChangeHint, ListsItems, TellsEvents
 from retrovue.importers.filesystem import FilesystemImporter, watches, watching
 from retrovue.importers.filesystem.mounts import remote_type
 from retrovue.importers.filesystem.watches import WatchNeed, watch_need
-from retrovue.importers.filesystem.watching import MOST_DIRECTORIES, MOST_S, QUIET_S, Directories, Settling
+from retrovue.importers.filesystem.watching import MOST_DIRECTORIES, MOST_S, QUIET_S, ChangedDirectories, Directories
 from retrovue.testing import sample_collection
 
 pytestmark = pytest.mark.anyio
@@ -114,7 +114,7 @@ class TestSettling:
     """LE-10: a directory is named when it is quiet, or after the longest time."""
 
     def test_a_directory_is_named_when_it_is_quiet(self) -> None:
-        settling = Settling()
+        settling = ChangedDirectories()
         settling.add("1", "a", 0)
         settling.add("1", "b", QUIET_S / 2)
         assert settling.due(QUIET_S - 1) == []
@@ -123,21 +123,21 @@ class TestSettling:
         assert settling.due(QUIET_S * 9) == []
 
     def test_one_that_is_written_to_all_the_time(self) -> None:
-        settling, now = Settling(), 0.0
+        settling, now = ChangedDirectories(), 0.0
         while not (due := settling.due(now)):
             settling.add("1", "a", now)
             now += QUIET_S / 2
         assert (due, now) == ([ChangeHint("1", ("a",))], MOST_S + QUIET_S / 2 if MOST_S % (QUIET_S / 2) else MOST_S)
 
     def test_all_of_a_collection_comprises_what_was_named(self) -> None:
-        settling = Settling()
+        settling = ChangedDirectories()
         settling.add("1", "a", 0)
         settling.add("2", "a", 0)
         settling.add("1", None, 1)
         assert sorted(settling.due(1_000), key=str) == [ChangeHint("1", None), ChangeHint("2", ("a",))]
 
     def test_many_directories_are_all_of_it(self) -> None:
-        settling = Settling()
+        settling = ChangedDirectories()
         for number in range(10 * MOST_DIRECTORIES):
             settling.add("1", str(number), 0)
             settling.add("2", "a", 0)

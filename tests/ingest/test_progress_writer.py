@@ -19,7 +19,7 @@ from retrovue import (
     stop_run,
 )
 from retrovue.errors import RequestError
-from retrovue.ingest import telling
+from retrovue.ingest import progress_writer
 from retrovue.store.progress import write_progress
 from retrovue.store.session import Store
 from tests.support.library import Library, draft, execute, page
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(progress_writer, "PAUSE_SECONDS", 0.01)
 
 
 async def seen(store: Store, fits: Callable[[list[CollectionProgress]], bool]) -> list[CollectionProgress]:
@@ -66,10 +66,10 @@ class TestProgress:
         store = library.store
         library.script.listings["Movies"] = [page(draft("A"))]
         await execute(store, "ALTER TABLE run_progress ADD CONSTRAINT never CHECK (false)")
-        monkeypatch.setattr(telling, "PAUSE_SECONDS", 3600)
+        monkeypatch.setattr(progress_writer, "PAUSE_SECONDS", 3600)
         async with ingest_source(store, "A source"):
             pass
-        monkeypatch.setattr(telling, "PAUSE_SECONDS", 0)
+        monkeypatch.setattr(progress_writer, "PAUSE_SECONDS", 0)
         library.script.listings["Movies"] = [page(draft("A")), partial(anyio.sleep, 0.05), page(draft("B"))]
         async with ingest_source(store, "A source", IngestOptions(dry_run=True)) as run:
             pass
@@ -94,7 +94,7 @@ class TestProgress:
 
         library.script.listings["Movies"] = [page(draft("A")), until_refused, page(draft("B"))]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(telling, "write_progress", write)
+            patch.setattr(progress_writer, "write_progress", write)
             async with ingest_source(store, "A source") as run:
                 pass
         assert refused

@@ -1,7 +1,7 @@
-"""Tells how far a run is to whoever watches it from outside, and hears whether it is to stop.
+"""Writes how far a run is to the catalogue, where pages and other programs read it, and reads whether it is to stop.
 
-Once a second at most, in one statement for the whole run, and never before its first second: a short run costs nothing.
-That it can't be told changes nothing of the run.
+It writes one statement a second for the whole run, and none in the first second, so that a short run costs nothing. A
+failed write is logged and changes nothing of the run.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ _END_SECONDS = 0.5
 _log = logger(__name__)
 
 
-class Teller:
-    """Tells how far one run is: `tell()` beside the run → `end()`."""
+class ProgressWriter:
+    """Writes the progress of one run. Run `tell()` in a task beside the run, and call `end()` after it."""
 
     def __init__(self, store: Store, run_id: UUID, collector: Collector, stop: Callable[[], None]) -> None:
         """``stop`` is called if somebody asks the run to stop."""
