@@ -19,7 +19,7 @@ from retrovue.core.errors import RequestError
 from retrovue.core.model import Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.enrichers.processes import clean_environment
-from retrovue.importers.filesystem import names
+from retrovue.importers.filesystem import names, titles
 
 _EDITION = re.compile(
     r"\b(cut|edition|version|extended|uncut|unrated|theatrical|remastered|restored|imax|criterion|redux|special)\b",
@@ -55,7 +55,7 @@ class FilenameEnricher(BaseEnricher):
         ]
         for start in range(0, len(due), _CHUNK):
             chunk = due[start : start + _CHUNK]
-            plain = [(names.without_tags(paths[i]), assets[i].type) for i in chunk]
+            plain = [(titles.without_tags(paths[i]), assets[i].type) for i in chunk]
             guesses = await anyio.to_process.run_sync(partial(guess, plain), cancellable=True)
             for i, guessed in zip(chunk, guesses, strict=True):
                 answers[i] = guessed | answers[i]
@@ -64,7 +64,7 @@ class FilenameEnricher(BaseEnricher):
 
 def _tags(path: str, kind: str) -> dict[str, Any]:
     """Read ids and the edition. Those in the directory of a show are the show's, not the episode's."""
-    if not names.has_tags(path):
+    if not titles.has_tags(path):
         return {}
     *directories, file = path.split("/")
     found = names.describe([file], directories, "show" if kind == "episode" else "movie")

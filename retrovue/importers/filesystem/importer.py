@@ -35,8 +35,10 @@ from retrovue.core.text import is_storable, quoted
 from retrovue.importers.base import BaseImporter, ChangeHint
 from retrovue.importers.configuration import convert_settings
 from retrovue.importers.filesystem import exclusions, music, names
+from retrovue.importers.filesystem.episodes import Description
 from retrovue.importers.filesystem.selection import Selection
 from retrovue.importers.filesystem.targets import EVERYTHING, Targets
+from retrovue.importers.filesystem.titles import shown
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
 from retrovue.importers.filesystem.watching import Directories, watching
 from retrovue.importers.waiting import waiting_for_source
@@ -187,12 +189,12 @@ class FilesystemImporter(BaseImporter):
                     if page.source_items or page.warnings:
                         yield page
             except DirectoryChanged as exc:
-                changed = names.shown([exc.path])
+                changed = shown([exc.path])
                 yield Page([], [], 0, restart=True)
                 continue
             missing = await self._in_thread(self._settings.mount_timeout_s, top, partial(targets.missing, top))
             if missing is not None:
-                raise ChangesUnknown(f"The directory {names.shown([missing])} isn't there any more.")
+                raise ChangesUnknown(f"The directory {shown([missing])} isn't there any more.")
             return
         raise IncompleteEnumeration(
             f"{quoted(changed)} changed while {collection.display_name} was read:"
@@ -244,14 +246,14 @@ class FilesystemImporter(BaseImporter):
                 return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._threads)
         except TimeoutError as exc:
             raise SourceUnreachable(
-                f"The directory {names.shown([path])} didn't answer within {deadline_s:g} seconds.",
+                f"The directory {shown([path])} didn't answer within {deadline_s:g} seconds.",
                 code="directory_timeout",
                 hint="Check the mount and the server behind it, or allow more time:"
                 f" `retrovue source update SOURCE {'--read-timeout' if midway else '--mount-timeout'} SECONDS`.",
             ) from exc
         except DirectoryLoop as exc:
             raise IncompleteEnumeration(
-                f"The directory {names.shown([exc.path])} contains itself.", hint="Check the file system."
+                f"The directory {shown([exc.path])} contains itself.", hint="Check the file system."
             ) from exc
         except OSError as exc:
             raise _source_error(exc, path, midway=midway) from exc
@@ -273,10 +275,10 @@ class FilesystemImporter(BaseImporter):
             parsed = names.describe(parts, title.directories, kind)
             if isinstance(title, Unusable):
                 name = names.directory_title(title.directories) if title.code == "disc_folder" else parsed.name.title
-                reason = f"{quoted(names.shown(paths))} can't be used: {title.reason}"
+                reason = f"{quoted(shown(paths))} can't be used: {title.reason}"
                 page.rejected.append(Rejection(title.code, reason, uri, name or parsed.name.title))
             elif not is_storable("".join(paths)):
-                reason = f"the name of {quoted(names.shown(paths))} isn't valid UTF-8: rename the file or its directory"
+                reason = f"the name of {quoted(shown(paths))} isn't valid UTF-8: rename the file or its directory"
                 page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.name.title))
             elif exclusions.is_audio(parts[0]):
                 page.drafts.append(_track(uri, paths, title, numbered=title.directories in numbered))
@@ -285,7 +287,7 @@ class FilesystemImporter(BaseImporter):
         return page
 
 
-def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: names.Description) -> Iterator[AssetDraft]:
+def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: Description) -> Iterator[AssetDraft]:
     """Make a draft for each episode of a file. All but the first become aliases of the asset, as it has their file."""
     name = parsed.name
     type_ = names.asset_type(kind, title.parts[0].name, name, is_episode=parsed.is_episode)
@@ -301,7 +303,7 @@ def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: nam
         year=name.year if not episode else None if aired is None else aired.year,
         originally_aired=aired if episode else None,
         edition=parsed.edition,
-        show_key=names.shown(parsed.show_directory) or None if episode else None,
+        show_key=shown(parsed.show_directory) or None if episode else None,
         show_year=name.year if episode else None,
         show_provider_ids=parsed.show_ids or None if episode else None,
         container=exclusions.extension(title.parts[0].name),
@@ -324,7 +326,7 @@ def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> A
         title=track.title,
         show_title=track.album_artist,
         year=track.year,
-        show_key=names.shown(track.directory) or None,
+        show_key=shown(track.directory) or None,
         artist=track.artist,
         album=track.album,
         disc_number=track.disc,
@@ -355,11 +357,11 @@ def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:
             elif not holds_files:
                 holds_files = exclusions.is_media(entry.name) and not exclusions.is_extra(entry.name)
     collections = [
-        DiscoveredCollection(_key(name), names.shown([name]), kind or names.kind_of(name), (_key(f"{path}/{name}"),))
+        DiscoveredCollection(_key(name), shown([name]), kind or names.kind_of(name), (_key(f"{path}/{name}"),))
         for name in sorted(directories)
     ]
     if holds_files:
-        own_name = names.shown([os.path.basename(path)]) or path  # noqa: PTH119
+        own_name = shown([os.path.basename(path)]) or path  # noqa: PTH119
         collections.insert(0, DiscoveredCollection(ROOT, own_name, kind or names.kind_of(own_name), (path,)))
     return collections
 
@@ -370,7 +372,7 @@ def _key(name: str) -> str:
 
 
 def _source_error(exc: OSError, path: str, *, midway: bool) -> SourceError:
-    where = names.shown([os.fsdecode(exc.filename) if isinstance(exc.filename, str | bytes) else path])
+    where = shown([os.fsdecode(exc.filename) if isinstance(exc.filename, str | bytes) else path])
     error = exc.strerror or type(exc).__name__
     missing = isinstance(exc, FileNotFoundError | NotADirectoryError)
     if midway and not missing and exc.errno not in _DISCONNECTED:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from retrovue.importers.filesystem.exclusions import stem
-from retrovue.importers.filesystem.names import cleaned, split_year
+from retrovue.importers.filesystem.titles import cleaned, split_year
 
 _DISC = re.compile(r"^(?:cd|dis[ck]|disque|vol(?:ume)?)[ ._-]*(?P<number>[0-9]{1,2})(?![0-9])", re.IGNORECASE)
 _NUMBER = re.compile(

@@ -9,7 +9,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from retrovue.core.text import quoted
-from retrovue.importers.filesystem import names
+from retrovue.importers.filesystem import names, titles
+from retrovue.importers.filesystem.episodes import EPISODE
 from retrovue.importers.filesystem.exclusions import AUDIO, extension, stem
 
 _HINT = re.compile(r"(?:cd|dvd|dis[ck]|part|pt)[ ._-]*[0-9]", re.IGNORECASE)
@@ -111,16 +112,16 @@ class _Part(NamedTuple):
 def _part(name: str, directory: str) -> _Part | None:
     if _HINT.search(name) is None or extension(name) in AUDIO:
         return None
-    match = names.PART.match(stem(name))
+    match = titles.PART.match(stem(name))
     if match is None:
         return None
     title, word = match["title"].casefold(), match["word"].casefold()
     disc = word not in {"part", "pt"}
     after_year = _ENDS_WITH_YEAR.search(title) is not None
     hyphen = "-" in match["separator"]
-    if not (disc or after_year or hyphen) and names.cleaned(title) != names.cleaned(directory.casefold()):
+    if not (disc or after_year or hyphen) and titles.cleaned(title) != titles.cleaned(directory.casefold()):
         return None
-    episode = names.EPISODE.search(title) is not None
+    episode = EPISODE.search(title) is not None
     certain = disc or ((after_year or (word == "pt" and hyphen)) and not episode)
     return _Part((title, word, match["suffix"].casefold()), int(match["number"]), certain)
 
@@ -130,7 +131,7 @@ def _missing(parts: Sequence[tuple[int, File, bool]], word: str) -> str:
     numbers = {number for number, _, _ in parts}
     absent = sorted(set(range(1, max(2, *numbers) + 1)) - numbers)
     if unusable:
-        return f"{quoted(names.shown(unusable))} can't be used"
+        return f"{quoted(titles.shown(unusable))} can't be used"
     if absent:
         return f"there is no {', '.join(f'{word}{number}' for number in absent)}"
     return "its parts have several formats"

@@ -20,9 +20,10 @@ from retrovue.core.extras import needing
 from retrovue.core.logs import logger
 from retrovue.core.text import is_storable
 from retrovue.importers.base import ChangeHint
-from retrovue.importers.filesystem import exclusions, names, sidecars
+from retrovue.importers.filesystem import exclusions, sidecars
 from retrovue.importers.filesystem.mounts import remote_type
 from retrovue.importers.filesystem.targets import EVERYTHING
+from retrovue.importers.filesystem.titles import shown
 from retrovue.importers.filesystem.walk import IGNORE_FILES
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class _Watch:
         """Raise SourceUnreachable if a directory is another one than at the beginning."""
         if await anyio.to_thread.run_sync(_identities, self.paths) != self.identities:
             raise SourceUnreachable(
-                f"A watched directory is another one than before, or gone: {names.shown(self.paths)}.",
+                f"A watched directory is another one than before, or gone: {shown(self.paths)}.",
                 code="watched_directory_changed",
                 hint="Check the mount. It is watched again as soon as it is there.",
             )
@@ -223,10 +224,10 @@ def _split(directories: Directories) -> tuple[dict[str, str], dict[str, str]]:
     polled: dict[str, str] = {}
     for library, path in directories.by_library.items():
         if (type_ := remote_type(os.path.realpath(path))) is not None:
-            _log.info("%s is on a file system of type %s, and is polled", names.shown([path]), type_)
+            _log.info("%s is on a file system of type %s, and is polled", shown([path]), type_)
             polled[library] = path
         elif not is_storable(path):
-            _log.info("The name of %s isn't UTF-8, and it is polled", names.shown([path]))
+            _log.info("The name of %s isn't UTF-8, and it is polled", shown([path]))
             polled[library] = path
     return polled, {key: path for key, path in directories.by_library.items() if key not in polled}
 
@@ -244,4 +245,4 @@ def _identities(paths: Iterable[str]) -> list[tuple[int, int] | None]:
 
 
 def _tell_polled(paths: Sequence[str], exc: Exception) -> None:
-    _log.warning("%s can't be watched, and is polled: %s: %s", names.shown(paths), type(exc).__name__, exc)
+    _log.warning("%s can't be watched, and is polled: %s: %s", shown(paths), type(exc).__name__, exc)

@@ -4,8 +4,9 @@ import datetime as dt
 
 import pytest
 
+from retrovue.importers.filesystem.episodes import Name
 from retrovue.importers.filesystem.exclusions import is_extra, is_ignored, is_media
-from retrovue.importers.filesystem.names import Name, asset_type, describe, kind_of, read_name
+from retrovue.importers.filesystem.names import asset_type, describe, kind_of, read_name
 from retrovue.importers.filesystem.parts import File, find_stacks, stacked
 
 
@@ -27,6 +28,17 @@ from retrovue.importers.filesystem.parts import File, find_stacks, stacked
         ("Monster [2003] [Bluray-1080p Proper].mkv", Name("Monster", year=2003)),
         ("(500) Days of Summer (2009).mkv", Name("(500) Days of Summer", year=2009)),
         ("[YTS] A Film.mkv", Name("A Film")),
+        ("[REC] 2 (2009).mkv", Name("[REC] 2", year=2009)),
+        ("[REC] 3 Genesis (2012) [1080p].mkv", Name("[REC] 3 Genesis", year=2012)),
+        ("[Group]_A_Film_(2001).mkv", Name("A Film", year=2001)),
+        ("The.Matrix.1999.mkv", Name("The Matrix", year=1999)),
+        ("2001.A.Space.Odyssey.1968.mkv", Name("2001 A Space Odyssey", year=1968)),
+        ("The.Matrix.1999.German.DL.1080p.mkv", Name("The Matrix", year=1999)),
+        ("Blade.Runner.2049.mkv", Name("Blade Runner 2049")),
+        ("The Matrix {1999}.mkv", Name("The Matrix", year=1999)),
+        ("The Matrix (1080p).mkv", Name("The Matrix")),
+        ("R.I.P.D.2013.1080p.mkv", Name("R.I.P.D", year=2013)),
+        ("E.T.the.Extra-Terrestrial.mkv", Name("E.T. the Extra-Terrestrial")),
         ("The.Matrix.1999.1080p.BluRay.x264-X.mkv", Name("The Matrix", year=1999)),
         ("Blade.Runner.2049.2160p.mkv", Name("Blade Runner 2049")),
         ("Charlotte's Web.mkv", Name("Charlotte's Web")),
@@ -37,6 +49,10 @@ from retrovue.importers.filesystem.parts import File, find_stacks, stacked
         ("Lost/Season 01/S01E03.mkv", Name("S01E03", "Lost", 1, 3)),
         ("Lost (2004)/Specials/S00E01 Recap.mkv", Name("Recap", "Lost", 0, 1, 2004)),
         ("Lost S01E01-E02 - Pilot.mkv", Name("Pilot", "Lost", 1, 1)),
+        ("S.W.A.T.S01E01.mkv", Name("S.W.A.T. S01E01", "S.W.A.T.", 1, 1)),
+        ("Lost - S01E05 (1080p BluRay).mkv", Name("Lost - S01E05", "Lost", 1, 5)),
+        ("Lost [S01E05].mkv", Name("Lost", "Lost", 1, 5)),
+        ("Lost (1x05) Title.mkv", Name("Title", "Lost", 1, 5)),
         ("Lost S01E01E02.mkv", Name("Lost S01E01E02", "Lost", 1, 1)),
         ("S02E01.mkv", Name("S02E01", None, 2, 1)),
         ("Some 1920x1080 clip.mkv", Name("Some 1920x1080 clip")),
@@ -58,6 +74,8 @@ def test_titles(path: str, name: Name) -> None:
         ("Alien (1979) {edition-Final Cut}/Alien (1979).mkv", "Final Cut"),
         ("Dirty.(2006).unrated.1080p.mkv", "Unrated"),
         ("Heat (1995) [1080p] extended.edition.mkv", "Extended Edition"),
+        ("Blade.Runner.1982.Final.Cut.1080p.mkv", "Final Cut"),
+        ("The.Final.Cut.2004.1080p.mkv", None),
         ("The Final Cut (2004).mkv", None),
         ("Unrated (2009)/Unrated (2009).mkv", None),
         ("Alien (1979).mkv", None),
@@ -100,7 +118,19 @@ class TestEpisodes:
             ("Show - 1x07 - 1x08 - Storm.mkv", (1, 7, 8), "Storm"),
             ("Show S01E01-S01E03.mkv", (1, 1, 2, 3), "Show S01E01-S01E03"),
             ("Show s01e01+e02.mkv", (1, 1, 2), "Show s01e01+e02"),
+            ("Show S01E01E02E03 - Three.mkv", (1, 1, 2, 3), "Three"),
+            ("Show S01E01-E02-E03.mkv", (1, 1, 2, 3), "Show S01E01-E02-E03"),
+            ("Show S01E01S01E02.mkv", (1, 1, 2), "Show S01E01S01E02"),
+            ("Show S01E01,E02.mkv", (1, 1, 2), "Show S01E01,E02"),
+            ("Show 1x01+02.mkv", (1, 1, 2), "Show 1x01+02"),
+            ("Show 1x01x02.mkv", (1, 1, 2), "Show 1x01x02"),
+            (f"{SEASON}/E01E02.mkv", (2, 1, 2), "E01E02"),
+            (f"{SEASON}/Episode 1-2.mkv", (2, 1, 2), "Episode 1-2"),
+            (f"{SEASON}/01 & 02.mkv", (2, 1, 2), "01 & 02"),
             # A quality, a time or another season is no further episode.
+            ("Show S01E01-5.1.mkv", (1, 1), "5 1"),
+            ("Show S01E01x264.mkv", (1, 1), "x264"),
+            ("Show S01E01v2.mkv", (1, 1), "Show S01E01v2"),
             ("Show S01E10-720p.mkv", (1, 10), "Show S01E10"),
             ("Show S01E13-1080p WEB-DL.mkv", (1, 13), "Show S01E13"),
             ("show-s01e09-1080p.mkv", (1, 9), "show-s01e09"),
@@ -123,6 +153,23 @@ class TestEpisodes:
             ("Anime/[Group] Anime - 01 [1080p].mkv", (1, 1), "Anime - 01"),
             ("Anime/Anime - 12v2 - Title.mkv", (1, 12), "Title"),
             ("Lost/Lost.S03.720p/Lost - 04.mkv", (3, 4), "Lost - 04"),
+            ("[Group]_Anime_-_05v2_(1080p)_[ABCD].mkv", (1, 5), "Anime - 05v2"),
+            ("[Group] Anime S2 - 05 [1080p].mkv", (2, 5), "Anime S2 - 05"),
+            ("Anime/Anime 05 [1080p].mkv", (1, 5), "Anime 05"),
+            ("Earth.2of6.Deep.mkv", (1, 2), "Deep"),
+            (f"{SEASON}/04. Four.mkv", (2, 4), "Four"),
+            (f"{SEASON}/04 - 24 Hours.mkv", (2, 4), "24 Hours"),
+            (f"{SEASON}/204.mkv", (2, 4), "204"),
+            (f"{SEASON}/The Show 204.mkv", (2, 4), "The Show 204"),
+            (f"{SEASON}/Capítulo 4.mkv", (2, 4), "Capítulo 4"),
+            (f"{SEASON}/Disc 1/S02E04.mkv", (2, 4), "S02E04"),
+            # Seasons' directories.
+            ("Lost/2/04.mkv", (2, 4), "04"),
+            ("Lost/2/S02E04.mkv", (2, 4), "S02E04"),
+            ("24/24 - 05.mkv", (1, 5), "24 - 05"),
+            ("Lost/2. Staffel/04.mkv", (2, 4), "04"),
+            ("Lost/2nd Season/04.mkv", (2, 4), "04"),
+            ("Lost/Säsong 2/04.mkv", (2, 4), "04"),
         ],
     )
     def test_numbers(self, path: str, numbers: tuple[int, ...], title: str) -> None:
@@ -138,6 +185,14 @@ class TestEpisodes:
             ("The.Show.2024.03.15.720p.HDTV.x264.mkv", "2024-03-15", 2, 15),
             ("2024-03-19.mkv", "2024-03-19", 2, 19),
             ("19.03.2024 - A Guest.mkv", "A Guest", 2, 19),
+            ("03-19-2024 - A Guest.mkv", "A Guest", 2, 19),
+            ("The Show (2024-03-19).mkv", "2024-03-19", 2, 19),
+            ("The Show [2024-03-19] A Guest.mkv", "A Guest", 2, 19),
+            ("The Show 20240319.mkv", "2024-03-19", 2, 19),
+            ("The Show 2024-3-9.mkv", "2024-03-09", 2, 9),
+            ("The Show - 19 Mar 2024 - A Guest.mkv", "A Guest", 2, 19),
+            ("The Show - March 19th, 2024.mkv", "2024-03-19", 2, 19),
+            ("The Show - 2024-03-19 - S24E103.mkv", "The Show - 2024-03-19 - S24E103", 24, 19),
             ("The Show 24x103 - 2024-03-18 Another Guest [720p].mkv", "Another Guest", 24, 18),
         ],
     )
@@ -152,7 +207,9 @@ class TestEpisodes:
         [
             ("show", "Making of.mkv"), ("show", "Show 2024-13-45.mkv"), ("show", "The Show/Part 1.mkv"),
             ("mixed", "Holidays 2024-03-01.mkv"), ("mixed", "Anime - 01.mkv"), ("mixed", "A Film 16x9.mkv"),
-            ("mixed", "A Film 640x480.mkv"), ("movie", "Heat S01E01.mkv"),
+            ("mixed", "A Film 640x480.mkv"), ("movie", "Heat S01E01.mkv"), ("mixed", "4x4 Offroad.mkv"),
+            ("mixed", "A Clip 4x3.mkv"), ("show", f"{SEASON}/104.mkv"), ("show", f"{SEASON}/01-02.mkv"),
+            ("show", f"{SEASON}/Disc 1/04.mkv"), ("show", "Apollo 13/Apollo 13.mkv"), ("show", "Show 20241345.mkv"),
         ],
     )  # fmt: skip
     def test_what_is_no_episode(self, kind: str, path: str) -> None:
@@ -166,6 +223,9 @@ class TestEpisodes:
             ("Comedy/Extras/Season 1/Extras S01E01.mkv", "Extras"),
             ("Comedy/Lost S01E01.mkv", "Lost"),
             ("Lost Season 1/S01E01.mkv", "Lost"),
+            ("Lost/2024/2024-03-15.mkv", "Lost"),
+            ("Lost/Season 2/Disc 1/S02E04.mkv", "Lost"),
+            ("Comedy/24/24 S01E01.mkv", "24"),
         ],
     )
     def test_the_show_of_its_directory(self, path: str, show: str) -> None:
@@ -185,6 +245,7 @@ class TestEpisodes:
         ("A [tmdbid-1949]", {"tmdb": "1949"}),
         ("A [tmdbid=1949] [imdbid=tt0443706]", {"tmdb": "1949", "imdb": "tt0443706"}),
         ("A (tt0443706)", {"imdb": "tt0443706"}),
+        ("A tt0443706", {"imdb": "tt0443706"}),
         ("A {tmdb-tt0443706}", {}),
         ("A (1949)", {}),
     ],
