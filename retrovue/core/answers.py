@@ -13,6 +13,7 @@ class DiscoveredCollection:
     external_id: str
     """Empty: the source lists the library, but doesn't identify it now. A known collection of its name isn't gone."""
     name: str
+    """Blank: the source gives no name now. A known collection keeps the one that it has."""
     kind: str
     locations: tuple[str, ...] = ()
     locations_known: bool = True
@@ -20,6 +21,10 @@ class DiscoveredCollection:
     uuid: str | None = None
     """The library's own permanent id, of at most 200 characters, if it has one besides its key: with another one it is
     another library, or was made anew under the same key."""
+
+    def name_or(self, known: str | None) -> str:
+        """Return the name; if the source gives none that of the ``known`` collection, else one made of its key."""
+        return self.name if self.name.strip() else known or f"Library {self.external_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ before it is used. ``retrovue.plugins.host`` says where it runs.
 
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -132,7 +132,7 @@ class GuardedImporter(PluginHost):
         found = [self.checks.expect(DiscoveredCollection, collection) for collection in answer]
         if len(found) > MOST_LIBRARIES:
             raise MalformedAnswer(f"The source lists {len(found):,} libraries, more than {MOST_LIBRARIES:,}.")
-        return [self._mended(collection) for collection in found]
+        return list(_each_once(map(self._mended, found)))
 
     def _mended(self, collection: DiscoveredCollection) -> DiscoveredCollection:
         """Mend the texts of a library so that they can be stored. One whose id can't be isn't identified."""
@@ -383,3 +383,11 @@ def _version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def _each_once(found: Iterable[DiscoveredCollection]) -> Iterator[DiscoveredCollection]:
+    """Generate the libraries. A further one with the key of an earlier one isn't identified: it costs no other."""
+    keys: set[str] = set()
+    for library in found:
+        yield library if library.external_id not in keys else dataclasses.replace(library, external_id="")
+        keys.add(library.external_id)

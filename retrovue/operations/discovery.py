@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrovue.core.answers import DiscoveredCollection
-from retrovue.core.errors import DiscoveryUnsupported, MalformedAnswer, RequestError, SourceRefused, changed_meanwhile
+from retrovue.core.errors import DiscoveryUnsupported, RequestError, SourceRefused, changed_meanwhile
 from retrovue.core.model import Collection, Secret, Source
 from retrovue.core.text import quoted
 from retrovue.importers.base import IDENTITY_SETTING
@@ -53,6 +53,9 @@ class Discovered:
     """Why the importer can't discover collections; None if it can."""
     remade: tuple[Remade, ...] = ()
     """The libraries that were made anew, as it seems: with the same directories, or under the same key."""
+    unidentified: tuple[str, ...] = ()
+    """The names of the libraries that the source lists without a key, or with that of an earlier one, each of which can
+    be blank. They are left out, and known collections of these names aren't gone."""
 
 
 def check_name(name: str, what: str = "A source") -> None:
@@ -196,6 +199,7 @@ async def discover(
         changes.gone,
         changes.renamed,
         remade=tuple(_remade(known, listed)),
+        unidentified=tuple(found.name for found in listed if not found.external_id),
     )
 
 
@@ -208,7 +212,7 @@ def _remade(known: Sequence[Collection], listed: Sequence[DiscoveredCollection])
     for found in listed:
         before = by_key.get(found.external_id)
         if before is not None and before.assets_count and found.uuid not in (None, before.library_uuid or found.uuid):
-            yield Remade(before, found.name, found.external_id)
+            yield Remade(before, found.name_or(before.name), found.external_id)
     for before in known:
         if before.assets_count and before.locations and before.external_id not in keys:
             places = [
@@ -217,13 +221,10 @@ def _remade(known: Sequence[Collection], listed: Sequence[DiscoveredCollection])
                 if found.kind == before.kind and sorted(found.locations) == sorted(before.locations)
             ]
             if len(places) == 1:
-                yield Remade(before, places[0].name, places[0].external_id)
+                yield Remade(before, places[0].name_or(None), places[0].external_id)
 
 
 def _refuse_implausible(source: Source, listed: Sequence[DiscoveredCollection], known: Sequence[Collection]) -> None:
-    ids = [collection.external_id for collection in listed if collection.external_id]
-    if len(set(ids)) != len(ids):
-        raise MalformedAnswer(f"Source {quoted(source.name)} lists a collection twice.")
     if not listed and known:
         raise SourceRefused(
             f"Source {quoted(source.name)} lists no collection at all, but had {len(known)}.",

@@ -104,6 +104,7 @@ def discovery_document(discovered: Discovered) -> dict[str, Any]:
             {"collection": str(found.before.id), "before": found.before.external_id, "now": found.external_id}
             for found in discovered.remade
         ],
+        "unidentified": list(discovered.unidentified),
     }
 
 

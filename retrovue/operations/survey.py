@@ -119,12 +119,12 @@ def _collection(found: DiscoveredCollection, known: Sequence[Collection]) -> Col
     for collection in known:
         if collection.external_id == found.external_id:
             locations = found.locations if found.locations_known else collection.locations
-            return replace(collection, name=found.name, kind=found.kind, locations=locations)
+            return replace(collection, name=found.name_or(collection.name), kind=found.kind, locations=locations)
     return Collection(
         id=uuid.uuid4(),
         source_id=uuid.uuid4(),
         external_id=found.external_id,
-        name=found.name,
+        name=found.name_or(None),
         kind=found.kind,
         sync_enabled=False,
         locations=found.locations,

@@ -153,7 +153,7 @@ async def record_discovery(
     """
     known = {collection.external_id: collection for collection in await list_collections(session, source)}
     unidentified = {found.name for found in discovered if not found.external_id}
-    discovered = [_storable(_with_locations(found, known)) for found in discovered if found.external_id]
+    discovered = [_storable(_completed(found, known)) for found in discovered if found.external_id]
     added = [found for found in discovered if found.external_id not in known]
     updated = [
         found
@@ -252,10 +252,11 @@ async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Co
     await _set_ingestible(session, rows)
 
 
-def _with_locations(found: DiscoveredCollection, known: Mapping[str, Collection]) -> DiscoveredCollection:
-    """Return the collection with the locations that are stored, if the source hides them."""
+def _completed(found: DiscoveredCollection, known: Mapping[str, Collection]) -> DiscoveredCollection:
+    """Return the collection with the locations that are stored, if the source hides them, and with a name."""
     stored = known.get(found.external_id)
-    return found if found.locations_known or stored is None else replace(found, locations=stored.locations)
+    locations = found.locations if found.locations_known or stored is None else stored.locations
+    return replace(found, name=found.name_or(None if stored is None else stored.name), locations=locations)
 
 
 async def _set_ingestible(session: AsyncSession, rows: list[dict[str, Any]]) -> None:

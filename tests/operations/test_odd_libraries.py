@@ -68,7 +68,33 @@ class TestOddLibraries:
         assert world.cli.ok("source", "discover", NAME)["gone"] == []
         assert world.catalogue.rows(
             "SELECT external_id, name, locations FROM collection WHERE external_id LIKE '9%' ORDER BY 1"
-        ) == [("91", "Nul\ufffd films", ["/films"]), ("92", "", [])]
+        ) == [("91", "Nul\ufffd films", ["/films"]), ("92", "Library 92", [])]
+
+    def test_libraries_that_the_source_does_not_tell_apart_are_left_out_alone(self, world: World) -> None:
+        before = stored(world)
+
+        def odd(rows: list[dict[str, Any]]) -> None:
+            rows.append(rows[0] | {"title": "Twice"})
+            rows.append({"type": "movie"})
+            rows.append(rows[0] | {"key": "70", "title": "Fine"})
+
+        answer_sections(world, odd)
+        document = world.cli.ok("source", "discover", NAME)
+        assert (document["added"], document["gone"], document["unidentified"]) == (["Fine"], [], ["Twice", ""])
+        assert stored(world) == before | {"Fine": (["/data/movies"], None)}
+        assert "Left out: Twice, one without a name" in world.discover().out
+
+    @pytest.mark.parametrize("title", [None, "", " ", [], 5])
+    def test_a_library_without_a_title_has_a_name(self, world: World, title: object) -> None:
+        before = stored(world)
+
+        def odd(rows: list[dict[str, Any]]) -> None:
+            rows.append(rows[0] | {"key": "70", "title": title})
+            rows[0]["title"] = title
+
+        answer_sections(world, odd)
+        assert world.cli.ok("source", "discover", NAME)["added"] == ["Library 70"]
+        assert stored(world) == before | {"Library 70": (["/data/movies"], None)}
 
     @pytest.mark.fault(154)
     def test_libraries_without_end(self, world: World) -> None:

@@ -426,6 +426,8 @@ class Discovery(Strict):
     """Of those that are updated."""
     remade: list["Remade"]
     """Libraries that were made anew at the source, as it seems."""
+    unidentified: list[str]
+    """The names of libraries that the source lists without a key, or with that of an earlier one."""
 
 
 class Remade(Strict):

@@ -208,7 +208,17 @@ def change_lines(found: Discovered) -> list[str]:
         f"{word}: {', '.join(names)}"
         for word, names in (("Added", found.added), ("Renamed", renamed), ("Updated", changed), ("Gone", found.gone))
         if names
-    ] + [line for remade in found.remade for line in _remade_lines(found.source, remade)]
+    ] + [
+        *(line for remade in found.remade for line in _remade_lines(found.source, remade)),
+        *_unidentified_lines(found.unidentified),
+    ]
+
+
+def _unidentified_lines(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        shown = ", ".join(name if name.strip() else "one without a name" for name in names)
+        yield f"Left out: {shown}"
+        yield "  The source gives it no key, or that of another library: check it there, then discover again."
 
 
 def _remade_lines(source: Source, remade: Remade) -> Iterator[str]:

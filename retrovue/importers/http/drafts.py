@@ -206,12 +206,14 @@ def year(value: int | None, warnings: list[str]) -> int | None:
 
 def rating(audience: float | None, critics: float | None, warnings: list[str], *, best: float = 10) -> float | None:
     """Return the rating of the audience (0 to 10), else that of the critics (0 to ``best``) as 0 to 10."""
-    if audience is not None and 0 <= audience <= 10:
-        return audience
-    if critics is not None and 0 <= critics <= best:
-        return critics if best == 10 else critics / (best / 10)
-    if audience is not None or critics is not None:
+    if audience is not None:
+        if 0 <= audience <= 10:
+            return audience
         # Plex has given a year as rating: 2049.
+        warnings.append("bad_rating")
+    if critics is not None:
+        if 0 <= critics <= best:
+            return critics if best == 10 else critics / (best / 10)
         warnings.append("bad_rating")
     return None
 

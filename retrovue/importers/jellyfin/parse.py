@@ -52,6 +52,8 @@ LONGEST_RANGE: Final = 50
 """The most episodes in one file. Larger ranges are taken for errors."""
 
 _TICKS_PER_MS = 10_000
+_REMOTE = frozenset({"http", "rtmp", "rtsp", "udp", "rtp", "ftp"})
+"""The protocols by which a server fetches what is no file (MediaProtocol.cs)."""
 _RESOLUTIONS = (
     (854, 480, "sd"),
     (960, 544, "540"),
@@ -155,11 +157,10 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
 
     def version_problem(self, version: MediaSource | OutlineSource) -> Problem | None:
         """Return why a version or a part can't be used; None if it can."""
-        if version.is_remote or version.protocol not in {None, "File"}:
-            return (
-                "remote",
-                f"The version is no file of the server's: it is fetched by {version.protocol or 'network'}.",
-            )
+        protocol = (version.protocol or "").casefold()
+        if version.is_remote or protocol in _REMOTE:
+            where = version.protocol if protocol in _REMOTE else "network"
+            return "remote", f"The version is no file of the server's: it is fetched by {where}."
         if version.type == "Placeholder":
             return "placeholder", "The version is a placeholder for a disc that isn't there."
         if not version.path:
@@ -226,8 +227,8 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             content_rating=content_rating,
             rating=stars,
             container=source.container or None,
-            video_codec=video.codec if video else None,
-            audio_codec=audio.codec if audio else None,
+            video_codec=(video.codec or None) if video else None,
+            audio_codec=(audio.codec or None) if audio else None,
             audio_channels=audio.channels if audio else None,
             video_resolution=resolution(video.width, video.height) if video else None,
             width=video.width if video else None,

@@ -349,6 +349,10 @@ class TestValues:
         draft = only_draft(movie(1, PremiereDate=text))
         assert (draft.originally_aired, draft.warnings) == (dt.date(*day), ())
 
+    @pytest.mark.parametrize("protocol", ["", "file", "Nfs", None])
+    def test_a_protocol_that_is_none_of_a_network_costs_no_item(self, protocol: str | None) -> None:
+        assert only_draft(movie(1, MediaSources=[source(1, "/a.mkv", Protocol=protocol)])).parts
+
     @pytest.mark.parametrize("text", ["0001-01-01T00:00:00.0000000Z", "2001", "2001-13-01", "yesterday", "9999-12-31"])
     def test_bad_dates(self, text: str) -> None:
         draft = only_draft(movie(1, PremiereDate=text))
@@ -356,7 +360,8 @@ class TestValues:
 
     def test_ratings(self) -> None:
         assert only_draft(movie(1, CommunityRating=None, CriticRating=68)).rating == 6.8
-        assert only_draft(movie(1, CommunityRating=2049, CriticRating=70)).rating == 7
+        draft = only_draft(movie(1, CommunityRating=2049, CriticRating=70))
+        assert (draft.rating, draft.warnings) == (7, ("bad_rating",))
         draft = only_draft(movie(1, CommunityRating=2049))
         assert (draft.rating, draft.warnings) == (None, ("bad_rating",))
 

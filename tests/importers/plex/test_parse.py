@@ -324,7 +324,14 @@ class TestValues:
     def test_a_rating_that_is_a_year(self) -> None:
         draft = only_draft(movie(1, rating=2049))
         assert (draft.rating, draft.warnings) == (None, ("bad_rating",))
-        assert only_draft(movie(1, audienceRating=2049, rating=7)).rating == 7
+        draft = only_draft(movie(1, audienceRating=2049, rating=7))
+        assert (draft.rating, draft.warnings) == (7, ("bad_rating",))
+
+    def test_empty_text_is_none(self) -> None:
+        empty = dict.fromkeys(("container", "videoCodec", "audioCodec", "videoResolution"), "")
+        draft = only_draft(movie(1, studio="", contentRating="", Media=[media(5, part(1, "/a.mkv"), **empty)]))
+        fields = (draft.container, draft.video_codec, draft.audio_codec, draft.video_resolution)
+        assert {*fields, draft.studio, draft.content_rating} == {None}
 
     def test_an_episode_without_a_number(self) -> None:
         row = episode(3, season(2, show(1), 1), 1)
