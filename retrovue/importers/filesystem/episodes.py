@@ -87,7 +87,7 @@ _SEASON = re.compile(
     re.IGNORECASE,
 )
 _NUMERIC_SEASON = re.compile(r"^(?:[0-9]{1,2}|(?:19|20)[0-9]{2})$")
-_DISC = re.compile(r"^(?:dis[ck]|dvd|cd)[ ._-]*[0-9]{1,2}$", re.IGNORECASE)
+_DISC = re.compile(r"^(?:(?:dis[ck]|dvd|cd)[ ._-]*[0-9]{1,2}|avchd)$", re.IGNORECASE)
 _PICTURE_SIZES = {("4", "3"), ("16", "9"), ("21", "9")}
 
 
@@ -165,6 +165,11 @@ def _season_of(match: re.Match[str]) -> int:
 def is_season(name: str) -> bool:
     """Return whether a directory's name is that of a season."""
     return _SEASON.match(name) is not None
+
+
+def is_disc(name: str) -> bool:
+    """Return whether a directory's name is that of one of the discs of a title."""
+    return _DISC.match(name) is not None
 
 
 def find_episode(

@@ -21,9 +21,9 @@ AUDIO = frozenset(
     }
 )  # fmt: skip
 MEDIA = VIDEO | AUDIO
-DISC_IMAGES = frozenset({"iso", "img", "nrg", "mdf"})
-DISC_FOLDERS = frozenset({"bdmv", "video_ts", "hvdvd_ts"})
-"""Directories of a Blu-ray, a DVD and an HD DVD."""
+DISC_IMAGES = frozenset({"iso", "img", "nrg", "mdf", "cdi", "dmg"})
+DISC_FOLDERS = frozenset({"bdmv", "video_ts", "hvdvd_ts", "mpegav"})
+"""Directories of a Blu-ray, a DVD, an HD DVD and a Video CD."""
 EXTRAS = frozenset(
     {
         "trailers", "backdrops", "theme-music", "interviews", "scenes", "samples", "sample", "shorts", "featurettes",
@@ -55,9 +55,16 @@ _SYSTEM = frozenset(
     }
 )  # fmt: skip
 _UNFINISHED = re.compile(
-    r"^_(?:UNPACK|FAILED)_|^__ADMIN__$|-TdarrCacheFile-|^tdarr-workdir|^\.grab$|\.grab$", re.IGNORECASE
+    r"^_(?:UNPACK|FAILED)_|^__ADMIN__|^[._]?incomplete$|-TdarrCacheFile-|^tdarr-workdir|\.grab$"
+    r"|\.(?:part|partial|temp|tmp|incomplete)\.[a-z0-9]{2,5}$",
+    re.IGNORECASE,
 )
-_UNFINISHED_FILES = frozenset({"part", "partial", "!qb", "!ut", "crdownload", "download", "aria2", "tmp", "bts"})
+_UNFINISHED_FILES = frozenset(
+    {
+        "part", "partial", "filepart", "!qb", "!ut", "crdownload", "opdownload", "download", "aria2", "tmp", "temp",
+        "bts", "incomplete", "unfinished", "dctmp", "xltd",
+    }
+)  # fmt: skip
 """Extensions that programs put behind the name of a file that they are still writing."""
 _EXTRA = re.compile(
     r"(?P<sample>^samples?$|^sample[._-]|[ ._-]sample$)|^(?:trailer|theme)$|[ ._-]trailer$"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from retrovue.importers.filesystem.episodes import Description, Name, find_episode, is_season
+from retrovue.importers.filesystem.episodes import Description, Name, find_episode, is_disc, is_season
 from retrovue.importers.filesystem.exclusions import AUDIO, DISC_FOLDERS, EXTRAS, extension, stem
 from retrovue.importers.filesystem.titles import (
     ID,
@@ -17,6 +17,8 @@ from retrovue.importers.filesystem.titles import (
 )
 
 KINDS = ("movie", "show", "music", "clip", "mixed")
+_NO_TITLES = frozenset({"movie", "film", "video", "main", "feature"})
+"""Names of files that say nothing of the film."""
 
 
 def read_name(parts: Sequence[str], directories: Sequence[str]) -> Name:
@@ -38,10 +40,22 @@ def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixe
     if kind != "movie" and (episode := find_episode(plain, parts[0], tuple(directories), kind, ids)) is not None:
         return episode
     title, year = split_year(plain)
+    if year is None and directories:
+        title, year = _of_directory(title, directories[-1])
     if directories and (more := ids_in(directories[-1])):
         ids = more | ids
     name = Name(title or cleaned(text) or as_text(parts[0]), year=year)
     return Description(name, ids=ids, edition=edition_in(text, directories[-1] if directories else None))
+
+
+def _of_directory(title: str, directory: str) -> tuple[str, int | None]:
+    """Take the year of a film, and its title if the file's name has none, from the name of its directory."""
+    if YEAR.search(directory) is None:
+        return title, None
+    name, year = split_year(without_tags(directory))
+    if title.casefold() == name.casefold() or not any(map(str.isalpha, title)) or title.casefold() in _NO_TITLES:
+        return name, year
+    return title, None
 
 
 def is_title_directory(name: str, directories: Iterable[str], files: Iterable[str]) -> bool:
@@ -55,8 +69,10 @@ def is_title_directory(name: str, directories: Iterable[str], files: Iterable[st
 
 
 def directory_title(directories: Sequence[str]) -> str:
-    """Return the title of which the directory is."""
-    return split_year(ID.sub("", directories[-1]))[0] if directories else ""
+    """Return the title of which the directory is, or in which it is: that of a disc or a season has none of its own."""
+    named = [name for name in directories if not is_disc(name)]
+    titles = [name for name in named if not is_season(name)] or named or directories
+    return split_year(ID.sub("", titles[-1]))[0] if titles else ""
 
 
 def kind_of(name: str) -> str:

@@ -119,9 +119,12 @@ def _part(name: str, directory: str) -> _Part | None:
     disc = word not in {"part", "pt"}
     after_year = _ENDS_WITH_YEAR.search(title) is not None
     hyphen = "-" in match["separator"]
-    if not (disc or after_year or hyphen) and titles.cleaned(title) != titles.cleaned(directory.casefold()):
+    numbered = EPISODE.search(title)
+    after_number = numbered is not None and numbered.end() == len(title)
+    own_directory = titles.cleaned(title) == titles.cleaned(directory.casefold())
+    if not (disc or after_year or after_number or hyphen or own_directory):
         return None
-    episode = EPISODE.search(title) is not None
+    episode = numbered is not None
     certain = disc or ((after_year or (word == "pt" and hyphen)) and not episode)
     return _Part((title, word, match["suffix"].casefold()), int(match["number"]), certain)
 

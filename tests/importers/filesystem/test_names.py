@@ -28,6 +28,11 @@ from retrovue.importers.filesystem.parts import File, find_stacks, stacked
         ("Monster [2003] [Bluray-1080p Proper].mkv", Name("Monster", year=2003)),
         ("(500) Days of Summer (2009).mkv", Name("(500) Days of Summer", year=2009)),
         ("[YTS] A Film.mkv", Name("A Film")),
+        ("Heat (1995)/heat.720p.mkv", Name("Heat", year=1995)),
+        ("Heat (1995) {tmdb-949}/00001.m2ts", Name("Heat", year=1995)),
+        ("Heat (1995)/movie.mkv", Name("Heat", year=1995)),
+        ("Heat (1995)/Making of.mkv", Name("Making of")),
+        ("Nineties/300.mkv", Name("300")),
         ("[REC] 2 (2009).mkv", Name("[REC] 2", year=2009)),
         ("[REC] 3 Genesis (2012) [1080p].mkv", Name("[REC] 3 Genesis", year=2012)),
         ("[Group]_A_Film_(2001).mkv", Name("A Film", year=2001)),
@@ -263,6 +268,12 @@ class TestStacks:
             ("Movies", ["A cd1.avi", "A cd2.avi"], [["A cd1.avi", "A cd2.avi"]]),
             ("Movies", ["A.Disc.1.avi", "A.Disc.2.avi"], [["A.Disc.1.avi", "A.Disc.2.avi"]]),
             ("Movies", ["A - pt1.mkv", "A - pt2.mkv", "B.mkv"], [["A - pt1.mkv", "A - pt2.mkv"], ["B.mkv"]]),
+            ("Season 1", ["A S01E02.part1.mkv", "A S01E02.part2.mkv"], [["A S01E02.part1.mkv", "A S01E02.part2.mkv"]]),
+            (
+                "Season 1",
+                ["A S01E02 Part 1.mkv", "A S01E03 Part 2.mkv"],
+                [["A S01E02 Part 1.mkv"], ["A S01E03 Part 2.mkv"]],
+            ),
             ("A (2008)", ["A (2008) part1.mkv", "A (2008) part2.mkv"], [["A (2008) part1.mkv", "A (2008) part2.mkv"]]),
             # Two films, as well as anybody can tell.
             ("Movies", ["Kill Part 1.mkv", "Kill Part 2.mkv"], [["Kill Part 1.mkv"], ["Kill Part 2.mkv"]]),
@@ -301,7 +312,7 @@ class TestStacks:
         "files",
         [
             ["Deathly Hallows - Part 1 (2010).mkv"], ["Deathly Hallows - Part 1.mkv"], ["The DVD 2 Guide.mkv"],
-            ["Lost - S01E24 - Exodus - Pt. 2.mkv"], ["Kill Part 1.mkv", "Kill Part 3.mkv"],
+            ["Lost - S01E24 - Exodus - Pt. 2.mkv"], ["Lost S01E24 Part 2.mkv"], ["Kill Part 1.mkv", "Kill Part 3.mkv"],
         ],
     )  # fmt: skip
     def test_a_title_may_end_like_a_part(self, files: list[str]) -> None:

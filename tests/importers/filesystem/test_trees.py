@@ -51,6 +51,20 @@ async def test_the_disc_is_one_rejection() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.fault(122)
+async def test_discs_within_the_directory_of_a_title_have_its_name(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        *("Movies/A (2001)/DISC1/BDMV/index.bdmv", "Movies/A (2001)/DISC2/BDMV/index.bdmv"),
+        *("Movies/B (2002)/AVCHD/BDMV/STREAM/00000.MTS", "Movies/C (1993)/MPEGAV/AVSEQ01.DAT"),
+        "TV/D/Season 1/VIDEO_TS/VTS_01_1.VOB",
+    )
+    page, _ = await read(tmp_path)
+    assert sorted(rejection.title or "" for rejection in page.rejected) == ["A", "A", "B", "C"]
+    page, _ = await read(tmp_path, SHOWS)
+    assert [(rejection.code, rejection.title) for rejection in page.rejected] == [("disc_folder", "D")]
+
+
 async def test_files_beside_a_disc_are_read(tmp_path: Path) -> None:
     make(tmp_path, "Movies/A (2001)/VTS_01_1.VOB", "Movies/A (2001)/A (2001).mkv", "Movies/B/b.vob", "Movies/c.img")
     page, _ = await read(tmp_path)
@@ -105,15 +119,16 @@ async def test_snapshots_and_the_like_are_left_out_and_counted(tmp_path: Path) -
         tmp_path,
         "Movies/A.mkv",
         *(f"Movies/{name}/x.mkv" for name in ("@Recycle", "#recycle", ".Trash-1000", "$RECYCLE.BIN")),
-        *(f"Movies/{name}/x.mkv" for name in ("_UNPACK_Film", "_FAILED_Film", "__ADMIN__", ".grab")),
-        *("Movies/A-TdarrCacheFile-x1.mkv", "Movies/B.mkv.part", "Movies/C.mp4.!qB"),
+        *(f"Movies/{name}/x.mkv" for name in ("_UNPACK_Film", "_FAILED_Film", "__ADMIN__", ".grab", "incomplete")),
+        *("Movies/A-TdarrCacheFile-x1.mkv", "Movies/B.mkv.part", "Movies/C.mp4.!qB", "Movies/D.part.mkv"),
+        *("Movies/E.temp.mp4", "Movies/F.mkv.filepart"),
         *("Movies/@eaDir/x.mkv", "Movies/Plex Versions/x.mkv", "Movies/.hidden/x.mkv", "Movies/._A.mkv"),
         *("Movies/sample-A.mkv", "Movies/A-sample.mkv", "Movies/notes.txt.part", "Movies/.DS_Store"),
     )
     page, warnings = await read(tmp_path)
     assert titles(page) == ["A"]
     assert warnings == {
-        "left_out_recycle_bin": 4, "left_out_unfinished": 7, "left_out_system": 2, "left_out_hidden": 2,
+        "left_out_recycle_bin": 4, "left_out_unfinished": 11, "left_out_system": 2, "left_out_hidden": 2,
         "left_out_sample": 2,
     }  # fmt: skip
 
