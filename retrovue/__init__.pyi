@@ -125,6 +125,10 @@ from retrovue.operations.listening import get_listening as get_listening
 from retrovue.operations.progress import follow_progress as follow_progress
 from retrovue.operations.progress import list_progress as list_progress
 from retrovue.operations.progress import stop_run as stop_run
+from retrovue.operations.relinking import Moves as Moves
+from retrovue.operations.relinking import list_moves as list_moves
+from retrovue.operations.relinking import relink_assets as relink_assets
+from retrovue.operations.relinking import relink_moves as relink_moves
 from retrovue.operations.reports import Statistics as Statistics
 from retrovue.operations.reports import iter_duplicates as iter_duplicates
 from retrovue.operations.reports import iter_rejected as iter_rejected
@@ -182,6 +186,8 @@ from retrovue.store.log import LogFilters as LogFilters
 from retrovue.store.log import LoggedRun as LoggedRun
 from retrovue.store.log import LogListing as LogListing
 from retrovue.store.log import RunListing as RunListing
+from retrovue.store.moves import Move as Move
+from retrovue.store.moves import MoveEnd as MoveEnd
 from retrovue.store.opening import open_store as open_store
 from retrovue.store.progress import CollectionProgress as CollectionProgress
 from retrovue.store.purging import GoneAssets as GoneAssets

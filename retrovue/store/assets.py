@@ -128,8 +128,10 @@ class FormerIdentity:
     source_uri: str
     until: dt.datetime
     rule: str
-    """What both items have in common: ``guid``, ``external_id``, ``file`` or ``episode``."""
-    run_id: UUID
+    """What both items have in common: ``guid``, ``external_id``, ``file``, ``episode`` or ``place``; ``chosen`` if a
+    person named the assets."""
+    run_id: UUID | None
+    """The run that relinked it; None if a person did."""
 
 
 @dataclass(frozen=True, slots=True)

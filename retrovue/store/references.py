@@ -132,12 +132,15 @@ async def _beginning_with(
     return result.all()
 
 
-# The address that an asset has now goes before one that another had.
+# The address that an asset has now goes before one that another had. Where a person has relinked an asset, another one
+# has its former item, and is found by that address only if it is listed again.
 _BY_ADDRESS = text(
     "SELECT uuid FROM ("
-    " SELECT asset.uuid, 1 AS rank FROM collection JOIN asset"
+    " SELECT asset.uuid, CASE asset.availability WHEN 'present' THEN 1 ELSE 3 END AS rank FROM collection JOIN asset"
     "  ON asset.collection_uuid = collection.id AND asset.source_hash = :hash"
-    " UNION ALL SELECT asset_uuid, 2 FROM asset_identity WHERE source_hash = :hash"
+    " UNION ALL SELECT asset.uuid, CASE WHEN asset_identity.run_id IS NULL AND asset.availability = 'present'"
+    "  THEN 2 ELSE 4 END FROM asset_identity JOIN asset ON asset.uuid = asset_identity.asset_uuid"
+    "  WHERE asset_identity.source_hash = :hash"
     ") AS found ORDER BY rank, uuid LIMIT 1"
 )
 

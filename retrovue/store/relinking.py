@@ -17,10 +17,11 @@ from retrovue.store.listed import key_of, text_key
 RULES = ("guid", "external_id", "file", "episode", "place")
 """What a pair has in common: Plex's own id; the id of a film at another provider; the files, season and episode; the
 show, by an id or else by its title, with season and episode; the files alone."""
+VERSION = len(RULES)
+"""The number of the first key that only decides between several pairs, and makes none."""
 _EPISODE, _PLACE = RULES.index("episode"), RULES.index("place")
-_VERSION = len(RULES)
 _PROVIDERS = ("plex", "imdb", "tmdb", "tvdb")
-_FIRST_ID = _VERSION + 1
+_FIRST_ID = VERSION + 1
 _FIRST_SHOW_ID = _FIRST_ID + len(_PROVIDERS)
 _FILM_PROVIDERS = _PROVIDERS[1:]
 _MOST_ALIKE = 8
@@ -57,7 +58,7 @@ def relink_keys(draft: AssetDraft, canonical_hash: bytes) -> list[tuple[int, byt
         texts += [(_EPISODE, f"{name}|{shows[name]}|{numbers}") for name in _PROVIDERS if shows.get(name)]
         texts += [(_FIRST_ID + number, ids[name]) for number, name in enumerate(_PROVIDERS) if ids.get(name)]
         texts += [(_FIRST_SHOW_ID + number, shows[name]) for number, name in enumerate(_PROVIDERS) if shows.get(name)]
-    texts.append((_VERSION, f"{draft.video_resolution or ''}|{draft.edition or ''}|{len(draft.parts)}"))
+    texts.append((VERSION, f"{draft.video_resolution or ''}|{draft.edition or ''}|{len(draft.parts)}"))
     return [(rule, text_key(value)) for rule, value in texts]
 
 
@@ -88,21 +89,22 @@ _EPISODE_TEXTS = "".join(
     """
     for number, name in enumerate(_PROVIDERS)
 )
-_LOST_TEXTS = f"""
+LOST_TEXTS = f"""
     ({RULES.index("guid")}, CASE WHEN lost.provider_ids ->> 'plex' <> ''
         THEN concat(lost.type, '|', lost.provider_ids ->> 'plex') END),
     ({RULES.index("file")}, concat(lost.type, '|', encode(lost.canonical_hash, 'hex'), '|', {_NUMBERS})),
     {_FILM_TEXTS} {_EPISODE_TEXTS}
     ({_EPISODE}, CASE WHEN {_IS_EPISODE} AND lost.show_title <> ''
         THEN concat('title|', lost.show_title, '|', {_NUMBERS}) END),
-    ({_VERSION}, concat(lost.video_resolution, '|', lost.edition, '|', lost.part_count))
+    ({VERSION}, concat(lost.video_resolution, '|', lost.edition, '|', lost.part_count))
 """
+"""The SQL of the keys of a row ``lost`` of asset, before they are hashed: numbers of rules and texts."""
 
 # Reads the CTEs `lost` (rows of asset), `plan`, and `staged_key`.
 PAIRS = f"""
     lost_key AS MATERIALIZED (
         SELECT lost.uuid, given.rule, {key_of("given.value")} AS key
-        FROM lost CROSS JOIN LATERAL (VALUES {_LOST_TEXTS}) AS given (rule, value) WHERE given.value IS NOT NULL
+        FROM lost CROSS JOIN LATERAL (VALUES {LOST_TEXTS}) AS given (rule, value) WHERE given.value IS NOT NULL
     ),
     fresh AS MATERIALIZED (
         SELECT seq, verdict, asset_uuid AS holder,
@@ -116,7 +118,7 @@ PAIRS = f"""
         FROM (SELECT rule, key FROM lost_key GROUP BY rule, key HAVING count(*) <= {_MOST_ALIKE}) AS few
             JOIN (SELECT rule, key FROM fresh_key GROUP BY rule, key HAVING count(*) <= {_MOST_ALIKE}) AS as_few
             USING (rule, key)
-        WHERE rule < {_VERSION}
+        WHERE rule < {VERSION}
     ),
     pair AS MATERIALIZED (
         SELECT DISTINCT rule, lost_key.uuid, fresh_key.seq
@@ -132,11 +134,11 @@ PAIRS = f"""
     ),
     alike AS (
         SELECT pair.uuid, pair.seq, bool_or(lost_key.rule = {RULES.index("file")}) AS file,
-            bool_or(lost_key.rule = {_VERSION}) AS version
+            bool_or(lost_key.rule = {VERSION}) AS version
         FROM pair JOIN lost_key ON lost_key.uuid = pair.uuid
             JOIN fresh_key ON fresh_key.seq = pair.seq AND fresh_key.rule = lost_key.rule
                 AND fresh_key.key = lost_key.key
-        WHERE lost_key.rule IN ({RULES.index("file")}, {_VERSION}) GROUP BY pair.uuid, pair.seq
+        WHERE lost_key.rule IN ({RULES.index("file")}, {VERSION}) GROUP BY pair.uuid, pair.seq
     ),
     pairs AS (
         SELECT pair.rule, pair.uuid, pair.seq, coalesce(alike.file, false) AS file,

@@ -77,6 +77,7 @@ COMPARING = "retrovue/store/comparing.py"
 FOLLOWING = "retrovue/store/following.py"
 UNIT = "retrovue/ingest/unit.py"
 PURGING = "retrovue/store/purging.py"
+MOVES = "retrovue/store/moves.py"
 RELINKING = "retrovue/store/relinking.py"
 REMOVALS = "retrovue/store/removals.py"
 CHANGES = "retrovue/operations/changes.py"
@@ -373,6 +374,11 @@ MUTANTS = (
     Mutant("SY-32", EXTENT, 'if instead.read == "unchanged":', 'if instead.read != "unchanged":'),
     Mutant("SY-33", EXTENT, "items=self._total, explained", "items=self._last.items, explained"),
     Mutant("SY-33", EXTENT, "(additions.differing or self._last.explained):", "additions.differing:"),
+    Mutant("SY-34", MOVES, "candidate.created_at > last_seen.at", "candidate.created_at > lost.created_at"),
+    Mutant(
+        "SY-35", MOVES, "exchanged.state = 'ready' AND (NOT exchanged.other_file", "exchanged.state = 'ready' AND (true"
+    ),
+    Mutant("SY-35", MOVES, 'if row.lost_availability == "present":', "if False:"),
     Mutant("SY-23", COMPARING, "if before == after or _plain(before) == _plain(after):", "if before is after:"),
     # One unit of work
     Mutant("UW-1", UNIT, "[await _merged(intake) for", "[(await _merged(intake), await session.commit())[0] for"),

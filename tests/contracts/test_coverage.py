@@ -9,7 +9,8 @@ HOMES = {
     "CI": "tests/contracts/test_collection_ingest_contract.py",
     "SD": "tests/contracts/test_source_discover_contract.py",
     "RS": "tests/contracts/test_interruption_contract.py",
-    "SY": "tests/contracts/test_sync_contract.py tests/contracts/test_sync_items_contract.py",
+    "SY": "tests/contracts/test_sync_contract.py tests/contracts/test_sync_items_contract.py"
+    " tests/contracts/test_relink_contract.py",
     "LE": "tests/service/test_listening.py tests/importers/filesystem/test_watching.py tests/web/test_hooks.py",
     "UW": "tests/contracts/test_unit_of_work_contract.py",
     "JB": "tests/contracts/test_jobs_contract.py",

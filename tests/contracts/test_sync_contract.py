@@ -1,4 +1,4 @@
-"""Sync: SY-1 to SY-31 of docs/contract/sync.md."""
+"""Sync: SY-1 to SY-31 of docs/contract/sync.md; SY-34 and SY-35 are in test_relink_contract."""
 
 from pathlib import Path
 from time import time

@@ -52,7 +52,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Changes of assets": (
         "list_changes", "newest_changes", "follow_changes", "prune_changes", "purge_assets", "Change", "ChangeListing",
-        "GoneAssets", "PrunedChanges",
+        "GoneAssets", "PrunedChanges", "list_moves", "relink_moves", "relink_assets", "Moves", "Move", "MoveEnd",
     ),
     "Audit trail": (
         "list_log", "list_runs", "get_run", "prune_details", "list_rejected", "iter_rejected", "list_duplicates",

@@ -615,9 +615,10 @@ class FormerIdentity(Strict):
 
     source_uri: str
     until: dt.datetime
-    rule: Literal["guid", "external_id", "file", "episode", "place"]
-    """What both items have in common."""
-    run_id: UUID
+    rule: Literal["guid", "external_id", "file", "episode", "place", "chosen"]
+    """What both items have in common; "chosen" if a person named the assets."""
+    run_id: UUID | None
+    """Null if a person relinked it."""
 
 
 class AssetInFull(Asset):
@@ -1041,6 +1042,46 @@ class AssetsPurged(Change):
     """retrovue asset purge."""
 
     destroyed: Destroyed
+
+
+class MoveEnd(Strict):
+    """One of two assets that may exchange their items."""
+
+    uuid: UUID
+    title: str
+    """Its name, with show, season and episode."""
+    source_uri: str
+    state: AssetState
+    availability: Literal["present", "missing", "gone"]
+    collection: OnlyId
+
+
+class Move(Strict):
+    """An asset whose item is lost, and one that has the same item in another collection."""
+
+    lost: MoveEnd
+    listed: MoveEnd
+    rule: Literal["guid", "external_id", "file", "episode", "chosen"]
+    """What both have in common; "chosen" if they were named."""
+    same_file: bool
+    """Size, duration and codecs are the same, as far as both are known."""
+
+
+class AssetsRelinked(Change):
+    """retrovue asset relink."""
+
+    relinked: int
+    """How many were relinked; 0 if they are only listed."""
+    total: int
+    """How many have exactly one new asset."""
+    moves: list[Move]
+    """The first 100 of these, as they were before."""
+    left_out: int
+    """How many more there are."""
+    ambiguous_total: int
+    """How many could be one of several, or share their new asset with others."""
+    ambiguous: list[Move]
+    """The first 100 of these, each with one of the assets that it could be."""
 
 
 class RejectedItem(Strict):
@@ -1556,6 +1597,7 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
     ("asset", "unretire"): AssetsMoved,
     ("asset", "changes"): AssetChanges,
     ("asset", "purge"): AssetsPurged,
+    ("asset", "relink"): AssetsRelinked,
     ("ingest", "log"): IngestLog,
     ("ingest", "log", "--runs"): IngestRuns,
     ("ingest", "show"): IngestShown,

@@ -265,8 +265,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "source_hash": "BLAKE2b, 128 bits, of `source_uri`",
         "source_uri": "",
         "until": "when the asset was relinked",
-        "run_id": "the run that relinked it",
-        "rule": "what both items have in common: `guid`, `external_id`, `file`, `episode` or `place` (the files alone)",
+        "run_id": "the run that relinked it; null if a person did",
+        "rule": "what both items have in common: `guid`, `external_id`, `file`, `episode` or `place` (the files alone);"
+        " `chosen` if a person named the assets",
     },
     "asset_change": {
         "": "The feed: what happened to assets, written with what happened.",

@@ -3,7 +3,7 @@
 import datetime as dt
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABL
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.process import return_large_blocks
 from retrovue.cli.progress import Progress
-from retrovue.core.errors import NothingEligible, Problem, ScopeNotFound
+from retrovue.core.errors import NothingEligible, Problem, RetrovueError, ScopeNotFound
 from retrovue.core.model import Collection
 from retrovue.core.results import IngestSummary
 from retrovue.core.runs import FULL, Scope
@@ -29,11 +29,17 @@ from retrovue.ingest.documents import (
 )
 from retrovue.ingest.options import IngestOptions
 from retrovue.operations import catalogue
+from retrovue.operations.catalogue import Store
+from retrovue.operations.relinking import list_moves
 
 Start = Callable[[], AbstractAsyncContextManager[IngestRun]]
 """Starts a run."""
 _OBJECTS_BETWEEN = 10_000
 """Objects that come into being between two searches for garbage: those of some pages."""
+
+
+_MOVES_NAMED = 10
+"""How many assets that are in another collection now the report names."""
 
 
 def summary_status(summary: IngestSummary) -> int:
@@ -63,7 +69,9 @@ async def ingest_source(call: Invocation, reference: str, **options: Any) -> int
             atomic=settings.atomic,
         )
         try:
-            return await Report(call).follow(lambda: orchestrator.ingest_source(store, str(source.id), settings))
+            return await Report(call, closing=partial(moved_lines, call, store)).follow(
+                lambda: orchestrator.ingest_source(store, str(source.id), settings)
+            )
         except NothingEligible as exc:
             if not call.output.as_json:
                 call.output.lines([*reports.heading(source), *reports.not_eligible(explain(exc))])
@@ -86,7 +94,7 @@ async def ingest_collection(
     async with opened(call) as store:
         owner, collection = await catalogue.find_target(store, reference, source)
         try:
-            return await Report(call, collection, scope).follow(
+            return await Report(call, collection, scope, closing=partial(moved_lines, call, store)).follow(
                 lambda: orchestrator.ingest_one(store, str(collection.id), scope, settings)
             )
         except NothingEligible:
@@ -135,6 +143,8 @@ class Report:
     """Called after the report of an interrupted run."""
     elsewhere: bool = False
     """Whether workers do the run: an interruption of the command leaves it alone."""
+    closing: Callable[[IngestSummary], Awaitable[list[str]]] | None = None
+    """Gives the lines that end the report for people."""
 
     async def follow(self, start: Start) -> int:
         """Start the run, show its progress, and print its report; return the exit status."""
@@ -153,8 +163,9 @@ class Report:
                     raise
                 problem = explain(exc)
                 call.show_traceback(exc)
+        closing = [] if self.closing is None or call.output.as_json else await self.closing(run.summary)
         call.report_interruption = None
-        return self._print(run.summary, problem)
+        return self._print(run.summary, problem, closing)
 
     def interrupted(self, run: IngestRun) -> None:
         """Print the report of a run that was interrupted."""
@@ -168,7 +179,7 @@ class Report:
         if self.then is not None:
             self.then()
 
-    def _print(self, summary: IngestSummary, problem: Problem | None) -> int:
+    def _print(self, summary: IngestSummary, problem: Problem | None, closing: Sequence[str] = ()) -> int:
         output = self.call.output
         more = [] if problem is None else [problem]
         for outcome in summary.lost:
@@ -189,8 +200,36 @@ class Report:
             )
         if not output.as_json:
             what = "Source" if self.collection is None else "Collection"
-            output.lines(reports.report(summary, more, what=what, scope=self.scope))
+            output.lines([*reports.report(summary, more, what=what, scope=self.scope), *closing])
         return self.call.answered(status) if self.documents is None else status
+
+
+async def moved_lines(call: Invocation, store: Store, summary: IngestSummary) -> list[str]:
+    """Name the assets that a run has marked as missing or gone and whose item is in another collection now."""
+    if summary.mode != "sync" or summary.dry_run or not summary.total("missing") + summary.total("gone"):
+        return []
+    try:
+        moves = await list_moves(store, source=str(summary.source.id), limit=_MOVES_NAMED)
+        names = {found.id: found.name for found in await catalogue.list_collections(store)}
+    except RetrovueError as exc:
+        call.output.warn(f"It isn't known which of the missing assets are in another collection now: {exc.message}")
+        return []
+    if not moves.total + moves.ambiguous_total:
+        return []
+    lines = [
+        f"  {move.lost.title}: {move.lost.availability} in {names[move.lost.collection_uuid]}, new in"
+        f" {names[move.listed.collection_uuid]}"
+        for move in moves.moves
+    ]
+    more = moves.total - len(moves.moves)
+    lines += [f"  ... and {more:,} more"] if more else []
+    unclear = f", {moves.ambiguous_total:,} ambiguous" if moves.ambiguous_total else ""
+    return [
+        "",
+        f"In another collection now: {moves.total:,}{unclear}",
+        *lines,
+        f"`retrovue asset relink --source {summary.source.external_id}` lists them; --all lets them keep their ids.",
+    ]
 
 
 def goes_on(run: str) -> Problem:

@@ -213,3 +213,26 @@ async def purge(call: Invocation, **options: Any) -> int:
     from retrovue.cli.actions.changes import purge_assets
 
     return await purge_assets(call, **options)
+
+
+@command.command(
+    "relink", epilog=examples("asset relink --source 'My Plex'", "asset relink 0199c0de 0199d1f3", "asset relink --all")
+)
+@click.argument("ids", metavar="[OLD NEW]", nargs=-1)
+@_OF_SOURCE
+@_OF_COLLECTION
+@click.option("--other-sources", is_flag=True, help="Look for their items in other sources as well.")
+@click.option("--all", "everything", is_flag=True, help="Relink all that are unambiguous.")
+@confirmed
+@shared(writes=True)
+async def relink(call: Invocation, **options: Any) -> int:
+    """Relink assets whose item is in another collection now.
+
+    Without OLD NEW and --all it only lists them: assets that are missing or gone, each with the new asset of the same
+    item, and what is ambiguous. OLD keeps its id and its approval, and takes the item of NEW with its collection and
+    files; the approval is withdrawn if the file is another one. NEW takes the lost item of OLD: nothing is deleted, and
+    NEW OLD undoes it.
+    """
+    from retrovue.cli.actions.relinking import relink as relink_
+
+    return await relink_(call, **options)

@@ -81,6 +81,10 @@ REQUESTS: Mapping[str, Advice] = {
     "bad_work": Advice("A schedule can't do that.", "Give sync, full-sync, ingest or enrich."),
     "bad_interval": Advice("The interval can't be used.", "Give a span of time such as 24h or 7d, or 0."),
     "bad_grace": Advice("The grace can't be used.", "Give a span of time such as 24h or 7d, or 0."),
+    "bad_relink": Advice(
+        "These two assets can't be relinked.",
+        "Name an asset that is missing or gone, then the one that has its item; `retrovue asset relink` lists pairs.",
+    ),
     "bad_adoption": Advice(
         "A collection can't take the place of the other one.", "Read the message; nothing was changed."
     ),
