@@ -260,7 +260,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "asset_identity": {
         "": "The source identities that an asset had before it was relinked to another item of its source.",
-        "asset_uuid": "",
+        "asset_uuid": "the asset, with which the row is deleted",
         "collection_uuid": "",
         "source_hash": "BLAKE2b, 128 bits, of `source_uri`",
         "source_uri": "",
@@ -293,7 +293,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "asset_part": {
         "": "The files of an asset that has several.",
-        "asset_uuid": "",
+        "asset_uuid": "the asset, with which the row is deleted",
         "position": "from 1, in playing order",
         "local_path": "",
         "size_bytes": "bytes",
@@ -311,7 +311,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "": "Another item of the source that plays an asset's file, such as the second episode in it.",
         "collection_uuid": "",
         "source_hash": "BLAKE2b, 128 bits, of `source_uri`",
-        "asset_uuid": "the asset with that file",
+        "asset_uuid": "the asset with that file, with which the row is deleted",
         "source_uri": "",
         "title": "",
         **_NUMBERS,
@@ -388,7 +388,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "asset_enrichment": {
         "": "The latest result of an enricher for an asset. An attached enricher without a row `succeeded` is owed.",
-        "asset_uuid": "",
+        "asset_uuid": "the asset, with which the row is deleted",
         "enricher_id": "",
         "status": "`succeeded` or `failed`",
         "attempts": "",
