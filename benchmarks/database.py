@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import orjson
 import psutil  # type: ignore[import-untyped]
+from sqlalchemy import text
 
 from retrovue.core.model import PathMapping, Secret
 from retrovue.operations.discovery import add_source, discover
@@ -170,3 +171,32 @@ async def private_server(home: Path) -> AsyncIterator[Databases]:
     """Run a PostgreSQL of our own, as durable as an operator's, until the block ends."""
     async with embedded_server(home, durable=True) as server:
         yield Databases(server)
+
+
+async def multiply(store: Store, items: int) -> int:
+    """Copy the assets of a catalogue until there are about as many as wanted; return their number."""
+    async with store.transaction(long=True) as session:
+        columns = [
+            row[0]
+            for row in await session.execute(
+                text(
+                    "SELECT column_name FROM information_schema.columns WHERE table_name = 'asset'"
+                    " AND column_name NOT IN ('uuid', 'source_hash', 'canonical_hash', 'title')"
+                    " ORDER BY ordinal_position"
+                )
+            )
+        ]
+        names = ", ".join(columns)
+        times = items // (await session.execute(text("SELECT count(*) FROM asset"))).scalar_one() - 1
+        await session.execute(
+            text(
+                f"INSERT INTO asset (source_hash, canonical_hash, title, {names})"
+                " SELECT uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()),"
+                f" title || ' copy ' || number || substr(md5(title), 1, 3), {names}"
+                f" FROM asset, generate_series(1, {times}) AS number"
+            )
+        )
+    async with store.transaction(long=True) as session:
+        await session.execute(text("ANALYZE asset"))
+        found: int = (await session.execute(text("SELECT count(*) FROM asset"))).scalar_one()
+    return found

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import anyio
 import httpx
-from sqlalchemy import text
 
-from benchmarks.database import SOURCE, Databases, private_server
+from benchmarks.database import SOURCE, Databases, multiply, private_server
 from benchmarks.harness import TOKEN, served
 from benchmarks.scenarios import even
 from retrovue import ingest_source, list_sources, set_search_index
@@ -53,7 +52,7 @@ async def _run(scratch: Path, items: int) -> int:
         async with Store(database_url(databases.url(name)), connections=4) as store:
             async with ingest_source(store, SOURCE):
                 pass
-            number = await _multiply(store, items)
+            number = await multiply(store, items)
             print(f"{number:,} assets")
             async with (
                 page_served(store, PageSettings(port=0), HostStatus("benchmark", works=True)) as url,
@@ -90,34 +89,6 @@ async def _measure_ingest(databases: Databases, media: Path) -> None:
     without, with_it = (statistics.median(taken) for taken in seconds.values())
     print(f"An ingest of {_PAID_BY:,} films: {with_it:.2f} s with the search index, {without:.2f} s without,"
           f" {with_it / without:.2f} ×")  # fmt: skip
-
-
-async def _multiply(store: Store, items: int) -> int:
-    async with store.transaction(long=True) as session:
-        columns = [
-            row[0]
-            for row in await session.execute(
-                text(
-                    "SELECT column_name FROM information_schema.columns WHERE table_name = 'asset'"
-                    " AND column_name NOT IN ('uuid', 'source_hash', 'canonical_hash', 'title')"
-                    " ORDER BY ordinal_position"
-                )
-            )
-        ]
-        names = ", ".join(columns)
-        times = items // (await session.execute(text("SELECT count(*) FROM asset"))).scalar_one() - 1
-        await session.execute(
-            text(
-                f"INSERT INTO asset (source_hash, canonical_hash, title, {names})"
-                " SELECT uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()),"
-                f" title || ' copy ' || number || substr(md5(title), 1, 3), {names}"
-                f" FROM asset, generate_series(1, {times}) AS number"
-            )
-        )
-    async with store.transaction(long=True) as session:
-        await session.execute(text("ANALYZE asset"))
-        found: int = (await session.execute(text("SELECT count(*) FROM asset"))).scalar_one()
-    return found
 
 
 async def _measure(client: httpx.AsyncClient, address: str) -> None:
