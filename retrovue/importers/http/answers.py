@@ -10,6 +10,7 @@ import ssl
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -19,6 +20,9 @@ from retrovue.importers.http.settings import Dialect
 
 _WEB_PAGE = re.compile(r"/web(/.*)?$")
 """The part of a path that is the web page of a media server."""
+_SCHEME = re.compile(r"^(https?)(?::/*|//+)(?=[^/])", re.IGNORECASE)
+"""A scheme, also one that was mistyped, such as "http:/" and "http//"."""
+_OPENSSL_WORDS = re.compile(r"^\[[^\]]*\] *| *\(_ssl\.c:[0-9]+\)$")
 _NOT_TLS = re.compile(r"wrong.version.number|record.layer.failure|http.request|unknown.protocol", re.IGNORECASE)
 _NOT_TEXT = "illegal request line"
 _ERROR_BODY_CAP = 64 * 1024
@@ -127,11 +131,14 @@ def _truncated(origin: str) -> TruncatedAnswer:
 def parse_base_url(text: str, dialect: Dialect) -> httpx.URL:
     """Parse a source's address, also one that was copied from a browser that shows the server's web page.
 
+    A host alone, without scheme and port, has the port on which servers of this kind listen by default.
     Raises RequestError with code ``bad_url``, also for what httpx accepts until it connects, such as port 70000.
     """
-    text = text.strip()
+    text = _SCHEME.sub(r"\1://", text.strip(" \t\r\n\"'<>").lstrip("/"))
     try:
         url = httpx.URL(text if "://" in text else f"http://{text}")
+        if "://" not in text and urlsplit(f"//{text}").port is None:
+            url = url.copy_with(port=dialect.port)
         page = _WEB_PAGE.search(url.path)
         if page is not None:
             url = url.copy_with(path=url.path[: page.start()] or "/", fragment=None)
@@ -151,7 +158,10 @@ def _url_problem(url: httpx.URL, dialect: Dialect) -> str | None:
     query = url.query.lower()
     problems = {
         "it doesn't begin with http:// or https://": url.scheme not in {"http", "https"},
-        "it names no host": not re.fullmatch(rb"[A-Za-z0-9._:-]+", url.raw_host),
+        "it names no host": not url.host,
+        f"{quoted(unquote(url.host))} can't be the name of a host": not re.fullmatch(
+            rb"[A-Za-z0-9._:-]*", url.raw_host
+        ),
         f"{url.host} shows servers, but is none itself": url.host in dialect.web_apps,
         "it holds a user name or password": bool(url.userinfo),
         "it holds a token, which has a setting of its own": b"token" in query or b"api_key" in query,
@@ -161,14 +171,14 @@ def _url_problem(url: httpx.URL, dialect: Dialect) -> str | None:
     return next((problem for problem, applies in problems.items() if applies), None)
 
 
-def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, bool]:
+def map_error(exc: Exception, origin: str, dialect: Dialect) -> tuple[SourceError, bool]:
     """Translate an exception of httpx, TLS or the system, and return whether another attempt may help.
 
     The text of an exception may quote what was sent, such as the token. Only the texts of the operating system and of
     TLS, which quote addresses at most, become part of the message.
     """
     cause = _system_cause(exc)
-    where = f"the {product} server at {origin}"
+    where = f"the {dialect.product} server at {origin}"
     if (error := _tls_error(exc, cause, where)) is not None:
         return error, False
     if isinstance(exc, zlib.error | httpx.DecodingError):
@@ -184,7 +194,7 @@ def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, b
         message, hint = f"The answer of {where} took too long.", "Check that the server isn't overloaded."
     elif isinstance(exc, httpx.ConnectError | ExceptionGroup):
         message = f"No connection to {where}: {detail}."
-        hint = "Check that the server is running, and the source's base URL: scheme, host and port."
+        hint = _connecting_hint(cause, origin, dialect)
     elif isinstance(exc, httpx.HTTPError | httpx.StreamError | httpx.CookieConflict | OSError):
         message = f"The connection to {where} broke: {detail}."
         hint = 'If the server requires secure connections, the base URL must begin with "https://".'
@@ -192,6 +202,14 @@ def map_error(exc: Exception, origin: str, product: str) -> tuple[SourceError, b
         message, hint = f"Asking {where} failed: {detail}.", "This is a fault of RetroVue; please report it."
         return SourceError(message, hint=hint), False
     return SourceUnreachable(message, hint=hint), True
+
+
+def _connecting_hint(cause: OSError | None, origin: str, dialect: Dialect) -> str:
+    if isinstance(cause, ssl.SSLError):
+        return 'If the port is one for plain HTTP, let the base URL begin with "http://".'
+    hint = "Check that the server is running, and the source's base URL: scheme, host and port."
+    usual = origin.endswith(f":{dialect.port}")
+    return hint if usual else f"{hint} {dialect.product} usually listens on port {dialect.port}."
 
 
 def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnreachable | None:
@@ -271,8 +289,12 @@ def _system_text(cause: OSError | None) -> str | None:
     """Return the system's text for an error; asyncio's text of a failed connection holds only the address."""
     if cause is None:
         return None
-    if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror | ssl.SSLError):
-        return cause.strerror  # these two have error numbers of their own
+    if isinstance(cause, ssl.SSLEOFError):
+        return "it ended the TLS handshake"
+    if isinstance(cause, ssl.SSLError):
+        return _OPENSSL_WORDS.sub("", cause.strerror or "") or None
+    if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror):
+        return cause.strerror  # has error numbers of its own
     return os.strerror(cause.errno)
 
 

@@ -205,7 +205,7 @@ class HttpClient:
             except (Transient, SourceError, RequestError):
                 raise
             except Exception as exc:
-                error, transient = map_error(exc, self.origin, self.dialect.product)
+                error, transient = map_error(exc, self.origin, self.dialect)
                 if transient:
                     raise Transient(error) from exc
                 raise error from exc
@@ -333,7 +333,7 @@ class HttpClient:
         except (RetrovueError, NotConnected):
             raise
         except Exception as exc:
-            raise map_error(exc, self.origin, self.dialect.product)[0] from exc
+            raise map_error(exc, self.origin, self.dialect)[0] from exc
 
     def _url(self, path: str, params: Mapping[str, str]) -> httpx.URL:
         url = self._base.copy_with(path=self._base.path.rstrip("/") + path)

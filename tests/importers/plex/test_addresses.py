@@ -14,8 +14,9 @@ from retrovue.errors import (
     SourceError,
     SourceUnreachable,
 )
-from retrovue.importers.http.answers import map_error
+from retrovue.importers.http.answers import map_error, parse_base_url
 from retrovue.importers.plex import PlexImporter
+from retrovue.importers.plex.importer import PLEX
 from retrovue.simulator import SimulatedPlex
 from tests.support.plex import IMPATIENT, TOKEN
 
@@ -53,6 +54,29 @@ class TestAddresses:
         assert caught.value.code == "bad_url"
         assert caught.value.hint
         assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("text", "url"),
+        [
+            ("plex.local", "http://plex.local:32400"),
+            ("192.168.1.10/web/index.html#!/settings", "http://192.168.1.10:32400/"),
+            ("http://plex.local", "http://plex.local"),
+            ("plex.local:80", "http://plex.local"),
+            ("//plex.local:32400", "http://plex.local:32400"),
+            ("http:/plex.local:32400", "http://plex.local:32400"),
+            ("http//plex.local:32400", "http://plex.local:32400"),
+            ("HTTPS:plex.local", "https://plex.local"),
+            (' "http://plex.local:32400/" ', "http://plex.local:32400/"),
+            ("<http://plex.local:32400>", "http://plex.local:32400"),
+            ("[::1]", "http://[::1]:32400"),
+        ],
+    )
+    def test_what_is_pasted_or_mistyped(self, text: str, url: str) -> None:
+        assert parse_base_url(text, PLEX) == httpx.URL(url)
+
+    def test_the_wrong_part_is_named(self) -> None:
+        with pytest.raises(RequestError, match="'my server' can't be a host"):
+            parse_base_url("http://my server:32400", PLEX)
 
     @pytest.mark.parametrize(
         "config",
@@ -150,7 +174,7 @@ class TestMapping:
     def test_every_httpx_error_has_a_meaning(self, kind: type[Exception]) -> None:
         exc = kind.__new__(kind)
         Exception.__init__(exc, f"quotes {TOKEN}")
-        error, _ = map_error(exc, "http://plex.local:32400", "Plex")
+        error, _ = map_error(exc, "http://plex.local:32400", PLEX)
         assert isinstance(error, SourceError)
         assert error.hint or error.code in {"bad_url", "redirect_loop"}
         assert "fault of RetroVue" not in (error.hint or "")
@@ -171,12 +195,12 @@ class TestMapping:
         ],
     )
     def test_what_is_tried_again(self, exc: Exception, *, transient: bool) -> None:
-        assert map_error(exc, "http://plex.local", "Plex")[1] is transient
+        assert map_error(exc, "http://plex.local", PLEX)[1] is transient
 
     @pytest.mark.fault(18)
     def test_a_certificate_behind_layers(self) -> None:
         layer = httpx.ConnectError("x")
         layer.__cause__ = OSError("y")
         layer.__cause__ = ssl.SSLCertVerificationError("z")
-        error, transient = map_error(layer, "https://plex.local", "Plex")
+        error, transient = map_error(layer, "https://plex.local", PLEX)
         assert (error.code, error.unreachable, transient) == ("tls_certificate", True, False)
