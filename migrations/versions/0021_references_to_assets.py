@@ -11,14 +11,14 @@ that it changed. They keep what the foreign keys kept:
 A deletion in a transaction that doesn't see what others have committed since it began could leave rows behind. So
 assets can be deleted at READ COMMITTED only, which is PostgreSQL's default.
 
-Revision: 0020
-Follows: 0019
+Revision: 0021
+Follows: 0020
 """
 
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
