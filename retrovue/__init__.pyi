@@ -147,6 +147,9 @@ from retrovue.operations.searching import set_search_index as set_search_index
 from retrovue.operations.secrets import Encryption as Encryption
 from retrovue.operations.secrets import encrypt_secrets as encrypt_secrets
 from retrovue.operations.secrets import secret_reference as secret_reference
+from retrovue.operations.sync_times import CollectionTimes as CollectionTimes
+from retrovue.operations.sync_times import SyncTimes as SyncTimes
+from retrovue.operations.sync_times import get_sync_times as get_sync_times
 from retrovue.operations.watching import list_held_back as list_held_back
 from retrovue.operations.watching import list_programs as list_programs
 from retrovue.service.engine import EngineTimes as EngineTimes

@@ -9,7 +9,7 @@ from retrovue.core.model import AttachedEnricher, Collection, Enricher, Source
 from retrovue.core.pages import Rejection
 from retrovue.core.text import redact
 from retrovue.core.verdicts import ADDED_COUNTS
-from retrovue.ingest.documents import DURATIONS, TOTALS, source_identity
+from retrovue.ingest.documents import DURATIONS, TOTALS, collection_identity, source_identity
 from retrovue.operations.catalogue import (
     AssetDetails,
     CollectionDetails,
@@ -24,6 +24,7 @@ from retrovue.operations.discovery import Discovered
 from retrovue.operations.listening import Listening
 from retrovue.operations.reports import CollectionStatistics, Statistics
 from retrovue.operations.schedules import ScheduleListing, ScheduleRun
+from retrovue.operations.sync_times import SyncTimes
 
 
 def source_document(source: Source) -> dict[str, Any]:
@@ -34,6 +35,26 @@ def source_document(source: Source) -> dict[str, Any]:
     }
     config = {key: redact(value) if isinstance(value, str) else value for key, value in source.config.items()}
     return {**source_identity(source), "config": config, "credentials": sorted(source.credentials), "secrets": secrets}
+
+
+def sync_times_document(times: SyncTimes) -> dict[str, Any]:
+    """Build the object of how often a source is read."""
+    return {
+        "grace_s": int(times.grace.total_seconds()),
+        "sweep_every_s": int(times.sweep_every.total_seconds()),
+        "full_every_s": int(times.full_every.total_seconds()),
+        "tells_changes": times.tells_changes,
+        "collections": [
+            {
+                **collection_identity(one.collection),
+                "swept_at": one.swept_at,
+                "full_at": one.full_at,
+                "next_sweep_at": one.next_sweep_at,
+                "next_full_at": one.next_full_at,
+            }
+            for one in times.collections
+        ],
+    }
 
 
 def listening_document(listening: Listening) -> dict[str, Any]:

@@ -17,6 +17,10 @@ _LAST = text(
     "SELECT basis, stamp, clock_s, items, swept_at, full_at, explained FROM collection_reading"
     " WHERE collection_uuid = :collection"
 )
+_OF_SOURCE = text(
+    "SELECT collection_uuid, basis, stamp, clock_s, items, swept_at, full_at, explained FROM collection_reading"
+    " JOIN collection ON collection.id = collection_uuid WHERE source_id = :source"
+)
 _KEEP = text(
     """
     INSERT INTO collection_reading (collection_uuid, basis, stamp, clock_s, items, swept_at, full_at, explained)
@@ -60,6 +64,12 @@ async def last_reading(session: AsyncSession, collection: Collection) -> tuple[L
     now: dt.datetime = (await session.execute(text("SELECT now()"))).scalar_one()
     row = (await session.execute(_LAST, {"collection": collection.id})).one_or_none()
     return (None if row is None else LastReading(*row)), now
+
+
+async def readings_of(session: AsyncSession, source: Source) -> dict[UUID, LastReading]:
+    """Return what the last complete readings of a source proved, by collection; without those that never were."""
+    rows = await session.execute(_OF_SOURCE, {"source": source.id})
+    return {collection: LastReading(*fields) for collection, *fields in rows}
 
 
 async def absences_are_due(session: AsyncSession, source: Source, collection: Collection) -> bool:

@@ -273,8 +273,11 @@ class TestSources:
         assert len(shown["collections"]) == 3
         nothing = {"since": None, "problem": None, "heard_at": None, "heard": None}
         assert shown["listening"] == {"offered": True, "active": False, "host": None, **nothing}
+        intervals = {"grace_s": 86_400, "sweep_every_s": 86_400, "full_every_s": 604_800, "tells_changes": True}
+        assert shown["sync"] == {**intervals, "collections": []}
         text = run_cli("source", "show", "My Plex").out
         assert added.external_id in text
+        assert "Sync: an asset is gone when it has been missing for 24 h; all is read every 24 h" in text
         assert "Live events: no host listens; start `retrovue serve`\n" in text
 
     @pytest.mark.usefixtures("added")

@@ -1,5 +1,6 @@
 """Sync: SY-1 to SY-31 of docs/contract/sync.md; SY-34 and SY-35 are in test_relink_contract."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from time import time
 from typing import Any
@@ -1019,6 +1020,21 @@ class TestSY30:
         assert (movies["reading"]["items"], movies["reading"]["requests"]) == (1, 5)
         assert 86_000 < movies["reading"]["sweep_in_seconds"] <= 86_400
         assert "Read: changes" in world.cli("ingest", "show", "latest").out
+
+    def test_the_source_shows_when_all_is_read_next(self, world: World) -> None:
+        at_work(world)
+        times = world.cli.ok("source", "show", NAME)["sync"]["collections"]
+        assert [one["name"] for one in times] == ["Movies", "TV Shows"]
+        for one in times:
+            swept, due = (datetime.fromisoformat(one[key]) for key in ("swept_at", "next_sweep_at"))
+            full, full_due = (datetime.fromisoformat(one[key]) for key in ("full_at", "next_full_at"))
+            assert (due - swept, full_due - full) == (timedelta(days=1), timedelta(days=7))
+        assert "  Movies: read on " in world.cli("source", "show", NAME).out
+        # With other settings all is read anew.
+        world.cli.ok("collection", "update", "Movies", "--map", "/data/elsewhere=/mnt/elsewhere")
+        movies = world.cli.ok("source", "show", NAME)["sync"]["collections"][0]
+        assert {movies[key] for key in ("swept_at", "full_at", "next_sweep_at", "next_full_at")} == {None}
+        assert "  Movies: the next sync reads all" in world.cli("source", "show", NAME).out
 
     def test_rejected_items_are_those_of_the_latest_reading_of_all(self, world: World) -> None:
         section = at_work(world)

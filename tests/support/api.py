@@ -32,6 +32,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "Ingest": ("ingest_source", "ingest_one", "IngestOptions", "Scope", "IngestRun"),
     "Sync": (
         "sync_source", "sync_one", "sync_items", "MaxRemovals", "Removal", "list_held_back", "RemovalsHeldBack",
+        "get_sync_times", "SyncTimes", "CollectionTimes",
     ),
     "Runs at work": (
         "list_progress", "follow_progress", "stop_run", "CollectionProgress", "list_programs", "Program",

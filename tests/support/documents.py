@@ -890,6 +890,33 @@ class SourceShown(Ok):
     source: Source
     collections: list[Collection]
     listening: "Listening"
+    sync: "SyncTimes"
+
+
+class SyncTimes(Strict):
+    """How often the collections of a source are read."""
+
+    grace_s: int
+    """How long an asset that isn't listed any more is missing before it is gone."""
+    sweep_every_s: int
+    full_every_s: int
+    tells_changes: bool
+    """Whether the type of the source tells what has changed; else each sync reads all."""
+    collections: list["CollectionTimes"]
+    """The enabled ones."""
+
+
+class CollectionTimes(CollectionIdentity):
+    """When a collection was read, and when the next syncs read all of it."""
+
+    swept_at: dt.datetime | None
+    """When all of it was read last."""
+    full_at: dt.datetime | None
+    """When each of its items was compared last."""
+    next_sweep_at: dt.datetime | None
+    """From when on a sync reads all of it, whatever its source tells; null: the next one does."""
+    next_full_at: dt.datetime | None
+    """From when on a sync compares each item; null: the next one does."""
 
 
 class Listening(Strict):

@@ -9,6 +9,7 @@ from typing import Any
 
 from retrovue.cli.actions.collections import collection_table
 from retrovue.cli.actions.connect import adding_source
+from retrovue.cli.actions.sync_times import sync_lines
 from retrovue.cli.asking import Destruction, read_secret, secret_variable
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
@@ -20,7 +21,7 @@ from retrovue.core.model import ConfigField, Secret, Source
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.registry import importer_settings, importer_types
 from retrovue.ingest.documents import source_identity
-from retrovue.operations import catalogue, curation, discovery, listening
+from retrovue.operations import catalogue, curation, discovery, listening, sync_times
 from retrovue.operations.catalogue import Contents
 from retrovue.operations.discovery import Discovered, Remade
 from retrovue.operations.documents import (
@@ -29,6 +30,7 @@ from retrovue.operations.documents import (
     listening_document,
     source_document,
     source_listing_document,
+    sync_times_document,
 )
 from retrovue.operations.listening import Listening
 
@@ -141,13 +143,20 @@ async def show_source(call: Invocation, reference: str) -> int:
         source = await catalogue.find_source(store, reference)
         collections = await catalogue.list_collections(store, str(source.id))
         listened = await listening.get_listening(store, str(source.id))
+        times = await sync_times.get_sync_times(store, str(source.id))
     shown = source_document(source)
     lines = [f"Name: {source.name}", f"Id:   {source.external_id}, {source.id}", f"Type: {source.type}"]
     lines += [f"{key}: {value}" for key, value in shown["config"].items()]
     lines += [f"{name}: (secret{_where(**about)})" for name, about in shown["secrets"].items()]
-    lines += [_listening_line(listened), "", *collection_table(collections, {source.id: source.external_id})]
+    lines += [
+        _listening_line(listened),
+        *sync_lines(times),
+        "",
+        *collection_table(collections, {source.id: source.external_id}),
+    ]
     documents = [collection_document(collection) for collection in collections]
     document = {"source": shown, "collections": documents, "listening": listening_document(listened)}
+    document["sync"] = sync_times_document(times)
     return call.answer(document, lines)
 
 
