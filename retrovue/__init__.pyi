@@ -158,6 +158,8 @@ from retrovue.service.jobs import JobResult as JobResult
 from retrovue.service.jobs import JobTimes as JobTimes
 from retrovue.service.requesting import RequestedRun as RequestedRun
 from retrovue.service.requesting import follow_run as follow_run
+from retrovue.service.requesting import list_jobs as list_jobs
+from retrovue.service.requesting import list_workers as list_workers
 from retrovue.service.requesting import request_enrichment as request_enrichment
 from retrovue.service.requesting import request_run as request_run
 from retrovue.service.serving import Ended as Ended
@@ -191,6 +193,7 @@ from retrovue.store.log import LogListing as LogListing
 from retrovue.store.log import RunListing as RunListing
 from retrovue.store.moves import Move as Move
 from retrovue.store.moves import MoveEnd as MoveEnd
+from retrovue.store.open_jobs import OpenJob as OpenJob
 from retrovue.store.opening import open_store as open_store
 from retrovue.store.progress import CollectionProgress as CollectionProgress
 from retrovue.store.purging import GoneAssets as GoneAssets
@@ -199,6 +202,8 @@ from retrovue.store.rejections import DuplicateListing as DuplicateListing
 from retrovue.store.rejections import RejectedItem as RejectedItem
 from retrovue.store.rejections import RejectedListing as RejectedListing
 from retrovue.store.rejections import RejectionFilters as RejectionFilters
+from retrovue.store.requests import JobHost as JobHost
+from retrovue.store.requests import JobRefusal as JobRefusal
 from retrovue.store.retention import PrunedDetails as PrunedDetails
 from retrovue.store.schedules import Schedule as Schedule
 from retrovue.store.schedules import ScheduleRun as ScheduleRun

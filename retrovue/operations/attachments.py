@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from retrovue.core.bounds import LARGEST, SMALLEST
-from retrovue.core.errors import changed_meanwhile, require_within
+from retrovue.core.errors import RetrovueError, changed_meanwhile, require_within
 from retrovue.core.model import DEFAULT_PRIORITY, AttachedEnricher, Collection, Enricher, Source
 from retrovue.core.text import quoted
 from retrovue.enrichers.guard import require_fitting
-from retrovue.enrichers.registry import check_parameters
+from retrovue.enrichers.registry import check_parameters, enricher_types, parameters_of
 from retrovue.operations.curation import locked
 from retrovue.operations.discovery import check_name, check_unset, without
 from retrovue.store import enrichers
@@ -23,6 +23,19 @@ from retrovue.store.enrichers import (
     new_enricher,
 )
 from retrovue.store.session import Store
+
+
+def types_without_parameters() -> list[str]:
+    """List the installed types of enrichers that need no parameters. Those that can't be loaded are left out."""
+    found: list[str] = []
+    for name in enricher_types():
+        try:
+            needed = [parameter for parameter in parameters_of(name) if parameter.required]
+        except RetrovueError:
+            continue
+        if not needed:
+            found.append(name)
+    return found
 
 
 async def add_enricher(

@@ -39,7 +39,7 @@ from retrovue.store.collections import find_target, list_collections
 from retrovue.store.enrichers import attached_to
 from retrovue.store.enrichments import count_owed
 from retrovue.store.locks import Locks, open_locks
-from retrovue.store.requests import JobHost, Refusal, Waiting
+from retrovue.store.requests import JobHost, JobRefusal, Waiting
 from retrovue.store.session import CLEANUP_SECONDS, Store
 
 LANES = 8
@@ -357,7 +357,7 @@ async def unreadable(source: Source, collection: Collection) -> Ingestibility | 
     return answer if not answer.ingestible and answer.code in OF_HOST else None
 
 
-def _reasons(refused: Mapping[UUID, Refusal], reason: str) -> str:
+def _reasons(refused: Mapping[UUID, JobRefusal], reason: str) -> str:
     """Join the reasons of all hosts."""
     return " ".join(f"On {one.host}: {one.reason}" for one in refused.values()) or reason
 

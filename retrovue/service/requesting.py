@@ -27,8 +27,9 @@ from retrovue.store.audit import started_by
 from retrovue.store.collections import find_target, list_collections
 from retrovue.store.enrichers import attached_to
 from retrovue.store.notifications import notifications
+from retrovue.store.open_jobs import OpenJob, open_jobs
 from retrovue.store.outages import Outage
-from retrovue.store.requests import CHANNEL, Asked, Request
+from retrovue.store.requests import CHANNEL, Asked, JobHost, Request
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
 
@@ -126,6 +127,18 @@ async def _request(
         _log.warning("The workers weren't woken: %s", exc.message)
     names = tuple(host.name for host in living)
     return RequestedRun(request.id, source, tuple(targeted), tuple(skipped), names)
+
+
+async def list_jobs(store: Store) -> list[OpenJob]:
+    """List what workers were asked for and hasn't ended, the oldest request first: each collection of it."""
+    async with store.reading() as session:
+        return await open_jobs(session, JobTimes().gone_s)
+
+
+async def list_workers(store: Store) -> list[JobHost]:
+    """List the workers that are there, by name."""
+    async with store.reading() as session:
+        return await requests.living(session, JobTimes().gone_s)
 
 
 @asynccontextmanager

@@ -28,7 +28,8 @@ GONE_FOR = dt.timedelta(hours=1)
 """For how long a worker that is gone is known: jobs that are left to it are another one's."""
 
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
-_ALIVE = "beaten_at > clock_timestamp() - cast(:stale AS double precision) * interval '1 second'"
+ALIVE = "beaten_at > clock_timestamp() - cast(:stale AS double precision) * interval '1 second'"
+"""That something was heard of a worker lately: for `:stale` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class JobHost:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class JobRefusal:
     """Why a worker can't work a collection."""
 
     host: str
@@ -184,7 +185,7 @@ async def at_work(session: AsyncSession, source: Source, beside: Collection, sta
                 "SELECT count(*), coalesce(sum(share), 0) FROM ("
                 " SELECT DISTINCT collection_id, share FROM requested_collection"
                 "  JOIN collection ON collection.id = collection_id JOIN job_host ON job_host.id = host_id"
-                f" WHERE source_id = :source AND collection_id <> :beside AND ended_at IS NULL AND {_ALIVE}) AS working"
+                f" WHERE source_id = :source AND collection_id <> :beside AND ended_at IS NULL AND {ALIVE}) AS working"
             ),
             {"source": source.id, "beside": beside.id, "stale": stale},
         )
@@ -267,7 +268,7 @@ async def unfinished(session: AsyncSession, stale: float) -> list[Left]:
             "SELECT collection_id, source_id, enriching, (SELECT count(*) FROM enrichment_batch AS batch"
             "  WHERE batch.collection_id = open.collection_id AND ended_at IS NULL)"
             " FROM (SELECT DISTINCT collection_id, outcome IS NOT NULL AS enriching FROM requested_collection"
-            f"  LEFT JOIN job_host ON job_host.id = host_id AND {_ALIVE}"
+            f"  LEFT JOIN job_host ON job_host.id = host_id AND {ALIVE}"
             "  WHERE ended_at IS NULL AND job_host.id IS NULL) AS open"
             " JOIN collection ON collection.id = collection_id"
         ),
@@ -315,7 +316,7 @@ async def gone(session: AsyncSession, stale: float) -> list[JobHost]:
     await session.execute(
         text("DELETE FROM job_host WHERE beaten_at < clock_timestamp() - cast(:age AS interval)"), {"age": GONE_FOR}
     )
-    rows = await session.execute(text(f"SELECT id, name, sources FROM job_host WHERE NOT {_ALIVE}"), {"stale": stale})
+    rows = await session.execute(text(f"SELECT id, name, sources FROM job_host WHERE NOT {ALIVE}"), {"stale": stale})
     return [_host(row) for row in rows]
 
 
@@ -326,7 +327,7 @@ async def living(session: AsyncSession, stale: float, source: UUID | None = None
     """
     rows = await session.execute(
         text(
-            f"SELECT id, name, sources FROM job_host WHERE {_ALIVE} AND (cast(:source AS uuid) IS NULL"
+            f"SELECT id, name, sources FROM job_host WHERE {ALIVE} AND (cast(:source AS uuid) IS NULL"
             " OR sources IS NULL OR :source = ANY(sources)) ORDER BY name, id"
         ),
         {"stale": stale, "source": source},
@@ -346,13 +347,13 @@ async def refuse(session: AsyncSession, host: JobHost, collection: UUID, code: s
     )
 
 
-async def refusals_of(session: AsyncSession, collection: UUID) -> dict[UUID, Refusal]:
+async def refusals_of(session: AsyncSession, collection: UUID) -> dict[UUID, JobRefusal]:
     """Return why workers can't work a collection, by their ids, in the order in which they said so."""
     rows = await session.execute(
         text("SELECT host_id, host, code, reason FROM job_refusal WHERE collection_id = :id ORDER BY refused_at, host"),
         {"id": collection},
     )
-    return {row[0]: Refusal(row[1], row[2], row[3]) for row in rows}
+    return {row[0]: JobRefusal(row[1], row[2], row[3]) for row in rows}
 
 
 def _host(row: Any) -> JobHost:

@@ -19,7 +19,19 @@ from retrovue.web.answers import refusal
 from retrovue.web.files import static
 from retrovue.web.guard import HOOKS, Guard
 from retrovue.web.health import health
-from retrovue.web.pages import assets, lists, others, overview, removals, runs, schedules, session, setup, sources
+from retrovue.web.pages import (
+    assets,
+    enrichers,
+    lists,
+    others,
+    overview,
+    removals,
+    runs,
+    schedules,
+    session,
+    setup,
+    sources,
+)
 from retrovue.web.rendering import render
 from retrovue.web.state import PageState
 
@@ -80,7 +92,11 @@ _ROUTES: Sequence[BaseRoute] = (
     Route("/schedules", schedules.add, methods=["POST"]),
     Route("/schedules/{id}", schedules.change, methods=["POST"]),
     Route("/hosts", others.hosts),
-    Route("/enrichers", others.enrichers),
+    Route("/hosts", others.stop_job, methods=["POST"]),
+    Route("/enrichers", enrichers.enrichers),
+    Route("/enrichers", enrichers.add, methods=["POST"]),
+    Route("/enrichers/{id}", enrichers.change, methods=["POST"]),
+    Route("/libraries/{id}/enrichers", enrichers.change_library, methods=["POST"]),
     Route("/doctor", others.doctor),
     Route("/setup", setup.ask),
     Route("/setup", setup.look, methods=["POST"]),

@@ -46,6 +46,14 @@ def required(values: Mapping[str, Any], name: str, label: str) -> str:
     return value
 
 
+def uuid_of(values: Mapping[str, Any], name: str) -> uuid.UUID:
+    """Return an id; raises RequestError for what is none."""
+    try:
+        return uuid.UUID(text(values, name) or "")
+    except ValueError:
+        raise RequestError("The form names nothing that there is.", hint="Load the page again.") from None
+
+
 def number(values: Mapping[str, Any], name: str) -> int | None:
     """Return a whole number; None if it isn't given. Raises RequestError for something else."""
     value = text(values, name)

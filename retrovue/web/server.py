@@ -17,6 +17,7 @@ from retrovue.core.errors import RequestError
 from retrovue.operations.catalogue import Store
 from retrovue.service.serving import HostStatus
 from retrovue.web.app import create_app
+from retrovue.web.enriching import StartedEnrichments
 from retrovue.web.figures import Counting
 from retrovue.web.guard import Sessions
 from retrovue.web.settings import PageSettings
@@ -67,7 +68,10 @@ async def page_served(
 
         async with anyio.create_task_group() as group:
             sessions = None if settings.token is None else Sessions(settings.token)
-            state = PageState(store, own, host, settings, sessions, StartedRuns(group), Counting(own, group))
+            state = PageState(
+                store, own, host, settings, sessions, StartedRuns(group), StartedEnrichments(group),
+                Counting(own, group),
+            )  # fmt: skip
             server = _Server(_configured(create_app(state, hooks)))
             group.start_soon(run)
             state.group = group

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from retrovue.operations.catalogue import Store
 from retrovue.operations.progress import follow_progress
 from retrovue.service.serving import HostStatus
+from retrovue.web.enriching import StartedEnrichments
 from retrovue.web.figures import Counting
 from retrovue.web.guard import Sessions
 from retrovue.web.settings import PageSettings
@@ -67,6 +68,7 @@ class PageState:
     sessions: Sessions | None
     """None if no token is needed."""
     runs: StartedRuns
+    enrichments: StartedEnrichments
     counting: Counting
     closing: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server stops: open event streams end."""

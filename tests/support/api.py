@@ -74,6 +74,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "Workers": (
         "request_run", "request_enrichment", "follow_run", "work_jobs", "RequestedRun", "JobResult", "JobTimes",
+        "list_jobs", "OpenJob", "JobRefusal", "list_workers", "JobHost",
         "EngineTimes",
     ),
     "Write an importer": (

@@ -56,7 +56,7 @@ async def test_from_the_first_page_to_a_catalogue(browser: Browser, shared_store
     plex = SimulatedPlex([ListSection("1", "Movies", "movie", rows_, locations=["/data/movies"])], token=TOKEN)
     async with plex.serve() as server, page_of(shared_store) as url, tab(browser, url) as here:
         await here.open("/")
-        await here.page.get_by_role("link", name="Add a server").last.click()
+        await here.page.get_by_role("link", name="Add a source").last.click()
         await here.page.get_by_label("Address").fill(server)
         await here.page.get_by_label("Token").fill(TOKEN)
         await here.page.get_by_label("Token").press("Enter")

@@ -79,7 +79,7 @@ class TestOrigins:
             assert "frame-ancestors 'none'" in policy
             assert "unsafe" not in policy
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["Referrer-Policy"] == "no-referrer"
+            assert answer.headers["Referrer-Policy"] == "same-origin"
 
 
 class TestTokens:
@@ -137,10 +137,14 @@ class TestTokens:
         cookie = right.headers["Set-Cookie"]
         assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
         assert TOKEN not in cookie
+        assert "Secure" not in cookie
         assert (await locked.get("/runs")).status_code == 200
         out = await locked.post("/logout")
         assert out.headers["Location"] == "/login"
         assert (await locked.get("/runs")).status_code == 401
+        behind_tls = {"Origin": str(locked.base_url).replace("http:", "https:").rstrip("/")}
+        by_https = await locked.post("/login", data={"token": TOKEN}, headers=behind_tls)
+        assert "Secure" in by_https.headers["Set-Cookie"].split("; ")
 
     async def test_signing_in_leads_nowhere_else(self, locked: httpx.AsyncClient) -> None:
         for beyond in ("https://evil.example", "//evil.example", "/\\evil.example", "evil", "/a\nb"):

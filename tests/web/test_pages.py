@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from retrovue import Rejection, add_enricher, add_schedule, attach_enricher, enrich_one, list_schedules
+from retrovue import Rejection, add_enricher, add_schedule, attach_enricher, enrich_one, list_schedules, request_run
 from retrovue.simulator import ListSection, SimulatedPlex, movie
 from retrovue.store import listeners, schedules
 from retrovue.store.collections import set_check_files
@@ -395,6 +395,49 @@ class TestLibraries:
             assert "1 libraries" in found
 
 
+async def test_enrichers_are_added_attached_let_work_and_removed(
+    films: tuple[PlexSource, Synced], shared_store: Store
+) -> None:
+    async with served(shared_store) as page:
+        _, synced = films
+        own = f"/libraries/{synced.collection.id}/enrichers"
+        assert "Added: Names" in await told(
+            page, await page.post("/enrichers", data={"type": "filename", "name": "Names"})
+        )
+        assert "can&#39;t add" in await told(page, await page.post("/enrichers", data={"type": "no-such-type"}))
+        [(enricher,)] = await synced.rows("SELECT id FROM enricher")
+        attach = {"action": "attach", "enricher": str(enricher), "priority": "7"}
+        assert "whole number" in await told(page, await page.post(own, data={**attach, "priority": "x"}))
+        [(films_,)] = await synced.rows("SELECT count(*) FROM asset")
+        assert f"owes something to {films_} assets" in await told(page, await page.post(own, data=attach))
+        assert '<data value="7">' in (await page.get(f"/libraries/{synced.collection.id}", headers=HTML)).text
+        assert "The enrichers work" in await told(page, await page.post(own, data={"action": "enrich"}))
+        over = await seen(page, f"/libraries/{synced.collection.id}", lambda got: "Retry what failed" in got.text)
+        assert f'<data value="{films_}">{films_}</data> succeeded' in over.text
+        assert await synced.rows("SELECT DISTINCT state FROM asset") == [("new",)]
+        assert "under way" in await told(page, await page.post(own, data={"action": "stop"}))
+        detach = {"action": "detach", "enricher": str(enricher)}
+        assert "Detached: Names" in await told(page, await page.post(own, data=detach))
+        assert "has no enricher" in await told(page, await page.post(own, data={"action": "retry"}))
+        remove = await page.post(f"/enrichers/{enricher}", data={"action": "remove"})
+        assert "Removed: Names" in await told(page, remove)
+        assert await synced.rows("SELECT id FROM enricher") == []
+
+
+async def test_jobs_that_wait_are_listed_and_stopped(films: tuple[PlexSource, Synced], shared_store: Store) -> None:
+    async with served(shared_store) as page:
+        _, synced = films
+        asked = await request_run(synced.store, "Films")
+        listed = (await page.get("/hosts", headers=HTML)).text
+        assert "No worker is there" in listed
+        assert str(asked.id) in listed
+        nonsense = await page.post("/hosts", data={"request": "x"})
+        assert "names nothing" in await told(page, nonsense)
+        assert "being stopped" in await told(page, await page.post("/hosts", data={"request": str(asked.id)}))
+        assert "None waits" in (await page.get("/hosts", headers=HTML)).text
+        assert await synced.rows("SELECT ended_at IS NOT NULL FROM requested_collection") == [(True,)]
+
+
 async def test_schedules_are_added_run_disabled_and_removed(
     films: tuple[PlexSource, Synced], shared_store: Store
 ) -> None:
@@ -407,6 +450,12 @@ async def test_schedules_are_added_run_disabled_and_removed(
         [listing] = await list_schedules(synced.store)
         address = f"/schedules/{listing.schedule.id}"
         assert "runs" in await told(page, await page.post(address, data={"action": "run-now"}))
+        changed = {"action": "change", "name": "nightly", "cron": "0 5 * * *", "time_zone": "UTC", "what": "ingest"}
+        assert "Changed: nightly" in await told(page, await page.post(address, data=changed))
+        assert "cron" in await told(page, await page.post(address, data={**changed, "cron": "x"}))
+        [listing] = await list_schedules(synced.store)
+        now = listing.schedule
+        assert (now.name, now.cron, now.time_zone, now.what) == ("nightly", "0 5 * * *", "UTC", "ingest")
         assert "Disabled" in await told(page, await page.post(address, data={"action": "disable"}))
         assert "Removed" in await told(page, await page.post(address, data={"action": "remove"}))
         assert await list_schedules(synced.store) == []
@@ -444,3 +493,26 @@ async def test_the_first_run_leads_from_an_address_to_a_catalogue(shared_store: 
         assert await rows(shared_store, "SELECT title FROM asset ORDER BY title") == [("Film 1",), ("Film 2",)]
         gone = await page.get("/setup/nothing", headers=HTML)
         assert (gone.status_code, "Begin again" in gone.text) == (404, True)
+
+
+async def test_the_first_run_takes_directories_of_this_machine(shared_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "Movies").mkdir()
+    (tmp_path / "Movies" / "Film (1999).mkv").write_bytes(b"x")
+    async with served(shared_store) as page:
+        refused = await page.post("/setup", data={"type": "filesystem", "path": "media"})
+        assert (refused.status_code, "no absolute path" in refused.text) == (400, True)
+        refused = await page.post("/setup", data={"type": "filesystem"})
+        assert (refused.status_code, "The directory is missing" in refused.text) == (400, True)
+        found = await page.post("/setup", data={"type": "filesystem", "path": str(tmp_path), "name": "Disk"})
+        step = found.headers["Location"]
+        assert "Movies" in (await page.get(step, headers=HTML)).text
+        await ended(page, await page.post(step, data={"library": "Movies", "action": "ingest"}))
+    assert await rows(shared_store, "SELECT title, year FROM asset") == [("Film", 1999)]
+
+
+async def test_the_first_run_takes_a_certificate_of_ones_own(shared_store: Store, tmp_path: Path) -> None:
+    async with served(shared_store) as page:
+        form = {"type": "plex", "url": "https://127.0.0.1:1", "token": TOKEN, "ca_file": str(tmp_path / "no.pem")}
+        refused = await page.post("/setup", data=form)
+        assert (refused.status_code, "no.pem" in refused.text) == (400, True)
+        assert f'value="{tmp_path / "no.pem"}"' in refused.text

@@ -51,14 +51,25 @@ async def add(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Enable, disable, remove or run a schedule."""
+    """Change, enable, disable, remove or run a schedule."""
     store, reference = state_of(request).reads, str(path_id(request))
-    action = text(await form_of(request), "action")
+    form = await form_of(request)
+    action = text(form, "action")
     try:
         match action:
             case "enable" | "disable":
                 _, listing = await update_schedule(store, reference, enabled=action == "enable")
                 message = f"{action.capitalize()}d: {listing.schedule.name}."
+            case "change":
+                _, listing = await update_schedule(
+                    store,
+                    reference,
+                    name=required(form, "name", "The name"),
+                    cron=required(form, "cron", "The times"),
+                    time_zone=text(form, "time_zone") or "UTC",
+                    what=cast("Work", text(form, "what")),  # which the operation checks
+                )
+                message = f"Changed: {listing.schedule.name}."
             case "remove":
                 listing = await remove_schedule(store, reference)
                 message = f"Removed: {listing.schedule.name}. A run of it that goes on isn't stopped."

@@ -25,7 +25,8 @@ async def sign_in(request: Request) -> Response:
     if cookie is None:
         return render(request, "login.html", 403, next=beyond, wrong=True)
     answer = RedirectResponse(beyond, 303)
-    secure = request.url.scheme == "https"
+    # A proxy that ends TLS asks by HTTP; the browser itself says by which scheme it came.
+    secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     answer.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
     return answer
 

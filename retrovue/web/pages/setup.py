@@ -1,4 +1,4 @@
-"""The first run: the quickstart as a page. Address and token → libraries → where the files are → what will happen."""
+"""The first run: the quickstart as a page. Server or directory → libraries → where the files are → what will happen."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from retrovue.core.errors import RequestError, RetrovueError
 from retrovue.core.model import PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping
+from retrovue.core.text import quoted
 from retrovue.operations.curation import update_collection, update_source
 from retrovue.operations.discovery import add_source, discover
 from retrovue.operations.secrets import secret_reference
@@ -21,40 +22,65 @@ from retrovue.web.rendering import render
 from retrovue.web.state import PageState, state_of
 from retrovue.web.surveys import Setup
 
-TYPES = {"plex": "Plex", "jellyfin": "Jellyfin"}
+TYPES = {"plex": "Plex", "jellyfin": "Jellyfin", "filesystem": "Directories of this machine"}
+_SERVERS = ("plex", "jellyfin")
+
+
+_GIVEN = ("type", "url", "path", "name", "files", "ca_file", "tls")
+"""What is filled in again after an error: all but the token."""
 
 
 async def ask(request: Request) -> Response:
-    """Ask for the address and the token of a server."""
+    """Ask for a server with its token, or for a directory."""
     return render(request, "setup.html", types=TYPES, given={}, problem=None)
 
 
 async def look(request: Request) -> Response:
-    """Survey the server: its libraries, and where their files are on this machine."""
+    """Survey the source: its libraries, and where their files are on this machine."""
     form = await form_of(request)
     state = state_of(request)
     try:
-        type_name = required(form, "type", "The type of the server")
+        type_name = required(form, "type", "The type of the source")
         if type_name not in TYPES:
-            raise RequestError("The page knows no such type of server.", hint="Add it with `retrovue source add`.")
-        url = required(form, "url", "The address")
-        token = required(form, "token", "The token")
-        config = {"base_url": url if "://" in url else f"http://{url}"}
-        if secret_reference(token) is not None:
-            # Whoever uses the page could have files of this machine sent to a server of theirs.
-            raise RequestError(
-                "The page takes the token itself, not a reference to where it is kept.",
-                code="bad_secret_reference",
-                hint="Give the token now; `retrovue source update SOURCE --token-file PATH --keep-reference`"
-                " replaces it by a reference afterwards.",
-            )
-        credentials = {"token": Secret(token)}
+            raise RequestError("The page knows no such type of source.", hint="Add it with `retrovue source add`.")
+        config, credentials = _server(form) if type_name in _SERVERS else _directories(form)
         found = await survey(state.reads, type_name, config, credentials, check_files=form.get("files") != "elsewhere")
     except RetrovueError as exc:
-        given = {name: text(form, name) for name in ("type", "url", "name", "files")}
+        given = {name: text(form, name) for name in _GIVEN}
         return render(request, "setup.html", 400, types=TYPES, given=given, problem=exc)
     name = text(form, "name") or (found.source.name if found.source else TYPES[type_name])
     return RedirectResponse(f"/setup/{state.setups.add(Setup(type_name, name, config, credentials, found))}", 303)
+
+
+def _server(form: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Secret]]:
+    """Return the configuration and the credentials of a media server. Raises RequestError."""
+    url = required(form, "url", "The address")
+    token = required(form, "token", "The token")
+    if secret_reference(token) is not None:
+        # Whoever uses the page could have files of this machine sent to a server of theirs.
+        raise RequestError(
+            "The page takes the token itself, not a reference to where it is kept.",
+            code="bad_secret_reference",
+            hint="Give the token now; `retrovue source update SOURCE --token-file PATH --keep-reference`"
+            " replaces it by a reference afterwards.",
+        )
+    config: dict[str, Any] = {"base_url": url if "://" in url else f"http://{url}"}
+    if (ca_file := text(form, "ca_file")) is not None:
+        config["ca_file"] = _absolute(ca_file, "The file of authorities")
+    if text(form, "tls") == "unverified":
+        config["verify_tls"] = False
+    return config, {"token": Secret(token)}
+
+
+def _directories(form: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Secret]]:
+    """Return the configuration of a source of directories. Raises RequestError."""
+    return {"path": _absolute(required(form, "path", "The directory"), "The directory")}, {}
+
+
+def _absolute(path: str, label: str) -> str:
+    if not path.startswith("/"):
+        raise RequestError(f"{label} is no absolute path: {quoted(path)}.", hint="Begin it with a slash.")
+    return path
 
 
 def _setup(request: Request) -> tuple[str, Setup]:

@@ -1,6 +1,6 @@
 """A source: its libraries, where their files are, and what can be done with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +11,11 @@ from starlette.responses import Response
 from retrovue.core.errors import RequestError, RetrovueError
 from retrovue.core.model import Collection, PathMapping
 from retrovue.core.paths import check_mapping
-from retrovue.operations.catalogue import get_collection, list_collections, list_runs
+from retrovue.operations.catalogue import get_collection, list_collections, list_enrichers, list_runs
 from retrovue.operations.curation import update_collection
 from retrovue.operations.discovery import discover
 from retrovue.operations.documents import source_document
-from retrovue.operations.finding import find_files
+from retrovue.operations.finding import FilesFound, find_files
 from retrovue.operations.listening import get_listening
 from retrovue.operations.schedules import list_schedules
 from retrovue.operations.watching import list_held_back
@@ -67,12 +67,24 @@ async def look_up(request: Request) -> Response:
 
 
 async def library(request: Request) -> Response:
-    """Show a library, its path mappings, and whether files are found by them."""
-    state = state_of(request)
-    details = await get_collection(state.reads, str(path_id(request)), counted=False)
-    counted = await _counted(state)
+    """Show a library, its enrichers, its path mappings, and whether files are found by them."""
+    return await _library(request)
+
+
+async def _library(
+    request: Request,
+    found: Sequence[FilesFound] | None = None,
+    tried: PathMapping | None = None,
+    problem: RetrovueError | None = None,
+) -> Response:
+    """Show a library, with the result of a check of its files if there was one."""
+    state, library_id = state_of(request), path_id(request)
+    details = await get_collection(state.reads, str(library_id), counted=False)
+    attached = {one.enricher.id for one in details.enrichers}
+    others = [one.enricher for one in await list_enrichers(state.reads) if one.enricher.id not in attached]
     return render(
-        request, "library.html", details=details, counted=counted, found=None, tried=None, problem=None
+        request, "library.html", details=details, counted=await _counted(state), found=found, tried=tried,
+        problem=problem, others=others, enriching=state.enrichments.of(library_id),
     )  # fmt: skip
 
 
@@ -115,7 +127,6 @@ _VALUES: dict[str, dict[str, bool]] = {
 
 async def _check(request: Request, tried: PathMapping | None) -> Response:
     store, reference = state_of(request).reads, str(path_id(request))
-    details = await get_collection(store, reference, counted=False)
     problem: RetrovueError | None = None
     found = None
     with anyio.move_on_after(_CHECK_S) as waited:
@@ -125,10 +136,7 @@ async def _check(request: Request, tried: PathMapping | None) -> Response:
             problem = exc
     if waited.cancelled_caught:
         problem = RequestError("The source took too long.", hint="Look at it with the doctor.")
-    counted = await _counted(state_of(request))
-    return render(
-        request, "library.html", details=details, counted=counted, found=found, tried=tried, problem=problem
-    )  # fmt: skip
+    return await _library(request, found, tried, problem)
 
 
 def _mapping(prefix: str, local: str) -> PathMapping:

@@ -1,0 +1,55 @@
+"""What workers were asked for and hasn't ended, for whoever watches them."""
+
+import datetime as dt
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.store.requests import ALIVE, Asked, JobRefusal, refusals_of
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A collection's part of a request that hasn't ended."""
+
+    request_id: UUID
+    """Also that of the run that was asked for; `stop_run` takes it."""
+    source_id: UUID
+    source_name: str
+    collection_id: UUID
+    collection_name: str
+    what: Asked
+    requested_by: str
+    """``user@host`` of who asked."""
+    requested_at: dt.datetime
+    host: str | None
+    """The name of the living worker that works it now; None if it waits."""
+    run_id: UUID | None
+    """Of the run that works it, or was the last to try; None before the first one."""
+    attempts: int
+    refusals: tuple[JobRefusal, ...]
+    """Why workers can't work it."""
+
+
+async def open_jobs(session: AsyncSession, stale: float) -> list[OpenJob]:
+    """List what was asked for and hasn't ended, the oldest request first.
+
+    A worker counts as gone if nothing was heard of it for ``stale`` seconds.
+    """
+    rows = await session.execute(
+        text(
+            "SELECT request_id, source.id AS source_id, source.name AS source_name, collection_id,"
+            " collection.name AS collection_name, what, requested_by, requested_at,"
+            " job_host.name AS host, run_id, attempts"
+            " FROM requested_collection JOIN run_request ON run_request.id = request_id"
+            " JOIN collection ON collection.id = collection_id JOIN source ON source.id = collection.source_id"
+            f" LEFT JOIN job_host ON job_host.id = host_id AND {ALIVE}"
+            " WHERE ended_at IS NULL ORDER BY requested_at, request_id, collection.name"
+        ),
+        {"stale": stale},
+    )
+    found = rows.all()
+    refusals = {one: tuple((await refusals_of(session, one)).values()) for one in {row.collection_id for row in found}}
+    return [OpenJob(**row._asdict(), refusals=refusals[row.collection_id]) for row in found]
