@@ -17,7 +17,6 @@ ASSET_STATES: tuple[str, ...] = get_args(AssetState)
 
 Availability = Literal["present", "missing", "gone"]
 """Whether the source lists an asset: yes, not at the latest reading, or not for longer than the source's grace."""
-AVAILABILITIES: tuple[str, ...] = get_args(Availability)
 
 DEFAULT_PRIORITY = 100
 """The priority of an enricher that is attached without one."""

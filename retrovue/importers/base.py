@@ -5,7 +5,7 @@ What it raises or returns can fail the collection that is being ingested, and no
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -226,8 +226,6 @@ class BaseImporter(BasePlugin, ImporterInterface):
             if close is not None:
                 await close()
 
-
-ImporterFactory = Callable[[Mapping[str, Any], Mapping[str, Secret]], ImporterInterface]
 
 _COROUTINES = {"__aenter__": 0, "__aexit__": 3, "check_reachable": 0, "discover_collections": 0, "check_ingestible": 1}
 

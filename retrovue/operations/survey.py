@@ -15,6 +15,7 @@ from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.locations import empty_locations
 from retrovue.importers.registry import open_importer
+from retrovue.operations.curation import update_collection
 from retrovue.operations.proposals import by_location, propose_mappings
 from retrovue.store.collections import list_collections
 from retrovue.store.session import Store
@@ -104,6 +105,18 @@ async def add_mapping(
         before = tuple(known for known in library.collection.path_mappings if known not in library.new_mappings)
         collection = replace(library.collection, path_mappings=before)
         return await _survey_library(importer, collection, [*library.new_mappings, mapping])
+
+
+async def enable_library(store: Store, source: Source, library: LibrarySurvey) -> None:
+    """Enable a library of a discovered source, with its new mappings. Raises as `update_collection`."""
+    await update_collection(
+        store,
+        library.collection.external_id,
+        source_reference=str(source.id),
+        map=library.new_mappings,
+        enabled=True,
+        check_files=library.collection.check_files,
+    )
 
 
 async def _known(store: Store, type_name: str, identity: SourceIdentity) -> tuple[Source | None, list[Collection]]:

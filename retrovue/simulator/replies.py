@@ -7,7 +7,6 @@ from http import HTTPStatus
 from retrovue.simulator.request import Reply
 
 MIGRATING = "Plex Media Server is currently running database migrations."
-STARTING = "Plex Media Server is currently running startup maintenance tasks."
 _TITLES = {509: "Bandwidth Limit Exceeded"}
 
 

@@ -23,7 +23,7 @@ from retrovue.ingest.documents import collection_identity
 from retrovue.ingest.options import DEFAULT_CONCURRENCY
 from retrovue.operations import curation, discovery
 from retrovue.operations.catalogue import Store, list_sources
-from retrovue.operations.survey import LibrarySurvey, Survey, add_mapping, survey
+from retrovue.operations.survey import LibrarySurvey, Survey, add_mapping, enable_library, survey
 
 _ALL = "all"
 
@@ -266,14 +266,7 @@ class _Quickstart:
         await discovery.discover(self.store, str(source.id))
         for library in chosen:
             self._say([f"Enabling {library.collection.name} ..."])
-            await curation.update_collection(
-                self.store,
-                library.collection.external_id,
-                source_reference=str(source.id),
-                map=library.new_mappings,
-                enabled=True,
-                check_files=library.collection.check_files,
-            )
+            await enable_library(self.store, source, library)
         return source
 
     def _free_name(self) -> str:

@@ -51,7 +51,6 @@ Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 RowT = TypeVar("RowT")
 KeyT = TypeVar("KeyT", bound=int | str | bytes)
-DecodedT = TypeVar("DecodedT")
 OutlineT = TypeVar("OutlineT")
 
 

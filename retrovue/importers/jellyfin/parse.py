@@ -44,7 +44,6 @@ from retrovue.importers.jellyfin.rows import (
 from retrovue.importers.titles import folded
 
 JellyfinRows = Sequence[ListedRow[Row | BadRow, bytes]]
-JellyfinOutlineRows = Sequence[ListedRow[OutlineRow, bytes]]
 Parts = Mapping[bytes, Sequence[MediaSource] | None]
 """The further files of items of several parts, by item; None where the server didn't name all of them."""
 

@@ -29,7 +29,6 @@ from retrovue.importers.http.listing import BadRow, ListedRow
 from retrovue.importers.plex.rows import Media, OutlineMedia, OutlineRow, Row, Span, Tag, rating_key_number
 
 PlexRows = Sequence[ListedRow[Row | BadRow, int | str]]
-PlexOutlineRows = Sequence[ListedRow[OutlineRow, int | str]]
 
 OPTIMIZED_VERSION: Final = 42
 """The proxyType of a version that PMS made itself (the same number as in python-plexapi)."""

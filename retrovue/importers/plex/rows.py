@@ -18,7 +18,6 @@ from retrovue.importers.http.listing import (
     Listing,
     ListingFormat,
     Number,
-    OutlineListing,
     Text,
 )
 from retrovue.importers.seen import IdSet
@@ -148,7 +147,6 @@ class OutlineRow(msgspec.Struct, gc=False, rename="camel"):
 
 
 PlexListing = Listing[Row | BadRow, int | str]
-PlexOutline = OutlineListing[OutlineRow, int | str]
 
 _RowT = TypeVar("_RowT")
 

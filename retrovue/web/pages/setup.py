@@ -12,10 +12,10 @@ from retrovue.core.errors import RequestError, RetrovueError
 from retrovue.core.model import PathMapping, Secret, Source
 from retrovue.core.paths import check_mapping
 from retrovue.core.text import quoted
-from retrovue.operations.curation import update_collection, update_source
+from retrovue.operations.curation import update_source
 from retrovue.operations.discovery import add_source, discover
 from retrovue.operations.secrets import secret_reference
-from retrovue.operations.survey import LibrarySurvey, add_mapping, survey
+from retrovue.operations.survey import LibrarySurvey, add_mapping, enable_library, survey
 from retrovue.web.forms import form_of, required, text
 from retrovue.web.pages.runs import address_of_started, begin
 from retrovue.web.rendering import render
@@ -147,12 +147,5 @@ async def _write(state: PageState, setup: Setup, chosen: list[LibrarySurvey]) ->
         source = await update_source(store, str(source.id), config=setup.config, credentials=setup.credentials)
     await discover(store, str(source.id))
     for library in chosen:
-        await update_collection(
-            store,
-            library.collection.external_id,
-            source_reference=str(source.id),
-            map=library.new_mappings,
-            enabled=True,
-            check_files=library.collection.check_files,
-        )
+        await enable_library(store, source, library)
     return source
