@@ -75,7 +75,7 @@ class TestAddresses:
         assert parse_base_url(text, PLEX) == httpx.URL(url)
 
     def test_the_wrong_part_is_named(self) -> None:
-        with pytest.raises(RequestError, match="'my server' can't be a host"):
+        with pytest.raises(RequestError, match="'my server' can't be the name of a host"):
             parse_base_url("http://my server:32400", PLEX)
 
     @pytest.mark.parametrize(
