@@ -11,7 +11,6 @@ from msgspec import UNSET, UnsetType
 from retrovue.core.pages import Big, Natural
 from retrovue.core.text import redact, storable, without_secrets
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
-from retrovue.importers.filesystem.names import read_name
 
 MAX_RESULT_BYTES = 1024 * 1024
 """The largest answer of an enricher for one asset, as JSON, with fingerprint and data."""
@@ -139,6 +138,9 @@ def is_file_title(asset: AssetView) -> bool:
     """Return whether the asset's title was only read from its file's name, as in a source of directories."""
     if not asset.source_uri.startswith("file:"):
         return False
+    # The importer of directories is loaded where there are files; for a media server it would be 5 % of the start.
+    from retrovue.importers.filesystem.names import read_name  # noqa: PLC0415 - slow, and rarely needed
+
     *directories, _ = asset.files[0].local_path.split("/")
     parts = [file.local_path.rpartition("/")[2] for file in asset.files]
     return asset.title == read_name(parts, directories).title

@@ -45,6 +45,11 @@ class Sink(Protocol):
     listed: Listed | None
     """What the source lists; None where the run doesn't ask for it."""
 
+    @property
+    def needs_stamps(self) -> bool:
+        """Whether it stores the stamps of drafts, or compares them; known once it is open."""
+        ...
+
     async def open(self) -> None:
         """Load what the collection holds."""
         ...
@@ -309,7 +314,7 @@ class Reader:
             tally.count(page)
             mapped, rejected, left_out = self._mapper.map_page(page)
             tally.leave_out(left_out)
-            keys = draft_keys(mapped)
+            keys = draft_keys(mapped, stamps=sink.needs_stamps)
             to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
             fingerprint = self._fingerprints.of_page(page, keys) if to_keep else None
         with tally.phase("enriching"):

@@ -55,6 +55,7 @@ class ItemKey(msgspec.Struct, frozen=True, gc=False):
     canonical_key: str
     canonical_hash: bytes
     stamp: bytes
+    """Empty where nothing is compared by it."""
 
 
 class MappedPage(NamedTuple):
@@ -95,14 +96,14 @@ def draft_stamp(draft: AssetDraft) -> bytes:
     return xxhash.xxh3_128_digest(encoded)
 
 
-def draft_keys(mapped: Iterable[MappedDraft]) -> list[ItemKey]:
-    """Make the keys of mapped drafts as the importer gave them."""
+def draft_keys(mapped: Iterable[MappedDraft], *, stamps: bool = True) -> list[ItemKey]:
+    """Make the keys of mapped drafts as the importer gave them. Without ``stamps`` these are empty."""
     return [
         ItemKey(
             identity_hash(item.draft.source_uri),
             key := canonical_key(item.local_paths),
             identity_hash(key),
-            draft_stamp(item.as_told),
+            draft_stamp(item.as_told) if stamps else b"",
         )
         for item in mapped
     ]

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +53,9 @@ _STAGED = """
         get_byte(keys.packed, number * 33 + 32) AS difference
     FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 33 - 1) AS number
 """
+_KINDS = [bytes([kind]) for kind in range(256)]
+_labelled = attrgetter(*LABELLED)
+
 _PLANNED = f"WITH RECURSIVE staged AS MATERIALIZED ({_STAGED}), {PLAN}"
 _LISTED = ", ".join(f"listed_{kind} AS MATERIALIZED ({keys_in_parameter(kind)})" for kind in KINDS)
 
@@ -187,6 +191,11 @@ class Preview:
         await self._list(map(identity_hash, source_uris), rejected)
 
     @property
+    def needs_stamps(self) -> bool:
+        """Whether there is an asset to compare drafts with."""
+        return self.comparison.anything_known
+
+    @property
     def _relinks(self) -> bool:
         return self.listed is not None or self.additions is not None
 
@@ -198,8 +207,8 @@ class Preview:
         draft, key = page.drafts[position].draft, page.keys[position]
         if difference.fields and len(self._fields) < LISTED * len(FOLLOWERS):
             self._fields[len(self._title_ends)] = ", ".join(sorted(difference.fields))
-        self._keys += key.source_hash + key.canonical_hash + bytes([difference.kind])
-        title = label(*(getattr(draft, name) for name in LABELLED))
+        self._keys += key.source_hash + key.canonical_hash + _KINDS[difference.kind]
+        title = label(*_labelled(draft))
         self._titles += title.encode("utf-8", "replace")
         self._title_ends.append(len(self._titles))
 

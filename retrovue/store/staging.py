@@ -77,6 +77,7 @@ class Staging:
     """
 
     keeps_pages = True
+    needs_stamps = True
 
     def __init__(
         self,

@@ -225,6 +225,17 @@ class TestHelp:
         )
         assert done.stdout == b"[]\n"
 
+    def test_an_ingest_imports_the_importer_of_directories_for_directories_alone(self, offline_cli: Cli) -> None:
+        """It is seventeen modules, with patterns that are compiled when they are imported."""
+        probe = (
+            "import sys, retrovue.cli.actions.ingest, retrovue.cli.actions.sources\n"
+            "print('retrovue.ingest.pipeline' in sys.modules, 'retrovue.importers.filesystem' in sys.modules)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", probe], env=offline_cli.environment, capture_output=True, check=True
+        )
+        assert done.stdout == b"True False\n"
+
     @pytest.mark.parametrize(
         "arguments",
         [["source", *rest] for rest in ([], ["list-types"], ["add"], ["list"], ["show"], ["discover"], ["ingest"])]

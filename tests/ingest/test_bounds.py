@@ -171,6 +171,17 @@ class TestDryRun:
                 await take(1_000, 11_000)
                 assert 10_000 * 64 < held() < 10_000 * 200
 
+    async def test_stamps_are_made_where_there_is_an_asset_to_compare(self, library: Library) -> None:
+        movies = await library.collection("Movies")
+        needed: list[bool] = []
+        for _ in range(2):
+            async with library.store.session() as session:
+                preview = Preview(library.store, session, movies)
+                await preview.open()
+                needed.append(preview.needs_stamps)
+            await library.ingest({"Movies": [page(draft("a"))]})
+        assert needed == [False, True]
+
 
 class TestGarbage:
     async def test_a_page_leaves_none_to_the_collector(self, library: Library) -> None:
