@@ -50,7 +50,7 @@ class TestSY34:
         before = world.catalogue.bytes()
         listed = world.cli.ok("asset", "relink")
         [found] = listed["moves"]
-        assert (listed["total"], listed["relinked"], found["rule"], found["same_file"]) == (1, 0, "guid", True)
+        assert (listed["total"], listed["relinked_assets"], found["rule"], found["same_file"]) == (1, 0, "guid", True)
         assert found["lost"]["source_uri"].endswith("/102?media=102")
         assert found["listed"]["collection"]["id"] == world.id(VIDEOS)
         human = world.cli("asset", "relink", "--collection", "Movies")
@@ -70,7 +70,7 @@ class TestSY34:
         sync(world)
         before = world.catalogue.bytes("asset")
         listed = world.cli.ok("asset", "relink", "--all", "--yes")
-        assert (listed["relinked"], listed["total"], listed["ambiguous_total"]) == (0, 0, 1)
+        assert (listed["relinked_assets"], listed["total"], listed["ambiguous_total"]) == (0, 0, 1)
         assert [found["lost"]["title"] for found in listed["ambiguous"]] == ["Brazil"]
         assert world.catalogue.bytes("asset") == before
 
@@ -84,9 +84,9 @@ class TestSY35:
         refused = world.cli("asset", "relink", before["uuid"], new["uuid"], "--json")
         assert (refused.status, refused.document["errors"][0]["code"]) == (1, "confirmation_needed")
         rows = world.catalogue.bytes("asset")
-        assert world.cli.ok("asset", "relink", "--all", "--dry-run")["relinked"] == 1
+        assert world.cli.ok("asset", "relink", "--all", "--dry-run")["relinked_assets"] == 1
         assert world.catalogue.bytes("asset") == rows
-        assert world.cli.ok("asset", "relink", "--all", "--yes")["relinked"] == 1
+        assert world.cli.ok("asset", "relink", "--all", "--yes")["relinked_assets"] == 1
         after = world.cli.ok("asset", "show", before["uuid"])
         assert after["collection"]["name"] == VIDEOS
         asset_now, item = after["asset"], new

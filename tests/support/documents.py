@@ -1097,7 +1097,7 @@ class Move(Strict):
 class AssetsRelinked(Change):
     """retrovue asset relink."""
 
-    relinked: int
+    relinked_assets: int
     """How many were relinked; 0 if they are only listed."""
     total: int
     """How many have exactly one new asset."""

@@ -79,7 +79,7 @@ async def _report(call: Invocation, store: Store, moves: Moves, names: Mapping[U
     if call.output.as_json:
         document: dict[str, Any] = {
             "dry_run": call.dry_run,
-            "relinked": relinked,
+            "relinked_assets": relinked,
             "total": moves.total,
             "moves": [_document(move) for move in moves.moves],
             "left_out": moves.total - len(moves.moves),
