@@ -5,10 +5,12 @@ summary, the audit trail, events, logs and the terminal. A secret is recognised 
 a ``Secret``, and by its place in an address.
 """
 
+import html
 import json
 import re
 import traceback
-from collections.abc import Collection, Mapping
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, overload
 from urllib.parse import quote, unquote, urlsplit
@@ -25,11 +27,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class KnownSecret:
     """A secret that ``redact`` replaces wherever it occurs, for as long as this object exists."""
 
-    __slots__ = ("__weakref__", "forms")
+    __slots__ = ("__weakref__", "encoded", "forms")
 
     def __init__(self, value: str) -> None:
         self.forms = secret_forms(value)
         """The texts to replace."""
+        self.encoded = _in_base64(self.forms)
+        """What they are within Base64, which is replaced in messages as well."""
         _KNOWN[id(self)] = self
 
 
@@ -53,6 +57,18 @@ def secret_forms(value: str) -> tuple[str, ...]:
     return tuple(sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True))
 
 
+def _in_base64(forms: Iterable[str]) -> tuple[str, ...]:
+    """Return the part of each text's Base64 that doesn't depend on what is around it, at each of its three places."""
+    found = set[str]()
+    for form in forms:
+        raw = form.encode("utf-8", "surrogatepass")
+        for before in range(3):
+            # Six bits a character: those that share a byte with what is around it are left out.
+            first, end = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
+            found |= {encode(bytes(before) + raw)[first:end].decode() for encode in (b64encode, urlsafe_b64encode)}
+    return tuple(text for text in found if len(text) >= SHORTEST_SECRET)
+
+
 def without_secrets(value: Any, forms: Collection[str]) -> Any:
     """Return a text, or a container of texts, in which ``…`` replaces the forms of secrets."""
     if not forms:
@@ -74,15 +90,58 @@ def without_secrets(value: Any, forms: Collection[str]) -> Any:
 
 
 def redact(text: str) -> str:
-    """Replace by ``…`` the secrets that the process holds, and the passwords and tokens in addresses."""
+    """Replace by ``…`` the secrets that the process holds, and the passwords and tokens in addresses.
+
+    Where a secret only shows when escapes are decoded, percent-encoded or in JSON or HTML, the text is decoded.
+    """
     for reference in _KNOWN.valuerefs():
         if (secret := reference()) is not None:
-            for form in secret.forms:
-                if form in text:
-                    text = text.replace(form, "…")
+            text = _without((*secret.forms, *secret.encoded), text)
+            for sign, decode in _ESCAPES:
+                if sign in text and secret.forms and _holds(decoded := decode(text), secret.forms):
+                    text = _without(secret.forms, decoded)
     if "://" not in text and "?" not in text:
         return text
     return _IN_QUERY.sub(r"\1=…", _USER_INFO.sub(r"\1:…@", text))
+
+
+def _without(forms: Iterable[str], text: str) -> str:
+    """Replace texts by ``…``, also in other letters: the name of a host is written in small ones."""
+    folded = text.lower()
+    for form in forms:
+        if form.lower() in folded:
+            text = re.sub(re.escape(form), "…", text, flags=re.IGNORECASE)
+            folded = text.lower()
+    return text
+
+
+def _holds(text: str, forms: Iterable[str]) -> bool:
+    return any(form in text for form in forms)
+
+
+_IN_JSON = re.compile(r"\\u00([2-7][0-9A-Fa-f])")
+_ESCAPES: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("%", unquote),
+    ("&", html.unescape),
+    ("\\u00", lambda text: _IN_JSON.sub(lambda match: chr(int(match[1], 16)), text)),
+)
+"""The ways to escape single characters: what each escape begins with, and what decodes a text."""
+
+
+def escaped_in_json(value: str, text: bytes | bytearray) -> re.Pattern[bytes] | None:
+    r"""Return a pattern that finds a text in JSON even if some of its characters are escaped as ``\u00xx``.
+
+    None if none of its characters is escaped so in the JSON, which is told without looking for it.
+    """
+    if b"\\u00" not in text:
+        return None
+    escapes = {char: f"{ord(char):02x}" for char in value if char.isascii()}
+    if not any(form.encode() in text for code in escapes.values() for form in (f"\\u00{code}", f"\\u00{code.upper()}")):
+        return None
+    pattern = "".join(
+        f"(?:{re.escape(char)}|\\\\u00(?i:{escapes[char]}))" if char in escapes else re.escape(char) for char in value
+    )
+    return re.compile(pattern.encode())
 
 
 def safe_text(value: object) -> str:

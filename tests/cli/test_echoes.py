@@ -1,7 +1,11 @@
 """A token that a server, or a plugin, repeats in what it answers is neither shown nor stored."""
 
+import html
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 
@@ -14,6 +18,7 @@ from retrovue.errors import SourceError
 from retrovue.importers.base import BaseImporter
 from retrovue.simulator import faults
 from retrovue.simulator.build import movie
+from retrovue.simulator.request import Reply
 from tests.cli.conftest import Cli
 from tests.conftest import Packages
 from tests.support.canary import CANARY
@@ -33,10 +38,30 @@ class TestServer:
         shown = world.cli("asset", "list", "--json")
         assert TOKEN not in shown.out
 
+    @pytest.mark.parametrize("escape", [r"\u00{:02x}", r"\u00{:02X}"], ids=["small", "capital"])
+    def test_in_a_title_whose_letters_are_escaped(self, world: World, escape: str) -> None:
+        world.section("Movies").add(movie(106, "ECHO", file="/data/movies/Echo.mkv"))
+        escaped = "".join(escape.format(ord(char)) if number % 3 else char for number, char in enumerate(TOKEN))
+
+        def send(reply: Reply) -> Reply:
+            return replace(reply, body=tuple(part.replace(b'"ECHO"', f'"{escaped}"'.encode()) for part in reply.body))
+
+        world.fault(faults.Action(label="escaped", send=send), MOVIES)
+        assert world.document()["total_created_assets"] == 12
+        titles = world.catalogue.column("SELECT title FROM asset")
+        assert "..." in titles
+        assert TOKEN not in titles
+
     def test_in_an_error(self, world: World) -> None:
-        world.fault(faults.status(503, f"<h1>503</h1> Maintenance for {TOKEN}".encode()), MOVIES)
+        coded = "".join(f"&#{ord(char)};" for char in TOKEN)
+        text = (
+            f'<Response status="starting for {TOKEN}, {quote(TOKEN)}, {b64encode(TOKEN.encode()).decode()}, {coded}"/>'
+        )
+        world.fault(faults.status(503, text.encode()), MOVIES)
         failed = world.document(status=2)
-        assert TOKEN not in str(failed)
+        assert TOKEN not in html.unescape(str(failed))
+        assert b64encode(TOKEN.encode()).decode()[:-4] not in str(failed)
+        assert "starting for …, …, …" in str(failed)
         for table in ("ingest_outcome", "ingest_start"):
             assert TOKEN not in str(world.catalogue.rows(f"SELECT t::text FROM {table} t"))
 

@@ -1,5 +1,7 @@
 """Secrets are removed by their value, for as long as the process holds them, and by their place in an address."""
 
+from base64 import b64encode, urlsafe_b64encode
+
 import pytest
 
 from retrovue.core.model import Secret
@@ -15,6 +17,12 @@ class TestKnownSecrets:
             ("c4n4ry t0ken/+", "at /x?y=c4n4ry%20t0ken%2F%2B", "at /x?y=…"),
             ("c4n4ry/t0ken", r'{"token": "c4n4ry\/t0ken"}', '{"token": "…"}'),
             ('c4n4ry"t0ken', r'{"said": "c4n4ry\"t0ken"}', '{"said": "…"}'),
+            ("c4n4ry t0ken/+", "at /x?y=c4n4ry%20t0ken%2f%2b", "at /x?y=…"),
+            ("c4n4ry-t0ken", "at %63%34n4ry%2Dt0ken, 5 % of it", "at …, 5 % of it"),
+            ("C4n4ry-T0ken", "redirects to https://c4n4ry-t0ken.example:443", "redirects to https://….example:443"),
+            ("c4n4ry&t0ken", "<a b='c4n4ry&amp;t0ken'>", "<a b='…'>"),
+            ("c4n4ry-t0ken", "<a b='c4n4ry&#45;t&#x30;ken'>", "<a b='…'>"),
+            ("c4n4ry-t0ken", r'{"a": "\u0063\u0034n4ry-t0k\u0065n"}', '{"a": "…"}'),
             ("postgresql://me:c4n4ryp4ss@host/db", "the password c4n4ryp4ss is wrong", "the password … is wrong"),
             ("postgresql://me:c4n%404ry@host/db", "the password c4n@4ry is wrong", "the password … is wrong"),
         ],
@@ -26,6 +34,15 @@ class TestKnownSecrets:
         assert (error.message, error.hint, error.context) == (shown, shown, {shown: [shown]})
         assert plain({"x": [text]}) == {"x": [shown]}
         assert secret.reveal() == value
+
+    @pytest.mark.parametrize("before", ["", "a", "me", "me:"])
+    @pytest.mark.parametrize("after", ["", "x", "yz"])
+    def test_what_base64_holds_of_it_is_removed(self, before: str, after: str) -> None:
+        kept = Secret("c4n4ry-t0ken>?")
+        for encode in (b64encode, urlsafe_b64encode):
+            text = encode(f"{before}{kept.reveal()}{after}".encode()).decode()
+            # What is left is of the neighbours, or shares a byte with them.
+            assert max(map(len, redact(f"Basic {text}!").removeprefix("Basic ").split("…"))) <= 8
 
     def test_an_equal_one_stays_known_when_another_is_gone(self) -> None:
         first, second = Secret("c4n4ry-t0ken"), Secret("c4n4ry-t0ken")

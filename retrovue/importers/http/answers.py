@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from retrovue.core.errors import MalformedAnswer, RequestError, SourceError, SourceUnreachable
-from retrovue.core.text import quoted
+from retrovue.core.text import escaped_in_json, quoted
 from retrovue.importers.http.settings import Dialect
 
 _WEB_PAGE = re.compile(r"/web(/.*)?$")
@@ -296,6 +297,16 @@ def _system_text(cause: OSError | None) -> str | None:
     if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror):
         return cause.strerror  # has error numbers of its own
     return os.strerror(cause.errno)
+
+
+def without_echoes(body: bytearray, secrets: Iterable[str]) -> bytearray:
+    """Return an answer in which dots replace these texts, also where JSON escapes some of their characters."""
+    for secret in secrets:
+        if (echo := secret.encode()) in body:
+            body = body.replace(echo, b"...")
+        if (escaped := escaped_in_json(secret, body)) is not None:
+            body = bytearray(escaped.sub(b"...", body))
+    return body
 
 
 def header_number(response: httpx.Response, name: str | None) -> int | None:

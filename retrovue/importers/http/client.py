@@ -26,6 +26,7 @@ from retrovue.importers.http.answers import (
     origin_of,
     parse_base_url,
     seconds_of,
+    without_echoes,
 )
 from retrovue.importers.http.connections import Connections, NotConnected, Proof
 from retrovue.importers.http.pace import CEILING, Pace
@@ -386,11 +387,8 @@ class HttpClient:
         async for chunk in response.aiter_raw():
             reader.feed(chunk)
         body = reader.finish(header_number(response, "Content-Length"))
-        for form in self._token.forms() if self._token else ():
-            # What a server echoes would be stored as a title, and shown.
-            if (echo := form.encode()) in body:
-                body = body.replace(echo, b"...")
-        return body
+        # What a server echoes would be stored as a title, and shown.
+        return without_echoes(body, self._token.forms() if self._token else ())
 
     def _tls(self) -> ssl.SSLContext | bool:
         # Without https there is no TLS, because redirects to other origins are refused: the certificates aren't read.
