@@ -26,8 +26,10 @@ _ECHO = "echo $?"
 
 _SYNTAX = re.compile(r"[|<>;&$`*?~#(){}\\!]")
 """What only a shell understands."""
-_SETS = re.compile(r"^(export|unset|cd|alias|umask|ulimit)\b", re.MULTILINE)
-"""What changes the shell, and with it all that it starts from then on."""
+_MOVES = re.compile(r"^(export|unset|cd)\b", re.MULTILINE)
+"""What changes the variables or the directory of all that the shell starts from then on."""
+_SETS = re.compile(r"^(alias|umask|ulimit)\b", re.MULTILINE)
+"""What changes the shell, and with it all that it starts, in a way that only its own processes know."""
 
 
 class Shell:
@@ -56,6 +58,7 @@ class Shell:
         self._environment = dict(environment)
         self._directory = directory
         self._errors = directory.parent / "errors"
+        self._variables = directory.parent / "variables"
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -109,7 +112,19 @@ class Shell:
             self._cli = None
         script = f"(exit {self._status}); {{ {here}\n}} </dev/null 2>{shlex.quote(str(self._errors))}"
         printed = self._run(f"{script}; printf '\\n%s %d\\n' {self._mark} $?")
+        if self._cli is not None and _MOVES.search(here):
+            self._cli = Cli(self._read_variables())
         return self._there(printed), self._there(self._errors.read_text(encoding="utf-8"))
+
+    def _read_variables(self) -> dict[str, str]:
+        """Read the variables that the shell gives to its processes, its directory among them."""
+        status = self._status
+        self._run(f"env -0 > {shlex.quote(str(self._variables))}; printf '\\n%s %d\\n' {self._mark} $?")
+        assert self._status == 0
+        self._status = status
+        variables = dict(line.split("=", 1) for line in self._variables.read_text().split("\0") if line)
+        self._directory = Path(variables["PWD"])
+        return variables
 
     def _there(self, text: str) -> str:
         for there, real in self._stands_for.items():
