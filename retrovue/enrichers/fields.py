@@ -139,11 +139,11 @@ def is_file_title(asset: AssetView) -> bool:
     if not asset.source_uri.startswith("file:"):
         return False
     # The importer of directories is loaded where there are files; for a media server it would be 5 % of the start.
-    from retrovue.importers.filesystem.names import read_name  # noqa: PLC0415 - slow, and rarely needed
+    from retrovue.importers.filesystem.names import KINDS, describe  # noqa: PLC0415 - slow, and rarely needed
 
     *directories, _ = asset.files[0].local_path.split("/")
     parts = [file.local_path.rpartition("/")[2] for file in asset.files]
-    return asset.title == read_name(parts, directories).title
+    return asset.title in {describe(parts, directories, kind).name.title for kind in KINDS if kind != "music"}
 
 
 def _is_empty(value: object) -> bool:

@@ -26,20 +26,37 @@ _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 forbids."""
 _MARKUP = re.compile(
-    r"(?P<cdata><!\[CDATA\[.*?(?:\]\]>|\Z))|(?P<comment><!--.*?(?:-->|\Z))|&(?:(?P<reference>#?\w+);)?", re.DOTALL
+    r"(?P<cdata><!\[CDATA\[.*?(?:\]\]>|\Z))|(?P<comment><!--.*?(?:-->|\Z))|&(?:(?P<reference>#?\w+);)?"
+    r"|(?P<less><)(?![A-Za-z_/!?])",
+    re.DOTALL,
 )
 _CP1252 = {byte: bytes((byte,)).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
 """Where cp1252 differs from Latin-1; five bytes are undefined there."""
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
-_RUNTIME = re.compile(r"(?:([0-9]{1,3})\s*h[a-z.]*)?\s*(?:([0-9]{1,6})\s*(?:m[a-z.]*)?)?", re.IGNORECASE)
+_HOURS = r"(?:PT)?(?:(?P<h>[0-9]{1,3})\s*h[a-z.]*)?\s*"
+_RUNTIMES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        _HOURS + r"(?:(?P<m>[0-9]{1,6}(?:[.,][0-9]{1,3})?)\s*(?:m[a-z.]*)?)?(?P<s>)",
+        _HOURS + r"(?:(?P<m>[0-9]{1,6})\s*m[a-z.]*)?\s*(?P<s>[0-9]{1,6})\s*s[a-z.]*",
+        r"(?P<h>[0-9]{1,2}):(?P<m>[0-5][0-9])(?::(?P<s>[0-5][0-9]))?",
+    )
+)
+_YEAR = re.compile(r"\(?([0-9]{1,6})\)?(?:-[0-9]{2}-[0-9]{2})?")
+_DAYS = (
+    re.compile(r"(?P<y>[0-9]{4})([-/.])(?P<m>[0-9]{1,2})\2(?P<d>[0-9]{1,2})(?![0-9])"),
+    re.compile(r"(?P<d>[0-9]{1,2})\.(?P<m>[0-9]{1,2})\.(?P<y>[0-9]{4})(?![0-9])"),
+)
+_RATING = re.compile(r"([0-9]{1,4}(?:[.,][0-9]{1,6})?)\s*(?:/\s*([0-9]{1,4})|(%))?")
+_NAMESPACE = re.compile(r"""\s+xmlns\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 _PROVIDERS = {
     "imdb": "imdb", "tmdb": "tmdb", "themoviedb": "tmdb", "moviedb": "tmdb", "tvdb": "tvdb", "thetvdb": "tvdb",
-    "mbid": "mbid",
+    "mbid": "mbid", "imdbnumber": "imdb",
 }  # fmt: skip
 """The provider as a sidecar writes it → as the catalogue does."""
 _ID = {
-    "imdb": re.compile(r"(tt[0-9]{5,10})"),
+    "imdb": re.compile(r"(?:https?://[a-z.]*imdb\.com/(?:[a-z-]{2,5}/)?title/)?((?:tt)?[0-9]{5,10})(?:[/?].*)?"),
     "tmdb": re.compile(r"([0-9]{1,10})(?:-.*)?"),
     "tvdb": re.compile(r"([0-9]{1,10})"),
     "mbid": re.compile(r"([0-9A-Fa-f]{8}-[0-9A-Fa-f-]{27})"),
@@ -97,7 +114,12 @@ def parse(raw: bytes, name: str = "The sidecar") -> Sidecar:
         position = end.end()
         try:
             roots.append(
-                fromstring(text[match.start() : position], forbid_dtd=True, forbid_entities=True, forbid_external=True)
+                fromstring(
+                    _NAMESPACE.sub("", match[0], count=1) + text[match.end() : position],
+                    forbid_dtd=True,
+                    forbid_entities=True,
+                    forbid_external=True,
+                )
             )
         except DefusedXmlException as exc:
             raise EnrichmentError(f"{name} uses what is refused: {type(exc).__name__}.", code="nfo_forbidden") from exc
@@ -133,6 +155,8 @@ def decode(raw: bytes) -> str:
 def _repair(match: re.Match[str]) -> str:
     """Make a reference one that XML knows, and drop comments."""
     reference = match["reference"]
+    if match["less"] is not None:
+        return "&lt;"
     if match["cdata"] is not None or match["comment"] is not None:
         return match["cdata"] or ""
     if reference is None:
@@ -195,49 +219,53 @@ class Details:
         return number(self._root, name, self._warn)
 
     def _year(self) -> int | None:
-        year = self._number("year")
-        if year is None or year == 0 or 1800 <= year <= 2200:
+        text = self._text("year")
+        match = None if text is None else _YEAR.fullmatch(text)
+        year = int(match[1]) if match is not None else None
+        if text is None or year == 0 or (year is not None and 1800 <= year <= 2200):
             return year or None
-        self._warn("bad_year")
+        self._warn("bad_number" if match is None else "bad_year")
         return None
 
     def _runtime(self) -> int | None:
-        """Return the runtime in milliseconds, of ``117``, ``117 min`` or ``1h 57m``."""
+        """Return the runtime in milliseconds, of ``117``, ``117 min``, ``1h 57m``, ``PT1H57M`` or ``1:57:00``."""
         text = self._text("runtime")
         if text is None:
             return None
-        match = _RUNTIME.fullmatch(text)
-        minutes = None if match is None else int(match[1] or 0) * 60 + int(match[2] or 0)
-        if minutes is None:
+        match = next((match for pattern in _RUNTIMES if (match := pattern.fullmatch(text)) is not None), None)
+        if match is None:
             self._warn("bad_duration")
-        return minutes * 60_000 if minutes else None
+            return None
+        hours, minutes, seconds = match["h"] or "0", match["m"] or "0", match["s"] or "0"
+        return round(float(minutes.replace(",", ".")) * 60_000) + int(hours) * 3_600_000 + int(seconds) * 1000 or None
 
     def _date(self, name: str) -> dt.date | None:
         text = self._text(name)
-        if text is None or text.startswith("0000"):
+        if text is None or text.startswith("0000") or (len(text) == 4 and text.isdecimal()):
             return None
+        match = next((match for pattern in _DAYS if (match := pattern.match(text)) is not None), None)
         try:
-            return dt.date.fromisoformat(text[:10])
+            if match is not None:
+                return dt.date(int(match["y"]), int(match["m"]), int(match["d"]))
         except ValueError:
-            self._warn("bad_date")
-            return None
+            pass
+        self._warn("bad_date")
+        return None
 
     def _rating(self) -> float | None:
         """Return the default rating, or else the first, on a scale of 10."""
         ratings = [
             (rating.findtext("value"), rating.get("max"))
             for rating in sorted(
-                self._root.iterfind("ratings/rating"), key=lambda rating: rating.get("default") != "true"
+                self._root.iterfind("ratings/rating"),
+                key=lambda rating: (rating.get("default") or "").lower() != "true",
             )
         ]
         ratings += [(rating.text, rating.get("max")) for rating in self._root.iterfind("rating")]
         for text, scale in ratings:
             if not (text or "").strip():
                 continue
-            try:
-                value = float((text or "").replace(",", ".")) / float((scale or "10").replace(",", ".")) * 10
-            except (ValueError, ZeroDivisionError):
-                value = -1.0
+            value = _of_ten((text or "").strip(), scale)
             if 0 < value <= 10:
                 return round(value, 2)
             if value != 0:
@@ -250,7 +278,10 @@ class Details:
             match = _ID[provider].fullmatch(text)
             if match is None:
                 self._warn("bad_id")
-            elif ids.setdefault(provider, match[1]) != match[1]:
+                continue
+            # Kodi's old scrapers leave out what the ids of IMDb begin with.
+            value = f"tt{match[1]:0>7}" if provider == "imdb" and match[1].isdecimal() else match[1]
+            if ids.setdefault(provider, value) != value:
                 self._warn("several_ids")
         return add_addresses(ids, addresses, self._root.tag)
 
@@ -269,7 +300,7 @@ class Details:
                 numeric = text.isascii() and text.isdigit() and self._root.tag in {"tvshow", "episodedetails"}
                 provider = "imdb" if text.startswith("tt") else "tvdb" if numeric else None
             else:
-                provider = _PROVIDERS.get(tag.removesuffix("id").removesuffix("_")) if tag.endswith("id") else None
+                provider = _PROVIDERS.get(tag.removesuffix("id").removesuffix("_"))
             if provider is not None and text:
                 yield provider, text
 
@@ -280,8 +311,24 @@ class Details:
             "label": [element.text for element in root.iterfind("tag")],
             "collection": [element.findtext("name") or element.text for element in root.iterfind("set")],
         }
-        tags = {kind: [tag for text in found if (tag := self._clean(text))] for kind, found in texts.items()}
+        # Each once: scrapers of several sites add the same genre again.
+        tags = {
+            kind: list(dict.fromkeys(tag for text in found if (tag := self._clean(text))))
+            for kind, found in texts.items()
+        }
         return {kind: found for kind, found in tags.items() if found}
+
+
+def _of_ten(text: str, scale: str | None) -> float:
+    """Convert a rating such as 7,5, 75 % or 7.5/10 to one of ten; -1 for anything else."""
+    match = _RATING.fullmatch(text)
+    try:
+        if match is not None:
+            best = "100" if match[3] else match[2] or scale or "10"
+            return float(match[1].replace(",", ".")) / float(best.replace(",", ".")) * 10
+    except (ValueError, ZeroDivisionError):
+        pass
+    return -1.0
 
 
 def number(root: Element, name: str, warn: Any = None) -> int | None:

@@ -1,5 +1,6 @@
 """Sidecars as people and programs write them: what is read of them, and what is left out."""
 
+import datetime as dt
 import time
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,10 @@ class TestIds:
             ("<tvdbid>121361</tvdbid>", {"tvdb": "121361"}),
             ("<id IMDB='tt0113277' TMDB='949'>1</id>", {"imdb": "tt0113277", "tmdb": "949"}),
             ("<id>949</id>", {}),
+            ("<imdb>tt0113277</imdb><tmdb>949</tmdb>", {"imdb": "tt0113277", "tmdb": "949"}),
+            ("<imdbnumber>tt0113277</imdbnumber>", {"imdb": "tt0113277"}),
+            ("<uniqueid type='imdb'>0113277</uniqueid>", {"imdb": "tt0113277"}),
+            ("<uniqueid type='imdb'>https://www.imdb.com/title/tt0113277/</uniqueid>", {"imdb": "tt0113277"}),
             ("<actor><tmdbid>5</tmdbid></actor>", {}),
         ],
     )
@@ -193,6 +198,9 @@ class TestValues:
                 [],
             ),
             ("<rating>0</rating>", None, []),
+            ("<rating>7.5/10</rating>", 7.5, []),
+            ("<rating>75 %</rating>", 7.5, []),
+            ("<rating max='5'>x</rating><ratings><rating default='True'><value>6</value></rating></ratings>", 6, []),
             ("<rating>nan</rating>", None, ["bad_rating"]),
             ("<rating max='0'>5</rating>", None, ["bad_rating"]),
             ("<rating>85</rating>", None, ["bad_rating"]),
@@ -220,9 +228,34 @@ class TestValues:
         found = details(f"<episodedetails><title>One</title>{xml}</episodedetails>")
         assert (found.fields, found.warnings) == ({"title": "One"}, [warning])
 
-    @pytest.mark.parametrize(("text", "minutes"), [("117", 117), ("117 min", 117), ("1h 57m", 117), ("2 h", 120)])
+    @pytest.mark.parametrize(
+        ("text", "minutes"),
+        [
+            ("117", 117), ("117 min", 117), ("1h 57m", 117), ("2 h", 120), ("PT1H57M", 117), ("PT1H57M0S", 117),
+            ("1:57:00", 117), ("1:57", 117), ("117.0", 117), ("7020 s", 117), ("1 hr 57 min", 117),
+        ],
+    )  # fmt: skip
     def test_runtimes(self, text: str, minutes: int) -> None:
         assert details(f"<movie><runtime>{text}</runtime></movie>").fields == {"runtime_ms": minutes * 60_000}
+
+    @pytest.mark.parametrize(
+        ("xml", "day"),
+        [
+            ("<premiered>1999/12/31</premiered>", "1999-12-31"), ("<premiered>31.12.1999</premiered>", "1999-12-31"),
+            ("<premiered>1999-12-31T00:00:00Z</premiered>", "1999-12-31"), ("<premiered>1999</premiered>", None),
+        ],
+    )  # fmt: skip
+    def test_days(self, xml: str, day: str | None) -> None:
+        found = details(f"<movie>{xml}</movie>")
+        assert (found.fields.get("originally_aired"), found.warnings) == (day and dt.date.fromisoformat(day), [])
+
+    @pytest.mark.parametrize("year", ["1999", "(1999)", "1999-12-31"])
+    def test_years(self, year: str) -> None:
+        assert details(f"<movie><year>{year}</year></movie>").fields == {"year": 1999}
+
+    def test_a_namespace_and_a_bare_bracket_hide_nothing(self) -> None:
+        xml = "<movie xmlns='urn:x'><title>A</title><plot>1 < 2</plot><genre>B</genre><genre>B</genre></movie>"
+        assert details(xml).fields == {"title": "A", "tags": {"genre": ["B"]}}
 
     def test_bytes_count_before_the_declaration(self) -> None:
         title = "<movie><title>Größe “quoted”</title></movie>"
