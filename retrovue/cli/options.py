@@ -261,7 +261,8 @@ def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation
             **options: Any,
         ) -> int:
             require_utf8()
-            call.test_db, call.dry_run, call.database_url = test_db, dry_run, database_url or call.database_url
+            call.test_db, call.dry_run = test_db, dry_run
+            call.database_url = call.database_url if database_url is None else database_url
             return call.answered(await action(call, *arguments, **options))
 
         for option in (_JSON, _TEST_DB, _DATABASE_URL, *((_DRY_RUN,) if writes else ())):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from retrovue.core.errors import RequestError
 from retrovue.core.model import Secret
 
 DATABASE_URL = "RETROVUE_DATABASE_URL"
@@ -43,7 +44,17 @@ class Settings:
     def from_environment(
         cls, environ: Mapping[str, str] | None = None, *, database_url: str | None = None
     ) -> "Settings":
-        """Read the environment. ``database_url`` overrides ``RETROVUE_DATABASE_URL``."""
+        """Read the environment. ``database_url`` overrides ``RETROVUE_DATABASE_URL``.
+
+        Raises RequestError if it is empty: a script's variable that isn't set must not lead to another catalogue.
+        """
+        if database_url is not None and not database_url.strip():
+            raise RequestError(
+                "The database URL is empty.",
+                code="bad_database_url",
+                hint="Give one as postgresql://user:…@host:5432/database; without --database-url the one of"
+                f" {DATABASE_URL}, else the embedded PostgreSQL is used.",
+            )
         values = os.environ if environ is None else environ
 
         def url(explicit: str | None, name: str) -> Secret | None:

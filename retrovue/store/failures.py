@@ -1,6 +1,7 @@
 """Translate the errors of asyncpg and SQLAlchemy to StoreError."""
 
 import os
+import socket
 
 import asyncpg
 from sqlalchemy import exc as sa
@@ -107,7 +108,12 @@ def _unreachable(cause: BaseException, *, broken: bool) -> StoreUnavailable:
     if isinstance(cause, TimeoutError) and number is None:
         return StoreUnavailable("The database didn't answer in time.", hint=_SILENT)
     # The system's text for the number: the text of the error itself may hold a secret.
-    reason = os.strerror(number) if number is not None and number > 0 else type(cause).__name__
+    reason = os.strerror(number) if number is not None and number > 0 else "the connection was lost"
+    if isinstance(cause, socket.gaierror):
+        return StoreUnavailable(
+            "The database can't be reached: no host of the name in its URL is known.",
+            hint="Correct the name. An @, / or : in a user name or a password is written as %40, %2F or %3A.",
+        )
     return StoreUnavailable(
         f"The database can't be reached: {reason}",
         hint="Is the server running, and is RETROVUE_DATABASE_URL right?",

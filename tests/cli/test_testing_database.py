@@ -98,6 +98,11 @@ class TestCreate:
         done = run_cli("db", *command, "--test-db", "--json")
         assert (done.status, done.document["errors"][0]["code"]) == (1, "bad_database_url")
 
+    def test_an_empty_url_leads_to_no_other_database(self, run_cli: Cli) -> None:
+        for arguments in (("source", "list", "--database-url", ""), ("--database-url", " ", "source", "list")):
+            done = run_cli(*arguments, "--json")
+            assert (done.status, done.document["errors"][0]["code"]) == (1, "bad_database_url")
+
 
 class TestReset:
     @pytest.mark.usefixtures("filled")

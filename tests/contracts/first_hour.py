@@ -91,7 +91,7 @@ def _neutral(text: str, home: Home, address: str) -> str:
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "0199c0de-0000-7000-8000-000000000001", text)
     text = re.sub(r"\bplex-[0-9a-f]{8}\b", "plex-5063d926", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+\d\d:\d\d", "2026-03-01 05:30:00+00:00", text)
-    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{1,12}){0,4}(?=\n)", "0199c0de-1", text)
+    text = re.sub(r"(?<!plex-)\b[0-9a-f]{8}(-[0-9a-f]{1,12}){0,4}(?=\n)", "0199c0de-1", text)
     text = re.sub(r"  -{8,36}(?=\n)", "  ----------", text)
     return re.sub(r"\b\d\.\d s\b", "0.0 s", text)
 

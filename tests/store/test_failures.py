@@ -1,5 +1,6 @@
 """Errors of the database: each is told as a StoreError, and none repeats a statement, a value or a password."""
 
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,7 @@ class TestTranslate:
         "error",
         [
             OSError(CANARY),
+            socket.gaierror(-2, CANARY),
             ConnectionRefusedError(111, CANARY),
             TimeoutError(CANARY),
             asyncpg.InterfaceError(CANARY),
@@ -98,6 +100,7 @@ class TestTranslate:
         told = translate(error)
         assert isinstance(told, StoreUnavailable)
         assert told.code == "database_unavailable"
+        assert type(error).__name__ not in _text_of(told).replace("TimeoutError", "")
 
     def test_what_the_driver_cannot_read_is_a_lost_connection(self) -> None:
         """As the driver raises it, and as SQLAlchemy passes it on."""
