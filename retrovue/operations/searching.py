@@ -7,15 +7,15 @@ __all__ = ["set_search_index"]
 
 
 async def set_search_index(store: Store, *, wanted: bool = True, dry_run: bool = False) -> bool:
-    """Give the catalogue the index of titles, or take it away; returns whether that changes anything.
+    """Give the catalogue the indexes of titles and shows, or take them away; returns whether that changes anything.
 
-    With it ``list_assets(title=…)`` finds a part of a title, of three characters or more, among a million assets in
-    milliseconds; without it each search reads all of them. Runs pay for it with each title that they write. While it
-    is made no run can write. A dry-run changes nothing. Raises StoreError if the role may not create the extension
-    ``pg_trgm``.
+    With them ``list_assets(title=…)`` and ``list_assets(show=…)`` find a part of a title, of three characters or more,
+    among a million assets in milliseconds; without them each search reads all of them. Runs pay for them with each
+    title that they write. While they are made no run can write. A dry-run changes nothing. Raises StoreError if the
+    role may not create the extension ``pg_trgm``.
     """
     async with store.reading() if dry_run else store.transaction(long=True) as session:
-        changes = await searching.has_index(session) != wanted
+        changes = await searching.has_indexes(session) != wanted
         if changes and not dry_run:
-            await (searching.add_index(session) if wanted else searching.remove_index(session))
+            await (searching.add_indexes(session) if wanted else searching.remove_indexes(session))
     return changes

@@ -22,7 +22,7 @@ from retrovue.core.text import is_storable, quoted
 from retrovue.store.assets import Asset, asset_of
 from retrovue.store.collections import find_collection
 from retrovue.store.cursors import bad_cursor, read_cursor, write_cursor
-from retrovue.store.searching import TITLE, containing
+from retrovue.store.searching import HAS_SHOW, SHOW, TITLE, containing
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
@@ -66,7 +66,8 @@ _CONDITIONS = {
     "type": "asset.type = :type",
     "title": f"{TITLE} LIKE lower(:title)",
     # As lists print it where titles are alike: "Fleet (2003)", "Fleet (key 200)".
-    "show": "(strpos(lower(concat(asset.show_title, ' (' || asset.show_year || ')')), lower(:show)) > 0"
+    "show": f"{HAS_SHOW} AND {SHOW} LIKE lower(:show_part) AND"
+    " (strpos(lower(concat(asset.show_title, ' (' || asset.show_year || ')')), lower(:show)) > 0"
     " OR lower(:show) IN (lower(asset.show_key), lower(concat(asset.show_title, ' (key ', asset.show_key, ')'))))",
     "artist": "(strpos(lower(asset.artist), lower(:artist)) > 0"
     " OR (asset.type = 'track' AND strpos(lower(asset.show_title), lower(:artist)) > 0))",
@@ -151,7 +152,10 @@ async def select(session: AsyncSession, filters: AssetFilters) -> Selection:
         parameters["collection"] = (await find_collection(session, parameters["collection"], source)).id
     if "title" in parameters:
         parameters["title"] = containing(parameters["title"])
-    return Selection(" AND ".join(("asset.deleted_at IS NULL", *map(_CONDITIONS.__getitem__, parameters))), parameters)
+    conditions = ["asset.deleted_at IS NULL", *map(_CONDITIONS.__getitem__, parameters)]
+    if "show" in parameters:
+        parameters["show_part"] = containing(parameters["show"])
+    return Selection(" AND ".join(conditions), parameters)
 
 
 async def count_assets(session: AsyncSession, selection: Selection) -> int:

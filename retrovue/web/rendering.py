@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from retrovue.core.errors import RetrovueError
+from retrovue.web.advice import hint_markup
 from retrovue.web.files import address_of
 from retrovue.web.state import Notice, state_of
 
@@ -66,7 +67,7 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters |= {
-    "time": time_element, "number": number_element, "bytes": bytes_text, "duration": duration_text
+    "time": time_element, "number": number_element, "bytes": bytes_text, "duration": duration_text, "hint": hint_markup
 }  # fmt: skip
 _ENVIRONMENT.globals |= {"static": address_of, "query": query}
 

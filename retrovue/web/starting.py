@@ -33,6 +33,8 @@ class StartedRun:
     title: str
     source_id: uuid.UUID
     dry_run: bool
+    by_workers: bool
+    """Whether workers work it, so that it doesn't end with this server."""
     asked_at: dt.datetime
     run: IngestRun | None = None
     problem: Problem | None = None
@@ -55,9 +57,11 @@ class StartedRuns:
         self._group = group
         self._runs: OrderedDict[uuid.UUID, StartedRun] = OrderedDict()
 
-    async def start(self, title: str, source_id: uuid.UUID, opened: Opened, *, dry_run: bool = False) -> StartedRun:
+    async def start(
+        self, title: str, source_id: uuid.UUID, opened: Opened, *, dry_run: bool = False, by_workers: bool = False
+    ) -> StartedRun:
         """Start a run; returns when it has begun or failed to, or after two seconds."""
-        started = StartedRun(uuid.uuid4(), title, source_id, dry_run, dt.datetime.now(dt.UTC))
+        started = StartedRun(uuid.uuid4(), title, source_id, dry_run, by_workers, dt.datetime.now(dt.UTC))
         self._runs[started.id] = started
         for old in [one for one in self._runs.values() if one.over][: max(len(self._runs) - _KEPT, 0)]:
             del self._runs[old.id]

@@ -1,11 +1,11 @@
-"""Assets are found by a part of their title, with the index for it and without."""
+"""Assets are found by a part of their title or of their show's, with the indexes for it and without."""
 
 import pytest
 from sqlalchemy import text
 
 from retrovue import list_assets, set_search_index
 from retrovue.store.listing import select
-from tests.support.library import Library, draft, page
+from tests.support.library import Library, draft, execute, page
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
@@ -22,6 +22,19 @@ FOUND = {
     "h_at": [],
     "\\": ["Back\\Slash"],
     "": sorted(TITLES),
+}
+
+SHOWS = {"a": ("DuckTales", 1987, "10"), "b": ("DuckTales", 2017, "20"), "c": ("100% Duck", None, None)}
+FOUND_BY_SHOW = {
+    "tales": ["A", "B"],
+    "DUCKTALES (2017": ["B"],
+    "10": ["A", "C"],
+    "20": ["B"],
+    "ducktales (key 10)": ["A"],
+    "ducktales (key": [],
+    "key 10": [],
+    "0% d": ["C"],
+    "du_k": [],
 }
 
 
@@ -47,3 +60,32 @@ async def test_a_part_of_a_title_is_found_with_the_index_and_without(library: Li
     assert await found(library) == FOUND
     assert [await set_search_index(library.store, wanted=False) for _ in range(2)] == [True, False]
     assert await library.rows("SELECT to_regclass('asset_search')") == [(None,)]
+
+
+async def test_so_is_a_show_by_its_title_year_or_key(library: Library) -> None:
+    drafts = [
+        draft(title, type="episode", show_title=show, show_year=year, show_key=key)
+        for title, (show, year, key) in SHOWS.items()
+    ]
+    await library.ingest_one(page(*drafts, draft("a film")))
+
+    async def found_by_show() -> dict[str, list[str]]:
+        listings = {part: await list_assets(library.store, show=part) for part in FOUND_BY_SHOW}
+        return {part: sorted(asset.title for asset in listing.assets) for part, listing in listings.items()}
+
+    assert await found_by_show() == FOUND_BY_SHOW
+    await set_search_index(library.store)
+    # A catalogue of an earlier version has only the index of titles.
+    await execute(library.store, "DROP INDEX asset_show_search")
+    assert [await set_search_index(library.store) for _ in range(2)] == [True, False]
+    async with library.store.reading() as session:
+        selection = await select(session, {"show": "tales"})
+        await session.execute(text("SET LOCAL enable_seqscan = off"))
+        await session.execute(text("SET LOCAL enable_indexscan = off"))
+        plan = await session.execute(
+            text(f"EXPLAIN SELECT * FROM asset WHERE {selection.condition}"), selection.parameters
+        )
+        assert "asset_show_search" in "".join(plan.scalars())
+    assert await found_by_show() == FOUND_BY_SHOW
+    await set_search_index(library.store, wanted=False)
+    assert await library.rows("SELECT to_regclass('asset_show_search')") == [(None,)]

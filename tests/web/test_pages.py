@@ -16,6 +16,7 @@ from retrovue.store.session import Store
 from tests.support.library import Library, contents, draft, execute, rows
 from tests.support.library import page as listed
 from tests.support.syncing import TOKEN, PlexSource, Synced
+from tests.support.working import worker
 from tests.web.conftest import served
 
 pytestmark = pytest.mark.anyio
@@ -422,6 +423,18 @@ async def test_enrichers_are_added_attached_let_work_and_removed(
         remove = await page.post(f"/enrichers/{enricher}", data={"action": "remove"})
         assert "Removed: Names" in await told(page, remove)
         assert await synced.rows("SELECT id FROM enricher") == []
+
+
+async def test_where_a_worker_is_there_it_works_what_the_page_starts(
+    films: tuple[PlexSource, Synced], shared_store: Store
+) -> None:
+    async with served(shared_store) as page, worker(shared_store) as worked:
+        _, synced = films
+        answer = await page.post(f"/sources/{synced.source.id}/runs", data={"what": "full-sync"})
+        assert (await worked.receive()).collection.id == synced.collection.id
+        assert "Sync of Films" in await ended(page, answer)
+        assert await synced.rows("SELECT outcome ->> 'kind' FROM requested_collection") == [("ingested",)]
+        assert "Workers: A" in (await page.get("/hosts", headers=HTML)).text
 
 
 async def test_jobs_that_wait_are_listed_and_stopped(films: tuple[PlexSource, Synced], shared_store: Store) -> None:

@@ -68,7 +68,7 @@ async def show_status(call: Invocation) -> int:
 
 
 async def change_search_index(call: Invocation, *, wanted: bool) -> int:
-    """Add the index of titles, or remove it."""
+    """Add the indexes of titles and shows, or remove them."""
     async with opened(call) as store:
         changed = await set_search_index(store, wanted=wanted, dry_run=call.dry_run)
         database = shown(store.url)

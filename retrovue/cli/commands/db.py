@@ -35,7 +35,7 @@ async def status(call: Invocation) -> int:
 @click.option("--drop", is_flag=True, help="Remove the index.")
 @shared(writes=True)
 async def index(call: Invocation, *, drop: bool) -> int:
-    """Add the index that finds parts of titles among very many assets.
+    """Add the index that finds parts of titles and of shows at once.
 
     Without it a search reads all assets, which takes seconds with a million. With it each title that a run writes
     takes longer. While the index is made, no run can write. It needs PostgreSQL's extension pg_trgm.

@@ -1,7 +1,9 @@
 """Runs: start, watch and stop them, and what they did."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -10,6 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from retrovue.core.errors import NotFound, RequestError, RetrovueError
 from retrovue.core.model import Collection, Source
+from retrovue.ingest.collector import IngestRun
 from retrovue.ingest.documents import summary_document
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_one, ingest_source
@@ -24,6 +27,7 @@ from retrovue.operations.catalogue import (
 )
 from retrovue.operations.documents import run_details_document
 from retrovue.operations.progress import list_progress, stop_run
+from retrovue.service.requesting import follow_run, list_workers, request_run
 from retrovue.web.answers import json_bytes
 from retrovue.web.forms import form_of, page_size, path_id, text
 from retrovue.web.live import live
@@ -75,9 +79,31 @@ async def begin(
     target: Collection | None = None
     if collection is not None:
         _, target = await find_target(state.reads, collection, str(source.id))
-    opened = _opened(state, source, target, options, syncs=what in {"sync", "full-sync", "dry-run"})
+    syncs = what in {"sync", "full-sync", "dry-run"}
     of = source.name if target is None else f"{target.name} of {source.name}"
-    return await state.runs.start(f"{WHAT[what]}: {of}", source.id, opened, dry_run=dry_run)
+    by_workers = target is None and not dry_run and await _has_workers(state, source)
+    if by_workers:
+        opened = _asked_of_workers(state, source, replace(options, mode="sync" if syncs else "ingest"))
+    else:
+        opened = _opened(state, source, target, options, syncs=syncs)
+    return await state.runs.start(
+        f"{WHAT[what]}: {of}", source.id, opened, dry_run=dry_run, by_workers=by_workers
+    )  # fmt: skip
+
+
+async def _has_workers(state: PageState, source: Source) -> bool:
+    """Return whether a worker is there for a source: then limits of the source hold, and this server may end."""
+    return any(worker.sources is None or source.id in worker.sources for worker in await list_workers(state.reads))
+
+
+def _asked_of_workers(state: PageState, source: Source, options: IngestOptions) -> Opened:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[IngestRun]:
+        asked = await request_run(state.store, str(source.id), options)
+        async with follow_run(state.store, asked.id) as run:
+            yield run
+
+    return opened
 
 
 def _opened(
@@ -150,7 +176,13 @@ def _summary(one: StartedRun) -> str:
 async def stop_started(request: Request) -> Response:
     """Stop a run that hasn't begun, or a dry-run."""
     one = _started(request)
-    one.scope.cancel()
+    if one.by_workers and one.run is not None and not one.over:
+        try:
+            await stop_run(state_of(request).reads, one.run.id)
+        except (RequestError, NotFound) as exc:
+            return refused(request, address_of_started(one), exc)
+    else:
+        one.scope.cancel()
     return done(request, f"/sources/{one.source_id}", f"Stopped: {one.title}.")
 
 
@@ -209,7 +241,7 @@ async def stop(request: Request) -> Response:
     state, run_id = state_of(request), path_id(request)
     address = f"/runs/{run_id}"
     own = state.runs.of_run(run_id)
-    if own is not None and not own.over:
+    if own is not None and not own.over and not own.by_workers:
         own.scope.cancel()
         return done(request, address, "The run is being stopped. What is committed stays.")
     try:
