@@ -15,6 +15,7 @@ import msgspec
 from retrovue.core.errors import RequestError
 from retrovue.core.model import ConfigField, Source
 from retrovue.core.text import quoted
+from retrovue.importers.configuration import mismatch
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 LONGEST_DEADLINE_S = 3600.0
@@ -162,8 +163,10 @@ def parameters(config: Mapping[str, Any], struct: type[Any]) -> Any:
     try:
         return msgspec.convert(own, struct, strict=False)
     except msgspec.ValidationError as exc:
+        name, problem = mismatch(exc)
+        what = f"parameter {name} can't be {quoted(own[name])}" if name in own else "parameters can't be used"
         raise RequestError(
-            f"The enricher's parameters can't be used: {exc}.",
+            f"The enricher's {what}: {problem}.",
             code="bad_config",
             hint="`retrovue enricher list-types` shows the parameters of each type.",
         ) from exc

@@ -280,10 +280,13 @@ class TestPatience:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"attempts": 0}, "The source's setting attempts can't be '0': expected int >= 1."),
-            ({"attempts": "many"}, "The source's setting attempts can't be 'many': expected int, got str."),
-            ({"page_size": "5000"}, "The source's setting page_size can't be '5000': expected int <= 1000."),
-            ({"gzip": "perhaps"}, "The source's setting gzip can't be 'perhaps': expected bool, got str."),
+            ({"attempts": 0}, "The source's setting attempts can't be '0': it has to be a whole number, at least 1."),
+            ({"attempts": "many"}, "The source's setting attempts can't be 'many': it has to be a whole number."),
+            (
+                {"page_size": "5000"},
+                "The source's setting page_size can't be '5000': it has to be a whole number, at most 1000.",
+            ),
+            ({"gzip": "perhaps"}, "The source's setting gzip can't be 'perhaps': it has to be yes or no."),
         ],
     )
     def test_settings_that_do_not_fit(self, settings: dict[str, Any], message: str) -> None:
