@@ -283,7 +283,7 @@ MUTANTS = (
     Mutant(
         "CI-14",
         PREVIEW,
-        "label(*(getattr(draft, name) for name in LABELLED))",
+        "label(*_labelled(draft))",
         "draft.title",
     ),
     Mutant("CI-15", READING, "            await self._files.finish()\n", "            pass\n"),
