@@ -181,6 +181,7 @@ async def test_without_a_reader_nothing_is_owed(store: Store, root: Path) -> Non
 
 async def test_a_catalogue_that_knows_none_takes_them_as_they_are(disk: Disk) -> None:
     await execute(disk.store, "UPDATE asset SET sidecar_stamp = NULL, stamp = NULL")
+    await execute(disk.store, "DELETE FROM known_listing")  # that of an earlier version had other fingerprints
     assert await disk.enriched() == (0, 0, 0)
     assert await disk.rows("SELECT count(*) FROM asset WHERE sidecar_stamp IS NULL") == [(0,)]
 

@@ -6,7 +6,7 @@ directory itself are one more, with the key ``.``. The importer reads names and 
 
 import errno
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -15,7 +15,6 @@ from urllib.parse import quote, unquote_to_bytes
 import anyio
 import anyio.to_thread
 import msgspec
-from msgspec.structs import replace
 
 from retrovue.core.answers import ChangesRead, DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.core.bounds import LONGEST_WAIT_S
@@ -29,13 +28,13 @@ from retrovue.core.errors import (
     WrongIdentity,
 )
 from retrovue.core.model import Collection, ConfigField, Secret
-from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
+from retrovue.core.pages import Outline, Page
 from retrovue.core.runs import Scope
-from retrovue.core.text import is_storable, quoted
+from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter, ChangeHint
 from retrovue.importers.configuration import convert_settings
-from retrovue.importers.filesystem import exclusions, music, names
-from retrovue.importers.filesystem.episodes import Description
+from retrovue.importers.filesystem import exclusions, names
+from retrovue.importers.filesystem.drafts import PageMaker
 from retrovue.importers.filesystem.selection import Selection
 from retrovue.importers.filesystem.targets import EVERYTHING, Targets
 from retrovue.importers.filesystem.titles import shown
@@ -134,16 +133,19 @@ class FilesystemImporter(BaseImporter):
             return Ingestibility(ingestible=False, code=exc.code, reason=f"{exc.message} {exc.hint or ''}".strip())
         return Ingestibility(ingestible=True)
 
-    async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page, None]:
+    async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page | Outline, None]:
         """Generate the collection's pages; start again, once, if the tree changes meanwhile."""
-        async with aclosing(self._walked(collection)) as pages:
+        outlines = scope.is_full and collection.assets_count > 0
+        async with aclosing(self._walked(collection, outlines=outlines)) as pages:
             if scope.is_full:
                 async for page in pages:
                     yield page
                 return
             selection = Selection(collection, scope, self._directory(collection))
             async for page in pages:
-                if page.restart:
+                if isinstance(page, Outline):
+                    selection.add(await page.read())
+                elif page.restart:
                     selection = Selection(collection, scope, self._directory(collection))
                     yield page
                 else:
@@ -163,7 +165,7 @@ class FilesystemImporter(BaseImporter):
             ) from exc
         async with aclosing(self._walked(collection, keys)) as pages:
             async for page in pages:
-                yield page
+                yield await page.read() if isinstance(page, Outline) else page
         yield Page([], [], 0, changes=ChangesRead(None))
 
     @asynccontextmanager
@@ -175,19 +177,31 @@ class FilesystemImporter(BaseImporter):
         async with watching(directories) as hints:
             yield hints
 
-    async def _walked(self, collection: Collection, keys: Sequence[str] = (EVERYTHING,)) -> AsyncGenerator[Page, None]:
-        """Generate the pages of a walk to the directories of keys; start again, once, if the tree changes meanwhile."""
+    async def _walked(
+        self, collection: Collection, keys: Sequence[str] = (EVERYTHING,), *, outlines: bool = False
+    ) -> AsyncGenerator[Page | Outline, None]:
+        """Generate the pages of a walk to the directories of keys; start again, once, if the tree changes meanwhile.
+
+        With ``outlines`` a page without rejections is given in outline.
+        """
         top = self._directory(collection)
+        maker = PageMaker(top, self._kind(collection))
         for _ in range(2):
             targets = Targets(keys)
             walk = self._walk(collection, targets)
             try:
                 while (titles := await self._more(collection, walk)) is not None:
-                    page = self._page(collection, titles)
-                    page.warnings = {f"left_out_{reason}": count for reason, count in walk.left_out.items()}
+                    warnings = {f"left_out_{reason}": count for reason, count in walk.left_out.items()}
                     walk.left_out.clear()
-                    if page.source_items or page.warnings:
+                    outline = maker.outline(titles) if outlines and titles else None
+                    if outline is not None:
+                        titles = []
+                    if titles or warnings:
+                        page = maker.page(titles)
+                        page.warnings = warnings
                         yield page
+                    if outline is not None:
+                        yield outline
             except DirectoryChanged as exc:
                 changed = shown([exc.path])
                 yield Page([], [], 0, restart=True)
@@ -257,91 +271,6 @@ class FilesystemImporter(BaseImporter):
             ) from exc
         except OSError as exc:
             raise _source_error(exc, path, midway=midway) from exc
-
-    def _page(self, collection: Collection, titles: Sequence[Title | Unusable]) -> Page:
-        top = self._directory(collection).rstrip("/")
-        kind = self._kind(collection)
-        page = Page([], [], len(titles))
-        albums: dict[tuple[str, ...], list[str]] = {}
-        for title in titles:
-            if isinstance(title, Title) and exclusions.is_audio(title.parts[0].name):
-                albums.setdefault(title.directories, []).append(title.parts[0].name)
-        numbered = {album for album, tracks in albums.items() if music.are_numbered(tracks)}
-        for title in titles:
-            parts = (title.name,) if isinstance(title, Unusable) else tuple(part.name for part in title.parts)
-            directory = "/".join((top, *title.directories))
-            paths = [f"{directory}/{name}" for name in parts]
-            uri = "file://" + quote(os.fsencode(paths[0]))
-            parsed = names.describe(parts, title.directories, kind)
-            if isinstance(title, Unusable):
-                name = names.directory_title(title.directories) if title.code == "disc_folder" else parsed.name.title
-                reason = f"{quoted(shown(paths))} can't be used: {title.reason}"
-                page.rejected.append(Rejection(title.code, reason, uri, name or parsed.name.title))
-            elif not is_storable("".join(paths)):
-                reason = f"the name of {quoted(shown(paths))} isn't valid UTF-8: rename the file or its directory"
-                page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.name.title))
-            elif exclusions.is_audio(parts[0]):
-                page.drafts.append(_track(uri, paths, title, numbered=title.directories in numbered))
-            else:
-                page.drafts += _drafts(uri, paths, title, kind, parsed)
-        return page
-
-
-def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: Description) -> Iterator[AssetDraft]:
-    """Make a draft for each episode of a file. All but the first become aliases of the asset, as it has their file."""
-    name = parsed.name
-    type_ = names.asset_type(kind, title.parts[0].name, name, is_episode=parsed.is_episode)
-    episode, aired = type_ == "episode", parsed.aired
-    draft = AssetDraft(
-        source_uri=uri,
-        type=type_,
-        title=name.title,
-        show_title=name.show_title if episode else None,
-        season_number=name.season if episode else None,
-        episode_number=name.episode if episode else None,
-        # The year in a show's name is that of the show.
-        year=name.year if not episode else None if aired is None else aired.year,
-        originally_aired=aired if episode else None,
-        edition=parsed.edition,
-        show_key=shown(parsed.show_directory) or None if episode else None,
-        show_year=name.year if episode else None,
-        show_provider_ids=parsed.show_ids or None if episode else None,
-        container=exclusions.extension(title.parts[0].name),
-        parts=_parts(paths, title),
-        provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
-        sidecar_stamp=title.marks.text(is_episode=episode),
-        warnings=("no_episode_number",) if kind == "show" and type_ == "clip" else (),
-    )
-    yield draft
-    for number in parsed.more_episodes if episode else ():
-        yield replace(draft, source_uri=f"{uri}?episode={number}", episode_number=number)
-
-
-def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> AssetDraft:
-    file = title.parts[0].name
-    track = music.describe(file, title.directories, numbered=numbered)
-    return AssetDraft(
-        source_uri=uri,
-        type="track",
-        title=track.title,
-        show_title=track.album_artist,
-        year=track.year,
-        show_key=shown(track.directory) or None,
-        artist=track.artist,
-        album=track.album,
-        disc_number=track.disc,
-        track_number=track.track,
-        container=exclusions.extension(file),
-        parts=_parts(paths, title),
-        sidecar_stamp=title.marks.text(is_episode=False),
-    )
-
-
-def _parts(paths: Sequence[str], title: Title) -> tuple[PartDraft, ...]:
-    return tuple(
-        PartDraft(path, file.size, modified_s=max(0, file.modified), stamp=file.stamp)
-        for path, file in zip(paths, title.parts, strict=True)
-    )
 
 
 def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:

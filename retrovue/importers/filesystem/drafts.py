@@ -1,0 +1,170 @@
+"""Makes pages of asset drafts, and their outlines, of the titles that a walk has found. Does no I/O."""
+
+import os
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+import msgspec
+import xxhash
+from msgspec.structs import replace
+
+from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.text import is_storable, quoted
+from retrovue.core.version import own_version
+from retrovue.importers.filesystem import exclusions, music, names
+from retrovue.importers.filesystem.episodes import Description
+from retrovue.importers.filesystem.titles import shown
+from retrovue.importers.filesystem.walk import Title, Unusable
+
+_encode = msgspec.msgpack.Encoder().encode
+_WITH_EPISODES = frozenset({"show", "mixed"})
+"""Kinds of collections in which a file may hold several episodes, each of which is a draft."""
+
+
+class PageMaker:
+    """Makes the pages of one collection."""
+
+    def __init__(self, directory: str, kind: str) -> None:
+        """``directory`` is the collection's own, ``kind`` one of `names.KINDS`."""
+        self._top = directory.rstrip("/")
+        self._kind = kind
+
+    def outline(self, titles: Sequence[Title | Unusable]) -> Outline | None:
+        """Return the page of these titles in outline; None if any of them would be rejected."""
+        uris: list[str] = []
+        paths: list[tuple[str, ...]] = []
+        for title in titles:
+            if isinstance(title, Unusable):
+                return None
+            files = self._paths(title)
+            if not is_storable("".join(files)):
+                return None
+            uri = _uri(files[0])
+            uris.append(uri)
+            paths.append(tuple(files))
+            for number in self._more_episodes(title):
+                uris.append(_episode_uri(uri, number))
+                paths.append(tuple(files))
+
+        async def read() -> Page:
+            return self.page(titles)
+
+        return Outline(uris, paths, [], len(titles), read, self._stamp(titles))
+
+    def page(self, titles: Sequence[Title | Unusable]) -> Page:
+        """Return the page of these titles. It has the stamp of its outline if it has one."""
+        page = Page([], [], len(titles))
+        albums: dict[tuple[str, ...], list[str]] = {}
+        for title in titles:
+            if isinstance(title, Title) and exclusions.is_audio(title.parts[0].name):
+                albums.setdefault(title.directories, []).append(title.parts[0].name)
+        numbered = {album for album, tracks in albums.items() if music.are_numbered(tracks)}
+        for title in titles:
+            paths = self._paths(title)
+            uri = _uri(paths[0])
+            parsed = self._describe(title)
+            if isinstance(title, Unusable):
+                name = names.directory_title(title.directories) if title.code == "disc_folder" else parsed.name.title
+                reason = f"{quoted(shown(paths))} can't be used: {title.reason}"
+                page.rejected.append(Rejection(title.code, reason, uri, name or parsed.name.title))
+            elif not is_storable("".join(paths)):
+                reason = f"the name of {quoted(shown(paths))} isn't valid UTF-8: rename the file or its directory"
+                page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.name.title))
+            elif exclusions.is_audio(title.parts[0].name):
+                page.drafts.append(_track(uri, paths, title, numbered=title.directories in numbered))
+            else:
+                page.drafts += _drafts(uri, paths, title, self._kind, parsed)
+        if titles and not page.rejected:
+            page.stamp = self._stamp(titles)
+        return page
+
+    def _stamp(self, titles: Sequence[Title | Unusable]) -> bytes:
+        """Hash all that the drafts are made from; another version may read the same names in another way."""
+        return xxhash.xxh3_128_digest(_encode((own_version(), self._kind, titles)))
+
+    def _paths(self, title: Title | Unusable) -> list[str]:
+        directory = "/".join((self._top, *title.directories))
+        return [f"{directory}/{name}" for name in _names(title)]
+
+    def _describe(self, title: Title | Unusable) -> Description:
+        return names.describe(_names(title), title.directories, self._kind)
+
+    def _more_episodes(self, title: Title) -> Sequence[int]:
+        file = title.parts[0].name
+        if self._kind not in _WITH_EPISODES or exclusions.is_audio(file):
+            return ()
+        parsed = self._describe(title)
+        return parsed.more_episodes if _type(self._kind, file, parsed) == "episode" else ()
+
+
+def _names(title: Title | Unusable) -> tuple[str, ...]:
+    return (title.name,) if isinstance(title, Unusable) else tuple([part.name for part in title.parts])
+
+
+def _uri(path: str) -> str:
+    return "file://" + quote(os.fsencode(path))
+
+
+def _episode_uri(uri: str, number: int) -> str:
+    return f"{uri}?episode={number}"
+
+
+def _type(kind: str, file: str, parsed: Description) -> str:
+    return names.asset_type(kind, file, parsed.name, is_episode=parsed.is_episode)
+
+
+def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: Description) -> Iterator[AssetDraft]:
+    """Make a draft for each episode of a file. All but the first become aliases of the asset, as it has their file."""
+    name = parsed.name
+    type_ = _type(kind, title.parts[0].name, parsed)
+    episode, aired = type_ == "episode", parsed.aired
+    draft = AssetDraft(
+        source_uri=uri,
+        type=type_,
+        title=name.title,
+        show_title=name.show_title if episode else None,
+        season_number=name.season if episode else None,
+        episode_number=name.episode if episode else None,
+        # The year in a show's name is that of the show.
+        year=name.year if not episode else None if aired is None else aired.year,
+        originally_aired=aired if episode else None,
+        edition=parsed.edition,
+        show_key=shown(parsed.show_directory) or None if episode else None,
+        show_year=name.year if episode else None,
+        show_provider_ids=parsed.show_ids or None if episode else None,
+        container=exclusions.extension(title.parts[0].name),
+        parts=_parts(paths, title),
+        provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
+        sidecar_stamp=title.marks.text(is_episode=episode),
+        warnings=("no_episode_number",) if kind == "show" and type_ == "clip" else (),
+    )
+    yield draft
+    for number in parsed.more_episodes if episode else ():
+        yield replace(draft, source_uri=_episode_uri(uri, number), episode_number=number)
+
+
+def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> AssetDraft:
+    file = title.parts[0].name
+    track = music.describe(file, title.directories, numbered=numbered)
+    return AssetDraft(
+        source_uri=uri,
+        type="track",
+        title=track.title,
+        show_title=track.album_artist,
+        year=track.year,
+        show_key=shown(track.directory) or None,
+        artist=track.artist,
+        album=track.album,
+        disc_number=track.disc,
+        track_number=track.track,
+        container=exclusions.extension(file),
+        parts=_parts(paths, title),
+        sidecar_stamp=title.marks.text(is_episode=False),
+    )
+
+
+def _parts(paths: Sequence[str], title: Title) -> tuple[PartDraft, ...]:
+    return tuple(
+        PartDraft(path, file.size, modified_s=max(0, file.modified), stamp=file.stamp)
+        for path, file in zip(paths, title.parts, strict=True)
+    )
