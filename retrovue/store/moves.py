@@ -66,6 +66,7 @@ _PAIRS = f"""
     candidate AS MATERIALIZED (
         SELECT cast(row_number() OVER (ORDER BY lost.uuid) AS integer) AS seq, lost.* FROM asset AS lost
         WHERE availability = 'present' AND deleted_at IS NULL AND state IN ('new', 'enriching')
+            AND lost.created_at > (SELECT min(at) FROM last_seen)
             AND EXISTS (
                 SELECT FROM (VALUES {LOST_TEXTS}) AS given (rule, value)
                 WHERE given.rule < {VERSION} AND given.value IN (SELECT value FROM wanted)
@@ -274,6 +275,10 @@ async def find_moves(session: AsyncSession, collections: Sequence[Collection], *
     if not (await session.execute(_ANY_LOST, bind)).scalar_one():
         return FoundMoves((), (), frozenset())
     bind["other_sources"] = other_sources
+    # The planner can't know that most assets are of one resolution: in the order of the statement, that is compared of
+    # pairs only. And compiling the many small expressions takes longer than evaluating them.
+    for setting in ("enable_nestloop = off", "join_collapse_limit = 1", "jit = off"):
+        await session.execute(text(f"SET LOCAL {setting}"))
     candidates: dict[int, UUID] = {}
     concerned: dict[tuple[UUID, int], tuple[UUID, UUID]] = {}
     pairs: list[Pair] = []
@@ -313,6 +318,7 @@ async def exchange_items(session: AsyncSession, exchanges: Sequence[Exchange], *
     await session.execute(_TABLE)
     await session.execute(text(_FILL), given)
     await session.execute(_ANALYZE)
+    await session.execute(text("SET LOCAL enable_nestloop = on"))
     await session.execute(_DECIDE)
     names = (await session.execute(_COLUMNS)).scalars()
     items = ", ".join(f"{name} = item.{name}" for name in names)
