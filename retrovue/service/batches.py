@@ -34,7 +34,7 @@ async def work_batch(
 ) -> float | None:
     """Enrich one batch of a collection whose lock is held; returns the seconds after which to look for another one.
 
-    None: nothing is left to others or to do. ``problem`` says why the files can't be read on any host: the batch ends
+    None: there is no batch that nobody works. ``problem`` says why the files can't be read on any host: the batch ends
     with it, and all of it stays owed.
     """
     batch = await _next(store, collection, locks)
@@ -55,7 +55,7 @@ async def work_batch(
 
 
 async def _next(store: Store, collection: Collection, locks: Locks) -> Batch | None:
-    """Lock a batch that nobody works."""
+    """Lock an open batch that no other worker has locked; None if there is none."""
     async with store.reading() as session:
         found = await batches.open_batches(session, collection.id)
     for batch in found:

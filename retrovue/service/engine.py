@@ -40,7 +40,7 @@ TASK = "retrovue"
 UPKEEP = "upkeep"
 """The queue of the engine's own work, which all workers work."""
 KEPT_HOURS = 24
-"""For how long jobs are kept that didn't end well."""
+"""How long jobs that failed or were cancelled are kept, in hours."""
 POOL = 4
 """Connections of the engine at most, besides the one that listens."""
 CONNECT_SECONDS = 10.0
@@ -89,7 +89,7 @@ class Engine:
         return True
 
     async def revive(self, stalled_s: float) -> list[Mapping[str, Any]]:
-        """End the jobs of workers that are gone; returns their arguments."""
+        """Delete the jobs of workers without a sign of life for ``stalled_s`` seconds; returns their arguments."""
         with _translated():
             manager = self._app.job_manager
             stalled = [job for job in await manager.get_stalled_jobs(seconds_since_heartbeat=stalled_s) if job.id]
@@ -98,7 +98,7 @@ class Engine:
             return [dict(job.task_kwargs) for job in stalled]
 
     async def clear(self, queue: str) -> list[Mapping[str, Any]]:
-        """Take the jobs that wait out of a queue; returns their arguments."""
+        """Delete the waiting jobs of a queue; returns their arguments."""
         with _translated():
             manager = self._app.job_manager
             waiting = list(await manager.list_jobs_async(queue=queue, status=Status.TODO.value))
@@ -109,7 +109,7 @@ class Engine:
             ]
 
     async def prune(self, hours: int) -> None:
-        """Delete jobs that ended so long ago. Those that ended well are deleted at once."""
+        """Delete the jobs that failed or were cancelled ``hours`` ago or earlier; the others are deleted at once."""
         with _translated():
             await self._app.job_manager.delete_old_jobs(
                 nb_hours=hours, include_failed=True, include_cancelled=True, include_aborted=True
@@ -118,7 +118,7 @@ class Engine:
     async def work(self, queues: list[str], concurrency: int, times: EngineTimes, work: Work) -> None:
         """Work jobs until the task is cancelled; raises StoreUnavailable if the database is lost.
 
-        Jobs that go on are cancelled then. ``queues`` may change meanwhile: the worker looks at them at each fetch.
+        Jobs at work are cancelled then. ``queues`` may change meanwhile: the worker reads them at each fetch.
         """
 
         async def task(**arguments: Any) -> None:

@@ -134,7 +134,7 @@ class _Listener:
         self._source = listened.source
         self._syncs = HintedSyncs(store, listened.source, times)
         self._told: str | None = None
-        """The last problem, which isn't told again while it stays the same."""
+        """The message of the last problem. The same one isn't logged again."""
 
     async def run(self) -> None:
         await self._note(connected=False)

@@ -26,7 +26,7 @@ _SPLIT = text(
     SELECT :run, :collection, number, lag(uuid) OVER (ORDER BY number), uuid FROM cut
     """
 )
-"""The last batch has no end, so that all have each asset there is."""
+"""The last batch has no upper bound: together the batches cover every asset of the collection."""
 
 
 @dataclass(frozen=True, slots=True)

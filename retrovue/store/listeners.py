@@ -31,7 +31,7 @@ class Listener:
     host: str
     """The name of the host that listens, or of the last one that did."""
     active: bool
-    """Whether that host has the source now. It may be about to connect."""
+    """Whether that host holds the lock of the source now. It needn't be connected yet."""
     since: dt.datetime | None
     """When it connected; None while it isn't connected."""
     problem_code: str | None
@@ -58,7 +58,7 @@ async def claim(locks: Locks, source: Source) -> bool:
 async def note(
     session: AsyncSession, source: Source, host: str, *, connected: bool, problem: RetrovueError | None = None
 ) -> None:
-    """Note whether a host that has a source listens to it from now on, and why it doesn't."""
+    """Note whether the host that holds the lock of a source is connected to it, and if not, why."""
     code, message = (None, None) if problem is None else (problem.code, problem.message)
     about = {"id": source.id, "host": host, "connected": connected, "code": code, "message": message}
     await session.execute(_BEGIN, about)
