@@ -56,7 +56,7 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class Figure:
     """What is counted for each collection."""
 
     count: str
@@ -70,7 +70,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict(Counted):
+class Verdict(Figure):
     """What can become of a draft."""
 
     name: str
@@ -85,13 +85,13 @@ class Verdict(Counted):
     """Whether its keys come after those of the first version of a JSON document."""
 
 
-ABSENCES: tuple[Counted, ...] = (
-    Counted(
+ABSENCES: tuple[Figure, ...] = (
+    Figure(
         count="absent",
         meaning="assets that are present in the catalogue and aren't listed by the source",
         total="total_absent",
     ),
-    Counted(
+    Figure(
         count="missing",
         meaning="assets that became missing",
         total="total_missing",
@@ -103,7 +103,7 @@ ABSENCES: tuple[Counted, ...] = (
             text="{title} ({detail})",
         ),
     ),
-    Counted(
+    Figure(
         count="gone",
         meaning="assets that became gone: they were missing for longer than the grace",
         total="total_gone",
@@ -115,7 +115,7 @@ ABSENCES: tuple[Counted, ...] = (
             text="{title} ({detail})",
         ),
     ),
-    Counted(
+    Figure(
         count="removals_held_back",
         meaning="assets that would have become missing or gone, if no guard had held them back",
         total="total_removals_held_back",
@@ -123,8 +123,8 @@ ABSENCES: tuple[Counted, ...] = (
 )
 """What can become of an asset that the source doesn't list. No draft stands for it: it isn't ``discovered``."""
 
-READINGS: tuple[Counted, ...] = (
-    Counted(
+READINGS: tuple[Figure, ...] = (
+    Figure(
         count="resumed",
         meaning="items of the source that an interrupted run had read, so that this one didn't read them again",
         total="total_resumed",
@@ -285,7 +285,7 @@ COUNTS = (
     *(counted.count for counted in (*ABSENCES, *READINGS)),
 )
 """The attributes of `Counts`, the counts of a collection's JSON document, and the columns of ``ingest_outcome``."""
-ADDED: tuple[Counted, ...] = (*(verdict for verdict in VERDICTS if verdict.added), *ABSENCES, *READINGS)
+ADDED: tuple[Figure, ...] = (*(verdict for verdict in VERDICTS if verdict.added), *ABSENCES, *READINGS)
 """Those whose keys come after the ones of the first version of a JSON document."""
 ADDED_COUNTS = tuple(kind.count for kind in ADDED)
 EXCLUSIVE = tuple(verdict.count for verdict in VERDICTS if verdict.part_of is None)

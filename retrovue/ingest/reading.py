@@ -23,7 +23,7 @@ from retrovue.ingest.mapping import DraftMapper
 from retrovue.store.drafts import Fingerprints, MappedPage, draft_keys
 from retrovue.store.kept import KeptListing, KnownPage
 from retrovue.store.known import Comparison
-from retrovue.store.listed import Listed
+from retrovue.store.listed import ListedKeys
 
 FAR_FEWER = 10
 """A loss of fewer items since the last ingest gives no warning."""
@@ -42,7 +42,7 @@ class Sink(Protocol):
     keeps_pages: bool
     """Whether it stores the fingerprints of pages."""
     comparison: Comparison
-    listed: Listed | None
+    listed: ListedKeys | None
     """What the source lists; None where the run doesn't ask for it."""
 
     @property

@@ -64,7 +64,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Staged:
+class _StagedCollection:
     intake: Intake
     guards: Guards
     progress: OnProgress
@@ -89,7 +89,7 @@ class UnitOfWork:
         self._locks = locks
         self._removals = removals
         self._begun = 0
-        self._staged: list[_Staged] = []
+        self._staged: list[_StagedCollection] = []
         self._unchanged: list[tuple[Collection, Extents]] = []
 
     async def stage(
@@ -119,7 +119,7 @@ class UnitOfWork:
         guards = await begin(self._importer, collection, run, self._removals, extents)
         kept = None if keep is None else KeptListing(self._shared, session, collection, run, *keep)
         intake = await stage(self._importer, make, collection, run, enrichers, progress, extents, kept)
-        self._staged.append(_Staged(intake, guards, progress))
+        self._staged.append(_StagedCollection(intake, guards, progress))
 
     async def merge(self, report: Callable[[Ingested], None]) -> None:
         """Merge all staged collections in one transaction, and report their outcomes with its commit.
@@ -163,7 +163,7 @@ class UnitOfWork:
                 raise await nothing_written() from exc
             committed()
 
-    async def _with_policy(self, one: _Staged) -> Intake:
+    async def _with_policy(self, one: _StagedCollection) -> Intake:
         staging = one.intake.staging
         try:
             intake = replace(one.intake, policy=await one.guards.policy(one.intake.tally, staging))

@@ -39,7 +39,7 @@ from retrovue.store.collections import find_target, list_collections
 from retrovue.store.enrichers import attached_to
 from retrovue.store.enrichments import count_owed
 from retrovue.store.locks import Locks, open_locks
-from retrovue.store.requests import JobHost, JobRefusal, Waiting
+from retrovue.store.requests import JobHost, JobPart, JobRefusal
 from retrovue.store.session import CLEANUP_SECONDS, Store
 
 LANES = 8
@@ -325,7 +325,7 @@ class _Claim:
     """What a worker has begun: one run for all requests that ask the same."""
 
     run: UUID
-    waiting: Sequence[Waiting]
+    waiting: Sequence[JobPart]
     options: IngestOptions
     share: float
 
@@ -362,6 +362,6 @@ def _reasons(refused: Mapping[UUID, JobRefusal], reason: str) -> str:
     return " ".join(f"On {one.host}: {one.reason}" for one in refused.values()) or reason
 
 
-def _asks_same(one: Waiting, other: Waiting) -> bool:
+def _asks_same(one: JobPart, other: JobPart) -> bool:
     options = (work_of(decoded_options(each.options)) for each in (one, other))
     return one.what == other.what and next(options) == next(options)

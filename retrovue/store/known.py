@@ -131,7 +131,7 @@ class Other(NamedTuple):
 
 
 @dataclass(slots=True)
-class Compared:
+class PageComparison:
     """The drafts of a page, compared with what the collection holds."""
 
     to_stage: list[Other]
@@ -220,17 +220,17 @@ class Comparison:
         self.listed += drafts
         return True
 
-    async def compare(self, session: AsyncSession, page: MappedPage) -> Compared:
+    async def compare(self, session: AsyncSession, page: MappedPage) -> PageComparison:
         """Compare a page with what the collection holds; count the drafts that are known."""
         if not self.anything_known:
             fresh = [Other(position, None, False, False, None, False) for position in range(len(page.keys))]
-            return Compared(fresh, page.fingerprint)
+            return PageComparison(fresh, page.fingerprint)
         packed = b"".join([part for key in page.keys for part in (key.source_hash, key.canonical_hash, key.stamp)])
         result = await session.execute(_OTHERS, {"keys": packed, "collection": self.collection.id})
         others = [Other(row.position, row.uuid, row.deleted, row.present, row.same, row.in_place) for row in result]
         self.listed += len(page.keys) - len(others) + sum(other.present and not other.deleted for other in others)
         self.elsewhere += sum(other.uuid is not None and not other.deleted and not other.in_place for other in others)
-        compared = Compared([other for other in others if self._is_to_stage(other)], page.fingerprint)
+        compared = PageComparison([other for other in others if self._is_to_stage(other)], page.fingerprint)
         self.known += len(page.keys) - len(compared.to_stage)
         if self.mode == "ingest":
             self._leave_as_they_are(others, compared)
@@ -241,7 +241,7 @@ class Comparison:
     def _is_to_stage(self, other: Other) -> bool:
         return self.mode == "sync" or other.deleted or not other.in_place
 
-    def _leave_as_they_are(self, others: Sequence[Other], compared: Compared) -> None:
+    def _leave_as_they_are(self, others: Sequence[Other], compared: PageComparison) -> None:
         """Count what an ingest leaves as it is. Its page isn't known, or only as one whose stamps aren't."""
         known = [other for other in others if other.uuid is not None and not other.deleted]
         differing = [other for other in known if other.same is False or not other.present]

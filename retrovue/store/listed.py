@@ -53,7 +53,7 @@ def keys_in_parameter(kind: str) -> str:
     """
 
 
-class Listed:
+class ListedKeys:
     """The keys of a listing: `add()` and `reject()` for each page → `flush()`; `reset()` if it is read again."""
 
     def __init__(self, store: Transactions, session: AsyncSession, *, table: str | None) -> None:

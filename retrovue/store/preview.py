@@ -19,7 +19,7 @@ from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import MappedPage, identity_hash
 from retrovue.store.following import FOLLOWERS
 from retrovue.store.known import Comparison
-from retrovue.store.listed import KINDS, Listed, keys_in_parameter
+from retrovue.store.listed import KINDS, ListedKeys, keys_in_parameter
 from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, label_of, merge_result
 from retrovue.store.relinking import (
     NOTHING_RELINKED,
@@ -140,7 +140,7 @@ class Preview:
         self.session = session
         self.comparison = Comparison(session, collection, mode)
         self.additions = Additions(collection) if changes else None
-        self.listed: Listed | None = Listed(store, session, table=None) if full else None
+        self.listed: ListedKeys | None = ListedKeys(store, session, table=None) if full else None
         self.owed_again = 0
         """Enrichments that are owed again after the merge: files have moved or were replaced, sidecars have changed."""
         self._store = store

@@ -62,7 +62,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class JobPart:
     """A collection's part of a request, before its outcome is known."""
 
     request_id: UUID
@@ -74,7 +74,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class UnworkedCollection:
     """A collection of which something is asked and that no living worker works."""
 
     collection_id: UUID
@@ -157,7 +157,7 @@ async def targets_of(session: AsyncSession, request: UUID) -> list[Target]:
     return [Target(*row) for row in rows]
 
 
-async def waiting_for(session: AsyncSession, collection: UUID) -> list[Waiting]:
+async def waiting_for(session: AsyncSession, collection: UUID) -> list[JobPart]:
     """List what is asked of a collection and has no outcome yet, the oldest first."""
     rows = await session.execute(
         text(
@@ -168,7 +168,7 @@ async def waiting_for(session: AsyncSession, collection: UUID) -> list[Waiting]:
         ),
         {"collection": collection},
     )
-    return [Waiting(*row) for row in rows]
+    return [JobPart(*row) for row in rows]
 
 
 async def at_work(session: AsyncSession, source: Source, beside: Collection, stale: float) -> tuple[int, float]:
@@ -194,7 +194,7 @@ async def at_work(session: AsyncSession, source: Source, beside: Collection, sta
 
 
 async def begin(
-    session: AsyncSession, collection: UUID, waiting: Sequence[Waiting], run: UUID, host: UUID, share: float
+    session: AsyncSession, collection: UUID, waiting: Sequence[JobPart], run: UUID, host: UUID, share: float
 ) -> None:
     """Note that a worker works a collection for these requests, in one run."""
     await session.execute(
@@ -261,7 +261,7 @@ async def give_up(session: AsyncSession, request: UUID, collection: UUID, outcom
     await session.execute(_NOTIFY)
 
 
-async def unfinished(session: AsyncSession, stale: float) -> list[Left]:
+async def unfinished(session: AsyncSession, stale: float) -> list[UnworkedCollection]:
     """List the collections of which something is asked and that no living worker works."""
     rows = await session.execute(
         text(
@@ -274,7 +274,7 @@ async def unfinished(session: AsyncSession, stale: float) -> list[Left]:
         ),
         {"stale": stale},
     )
-    return [Left(*row) for row in rows]
+    return [UnworkedCollection(*row) for row in rows]
 
 
 async def prune(session: AsyncSession) -> None:

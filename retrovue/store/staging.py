@@ -24,7 +24,7 @@ from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
 from retrovue.store.known import Comparison, Other, keep_known_pages, pages_that_stay_unknown
-from retrovue.store.listed import Listed
+from retrovue.store.listed import ListedKeys
 from retrovue.store.relinking import relink_keys
 from retrovue.store.session import Transactions, driver_of
 from retrovue.store.temporary import StagingTables
@@ -108,7 +108,7 @@ class Staging:
         self.tables = StagingTables(self.enriched, syncing or changes, suffix)
         self.shares_transaction = bool(suffix)
         """Whether the merges of other collections are part of the same transaction."""
-        self.listed = Listed(store, session, table=self.tables.name("listed")) if syncing else None
+        self.listed = ListedKeys(store, session, table=self.tables.name("listed")) if syncing else None
         """What the source lists; None unless the run is a sync of the whole collection."""
         self.staged = 0
         self.several_parts = False

@@ -130,7 +130,7 @@ class Guard:
         if not announced.isdecimal() or int(announced) > most:
             await _too_large(most)(scope, receive, with_headers)
             return
-        bounded = _Bounded(self._app, receive, with_headers, most)
+        bounded = _BoundedBody(self._app, receive, with_headers, most)
         try:
             await bounded.answer(scope)
         except Exception as exc:  # whatever a handler raises is answered here, with the headers
@@ -171,7 +171,7 @@ class Guard:
         return _refused(401, "The page needs a token.", code="token_needed")
 
 
-class _Bounded:
+class _BoundedBody:
     """One request, of whose body no more than so many bytes are read."""
 
     def __init__(self, app: ASGIApp, receive: Receive, send: Send, most: int) -> None:

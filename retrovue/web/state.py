@@ -31,7 +31,7 @@ class Notice:
     failed: bool = False
 
 
-class Kept(Generic[T]):
+class RecentItems(Generic[T]):
     """The latest of some things, each under a key that nobody guesses."""
 
     def __init__(self, most: int) -> None:
@@ -74,10 +74,10 @@ class PageState:
     """Set when the server stops: open event streams end."""
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Set when a run may be further, and replaced: event streams look anew."""
-    notices: Kept[Notice] = field(default_factory=lambda: Kept[Notice](100))
+    notices: RecentItems[Notice] = field(default_factory=lambda: RecentItems[Notice](100))
     group: TaskGroup | None = None
     """The tasks of the server; None once one of them watches the runs."""
-    setups: Kept[Setup] = field(default_factory=lambda: Kept[Setup](10))
+    setups: RecentItems[Setup] = field(default_factory=lambda: RecentItems[Setup](10))
 
 
 def watch(state: PageState) -> None:

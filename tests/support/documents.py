@@ -12,7 +12,7 @@ import msgspec
 
 from retrovue.core.results import Read
 from retrovue.core.runs import Mode
-from retrovue.core.verdicts import ABSENCES, ADDED, LISTED, LISTS, VERDICTS, Counted, Verdict
+from retrovue.core.verdicts import ABSENCES, ADDED, LISTED, LISTS, VERDICTS, Figure, Verdict
 from retrovue.ingest.documents import FIRST_TOTALS
 
 T = TypeVar("T", bound="Strict")
@@ -82,7 +82,7 @@ def of_verdicts(kind: type[T]) -> type[T]:
     return msgspec.defstruct(kind.__name__, fields, bases=kind.__bases__, namespace=namespace, module=__name__)  # type: ignore[return-value]
 
 
-def _entry(verdict: Counted) -> Any:
+def _entry(verdict: Figure) -> Any:
     """Give the type of a verdict's entries: titles, rejections, or an object with a detail."""
     if isinstance(verdict, Verdict) and not verdict.planned:
         return Rejected

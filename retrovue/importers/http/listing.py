@@ -303,7 +303,7 @@ class ListingMoved(Exception):
         self.problem, self.expected, self.received = problem, expected, received
 
 
-class Seen(Protocol):
+class KeySet(Protocol):
     """The keys of a listing that have been read, in little memory."""
 
     def add(self, key: Any, /) -> bool:
@@ -319,7 +319,7 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
     form: ClassVar[ListingFormat[Any, Any, Any]]
     row_bytes: ClassVar[int]
     """The size of a row, before the first page has been read."""
-    seen: ClassVar[type[Seen]]
+    seen: ClassVar[type[KeySet]]
     """Makes an empty set for the keys of the listing."""
 
     def __init__(self, client: HttpClient) -> None:

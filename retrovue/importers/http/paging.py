@@ -11,7 +11,7 @@ from typing import Any
 
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.bookmarks import Bookmark
-from retrovue.importers.http.listing import Listing, ListingMoved, Seen
+from retrovue.importers.http.listing import KeySet, Listing, ListingMoved
 
 MOST_ITEMS = 20_000_000
 """The most items of a listing: several times those of the largest libraries of music. The proof keeps 1 bit for each
@@ -23,7 +23,7 @@ WINDOW = 4
 class Proof:
     """How much of a listing has been read, and which items: call `plan()`, read, `take()` until `complete`."""
 
-    def __init__(self, page_size: int, seen: Seen) -> None:
+    def __init__(self, page_size: int, seen: KeySet) -> None:
         self.size = page_size
         self.received = 0
         self.ends_with_a_full_page = False

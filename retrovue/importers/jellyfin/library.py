@@ -13,7 +13,7 @@ from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, ListedRow, Listing, ListingFormat, OutlineListing, Query, Seen
+from retrovue.importers.http.listing import BadRow, KeySet, ListedRow, Listing, ListingFormat, OutlineListing, Query
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.jellyfin.parse import (
     JellyfinDraftMaker,
@@ -91,7 +91,7 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
 
     form: ClassVar[ListingFormat[Any, Any, Any]] = JellyfinFormat()
     row_bytes: ClassVar[int] = 7000
-    seen: ClassVar[type[Seen]] = GuidSet
+    seen: ClassVar[type[KeySet]] = GuidSet
 
     def __init__(
         self, client: HttpClient, params: Mapping[str, str], fields: str, *, gone: Callable[[], CollectionGone]

@@ -34,7 +34,7 @@ from retrovue.importers.http.listing import BadRow, ListedRow
 from retrovue.importers.jellyfin.rows import (
     Chapter,
     MediaSource,
-    Named,
+    NamedRow,
     OutlineRow,
     OutlineSource,
     Row,
@@ -63,7 +63,7 @@ _RESOLUTIONS = (
     (8192, 6144, "8k"),
 )
 """The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
-_NOBODY = Named()
+_NOBODY = NamedRow()
 _DISC_FOLDERS = {"Dvd": "DVD", "BluRay": "Blu-ray"}
 
 

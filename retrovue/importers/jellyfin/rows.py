@@ -25,7 +25,7 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-
 Words = Annotated[list[Text], msgspec.Meta(max_length=MOST_TAGS)]
 
 
-class Named(msgspec.Struct, gc=False, rename="pascal"):
+class NamedRow(msgspec.Struct, gc=False, rename="pascal"):
     """A studio of an item, or an artist of its album."""
 
     name: Text = ""
@@ -91,11 +91,11 @@ class Row(msgspec.Struct, gc=False, rename="pascal"):
     part_count: Natural | None = None
     album: Text | None = None
     album_artist: Text | None = None
-    album_artists: Annotated[list[Named], msgspec.Meta(max_length=MOST_TAGS)] | None = None
+    album_artists: Annotated[list[NamedRow], msgspec.Meta(max_length=MOST_TAGS)] | None = None
     artists: Words | None = None
     genres: Words | None = None
     tags: Words | None = None
-    studios: Annotated[list[Named], msgspec.Meta(max_length=MOST_TAGS)] | None = None
+    studios: Annotated[list[NamedRow], msgspec.Meta(max_length=MOST_TAGS)] | None = None
     provider_ids: Annotated[dict[Text, Text | None], msgspec.Meta(max_length=MOST_TAGS)] | None = None
     versions: list[MediaSource] | None = msgspec.field(default=None, name="MediaSources")
     chapters: Annotated[list[Chapter], msgspec.Meta(max_length=MOST_SPANS)] | None = None

@@ -10,7 +10,7 @@ from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, ListingFormat, Query, Seen
+from retrovue.importers.http.listing import BadRow, KeySet, ListingFormat, Query
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row, rating_key_number
@@ -47,7 +47,7 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
 
     form: ClassVar[ListingFormat[Any, Any, Any]] = PlexFormat()
     row_bytes: ClassVar[int] = 3500
-    seen: ClassVar[type[Seen]] = RatingKeySet
+    seen: ClassVar[type[KeySet]] = RatingKeySet
 
     def __init__(self, client: HttpClient, section: str, params: Mapping[str, str], *, page_size: int) -> None:
         super().__init__(client)
