@@ -22,6 +22,10 @@ IMPORTERS: PluginKind[ImporterInterface] = PluginKind(
     problems=compliance_problems,
     unsupported=UnsupportedImporter,
     not_compliant=ImporterNotCompliant,
+    refused={
+        "emby": "Emby isn't Jellyfin: its ids and its order are others, so that no listing of it would be proven to"
+        " be complete."
+    },
 )
 importer_types = IMPORTERS.types
 importer_class = IMPORTERS.load

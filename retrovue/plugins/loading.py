@@ -2,8 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -38,6 +38,8 @@ class PluginKind(Generic[T]):
     """Returns what keeps a class from implementing the interface."""
     unsupported: type[RequestError]
     not_compliant: type[RequestError]
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why there is none of some types, by name in small letters: sentences."""
 
     def types(self) -> list[str]:
         """Return the names of the installed types, sorted."""
@@ -52,8 +54,9 @@ class PluginKind(Generic[T]):
         entries = [entry for entry in _entries(self.group) if entry.name == type_name]
         if not entries:
             installed = self.types()
+            why = self.refused.get(type_name.lower())
             raise self.unsupported(
-                f"There is no {self.noun} of type {quoted(type_name)}.",
+                f"There is no {self.noun} of type {quoted(type_name)}.{'' if why is None else f' {why}'}",
                 hint=f"Installed types: {', '.join(installed)}. Install the package that provides it.",
                 context={"type": type_name, "installed": installed},
             )

@@ -75,6 +75,11 @@ class TestFinding:
         assert refused.value.context["installed"] == importer_types()
         assert "plex" in str(refused.value.hint)
 
+    @pytest.mark.parametrize("name", ["emby", "Emby"])
+    def test_emby_is_refused_with_the_reason(self, name: str) -> None:
+        with pytest.raises(UnsupportedImporter, match="Emby isn't Jellyfin"):
+            importer_class(name)
+
     def test_two_packages_that_provide_one_type_are_refused(self, packages: Packages) -> None:
         packages.install("scripted", scripted="tests.support.library:ScriptedImporter")
         packages.install("impostor", scripted="tests.support.odd_importers:Compliant")
