@@ -181,7 +181,7 @@ async def multiply(store: Store, items: int) -> int:
             for row in await session.execute(
                 text(
                     "SELECT column_name FROM information_schema.columns WHERE table_name = 'asset'"
-                    " AND column_name NOT IN ('uuid', 'source_hash', 'canonical_hash', 'title')"
+                    " AND column_name NOT IN ('uuid', 'source_hash', 'canonical_hash', 'title', 'show_title')"
                     " ORDER BY ordinal_position"
                 )
             )
@@ -190,9 +190,9 @@ async def multiply(store: Store, items: int) -> int:
         times = items // (await session.execute(text("SELECT count(*) FROM asset"))).scalar_one() - 1
         await session.execute(
             text(
-                f"INSERT INTO asset (source_hash, canonical_hash, title, {names})"
+                f"INSERT INTO asset (source_hash, canonical_hash, title, show_title, {names})"
                 " SELECT uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()),"
-                f" title || ' copy ' || number || substr(md5(title), 1, 3), {names}"
+                f" title || ' copy ' || number || substr(md5(title), 1, 3), show_title || ' copy ' || number, {names}"
                 f" FROM asset, generate_series(1, {times}) AS number"
             )
         )

@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -28,7 +29,13 @@ _ADDRESSES = (
     "/", "/overview/counts", "/assets", "/assets?title=zzzz", "/assets?title=copy+123456", "/assets?show=series",
     "/assets?state=ready", "/assets?availability=missing", "/assets?order=name", "/runs", "/changes", "/removals",
 )  # fmt: skip
-_SEARCHES = ("/assets?title=zzzz", "/assets?title=copy+123456", "/assets?title=copy+123")
+_SEARCHES = (
+    "/assets?title=zzzz",
+    "/assets?title=copy+123456",
+    "/assets?title=copy+123",
+    "/assets?show=zzzz",
+    "/assets?show=copy+123",
+)
 _TIMES = 9
 _PAID_BY = 20_000
 """Films that are ingested with the index and without."""
@@ -38,16 +45,17 @@ _ROUNDS = 3
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.web", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--items", type=int, default=1_000_000, metavar="N", help="assets (default: 1,000,000)")
+    parser.add_argument("--episodes", action="store_true", help="episodes instead of films")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="retrovue-bench-") as scratch:
-        return anyio.run(_run, Path(scratch), options.items)
+        return anyio.run(_run, Path(scratch), options.items, "show" if options.episodes else "movie")
 
 
-async def _run(scratch: Path, items: int) -> int:
+async def _run(scratch: Path, items: int, kind: Any) -> int:
     media = scratch / "media"
     media.mkdir()
     (media / "a disk").touch()
-    async with private_server(scratch) as databases, served(even(4, 4_000)) as plex:
+    async with private_server(scratch) as databases, served(even(4, 4_000, kind)) as plex:
         name = await databases.make(plex.url, TOKEN, media)
         async with Store(database_url(databases.url(name)), connections=4) as store:
             async with ingest_source(store, SOURCE):
@@ -67,14 +75,14 @@ async def _run(scratch: Path, items: int) -> int:
                 for address in _SEARCHES:
                     await _measure(client, address)
         await databases.drop(name)
-        await _measure_ingest(databases, media)
+        await _measure_ingest(databases, media, kind)
     return 0
 
 
-async def _measure_ingest(databases: Databases, media: Path) -> None:
+async def _measure_ingest(databases: Databases, media: Path, kind: Any) -> None:
     """Measure what the search index costs an ingest: in turns with and without it, each into a catalogue of its own."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
-    async with served(even(4, _PAID_BY)) as plex:
+    async with served(even(4, _PAID_BY, kind)) as plex:
         template = await databases.make(plex.url, TOKEN, media)
         for _ in range(_ROUNDS):
             for indexed, taken in seconds.items():
@@ -87,7 +95,7 @@ async def _measure_ingest(databases: Databases, media: Path) -> None:
                     taken.append(time.perf_counter() - began)
                 await databases.drop(name)
     without, with_it = (statistics.median(taken) for taken in seconds.values())
-    print(f"An ingest of {_PAID_BY:,} films: {with_it:.2f} s with the search index, {without:.2f} s without,"
+    print(f"An ingest of {_PAID_BY:,} titles: {with_it:.2f} s with the search index, {without:.2f} s without,"
           f" {with_it / without:.2f} ×")  # fmt: skip
 
 

@@ -133,7 +133,8 @@ def escaped_in_json(value: str, text: bytes | bytearray) -> re.Pattern[bytes] | 
 
     None if none of its characters is escaped so in the JSON, which is told without looking for it.
     """
-    if b"\\u00" not in text:
+    # A single byte is found ten times faster than the escape, and many answers hold no backslash.
+    if b"\\" not in text or b"\\u00" not in text:
         return None
     escapes = {char: f"{ord(char):02x}" for char in value if char.isascii()}
     if not any(form.encode() in text for code in escapes.values() for form in (f"\\u00{code}", f"\\u00{code.upper()}")):
