@@ -1,31 +1,25 @@
-"""Runs that the page starts: tasks of the server, never of a request."""
+"""Runs that the page starts."""
 
 import datetime as dt
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import anyio
 from anyio.abc import TaskGroup
 
-from retrovue.core.errors import Problem, RetrovueError
-from retrovue.core.logs import logger
 from retrovue.core.results import IngestSummary
-from retrovue.core.text import redacted_traceback
 from retrovue.ingest.collector import IngestRun
+from retrovue.web.tasks import StartedTask
 
 Opened = Callable[[], AbstractAsyncContextManager[IngestRun]]
 
 _KEPT = 100
-_PATIENCE_S = 2.0
-"""How long a request waits for a run to begin, so that it can lead to it."""
-_log = logger(__name__)
 
 
 @dataclass(slots=True)
-class StartedRun:
+class StartedRun(StartedTask):
     """A run that the page has started, from the moment that it was asked for."""
 
     id: uuid.UUID
@@ -37,12 +31,6 @@ class StartedRun:
     """Whether workers work it, so that it doesn't end with this server."""
     asked_at: dt.datetime
     run: IngestRun | None = None
-    problem: Problem | None = None
-    """Why it didn't begin, or failed as a whole."""
-    began: anyio.Event = field(default_factory=anyio.Event)
-    """Set when it has begun, or won't."""
-    over: bool = False
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     @property
     def summary(self) -> IngestSummary | None:
@@ -65,9 +53,13 @@ class StartedRuns:
         self._runs[started.id] = started
         for old in [one for one in self._runs.values() if one.over][: max(len(self._runs) - _KEPT, 0)]:
             del self._runs[old.id]
-        self._group.start_soon(self._run, started, opened)
-        with anyio.move_on_after(_PATIENCE_S):
-            await started.began.wait()
+
+        async def work() -> None:
+            async with opened() as run:
+                started.run = run
+                started.began.set()
+
+        await started.start(self._group, work, "run")
         return started
 
     def find(self, started_id: uuid.UUID) -> StartedRun | None:
@@ -81,18 +73,3 @@ class StartedRuns:
     def under_way(self, source_id: uuid.UUID | None = None) -> list[StartedRun]:
         """Return the runs that aren't over, of all sources or of one."""
         return [one for one in self._runs.values() if not one.over and source_id in {None, one.source_id}]
-
-    async def _run(self, started: StartedRun, opened: Opened) -> None:
-        try:
-            with started.scope:
-                async with opened() as run:
-                    started.run = run
-                    started.began.set()
-        except RetrovueError as exc:
-            started.problem = Problem(exc.code, exc.message, exc.hint, exc.context)
-        except Exception as exc:  # noqa: BLE001 - a fault of one run must not end the server
-            _log.error("A run that the page started failed:\n%s", redacted_traceback(exc))
-            started.problem = Problem("internal", f"The run failed: {type(exc).__name__}. The log has more.")
-        finally:
-            started.over = True
-            started.began.set()

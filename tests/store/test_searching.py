@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from retrovue import list_assets, set_search_index
-from retrovue.store.listing import select
+from retrovue.store.listing import AssetFilters, select
 from tests.support.library import Library, draft, execute, page
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
@@ -43,20 +43,25 @@ async def found(library: Library) -> dict[str, list[str]]:
     return {part: sorted(asset.title for asset in listing.assets) for part, listing in listings.items()}
 
 
+async def plan_of(library: Library, filters: AssetFilters) -> str:
+    """Explain a search, as if the table were large."""
+    async with library.store.reading() as session:
+        selection = await select(session, filters)
+        await session.execute(text("SET LOCAL enable_seqscan = off"))
+        await session.execute(text("SET LOCAL enable_indexscan = off"))
+        plan = await session.execute(
+            text(f"EXPLAIN SELECT * FROM asset WHERE {selection.condition}"), selection.parameters
+        )
+        return "".join(plan.scalars())
+
+
 async def test_a_part_of_a_title_is_found_with_the_index_and_without(library: Library) -> None:
     drafts = [draft(title, year=year, edition=edition) for title, (year, edition) in TITLES.items()]
     await library.ingest_one(page(*drafts))
     assert await found(library) == FOUND
     assert await set_search_index(library.store, dry_run=True)
     assert [await set_search_index(library.store) for _ in range(2)] == [True, False]
-    async with library.store.reading() as session:
-        selection = await select(session, {"title": "heat"})
-        await session.execute(text("SET LOCAL enable_seqscan = off"))
-        await session.execute(text("SET LOCAL enable_indexscan = off"))
-        plan = await session.execute(
-            text(f"EXPLAIN SELECT * FROM asset WHERE {selection.condition}"), selection.parameters
-        )
-        assert "asset_search" in "".join(plan.scalars())
+    assert "asset_search" in await plan_of(library, {"title": "heat"})
     assert await found(library) == FOUND
     assert [await set_search_index(library.store, wanted=False) for _ in range(2)] == [True, False]
     assert await library.rows("SELECT to_regclass('asset_search')") == [(None,)]
@@ -78,14 +83,7 @@ async def test_so_is_a_show_by_its_title_year_or_key(library: Library) -> None:
     # A catalogue of an earlier version has only the index of titles.
     await execute(library.store, "DROP INDEX asset_show_search")
     assert [await set_search_index(library.store) for _ in range(2)] == [True, False]
-    async with library.store.reading() as session:
-        selection = await select(session, {"show": "tales"})
-        await session.execute(text("SET LOCAL enable_seqscan = off"))
-        await session.execute(text("SET LOCAL enable_indexscan = off"))
-        plan = await session.execute(
-            text(f"EXPLAIN SELECT * FROM asset WHERE {selection.condition}"), selection.parameters
-        )
-        assert "asset_show_search" in "".join(plan.scalars())
+    assert "asset_show_search" in await plan_of(library, {"show": "tales"})
     assert await found_by_show() == FOUND_BY_SHOW
     await set_search_index(library.store, wanted=False)
     assert await library.rows("SELECT to_regclass('asset_show_search')") == [(None,)]

@@ -13,7 +13,7 @@ from retrovue.simulator import ListSection, SimulatedPlex, movie
 from retrovue.store import listeners, schedules
 from retrovue.store.collections import set_check_files
 from retrovue.store.session import Store
-from tests.support.library import Library, contents, draft, execute, rows
+from tests.support.library import Library, contents, draft, execute, gate, rows
 from tests.support.library import page as listed
 from tests.support.syncing import TOKEN, PlexSource, Synced
 from tests.support.working import worker
@@ -423,6 +423,23 @@ async def test_enrichers_are_added_attached_let_work_and_removed(
         remove = await page.post(f"/enrichers/{enricher}", data={"action": "remove"})
         assert "Removed: Names" in await told(page, remove)
         assert await synced.rows("SELECT id FROM enricher") == []
+
+
+async def test_an_enrichment_that_is_under_way_is_not_begun_twice_and_is_stopped(
+    films: tuple[PlexSource, Synced], shared_store: Store
+) -> None:
+    _, synced = films
+    own = f"/libraries/{synced.collection.id}/enrichers"
+    await add_enricher(synced.store, "filename", "Names", {})
+    await attach_enricher(synced.store, str(synced.collection.id), "Names")
+    async with gate(synced.store, "asset_enrichment") as closed, served(shared_store) as page:
+        assert "The enrichers work" in await told(page, await page.post(own, data={"action": "enrich"}))
+        await closed.reached()
+        assert "The enrichers work" in await told(page, await page.post(own, data={"action": "retry"}))
+        assert "being stopped" in await told(page, await page.post(own, data={"action": "stop"}))
+        await closed.open()
+        await seen(page, f"/libraries/{synced.collection.id}", lambda got: "Do what they owe" in got.text)
+    assert await synced.rows("SELECT count(*) FROM asset_enrichment") == [(0,)]
 
 
 async def test_where_a_worker_is_there_it_works_what_the_page_starts(
