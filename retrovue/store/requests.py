@@ -29,7 +29,7 @@ GONE_FOR = dt.timedelta(hours=1)
 
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
 ALIVE = "beaten_at > clock_timestamp() - cast(:stale AS double precision) * interval '1 second'"
-"""That something was heard of a worker lately: for `:stale` seconds."""
+"""The condition that a worker was last heard of less than ``:stale`` seconds ago."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ SHOW = (
     "lower(coalesce(asset.show_title, '') || coalesce(' (' || asset.show_year::text || ')', '') || E'\\n'"
     " || coalesce(asset.show_key || E'\\n' || coalesce(asset.show_title, '') || ' (key ' || asset.show_key || ')', ''))"
 )
-"""What holds all that a show is found by: its title with its year, its key, its title with its key."""
+"""The text in which a part of a show is searched for: its title with its year, its key, its title with its key."""
 HAS_SHOW = "(asset.show_title IS NOT NULL OR asset.show_key IS NOT NULL)"
 _INDEXES = {
     "asset_search": f"(({TITLE}) gin_trgm_ops)",
