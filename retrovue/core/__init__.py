@@ -1,1 +1,1 @@
-"""The model, results, errors and texts that all packages use. Performs no I/O, but for logging."""
+"""The model, results, errors and texts that all packages use. Performs no I/O except logging."""

@@ -1,4 +1,4 @@
-"""What an importer says of a source and its libraries: their identity, their state, and what has changed in them."""
+"""What an importer reports about a source and its libraries: identity, state and changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,23 @@ class DiscoveredCollection:
     """A library as the source lists it."""
 
     external_id: str
-    """Empty: the source lists the library, but doesn't identify it now. A known collection of its name isn't gone."""
+    """Empty if the source lists the library but can't identify it now. A known collection with its name isn't gone."""
     name: str
-    """Blank: the source gives no name now. A known collection keeps the one that it has."""
+    """Blank if the source gives no name now. A known collection keeps its name."""
     kind: str
     locations: tuple[str, ...] = ()
     locations_known: bool = True
-    """False: the source hides the locations from this token. The catalogue keeps those that it has."""
+    """False if the source hides the locations from this token. The catalogue keeps the locations that it has."""
     uuid: str | None = None
-    """The library's own permanent id, of at most 200 characters, if it has one besides its key: with another one it is
-    another library, or was made anew under the same key."""
+    """The library's permanent id, at most 200 characters, if the source has one besides the key. Another id under the
+    same key means that the library was made anew or is another one.
+    """
 
     def name_or(self, known: str | None) -> str:
-        """Return the name; if the source gives none that of the ``known`` collection, else one made of its key."""
+        """Return the name.
+
+        If the source gives none, return that of the ``known`` collection, else one made from the key.
+        """
         return self.name if self.name.strip() else known or f"Library {self.external_id}"
 
 
@@ -44,7 +48,7 @@ class Ingestibility:
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """The identity of the server at the source's address."""
+    """The identity of the server that answers at the source's address."""
 
     identifier: str
     """The permanent id of the server: for Plex the ``machineIdentifier``."""
@@ -57,44 +61,46 @@ class ChangeState:
     """Whether a source is changing one of its libraries now."""
 
     refreshing: bool
-    """A scan is running: what isn't listed may only not be listed yet."""
+    """Whether a scan is running. During a scan, a missing item isn't proof that it was removed."""
     uuid: str | None = None
-    """The library's own permanent id; another one means that the library was made anew under the same key."""
+    """The library's permanent id. Another id under the same key means that the library was made anew."""
     stamp: str | None = None
-    """The source's own mark of the library, at most 200 characters, which is another one after anything in it has
-    changed; None if the source has none. A mark that is a whole number counts up."""
+    """The source's stamp of the library, at most 200 characters. It changes when anything in the library changes; a
+    stamp that is a whole number counts up. None if the source has none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What a source says of all its libraries in one answer."""
+    """The state of all libraries of a source, from one answer."""
 
     libraries: Mapping[str, ChangeState]
-    """By the external ids of the collections."""
+    """The state of each library, by the external id of its collection."""
     clock_s: int | None = None
-    """The source's own time when it answered, in seconds since 1970; None if it doesn't say."""
+    """The source's own time when it answered, in seconds since 1970; None if it doesn't tell."""
     version: str | None = None
-    """The version of the server, with which what it understands may change."""
+    """The version of the server. Another version may support other filters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Since when changes are asked for."""
+    """The time from which an importer lists changes."""
 
     clock_s: int
-    """Seconds since 1970, by the source's own clock."""
+    """Seconds since 1970, by the source's clock."""
     filters: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """What is known of the source's filters, by their names: whether they do what is asked of them."""
+    """For each of the source's filters by name, whether it is known to work."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangesRead:
-    """What an importer tells at the end of an enumeration of changes."""
+    """What an importer reports at the end of a listing of changes."""
 
     source_total: int | None
-    """The items of the whole collection now, counted by the source as its full listing counts them.
+    """The number of items that the collection has now, counted as the full listing counts them. A listing of single
+    items has None if the source can't count without reading all items; then completeness isn't proven.
 
     Of single items None, if the source can't count all of them without reading all: nothing else is proven then.
     """
     filters: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """What was found out about filters: see `Since.filters`."""
+    """What was found out about the filters, as in `Since.filters`."""

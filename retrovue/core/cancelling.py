@@ -1,4 +1,4 @@
-"""Cancellation, by a cancel scope of anyio or directly by asyncio."""
+"""Detect cancellation, by a cancel scope of anyio or directly by asyncio."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""The settings from the environment and the command line that say where the catalogue is."""
+"""Settings from the environment and the command line that say where the catalogue is."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from retrovue.core.model import Secret
 DATABASE_URL = "RETROVUE_DATABASE_URL"
 """URL of the production database; without it the embedded PostgreSQL is used. ``--database-url`` overrides it."""
 TEST_DATABASE_URL = "RETROVUE_TEST_DATABASE_URL"
-"""URL of the test database, for ``--test-db``; without it ``retrovue_test`` in the embedded PostgreSQL is used."""
+"""URL of the test database, for ``--test-db``; without it ``retrovue_test`` on the embedded PostgreSQL is used."""
 HOME = "RETROVUE_HOME"
 """Directory of the embedded PostgreSQL's data; by default the user's data directory, for root /var/lib/retrovue."""
 TOKEN = "RETROVUE_TOKEN"  # noqa: S105 - the name of a variable, not a token
@@ -22,9 +22,11 @@ KEEP_DETAILS = "RETROVUE_KEEP_DETAILS"
 KEEP_CHANGES = "RETROVUE_KEEP_CHANGES"
 """Days for which the feed of changes keeps a change, by default for good. ``--keep-changes`` overrides it."""
 PAGE_TOKEN = "RETROVUE_PAGE_TOKEN"  # noqa: S105 - the name of a variable, not a token
-"""What a person has to give to use the page of ``serve``: a token, or ``file:/PATH`` or ``credential:NAME`` of one."""
+"""The token that a person enters to use the web page of ``serve``, or ``file:/PATH`` or ``credential:NAME`` to read it
+from.
+"""
 WEBHOOK_SECRET = "RETROVUE_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable, not a secret
-"""What the addresses of webhooks end with: a secret, or ``file:/PATH`` or ``credential:NAME`` of one."""
+"""The secret at the end of each webhook address, or ``file:/PATH`` or ``credential:NAME`` to read it from."""
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 
@@ -46,7 +48,8 @@ class Settings:
     ) -> "Settings":
         """Read the environment. ``database_url`` overrides ``RETROVUE_DATABASE_URL``.
 
-        Raises RequestError if it is empty: a script's variable that isn't set must not lead to another catalogue.
+        Raises RequestError if the URL is empty: a script with an unset variable must not use another catalogue by
+        mistake.
         """
         if database_url is not None and not database_url.strip():
             raise RequestError(

@@ -1,8 +1,8 @@
 """The due times of a cron expression in a time zone.
 
 The expression has five fields: minute, hour, day of the month, month, day of the week. Where clocks are put forward, a
-time that doesn't exist is due right after the gap; where they are put back, a time that exists twice is due once,
-unless its hour or minute is a wildcard. That is how Debian's cron does it, and how ``cronsim`` is documented.
+time that doesn't exist is due right after the gap. Where they are put back, a time that exists twice is due once,
+unless its hour or minute is a wildcard. Debian's cron does the same, and ``cronsim`` documents it.
 """
 
 import datetime as dt
@@ -33,13 +33,13 @@ class Cron:
     """A cron expression in a time zone. Make one with `parse`."""
 
     expression: str
-    """Five fields; a word such as ``@daily`` is written out."""
+    """Five fields; a word such as ``@daily`` is replaced by its fields."""
     time_zone: str
-    """A name of the IANA database, such as ``Europe/Berlin``."""
+    """A name in the IANA database, such as ``Europe/Berlin``."""
 
     @classmethod
     def parse(cls, expression: str, time_zone: str) -> Self:
-        """Check both; raises RequestError with code ``bad_cron`` or ``bad_time_zone``."""
+        """Make a Cron from both; raises RequestError with code ``bad_cron`` or ``bad_time_zone``."""
         fields = _MACROS.get(expression.strip().lower(), expression).split()
         cron = cls(" ".join(fields), time_zone)
         if time_zone not in available_timezones():
@@ -60,7 +60,7 @@ class Cron:
     def _problem(self) -> str | None:
         number = len(self.expression.split())
         if number != _FIELDS:
-            # cronsim takes a sixth one, of seconds.
+            # cronsim accepts a sixth field, for seconds.
             return f"it has {number} fields, not {_FIELDS}"
         try:
             next(CronSim(self.expression, dt.datetime.now(self.zone)))
@@ -76,10 +76,10 @@ class Cron:
         return ZoneInfo(self.time_zone)
 
     def next_after(self, moment: dt.datetime) -> dt.datetime:
-        """Return the first due time after a moment, in UTC."""
+        """Return the first due time after ``moment``, in UTC."""
         return next(CronSim(self.expression, moment.astimezone(self.zone))).astimezone(dt.UTC)
 
     def latest_at(self, moment: dt.datetime) -> dt.datetime:
-        """Return the last due time up to a moment, itself included, in UTC."""
+        """Return the last due time not after ``moment``, in UTC."""
         later = moment.astimezone(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=1)
         return next(CronSim(self.expression, later.astimezone(self.zone), reverse=True)).astimezone(dt.UTC)

@@ -81,7 +81,7 @@ class RetrovueError(Exception):
     def normalize(self) -> None:
         """Convert message and hint to text and the context to plain JSON, redact all, and add the guide's hint.
 
-        Call it again on an error that a plugin raised: the plugin may have changed the attributes.
+        Call it again for an error that a plugin raised: the plugin may have changed the attributes.
         """
         self.message = safe_text(self.message or type(self).__name__)
         self.code = str(vars(self).get("code") or self.default_code)
@@ -105,13 +105,13 @@ class RequestError(RetrovueError):
 
 
 def require_within(what: str, number: int, least: int, most: int, *, code: str) -> None:
-    """Raise RequestError with a code unless ``least <= number <= most``. ``what`` begins the message."""
+    """Raise RequestError with the given code unless ``least <= number <= most``. ``what`` begins the message."""
     if not least <= number <= most:
         raise RequestError(f"{what} is a whole number from {least:,} to {most:,}, not {number:,}.", code=code)
 
 
 def changed_meanwhile(what: str) -> RequestError:
-    """Make the error for something that another program changed between being read and being locked."""
+    """Make the error for an object that another program changed between being read and being locked."""
     return RequestError(
         f"{what} was changed by another program meanwhile.",
         code="conflict",
@@ -120,19 +120,19 @@ def changed_meanwhile(what: str) -> RequestError:
 
 
 class NotFound(RequestError):
-    """The catalogue has nothing of that name or id."""
+    """The catalogue has no object of that name or id."""
 
     default_code = "not_found"
 
 
 class Ambiguous(RequestError):
-    """Several things have the name; the context lists them."""
+    """Several objects have the name; the context lists them."""
 
     default_code = "ambiguous"
 
 
 class CursorExpired(RequestError):
-    """The feed of changes can't be read from this cursor: what came after it isn't kept, or it is of another feed."""
+    """The feed of changes can't be read from this cursor: changes after it were removed, or it is from another feed."""
 
     default_code = "cursor_expired"
 
@@ -223,18 +223,18 @@ class IncompleteEnumeration(SourceError):
 
 
 class ChangesUnknown(SourceError):
-    """The source can't tell reliably what has changed, so that all of the collection has to be read."""
+    """The source can't tell reliably what has changed, so all of the collection has to be read."""
 
     default_code = "changes_unknown"
 
     def __init__(self, message: str, *, filters: Mapping[str, bool] | None = None) -> None:
-        """``filters``: what was found out about the source's filters, as `ChangesRead.filters`."""
+        """``filters`` holds what was found out about the source's filters, as `ChangesRead.filters` does."""
         super().__init__(message)
         self.filters: Mapping[str, bool] = dict(filters or {})
 
 
 class FilesNotFound(SourceError):
-    """The files that the source lists aren't on this machine, where the path mappings say."""
+    """The files that the source lists aren't on this machine at their mapped paths."""
 
     default_code = "files_not_found"
 
@@ -283,12 +283,12 @@ class CommitUnknown(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as it is reported, in JSON or to a person; unlike an exception it crosses tasks and is stored."""
+    """An error as it is reported in JSON or to a person. Unlike an exception it is passed between tasks and stored."""
 
     code: str
     message: str
     hint: str | None = None
-    """What to do next. None takes the guide's advice about the code."""
+    """What to do next. With None the guide's advice for the code is used."""
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
     collection: Mapping[str, Any] | None = None
     """The collection that failed, if the problem is about a single one."""

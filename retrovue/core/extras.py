@@ -1,4 +1,4 @@
-"""What is installed only with the extra ``service``."""
+"""Check for the packages that are installed only with the extra ``service``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from retrovue.core.errors import RequestError
 
 JOB_PACKAGES = ("procrastinate", "psycopg", "psycopg_pool")
-"""What jobs need."""
+"""The packages that jobs need."""
 
 
 @contextmanager
 def needing(package: str, purpose: str) -> Iterator[None]:
-    """Import a package that the extra ``service`` brings along; raises RequestError if it isn't installed.
+    """Import a package that the extra ``service`` installs; raises RequestError if it isn't installed.
 
-    ``purpose`` completes the sentence: what the package is needed for, such as "to listen to a server".
+    ``purpose`` says in the error message what the package is needed for, such as "to listen to a server".
     """
     try:
         yield
@@ -25,7 +25,7 @@ def needing(package: str, purpose: str) -> Iterator[None]:
 
 
 def require_packages(purpose: str, *packages: str) -> None:
-    """Raise RequestError if one of some packages of the extra isn't installed. Imports none of them."""
+    """Raise RequestError if any of the given packages isn't installed. Imports none of them."""
     for package in packages:
         if find_spec(package) is None:
             raise _missing(package, purpose)

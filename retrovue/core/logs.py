@@ -1,8 +1,8 @@
 """Log records with the ids of their run and collection.
 
-Each module logs by the standard library under its own name, such as ``retrovue.store.session``. The library configures
-no handlers; its host does. Each record of a run has an attribute ``run_id``, and a record about a collection also
-``collection_id``. Both are UUIDs as text.
+Each module logs with the standard library under its own name, such as ``retrovue.store.session``. The library
+configures no handlers; the host program does. Each record of a run has an attribute ``run_id``, and a record about a
+collection also ``collection_id``. Both are UUIDs as text.
 """
 
 import logging

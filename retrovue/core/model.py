@@ -1,4 +1,4 @@
-"""The records of the catalogue: sources, collections, enrichers and path mappings; and the states of an asset."""
+"""The records of the catalogue: sources, collections, enrichers, path mappings, and the states of an asset."""
 
 import datetime as dt
 import shlex
@@ -16,17 +16,18 @@ AssetState = Literal["new", "enriching", "ready", "retired"]
 ASSET_STATES: tuple[str, ...] = get_args(AssetState)
 
 Availability = Literal["present", "missing", "gone"]
-"""Whether the source lists an asset: yes, not at the latest reading, or not for longer than the source's grace."""
+"""Whether the source lists an asset: it does, it didn't at the latest reading, or it hasn't for longer than its grace.
+"""
 
 DEFAULT_PRIORITY = 100
-"""The priority of an enricher that is attached without one."""
+"""The priority of an enricher that is attached without a priority."""
 
 
 class Secret:
     """A string that ``repr``, ``str``, logs, JSON and tracebacks don't show.
 
-    While it exists, errors, reasons and warnings show ``…`` in its place, whoever wrote them. Less than 6 characters
-    are replaced in addresses only.
+    While the object exists, errors, reasons and warnings show ``…`` in place of the string, whoever wrote them. A
+    string of fewer than 6 characters is replaced in addresses only.
     """
 
     __slots__ = ("_known", "_value")
@@ -36,20 +37,20 @@ class Secret:
         self._known = KnownSecret(value)
 
     def reveal(self) -> str:
-        """Return the string, for the code that sends it."""
+        """Return the string."""
         return self._value
 
     def resolved(self) -> "Secret":
-        """Return the secret with its string in memory: itself, unless it is read from elsewhere or decrypted first."""
+        """Return a secret whose string is in memory. It is this object unless it has to be read or decrypted first."""
         return self
 
     @property
     def kept(self) -> tuple[str, str | None]:
-        """How the catalogue keeps it: ``plain``, ``encrypted``, or the kind and the name of where it is read from."""
+        """How the catalogue keeps the secret: ``plain``, ``encrypted``, or the kind and name of its reference."""
         return "plain", None
 
     def forms(self) -> tuple[str, ...]:
-        """Return the texts by which the string may occur in other text, such as percent-encoded."""
+        """Return the forms in which the string may occur in other text, such as percent-encoded."""
         return self._known.forms
 
     def __repr__(self) -> str:
@@ -79,9 +80,9 @@ class Source:
     """Plain JSON values, without secrets."""
     credentials: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     grace_s: int = 86_400
-    """Seconds for which an asset that isn't listed any more is missing before it is gone."""
+    """Seconds until an asset that isn't listed any more changes from missing to gone."""
     sweep_every_s: int = 86_400
-    """Seconds after which a sync reads all of a collection although its source says that little has changed."""
+    """Seconds after which a sync reads all of a collection even if its source reports few changes."""
     full_every_s: int = 604_800
     """Seconds after which a sync compares each item of a collection, also on pages that it knows."""
 
@@ -95,19 +96,21 @@ class ConfigField:
     description: str
     required: bool = True
     secret: bool = False
-    """Whether it is stored apart from the configuration and never shown."""
+    """Whether the value is stored apart from the configuration and never shown."""
     kind: Literal["text", "flag", "file"] = "text"
-    """How a command takes it: a text or number, a pair of options for true and false, or a path made absolute."""
+    """How the command-line option takes it: a text or number, a pair of options for true and false, or a path that is
+    made absolute.
+    """
 
     @property
     def option(self) -> str:
-        """The option of commands: ``--base-url`` for ``base_url``, ``--read-timeout`` for ``read_timeout_s``."""
+        """The command-line option: ``--base-url`` for ``base_url``, ``--read-timeout`` for ``read_timeout_s``."""
         return f"--{self.name.removesuffix('_s').replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True)
 class Enricher:
-    """A configured instance of an enricher type. A type may have several, with different parameters."""
+    """A configured instance of an enricher type. A type may have several instances with different parameters."""
 
     id: UUID
     external_id: str
@@ -125,7 +128,7 @@ class AttachedEnricher:
 
     enricher: Enricher
     priority: int
-    """Enrichers run from the lowest priority up. A later one doesn't replace the values of an earlier one."""
+    """Enrichers run in ascending order of priority. A later one doesn't replace the values of an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ class Collection:
     """The source's type of the library: ``movie``, ``show``, ``artist``, …"""
     sync_enabled: bool
     ingestible: bool | None = None
-    """The latest answer of the importer's check; None before the first check."""
+    """The latest result of the importer's check; None before the first check."""
     not_ingestible_reason: str | None = None
     locations: tuple[str, ...] = ()
     """The root directories of the library, as the source spells them."""
@@ -159,22 +162,24 @@ class Collection:
     keep_approval: bool = False
     """Whether an approved asset stays approved when a sync finds that its file was replaced."""
     check_files: bool = True
-    """Whether an ingest looks for a sample of the listed files on this machine. False for files that are elsewhere."""
+    """Whether an ingest looks for a sample of the listed files on this machine. False if the files are on another
+    machine.
+    """
     library_uuid: str | None = None
-    """The permanent id of the library that its assets are of; None if it isn't known, or the source has none."""
+    """The permanent id of the library that the assets came from; None if it isn't known, or the source has none."""
     source_name: str | None = None
-    """The name of the source when the collection was read; messages name it."""
+    """The name of the source when the collection was read, for messages."""
 
     @property
     def display_name(self) -> str:
-        """Its name and that of its source, as messages have them: ``'Movies' of source 'Home'``."""
+        """The names of the collection and its source for messages: ``'Movies' of source 'Home'``."""
         name = quoted(self.name)
         return name if self.source_name is None else f"{name} of source {quoted(self.source_name)}"
 
     @property
     def arguments(self) -> str:
-        """The arguments by which a command in a hint names it: ``Movies --source Home``, quoted for a shell."""
+        """The arguments that name the collection in a command: ``Movies --source Home``, quoted for a shell."""
         if any(name.startswith("-") for name in (self.name, self.source_name or "")):
-            return str(self.id)  # it would be read as an option
+            return str(self.id)  # Without this, a name that begins with a dash would be read as an option.
         name = shlex.quote(self.name)
         return name if self.source_name is None else f"{name} --source {shlex.quote(self.source_name)}"

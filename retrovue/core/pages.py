@@ -1,4 +1,4 @@
-"""A page of a listing, and what is on it: drafts of assets, and rejections."""
+"""Pages of a listing, and their content: drafts of assets, and rejections."""
 
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,17 +22,17 @@ class PartDraft(msgspec.Struct, frozen=True, gc=False):
     size_bytes: Big | None = None
     duration_ms: Big | None = None
     modified_s: Big | None = None
-    """When the file was modified last, in seconds since 1970; None if the source doesn't say."""
+    """When the file was last modified, in seconds since 1970; None if the source doesn't tell."""
     stamp: str | None = None
-    """The source's own mark of the file, which changes when the file is replaced; None if the source has none."""
+    """The source's stamp of the file, which changes when the file is replaced; None if the source has none."""
 
 
 class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One media version of a source item, as an importer describes it.
 
     The constructor validates nothing; the guard of the importer validates each draft. The store writes the fields
-    before ``parts`` to columns of the same names. This is a msgspec struct because a frozen dataclass of so many fields
-    takes several times as long to create, and each version of a library becomes one.
+    before ``parts`` to columns with the same names. The class is a msgspec struct because a frozen dataclass with this
+    many fields takes several times as long to create, and each version of a library becomes a draft.
     """
 
     source_uri: str
@@ -41,40 +41,40 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     """One of ``ASSET_TYPES``."""
     title: Annotated[str, msgspec.Meta(min_length=1)]
     show_title: str | None = None
-    """Of an episode the title of its show, of a track the artist of its album."""
+    """The title of an episode's show, or the artist of a track's album."""
     season_number: Natural | None = None
     episode_number: Natural | None = None
     year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | None = None
-    """Of the item itself: an episode's own year, not its show's; of a track the year of its album."""
+    """The year of the item itself: an episode's own year, not its show's; for a track the year of its album."""
     originally_aired: dt.date | None = None
     runtime_ms: Big | None = None
     edition: str | None = None
     studio: str | None = None
     content_rating: str | None = None
     rating: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
-    """0 to 10: the audience's rating, or the critics' if there is none."""
+    """0 to 10: the audience's rating, or the critics' rating if there is none."""
     container: str | None = None
     video_codec: str | None = None
     audio_codec: str | None = None
     audio_channels: Natural | None = None
     video_resolution: str | None = None
-    """As the source calls it: ``1080``, ``4k``, ``sd``."""
+    """As the source writes it: ``1080``, ``4k``, ``sd``."""
     width: Natural | None = None
-    """Pixels."""
+    """Width in pixels."""
     height: Natural | None = None
-    """Pixels."""
+    """Height in pixels."""
     bitrate_kbps: Natural | None = None
     show_key: str | None = None
-    """The source's own id of the show, or of the album's artist. Shows of one title differ by it."""
+    """The source's own id of the show, or of the album's artist. It distinguishes shows with the same title."""
     show_year: Annotated[int, msgspec.Meta(ge=1, le=9999)] | None = None
     """The year in which the show began."""
     artist: str | None = None
-    """A track's own artist. That of its album is ``show_title``."""
+    """The artist of the track. ``show_title`` is the artist of its album."""
     album: str | None = None
     disc_number: Natural | None = None
-    """The disc of the album that a track is on."""
+    """The number of the track's disc within the album."""
     track_number: Natural | None = None
-    """The number of a track on its disc."""
+    """The number of the track on its disc."""
     parts: tuple[PartDraft, ...]
     """One or more files, in playing order."""
     provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
@@ -88,10 +88,11 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     markers: list[dict[str, Any]] | None = None
     """Each has ``type`` (intro, credits, …), ``start_ms`` and ``end_ms``. None if the source doesn't report markers."""
     sidecar_stamp: str | None = None
-    """A mark of the sidecars (NFO files) beside the files, which changes when one is edited, added or removed; empty if
-    there are none, None if the source doesn't say."""
+    """A stamp of the sidecars (NFO files) beside the files. It changes when a sidecar is edited, added or removed;
+    empty if there are none, None if the source doesn't tell.
+    """
     warnings: tuple[str, ...] = ()
-    """The codes of the values that were dropped or corrected, such as ``bad_duration``."""
+    """The codes of the values that were removed or corrected, such as ``bad_duration``."""
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -109,9 +110,9 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outline(msgspec.Struct, gc=False):
-    """A page in short form: only the keys of its drafts, and a function that reads the page in full.
+    """A page in short form: the keys of its drafts, and a function that reads the page in full.
 
-    An importer may yield outlines in place of pages for a collection that has assets. If the catalogue holds all drafts
+    An importer may yield outlines instead of pages for a collection that has assets. If the catalogue holds all drafts
     of an outline unchanged, they count as skipped and the page isn't read in full.
     """
 
@@ -121,9 +122,9 @@ class Outline(msgspec.Struct, gc=False):
     rejected: list[Rejection]
     source_items: int
     read: Callable[[], Awaitable["Page"]]
-    """Reads the page in full. The page has the same source items."""
+    """Reads the page in full. That page has the same source items."""
     stamp: bytes | None = None
-    """As `Page.stamp`: of all that the page's drafts are made from."""
+    """As `Page.stamp`: a hash of everything that the drafts of the page are made from."""
     source_total: int | None = None
     """As `Page.source_total`."""
     bookmark: bytes | None = None
@@ -138,15 +139,18 @@ class Page(msgspec.Struct, gc=False):
     source_items: int
     """The number of distinct source items on this page."""
     restart: bool = False
-    """Whether the listing starts again because it changed: all pages before this one are void."""
+    """Whether the listing starts again because it changed. All pages before this one are then invalid."""
     warnings: Mapping[str, int] = {}
-    """Warnings about the collection and not about one draft, with their counts, such as ``left_out_sample``."""
+    """Counts of the warnings about the collection as a whole, by code, such as ``left_out_sample``."""
     stamp: bytes | None = None
-    """A hash of all that the drafts were made from, at most 64 bytes: equal stamps mean equal drafts. With None the
-    drafts themselves are hashed."""
+    """A hash of everything that the drafts were made from, at most 64 bytes: equal stamps mean equal drafts. With None
+    the drafts themselves are hashed.
+    """
     source_total: int | None = None
-    """The number of distinct source items of all pages together, if the source says it; for the progress alone."""
+    """The number of distinct source items on all pages together, if the source tells it; used for progress only."""
     changes: ChangesRead | None = None
-    """Of an enumeration of changes, on its last page: what proves that these are all."""
+    """On the last page of a listing of changes: the proof that it is complete. Else None."""
     bookmark: bytes | None = None
-    """What the importer needs to go on behind this page in a later run, at most 65,536 bytes; None: it can't."""
+    """What the importer needs to continue after this page in a later run, at most 65,536 bytes; None if it can't
+    continue.
+    """

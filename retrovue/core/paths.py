@@ -1,8 +1,8 @@
-r"""Path mapping: translate the paths of a source to local paths. Nothing here accesses a disk.
+r"""Path mapping: translate the paths of a source to local paths. This module doesn't access a disk.
 
 A path of a source may be a Windows path (``P:\Films``), UNC (``\\nas\media``, ``//nas/media``, ``\\?\UNC\nas\media``)
 or POSIX. A local path is POSIX. Prefixes are compared in the composed form of Unicode (NFC), as macOS writes names
-decomposed; what stands below a prefix keeps its bytes.
+decomposed; the part below a prefix keeps its bytes.
 """
 
 import ntpath
@@ -23,19 +23,19 @@ _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
 _VERBATIM = re.compile(r"^[\\/]{2}[?.][\\/](?:(?P<unc>UNC)[\\/])?(?=.)", re.IGNORECASE)
 r"""How Windows begins a path of any length: ``\\?\`` before a drive, ``\\?\UNC\`` before a host."""
 _UNC = re.compile(r"^//[^/]")
-"""A UNC path with slashes; on a POSIX system two slashes are one."""
+"""A UNC path with slashes. On a POSIX system two slashes at the beginning mean one."""
 
 
 _DISC_ENDINGS = (
     ".m2ts", ".ssif", ".mpls", ".bdmv", ".vob", ".ifo", ".bup", ".evo", "/bdmv", "\\bdmv", "eo_ts", "vd_ts",
 )  # fmt: skip
-"""How the files of discs, and their directories themselves, end. Few paths do, so that few are searched further."""
+"""The ends of the paths of disc files and disc directories. Few paths have them, so few are examined further."""
 _DISC_FOLDER = re.compile(r"[\\/](?:BDMV|VIDEO_TS|HVDVD_TS)(?=[\\/]|$)", re.IGNORECASE)
 _DISC_FILE = re.compile(r"[\\/](?:VIDEO_TS|VTS_[0-9]{2}_[0-9])\.(?:VOB|IFO|BUP)$", re.IGNORECASE)
 
 
 class UnmappedPath(ValueError):
-    """The path has no local path; the message says why."""
+    """The path can't be mapped to a local path; the message says why."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -51,8 +51,8 @@ def path_system(path: str) -> PathSystem:
 def components(path: str) -> tuple[str, ...]:
     """Split a path of a source into its components. The first is the root: ``/``, ``p:`` or ``//nas/share``.
 
-    A Windows path may use both slashes. Its root is returned in lower case, as drives and hosts ignore case; the other
-    components keep theirs. The root of a relative path is empty.
+    A Windows path may use both slashes. Its root is returned in lower case, because drives and hosts ignore case; the
+    other components keep their case. The root of a relative path is empty.
     """
     if path_system(path) == "windows" or _UNC.match(path):
         if verbatim := _VERBATIM.match(path):
@@ -72,20 +72,20 @@ def components(path: str) -> tuple[str, ...]:
 
 
 def comparable(path: str) -> tuple[str, ...]:
-    """Return a path's components in the form in which paths are compared."""
+    """Return a path's components in the form that is used to compare paths."""
     return tuple(unicodedata.normalize("NFC", part) for part in components(path))
 
 
 def stem(path: str) -> str:
-    """Return the file name of a source's path without its extension; not empty unless the path is."""
+    """Return the file name of a source's path without its extension. It is empty only if the path is empty."""
     name = ntpath.basename(path) if path_system(path) == "windows" else posixpath.basename(path)
     return posixpath.splitext(name)[0] or name or path
 
 
 def disc_of(path: str) -> str | None:
-    """Return the directory of the disc, a copied DVD, Blu-ray or HD DVD, that a path of a source lies on; else None.
+    """Return the directory of the copied disc (DVD, Blu-ray or HD DVD) that contains the path; None if there is none.
 
-    A camera writes ``.mts`` files to the directories of a Blu-ray: those are clips.
+    A camera writes ``.mts`` files to directories named as those of a Blu-ray: they are clips.
     """
     if path[-5:].lower().endswith(_DISC_ENDINGS):
         if (folder := _DISC_FOLDER.search(path)) is not None:
@@ -96,12 +96,15 @@ def disc_of(path: str) -> str | None:
 
 
 class PathMapper:
-    """Translates a source's paths to local ones. Prefixes end at a component; the longest that matches counts."""
+    """Translates a source's paths to local paths.
+
+    A prefix ends at a component; the longest prefix that matches applies.
+    """
 
     def __init__(self, mappings: Iterable[PathMapping]) -> None:
         self._by_prefix = {comparable(mapping.source_prefix): mapping.local_path for mapping in mappings}
         self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
-        # The short cut for POSIX paths: their prefixes with a trailing slash, the longest first.
+        # A fast path for POSIX: the prefixes with a trailing slash, the longest first.
         self._posix = sorted(
             (
                 ("/".join(("", *prefix[1:], "")), local.rstrip("/") + "/")
@@ -114,8 +117,8 @@ class PathMapper:
     def file(self, path: str) -> str:
         """Return the local path of a file.
 
-        Raises UnmappedPath for a path that no mapping covers, that is relative, that holds a NUL or half a surrogate
-        pair, or that leaves the mapped directory by ``..``.
+        Raises UnmappedPath for a path that no mapping covers, that is relative, that holds a NUL or a lone surrogate,
+        or that leaves the mapped directory by ``..``.
         """
         for prefix, local in self._posix:
             if path.startswith(prefix):
@@ -148,9 +151,9 @@ class PathMapper:
 
 
 def _is_plain(below: str) -> bool:
-    """Whether a path below a prefix is storable and has no empty, ``.``, ``..`` or hidden component.
+    """Return whether a path below a prefix is storable and has no empty, ``.``, ``..`` or hidden component.
 
-    It searches substrings, as this is called for every file of a library and a regular expression takes longer.
+    It searches for substrings: it is called for every file of a library, and a regular expression takes longer.
     """
     if "/." in below or "//" in below or below[:1] in ("", ".", "/") or below[-1] == "/":
         return False
@@ -168,10 +171,10 @@ def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def user_path(text: str, what: str) -> Path:
-    """Return the absolute path that an operator wrote, with ``~`` and ``~user`` expanded.
+    """Return the absolute path for a path that an operator wrote, with ``~`` and ``~user`` expanded.
 
-    Raises RequestError (``bad_path``) for a user who doesn't exist, links that lead in a circle, and a path that isn't
-    UTF-8 text. ``what`` names the path in the message.
+    Raises RequestError (``bad_path``) for a user who doesn't exist, a loop of links, and a path that isn't UTF-8 text.
+    ``what`` names the path in the message.
     """
     try:
         text.encode()
@@ -180,7 +183,7 @@ def user_path(text: str, what: str) -> Path:
         return path
     except UnicodeEncodeError:
         problem = "it isn't UTF-8 text"
-    except RuntimeError as exc:  # what pathlib raises for both
+    except RuntimeError as exc:  # pathlib raises these for a loop of links and for an unknown user.
         problem = "its links lead in a circle" if "loop" in str(exc) else "its user doesn't exist"
     except (OSError, ValueError) as exc:
         problem = exc.strerror or str(exc) if isinstance(exc, OSError) else "it holds a NUL"
@@ -202,5 +205,5 @@ def check_mapping(mapping: PathMapping) -> PathMapping:
         raise RequestError(
             f"{quoted(mapping.local_path)} is not an absolute path of this machine.", code="bad_mapping", hint=hint
         )
-    # normpath keeps two slashes at the beginning, but /x and //x have to be one identity.
+    # normpath keeps two slashes at the beginning, but /x and //x must have the same identity.
     return PathMapping(mapping.source_prefix, "/" + posixpath.normpath(mapping.local_path).lstrip("/"))

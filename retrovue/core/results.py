@@ -1,4 +1,4 @@
-"""The results of an ingest: an outcome for each collection, and the summary of the run, which follows from them."""
+"""The results of an ingest: an outcome for each collection, and the summary of the run, which is computed from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,32 +13,34 @@ from retrovue.core.verdicts import EXCLUSIVE, LISTED
 
 RunStatus = Literal["ok", "partial", "error"]
 Read = Literal["full", "sweep", "changes", "unchanged", "scoped"]
-"""What a run read of a collection: all of it, each item in full; all of it, where known pages are recognised; what has
-changed; that nothing has; or what was in scope, or named by its keys."""
+"""How much a run read of a collection: ``full``, each item in full; ``sweep``, all of it, where known pages are
+recognised; ``changes``; ``unchanged``, nothing; or ``scoped``, what was in scope or named by its keys.
+"""
 
 NOT_FAILED = "not_failed"
-"""The code of collections that --retry-failed skips."""
+"""The code of collections that --retry-failed doesn't repeat."""
 CHANGED_AT_SOURCE = "changed_at_source"
-"""The warning that files of known assets have another size or modification time than the catalogue knows."""
+"""The warning that files of known assets differ in size or modification time from the catalogue."""
 FAR_SMALLER = "far_smaller"
-"""The warning for a collection with less than half as many items as at its last ingest; its count is the difference."""
+"""The warning for a collection with less than half as many items as at its last ingest. Its count is the difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An entry in a list of an outcome: an asset or draft."""
+    """An asset or draft in a list of an outcome."""
 
     title: str
     source_uri: str | None = None
     detail: str | None = None
     """For a duplicate the title of the asset with the same file, for a relocation the new path, for a change the names
-    of the fields, for an absence its reason."""
+    of the fields, for an absence its reason.
+    """
 
 
 LABELLED = (
     "title", "show_title", "album", "season_number", "episode_number", "disc_number", "track_number", "edition",
 )  # fmt: skip
-"""The fields of an asset that its label is made of."""
+"""The fields of an asset that its label is made from."""
 
 
 def label(
@@ -51,13 +53,13 @@ def label(
     track: int | None,
     edition: str | None,
 ) -> str:
-    """Name an asset as people read it, from its LABELLED fields: ``The Show S01E02 Pilot``, ``Alien [Final Cut]``."""
+    """Return an asset's label for people, made from its LABELLED fields: ``The Show S01E02 Pilot``, ``Alien [Cut]``."""
     remark = None if edition is None else f"[{edition}]"
     return " ".join(word for word in (show_title, album, place(season, episode, disc, track), title, remark) if word)
 
 
 def place(season: int | None, episode: int | None, disc: int | None, track: int | None) -> str:
-    """Write the number of an episode, ``S01E02``, or of a track, ``2-07``."""
+    """Return the number of an episode as text, ``S01E02``, or of a track, ``2-07``."""
     if disc is None and track is None:
         return ("" if season is None else f"S{season:02}") + ("" if episode is None else f"E{episode:02}")
     return "-".join(text for text in (str(disc or ""), "" if track is None else f"{track:02}") if text)
@@ -68,9 +70,9 @@ class Counts:
     """The counts of one collection's ingest; ``discovered`` is always created + skipped + duplicates + rejected."""
 
     source_items: int = 0
-    """Distinct items of the source; they prove that all of it was read."""
+    """Distinct items of the source. Their number proves that all of it was read."""
     discovered: int = 0
-    """Versions that the importer yielded, rejected ones included."""
+    """Versions that the importer yielded, including rejected ones."""
     created: int = 0
     skipped: int = 0
     duplicates: int = 0
@@ -80,7 +82,7 @@ class Counts:
     soft_deleted: int = 0
     """Part of ``skipped``."""
     warnings: int = 0
-    """Drafts that had a value dropped or corrected."""
+    """Drafts with a value that was removed or corrected."""
     failed_enrichments: int = 0
     refreshed: int = 0
     """Part of ``skipped``, like the next four."""
@@ -88,7 +90,7 @@ class Counts:
     restored: int = 0
     relinked: int = 0
     changed: int = 0
-    """Known items that an ingest left as they are although the source tells something else now."""
+    """Known items that an ingest left unchanged although the source describes them differently now."""
     absent: int = 0
     """Assets that are present in the catalogue and weren't listed. They aren't part of ``discovered``."""
     missing: int = 0
@@ -96,9 +98,9 @@ class Counts:
     gone: int = 0
     """Assets that became gone: they were missing before, or the source has no grace."""
     removals_held_back: int = 0
-    """Assets that would have become missing or gone, if no guard had held them back."""
+    """Assets that would have become missing or gone if no guard had held them back."""
     resumed: int = 0
-    """Of ``source_items``, those that an interrupted run had read: this one has read the others."""
+    """The part of ``source_items`` that an interrupted run had read; this run read the others."""
 
     def __post_init__(self) -> None:
         if self.discovered != sum(getattr(self, count) for count in EXCLUSIVE):
@@ -116,7 +118,8 @@ class Listed:
     rejected: tuple[Rejection, ...] = ()
     failed_enrichments: tuple[Mapping[str, str], ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict[str, int])
-    """The number of drafts for each kind of warning; for `FAR_SMALLER` how many drafts fewer than last time."""
+    """The number of drafts with each kind of warning; for `FAR_SMALLER` by how many drafts the collection is smaller.
+    """
     refreshed: tuple[Named, ...] = ()
     replaced: tuple[Named, ...] = ()
     restored: tuple[Named, ...] = ()
@@ -124,7 +127,8 @@ class Listed:
     missing: tuple[Named, ...] = ()
     gone: tuple[Named, ...] = ()
     ambiguous_relinks: tuple[Named, ...] = ()
-    """Assets that several new items could be, or new items that several assets could be: left alone."""
+    """New items that match several lost assets, or lost assets that match several new items. They are left unchanged.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,33 +144,34 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """The removals of a collection that guards held back. Nothing of them was written."""
+    """The removals of a collection that guards held back. None of them was written."""
 
     guards: tuple[Guard, ...]
     """At least one."""
     number: int
     """Assets that would have become missing or gone."""
     items: tuple[Named, ...]
-    """The first `LISTED` of them, by name."""
+    """The first `LISTED` of the assets, by name."""
     token: str | None
-    """Confirms exactly this set of assets at the next sync; None where nothing may be confirmed."""
+    """A token that confirms exactly this set of assets at the next sync; None if the removals can't be confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Why so much of a collection was read, and what that took."""
+    """How much of a collection was read, why, and what it took."""
 
     code: str
     """``stamp_equal``, ``stamp_moved``, ``count_differs``, ``sweep_due``, ``first``, …"""
     reason: str
     """The reason as the end of a sentence."""
     items: int
-    """The source items that were read."""
+    """The number of source items that were read."""
     requests: int | None
-    """The requests to the source that this took; None where the importer doesn't measure its waiting."""
+    """The number of requests to the source; None if the importer doesn't measure its waiting."""
     sweep_in_s: float | None = None
-    """Seconds until a sync reads all of the collection in any case; None for an ingest or a part, or if the next one
-    does."""
+    """Seconds until a sync reads all of the collection in any case; None for an ingest or a scope, or if the next sync
+    does.
+    """
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -191,17 +196,17 @@ def failed_enrichment(asset: str, enricher: str, code: str, cause: str) -> Mappi
 
 @dataclass(frozen=True, slots=True)
 class Enriched:
-    """The result of the enrichment of a collection, after its ingest or by ``collection enrich``."""
+    """The result of enriching a collection, after its ingest or by ``collection enrich``."""
 
     succeeded: int = 0
     failed: int = 0
     owed: int | None = 0
-    """Enrichments still owed, failed ones included; None if unknown. For a dry-run those that would be owed."""
+    """Enrichments still owed, including failed ones; None if unknown. For a dry-run, those that would be owed."""
     interrupted: bool = False
     problem: Problem | None = None
-    """Why the enrichment, or that by one enricher, ended early, other than by an interruption."""
+    """Why the enrichment, or that by one enricher, ended early, except for an interruption."""
     unreachable: bool = False
-    """Whether ``problem`` is that the source couldn't be reached."""
+    """Whether ``problem`` means that the source couldn't be reached."""
     failures: tuple[Mapping[str, str], ...] = ()
     """The first `LISTED` failures."""
     duration: float = 0.0
@@ -212,26 +217,28 @@ class Enriched:
 class Durations:
     """The times of the phases of a collection's ingest, in seconds of wall time.
 
-    Collections that are ingested at the same time share an event loop: a phase includes the work of the others
-    meanwhile.
+    Collections that are ingested at the same time share an event loop, so the time of a phase includes work on the
+    other collections meanwhile.
     """
 
     total: float = 0.0
     waiting_for_source: float = 0.0
-    """Waiting for answers of the source. An importer that doesn't measure it waits in all its calls."""
+    """Waiting for answers of the source. For an importer that doesn't measure it, the time of all calls to the
+    importer.
+    """
     reading: float = 0.0
-    """The importer's work on the answers: decoding, proving that they are complete, making drafts."""
+    """The importer's work on the answers: decoding, proving that the listing is complete, making drafts."""
     enriching: float = 0.0
-    """Page enrichers. The time of the others, after the commit, is `Enriched.duration`."""
+    """Page enrichers. The time of other enrichers, after the commit, is in `Enriched.duration`."""
     staging: float = 0.0
     """Comparing with what the collection holds, and copying to the staging table."""
     merging: float = 0.0
-    """The transaction that merges."""
+    """The transaction of the merge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """The outcome of a collection that was ingested, or would have been by a dry-run."""
+    """The outcome of a collection that was ingested, or that a dry-run would ingest."""
 
     collection: Collection
     counts: Counts
@@ -240,16 +247,16 @@ class Ingested:
     enriched: Enriched | None = None
     """The enrichment after the commit; None if the collection has no enricher, or if it hasn't begun."""
     read: Read = "full"
-    """What was read of the collection."""
+    """How much of the collection was read."""
     held_back: HeldBack | None = None
     """The removals that guards held back; None if there were none."""
     reading: Reading | None = None
-    """Why so much was read."""
+    """Why this much was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The outcome of a collection that isn't eligible; nothing of it was changed."""
+    """The outcome of a collection that isn't eligible. Nothing of it was changed."""
 
     collection: Collection
     code: str
@@ -269,10 +276,10 @@ class Failed:
     interrupted: bool = False
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
     traceback: str | None = None
-    """For a bug, of an importer or of RetroVue; the audit trail has it, the terminal doesn't."""
+    """The traceback of a bug in an importer or in RetroVue. The audit trail stores it; the terminal doesn't show it."""
     durations: Durations = Durations()
     counts: Counts = NO_COUNTS
-    """Zeros, unless it failed because all drafts were rejected."""
+    """Zeros, unless the ingest failed because all drafts were rejected."""
     listed: Listed = NOTHING_LISTED
 
 
@@ -280,7 +287,7 @@ CollectionOutcome = Ingested | Skipped | Failed
 
 
 def with_enrichment(outcome: Ingested, enriched: Enriched) -> Ingested:
-    """Add the result of a collection's enrichment to its outcome."""
+    """Return the outcome with the result of the collection's enrichment."""
     failures = (*outcome.listed.failed_enrichments, *enriched.failures)[:LISTED]
     failed = outcome.counts.failed_enrichments + enriched.failed
     return replace(
@@ -298,7 +305,7 @@ def _order(outcome: CollectionOutcome) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class IngestSummary:
-    """All outcomes of a run, in the order of the collections' names, and what follows from them."""
+    """All outcomes of a run, in the order of the collections' names, and the values computed from them."""
 
     run_id: UUID
     source: Source
@@ -311,7 +318,7 @@ class IngestSummary:
     """Seconds of wall time."""
     mode: Mode = "ingest"
     atomic: bool = False
-    """Whether one transaction merges all collections, or none."""
+    """Whether all collections are merged in one transaction."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=_order)))
@@ -328,7 +335,7 @@ class IngestSummary:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """The outcomes of collections that were not targeted."""
+        """The outcomes of collections that were skipped."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Skipped))
 
     @property
@@ -364,5 +371,5 @@ class IngestSummary:
 
     @property
     def all_unreachable(self) -> bool:
-        """Whether every failure means that the source could not be reached."""
+        """Whether all failures mean that the source could not be reached."""
         return bool(self.failed) and all(outcome.unreachable for outcome in self.failed)

@@ -1,4 +1,4 @@
-"""What a run is asked for: how it was started, which part of a collection it reads, how much it may remove."""
+"""The parameters of a run: its trigger, its scope, and how much it may remove."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,9 +8,9 @@ from retrovue.core.errors import RequestError, require_within
 from retrovue.core.text import quoted
 
 Trigger = Literal["source", "collection"]
-"""What a run was started for: a source, in bulk, or one collection."""
+"""What a run was started for: a whole source, or one collection."""
 Mode = Literal["ingest", "sync"]
-"""What a run does with items that are known: an ingest leaves their assets as they are, a sync lets them follow."""
+"""What a run does with known items: an ingest leaves their assets unchanged, a sync updates them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,15 @@ FULL = Scope()
 
 @dataclass(frozen=True, slots=True)
 class MaxRemovals:
-    """How many assets of a collection a sync may mark as missing, of those that are present.
+    """How many of the present assets of a collection a sync may mark as missing.
 
-    With both values the larger number holds. Raises RequestError for values out of range.
+    If both values are given, the larger number applies. Raises RequestError for values out of range.
     """
 
     count: int = 0
-    """Assets."""
+    """A number of assets."""
     percent: float = 0.0
-    """Of the assets of the collection that are present, 0 to 100."""
+    """A percentage of the present assets of the collection, 0 to 100."""
 
     def __post_init__(self) -> None:
         require_within("The number of removals", self.count, 0, LARGEST, code="bad_max_removals")
@@ -75,9 +75,11 @@ class MaxRemovals:
             ) from exc
 
     def of(self, present: int) -> int:
-        """Return the most removals of a collection with so many assets present."""
+        """Return the most removals for a collection with ``present`` assets."""
         return max(self.count, int(present * self.percent / 100))
 
 
 DEFAULT_MAX_REMOVALS = MaxRemovals(count=20, percent=15)
-"""What a sync may mark without being asked: a library of a few films changes by more than a percentage."""
+"""What a sync may mark by default. The absolute number is for libraries of a few films, where a percentage is too
+small.
+"""

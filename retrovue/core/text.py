@@ -1,8 +1,8 @@
-"""Text that others wrote: without passwords, and in a form that PostgreSQL stores.
+"""Clean text from outside: remove passwords, and make it storable in PostgreSQL.
 
 Passwords and tokens are removed when an error, a rejection or a reason is made. From there the text goes to the
 summary, the audit trail, events, logs and the terminal. A secret is recognised by its value, if the process holds it as
-a ``Secret``, and by its place in an address.
+a ``Secret``, and by its position in an address.
 """
 
 import html
@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote, urlsplit
 from weakref import WeakValueDictionary
 
 SHORTEST_SECRET = 6
-"""Characters of the shortest value that is replaced wherever it occurs. A shorter one would be found in other words."""
+"""The length of the shortest value that is replaced wherever it occurs. Shorter values would be found in other words.
+"""
 
 _USER_INFO = re.compile(r"(?<=://)([^/\s@:]*):[^/\s]*@")
 _IN_QUERY = re.compile(r"(?i)(token|password|passwd|pwd|secret|signature|\bsig|auth|(?:api|access)[-_]?key)=[^&\s'\"]+")
@@ -31,9 +32,9 @@ class KnownSecret:
 
     def __init__(self, value: str) -> None:
         self.forms = secret_forms(value)
-        """The texts to replace."""
+        """The forms to replace."""
         self.encoded = _in_base64(self.forms)
-        """What they are within Base64, which is replaced in messages as well."""
+        """The parts of their Base64 forms, which are replaced in messages as well."""
         _KNOWN[id(self)] = self
 
 
@@ -41,9 +42,9 @@ _KNOWN: WeakValueDictionary[int, KnownSecret] = WeakValueDictionary()
 
 
 def secret_forms(value: str) -> tuple[str, ...]:
-    """Return the texts by which a secret may occur: as it is, percent-encoded, and in JSON; of an address its password.
+    """Return the forms in which a secret, or the password of an address, may occur: plain, percent-encoded, in JSON.
 
-    A password that equals another part of its address isn't secret: that part is shown.
+    A password that equals another part of its address isn't secret, because that part is shown.
     """
     if "://" in value:
         try:
@@ -58,19 +59,19 @@ def secret_forms(value: str) -> tuple[str, ...]:
 
 
 def _in_base64(forms: Iterable[str]) -> tuple[str, ...]:
-    """Return the part of each text's Base64 that doesn't depend on what is around it, at each of its three places."""
+    """Return the part of each text's Base64 that doesn't depend on the surrounding bytes, for each of three offsets."""
     found = set[str]()
     for form in forms:
         raw = form.encode("utf-8", "surrogatepass")
         for before in range(3):
-            # Six bits a character: those that share a byte with what is around it are left out.
+            # Each character encodes six bits. Characters that share a byte with the surrounding text are left out.
             first, end = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
             found |= {encode(bytes(before) + raw)[first:end].decode() for encode in (b64encode, urlsafe_b64encode)}
     return tuple(text for text in found if len(text) >= SHORTEST_SECRET)
 
 
 def without_secrets(value: Any, forms: Collection[str]) -> Any:
-    """Return a text, or a container of texts, in which ``…`` replaces the forms of secrets."""
+    """Return a text, or a container of texts, with ``…`` in place of all forms of secrets."""
     if not forms:
         return value
     match value:
@@ -90,9 +91,9 @@ def without_secrets(value: Any, forms: Collection[str]) -> Any:
 
 
 def redact(text: str) -> str:
-    """Replace by ``…`` the secrets that the process holds, and the passwords and tokens in addresses.
+    """Replace secrets that the process holds, and passwords and tokens in addresses, by ``…``.
 
-    Where a secret only shows when escapes are decoded, percent-encoded or in JSON or HTML, the text is decoded.
+    A secret may be visible only after decoding percent-encoding, JSON or HTML escapes; such text is decoded first.
     """
     for reference in _KNOWN.valuerefs():
         if (secret := reference()) is not None:
@@ -106,7 +107,7 @@ def redact(text: str) -> str:
 
 
 def _without(forms: Iterable[str], text: str) -> str:
-    """Replace texts by ``…``, also in other letters: the name of a host is written in small ones."""
+    """Replace texts by ``…``, ignoring case: host names are written in lower case."""
     folded = text.lower()
     for form in forms:
         if form.lower() in folded:
@@ -125,15 +126,15 @@ _ESCAPES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("&", html.unescape),
     ("\\u00", lambda text: _IN_JSON.sub(lambda match: chr(int(match[1], 16)), text)),
 )
-"""The ways to escape single characters: what each escape begins with, and what decodes a text."""
+"""The ways to escape single characters: the beginning of each escape, and the function that decodes a text."""
 
 
 def escaped_in_json(value: str, text: bytes | bytearray) -> re.Pattern[bytes] | None:
     r"""Return a pattern that finds a text in JSON even if some of its characters are escaped as ``\u00xx``.
 
-    None if none of its characters is escaped so in the JSON, which is told without looking for it.
+    None if the JSON has no such escape of any character of the text; then there is nothing to search for.
     """
-    # A single byte is found ten times faster than the escape, and many answers hold no backslash.
+    # Searching for one byte is ten times faster than searching for the escape, and many answers have no backslash.
     if b"\\" not in text or b"\\u00" not in text:
         return None
     escapes = {char: f"{ord(char):02x}" for char in value if char.isascii()}
@@ -151,7 +152,7 @@ def safe_text(value: object) -> str:
 
 
 def plain(value: object) -> Any:
-    """Return a value as plain JSON, without the passwords in addresses. What JSON doesn't have becomes text."""
+    """Return a value as plain JSON, without the passwords in addresses. Values that JSON doesn't have become text."""
     match value:
         case str():
             return redact(value)
@@ -173,7 +174,7 @@ def redacted_traceback(error: BaseException) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a value in quotes for a message: its text as it is, but for characters that can't be printed."""
+    """Return a value in quotes for a message, with characters that can't be printed escaped."""
     text = str(value)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -181,8 +182,8 @@ def quoted(value: object) -> str:
 
 
 def is_storable(value: object) -> bool:
-    """Whether PostgreSQL stores every text in a value: none holds a NUL or half of a surrogate pair."""
-    if isinstance(value, str):  # apart from the others, as it is called for each file of a library
+    """Return whether PostgreSQL can store all texts in a value: none holds a NUL or a lone surrogate."""
+    if isinstance(value, str):  # A separate branch for a text, because this is called for each file of a library.
         return "\0" not in value and (value.isascii() or _SURROGATE.search(value) is None)
     match value:
         case Mapping():
@@ -198,7 +199,7 @@ def storable(value: str) -> str: ...
 @overload
 def storable(value: object) -> Any: ...
 def storable(value: object) -> Any:
-    """Return a value whose texts PostgreSQL stores: NULs become U+FFFD, halves of surrogate pairs ``?``."""
+    """Return a value whose texts PostgreSQL can store: NULs become U+FFFD, lone surrogates ``?``."""
     match value:
         case str():
             return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -211,7 +212,7 @@ def storable(value: object) -> Any:
 
 
 def item_key(source_uri: str) -> str:
-    """Return the source's id of an item from its URI: of a file its path; of anything but a URI the text itself."""
+    """Return the source's id of an item from its URI: for a file its path, for anything but a URI the text itself."""
     if "://" not in source_uri:
         return source_uri
     if source_uri.startswith("file:"):

@@ -1,15 +1,15 @@
-"""The verdicts: what can become of a draft, one entry each; and what can become of an asset that no draft stands for.
+"""The verdicts: what can become of a draft, and what can become of an asset for which there is no draft.
 
 JSON documents, their schemas, the columns of the audit trail, the human report and the metrics are made from this
-table. A new verdict takes an entry here, its attribute of `Counts` and `Listed` (`core.results`), the SQL of the plan
-that reaches it (`store.merge`), and a migration that adds its column to ``ingest_outcome``.
+table. A new verdict needs an entry here, its attribute of `Counts` and `Listed` (`core.results`), the SQL of the plan
+that decides it (`store.plan`), and a migration that adds its column to ``ingest_outcome``.
 """
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 LISTED = 100
-"""How many entries an outcome lists of each verdict; the audit trail has all rejections."""
+"""How many entries of each verdict an outcome lists. The audit trail has all rejections."""
 CREATED_SHOWN = 20
 """How many titles of created assets an outcome lists."""
 
@@ -27,7 +27,7 @@ ChangeKind = Literal[
     "withdrawn",
     "purged",
 ]
-"""What can happen to an asset after it was created, as the feed of changes tells it."""
+"""The kinds of changes of an asset after its creation, as the feed of changes has them."""
 CHANGE_KINDS: tuple[str, ...] = get_args(ChangeKind)
 REFRESHED: ChangeKind = "refreshed"
 """The kind of a change of an asset's description, also by an enricher."""
@@ -40,7 +40,7 @@ class Entries:
     key: str
     """Key of the list in the JSON document of a collection."""
     meaning: str
-    """What an entry is, as a sentence."""
+    """What an entry is, as a sentence for schemas."""
     most: int = LISTED
     detail: str | None = None
     """Key of an entry's detail in the JSON document; None where the entry is a title and nothing else."""
@@ -50,23 +50,24 @@ class Entries:
     label: str | None = None
     """Heading in the human report; None where it doesn't show them."""
     text: str = "{title}"
-    """How the human report writes an entry that has a detail."""
+    """The format of an entry that has a detail, in the human report."""
     only_dry_run: bool = False
-    """Whether the human report shows them for a dry-run only; then it shows all that are listed."""
+    """Whether the human report shows the entries for a dry-run only. It then shows all listed entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """What is counted for each collection."""
+    """A number that is counted for each collection."""
 
     count: str
-    """Attribute of `Counts` and `Listed`, key in the JSON document of a collection, column of ``ingest_outcome``."""
+    """Attribute of `Counts` and `Listed`, key in the JSON document of a collection, and column of ``ingest_outcome``.
+    """
     meaning: str
     """What is counted."""
     total: str | None = None
     """Key of the run's total in the JSON document."""
     entries: Entries | None = None
-    """None where entries aren't listed."""
+    """How entries are listed; None if they aren't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +75,13 @@ class Verdict(Figure):
     """What can become of a draft."""
 
     name: str
-    """The word in the plan of the merge."""
+    """The name of the verdict in the plan of the merge."""
     part_of: str | None = None
-    """The count that includes this one. The counts that are part of none add up to ``discovered``."""
+    """The count that includes this one. The counts that aren't part of another add up to ``discovered``."""
     heading: str | None = None
-    """Heading of its column in the tables for people; a line break shows where it may be broken."""
+    """Heading of the column in tables for people. A line break marks where the heading may be broken."""
     planned: bool = True
-    """Whether the plan of the merge decides it; a rejection is known before anything is staged."""
+    """Whether the plan of the merge decides the verdict. A rejection is known before staging."""
     added: bool = False
     """Whether its keys come after those of the first version of a JSON document."""
 
@@ -121,7 +122,7 @@ ABSENCES: tuple[Figure, ...] = (
         total="total_removals_held_back",
     ),
 )
-"""What can become of an asset that the source doesn't list. No draft stands for it: it isn't ``discovered``."""
+"""What can become of an asset that the source doesn't list. It has no draft, so it doesn't count as ``discovered``."""
 
 READINGS: tuple[Figure, ...] = (
     Figure(
@@ -289,23 +290,23 @@ ADDED: tuple[Figure, ...] = (*(verdict for verdict in VERDICTS if verdict.added)
 """Those whose keys come after the ones of the first version of a JSON document."""
 ADDED_COUNTS = tuple(kind.count for kind in ADDED)
 EXCLUSIVE = tuple(verdict.count for verdict in VERDICTS if verdict.part_of is None)
-"""The counts of which each draft is in exactly one: they add up to ``discovered``."""
+"""The counts that add up to ``discovered``: each draft is in exactly one of them."""
 NEWLY_LISTED = ("created", "restored", "relinked")
-"""The counts of items that an earlier run may not have found listed."""
+"""The counts of items that an earlier run may not have listed."""
 REPEATED = "duplicates"
-"""The count of items that each run counts again, whether an earlier one found them or not."""
+"""The count of items that each run counts again, whether or not an earlier run listed them."""
 PLANNED = tuple(verdict for verdict in VERDICTS if verdict.planned)
-"""The verdicts that the plan of a merge reaches."""
+"""The verdicts that the plan of a merge decides."""
 LISTS = tuple(
     (verdict, verdict.entries)
     for verdict in (*PLANNED, *(verdict for verdict in VERDICTS if not verdict.planned))
     if verdict.entries is not None
 )
-"""The verdicts whose entries are listed, with how: those of the plan first."""
+"""The verdicts with listed entries, and how they are listed; those of the plan come first."""
 LISTED_ABSENCES = tuple((absence, absence.entries) for absence in ABSENCES if absence.entries is not None)
-"""The same of the assets that the source doesn't list."""
+"""The same for assets that the source doesn't list."""
 HEADINGS = {
     **{verdict.count: verdict.heading for verdict in VERDICTS if verdict.heading is not None},
     "failed_enrichments": "Failed\nenrich.",
 }
-"""The counts that tables for people show, and the headings of their columns."""
+"""The counts that tables for people show, with their column headings."""

@@ -6,5 +6,5 @@ from importlib import metadata
 
 @cache
 def own_version() -> str:
-    """Return the version of RetroVue. The metadata of the package is read once: it takes a millisecond each time."""
+    """Return the version of RetroVue. The package's metadata is read only once, because reading takes a millisecond."""
     return metadata.version("retrovue")

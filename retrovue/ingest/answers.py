@@ -1,4 +1,4 @@
-"""What enrichers see of an asset, and what their answers change of it."""
+"""Convert assets to what enrichers get, and answers of enrichers to changes of assets."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from retrovue.store.enrichments import OwedAsset, Result
 
 @dataclass(slots=True)
 class Current:
-    """An owed asset, with its values after the enrichers that have run."""
+    """An asset with owed enrichments, with its values after the enrichers that have run."""
 
     owed: OwedAsset
     values: dict[str, Any]
 
     @property
     def title(self) -> str:
-        """The asset's name, with show, season and episode."""
+        """The asset's label, with show, season and episode."""
         return label(*(self.values[name] for name in LABELLED))
 
 
 def view_of(asset: Current, enricher: GuardedEnricher) -> AssetView:
-    """Return what an enricher sees of an asset."""
+    """Return the view of an asset that enrichers get."""
     files = tuple(MediaFile(path, size, duration) for path, size, duration in asset.owed.files)
-    # What it gave by the sidecar before is gone: it looks at what the source says.
+    # The sidecar that it read before is gone, so it gets the source's values.
     told = {name: _restored(name, value) for name, (value, _) in asset.owed.again.get(enricher.id, {}).items()}
     return AssetView(
         uuid=asset.owed.uuid,
@@ -40,14 +40,14 @@ def view_of(asset: Current, enricher: GuardedEnricher) -> AssetView:
 
 
 def _restored(name: str, value: Any) -> Any:
-    """Return a value as the column has it, from what JSON has of it."""
+    """Return a value with the type of its column, converted from JSON."""
     return dt.date.fromisoformat(value) if name == "originally_aired" and value is not None else value
 
 
 def result_of(
     asset: Current, view: AssetView, answer: CheckedEnrichment | Failure, enricher: GuardedEnricher
 ) -> Result:
-    """Return what is recorded of an answer."""
+    """Return the result to store for an answer."""
     if isinstance(answer, Failure):
         return Result(asset.owed.uuid, asset.title, code=answer.code, message=answer.message)
     own = [name for name, by in asset.owed.provenance.items() if by == enricher.name]

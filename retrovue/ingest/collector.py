@@ -1,4 +1,4 @@
-"""The collector: takes each collection's one outcome, publishes it as an event, and makes the summary of the run."""
+"""The collector: takes the outcome of each collection, publishes it as an event, and makes the summary of the run."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -36,10 +36,10 @@ _log = logger(__name__)
 
 
 class Collector:
-    """The outcomes of one run: `started()`, `progress()` and `report()` for each collection → `end()`.
+    """The outcomes of one run. Call `started()`, `progress()` and `report()` for each collection, then `end()`.
 
-    All targeted collections are known from the start, so that none can end without an outcome: one without a report
-    counts as interrupted. `summary()` is right at any moment.
+    All targeted collections are known from the start, so each one has an outcome in the end: without a report it counts
+    as interrupted. `summary()` is valid at any time.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class Collector:
     ) -> None:
         """``expected`` are the targeted collections, ``skipped`` the outcomes of the others.
 
-        ``counted``: the outcomes are added to the metrics; those of a run that others work are counted there.
+        With ``counted`` the outcomes are added to the metrics. A run that only follows workers doesn't count them: the
+        workers do.
         """
         self._counted = counted
         self._run_id = run_id
@@ -82,7 +83,7 @@ class Collector:
 
     @property
     def unfinished(self) -> list[Collection]:
-        """The targeted collections without an outcome."""
+        """The targeted collections that have no outcome yet."""
         return list(self._unfinished.values())
 
     def started(self, collection: Collection) -> None:
@@ -95,17 +96,17 @@ class Collector:
         self.feed.progress(progress)
 
     def report(self, outcome: CollectionOutcome) -> None:
-        """Take a collection's outcome. Raises AssertionError for a second one."""
+        """Take a collection's outcome. Raises AssertionError for a second outcome of the same collection."""
         if self._unfinished.pop(outcome.collection.id, None) is None:
             raise AssertionError(f"{outcome.collection.display_name} reported twice, or was never expected")
         self._take(outcome)
 
     def enriching(self, collection: Collection, result: Callable[[], Enriched]) -> None:
-        """Add an enrichment, which begins now, to a collection's outcome; ``result`` returns its result so far."""
+        """Add an enrichment that begins now to a collection's outcome; ``result`` returns its result so far."""
         self._enrichments[collection.id] = result
 
     def was_ingested(self, collection: Collection) -> bool:
-        """Return whether a collection's outcome is that it was ingested."""
+        """Return whether a collection has the outcome that it was ingested."""
         return isinstance(self.outcome_of(collection), Ingested)
 
     def _take(self, outcome: CollectionOutcome) -> None:
@@ -119,7 +120,8 @@ class Collector:
     def publish(self) -> None:
         """Log the outcomes since the last call, and add them to the metrics.
 
-        `report()` doesn't, as it is called during a commit, which a logging handler of the host must not break.
+        `report()` doesn't do this, because it is called during a commit, which a logging handler of the host program
+        must not disturb.
         """
         while self._published < len(self._outcomes):
             outcome = self._outcomes[self._published]
@@ -129,7 +131,7 @@ class Collector:
                 telemetry.count(outcome)
 
     def end(self) -> None:
-        """End the feed if all outcomes are there."""
+        """End the feed of events if all outcomes have been reported."""
         if self._unfinished or self.feed.ended:
             return
         self.publish()
@@ -147,7 +149,7 @@ class Collector:
                 numbers = ", ".join(f"{getattr(counts, count)} {count}" for count in EXCLUSIVE)
                 _log.info("Collection %s finished in %.3f s: %s", name, spent.total, numbers, extra=extra)
             case Failed():
-                # Without the message, which an importer may have filled with anything. The audit trail has it.
+                # Without the message, which may hold any text of an importer. The audit trail has it.
                 level = logging.WARNING if outcome.interrupted else logging.ERROR
                 extra["code"] = outcome.code
                 _log.log(level, "Collection %s failed: %s", name, outcome.code, extra=extra)
@@ -155,7 +157,7 @@ class Collector:
                 _log.info("Collection %s skipped: %s", name, outcome.code, extra={**extra, "code": outcome.code})
 
     def summary(self) -> IngestSummary:
-        """Make the summary of now; a collection without an outcome counts as interrupted."""
+        """Make the summary so far; a collection without an outcome counts as interrupted."""
         if self._final is not None:
             return self._final
         open_ = [interrupted(collection) for collection in self._unfinished.values()]
@@ -180,9 +182,9 @@ class Collector:
 
 
 class IngestRun:
-    """A running ingest. Iterating over it yields each collection's outcome; the summary is valid at any moment.
+    """A run at work. Iterating over it yields each collection's outcome; the summary is valid at any time.
 
-    Any number of tasks may iterate, each at its own pace and from the beginning, also after the run has ended.
+    Any number of tasks may iterate at the same time, also after the run has ended. Each begins with the first outcome.
     """
 
     def __init__(self, run_id: UUID, source: Source, collector: Collector, targeted: Sequence[Collection]) -> None:
@@ -199,13 +201,13 @@ class IngestRun:
         """Iterate over the events: RunStarted, CollectionStarted, Progress, CollectionFinished, Enriching, RunFinished.
 
         Begins with the first event whenever it is called, and ends with the run. A slow reader delays nothing, and
-        misses only progress that is out of date.
+        misses only outdated progress.
         """
         return self._collector.feed.reader()
 
     @property
     def summary(self) -> IngestSummary:
-        """The summary of now; a collection without an outcome counts as interrupted."""
+        """The summary so far; a collection without an outcome counts as interrupted."""
         return self._collector.summary()
 
 
@@ -216,7 +218,7 @@ def _was_interrupted(outcome: CollectionOutcome) -> bool:
 
 
 def interrupted(collection: Collection) -> Failed:
-    """Make the outcome of a collection whose ingest was stopped."""
+    """Make the outcome of a collection whose ingest was interrupted."""
     return Failed(
         collection,
         code="interrupted",

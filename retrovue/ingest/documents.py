@@ -1,6 +1,6 @@
-"""The JSON documents of an ingest: the events of a run, its summary, and what an ingest by command adds to it.
+"""The JSON documents of an ingest: the summary of a run, and what the commands that ingest add to it.
 
-docs/reference/json has their schemas. They hold strings, numbers, booleans, None, lists and dictionaries only.
+Their schemas are in docs/reference/json. They hold only strings, numbers, booleans, None, lists and dictionaries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,19 +35,19 @@ TOTALS = {
     "total_failed_enrichments": "failed_enrichments",
     "total_source_items": "source_items",
 }
-"""The key of each total of a run, and the count that it adds up over the collections."""
+"""The key of each total of a run, and the count that it sums over the collections."""
 ADDED_TOTALS = {kind.total: kind.count for kind in ADDED if kind.total is not None}
 """Further totals, which come last."""
 FIRST_TOTALS = ("total_created_assets", "total_skipped_assets", "total_duplicates")
-"""The totals of the contract, which come before the results; the others come after them."""
+"""The totals that come before the results, as the contract says; the others come after the results."""
 DURATIONS = tuple(duration.name for duration in fields(Durations))
-"""The keys of a collection's durations."""
+"""The keys of the durations of a collection."""
 
 
 def summary_document(summary: IngestSummary, problems: Sequence[Problem] = ()) -> dict[str, Any]:
     """Build the JSON object of a summary, as ``retrovue source ingest --json`` prints it.
 
-    ``problems`` went wrong besides the collections.
+    ``problems`` are problems that don't belong to a collection.
     """
     status = "partial" if summary.ingested else "error"
     lost = summary.lost if summary.strict else ()
@@ -95,9 +95,9 @@ def failed_ingest_document(
     mode: Mode = "ingest",
     atomic: bool = False,
 ) -> dict[str, Any]:
-    """Build the object of a source ingest that didn't begin; the collections that ``problems`` name are skipped.
+    """Build the object of a source ingest that didn't begin. The collections that ``problems`` name count as skipped.
 
-    ``reference`` is what the source was asked for by; it takes the place of the name of a source that wasn't found.
+    ``reference`` is the reference that was given for the source. It replaces the name of a source that wasn't found.
     """
     unknown = {"id": None, "external_id": None, "name": reference, "type": None}
     return _run_document(
@@ -154,12 +154,12 @@ def _run_document(
 
 
 def source_identity(source: Source) -> dict[str, Any]:
-    """Identify a source."""
+    """Build the keys that identify a source."""
     return {"id": str(source.id), "external_id": source.external_id, "name": source.name, "type": source.type}
 
 
 def collection_identity(collection: Collection) -> dict[str, Any]:
-    """Identify a collection."""
+    """Build the keys that identify a collection."""
     return {"id": str(collection.id), "external_id": collection.external_id, "name": collection.name}
 
 
@@ -227,7 +227,7 @@ def _numbers(counts: Counts, listed: Listed, durations: Durations, enriched: Enr
 def _sync(
     counts: Counts, listed: Listed, read: Read | None, held_back: HeldBack | None, reading: Reading | None
 ) -> dict[str, Any]:
-    """Build the keys that came with syncs, after the others."""
+    """Build the keys that were added for syncs; they come after the others."""
     return {
         **{count: getattr(counts, count) for count in ADDED_COUNTS},
         **{
@@ -252,7 +252,7 @@ def _held_back(held_back: HeldBack) -> dict[str, Any]:
 
 
 def removals_held_back(outcome: Ingested) -> Problem:
-    """Make the problem of a collection with removals that guards held back: why, and how they are confirmed."""
+    """Make the problem of a collection with removals that guards held back: the reason, and how to confirm them."""
     held_back, collection = outcome.held_back, outcome.collection
     if held_back is None:
         raise AssertionError("nothing was held back")
@@ -268,7 +268,7 @@ def removals_held_back(outcome: Ingested) -> Problem:
 
 
 def enrichment_document(enriched: Enriched | None) -> dict[str, Any] | None:
-    """Build the object of a collection's enrichment; None where it has no enricher."""
+    """Build the object of a collection's enrichment; None if the collection has no enricher."""
     if enriched is None:
         return None
     return {
@@ -313,7 +313,7 @@ def _failure(outcome: Failed) -> Problem:
 
 
 def interruptions(summary: IngestSummary) -> list[Problem]:
-    """List a problem for each enrichment that an interruption ended."""
+    """List a problem for each enrichment that was interrupted."""
     if not summary.interrupted:
         return []
     return [
@@ -324,7 +324,7 @@ def interruptions(summary: IngestSummary) -> list[Problem]:
 
 
 def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Problem:
-    """Make the problem of an interrupted enrichment; it says how much is owed."""
+    """Make the problem of an interrupted enrichment; it says how many enrichments are owed."""
     owed = "an unknown number" if enriched.owed is None else f"{enriched.owed}"
     return Problem(
         "enrichment_interrupted",
@@ -335,7 +335,7 @@ def enrichment_interrupted(collection: Collection, enriched: Enriched) -> Proble
 
 
 def enrichments_failed(collection: Collection, enriched: Enriched) -> Problem:
-    """Make the problem of an enrichment that was carried out, and failed for some assets."""
+    """Make the problem of an enrichment that ran and failed for some assets."""
     tried = enriched.failed + enriched.succeeded
     return Problem(
         "enrichments_failed",
@@ -346,7 +346,7 @@ def enrichments_failed(collection: Collection, enriched: Enriched) -> Problem:
 
 
 def lost_reason(outcome: Skipped) -> str:
-    """Say why an enabled collection was skipped."""
+    """Return why an enabled collection was skipped."""
     return f"Collection {outcome.collection.display_name} is enabled but was skipped: {outcome.reason}"
 
 

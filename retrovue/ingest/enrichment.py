@@ -1,7 +1,7 @@
-"""Enrichment: after the commit of a collection's ingest, its attached enrichers do what they owe to its assets.
+"""Enrichment: after a collection's ingest was committed, its attached enrichers do the owed enrichments of its assets.
 
-Owed assets are read in pages, so that memory doesn't depend on their number. The results of each batch are committed in
-a small transaction. If the enrichment is stopped, committed results stay, and the other assets are still owed.
+Assets are read in pages, so memory doesn't depend on their number. The results of each batch are committed in a small
+transaction. If the enrichment is stopped, committed results stay, and the other enrichments are still owed.
 """
 
 import uuid
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 PAGE = 500
-"""Owed assets in memory at the same time; each takes a few kilobytes."""
+"""The most assets in memory at the same time; each takes a few kilobytes."""
 DEFAULT_CONCURRENCY = 4
-"""Batches at the same time, over all collections of a run."""
+"""The most batches at the same time, over all collections of a run."""
 RETRIES = 2
-"""How often the transaction of a batch is run again after a conflict; its assets then stay owed."""
+"""How often the transaction of a batch is repeated after a conflict. After that its enrichments stay owed."""
 CONNECTIONS = 2
-"""For the transactions of batches, as the collections at work hold the connections of the run's store."""
+"""Connections for the transactions of batches. The collections at work hold the connections of the run's own store."""
 COUNT_SECONDS = 60.0
 COUNT_SECONDS_AT_THE_END = 0.5
 COUNT_SECONDS_AT_THE_START = 5.0
-"""How long counting the owed assets may take; the second one after a cancellation."""
+"""How long counting the owed enrichments may take, in seconds; the second value applies after a cancellation."""
 _BAD = frozenset({"bad_value", "database_error"})
-"""Errors that one value of a batch can cause: its results are then written one by one."""
+"""Errors that one value of a batch can cause. The results of the batch are then written one by one."""
 
 
 class EnrichmentWork:
-    """The enrichment of one collection: `run()` or `count()` once; ``result`` is valid at any moment."""
+    """The enrichment of one collection. Call `run()` or `count()` once; ``result`` is valid at any time."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class EnrichmentWork:
         transport: "Transport | None" = None,
         progress: Callable[[Enriching], None] | None = None,
     ) -> None:
-        """``progress`` takes how far it is. Of a ``part`` neither what is owed is counted nor an audit row written."""
+        """``progress`` receives the progress. For a ``part`` nothing is counted and no audit row is written."""
         self.collection = collection
         self.run_id = run
         self._store = store
@@ -110,7 +110,7 @@ class EnrichmentWork:
         )
 
     async def run(self) -> None:
-        """Do all that is owed. Raises only a cancellation; any error is in the result."""
+        """Do all owed enrichments. Raises only cancellation; any error is in the result."""
         self._began = perf_counter()
         try:
             await self._begin()
@@ -118,7 +118,7 @@ class EnrichmentWork:
         except StoreError as exc:
             self._problem, self._unreachable = Problem(exc.code, exc.message, exc.hint), False
             self._finished = True
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of ours: the assets are committed, and stay owed
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug of RetroVue: the enrichments stay owed
             message = f"RetroVue has a bug: {type(exc).__name__} while enriching {self.collection.display_name}."
             self._problem, self._unreachable = Problem("internal", message), False
             self._traceback = redacted_traceback(exc)
@@ -133,13 +133,13 @@ class EnrichmentWork:
             self._tell(ended=True)
 
     async def count(self) -> None:
-        """Count what is owed, and do nothing of it."""
+        """Count the owed enrichments without doing any."""
         async with self._store.reading() as session:
             self._owed = await count_owed(session, self.collection, self._attached, only_failed=self._only_failed)
         self._finished = True
 
     async def _begin(self) -> None:
-        """Tell how much there is to do, if that can be counted soon."""
+        """Report how many enrichments there are, if they can be counted in time."""
         if self._progress is not None:
             with anyio.move_on_after(COUNT_SECONDS_AT_THE_START):
                 async with self._store.reading() as session:
@@ -158,7 +158,8 @@ class EnrichmentWork:
             while page := await self._next(after):
                 after = page[-1].uuid
                 current = [Current(owed, dict(owed.values)) for owed in page]
-                # One after the other, in the order of their priorities: each sees the values of those before it.
+                # One after the other in the order of their priorities: each enricher gets the values of those before
+                # it.
                 for attached in self._attached:
                     key = attached.enricher.id
                     due = [asset for asset in current if key in asset.owed.owed]
@@ -255,13 +256,14 @@ class EnrichmentWork:
             self._failures.append(failed_enrichment(result.title, enricher.name, result.code, cause))
 
     async def _end(self) -> None:
-        """Count what is still owed, and write the row of the audit trail if anything was tried."""
+        """Count what is still owed, and write the audit row if anything was tried."""
         if self._part is not None:
             self._owed = None
             return
         status = "failed" if self._problem else "done" if self._finished else "interrupted"
         try:
-            # While the process ends there may not be enough time to count a large collection: the row matters more.
+            # When the process is ending there may be too little time to count a large collection, and the row matters
+            # more.
             with anyio.move_on_after(COUNT_SECONDS if self._finished else COUNT_SECONDS_AT_THE_END):
                 async with self._store.reading() as session:
                     self._owed = await count_owed(session, self.collection, self._attached)
@@ -269,7 +271,7 @@ class EnrichmentWork:
                 async with self._store.transaction() as session:
                     await write_outcome(session, self._outcome(status))
         except StoreError as exc:
-            # What is owed can be found from the assets; the result says that the audit trail lacks the row.
+            # The owed enrichments can be found from the assets; the result reports that the audit row is missing.
             message = f"The audit trail of the enrichment was not written: {exc.message}"
             self._problem = self._problem or Problem(exc.code, message, exc.hint)
 
@@ -291,7 +293,7 @@ class EnrichmentWork:
 
 
 def _given_up(enricher: GuardedEnricher) -> Problem | None:
-    """Make the problem of an enricher that is no longer called. All its assets stay owed, so it is reported once."""
+    """Make the problem of an enricher that isn't called any more. All its assets stay owed, so it is reported once."""
     if enricher.outage is not None:
         message = f"The enricher {enricher.name} can't ask its source: {enricher.outage.message}"
         return Problem(enricher.outage.code, message)
@@ -317,12 +319,12 @@ async def enrich_one(
     transport: "Transport | None" = None,
     progress: Callable[[Enriching], None] | None = None,
 ) -> AsyncIterator[EnrichmentWork]:
-    """Prepare the enrichment of one collection, without an ingest; the caller calls ``run()`` or ``count()``.
+    """Prepare the enrichment of one collection without an ingest. The caller calls ``run()`` or ``count()``.
 
-    ``reference`` and ``source_reference`` are UUIDs, external ids or exact names. ``only_failed`` leaves out what was
-    never tried. ``concurrency`` is the number of batches at the same time. ``transport``, an
-    ``httpx.AsyncBaseTransport``, carries the requests of enrichers that speak HTTP. ``progress`` is called when it
-    begins, after each batch and when it ends; it must not wait.
+    ``reference`` and ``source_reference`` are UUIDs, external ids or exact names. ``only_failed`` takes only
+    enrichments that have failed, and not those that were never tried. ``concurrency`` is the number of batches at the
+    same time. ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of enrichers that use HTTP.
+    ``progress`` is called at the beginning, after each batch and at the end; it must not wait.
 
     Holds the collection's lock, except for a dry-run. Raises AlreadyRunning while the collection is being ingested, and
     RequestError for an unknown or ambiguous reference and for a collection without an enricher.
@@ -338,7 +340,7 @@ async def enrich_one(
             for refusal in (await locks.take([collection])).values():
                 raise refusal
         async with store.reading() as session:
-            # Again, under the lock: both may have been changed or deleted meanwhile.
+            # Read again under the lock, because both may have been changed or deleted.
             source, collection = await find_target(session, str(collection.id))
             attached = (await attached_to(session, [collection])).get(collection.id, ())
         if not attached:
@@ -363,6 +365,6 @@ async def enrich_one(
 
 
 async def owed_by(store: Store, collection: Collection, attached: Sequence[AttachedEnricher]) -> int:
-    """Count what attached enrichers owe to a collection's assets."""
+    """Count the owed enrichments of a collection's assets."""
     async with store.reading() as session:
         return await count_owed(session, collection, attached)

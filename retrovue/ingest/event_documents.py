@@ -72,5 +72,5 @@ def event_document(event: Event) -> dict[str, Any]:
 
 
 def _owner(collection: Collection) -> dict[str, Any]:
-    """Identify the source of a collection."""
+    """Build the keys that identify the source of a collection."""
     return {"id": str(collection.source_id), "name": collection.source_name}

@@ -1,8 +1,8 @@
-"""The events of a run, for any number of readers, each at its own pace.
+"""The events of a run, for any number of readers at their own speed.
 
-Every reader gets every outcome, and no writer waits for a reader. Of a collection's progress, and of its enrichment's,
-a reader gets the newest. So the feed is bounded, however slow its readers are: two events for the run, and four for
-each collection.
+Every reader gets every outcome, and no writer waits for a reader. Of the progress of a collection and of its
+enrichment, a reader gets only the newest. So the feed is bounded for any speed of its readers: two events for the run,
+and four for each collection.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Phase = Literal["reading", "merging"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The pre-flight has ended. The first event of every run."""
+    """The pre-flight has ended. The first event of each run."""
 
     run_id: UUID
     source: Source
@@ -28,41 +28,42 @@ class RunStarted:
 
     @property
     def items_expected(self) -> int | None:
-        """How many assets the collections have, as an estimate; None if one of them has none."""
+        """The estimated number of assets of the collections; None if one of the collections has no assets yet."""
         counts = [collection.assets_count for collection in self.collections]
         return sum(counts) if counts and all(counts) else None
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionStarted:
-    """The ingest of a collection has begun. Comes once, before its progress; not for a skipped collection."""
+    """The ingest of a collection has begun. Sent once, before its progress; not sent for a skipped collection."""
 
     collection: Collection
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of a collection has been read, and whether it is being merged now.
+    """How much of a collection has been read, and whether it is being merged.
 
-    A collection whose listing changes meanwhile is read again from the beginning: the numbers go back to 0.
+    If its listing changes meanwhile, the collection is read again from the beginning, and the numbers start again at 0.
     """
 
     collection: Collection
     source_items: int
-    """Distinct items of the source, so far."""
+    """Distinct source items so far."""
     discovered: int
-    """Versions so far, rejected ones included."""
+    """Versions so far, including rejected ones."""
     rejected: int
     seconds: float
-    """Wall time since the reading began."""
+    """Seconds of wall time since reading began."""
     source_total: int | None = None
-    """The items of the source, as it says; None if it doesn't."""
+    """The total number of items according to the source; None if it doesn't tell."""
     phase: Phase = "reading"
-    """``merging`` is told once, when all is read and the transaction of the merge begins; the numbers are the last."""
+    """``reading``, or ``merging``: that is sent once, with the final numbers, when the transaction of the merge begins.
+    """
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate the seconds until all is read, at the pace so far; None where that isn't known."""
+        """Estimate the seconds until all is read, at the rate so far; None if the total isn't known."""
         if self.source_total is None or not self.source_items or self.source_items > self.source_total:
             return None
         return (self.source_total - self.source_items) * self.seconds / self.source_items
@@ -75,32 +76,32 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CollectionFinished:
-    """A collection has its outcome. The last event of the collection but for those of its enrichment."""
+    """A collection has its outcome. The last event of the collection, apart from those of its enrichment."""
 
     outcome: CollectionOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class Enriching:
-    """How far the enrichment of a collection is, which begins after its outcome. The numbers count asset and enricher.
+    """The progress of a collection's enrichment, which begins after its outcome. The numbers count enrichments.
 
-    Comes when it begins, after each batch and when it ends.
+    An enrichment is one enricher for one asset. The event is sent at the beginning, after each batch and at the end.
     """
 
     collection: Collection
     succeeded: int
     failed: int
     total: int | None
-    """What was owed when it began; None if it couldn't be counted in time."""
+    """How many enrichments were owed at the beginning; None if they couldn't be counted in time."""
     seconds: float
-    """Wall time since it began."""
+    """Seconds of wall time since it began."""
     ended: bool = False
-    """Whether nothing more is done; what was not tried stays owed."""
+    """Whether it has ended; enrichments that weren't tried stay owed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """Every collection has its outcome. The last event of every run."""
+    """Every collection has its outcome. The last event of each run."""
 
     summary: IngestSummary
 
@@ -109,12 +110,12 @@ Event = RunStarted | CollectionStarted | Progress | CollectionFinished | Enrichi
 
 
 class Feed:
-    """The events of one run. Adding one never waits. Every reader gets all of them, from the first one on."""
+    """The events of one run. Adding an event never waits. Every reader gets all of them, from the first one on."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._progress: dict[tuple[type[Progress | Enriching], UUID], tuple[int, Progress | Enriching]] = {}
-        """The newest of each collection, with its number in the order of arrival."""
+        """The newest progress of each collection, with its number in the order of arrival."""
         self._number = 0
         self._changed = anyio.Event()
         self.ended = False
@@ -144,9 +145,9 @@ class Feed:
         return Reader(self)
 
     def after(self, position: int, number: int) -> tuple[Event, int, int] | None:
-        """Return the next event after ``position`` events and the progress ``number``, and the new values of both.
+        """Return the event after the first ``position`` events and the progress with ``number``; None if there is none.
 
-        None if there is none yet.
+        The new values of both come with it.
         """
         if position < len(self._events):
             return self._events[position], position + 1, number
@@ -162,7 +163,10 @@ class Feed:
 
 
 class Reader:
-    """A reader of a feed. Ends with the run, needs no closing, and may go on after the run was left."""
+    """A reader of a feed. It ends with the run and needs no closing.
+
+    Reading may go on after the run's block was left.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed

@@ -1,7 +1,7 @@
-"""How much of a collection a sync reads, and why: nothing, what has changed, all of it, or all of it in full.
+"""Choose how much of a collection a sync reads, and why: nothing, the changes, all of it, or all of it in full.
 
-Each step proves what the next one would find. An equal stamp proves that nothing has changed. The number of all items
-proves that the changes are all. Nothing but a reading of all of it proves that something is gone.
+Each step proves that the next one isn't needed. An equal stamp proves that nothing has changed. The total number of
+items proves that the listed changes are complete. Only a reading of the whole collection proves that an item is gone.
 """
 
 import datetime as dt
@@ -32,9 +32,10 @@ from retrovue.store.readings import (
 from retrovue.store.session import Session, Store
 
 MOST_ITEMS = 1_000
-"""The most single items that are asked for by their keys: of more it is cheaper to ask what has changed."""
+"""The most single items that are requested by their keys. For more items, a listing of the changes is cheaper."""
 MARGIN_S = 300
-"""Seconds before the last reading from which on changes are asked for: servers write their times late and in turn."""
+"""Changes are requested from this many seconds before the last reading on: servers store times late and out of order.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,11 @@ class Intervals:
     """How often a sync reads all of a collection."""
 
     full: bool = False
-    """Whether it does so now, in full."""
+    """Whether it reads all of it in full now."""
     sweep: dt.timedelta | None = None
-    """After how long it reads all of it; None: what is set for the source."""
+    """The interval after which it reads all of it; None uses the interval of the source."""
     full_every: dt.timedelta | None = None
-    """After how long it reads all of it in full; None: what is set for the source."""
+    """The interval after which it reads all of it in full; None uses the interval of the source."""
 
 
 NO_INTERVALS = Intervals()
@@ -58,7 +59,7 @@ class Extent(NamedTuple):
     read: Read
     code: str
     reason: str
-    """Ends a sentence."""
+    """The reason, as the end of a sentence."""
 
 
 SCOPED = Extent("scoped", "scope", "a part of the collection was asked for")
@@ -67,7 +68,7 @@ INGEST = Extent("full", "ingest", "an ingest reads all of the collection")
 
 
 _TOLD = frozenset({"stamp_equal", "no_changes", "scanning", "no_stamp", "stamp_moved"})
-"""The codes of what `choose` concludes from what the source says: single items may be read instead."""
+"""The codes that `choose` derives from the source's state. For them, single items may be read instead."""
 
 
 def choose(
@@ -84,8 +85,9 @@ def choose(
 ) -> Extent:
     """Choose how much of a collection to read.
 
-    ``state`` is what the source says of itself, ``library`` of this collection; ``last`` is what the last complete
-    reading proved, None if there is none that counts. ``overdue``: missing assets are gone if they aren't listed again.
+    ``state`` is the state of the source and ``library`` that of this collection. ``last`` is what the last complete
+    reading proved; None if there is none, or it isn't valid any more. With ``overdue`` there are missing assets that
+    will be gone if they aren't listed again.
     """
     if full:
         return Extent("full", "asked", "--full was given")
@@ -98,7 +100,7 @@ def choose(
 
 
 def _due(last: LastReading, now: dt.datetime, sweep_every: dt.timedelta, full_every: dt.timedelta) -> Extent | None:
-    """Choose by the time since the last reading; None if it doesn't demand one."""
+    """Choose by the time since the last reading; None if no interval has passed."""
     if last.full_at is None or _is_over(now - last.full_at, full_every):
         return Extent("full", "full_due", "a full reading is due")
     if last.swept_at is None:
@@ -109,12 +111,12 @@ def _due(last: LastReading, now: dt.datetime, sweep_every: dt.timedelta, full_ev
 
 
 def _is_over(age: dt.timedelta, every: dt.timedelta) -> bool:
-    # A time that is still to come is that of another clock.
+    # A time in the future was set by another clock.
     return age < dt.timedelta() or age >= every
 
 
 def _told(state: SourceState | None, library: ChangeState | None, last: LastReading, *, lists_changes: bool) -> Extent:
-    """Choose by what the source says. Stamps are compared for being equal: they are no times."""
+    """Choose by the state of the source. Stamps are compared for equality only, because they aren't times."""
     clock_s = None if state is None else state.clock_s
     stamp = None if library is None else library.stamp
     scanning = library is not None and library.refreshing
@@ -136,7 +138,7 @@ def _is_behind(clock_s: int | None, before_s: int | None) -> bool:
 
 
 def _went_back(stamp: str | None, before: str | None) -> bool:
-    """Return whether a stamp that counts up has become lower, as after the restore of a backup."""
+    """Return whether a stamp that counts up is lower than before, as after a restore from a backup."""
     if stamp is None or before is None or not (stamp.isdecimal() and before.isdecimal()):
         return False
     return int(stamp) < int(before)
@@ -147,9 +149,9 @@ def _either(given: dt.timedelta | None, seconds: int) -> dt.timedelta:
 
 
 class Extents:
-    """Chooses how much of one collection is read, and keeps what the reading proved.
+    """Chooses how much of one collection is read, and stores what the reading proved.
 
-    `begin()` → `prove()` if it is the changes → `keep()` in the transaction of the merge.
+    Call `begin()`, then `prove()` if changes or single items were read, then `keep()` in the transaction of the merge.
     """
 
     def __init__(
@@ -162,12 +164,15 @@ class Extents:
         intervals: Intervals = NO_INTERVALS,
         items: AbstractSet[str] = frozenset(),
     ) -> None:
-        """``items`` are the source's keys of items that may have changed; they are read alone if that is enough."""
+        """``items`` are the source's keys of items that may have changed.
+
+        They are read alone if that is proven to be enough.
+        """
         self.extent = INGEST
         self.items: list[str] = []
-        """The keys of the single items that are read, while these are what is read."""
+        """The keys of the single items that are read; empty if more than these is read."""
         self.since = Since(0)
-        """Since when changes are asked for."""
+        """The time from which changes are requested."""
         self._store = store
         self._importer = importer
         self._source = source
@@ -178,22 +183,22 @@ class Extents:
         self._full_every = _either(intervals.full_every, source.full_every_s)
         self._asked = items
         self._instead: Extent | None = None
-        """How much is read if single items aren't enough."""
+        """How much is read if the single items aren't enough."""
         self._differing = 0
-        """Versions that differ from what the catalogue holds, of what was read in part."""
+        """The number of versions that differ from the catalogue, if only a part was read."""
         self._state: SourceState | None = None
         self._library: ChangeState | None = None
         self._last: LastReading | None = None
         self._now = dt.datetime.now(dt.UTC)
         self._basis = basis_of(source, collection)
         self._filters: dict[str, bool] = {}
-        """What was found out about filters in this run."""
+        """What was found out about the source's filters in this run."""
         self._total: int | None = None
-        """The items that the source says it has, of changes."""
+        """The number of items of the whole collection according to the source, from a listing of changes."""
 
     @property
     def library(self) -> ChangeState | None:
-        """What the source said of the library before it was read; None if it doesn't say it with its state."""
+        """The state of the library before it was read; None if the source doesn't tell it."""
         return self._library
 
     async def begin(self) -> Extent:
@@ -237,22 +242,22 @@ class Extents:
         return "" if self._state is None or self._state.version is None else self._state.version
 
     def learn(self, filters: Mapping[str, bool]) -> None:
-        """Take what was found out about filters."""
+        """Take what was found out about the source's filters."""
         self._filters |= filters
 
     @property
     def reads_some(self) -> bool:
-        """Whether single items or changes are read, which has to be proved."""
+        """Whether single items or changes are read, so that a proof is needed."""
         return bool(self.items) or self.extent.read == "changes"
 
     def read_more(self, code: str, reason: str) -> None:
-        """Turn from single items to the changes, or from these to all of the collection."""
+        """Change from single items to the changes, or from the changes to the whole collection."""
         instead, self._instead, self.items = self._instead, None, []
         self.extent = Extent("sweep", code, reason.rstrip("."))
         if instead is None:
             return
         if instead.read == "unchanged":
-            # Something was said to have changed, so that an equal stamp proves nothing.
+            # An event reported a change, so an equal stamp proves nothing.
             if self._last is not None and self._last.clock_s is not None and self._importer.lists_changes():
                 self.extent = Extent("changes", code, reason.rstrip("."))
         else:
@@ -260,11 +265,11 @@ class Extents:
 
     @property
     def in_full(self) -> bool:
-        """Whether no page counts as known."""
+        """Whether each item is read in full, so that no page counts as known."""
         return self.extent.read == "full" and self._run.mode == "sync"
 
     def prove(self, additions: Additions, tally: Tally) -> bool:
-        """Return whether what was read is proven to be all that came or went; if not, the extent is a larger one."""
+        """Return whether the reading is proven to be complete. If not, choose a larger extent."""
         changes = tally.changes
         if changes is None or self._last is None:
             self.read_more("changes_unknown", "the importer ended its changes without a proof")
@@ -274,7 +279,7 @@ class Extents:
         if additions.doubt is not None or tally.left_out:
             self.read_more("doubtful", additions.doubt or "files of discs were left out")
         elif changes.source_total is None and self.items:
-            # Nothing is proven of the rest, as after a run of a part.
+            # The rest isn't proven, as after a run of a scope.
             self._total, self._differing = None, additions.differing
             return True
         elif changes.source_total is None:
@@ -291,10 +296,11 @@ class Extents:
         return False
 
     async def keep(self, session: Session, outcome: Ingested | Failed, comparison: Comparison) -> None:
-        """Store what the reading proved, in the transaction that makes it true.
+        """Store what the reading proved, in the transaction of the merge.
 
-        Nothing is stored of a part, of a failure, while the source scans, or where an ingest left something undone. If
-        such a run adds anything, the number of items doesn't prove anything any more, and the next sync reads all.
+        Nothing is stored for a scope, after a failure, while the source scans, or if an ingest left something undone.
+        If such a run adds items, the number of items proves nothing any more, and the next sync reads all of the
+        collection.
         """
         await keep_filters(session, self._source.id, self._server, self._filters)
         if isinstance(outcome, Failed) or self.extent.read == "unchanged":
@@ -307,12 +313,12 @@ class Extents:
         scanning = self._library is not None and self._library.refreshing
         left = self._run.mode == "ingest" and (counts.changed or counts.absent)
         if self.extent.read == "scoped" or scanning or left:
-            # A later sync would count what came in as listed before, and a removal could hide behind it.
+            # A later sync would count the new items as listed before, which could hide a removal.
             if outcome.held_back is not None or self._may_have_added(counts):
                 await mark_incomplete(session, self._collection)
             return
         if outcome.held_back is not None or counts.resumed:
-            # What an interrupted run had read may have changed before the stamp of this one.
+            # Items that an interrupted run had read may have changed before the stamp of this run was read.
             await mark_incomplete(session, self._collection)
             return
         began = self._now
@@ -333,7 +339,7 @@ class Extents:
         await keep_reading(session, self._collection, reading)
 
     def _may_have_added(self, counts: Counts) -> bool:
-        """Return whether items may be listed in the catalogue now that the last complete reading didn't count."""
+        """Return whether the catalogue may have items now that the last complete reading didn't count."""
         if any(getattr(counts, name) for name in NEWLY_LISTED):
             return True
         repeated: int = getattr(counts, REPEATED)
@@ -343,7 +349,7 @@ class Extents:
         return items != self._last.items or bool(counts.absent and repeated)
 
     def describe(self, outcome: Ingested, requests: int | None) -> Ingested:
-        """Add to an outcome what was read, and why."""
+        """Add to an outcome how much was read, and why."""
         extent, last = self.extent, self._last
         sweep_in: float | None = None
         if self._run.mode == "sync" and extent != SCOPED and outcome.held_back is None:

@@ -1,6 +1,6 @@
-"""A sample of the listed files is looked for on this machine, before anything of a collection is written.
+"""Look for a sample of the listed files on this machine, before anything of a collection is written.
 
-A server lists its library also while the disk isn't mounted here: without this check an ingest would create assets that
+A server lists its library even if the disk isn't mounted here. Without this check an ingest would create assets that
 can't be played.
 """
 
@@ -17,24 +17,24 @@ from retrovue.core.paths import UnmappedPath
 from retrovue.importers.locations import MOUNT_DEADLINE_S, has_entries, other_spelling
 
 SAMPLE = 50
-"""How many files of a location are looked for at most. One that is found ends the search."""
+"""The most files of a location that are looked for. The search ends when one is found."""
 _A_PAGE = 10
-"""How many of them are of one page, spread over it."""
+"""The most of these files that are taken from one page, spread over the page."""
 _ENOUGH = 5
-"""So many missing files of one location fail a collection whose other locations have theirs."""
+"""If this many files of one location are missing, the collection fails although other locations have their files."""
 
 
 @dataclass(slots=True)
 class _Place:
-    """A location, and what was found of its files."""
+    """A location, and the result of looking for its files."""
 
     location: str
-    """As the source spells it; empty: whatever is in no location."""
+    """The location as the source spells it; empty for files outside of all locations."""
     local: str | None
-    """Its local directory."""
+    """The local directory of the location."""
     found: bool = False
     missing: list[str] = field(default_factory=list[str])
-    """The local paths that were looked for in vain."""
+    """The local paths of files that weren't found."""
 
     @property
     def open(self) -> bool:
@@ -42,7 +42,10 @@ class _Place:
 
 
 class FileCheck:
-    """Looks for files of one collection: `look()` for each page while `wanted` → `finish()`, before the merge."""
+    """Looks for files of one collection.
+
+    Call `look()` for each page while `wanted`, then `finish()` before the merge.
+    """
 
     def __init__(
         self,
@@ -52,12 +55,15 @@ class FileCheck:
         deadline_s: float = MOUNT_DEADLINE_S,
         exists: Callable[[Path], bool] = Path.exists,
     ) -> None:
-        """``to_local`` maps a path of the source, or raises UnmappedPath. ``deadline_s`` is for the files of a page."""
+        """``to_local`` maps a path of the source, or raises UnmappedPath.
+
+        ``deadline_s`` is the time-out for the files of a page.
+        """
         self._collection = collection
         self._to_local = to_local
         self._deadline_s = deadline_s
         self._exists = exists
-        # The longest first: a location may be inside of another one.
+        # The longest first, because a location may be inside another one.
         roots = sorted(collection.locations, key=len, reverse=True)
         self._places = [_Place(root, self._directory(root)) for root in roots]
         if len(roots) != 1:
@@ -65,20 +71,20 @@ class FileCheck:
 
     @property
     def wanted(self) -> bool:
-        """Whether there is a location of which a file has yet to be found."""
+        """Whether there is a location of which no file has been found yet."""
         return any(place.open for place in self._places)
 
     async def look(self, paths: Sequence[str]) -> None:
-        """Look for some of a page's files, which are given as the source spells them.
+        """Look for some of a page's files, given as the source spells their paths.
 
-        Raises FilesNotFound as soon as a whole sample of a location is missing, or if the directory doesn't answer.
+        Raises FilesNotFound as soon as a whole sample of a location is missing, or if its directory doesn't answer.
         """
         samples = [(place, self._sample(files)) for place, files in self._by_place(paths) if place.open and files]
         if not any(sample for _, sample in samples):
             return
         try:
             with anyio.fail_after(self._deadline_s):
-                # A dead mount blocks the thread, which is left behind and ends when the mount answers.
+                # A dead mount blocks the thread. It is left behind, and ends when the mount answers.
                 found = await anyio.to_thread.run_sync(self._search, samples, abandon_on_cancel=True)
         except TimeoutError:
             raise FilesNotFound(
@@ -94,7 +100,7 @@ class FileCheck:
                 await self._refuse([place])
 
     async def finish(self) -> None:
-        """Raise FilesNotFound if no file of the collection was found, or none of a location."""
+        """Raise FilesNotFound if no file of the collection was found, or none of one location."""
         lost = [place for place in self._places if place.missing and not place.found]
         if lost and any(place.found for place in self._places):
             lost = [place for place in lost if len(place.missing) >= _ENOUGH or await self._is_empty(place)]
@@ -122,20 +128,20 @@ class FileCheck:
             try:
                 sample.append(self._to_local(path))
             except UnmappedPath:
-                continue  # it is rejected
+                continue  # The draft is rejected anyway.
         return sample
 
     def _search(self, samples: Sequence[tuple[_Place, Sequence[str]]]) -> list[tuple[bool, list[str]]]:
         return [self._first(files) for _, files in samples]
 
     def _first(self, files: Sequence[str]) -> tuple[bool, list[str]]:
-        """Return whether one of the files is there, and those that aren't before it."""
+        """Return whether one of the files exists, and the missing ones before it."""
         for number, file in enumerate(files):
             try:
                 if self._exists(Path(file)):
                     return True, list(files[:number])
             except (OSError, ValueError):
-                continue  # whoever can't read the directory can't play the file
+                continue  # A program that can't read the directory can't play the file either.
         return False, list(files)
 
     async def _is_empty(self, place: _Place) -> bool:

@@ -1,4 +1,4 @@
-"""The guards of a sync: what speaks against removing the assets that a source doesn't list."""
+"""The guards of a sync: the reasons for which removals are held back."""
 
 from dataclasses import dataclass
 
@@ -18,16 +18,16 @@ class Removal:
     """What an operator lets a sync remove."""
 
     most: MaxRemovals = DEFAULT_MAX_REMOVALS
-    """Assets of a collection that may become missing without being asked."""
+    """The most assets of a collection that may become missing without confirmation."""
     confirmed: frozenset[str] = frozenset()
-    """The tokens of the removals that a person has reviewed."""
+    """The tokens of removals that a person has reviewed."""
 
 
 NO_REMOVAL = Removal()
 
 
 class Guards:
-    """Looks at the source before and after it is read: `begin()` → `policy()`, once each."""
+    """Compares the state of the source before and after it is read. Call `begin()` and `policy()` once each."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Guards:
         *,
         state: ChangeState | None = None,
     ) -> None:
-        """``state``: what the source says of the collection right before it is read; None: it is to be asked."""
+        """``state`` is the source's state of the collection right before the reading; None: `begin()` asks for it."""
         self._importer = importer
         self._collection = collection
         self._removal = removal
@@ -46,7 +46,7 @@ class Guards:
         self._state = state
 
     async def begin(self) -> None:
-        """Look at the source, before it is read. Raises SourceError."""
+        """Get the state of the source before it is read. Raises SourceError."""
         if self._watches and self._state is None:
             self._state = await self._importer.change_state(self._collection)
 

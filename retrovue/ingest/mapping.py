@@ -1,4 +1,4 @@
-"""The local paths of drafts: each path of a source is mapped, and a draft with one that can't be is rejected."""
+"""Map the paths of drafts to local paths. A draft with a path that can't be mapped is rejected."""
 
 from retrovue.core.model import ASSET_TYPES, Collection, PathMapping
 from retrovue.core.pages import AssetDraft, Page, Rejection
@@ -7,26 +7,28 @@ from retrovue.core.text import quoted
 from retrovue.store.drafts import MappedDraft
 
 DISC_IMAGES = frozenset({".iso", ".img", ".nrg", ".mdf"})
-"""Endings of paths of disc images, which media servers list like films."""
+"""The extensions of disc images, which media servers list like films."""
 IDENTITY_MAPPING = PathMapping("/", "/")
-"""Added where the source's paths are local ones. Any other mapping is longer, so that it takes precedence."""
+"""An extra mapping for sources whose paths are local paths. It is the shortest possible one, so that any other one
+applies first.
+"""
 
 
 class DraftMapper:
-    """Maps the paths of drafts to local ones; rejects a draft with a path that can't be mapped."""
+    """Maps the paths of drafts to local paths, and rejects a draft with a path that can't be mapped."""
 
     def __init__(self, collection: Collection, *, local: bool = False) -> None:
-        """``local``: the source's paths are local paths already."""
+        """With ``local`` the source's paths are local paths already."""
         mappings = (*collection.path_mappings, IDENTITY_MAPPING) if local else collection.path_mappings
         self.to_local = PathMapper(mappings).file
         """Maps a path of the source, or raises UnmappedPath."""
         self._discs: set[str] = set()
-        """The discs that were rejected."""
+        """The discs that have been rejected."""
 
     def map_page(self, page: Page) -> tuple[list[MappedDraft], list[Rejection], int]:
         """Return the mapped drafts of a page, all its rejections, and the number of drafts that were left out.
 
-        A disc is one rejection, however many of its files the source lists; the others are left out.
+        A disc gives one rejection for any number of listed files; its other files are left out.
         """
         if page.restart:
             self._discs.clear()

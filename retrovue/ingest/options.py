@@ -11,7 +11,9 @@ from retrovue.ingest.guards import Removal
 from retrovue.store.retention import require_age
 
 DEFAULT_CONCURRENCY = 4
-"""Collections ingested at the same time: enough to keep PostgreSQL and a Plex server busy on a small machine."""
+"""The default number of collections at the same time: enough to keep PostgreSQL and a Plex server busy on a small
+machine.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,42 +23,48 @@ class IngestOptions:
     concurrency: int = DEFAULT_CONCURRENCY
     """Collections ingested at the same time; each holds one database connection."""
     dry_run: bool = False
-    """Return the outcomes that a run would have, and write nothing."""
+    """Compute the outcomes that a run would have, and write nothing."""
     strict: bool = False
     """Make the run ``partial`` if an enabled collection isn't ingestible."""
     retry_failed: bool = False
     """Ingest only collections whose latest full ingest failed, was interrupted, or has an unknown outcome."""
     max_rps: float | None = None
-    """Most requests to the source in a second; None: only the server's answers set the pace."""
+    """The most requests to the source in a second; None means that only the server's answers limit the rate."""
     patience: float = PATIENCE
-    """The deadline of each call of the importer, in seconds."""
+    """The deadline of each call to the importer, in seconds."""
 
     keep_details: dt.timedelta | None = dt.timedelta(days=180)
-    """For how long the audit trail keeps details, such as rejected items; None: for good. Outcomes always stay."""
+    """Days for which the audit trail keeps details, such as rejected items; None keeps them for good. Outcomes always
+    stay.
+    """
     keep_changes: dt.timedelta | None = None
-    """For how long the feed of changes keeps a change; None: for good. A reader with an older cursor is told so."""
+    """Days for which the feed of changes keeps a change; None keeps them for good. A reader with an older cursor gets
+    CursorExpired.
+    """
     enrichment_concurrency: int = enrichment.DEFAULT_CONCURRENCY
     """Batches of assets that are enriched at the same time, over all collections, after their commits."""
     mode: Mode = "ingest"
-    """``ingest`` adds what is new; ``sync`` also lets known assets follow their source, and marks what isn't listed."""
+    """``ingest`` adds new items; ``sync`` also updates known assets, and marks the assets that aren't listed."""
     max_removals: MaxRemovals | None = None
-    """Assets of a collection that a sync may mark without being asked; None: `DEFAULT_MAX_REMOVALS`."""
+    """The most assets of a collection that a sync may mark as missing without confirmation; None:
+    `DEFAULT_MAX_REMOVALS`.
+    """
     confirm_removals: frozenset[str] = frozenset()
-    """The tokens of the removals that a person has reviewed: `core.results.HeldBack.token`."""
+    """The tokens of removals that a person has reviewed: `core.results.HeldBack.token`."""
 
     atomic: bool = False
-    """Merge all collections in one transaction: if one fails, nothing of any is written."""
+    """Merge all collections in one transaction: if one fails, none is written."""
     full: bool = False
-    """Whether a sync compares each item, also where its source says that nothing has changed."""
+    """Let a sync compare each item, even if the source reports no change."""
     sweep_every: dt.timedelta | None = None
-    """After how long a sync reads all of a collection in any case; None: `Source.sweep_every_s`."""
+    """The interval after which a sync reads all of a collection in any case; None: `Source.sweep_every_s`."""
     full_every: dt.timedelta | None = None
-    """After how long it compares each item as well; None: `Source.full_every_s`."""
+    """The interval after which a sync compares each item in any case; None: `Source.full_every_s`."""
     items: frozenset[str] = frozenset()
-    """The source's own keys of items that may have changed, in a sync of one collection: see `sync_items`."""
+    """The source's own keys of items that may have changed, for a sync of one collection: see `sync_items`."""
 
     enrich: bool = True
-    """Let the attached enrichers do what they owe to a collection once it is committed."""
+    """Do the owed enrichments of a collection after it was committed."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.enrichment_concurrency < 1:

@@ -1,6 +1,6 @@
-"""The orchestrator: the pre-flight, then a task for each collection in the task group of the run.
+"""The orchestrator: runs the pre-flight, then a task for each collection in the task group of the run.
 
-Each collection has its own session, transaction and outcome, so that its failure touches no other collection.
+Each collection has its own session, transaction and outcome, so its failure doesn't affect other collections.
 """
 
 import uuid
@@ -41,14 +41,15 @@ async def ingest_source(
 ) -> AsyncIterator[IngestRun]:
     """Ingest all enabled, ingestible collections of a source, several at the same time.
 
-    ``reference`` is the source's UUID, external id or exact name. Entering does the pre-flight. Before anything is
-    written it raises RequestError (unknown or ambiguous source, importer that isn't compliant, nothing eligible) or
-    StoreError. If the source can't be reached, every collection gets a Failed outcome instead. Leaving waits for the
-    collections. An exception or a cancellation in the block stops them: they get an ``interrupted`` outcome.
+    ``reference`` is the source's UUID, external id or exact name. Entering the block runs the pre-flight. Before
+    anything is written it raises RequestError (unknown or ambiguous source, importer that isn't compliant, nothing
+    eligible) or StoreError. If the source can't be reached, every collection gets a Failed outcome instead. Leaving the
+    block waits for the collections. An exception or a cancellation in the block stops them: they get an ``interrupted``
+    outcome.
 
     ``transport``, an ``httpx.AsyncBaseTransport``, carries the requests of the importer and of enrichers; the caller
-    closes it. A store may serve several runs at the same time. A collection that another run holds gets a Failed
-    outcome with the code ``already_running``.
+    closes it. A store may be used by several runs at the same time. A collection that another run is working on gets a
+    Failed outcome with the code ``already_running``.
     """
     options = options or IngestOptions()
     if options.items:
@@ -88,9 +89,9 @@ async def ingest_one(
     source_reference: str | None = None,
     transport: "Transport | None" = None,
 ) -> AsyncIterator[IngestRun]:
-    """Ingest one collection, all of it or what is in ``scope``; otherwise as `ingest_source`.
+    """Ingest one collection, or the part of it in ``scope``; otherwise as `ingest_source`.
 
-    Raises NothingEligible for all of a collection that isn't enabled, and for one that isn't ingestible.
+    Raises NothingEligible for a collection that isn't ingestible, and without a scope also for one that isn't enabled.
     """
     options = options or IngestOptions()
     run = _new_run("collection", scope, options)
@@ -120,10 +121,10 @@ async def ingest_part(
     locks: Locks,
     transport: "Transport | None" = None,
 ) -> AsyncIterator[IngestRun]:
-    """Ingest one collection as its part of a run whose other collections are worked elsewhere.
+    """Ingest one collection as a part of a run whose other collections are worked by other workers.
 
-    The caller holds the collection's lock, by ``locks``. Otherwise as `ingest_source`, but a collection that isn't
-    ingestible is an outcome, not an error.
+    The caller holds the collection's lock by ``locks``. Otherwise as `ingest_source`, except that a collection that
+    isn't ingestible gives an outcome instead of an error.
     """
     part = _new_run(trigger, FULL, options, run)
     async with _running(
@@ -174,7 +175,7 @@ async def _running(
             raise none_ingestible(source, run.trigger, targets.skipped, enabled)
         if locks is None and targets.eligible and not options.dry_run:
             locks = await stack.enter_async_context(open_locks(store, run.lock_holder))
-        # From here to the task group nothing may fail: `finish` has to end the collector's feed.
+        # From here to the task group nothing may fail, because `finish` has to end the collector's feed.
         expected = [*targets.eligible, *(failure.collection for failure in targets.failures)]
         about: dict[str, Any] = {
             "dry_run": options.dry_run, "strict": options.strict, "mode": options.mode, "atomic": options.atomic
@@ -187,7 +188,7 @@ async def _running(
                 group.start_soon(_work, tasks, targets, collector, store, run, options.dry_run)
                 try:
                     yield IngestRun(run.id, source, collector, targets.eligible)
-                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again outside of the group, which would wrap it
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again outside of the group
                     error = exc
                     group.cancel_scope.cancel()
         finally:
@@ -197,7 +198,7 @@ async def _running(
 
 
 async def _work(tasks: RunTasks, targets: Targets, collector: Collector, store: Store, run: Run, dry_run: bool) -> None:
-    """Do the work of a run, and tell how far it is; a dry-run writes nothing, so that it isn't told."""
+    """Do the work of a run, and write its progress. A dry-run writes nothing, so it has no progress there."""
     if dry_run:
         await tasks.run(targets)
         return
@@ -211,5 +212,5 @@ async def _work(tasks: RunTasks, targets: Targets, collector: Collector, store: 
                 group.cancel_scope.cancel()
     finally:
         await writer.end()
-    # Somebody may have asked it to stop: then whoever reads the events must not wait for more.
+    # The run may have been stopped from elsewhere: then readers of the events must not wait for more.
     await tasks.finish()

@@ -1,6 +1,6 @@
-"""Options of runs and outcomes of collections as JSON in the database.
+"""Encode the options of runs and the outcomes of collections as JSON for the database.
 
-Who folds the outcomes of a run gets the summary that a run in one process has.
+A program that follows workers decodes them, and gets the same summary as from a run in its own process.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,10 @@ def decoded_options(text: str) -> IngestOptions:
 
 
 def work_of(options: IngestOptions) -> IngestOptions:
-    """Return options without what changes nothing of a single collection's work: runs with equal ones are one."""
+    """Return the options that affect the work on a single collection.
+
+    Requests for which these are equal share one run.
+    """
     default = IngestOptions()
     return replace(options, strict=default.strict, retry_failed=False, concurrency=default.concurrency)
 
@@ -65,5 +68,5 @@ def decoded_enriched(text: str) -> Enriched:
 
 
 def _text(value: Any) -> str:
-    # What importers put into the context of an error may be anything.
+    # Importers may put any value into the context of an error.
     return msgspec.json.encode(storable(msgspec.to_builtins(value, enc_hook=str))).decode()

@@ -1,7 +1,7 @@
 """The pipeline of one collection: `stage` reads it to the staging tables, `merge` writes it in one transaction.
 
 Source ingest and collection ingest use the same pipeline, for a whole collection and for a narrower scope. A dry-run
-reads to another sink. The next page is read when the last one has been staged: a slow database slows the reading of the
+has another sink. The next page is read when the last one has been staged: a slow database slows the reading of the
 source, and memory doesn't depend on the size of the library.
 """
 
@@ -42,22 +42,23 @@ NO_ENRICHERS = PageEnrichers()
 SinkT = TypeVar("SinkT", Staging, Preview)
 
 Report = Callable[[Ingested | Failed], None]
-"""Takes the collection's outcome; called with the commit that makes it true, before a cancellation can take effect."""
+"""Takes the collection's outcome. It is called with the commit of the outcome, before a cancellation can take effect.
+"""
 
 
 class Keep(NamedTuple):
-    """How the listing of a collection is kept."""
+    """How the listing of a collection is kept for a later run."""
 
     key: bytes
-    """`store.kept.listing_key`."""
+    """The key of the listing: `store.kept.listing_key`."""
     found: bool
-    """Whether an earlier run may have left one."""
+    """Whether an earlier run may have left a kept listing."""
 
     @classmethod
     def of(
         cls, collection: Collection, source: Source, importer: GuardedImporter, run: Run, found: AbstractSet[UUID]
     ) -> "Keep | None":
-        """Return how a run keeps a listing; None if it doesn't. ``found`` are the collections of which there is one."""
+        """Return how a run keeps a listing; None if it doesn't. ``found`` are the collections that have one."""
         if not run.scope.is_full or not importer.resumes_listings:
             return None
         return cls(listing_key(source, collection, run.version, importer.type_version), collection.id in found)
@@ -73,9 +74,9 @@ class Intake:
     policy: RemovalPolicy = NO_POLICY
     """What a sync may remove."""
     kept: KeptListing | None = None
-    """The pages that are kept until they are merged."""
+    """The pages that are kept until the merge."""
     extents: Extents | None = None
-    """How much was read; None: what the run's scope says."""
+    """How much was read; None: the scope of the run."""
 
     def merging(self) -> Progress:
         """Make the event that the merge begins."""
@@ -92,15 +93,15 @@ async def stage(
     extents: Extents | None = None,
     kept: KeptListing | None = None,
 ) -> Intake:
-    """Read a collection, as much as ``extents`` and the run's scope say, to the tables of its staging.
+    """Read a collection, as much as ``extents`` and the run's scope say, to its staging tables.
 
-    With ``kept`` the pages are kept for another run, and those of an earlier one aren't read again. No transaction is
-    open while the source is waited for. Raises SourceError or StoreError; nothing is written to the catalogue then.
+    With ``kept`` the pages are kept for another run, and the pages of an earlier run aren't read again. No transaction
+    is open while the source is waited for. Raises SourceError or StoreError; then nothing was written to the catalogue.
     """
     try:
         staging, tally = await _read(importer, make_staging, collection, run, enrichers, progress, extents, kept)
     except CommitUnknown as exc:
-        # What was committed was temporary tables, which the server drops with the connection, or what is kept.
+        # Only temporary tables, which the server drops with the connection, and kept pages were committed.
         raise await nothing_written() from exc
     return Intake(run, staging, tally, extents=extents, kept=kept)
 
@@ -115,7 +116,7 @@ async def _read(
     extents: Extents | None,
     kept: KeptListing | None = None,
 ) -> tuple[SinkT, Tally]:
-    """Read to a sink, which is made for all of the collection (the first argument) or the changes (the second)."""
+    """Read to a sink, which is made by the first function for the whole collection, by the second one for changes."""
     while extents is not None and extents.reads_some:
         sink = make_sink(False, True)
         reader = Reader(importer, collection, sink, enrichers, progress)
@@ -128,7 +129,8 @@ async def _read(
         else:
             if sink.additions is not None and extents.prove(sink.additions, tally):
                 return sink, tally
-        # What the changes can't explain may be an asset that has lost its item: nothing of them is merged before that.
+        # An item that the changes don't explain may be an asset that has lost its item, so nothing is merged before
+        # that.
         await sink.reset()
     sink = make_sink(run.scope.is_full, False)
     reader = Reader(importer, collection, sink, enrichers, progress, kept)
@@ -136,9 +138,9 @@ async def _read(
 
 
 async def merge(intake: Intake) -> Ingested | Failed:
-    """Merge what is staged and write the outcome's row, inside a transaction of the staging's session.
+    """Merge the staged drafts and write the outcome's row, inside a transaction of the staging's session.
 
-    May be called again if the transaction was rolled back. The outcome is true when the transaction is committed.
+    May be called again if the transaction was rolled back. The outcome is valid once the transaction is committed.
     """
     async with intake.staging.merging():
         return await _merge(intake)
@@ -184,12 +186,12 @@ async def ingest_collection(
     first: Callable[[Session], Awaitable[None]] | None = None,
     keep: Keep | None = None,
 ) -> None:
-    """Stage one collection and merge it in a transaction; report one outcome, or raise and report none.
+    """Stage one collection and merge it in a transaction. Reports one outcome, or raises an error and reports none.
 
-    ``extents``, after its `begin()`, says how much of it is read; without it the run's scope is. ``first`` is the first
-    step of that transaction. With ``keep`` the pages of a large listing are kept until then.
+    ``extents``, after its `begin()`, says how much is read; without it the run's scope does. ``first`` is executed
+    first in that transaction. With ``keep`` the pages of a large listing are kept until the merge.
 
-    Raises SourceError or StoreError; the collection's rows are unchanged then.
+    Raises SourceError or StoreError; then the collection's rows are unchanged.
     """
     async with store.session() as session:
 
@@ -200,7 +202,7 @@ async def ingest_collection(
         kept = None if keep is None else KeptListing(store, session, collection, run, *keep)
         intake = await stage(importer, make, collection, run, enrichers, progress, extents, kept)
         intake = replace(intake, policy=await guards.policy(intake.tally, intake.staging))
-        # Hours may have passed: another server at the same address would have other items under the same keys.
+        # Hours may have passed, and another server at the same address would have other items under the same keys.
         await importer.check_reachable()
         await locks.verify()
         progress(intake.merging())
@@ -216,7 +218,7 @@ async def ingest_collection(
 async def leave_unchanged(
     store: Store, collection: Collection, run: Run, extents: Extents, *, locks: Locks, report: Report
 ) -> None:
-    """Write and report the outcome of a collection of which nothing is read, as nothing in it has changed."""
+    """Write and report the outcome of a collection that isn't read because nothing in it has changed."""
     async with store.session() as session:
         await locks.verify()
 
@@ -236,7 +238,7 @@ async def write_unchanged(session: Session, run: Run, collection: Collection, ex
 async def begin(
     importer: GuardedImporter, collection: Collection, run: Run, removals: Removal, extents: Extents | None
 ) -> Guards:
-    """Make the guards, and look at the source before it is read."""
+    """Make the guards, and get the state of the source before it is read."""
     state = None if extents is None else extents.library
     guards = Guards(importer, collection, run, removals, state=state)
     await guards.begin()
@@ -300,7 +302,7 @@ async def preview_collection(
 
         guards = await begin(importer, collection, run, removals, extents)
         preview, tally = await _read(importer, make, collection, run, enrichers, progress, extents)
-        await importer.check_reachable()  # as an ingest does
+        await importer.check_reachable()  # as for an ingest
         if _all_are_rejected(preview, tally):
             return _all_rejected(collection, preview.comparison.first_rejections, tally)
         progress(tally.progress(collection, preview.comparison.rejected, "merging"))
@@ -316,7 +318,7 @@ async def preview_collection(
 
 
 def failed(collection: Collection, error: RetrovueError, *, durations: Durations | None = None) -> Failed:
-    """Make the outcome of a collection from an expected error."""
+    """Make the outcome of a collection that failed with an expected error."""
     return Failed(
         collection=collection,
         code=error.code,
@@ -324,14 +326,14 @@ def failed(collection: Collection, error: RetrovueError, *, durations: Durations
         hint=error.hint,
         unreachable=error.unreachable,
         context=error.context,
-        # The cause may be a bug of an importer, whose authors need the traceback.
+        # A bug of an importer may be the cause, and its authors need the traceback.
         traceback=None if error.__cause__ is None else redacted_traceback(error),
         durations=durations or Durations(),
     )
 
 
 def bug(collection: Collection, exc: BaseException) -> Failed:
-    """Make the outcome of a collection from a bug of RetroVue."""
+    """Make the outcome of a collection that failed by a bug of RetroVue."""
     return Failed(
         collection,
         code="internal",
@@ -355,7 +357,10 @@ def _ingested(collection: Collection, sink: Sink, tally: Tally, result: MergeRes
 
 
 def _all_are_rejected(sink: Sink, tally: Tally) -> bool:
-    """Return whether nothing can be used. In a sync of a collection that has assets, its guards hold removals back."""
+    """Return whether all drafts were rejected.
+
+    In a sync of a collection with assets the guards hold removals back instead.
+    """
     if sink.comparison.mode == "sync" and sink.comparison.anything_known:
         return False
     return bool(tally.discovered) and sink.comparison.rejected == tally.discovered
@@ -378,7 +383,7 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
 
 
 async def nothing_written() -> StoreUnavailable:
-    """Make the error of a transaction whose commit wasn't answered, and wasn't done."""
-    await anyio.lowlevel.checkpoint_if_cancelled()  # an interruption isn't a failure
+    """Make the error of a transaction whose commit wasn't answered and, as was found out, wasn't done."""
+    await anyio.lowlevel.checkpoint_if_cancelled()  # An interruption isn't a failure.
     message = "The connection broke while the commit was under way; nothing was written."
     return StoreUnavailable(message, hint="Run the command again.")

@@ -1,4 +1,4 @@
-"""The pre-flight: checks before the first write whatever can be checked then."""
+"""The pre-flight: all checks that are possible before the first write."""
 
 import uuid
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
 CHECKS_AT_ONCE = 64
-"""Collections that are checked at the same time; the checks hold no database connection."""
+"""Collections that are checked at the same time. The checks hold no database connection."""
 
 _ABOUT_MAPPINGS = frozenset({"unmapped_location", "missing_directory", "unreadable_directory", "directory_timeout"})
-"""The codes that a path mapping may mend."""
+"""The codes of reasons that a path mapping may remove."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,10 @@ class Targets:
 
 
 def split_enabled(source: Source, collections: Sequence[Collection]) -> tuple[list[Collection], list[Skipped]]:
-    """Return the enabled collections, and the others as skipped. Raises NothingEligible if none is enabled."""
+    """Split the collections into the enabled ones and outcomes for the others.
+
+    Raises NothingEligible if none is enabled.
+    """
     enabled = [collection for collection in collections if collection.sync_enabled]
     skipped = [not_enabled(collection) for collection in collections if not collection.sync_enabled]
     if not collections:
@@ -73,7 +76,10 @@ def _nothing(source: Source, skipped: Sequence[Skipped], code: str, message: str
 def none_ingestible(
     source: Source, trigger: Trigger, skipped: Sequence[Skipped], asked: Sequence[Collection]
 ) -> NothingEligible:
-    """Make the error of a run without an ingestible collection: it gives the reason of each one in ``asked``."""
+    """Make the error of a run without an ingestible collection.
+
+    It gives the reason for each collection in ``asked``.
+    """
     wanted = {collection.id for collection in asked}
     lost = [outcome for outcome in skipped if outcome.collection.id in wanted]
     if trigger == "collection":
@@ -86,7 +92,7 @@ def none_ingestible(
 
 
 def _hint(codes: set[str]) -> str:
-    """Return what to do about the codes of ingestibility checks."""
+    """Return the hint for the codes of failed ingestibility checks."""
     if any(code not in GUIDE or code in _ABOUT_MAPPINGS for code in codes):
         return "Mend the path mappings with `retrovue collection update COLLECTION --map SOURCE=LOCAL`."
     return " ".join(GUIDE[code].do for code in sorted(codes))
@@ -100,9 +106,9 @@ async def pre_flight(
     *,
     dry_run: bool,
 ) -> Targets:
-    """Open the importer, reach the source, and ask it for each collection whether it can be ingested now.
+    """Open the importer, reach the source, and check for each collection whether it can be ingested now.
 
-    Stores the answers, except for a dry-run. ``opened`` closes the importer.
+    Stores the results, except for a dry-run. ``opened`` closes the importer.
     """
     targets = Targets()
     if not enabled:
@@ -114,7 +120,7 @@ async def pre_flight(
         targets.failures = [failed(collection, exc) for collection in enabled]
         return targets
     answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
-    # The importer bounds its own requests; checks at the same time can share what it fetches.
+    # The importer limits its own requests; checks at the same time can share answers.
     limiter = anyio.CapacityLimiter(CHECKS_AT_ONCE)
 
     async def ask(collection: Collection) -> None:
@@ -145,10 +151,10 @@ async def pre_flight(
 
 
 async def read_again(store: Store, source: Source, locked: Sequence[Collection]) -> Targets:
-    """Read locked collections again, as they may have changed since the pre-flight; nothing changes them any more.
+    """Read collections again after they were locked, because they may have changed since the pre-flight.
 
-    Changed mappings are checked when the collection is ingested. Raises RequestError if the source has changed, as its
-    importer was opened with the old settings.
+    Nothing changes them while they are locked. Changed mappings are checked when the collection is ingested. Raises
+    RequestError if the source has changed, because its importer was opened with the old settings.
     """
     targets = Targets()
     async with store.reading() as session:
@@ -174,7 +180,7 @@ def not_enabled(collection: Collection) -> Skipped:
 
 
 def not_ingestible(collection: Collection, answer: Ingestibility) -> Skipped:
-    """Make the outcome of a collection that the importer says can't be ingested."""
+    """Make the outcome of a collection that can't be ingested according to its importer."""
     return Skipped(
         collection, answer.code or "not_ingestible", answer.reason or "the importer says that it isn't ingestible"
     )

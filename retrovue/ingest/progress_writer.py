@@ -1,7 +1,7 @@
-"""Writes how far a run is to the catalogue, where pages and other programs read it, and reads whether it is to stop.
+"""Write the progress of a run to the catalogue, for the web page and other programs, and read requests to stop the run.
 
-It writes one statement a second for the whole run, and none in the first second, so that a short run costs nothing. A
-failed write is logged and changes nothing of the run.
+One statement a second is executed for the whole run, and none in the first second, so that a short run has no extra
+cost. A failed write is logged and doesn't affect the run.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from retrovue.store.session import Store
 
 PAUSE_SECONDS = 1.0
 _END_SECONDS = 0.5
-"""What the end of an interrupted run may take longer for it."""
+"""How much longer the end of an interrupted run may take because of it, in seconds."""
 
 _log = logger(__name__)
 
@@ -27,7 +27,7 @@ class ProgressWriter:
     """Writes the progress of one run. Run `tell()` in a task beside the run, and call `end()` after it."""
 
     def __init__(self, store: Store, run_id: UUID, collector: Collector, stop: Callable[[], None]) -> None:
-        """``stop`` is called if somebody asks the run to stop."""
+        """``stop`` is called when somebody asks the run to stop."""
         self._store, self._run_id, self._stop = store, run_id, stop
         self._events = collector.feed.reader()
         self._rows: dict[UUID, CollectionProgress] = {}
@@ -35,7 +35,7 @@ class ProgressWriter:
         self._told = False
 
     async def tell(self) -> None:
-        """Write how far the run is, again and again, until it is over or the task is cancelled."""
+        """Write the progress every second, until the run is over or the task is cancelled."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._follow)
             while True:
@@ -54,7 +54,7 @@ class ProgressWriter:
                     self._stop()
 
     async def end(self) -> None:
-        """Remove what was told, if anything was. A cancellation doesn't stop it: it takes half a second at most."""
+        """Remove the progress, if any was written. A cancellation doesn't stop it: it takes half a second at most."""
         if not self._told:
             return
         with anyio.move_on_after(_END_SECONDS, shield=True):

@@ -1,4 +1,4 @@
-"""Reading: the pages of a collection come from its importer, get local paths, are refined, and go to a sink."""
+"""Read a collection: get pages from the importer, map their paths, run page enrichers, and pass them to a sink."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,32 +26,32 @@ from retrovue.store.known import Comparison
 from retrovue.store.listed import ListedKeys
 
 FAR_FEWER = 10
-"""A loss of fewer items since the last ingest gives no warning."""
+"""A collection that lost fewer items than this since the last ingest gives no warning."""
 
 OnProgress = Callable[[Progress], None]
-"""Takes the progress of a collection, after each page."""
+"""Receives the progress of a collection, after each page."""
 
 
 class Sink(Protocol):
     """Takes the pages of one collection: stages them, or keeps their keys for a dry-run.
 
-    `open()` → `add()` or `add_known()` for each page, `reset()` when the source is read again from the beginning →
-    `end()`.
+    Call `open()`, then `add()` or `add_known()` for each page, `reset()` when the source is read again from the
+    beginning, then `end()`.
     """
 
     keeps_pages: bool
-    """Whether it stores the fingerprints of pages."""
+    """Whether the sink stores the fingerprints of pages."""
     comparison: Comparison
     listed: ListedKeys | None
-    """What the source lists; None where the run doesn't ask for it."""
+    """The listed items; None if the run doesn't need them."""
 
     @property
     def needs_stamps(self) -> bool:
-        """Whether it stores the stamps of drafts, or compares them; known once it is open."""
+        """Whether the sink stores or compares the stamps of drafts; known once it is open."""
         ...
 
     async def open(self) -> None:
-        """Load what the collection holds."""
+        """Load the keys of what the collection holds."""
         ...
 
     async def add(self, page: MappedPage, /) -> None:
@@ -59,7 +59,7 @@ class Sink(Protocol):
         ...
 
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
-        """Take a known page, of which only the source URIs and the rejections are looked at."""
+        """Take a known page. Only its source URIs and rejections are used."""
         ...
 
     async def end(self) -> None:
@@ -77,21 +77,21 @@ class Tally:
     def __init__(self) -> None:
         self.source_items = self.discovered = self.resumed = 0
         self.source_total: int | None = None
-        """The items of the source, as it says."""
+        """The total number of items according to the source."""
         self.warned = 0
         """Drafts with a warning."""
         self.warnings = Counter[str]()
         self.left_out = 0
         """Files of discs that were left out."""
         self.changes: ChangesRead | None = None
-        """The end of an enumeration of changes."""
+        """The end of a listing of changes."""
         self.requests: int | None = None
         """Requests to the source; None if the importer doesn't measure its waiting."""
         self._started = perf_counter()
         self._seconds = defaultdict[str, float](float)
 
     def reset(self) -> None:
-        """Start the counts again; the times go on."""
+        """Start the counts again; the times continue."""
         self.source_items = self.discovered = self.resumed = self.warned = self.left_out = 0
         self.warnings.clear()
 
@@ -111,7 +111,7 @@ class Tally:
         self.warnings.update(page.warnings)
 
     def leave_out(self, files: int) -> None:
-        """Take files of discs, of which another one is rejected, out of the count."""
+        """Subtract files of discs that are left out, because the rejection of another file stands for the disc."""
         self.discovered -= files
         self.left_out += files
         if files:
@@ -119,7 +119,7 @@ class Tally:
 
     @contextmanager
     def phase(self, name: str, *, restart: bool = False) -> Iterator[None]:
-        """Add the time of the block to a phase of `Durations`; ``restart`` begins the phase at 0."""
+        """Add the time of the block to a phase of `Durations`; with ``restart`` the phase begins again at 0."""
         if restart:
             self._seconds[name] = 0.0
         began = perf_counter()
@@ -130,7 +130,7 @@ class Tally:
 
     @contextmanager
     def asking(self, pages: GuardedPages) -> Iterator[None]:
-        """Divide the time of the block, which calls the importer, between reading and waiting for the source."""
+        """Divide the time of the block, which calls the importer, into reading and waiting for the source."""
         began = perf_counter()
         try:
             yield
@@ -142,7 +142,7 @@ class Tally:
             self.requests = pages.stopwatch.waits if pages.stopwatch.used else None
 
     def progress(self, collection: Collection, rejected: int, phase: Phase = "reading") -> Progress:
-        """Make the event of the collection's progress."""
+        """Make the progress event of the collection."""
         seconds = perf_counter() - self._started
         return Progress(collection, self.source_items, self.discovered, rejected, seconds, self.source_total, phase)
 
@@ -175,7 +175,7 @@ class Reader:
         on_progress: OnProgress,
         kept: KeptListing | None = None,
     ) -> None:
-        """``kept`` takes the pages, and has those of an earlier run; without it none are kept."""
+        """``kept`` keeps the pages, and has the pages of an earlier run; without it none are kept."""
         self._kept = kept
         self._importer = importer
         self._collection = collection
@@ -189,9 +189,9 @@ class Reader:
         self._tally = Tally()
 
     async def read(self, scope: Scope, *, in_full: bool = False) -> Tally:
-        """Read all that is in scope; when this returns, the sink has exactly that.
+        """Read all that is in scope. When this returns, the sink has exactly these pages.
 
-        ``in_full``: no page counts as known, so that each of its drafts is compared.
+        With ``in_full`` no page counts as known, so each draft is compared.
         """
         self._sink.comparison.trusts_pages = not in_full
         collection = replace(self._collection, assets_count=0) if in_full else self._collection
@@ -208,15 +208,19 @@ class Reader:
         return self._tally
 
     async def read_changes(self, since: Since) -> Tally:
-        """Read what has changed since a time. Raises ChangesUnknown if the source can't tell it."""
+        """Read what has changed since a time. Raises ChangesUnknown if the source can't tell."""
         return await self._read_some(lambda: self._importer.enumerate_changes(self._collection, since))
 
     async def read_items(self, keys: Sequence[str]) -> Tally:
-        """Read single items. Raises ChangesUnknown if the source doesn't list one of them, or can't tell it."""
+        """Read single items.
+
+        Raises ChangesUnknown if the source doesn't list one of them, or can't list single items.
+        """
         return await self._read_some(lambda: self._importer.enumerate_items(self._collection, keys))
 
     async def _read_some(self, enumerate_: Callable[[], AbstractAsyncContextManager[GuardedPages]]) -> Tally:
-        # A few new files may not have arrived on this machine yet: that says nothing of the disk.
+        # A few new files may not have arrived on this machine yet, so missing ones don't mean that the disk isn't
+        # mounted.
         self._files = None
         await self._sink.open()
         await self._read_pages(enumerate_)
@@ -232,9 +236,9 @@ class Reader:
     async def _read_pages(
         self, enumerate_: Callable[[], AbstractAsyncContextManager[GuardedPages]], resuming: bool = False
     ) -> bool:
-        """Read the pages, if ``resuming`` those behind what was kept, which is taken first.
+        """Read the pages. With ``resuming`` take the kept pages first, and read the pages after them.
 
-        Returns False if that is of no use. What has gone to the sink is void then.
+        Returns False if the kept pages can't be used. The pages in the sink are then invalid.
         """
         async with enumerate_() as pages:
             while (page := await self._next_page(pages)) is not None:
@@ -261,7 +265,7 @@ class Reader:
         self._tell(total)
 
     async def _take_kept(self) -> bool:
-        """Take the pages of an earlier run as if they came from the source; returns False if one is of no use now."""
+        """Take the pages of an earlier run as if the source had listed them; return False if one can't be used now."""
         if self._kept is None:
             return False
         async for page in self._kept.pages():
@@ -325,7 +329,7 @@ class Reader:
     def _compare_with_last_ingest(self) -> None:
         """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before.
 
-        A sync takes an empty listing: its guards hold the removals back.
+        A sync accepts an empty listing, because its guards hold the removals back.
         """
         tally, comparison = self._tally, self._sink.comparison
         if tally.discovered == 0 and comparison.anything_known and comparison.mode == "ingest":

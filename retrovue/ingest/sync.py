@@ -1,4 +1,4 @@
-"""Sync: the runs of an ingest, in which known assets follow their source and what isn't listed is marked."""
+"""Syncs: runs that also update known assets, and mark those that the source doesn't list."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -37,11 +37,12 @@ async def sync_items(
 ) -> AsyncIterator[IngestRun]:
     """Sync one collection of which some items may have changed; otherwise as `sync_one` of all of it.
 
-    ``items`` are the source's own keys, as its events name them: rating keys of Plex, ids of Jellyfin, of items or of
-    shows. They say where to look first, and prove nothing. These items alone are read (``read`` is ``scoped``) if the
-    source lists all of them, and if its number of items proves that no other has come or gone. Else the sync reads what
-    it would have read without them: an item that isn't listed may be gone, may be another collection's, or may never
-    have existed. It does so as well when more than 1,000 items are given, and when a sweep or a full reading is due.
+    ``items`` are the source's own keys as its events name them: rating keys of Plex, ids of Jellyfin, of items or of
+    shows. They say where to look first, and prove nothing. Only these items are read (``read`` is ``scoped``) if the
+    source lists all of them, and if its number of items proves that no other item has come or gone. Otherwise the sync
+    reads what it would have read without them: an item that isn't listed may be gone, may belong to another collection,
+    or may never have existed. It does the same if more than 1,000 items are given, and if a sweep or a full reading is
+    due.
     """
     syncing = replace(options or IngestOptions(), mode="sync", items=frozenset(items))
     async with ingest_one(

@@ -43,12 +43,13 @@ _log = logs.logger(__name__)
 
 
 def _largest_first(collection: Collection) -> tuple[bool, int]:
-    # The largest one would end alone if it began last. One without assets may be the largest of all.
+    # If the largest collection began last, the run would have to wait for it alone. One without assets may be the
+    # largest.
     return (collection.assets_count > 0, -collection.assets_count)
 
 
 class RunTasks:
-    """The tasks of a run, one for each collection: `run()` → always `finish()`."""
+    """The tasks of a run, one for each collection. Call `run()`, then always `finish()`."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class RunTasks:
         self._source = source
         self._attached: Mapping[uuid.UUID, tuple[AttachedEnricher, ...]] = {}
         self._kept: set[uuid.UUID] = set()
-        """The collections of which an earlier run has kept a listing."""
+        """The collections of which an earlier run has left a kept listing."""
         at_once = anyio.CapacityLimiter(options.enrichment_concurrency)
         self._enrichment = partial(EnrichmentWork, limiter=at_once, transport=transport)
         self._importer = importer
@@ -76,17 +77,19 @@ class RunTasks:
         self._options = options
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._source_error: SourceError | None = None
-        """Why no other collection is tried: the token was refused, another server answers, or none does."""
+        """The error after which no other collection is tried: the token was refused, another server answers, or none
+        does.
+        """
         self._group_scope = anyio.CancelScope()
         self._unit: UnitOfWork | None = None
-        """All collections, if one transaction merges them."""
+        """The unit of work of all collections, if one transaction merges them."""
         self._previewed: list[Ingested] = []
-        """The outcomes of a dry-run of such a transaction, until all are there."""
+        """The outcomes of a dry-run of such a unit of work, until all collections have one."""
         self._failure: Failed | None = None
         """The first failure of a collection."""
 
     async def run(self, targets: Targets) -> None:
-        """Ingest all eligible collections; every targeted collection has an outcome when this returns."""
+        """Ingest all eligible collections. When this returns, every targeted collection has an outcome."""
         run = {"run_id": str(self._run.id), "source_id": str(self._source.id)}
         with logs.log_context(run_id=self._run.id), telemetry.span("run", **run):
             await self._run_targets(targets)
@@ -96,7 +99,7 @@ class RunTasks:
             for failure in targets.failures:
                 await self._fail(failure)
             eligible = await self._lock(targets.eligible)
-            # With a store of their own: the collections at work hold the connections of the run's store.
+            # It has a store of its own, because the collections at work hold the connections of the run's store.
             async with (
                 self._store.beside(enrichment.CONNECTIONS) as beside,
                 anyio.create_task_group() as enrichments,
@@ -118,7 +121,10 @@ class RunTasks:
             self._collector.end()
 
     async def _prune(self) -> None:
-        """Remove old details of the audit trail, changes and kept listings. If that fails, the next run tries again."""
+        """Remove old details of the audit trail, old changes and kept pages.
+
+        If that fails, the next run tries again.
+        """
         options = self._options
         removing = (
             (options.keep_details, prune_details),
@@ -146,10 +152,10 @@ class RunTasks:
                     self._collector.report(outcome)
                 for failure in now.failures:
                     await self._fail(failure)
-                # All of them at once: of a run that is killed, those that hadn't begun are interrupted as well.
+                # All of them at once: if the run is killed, collections that hadn't begun count as interrupted as well.
                 await audit.start(self._store, self._run, ours)
             if ours:
-                # Under the locks: until the run ends nothing is attached to these collections.
+                # Read under the locks: until the run ends no enricher is attached to these collections.
                 async with self._store.reading() as session:
                     self._attached = await attached_to(session, ours)
                     if self.locks is not None:
@@ -164,7 +170,7 @@ class RunTasks:
         return ours
 
     async def _open_unit(self, stack: AsyncExitStack, eligible: Sequence[Collection]) -> None:
-        """If one transaction is to merge the collections, open its connection, which ``stack`` closes."""
+        """Open the connection of the unit of work if one transaction merges the collections; ``stack`` closes it."""
         if not self._options.atomic or self.locks is None or not eligible or self._failure is not None:
             return
         unit = open_unit(self._store, self._importer, self._run, self.locks, self._options.removal)
@@ -187,7 +193,7 @@ class RunTasks:
         except RetrovueError as exc:
             for collection in self._collector.unfinished:
                 await self._fail(failed(collection, exc))
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug: the audit trail says why
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug: the audit trail has the traceback
             for collection in self._collector.unfinished:
                 await self._fail(bug(collection, exc))
         self._collector.publish()
@@ -212,7 +218,7 @@ class RunTasks:
                 beside, self._source, collection, attached, self._run.id, progress=self._collector.progress
             )
             self._collector.enriching(collection, lambda: work.result)
-            # In a group of its own: it delays no other collection, and doesn't end with the source.
+            # In a task group of its own: it must not delay other collections, nor end when the source fails.
             enrichments.start_soon(work.run)
 
     async def _try(self, collection: Collection) -> None:
@@ -224,7 +230,7 @@ class RunTasks:
         except RetrovueError as exc:
             await self._check_source(exc)
             await self._fail(failed(collection, exc))
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug: the other collections go on, and the audit trail says why
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a bug: the audit trail has the traceback
             await self._fail(bug(collection, exc))
 
     async def _ingest(self, collection: Collection) -> None:
@@ -276,7 +282,7 @@ class RunTasks:
             )
 
     async def _take_preview(self, outcome: Ingested | Failed) -> None:
-        """Report the outcome of a dry-run; that of a unit of work depends on all others."""
+        """Report the outcome of a dry-run. In a unit of work it depends on all other outcomes."""
         if isinstance(outcome, Failed):
             await self._fail(outcome)
         elif self._options.atomic:
@@ -285,14 +291,14 @@ class RunTasks:
             self._collector.report(outcome)
 
     async def _with_owed(self, outcome: Ingested | Failed) -> Ingested | Failed:
-        """Add to what enrichers would owe after a dry-run what they owe already."""
+        """Add the enrichments that are owed already to those that would be owed after a dry-run."""
         if isinstance(outcome, Failed) or outcome.enriched is None:
             return outcome
         owed = await owed_by(self._store, outcome.collection, self._attached[outcome.collection.id])
         return replace(outcome, enriched=Enriched(owed=owed + (outcome.enriched.owed or 0)))
 
     async def _check_source(self, error: RetrovueError) -> None:
-        """If the error is one of the whole source, end the run: other collections aren't tried."""
+        """If the error concerns the whole source, end the run: other collections aren't tried."""
         if self._source_error is not None or not isinstance(error, SourceError):
             return
         if isinstance(error, SourceRefused):
@@ -305,9 +311,9 @@ class RunTasks:
                 self._group_scope.cancel()
 
     async def _fail(self, failure: Failed) -> None:
-        """Write a failure to the audit trail and report it; its context says if it couldn't be written.
+        """Write a failure to the audit trail and report it. Its context says so if it couldn't be written.
 
-        In a unit of work it ends the run.
+        In a unit of work this ends the run.
         """
         self._failure = self._failure or failure
         if not self._options.dry_run:
@@ -320,7 +326,7 @@ class RunTasks:
             self._group_scope.cancel()
 
     async def _end(self) -> None:
-        """Report a failure for each collection whose task has no outcome."""
+        """Report a failure for each collection whose task gave no outcome."""
         for collection in self._collector.unfinished:
             if self._source_error is not None:
                 await self._fail(failed(collection, self._source_error))
@@ -331,7 +337,7 @@ class RunTasks:
                 await self._fail(Failed(collection, code="internal", message=message, hint=advice("internal")))
 
     async def finish(self) -> None:
-        """Report collections without an outcome as interrupted, write them to the audit trail, and end the feed."""
+        """Report collections without an outcome as interrupted, also in the audit trail, and end the feed of events."""
         late = [interrupted(collection) for collection in self._collector.unfinished]
         for outcome in late:
             self._collector.report(outcome)
@@ -341,5 +347,5 @@ class RunTasks:
                 with suppress(StoreError):
                     await audit.fail(self._store, self._run, late)
         finally:
-            # After the audit trail, so that it is complete when the last event is read.
+            # After the audit trail, so that the trail is complete when the last event is read.
             self._collector.end()

@@ -1,11 +1,12 @@
-"""Spans and metrics by OpenTelemetry, if the host has imported its API; nothing otherwise.
+"""Spans and metrics of OpenTelemetry. Does nothing unless the host program has imported its API.
 
-RetroVue never imports OpenTelemetry first and doesn't depend on it: a host that wants spans and metrics has imported
-the API to configure it. It costs one span for each page; without the API it costs a look-up in a dictionary.
+RetroVue never imports OpenTelemetry first and doesn't depend on it: a host program that wants spans and metrics imports
+the API to configure it. The cost is one span for each page; without the API, one look-up in a dictionary.
 
 Spans: ``retrovue.run`` → ``retrovue.collection`` → ``retrovue.read_page``, ``retrovue.merge``. Metrics: the counters
 ``retrovue.collections`` (by outcome) and ``retrovue.items`` (by result), and the histogram
-``retrovue.collection.duration`` (seconds, by phase). No attribute holds more of a source than its id and name.
+``retrovue.collection.duration`` (seconds, by phase). Attributes hold the id and name of a source, and nothing else of
+it.
 """
 
 import sys
@@ -26,11 +27,11 @@ _NAME = "retrovue"
 
 @contextmanager
 def span(name: str, **attributes: str | int) -> "Iterator[Span | None]":
-    """Run the block in a span ``retrovue.<name>``, inside the current one. Yields None without OpenTelemetry."""
+    """Run the block in a span ``retrovue.<name>`` within the current span. Yields None without OpenTelemetry."""
     if "opentelemetry.trace" not in sys.modules:
         yield None
         return
-    from opentelemetry import trace  # noqa: PLC0415 - only if the host has imported it
+    from opentelemetry import trace  # noqa: PLC0415 - only if the host program has imported it
 
     tracer = trace.get_tracer(_NAME, version(_NAME))
     # Exceptions aren't recorded, as their text may hold secrets. The outcome has the redacted text.

@@ -1,4 +1,4 @@
-"""A run as one unit of work: all collections are staged at the same time, then one transaction merges all or none."""
+"""A unit of work: all collections are staged at the same time, then one transaction merges all of them or none."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -56,7 +56,7 @@ def rolled_back(collection: Collection, by: Failed) -> Failed:
 
 
 class Refused(Exception):
-    """A collection can't be merged, so that none is."""
+    """A collection can't be merged, so none is."""
 
     def __init__(self, failure: Failed) -> None:
         super().__init__(failure.message)
@@ -71,7 +71,10 @@ class _StagedCollection:
 
 
 class UnitOfWork:
-    """The collections of a run that are merged together: `stage()` for each, at the same time → `merge()` once."""
+    """The collections of a run that are merged together.
+
+    Call `stage()` for each, at the same time, then `merge()` once.
+    """
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class UnitOfWork:
         extents: Extents,
         keep: Keep | None,
     ) -> None:
-        """Read a collection, as much as ``extents`` say, to tables of its own; ``keep`` as for `ingest_collection`.
+        """Read a collection, as much as ``extents`` says, to tables of its own; ``keep`` is as for `ingest_collection`.
 
         Raises SourceError or StoreError.
         """
@@ -124,8 +127,8 @@ class UnitOfWork:
     async def merge(self, report: Callable[[Ingested], None]) -> None:
         """Merge all staged collections in one transaction, and report their outcomes with its commit.
 
-        Raises Refused for a collection that failed, and StoreError or SourceError for what all of them need. No row of
-        any collection is changed then, unless the error is CommitUnknown.
+        Raises Refused for a collection that failed, and StoreError or SourceError for failures that concern all of
+        them. Then no row of any collection was changed, unless the error is CommitUnknown.
         """
         outcomes: list[Ingested] = []
 
@@ -139,7 +142,7 @@ class UnitOfWork:
         staged = sorted(self._staged, key=lambda one: one.intake.staging.collection.external_id)
         intakes = [await self._with_policy(one) for one in staged]
         if staged:
-            # Hours may have passed: another server at the same address would have other items under the same keys.
+            # Hours may have passed, and another server at the same address would have other items under the same keys.
             await self._importer.check_reachable()
         await self._locks.verify()
 
@@ -155,7 +158,7 @@ class UnitOfWork:
             with telemetry.span("merge"):
                 await retry_conflicts(transact)
         except CommitUnknown as exc:
-            # One transaction has the outcome rows of all of them, so that one row answers for all.
+            # One transaction writes the outcome rows of all collections, so one row tells whether it was committed.
             done = await audit.committed(self._store, self._run, outcomes[0].collection) if outcomes else None
             if done is None:
                 raise
@@ -174,7 +177,7 @@ class UnitOfWork:
 
 
 async def _merged(intake: Intake) -> Ingested:
-    """Merge one of the collections; raises Refused for what is wrong with this one."""
+    """Merge one of the collections; raises Refused for a failure of this collection."""
     collection = intake.staging.collection
     try:
         with translated():
@@ -196,6 +199,6 @@ async def _merged(intake: Intake) -> Ingested:
 async def open_unit(
     store: Store, importer: GuardedImporter, run: Run, locks: Locks, removals: Removal
 ) -> AsyncIterator[UnitOfWork]:
-    """Open the connection of a unit of work; what is staged ends with the block."""
+    """Open the connection of a unit of work. The staged drafts are dropped at the end of the block."""
     async with open_shared_session(store, f"retrovue-unit-{run.id}") as shared:
         yield UnitOfWork(store, shared, importer, run, locks, removals)

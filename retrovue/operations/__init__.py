@@ -1,1 +1,1 @@
-"""What operators and services do besides ingesting: sources, collections, assets, enrichers, doctor."""
+"""What operators and services do apart from ingesting: manage sources, collections, assets, enrichers and schedules."""

@@ -1,4 +1,4 @@
-"""Adoption: a library that was deleted and made again at its source gets the assets of the old one."""
+"""Adoption: a library that was deleted and made anew at its source gets the assets of the old one."""
 
 import uuid
 from collections.abc import Callable
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 LEAST_KEPT = 0.9
-"""The share of the assets present that the new library must have: else it is another library."""
+"""The least share of the present assets that the new library must have. With fewer it is a different library."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What an adoption did, or in a dry-run would do."""
+    """What an adoption did, or would do in a dry-run."""
 
     source: Source
     before: Collection
@@ -43,12 +43,12 @@ class Adoption:
 
     @property
     def kept(self) -> int:
-        """How many assets the new library has, under their old identity or a new one."""
+        """The number of assets that the new library has, under their old identity or a new one."""
         return self.outcome.counts.skipped
 
     @property
     def lost(self) -> int:
-        """How many assets the new library doesn't have."""
+        """The number of assets that the new library doesn't have."""
         return self.outcome.counts.absent
 
 
@@ -62,17 +62,16 @@ async def adopt_collection(
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> Adoption:
-    """Give the assets of collection ``old`` to collection ``new``, which took its place at their source.
+    """Give the assets of collection ``old`` to collection ``new``, which took its place at the source.
 
-    ``old`` takes the key, name and directories of ``new`` and is synced with it; its assets are relinked as in a sync.
-    Its mappings, enrichers and audit trail stay, mappings of ``new`` are added, and ``new``, which must have no asset,
-    is deleted. All of that is one transaction. ``confirm`` is called first with what would happen, but not for a
-    dry-run; it raises to refuse.
+    ``old`` takes the key, name and directories of ``new`` and is synced; its assets are relinked as in a sync. Its
+    mappings, enrichers and audit trail stay, and mappings of ``new`` are added. ``new``, which must have no assets, is
+    deleted. All of that is one transaction. ``confirm`` is called first with what would happen, but not for a dry-run;
+    it raises an exception to refuse.
 
-    Raises NotFound or Ambiguous; RequestError for collections of different sources or kinds, for a ``new`` with
-    assets, if the source still lists ``old``, or if fewer than 90 % of the assets present would be kept;
-    NothingEligible if the collection can't be ingested; AlreadyRunning while either is being worked on; SourceError;
-    StoreError.
+    Raises NotFound or Ambiguous; RequestError for collections of different sources or kinds, for a ``new`` with assets,
+    if the source still lists ``old``, or if fewer than 90 % of the present assets would be kept; NothingEligible if the
+    collection can't be ingested; AlreadyRunning while either is being worked on; SourceError; StoreError.
     """
     async with store.reading() as session:
         source, before = await find_target(session, old, source_reference, statistics=True)
@@ -130,7 +129,7 @@ def _merged(before: Collection, replacement: Collection) -> Collection:
 
 
 async def _check_source(importer: GuardedImporter, source: Source, before: Collection, after: Collection) -> None:
-    """Raise RequestError unless the source has ``after`` in the place of ``before``, and NothingEligible."""
+    """Raise RequestError unless the source lists ``after`` instead of ``before``, and it is ingestible."""
     await importer.check_reachable()
     listed = {collection.external_id for collection in await importer.discover_collections()}
     if before.external_id in listed:

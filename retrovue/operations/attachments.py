@@ -26,7 +26,7 @@ from retrovue.store.session import Store
 
 
 def types_without_parameters() -> list[str]:
-    """List the installed types of enrichers that need no parameters. Those that can't be loaded are left out."""
+    """List the installed enricher types that need no parameters. Types that can't be loaded are left out."""
     found: list[str] = []
     for name in enricher_types():
         try:
@@ -41,7 +41,7 @@ def types_without_parameters() -> list[str]:
 async def add_enricher(
     store: Store, type_name: str, name: str, config: Mapping[str, Any], *, dry_run: bool = False
 ) -> Enricher:
-    """Add an enricher, attached to no collection. Raises RequestError for a bad name or parameters."""
+    """Add an enricher that isn't attached to a collection. Raises RequestError for an invalid name or parameters."""
     check_name(name, "An enricher")
     check_parameters(type_name, config)
     enricher = new_enricher(type_name, name, dict(config))
@@ -62,12 +62,12 @@ async def update_enricher(
 ) -> tuple[Enricher, Enricher]:
     """Change an enricher's name or parameters. Returns the enricher before and after.
 
-    ``unset`` names parameters to remove. Assets that it has enriched are not enriched again. Raises RequestError for a
-    bad name or parameters.
+    ``unset`` names parameters to remove. Assets that the enricher has enriched aren't enriched again. Raises
+    RequestError for an invalid name or parameters.
     """
     async with store.reading() if dry_run else store.transaction() as session:
         if not dry_run:
-            await enrichers.lock_enrichers(session)  # of two updates at once, the second one adds to the first
+            await enrichers.lock_enrichers(session)  # so that two updates at the same time are both applied
         before = await find_enricher(session, reference)
         if name is not None:
             check_name(name, "An enricher")
@@ -87,11 +87,11 @@ async def remove_enricher(
     confirm: Callable[[EnricherListing], None] | None = None,
     dry_run: bool = False,
 ) -> EnricherListing:
-    """Detach an enricher from all collections and remove it. The values it gave to assets stay.
+    """Detach an enricher from all collections and remove it. Values that it gave to assets stay.
 
-    ``confirm`` is called first, but not for a dry-run; it raises to refuse. Assets to which no other enricher owes
-    anything become new again. Returns the enricher as it was. Raises AlreadyRunning while one of its collections is
-    being ingested, and RequestError if it has been changed or attached since it was confirmed.
+    ``confirm`` is called first, but not for a dry-run; it raises an exception to refuse. Assets with no other owed
+    enrichments become new again. Returns the enricher as it was. Raises AlreadyRunning while one of its collections is
+    being ingested, and RequestError if it was changed or attached after it was confirmed.
     """
     async with store.reading() as session:
         enricher = await find_enricher(session, reference)
@@ -117,13 +117,13 @@ class Attachment:
     source: Source
     collection: Collection
     enricher: Enricher
-    """The one that was attached or detached."""
+    """The enricher that was attached or detached."""
     attached: tuple[AttachedEnricher, ...]
     """In the order in which they run."""
     assets: int
-    """Assets whose state changed: to enriching, or back to new. 0 for a dry-run."""
+    """The number of assets whose state changed, to enriching or back to new; 0 for a dry-run."""
     changed: bool
-    """False if it was attached with this priority, or wasn't attached, before."""
+    """Whether anything changed. False if it was attached with this priority before, or wasn't attached."""
 
 
 async def attach_enricher(
@@ -137,10 +137,10 @@ async def attach_enricher(
 ) -> Attachment:
     """Attach an enricher to a collection, or change its priority there.
 
-    Of a collection's enrichers, those with a lower priority run first. By default an enricher keeps its priority; a
-    new one gets 100. New assets become enriching until it has enriched them; approved and retired ones stay as they
-    are. Raises AlreadyRunning while the collection is being ingested, EnricherNotCompliant for a type that doesn't work
-    with the collection's source, and RequestError for a priority that doesn't fit 32 bits.
+    The enrichers of a collection run in ascending order of priority. By default an attached enricher keeps its
+    priority, and a new one gets 100. New assets become enriching until it has enriched them; approved and retired
+    assets keep their state. Raises AlreadyRunning while the collection is being ingested, EnricherNotCompliant for a
+    type that doesn't work with the collection's source, and RequestError for a priority that doesn't fit 32 bits.
     """
     if priority is not None:
         require_within("The priority", priority, SMALLEST, LARGEST, code="bad_priority")
@@ -165,7 +165,7 @@ async def detach_enricher(
     source_reference: str | None = None,
     dry_run: bool = False,
 ) -> Attachment:
-    """Detach an enricher from a collection. Assets to which no other enricher owes anything become new again.
+    """Detach an enricher from a collection. Assets with no other owed enrichments become new again.
 
     Raises AlreadyRunning while the collection is being ingested.
     """
@@ -181,7 +181,7 @@ async def detach_enricher(
 
 
 def _attached(now: AttachmentState, priority: int | None) -> tuple[Attachment, int]:
-    """Return what is attached once the enricher is, and its priority: by default the one that it has."""
+    """Return the attached enrichers after attaching one, and its priority. By default it keeps its priority."""
     after = priority if priority is not None else DEFAULT_PRIORITY if now.priority is None else now.priority
     order = sorted(
         [*now.others, AttachedEnricher(now.enricher, after)], key=lambda own: (own.priority, own.enricher.external_id)
@@ -190,5 +190,5 @@ def _attached(now: AttachmentState, priority: int | None) -> tuple[Attachment, i
 
 
 def _detached(now: AttachmentState) -> Attachment:
-    """Return what is attached once the enricher isn't."""
+    """Return the attached enrichers after detaching one."""
     return Attachment(now.source, now.collection, now.enricher, now.others, 0, now.priority is not None)

@@ -1,6 +1,6 @@
 """Read the catalogue: sources, collections, enrichers, assets and the audit trail.
 
-The command line and services that embed RetroVue read through these functions. Each of them is one transaction. A
+The command line and services that embed RetroVue read the catalogue by these functions. Each call is one transaction. A
 reference is a UUID, an external id, an exact name, or the unique beginning of an id; looking one up raises NotFound or
 Ambiguous.
 """
@@ -67,7 +67,7 @@ __all__ = [
 
 
 async def list_sources(store: Store) -> list[SourceListing]:
-    """List all sources by name, with how much each of them holds."""
+    """List all sources by name, each with the numbers of its collections and assets."""
     async with store.reading() as session:
         return await sources.list_sources(session)
 
@@ -81,8 +81,8 @@ async def find_source(store: Store, reference: str) -> Source:
 async def list_collections(store: Store, source: str | None = None, *, counted: bool = True) -> list[Collection]:
     """List the collections of a source, or all, by name. ``source`` is a reference.
 
-    Unless ``counted``, their assets aren't counted, and when each was last ingested isn't looked up. Raises NotFound or
-    Ambiguous.
+    With ``counted=False`` assets aren't counted, and the last ingest of each collection isn't looked up. Raises
+    NotFound or Ambiguous.
     """
     async with store.reading() as session:
         within = None if source is None else await sources.find_source(session, source)
@@ -90,7 +90,7 @@ async def list_collections(store: Store, source: str | None = None, *, counted: 
 
 
 async def find_target(store: Store, collection: str, source: str | None = None) -> tuple[Source, Collection]:
-    """Return the collection that a reference names, without its statistics, and its source."""
+    """Return the collection that a reference names, without statistics, and its source."""
     async with store.reading() as session:
         return await collections.find_target(session, collection, source)
 
@@ -108,7 +108,7 @@ class CollectionDetails:
 async def get_collection(
     store: Store, collection: str, source: str | None = None, *, counted: bool = True
 ) -> CollectionDetails:
-    """Return a collection with all that belongs to it but its assets; ``counted`` as in `list_collections`."""
+    """Return a collection with its statistics, source and enrichers; ``counted`` as in `list_collections`."""
     async with store.reading() as session:
         owner, found = await collections.find_target(session, collection, source, statistics=counted)
         attached = await enrichers.attached_to(session, [found])
@@ -139,16 +139,17 @@ async def list_assets(
 ) -> AssetListing:
     """List assets that aren't deleted, page by page. Only those of state ``ready`` may be broadcast.
 
-    ``order`` is ``added``, the newest first; ``name``: by the title of the show, or else their own, then show by show,
-    by season and episode, of tracks by album, disc and number, and by date; or ``aired``: by the date of the first
-    broadcast, then by name. It is ``name`` by default if a show, a season, an artist or an album is selected, else
-    ``added``. In the order ``added`` a page takes the same time wherever it is; in the others each one sorts all assets
-    that the filters select. ``added`` is the order of UUIDs, which are random where an earlier version created assets
-    on a PostgreSQL before 18.
+    ``order`` is ``added``: the newest first; ``name``: by the title of the show, or of the asset if it has none, then
+    by show, season and episode, for tracks by album, disc and number, and by date; or ``aired``: by the date of the
+    first broadcast, then by name. The default is ``name`` if a show, season, artist or album is selected, else
+    ``added``. In the order ``added`` each page takes the same time, wherever it is; in the other orders each page sorts
+    all assets that the filters select. ``added`` is the order of UUIDs. These are random for assets that an earlier
+    version created on a PostgreSQL before 18.
 
-    ``limit`` is the size of the page, from 0 to 2,147,483,647; ``after`` is the ``next_cursor`` of the page before, and
-    holds its order. The filters have to be the same for all pages. Assets are counted for the first page only,
-    and for that of all assets, the newest first, only if ``counted``: to count a million takes longer than the page.
+    ``limit`` is the size of the page, from 0 to 2,147,483,647; ``after`` is the ``next_cursor`` of the page before,
+    which also holds the order. The filters must be the same for all pages. Assets are counted for the first page only.
+    For the first page of all assets in the order ``added`` they are counted only with ``counted``, because counting a
+    million assets takes longer than the page.
 
     Raises NotFound, Ambiguous or, for a bad limit, cursor or filter, RequestError.
     """
@@ -159,10 +160,10 @@ async def list_assets(
 async def iter_assets(
     store: Store, *, order: AssetOrder | None = None, **filters: Unpack[AssetFilters]
 ) -> AsyncIterator[Asset]:
-    """Iterate over all assets of the list, in its order and in constant memory; sorted in 16 bytes for each of them.
+    """Iterate over all assets of the list in its order, in constant memory. Sorting takes 16 bytes for each asset.
 
-    Each page of 500 is a transaction of its own. Assets that are in the catalogue all the while come exactly once.
-    Raises NotFound, Ambiguous or, for a bad filter, RequestError.
+    Each page of 500 is a transaction of its own. An asset that exists during the whole iteration comes exactly once.
+    Raises NotFound, Ambiguous or, for an invalid filter, RequestError.
     """
     async with aclosing(listing.iter_assets(store, filters, order=order)) as assets:
         async for asset in assets:
@@ -176,14 +177,14 @@ async def get_asset(store: Store, uuid: UUID) -> AssetDetails:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text is a whole UUID."""
+    """Return whether a text is a complete UUID."""
     return references.as_uuid(text) is not None
 
 
 async def find_asset(store: Store, reference: str) -> UUID:
-    """Return the id of the asset that a UUID, or the unique beginning of one, names.
+    """Return the id of the asset with a UUID, or with the unique beginning of one.
 
-    A whole UUID is returned without looking. Raises NotFound or Ambiguous.
+    A complete UUID is returned without a look-up. Raises NotFound or Ambiguous.
     """
     if (whole := references.as_uuid(reference)) is not None:
         return whole
@@ -192,19 +193,19 @@ async def find_asset(store: Store, reference: str) -> UUID:
 
 
 async def short_ids(store: Store, uuids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return the beginnings of assets' ids, of at least 8 digits, that no other asset's id has."""
+    """Return beginnings of assets' ids, at least 8 digits long, that are unique among all assets."""
     async with store.reading() as session:
         return await references.short_ids(session, uuids)
 
 
 async def short_run_ids(store: Store, runs: Sequence[UUID]) -> dict[UUID, str]:
-    """Return the beginnings of runs' ids, of at least 8 digits, that no other run's id has."""
+    """Return beginnings of runs' ids, at least 8 digits long, that are unique among all runs."""
     async with store.reading() as session:
         return await references.short_run_ids(session, runs)
 
 
 async def find_run(store: Store, reference: str) -> UUID:
-    """Return the id of the run that a UUID, or the unique beginning of one, names. Raises NotFound or Ambiguous."""
+    """Return the id of the run with a UUID, or with the unique beginning of one. Raises NotFound or Ambiguous."""
     if (whole := references.as_uuid(reference)) is not None:
         return whole
     async with store.reading() as session:
@@ -212,7 +213,7 @@ async def find_run(store: Store, reference: str) -> UUID:
 
 
 async def list_log(store: Store, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> LogListing:
-    """List the entries of the audit trail for which everything given holds, the latest run first.
+    """List the entries of the audit trail that match all given filters, the latest run first.
 
     ``limit`` is from 0 to 2,147,483,647; None lists all. Raises NotFound, Ambiguous or, for a bad limit or time,
     RequestError.
@@ -222,10 +223,10 @@ async def list_log(store: Store, *, limit: int | None = 50, **filters: Unpack[Lo
 
 
 async def list_runs(store: Store, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> RunListing:
-    """List the runs of which an entry fits the filters of `list_log`, the latest first.
+    """List the runs with an entry that matches the filters of `list_log`, the latest first.
 
-    Each has the totals of all its collections, also of those that don't fit. ``limit`` counts runs; None lists all.
-    Raises what `list_log` raises.
+    Each run has the totals of all its collections, including those that don't match. ``limit`` counts runs; None lists
+    all. Raises what `list_log` raises.
     """
     async with store.reading() as session:
         return await log.list_runs(session, limit=limit, **filters)
@@ -236,13 +237,13 @@ class RunDetails:
     """What a run did."""
 
     entries: tuple[LogEntry, ...]
-    """One for each collection, by name; at least one."""
+    """One entry for each collection, by name; at least one."""
     rejections: Mapping[UUID, Sequence[Rejection]]
     """The rejected items by the id of their collection, in the order of the source."""
 
 
 async def get_run(store: Store, run: UUID | None, collection: str | None = None) -> RunDetails:
-    """Return what a run did, or what it did to one collection; None is the run that started last.
+    """Return what a run did, or what it did to one collection. ``None`` means the run that started last.
 
     Raises NotFound or Ambiguous.
     """

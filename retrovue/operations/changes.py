@@ -1,4 +1,4 @@
-"""The feed of changes: list it, and follow it. Purge the assets that are gone."""
+"""The feed of changes: list and follow it. Purge assets that are gone."""
 
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 POLL_SECONDS = 5.0
-"""How long a follower waits for a notification before it looks for itself: poolers don't pass notifications on."""
+"""How long a follower waits for a notification before it looks again, in seconds: poolers don't pass notifications on.
+"""
 _PAGE = 500
 
 _log = logger(__name__)
@@ -45,7 +46,7 @@ class ChangeListing:
 
     changes: tuple[Change, ...]
     next_cursor: int
-    """Where the next page begins."""
+    """The cursor of the next page."""
 
 
 async def list_changes(
@@ -57,16 +58,17 @@ async def list_changes(
     asset: UUID | None = None,
     limit: int = _PAGE,
 ) -> ChangeListing:
-    """List the changes of assets after a cursor, oldest first; None is the oldest change that is kept.
+    """List the changes of assets after a cursor, the oldest first; None begins with the oldest change that is kept.
 
-    ``source`` and ``collection`` are references. ``limit`` is from 1 to 2,147,483,647. A reader that takes each
-    ``next_cursor`` for the next call gets every change once. Raises NotFound, Ambiguous, CursorExpired or RequestError.
+    ``source`` and ``collection`` are references. ``limit`` is from 1 to 2,147,483,647. A reader that passes each
+    ``next_cursor`` to the next call gets every change once. Raises NotFound, Ambiguous, CursorExpired or RequestError.
     """
     async with store.reading() as session:
         within = await ids_within(session, source, collection)
         latest = await changes.latest_position(session)
         rows = await changes.list_changes(session, after=after, collections=within, asset=asset, limit=limit)
-        # All changes up to the one that was the latest before the list was read are in it, or are others' changes.
+        # Up to the change that was the latest before reading, each change is in the list or doesn't match the
+        # references.
         cursor = rows[-1].position if rows else 0
         return ChangeListing(tuple(rows), cursor if len(rows) == limit else max(cursor, latest))
 
@@ -79,9 +81,9 @@ async def newest_changes(
     collection: str | None = None,
     limit: int = 100,
 ) -> list[Change]:
-    """List the newest changes of assets, the newest first, for people; programs follow the feed in its own order.
+    """List the newest changes of assets first, for people. Programs should follow the feed in its own order.
 
-    ``before`` is the position of the last change of the page before. ``source`` and ``collection`` are references.
+    ``before`` is the position of the last change on the previous page. ``source`` and ``collection`` are references.
     ``limit`` is from 1 to 2,147,483,647. Raises NotFound, Ambiguous or RequestError.
     """
     async with store.reading() as session:
@@ -97,11 +99,11 @@ async def follow_changes(
     collection: str | None = None,
     on_idle: Callable[[int], None] | None = None,
 ) -> AsyncIterator[Change]:
-    """Iterate over the changes of assets as they are committed, without an end; None begins with the next change.
+    """Iterate over the changes of assets as they are committed, endlessly; None begins with the next change.
 
-    Holds one connection of its own, and reads within a second of a commit, or within `POLL_SECONDS` behind a pooler
-    that passes no notifications on. While the database can't be reached it tries again with growing pauses. ``on_idle``
-    is called with the cursor each time that all changes so far have been read. Raises what `list_changes` raises.
+    Holds one connection of its own. Reads within a second after a commit, or within `POLL_SECONDS` behind a pooler that
+    passes no notifications on. While the database can't be reached it tries again with growing pauses. ``on_idle`` is
+    called with the cursor each time that all changes so far have been read. Raises what `list_changes` raises.
     """
     if after is None:
         async with store.reading() as session:
@@ -135,11 +137,11 @@ async def prune_changes(
     confirm: Callable[[PrunedChanges], None] | None = None,
     dry_run: bool = False,
 ) -> PrunedChanges:
-    """Remove from the feed the changes that were made before so long; assets stay as they are.
+    """Remove the changes older than a given age from the feed. The assets don't change.
 
-    A reader with an older cursor is told so by CursorExpired. ``confirm`` is called first with what would be removed,
-    but not for a dry-run or if it is nothing; it raises to refuse. Raises RequestError for more than 36,500 days, and
-    if something else would be removed than was confirmed.
+    A reader with an older cursor gets CursorExpired. ``confirm`` is called first with what would be removed, but not
+    for a dry-run or if there is nothing to remove; it raises an exception to refuse. Raises RequestError for more than
+    36,500 days, and if something other than was confirmed would be removed.
     """
     require_age(older_than)
     before = dt.datetime.now(dt.UTC) - older_than
@@ -167,10 +169,10 @@ async def purge_assets(
 ) -> GoneAssets:
     """Delete for good the assets that are gone, of all collections or of those that the references name.
 
-    ``older_than``: only those that were first missing before so long. ``confirm`` is called first with what would be
-    deleted, but not for a dry-run or if nothing is gone; it raises to refuse. Returns what was deleted, or for a
-    dry-run would be. Raises NotFound, Ambiguous, AlreadyRunning while one of the collections is being worked on, and
-    RequestError if other assets are gone than were confirmed.
+    ``older_than`` selects only assets that were first missing longer ago than that. ``confirm`` is called first with
+    what would be deleted, but not for a dry-run or if nothing is gone; it raises an exception to refuse. Returns what
+    was deleted, or would be for a dry-run. Raises NotFound, Ambiguous, AlreadyRunning while one of the collections is
+    being worked on, and RequestError if other assets are gone than were confirmed.
     """
     before = dt.datetime.now(dt.UTC) - older_than
     async with store.reading() as session:

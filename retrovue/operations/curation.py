@@ -44,7 +44,7 @@ class CollectionUpdate:
 
     collection: Collection
     ingestibility: Ingestibility | None
-    """The answer of the importer's check; None without a check, or if the source can't be reached."""
+    """The result of the importer's check; None without a check, or if the source can't be reached."""
     warnings: tuple[str, ...] = ()
 
 
@@ -61,15 +61,15 @@ async def update_collection(
     dry_run: bool = False,
     transport: "Transport | None" = None,
 ) -> CollectionUpdate:
-    """Change a collection's path mappings, and how it is ingested, in one transaction.
+    """Change a collection's path mappings and settings in one transaction.
 
-    ``map`` adds mappings, or replaces those of the same source prefix; ``unmap`` removes mappings by source prefix.
-    ``enabled``: whether source ingests include it. ``check_files``: whether an ingest looks for its files on this
-    machine, and fails if none of a sample is there. ``keep_approval``: whether an asset stays approved when a sync
-    finds that its file was replaced. None leaves each as it is.
-    If mappings change, or the collection is enabled, its importer checks the collection as it would be then. Raises
-    RequestError, and changes nothing, for an enabled collection that isn't ingestible, and if another program changed
-    the collection meanwhile; AlreadyRunning while the collection is being ingested.
+    ``map`` adds mappings, or replaces those with the same source prefix; ``unmap`` removes mappings by source prefix.
+    ``enabled``: whether source ingests include the collection. ``check_files``: whether an ingest looks for its files
+    on this machine, and fails if none of a sample is found. ``keep_approval``: whether an asset stays approved when a
+    sync finds that its file was replaced. None leaves a value unchanged. If mappings change or the collection is
+    enabled, its importer checks the collection with the new values. Raises RequestError, and changes nothing, for an
+    enabled collection that isn't ingestible, and if another program changed the collection meanwhile; AlreadyRunning
+    while the collection is being ingested.
     """
     async with store.reading() as session:
         source, before = await find_target(session, reference, source_reference, statistics=True)
@@ -105,7 +105,7 @@ async def update_collection(
 
 
 def _checked(collection: Collection) -> tuple[object, ...]:
-    """Return what an update depends on."""
+    """Return the values that an update depends on."""
     return (
         collection.path_mappings,
         collection.sync_enabled,
@@ -118,7 +118,7 @@ def _checked(collection: Collection) -> tuple[object, ...]:
 async def _check(
     source: Source, after: Collection, transport: "Transport | None", *, enabling: bool
 ) -> tuple[Ingestibility | None, tuple[str, ...]]:
-    """Let the importer check the changed collection. A negative answer is a warning, or when enabling an error."""
+    """Let the importer check the changed collection. A negative result is a warning; when enabling it is an error."""
     opened = open_importer(source.type, source.config, source.credentials, transport=transport)
     try:
         async with GuardedImporter(opened) as importer:
@@ -160,7 +160,7 @@ def _new_mappings(
 
 @asynccontextmanager
 async def locked(store: Store, collections: Sequence[Collection], holder: str) -> AsyncIterator[None]:
-    """Hold the locks of collections. Raises AlreadyRunning for the first one that another program holds."""
+    """Hold the locks of collections. Raises AlreadyRunning for the first collection that another program has locked."""
     async with open_locks(store, holder) as locks:
         for refusal in (await locks.take(collections)).values():
             raise refusal
@@ -177,9 +177,9 @@ async def wipe_collection(
 ) -> tuple[Source, Collection, Contents]:
     """Delete all assets of a collection in one transaction.
 
-    ``confirm`` is called first, with what would be deleted, but not for a dry-run; it raises to refuse. Returns the
-    source, the collection and what was deleted, or for a dry-run would be. Raises AlreadyRunning while the collection
-    is being ingested, and RequestError if its contents have changed since they were confirmed.
+    ``confirm`` is called first with what would be deleted, but not for a dry-run; it raises an exception to refuse.
+    Returns the source, the collection and what was deleted, or would be for a dry-run. Raises AlreadyRunning while the
+    collection is being ingested, and RequestError if its contents have changed since they were confirmed.
     """
     async with store.reading() as session:
         source, collection = await find_target(session, reference, source_reference)
@@ -207,9 +207,9 @@ async def delete_source(
 ) -> tuple[Source, Contents]:
     """Delete a source with its collections, their assets and their audit trail in one transaction.
 
-    ``confirm`` is called first, with what would be deleted, but not for a dry-run; it raises to refuse. Returns the
-    source and what was deleted, or for a dry-run would be. Raises AlreadyRunning while one of its collections is being
-    ingested, and RequestError if the contents have changed since they were confirmed.
+    ``confirm`` is called first with what would be deleted, but not for a dry-run; it raises an exception to refuse.
+    Returns the source and what was deleted, or would be for a dry-run. Raises AlreadyRunning while one of its
+    collections is being ingested, and RequestError if the contents have changed since they were confirmed.
     """
     async with store.reading() as session:
         source = await sources.find_source(session, reference)
@@ -244,13 +244,13 @@ async def update_source(
     full_every: dt.timedelta | None = None,
     dry_run: bool = False,
 ) -> Source:
-    """Change a source's name, settings, credentials, grace or intervals of sync.
+    """Change a source's name, settings, credentials, grace or sync intervals.
 
-    ``grace``: how long an asset that isn't listed any more is missing before it is gone. ``sweep_every``: after how
-    long a sync reads all of a collection; ``full_every``: after how long it compares each item. Each is 0 to 68 years.
-    ``unset`` names optional settings to remove. Changed settings and credentials are stored only if the source can be
-    reached with them: raises SourceError otherwise, and WrongIdentity if another server answers, unless
-    ``accept_new_identity``. Raises AlreadyRunning while one of its collections is being ingested.
+    ``grace`` is the time after which a missing asset is gone. ``sweep_every`` is the time after which a sync reads all
+    of a collection, ``full_every`` that after which it compares each item. Each is 0 to 68 years. ``unset`` names
+    optional settings to remove. Changed settings and credentials are stored only if the source can be reached with
+    them: raises SourceError otherwise, and WrongIdentity if another server answers, unless ``accept_new_identity`` is
+    set. Raises AlreadyRunning while one of its collections is being ingested.
     """
     async with store.reading() as session:
         source = await sources.find_source(session, reference)
@@ -288,7 +288,7 @@ async def update_source(
                 raise changed_meanwhile(f"Source {quoted(source.name)}")
             await sources.save_source(session, changed)
             if changed.credentials != source.credentials:
-                # With another token the source may list something else.
+                # With another token the source may list other items.
                 await forget_readings(session, source)
     return changed
 

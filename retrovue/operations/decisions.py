@@ -1,7 +1,8 @@
-"""Decide about assets: approve them for broadcast, retire them, undo retiring.
+"""Decisions about assets: approve them for broadcast, retire them, undo retiring.
 
-By ids all or none of the assets are decided on; by filters those of the fitting assets that the decision is for. Either
-way it is one transaction, and each changed asset has a row in the feed of changes, with who decided and when.
+By ids, all assets are decided on or none. By filters, those matching assets are decided on that are in a suitable
+state. Either way it is one transaction, and each changed asset has a row in the feed of changes, with who decided and
+when.
 """
 
 from collections.abc import Sequence
@@ -33,23 +34,23 @@ __all__ = [
 async def approve_assets(
     store: Store, *uuids: UUID, despite_enrichment: bool = False, dry_run: bool = False
 ) -> list[StateChange]:
-    """Approve new assets for broadcast, all or none. Raises NotFound, and RequestError for one that isn't new.
+    """Approve new assets for broadcast, all or none. Raises NotFound, and RequestError for an asset that isn't new.
 
-    ``despite_enrichment`` approves assets that are enriching as well: a file that no enricher can read stays enriching.
+    ``despite_enrichment`` also approves assets that are enriching: a file that no enricher can read stays enriching.
     """
     return await _all_or_none(store, "approved", uuids, despite_enrichment=despite_enrichment, dry_run=dry_run)
 
 
 async def retire_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:
-    """Retire assets, all or none: they stay in the catalogue and are no longer broadcast. Raises NotFound."""
+    """Retire assets, all or none: they stay in the catalogue but aren't broadcast any more. Raises NotFound."""
     return await _all_or_none(store, "retired", uuids, dry_run=dry_run)
 
 
 async def unretire_assets(store: Store, *uuids: UUID, dry_run: bool = False) -> list[StateChange]:
     """Undo the retirement of assets, all or none. Raises NotFound. Assets that aren't retired stay as they are.
 
-    An asset that was approved is approved again, unless another file has taken its place since. All others become new,
-    or enriching if an enrichment is owed.
+    An asset that was approved is approved again, unless its file was replaced since. All others become new, or
+    enriching if an enrichment is owed.
     """
     return await _all_or_none(store, "unretired", uuids, dry_run=dry_run)
 
@@ -62,10 +63,10 @@ async def approve_matching(
     dry_run: bool = False,
     **filters: Unpack[AssetFilters],
 ) -> Decided:
-    """Approve all new assets that fit the filters; without filters all of the catalogue. Others stay as they are.
+    """Approve all new assets that match the filters; without filters, all new assets. Others stay unchanged.
 
-    A million assets take seconds. With ``expected``, raises RequestError and changes nothing if it would be another
-    number of assets. Raises NotFound, Ambiguous or RequestError for a filter, as ``list_assets`` does.
+    A million assets take about a minute. With ``expected``, raises RequestError and changes nothing if the number of
+    assets differs from it. Raises NotFound, Ambiguous or RequestError for a filter, as ``list_assets`` does.
     """
     return await decide_matching(
         store, "approved", filters, despite_enrichment=despite_enrichment, expected=expected, dry_run=dry_run
@@ -75,14 +76,14 @@ async def approve_matching(
 async def retire_matching(
     store: Store, *, expected: int | None = None, dry_run: bool = False, **filters: Unpack[AssetFilters]
 ) -> Decided:
-    """Retire all assets that fit the filters; otherwise as ``approve_matching``."""
+    """Retire all assets that match the filters; otherwise as ``approve_matching``."""
     return await decide_matching(store, "retired", filters, expected=expected, dry_run=dry_run)
 
 
 async def unretire_matching(
     store: Store, *, expected: int | None = None, dry_run: bool = False, **filters: Unpack[AssetFilters]
 ) -> Decided:
-    """Undo the retirement of all assets that fit the filters; otherwise as ``unretire_assets``."""
+    """Undo the retirement of all assets that match the filters; otherwise as ``unretire_assets``."""
     return await decide_matching(store, "unretired", filters, expected=expected, dry_run=dry_run)
 
 
@@ -95,7 +96,7 @@ async def decide_matching(
     expected: int | None = None,
     dry_run: bool = False,
 ) -> Decided:
-    """Decide on the assets that fit the filters."""
+    """Decide on the assets that match the filters."""
     async with store.reading() as session:
         chosen = await select(session, filters)
     return await _decide(
@@ -112,7 +113,7 @@ async def decide_by_ids(
     listed: int = LISTED,
     dry_run: bool = False,
 ) -> Decided:
-    """Decide on assets by their ids, all or none, however many. Raises as ``approve_assets``."""
+    """Decide on any number of assets by their ids, all or none. Raises what ``approve_assets`` raises."""
     chosen = decisions.by_ids(uuids)
     return await _decide(
         store, decision, chosen, uuids, despite_enrichment=despite_enrichment, listed=listed, dry_run=dry_run

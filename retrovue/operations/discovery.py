@@ -28,13 +28,14 @@ _EXTERNAL_ID = re.compile(r"^[a-z][a-z0-9_]*-[0-9a-f]{8}$")
 
 @dataclass(frozen=True, slots=True)
 class Remade:
-    """A library that was made anew at its source, as it seems."""
+    """A library that was probably made anew at its source."""
 
     before: Collection
     """The collection that has the assets."""
     name: str
     external_id: str
-    """The key of the library now: that of ``before``, if another library has it now, or the one to adopt."""
+    """The key of the library now: that of ``before`` if another library has it now, else that of the library to adopt.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +49,22 @@ class Discovered:
     updated: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
-    """Of those that are updated: the name before and the name now."""
+    """The updated collections whose name changed: the old name and the new one."""
     unsupported: str | None = None
     """Why the importer can't discover collections; None if it can."""
     remade: tuple[Remade, ...] = ()
-    """The libraries that were made anew, as it seems: with the same directories, or under the same key."""
+    """The libraries that were probably made anew: they have the same directories, or the same key."""
     unidentified: tuple[str, ...] = ()
-    """The names of the libraries that the source lists without a key, or with that of an earlier one, each of which can
-    be blank. They are left out, and known collections of these names aren't gone."""
+    """The names, possibly blank, of libraries that the source lists without a key, or with the key of another library.
+    They are left out, and known collections with these names aren't gone.
+    """
 
 
 def check_name(name: str, what: str = "A source") -> None:
-    """Raise RequestError for a name of ``what`` that is blank, looks like an id, or has control characters."""
+    """Raise RequestError if a name is blank, looks like an id, or has control characters.
+
+    ``what`` is named in the message.
+    """
     if not name.strip():
         raise RequestError(f"{what} needs a name.", code="bad_name", hint="Give it one with --name.")
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
@@ -73,7 +78,7 @@ def check_name(name: str, what: str = "A source") -> None:
 
 
 def check_settings(type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> None:
-    """Raise RequestError for settings that the type doesn't have, and for the lack of those it requires."""
+    """Raise RequestError for settings that the type doesn't have, and for required ones that are missing."""
     fields = {field.name: field for field in importer_settings(type_name)}
     given = {*config, *credentials}
     if unknown := sorted(given - set(fields)):
@@ -91,7 +96,7 @@ def check_settings(type_name: str, config: Mapping[str, Any], credentials: Mappi
 
 
 def check_unset(what: str, kind: str, known: AbstractSet[str], unset: Iterable[str]) -> None:
-    """Raise RequestError if ``what`` doesn't have all the settings or parameters (``kind``) that are to be removed."""
+    """Raise RequestError if a setting or parameter (``kind``) that is to be removed isn't set for ``what``."""
     if unknown := sorted(set(unset) - set(known)):
         raise RequestError(
             f"{what} has no {kind} {', '.join(unknown)} that could be removed.",
@@ -101,7 +106,7 @@ def check_unset(what: str, kind: str, known: AbstractSet[str], unset: Iterable[s
 
 
 def without(names: Iterable[str], settings: Mapping[str, Value]) -> dict[str, Value]:
-    """Return settings except those of some names."""
+    """Return settings without those with the given names."""
     return {name: value for name, value in settings.items() if name not in names}
 
 
@@ -118,9 +123,10 @@ async def add_source(
 ) -> Source:
     """Add a source, if it can be reached.
 
-    The identifier of its server is stored with it: another server at the same address will be refused. The same server
-    is refused a second time, unless ``again``. Raises RequestError for that, for a bad name or settings, and for the
-    name of another source, and SourceError if the server can't be reached or refuses.
+    The identity of its server is stored with it, so that another server at the same address will be refused. A server
+    that is a source already is refused unless ``again`` is set. Raises RequestError for that, for an invalid name or
+    settings, and for the name of another source, and SourceError if the server can't be reached or refuses the
+    credentials.
     """
     check_name(name)
     check_settings(type_name, config, credentials)
@@ -149,7 +155,7 @@ def _require_new(source: Source, known: Sequence[Source], *, again: bool) -> Non
 
 
 def same_server(source: Source, other: Source) -> bool:
-    """Whether two sources are the same server, or the same directory."""
+    """Return whether two sources are the same server, or the same directory."""
     identifier = source.config.get(IDENTITY_SETTING)
     return source.type == other.type and identifier is not None and identifier == other.config.get(IDENTITY_SETTING)
 
@@ -169,11 +175,11 @@ def require_free_name(source: Source, known: Iterable[Source]) -> None:
 async def discover(
     store: Store, reference: str, *, dry_run: bool = False, transport: "Transport | None" = None
 ) -> Discovered:
-    """Store which collections a source has now, in one transaction.
+    """Store the collections that a source has now, in one transaction.
 
-    New ones are disabled. Known ones stay enabled or disabled, and keep their path mappings. Those that the source no
-    longer lists stay, and become not ingestible. Raises SourceError, and changes nothing, if the source can't be read
-    or lists no collection although it had some.
+    New collections are disabled. Known ones stay enabled or disabled, and keep their path mappings. Those that the
+    source doesn't list any more stay in the catalogue, but aren't ingestible. Raises SourceError, and changes nothing,
+    if the source can't be read or lists no collection although it had some.
     """
     async with store.reading() as session:
         source = await find_source(session, reference)
@@ -204,10 +210,10 @@ async def discover(
 
 
 def _remade(known: Sequence[Collection], listed: Sequence[DiscoveredCollection]) -> Iterator[Remade]:
-    """Find the collections with assets whose library was made anew, as it seems."""
+    """Find the collections with assets whose library was probably made anew."""
     by_key = {collection.external_id: collection for collection in known}
     keys = {found.external_id for found in listed}
-    # A library that has assets in the catalogue took nobody's place.
+    # A library that has assets in the catalogue hasn't replaced another one.
     free = [found for found in listed if found.external_id not in by_key or not by_key[found.external_id].assets_count]
     for found in listed:
         before = by_key.get(found.external_id)

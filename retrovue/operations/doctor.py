@@ -1,4 +1,4 @@
-"""Examine everything that an ingest relies on, and say how to mend what is wrong."""
+"""Check everything that an ingest relies on, and say how to repair what is wrong."""
 
 import datetime as dt
 import os
@@ -28,16 +28,16 @@ from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
 
 SAMPLE = 20
-"""How many files of each collection to look for on this machine."""
+"""How many files of each collection are looked for on this machine."""
 PATIENCE = 10.0
 """Seconds to wait for a file system; a dead network mount may never answer."""
 CONNECTIONS_NEEDED = 7
-"""Connections that an ingest uses by default: four for collections, two for the audit trail, one for locks."""
+"""The connections that an ingest uses by default: four for collections, two for the audit trail, one for locks."""
 DISK_NEEDED = 1 << 30
 """Bytes that should be free on the database's disk."""
 
 MOST_WATCHED = 0.9
-"""Of the directories that may be watched: other programs of the account watch some, too."""
+"""The share of the system's watches that may be needed. Other programs of the account need some, too."""
 
 Severity = Literal["ok", "warning", "problem"]
 
@@ -49,17 +49,17 @@ class Finding:
     check: str
     """``database``, ``secrets``, ``schema``, ``source``, ``collection``, ``files`` or ``events``."""
     subject: str
-    """The name of what was checked."""
+    """The name of the object that was checked."""
     verdict: Severity
     message: str
     hint: str | None = None
-    """How to mend it."""
+    """How to repair it."""
     unreachable: bool = False
-    """Whether the source can't be reached."""
+    """Whether the problem is that the source can't be reached."""
 
 
 async def examine(store: Store) -> AsyncIterator[Finding]:
-    """Check the database, its schema, and each source with its collections. Yields each finding at once."""
+    """Check the database, its schema, and each source with its collections. Yields each finding immediately."""
     for finding in _examine_server(await describe_server(store)):
         yield finding
     for finding in await anyio.to_thread.run_sync(_examine_key_file):
@@ -141,7 +141,7 @@ def _examine_key_file() -> list[Finding]:
 
 
 def _kept(left: Leftover) -> Finding:
-    """Report what an interrupted run has kept."""
+    """Report the kept listings of interrupted runs."""
     subject = f"{left.collection} of {left.source}"
     since = f"{left.began_at.astimezone():%Y-%m-%d %H:%M}"
     what = f"An interrupted run has kept {left.bytes / 2**20:,.1f} MiB of its listing, read since {since}"
@@ -153,7 +153,7 @@ def _kept(left: Leftover) -> Finding:
 
 
 def _examine_twins(sources: Sequence[Source]) -> Iterator[Finding]:
-    """Report sources with the name of another one, and servers that are two sources."""
+    """Report sources with the same name, and servers that were added twice."""
     for number, source in enumerate(sources):
         for other in sources[:number]:
             if source.name == other.name:
@@ -212,7 +212,7 @@ async def _examine_collection(importer: GuardedImporter, collection: Collection)
 
 
 async def _examine_watch(source: Source, enabled: Sequence[Collection]) -> list[Finding]:
-    """Report whether the directories of a source can be watched: the system limits their number."""
+    """Report whether the directories of a source can be watched; the system limits their number."""
     if source.type != "filesystem" or not enabled:
         return []
     paths = [path for collection in enabled for path in collection.locations]

@@ -1,4 +1,4 @@
-"""JSON objects of what the catalogue holds, as ``--json`` prints them; docs/reference/json has their schemas."""
+"""JSON objects of the content of the catalogue, as ``--json`` prints them. Their schemas are in docs/reference/json."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,7 +28,7 @@ from retrovue.operations.sync_times import SyncTimes
 
 
 def source_document(source: Source) -> dict[str, Any]:
-    """Build the object of a source. It names the credentials and doesn't contain them."""
+    """Build the object of a source. It lists the names of the credentials, not their values."""
     secrets = {
         name: {"kept": kind, "place": place}
         for name, (kind, place) in sorted((name, secret.kept) for name, secret in source.credentials.items())
@@ -38,7 +38,7 @@ def source_document(source: Source) -> dict[str, Any]:
 
 
 def sync_times_document(times: SyncTimes) -> dict[str, Any]:
-    """Build the object of how often a source is read."""
+    """Build the object of the sync times of a source."""
     return {
         "grace_s": int(times.grace.total_seconds()),
         "sweep_every_s": int(times.sweep_every.total_seconds()),
@@ -58,7 +58,7 @@ def sync_times_document(times: SyncTimes) -> dict[str, Any]:
 
 
 def listening_document(listening: Listening) -> dict[str, Any]:
-    """Build the object of how a source is listened to."""
+    """Build the object of the listening state of a source."""
     one = listening.listener
     problem = None if one is None or one.problem is None else {"code": one.problem_code, "message": one.problem}
     heard_at = None if one is None else one.heard_at
@@ -112,7 +112,7 @@ def collection_details_document(details: CollectionDetails) -> dict[str, Any]:
 
 
 def discovery_document(discovered: Discovered) -> dict[str, Any]:
-    """Build what the object of a discovery says, apart from its source."""
+    """Build the part of a discovery's object that doesn't describe the source."""
     return {
         "total": len(discovered.collections),
         "collections": [collection_document(collection) for collection in discovered.collections],
@@ -141,7 +141,7 @@ def all_sources_document(
     """Build the object of an ingest of all sources.
 
     ``sources`` hold ``source``, ``discovered``, ``skipped`` and ``ingest``, the object of the source's ingest.
-    ``problems`` went wrong besides.
+    ``problems`` are problems that don't belong to a source.
     """
     ingests = [entry["ingest"] for entry in sources if entry["ingest"] is not None]
     return {
@@ -158,7 +158,7 @@ def all_sources_document(
 
 
 def changes_document(discovered: Discovered) -> dict[str, Any]:
-    """Build what the object of an ingest of all sources says of a source's discovery."""
+    """Build the part of the object of an ingest of all sources that describes a source's discovery."""
     document = discovery_document(discovered)
     return {key: document[key] for key in ("added", "updated", "renamed", "gone", "unsupported")}
 
@@ -192,7 +192,7 @@ def enricher_listing_document(listing: EnricherListing) -> dict[str, Any]:
 
 
 def statistics_document(numbers: Statistics) -> dict[str, Any]:
-    """Build what the object of statistics says: the totals by type and state, and each collection."""
+    """Build the keys of statistics: the totals by type and state, and each collection."""
     return {
         "total": len(numbers.collections),
         "source": None if numbers.source is None else source_identity(numbers.source),
@@ -273,7 +273,7 @@ def logged_run_document(run: LoggedRun) -> dict[str, Any]:
 
 
 def run_details_document(details: RunDetails) -> dict[str, Any]:
-    """Build the object of a run, with all that is known of each of its collections."""
+    """Build the object of a run, with the details of each of its collections."""
     outcomes = [
         {
             **_outcome_document(entry),
@@ -293,7 +293,7 @@ def run_details_document(details: RunDetails) -> dict[str, Any]:
 
 
 def entry_durations(entry: LogEntry) -> dict[str, float]:
-    """Return how many seconds each phase of an ingest took."""
+    """Return the seconds of each phase of an ingest."""
     durations = entry.details.get("durations") or {}
     return {name: round(durations[name], 3) for name in DURATIONS if name in durations}
 
@@ -329,7 +329,7 @@ def _outcome_document(entry: LogEntry) -> dict[str, Any]:
 
 
 def _sync_document(entry: LogEntry) -> dict[str, Any]:
-    """Build the keys that came with syncs, after the others."""
+    """Build the keys that were added for syncs; they come after the others."""
     return {
         "mode": entry.mode,
         "read": entry.read,

@@ -1,4 +1,4 @@
-"""Look for some of a library's files on this machine, where path mappings lead."""
+"""Look for some of a library's files on this machine, at their mapped paths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,31 +19,32 @@ from retrovue.store.session import Store
 
 _SAMPLE = 20
 PATIENCE_S = 10.0
-"""How long a file system may take for a location; a dead network mount may never answer."""
+"""How long the file system may take for a location, in seconds; a dead network mount may never answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilesFound:
-    """Whether the files of a location are where mappings lead."""
+    """Whether the files of a location are at their mapped paths."""
 
     location: str
-    """As the source spells it."""
+    """The location as the source spells it."""
     local: str | None
-    """Where the mappings lead; None if none applies."""
+    """The mapped local directory; None if no mapping applies."""
     looked_for: int
-    """Files of the first page of the library that were looked for; 0 if it lists none there."""
+    """The number of files that were looked for, from the first page of the library; 0 if it lists none in this
+    location.
+    """
     found: int
     first_missing: str | None
-    """The local path of the first one that isn't there."""
+    """The local path of the first file that is missing."""
 
 
 async def find_files(
     store: Store, reference: str, maps: Sequence[PathMapping] = (), *, source_reference: str | None = None
 ) -> list[FilesFound]:
-    """Look for some of a library's files on this machine, location by location, as if ``maps`` were added.
+    """Look for some of a library's files on this machine, for each location, as if ``maps`` were added.
 
-    Writes nothing.
-    Raises NotFound or Ambiguous, and SourceError if the source can't be read.
+    Writes nothing. Raises NotFound or Ambiguous, and SourceError if the source can't be read.
     """
     async with store.reading() as session:
         source, collection = await find_target(session, reference, source_reference)

@@ -1,4 +1,4 @@
-"""How sources are listened to. A process that serves listens to them."""
+"""The listening state of sources. A process that serves listens to them."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,9 +21,9 @@ class Listening:
     """Whether and how a source is listened to."""
 
     offered: bool
-    """Whether its type tells what has changed."""
+    """Whether the source's type reports changes."""
     listener: Listener | None
-    """Who listens to it, or did; None if nobody ever did."""
+    """The listener of the source, now or last; None if there has never been one."""
 
 
 async def get_listening(store: Store, source: str) -> Listening:
@@ -34,7 +34,7 @@ async def get_listening(store: Store, source: str) -> Listening:
 
 
 async def list_enabled(store: Store) -> list[tuple[Source, tuple[Collection, ...]]]:
-    """List the sources that have enabled collections, with these, in time that doesn't depend on their assets."""
+    """List the sources that have enabled collections, with these, in a time that doesn't depend on their assets."""
     async with store.reading() as session:
         found: dict[UUID, list[Collection]] = {}
         for collection in await enabled_collections(session):
@@ -43,7 +43,7 @@ async def list_enabled(store: Store) -> list[tuple[Source, tuple[Collection, ...
 
 
 def paths_are_local(source: Source) -> bool:
-    """Whether a source is a part of this machine: no server is asked, and none tells of what was asked."""
+    """Return whether a source's paths are on this machine: no server is asked, and a sync causes no events."""
     try:
         return bool(getattr(importer_class(source.type), "paths_are_local", False))
     except RetrovueError:
@@ -51,7 +51,7 @@ def paths_are_local(source: Source) -> bool:
 
 
 def tells_events(source: Source) -> bool:
-    """Whether the importer of a source can listen to it."""
+    """Return whether the importer of a source can listen to it."""
     try:
         return issubclass(importer_class(source.type), TellsEvents)
     except RetrovueError:

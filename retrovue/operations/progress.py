@@ -1,4 +1,4 @@
-"""Watch the runs at work, wherever they run, and stop them."""
+"""Follow the runs at work on any host, and stop them."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -19,27 +19,29 @@ from retrovue.store.session import Store
 __all__ = ["CollectionProgress", "follow_progress", "list_progress", "stop_run"]
 
 POLL_SECONDS = 2.0
-"""How long a follower waits for a notification before it looks for itself: poolers don't pass notifications on."""
+"""How long a follower waits for a notification before it looks again, in seconds: poolers don't pass notifications on.
+"""
 _PAUSE_S = 2.0
 
 _log = logger(__name__)
 
 
 async def list_progress(store: Store, run: UUID | None = None) -> list[CollectionProgress]:
-    """Return how far the runs at work are with each of their collections, or one run.
+    """Return the progress of the runs at work, or of one run, for each collection.
 
-    Each run writes that once a second, those of commands and of other hosts too. A run that is over, a dry-run, and one
-    that is younger than a second have none. A run that was killed keeps its last ones for a day: `get_run` tells.
+    Each run writes its progress once a second, including runs of commands and of other hosts. There is no progress of a
+    run that has ended, of a dry-run, or in the first second. That of a run that was killed stays for a day; `get_run`
+    tells that it was interrupted.
     """
     async with store.reading() as session:
         return await progress.list_progress(session, run)
 
 
 async def stop_run(store: Store, run: UUID) -> None:
-    """Ask a run to stop, wherever it runs: within two seconds it ends, as if it had been interrupted.
+    """Ask a run on any host to stop. It ends within two seconds as if it had been interrupted.
 
-    What is committed stays. Of a run that was asked of workers, the collections that haven't begun don't begin.
-    Raises RequestError with code ``not_running`` for a run that is over or hasn't begun.
+    What is committed stays. If workers work the run, its collections that haven't begun never begin. Raises
+    RequestError with code ``not_running`` for a run that has ended or hasn't begun.
     """
     async with store.transaction() as session:
         stopped = await progress.ask_to_stop(session, run, started_by())
@@ -52,9 +54,11 @@ async def stop_run(store: Store, run: UUID) -> None:
 
 
 async def follow_progress(store: Store) -> AsyncIterator[None]:
-    """Yield whenever a run may have begun, be further or have ended; first at once, and every two seconds at least.
+    """Yield whenever a run may have begun, progressed or ended.
 
-    Holds one connection of its own. While the database can't be reached it yields all the same.
+    Yields first immediately, and at least every two seconds.
+
+    Holds one connection of its own. It also yields while the database can't be reached.
     """
     while True:
         try:

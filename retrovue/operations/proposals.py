@@ -1,8 +1,8 @@
 """Propose path mappings: find the directories on this machine that have the files of a source's locations.
 
 A media server in a container or on another machine has other paths for the same files: its
-``/data/movies/Alien/Alien.mkv`` may be ``/mnt/nas/films/Alien/Alien.mkv`` here. Some of its files are looked for by the
-ends of their paths.
+``/data/movies/Alien/Alien.mkv`` may be ``/mnt/nas/films/Alien/Alien.mkv`` here. Some of its files are searched for by
+the ends of their paths.
 """
 
 import os
@@ -17,18 +17,18 @@ from retrovue.core.model import PathMapping
 from retrovue.core.paths import components, path_system
 
 SECONDS = 10.0
-"""The time that a search may take, for all locations together."""
+"""The time that a search may take, in seconds, for all locations together."""
 MOUNTS = "/proc/self/mounts"
 _SAMPLES = 20
-"""How many files of a location to look for."""
+"""How many files of a location are searched for."""
 _DEPTH = 3
-"""How many levels below a root to search: three for /mnt/nas/media/movies below /mnt."""
+"""How many levels below a root are searched: three for /mnt/nas/media/movies below /mnt."""
 _DIRECTORIES = 4_000
-"""How many directories to read at most."""
+"""The most directories that are read."""
 _ENTRIES = 20_000
-"""How many entries of a directory to read at most; a library of films may have thousands."""
+"""The most entries of a directory that are read; a library of films may have thousands."""
 _BRANCHES = 500
-"""A directory with more subdirectories than this is a library itself: they aren't searched."""
+"""A directory with more subdirectories than this is itself a library: its subdirectories aren't searched."""
 _ROOTS = ("/mnt", "/media", "/run/media", "/srv", "/data", "/storage", "/export", "/volume1", "/Volumes")
 _NOT_MEDIA = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/snap", "/tmp", "/usr", "/var/lib/docker")  # noqa: S108
 
@@ -39,7 +39,7 @@ class LocationSample:
 
     location: str
     files: tuple[str, ...]
-    """Paths of the source, below the location."""
+    """Paths as the source spells them, below the location."""
 
 
 @dataclass(slots=True)
@@ -50,19 +50,19 @@ class _Search:
     tails: list[tuple[str, ...]]
     """The files' paths relative to the location, as components."""
     best: str | None = None
-    """The directory that has the most of the files."""
+    """The directory with the most files so far."""
     found: int = 0
-    """How many it has."""
+    """How many files it has."""
 
     def consider(self, directory: str) -> None:
-        """Make the directory the best one if it has more of the files, and at least half of them."""
+        """Make the directory the best one if it has more of the files than the best one, and at least half of all."""
         found = sum(os.path.isfile(os.path.join(directory, *tail)) for tail in self.tails)  # noqa: PTH113, PTH118
         if found > self.found and 2 * found >= len(self.tails):
             self.best, self.found = directory, found
 
     @property
     def complete(self) -> bool:
-        """Whether all files are found."""
+        """Whether all files were found."""
         return self.found == len(self.tails)
 
 
@@ -72,12 +72,12 @@ async def propose_mappings(
     """Propose a mapping for each location of which at least half of the sampled files are found on this machine.
 
     Searches below ``roots``, by default the usual directories of media and all mount points. Takes at most about
-    ``SECONDS``: what is found until then counts. Returns the mappings by location.
+    ``SECONDS``; what was found until then counts. Returns the mappings by location.
     """
     searches = [_search_for(sample) for sample in samples if sample.files]
     below = None if roots is None else tuple(roots)
     with anyio.move_on_after(SECONDS + 1):
-        # The thread of a hung mount can't be stopped: it is left behind.
+        # A thread that waits for a dead mount can't be stopped, so it is left behind.
         await anyio.to_thread.run_sync(_run, searches, below, abandon_on_cancel=True)
     return {search.location: PathMapping(search.location, search.best) for search in searches if search.best}
 
@@ -85,7 +85,7 @@ async def propose_mappings(
 def _search_for(sample: LocationSample) -> _Search:
     above = len(components(sample.location))
     tails = {components(file)[above:] for file in sample.files}
-    # One file a subdirectory: files of several subdirectories identify the location better than many of one.
+    # One file of each subdirectory: files of several subdirectories identify the location better than many of one.
     first = {tail[0]: tail for tail in sorted(tails, reverse=True) if tail and ".." not in tail}
     chosen = [first[name] for name in sorted(first)]
     return _Search(sample.location, chosen[:: max(1, len(chosen) // _SAMPLES)][:_SAMPLES])
@@ -108,7 +108,7 @@ def _run(searches: Sequence[_Search], roots: Sequence[str] | None) -> None:
 
 
 def _try_path_ends(search: _Search, root: str) -> None:
-    """Consider the location's own path below a root, then the same path without its first components."""
+    """Try the location's own path below a root, then the same path without its first components."""
     parts = components(search.location)[1:]
     for begin in range(len(parts)):
         if search.complete:
@@ -117,7 +117,7 @@ def _try_path_ends(search: _Search, root: str) -> None:
 
 
 def _directories(roots: Sequence[str], end: float) -> Iterator[tuple[str, set[str]]]:
-    """Walk the directories below the roots, level by level; yield each with the names of its entries."""
+    """Walk the directories below the roots level by level; yield each with the names of its entries."""
     level = list(roots)
     read = 0
     for _ in range(_DEPTH + 1):
@@ -133,7 +133,7 @@ def _directories(roots: Sequence[str], end: float) -> Iterator[tuple[str, set[st
 
 
 def _list(directory: str) -> tuple[set[str], list[str]]:
-    """Return the names in a directory, and the paths of its subdirectories that are to be searched."""
+    """Return the names in a directory, and the paths of the subdirectories to search."""
     names: set[str] = set()
     below: list[str] = []
     try:
@@ -145,7 +145,7 @@ def _list(directory: str) -> tuple[set[str], list[str]]:
                 if len(names) >= _ENTRIES:
                     break
     except OSError:
-        pass  # files in it couldn't be ingested either
+        pass  # Files in it couldn't be ingested either.
     return names, sorted(below) if len(below) <= _BRANCHES else []
 
 
@@ -167,7 +167,7 @@ def _mount_points() -> Iterator[str]:
 
 
 def by_location(locations: Sequence[str], files: Iterable[str]) -> list[LocationSample]:
-    """Return each location with the files below it. A file below several belongs to the longest."""
+    """Return each location with the files below it. A file below several locations belongs to the longest one."""
     known: Mapping[tuple[str, ...], list[str]] = {components(location): [] for location in locations}
     for file in files:
         parts = components(file)

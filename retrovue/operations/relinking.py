@@ -1,4 +1,4 @@
-"""Relink assets whose item is in another collection now: list them, and do it once a person has looked."""
+"""List assets whose item has moved to another collection, and relink them after a person has reviewed them."""
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,16 +31,16 @@ _HOLDER = "retrovue-relink"
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """The assets whose item is in another collection now."""
+    """The assets whose item has moved to another collection."""
 
     total: int
-    """How many of them have exactly one new asset that is the same."""
+    """The number of assets that match exactly one new asset."""
     moves: tuple[Move, ...]
     """The first of these, by name."""
     ambiguous_total: int
-    """How many could be one of several, or share their new asset with others."""
+    """The number of assets that match several new assets, or share their new asset with others."""
     ambiguous: tuple[Move, ...]
-    """The first of these, each with one of the assets that it could be."""
+    """The first of these, each with one of the new assets that it matches."""
 
 
 async def list_moves(
@@ -51,11 +51,11 @@ async def list_moves(
     other_sources: bool = False,
     limit: int = LISTED,
 ) -> Moves:
-    """List the assets that are missing or gone and whose item is in another collection of their source now.
+    """List the assets that are missing or gone and whose item has moved to another collection of their source.
 
-    ``source`` and ``collection`` are references: only the lost assets of these. ``other_sources``: collections of
-    other sources are looked at as well. ``limit`` is how many of each kind are returned. An asset and a newer one that
-    nobody has approved or retired are a pair by the rules of a sync. Raises NotFound or Ambiguous.
+    ``source`` and ``collection`` are references that limit the lost assets. With ``other_sources``, collections of
+    other sources are searched as well. ``limit`` is how many of each kind are returned. A lost asset matches a newer
+    asset that nobody has approved or retired, by the rules of a sync. Raises NotFound or Ambiguous.
     """
     async with store.reading() as session:
         collections = await _collections(session, source, collection)
@@ -74,10 +74,10 @@ async def relink_moves(
 ) -> Moves:
     """Relink all unambiguous assets that `list_moves` lists, in one transaction.
 
-    ``confirm`` is called first with what would be relinked, but not for a dry-run or if there is nothing; it raises to
-    refuse. Returns what was relinked, or for a dry-run would be. Raises as `list_moves`; AlreadyRunning while one of
-    the collections is being worked on; RequestError, and changes nothing, if other assets would be relinked than were
-    confirmed.
+    ``confirm`` is called first with what would be relinked, but not for a dry-run or if there is nothing; it raises an
+    exception to refuse. Returns what was relinked, or would be for a dry-run. Raises what `list_moves` raises;
+    AlreadyRunning while one of the collections is being worked on; RequestError, and changes nothing, if other assets
+    would be relinked than were confirmed.
     """
     async with store.reading() as session:
         collections = await _collections(session, source, collection)
@@ -103,12 +103,13 @@ async def relink_assets(
     confirm: Callable[[Move], None] | None = None,
     dry_run: bool = False,
 ) -> Move:
-    """Give the item of the asset ``listed`` to the asset ``lost``, whose own isn't listed any more, in one transaction.
+    """Give the item of the asset ``listed`` to the asset ``lost``, whose own item isn't listed any more.
 
-    The asset ``lost`` keeps its id, history and approval, and takes the item's collection, files and description. The
-    approval is withdrawn if the item has another file, unless ``listed`` is approved or its collection keeps approvals.
-    The asset ``listed`` takes the lost item, and is missing or gone as that was: the same with both the other way round
-    undoes it. ``confirm`` is called first, but not for a dry-run; it raises to refuse.
+    This is one transaction. The asset ``lost`` keeps its id, history and approval, and takes the item's collection,
+    files and description. The approval is withdrawn if the item has another file, unless ``listed`` is approved or its
+    collection keeps approvals. The asset ``listed`` takes the lost item, and becomes missing or gone as ``lost`` was.
+    Calling it again with the assets exchanged undoes it. ``confirm`` is called first, but not for a dry-run; it raises
+    an exception to refuse.
 
     Raises RequestError unless ``lost`` is missing or gone, and ``listed`` is present and of the same type;
     AlreadyRunning while one of their collections is being worked on.

@@ -1,4 +1,4 @@
-"""Reports over all collections: what the catalogue holds, which items were rejected, which are duplicates."""
+"""Reports over all collections: statistics, rejected items, duplicates."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -44,23 +44,23 @@ _PageOf: TypeAlias = Callable[..., Awaitable[tuple[Sequence[_Item], str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the catalogue holds, or one source of it."""
+    """What the catalogue holds, in all or of one source."""
 
     source: Source | None
-    """The source that was asked for."""
+    """The source that was asked for; None for all."""
     collections: tuple[CollectionStatistics, ...]
-    """In the order of their sources' names and their own."""
+    """In the order of the names of sources and collections."""
 
     @property
     def groups(self) -> tuple[AssetGroup, ...]:
-        """The assets of all collections, by type and state."""
+        """The numbers of assets of all collections, by type and state."""
         return total_of(self.collections)
 
 
 async def statistics(store: Store, source: str | None = None) -> Statistics:
     """Count the assets of each collection by type and state, with hours, bytes and failed enrichments.
 
-    ``source`` is a reference; None counts all sources. Reads each asset once. Raises NotFound or Ambiguous.
+    ``source`` is a reference; None counts all sources. Reads every asset once. Raises NotFound or Ambiguous.
     """
     async with store.reading() as session:
         within = None if source is None else await find_source(session, source)
@@ -72,8 +72,8 @@ async def list_rejected(
 ) -> RejectedListing:
     """List the items that ingests rejected, the latest run first, page by page.
 
-    ``limit`` is the size of the page, ``after`` the ``next_cursor`` of the page before. Counts all of them by reason.
-    Raises NotFound, Ambiguous or, for a bad limit, cursor or filter, RequestError.
+    ``limit`` is the size of the page, ``after`` the ``next_cursor`` of the page before. All items are counted by
+    reason. Raises NotFound, Ambiguous or, for an invalid limit, cursor or filter, RequestError.
     """
     async with store.reading() as session:
         reasons = await rejections.count_rejected(session, filters)
@@ -92,8 +92,8 @@ async def list_duplicates(
 ) -> DuplicateListing:
     """List the items whose files are those of an asset, collection by collection, page by page.
 
-    Takes the filters ``source``, ``collection``, ``since`` and ``until``; ``limit`` and ``after`` are those of
-    ``list_rejected``. Raises what it raises.
+    Takes the filters ``source``, ``collection``, ``since`` and ``until``; ``limit`` and ``after`` are as for
+    ``list_rejected``. Raises what ``list_rejected`` raises.
     """
     async with store.reading() as session:
         total = await rejections.count_duplicates(session, filters)

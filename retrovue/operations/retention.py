@@ -18,12 +18,14 @@ async def prune_details(
     confirm: Callable[[PrunedDetails], None] | None = None,
     dry_run: bool = False,
 ) -> PrunedDetails:
-    """Remove the details of runs that ended before so long: rejected items, durations, warnings, tracebacks.
+    """Remove the details of runs that ended longer ago than a given age.
 
-    What interrupted runs have kept of large collections is dropped, too, if it is older than that or than 24 hours.
-    The outcomes and their counts stay, and so do items that are still rejected. ``confirm`` is called first with what
-    would be removed, but not for a dry-run or if it is nothing; it raises to refuse. Raises RequestError for more
-    than 36,500 days, and if something else would be removed than was confirmed.
+    Details are rejected items, durations, warnings and tracebacks.
+
+    Kept listings are removed as well, if they are older than that or than 24 hours. Outcomes and their
+    counts stay, and so do items that are still rejected. ``confirm`` is called first with what would be removed, but
+    not for a dry-run or if there is nothing to remove; it raises an exception to refuse. Raises RequestError for more
+    than 36,500 days, and if something other than was confirmed would be removed.
     """
     retention.require_age(older_than)
     before = dt.datetime.now(dt.UTC) - older_than

@@ -1,4 +1,4 @@
-"""Schedules: when sources are synced, ingested and enriched by themselves. A process that serves works them."""
+"""Schedules: when sources are synced, ingested and enriched automatically. A process that serves works them."""
 
 import datetime as dt
 from dataclasses import dataclass, replace
@@ -31,11 +31,11 @@ _LISTED_RUNS = 10
 
 @dataclass(frozen=True, slots=True)
 class ScheduleListing:
-    """A schedule, when it is due next, and its latest runs."""
+    """A schedule, its next due time, and its latest runs."""
 
     schedule: Schedule
     next_due_at: dt.datetime | None
-    """In UTC; None while it is disabled."""
+    """The next due time in UTC; None while the schedule is disabled."""
     runs: tuple[ScheduleRun, ...]
     """The newest first."""
 
@@ -50,11 +50,12 @@ async def add_schedule(
     name: str | None = None,
     dry_run: bool = False,
 ) -> ScheduleListing:
-    """Let a source be synced, ingested or enriched by itself, at the due times from now on.
+    """Sync, ingest or enrich a source automatically, at the due times from now on.
 
     ``cron`` has five fields: minute, hour, day of the month, month, day of the week, in ``time_zone``, a name of the
-    IANA database. ``what``: ``sync``, ``full-sync``, ``ingest`` or ``enrich``. ``name`` is unique; None makes one of
-    the source's name and the work. Raises NotFound, Ambiguous or RequestError. A dry-run checks all and writes nothing.
+    IANA database. ``what`` is ``sync``, ``full-sync``, ``ingest`` or ``enrich``. ``name`` is unique; None makes one
+    from the source's name and ``what``. Raises NotFound, Ambiguous or RequestError. A dry-run checks everything and
+    writes nothing.
     """
     times = Cron.parse(cron, time_zone)
     _require_work(what)
@@ -71,7 +72,7 @@ async def add_schedule(
 
 
 async def list_schedules(store: Store, *, source: str | None = None, runs: int = 1) -> list[ScheduleListing]:
-    """List all schedules, or those of a source, by name, each with so many of its latest runs."""
+    """List all schedules, or those of a source, by name, each with up to ``runs`` of its latest runs."""
     async with store.reading() as session:
         owner = None if source is None else await find_source(session, source)
         found = await schedules.list_schedules(session, owner)
@@ -81,7 +82,7 @@ async def list_schedules(store: Store, *, source: str | None = None, runs: int =
 
 
 async def get_schedule(store: Store, reference: str) -> ScheduleListing:
-    """Return the schedule that has an id or a name, with its latest runs. Raises NotFound or Ambiguous."""
+    """Return the schedule with an id or a name, with its latest runs. Raises NotFound or Ambiguous."""
     async with store.reading() as session:
         found = await schedules.find_schedule(session, reference)
         now = await schedules.now_of(session)
@@ -99,9 +100,9 @@ async def update_schedule(
     enabled: bool | None = None,
     dry_run: bool = False,
 ) -> tuple[Schedule, ScheduleListing]:
-    """Change a schedule; None leaves a value as it is. Returns it before and after.
+    """Change a schedule; None leaves a value unchanged. Returns the schedule before and after.
 
-    With other times, and when it is enabled, only due times from now on count: what it missed isn't caught up. Raises
+    With other times, and when it is enabled, only due times from now on count: earlier ones aren't caught up. Raises
     NotFound, Ambiguous or RequestError. A dry-run checks the same and writes nothing.
     """
     if what is not None:
@@ -130,7 +131,7 @@ async def update_schedule(
 
 
 async def remove_schedule(store: Store, reference: str, *, dry_run: bool = False) -> ScheduleListing:
-    """Remove a schedule, and return it. A run of it that goes on isn't stopped. Raises NotFound or Ambiguous."""
+    """Remove a schedule, and return it. A run of it that is at work isn't stopped. Raises NotFound or Ambiguous."""
     async with store.reading() if dry_run else store.transaction() as session:
         found = await schedules.find_schedule(session, reference)
         now = await schedules.now_of(session)
@@ -141,10 +142,10 @@ async def remove_schedule(store: Store, reference: str, *, dry_run: bool = False
 
 
 async def run_schedule_now(store: Store, reference: str) -> tuple[Schedule, bool]:
-    """Ask for a run of a schedule: it begins when none of it goes on. However often it is asked for, one waits.
+    """Request a run of a schedule. It begins when no other run of it is at work; several requests give one run.
 
-    Returns the schedule, and whether any host serves now. Without one the run begins when one does. Raises NotFound or
-    Ambiguous.
+    Returns the schedule, and whether any host serves now. If none does, the run begins when one starts to serve. Raises
+    NotFound or Ambiguous.
     """
     async with store.transaction() as session:
         found = await schedules.find_schedule(session, reference)

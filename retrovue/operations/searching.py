@@ -1,4 +1,4 @@
-"""Search among very many assets."""
+"""The indexes for searching large catalogues."""
 
 from retrovue.store import searching
 from retrovue.store.session import Store
@@ -7,12 +7,12 @@ __all__ = ["set_search_index"]
 
 
 async def set_search_index(store: Store, *, wanted: bool = True, dry_run: bool = False) -> bool:
-    """Give the catalogue the indexes of titles and shows, or take them away; returns whether that changes anything.
+    """Create or drop the indexes of titles and shows; return whether that changes anything.
 
-    With them ``list_assets(title=…)`` and ``list_assets(show=…)`` find a part of a title, of three characters or more,
-    among a million assets in milliseconds; without them each search reads all of them. Runs pay for them with each
-    title that they write. While they are made no run can write. A dry-run changes nothing. Raises StoreError if the
-    role may not create the extension ``pg_trgm``.
+    With them ``list_assets(title=…)`` and ``list_assets(show=…)`` find a part of a title of at least three characters
+    in milliseconds among a million assets; without them each search reads all assets. They slow runs for each title
+    that is written. While they are created no run can write. A dry-run changes nothing. Raises StoreError if the role
+    may not create the extension ``pg_trgm``.
     """
     async with store.reading() if dry_run else store.transaction(long=True) as session:
         changes = await searching.has_indexes(session) != wanted

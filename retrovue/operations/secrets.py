@@ -10,33 +10,34 @@ from retrovue.store.sources import list_sources, lock_sources, save_source
 
 
 def secret_reference(text: str) -> Secret | None:
-    """Make a secret that is kept by reference: ``file:/PATH``, ``env:NAME`` or ``credential:NAME`` (of systemd).
+    """Make a secret from a reference: ``file:/PATH``, ``env:NAME`` or ``credential:NAME`` (of systemd).
 
-    It is read once in each run, and never stored. None for another text. Raises RequestError for a reference that can't
-    be used.
+    The secret is read once in each run, and never stored. Returns None for any other text. Raises RequestError for a
+    reference that can't be used.
     """
     return SecretReference.parse(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """What was encrypted, or for a dry-run would be."""
+    """What was encrypted, or would be for a dry-run."""
 
     key_file: Path
     key_added: bool
-    """Whether a new key was made and put first in the file."""
+    """Whether a new key was made and put first in the key file."""
     encrypted: int
-    """Secrets that were encrypted with the first key."""
+    """The number of secrets that were encrypted with the first key."""
     references: int
-    """Secrets that are kept by reference, which aren't encrypted."""
+    """The number of secrets that are kept by reference, and therefore not encrypted."""
 
 
 async def encrypt_secrets(store: Store, *, rotate: bool = False, dry_run: bool = False) -> Encryption:
     """Encrypt the stored secrets of all sources with the first key of the key file, in one transaction.
 
     Makes a key if there is none, and with ``rotate`` a new one; older keys stay in the file, because older backups need
-    them. Secrets that are stored later are encrypted, too. Raises RequestError if a key can't be read or made, if one
-    is missing that a secret is encrypted with, and with code ``no_encryption`` without the package for it.
+    them. Secrets that are stored later are encrypted as well. Raises RequestError if a key can't be read or made, if
+    the key of an encrypted secret is missing, and with code ``no_encryption`` if the package for encryption isn't
+    installed.
     """
     adds = rotate or not has_key()
     async with store.reading() if dry_run else store.transaction() as session:

@@ -1,4 +1,4 @@
-"""Survey a server that needn't be in the catalogue yet: its libraries, and where their files are on this machine."""
+"""Survey a server that may not be in the catalogue yet: its libraries, and where their files are on this machine."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,13 +29,13 @@ class LibrarySurvey:
     collection: Collection
     """The collection of the catalogue, or a new one; with all its mappings and the new ones."""
     new_mappings: tuple[PathMapping, ...]
-    """The mappings that aren't in the catalogue."""
+    """The mappings that aren't in the catalogue yet."""
     unmapped: tuple[str, ...]
-    """Its locations without a mapping."""
+    """Its locations that have no mapping."""
     answer: Ingestibility
-    """The answer of the importer's check with all these mappings."""
+    """The result of the importer's check with all these mappings."""
     empty: tuple[str, ...] = ()
-    """Its locations whose directories on this machine are there and empty."""
+    """Its locations whose local directories exist and are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class Survey:
 
 
 async def check_server(type_name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> SourceIdentity:
-    """Reach a server and return its identity.
+    """Contact a server and return its identity.
 
-    Raises SourceRefused if it doesn't accept the credentials, another SourceError if none of this type answers, and
-    RequestError if the configuration can't be used.
+    Raises SourceRefused if the server doesn't accept the credentials, another SourceError if no server of this type
+    answers, and RequestError if the configuration can't be used.
     """
     async with GuardedImporter(open_importer(type_name, config, credentials)) as importer:
         return await importer.check_reachable()
@@ -70,7 +70,7 @@ async def survey(
 ) -> Survey:
     """List the libraries of a server and where their files are on this machine. Writes nothing.
 
-    With ``check_files`` False a library may be mapped to an empty directory: its files are on another machine.
+    With ``check_files=False`` a library may be mapped to an empty directory, because its files are on another machine.
     A location is mapped by ``maps``, else by the catalogue's mappings, else to a directory below one of ``roots`` that
     has its files (see ``propose_mappings``). Raises SourceError if the server can't be read.
     """
@@ -100,7 +100,7 @@ async def add_mapping(
     library: LibrarySurvey,
     mapping: PathMapping,
 ) -> LibrarySurvey:
-    """Survey a library again, with one mapping more."""
+    """Survey a library again with an additional mapping."""
     async with GuardedImporter(open_importer(type_name, config, credentials)) as importer:
         before = tuple(known for known in library.collection.path_mappings if known not in library.new_mappings)
         collection = replace(library.collection, path_mappings=before)
@@ -160,14 +160,14 @@ def _unmapped(collection: Collection, mappings: Iterable[PathMapping]) -> tuple[
 
 
 async def some_files(importer: GuardedImporter, collection: Collection) -> list[str]:
-    """Return the paths of the files on the first page of a library; none if it can't be read."""
+    """Return the paths of the files on the first page of a library; empty if it can't be read."""
     try:
         async with importer.enumerate(replace(collection, assets_count=0), FULL) as pages:
             async for page in pages:
                 if isinstance(page, Page):
                     return [part.source_path for draft in page.drafts for part in draft.parts]
-    except (SourceError, RequestError):  # the latter for a kind that can't be ingested
-        return []  # the ingest reports what is wrong; here the library only gets no proposal
+    except (SourceError, RequestError):  # UnsupportedKind for a library that can't be ingested
+        return []  # The ingest reports what is wrong; here the library only gets no proposal.
     return []
 
 

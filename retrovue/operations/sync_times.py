@@ -1,4 +1,4 @@
-"""When the collections of a source were read, and when the next syncs read all of them."""
+"""When the collections of a source were read, and when the next syncs will read all of them."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -17,17 +17,19 @@ __all__ = ["CollectionTimes", "SyncTimes", "get_sync_times"]
 
 @dataclass(frozen=True, slots=True)
 class CollectionTimes:
-    """When a collection was read, and when the next syncs read all of it."""
+    """When a collection was read, and when the next syncs will read all of it."""
 
     collection: Collection
     swept_at: dt.datetime | None
-    """When all of it was read last. None: not since its settings or assets were changed, or removals were held back."""
+    """When all of it was last read. None if never since its settings or assets were changed, or removals were held
+    back.
+    """
     full_at: dt.datetime | None
-    """When each of its items was compared last; None as above."""
+    """When each of its items was last compared; None as above."""
     next_sweep_at: dt.datetime | None
-    """From when on a sync reads all of it, whatever its source tells; None: the next one does."""
+    """The time from which a sync reads all of it in any case; None means the next sync."""
     next_full_at: dt.datetime | None
-    """From when on a sync compares each item; None: the next one does."""
+    """The time from which a sync compares each item in any case; None means the next sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,11 @@ class SyncTimes:
     """How often the collections of a source are read."""
 
     grace: dt.timedelta
-    """How long an asset that isn't listed any more is missing before it is gone."""
+    """The time after which a missing asset is gone."""
     sweep_every: dt.timedelta
     full_every: dt.timedelta
     tells_changes: bool
-    """Whether the type of the source tells what has changed; else each sync reads all."""
+    """Whether the type of the source reports changes; otherwise each sync reads all."""
     collections: tuple[CollectionTimes, ...]
     """The enabled ones, by name."""
 
@@ -47,7 +49,7 @@ class SyncTimes:
 async def get_sync_times(store: Store, source: str) -> SyncTimes:
     """Return how often the collections of a source are read. ``source`` is a reference; raises NotFound or Ambiguous.
 
-    A sync may read more than these times demand, if it can't prove otherwise what has changed.
+    A sync may read more than these times require, if it can't prove otherwise what has changed.
     """
     async with store.reading() as session:
         found = await find_source(session, source)

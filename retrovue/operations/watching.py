@@ -1,4 +1,4 @@
-"""What waits for a person, and who works on the catalogue now."""
+"""The removals that have to be confirmed, and the programs that work on the catalogue now."""
 
 from retrovue.store import held_back, hosts
 from retrovue.store.held_back import RemovalsHeldBack
@@ -9,10 +9,10 @@ __all__ = ["Program", "RemovalsHeldBack", "list_held_back", "list_programs"]
 
 
 async def list_held_back(store: Store) -> list[RemovalsHeldBack]:
-    """List the removals that the latest sync of each collection has held back, by source and collection.
+    """List the removals that the latest sync of each collection held back, by source and collection.
 
-    A later sync that reads all of the collection, and finds the items listed again or is told to remove them, clears
-    its entry. A dry-run of a sync names the assets.
+    An entry is removed by a later sync that reads all of the collection and finds the items listed again, or is told to
+    remove them. A dry-run of a sync lists the assets.
     """
     async with store.reading() as session:
         return await held_back.list_held_back(session)

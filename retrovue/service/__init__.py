@@ -1,1 +1,1 @@
-"""Runs that begin by themselves, in one process that works until it is stopped."""
+"""Programs that run until they are stopped: schedules, workers, and listening to sources."""

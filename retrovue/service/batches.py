@@ -1,4 +1,4 @@
-"""Works batches of enrichment, and folds their results into the outcome of the collection."""
+"""Work batches of enrichment, and combine their results in the outcome of the collection."""
 
 from uuid import UUID, uuid5
 
@@ -32,10 +32,10 @@ async def work_batch(
     *,
     busy_s: float,
 ) -> float | None:
-    """Enrich one batch of a collection whose lock is held; returns the seconds after which to look for another one.
+    """Enrich one batch of a collection whose lock is held; return the seconds after which to look for another batch.
 
-    None: there is no batch that nobody works. ``problem`` says why the files can't be read on any host: the batch ends
-    with it, and all of it stays owed.
+    Returns None if there is no batch that nobody works. ``problem`` says why the files can't be read on any host: the
+    batch then ends with it, and all its enrichments stay owed.
     """
     batch = await _next(store, collection, locks)
     if batch is None:
@@ -78,7 +78,7 @@ async def _enrich(
     batch: Batch,
     locks: Locks,
 ) -> Enriched | None:
-    """Enrich a batch; None if it is to be done again, as the database was lost."""
+    """Enrich a batch; None if the database was lost, so that the batch has to be worked again."""
     limiter = anyio.CapacityLimiter(DEFAULT_CONCURRENCY)
     work = EnrichmentWork(store, source, collection, attached, batch.run_id, limiter=limiter, part=batch.part)
     async with locks.held():
@@ -89,7 +89,7 @@ async def _enrich(
 
 
 async def _fold(session: Session, collection: Collection, attached: tuple[AttachedEnricher, ...], batch: Batch) -> None:
-    """Fold the results of all batches of a run into its outcome, which ends with that."""
+    """Combine the results of all batches of a run in its outcome, which is then complete."""
     texts, succeeded, failed, spent = await batches.results_of(session, batch)
     results = [decoded_enriched(text) for text in texts]
     first = next((result for result in results if result.problem is not None), None)

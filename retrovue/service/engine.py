@@ -1,7 +1,7 @@
-"""The job engine, procrastinate: the only module that imports it.
+"""The job engine, procrastinate. No other module imports it.
 
-A job is a wake-up, never the truth: what there is to do is in tables of the catalogue. So a job ends well whatever it
-finds, and one that is lost, late or worked twice does no harm.
+A job only wakes a worker; the work is described by tables of the catalogue. So a job always succeeds, whatever it
+finds, and a job that is lost, late or worked twice does no harm.
 """
 
 import logging
@@ -36,34 +36,34 @@ with needing("psycopg_pool", "to work jobs"):
     from psycopg_pool import PoolTimeout
 
 TASK = "retrovue"
-"""The one task: what a job does is in its arguments."""
+"""The name of the only task. The work of a job is in its arguments."""
 UPKEEP = "upkeep"
 """The queue of the engine's own work, which all workers work."""
 KEPT_HOURS = 24
 """How long jobs that failed or were cancelled are kept, in hours."""
 POOL = 4
-"""Connections of the engine at most, besides the one that listens."""
+"""The most connections of the engine, in addition to the one that listens."""
 CONNECT_SECONDS = 10.0
 
 Work = Callable[[Mapping[str, Any]], Awaitable[None]]
-"""Works a job, by its arguments."""
+"""Works a job, given its arguments."""
 _LOST = (ConnectorException, PoolTimeout, Error, OSError)
 
-# Without handlers of its own it would write warnings to the standard error of a command.
+# Without a handler, the engine's warnings would be written to the standard error of a command.
 for _name in ("procrastinate", "psycopg"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
 class EngineTimes:
-    """How long the engine waits, in seconds."""
+    """The times that the engine waits, in seconds."""
 
     heartbeat_s: float = 10.0
-    """Between two signs of life of a worker."""
+    """The time between two heartbeats of a worker."""
     stalled_s: float = 30.0
-    """Without a sign of life, after which the jobs of a worker are another one's."""
+    """The time without a heartbeat after which the jobs of a worker are given to another one."""
     poll_s: float = 5.0
-    """Between two looks for jobs, besides notifications."""
+    """The time between two looks for jobs without a notification."""
 
 
 class Engine:
@@ -74,10 +74,10 @@ class Engine:
         self._manager = manager
 
     async def wake(self, queue: str, key: str, arguments: Mapping[str, Any], *, after_s: float = 0) -> bool:
-        """Put a job into a queue; returns False if one of the key waits already.
+        """Put a job into a queue; return False if a job with the same key is waiting already.
 
-        Of each key one job is worked at a time, and one waits, which the database enforces. ``after_s``: not before so
-        many seconds.
+        Of each key one job is worked at a time and one waits; the database enforces it. The job isn't worked before
+        ``after_s`` seconds have passed.
         """
         after: TimeDeltaParams | None = {"milliseconds": int(after_s * 1000)} if after_s > 0 else None
         try:
@@ -89,7 +89,7 @@ class Engine:
         return True
 
     async def revive(self, stalled_s: float) -> list[Mapping[str, Any]]:
-        """Delete the jobs of workers without a sign of life for ``stalled_s`` seconds; returns their arguments."""
+        """Delete the jobs of workers without a heartbeat for ``stalled_s`` seconds; return their arguments."""
         with _translated():
             manager = self._app.job_manager
             stalled = [job for job in await manager.get_stalled_jobs(seconds_since_heartbeat=stalled_s) if job.id]
@@ -98,7 +98,7 @@ class Engine:
             return [dict(job.task_kwargs) for job in stalled]
 
     async def clear(self, queue: str) -> list[Mapping[str, Any]]:
-        """Delete the waiting jobs of a queue; returns their arguments."""
+        """Delete the waiting jobs of a queue; return their arguments."""
         with _translated():
             manager = self._app.job_manager
             waiting = list(await manager.list_jobs_async(queue=queue, status=Status.TODO.value))
@@ -109,7 +109,10 @@ class Engine:
             ]
 
     async def prune(self, hours: int) -> None:
-        """Delete the jobs that failed or were cancelled ``hours`` ago or earlier; the others are deleted at once."""
+        """Delete the jobs that failed or were cancelled at least ``hours`` ago.
+
+        Other jobs are deleted when they end.
+        """
         with _translated():
             await self._app.job_manager.delete_old_jobs(
                 nb_hours=hours, include_failed=True, include_cancelled=True, include_aborted=True
@@ -118,7 +121,7 @@ class Engine:
     async def work(self, queues: list[str], concurrency: int, times: EngineTimes, work: Work) -> None:
         """Work jobs until the task is cancelled; raises StoreUnavailable if the database is lost.
 
-        Jobs at work are cancelled then. ``queues`` may change meanwhile: the worker reads them at each fetch.
+        The jobs at work are then cancelled. ``queues`` may change meanwhile: the worker reads it before each fetch.
         """
 
         async def task(**arguments: Any) -> None:
@@ -126,12 +129,12 @@ class Engine:
             jobs.start_soon(job.run)
             await job.wait()
 
-        async def tidy(timestamp: int) -> None:  # noqa: ARG001 - the engine gives it
+        async def tidy(timestamp: int) -> None:  # noqa: ARG001 - the engine passes it
             await self.prune(KEPT_HOURS)
 
         self._app.task(name=TASK)(task)
-        # Without any periodic task the engine wouldn't notice that a heartbeat has failed: what watches its tasks ends
-        # with the first that does, and that of periodic tasks ends at once if there are none.
+        # Without a periodic task the engine wouldn't notice that a heartbeat has failed: it watches its tasks only
+        # until the first one ends, and the task of periodic jobs ends at once if there are none.
         self._app.periodic(cron="17 * * * *")(self._app.task(name=f"{TASK} tidy", queue=UPKEEP)(tidy))
         worker = Worker(
             self._app,
@@ -144,7 +147,8 @@ class Engine:
             delete_jobs="successful",
             install_signal_handlers=False,
             update_heartbeat_interval=times.heartbeat_s,
-            # A worker that starts forgets those that are gone. One that only seemed to be can fetch nothing then.
+            # A worker that starts deletes the rows of workers that are gone. One that was alive after all can't fetch
+            # jobs then.
             stalled_worker_timeout=KEPT_HOURS * 3600.0,
         )
         self._manager.on_failure = worker.stop
@@ -153,7 +157,7 @@ class Engine:
 
         async def run() -> None:
             nonlocal failure, jobs
-            # Cancelled as it is, it would leave its jobs at work: it ends them when it is told to stop.
+            # If the engine were cancelled, it would leave its jobs marked as at work; told to stop, it ends them.
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as jobs:
                     try:
@@ -177,7 +181,9 @@ class _Manager(JobManager):
     def __init__(self, connector: PsycopgConnector) -> None:
         super().__init__(connector)
         self.on_failure: Callable[[], None] | None = None
-        """Called if the end of a job couldn't be stored: it stays this worker's until the worker is another one."""
+        """Called if the end of a job couldn't be stored: the job then belongs to this worker until the worker registers
+        again.
+        """
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
         """Store the end of a job."""
@@ -185,7 +191,7 @@ class _Manager(JobManager):
             await super().finish_job(job, status, delete_job)
         except ConnectorException as exc:
             if isinstance(exc.__cause__, RaiseException):
-                return  # the worker was thought to be gone, and the job is another one's now
+                return  # This worker was considered gone, and another one has the job now.
             if self.on_failure is not None:
                 self.on_failure()
 
@@ -194,7 +200,7 @@ class _Manager(JobManager):
 class _Job:
     """The work of a job, in a task of its own.
 
-    The engine cancels its tasks as asyncio does, which no shield of anyio keeps from cleaning up.
+    The engine cancels its tasks by asyncio, and anyio's shields don't protect clean-up from that.
     """
 
     work: Work
@@ -207,13 +213,13 @@ class _Job:
         try:
             with self._scope:
                 await self.work(self.arguments)
-        except Exception as exc:  # noqa: BLE001 - raised in the engine's task
+        except Exception as exc:  # noqa: BLE001 - raised again in the engine's task
             self._failure = exc
         finally:
             self._done.set()
 
     async def wait(self) -> None:
-        """Wait for its end; a cancellation cancels the work, and waits for it."""
+        """Wait for the end of the work. A cancellation cancels the work and waits for it."""
         try:
             await self._done.wait()
         except anyio.get_cancelled_exc_class():
@@ -273,8 +279,8 @@ def wanted_version() -> str:
     return max(script.name.partition("_")[0] for script in scripts)
 
 
-class _translated:  # noqa: N801 - reads as a clause
-    """Translate the engine's errors in the block to StoreUnavailable."""
+class _translated:  # noqa: N801 - named like a function, as it is used in a with statement
+    """Translate the engine's errors within the block to StoreUnavailable."""
 
     def __enter__(self) -> None:
         return None

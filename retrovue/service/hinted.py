@@ -1,4 +1,4 @@
-"""Syncs what hints of a source name: by the rules of any sync, one after the other, again if one fails."""
+"""Sync what the hints of a source name: one sync at a time, by the usual rules, repeated after a failure."""
 
 from contextlib import AbstractAsyncContextManager
 
@@ -20,28 +20,28 @@ from retrovue.store import listeners
 from retrovue.store.session import Store
 
 _MOST_FAILURES = 8
-"""Attempts in a row to sync what was named: the pauses between them add up to 45 minutes."""
+"""The most attempts in a row to sync the same hints. The pauses between them add up to 45 minutes."""
 
 _log = logger(__name__)
 
 
 class HintedSyncs:
-    """Syncs what the hints of one source name, and notes in the catalogue what was heard."""
+    """Syncs what the hints of one source name, and stores in the catalogue which hints came."""
 
     def __init__(self, store: Store, source: Source, times: ListeningTimes) -> None:
         self.hints = Hints(times, echoes=not paths_are_local(source))
         self._store, self._source, self._times = store, source, times
         self._failures: dict[str | None, int] = {}
-        """Attempts in a row that have failed, by library; None for the whole source."""
+        """The number of failed attempts in a row, by library; the key None means the whole source."""
 
     async def run(self) -> None:
-        """Sync whatever is hinted at, until the task is cancelled."""
+        """Sync what hints name until the task is cancelled."""
         async with anyio.create_task_group() as group:
             while True:
                 await self.hints.wait()
                 try:
                     await self._work(group)
-                except Exception as exc:  # noqa: BLE001 - a fault of one sync must not end the others
+                except Exception as exc:  # noqa: BLE001 - an error of one sync must not end the others
                     _log.error("%s wasn't synced after its events:\n%s", self._source.name, redacted_traceback(exc))
 
     async def _work(self, group: TaskGroup) -> None:
@@ -54,7 +54,7 @@ class HintedSyncs:
             await self._sync_named(group)
 
     async def _note(self, library: str | None, items: int | None) -> None:
-        """Note the library and the number of items that are synced next; None for all."""
+        """Store the library and the number of items that are synced next; None means all."""
         try:
             async with self._store.transaction() as session:
                 await listeners.heard(session, self._source, library, items)
@@ -66,7 +66,7 @@ class HintedSyncs:
         try:
             found = await list_enabled(self._store)
         except RetrovueError as exc:
-            # If the database is lost, all is listened to anew.
+            # If the database is lost, the host starts listening again.
             self._try_later(group, None, exc)
             return
         ours = (collections for source, collections in found if source.id == self._source.id)
@@ -107,7 +107,7 @@ class HintedSyncs:
             self._try_later(group, ChangeHint(library, None if keys is None else tuple(keys)), failed)
 
     async def _run(self, running: AbstractAsyncContextManager[IngestRun]) -> tuple[Failed, ...]:
-        """Run a sync; returns the collections that have to be synced again."""
+        """Run a sync; return the collections that have to be synced again."""
         async with running as run:
             pass
         _log.info("%s was synced after its events: %s", self._source.name, run.summary.status,
@@ -115,10 +115,10 @@ class HintedSyncs:
         return tuple(run.summary.failed)
 
     def _try_later(self, group: TaskGroup, hint: ChangeHint | None, failed: RetrovueError | Failed) -> None:
-        """Sync again what has failed, after a pause that grows; None for the whole source.
+        """Sync a failed library again after a growing pause; None means the whole source.
 
-        What still fails after some attempts is left to the next hint and to schedules. A run that others hold up isn't
-        given up.
+        After `ATTEMPTS` failures in a row it is left to the next hint and to schedules. A run that has to wait for
+        another one doesn't count as a failure.
         """
         library = None if hint is None else hint.library
         failures = self._failures.get(library, 0)

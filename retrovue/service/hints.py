@@ -1,4 +1,4 @@
-"""Hints of a source, collected until it is quiet."""
+"""Collect the hints of a source until no more come for a while."""
 
 from dataclasses import dataclass, field
 
@@ -7,52 +7,55 @@ import anyio
 from retrovue.importers.base import ChangeHint
 
 MOST_KEYS = 1_000
-"""Items of a library that are named one by one; beyond that all of it may have changed."""
+"""The most items that are collected for a library. If there are more, the whole library is synced."""
 MOST_LIBRARIES = 1_000
-"""Libraries that are named; beyond that the whole source may have changed."""
+"""The most libraries that are collected. If there are more, the whole source is synced."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListeningTimes:
-    """How long a host that listens waits, in seconds."""
+    """The times that a host waits while it listens, in seconds."""
 
     quiet_s: float = 30.0
-    """Without a hint, before those that were collected are worked."""
+    """How long no hint has to come before the collected ones are synced."""
     most_s: float = 600.0
-    """Since the first hint, after which they are worked although more are coming."""
+    """How long after the first hint they are synced at the latest, although more are coming."""
     echo_s: float = 60.0
-    """After a sync of named items, in which hints of these are ignored: the sync may have caused them."""
+    """How long after a sync of named items further hints of these are ignored, because the sync may have caused them.
+    """
     look_s: float = 60.0
-    """Between two looks at the sources of the catalogue."""
+    """The time between two looks for sources in the catalogue."""
     first_pause_s: float = 1.0
-    """Before the second attempt to connect; doubled for each further one."""
+    """The pause before the second attempt to connect. It doubles with each further attempt."""
     longest_pause_s: float = 300.0
 
 
 @dataclass(slots=True)
 class Hints:
-    """What may have changed at one source. It takes bounded memory, whatever the source tells."""
+    """What may have changed at one source. Its memory is bounded for any number of hints."""
 
     times: ListeningTimes
     echoes: bool = True
-    """Whether the source tells of what a sync asks for."""
+    """Whether a sync itself causes hints of the source."""
     everything: bool = False
-    """Whether the whole source is to be synced, as after each connecting."""
+    """Whether the whole source has to be synced, as after each connection."""
     libraries: dict[str | None, set[str] | None] = field(default_factory=dict[str | None, set[str] | None])
-    """The keys of the items by library, None for all of it; of the library None if it isn't known which one it is."""
+    """The keys of the items by library. The value None means the whole library; the key None means items whose library
+    isn't known.
+    """
     _first: float = 0.0
     _last: float = 0.0
     _echoes: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
-    """When hints of an item count again, by library and key."""
+    """The time after which hints of an item count again, by library and key."""
     _arrived: anyio.Event = field(default_factory=anyio.Event)
 
     def all(self) -> None:
-        """Take the hint that anything of the source may have changed; it is due at once."""
+        """Add a hint that anything at the source may have changed; it is due at once."""
         self.everything = True
         self._arrived.set()
 
     def add(self, hint: ChangeHint) -> None:
-        """Take a hint, unless it is an echo."""
+        """Add a hint, unless a sync of the same item has just caused it."""
         now = anyio.current_time()
         keys = None if hint.library is None else hint.items
         if keys is not None:
@@ -73,7 +76,7 @@ class Hints:
         self._arrived.set()
 
     async def wait(self) -> None:
-        """Wait until the whole source is due, or until its hints are."""
+        """Wait until the whole source or the collected hints are due."""
         while not self.everything:
             if not self.libraries:
                 self._arrived = anyio.Event()
@@ -87,17 +90,17 @@ class Hints:
                 await self._arrived.wait()
 
     def take_everything(self) -> bool:
-        """Return whether the whole source is to be synced, and forget that. Items that were named stay so."""
+        """Return whether the whole source has to be synced, and reset that. Named items are kept."""
         everything, self.everything = self.everything, False
         return self.libraries.pop(None, ()) is None or everything
 
     def take(self) -> dict[str | None, set[str] | None]:
-        """Return the libraries that may have changed, and begin anew."""
+        """Return the libraries that may have changed, and remove them."""
         taken, self.libraries = self.libraries, {}
         return taken
 
     def ignore(self, library: str, keys: set[str], seconds: float) -> None:
-        """Ignore hints of items from now on for so long, if a sync of them causes some itself."""
+        """Ignore hints of the items for a while, if a sync of them causes hints itself."""
         if not self.echoes:
             return
         now = anyio.current_time()

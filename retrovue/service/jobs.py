@@ -1,7 +1,7 @@
-"""Works jobs: a job is a collection of which something is asked, or a batch of its enrichment.
+"""Work jobs. A job is a requested collection, or a batch of its enrichment.
 
-What there is to do is in the catalogue; who does it holds the collection's lock from the first look to the outcome. So
-a job may be worked twice, or by a host that was thought to be gone: the second one finds nothing to do.
+The catalogue says what there is to do. The worker holds the collection's lock from the first look until the outcome is
+stored. So a job may be worked twice, also by a host that was considered gone: the second worker finds nothing to do.
 """
 
 import uuid
@@ -43,38 +43,42 @@ from retrovue.store.requests import JobHost, JobPart, JobRefusal
 from retrovue.store.session import CLEANUP_SECONDS, Store
 
 LANES = 8
-"""Batches of one collection that are enriched at the same time, over all hosts."""
+"""The most batches of one collection that are enriched at the same time, over all hosts."""
 MOST_ATTEMPTS = 10
-"""After how many runs without an outcome that counts the last one's does."""
+"""After this many runs without a usable outcome, the outcome of the last run is stored whatever it is."""
 OF_HOST = frozenset({
     "missing_directory", "unreadable_directory", "directory_timeout", "location_empty", "unreadable_location",
 })  # fmt: skip
-"""Codes of collections whose files can't be read on this host: another one may."""
+"""Codes of collections whose files can't be read on this host, although another host may read them."""
 _AGAIN = frozenset({
     "locks_lost", "commit_unknown", AlreadyRunning.default_code, StoreUnavailable.default_code,
 })  # fmt: skip
-"""Codes of runs that say nothing of the collection: they are done again. One that a person has stopped isn't."""
+"""Codes of failures that don't concern the collection, so that the run is repeated. A run that a person stopped isn't.
+"""
 
 _log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class JobTimes:
-    """How long a worker waits, in seconds."""
+    """The times that a worker waits, in seconds."""
 
     engine: EngineTimes = field(default_factory=EngineTimes)
     look_s: float = 10.0
-    """Between two looks for what has been left: jobs of workers that are gone, requests without a job."""
+    """The time between two looks for abandoned work: jobs of workers that are gone, and requests without a job."""
     gone_s: float = 35.0
-    """Without a sign of life, after which a worker counts as gone."""
+    """The time without a heartbeat after which a worker counts as gone."""
     busy_s: float = 15.0
-    """Before a collection is tried again on which somebody else is at work."""
+    """The pause before a collection is tried again that another program is working on."""
     lease_s: float = 60.0
-    """Without an answer from the host, after which the database ends its hold of a collection."""
+    """The time without an answer from the host after which the database releases its lock of a collection."""
 
 
 def queue_of(source: UUID) -> str:
-    """Return the queue of a source's jobs. Of its name the engine makes that of a channel, of at most 63 bytes."""
+    """Return the queue of a source's jobs.
+
+    Its name is short: the engine makes a channel name of at most 63 bytes from it.
+    """
     return f"source-{source.hex}"
 
 
@@ -84,7 +88,7 @@ def queue_for(host: UUID) -> str:
 
 
 async def wake(engine: Engine, source: UUID, collection: UUID, *, host: UUID | None = None, after_s: float = 0) -> None:
-    """Let a worker look at what is asked of a collection; only one host with ``host``."""
+    """Wake a worker, or the one on ``host``, for what is requested of a collection."""
     queue = queue_of(source) if host is None else queue_for(host)
     arguments = {"collection": str(collection), "source": str(source)}
     await engine.wake(queue, str(collection), arguments, after_s=after_s)
@@ -99,14 +103,14 @@ async def wake_lane(
     host: UUID | None = None,
     after_s: float = 0,
 ) -> None:
-    """Let a worker enrich a batch of a collection. Each lane has one at a time."""
+    """Wake a worker for a batch of a collection. Each lane has one worker at a time."""
     queue = queue_of(source) if host is None else queue_for(host)
     arguments = {"collection": str(collection), "source": str(source), "lane": lane}
     await engine.wake(queue, f"{collection}/{lane}", arguments, after_s=after_s)
 
 
 async def wake_again(engine: Engine, arguments: Mapping[str, Any]) -> None:
-    """Put a job back that has been lost."""
+    """Put a job back that was lost."""
     source, collection = UUID(arguments["source"]), UUID(arguments["collection"])
     if "lane" in arguments:
         await wake_lane(engine, source, collection, arguments["lane"])
@@ -142,7 +146,7 @@ class Jobs:
             async with self.store.reading() as session:
                 source, collection = await find_target(session, arguments["collection"], statistics=True)
         except NotFound:
-            return  # what was asked of it is gone, too
+            return  # What was requested of it was deleted as well.
         lane: int | None = arguments.get("lane")
         try:
             await self._work(source, collection, lane)
@@ -187,9 +191,9 @@ class Jobs:
     async def _left_to(
         self, source: Source, collection: Collection, *, always: bool
     ) -> tuple[Problem | None, UUID | None]:
-        """Find out whether a collection's files can be read here: returns why not, and the worker to which it is left.
+        """Find out whether a collection's files can be read here; return why not, and the worker to ask.
 
-        Where no other worker is there, only ``always`` asks: a run finds it out by itself.
+        If there is no other worker, the check is made only with ``always``: the run makes it anyway.
         """
         async with self.store.reading() as session:
             living = await requests.living(session, self.times.gone_s, source.id)
@@ -208,7 +212,7 @@ class Jobs:
         return Problem(code, _reasons(refused, reason)), next(iter(others), None)
 
     async def _work_collection(self, source: Source, collection: Collection, locks: Locks) -> float | None:
-        """Work what is asked of a locked collection; returns the seconds after which to look again, or None."""
+        """Work what is requested of a locked collection; return the seconds after which to look again, or None."""
         claim = await self._claim(source, collection)
         if claim is None:
             return None
@@ -229,7 +233,10 @@ class Jobs:
         return None
 
     async def _claim(self, source: Source, collection: Collection) -> "_Claim | None":
-        """Begin a run for all requests that ask the same as the oldest; None if none waits, or the source is busy."""
+        """Begin a run for all requests with the same options as the oldest one.
+
+        None if none waits or the source is busy.
+        """
         async with self.store.transaction() as session:
             working, taken = await requests.at_work(session, source, collection, self.times.gone_s)
             waiting = await requests.waiting_for(session, collection.id)
@@ -247,7 +254,7 @@ class Jobs:
                     # It is woken when another collection of the source ends.
                     return None
             same = [one for one in waiting if _asks_same(one, first)]
-            # An earlier attempt has rows in the audit trail: its run has ended.
+            # An earlier attempt has rows in the audit trail, and its run has ended.
             run = first.request_id if first.attempts == 0 else uuid.uuid4()
             await requests.begin(session, collection.id, same, run, self.host.id, share)
         return _Claim(run, same, options, share)
@@ -255,7 +262,7 @@ class Jobs:
     async def _run(
         self, source: Source, collection: Collection, claim: "_Claim", locks: Locks
     ) -> CollectionOutcome | None:
-        """Ingest a collection; None if that says nothing of it, and it is to be done again."""
+        """Ingest a collection; None if the failure doesn't concern the collection and the run has to be repeated."""
         rate = rate_of(source, claim.options)
         options = replace(
             claim.options,
@@ -287,7 +294,7 @@ class Jobs:
         return outcome
 
     async def _end(self, source: Source, collection: Collection, claim: "_Claim", outcome: CollectionOutcome) -> None:
-        """Store an outcome, or what the enrichers owe first; then wake what has waited for it."""
+        """Store an outcome, or first the batches of owed enrichments; then wake what was waiting for the source."""
         async with self.store.transaction(long=True) as session:
             owed = 0
             if isinstance(outcome, Ingested):
@@ -307,7 +314,7 @@ class Jobs:
         await self.wake_left(source.id)
 
     async def wake_left(self, source: UUID | None = None) -> None:
-        """Wake what is asked of collections that nobody works, of a source or of all."""
+        """Wake workers for requested collections that nobody works, of one source or of all."""
         async with self.store.reading() as session:
             found = await requests.unfinished(session, self.times.gone_s)
         for left in found:
@@ -322,7 +329,7 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What a worker has begun: one run for all requests that ask the same."""
+    """The work that a worker has begun: one run for all requests with the same options."""
 
     run: UUID
     waiting: Sequence[JobPart]
@@ -331,34 +338,34 @@ class _Claim:
 
     @property
     def last(self) -> bool:
-        """Whether the outcome of this run counts whatever it is."""
+        """Whether the outcome of this run is stored whatever it is."""
         return max(one.attempts for one in self.waiting) + 1 >= MOST_ATTEMPTS
 
 
 def rate_of(source: Source, options: IngestOptions) -> float | None:
-    """Return the most requests to a source in a second, over all hosts; None: as many as it answers."""
+    """Return the most requests a second to a source, over all hosts; None means no limit except the server's pace."""
     if options.max_rps is not None:
         return options.max_rps
     try:
         setting: str | None = getattr(importer_class(source.type), "rate_setting", None)
     except RetrovueError:
-        return None  # the run says what is wrong with the importer
+        return None  # The run reports what is wrong with the importer.
     value = None if setting is None else source.config.get(setting)
     return None if value is None else float(value)
 
 
 async def unreadable(source: Source, collection: Collection) -> Ingestibility | None:
-    """Return why a collection's files can't be read on this host, though another one might; None if they can."""
+    """Return why a collection's files can't be read here, though maybe on another host; None if they can."""
     try:
         async with GuardedImporter(open_importer(source.type, source.config, source.credentials)) as importer:
             answer = await importer.check_ingestible(collection)
     except RetrovueError:
-        return None  # the source can't be asked: the run says so
+        return None  # The source can't be reached; the run reports it.
     return answer if not answer.ingestible and answer.code in OF_HOST else None
 
 
 def _reasons(refused: Mapping[UUID, JobRefusal], reason: str) -> str:
-    """Join the reasons of all hosts."""
+    """Join the reasons of all hosts to one problem."""
     return " ".join(f"On {one.host}: {one.reason}" for one in refused.values()) or reason
 
 

@@ -1,7 +1,7 @@
-"""Listens to sources that tell what has changed, and syncs what they name.
+"""Listen to sources that report changes, and sync what their events name.
 
-What a source tells is never more than a hint of where to look: what a sync finds, and what it removes, follows its own
-rules. Hints that are lost are found by the sync that follows each connecting, and by those of schedules.
+An event is only a hint of where to look. What a sync finds and removes follows the usual rules of a sync. Lost hints
+are made up for by the sync after each connection and by scheduled syncs.
 """
 
 import random
@@ -24,7 +24,7 @@ from retrovue.store.locks import Locks
 from retrovue.store.session import Store
 
 _STEADY_S = 60.0
-"""A connection that has lived so long was a good one: the next pause is the first one again."""
+"""A connection that lasted this many seconds was a good one: the next pause is the first one again."""
 
 _log = logger(__name__)
 
@@ -32,8 +32,8 @@ _log = logger(__name__)
 async def listen(store: Store, name: str, times: ListeningTimes | None = None) -> None:
     """Listen to the sources of the catalogue until the task is cancelled, each on one host at a time.
 
-    Those are listened to whose importer can, and that have enabled collections. While the database can't be reached,
-    nothing is listened to. ``name`` is that of the host, for people.
+    These are the sources that have enabled collections and an importer that can listen. While the database can't be
+    reached, nothing is listened to. ``name`` is the name of the host for people.
     """
     times = times or ListeningTimes()
     pauses = Pauses(times)
@@ -49,14 +49,14 @@ async def listen(store: Store, name: str, times: ListeningTimes | None = None) -
 
 @dataclass(slots=True)
 class Pauses:
-    """Growing pauses between attempts, of a random length: hosts mustn't come back all at once."""
+    """Growing pauses between attempts. Their length is random, so that many hosts don't reconnect at the same time."""
 
     times: ListeningTimes
     _failures: int = 0
     _began: float = 0.0
 
     def began(self) -> None:
-        """Note that an attempt begins."""
+        """Note the beginning of an attempt."""
         self._began = anyio.current_time()
 
     def next(self) -> float:
@@ -74,12 +74,12 @@ class ListenedSource:
 
     source: Source
     collections: tuple[Collection, ...]
-    """Those that are enabled."""
+    """The enabled collections."""
 
 
 @dataclass(slots=True)
 class _Host:
-    """What a host listens to for as long as it reaches the database."""
+    """The listeners of a host while it reaches the database."""
 
     store: Store
     name: str
@@ -88,10 +88,10 @@ class _Host:
     _listening: dict[UUID, tuple[object, anyio.CancelScope]] = field(
         default_factory=dict[UUID, tuple[object, anyio.CancelScope]]
     )
-    """The settings with which a source is listened to, and what ends that."""
+    """For each source the settings with which it is listened to, and the scope that ends that."""
 
     async def run(self) -> None:
-        """Listen until the database is lost; raises StoreError then."""
+        """Listen until the database is lost; then raise StoreError."""
         failure: StoreError | None = None
         async with anyio.create_task_group() as group:
             try:
@@ -106,7 +106,7 @@ class _Host:
             raise failure
 
     async def _look(self, group: TaskGroup) -> None:
-        """Begin with sources that are new or have other settings, and end with those that are gone."""
+        """Start to listen to new sources and to those with other settings, and stop with those that are gone."""
         enabled = await list_enabled(self.store)
         wanted = {
             source.id: ListenedSource(source, collections) for source, collections in enabled if tells_events(source)
@@ -127,14 +127,14 @@ class _Host:
 
 
 class _Listener:
-    """Listens to one source, and notes in the catalogue how."""
+    """Listens to one source, and stores its state in the catalogue."""
 
     def __init__(self, store: Store, name: str, listened: ListenedSource, times: ListeningTimes) -> None:
         self._store, self._name, self._listened, self._times = store, name, listened, times
         self._source = listened.source
         self._syncs = HintedSyncs(store, listened.source, times)
         self._told: str | None = None
-        """The message of the last problem. The same one isn't logged again."""
+        """The message of the last problem. The same message isn't logged again."""
 
     async def run(self) -> None:
         await self._note(connected=False)
@@ -177,7 +177,7 @@ class _Listener:
             async with self._store.transaction() as session:
                 await listeners.note(session, self._source, self._name, connected=connected, problem=problem)
         except StoreError as exc:
-            # If the database is lost, the host notices it and begins anew.
+            # If the database is lost, the host notices it and starts again.
             _log.warning("How %s is listened to can't be noted: %s", self._source.name, exc.message)
 
 

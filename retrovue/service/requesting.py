@@ -1,4 +1,7 @@
-"""Asks workers for runs, and follows them: the summary is folded from what the workers have stored."""
+"""Request runs from workers, and follow them.
+
+The summary is computed from the outcomes that the workers have stored.
+"""
 
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -34,35 +37,35 @@ from retrovue.store.session import Store
 from retrovue.store.sources import find_source, get_source
 
 LOOK_SECONDS = 5.0
-"""The longest pause before a follower looks for outcomes again, without a notification: poolers pass none on."""
+"""The longest pause between two looks for outcomes, in seconds: poolers pass no notifications on."""
 
 _log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedRun:
-    """A run that was asked of the workers."""
+    """A run that was requested from workers."""
 
     id: UUID
-    """Also that of the run."""
+    """The id of the request, and of its run."""
     source: Source
     targeted: tuple[Collection, ...]
-    """The collections that it works if they are ingestible."""
+    """The collections that are ingested if they are ingestible."""
     skipped: tuple[Skipped, ...]
-    """The outcomes of the others."""
+    """The outcomes of the other collections."""
     workers: tuple[str, ...]
-    """The names of the workers that are there for this source."""
+    """The names of the workers that take jobs of this source now."""
 
 
 async def request_run(store: Store, reference: str, options: IngestOptions | None = None) -> RequestedRun:
-    """Ask the workers to ingest or sync all enabled collections of a source, each as a job.
+    """Request that workers ingest or sync all enabled collections of a source, each as a job.
 
-    ``reference`` is the source's UUID, external id or exact name; ``options`` as in `ingest_source`, of which
-    ``concurrency`` is the number of collections of the source at work over all hosts. While a collection is worked,
-    requests for it wait, and one further run serves all that ask the same.
+    ``reference`` is the source's UUID, external id or exact name. ``options`` are as for `ingest_source`;
+    ``concurrency`` is the number of collections of the source that are worked at the same time, over all hosts.
+    Requests for a collection wait while it is worked; then one further run serves all requests with the same options.
 
-    Raises NotFound, Ambiguous or NothingEligible; RequestError for a dry-run, for one transaction over all collections,
-    which jobs can't share, and where the extra ``service`` isn't installed.
+    Raises NotFound, Ambiguous or NothingEligible. Raises RequestError for a dry-run, for ``atomic``, which jobs can't
+    share, and if the extra ``service`` isn't installed.
     """
     async with engines.opened(store) as engine:
         return await request_by(engine, store, reference, options)
@@ -71,7 +74,7 @@ async def request_run(store: Store, reference: str, options: IngestOptions | Non
 async def request_by(
     engine: Engine, store: Store, reference: str, options: IngestOptions | None = None
 ) -> RequestedRun:
-    """Ask for a run as `request_run`, by an engine that is open."""
+    """Request a run as `request_run` does, by an engine that is open."""
     options = options or IngestOptions()
     if options.dry_run:
         raise RequestError("Workers do no dry-runs.", code="bad_request", hint="Run it here: leave out --enqueue.")
@@ -88,7 +91,7 @@ async def request_by(
 
 
 async def request_enrichment(store: Store, reference: str, source_reference: str | None = None) -> RequestedRun:
-    """Ask the workers to do what the enrichers of a collection owe, in batches. Raises as `enrich_one`."""
+    """Request that workers do the owed enrichments of a collection, in batches. Raises what `enrich_one` raises."""
     async with store.reading() as session:
         source, collection = await find_target(session, reference, source_reference)
         attached = await attached_to(session, [collection])
@@ -123,29 +126,29 @@ async def _request(
         for collection in targeted:
             await wake(engine, source.id, collection.id)
     except StoreUnavailable as exc:
-        # The request is committed: a worker finds it when it looks for what has been left.
+        # The request is committed, so a worker finds it when it looks for abandoned work.
         _log.warning("The workers weren't woken: %s", exc.message)
     names = tuple(host.name for host in living)
     return RequestedRun(request.id, source, tuple(targeted), tuple(skipped), names)
 
 
 async def list_jobs(store: Store) -> list[OpenJob]:
-    """List what workers were asked for and hasn't ended, the oldest request first: each collection of it."""
+    """List the requested collections that haven't ended, the oldest request first."""
     async with store.reading() as session:
         return await open_jobs(session, JobTimes().gone_s)
 
 
 async def list_workers(store: Store) -> list[JobHost]:
-    """List the workers that are there, by name."""
+    """List the workers that are running, by name."""
     async with store.reading() as session:
         return await requests.living(session, JobTimes().gone_s)
 
 
 @asynccontextmanager
 async def follow_run(store: Store, request: UUID) -> AsyncIterator[IngestRun]:
-    """Follow a run that was asked of the workers, to its end; it has the summary and events of a run in this process.
+    """Follow a run that was requested from workers, to its end. It has the summary and events of a run in this process.
 
-    Leaving the block early leaves the run alone. While the database can't be reached, it tries again with growing
+    Leaving the block early doesn't stop the run. While the database can't be reached, it tries again with growing
     pauses. Raises NotFound for an unknown request, and NothingEligible at the end if no collection was ingestible.
     """
     async with store.reading() as session:
@@ -196,7 +199,7 @@ async def _follow(store: Store, request: UUID, collector: Collector) -> None:
 
 
 async def _take(store: Store, request: UUID, collector: Collector, started: set[UUID]) -> None:
-    """Take the outcomes that have come since the last look. Collections that were deleted are gone from the run."""
+    """Take the outcomes that have come since the last look. Deleted collections are removed from the run."""
     async with store.reading() as session:
         targets = {target.collection_id: target for target in await requests.targets_of(session, request)}
     for collection in collector.unfinished:

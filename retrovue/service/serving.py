@@ -1,7 +1,7 @@
-"""Works the schedules of the catalogue: one process of several, on as many hosts as there are.
+"""Work the schedules of the catalogue, in one or several processes on any number of hosts.
 
-Nothing here decides what a run may do: the locks of collections do, as for runs that people start. A run that begins
-twice, because a host was cut off from the database, does no harm.
+What a run may do is decided by the locks of collections, as for runs that people start. A run that begins twice,
+because a host was cut off from the database, does no harm.
 """
 
 import datetime as dt
@@ -30,11 +30,12 @@ from retrovue.store.schedules import CHANNEL, Claim, Host, RunResult, Schedule
 from retrovue.store.session import Store
 
 LOOK_SECONDS = 15.0
-"""The longest pause before a host looks for due times again, without a notification: poolers pass none on."""
+"""The longest pause between two looks for due times, in seconds: poolers pass no notifications on."""
 _WAITS = (1.0, 2.0, 5.0, 15.0, 30.0, *(60.0,) * 10)
-"""Seconds before a run is tried again whose collections others are at work on."""
+"""The pause before a scheduled run is tried again whose collections other programs are working on, in seconds."""
 _NOTHING_TO_DO = frozenset({"no_enrichers", AlreadyRunning.default_code})
-"""Errors of a collection without enrichers, and of one whose run enriches it anyway."""
+"""The codes of enrichments that a schedule passes over: the collection has no enrichers, or a run enriches it already.
+"""
 
 _log = logger(__name__)
 
@@ -47,11 +48,11 @@ class Ended:
     due_at: dt.datetime
     status: RunResult
     run_id: UUID | None = None
-    """Of the run in the audit trail; None for an enrichment, and if there was none."""
+    """The id of the run in the audit trail; None for an enrichment, and if no run began."""
     message: str | None = None
-    """What went wrong."""
+    """What went wrong; None if nothing did."""
     refused: bool = False
-    """Whether all that went wrong is that others are at work on collections."""
+    """Whether the only problem is that other programs are working on collections."""
 
 
 OnEnded = Callable[[Ended], None]
@@ -59,11 +60,11 @@ OnEnded = Callable[[Ended], None]
 
 @dataclass(slots=True)
 class HostStatus:
-    """What a host that serves does now, for whoever watches it."""
+    """The state of a host that serves, for whoever monitors it."""
 
     name: str
     works: bool = False
-    """Whether it works the schedules: not before it has reached the database, nor while that is lost."""
+    """Whether the host works the schedules. False until it has reached the database, and while the database is lost."""
 
 
 async def serve(
@@ -77,17 +78,17 @@ async def serve(
     webhooks: Webhooks | None = None,
     jobs: int = 0,
 ) -> None:
-    """Work the schedules of the catalogue until the task is cancelled. A service can run it in its own task group.
+    """Work the schedules of the catalogue until the task is cancelled. A service can run it in a task group of its own.
 
-    ``name`` is that of the host, for people. Each due time is worked once over all hosts that serve, a missed one is
+    ``name`` is the name of the host for people. Each due time is worked once over all hosts that serve, a missed one is
     caught up once, and a schedule has one run at a time. ``on_ended`` is called after each run, and must not wait. A
-    cancellation stops the runs: their collections get an ``interrupted`` outcome, and the runs are owed again, to the
-    next host that looks. While the database can't be reached, the host stops its runs and tries again with growing
-    pauses. It touches no signal handlers. ``store`` needs as many connections as collections may be at work.
+    cancellation stops the runs: their collections get an ``interrupted`` outcome, and the next host that looks repeats
+    the runs. While the database can't be reached, the host stops its runs and tries again with growing pauses. It
+    installs no signal handlers. ``store`` needs as many connections as collections may be ingested at the same time.
 
-    With ``listen`` it also listens to the sources that tell what has changed, each on one host at a time, and syncs
-    what they name. ``times`` says how long it waits for that. ``status`` is kept up to date meanwhile. What
-    ``webhooks`` name is synced, too. As many ``jobs`` are worked at the same time as by a worker of its own.
+    With ``listen`` it also listens to the sources that report changes, each on one host at a time, and syncs what they
+    name; ``times`` are the times that it waits for that. What ``webhooks`` name is synced as well. ``status`` is kept
+    up to date. With ``jobs`` the host is also a worker that works so many jobs at the same time.
     """
     status = status or HostStatus(name)
     error: Exception | None = None
@@ -108,7 +109,7 @@ async def serve(
 
 
 async def _work_jobs(store: Store, name: str, concurrency: int) -> None:
-    """Work jobs; if that is impossible the schedules are worked all the same."""
+    """Work jobs. If that isn't possible, the schedules are worked all the same."""
     from retrovue.service.worker import work_jobs  # noqa: PLC0415 - needs the extra
 
     try:
@@ -136,17 +137,17 @@ async def _work(store: Store, name: str, on_ended: OnEnded | None, status: HostS
 
 @dataclass(slots=True)
 class HostWork:
-    """The work of a host for as long as it reaches the database."""
+    """The work of a host while it reaches the database."""
 
     store: Store
     name: str
     on_ended: OnEnded | None
     joined: Callable[[], None]
     failure: StoreError | None = None
-    """How the database was lost."""
+    """The error with which the database was lost."""
 
     async def run(self) -> None:
-        """Work until the database is lost; raises StoreUnavailable then."""
+        """Work until the database is lost; then raise StoreUnavailable."""
         async with (
             notifications(self.store, CHANNEL, "retrovue-serve-listen") as notified,
             schedules.joined(self.store, self.name) as host,
@@ -167,7 +168,7 @@ class HostWork:
             raise StoreUnavailable(self.failure.message, code=self.failure.code) from self.failure
 
     async def _look(self, host: Host, group: TaskGroup) -> float:
-        """Begin what is due; return the seconds until something may be due again."""
+        """Begin the runs that are due; return the seconds until the next one may be due."""
         await host.locks.verify()
         async with self.store.transaction() as session:
             now = await schedules.now_of(session)
@@ -206,10 +207,11 @@ class HostWork:
                 await anyio.sleep(pause)
                 ended = await _run(self.store, claim)
         except RetrovueError as exc:
-            # A run may lack connections, or its server be restarted: only the host's own lock says that it is lost.
+            # A run may fail for lack of connections, or a restart of its server. Only the host's own lock tells that
+            # the database is lost.
             await host.locks.verify()
             return Ended(claim.schedule, claim.due_at, "error", message=exc.message)
-        except Exception as exc:  # noqa: BLE001 - a fault of one run must not end the others
+        except Exception as exc:  # noqa: BLE001 - an error of one run must not end the others
             _log.error("Schedule %s failed:\n%s", claim.schedule.name, redacted_traceback(exc))
             return Ended(claim.schedule, claim.due_at, "error", message=f"{type(exc).__name__}; see the log.")
         return ended
@@ -234,7 +236,7 @@ async def _run(store: Store, claim: Claim) -> Ended:
 
 
 async def _enrich(store: Store, claim: Claim) -> Ended:
-    """Let the enrichers of all collections do what they owe. A collection that is worked on is left to its run."""
+    """Do the owed enrichments of all collections. A collection that is being ingested is left to its run."""
     schedule = claim.schedule
     failed: list[str] = []
     done = 0

@@ -1,7 +1,7 @@
-"""What media servers and download managers tell by webhooks, as hints of what to sync.
+"""Read the webhooks of media servers and download managers as hints of what to sync.
 
-A webhook is a hint as an event of a source is, never more. Plex names an item. Sonarr and Radarr name the
-directories of a show or a film, and files: what may have changed are the collections in whose directories these lie.
+A webhook is only a hint, as an event of a source is. Plex names an item. Sonarr and Radarr name the directory of a show
+or a film, and files. The collections whose directories contain these paths may have changed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,15 +25,15 @@ from retrovue.store.session import Store
 Kind = Literal["plex", "sonarr", "radarr"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_PATHS = 1_000
-"""Paths that are read of a webhook: a season that is renamed has some dozens."""
+"""The most paths that are read from a webhook. Renaming a season gives some dozens."""
 
 _PLAYED = frozenset({"movie", "episode", "track", "clip"})
-"""Plex's types of items; any other one is a parent, below which things were added."""
+"""Plex's types of items. Any other type is a parent to which items were added."""
 _NOTHING_CHANGED = frozenset({
     "applicationupdate", "grab", "health", "healthrestored", "manualinteractionrequired", "movieadded", "seriesadd",
     "test",
 })  # fmt: skip
-"""Events of Sonarr and Radarr before a file is there, or that have nothing to do with files."""
+"""Events of Sonarr and Radarr that come before a file exists, or don't concern files."""
 _FILES = ("episodeFile", "movieFile", "episodeFiles", "movieFiles", "deletedFiles")
 _RENAMED = ("renamedEpisodeFiles", "renamedMovieFiles")
 
@@ -41,13 +41,13 @@ _log = logger(__name__)
 
 
 class Webhooks:
-    """Takes webhooks, and syncs what they name: of each source one sync after the other, as soon as it is quiet."""
+    """Takes webhooks and syncs what they name: one sync at a time for each source, once no more come for a while."""
 
     def __init__(self, store: Store, times: ListeningTimes | None = None) -> None:
         self._store, self._times = store, times or ListeningTimes()
         self._syncs: dict[UUID, HintedSyncs] = {}
         self._waiting: list[HintedSyncs] = []
-        """Those that aren't worked yet."""
+        """Hints that haven't been synced yet."""
         self._added = anyio.Event()
 
     async def run(self) -> None:
@@ -60,7 +60,7 @@ class Webhooks:
                 await self._added.wait()
 
     async def hear(self, kind: Kind, body: bytes) -> int:
-        """Take a webhook, which is JSON; return how many collections it has named.
+        """Take a webhook, given as JSON; return the number of collections that it names.
 
         Raises RequestError if it isn't what ``kind`` sends, and StoreError if the catalogue can't be read.
         """
@@ -85,7 +85,7 @@ _Enabled = Sequence[tuple[Source, tuple[Collection, ...]]]
 
 
 def _of_plex(told: dict[str, Any], enabled: _Enabled) -> Iterator[tuple[Source, ChangeHint]]:
-    """Generate the hints of a webhook of Plex: only ``library.new`` tells of a change."""
+    """Yield the hints of a webhook of Plex. Only ``library.new`` reports a change."""
     metadata, server = told.get("Metadata"), told.get("Server")
     if told.get("event") != "library.new" or not isinstance(metadata, dict) or not isinstance(server, dict):
         return
@@ -102,9 +102,9 @@ def _of_plex(told: dict[str, Any], enabled: _Enabled) -> Iterator[tuple[Source, 
 
 
 def _of_paths(paths: Iterable[str], enabled: _Enabled, *, only_added: bool) -> Iterator[tuple[Source, ChangeHint]]:
-    """Generate the hints of paths: all collections of which a directory, there or here, is above one of them.
+    """Yield the hints of paths: the collections with a source or local directory that contains one of them.
 
-    With ``only_added`` nothing was removed or renamed, and the directories alone are read of what can be read so.
+    With ``only_added`` nothing was removed or renamed, so that where possible only these directories are read.
     """
     wanted = [comparable(path) for path in paths]
     for source, collections in enabled:
@@ -115,7 +115,7 @@ def _of_paths(paths: Iterable[str], enabled: _Enabled, *, only_added: bool) -> I
 
 
 def _keys(source: Source, below: Iterable[tuple[str, ...]]) -> tuple[str, ...] | None:
-    """Return the keys of directories in a collection, if its source has some and they are named."""
+    """Return the keys of directories in a collection, if the source reads single directories and some are named."""
     directories = sorted(names for names in below if names and not exclusions.is_media(names[-1]))
     if source.type != "filesystem" or not directories:
         return None
@@ -131,13 +131,13 @@ def _directories(collection: Collection) -> Iterator[tuple[str, ...]]:
 
 
 def _of_files(told: dict[str, Any], enabled: _Enabled) -> Iterator[tuple[Source, ChangeHint]]:
-    """Generate the hints of a webhook of Sonarr or Radarr."""
+    """Yield the hints of a webhook of Sonarr or Radarr."""
     only_added = str(told.get("eventType")).lower() == "download" and not told.get("deletedFiles")
     yield from _of_paths(_paths(told), enabled, only_added=only_added)
 
 
 def _paths(told: dict[str, Any]) -> Iterator[str]:
-    """Generate the absolute paths that Sonarr or Radarr names."""
+    """Yield the absolute paths that Sonarr or Radarr names."""
     event = told.get("eventType")
     if not isinstance(event, str):
         raise _malformed("it has no eventType")
@@ -149,7 +149,7 @@ def _paths(told: dict[str, Any]) -> Iterator[str]:
         files = told.get(name)
         for file in files[:MOST_PATHS] if isinstance(files, list) else [files]:
             found += [_object(file).get("path"), _object(file).get("previousPath")]
-    # A relative path says nothing of where it is.
+    # The directory of a relative path isn't known.
     yield from (path for path in found[:MOST_PATHS] if isinstance(path, str) and comparable(path)[0])
 
 

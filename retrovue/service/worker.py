@@ -1,4 +1,4 @@
-"""A worker: works jobs, one host of several."""
+"""A worker: works jobs, beside workers on other hosts."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -31,16 +31,16 @@ async def work_jobs(
     on_worked: OnWorked | None = None,
     on_joined: Callable[[], None] | None = None,
 ) -> None:
-    """Work jobs until the task is cancelled. A service can run it in its own task group.
+    """Work jobs until the task is cancelled. A service can run it in a task group of its own.
 
-    ``name`` is that of the host, for people. ``concurrency`` jobs are worked at the same time; ``store`` needs as many
-    connections. ``sources`` are the ids or names of the only sources whose jobs are worked; None: all. ``on_worked`` is
-    called after each collection, ``on_joined`` when the worker is there; neither may wait. A cancellation stops the
-    jobs, which other workers do again. While the database can't be reached, the worker tries again with growing
-    pauses. It touches no signal handlers.
+    ``name`` is the name of the host for people. ``concurrency`` is the number of jobs that are worked at the same time;
+    ``store`` needs as many connections. ``sources`` are the ids or names of the sources whose jobs are worked; None
+    means all. ``on_worked`` is called after each collection, and ``on_joined`` when the worker is registered; neither
+    may wait. A cancellation stops the jobs, which other workers repeat. While the database can't be reached, the worker
+    tries again with growing pauses. It installs no signal handlers.
 
-    Raises RequestError for sources that don't exist, and SchemaMismatch if the job engine's tables are of another
-    version than the installed one.
+    Raises RequestError for sources that don't exist, and SchemaMismatch if the tables of the job engine have another
+    version than the installed engine needs.
     """
     only: tuple[UUID, ...] | None = None
     if sources is not None:
@@ -66,7 +66,7 @@ async def work_jobs(
 
 @dataclass(slots=True)
 class _Host:
-    """A worker for as long as it reaches the database."""
+    """A worker while it reaches the database."""
 
     store: Store
     engine: Engine
@@ -77,7 +77,7 @@ class _Host:
     _queues: list[str] = field(default_factory=list[str])
 
     async def run(self, joined: Callable[[], None]) -> None:
-        """Work until the database is lost; raises StoreUnavailable then."""
+        """Work until the database is lost; then raise StoreUnavailable."""
         jobs = Jobs(self.store, self.engine, self.host, self.times, self.on_worked)
         failure: StoreError | None = None
         await self._look(jobs)
@@ -113,7 +113,7 @@ class _Host:
             raise StoreUnavailable(failure.message, code=failure.code) from failure
 
     async def _look(self, jobs: Jobs) -> None:
-        """Say that this worker is there, and take care of what others have left."""
+        """Store a heartbeat of this worker, and take over abandoned work."""
         async with self.store.transaction() as session:
             await requests.join(session, self.host)
             gone = await requests.gone(session, self.times.gone_s)

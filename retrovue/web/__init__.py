@@ -1,1 +1,1 @@
-"""The page of `retrovue serve`, and the HTTP server that it is served by. Needs the extra ``retrovue[service]``."""
+"""The web page of `retrovue serve` and its HTTP server. Needs the extra ``retrovue[service]``."""

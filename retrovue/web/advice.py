@@ -1,4 +1,4 @@
-"""Hints as a page shows them: a command that the page can do as well leads to where it is done."""
+"""Hints on the web page: a command that the page can also perform is followed by a link to the place for it."""
 
 from typing import Final
 
@@ -34,11 +34,11 @@ PAGES: Final = {
     ),
     "doctor": ("/doctor?examine=yes", "Doctor"),
 }  # fmt: skip
-"""Where the page does what a command does: an address, and its name."""
+"""For each command that the page can also perform, the address and name of the page for it."""
 
 
 def hint_markup(hint: str | None) -> Markup:
-    """Write a hint: what stands between backticks as code, followed by a link where the page does the same."""
+    """Return the markup of a hint: text in backticks as code, followed by a link where the page does the same."""
     written = Markup()
     for number, text in enumerate((hint or "").split("`")):
         if number % 2 == 0:

@@ -1,4 +1,4 @@
-"""Answers for programs: errors, and lists as JSON and CSV, a piece at a time, however long they are."""
+"""Responses for programs: errors as JSON, and lists as JSON or CSV, sent in chunks of bounded size."""
 
 import csv
 import io
@@ -11,21 +11,21 @@ from starlette.responses import JSONResponse, StreamingResponse
 from retrovue.core.errors import Problem
 
 _ROWS = 500
-"""After so many rows a piece is sent."""
+"""The number of rows in a chunk."""
 
 
 def refusal(status: int, problem: Problem) -> JSONResponse:
-    """Answer with the JSON object of an error."""
+    """Return the JSON response of an error."""
     return JSONResponse({"status": "error", "errors": [problem.document()]}, status)
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """Write a document as JSON; times and ids are text."""
+    """Return a document as JSON bytes; times and ids become text."""
     return json.dumps(document, default=str, ensure_ascii=False).encode()
 
 
 def as_csv(name: str, columns: Sequence[str], rows: AsyncIterator[Mapping[str, Any]]) -> StreamingResponse:
-    """Answer with rows as CSV. A text that a spreadsheet would take for a formula gets a quote before it."""
+    """Return a CSV response of rows. A text that a spreadsheet would read as a formula gets a quote before it."""
 
     async def pieces() -> AsyncIterator[str]:
         page = io.StringIO()
@@ -45,7 +45,7 @@ def as_csv(name: str, columns: Sequence[str], rows: AsyncIterator[Mapping[str, A
 
 
 def as_json_lines(name: str, rows: AsyncIterator[Mapping[str, Any]]) -> StreamingResponse:
-    """Answer with rows as JSON, one on each line."""
+    """Return a response with one row as JSON on each line."""
 
     async def pieces() -> AsyncIterator[bytes]:
         async for row in rows:

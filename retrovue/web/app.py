@@ -1,4 +1,4 @@
-"""The application: its routes, what stands before them, and what becomes of errors."""
+"""The ASGI application: its routes, its middleware and its error handlers."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -37,7 +37,7 @@ from retrovue.web.state import PageState
 
 
 class _Form(Convertor[str]):
-    """The form of a list as a file."""
+    """The format of a list that is downloaded."""
 
     regex = "csv|jsonl"
 
@@ -108,7 +108,7 @@ _log = logger(__name__)
 
 
 def create_app(state: PageState, hooks: Sequence[BaseRoute] = ()) -> Starlette:
-    """Make the ASGI application. ``hooks`` are the routes of webhooks, which have to be below ``/webhooks/``."""
+    """Make the ASGI application. ``hooks`` are the routes of webhooks; their paths begin with ``/webhooks/``."""
     app = Starlette(
         routes=[*_ROUTES, *hooks],
         middleware=[
@@ -122,8 +122,8 @@ def create_app(state: PageState, hooks: Sequence[BaseRoute] = ()) -> Starlette:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Say what can't be done, and what to do."""
-    assert isinstance(error, RetrovueError)  # noqa: S101 - the handler's own type
+    """Respond with what can't be done, and what to do."""
+    assert isinstance(error, RetrovueError)  # noqa: S101 - the type that the handler is registered for
     status = 404 if isinstance(error, NotFound) else 400 if isinstance(error, RequestError) else 502
     if isinstance(error, StoreError):
         status = 503
@@ -131,7 +131,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _no_page(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the handler's own type
+    assert isinstance(error, HTTPException)  # noqa: S101 - the type that the handler is registered for
     said = error.detail != HTTPStatus(error.status_code).phrase
     message = error.detail if said else "There is no such page." if error.status_code == 404 else error.detail
     return _answer(request, error.status_code, Problem("not_found", message, "Follow one of the links."))
@@ -139,7 +139,7 @@ async def _no_page(request: Request, error: Exception) -> Response:
 
 def _failed(request: Request, error: Exception) -> Response:
     path = request.url.path
-    shown = HOOKS if path.startswith(HOOKS) else path  # the path of a webhook is a secret
+    shown = HOOKS if path.startswith(HOOKS) else path  # The path of a webhook holds its secret.
     _log.error("A request failed: %s %s\n%s", request.method, shown, redacted_traceback(error))
     problem = Problem("internal", f"The page failed: {type(error).__name__}.", "The log of the server has more.")
     return _answer(request, 500, problem)

@@ -1,4 +1,4 @@
-"""Enrichments that the page starts."""
+"""Enrichments that were started on the web page."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,25 +13,25 @@ from retrovue.web.tasks import StartedTask
 
 @dataclass(slots=True)
 class StartedEnrichment(StartedTask):
-    """The enrichment of a collection that the page has started. Its problem may also be why it ended early."""
+    """The enrichment of a collection that was started on the page. ``problem`` may also say why it ended early."""
 
     progress: Enriching | None = None
-    """How far it is; None before it has begun."""
+    """The latest progress; None before it has begun."""
 
 
 class StartedEnrichments:
-    """The enrichments that the page has started: the latest one of each collection."""
+    """The latest enrichment of each collection that was started on the page."""
 
     def __init__(self, group: TaskGroup) -> None:
         self._group = group
         self._of: dict[UUID, StartedEnrichment] = {}
 
     def of(self, collection_id: UUID) -> StartedEnrichment | None:
-        """Return the latest enrichment of a collection that was started here."""
+        """Return the latest enrichment of a collection that was started here; None if there is none."""
         return self._of.get(collection_id)
 
     async def start(self, store: Store, collection_id: UUID, *, only_failed: bool) -> StartedEnrichment:
-        """Start what enrichers owe to a collection, unless that is under way here already."""
+        """Start the owed enrichments of a collection, unless they are already being worked here."""
         before = self._of.get(collection_id)
         if before is not None and not before.over:
             return before

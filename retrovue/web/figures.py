@@ -1,4 +1,4 @@
-"""The counts of the overview: of a million assets they take longer than a page may, so they are kept for a while."""
+"""The counts of the overview. Counting a million assets takes longer than a page may take, so the counts are cached."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from retrovue.operations.catalogue import SourceListing, Store, list_assets, lis
 from retrovue.operations.reports import Statistics, statistics
 
 FRESH_S = 15.0
-"""For how long counts are shown at least before they are counted anew."""
+"""The shortest time, in seconds, for which counts are shown before they are counted again."""
 _REST = 10
-"""Counts are shown for so many times what the counting took: at most a tenth of a core counts."""
+"""Counts are shown for this many times as long as counting took, so that counting takes a tenth of a core at most."""
 WAIT_S = 0.1
-"""How long a page waits for them; else it is sent without, and asks for them itself."""
+"""How long a page waits for counts, in seconds. After that it is sent without counts and requests them separately."""
 
 _log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The counts of the catalogue at a moment."""
+    """The counts of the catalogue at one time."""
 
     at: dt.datetime
     sources: Sequence[SourceListing]
@@ -34,7 +34,7 @@ class Figures:
 
     @property
     def states(self) -> dict[str, int]:
-        """Assets by state."""
+        """The number of assets in each state."""
         counts: dict[str, int] = dict.fromkeys(("new", "enriching", "ready", "retired"), 0)
         for group in self.statistics.groups:
             counts[group.state] = counts.get(group.state, 0) + group.assets
@@ -42,13 +42,13 @@ class Figures:
 
     @property
     def failed_enrichments(self) -> int:
-        """Enrichments that have failed and are owed."""
+        """The number of enrichments that have failed and are still owed."""
         return sum(one.failed_enrichments for one in self.statistics.collections)
 
 
 @dataclass(slots=True)
 class Counting:
-    """Counts, one at a time however many ask."""
+    """Counts the catalogue. Callers at the same time share one count."""
 
     store: Store
     group: TaskGroup
@@ -57,11 +57,11 @@ class Counting:
     _done: anyio.Event | None = field(default=None)
 
     def forget(self) -> None:
-        """Count anew when somebody asks next: something was changed."""
+        """Count again at the next call, because something was changed."""
         self._stale_at = float("-inf")
 
     async def figures(self, wait_s: float = WAIT_S) -> Figures | None:
-        """Return the latest counts, those of now if that takes no longer; None if there are none yet."""
+        """Return the latest counts, after waiting up to ``wait_s`` for newer ones; None if there are none yet."""
         if anyio.current_time() > self._stale_at and self._done is None:
             self._done = anyio.Event()
             self.group.start_soon(self._count, self._done)

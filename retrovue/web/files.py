@@ -1,4 +1,4 @@
-"""The files that the browser needs besides the pages: few, small, compressed once, and kept by the browser."""
+"""The static files of the web page. They are few and small; each is compressed once, and browsers cache it."""
 
 import gzip
 import hashlib
@@ -28,12 +28,12 @@ def _read(name: str) -> _File:
 
 
 def address_of(name: str) -> str:
-    """Return the address of a file, which changes with its contents."""
+    """Return the address of a file. It changes with the file's content."""
     return f"/static/{name}?v={_read(name).version}"
 
 
 async def static(request: Request) -> Response:
-    """Answer with a file, compressed if the browser takes that."""
+    """Return a file, compressed if the browser accepts that."""
     name = request.path_params["name"]
     if name not in NAMES:
         raise HTTPException(404)

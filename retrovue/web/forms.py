@@ -1,4 +1,4 @@
-"""What a request asks for: the values of its query and of its form."""
+"""Read the parameters of a request from its query and its form."""
 
 import re
 import uuid
@@ -16,11 +16,11 @@ PAGE_SIZES = (25, 50, 100, 200)
 _TEXTS = ("source", "collection", "state", "availability", "type", "title", "show", "artist", "album", "path")
 _NUMBERS = ("season", "year")
 FILTERS = (*_TEXTS, *_NUMBERS)
-"""The filters of assets that a page offers."""
+"""The filters of assets that the page offers."""
 
 
 def path_id(request: Request) -> uuid.UUID:
-    """Return the id in the path of a request; raises HTTPException 404 for what is none."""
+    """Return the id in the path of a request; raises HTTPException 404 for a text that isn't an id."""
     try:
         return uuid.UUID(request.path_params["id"])
     except ValueError:
@@ -28,18 +28,18 @@ def path_id(request: Request) -> uuid.UUID:
 
 
 async def form_of(request: Request) -> FormData:
-    """Read the form of a request."""
+    """Return the form of a request."""
     return await request.form(max_files=0, max_fields=1_000, max_part_size=64 * 1024)
 
 
 def text(values: Mapping[str, Any], name: str) -> str | None:
-    """Return a value without blanks around it; None if it isn't given."""
+    """Return a value without surrounding whitespace; None if it is empty or missing."""
     value = values.get(name)
     return (value.strip() or None) if isinstance(value, str) else None
 
 
 def required(values: Mapping[str, Any], name: str, label: str) -> str:
-    """Return a value; raises RequestError if it isn't given."""
+    """Return a value; raises RequestError if it is missing."""
     value = text(values, name)
     if value is None:
         raise RequestError(f"{label} is missing.", hint="Fill in the form.")
@@ -47,7 +47,7 @@ def required(values: Mapping[str, Any], name: str, label: str) -> str:
 
 
 def uuid_of(values: Mapping[str, Any], name: str) -> uuid.UUID:
-    """Return an id; raises RequestError for what is none."""
+    """Return a value as a UUID; raises RequestError if it isn't one."""
     try:
         return uuid.UUID(text(values, name) or "")
     except ValueError:
@@ -55,7 +55,7 @@ def uuid_of(values: Mapping[str, Any], name: str) -> uuid.UUID:
 
 
 def number(values: Mapping[str, Any], name: str) -> int | None:
-    """Return a whole number; None if it isn't given. Raises RequestError for something else."""
+    """Return a whole number; None if the value is missing. Raises RequestError for other text."""
     value = text(values, name)
     if value is None:
         return None
@@ -65,20 +65,20 @@ def number(values: Mapping[str, Any], name: str) -> int | None:
 
 
 def asset_filters(values: Mapping[str, Any]) -> AssetFilters:
-    """Read the filters of assets. Raises RequestError."""
+    """Return the filters of assets. Raises RequestError for an invalid one."""
     found: dict[str, Any] = {name: text(values, name) for name in _TEXTS}
     found |= {name: number(values, name) for name in _NUMBERS}
     return cast("AssetFilters", {name: value for name, value in found.items() if value is not None})
 
 
 def page_size(values: Mapping[str, Any]) -> int:
-    """Return how many rows a page shows."""
+    """Return the number of rows on a page of a list."""
     wanted = number(values, "limit")
     return wanted if wanted in PAGE_SIZES else 50
 
 
 def local_address(value: str | None) -> str:
-    """Return an address of the page itself to go on to; the overview for any other one."""
+    """Return the local address to redirect to; the overview if the given address isn't one of this server."""
     if value is None or not value.startswith("/") or value.startswith(("//", "/\\")) or not value.isprintable():
         return "/"
     return value

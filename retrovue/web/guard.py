@@ -1,7 +1,8 @@
-"""What stands before every request: who asks, under which name, from which page, how often and with how much.
+"""The checks before every request: its host, its origin, the session, the rate and the size of the body.
 
-A loopback address is no boundary: any page that a browser on this machine shows can send requests there, and by DNS
-rebinding also read the answers. The check of the Host header stops the second, that of the origin the first.
+Listening on loopback alone protects nothing: any website in a browser on this machine can send requests there, and by
+DNS rebinding it can also read the responses. The check of the Origin header stops the first, the check of the Host
+header the second.
 """
 
 import hashlib
@@ -24,15 +25,17 @@ from retrovue.web.settings import PageSettings
 
 COOKIE = "retrovue_session"
 SESSION_SECONDS = 30 * 24 * 3600
-"""After which a browser has to give the token again."""
+"""After this time a browser has to enter the token again."""
 BODY_BYTES = 256 * 1024
-"""The largest form."""
+"""The largest body of a form, in bytes."""
 HOOK_BODY_BYTES = 4 * 1024 * 1024
-"""The largest body of a webhook: media servers send a picture along."""
+"""The largest body of a webhook, in bytes: media servers include a picture."""
 HOOKS = "/webhooks/"
-"""Below it programs ask, not browsers. Each path has a secret of its own, so neither origin nor session is checked."""
+"""The prefix of the paths that programs request. Each of these paths holds a secret, so origin and session aren't
+checked.
+"""
 OPEN = ("/health", "/login", "/static/", HOOKS)
-"""What needs no session."""
+"""The paths that need no session."""
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -52,14 +55,17 @@ Failed = Callable[[Request, Exception], Response]
 
 @dataclass(slots=True)
 class Rate:
-    """How often each client may ask: ``burst`` times at once, then ``per_second``. It remembers so many clients."""
+    """A rate limit for each client: ``burst`` requests at once, then ``per_second``.
+
+    A bounded number of clients is kept.
+    """
 
     per_second: float
     burst: int
     _left: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict[str, tuple[float, float]])
 
     def take(self, client: str, now: float) -> bool:
-        """Count a request at a time in seconds; returns whether the client may make it."""
+        """Count a request made at ``now``, in seconds; return whether the client may make it."""
         left, since = self._left.pop(client, (float(self.burst), now))
         left = min(left + (now - since) * self.per_second, self.burst)
         allowed = left >= 1
@@ -70,23 +76,23 @@ class Rate:
 
 
 class Sessions:
-    """The sessions of browsers that have given the token: a cookie that only who knows the token can make."""
+    """The sessions of browsers. A session is a cookie that can only be made with the token."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
     def begin(self, given: str) -> str | None:
-        """Return the cookie of a new session; None if what was given isn't the token."""
+        """Return the cookie of a new session; None if the given text isn't the token."""
         if not self.is_token(given):
             return None
         return self._signed(int(time.time()))
 
     def is_token(self, given: str) -> bool:
-        """Whether what was given is the token."""
+        """Return whether the given text is the token."""
         return hmac.compare_digest(given.encode(), self._token)
 
     def holds(self, cookie: str) -> bool:
-        """Whether a cookie is that of a session which isn't over."""
+        """Return whether a cookie belongs to a session that hasn't expired."""
         since, _, _ = cookie.partition(".")
         if not (since.isascii() and since.isdecimal() and len(since) < 12):
             return False
@@ -99,18 +105,18 @@ class Sessions:
 
 
 class Guard:
-    """ASGI middleware that refuses what must not reach the page, and adds the headers that browsers hold to."""
+    """ASGI middleware that rejects forbidden requests and adds security headers to responses."""
 
     def __init__(
         self, app: ASGIApp, settings: PageSettings, sessions: Sessions | None, failed: Failed | None = None
     ) -> None:
-        """``failed`` makes the answer to a request whose handler has raised, which is a bug."""
+        """``failed`` makes the response to a request whose handler raised an exception, which is a bug."""
         self._app, self._settings, self._sessions, self._failed = app, settings, sessions, failed
         self._rate = Rate(per_second=50, burst=300)
         self._logins = Rate(per_second=0.2, burst=10)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or pass it on."""
+        """Reject a request, or pass it to the application."""
         if scope["type"] != "http":
             return
 
@@ -133,7 +139,7 @@ class Guard:
         bounded = _BoundedBody(self._app, receive, with_headers, most)
         try:
             await bounded.answer(scope)
-        except Exception as exc:  # whatever a handler raises is answered here, with the headers
+        except Exception as exc:  # Any exception of a handler becomes a response here, so that it has the headers.
             if self._failed is None:
                 raise
             answer = self._failed(Request(scope), exc)
@@ -172,7 +178,7 @@ class Guard:
 
 
 class _BoundedBody:
-    """One request, of whose body no more than so many bytes are read."""
+    """The body of one request, of which at most ``most`` bytes are read."""
 
     def __init__(self, app: ASGIApp, receive: Receive, send: Send, most: int) -> None:
         self._app, self._receive, self._send, self._most = app, receive, send, most
@@ -199,11 +205,11 @@ class _BoundedBody:
 
 
 class _TooLarge(Exception):
-    """A body is larger than it may be."""
+    """The body of a request exceeds its limit."""
 
 
 def _host_name(host: str) -> str | None:
-    """Return the name in a Host header, without port and brackets; None if it isn't one."""
+    """Return the host name in a Host header, without port and brackets; None if the header is malformed."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port
@@ -213,12 +219,12 @@ def _host_name(host: str) -> str | None:
 
 
 def _same_origin(headers: Headers) -> bool:
-    """Whether a request that changes something comes from the page itself. Old browsers send only Origin."""
+    """Return whether a request that changes something comes from the page itself. Old browsers send only Origin."""
     if (site := headers.get("sec-fetch-site")) is not None:
         return site in {"same-origin", "none"}
     if (origin := headers.get("origin")) is not None:
         return urlsplit(origin).netloc == headers.get("host")
-    # No browser leaves both out.
+    # Every browser sends at least one of the two headers.
     return headers.get("authorization", "").lower().startswith("bearer ")
 
 

@@ -1,4 +1,4 @@
-"""Whether this host works, for whatever watches it: a container's health check, a monitor."""
+"""The health check of this host, for container runtimes and monitors."""
 
 import anyio
 from starlette.requests import Request
@@ -13,7 +13,7 @@ _PATIENCE_S = 3.0
 
 
 async def health(request: Request) -> Response:
-    """Answer 200 if the database answers and this host works the schedules, else 503."""
+    """Respond 200 if the database answers and this host works the schedules, else 503."""
     state = state_of(request)
     database = await _answers(state.reads)
     works = database and state.host.works

@@ -19,7 +19,7 @@ _MOST_FIELDS = 16
 
 
 def hook_routes(webhooks: Webhooks, secret: str) -> Sequence[Route]:
-    """Make the routes; each path holds the secret, which is all that whoever asks has to know."""
+    """Make the routes. Each path holds the secret, which is the only authentication."""
     right = secret.encode()
 
     return [
@@ -28,7 +28,7 @@ def hook_routes(webhooks: Webhooks, secret: str) -> Sequence[Route]:
 
 
 async def _hear(webhooks: Webhooks, secret: bytes, kind: Kind, request: Request) -> Response:
-    # Whether the secret or the path is wrong, nobody is told.
+    # The response doesn't tell a wrong secret from a wrong path.
     if not hmac.compare_digest(request.path_params["secret"].encode(), secret):
         return _refused(404, RequestError("There is nothing here.", code="not_found"))
     try:
@@ -42,7 +42,7 @@ async def _hear(webhooks: Webhooks, secret: bytes, kind: Kind, request: Request)
 
 
 async def _json_of(request: Request) -> bytes:
-    """Return the JSON of a webhook: the body, or of a form the field ``payload``, as Plex sends it with a picture."""
+    """Return the JSON of a webhook: the body, or the field ``payload`` of a form, as Plex sends it with a picture."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/"):
         return await request.body()
     async with request.form(max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=HOOK_BODY_BYTES) as form:

@@ -1,7 +1,7 @@
-"""Server-sent events: pieces of a page, each sent when it has changed.
+"""Server-sent events: fragments of a page, each sent when it has changed.
 
-What a piece shows comes from the database, so that runs of commands and other hosts show too. A stream that begins
-sends all pieces, unless the browser names by Last-Event-ID the state that it has: reconnecting loses nothing.
+Fragments are rendered from the database, so that runs of commands and of other hosts show too. A new stream sends all
+fragments, unless the browser names in Last-Event-ID the state that it already has. So nothing is lost by reconnecting.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from retrovue.core.errors import StoreError
 from retrovue.web.state import PageState, state_of, watch
 
 PAUSE_S = 0.25
-"""Between two looks: at most four updates a second."""
+"""The shortest time between two updates, in seconds."""
 PING_S = 15.0
-"""After which something is sent in any case, so that proxies keep the line."""
+"""The longest time without data, in seconds; then a comment is sent, because proxies close idle connections."""
 
 Pieces = Callable[[], Awaitable[Mapping[str, str] | None]]
-"""Returns the pieces by the ids of their elements; None if the page has to be loaded anew."""
+"""Returns the fragments by the ids of their elements; None if the browser has to reload the page."""
 
 
 def live(request: Request, pieces: Pieces) -> StreamingResponse:
-    """Answer with a stream of the pieces of a page."""
+    """Return a stream of the fragments of a page."""
     watch(state_of(request))
     known = request.headers.get("last-event-id", "")
     stream = _stream(state_of(request), pieces, known)
@@ -39,7 +39,7 @@ async def _stream(state: PageState, pieces: Pieces, known: str) -> AsyncIterator
         try:
             found = await pieces()
         except StoreError:
-            found = sent  # the next look may reach the database again
+            found = sent  # The database may be reachable again at the next update.
         if found is None:
             yield _event("reload", "", "")
             return

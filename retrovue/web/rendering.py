@@ -1,4 +1,4 @@
-"""Templates to answers: whatever a template is given is text, never markup."""
+"""Render templates. All values are escaped: a template shows them as text, never as markup."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def time_element(moment: dt.datetime | None) -> Markup:
-    """Write a time: in UTC, which the browser shows in the reader's zone."""
+    """Return the element of a time: in UTC, which the browser's script changes to the reader's time zone."""
     if moment is None:
         return Markup("–")
     utc = moment.astimezone(dt.UTC)
@@ -29,12 +29,12 @@ def time_element(moment: dt.datetime | None) -> Markup:
 
 
 def number_element(number: float | None) -> Markup:
-    """Write a number, which the browser shows in the reader's format."""
+    """Return the element of a number, which the browser's script changes to the reader's format."""
     return Markup("–") if number is None else Markup('<data value="{}">{}</data>').format(number, f"{number:,}")
 
 
 def bytes_text(number: int | None) -> str:
-    """Write a number of bytes, to three digits."""
+    """Return a number of bytes as text, with three digits."""
     if number is None:
         return "–"
     size, unit = float(number), 0
@@ -44,7 +44,7 @@ def bytes_text(number: int | None) -> str:
 
 
 def duration_text(seconds: float | None) -> str:
-    """Write a span of time."""
+    """Return a duration as text."""
     if seconds is None:
         return "–"
     whole = round(seconds)
@@ -55,7 +55,7 @@ def duration_text(seconds: float | None) -> str:
 
 
 def query(**values: Any) -> str:
-    """Write the values that are given as the query of an address."""
+    """Return the values that aren't None as the query of an address."""
     return urlencode({name: value for name, value in values.items() if value not in (None, "")})
 
 
@@ -73,12 +73,12 @@ _ENVIRONMENT.globals |= {"static": address_of, "query": query}
 
 
 def piece(template: str, **values: Any) -> str:
-    """Render a piece of a page."""
+    """Render a fragment of a page."""
     return _ENVIRONMENT.get_template(template).render(values)
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    """Answer with a page."""
+    """Return a page as a response."""
     state = state_of(request)
     shared: Mapping[str, Any] = {
         "here": request.url.path,
@@ -90,12 +90,12 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
 
 def done(request: Request, address: str, message: str, hint: str | None = None, *, failed: bool = False) -> Response:
-    """Send the browser to a page that says what was done, or what went wrong."""
+    """Redirect the browser to a page that shows a notice: what was done, or what went wrong."""
     key = state_of(request).notices.add(Notice(message, hint, failed))
     mark = "&" if "?" in address else "?"
     return RedirectResponse(f"{address}{mark}notice={key}", 303)
 
 
 def refused(request: Request, address: str, error: RetrovueError) -> Response:
-    """Send the browser back, to be told of an error."""
+    """Redirect the browser back to a page that shows an error."""
     return done(request, address, error.message, error.hint, failed=True)

@@ -1,4 +1,4 @@
-"""The HTTP server of the page: uvicorn, in a task of whoever serves. It touches no signal handlers."""
+"""The HTTP server of the web page: uvicorn in a task. It installs no signal handlers."""
 
 import errno
 import logging
@@ -25,18 +25,19 @@ from retrovue.web.starting import StartedRuns
 from retrovue.web.state import PageState, wake
 
 _CONNECTIONS = 4
-"""To the database, for the page alone."""
+"""Database connections for the page alone."""
 _MOST_REQUESTS = 200
-"""At once, event streams included; further ones are answered 503."""
+"""The most connections at the same time, event streams included. Further ones get a response 503."""
 _FINISH_SECONDS = 1
-"""What a request that goes on when the server stops has for its end."""
+"""How long a request may continue after the server was told to stop, in seconds."""
 _STOP_SECONDS = 5.0
 
 
 class _Protocol(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # uvicorn's loggers are the host's, and its access log would hold the secrets in the paths of webhooks.
+        # The host program configures uvicorn's loggers, and its access log would hold the secrets in the paths of
+        # webhooks.
         self.access_log = False
         self.logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the host."""
+        """Leave the signals to the host program."""
         yield
 
 
@@ -54,8 +55,8 @@ async def page_served(
 ) -> AsyncIterator[str]:
     """Serve the page within the block; yields its URL.
 
-    Raises RequestError with code ``address_taken`` or ``bad_address`` if it can't be listened at the address. Leaving
-    the block ends open event streams and lets other requests end, within 5 seconds.
+    Raises RequestError with code ``address_taken`` or ``bad_address`` if the server can't listen at the address.
+    Leaving the block ends open event streams and lets other requests end within 5 seconds.
     """
     listener = _listen(settings)
     error: BaseException | None = None
@@ -83,7 +84,7 @@ async def page_served(
             wake(state)
             server.should_exit = True
             scope.deadline = anyio.current_time() + _STOP_SECONDS
-            # The server ends by itself, while the runs that it has started are interrupted.
+            # The server stops on its own while the runs that it has started are being interrupted.
             group.cancel_scope.cancel()
     if error is not None:
         raise error

@@ -1,4 +1,4 @@
-"""Where the page is served, and who may use it."""
+"""Settings of the web page: where it is served, and who may use it."""
 
 import ipaddress
 import os
@@ -23,13 +23,13 @@ class PageSettings:
     """Where the page is served, and who may use it."""
 
     host: str = "127.0.0.1"
-    """The address to listen at: that of an interface, ``0.0.0.0`` or ``::`` for all of them, or a name."""
+    """The address to listen on: that of an interface, ``0.0.0.0`` or ``::`` for all interfaces, or a name."""
     port: int = 8686
-    """0 lets the system choose one."""
+    """The port to listen on; 0 lets the system choose one."""
     token: str | None = None
-    """What a person has to give before anything is shown; at least 16 characters. None where only this machine asks."""
+    """The token that a person has to enter, at least 16 characters. None if only this machine can reach the page."""
     allowed_hosts: frozenset[str] = frozenset()
-    """Further names under which browsers may ask for the page, such as that of a reverse proxy; in small letters."""
+    """Further host names by which browsers may reach the page, such as that of a reverse proxy; in lower case."""
 
     def __post_init__(self) -> None:
         require_within("A port", self.port, 0, LARGEST_PORT, code="bad_port")
@@ -50,20 +50,20 @@ class PageSettings:
     def from_environment(
         cls, host: str, port: int, allowed_hosts: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
     ) -> "PageSettings":
-        """Take the token from the environment, which holds it or refers to it. Raises RequestError."""
+        """Read the token from the environment, which holds it or a reference to it. Raises RequestError."""
         text = (os.environ if environ is None else environ).get(PAGE_TOKEN)
         token = None if not text else (secret_reference(text) or Secret(text)).resolved().reveal().strip()
         return cls(host, port, token, frozenset(name.lower() for name in allowed_hosts))
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach the page."""
+        """Return whether only this machine can reach the page."""
         return self.host == "localhost" or _is_loopback(self.host)
 
     def allows(self, name: str) -> bool:
-        """Whether a browser may ask for the page under a name, which is without port and brackets.
+        """Return whether browsers may reach the page by a host name, given without port and brackets.
 
-        Another site can let a name of its own lead here (DNS rebinding), but no numeric address.
+        Another site can make a name point here (DNS rebinding), but not a numeric address.
         """
         name = name.lower().removesuffix(".")
         if name in self.allowed_hosts or name in {"localhost", self.host.lower()}:
@@ -76,9 +76,9 @@ class PageSettings:
 
 
 def webhook_secret(environ: Mapping[str, str] | None = None) -> str | None:
-    """Take the secret of webhooks from the environment, which holds it or refers to it; None if there is none.
+    """Read the secret of webhooks from the environment, which holds it or a reference to it; None if it isn't set.
 
-    Raises RequestError if it is too short, or can't be a part of an address.
+    Raises RequestError if the secret is too short, or can't be part of an address.
     """
     text = (os.environ if environ is None else environ).get(WEBHOOK_SECRET)
     if not text:

@@ -1,4 +1,4 @@
-"""Runs that the page starts."""
+"""Runs that were started on the web page."""
 
 import datetime as dt
 import uuid
@@ -20,26 +20,26 @@ _KEPT = 100
 
 @dataclass(slots=True)
 class StartedRun(StartedTask):
-    """A run that the page has started, from the moment that it was asked for."""
+    """A run that was started on the page, from the time of the request."""
 
     id: uuid.UUID
-    """Not that of the run, which has none until its pre-flight is over."""
+    """An id of its own: the id in the audit trail isn't known before the pre-flight has ended."""
     title: str
     source_id: uuid.UUID
     dry_run: bool
     by_workers: bool
-    """Whether workers work it, so that it doesn't end with this server."""
+    """Whether workers work the run, so that it doesn't end with this server."""
     asked_at: dt.datetime
     run: IngestRun | None = None
 
     @property
     def summary(self) -> IngestSummary | None:
-        """What it has done so far; None before it has begun."""
+        """The summary of the run so far; None before it has begun."""
         return None if self.run is None else self.run.summary
 
 
 class StartedRuns:
-    """The runs that the page has started, the latest ones only."""
+    """The latest runs that were started on the page."""
 
     def __init__(self, group: TaskGroup) -> None:
         self._group = group
@@ -48,7 +48,7 @@ class StartedRuns:
     async def start(
         self, title: str, source_id: uuid.UUID, opened: Opened, *, dry_run: bool = False, by_workers: bool = False
     ) -> StartedRun:
-        """Start a run; returns when it has begun or failed to, or after two seconds."""
+        """Start a run; returns when it has begun or failed, or after two seconds."""
         started = StartedRun(uuid.uuid4(), title, source_id, dry_run, by_workers, dt.datetime.now(dt.UTC))
         self._runs[started.id] = started
         for old in [one for one in self._runs.values() if one.over][: max(len(self._runs) - _KEPT, 0)]:
@@ -63,13 +63,13 @@ class StartedRuns:
         return started
 
     def find(self, started_id: uuid.UUID) -> StartedRun | None:
-        """Return a run by its id here."""
+        """Return a run by its id on the page; None if it isn't kept any more."""
         return self._runs.get(started_id)
 
     def of_run(self, run_id: uuid.UUID) -> StartedRun | None:
-        """Return a run by its id in the audit trail."""
+        """Return a run by its id in the audit trail; None if it wasn't started here."""
         return next((one for one in self._runs.values() if one.run is not None and one.run.id == run_id), None)
 
     def under_way(self, source_id: uuid.UUID | None = None) -> list[StartedRun]:
-        """Return the runs that aren't over, of all sources or of one."""
+        """Return the runs that haven't ended, of all sources or of one."""
         return [one for one in self._runs.values() if not one.over and source_id in {None, one.source_id}]

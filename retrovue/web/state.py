@@ -1,4 +1,4 @@
-"""What the handlers of the page share."""
+"""The state that the handlers of the web page share."""
 
 import secrets
 from collections import OrderedDict
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a page says once about what was just done."""
+    """A message that the next page shows once, about what was just done."""
 
     message: str
     hint: str | None = None
@@ -32,14 +32,14 @@ class Notice:
 
 
 class RecentItems(Generic[T]):
-    """The latest of some things, each under a key that nobody guesses."""
+    """The latest objects of a kind, each under a random key. Older ones are dropped."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._kept: OrderedDict[str, T] = OrderedDict()
 
     def add(self, one: T) -> str:
-        """Keep one more, and return its key."""
+        """Add an object, and return its key."""
         key = secrets.token_urlsafe(9)
         self._kept[key] = one
         if len(self._kept) > self._most:
@@ -47,41 +47,43 @@ class RecentItems(Generic[T]):
         return key
 
     def get(self, key: str) -> T | None:
-        """Return what has a key; None if it isn't kept any more."""
+        """Return the object with the key; None if it isn't kept any more."""
         return self._kept.get(key)
 
     def replace(self, key: str, one: T) -> None:
-        """Keep another one under a key."""
+        """Replace the object with the key."""
         self._kept[key] = one
 
 
 @dataclass(slots=True)
 class PageState:
-    """What the handlers of the page share."""
+    """The state that the handlers of the web page share."""
 
     store: Store
-    """For the runs that are started here."""
+    """The store for the runs that are started here."""
     reads: Store
-    """For short work, with connections of its own: a run that takes all of the store's must not stop the page."""
+    """The store for short work. It has connections of its own, because a run may use all connections of the other
+    store.
+    """
     host: HostStatus
     settings: PageSettings
     sessions: Sessions | None
-    """None if no token is needed."""
+    """The sessions of browsers; None if no token is needed."""
     runs: StartedRuns
     enrichments: StartedEnrichments
     counting: Counting
     closing: anyio.Event = field(default_factory=anyio.Event)
-    """Set when the server stops: open event streams end."""
+    """Set when the server stops, so that open event streams end."""
     changed: anyio.Event = field(default_factory=anyio.Event)
-    """Set when a run may be further, and replaced: event streams look anew."""
+    """Set when a run may have new progress, and then replaced. Event streams wait for it."""
     notices: RecentItems[Notice] = field(default_factory=lambda: RecentItems[Notice](100))
     group: TaskGroup | None = None
-    """The tasks of the server; None once one of them watches the runs."""
+    """The tasks of the server; None once a task that follows the progress of runs was started."""
     setups: RecentItems[Setup] = field(default_factory=lambda: RecentItems[Setup](10))
 
 
 def watch(state: PageState) -> None:
-    """Let the event streams be woken whenever a run may be further, for all of them over one connection."""
+    """Start to wake the event streams at new progress, over one connection for all of them."""
     if state.group is not None:
         state.group.start_soon(_watch, state)
         state.group = None
@@ -93,12 +95,12 @@ async def _watch(state: PageState) -> None:
 
 
 def wake(state: PageState) -> None:
-    """Let event streams look anew."""
+    """Wake the event streams."""
     state.changed.set()
     state.changed = anyio.Event()
 
 
 def state_of(request: Request) -> PageState:
-    """Return what the handlers share."""
+    """Return the shared state of the application that handles a request."""
     state: PageState = request.app.state.page
     return state

@@ -1,4 +1,4 @@
-"""What somebody who sets up a first source has given so far. It stays on the server: no page shows a token."""
+"""The input of a first setup so far. It is kept on the server, so that no page holds a token."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from retrovue.operations.survey import Survey
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A server that was surveyed, and the settings with which it was reached."""
+    """A surveyed server, and the settings with which it was reached."""
 
     type_name: str
     name: str

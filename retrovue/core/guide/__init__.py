@@ -17,5 +17,5 @@ GUIDE: Mapping[str, Advice] = {**REQUESTS, **SOURCES, **ENRICHERS, **CATALOGUE, 
 
 
 def advice(*codes: str) -> str | None:
-    """Return what to do about the first code that is known, or None."""
+    """Return what to do about the first code that the guide has; None if it has none of them."""
     return next((GUIDE[code].do for code in codes if code in GUIDE), None)

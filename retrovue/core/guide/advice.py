@@ -1,4 +1,4 @@
-"""What a code means, and what to do next."""
+"""The meaning of a code, and what to do next."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Codes of `serve` and its page."""
+"""Codes of `serve` and its web page."""
 
 from collections.abc import Mapping
 

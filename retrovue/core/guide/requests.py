@@ -1,4 +1,4 @@
-"""Codes of what an operator asks for, of settings and of secrets."""
+"""Codes of requests that can't be carried out, of settings and of secrets."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from retrovue.core.guide.advice import Advice
 _HELP = "Read the command's --help."
 
 REQUESTS: Mapping[str, Advice] = {
-    # What was asked for
+    # Requests
     "error": Advice(
         "Something went wrong that has no code of its own.", "Read the message, then run the command again."
     ),

@@ -1,1 +1,1 @@
-"""The pages, a module for each subject: handlers that call operations and render templates."""
+"""The handlers of the web page, one module for each subject. They call operations and render templates."""

@@ -1,4 +1,4 @@
-"""Assets: find them, look at one, decide on many."""
+"""Assets: search, show one, decide about many."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
@@ -42,7 +42,7 @@ Decision = Literal["approve", "retire", "unretire"]
 
 
 async def assets(request: Request) -> Response:
-    """List the assets that fit the filters."""
+    """List the assets that match the filters."""
     values = request.query_params
     problem: RetrovueError | None = None
     listing = None
@@ -76,12 +76,12 @@ async def assets(request: Request) -> Response:
 
 
 async def download(request: Request) -> Response:
-    """Answer with all assets that fit the filters, as CSV or as lines of JSON."""
+    """Return all assets that match the filters, as CSV or as lines of JSON."""
     values = request.query_params
     filters, order = asset_filters(values), _order(values)
     store = state_of(request).reads
     if filters:
-        await list_assets(store, limit=0, **filters)  # refuses a bad filter before the answer begins
+        await list_assets(store, limit=0, **filters)  # raises for an invalid filter before the response begins
 
     async def rows() -> AsyncIterator[Mapping[str, Any]]:
         async for asset in iter_assets(store, order=order, **filters):
@@ -104,7 +104,7 @@ async def show(request: Request) -> Response:
 
 
 async def show_json(request: Request) -> Response:
-    """Answer with the document of an asset, as ``retrovue asset show --json`` prints it."""
+    """Return the document of an asset, as ``retrovue asset show --json`` prints it."""
     details = await get_asset(state_of(request).reads, path_id(request))
     return Response(json_bytes({"status": "ok", "asset": asset_document(details)}), media_type="application/json")
 
@@ -125,7 +125,7 @@ async def decide(request: Request) -> Response:
 
 
 async def review(request: Request) -> Response:
-    """Show how many assets a decision would change, before it is made."""
+    """Show how many assets a decision would change, before the decision is made."""
     values = request.query_params
     decision = _decision(values)
     filters = asset_filters(values)
@@ -138,7 +138,7 @@ async def review(request: Request) -> Response:
 
 
 async def decide_all(request: Request) -> Response:
-    """Approve, retire or unretire all assets that fit the filters, if they are as many as was shown."""
+    """Approve, retire or unretire all assets that match the filters, if their number is still the one shown."""
     form = await form_of(request)
     decision = _decision(form)
     expected = number(form, "expected")

@@ -1,4 +1,4 @@
-"""Enrichers: list, add and remove them, attach them to libraries, and let them work."""
+"""Enrichers: list, add, remove, attach and run them."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,13 +21,13 @@ _HERE = "/enrichers"
 
 
 async def enrichers(request: Request) -> Response:
-    """List the enrichers, their collections and results, with a form to add one."""
+    """List the enrichers with their collections and results, and a form to add one."""
     found = [enricher_listing_document(one) for one in await list_enrichers(state_of(request).reads)]
     return render(request, "enrichers.html", enrichers=found, types=types_without_parameters())
 
 
 async def add(request: Request) -> Response:
-    """Add an enricher with the defaults of its type. Parameters name programs and files: only commands set them."""
+    """Add an enricher with the default parameters of its type."""
     form = await form_of(request)
     try:
         type_name = required(form, "type", "The type")
@@ -52,7 +52,7 @@ async def change(request: Request) -> Response:
 
 
 async def change_library(request: Request) -> Response:
-    """Attach an enricher to a library or detach it, or let its enrichers work."""
+    """Attach an enricher to a library, detach it, or run the library's enrichers."""
     state, collection_id = state_of(request), path_id(request)
     form = await form_of(request)
     address, reference = f"/libraries/{collection_id}", str(collection_id)

@@ -1,4 +1,4 @@
-"""The lists behind the numbers: rejected items, duplicates, changes; as pages, and as files."""
+"""Lists of rejected items, duplicates and changes, as pages and as files."""
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ async def rejected(request: Request) -> Response:
 
 
 async def duplicates(request: Request) -> Response:
-    """List items whose files are those of an asset."""
+    """List duplicates: items whose files are those of an asset."""
     return await _page(request, "duplicates.html", list_duplicates)
 
 
@@ -57,16 +57,16 @@ async def _page(
 
 
 async def rejected_file(request: Request) -> Response:
-    """Answer with all rejected items that fit the filters, as CSV or as lines of JSON."""
+    """Return all rejected items that match the filters, as CSV or as lines of JSON."""
     store, filters = state_of(request).reads, _filters(request.query_params)
-    await list_rejected(store, limit=0, **filters)  # refuses a bad filter before the answer begins
+    await list_rejected(store, limit=0, **filters)  # Raises an error for an invalid filter before the response begins.
     return _file(request, "rejected", _REJECTED, iter_rejected(store, **filters))
 
 
 async def duplicates_file(request: Request) -> Response:
-    """Answer with all duplicates that fit the filters, as CSV or as lines of JSON."""
+    """Return all duplicates that match the filters, as CSV or as lines of JSON."""
     store, filters = state_of(request).reads, _filters(request.query_params)
-    await list_duplicates(store, limit=0, **filters)  # refuses a bad filter before the answer begins
+    await list_duplicates(store, limit=0, **filters)  # raises for an invalid filter before the response begins
     return _file(request, "duplicates", _DUPLICATES, iter_duplicates(store, **filters))
 
 

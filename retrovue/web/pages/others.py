@@ -15,7 +15,7 @@ from retrovue.web.state import state_of
 
 
 async def hosts(request: Request) -> Response:
-    """List who works on the catalogue now, what of the schedules each host does, and what workers were asked for."""
+    """List the hosts that work on the catalogue now, their schedules, and the jobs that were requested."""
     store = state_of(request).reads
     under_way = [
         (listing.schedule, run)
@@ -30,7 +30,7 @@ async def hosts(request: Request) -> Response:
 
 
 async def stop_job(request: Request) -> Response:
-    """Stop a run that workers were asked for: its libraries that wait never begin, the others end."""
+    """Stop a requested run: libraries that haven't begun never begin, and those at work are interrupted."""
     try:
         await stop_run(state_of(request).reads, uuid_of(await form_of(request), "request"))
     except RetrovueError as exc:
@@ -39,7 +39,10 @@ async def stop_job(request: Request) -> Response:
 
 
 async def doctor(request: Request) -> Response:
-    """Examine everything, if that is asked for: it asks each source, and may take a while."""
+    """Show the page of the doctor.
+
+    The checks are made only on request, because they contact each source and may take long.
+    """
     findings = None
     if request.query_params.get("examine"):
         findings = [finding async for finding in examine(state_of(request).reads)]

@@ -1,4 +1,4 @@
-"""The overview: sources, what runs now, what waits for a person."""
+"""The overview: sources, runs at work, and removals to confirm."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,14 +39,14 @@ async def overview(request: Request) -> Response:
 
 
 async def counts(request: Request) -> Response:
-    """Answer with the part of the overview that takes time on a large catalogue."""
+    """Return the part of the overview that takes long for a large catalogue."""
     state = state_of(request)
     figures = await state.counting.figures(_COUNT_WAIT_S)
     return HTMLResponse(_counts(figures) + await _sources(state, figures))
 
 
 async def events(request: Request) -> Response:
-    """Stream what runs now."""
+    """Stream the runs at work."""
     state = state_of(request)
 
     async def pieces() -> Mapping[str, str]:
@@ -56,7 +56,7 @@ async def events(request: Request) -> Response:
 
 
 async def reachable(request: Request) -> Response:
-    """Answer whether a source can be reached now."""
+    """Return whether a source can be reached now."""
     source = await source_of(request)
     problem: RetrovueError | None = None
     try:

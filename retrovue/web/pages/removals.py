@@ -1,4 +1,4 @@
-"""Removals that were held back: review them, and confirm exactly what was reviewed."""
+"""Removals that were held back: review them, and confirm exactly the reviewed ones."""
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -13,12 +13,12 @@ from retrovue.web.state import state_of
 
 
 async def removals(request: Request) -> Response:
-    """List the removals that wait for a person."""
+    """List the removals that have to be confirmed."""
     return render(request, "removals.html", held_back=await list_held_back(state_of(request).reads))
 
 
 async def act(request: Request) -> Response:
-    """Start the dry-run that names the assets, or the sync that confirms their removal."""
+    """Start the dry-run that lists the assets, or the sync that confirms their removal."""
     form = await form_of(request)
     state = state_of(request)
     try:

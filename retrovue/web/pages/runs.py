@@ -1,4 +1,4 @@
-"""Runs: start, watch and stop them, and what they did."""
+"""Runs: start, follow and stop them, and show their results."""
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -43,16 +43,16 @@ WHAT = {
     "dry-run": "Dry run of a sync",
     "dry-ingest": "Dry run of an ingest",
 }
-"""What the page starts, and what it is called."""
+"""The runs that can be started on the page, with their labels."""
 
 
 async def source_of(request: Request) -> Source:
-    """Return the source that the path of a request names."""
+    """Return the source whose id is in the path of a request."""
     return await find_source(state_of(request).reads, str(path_id(request)))
 
 
 async def start(request: Request) -> Response:
-    """Start a run of a source, or of one collection of it."""
+    """Start a run of a source, or of one of its collections."""
     source = await source_of(request)
     form = await form_of(request)
     try:
@@ -92,7 +92,10 @@ async def begin(
 
 
 async def _has_workers(state: PageState, source: Source) -> bool:
-    """Return whether a worker is there for a source: then limits of the source hold, and this server may end."""
+    """Return whether a worker takes jobs of the source.
+
+    If so the run is left to workers and doesn't depend on this server.
+    """
     return any(worker.sources is None or source.id in worker.sources for worker in await list_workers(state.reads))
 
 
@@ -118,12 +121,12 @@ def _opened(
 
 
 def address_of_started(started: StartedRun) -> str:
-    """Return where a run that was started is shown."""
+    """Return the address of a run that was started here."""
     return f"/started/{started.id}"
 
 
 async def _address_of_run(state: PageState, started: StartedRun) -> str | None:
-    """Return the address of a run in the audit trail; None as long as it isn't there, and for a dry-run."""
+    """Return the address of a run in the audit trail; None if it isn't there yet, or for a dry-run."""
     if started.run is None or started.dry_run:
         return None
     try:
@@ -141,16 +144,16 @@ def _started(request: Request) -> StartedRun:
 
 
 async def started(request: Request) -> Response:
-    """Show a run that the page has started: one that hasn't begun, or a dry-run."""
+    """Show a run that was started here and isn't in the audit trail: it hasn't begun, or is a dry-run."""
     one = _started(request)
-    over = one.over  # before the look into the audit trail, which a run that is over stands in
+    over = one.over  # Checked before the audit trail is read: a run that has ended is found there.
     if (address := await _address_of_run(state_of(request), one)) is not None:
         return RedirectResponse(address, 303)
     return render(request, "started.html", one=one, over=over, summary=_summary(one))
 
 
 async def started_json(request: Request) -> Response:
-    """Answer with the document of a dry-run."""
+    """Return the document of a dry-run."""
     summary = _started(request).summary
     if summary is None:
         raise HTTPException(404)
@@ -158,7 +161,7 @@ async def started_json(request: Request) -> Response:
 
 
 async def started_events(request: Request) -> Response:
-    """Stream a run that the page has started."""
+    """Stream the progress of a run that was started here."""
     state, one = state_of(request), _started(request)
 
     async def pieces() -> Mapping[str, str] | None:
@@ -204,14 +207,14 @@ async def _details(request: Request) -> RunDetails:
 
 
 async def show(request: Request) -> Response:
-    """Show a run: how far it is, or what it did."""
+    """Show the progress of a run, or its results."""
     own = state_of(request).runs.of_run(path_id(request))
     try:
         details = await _details(request)
     except NotFound:
         if own is None:
             raise
-        return RedirectResponse(address_of_started(own), 303)  # it has only just begun, or had nothing to do
+        return RedirectResponse(address_of_started(own), 303)  # It has just begun, or there was nothing to do.
     pieces, running = await _run_pieces(state_of(request), path_id(request), details)
     return render(
         request, "run.html", run=details.entries[0], table=pieces["collections"], running=running,
@@ -220,13 +223,13 @@ async def show(request: Request) -> Response:
 
 
 async def show_json(request: Request) -> Response:
-    """Answer with the document of a run, as ``retrovue ingest show --json`` prints it."""
+    """Return the document of a run, as ``retrovue ingest show --json`` prints it."""
     document = {"status": "ok", **run_details_document(await _details(request))}
     return Response(json_bytes(document), media_type="application/json")
 
 
 async def run_events(request: Request) -> Response:
-    """Stream how far a run is, until it is over."""
+    """Stream the progress of a run until it ends."""
     state, run_id = state_of(request), path_id(request)
 
     async def pieces() -> Mapping[str, str] | None:
@@ -237,7 +240,7 @@ async def run_events(request: Request) -> Response:
 
 
 async def stop(request: Request) -> Response:
-    """Stop a run, wherever it runs."""
+    """Stop a run on any host."""
     state, run_id = state_of(request), path_id(request)
     address = f"/runs/{run_id}"
     own = state.runs.of_run(run_id)

@@ -42,7 +42,7 @@ async def add(request: Request) -> Response:
             required(form, "source", "The source"),
             cron=required(form, "cron", "The times"),
             time_zone=text(form, "time_zone") or "UTC",
-            what=cast("Work", text(form, "what") or "sync"),  # which the operation checks
+            what=cast("Work", text(form, "what") or "sync"),  # add_schedule checks the value.
             name=text(form, "name"),
         )
     except RetrovueError as exc:
@@ -67,7 +67,7 @@ async def change(request: Request) -> Response:
                     name=required(form, "name", "The name"),
                     cron=required(form, "cron", "The times"),
                     time_zone=text(form, "time_zone") or "UTC",
-                    what=cast("Work", text(form, "what")),  # which the operation checks
+                    what=cast("Work", text(form, "what")),  # update_schedule checks the value.
                 )
                 message = f"Changed: {listing.schedule.name}."
             case "remove":

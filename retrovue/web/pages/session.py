@@ -1,4 +1,4 @@
-"""Signing in with the token, and out."""
+"""Sign in with the token, and sign out."""
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -10,12 +10,12 @@ from retrovue.web.state import state_of
 
 
 async def ask(request: Request) -> Response:
-    """Ask for the token."""
+    """Show the form for the token."""
     return render(request, "login.html", next=local_address(request.query_params.get("next")), wrong=False)
 
 
 async def sign_in(request: Request) -> Response:
-    """Begin a session, if the token is right."""
+    """Begin a session if the token is right."""
     sessions = state_of(request).sessions
     form = await form_of(request)
     beyond = local_address(text(form, "next"))
@@ -25,7 +25,7 @@ async def sign_in(request: Request) -> Response:
     if cookie is None:
         return render(request, "login.html", 403, next=beyond, wrong=True)
     answer = RedirectResponse(beyond, 303)
-    # A proxy that ends TLS asks by HTTP; the browser itself says by which scheme it came.
+    # A proxy that ends TLS forwards by HTTP; the Origin header has the scheme that the browser uses.
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     answer.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
     return answer

@@ -1,4 +1,4 @@
-"""The first run: the quickstart as a page. Server or directory → libraries → where the files are → what will happen."""
+"""The first setup in the browser: server or directory, then libraries and path mappings, then a summary to confirm."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,16 +27,16 @@ _SERVERS = ("plex", "jellyfin")
 
 
 _GIVEN = ("type", "url", "path", "name", "files", "ca_file", "tls")
-"""What is filled in again after an error: all but the token."""
+"""The fields that are filled in again after an error: all except the token."""
 
 
 async def ask(request: Request) -> Response:
-    """Ask for a server with its token, or for a directory."""
+    """Show the form for a server and its token, or a directory."""
     return render(request, "setup.html", types=TYPES, given={}, problem=None)
 
 
 async def look(request: Request) -> Response:
-    """Survey the source: its libraries, and where their files are on this machine."""
+    """Survey the source: find its libraries, and their files on this machine."""
     form = await form_of(request)
     state = state_of(request)
     try:
@@ -57,7 +57,7 @@ def _server(form: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Secret]]
     url = required(form, "url", "The address")
     token = required(form, "token", "The token")
     if secret_reference(token) is not None:
-        # Whoever uses the page could have files of this machine sent to a server of theirs.
+        # A reference would let a user of the page send files of this machine to a server of their choice.
         raise RequestError(
             "The page takes the token itself, not a reference to where it is kept.",
             code="bad_secret_reference",
@@ -92,13 +92,13 @@ def _setup(request: Request) -> tuple[str, Setup]:
 
 
 async def libraries(request: Request) -> Response:
-    """Show the libraries that were found, with the proposals of where their files are."""
+    """Show the libraries that were found, with proposed path mappings."""
     key, setup = _setup(request)
     return render(request, "setup_libraries.html", key=key, setup=setup, chosen=None, problem=None)
 
 
 async def choose(request: Request) -> Response:
-    """Check the chosen libraries and mappings, and show what will happen; then do it."""
+    """Check the chosen libraries and mappings, and show what will be done; after confirmation, do it."""
     key, setup = _setup(request)
     state = state_of(request)
     form = await form_of(request)
@@ -125,7 +125,7 @@ async def choose(request: Request) -> Response:
 
 
 async def _mapped(setup: Setup, library: LibrarySurvey, form: Mapping[str, Any]) -> LibrarySurvey:
-    """Survey a library again with the directories that were typed in."""
+    """Survey a library again with the directories that were entered."""
     for number, location in enumerate(library.collection.locations):
         typed = text(form, f"local-{library.collection.external_id}-{number}")
         known = {mapping.source_prefix: mapping.local_path for mapping in library.collection.path_mappings}
@@ -139,7 +139,7 @@ async def _mapped(setup: Setup, library: LibrarySurvey, form: Mapping[str, Any])
 
 
 async def _write(state: PageState, setup: Setup, chosen: list[LibrarySurvey]) -> Source:
-    """Write the source and its libraries, each in a transaction. After an interruption, begin again."""
+    """Store the source and its libraries, each in a transaction. After an interruption, start again."""
     store, source = state.reads, setup.found.source
     if source is None:
         source = await add_source(store, setup.type_name, setup.name, setup.config, setup.credentials)

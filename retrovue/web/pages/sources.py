@@ -1,4 +1,4 @@
-"""A source: its libraries, where their files are, and what can be done with it."""
+"""A source: its libraries, their path mappings, and their settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from retrovue.web.state import PageState, state_of
 
 _LATEST = 10
 _CHECK_S = 45.0
-"""How long a check of files may take; a library of a slow server is read for its first page."""
+"""How long a check of files may take, in seconds; it reads the first page of a library from the server."""
 
 
 async def show(request: Request) -> Response:
@@ -48,13 +48,13 @@ async def show(request: Request) -> Response:
 
 
 async def _counted(state: PageState) -> Mapping[UUID, Collection]:
-    """Return the libraries as they were counted last: to count a million assets takes longer than a page may."""
+    """Return the libraries with their cached counts: counting a million assets takes longer than a page may take."""
     figures = await state.counting.figures()
     return {} if figures is None else {one.collection.id: one.collection for one in figures.statistics.collections}
 
 
 async def look_up(request: Request) -> Response:
-    """Look which libraries the source has now."""
+    """Discover the libraries of a source."""
     state, source = state_of(request), await source_of(request)
     address = f"/sources/{source.id}"
     try:
@@ -67,7 +67,7 @@ async def look_up(request: Request) -> Response:
 
 
 async def library(request: Request) -> Response:
-    """Show a library, its enrichers, its path mappings, and whether files are found by them."""
+    """Show a library, its enrichers and its path mappings, and check whether its files are found."""
     return await _library(request)
 
 
@@ -77,7 +77,7 @@ async def _library(
     tried: PathMapping | None = None,
     problem: RetrovueError | None = None,
 ) -> Response:
-    """Show a library, with the result of a check of its files if there was one."""
+    """Show a library, with the result of a check of its files if there is one."""
     state, library_id = state_of(request), path_id(request)
     details = await get_collection(state.reads, str(library_id), counted=False)
     attached = {one.enricher.id for one in details.enrichers}
@@ -89,7 +89,7 @@ async def _library(
 
 
 async def change_library(request: Request) -> Response:
-    """Enable or disable a library, add, check or remove a mapping, or change how it is ingested."""
+    """Enable or disable a library, add, check or remove a mapping, or change how the library is ingested."""
     state, collection_id = state_of(request), path_id(request)
     form = await form_of(request)
     address = f"/libraries/{collection_id}"
