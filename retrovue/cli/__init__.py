@@ -1,1 +1,1 @@
-"""The command line: the only code that prints or ends the process."""
+"""The command line. No other package prints or ends the process."""

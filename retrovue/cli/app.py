@@ -1,4 +1,4 @@
-"""The command tree: which commands there are; each is imported when it is called."""
+"""The tree of commands. Each command is imported when it is called."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,19 +19,19 @@ _COMMANDS = {
     "quickstart": ("standalone", "quickstart", "Set up a Plex or Jellyfin server and ingest it, step by step."),
     "source": ("source", "command", "Media servers and directories: add, list, discover, ingest."),
     "collection": ("collection", "command", "Libraries of a source: map paths, enable, ingest."),
-    "enricher": ("enricher", "command", "Programs that add to what the source says about assets."),
+    "enricher": ("enricher", "command", "Enrichers, which add facts that the source doesn't have."),
     "asset": ("asset", "command", "Assets in the catalogue: list, show, approve, retire."),
     "ingest": ("audit_trail", "command", "The audit trail: list runs, show one, list rejected items."),
-    "schedule": ("schedule", "command", "Runs that begin by themselves: add, list, change, remove."),
-    "serve": ("standalone", "serve", "Work the schedules, and listen to sources, until the process is stopped."),
-    "worker": ("standalone", "worker", "Work what other hosts have enqueued, until the process is stopped."),
+    "schedule": ("schedule", "command", "Runs that start automatically: add, list, change, remove."),
+    "serve": ("standalone", "serve", "Work schedules, listen to sources and serve the web page, until stopped."),
+    "worker": ("standalone", "worker", "Work the jobs that --enqueue leaves, until stopped."),
     "stats": ("standalone", "stats", "What the catalogue holds, in numbers."),
     "doctor": ("standalone", "doctor", "Check everything that an ingest relies on."),
     "db": ("db", "command", "The database: upgrade, back up, restore."),
     "completion": ("standalone", "completion", "Print a completion script for bash, zsh or fish."),
     "demo": ("standalone", "demo", "Try RetroVue: ingest a simulated Plex server."),
 }
-"""By name: the module below ``commands``, its attribute, and the text in the list of commands."""
+"""For each command its module below ``commands``, its attribute, and its text in the list of commands."""
 
 
 class LazyGroup(click.Group):
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
     async def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command by its name; the error about an unknown one suggests similar names."""
+        """Find a command by its name; the error for an unknown name suggests similar ones."""
         try:
             found: tuple[str | None, click.Command | None, list[str]] = await super().resolve_command(ctx, args)
         except NoSuchCommand as exc:
@@ -106,8 +106,8 @@ async def run_command(arguments: Sequence[str], call: Invocation) -> int:
         call.fail(call.interrupted())
         return call.signal_status
     except BrokenPipeError:
-        return OK  # the reader of the output has gone
-    except Exception as exc:  # noqa: BLE001 - a bug is reported as one
+        return OK  # The reader of the output has gone.
+    except Exception as exc:  # noqa: BLE001 - a bug is reported as such
         return _failed(exc, call)
 
 

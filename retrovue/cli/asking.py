@@ -1,4 +1,4 @@
-"""Asking a person at a terminal: questions, secrets, and the confirmation before something is destroyed."""
+"""Ask a person at a terminal: questions, secrets, and the confirmation before something is destroyed."""
 
 import getpass
 import os
@@ -19,12 +19,12 @@ from retrovue.core.model import ConfigField, Secret
 from retrovue.operations.secrets import secret_reference
 
 _LONGEST_SECRET = 65_536
-"""Characters. A longer file was named by mistake."""
+"""In characters. A longer file was probably given by mistake."""
 
 
 @contextmanager
 def interruptible(call: Invocation) -> Iterator[None]:
-    """Let a signal end a blocking read, during which the event loop can't handle it."""
+    """Let a signal end a blocking read, during which the event loop can't handle the signal."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         call.stopped_by = signal.Signals(number)
@@ -39,12 +39,12 @@ def interruptible(call: Invocation) -> Iterator[None]:
 
 
 def can_ask(call: Invocation) -> bool:
-    """Whether there is a person at a terminal who sees questions and can answer them."""
+    """Return whether a person at a terminal can see questions and answer them."""
     return sys.stdin is not None and sys.stdin.isatty() and call.output.watched
 
 
 def ask(call: Invocation, question: str) -> str:
-    """Ask a question and return the answer without the blanks around it. Blocks.
+    """Ask a question and return the answer without surrounding blanks. Blocks.
 
     Raises InputError if nobody can be asked, or if the input ends.
     """
@@ -55,9 +55,9 @@ def ask(call: Invocation, question: str) -> str:
 
 
 def ask_secret(call: Invocation, question: str) -> str:
-    """Ask for a secret, without showing what is typed. Blocks.
+    """Ask for a secret without echoing the input. Blocks.
 
-    Only the standard input has to be a terminal. Raises InputError if it isn't, or if the input ends.
+    Only standard input has to be a terminal. Raises InputError if it isn't, or if the input ends.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise _no_answer(question)
@@ -69,9 +69,9 @@ def ask_secret(call: Invocation, question: str) -> str:
 
 
 def _read_line(call: Invocation, question: str) -> str:
-    with interruptible(call):  # before the question: whoever reads it may answer with Ctrl-C
+    with interruptible(call):  # before the question, because a reader of it may answer with Ctrl-C
         if sys.stdout is not None and sys.stdout.isatty():
-            # The arrow keys work in what is typed, if Python has readline. It writes to the standard output only.
+            # With readline the arrow keys edit the input. It writes to standard output only.
             with suppress(ImportError):
                 import readline  # noqa: F401 - `input` uses it once it is imported
             try:
@@ -80,7 +80,7 @@ def _read_line(call: Invocation, question: str) -> str:
                 return ""
         with _signals_readable() as arrived:
             call.output.raw_notes(question)
-            # A signal that arrives just before `read` begins would wait until somebody types.
+            # A signal that arrives just before `read` begins would only be handled at the next key.
             select.select([sys.stdin, arrived], [], [])
             return sys.stdin.readline()
 
@@ -105,15 +105,15 @@ def _no_answer(question: str) -> InputError:
 
 @dataclass(frozen=True, slots=True)
 class Destruction:
-    """What a command destroys and can't bring back."""
+    """What a command destroys for good."""
 
     lines: Sequence[str]
-    """For people."""
+    """A description for people."""
     counts: Mapping[str, int]
-    """How many rows of each kind."""
+    """The number of rows of each kind."""
 
     def confirm(self, call: Invocation, *, yes: bool) -> None:
-        """Ask whether to do it, unless ``yes``. Blocks; raises InputError unless the answer is yes."""
+        """Ask for confirmation, unless ``yes``. Blocks; raises InputError unless the answer is yes."""
         confirm(
             call,
             self.lines,
@@ -122,7 +122,7 @@ class Destruction:
         )
 
     def report(self, call: Invocation, identity: Mapping[str, Any]) -> int:
-        """Print what was destroyed, or for a dry-run would be; ``identity`` is added to the JSON document."""
+        """Print what was destroyed, or would be for a dry-run; ``identity`` is added to the JSON document."""
         head = "Dry run: nothing was written. It would be destroyed:" if call.dry_run else "Destroyed:"
         document = {"dry_run": call.dry_run, **identity, "destroyed": dict(self.counts)}
         return call.answer(document, [head, *self.lines])
@@ -137,9 +137,9 @@ def confirm(
     yes: bool,
     context: Mapping[str, Any],
 ) -> None:
-    """Show what would be done and ask whether to do it, unless ``yes``. Blocks.
+    """Show what would be done and ask for confirmation, unless ``yes``. Blocks.
 
-    ``what`` begins the message, and ``context`` goes into the error: InputError if the answer isn't yes, or if nobody
+    ``what`` begins the message, and ``context`` is added to the error: InputError if the answer isn't yes, or if nobody
     can be asked.
     """
     if yes:
@@ -157,18 +157,18 @@ def confirm(
 
 
 def secret_variable(field: ConfigField) -> str:
-    """Return the name of the variable of the environment that may hold a secret."""
+    """Return the name of the environment variable that may hold a secret."""
     return f"RETROVUE_{field.name.upper()}"
 
 
 def read_secret(
     call: Invocation, field: ConfigField, value: str | None, file: str | None, *, keep_reference: bool = False
 ) -> Secret | None:
-    """Read a secret setting from its option, its file, the environment or the terminal, the first that is there.
+    """Read a secret setting from its option, its file, the environment or the terminal, whichever exists first.
 
-    The option may give a reference, such as ``env:NAME``. With ``keep_reference`` the secret of a file or of the
-    environment becomes one. Returns None if an optional secret is nowhere. Raises InputError if a required one is
-    nowhere, or if what is found can't be read or is no secret. Blocks while it reads.
+    The option may be a reference, such as ``env:NAME``. With ``keep_reference`` a secret from a file or the environment
+    is stored as a reference. Returns None if an optional secret isn't given. Raises InputError if a required one isn't
+    given, or if the value can't be read or isn't a valid secret. Blocks while it reads.
     """
     option = f"--{field.name.replace('_', '-')}"
     variable = secret_variable(field)
@@ -196,7 +196,7 @@ def read_secret(
 
 
 def _reference(field: ConfigField, value: str | None, file: str | None, *, keep: bool) -> Secret | None:
-    """Make a secret that is read in each run, and read it now; None if the secret is to be stored."""
+    """Make a secret that is read in each run, and read it once now; None if the secret is to be stored."""
     option, variable = f"--{field.name.replace('_', '-')}", secret_variable(field)
     reference = None if value is None else secret_reference(value)
     if reference is not None and file is not None:
@@ -224,7 +224,7 @@ def _contents(file: str, option: str) -> str:
 
 
 def checked_secret(text: str, where: str) -> Secret:
-    """Make a secret of a text without the blanks around it; raises InputError unless it is one printable word."""
+    """Make a secret of a text without surrounding blanks; raises InputError unless it is one printable word."""
     stripped = text.strip()
     if not stripped:
         raise InputError(f"There is nothing in {where}.", code="empty_secret")

@@ -1,4 +1,4 @@
-"""The entry point: quick to import, so that a signal during the start finds its handler."""
+"""The entry point. It imports quickly, so that a signal during the start finds its handler."""
 
 import gc
 import os
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from retrovue.cli.invocation import Invocation
 
 GRACE_SECONDS = 1.7
-"""How long an interrupted command may clean up; the process has to be gone within 2 s."""
+"""How long an interrupted command may clean up, in seconds; the process has to end within 2 s."""
 
 
 class _Stopped(BaseException):
-    """A signal came before the event loop could take it."""
+    """A signal came before the event loop could handle it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -27,14 +27,14 @@ class _Stopped(BaseException):
 
 def main() -> NoReturn:
     """Run the command that the arguments name, and exit."""
-    # The imports make some 150,000 objects that all stay. To look for garbage among them takes a tenth of the start,
-    # so the first look comes after them. An ingest makes millions of objects, which die by their reference counts.
-    # This is set here because a library may not decide it for its host.
+    # The imports create some 150,000 objects that all stay. Searching them for garbage takes a tenth of the start, so
+    # the first collection comes after them. An ingest creates millions of objects, which are freed by their reference
+    # counts. This is set here because a library must not decide it for its host program.
     gc.set_threshold(250_000, 20, 100)
     for number in SIGNALS:
         signal.signal(number, _stop)
     try:
-        import anyio  # a signal during the import is handled here, too
+        import anyio  # A signal during the import is handled here as well.
 
         anyio.run(_run_and_leave, sys.argv[1:])
     except _Stopped as stopped:
@@ -58,8 +58,8 @@ async def _run_and_leave(arguments: Sequence[str]) -> NoReturn:
 async def run(arguments: Sequence[str]) -> int:
     """Run a command to its end, or until a signal cancels it; return the exit status.
 
-    The first SIGINT or SIGTERM cancels the command, which reports what it has done. A second one ends the process at
-    once.
+    The first SIGINT or SIGTERM cancels the command, which reports what it has done. A second one ends the process
+    immediately.
     """
     import anyio
 
@@ -75,7 +75,7 @@ async def run(arguments: Sequence[str]) -> int:
                 async for number in signals:
                     invocation.stopped_by = number
                     break
-                # The event loop may be busy: from now on the process handles signals without it.
+                # The event loop may be busy, so from now on the process handles signals without it.
                 for each in SIGNALS:
                     signal.signal(each, lambda *_: os._exit(invocation.signal_status))
                 scope.cancel()
@@ -83,7 +83,7 @@ async def run(arguments: Sequence[str]) -> int:
                 leave(_interrupted(invocation))
 
             group.start_soon(watch)
-            # A task group would wrap what its body raises; a command raises nothing but its cancellation.
+            # A task group would wrap what its body raises; a command raises only its cancellation.
             with scope:
                 status = await run_command(arguments, invocation)
             group.cancel_scope.cancel()
@@ -93,7 +93,7 @@ async def run(arguments: Sequence[str]) -> int:
 
 
 def _invocation(arguments: Sequence[str]) -> "Invocation":
-    """Make the invocation with the output that the arguments ask for, even if they can't be parsed."""
+    """Make the invocation with the output that the arguments request, even if they can't be parsed."""
     from retrovue.cli.invocation import Invocation
     from retrovue.cli.output import Output
 
@@ -103,7 +103,7 @@ def _invocation(arguments: Sequence[str]) -> "Invocation":
 def _interrupted(invocation: "Invocation") -> int:
     """Report what an interrupted command did, and return the exit status.
 
-    A command that had given its whole answer and was only closing keeps its own status.
+    A command that had printed its whole answer and was only closing keeps its own status.
     """
     if invocation.status is not None:
         return invocation.status

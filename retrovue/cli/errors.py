@@ -9,27 +9,27 @@ from retrovue.core.errors import Problem, RequestError, RetrovueError, ScopeNotF
 OK = 0
 """The command did everything, or there was nothing to do."""
 FAILED = 1
-"""The command failed, or its arguments are wrong."""
+"""The command failed, or its arguments are invalid."""
 PARTIAL = 2
 """Some of several collections failed or were interrupted. What the others wrote stays."""
 SCOPE_NOT_FOUND = 2
 """``collection ingest``: the collection has no such title, season or episode."""
 UNREACHABLE = 3
-"""The source can't be reached, and nothing else went wrong."""
+"""The source can't be reached, and there was no other failure."""
 BY_SIGNAL = 128
-"""Added to the number of the signal that interrupted: 130 for SIGINT, 143 for SIGTERM."""
+"""Added to the number of the signal that interrupted the command: 130 for SIGINT, 143 for SIGTERM."""
 
 STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (ScopeNotFound, SCOPE_NOT_FOUND),
     (RetrovueError, FAILED),
-    (ClickException, FAILED),  # click's own 2 for usage errors would mean partial success here
+    (ClickException, FAILED),  # click's own 2 for usage errors would mean partial success here.
     (Exception, FAILED),
 )
-"""The first class that an error belongs to decides. An error that is ``unreachable`` isn't looked up here."""
+"""The first class that an error is an instance of applies. An ``unreachable`` error isn't looked up here."""
 
 
 class NarrowingForbidden(RequestError):
-    """Only a collection can be ingested in part, a source is ingested as a whole."""
+    """Only a collection can be ingested in part; a source is ingested as a whole."""
 
     default_code = "narrowing_forbidden"
 
@@ -41,7 +41,7 @@ class InputError(RequestError):
 
 
 def require_utf8() -> None:
-    """Raise InputError if the locale isn't UTF-8: titles and file names would be misread."""
+    """Raise InputError if the locale isn't UTF-8, because titles and file names would be misread."""
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8":
         raise InputError(
@@ -52,7 +52,7 @@ def require_utf8() -> None:
 
 
 def leaf(error: BaseException) -> BaseException:
-    """Return an error that isn't a group: the first RetrovueError in a group, else the first error."""
+    """Return an error that isn't a group: the first RetrovueError of a group, else its first error."""
     while isinstance(error, BaseExceptionGroup):
         known = error.subgroup(RetrovueError)
         error = (known or error).exceptions[0]
@@ -85,6 +85,6 @@ def explain(error: BaseException) -> Problem:
 
 def _usage(error: UsageError) -> Problem:
     path = error.ctx.command_path if error.ctx is not None else "retrovue"
-    # Without the line breaks and tabs with which choices are listed.
+    # Without the line breaks and tabs of lists of choices.
     message = "Missing command." if isinstance(error, NoArgsIsHelpError) else " ".join(error.format_message().split())
     return Problem("usage", message, f"Try `{path} --help`.")

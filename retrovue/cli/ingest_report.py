@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 _SHOWN = 5
 """How many entries of a list are shown; --json has more."""
 _BLOCKS = 20
-"""How many lists are shown in a report."""
+"""How many lists a report shows."""
 _NAMED = 5
-"""How many collections with the same reason are named. Up to so many skipped ones have a line each."""
+"""How many collections with the same reason are named. Up to this many skipped ones have a line each."""
 _HEADS = ("Collection", "Status", *HEADINGS.values(), "Time")
 
 
 def report(
     summary: "IngestSummary", more: Sequence[Problem] = (), *, what: str = "Source", scope: "Scope | None" = None
 ) -> list[str]:
-    """Return the lines of a run's report. The last one is the summary line, the one before it the label."""
+    """Return the lines of a run's report. The last line is the summary line, the one before it the label."""
     return [
         *heading(summary.source, scope),
         *_enabled(summary, what),
@@ -68,7 +68,7 @@ def not_eligible(problem: Problem) -> list[str]:
 
 
 def label(summary: "IngestSummary", more: Sequence[Problem] = ()) -> str:
-    """Return the label: Success, Partial success or Error, and why."""
+    """Return the label: Success, Partial success or Error, and the reason."""
     if summary.status == "error":
         return f"Error: {_why(summary)}"
     if more:
@@ -107,7 +107,7 @@ def summary_line(summary: "IngestSummary", what: str = "Source") -> str:
 
 
 def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
-    """Yield the warnings about an ingested collection; ``shown``: the report is on the same screen."""
+    """Yield the warnings about an ingested collection; ``shown`` says whether the report is on the same screen."""
     name = outcome.collection.display_name
     if fewer := outcome.listed.warnings.get(FAR_SMALLER):
         yield (
@@ -163,7 +163,7 @@ def duration(seconds: float) -> str:
 
 
 def _readings(summary: "IngestSummary") -> Iterator[str]:
-    """Say of a sync how much of each collection it has read, and why."""
+    """Return lines that say how much of each collection a sync has read, and why."""
     outcomes = [
         outcome for outcome in summary.ingested if outcome.reading is not None and outcome.reading.code != "scope"
     ]
@@ -227,7 +227,7 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
         f"{failure['asset']}: {failure['enricher']}: {failure['cause']}" for failure in listed.failed_enrichments
     ]
     yield from _block(f"{name}: failed enrichments", failures, counts.failed_enrichments)
-    told = {FAR_SMALLER, CHANGED_AT_SOURCE}  # by warnings(), in sentences
+    told = {FAR_SMALLER, CHANGED_AT_SOURCE}  # warnings() reports these in sentences.
     if kinds := [f"{kind} {number:,}" for kind, number in sorted(listed.warnings.items()) if kind not in told]:
         yield from ("", f"{name}: warnings: {', '.join(kinds)}")
     enriched = outcome.enriched
@@ -240,7 +240,10 @@ def _details(outcome: Ingested, *, dry_run: bool) -> Iterator[str]:
 
 
 def _entry(entries: Entries, entry: "Named | Rejection", *, alike: bool) -> str:
-    """Write an entry; one of several that look ``alike`` with the key that tells them apart, as --title takes it."""
+    """Return an entry as text.
+
+    Entries that look ``alike`` get the key that distinguishes them, as --title accepts it.
+    """
     title = entry.title or entry.source_uri or "untitled"
     if alike and entry.title and entry.source_uri:
         title = f"{title} (key {item_key(entry.source_uri)})"
@@ -271,7 +274,7 @@ def _held_back(outcome: Ingested) -> Iterator[str]:
 
 
 def _to_sync(summary: "IngestSummary") -> Iterator[str]:
-    """Say after an ingest what a sync would take over."""
+    """Return lines that say, after an ingest, what a sync would change."""
     changed, absent = summary.total("changed"), summary.total("absent")
     if summary.mode != "ingest" or not changed + absent:
         return

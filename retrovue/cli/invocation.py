@@ -1,4 +1,4 @@
-"""One run of the program: its output, the options that all commands take, and what it reports when interrupted."""
+"""One run of the program: its output, the options of all commands, and its report when it is interrupted."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def plain_error(problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 class Interruption(Exception):
-    """A signal ended a blocking read of a terminal or a pipe."""
+    """A signal ended a blocking read from a terminal or a pipe."""
 
 
 @dataclass(slots=True)
@@ -33,27 +33,28 @@ class Invocation:
 
     output: Output
     database_url: str | None = field(default=None, repr=False)
-    """The database that ``--database-url`` names, before the command or after it; None: the environment decides."""
+    """The database that ``--database-url`` names, before the command or after it; None means that of the environment.
+    """
     test_db: bool = False
     dry_run: bool = False
     error_document: ErrorDocument = plain_error
     """Builds the JSON document in which the command reports its errors."""
     report_interruption: Callable[[], None] | None = None
-    """Reports what the command has done so far, if it is interrupted and can't do so itself."""
+    """Reports what the command has done so far, if it is interrupted and can't report it itself."""
     stopped_by: signal.Signals | None = None
     """The signal that interrupted the command."""
     status: int | None = None
-    """The exit status, once the command has given its whole answer."""
+    """The exit status, once the command has printed its whole answer."""
 
     @property
     def settings(self) -> "Settings":
         """The settings that name the database."""
-        from retrovue.core.config import Settings  # not needed for help
+        from retrovue.core.config import Settings  # imported here because help doesn't need it
 
         return Settings.from_environment(database_url=self.database_url)
 
     def answer(self, document: Mapping[str, Any], lines: Iterable[str]) -> int:
-        """Print the answer of a command that succeeded: the document as JSON, or the lines. Return its exit status."""
+        """Print the answer of a command that succeeded, as a JSON document or as lines. Return its exit status."""
         if self.output.as_json:
             self.output.document({"status": "ok", **document})
         else:
@@ -61,26 +62,26 @@ class Invocation:
         return OK
 
     def answered(self, status: int) -> int:
-        """Note that the whole answer has been printed: from here on an interruption changes nothing."""
+        """Note that the whole answer has been printed, so that an interruption doesn't change the exit status."""
         self.status = status
         return status
 
     def fail(self, problem: Problem) -> None:
-        """Print an error; in JSON it is the answer, unless one has been printed already."""
+        """Print an error. With JSON it is the answer, unless an answer has been printed already."""
         if self.output.as_json:
             self.output.document(self.error_document([problem]))
         self.output.complain(problem)
 
     def show_traceback(self, error: BaseException) -> None:
-        """Print where an error came from, if the environment asks for it."""
-        from retrovue.core.config import DEBUG  # not needed for help
+        """Print the traceback of an error, if the environment asks for it."""
+        from retrovue.core.config import DEBUG  # imported here because help doesn't need it
         from retrovue.core.text import redacted_traceback
 
         if os.environ.get(DEBUG):
             self.output.notes(redacted_traceback(error).splitlines())
 
     def interrupted(self) -> Problem:
-        """Describe the interruption."""
+        """Return the problem that describes the interruption."""
         name = "a signal" if self.stopped_by is None else self.stopped_by.name
         return Problem("interrupted", f"Interrupted by {name}.")
 
@@ -93,9 +94,9 @@ class Invocation:
 def opened(
     call: Invocation, *, connections: int = 2, read_only: bool = False, check: bool = True
 ) -> "AbstractAsyncContextManager[Store]":
-    """Open the catalogue for a command; for a dry-run, one that refuses every write.
+    """Open the catalogue for a command; for a dry-run, in a mode that refuses every write.
 
-    Warn if RETROVUE_HOME names a place where a new, empty catalogue begins: it may be a mistake.
+    Warns if RETROVUE_HOME is a place without a catalogue, where a new, empty one begins: it may be a mistake.
     """
     from retrovue.store.opening import begins_catalogue, open_store  # slow, and not needed for help
 

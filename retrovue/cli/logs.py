@@ -1,4 +1,4 @@
-"""``--log-level`` and ``--log-format``: log records on the standard error, each a line of text or JSON."""
+"""``--log-level`` and ``--log-format``: log records on standard error, each a line of text or JSON."""
 
 import logging
 import sys

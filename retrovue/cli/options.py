@@ -1,4 +1,4 @@
-"""Options and types of arguments that several commands have."""
+"""Options and types of arguments that several commands share."""
 
 import datetime as dt
 import math
@@ -17,7 +17,7 @@ from retrovue.core.bounds import LARGEST, LONGEST_TITLE, LONGEST_WAIT_S, OLDEST_
 Action = Callable[..., Awaitable[int]]
 
 FILE = click.Path(allow_dash=True)
-"""A file, or - for the standard input. Not checked here: whoever reads it reports what is wrong."""
+"""A file, or - for standard input. It isn't checked here: the code that reads it reports errors."""
 DIRECTORY = click.Path(file_okay=False)
 
 
@@ -37,7 +37,7 @@ LASTING_FILE = _LastingFile()
 
 
 class Whole(click.IntRange):
-    """A range of whole numbers. Its help omits the bounds of the database's integers, its errors name them."""
+    """A range of whole numbers. Its help omits the limits of the database's integers; its errors name them."""
 
     name = "number"
 
@@ -62,7 +62,7 @@ INTEGER = Whole(SMALLEST, LARGEST)
 
 
 class _Numbers(click.FloatRange):
-    """A range of numbers, without NaN, which compares with nothing."""
+    """A range of numbers. NaN is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -78,7 +78,7 @@ RATE = _Numbers(min=SLOWEST_RATE)
 
 
 class _Title(click.ParamType[str]):
-    """A title, no longer than a source accepts in a request."""
+    """A title that isn't longer than a source accepts in a request."""
 
     name = "title"
 
@@ -110,7 +110,7 @@ TIME = _Time()
 
 
 class _Span(click.ParamType[dt.timedelta]):
-    """A span of time: a number and its unit."""
+    """A duration: a number and its unit."""
 
     name = "span"
     units: ClassVar[Mapping[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -128,7 +128,7 @@ SPAN = _Span()
 
 
 def examples(*commands: str) -> str:
-    """Format examples for the end of a command's help, one a line."""
+    """Format examples for the end of a command's help, one on each line."""
     return "\n".join(["\b", "For example:", *(f"  retrovue {command}" for command in commands)])
 
 
@@ -150,7 +150,7 @@ def _quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> 
 _JSON = click.option(
     "--json",
     is_flag=True,
-    is_eager=True,  # it corrects the output that was chosen before the parsing; --jsonl then adds to it
+    is_eager=True,  # Corrects the output that was chosen before parsing; --jsonl then adds to it.
     expose_value=False,
     callback=_as_json,
     help="Print one JSON document.",
@@ -185,7 +185,7 @@ keep_details = click.option(
     "--keep-details",
     type=Whole(0, OLDEST_DETAILS_DAYS),
     metavar="DAYS",
-    envvar="RETROVUE_KEEP_DETAILS",  # of retrovue.core.config, which is slow to import
+    envvar="RETROVUE_KEEP_DETAILS",  # A copy of the name in retrovue.core.config, which is slow to import.
     help="Days for which the audit trail keeps rejected items, durations and tracebacks; default: 180.",
 )
 keep_changes = click.option(
@@ -204,7 +204,7 @@ class _MostRemovals(click.ParamType[Any]):
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from retrovue.core.errors import RequestError  # slow to import, and not needed for help
+        from retrovue.core.errors import RequestError  # slow, and not needed for help
         from retrovue.core.runs import MaxRemovals
 
         try:
@@ -214,7 +214,7 @@ class _MostRemovals(click.ParamType[Any]):
 
 
 def removals(action: Action) -> Action:
-    """Give a command that syncs the options about assets that the source no longer lists."""
+    """Give a command that syncs the options about assets that the source doesn't list any more."""
     limit = click.option(
         "--max-removals",
         type=_MostRemovals(),
@@ -246,7 +246,7 @@ def intervals(action: Action) -> Action:
 
 
 def shared(*, writes: bool = False) -> Callable[[Callable[Concatenate[Invocation, ...], Awaitable[int]]], Action]:
-    """Give a command the options that all commands have, and hand it the invocation that holds them."""
+    """Give a command the options that all commands have, and pass it the invocation."""
 
     def decorate(action: Callable[Concatenate[Invocation, ...], Awaitable[int]]) -> Action:
         @click.pass_obj

@@ -1,4 +1,4 @@
-"""The output of a command: data on the standard output, everything else on the standard error."""
+"""The output of a command: data on standard output, everything else on standard error."""
 
 import io
 import os
@@ -10,16 +10,16 @@ from retrovue.cli.text import painted, printable, takes_colour
 from retrovue.core.errors import Problem
 
 _WITHOUT_HINT = frozenset({"narrowing_forbidden", "interrupted"})
-"""Codes of errors whose hint isn't printed: one message contains it, and who pressed Ctrl-C needs none."""
+"""Codes of errors whose hint isn't printed: the message contains it, or, after Ctrl-C, nobody needs it."""
 
 _BUFFER = 65_536
 """Bytes of streamed data that are written at once."""
 
 
 class Output:
-    """Writes to the standard output and the standard error.
+    """Writes to standard output and standard error.
 
-    If the reader of a stream goes away (``| head -1``), the rest of it is dropped and the command goes on.
+    If the reader of a stream goes away (``| head -1``), the rest of the stream is dropped and the command goes on.
     """
 
     def __init__(self, *, as_json: bool = False, as_events: bool = False) -> None:
@@ -27,25 +27,25 @@ class Output:
         """Whether to print JSON: one document, or with ``as_events`` a line for each event."""
         self.as_events = as_events
         self.quiet = False
-        """Whether to print only errors for people. JSON is printed all the same."""
+        """Whether to print only errors for people. JSON is printed anyway."""
         self.answered = False
         """Whether the command's one JSON document has been printed."""
         self.lost = False
-        """Whether something couldn't be written for another reason than a reader that has gone away."""
+        """Whether something couldn't be written, except for a reader that has gone away."""
         self.reader_gone = False
-        """Whether the reader of the standard output has gone away."""
+        """Whether the reader of standard output has gone away."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                # A title must never be able to stop a command, whatever the terminal's encoding.
+                # No title may stop a command, whatever the terminal's encoding is.
                 stream.reconfigure(errors="backslashreplace")
 
     @property
     def watched(self) -> bool:
-        """Whether the standard error is a terminal."""
+        """Whether standard error is a terminal."""
         return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines for people, made printable, and in colour where the terminal and the environment allow it."""
+        """Print lines for people, made printable, and in colour if the terminal and the environment allow it."""
         if self.quiet:
             return
         show = painted if takes_colour(sys.stdout) else printable
@@ -63,12 +63,12 @@ class Output:
         if self.as_events:
             self.event({"type": "summary", **document})
             return
-        import orjson  # not needed for help
+        import orjson  # imported here because help doesn't need it
 
         self._data(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
     async def stream(self, chunks: AsyncIterator[bytes]) -> None:
-        """Print data piece by piece as the command's answer. Stops when nobody reads it any more."""
+        """Print data piece by piece as the command's answer. Stops when the reader has gone away."""
         self.answered = True
         buffer = bytearray()
         async for chunk in chunks:
@@ -87,17 +87,17 @@ class Output:
         self._data(orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE))
 
     def _data(self, data: bytes) -> None:
-        # JSON is UTF-8 whatever the locale says.
+        # JSON is UTF-8 whatever the locale is.
         stream = getattr(sys.stdout, "buffer", None)
         if stream is not None:
             self._write(stream, data)
 
     def notes(self, lines: Iterable[str]) -> None:
-        """Print lines on the standard error."""
+        """Print lines on standard error."""
         self._write(sys.stderr, "".join(f"{printable(line)}\n" for line in lines))
 
     def warn(self, message: str, *, always: bool = False) -> None:
-        """Print a warning; with ``always`` also when only errors are printed."""
+        """Print a warning; with ``always`` even if only errors are printed."""
         if self.quiet and not always:
             return
         self.notes([f"Warning: {message}"])
@@ -108,7 +108,7 @@ class Output:
         self.notes([f"Error: {problem.message}", *hint])
 
     def raw_notes(self, text: str) -> None:
-        """Print a text of the program's own on the standard error, unchanged."""
+        """Print a text of the program's own on standard error, unchanged."""
         self._write(sys.stderr, text)
 
     def _write(self, stream: TextIO | io.BufferedIOBase | None, data: str | bytes) -> None:
@@ -128,7 +128,7 @@ class Output:
 
     @staticmethod
     def silence(stream: TextIO | io.BufferedIOBase) -> None:
-        """Discard the rest of a stream, so that no later write fails, and neither does the exit."""
+        """Discard the rest of a stream, so that neither later writes nor the exit fail."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

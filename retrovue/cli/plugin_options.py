@@ -1,4 +1,4 @@
-"""Commands that take the settings of importers or the parameters of enrichers as options of their own."""
+"""Commands that have an option for each setting of an importer or parameter of an enricher."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -48,14 +48,14 @@ def enricher_parameters(type_name: str) -> "Sequence[ConfigField]":
 
 
 def plugin_fields(type_name: str | None, types: Types, describe: Describe) -> "Mapping[str, Sequence[ConfigField]]":
-    """Return the fields of a type, or of all installed types that comply, by type."""
+    """Return the fields of one type, or of all installed types that comply, by type."""
     fields: dict[str, Sequence[ConfigField]] = {}
     for known in types() if type_name is None else [type_name]:
         try:
             fields[known] = describe(known)
         except (ImporterNotCompliant, EnricherNotCompliant):
             if type_name is not None:
-                raise  # otherwise one bad plugin would break the help of the others
+                raise  # Otherwise one invalid plugin would break the help of the others.
     return fields
 
 
@@ -66,7 +66,7 @@ def setting_fields(type_name: str | None) -> "Mapping[str, ConfigField]":
 
 
 class PluginType(click.ParamType[str]):
-    """The name of an installed type of plugin. An unknown name is reported by whoever loads the plugin."""
+    """The name of an installed plugin type. An unknown name is reported by the code that loads the plugin."""
 
     name = "type"
 
@@ -74,11 +74,11 @@ class PluginType(click.ParamType[str]):
         self._types = types
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
-        """Return the names of all types, as an option with choices shows them."""
+        """Return the names of all types, in the form of an option with choices."""
         return f"[{'|'.join(self._types())}]"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """Return what is added to the error that the option is missing."""
+        """Return the addition to the error that the option is missing."""
         return f"Choose from: {', '.join(self._types())}"
 
     def shell_complete(
@@ -87,7 +87,7 @@ class PluginType(click.ParamType[str]):
         param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[CompletionItem]:
-        """Return the types that begin with what was typed."""
+        """Return the types that begin with the typed text."""
         return [CompletionItem(name) for name in self._types() if name.startswith(incomplete)]
 
 
@@ -96,9 +96,9 @@ class PluginOption(click.Option):
 
 
 class PluginCommand(click.Command):
-    """A command with an option for each field of the plugin that ``--type`` names, or of all plugins.
+    """A command with an option for each field of the plugin type that ``--type`` gives, or of all types.
 
-    A command without ``--type`` changes something whose type only the catalogue knows, so it takes all fields.
+    A command without ``--type`` changes an object whose type only the catalogue knows, so it takes all fields.
     ``from_environment``: whether a secret may come from an environment variable, which the help then names.
     """
 
@@ -110,7 +110,7 @@ class PluginCommand(click.Command):
         self._describe = describe
         self._from_environment = from_environment
         self._options: dict[str, list[PluginOption]] = {}
-        """By type. Several types may have an option of one name, each with a help of its own."""
+        """The fields by type. Several types may have an option with the same name and different help."""
 
     async def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -129,7 +129,7 @@ class PluginCommand(click.Command):
         return await super().make_context(info_name, args, parent, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the options that all types have, and then those of each type."""
+        """List the options of all types, and then those of each type."""
         shared = [param for param in self.get_params(ctx) if not isinstance(param, PluginOption)]
         sections: dict[str, Sequence[click.Parameter]] = {"Options": shared}
         sections |= {f"Options for type {name}": options for name, options in self._options.items()}

@@ -1,4 +1,4 @@
-"""The process: the signals that end it, and its end."""
+"""The process: its signals, its memory and its end."""
 
 import os
 import signal
@@ -9,35 +9,35 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _MMAP_THRESHOLD = -3
 """``M_MMAP_THRESHOLD`` of ``malloc.h``."""
 _LARGE_BLOCK = 256 << 10
-"""Bytes from which on a block is large: a page of a listing and what is copied of it are."""
+"""The size in bytes from which a block counts as large. A page of a listing and the copies of it are large."""
 
 
 def ignore_signals() -> None:
-    """Ignore further signals: the process ends anyway, with the exit status that it has."""
+    """Ignore further signals: the process is ending, and its exit status is decided."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def return_large_blocks() -> None:
-    """Let the allocator of glibc take each large block from the system by itself, and return it when it is freed.
+    """Make the allocator of glibc map each large block separately, and return it to the system when it is freed.
 
-    It begins like that, but after the first large block it puts the next ones among the small ones, where few of them
-    can be returned: over a thousand pages the process grows by a sixth. Other allocators are left as they are.
+    glibc begins like that, but after the first large block it places the next ones among small ones, where few of them
+    can be returned: over a thousand pages the process grows by a sixth. Other allocators aren't changed.
     """
     import ctypes
 
     try:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
-        return  # no glibc: nothing to set
+        return  # not glibc: nothing to set
     set_option(_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def leave(status: int) -> NoReturn:
     """Flush the output and end the process at once.
 
-    ``sys.exit`` would first wait for the event loop's and the interpreter's threads, and a thread that hangs in a dead
-    mount or in a name look-up may take minutes. Whatever needs closing has been closed by its owner.
+    ``sys.exit`` would first wait for the threads of the event loop and the interpreter, and a thread that hangs in a
+    dead mount or a name look-up may take minutes. Whatever needs closing has been closed by its owner.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:

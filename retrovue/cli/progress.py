@@ -1,4 +1,4 @@
-"""The progress of a run or of an enrichment: lines on a terminal, or events for a program."""
+"""The progress of a run or an enrichment: lines on a terminal, or events for a program."""
 
 import os
 import time
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 EVENT_SECONDS = 0.25
-"""The least time between two progress events of a collection. All other events are printed at once."""
+"""The shortest time between two progress events of a collection. All other events are printed immediately."""
 _NAME = 24
-"""Cells of a collection's name."""
+"""The width of a collection's name, in cells."""
 
 
 class Progress:
-    """Shows of the run and of each collection at work: items read, items expected, items per second, time left.
+    """Shows for the run and each collection at work: items read, items expected, items per second, time left.
 
-    Without ``of_run`` there is no line of a run, as for an enrichment by itself.
-    On the standard error if it is a terminal; with ``--jsonl`` as events on the standard output; else nowhere.
+    Without ``of_run`` there is no line for the run, as for an enrichment alone. The output is on standard error if that
+    is a terminal; with ``--jsonl`` it is events on standard output; else there is none.
     """
 
     def __init__(self, output: Output, *, of_run: bool = True) -> None:
@@ -39,7 +39,7 @@ class Progress:
         self._printed: dict[tuple[type[Reading | Enriching], UUID], float] = {}
 
     def __enter__(self) -> Self:
-        dumb = os.environ.get("TERM") == "dumb"  # it can't move its cursor
+        dumb = os.environ.get("TERM") == "dumb"  # Such a terminal can't move its cursor.
         if self._output.watched and not (self._output.quiet or self._output.as_events or dumb):
             self._lines = _Lines(of_run=self._of_run)
         return self
@@ -78,7 +78,7 @@ class Progress:
             self._print(event)
 
     def _due(self, event: Reading | Enriching) -> bool:
-        """Whether enough time has passed since the last such event of the collection."""
+        """Return whether enough time has passed since the last such event of the collection."""
         now, key = time.monotonic(), (type(event), event.collection.id)
         due = now - self._printed.get(key, float("-inf")) >= EVENT_SECONDS
         if due:
@@ -113,28 +113,28 @@ class Progress:
 
 
 class RunProgress:
-    """How far all collections of a run are together."""
+    """The progress of all collections of a run together."""
 
     def __init__(self, collections: Iterable[Collection]) -> None:
         self._expected: dict[UUID, int | None] = {one.id: one.assets_count or None for one in collections}
-        """Of each collection what its source says, before that what the catalogue holds."""
+        """The total of each collection according to its source, before that the number in the catalogue."""
         self._read: dict[UUID, int] = {}
         self.finished = 0
-        """Collections that have their outcome."""
+        """Collections that have an outcome."""
 
     @property
     def collections(self) -> int:
-        """The collections that the run tries."""
+        """The number of collections that the run tries."""
         return len(self._expected)
 
     @property
     def items(self) -> int:
-        """The items that have been read."""
+        """The number of items that have been read."""
         return sum(self._read.values())
 
     @property
     def expected(self) -> int | None:
-        """How many items there are; None while that isn't known of one collection."""
+        """The number of items; None while it isn't known for one of the collections."""
         numbers = [number for number in self._expected.values() if number is not None]
         return sum(numbers) if numbers and len(numbers) == len(self._expected) else None
 
@@ -145,14 +145,14 @@ class RunProgress:
             self._expected[progress.collection.id] = progress.source_total
 
     def finish(self, collection: Collection) -> None:
-        """Count a collection that the run has tried; what it has read is what there was."""
+        """Count a collection that the run has tried; the items that were read are its total."""
         if collection.id in self._expected:
             self.finished += 1
             self._expected[collection.id] = self._read.get(collection.id, 0)
 
 
 def seconds_left(items: int, expected: int | None, rate: float) -> float | None:
-    """Estimate the seconds until the end; None if unknown, or if there is more than expected."""
+    """Estimate the seconds until the end; None if unknown, or if more was read than expected."""
     if expected is None or rate <= 0 or items > expected:
         return None
     return (expected - items) / rate
@@ -163,7 +163,7 @@ class _Lines:
 
     def __init__(self, *, of_run: bool) -> None:
         self._bar = _bar()
-        # Moves at once, as nothing is known before the source has answered.
+        # The bar moves immediately, because nothing is known before the source has answered.
         self._run = self._bar.add_task("asking the source", total=None, items="", rate="", left="") if of_run else None
         self._tasks: dict[UUID, TaskID] = {}
         self._enrichments: dict[UUID, TaskID] = {}
@@ -190,7 +190,7 @@ class _Lines:
             rate = event.source_items / event.seconds if event.seconds > 0 else 0.0
             self._show(task, event.source_items, event.source_total, rate, event.seconds_left)
             if event.phase == "merging":
-                # Nothing counts how far a merge is: the bar moves, and the clock goes on.
+                # The progress of a merge can't be counted, so the bar only moves, and the clock goes on.
                 self._bar.update(task, total=None, rate="", left="merging")
 
     def enrichment(self, event: Enriching) -> None:
@@ -248,7 +248,7 @@ def _left(seconds: float | None) -> str:
 
 
 def _bar() -> "Bar":
-    from rich.console import Console  # slow, and needed on a terminal only
+    from rich.console import Console  # imported here because it is slow, and needed on a terminal only
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 

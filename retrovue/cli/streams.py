@@ -1,4 +1,4 @@
-"""Lists of any length as JSON or CSV, in constant memory."""
+"""Print lists of any length as JSON or CSV, in constant memory."""
 
 import csv
 import io
@@ -13,13 +13,13 @@ _INDENTED = orjson.OPT_INDENT_2
 
 
 async def each(items: Sequence[T]) -> AsyncIterator[T]:
-    """Yield the items of a page, as a list of any length yields its own."""
+    """Yield the items of a page in the form of a list of any length."""
     for item in items:
         yield item
 
 
 async def json_document(document: dict[str, Any], key: str, items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """Yield an indented JSON document, whose empty list ``key`` is filled with the items."""
+    """Yield an indented JSON document whose empty list ``key`` is filled with the items."""
     head, tail = orjson.dumps(document, option=_INDENTED | orjson.OPT_APPEND_NEWLINE).split(b'"%b": []' % key.encode())
     yield head + b'"%b": [' % key.encode()
     separator = b"\n    "
@@ -36,7 +36,7 @@ async def json_lines(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
 
 
 async def csv_lines(names: Sequence[str], items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    """Yield a head and a line for each item; what isn't text or a number is JSON."""
+    """Yield a header line and a line for each item; values other than text and numbers become JSON."""
     line = io.StringIO()
     writer = csv.writer(line)
     writer.writerow(names)

@@ -10,12 +10,12 @@ from typing import Literal
 from retrovue.cli.text import Style, Styled, printable, width
 
 COLUMNS = 80
-"""How wide lines are where the output isn't a terminal."""
+"""The width of lines if the output isn't a terminal."""
 _NARROWEST, _WIDEST = 60, 160
-"""What lines are fitted to; in narrower ones tables are hard to read, in wider ones texts."""
+"""The limits of the width of lines: narrower tables and wider texts are hard to read."""
 _GAP = "  "
 _BLANK = re.compile(r" (?=(?:[^`]*`[^`]*`)*[^`]*$)")
-"""A blank that isn't between two backticks, as an even number of them follows."""
+"""A blank that isn't between two backticks: an even number of them follows."""
 
 
 def table(
@@ -29,9 +29,9 @@ def table(
 ) -> list[str]:
     """Lay out a table in lines of at most ``columns`` cells, by wrapping the first column.
 
-    A head may have several lines. ``numbers`` are the columns to align right. With ``foot`` the last row is a total.
-    ``styles`` are the styles of the first rows. Nothing is cut off: if the other columns are too wide, so is the
-    table. With ``columns`` None nothing is wrapped.
+    A heading may have several lines. ``numbers`` are the columns to align right. With ``foot`` the last row is a total.
+    ``styles`` are the styles of the first rows. Nothing is cut off: if the other columns are too wide, the table is too
+    wide. With ``columns=None`` nothing is wrapped.
     """
     above = _heads(heads)
     body = [[_cell(value) for value in row] for row in rows]
@@ -58,19 +58,19 @@ def table(
 
 
 def room() -> int | None:
-    """Return how wide a list may be: as the terminal; without one None, so that each row is one line to search."""
+    """Return the width for a list: that of the terminal; None without one, so that each row is one line to search."""
     return line_width() if _on_terminal() else None
 
 
 def line_width() -> int:
-    """Return how many cells a line may have: those of the terminal, from 60 to 160; 80 without a terminal."""
+    """Return the width of a line in cells: that of the terminal, from 60 to 160; 80 without a terminal."""
     if not _on_terminal():
         return COLUMNS
     try:
         cells = os.get_terminal_size(sys.stdout.fileno()).columns
     except (OSError, io.UnsupportedOperation):
         cells = 0
-    return min(max(cells, _NARROWEST), _WIDEST) if cells else COLUMNS  # some terminals don't know their size
+    return min(max(cells, _NARROWEST), _WIDEST) if cells else COLUMNS  # Some terminals don't know their size.
 
 
 def _on_terminal() -> bool:
@@ -78,7 +78,7 @@ def _on_terminal() -> bool:
 
 
 def _heads(heads: Sequence[str]) -> list[list[str]]:
-    """Split the heads into rows of one line each; heads with fewer lines start lower."""
+    """Split the headings into rows of one line each; headings with fewer lines start lower."""
     split = [head.split("\n") for head in heads]
     tallest = max(len(lines) for lines in split)
     return [[([""] * (tallest - len(lines)) + lines)[row] for lines in split] for row in range(tallest)]
@@ -98,22 +98,22 @@ def _pad(cell: str, cells: int, *, right: bool) -> str:
 
 
 def _wrap(text: str, cells: int) -> list[str]:
-    """Break a text into lines of so many cells: between words, and inside of those that are longer."""
+    """Break a text into lines of at most a number of cells: between words, and within longer words."""
     lines: list[str] = []
     for line in words(text, cells):
         if width(line) <= cells:
             lines.append(line)
         else:
-            from rich.cells import chop_cells  # slow, and not needed for most titles
+            from rich.cells import chop_cells  # imported here because it is slow, and most titles don't need it
 
             lines += chop_cells(line, cells)
     return lines
 
 
 def words(text: str, cells: int) -> list[str]:
-    """Break a text into lines of so many cells: between words, but not within a command that people copy.
+    """Break a text into lines of at most a number of cells: between words, but not within a command that people copy.
 
-    A word or a command that is longer has a line of its own.
+    A longer word or command has a line of its own.
     """
     lines = [""]
     quoted = "`" in text and text.count("`") % 2 == 0

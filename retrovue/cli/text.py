@@ -1,4 +1,4 @@
-"""Text for a terminal: without control characters, in a style, and how many cells it takes."""
+"""Text for a terminal: remove control characters, add a style, measure the width in cells."""
 
 import datetime as dt
 import os
@@ -7,8 +7,8 @@ from typing import Literal, Self, TextIO
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escape sequences begin with one of these
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi controls, which show text in another order than it is in
-    "\u2028\u2029\ud800-\udfff]"  # line separators; halves of surrogate pairs, which can't be encoded
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi controls, which change the order in which text is shown
+    "\u2028\u2029\ud800-\udfff]"  # line separators; lone surrogates, which can't be encoded
 )
 
 
@@ -23,15 +23,15 @@ def printable(text: object) -> str:
 
 
 def local_time(moment: dt.datetime) -> str:
-    """Write a time in this machine's zone, to the second."""
+    """Return a time in this machine's time zone, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def width(text: str) -> int:
-    """Count the cells that a terminal needs for a text: none for a mark, two for an ideogram or an emoji."""
+    """Return the width of a text on a terminal in cells: none for a mark, two for an ideogram or an emoji."""
     if text.isascii():
         return len(text)
-    from rich.cells import cell_len  # slow, and not needed for most titles
+    from rich.cells import cell_len  # imported here because it is slow, and most titles don't need it
 
     return cell_len(text)
 
@@ -56,7 +56,7 @@ class Styled(str):
 
 
 def takes_colour(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal with colours and NO_COLOR isn't set (no-color.org)."""
+    """Return whether a stream is a terminal with colours and NO_COLOR isn't set (no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
         return False
     return stream is not None and not stream.closed and stream.isatty()

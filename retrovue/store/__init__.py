@@ -1,1 +1,1 @@
-"""The store: the only code that speaks to the database."""
+"""The store. No other package accesses the database."""

@@ -1,7 +1,8 @@
-"""What a reading of changes adds: which of its items were not listed before, so that the number of all can be proved.
+"""Count the items in a reading of changes that were not listed before, to prove the total number of items.
 
-An item was listed before if the catalogue has an asset of it that is present, an alias, or a rejection of the last
-reading of the whole collection. What the changes can't tell for sure is named, and then all is read.
+An item was listed before if the catalogue has a present asset of it, an alias, or a rejection from the last reading of
+the whole collection. If the changes don't decide it for certain, the reason is stored, and the whole collection is
+read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,15 +41,15 @@ _REJECTED = text(
 
 
 class Additions:
-    """Counts the additions among changes: `take()` for each page; `reset()` if they are read again."""
+    """Counts the additions among changes. Call `take()` for each page, and `reset()` if the changes are read again."""
 
     def __init__(self, collection: Collection) -> None:
         self.new_items = 0
-        """Items that weren't listed before."""
+        """The number of items that weren't listed before."""
         self.differing = 0
-        """Versions that differ from what the catalogue holds, or that it doesn't hold."""
+        """The number of versions that differ from the catalogue, or that it doesn't have."""
         self.doubt: str | None = None
-        """Why all of the collection has to be read, as the end of a sentence."""
+        """Why the whole collection has to be read, as the end of a sentence; None if it hasn't."""
         self._collection = collection
 
     def reset(self) -> None:
@@ -57,7 +58,7 @@ class Additions:
         self.doubt = None
 
     async def take(self, session: AsyncSession, page: MappedPage, others: Sequence[Other]) -> None:
-        """Take a page; ``others`` are its drafts that aren't assets exactly as they are."""
+        """Take a page; ``others`` are its drafts that aren't stored as assets exactly as they are."""
         for rejection in page.rejected:
             if rejection.source_uri is None:
                 self.doubt = "an item can't be identified"
@@ -65,7 +66,7 @@ class Additions:
         rejections = [rejection.source_uri for rejection in page.rejected if rejection.source_uri is not None]
         rejected = await self._rejected(session, {*rejections, *uris, *map(item_of, uris)})
         if not rejected.issuperset(map(storable, rejections)):
-            # Of a known item nobody may say here that it is gone, and of any other not that it is new.
+            # A rejection doesn't tell whether a known item is gone, or whether another item is new.
             self.doubt = "an item can't be used any more"
         if not page.drafts:
             return
@@ -84,7 +85,7 @@ class Additions:
                 self.differing += 1
         self.new_items += sum(not before for before in listed.values())
         if any(listed[item] for item in fresh):
-            # Another version may have taken the place of one that isn't listed any more.
+            # The version may have replaced another one that isn't listed any more.
             self.doubt = "an item has other versions"
 
     async def _aliases(self, session: AsyncSession, page: MappedPage) -> set[int]:

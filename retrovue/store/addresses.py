@@ -1,6 +1,6 @@
-"""The URL of a PostgreSQL database, with the parameters that libpq documents.
+"""Parse and use the URL of a PostgreSQL database, with the parameters that libpq documents.
 
-A parameter either works as libpq documents it or is refused by its name: a misspelt ``sslmode`` must not end in a
+Each parameter either works as libpq documents it or is refused by name: a misspelt ``sslmode`` must not lead to a
 connection without TLS. Source: https://www.postgresql.org/docs/18/libpq-connect.html
 """
 
@@ -23,15 +23,15 @@ from retrovue.core.errors import RequestError, StoreUnavailable
 from retrovue.core.text import quoted, redact
 
 CONNECT_SECONDS = 10.0
-"""The time limit of one attempt to connect to one host; ``connect_timeout`` overrides it."""
+"""The time limit of one attempt to connect to one host, in seconds; ``connect_timeout`` overrides it."""
 
 STATEMENT_SECONDS = 60.0
-"""The time limit of a statement, as a network may fall silent without an error."""
+"""The time limit of a statement, in seconds: a network connection may become silent without an error."""
 LONG_STATEMENT_SECONDS = 900.0
-"""The time limit of a statement that works on whole collections, such as a merge or a migration."""
+"""The time limit of a statement that works on whole collections, such as a merge or a migration, in seconds."""
 
 Connect = Callable[..., Awaitable[Any]]
-"""A function that opens a connection; it takes ``server_settings`` and ignores other arguments."""
+"""A function that opens a connection. It takes ``server_settings`` and ignores other arguments."""
 
 _HINT = "Write it as postgresql://user:password@host:5432/database."
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
@@ -45,7 +45,7 @@ _CHOICES: Mapping[str, set[str]] = {
     "load_balance_hosts": {"disable", "random"},
     "keepalives": {"0", "1"},
     "gsslib": {"gssapi", "sspi"},
-    # asyncpg has no more than these of what libpq has.
+    # The parameters of libpq that asyncpg supports.
     "client_encoding": {"UTF8", "utf8", "UTF-8", "utf-8"},
     "channel_binding": {"disable", "prefer"},
     "gssencmode": {"disable", "prefer"},
@@ -56,7 +56,7 @@ _CHOICES: Mapping[str, set[str]] = {
     "min_protocol_version": {"3.0"},
     "max_protocol_version": {"3.0", "latest"},
 }
-"""The values that each of these parameters takes."""
+"""The values that each of these parameters accepts."""
 _NUMBERS = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
 _FILES = {"sslrootcert", "sslcert", "sslkey", "sslcrl"}
 _TEXTS = {
@@ -72,7 +72,7 @@ _TEXTS = {
 _TLS = _FILES | {
     "sslmode", "sslpassword", "sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version",
 }  # fmt: skip
-_SOCKET_OPTIONS = {  # the defaults notice a connection that a firewall has forgotten within two minutes
+_SOCKET_OPTIONS = {  # The defaults detect within two minutes a connection that a firewall has forgotten.
     "keepalives_idle": ("TCP_KEEPIDLE", 30),
     "keepalives_interval": ("TCP_KEEPINTVL", 10),
     "keepalives_count": ("TCP_KEEPCNT", 3),
@@ -83,8 +83,8 @@ _SOCKET_OPTIONS = {  # the defaults notice a connection that a firewall has forg
 def database_url(text: str) -> URL:
     """Parse the URL of a PostgreSQL database: ``postgres://``, ``postgresql://`` or ``postgresql+asyncpg://``.
 
-    The parameters of a ``service`` are read from its file and added. A socket's directory and a list of hosts are put
-    into the query, as ``host=a,b&port=5432,5433``.
+    The parameters of a ``service`` are read from its file and added. The directory of a socket and a list of hosts are
+    put into the query, as ``host=a,b&port=5432,5433``.
 
     Raises RequestError with the code ``bad_database_url``. Its message doesn't repeat the URL, which may hold a
     password.
@@ -95,7 +95,7 @@ def database_url(text: str) -> URL:
         raise _bad(f"The database URL gives {quoted(min(twice))} twice.", "Give it once: before the question mark.")
     service = _service(query.pop("service", ""), query.pop("servicefile", ""))
     parameters = {**service, **parts, **query}
-    if parameters.pop("ssl", "") == "true":  # as in the URLs of JDBC
+    if parameters.pop("ssl", "") == "true":  # as in JDBC URLs
         parameters.setdefault("sslmode", "require")
     login = {name: parameters.pop(name, None) for name in ("user", "password", "dbname")}
     if not login["dbname"]:
@@ -115,8 +115,8 @@ def database_url(text: str) -> URL:
 
 
 def _split(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Split a URL into the parameters before and after its question mark, by the names that libpq has for them."""
-    # SQLAlchemy doesn't read several hosts.
+    """Split a URL into the parameters before and after its question mark, with libpq's names."""
+    # SQLAlchemy doesn't parse several hosts.
     several = re.match(r"(?s)([^:/?#]+://(?:[^:/?#@]*(?::[^/?#@]*)?@)?)([^/?#@]*,[^/?#@]*)(.*)", text)
     try:
         url = make_url(several[1] + several[3] if several else text)
@@ -136,7 +136,7 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def same_database(first: URL, second: URL) -> bool:
-    """Whether two URLs name the same database, as far as can be seen without connecting."""
+    """Return whether two URLs name the same database, as far as that can be decided without connecting."""
 
     def places(url: URL) -> set[tuple[str, int]]:
         return {
@@ -153,13 +153,13 @@ def shown(url: URL) -> str:
 
 
 def shown_to_sqlalchemy(url: URL) -> URL:
-    """Return a URL without the parameters that only `connect_to` understands."""
+    """Return a URL without the parameters that only `connect_to` handles."""
     known = {name: value for name, value in url.query.items() if name in {"host", "port"} and "," not in value}
     return url.set(query=known)
 
 
 def libpq(url: URL, application_name: str) -> str:
-    """Return a database's URL for libpq, the job engine's way to it. Its silence is noticed as that of ours is."""
+    """Return a database's URL for libpq, which the job engine uses. It has the same limits for a silent connection."""
     defaults = {name: str(default) for name, (_, default) in _SOCKET_OPTIONS.items()}
     query = {
         **defaults, "connect_timeout": f"{CONNECT_SECONDS:.0f}", **url.query, "application_name": application_name
@@ -168,13 +168,13 @@ def libpq(url: URL, application_name: str) -> str:
 
 
 def connect_to(url: URL) -> Connect:
-    """Return a function that opens connections to a database by asyncpg, as the URL's parameters say."""
+    """Return a function that opens connections to a database by asyncpg, with the URL's parameters."""
     parameters = {name: str(value) for name, value in url.query.items()}
     tls: dict[str, Any] = {}
     if parameters.get("sslrootcert") == "system":
         tls["ssl"] = _system_context(parameters)
     elif given := {name: parameters[name] for name in parameters if name in _TLS}:
-        # Of all that asyncpg takes, only a DSN can hold these.
+        # asyncpg accepts these only in a DSN.
         tls["dsn"] = f"postgresql:///?{urlencode(given)}"
     seconds = float(parameters.get("connect_timeout", CONNECT_SECONDS))
     options: dict[str, Any] = {
@@ -218,7 +218,7 @@ def connect_to(url: URL) -> Connect:
 
 
 def _explained(exc: Exception, wanted: str | None) -> Exception:
-    """Return an error that says what TLS or ``target_session_attrs`` has failed on, or the error itself."""
+    """Return an error that says why TLS or ``target_session_attrs`` failed, or else the error itself."""
     if isinstance(exc, asyncpg.TargetServerAttributeNotMatched):
         message = f"No server of the database URL fits target_session_attrs={wanted}."
         return StoreUnavailable(message, hint="Check the hosts in the URL: is the server another one now?")
@@ -236,8 +236,8 @@ def _explained(exc: Exception, wanted: str | None) -> Exception:
 
 
 def _keep_alive(connection: Any, parameters: Mapping[str, str]) -> None:
-    """Have the system end the connection if the other end is silent: a firewall may forget it without a word."""
-    # asyncpg has no public way to its socket.
+    """Let the system close the connection if the other end is silent, as when a firewall has forgotten it."""
+    # asyncpg has no public access to its socket.
     channel: socket.socket | None = connection._transport.get_extra_info("socket")  # noqa: SLF001
     if channel is None or channel.family not in {socket.AF_INET, socket.AF_INET6}:
         return
@@ -245,12 +245,12 @@ def _keep_alive(connection: Any, parameters: Mapping[str, str]) -> None:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, (option, default) in _SOCKET_OPTIONS.items():
         value = int(parameters.get(name, default))
-        if value > 0 and hasattr(socket, option):  # each system has others of them
+        if value > 0 and hasattr(socket, option):  # The available options differ between systems.
             channel.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _service(name: str | None, file: str | None) -> dict[str, str]:
-    """Read the parameters of a service from its file: that of the URL, of PGSERVICEFILE, of the user or the system."""
+    """Read the parameters of a service from its file: that in the URL, of PGSERVICEFILE, of the user or the system."""
     if not name:
         return {}
     places = [file or os.environ.get("PGSERVICEFILE") or str(Path("~/.pg_service.conf").expanduser())]
@@ -293,7 +293,7 @@ def _require_readable(name: str, path: str) -> None:
 
 
 def _hosts(host: str, port: str) -> list[tuple[str | None, int | None]]:
-    """Split lists of hosts and ports into pairs. None stands for the driver's default."""
+    """Split lists of hosts and ports into pairs. None means the driver's default."""
     hosts, ports = host.split(","), port.split(",")
     if len(ports) not in {1, len(hosts)}:
         raise _bad(f"The database URL has {len(hosts)} hosts and {len(ports)} ports.")

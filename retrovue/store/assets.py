@@ -1,4 +1,4 @@
-"""Assets in the catalogue: read them."""
+"""Read assets from the catalogue."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from retrovue.store.changes import Change, latest_changes
 from retrovue.store.enrichments import AssetEnrichment, asset_values, enrichments_of
 
 LISTED = 100
-"""How many assets of a large set a list or the context of an error has."""
+"""How many assets of a large set are in a list, or in the context of an error."""
 _NAMED = 10
 """How many assets a message names."""
 
@@ -29,7 +29,7 @@ class Asset:
     type: str
     title: str
     show_title: str | None
-    """Of an episode the title of its show, of a track the artist of its album."""
+    """The title of an episode's show, or the artist of a track's album."""
     season_number: int | None
     episode_number: int | None
     year: int | None
@@ -45,7 +45,7 @@ class Asset:
     """The local path of the first file."""
     canonical_key: str
     canonical_hash: str
-    """The hash of the canonical key, hexadecimal: the identity of the asset in its collection."""
+    """The hash of the canonical key, in hexadecimal: the asset's identity within its collection."""
     part_count: int
     size_bytes: int | None
     container: str | None
@@ -63,19 +63,20 @@ class Asset:
     streams: list[dict[str, Any]] | None
     """Video, audio and subtitle streams, with external subtitle files. None if unknown."""
     provenance: dict[str, str] | None
-    """The external id of the enricher that gave a field, by field. All other fields came from the source."""
+    """For each field that an enricher gave, the enricher's external id. All other fields came from the source."""
     state: str
     approved_for_broadcast: bool
     created_at: dt.datetime
     updated_at: dt.datetime
     deleted_at: dt.datetime | None
     show_key: str | None
-    """The source's own id of the show, or of the artist of a track's album. Shows of one title differ by it."""
+    """The source's own id of the show, or of the artist of a track's album. It distinguishes shows with the same title.
+    """
     show_year: int | None
     """The year in which the show began."""
     show_provider_ids: dict[str, str] | None
     artist: str | None
-    """A track's own artist. That of its album is ``show_title``."""
+    """The artist of the track. ``show_title`` is the artist of its album."""
     album: str | None
     disc_number: int | None
     track_number: int | None
@@ -83,7 +84,7 @@ class Asset:
     """``present``; ``missing``: not listed at the latest reading; ``gone``: not listed for longer than the grace."""
     unavailable_since: dt.datetime | None
     unavailable_reason: str | None
-    """``not_listed``, or ``trashed``: the source has it in its trash. None while it is present."""
+    """``not_listed``, or ``trashed`` if it is in the source's trash. None while it is present."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class AssetFile:
 
 @dataclass(frozen=True, slots=True)
 class AssetAlias:
-    """Another item of the source that plays the same file, such as the second episode in it."""
+    """Another item of the source with the same file, such as the second episode in it."""
 
     source_uri: str
     title: str
@@ -113,23 +114,24 @@ class AssetDecision:
     what: str
     """``approved``, ``retired`` or ``unretired``; ``withdrawn`` if a sync withdrew the approval."""
     by: str | None
-    """``user@host`` of who decided; None for a sync."""
+    """``user@host`` of the person who decided; None for a sync."""
     at: dt.datetime
     before: str | None
-    """The state before."""
+    """The state before the decision."""
     after: str | None
-    """The state since."""
+    """The state after the decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormerIdentity:
-    """An item of the source that an asset was, before it was relinked to another one."""
+    """An item of the source that the asset belonged to before it was relinked."""
 
     source_uri: str
     until: dt.datetime
     rule: str
     """What both items have in common: ``guid``, ``external_id``, ``file``, ``episode`` or ``place``; ``chosen`` if a
-    person named the assets."""
+    person chose the assets.
+    """
     run_id: UUID | None
     """The run that relinked it; None if a person did."""
 
@@ -143,25 +145,25 @@ class AssetDetails:
     aliases: tuple[AssetAlias, ...]
     enrichments: tuple[AssetEnrichment, ...]
     decisions: tuple[AssetDecision, ...]
-    """The first one first, as far as the feed of changes is kept."""
+    """The oldest first, as far as the feed of changes is kept."""
     changes: tuple[Change, ...]
-    """The latest 100 changes, the first one first."""
+    """The latest 100 changes, the oldest first."""
     identities: tuple[FormerIdentity, ...]
-    """The latest one first."""
+    """The latest first."""
 
 
 _FIELDS = tuple(Asset.__dataclass_fields__)
 
 
 def asset_of(row: Row[Any]) -> Asset:
-    """Return the asset of a row of the table."""
+    """Return the asset in a row of the table."""
     values = asset_values(row, _FIELDS)
     values["canonical_hash"] = row.canonical_hash.hex()
     return Asset(**values)
 
 
 async def sample_files(session: AsyncSession, collection: Collection, limit: int) -> list[str]:
-    """Return up to ``limit`` local paths of a collection, spread evenly over it."""
+    """Return up to ``limit`` local paths of a collection, evenly spread."""
     result = await session.execute(
         text(
             "SELECT canonical_uri FROM asset WHERE collection_uuid = :collection AND deleted_at IS NULL"
@@ -217,7 +219,7 @@ async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
 
 
 def unknown_assets(uuids: Sequence[UUID]) -> NotFound:
-    """Make the error for ids that no asset has."""
+    """Make the error for ids of assets that don't exist."""
     ids = [str(uuid) for uuid in uuids]
     return NotFound(
         f"There is no asset {several(ids)}.",

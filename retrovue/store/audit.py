@@ -1,7 +1,7 @@
 """The audit trail: for each collection of a run a start row and an outcome row, which are never changed.
 
-Start and failure rows are written through an engine of their own, so that a rollback doesn't remove them. A success row
-is written inside the transaction that it describes.
+Start and failure rows are written by an engine of their own, so that a rollback doesn't remove them. A success row is
+written in the transaction that it describes.
 """
 
 import getpass
@@ -28,7 +28,7 @@ from retrovue.core.verdicts import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
 
 AUDIT_SECONDS = 30.0
-"""How long writing failure rows may take, unless the run is being cancelled."""
+"""How long writing failure rows may take, in seconds, unless the run is being cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ def started_by() -> str:
     """Return ``user@host`` of this process."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # the user isn't in the password database, as in some containers
+    except (KeyError, OSError):  # The user isn't in the password database, as in some containers.
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
 
 
-# As text: for an array asyncpg would first look its type up, 16 ms on each connection.
+# As text: for an array asyncpg would first query its type, which takes 16 ms on each connection.
 ANY_OF_COLLECTIONS = "ANY(cast(string_to_array(:collections, ',') AS uuid[]))"
 
 
@@ -139,22 +139,22 @@ def _json(value: object) -> str:
 
 
 async def start(store: Store, run: Run, collections: Sequence[Collection]) -> None:
-    """Write start rows. A start row that never gets an outcome row means interrupted."""
+    """Write start rows. A start row without an outcome row means that the run was interrupted."""
     if not collections:
         return
     who = started_by()
     with translated():
         async with store.audit.connect() as connection:
-            # One statement needs no transaction.
+            # A single statement needs no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])
 
 
 async def skip(store: Store, run: Run, skipped: Iterable[Skipped], *, started: bool = False) -> None:
-    """Write the rows of enabled collections that were ingested before and can't be now, such as those of a lost mount.
+    """Write rows for enabled collections that were ingested before and aren't ingestible now, as after a lost mount.
 
-    Others leave no row: nothing of them is missing in the catalogue. ``started``: they have start rows, so that all of
-    them get an outcome.
+    Other skipped collections have no row, because nothing of them is missing in the catalogue. ``started``: the
+    collections have start rows, so that each gets an outcome.
     """
     rows = [one for one in skipped if started or _was_ingested(one.collection)]
     if not rows:
@@ -171,7 +171,7 @@ def _was_ingested(collection: Collection) -> bool:
 
 
 async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:
-    """Write failure rows, and the start rows that are missing. A success row that exists is kept.
+    """Write failure rows, and start rows where they are missing. An existing success row isn't changed.
 
     A cancellation doesn't stop it: it takes at most CLEANUP_SECONDS if the caller is cancelled, else AUDIT_SECONDS.
     Raises StoreUnavailable if the database takes longer.
@@ -183,7 +183,7 @@ async def fail(store: Store, run: Run, failures: Iterable[Failed]) -> None:
         try:
             await _insert_failures(store, run, rows)
         except StoreUnavailable:
-            # The lost connection may have written them. Writing them again changes nothing.
+            # The lost connection may have written them; writing them again changes nothing.
             await _insert_failures(store, run, rows)
     if shield.cancelled_caught:
         raise StoreUnavailable("The database took too long to write the audit trail.")
@@ -198,10 +198,10 @@ async def _insert_failures(store: Store, run: Run, rows: Sequence[Failed]) -> No
 
 
 async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
-    """Write the success row inside the transaction that it describes."""
+    """Write the success row, in the transaction that it describes."""
     details: dict[str, Any] = {"durations": ingested.durations, "warnings": ingested.listed.warnings}
     if ingested.held_back is not None:
-        # Without the assets: their names would make rows of the audit trail as long as the list.
+        # Without the assets, whose names would make the rows of the audit trail large.
         details["held_back"] = {
             "guards": [{"code": guard.code, "reason": guard.reason} for guard in ingested.held_back.guards],
             "number": ingested.held_back.number,
@@ -219,9 +219,9 @@ async def reject_all(session: AsyncSession, run: Run, failed: Failed) -> None:
 
 
 async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> None:
-    """Write ``interrupted`` for the start rows without an outcome row of earlier runs.
+    """Write ``interrupted`` for start rows of earlier runs without an outcome row.
 
-    The caller holds the collections' locks, so that no other run is at work on them.
+    The caller holds the collections' locks, so no other run is at work on them.
     """
     if not collections:
         return
@@ -247,9 +247,9 @@ def _shield() -> anyio.CancelScope:
 
 
 async def committed(store: Store, run: Run, collection: Collection) -> bool | None:
-    """Return whether the collection's transaction was committed; None if the database gives no answer.
+    """Return whether the collection's transaction was committed; None if the database doesn't answer.
 
-    The transaction may not have ended yet. Inserting a row with the key of its outcome row waits until it has; that row
+    The transaction may still be open. Inserting a row with the key of its outcome row waits for its end; this insertion
     is rolled back.
     """
     with suppress(StoreError), _shield(), translated():

@@ -11,7 +11,7 @@ from retrovue.core.model import Collection
 from retrovue.store.enrichments import Part
 
 BATCH = 500
-"""Assets of a batch: some seconds of work, after which others have their turn."""
+"""Assets in a batch. It takes some seconds, after which jobs of other collections get their turn."""
 
 _SPLIT = text(
     """
@@ -26,12 +26,12 @@ _SPLIT = text(
     SELECT :run, :collection, number, lag(uuid) OVER (ORDER BY number), uuid FROM cut
     """
 )
-"""The last batch has no upper bound: together the batches cover every asset of the collection."""
+"""The last batch has no upper bound, so that the batches together cover every asset of the collection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A part of a collection that is to be enriched."""
+    """A part of a collection to enrich."""
 
     run_id: UUID
     collection_id: UUID
@@ -40,12 +40,12 @@ class Batch:
 
 
 async def split(session: AsyncSession, collection: Collection, run: UUID, *, size: int = BATCH) -> None:
-    """Store the batches of a collection, in which a run enriches it."""
+    """Store the batches of a collection that a run enriches."""
     await session.execute(_SPLIT, {"collection": collection.id, "run": run, "size": size})
 
 
 async def open_batches(session: AsyncSession, collection: UUID) -> list[Batch]:
-    """List the batches of a collection that haven't ended, those of one run after those of another."""
+    """List the batches of a collection that haven't ended, grouped by run."""
     rows = await session.execute(
         text(
             "SELECT run_id, collection_id, number, after_uuid, upto_uuid FROM enrichment_batch"
@@ -69,8 +69,8 @@ async def is_open(session: AsyncSession, batch: Batch) -> bool:
 
 
 async def end_batch(session: AsyncSession, batch: Batch, host: str, result: str) -> bool:
-    """Store the result of a batch, as JSON; returns whether it was the last one of its run."""
-    # Of two that end at the same time, the second one sees that the first has.
+    """Store the result of a batch, as JSON; return whether it was the last batch of its run."""
+    # If two batches end at the same time, the second transaction sees the end of the first.
     await session.execute(
         text("SELECT FROM requested_collection WHERE collection_id = :collection AND run_id = :run FOR UPDATE"),
         {"run": batch.run_id, "collection": batch.collection_id},
@@ -91,7 +91,7 @@ async def end_batch(session: AsyncSession, batch: Batch, host: str, result: str)
 
 
 async def results_of(session: AsyncSession, batch: Batch) -> tuple[list[str], int, int, float]:
-    """Return the results of all batches of a run, what succeeded and failed in it, and the seconds that they took."""
+    """Return the results of all batches of a run, the numbers of successes and failures, and their total seconds."""
     about = {"run": batch.run_id, "collection": batch.collection_id}
     rows = await session.execute(
         text(
@@ -101,7 +101,7 @@ async def results_of(session: AsyncSession, batch: Batch) -> tuple[list[str], in
         about,
     )
     ended = [(row[0], float(row[1]), float(row[2])) for row in rows]
-    # By the assets: a batch that was interrupted and done again has told only the rest of its own.
+    # Counted by asset: a batch that was interrupted and repeated reports only the rest of its assets.
     counted = await session.execute(
         text(
             "SELECT count(*) FILTER (WHERE status = 'succeeded'), count(*) FILTER (WHERE status = 'failed')"
@@ -116,7 +116,7 @@ async def results_of(session: AsyncSession, batch: Batch) -> tuple[list[str], in
 
 
 async def forget(session: AsyncSession, batch: Batch) -> None:
-    """Delete the batches of a run, whose results have been folded into its outcome."""
+    """Delete the batches of a run after their results were combined in its outcome."""
     await session.execute(
         text("DELETE FROM enrichment_batch WHERE run_id = :run AND collection_id = :collection"),
         {"run": batch.run_id, "collection": batch.collection_id},
@@ -136,4 +136,4 @@ async def outcomes_of(session: AsyncSession, batch: Batch) -> Sequence[str]:
 
 
 def _plain(value: UUID | None) -> UUID | None:
-    return None if value is None else UUID(bytes=value.bytes)  # the driver's own type isn't a uuid.UUID
+    return None if value is None else UUID(bytes=value.bytes)  # The driver's own type isn't a uuid.UUID.

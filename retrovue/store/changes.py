@@ -1,8 +1,7 @@
-"""The feed of changes: one row for each change of an asset, written in the transaction that makes it true.
+"""The feed of changes: one row for each change of an asset, written in the same transaction as the change.
 
-Positions rise in the order of the commits: a writer draws its positions under a lock that it holds until its
-transaction has ended. A reader that asks for what comes after the last position it has seen therefore misses no row and
-gets none twice, whatever else the cluster does.
+Positions ascend in the order of the commits: a writer takes its positions under a lock that it holds until the end of
+its transaction. So a reader that asks for rows after the last position it has seen misses no row and gets none twice.
 """
 
 import datetime as dt
@@ -20,8 +19,8 @@ from retrovue.core.errors import CursorExpired, RequestError, require_within
 from retrovue.core.verdicts import ChangeKind
 
 CHANNEL = "retrovue_changes"
-"""The channel of PostgreSQL's NOTIFY that tells readers of new rows. Its messages have no content."""
-_LOCK = 0x52_56_5F_46_45_45_44  # "RV_FEED": the advisory lock of those who add rows
+"""The channel of PostgreSQL's NOTIFY that announces new rows. Its messages have no content."""
+_LOCK = 0x52_56_5F_46_45_45_44  # "RV_FEED": the advisory lock of transactions that add rows
 
 _TAKE_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
@@ -30,7 +29,9 @@ INSERT_CHANGES = """
     INSERT INTO asset_change (position, asset_uuid, collection_uuid, title, what, run_id, by, fields)
     SELECT nextval('asset_change_position'), ordered.* FROM ({rows}) AS ordered
 """
-"""The statement that adds rows; ``rows`` is SQL with the other columns in this order, in the order of the positions."""
+"""The statement that adds rows. ``rows`` is SQL that selects the other columns in this order, in the order of the
+positions.
+"""
 
 _KEEP_CHANGES = """
     INSERT INTO kept_change (asset_uuid, collection_uuid, title, what, run_id, by, fields)
@@ -67,14 +68,14 @@ class NewChange:
     asset_uuid: UUID
     collection_uuid: UUID
     title: str
-    """The name of the asset, as `core.results.label` makes it."""
+    """The label of the asset, as `core.results.label` makes it."""
     what: ChangeKind
     fields: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
     """The values before and after, by field."""
     run_id: UUID | None = None
     """The run that made the change; None if a person made it."""
     by: str | None = None
-    """``user@host`` of the person who made it."""
+    """``user@host`` of the person who made it; None for a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,14 @@ class Change:
     """A row of the feed."""
 
     position: int
-    """Rises in the order of the commits. A reader's cursor is the position of the last row that it has seen."""
+    """The position, which ascends in the order of the commits. A reader's cursor is the position of the last row it has
+    seen.
+    """
     asset_uuid: UUID
-    """The asset, which may have been purged since."""
+    """The asset. It may have been purged since."""
     collection_uuid: UUID
     title: str
-    """The name of the asset when the change was made."""
+    """The label of the asset when the change was made."""
     what: str
     """One of `core.verdicts.CHANGE_KINDS`."""
     run_id: UUID | None
@@ -99,7 +102,7 @@ class Change:
 
 _FIELDS = tuple(Change.__dataclass_fields__)
 
-# In the order of positions, so that what is kept is always the end of the feed.
+# In the order of positions, so that the kept rows are always the end of the feed.
 _OLD = """
     position < coalesce((SELECT min(position) FROM asset_change WHERE at >= :before), 9223372036854775807)
 """
@@ -115,16 +118,16 @@ _PRUNE = f"""
 
 
 async def lock_feed(session: AsyncSession) -> None:
-    """Take the lock of those who add rows, to the end of the transaction: the last lock that a transaction takes.
+    """Take the lock of the feed until the end of the transaction. A transaction takes it as its last lock.
 
-    Announces the rows to the readers that listen, when the transaction is committed.
+    The rows are announced to listening readers when the transaction is committed.
     """
     await session.execute(_TAKE_LOCK, {"key": _LOCK})
     await session.execute(_NOTIFY)
 
 
 async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) -> None:
-    """Add rows to the feed, in their order: the last step of the transaction that makes the changes."""
+    """Add rows to the feed, in their order, as the last step of the transaction that makes the changes."""
     if not changes:
         return
     await lock_feed(session)
@@ -144,16 +147,16 @@ async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) ->
 
 
 async def tell(session: AsyncSession, rows: str, bind: Mapping[str, Any], *, later: bool) -> None:
-    """Add the rows of a query to the feed, or with ``later`` keep them for `tell_kept`; see `INSERT_CHANGES`."""
+    """Add the rows of a query to the feed, or with ``later`` store them for `tell_kept`; see `INSERT_CHANGES`."""
     if not later:
         await lock_feed(session)
     await session.execute(text((_KEEP_CHANGES if later else INSERT_CHANGES).format(rows=rows)), bind)
 
 
 async def tell_kept(session: AsyncSession) -> None:
-    """Add the kept rows to the feed: the last step of a transaction that merges several collections.
+    """Add the stored rows to the feed, as the last step of a transaction that merges several collections.
 
-    Each merge on its own would take the lock of the feed, and the next one would wait for rows of assets under it.
+    If each merge took the lock of the feed, the next merge would wait for rows of assets while holding it.
     """
     if (await session.execute(_ANY_KEPT)).scalar_one():
         await lock_feed(session)
@@ -169,10 +172,10 @@ async def list_changes(
     asset: UUID | None = None,
     limit: int = 1000,
 ) -> list[Change]:
-    """Return the changes after a position, oldest first; without ``after`` from the oldest one that is kept.
+    """Return the changes after a position, the oldest first; without ``after`` from the oldest row that is kept.
 
-    ``collections`` and ``asset`` leave out those of other collections and assets. ``limit`` is the most rows, 1 to
-    2,147,483,647. Raises CursorExpired if rows after that position have been pruned, or if no row ever had it.
+    ``collections`` and ``asset`` limit the rows to these. ``limit`` is the most rows, 1 to 2,147,483,647. Raises
+    CursorExpired if rows after that position have been pruned, or if no row ever had it.
     """
     require_within("The limit", limit, 1, LARGEST, code="bad_limit")
     conditions = ["position > :after"]
@@ -192,7 +195,7 @@ async def list_changes(
     )
     changes = [Change(*row) for row in result]
     if after is not None:
-        # After the rows: what is pruned meanwhile is noticed.
+        # Checked after the rows were read, so that pruning at the same time is noticed.
         await _require_complete(session, after)
     return changes
 
@@ -200,7 +203,7 @@ async def list_changes(
 async def newest_changes(
     session: AsyncSession, *, before: int | None, collections: Sequence[UUID] | None, limit: int
 ) -> list[Change]:
-    """Return the newest changes before a position, the newest first; None is the end of the feed."""
+    """Return the newest changes before a position, the newest first; None means the end of the feed."""
     require_within("The limit", limit, 1, LARGEST, code="bad_limit")
     conditions = ["position < :before"]
     bind: dict[str, Any] = {"before": 9223372036854775807 if before is None else before, "limit": limit}
@@ -218,7 +221,7 @@ async def newest_changes(
 
 
 async def latest_changes(session: AsyncSession, asset: UUID, number: int) -> list[Change]:
-    """Return the latest changes of an asset, oldest first."""
+    """Return the latest changes of an asset, the oldest first."""
     result = await session.execute(
         text(
             f"SELECT {', '.join(_FIELDS)} FROM asset_change WHERE asset_uuid = :asset"
@@ -230,16 +233,16 @@ async def latest_changes(session: AsyncSession, asset: UUID, number: int) -> lis
 
 
 async def latest_position(session: AsyncSession) -> int:
-    """Return the position of the newest row, pruned ones included; 0 if there never was one."""
+    """Return the position of the newest row, including pruned rows; 0 if there never was a row."""
     return (await _bounds(session))[1]
 
 
 @dataclass(frozen=True, slots=True)
 class PrunedChanges:
-    """What was removed from the feed of changes, or for a dry-run would be."""
+    """What was removed from the feed of changes, or would be for a dry-run."""
 
     before: dt.datetime
-    """The changes that were made before this time."""
+    """The changes made before this time are removed."""
     changes: int
 
 
@@ -250,7 +253,10 @@ async def count_prunable(session: AsyncSession, before: dt.datetime) -> int:
 
 
 async def prune_changes(session: AsyncSession, before: dt.datetime) -> int:
-    """Delete the rows that are older than a time, and return how many. Readers with an older cursor are told so."""
+    """Delete the rows that are older than a time, and return their number.
+
+    Readers with an older cursor get CursorExpired.
+    """
     result = await session.execute(text(_PRUNE), {"before": before})
     return int(result.scalar_one())
 

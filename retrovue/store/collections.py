@@ -1,4 +1,4 @@
-"""Collections in the catalogue: what discovery found, how operators configured them, whether they are ingestible."""
+"""Collections in the catalogue: as discovered, with the operator's settings, and whether they are ingestible."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ _LABEL = """
     (SELECT format('%s (%s of %s, %s)', collection.id, collection.name, source.name, source.external_id)
         FROM source WHERE source.id = collection.source_id) AS label
 """
-# Reads an index entry for each asset, and the whole audit trail of the collection.
+# Reads an index entry for each asset, and all audit rows of the collection.
 _STATISTICS = """
     (SELECT count(*) FROM asset WHERE collection_uuid = collection.id AND deleted_at IS NULL) AS assets_count,
     (SELECT max(ingest_outcome.ended_at) FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)
@@ -35,14 +35,14 @@ _STATISTICS = """
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a discovery changed. Collections are named, in the order of the source."""
+    """The changes made by a discovery. Collections are given by name, in the order of the source."""
 
     added: tuple[str, ...]
     updated: tuple[str, ...]
     gone: tuple[str, ...]
     total: int
     renamed: tuple[tuple[str, str], ...] = ()
-    """Of those that are updated: the name before and the name now."""
+    """The updated collections whose name changed: the old name and the new one."""
 
 
 def _collection(row: Row[Any]) -> Collection:
@@ -69,7 +69,7 @@ def _collection(row: Row[Any]) -> Collection:
 async def list_collections(
     session: AsyncSession, source: Source | None = None, *, counted: bool = True
 ) -> list[Collection]:
-    """List the collections of a source, or all, ordered by name, external id and id; with statistics if ``counted``."""
+    """List the collections of a source, or all, by name, external id and id; with statistics if ``counted``."""
     where = "" if source is None else "WHERE collection.source_id = :source"
     result = await session.execute(
         text(
@@ -82,7 +82,7 @@ async def list_collections(
 
 
 async def enabled_collections(session: AsyncSession) -> list[Collection]:
-    """List the enabled collections of all sources, without statistics: their assets aren't counted."""
+    """List the enabled collections of all sources, without statistics."""
     result = await session.execute(
         text(f"SELECT {_COLUMNS} FROM collection WHERE sync_enabled ORDER BY source_id, external_id")
     )
@@ -90,7 +90,7 @@ async def enabled_collections(session: AsyncSession) -> list[Collection]:
 
 
 async def ids_within(session: AsyncSession, source: str | None, collection: str | None) -> list[uuid.UUID] | None:
-    """Return the ids of the collections that the references name; None for all. Raises NotFound or Ambiguous."""
+    """Return the ids of the collections that the references select; None for all. Raises NotFound or Ambiguous."""
     owner = None if source is None else await find_source(session, source)
     if collection is not None:
         return [(await find_collection(session, collection, owner)).id]
@@ -101,8 +101,8 @@ async def ids_within(session: AsyncSession, source: str | None, collection: str 
 
 
 async def collections_by_id(session: AsyncSession, collections: Iterable[Collection]) -> dict[uuid.UUID, Collection]:
-    """Read collections again, by id, without statistics; those that were deleted are missing."""
-    ids = "cast(string_to_array(:ids, ',') AS uuid[])"  # as text: of an array asyncpg would first look the type up
+    """Read collections again by id, without statistics; deleted ones are missing in the result."""
+    ids = "cast(string_to_array(:ids, ',') AS uuid[])"  # As text: for an array asyncpg would first query its type.
     result = await session.execute(
         text(f"SELECT {_COLUMNS} FROM collection WHERE collection.id = ANY({ids})"),
         {"ids": ",".join(str(collection.id) for collection in collections)},
@@ -115,8 +115,8 @@ async def find_collection(
 ) -> Collection:
     """Return the collection that a reference names, in one source or in all.
 
-    Only with ``statistics`` it says how many assets it has and when it was last ingested: their cost grows with the
-    collection. Raises NotFound or Ambiguous.
+    Its statistics, the number of assets and the last ingest, are read only with ``statistics``, because their cost
+    grows with the collection. Raises NotFound or Ambiguous.
     """
     row = await look_up(
         session,
@@ -135,7 +135,7 @@ async def find_target(
 ) -> tuple[Source, Collection]:
     """Return the collection that a reference names, and its source. ``statistics`` as in ``find_collection``.
 
-    ``source_reference`` restricts the look-up to one source. Raises NotFound or Ambiguous.
+    ``source_reference`` limits the look-up to one source. Raises NotFound or Ambiguous.
     """
     source = None if source_reference is None else await find_source(session, source_reference)
     collection = await find_collection(session, reference, source, statistics=statistics)
@@ -147,8 +147,8 @@ async def record_discovery(
 ) -> Discovery:
     """Store the collections that a source lists now.
 
-    New ones are disabled. Known ones get their current name, kind and locations. Those that the source no longer lists
-    become not ingestible, until it lists them again. No collection is ever enabled, disabled or deleted. A dry-run
+    New collections are disabled. Known ones get their current name, kind and locations. Those that the source doesn't
+    list any more aren't ingestible until it lists them again. No collection is enabled, disabled or deleted. A dry-run
     returns the same and writes nothing.
     """
     known = {collection.external_id: collection for collection in await list_collections(session, source)}
@@ -200,7 +200,7 @@ async def record_discovery(
             [{"source": source.id, **_columns(found)} for found in updated],
         )
     for found in discovered:
-        # Another id than the stored one isn't taken over: a sync says first what became of the assets.
+        # An id that differs from the stored one isn't stored: first a sync has to decide about the assets.
         if found.uuid is not None and (old := known.get(found.external_id)) is not None and old.library_uuid is None:
             await keep_library(session, old, found.uuid)
     await _set_ingestible(
@@ -214,7 +214,7 @@ async def record_discovery(
 
 
 def _storable(found: DiscoveredCollection) -> DiscoveredCollection:
-    """Make the texts of a collection storable: one bad name must not stop the discovery of all others."""
+    """Make the texts of a collection storable: one invalid name must not stop the discovery of the others."""
     return DiscoveredCollection(
         storable(found.external_id),
         storable(found.name),
@@ -235,7 +235,7 @@ def _columns(found: DiscoveredCollection) -> dict[str, Any]:
 
 
 async def keep_library(session: AsyncSession, collection: Collection, library_uuid: str) -> None:
-    """Store which library the assets of a collection are of."""
+    """Store the id of the library that the assets of a collection came from."""
     await session.execute(
         text("UPDATE collection SET library_uuid = :library_uuid WHERE id = :id"),
         {"id": collection.id, "library_uuid": storable(library_uuid)[:200]},
@@ -243,7 +243,7 @@ async def keep_library(session: AsyncSession, collection: Collection, library_uu
 
 
 async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Collection, Ingestibility]]) -> None:
-    """Store whether collections are ingestible, as the importer said. An unchanged answer is not written."""
+    """Store whether collections are ingestible, according to the importer. An unchanged result isn't written."""
     rows: list[dict[str, Any]] = []
     for collection, answer in answers:
         words = [storable(word) for word in (answer.code, answer.reason) if word] or ["the importer gives no reason"]
@@ -253,7 +253,7 @@ async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Co
 
 
 def _completed(found: DiscoveredCollection, known: Mapping[str, Collection]) -> DiscoveredCollection:
-    """Return the collection with the locations that are stored, if the source hides them, and with a name."""
+    """Return the collection with the stored locations if the source hides them, and with a name."""
     stored = known.get(found.external_id)
     locations = found.locations if found.locations_known or stored is None else stored.locations
     return replace(found, name=found.name_or(None if stored is None else stored.name), locations=locations)
@@ -319,19 +319,19 @@ async def set_path_mappings(session: AsyncSession, collection: Collection, mappi
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What some collections contain, and lose when they are wiped or deleted."""
+    """What collections contain, and lose when they are wiped or deleted."""
 
     collections: int
     assets: int
-    """Deleted assets included."""
+    """The number of assets, including deleted ones."""
     approved_assets: int
     """Assets approved for broadcast."""
 
 
 async def adopt_identity(session: AsyncSession, replacement: Collection, after: Collection) -> None:
-    """Delete the collection ``replacement`` and give its key, name and directories to another one.
+    """Delete the collection ``replacement`` and give its key, name and directories to another collection.
 
-    ``after`` is that other collection, with the values that it gets.
+    ``after`` is that other collection with its new values.
     """
     await session.execute(text("DELETE FROM collection WHERE id = :id"), {"id": replacement.id})
     await session.execute(
@@ -352,7 +352,7 @@ async def adopt_identity(session: AsyncSession, replacement: Collection, after: 
 
 
 async def count_contents(session: AsyncSession, collections: Sequence[Collection]) -> Contents:
-    """Count what collections contain."""
+    """Count the contents of collections."""
     result = await session.execute(
         text(
             "SELECT count(*) AS assets, count(*) FILTER (WHERE approved_for_broadcast) AS approved"
@@ -365,7 +365,7 @@ async def count_contents(session: AsyncSession, collections: Sequence[Collection
 
 
 async def wipe_collections(session: AsyncSession, collections: Sequence[Collection]) -> None:
-    """Delete all assets of collections, with their parts and aliases, and what interrupted runs have kept of them.
+    """Delete all assets of collections, with their parts and aliases, and their kept listings.
 
     The collections and their audit trail stay.
     """

@@ -1,6 +1,6 @@
-"""Comparing an asset with what its source says now: what differs, and whether that is the content or the description.
+"""Compare an asset with its source's current description: which fields differ, and whether the content differs.
 
-Values that an enricher gave aren't compared: they are the enricher's.
+Values that an enricher gave aren't compared, because the source didn't give them.
 """
 
 import datetime as dt
@@ -22,22 +22,24 @@ CONTENT = (
     "size_bytes", "runtime_ms", "container", "video_codec", "audio_codec", "audio_channels", "video_resolution",
     "width", "height", "bitrate_kbps",
 )  # fmt: skip
-"""The columns that say which file it is: other values mean another file. What the source no longer tells stays."""
+"""The columns that identify the file: other values mean another file. A value that the source doesn't tell any more is
+kept.
+"""
 
 DESCRIPTION = tuple(
     name
     for name in AssetDraft.__struct_fields__
     if name not in {"source_uri", "parts", "warnings", "sidecar_stamp", *CONTENT}
 )
-"""The columns that follow the source in every case, to unknown values as well."""
+"""The columns that always follow the source, also to unknown values."""
 
 ADDED = ("show_key", "show_year", "show_provider_ids", "artist", "album", "disc_number", "track_number")
-"""The columns that assets without a stamp, of earlier versions, don't have yet."""
+"""The columns that assets without a stamp, from earlier versions, don't have yet."""
 _WERE_TAGS = ("artist", "album")
-"""The tags in which earlier versions kept what tracks have columns for."""
+"""The tags in which earlier versions stored values that tracks now have columns for."""
 
 NOTHING, OTHER_DESCRIPTION, OTHER_CONTENT = range(3)
-"""How an asset differs from what its source says, as the staging table has it."""
+"""How an asset differs from its source, as the staging table stores it."""
 
 _COLUMNS = (*DESCRIPTION, *CONTENT)
 
@@ -51,34 +53,36 @@ HELD = text(
     FROM asset WHERE uuid = ANY(cast(string_to_array(:assets, ',') AS uuid[]))
     """
 )
-"""What an asset has to be compared by."""
+"""The values of an asset that are needed to compare it."""
 
 
 class Difference(NamedTuple):
-    """How an asset differs from what its source says."""
+    """How an asset differs from its source."""
 
     kind: int
     """`NOTHING`, `OTHER_DESCRIPTION` or `OTHER_CONTENT`."""
     fields: Mapping[str, tuple[Any, Any]]
-    """The values before and after, by field, as JSON has them."""
+    """The values before and after, by field, in the form of JSON."""
     again: Mapping[str, Mapping[str, Sequence[Any]]] | None = None
-    """What is owed again, as a sidecar has changed: by the external id of each enricher that reads sidecars, for each
-    field that it gave, the source's value and the page enricher that gave it. None where nothing is owed again."""
+    """The enrichments that are owed again because a sidecar has changed: by the external id of each enricher that reads
+    sidecars, for each field that it gave, the source's value and the page enricher that gave it. None if nothing is
+    owed again.
+    """
 
 
 ALIKE = Difference(NOTHING, {})
-"""The difference of what isn't compared: drafts of items that have no asset."""
+"""The difference for drafts of items that have no asset, which aren't compared."""
 
 
 class Said(NamedTuple):
-    """What the source says of an asset."""
+    """The source's description of an asset."""
 
     canonical_key: str
     values: Mapping[str, Any]
-    """By column."""
+    """The values by column."""
     file_stamp: str | None
     parts: Sequence[Sequence[int | None]]
-    """Size in bytes and duration in ms of each part."""
+    """The size in bytes and the duration in ms of each part."""
     sidecar_stamp: str | None
     refined: Mapping[str, Any]
     """The values after the page enrichers, by column."""
@@ -87,7 +91,7 @@ class Said(NamedTuple):
 
 
 def said_by(mapped: MappedDraft, canonical_key: str) -> Said:
-    """Return what the source says by a draft."""
+    """Return the source's description in a draft."""
     draft = mapped.as_told
     values = {column: getattr(draft, column) for column in _COLUMNS if column != "size_bytes"}
     parts = [[part.size_bytes, part.duration_ms] for part in draft.parts]
@@ -98,7 +102,7 @@ def said_by(mapped: MappedDraft, canonical_key: str) -> Said:
 
 
 async def held_assets(session: AsyncSession, assets: Sequence[UUID]) -> dict[UUID, Any]:
-    """Read what assets have to be compared by, by their ids."""
+    """Read the values that are needed to compare assets, by their ids."""
     if not assets:
         return {}
     result = await session.execute(HELD, {"assets": ",".join(map(str, assets))})
@@ -108,9 +112,9 @@ async def held_assets(session: AsyncSession, assets: Sequence[UUID]) -> dict[UUI
 async def differences_of(
     session: AsyncSession, page: MappedPage, others: Sequence[Other], reading_sidecars: Sequence[Enricher] = ()
 ) -> dict[int, Difference]:
-    """Compare the drafts of a page with their assets; returns the differences by position, `ALIKE` never among them.
+    """Compare the drafts of a page with their assets; return the differences by position, without `ALIKE`.
 
-    Drafts without an asset, or whose asset is marked as deleted, aren't compared.
+    Drafts without an asset, or with an asset that is marked as deleted, aren't compared.
     """
     known = [other for other in others if other.uuid is not None and not other.deleted]
     held = await held_assets(session, [other.uuid for other in known if other.uuid is not None])
@@ -126,9 +130,9 @@ async def differences_of(
 
 
 def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) -> Difference:
-    """Compare an asset, a row of `HELD`, with what its source says.
+    """Compare an asset, a row of `HELD`, with its source's description.
 
-    ``reading_sidecars`` are the enrichers that owe something again if a sidecar has changed.
+    ``reading_sidecars`` are the enrichers whose enrichments are owed again if a sidecar has changed.
     """
     given = held.provenance or {}
     description: dict[str, tuple[Any, Any]] = {}
@@ -168,15 +172,15 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
 
 
 def _is_stored_anew(held: Any, said: Said, column: str) -> bool:
-    """Return whether an asset of an earlier version differs because that one stored the value elsewhere, or not at all.
+    """Return whether an asset differs only because an earlier version stored the value elsewhere, or not at all.
 
-    The asset takes these values with its first stamp.
+    Such an asset takes the value with its first stamp.
     """
     before, after = getattr(held, column), said.values[column]
     if column in ADDED:
         return before is None
     match held.type, column:
-        case "episode", "year":  # directories gave an episode the year of its show
+        case "episode", "year":  # Earlier versions gave an episode in a directory the year of its show.
             return after is None and bool(before == said.values["show_year"])
         case "track", "show_title":
             return before is None
@@ -198,7 +202,7 @@ def _files(held: Any, said: Said) -> dict[str, tuple[Any, Any]]:
 
 
 def _others(held: Sequence[Sequence[int | None]] | None, said: Sequence[Sequence[int | None]]) -> bool:
-    """Return whether a part has another size or duration; what isn't known of one can't differ."""
+    """Return whether a part has another size or duration; an unknown value doesn't differ."""
     return any(
         before is not None and after is not None and before != after
         for was, now in zip(held or (), said, strict=False)
@@ -207,7 +211,7 @@ def _others(held: Sequence[Sequence[int | None]] | None, said: Sequence[Sequence
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON and PostgreSQL give it back: a rating is of single precision."""
+    """Return a value in the form that JSON and PostgreSQL return: a rating has single precision."""
     match value:
         case float():
             return round(struct.unpack("f", struct.pack("f", value))[0], 2)

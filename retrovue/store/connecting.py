@@ -1,10 +1,10 @@
-"""How a connection is made: retries while the server starts or is full, and a check that the session is exclusive.
+"""Connect to the database: retry while the server starts or is full, and check that the session is exclusive.
 
-Staging keeps temporary tables over many transactions, and a dry-run is read-only by a setting of its session. Neither
-works behind a pooler in transaction mode, such as PgBouncer's: the next transaction runs in another session, with
-another client's settings and temporary tables. Such a pooler is refused. Two checks find it: a pooled connection is
-watched while a second one works, and each session is marked, so that a foreign mark at the beginning of a connection
-or of a transaction proves that the session is shared.
+Staging keeps temporary tables over many transactions, and a dry-run is read-only by a session setting. Neither works
+behind a pooler in transaction mode, such as PgBouncer's: the next transaction runs in another session, with another
+client's settings and temporary tables. Such a pooler is refused. Two checks find it. A pooled connection is observed
+while a second one works. And each session gets a mark, so that another mark at the beginning of a connection or
+transaction proves that the session is shared.
 """
 
 from collections.abc import Mapping
@@ -24,16 +24,16 @@ from retrovue.store.failures import POOLING_HINT
 OLDEST_SERVER = 14
 """The oldest major version of PostgreSQL that is supported and tested."""
 PATIENCE = 10.0
-"""Seconds during which to retry while the server is starting or has no free connection."""
+"""How long to retry while the server is starting or has no free connection, in seconds."""
 MARK = "retrovue.session"
-"""The session setting that holds the mark of the connection that owns the session."""
+"""The session setting that holds the mark of the connection to which the session belongs."""
 
 _log = logger(__name__)
 
 _PROBE_SECONDS = 3.0
 _OWN_SESSION = (
-    # These override the defaults of the role and the database. A statement has to see what others have committed, and
-    # a session may be idle while it waits for the source.
+    # These override the defaults of the role and the database. A statement has to see what others have committed, and a
+    # session may be idle while the source is waited for.
     "SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;"
     # The server notices within two minutes that the client is gone, and releases its locks.
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
@@ -44,7 +44,7 @@ _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePrepared
 
 
 def connect_through(engine: AsyncEngine) -> Connect:
-    """Return a function that opens connections through a host's engine and detaches each from the engine's pool."""
+    """Return a function that opens connections by a host program's engine, detached from the engine's pool."""
 
     async def connect(*_arguments: Any, server_settings: Mapping[str, str], **_options: Any) -> Any:
         connection = engine.connect()
@@ -64,7 +64,7 @@ def connect_through(engine: AsyncEngine) -> Connect:
 
 
 class TransactionPooling(StoreError):
-    """A pooler in transaction mode stands between RetroVue and the database."""
+    """There is a pooler in transaction mode between RetroVue and the database."""
 
     default_code = "transaction_pooling"
 
@@ -80,7 +80,7 @@ class Connector:
 
     def __init__(self, *, read_only: bool, patience: float, connect: Connect) -> None:
         self.pooled: bool | None = None
-        """Whether a pooler in session mode stands between; None before the first connection."""
+        """Whether there is a pooler in session mode; None before the first connection."""
         self._connect = connect
         self._read_only = read_only
         self._patience = patience
@@ -89,7 +89,7 @@ class Connector:
     async def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Open a connection, with the arguments of asyncpg.connect.
 
-        Raises TransactionPooling, StoreError for a server that is too old, and whatever asyncpg raises.
+        Raises TransactionPooling, StoreError for a server that is too old, and the errors of asyncpg.
         """
         connection = await self._retry(*arguments, **options)
         try:
@@ -100,7 +100,7 @@ class Connector:
         return connection
 
     async def try_connections(self, number: int) -> int:
-        """Open connections at the same time, up to a number, and close them; returns how many could be open."""
+        """Open up to ``number`` connections at the same time and close them; return how many could be opened."""
         opened: list[Any] = []
         answered: list[Any] = []
 
@@ -108,7 +108,7 @@ class Connector:
             try:
                 connection = await self._connect(server_settings={"application_name": "retrovue"})
                 opened.append(connection)
-                await _backend(connection)  # a pooler accepts a client before it has a session for it
+                await _backend(connection)  # A pooler accepts a client before it has a session for it.
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
                 _log.info("The database gave no further connection: %s", type(exc).__name__)
                 return
@@ -145,22 +145,22 @@ class Connector:
         except _NOT_PREPARED as exc:
             raise TransactionPooling from exc
         except asyncpg.PostgresError as exc:
-            if "statement pooling" not in str(exc):  # what PgBouncer says of BEGIN, always in English
+            if "statement pooling" not in str(exc):  # The message of PgBouncer at BEGIN, always in English.
                 raise
             raise TransactionPooling("statement") from exc
         try:
-            # The locks of a killed process are released at once, not when the server next writes to it.
+            # The locks of a killed process are released immediately, not at the server's next write to it.
             await connection.execute("SET client_connection_check_interval = '500ms'")
         except asyncpg.InvalidParameterValueError:
-            # Some systems lack it: Windows, and macOS with PostgreSQL 14.
+            # Some systems lack this setting: Windows, and macOS with PostgreSQL 14.
             return
 
     def mark(self, connection: Any) -> str:
-        """Return the mark of a connection. It contains the pid that the server or the pooler announced."""
+        """Return the mark of a connection. It contains the pid that the server or pooler announced."""
         return f"{self._token}/{connection.get_server_pid()}"
 
     def require_own(self, connection: Any, mark: object) -> None:
-        """Raise TransactionPooling if a session has another mark than its connection gave it."""
+        """Raise TransactionPooling if a session has a mark other than that of its connection."""
         if mark != self.mark(connection):
             raise TransactionPooling
 
@@ -171,7 +171,7 @@ class Connector:
         if backend == connection.get_server_pid():
             self.pooled = False
         elif self.pooled is None:
-            # The announced pid isn't the backend's, so a pooler stands between. In transaction mode, a second
+            # The announced pid isn't that of the backend, so there is a pooler. In transaction mode, a second
             # connection in a transaction gets this session, or this connection gets another session.
             with anyio.move_on_after(_PROBE_SECONDS):
                 other = await self._connect(*arguments, **options)
@@ -184,7 +184,7 @@ class Connector:
                         raise TransactionPooling
                 finally:
                     other.terminate()
-            # If the pool has no second session within the time, it is in session mode and keeps this one for us.
+            # If the pool has no second session in time, it is in session mode and reserves this one for us.
             self.pooled = True
 
 

@@ -1,4 +1,4 @@
-"""Cursors: where in a list a page begins, as text that goes through URLs and shells unharmed."""
+"""Cursors: positions in a list at which a page begins, as text that is safe in URLs and shells."""
 
 import base64
 from typing import Any, TypeVar
@@ -11,12 +11,12 @@ _Position = TypeVar("_Position")
 
 
 def write_cursor(position: Any) -> str:
-    """Write a position as a cursor: as JSON in URL-safe base64."""
+    """Encode a position as a cursor: JSON in URL-safe base64."""
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, decoder: "msgspec.json.Decoder[_Position]") -> _Position:
-    """Read a position. Raises RequestError with code ``bad_cursor`` if none of the decoder's type was written so."""
+    """Decode a cursor. Raises RequestError with code ``bad_cursor`` if it isn't a position of the decoder's type."""
     try:
         return decoder.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, msgspec.MsgspecError) as exc:
@@ -24,7 +24,7 @@ def read_cursor(cursor: str, decoder: "msgspec.json.Decoder[_Position]") -> _Pos
 
 
 def bad_cursor() -> RequestError:
-    """Make the error of a cursor that the list didn't give."""
+    """Make the error for a cursor that doesn't come from the list."""
     return RequestError(
         "The cursor isn't one that this list gave.",
         code="bad_cursor",

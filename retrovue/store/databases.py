@@ -1,7 +1,7 @@
 """Whole databases: create and reset the test database, back up and restore the embedded one.
 
 A database that isn't marked as a test database is never reset. A backup is one file, which pg_dump writes and
-pg_restore reads; both come with the embedded server.
+pg_restore reads; both are installed with the embedded server.
 """
 
 import os
@@ -25,9 +25,10 @@ from retrovue.store.session import Store, limit_statements, translated
 
 ROLE = "test"
 _MAINTENANCE = "postgres"
-"""The database that every server has. Others are created and dropped from it."""
+"""The database that every server has. Others are created and dropped from a connection to it."""
 _LONGEST_NAME = 63
-"""Bytes. PostgreSQL cuts a longer name off, and the rest may be the name of another database."""
+"""The length in bytes to which PostgreSQL truncates names, so that a longer name may become that of another database.
+"""
 _IN_USE = "55006"
 TABLES = frozenset({
     "alembic_version", "asset", "asset_alias", "asset_change", "asset_change_pruned", "asset_enrichment", "asset_file",
@@ -37,12 +38,12 @@ TABLES = frozenset({
     "requested_collection", "run_progress", "run_rejection", "run_request", "schedulable_asset", "schedule",
     "schedule_run", "source", "source_filter",
 })  # fmt: skip
-"""The tables and views of a catalogue, of all versions, but for those of `store.kept`, which have numbers."""
+"""The tables and views of a catalogue, of all versions, except those of `store.kept`, whose names have numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """How much a catalogue holds."""
+    """The size of a catalogue."""
 
     sources: int = 0
     collections: int = 0
@@ -51,7 +52,7 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseState:
-    """The test database as it is now, or the lack of one."""
+    """The state of the test database, which may not exist."""
 
     name: str
     """The address, without its password."""
@@ -62,16 +63,16 @@ class DatabaseState:
     """``test``, or None for a database that is empty or doesn't exist."""
     holdings: Holdings = Holdings()
     identity: tuple[object, ...] = ()
-    """What no other database has, as the server itself reports it; empty if the database doesn't exist."""
+    """What identifies the database uniquely, as the server reports it; empty if the database doesn't exist."""
 
 
 async def inspect_test_database(url: URL, production: URL | None = None) -> DatabaseState:
-    """Describe the test database, which needn't exist. Writes nothing.
+    """Return the state of the test database, which may not exist. Writes nothing.
 
-    Two URLs may lead to one database without looking alike: what counts is what the servers report on connections.
+    Two different URLs may lead to the same database; the identities that the servers report decide.
 
-    Raises RequestError if it is the production database, and SchemaMismatch if it holds anything without being marked
-    as a test database, or anything that isn't RetroVue's.
+    Raises RequestError if it is the production database, and SchemaMismatch if it has content and isn't marked as a
+    test database, or has content that isn't RetroVue's.
     """
     name = shown(url)
     _require_name(url)
@@ -93,12 +94,12 @@ async def inspect_test_database(url: URL, production: URL | None = None) -> Data
 
 
 async def create_test_database(url: URL, production: URL | None = None) -> DatabaseState:
-    """Create the test database if it doesn't exist, and upgrade its schema. Returns what was there before."""
+    """Create the test database if it doesn't exist, and upgrade its schema. Returns its state before."""
     before = await inspect_test_database(url, production)
     if not before.exists:
         async with _maintenance(url) as connection:
             await _require_permission(connection)
-            # If two programs create it at once, the second one waits here and then finds the database.
+            # If two programs create it at the same time, the second one waits here and then finds the database.
             await connection.execute(text("SELECT pg_advisory_lock(hashtext('retrovue create test database'))"))
             if not await _exists(connection, url.database):
                 await connection.exec_driver_sql(f"CREATE DATABASE {_quoted(url)}")
@@ -108,7 +109,7 @@ async def create_test_database(url: URL, production: URL | None = None) -> Datab
 
 
 async def reset_test_database(url: URL, production: URL | None = None) -> DatabaseState:
-    """Drop the test database with everything in it and create it again. Returns what was there before.
+    """Drop the test database with everything in it and create it again. Returns its state before.
 
     Raises StoreError with the code ``database_in_use``, and changes nothing, while another program is connected.
     """
@@ -126,19 +127,19 @@ async def reset_test_database(url: URL, production: URL | None = None) -> Databa
 
 
 async def back_up(server: EmbeddedServer, name: str, file: Path) -> int:
-    """Write a database to a new file that only its owner can read; returns the file's bytes.
+    """Write a database to a new file that only its owner can read; return the size of the file in bytes.
 
-    The backup shows the database at one moment; other commands, ingests too, may work meanwhile. The file gets its
-    name when it is complete and on the disk.
+    The backup has the state of the database at one time; other commands, including ingests, may run meanwhile. The file
+    gets its name when it is complete and on the disk.
 
     Raises RequestError if the file exists or can't be written, and StoreError if pg_dump fails.
     """
     check_new(file)
     part = file.with_name(f"{file.name}.part")
     try:
-        # pg_dump keeps the permissions of an existing file. Its standard output would have to be copied once more.
+        # pg_dump keeps the permissions of an existing file. Copying its standard output would take another copy.
         await anyio.to_thread.run_sync(_make_private, part)
-        # Unlogged tables hold what interrupted runs have read: it is of no use in another place.
+        # Unlogged tables hold kept listings, which are of no use elsewhere.
         await server.run(
             "pg_dump", "--format=custom", "--no-unlogged-table-data", "--dbname", name, "--file", str(part)
         )
@@ -183,9 +184,9 @@ async def holdings(server: EmbeddedServer, name: str) -> Holdings:
 
 
 async def restore(server: EmbeddedServer, name: str, role: str, file: Path) -> None:
-    """Replace a database by a backup, upgraded to this program's schema.
+    """Replace a database by a backup, and upgrade it to this program's schema.
 
-    The backup is read into a second database. The two exchange their names in one transaction at the end.
+    The backup is restored to a second database. At the end both exchange their names in one transaction.
 
     Raises SchemaMismatch if the backup has another role or comes from a newer program, and StoreError with the code
     ``database_in_use`` while another program is connected. After an error nothing has changed.
@@ -221,7 +222,7 @@ async def _read_into(server: EmbeddedServer, name: str, role: str, file: Path) -
 
 
 async def _swap(connection: AsyncConnection, name: str, fresh: str, old: str) -> None:
-    # In one transaction: a command that found no catalogue in between would create an empty one.
+    # In one transaction, because a command that found no catalogue in between would create an empty one.
     await connection.exec_driver_sql("BEGIN")
     try:
         if await _exists(connection, name):
@@ -240,7 +241,7 @@ async def _drop(connection: AsyncConnection, *names: str) -> None:
 
 @asynccontextmanager
 async def _maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Connect to the server of a database without a transaction, as creating and dropping databases requires."""
+    """Connect to the server of a database without a transaction, as needed for creating and dropping databases."""
     async with Store(url.set(database=_MAINTENANCE), connections=1) as store:
         with translated():
             async with store.data.connect() as connection:
@@ -250,7 +251,7 @@ async def _maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
 
 @contextmanager
 def _not_in_use(message: str, hint: str) -> Iterator[None]:
-    """Give the refusal to drop or rename a database that others are connected to a message of its own."""
+    """Raise an error with a message of its own if dropping or renaming fails because others are connected."""
     try:
         with translated():
             yield
@@ -266,7 +267,7 @@ async def _exists(connection: AsyncConnection, name: str | None) -> bool:
 
 
 async def _require_permission(connection: AsyncConnection) -> None:
-    """Raise StoreError, before anything is dropped, if the role couldn't create the database again."""
+    """Raise StoreError, before anything is dropped, if the role can't create the database again."""
     may = await connection.execute(text("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"))
     if not may.scalar_one():
         raise StoreError(
@@ -294,7 +295,7 @@ async def _require_empty(session: AsyncSession, name: str, role: str | None) -> 
 
 
 async def _require_only_ours(session: AsyncSession, name: str) -> None:
-    """Raise SchemaMismatch if a database holds what RetroVue hasn't made: it would be dropped too."""
+    """Raise SchemaMismatch if a database has content that RetroVue hasn't made: it would be dropped as well."""
     rows = await session.execute(
         text(
             "SELECT nspname || '.' || relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
@@ -315,7 +316,7 @@ async def _require_only_ours(session: AsyncSession, name: str) -> None:
 
 
 async def _require_another(identity: tuple[object, ...], production: URL | None) -> None:
-    """Raise RequestError if a database is the production database, whatever the URL of that looks like."""
+    """Raise RequestError if a database is the production database, even by another URL."""
     if production is None:
         return
     try:
@@ -338,7 +339,7 @@ async def _require_another(identity: tuple[object, ...], production: URL | None)
 
 
 async def _identity(connection: AsyncConnection | AsyncSession, name: str | None = None) -> tuple[object, ...]:
-    """Return a database's name and oid with the identity of its server; of the connected database by default."""
+    """Return a database's name and oid with the identity of its server; by default of the connected database."""
     row = await connection.execute(
         text(
             "SELECT datname, oid, cast(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint),"
@@ -360,7 +361,7 @@ def _leads_elsewhere(url: URL, place: object) -> RequestError:
 
 
 async def _count(session: AsyncSession) -> Holdings:
-    """Count the rows of the tables that exist: the schema may be another version's, or missing."""
+    """Count the rows of the tables that exist: the schema may be missing, or have another version."""
     counts: dict[str, int] = {}
     for field, table in (("sources", "source"), ("collections", "collection"), ("assets", "asset")):
         exists = await session.execute(text("SELECT to_regclass(:table) IS NOT NULL"), {"table": table})
@@ -390,7 +391,7 @@ def _make_private(part: Path) -> None:
 
 
 def _publish(part: Path, file: Path) -> int:
-    """Write a file through to the disk, then give it its name; returns its bytes."""
+    """Flush a file to the disk, then give it its name; return its size in bytes."""
     with part.open("rb") as written:
         os.fsync(written.fileno())
     part.rename(file)

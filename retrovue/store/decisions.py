@@ -1,6 +1,6 @@
-"""What people decide about assets: approve, retire, and undo retiring, each decision in one transaction.
+"""Decisions of people about assets: approve, retire, and undo retiring, each in one transaction.
 
-A decision about a million assets is a few statements; each asset that it changes has a row in the feed of changes.
+A decision about a million assets takes a few statements. Each changed asset has a row in the feed of changes.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from retrovue.store.listing import Selection
 from retrovue.store.plan import label_of
 
 Decision = Literal["approved", "retired", "unretired"]
-"""What was decided; the word of the feed of changes."""
+"""The decision, as the feed of changes names it."""
 DECISIONS: tuple[str, ...] = get_args(Decision)
 
 
@@ -35,19 +35,19 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a decision changed, or for a dry-run would change."""
+    """What a decision changed, or would change for a dry-run."""
 
     total: int
-    """How many assets were chosen."""
+    """The number of chosen assets."""
     changed: int
-    """How many of them it changed."""
+    """The number of assets that it changed."""
     states: dict[str, int]
-    """The chosen assets by their state before."""
+    """The number of chosen assets by their state before."""
     changes: tuple[StateChange, ...]
-    """The first of those that it changed, 100 unless more were asked for."""
+    """The first changed assets: 100, unless more were asked for."""
 
 
-# An asset that was approved when it was retired is approved again, unless another file has taken its place since.
+# An asset that was approved when it was retired is approved again, unless its file was replaced since.
 _RESTORED = """
     CASE WHEN coalesce((
         SELECT retired.fields -> 'state' ->> 0 = 'ready' AND NOT EXISTS (
@@ -90,7 +90,7 @@ def before(decision: Decision, *, despite_enrichment: bool = False) -> tuple[str
 
 
 def by_ids(uuids: Sequence[UUID]) -> Selection:
-    """Select assets by their ids, deleted ones as well."""
+    """Select assets by their ids, including deleted ones."""
     return Selection("asset.uuid = ANY(:uuids)", {"uuids": list(dict.fromkeys(uuids))})
 
 
@@ -105,10 +105,10 @@ async def decide(
     listed: int = LISTED,
     dry_run: bool = False,
 ) -> Decided:
-    """Change the state of the chosen assets that the decision is for; the others stay as they are.
+    """Change the state of the chosen assets that are in a suitable state; the others stay unchanged.
 
-    ``by`` is ``user@host`` of who decides. ``despite_enrichment`` approves assets that are enriching as well. Raises
-    RequestError, so that the caller rolls back, if the number of changed assets isn't the ``expected`` one. ``listed``
+    ``by`` is ``user@host`` of the person who decides. ``despite_enrichment`` also approves assets that are enriching.
+    Raises RequestError, so that the caller rolls back, if the number of changed assets isn't ``expected``. ``listed``
     is the number of changes to return. A dry-run returns the same and writes nothing.
     """
     states = before(decision, despite_enrichment=despite_enrichment)
@@ -162,10 +162,10 @@ async def decide(
 async def require_decidable(
     session: AsyncSession, decision: Decision, uuids: Sequence[UUID], *, despite_enrichment: bool = False
 ) -> int:
-    """Return how many of some assets a decision changes.
+    """Return how many of the assets a decision changes.
 
-    Raises NotFound for an unknown one, and RequestError if one can't be approved: all others than new and approved
-    ones, or if ``despite_enrichment`` enriching ones. The errors name the first such assets.
+    Raises NotFound for an unknown asset, and RequestError for one that can't be approved: only new and approved ones
+    can be, and with ``despite_enrichment`` enriching ones. The errors name the first such assets.
     """
     given = list(dict.fromkeys(uuids))
     unknown = (

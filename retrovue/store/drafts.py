@@ -1,4 +1,4 @@
-"""Mapped drafts, and the keys by which the catalogue compares drafts and pages with what it holds."""
+"""Mapped drafts, and the keys by which drafts and pages are compared with the catalogue."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -13,17 +13,17 @@ from retrovue.core.model import Collection
 from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
 
 _FORMAT = 2
-"""Part of every fingerprint. Raise it when the content of a fingerprint changes."""
+"""A part of every fingerprint. Increase it when the definition of a fingerprint changes."""
 
 LARGEST_SIZE = 2**63 - 1
-"""The largest bigint. Parts that claim more in total have no size."""
+"""The largest bigint. If the parts claim a larger total, the size is unknown."""
 
 _PARTS = AssetDraft.__struct_fields__.index("parts")
 _SIDECARS = AssetDraft.__struct_fields__.index("sidecar_stamp")
 
 
 class Refinement(NamedTuple):
-    """What page enrichers did to a draft."""
+    """The changes that page enrichers made to a draft."""
 
     provenance: Mapping[str, str]
     """The external id of the enricher that gave a field, by field."""
@@ -31,31 +31,31 @@ class Refinement(NamedTuple):
     """Code and message, by the id of the enricher that failed."""
 
 
-# These two are made for every version of a library: a named tuple takes four times as long to make as a struct.
+# Both are created for each version of a library: creating a named tuple takes four times as long as a struct.
 class MappedDraft(msgspec.Struct, frozen=True, gc=False):
     """A draft with the local path of each of its parts, in order."""
 
     draft: AssetDraft
     local_paths: tuple[str, ...]
     refinement: Refinement | None = None
-    """None where page enrichers changed nothing and none of them failed."""
+    """The changes of page enrichers; None if they changed nothing and none of them failed."""
     told: AssetDraft | None = None
-    """The draft as the importer gave it; None where page enrichers changed nothing."""
+    """The draft from the importer; None if page enrichers changed nothing."""
 
     @property
     def as_told(self) -> AssetDraft:
-        """The draft as the importer gave it."""
+        """The draft from the importer."""
         return self.draft if self.told is None else self.told
 
 
 class ItemKey(msgspec.Struct, frozen=True, gc=False):
-    """What a draft is compared by: the identity of the source, the canonical one of its local paths, and its stamp."""
+    """The keys by which a draft is compared: source identity, canonical identity of its local paths, and stamp."""
 
     source_hash: bytes
     canonical_key: str
     canonical_hash: bytes
     stamp: bytes
-    """Empty where nothing is compared by it."""
+    """Empty if stamps aren't compared."""
 
 
 class MappedPage(NamedTuple):
@@ -66,38 +66,38 @@ class MappedPage(NamedTuple):
     """The keys of the drafts, in their order."""
     rejected: Sequence[Rejection]
     fingerprint: bytes | None = None
-    """None where the page can't become known: some of its drafts were rejected, say."""
+    """The fingerprint; None if the page can't become known, for example because drafts were rejected."""
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
-    """Make a draft's canonical identity: its path, or for several parts their paths as a JSON list.
+    """Return a draft's canonical identity: its path, or for several parts a JSON list of their paths.
 
-    Local paths are absolute, so that a path is never equal to a JSON list.
+    Local paths are absolute, so a path is never equal to a JSON list.
     """
     return local_paths[0] if len(local_paths) == 1 else orjson.dumps(local_paths).decode()
 
 
 def identity_hash(key: str) -> bytes:
-    """Hash an identity to the 16 bytes by which the catalogue compares it (BLAKE2b)."""
+    """Return the hash of an identity: the 16 bytes by which the catalogue compares it (BLAKE2b)."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def draft_stamp(draft: AssetDraft) -> bytes:
-    """Hash what a draft says of its asset, but for its identities and warnings: 16 bytes (XXH3)."""
+    """Return the hash of a draft's description without identities and warnings: 16 bytes (XXH3)."""
     values = astuple(draft)
-    # A source that knows of no sidecars makes the stamps that it made before these were looked at.
+    # For a source that doesn't report sidecars, the stamp is the same as before sidecars were included.
     sidecars = () if draft.sidecar_stamp is None else (draft.sidecar_stamp,)
     parts = [astuple(part)[1:] for part in draft.parts]
     try:
         encoded = orjson.dumps((values[1:_PARTS], parts, values[_PARTS + 1 : _SIDECARS], *sidecars))
     except TypeError:
-        # The catalogue can't hold it, and refuses it when it is staged.
+        # The catalogue can't store such a value; staging refuses it.
         encoded = repr(draft).encode("utf-8", "surrogatepass")
     return xxhash.xxh3_128_digest(encoded)
 
 
 def draft_keys(mapped: Iterable[MappedDraft], *, stamps: bool = True) -> list[ItemKey]:
-    """Make the keys of mapped drafts as the importer gave them. Without ``stamps`` these are empty."""
+    """Return the keys of mapped drafts, as the importer gave them. Without ``stamps`` their stamps are empty."""
     return [
         ItemKey(
             identity_hash(item.draft.source_uri),
@@ -110,7 +110,7 @@ def draft_keys(mapped: Iterable[MappedDraft], *, stamps: bool = True) -> list[It
 
 
 def total_size(parts: Sequence[PartDraft]) -> int | None:
-    """Return the size of all parts in bytes; None if that of one isn't known, or the total is no bigint."""
+    """Return the size of all parts in bytes; None if that of one isn't known, or the total exceeds a bigint."""
     total = 0
     for part in parts:
         if part.size_bytes is None:
@@ -120,7 +120,7 @@ def total_size(parts: Sequence[PartDraft]) -> int | None:
 
 
 def file_stamp(parts: Sequence[PartDraft]) -> str | None:
-    """Return the source's mark of the files: those of all parts; None if that of one isn't known."""
+    """Return the source's stamp of the files, from those of all parts; None if that of one isn't known."""
     if len(parts) == 1:
         return parts[0].stamp
     stamps = [part.stamp for part in parts]
@@ -128,7 +128,7 @@ def file_stamp(parts: Sequence[PartDraft]) -> str | None:
 
 
 class Fingerprints:
-    """Makes the fingerprints of one collection's pages. They depend on its path mappings."""
+    """Makes the fingerprints of one collection's pages. They depend on the collection's path mappings."""
 
     def __init__(self, collection: Collection) -> None:
         mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
@@ -137,9 +137,9 @@ class Fingerprints:
     def of(
         self, source_uris: Sequence[str], source_paths: Sequence[Sequence[str]], stamp: bytes | None
     ) -> bytes | None:
-        """Hash the source URIs and paths of a page's drafts, in order, and the stamp of what they were made from.
+        """Return the hash of the source URIs and paths of a page's drafts, in order, and of the page's stamp.
 
-        None without a stamp, and for text that isn't Unicode.
+        None without a stamp, and for text that isn't valid Unicode.
         """
         if stamp is None:
             return None
@@ -152,7 +152,7 @@ class Fingerprints:
         return digest.digest()
 
     def of_page(self, page: Page, keys: Sequence[ItemKey]) -> bytes | None:
-        """Make the fingerprint of a page that was read in full; ``keys`` are those of all its drafts."""
+        """Return the fingerprint of a page that was read in full; ``keys`` are those of all its drafts."""
         return self.of(
             [draft.source_uri for draft in page.drafts],
             [[part.source_path for part in draft.parts] for draft in page.drafts],
@@ -163,6 +163,6 @@ class Fingerprints:
 def unstamped(fingerprint: bytes) -> bytes:
     """Return the fingerprint of the same page while the stamps of some of its assets aren't known.
 
-    An ingest takes such a page for known. A sync doesn't, so that it compares the assets once and gives them stamps.
+    An ingest treats such a page as known. A sync doesn't, so it compares the assets once and stores their stamps.
     """
     return blake2b(fingerprint, digest_size=16, person=b"unstamped").digest()

@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL: the first command that needs it starts it, the last one that uses it stops it.
+"""The embedded PostgreSQL: the first command that needs it starts it, and the last one that uses it stops it.
 
 There is no supervisor. The state is in three file locks of the home (see retrovue.store.embedded_cluster), which the
-kernel releases however a process ends. *start* serialises starting and stopping. Each command that uses the server
-shares *hold*. The server inherits *life*, which is free only when none of its processes is left. A command that is
-killed leaves the server running; the next one finds *life* taken and connects.
+kernel releases when a process ends for any reason. *start* serialises starting and stopping. Each command that uses the
+server shares *hold*. The server inherits *life*, which is free only when all its processes have ended. A command that
+is killed leaves the server running; the next one finds *life* taken and connects.
 """
 
 import os
@@ -40,15 +40,15 @@ from retrovue.store.embedded_programs import binaries, server_account
 __all__ = ["EmbeddedServer", "default_home", "embedded_server"]
 
 _POLL_SECONDS = 0.02
-_START_SECONDS = 120.0  # crash recovery replays up to max_wal_size before the server answers
-_SHIELD_SECONDS = 1.5  # a cancelled command has two seconds to be gone
-_FAST_STOP_SECONDS = 30.0  # the checkpoint at shutdown writes at most shared_buffers
-_IMMEDIATE_STOP_SECONDS = 10.0  # the server kills its own children after five
+_START_SECONDS = 120.0  # Crash recovery replays up to max_wal_size before the server answers.
+_SHIELD_SECONDS = 1.5  # A cancelled command has to end within two seconds.
+_FAST_STOP_SECONDS = 30.0  # The checkpoint at shutdown writes at most shared_buffers.
+_IMMEDIATE_STOP_SECONDS = 10.0  # The server kills its own children after five seconds.
 
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """An embedded PostgreSQL that is running."""
+    """A running embedded PostgreSQL."""
 
     pid: int
     """The process id of the postmaster, as the server reports it."""
@@ -59,11 +59,11 @@ class EmbeddedServer:
     def url(self, database: str) -> str:
         """Return the SQLAlchemy URL of a database of this server."""
         where = {"host": str(self.socket_directory), "port": str(PORT)}
-        # SQLAlchemy renders it: its versions differ in whether they escape the name of the database.
+        # Rendered by SQLAlchemy, whose versions differ in whether they escape the name of the database.
         return URL.create("postgresql+asyncpg", ROLE, database=database, query=where).render_as_string()
 
     async def run(self, program: str, *arguments: str) -> bytes:
-        """Run a client program of PostgreSQL, such as pg_dump, on this server; returns its standard output.
+        """Run a client program of PostgreSQL, such as pg_dump, on this server; return its standard output.
 
         Raises StoreError with its last messages if it fails. A cancellation kills the program.
         """
@@ -75,7 +75,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 check=False,
                 env=ENVIRONMENT,
-                start_new_session=True,  # a signal of the terminal reaches this command alone
+                start_new_session=True,  # A signal of the terminal must reach only this command.
             )
         except OSError as error:
             raise StoreUnavailable(f"{program} can't be run: {error.strerror or error}") from error
@@ -85,7 +85,7 @@ class EmbeddedServer:
         return done.stdout
 
     async def ensure_database(self, name: str) -> None:
-        """Create a database unless it exists. Several commands may do so at once.
+        """Create a database unless it exists. Several commands may do so at the same time.
 
         Raises StoreUnavailable if the server doesn't answer or refuses.
         """
@@ -96,7 +96,7 @@ class EmbeddedServer:
         identifier = name.replace('"', '""')
         try:
             async with _connection(self.socket_directory, timeout=10) as connection:
-                # CREATE DATABASE can't run in a transaction, so the lock is one of the session.
+                # CREATE DATABASE can't run in a transaction, so the lock belongs to the session.
                 await connection.execute("SELECT pg_advisory_lock(hashtext('retrovue ensure_database'))")
                 if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
                     await connection.execute(f'CREATE DATABASE "{identifier}"')
@@ -111,7 +111,7 @@ class EmbeddedServer:
 def default_home(environ: Mapping[str, str]) -> Path:
     """Return the home: RETROVUE_HOME, /var/lib/retrovue for root, or the user's data directory.
 
-    Raises RequestError (``bad_path``) for a RETROVUE_HOME that can't be a directory's path.
+    Raises RequestError (``bad_path``) if RETROVUE_HOME can't be the path of a directory.
     """
     if chosen := environ.get("RETROVUE_HOME"):
         return user_path(chosen, "The directory of RETROVUE_HOME")
@@ -122,15 +122,15 @@ def default_home(environ: Mapping[str, str]) -> Path:
 
 @asynccontextmanager
 async def embedded_server(home: Path, *, durable: bool = True) -> AsyncIterator[EmbeddedServer]:
-    """Use the PostgreSQL of a home during the block: start it unless it runs, and stop it if no other command uses it.
+    """Use the PostgreSQL of a home within the block: start it if necessary, and stop it if no other command uses it.
 
-    ``durable=False`` turns fsync off, for scratch data that a crash of the machine may destroy. A command with
+    ``durable=False`` switches fsync off, for temporary data that a crash of the machine may destroy. A command with
     ``durable=True`` restarts such a server, or is refused while other commands use it.
 
     For root the server runs as an unprivileged account: the owner of existing data, else postgres, else nobody.
 
-    Raises StoreUnavailable. A cancellation during the start stops the server. When cancelled, leaving the block takes
-    1.5 s at most; a server that needs longer goes on stopping by itself.
+    Raises StoreUnavailable. A cancellation during the start stops the server. After a cancellation, leaving the block
+    takes 1.5 s at most; a server that needs longer continues to stop on its own.
     """
     if sys.platform == "win32":
         raise StoreUnavailable(
@@ -176,7 +176,7 @@ async def _start_or_join(cluster: Cluster, hold: FileLock) -> EmbeddedServer:
                     return EmbeddedServer(answer.pid, cluster.data, cluster.sockets)
                 await _retire_scratch_server(cluster, hold)
             await anyio.sleep(pause)
-            pause = min(pause * 1.25, 0.25)  # each attempt during the start is a line in the server's log
+            pause = min(pause * 1.25, 0.25)  # Each attempt during the start adds a line to the server's log.
     raise StoreUnavailable(
         f"the embedded PostgreSQL runs but hasn't answered for {_START_SECONDS:.0f} s",
         hint=f"look at {cluster.log}; it may still be recovering from a crash",
@@ -192,7 +192,7 @@ async def _start(cluster: Cluster, life: FileLock) -> int:
     log = cluster.open_log()
     try:
         offset = os.fstat(log).st_size
-        # The shell ends at once and init adopts the server: no command has to reap it, and a signal that ends a command
+        # The shell ends immediately and init adopts the server: no command has to reap it, and a signal to a command
         # doesn't reach it. It inherits the log and the life lock, but no terminal.
         await _run(
             cluster,
@@ -282,7 +282,7 @@ class _Answer:
 
 
 async def _ask(cluster: Cluster, *, timeout: float) -> _Answer | None:  # noqa: ASYNC109 - asyncpg's own deadline
-    """Ask the server for its pid and durability. Return None if it doesn't answer."""
+    """Ask the server for its pid and durability. Returns None if it doesn't answer."""
     try:
         await anyio.to_thread.run_sync(cluster.claim_sockets)
         async with _connection(cluster.sockets, timeout=timeout) as connection:
@@ -328,10 +328,10 @@ async def _leave(cluster: Cluster, start: FileLock, hold: FileLock) -> None:
     with anyio.move_on_after(_SHIELD_SECONDS, shield=True):
         await _stop_if_last(cluster, start, hold, signal.SIGINT)
         return
-    # A large checkpoint takes longer. The server has received its signal and ends by itself, so a cancelled command
-    # doesn't wait for it. The next command waits until life is free.
+    # A large checkpoint takes longer. The server has got its signal and ends on its own, so a cancelled command doesn't
+    # wait for it. The next command waits until life is free.
     if is_cancelled():
-        return  # a host may have cancelled the task without a scope of anyio; the next await wouldn't raise then
+        return  # the task may have been cancelled without a scope of anyio: the next await wouldn't raise then
     with anyio.move_on_after(_FAST_STOP_SECONDS):
         await _stop_if_last(cluster, start, hold, signal.SIGINT)
         return
@@ -358,7 +358,7 @@ async def _stop(cluster: Cluster, how: signal.Signals) -> None:
 async def _signal(cluster: Cluster, pid: int, how: signal.Signals) -> None:
     """Send a signal with the rights of the server's account.
 
-    That account can write the pid file. Root must not signal whatever process is named there.
+    That account can write the pid file, and root must not send a signal to an arbitrary process named there.
     """
     if not cluster.account.borrowed:
         with suppress(ProcessLookupError, PermissionError):
@@ -376,12 +376,12 @@ async def _signal(cluster: Cluster, pid: int, how: signal.Signals) -> None:
 
 
 async def _pid(cluster: Cluster) -> int | None:
-    """Return the pid to send a signal to, from the server or, while it starts or stops, from its pid file.
+    """Return the pid for signals, from the server or, while it starts or stops, from its pid file.
 
-    The file belongs to the running server: the command that started it has removed the one before.
+    The file belongs to the running server: the command that started it removed the old one.
     """
     answer = None
     with suppress(StoreUnavailable):
         answer = await _ask(cluster, timeout=0.5)
     pid = answer.pid if answer else cluster.pid_in_file()
-    return pid if pid is not None and pid > 1 else None  # to kill, 0 and negative numbers are groups of processes
+    return pid if pid is not None and pid > 1 else None  # kill takes 0 and negative numbers as groups of processes.

@@ -30,11 +30,11 @@ if sys.platform != "win32":
     import pwd
 
 ROLE = "retrovue"
-PORT = 5432  # only names the socket's file: nothing listens on TCP
-ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # none of the caller's PG* variables, no secrets
+PORT = 5432  # It only names the socket's file; nothing listens on TCP.
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # without the caller's PG* variables and secrets
 
 _SOCKET_NAME = f".s.PGSQL.{PORT}"
-_SOCKET_PATH_BYTES = 103  # sun_path holds 107 bytes and a NUL on Linux, 103 and a NUL on macOS
+_SOCKET_PATH_BYTES = 103  # sun_path holds 107 bytes and a NUL on Linux, 103 and a NUL on macOS.
 _LOG_BYTES = 1024 * 1024
 _OWN_DIRECTORY = Path("/proc/self/cwd")
 
@@ -74,20 +74,20 @@ log_autovacuum_min_duration = -1
 _DURABLE = "fsync = on\nsynchronous_commit = on\nfull_page_writes = on\n"
 _SCRATCH = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 
-# Peer authentication takes the client's account from the kernel: no passwords, and no line for TCP. The map admits
-# the account of the server, and root, who may read the files anyway.
+# Peer authentication gets the client's account from the kernel, so there are no passwords, and no line for TCP. The map
+# admits the account of the server, and root, which can read the files anyway.
 _HBA = f"local all all peer map={ROLE}\n"
 
 
 class FileLock:
-    """A flock on a file. The kernel releases it when the last process that has the descriptor ends."""
+    """A flock on a file. The kernel releases it when the last process with the descriptor ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def take(self, *, shared: bool = False) -> bool:
-        """Take the lock or change its mode, without waiting; returns whether that succeeded.
+        """Take the lock or change its mode, without waiting; return whether that succeeded.
 
         Raises StoreUnavailable on a file system without locks, where two servers could use the same data.
         """
@@ -116,7 +116,7 @@ class FileLock:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One home's PostgreSQL, running or not."""
+    """The PostgreSQL of one home, running or not."""
 
     home: Path
     account: Account
@@ -129,7 +129,7 @@ class Cluster:
 
     @property
     def unfinished(self) -> Path:
-        """The directory that initdb works in."""
+        """The directory in which initdb works."""
         return self.home / f"pg{MAJOR}.initdb"
 
     @property
@@ -139,14 +139,14 @@ class Cluster:
 
     @property
     def sockets(self) -> Path:
-        """The directory of the server's socket: the data directory, unless its path is too long or has a comma.
+        """The directory of the server's socket: the data directory, unless its path is too long or contains a comma.
 
-        Otherwise it is a directory in /tmp. XDG_RUNTIME_DIR won't do: it depends on the environment and is removed at
-        log-out. The name comes from the inode of the home, so it is the same for every path to the home, and another
-        one if the home is created again.
+        Otherwise it is a directory in /tmp. XDG_RUNTIME_DIR isn't suitable: it depends on the environment and is
+        removed at log-out. The name is made from the inode of the home, so it is the same for every path to the home,
+        and differs if the home is created again.
         """
         path = os.fsencode(self.data / _SOCKET_NAME)
-        if len(path) <= _SOCKET_PATH_BYTES and b"," not in path:  # drivers take a comma for the separator of hosts
+        if len(path) <= _SOCKET_PATH_BYTES and b"," not in path:  # Drivers read a comma as the separator of hosts.
             return self.data
         identity = self.home.stat()
         digest = hashlib.sha256(f"{identity.st_dev}:{identity.st_ino}".encode()).hexdigest()
@@ -154,14 +154,14 @@ class Cluster:
 
     @property
     def socket_setting(self) -> str:
-        """The socket's directory as a setting of the server, relative to the data directory where possible."""
+        """The socket's directory as a setting of the server, relative to the data directory if possible."""
         return "." if self.sockets == self.data else str(self.sockets)
 
     def as_seen_by_server(self, directory: Path) -> str:
         """Return a path to the server's working directory that the server's account can open.
 
-        The account may lack the right to enter a parent of root's home. The server inherits its working directory, and
-        /proc/self/cwd names it without the parents. Without /proc (macOS) the account needs the right.
+        The account may lack the right to enter a parent directory of root's home. The server inherits its working
+        directory, and /proc/self/cwd names it without the parents. Without /proc (macOS) the account needs that right.
         """
         return str(_OWN_DIRECTORY if self.account.borrowed and _OWN_DIRECTORY.is_dir() else directory)
 
@@ -171,12 +171,12 @@ class Cluster:
             return FileLock(self.home / f"pg{MAJOR}.{name}")
 
     def alive(self) -> bool:
-        """Whether any process of the server is left."""
+        """Whether any process of the server is running."""
         with self.lock("life") as life:
             return not life.take(shared=True)
 
     def needs_initdb(self) -> bool:
-        """Whether the data directory is missing. Raises StoreUnavailable if it is one of another version or damaged."""
+        """Whether the data directory is missing. Raises StoreUnavailable if it is damaged or has another version."""
         with explained(self.home):
             try:
                 major = (self.data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
@@ -195,7 +195,7 @@ class Cluster:
         )
 
     def make_unfinished(self) -> None:
-        """Create an empty directory for initdb; remove one that an interrupted initdb has left."""
+        """Create an empty directory for initdb; remove one that an interrupted initdb left."""
         with explained(self.home):
             if self.unfinished.exists():
                 shutil.rmtree(self.unfinished)
@@ -218,7 +218,7 @@ class Cluster:
         """Write the settings and remove the pid and socket files of an earlier server. Call it only before a start.
 
         PostgreSQL would refuse to start if another process had the pid in the file. The life lock proves that no server
-        runs.
+        is running.
         """
         self.claim_sockets()
         root = pwd.getpwuid(0).pw_name
@@ -263,7 +263,7 @@ class Cluster:
             return None
 
     def open_log(self) -> int:
-        """Open the log for the server. A log over 1 MiB is renamed to .1 first."""
+        """Open the log for the server. A log larger than 1 MiB is renamed to .1 first."""
         with explained(self.home):
             if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
                 self.log.replace(self.log.with_name(f"{self.log.name}.1"))
@@ -279,7 +279,7 @@ class Cluster:
             return ""
 
     def _write(self, name: str, text: str) -> None:
-        # The server's account may write links in its data directory. A new file and a rename don't follow them.
+        # The server's account may create links in its data directory. A new file and a rename don't follow them.
         copy = self.data / f"{name}.new"
         copy.unlink(missing_ok=True)
         fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

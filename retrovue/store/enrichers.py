@@ -19,15 +19,15 @@ _ENRICHER = "enricher.id, enricher.external_id, enricher.name, enricher.type, en
 
 @dataclass(frozen=True, slots=True)
 class EnricherListing:
-    """An enricher, its collections and what it has done."""
+    """An enricher, its collections and its results."""
 
     enricher: Enricher
     collections: tuple[tuple[uuid.UUID, str, int], ...]
-    """The collections it is attached to: id, name, priority."""
+    """The collections to which it is attached: id, name, priority."""
     succeeded: int
-    """Assets that it has enriched."""
+    """The number of assets that it has enriched."""
     failed: int
-    """Assets for which its latest attempt failed."""
+    """The number of assets for which its latest attempt failed."""
 
 
 def _enricher(row: Row[Any]) -> Enricher:
@@ -35,7 +35,7 @@ def _enricher(row: Row[Any]) -> Enricher:
 
 
 def new_enricher(type_name: str, name: str, config: Mapping[str, Any]) -> Enricher:
-    """Return a new enricher, with new ids. It isn't stored yet."""
+    """Return a new enricher with new ids. It isn't stored."""
     return Enricher(uuid.uuid4(), new_external_id(type_name), name, type_name, config)
 
 
@@ -50,7 +50,7 @@ def _columns(enricher: Enricher) -> dict[str, Any]:
 
 
 async def lock_enrichers(session: AsyncSession) -> None:
-    """Let no other transaction add, change, attach or remove an enricher by these functions until this one ends."""
+    """Prevent other transactions from adding, changing, attaching or removing enrichers until this one ends."""
     await session.execute(text("LOCK TABLE enricher IN SHARE ROW EXCLUSIVE MODE"))
 
 
@@ -77,7 +77,7 @@ async def save_enricher(session: AsyncSession, enricher: Enricher) -> None:
 
 
 async def remove_enricher(session: AsyncSession, enricher: Enricher) -> None:
-    """Remove an enricher, its attachments and the record of its enrichments. The values it gave to assets stay."""
+    """Delete an enricher, its attachments and its results. Values that it gave to assets stay."""
     await session.execute(text("DELETE FROM enricher WHERE id = :id"), {"id": enricher.id})
 
 
@@ -88,7 +88,7 @@ async def find_enricher(session: AsyncSession, reference: str) -> Enricher:
 
 
 async def list_enrichers(session: AsyncSession, enricher: Enricher | None = None) -> list[EnricherListing]:
-    """List all enrichers, or one of them, by name, external id, id."""
+    """List all enrichers, or one of them, by name, external id and id."""
     result = await session.execute(
         text(
             f"SELECT {_ENRICHER},"
@@ -118,7 +118,7 @@ async def list_enrichers(session: AsyncSession, enricher: Enricher | None = None
 async def attached_to(
     session: AsyncSession, collections: Sequence[Collection]
 ) -> dict[uuid.UUID, tuple[AttachedEnricher, ...]]:
-    """Map the id of each collection that has enrichers to them, in the order in which they run."""
+    """Return the enrichers of each collection that has any, by the collection's id, in the order in which they run."""
     result = await session.execute(
         text(
             f"SELECT ce.collection_id, ce.priority, {_ENRICHER} FROM collection_enricher ce"
@@ -135,7 +135,7 @@ async def attached_to(
 
 @dataclass(frozen=True, slots=True)
 class AttachmentState:
-    """A collection and an enricher, and which enrichers the collection has."""
+    """A collection and an enricher, and the attached enrichers of the collection."""
 
     source: Source
     collection: Collection
@@ -149,7 +149,7 @@ class AttachmentState:
 async def attachment_state(
     session: AsyncSession, collection_reference: str, enricher_reference: str, source_reference: str | None = None
 ) -> AttachmentState:
-    """Look up a collection, an enricher and what is attached. Raises NotFound or Ambiguous."""
+    """Look up a collection, an enricher and the attached enrichers. Raises NotFound or Ambiguous."""
     source, collection = await find_target(session, collection_reference, source_reference)
     enricher = await find_enricher(session, enricher_reference)
     attached = (await attached_to(session, [collection])).get(collection.id, ())
@@ -158,7 +158,7 @@ async def attachment_state(
     return AttachmentState(source, collection, enricher, others, priority)
 
 
-# Only new assets: an operator approved or retired the others, and an attachment must not undo that.
+# Only new assets: an operator approved or retired the others, and attaching an enricher must not undo that.
 _OWE = text(
     """
     UPDATE asset SET state = 'enriching', updated_at = now()
@@ -168,7 +168,7 @@ _OWE = text(
     )
     """
 )
-# Deleted assets too: no enricher works on them, and an enricher that isn't attached owes them nothing.
+# Deleted assets too: no enricher works on them, and a detached enricher owes them nothing.
 _RELEASE = text(
     """
     UPDATE asset SET state = 'new', updated_at = now()
@@ -185,7 +185,7 @@ _RELEASE = text(
 async def attach(session: AsyncSession, collection: Collection, enricher: Enricher, priority: int) -> int:
     """Attach an enricher to a collection, or change its priority there.
 
-    New assets that it hasn't enriched become ``enriching``. Returns how many.
+    New assets that it hasn't enriched become ``enriching``. Returns their number.
     """
     await session.execute(
         text(
@@ -202,8 +202,8 @@ async def attach(session: AsyncSession, collection: Collection, enricher: Enrich
 async def detach(session: AsyncSession, collection: Collection, enricher: Enricher) -> int:
     """Detach an enricher from a collection.
 
-    Assets to which no other enricher owes anything become ``new`` again. Returns how many. The values that it gave and
-    the record of its enrichments stay: attached again, it owes only the assets that it hasn't enriched.
+    Assets with no other owed enrichments become ``new`` again. Returns their number. Values that it gave and its
+    results stay: attached again, it owes only the assets that it hasn't enriched.
     """
     await session.execute(
         text("DELETE FROM collection_enricher WHERE collection_id = :collection AND enricher_id = :enricher"),

@@ -1,6 +1,7 @@
-"""Enrichments in the catalogue: which are owed to an asset, and the results of those that were tried.
+"""Enrichments in the catalogue: the owed ones of each asset, and the results of those that were tried.
 
-Each attached enricher without a result for an asset that is ``enriching``, or with a failed one, owes an enrichment.
+An attached enricher owes an enrichment to each asset that is ``enriching`` and for which it has no result, or a failed
+one.
 """
 
 import datetime as dt
@@ -28,7 +29,7 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The assets of a collection whose ids are above ``after``, and not above ``upto``; None: without that bound."""
+    """The assets of a collection whose ids are above ``after`` and not above ``upto``; None means no bound."""
 
     after: UUID | None = None
     upto: UUID | None = None
@@ -36,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class OwedAsset:
-    """An asset that is owed enrichments, with the data that enrichers need."""
+    """An asset with owed enrichments, and the data that enrichers need."""
 
     uuid: UUID
     source_uri: str
@@ -52,8 +53,9 @@ class OwedAsset:
     provenance: Mapping[str, str]
     """The external id of the enricher that filled a column, by the column's name."""
     again: Mapping[UUID, Mapping[str, Sequence[Any]]]
-    """What is owed again since a sidecar has changed: for each column that the enricher filled, the source's value and
-    the external id of the page enricher that gave it; by the enricher's id."""
+    """The enrichments that are owed again since a sidecar has changed: by the enricher's id, for each column that the
+    enricher filled, the source's value and the external id of the page enricher that gave it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,11 @@ class Result:
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """New values by the names of the columns; None clears a column."""
     given_back: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
-    """The columns, among the changes, that have the source's value again; with the page enricher that gave it."""
+    """The changed columns that have the source's value again, with the page enricher that gave it."""
     told: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
-    """The values before and after, for the feed of changes; none for the first enrichment of an asset."""
+    """The values before and after, for the feed of changes; empty for the first enrichment of an asset."""
     code: str | None = None
-    """The code of a failure; None after a success."""
+    """The code of a failure; None for a success."""
     message: str | None = None
     fingerprint: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
@@ -111,11 +113,11 @@ async def owed_page(
     run: UUID,
     only_failed: bool = False,
 ) -> list[OwedAsset]:
-    """Read up to ``limit`` assets that may be owed something, in the order of their ids, from ``after`` to ``upto``.
+    """Read up to ``limit`` assets that may have owed enrichments, by id, from ``after`` to ``upto``.
 
-    These are the assets that are enriching, and approved ones of which a sidecar has changed. The list includes assets
-    that are owed nothing. What this run has tried isn't owed again in it. With ``only_failed`` only what has failed
-    before is owed.
+    These are assets that are enriching, and approved ones whose sidecar has changed. Some of them may have no owed
+    enrichment. Enrichments that this run has tried don't count as owed. With ``only_failed`` only those that failed
+    before count as owed.
     """
     result = await session.execute(_PAGE, {"collection": collection.id, "after": after, "upto": upto, "limit": limit})
     wanted = {enricher.enricher.id for enricher in attached}
@@ -123,7 +125,7 @@ async def owed_page(
 
 
 def asset_values(row: Row[Any], columns: Sequence[str]) -> dict[str, Any]:
-    """Return the values of an asset's columns. A rating is of single precision: 6.1 comes as 6.099999904632568."""
+    """Return the values of an asset's columns. A rating has single precision: 6.1 is returned as 6.099999904632568."""
     values = {name: getattr(row, name) for name in columns}
     if values["rating"] is not None:
         values["rating"] = round(values["rating"], 2)
@@ -140,7 +142,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
         wanted = {key for key in wanted if key in known and known[key][3] is not None}
     owed = {key for key in wanted - done if key in known} if only_failed else wanted - done
     return OwedAsset(
-        uuid=UUID(bytes=row.uuid.bytes),  # the driver's own type isn't a uuid.UUID
+        uuid=UUID(bytes=row.uuid.bytes),  # The driver's own type isn't a uuid.UUID.
         source_uri=row.source_uri,
         type=row.type,
         values=asset_values(row, _FIELDS),
@@ -155,7 +157,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
 async def count_owed(
     session: AsyncSession, collection: Collection, attached: Sequence[AttachedEnricher], *, only_failed: bool = False
 ) -> int:
-    """Count the enrichments that are owed: pairs of an asset and an attached enricher."""
+    """Count the owed enrichments: pairs of an asset and an attached enricher."""
     result = await session.execute(
         text(
             "WITH owing AS ("
@@ -181,7 +183,7 @@ async def count_owed(
     return int(result.scalar_one())
 
 
-# jsonb_populate_record keeps the row's value for each key that is missing.
+# jsonb_populate_record keeps the row's value for each missing key.
 _CHANGE = text(
     f"""
     UPDATE asset SET ({", ".join(_FIELDS)}) = (
@@ -225,7 +227,7 @@ _END_ENRICHING = text(
 async def record(
     session: AsyncSession, run: UUID, collection: Collection, by: AttachedEnricher, results: Sequence[Result]
 ) -> None:
-    """Store the results of an enricher. Assets that are owed nothing more go from ``enriching`` to ``new``."""
+    """Store the results of an enricher. Assets with no more owed enrichments change from ``enriching`` to ``new``."""
     name = by.enricher.external_id
     changed = [
         {
@@ -264,7 +266,7 @@ async def record(
 
 @dataclass(frozen=True, slots=True)
 class EnrichmentOutcome:
-    """The outcome of one collection's enrichment in the audit trail."""
+    """The outcome of a collection's enrichment in the audit trail."""
 
     run: UUID
     collection: UUID
@@ -273,10 +275,10 @@ class EnrichmentOutcome:
     succeeded: int
     failed: int
     owed: int | None
-    """The enrichments that are still owed; None if they couldn't be counted."""
+    """The number of enrichments that are still owed; None if they couldn't be counted."""
     details: Mapping[str, Any]
     duration: float
-    """Seconds from its start until now."""
+    """Seconds from the start until now."""
 
 
 async def write_outcome(session: AsyncSession, outcome: EnrichmentOutcome) -> None:
@@ -296,7 +298,7 @@ class AssetEnrichment:
     """The latest result of one enricher for an asset."""
 
     enricher: str
-    """Its external id."""
+    """The enricher's external id."""
     name: str
     status: str
     """``succeeded``, ``failed``, or ``owed`` if it hasn't been tried."""
@@ -307,7 +309,7 @@ class AssetEnrichment:
 
 
 async def enrichments_of(session: AsyncSession, asset: UUID) -> list[AssetEnrichment]:
-    """List the results of all enrichers for an asset, and the enrichments that it is owed."""
+    """List the results of all enrichers for an asset, and its owed enrichments."""
     result = await session.execute(
         text(
             "SELECT enricher.external_id, enricher.name, coalesce(e.status, 'owed'), coalesce(e.attempts, 0), e.code,"

@@ -1,4 +1,4 @@
-"""Translate the errors of asyncpg and SQLAlchemy to StoreError."""
+"""Translate errors of asyncpg and SQLAlchemy to StoreError."""
 
 import os
 import socket
@@ -45,12 +45,13 @@ _BY_SQLSTATE = {
 }
 
 _EXTENDS_FILE = {"mdextend", "mdzeroextend"}
-"""The server's functions that extend a table's file. If a quota or a limit forbids it, the error has no SQLSTATE of its
-own, and its text is in the server's language."""
+"""The server's functions that extend a table's file. If a quota or limit prevents that, the error has no SQLSTATE of
+its own, and its text is in the server's language.
+"""
 
 
 def _lost(error: BaseException) -> bool:
-    """Whether the error ended the connection. The outcome of a COMMIT is unknown then."""
+    """Return whether the error ended the connection. The outcome of a COMMIT is then unknown."""
     sqlstate = getattr(error, "sqlstate", None) or ""
     ends = getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
     return ends or (sqlstate[:2] in {"08", "57"} and sqlstate != "57014")
@@ -59,7 +60,7 @@ def _lost(error: BaseException) -> bool:
 def translate(error: BaseException) -> StoreError | None:
     """Return an error as StoreError, or None if it doesn't come from the database.
 
-    Statements, parameters and URLs are left out: they may hold secrets or personal data.
+    Statements, parameters and URLs are left out, because they may hold secrets or personal data.
     """
     original = error.orig if isinstance(error, sa.DBAPIError) and error.orig is not None else error
     cause = original
@@ -70,7 +71,7 @@ def translate(error: BaseException) -> StoreError | None:
         lost = lost or _lost(cause)
     sqlstate = getattr(cause, "sqlstate", None) or getattr(original, "sqlstate", None)
     if isinstance(sqlstate, str):
-        if sqlstate[:2] == "22":  # messages of this class repeat the value, also the driver's
+        if sqlstate[:2] == "22":  # Messages of this class repeat the value, also those of the driver.
             message = f"The database refused a value: {type(cause).__name__}"
             return StoreError(message, code="bad_value", context={"sqlstate": sqlstate})
         if sqlstate[:2] == "XX" and getattr(cause, "server_source_function", None) in _EXTENDS_FILE:
@@ -102,12 +103,12 @@ def translate(error: BaseException) -> StoreError | None:
 
 def _unreachable(cause: BaseException, *, broken: bool) -> StoreUnavailable:
     if broken:
-        # The driver read what it can't make sense of, such as an answer that a lost connection had left over.
+        # The driver couldn't read an answer, such as one that a lost connection left over.
         return StoreUnavailable("The connection to the database is broken.", hint=_ENDED)
     number = cause.errno if isinstance(cause, OSError) else None
     if isinstance(cause, TimeoutError) and number is None:
         return StoreUnavailable("The database didn't answer in time.", hint=_SILENT)
-    # The system's text for the number: the text of the error itself may hold a secret.
+    # The system's text for the number, because the text of the error itself may hold a secret.
     reason = os.strerror(number) if number is not None and number > 0 else "the connection was lost"
     if isinstance(cause, socket.gaierror):
         return StoreUnavailable(

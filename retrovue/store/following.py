@@ -1,7 +1,7 @@
-"""Following the source: assets take what their item says now, and the feed of changes is told so.
+"""Let assets follow their source: they take the current values of their item, and the feed of changes gets the changes.
 
-An ingest lets only the place of files follow. What an enricher gave stays with the asset, unless it was read from a
-file that was replaced.
+An ingest only changes the paths of files. Values that an enricher gave stay, unless they were read from a file that was
+replaced.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from retrovue.store.relinking import Pair, relinks_json
 from retrovue.store.staging import Staging
 
 FOLLOWERS: tuple[ChangeKind, ...] = ("refreshed", "replaced", "restored", "relocated", "relinked")
-"""The verdicts on which an asset follows its item."""
+"""The verdicts for which an asset follows its item."""
 _BATCH = 1000
-"""Relinked assets that are compared at a time."""
+"""The number of relinked assets that are compared at the same time."""
 
-# A value from another file is of no use, and neither is what an enricher has read from it: `kept` is what stays.
+# Values from another file are useless, and so are results that an enricher read from it: `kept` is what stays.
 _FIND_FOLLOWING = """
     INSERT INTO following
     SELECT plan.seq, asset.uuid, {label}, plan.verdict, staged.difference = 2,
@@ -95,7 +95,7 @@ _KEEP_IDENTITIES = text(
         SET until = excluded.until, run_id = excluded.run_id, rule = excluded.rule
     """
 )
-# An identity that the asset has again isn't a former one.
+# An identity that the asset has again isn't a former identity any more.
 _DROP_IDENTITIES = text(
     "DELETE FROM asset_identity USING asset, following WHERE asset.uuid = following.asset_uuid"
     " AND asset_identity.asset_uuid = asset.uuid AND asset_identity.source_hash = asset.source_hash"
@@ -125,8 +125,7 @@ _BEGIN_ENRICHING = text(
         )
     """
 )
-# Nothing that anybody can see differs: the stamp alone tells the next runs so.
-# One of an earlier version takes what that one didn't store as we do: see `comparing`.
+# No visible field differs: only the stamp is stored, for the next runs.
 _STORE_ANEW = ", ".join(f"{column} = coalesce(asset.{column}, staged.{column})" for column in ADDED)
 _STAMP = text(
     f"""
@@ -144,7 +143,7 @@ _STAMP = text(
                 coalesce(staged.sidecar_stamp, asset.sidecar_stamp))
     """
 )
-# An approved asset keeps its approval. What was never tried for one isn't owed to it.
+# An approved asset keeps its approval. An enricher that was never tried for it owes nothing.
 _OWE_SIDECARS = text(
     """
     UPDATE asset_enrichment SET status = 'failed', code = 'sidecar_changed', updated_at = clock_timestamp(),
@@ -182,14 +181,14 @@ _SET_DIFFERENCES = text(
 
 
 async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair], readers: Sequence[Enricher]) -> bool:
-    """Compare relinked assets with their new items, and stage what differs.
+    """Compare relinked assets with their new items, and stage the differences.
 
-    Returns whether anything is owed again by the enrichers that read sidecars, ``readers``.
+    Returns whether enrichers that read sidecars, ``readers``, owe anything again.
     """
     owes_again = False
     many = len(relinks) > _BATCH
     if many:
-        # Each batch would read the whole table: of a library that was built anew every item is relinked.
+        # Each batch reads the whole table, and if a library was built anew every item is relinked.
         await session.execute(text("CREATE INDEX staged_number ON staged (seq)"))
         await session.execute(text("ANALYZE staged"))
         await session.execute(text("SET LOCAL enable_nestloop = on"))
@@ -204,7 +203,7 @@ async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair], reade
             files = row.parts or [{"size_bytes": row.size_bytes, "duration_ms": None}]
             parts = [[file["size_bytes"], file["duration_ms"]] for file in files]
             values = {column: getattr(row, column) for column in (*DESCRIPTION, *CONTENT)}
-            # Without the mark of the file, which is made of the server's own ids and new with the item.
+            # Without the stamp of the file, which is made from the server's ids and is new with the item.
             said = Said(row.canonical_key, values, None, parts, row.sidecar_stamp, values, {})
             difference = compare(held[pair.asset], said, readers)
             owes_again |= difference.again is not None
@@ -218,11 +217,11 @@ async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair], reade
 
 
 async def follow(session: AsyncSession, staging: Staging, run: Run, relinks: Sequence[Pair] = ()) -> None:
-    """Let the assets of the plan follow their items: all that they say in a sync, the place of files in an ingest."""
+    """Let the assets of the plan follow their items: all values in a sync, only the paths of files in an ingest."""
     syncing = staging.comparison.mode == "sync"
     reading, refining = list(staging.enrichers.reading_files), list(staging.enrichers.refined_by)
     bind = {"collection": staging.collection.id}
-    # Few rows of a large table, or all of them: only the planner can choose, once it knows the numbers.
+    # These may be few rows of a large table, or all rows. The planner can choose only if it knows the numbers.
     await session.execute(text("SET LOCAL enable_nestloop = on"))
     await session.execute(text("ANALYZE plan, staged"))
     find = _FIND_FOLLOWING.format(
@@ -247,17 +246,17 @@ async def follow(session: AsyncSession, staging: Staging, run: Run, relinks: Seq
 
 
 async def stamp(session: AsyncSession) -> None:
-    """Give their stamps to the assets of the plan that don't differ in anything else."""
+    """Store the stamps of the assets of the plan that have no other difference."""
     await session.execute(text("ANALYZE plan, staged"))
     await session.execute(_STAMP)
 
 
 async def owe_sidecars(session: AsyncSession, readers: Sequence[Enricher]) -> None:
-    """Owe the enrichments of these enrichers again to the assets of the plan of which a sidecar has changed."""
+    """Owe the enrichments of these enrichers again for the assets of the plan whose sidecar has changed."""
     await session.execute(_OWE_SIDECARS, {"readers": ",".join(str(enricher.id) for enricher in readers)})
     await session.execute(_BEGIN_ENRICHING_AGAIN)
 
 
 async def tell_followed(session: AsyncSession, collection: UUID, run: Run, *, later: bool) -> None:
-    """Add what has followed to the feed of changes, ``later`` with those of other collections."""
+    """Add the changes of assets to the feed, with ``later`` together with those of other collections."""
     await tell(session, _CHANGES, {"collection": collection, "run": run.id}, later=later)

@@ -1,4 +1,4 @@
-"""Removals that the latest sync of a collection has held back, and that wait for a person."""
+"""Removals that the latest sync of a collection held back, and that a person has to confirm."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from retrovue.core.results import Guard
 
 @dataclass(frozen=True, slots=True)
 class RemovalsHeldBack:
-    """The removals that the latest sync of a collection has held back."""
+    """The removals that the latest sync of a collection held back."""
 
     source_id: UUID
     source_name: str
@@ -24,14 +24,14 @@ class RemovalsHeldBack:
     at: dt.datetime
     """When that sync ended."""
     number: int
-    """Assets that would have become missing or gone."""
+    """The number of assets that would have become missing or gone."""
     guards: tuple[Guard, ...]
     """Why they were held back."""
     token: str | None
-    """Confirms exactly this set of assets at the next sync; None where nothing may be confirmed."""
+    """A token that confirms exactly this set of assets at the next sync; None if it can't be confirmed."""
 
 
-# The latest sync that compared: one that read nothing has found nothing out. The index gives it for each collection.
+# The latest sync that compared assets: one that read nothing found nothing out. The index gives it for each collection.
 _LATEST = text(
     """
     SELECT source.id, source.name, collection.id, collection.name, latest.run_id, latest.ended_at, latest.held_back
@@ -49,7 +49,7 @@ _LATEST = text(
 
 
 async def list_held_back(session: AsyncSession) -> list[RemovalsHeldBack]:
-    """List the removals that wait for a person, by source and collection."""
+    """List the removals that a person has to confirm, by source and collection."""
     rows = await session.execute(_LATEST)
     return [RemovalsHeldBack(*identity, **_held_back(details)) for *identity, details in rows]
 

@@ -1,4 +1,4 @@
-"""The programs that work on the catalogue now, as the database sees them."""
+"""The programs that work on the catalogue now, from the database's list of connections."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _WORK = {
     "retrovue-events": "listens to sources",
     "retrovue-changes": "follows the changes",
 }
-"""What somebody does whose connection has a name."""
+"""What a program does, by the name of its connection."""
 _RUN = "retrovue-ingest-"
 _JOB = "retrovue-job on "
 
@@ -21,15 +21,15 @@ class Program:
     """A program that works on the catalogue now."""
 
     address: str | None
-    """Of its host, as the database sees it; None for one on the database's own machine."""
+    """The address of its host as the database sees it; None for a program on the database's own machine."""
     does: str
     run: str | None
-    """The id of its run, for one that has a run at work."""
+    """The id of its run, if it has a run at work."""
     since: dt.datetime
 
 
 async def list_programs(session: AsyncSession) -> list[Program]:
-    """List the programs that work on the catalogue now, those that began first first."""
+    """List the programs that work on the catalogue now, in the order in which they began."""
     result = await session.execute(
         text(
             "SELECT host(client_addr) AS address, application_name AS name, backend_start AS since"

@@ -1,11 +1,11 @@
-"""The job engine's tables: where they are, and of which version of it."""
+"""The schema and version of the job engine's tables."""
 
 from sqlalchemy import text
 
 from retrovue.store.session import Store
 
 SCHEMA = "retrovue_jobs"
-"""The schema of the engine's tables; a migration makes it."""
+"""The database schema of the engine's tables; a migration creates it."""
 ENGINE = "procrastinate"
 
 

@@ -1,12 +1,12 @@
-"""Kept listings: the pages that a run has read of a large collection, from which the next run goes on if it ends early.
+"""Kept listings: pages that a run has read of a large collection, from which the next run continues if it ends early.
 
-What is kept is what the importer gave, before anything was compared or mapped. The next run treats it as if it came
-from the source, whatever has become of the catalogue, the path mappings or the enrichers meanwhile. Whether the source
-still lists the same is proven by the importer, from the bookmarks of the pages.
+The pages are kept as the importer gave them, before they are compared or mapped. The next run treats them as if they
+came from the source, so that changes to the catalogue, the path mappings or the enrichers apply. The importer proves
+from the bookmarks of the pages that the source still lists the same.
 
 The pages of a listing are in a table of its own, ``kept_page_<number>``, which a trigger drops with the listing's row.
-The table is unlogged: what is kept isn't written to the server's log, and a crash of the server empties it, so that the
-source is read from its beginning.
+The table is unlogged: it isn't written to the server's log, and a crash of the server empties it, so that the source is
+read from the beginning.
 """
 
 import datetime as dt
@@ -27,19 +27,20 @@ from retrovue.store.audit import ANY_OF_COLLECTIONS, Run, id_list
 from retrovue.store.session import Session, Transactions, driver_of
 
 KEPT_FOR = dt.timedelta(hours=24)
-"""The age up to which a listing is used. What no clock of a source shows is seen within the same time by a sync."""
+"""The age up to which a listing is used. A sync finds within the same time what a source's stamps don't show."""
 MOST_KEPT_BYTES = 8 << 30
-"""The most that is kept of a collection: some 15 million films. What comes after that isn't kept."""
+"""The most that is kept of a collection, in bytes: some 15 million films. Later pages aren't kept."""
 BUFFERED_BYTES = 512 << 10
-"""What is written at once. A run that is killed loses as much."""
+"""The bytes that are written at once. A run that is killed loses up to that much."""
 _PIECE = 8000
-"""Bytes of a page in one row, which fills a block: rows of any length would be cut to pieces of a quarter of that, and
-found by one more index, which takes the server twice the time."""
+"""The bytes of a page in one row, which fill a block. Longer rows would be split into pieces of a quarter of that, with
+an additional index, which takes the server twice as long.
+"""
 _FORMAT = 1
-"""Part of every key. Raise it when what is kept changes its form."""
+"""A part of every key. Increase it when the format of kept pages changes."""
 
-# A run that has lost its locks must not write beside the one that goes on with its listing. The commit needn't wait for
-# the disk: a crash empties the table anyway.
+# A run that has lost its locks must not write while another one continues its listing. The commit needn't wait for the
+# disk, because a crash empties the table anyway.
 _OWN = text(
     "SELECT set_config('synchronous_commit', 'off', true) FROM kept_listing"
     " WHERE collection_uuid = :collection AND run_id = :run FOR SHARE"
@@ -52,7 +53,7 @@ _BEGIN = text(
     "INSERT INTO kept_listing (collection_uuid, run_id, key) SELECT :collection, :run, :key"
     " WHERE has_schema_privilege(current_schema(), 'CREATE') RETURNING number"
 )
-# Nothing is ever updated in it. To compress the bytes would take more time than to write them.
+# Rows are never updated. Compressing the bytes would take longer than writing them.
 _MAKE_TABLE = (
     "DROP TABLE IF EXISTS {table}",
     """
@@ -66,8 +67,8 @@ _MAKE_TABLE = (
 )
 _FORGET = text("DELETE FROM kept_listing WHERE collection_uuid = :collection")
 _LOCK_KEY = "cast(cast('x' || left(replace(cast(collection_uuid AS text), '-', ''), 16) AS bit(64)) AS bigint)"
-"""`locks.lock_key`, of a row."""
-# The lock of a collection is held by the run that is at work on it.
+"""The SQL of `locks.lock_key` for a row."""
+# The run at work on a collection holds the collection's lock.
 _OLD = f"""
     WITH old AS MATERIALIZED (
         SELECT collection_uuid FROM kept_listing WHERE began_at < :before
@@ -92,7 +93,7 @@ _log = logger(__name__)
 
 
 class KnownPage(msgspec.Struct, array_like=True, gc=False):
-    """A page that was recognised as known, in short form."""
+    """A page in short form that was recognised as known."""
 
     fingerprint: bytes
     source_uris: list[str]
@@ -102,7 +103,7 @@ class KnownPage(msgspec.Struct, array_like=True, gc=False):
 
 
 class _Content(msgspec.Struct, array_like=True, gc=False):
-    """What is kept of one page: either of the two."""
+    """The content that is kept of a page: one of the two."""
 
     page: Page | None = None
     known: KnownPage | None = None
@@ -115,7 +116,7 @@ class Leftover(NamedTuple):
     collection: str
     began_at: dt.datetime
     bytes: int
-    """What its table takes on the disk of the database."""
+    """The size of its table on the database's disk."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -123,9 +124,9 @@ _decoder = msgspec.msgpack.Decoder(_Content)
 
 
 def listing_key(source: Source, collection: Collection, version: str, importer: str) -> bytes:
-    """Hash what decides how a collection is read: a listing of another key is of no use.
+    """Return the hash of all that decides how a collection is read. A listing with another key can't be used.
 
-    ``version`` is that of RetroVue, ``importer`` names the importer and its version.
+    ``version`` is the version of RetroVue, ``importer`` names the importer and its version.
     """
     about = [_FORMAT, version, importer, source.type, dict(source.config), collection.external_id, collection.kind]
     return blake2b(orjson.dumps(about, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
@@ -133,9 +134,9 @@ def listing_key(source: Source, collection: Collection, version: str, importer: 
 
 @dataclass(slots=True)
 class KeptListing:
-    """What is kept of one collection during a run: `open()` → `pages()` → `keep()` for each page → `drop()`.
+    """The kept listing of one collection during a run. Call `open()`, `pages()`, `keep()` for each page, then `drop()`.
 
-    `clear()` when the source is read again from the beginning.
+    Call `clear()` when the source is read again from the beginning.
     """
 
     store: Transactions
@@ -143,26 +144,26 @@ class KeptListing:
     collection: Collection
     run: Run
     key: bytes
-    """`listing_key`."""
+    """The key that `listing_key` made."""
     found: bool
     """Whether an earlier run may have left a listing of the collection."""
     _number: int | None = None
-    """Of the listing and of its table; None if there is none."""
+    """The number of the listing and its table; None if there is none."""
     _next: int = 0
     """The number of the next page."""
     _ended: bool = False
-    """Whether nothing more is kept."""
+    """Whether no more pages are kept."""
     _bytes: int = 0
-    """Of all pages that were kept in this run."""
+    """The bytes of all pages that were kept in this run."""
     _rows: list[tuple[int, int, bytes | None, bytes]] = field(
         default_factory=list[tuple[int, int, bytes | None, bytes]]
     )
-    """The pieces of the pages that aren't written yet."""
+    """The pieces of pages that aren't written yet."""
 
     async def open(self) -> list[bytes]:
-        """Take over what an earlier run has left, and return the bookmarks of its pages, in their order.
+        """Take over the listing of an earlier run, and return the bookmarks of its pages in their order.
 
-        What can't be used is dropped, and none are returned then.
+        A listing that can't be used is dropped, and none are returned then.
         """
         if not self.found:
             return []
@@ -181,7 +182,7 @@ class KeptListing:
         return bookmarks
 
     async def pages(self) -> AsyncIterator[Page | KnownPage | None]:
-        """Yield the pages that were kept before this run; None, and nothing after it, where one can't be read."""
+        """Yield the pages that were kept before this run. If one can't be read, yield None and end."""
         for number in range(self._next):
             async with self.store.transaction(self.session) as session:
                 pieces = await session.execute(
@@ -197,7 +198,7 @@ class KeptListing:
                 return
 
     async def keep(self, page: Page | KnownPage, bookmark: bytes | None) -> None:
-        """Keep a page that was read and staged. Without a bookmark neither this page nor any after it is kept."""
+        """Keep a page that was read and staged. Without a bookmark neither this page nor any later one is kept."""
         if bookmark is None or self._bytes > MOST_KEPT_BYTES:
             self._ended = True
         if self._ended or bookmark is None:
@@ -209,13 +210,13 @@ class KeptListing:
             for at in range(0, len(encoded), _PIECE)
         ]
         self._bytes += len(encoded) + len(bookmark)
-        del encoded  # nobody needs it while the pieces are written
+        del encoded  # free the memory while the pieces are written
         self._next += 1
         if len(self._rows) * _PIECE >= BUFFERED_BYTES:
             await self._flush()
 
     async def clear(self) -> None:
-        """Drop what is kept: the source is read from its beginning."""
+        """Drop the kept pages, because the source is read from the beginning."""
         if self._number is not None:
             async with self.store.transaction(self.session) as session:
                 await self._forget(session)
@@ -224,7 +225,7 @@ class KeptListing:
         self._ended = False
 
     async def drop(self, session: Session) -> None:
-        """Drop what is kept, inside the transaction of the merge."""
+        """Drop the kept pages, in the transaction of the merge."""
         if self._number is not None:
             await session.execute(_FORGET, self._bind)
 
@@ -250,7 +251,7 @@ class KeptListing:
         self._rows.clear()
 
     async def _is_ours(self, session: Session) -> bool:
-        """Return whether there is a table to write to; makes it for the first pages."""
+        """Return whether there is a table to write to; create it for the first pages."""
         if self._number is not None:
             return (await session.execute(_OWN, self._bind)).first() is not None
         self._number = (await session.execute(_BEGIN, {**self._bind, "key": self.key})).scalar()
@@ -267,7 +268,7 @@ def _without_place(page: Page) -> Page:
 
 
 async def kept_of(session: Session, collections: Iterable[Collection]) -> set[UUID]:
-    """Return the ids of the collections of which a listing is kept."""
+    """Return the ids of the collections that have a kept listing."""
     result = await session.execute(
         text(f"SELECT collection_uuid FROM kept_listing WHERE collection_uuid = {ANY_OF_COLLECTIONS}"),
         {"collections": id_list(collections)},
@@ -276,9 +277,9 @@ async def kept_of(session: Session, collections: Iterable[Collection]) -> set[UU
 
 
 async def prune_kept(session: Session, before: dt.datetime | None = None, *, dry_run: bool = False) -> int:
-    """Drop the listings that were begun before a time or are too old to be used; returns how many.
+    """Drop the listings that were begun before a time or are too old to be used; return their number.
 
-    Those that a run is at work on stay. With ``dry_run`` none is dropped. The locks of the collections are taken until
+    Those that a run is working on stay. With ``dry_run`` none is dropped. The locks of the collections are held until
     the transaction ends.
     """
     useless = dt.datetime.now(dt.UTC) - KEPT_FOR

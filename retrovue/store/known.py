@@ -1,9 +1,9 @@
-"""What a collection holds already, compared with what is read: single drafts by their keys, whole pages by fingerprint.
+"""Compare what is read with what a collection holds: single drafts by their keys, whole pages by their fingerprints.
 
-A page is known if every draft on it is an asset of the collection exactly as it is. Its drafts need no look-up, which
-saves most of a re-ingest. A fingerprint may be missing, but is never wrong: it is written with the merge that makes it
-true, and triggers of the database forget a collection's fingerprints with the first asset that is deleted or whose
-identity changes.
+A page is known if every draft on it is stored as an asset of the collection exactly as it is. Its drafts need no
+look-up, which saves most of the work of a re-ingest. A fingerprint may be missing, but is never wrong: it is written in
+the transaction of the merge, and triggers of the database delete a collection's fingerprints when an asset is deleted
+or its identity changes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,8 +20,8 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.drafts import LARGEST_SIZE, ItemKey, MappedDraft, MappedPage, unstamped
 
-# Keys and fingerprints come as one packed parameter: for arrays asyncpg would first look their type up, 16 ms on each
-# connection. A key is 48 bytes: source hash, canonical hash and stamp.
+# Keys and fingerprints are passed as one packed parameter: for arrays asyncpg would first query their type, which takes
+# 16 ms on each connection. A key has 48 bytes: source hash, canonical hash and stamp.
 PACKED_KEYS = """
     SELECT number AS seq, substring(keys.packed FROM number * 48 + 1 FOR 16) AS source_hash,
         substring(keys.packed FROM number * 48 + 17 FOR 16) AS canonical_hash,
@@ -33,8 +33,8 @@ _PACKED_PAGES = """
     FROM (SELECT cast(:pages AS bytea) AS packed) AS pages, generate_series(0, length(pages.packed) / 16 - 1) AS number
 """
 
-# OFFSET 0 keeps it one look-up in the unique index for each draft: as a join the planner, which knows nothing of the
-# parameter, reads the whole collection for every page.
+# OFFSET 0 forces one look-up in the unique index for each draft. The planner knows nothing about the parameter, and for
+# a join it would read the whole collection for every page.
 _OTHERS = text(
     f"""
     SELECT item.seq AS position, asset.uuid, coalesce(asset.deleted, false) AS deleted,
@@ -99,7 +99,7 @@ _OWE_CHANGED = text(
 )
 _HELD = text(
     "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
-    # This reads all assets, most of which a sync of single items has nothing to do with.
+    # This reads all assets, most of which a sync of single items doesn't need.
     " CASE WHEN cast(:whole AS boolean)"
     " THEN (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL) END AS kept,"
     " (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL AND availability <> 'present')"
@@ -115,17 +115,17 @@ _HELD = text(
 
 
 class Other(NamedTuple):
-    """A draft that isn't an asset of the collection exactly as it is."""
+    """A draft that isn't stored as an asset of the collection exactly as it is."""
 
     position: int
-    """Of the draft on its page."""
+    """The position of the draft on its page."""
     uuid: UUID | None
     """The asset of the draft's item; None if the collection has none."""
     deleted: bool
     """Whether the asset is marked as deleted."""
     present: bool
     same: bool | None
-    """Whether the source says the same as when the asset was written; None if that isn't known."""
+    """Whether the source describes it as when the asset was written; None if that isn't known."""
     in_place: bool
     """Whether the asset has the draft's files."""
 
@@ -135,57 +135,58 @@ class PageComparison:
     """The drafts of a page, compared with what the collection holds."""
 
     to_stage: list[Other]
-    """The drafts for the merge to decide about."""
+    """The drafts about which the merge has to decide."""
     fingerprint: bytes | None
-    """By which the page is known once those are merged; None if it can't be."""
+    """The fingerprint by which the page is known after the merge; None if it can't become known."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """Compares what is read of a collection with what it holds, and counts the drafts that are known or rejected.
+    """Compares what is read of a collection with what it holds, and counts known and rejected drafts.
 
-    `load()` comes first, then for each page one of the other methods; `reset()` when the source is read again.
+    Call `load()` first, then for each page one of the other methods, and `reset()` when the source is read again.
     """
 
     session: AsyncSession
     collection: Collection
     mode: Mode = "ingest"
-    """In a sync, drafts of which the source says something else are for the merge to decide about."""
+    """Whether the run is a sync, so that the merge also decides about drafts that the source describes differently now.
+    """
     anything_known: bool = False
-    """Whether the collection has any asset, deleted ones included."""
+    """Whether the collection has any asset, including deleted ones."""
     present: int = 0
-    """The collection's assets that are present and not marked as deleted; 0 if they weren't counted."""
+    """The number of the collection's assets that are present and not marked as deleted; 0 if they weren't counted."""
     unavailable: int = 0
-    """Those that aren't present, nor marked as deleted."""
+    """The number of assets that are neither present nor marked as deleted."""
     known_pages: frozenset[bytes] = frozenset()
     """The fingerprints of its known pages."""
     last_discovered: int = 0
-    """Drafts at the last full run that succeeded; 0 if there was none."""
+    """The number of drafts at the last full run that succeeded; 0 if there was none."""
     trusts_pages: bool = True
     """Whether pages are recognised by their fingerprints. A full reading compares all drafts."""
     recognised: int = 0
-    """Pages that were recognised."""
+    """The number of pages that were recognised."""
     seen_pages: set[bytes] = field(default_factory=set[bytes])
     """The fingerprints of the known pages read so far."""
     known: int = 0
-    """Drafts that are assets of the collection and stay as they are: they are skipped."""
+    """Drafts that are stored as assets and stay unchanged: they are skipped."""
     listed: int = 0
-    """Drafts that have an asset which is present and not marked as deleted."""
+    """Drafts with an asset that is present and not marked as deleted."""
     elsewhere: int = 0
-    """Drafts of known items that have other files than their asset; another asset may have these."""
+    """Drafts of known items with files other than those of their asset; another asset may have these."""
     changed: int = 0
-    """Of the known drafts, those of which the source says something else than when their asset was written."""
+    """Known drafts that the source describes differently than when their asset was written."""
     touched: int = 0
-    """Of the known drafts, those whose file has another size or modification time than the catalogue knows."""
+    """Known drafts whose file has another size or modification time than in the catalogue."""
     rejecting: bool = False
-    """Whether its last full ingest rejected any item."""
+    """Whether the last full ingest rejected any item."""
     rejected: int = 0
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
-    """The first `LISTED` of them."""
+    """The first `LISTED` rejections."""
 
     @property
     def absent(self) -> int:
-        """The assets that are present and weren't listed, after the whole listing; rejected items may be among them."""
+        """The number of present assets that weren't listed in the whole listing; rejected items may be among them."""
         return max(0, self.present - self.listed)
 
     @property
@@ -194,9 +195,9 @@ class Comparison:
         return self.absent > 0 or self.unavailable > 0 or self.elsewhere > 0
 
     async def load(self, session: AsyncSession, *, whole: bool) -> None:
-        """Read what the collection holds, inside the caller's transaction.
+        """Read what the collection holds, in the caller's transaction.
 
-        Its assets are counted if the ``whole`` collection is read: only then it is known which of them aren't listed.
+        Assets are counted only if the ``whole`` collection is read: only then unlisted assets can be recognised.
         """
         row = (await session.execute(_HELD, {"id": self.collection.id, "whole": whole})).one()
         packed = row.pages or b""
@@ -207,7 +208,7 @@ class Comparison:
         self.rejecting = row.rejecting
 
     def knows_page(self, fingerprint: bytes | None, drafts: int) -> bool:
-        """Return whether a fingerprint is that of a known page; if so, count its drafts as known."""
+        """Return whether a fingerprint belongs to a known page; if so, count its drafts as known."""
         if fingerprint is None or not self.trusts_pages:
             return False
         if fingerprint not in self.known_pages:
@@ -221,7 +222,7 @@ class Comparison:
         return True
 
     async def compare(self, session: AsyncSession, page: MappedPage) -> PageComparison:
-        """Compare a page with what the collection holds; count the drafts that are known."""
+        """Compare a page with what the collection holds; count the known drafts."""
         if not self.anything_known:
             fresh = [Other(position, None, False, False, None, False) for position in range(len(page.keys))]
             return PageComparison(fresh, page.fingerprint)
@@ -242,7 +243,7 @@ class Comparison:
         return self.mode == "sync" or other.deleted or not other.in_place
 
     def _leave_as_they_are(self, others: Sequence[Other], compared: PageComparison) -> None:
-        """Count what an ingest leaves as it is. Its page isn't known, or only as one whose stamps aren't."""
+        """Count what an ingest leaves unchanged. Its page doesn't become known, or only as one with unknown stamps."""
         known = [other for other in others if other.uuid is not None and not other.deleted]
         differing = [other for other in known if other.same is False or not other.present]
         self.changed += sum(other.in_place for other in differing)
@@ -254,9 +255,9 @@ class Comparison:
     async def find_changed(
         self, session: AsyncSession, mapped: Sequence[MappedDraft], keys: Sequence[ItemKey]
     ) -> list[str]:
-        """Count the known drafts whose file has changed; return the assets of which a probe has read the old file.
+        """Count the known drafts whose file has changed; return the assets whose old file was read by a probe.
 
-        Only drafts whose source says when their files were modified are looked at.
+        Only drafts with a modification time of their files are checked.
         """
         said = [
             (
@@ -283,7 +284,7 @@ class Comparison:
         return [str(row.uuid) for row in rows if row.stale]
 
     def reject(self, rejections: Sequence[Rejection]) -> None:
-        """Count rejections, and keep the first ones."""
+        """Count rejections, and store the first ones."""
         self.rejected += len(rejections)
         self.first_rejections += rejections[: max(0, LISTED - len(self.first_rejections))]
 
@@ -296,22 +297,22 @@ class Comparison:
 
 
 async def owe_touched(session: AsyncSession, reading_files: Sequence[UUID]) -> None:
-    """Make the enrichments that read files owed again for the staging's touched assets.
+    """Owe the enrichments that read files again for the staged assets whose file has changed.
 
-    Approved and retired ones stay as they are.
+    Approved and retired assets don't change.
     """
     await session.execute(_OWE_CHANGED, {"reading_files": list(reading_files)})
 
 
 async def begin_listing(session: AsyncSession, collection: Collection) -> None:
-    """Make the row that keeps the collection's known pages valid; the first change of an identity deletes it."""
+    """Write the row that keeps the collection's known pages valid; the first change of an identity deletes it."""
     await session.execute(
         text("INSERT INTO known_listing (collection_uuid) VALUES (:id) ON CONFLICT DO NOTHING"), {"id": collection.id}
     )
 
 
 async def listing_holds(session: AsyncSession, collection: Collection) -> bool:
-    """Return whether the collection's known pages are still valid, and keep them so until the commit."""
+    """Return whether the collection's known pages are still valid, and lock them until the commit."""
     result = await session.execute(
         text("SELECT 1 FROM known_listing WHERE collection_uuid = :id FOR KEY SHARE"), {"id": collection.id}
     )
@@ -319,14 +320,14 @@ async def listing_holds(session: AsyncSession, collection: Collection) -> bool:
 
 
 async def forget_listing(session: AsyncSession, collection: Collection) -> None:
-    """Forget all known pages of a collection."""
+    """Delete all known pages of a collection."""
     await session.execute(text("DELETE FROM known_listing WHERE collection_uuid = :id"), {"id": collection.id})
 
 
 async def keep_known_pages(
     session: AsyncSession, collection: Collection, before: frozenset[bytes], after: Iterable[bytes]
 ) -> None:
-    """Replace the known pages ``before`` by ``after``; writes only the difference."""
+    """Replace the known pages ``before`` by ``after``; only the difference is written."""
     pages = frozenset(after)
     if before - pages:
         await session.execute(
@@ -343,9 +344,9 @@ async def keep_known_pages(
 
 
 async def pages_that_stay_unknown(session: AsyncSession, first_rows: Iterable[int]) -> set[int]:
-    """Return the staged pages with a draft that the plan doesn't make an asset of its own, numbered from 0.
+    """Return the numbers, from 0, of the staged pages with a draft that doesn't become an asset of its own.
 
-    ``first_rows`` are the numbers of the pages' first drafts in the staging table, ascending.
+    ``first_rows`` are the numbers of the pages' first drafts in the staging table, in ascending order.
     """
     result = await session.execute(
         text(

@@ -1,7 +1,7 @@
-"""What a sync has found in its listing: the keys of all items, of which an asset that has none isn't listed.
+"""The keys of all items that a sync found listed. An asset without a key among them isn't listed.
 
-A sync that writes keeps them in a temporary table, a dry-run in memory. A rejected item is listed; if the source has it
-in its trash, it is not.
+A sync that writes keeps them in a temporary table, a dry-run in memory. A rejected item is listed, unless it is in the
+source's trash.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,29 +14,29 @@ from retrovue.core.pages import Rejection
 from retrovue.store.session import Transactions
 
 TRASHED = "deleted_at_source"
-"""The code of a rejection of an item that the source has in its trash."""
+"""The code of the rejection of an item that is in the source's trash."""
 _VERSION = "?media="
-"""Begins what names a version in the source URI of its item."""
+"""The beginning of the part that names a version in the source URI of its item."""
 _MOST = 1 << 16
-"""Bytes of keys that are kept in memory before they are written to the table."""
+"""The bytes of keys that are kept in memory before they are written to the table."""
 
 KINDS = ("item", "rejected", "trashed")
-"""Of keys: source hashes of drafts; keys of source URIs of rejected items; those of items in the trash."""
+"""The kinds of keys: source hashes of drafts; keys of source URIs of rejected items; keys of items in the trash."""
 
 
 def text_key(value: str) -> bytes:
-    """Hash text to the 16 bytes by which PostgreSQL can compare it as well: see `key_of`."""
+    """Return a hash of text, 16 bytes, that PostgreSQL can compute as well: see `key_of`."""
     return sha256(value.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def key_of(expression: str) -> str:
-    """Return the SQL that does what `text_key` does."""
+    """Return the SQL that computes `text_key`."""
     return f"substring(sha256(convert_to({expression}, 'UTF8')) FROM 1 FOR 16)"
 
 
 def keys_in_table(kind: str) -> str:
-    """Return the SQL of the keys of a kind, from the table."""
-    # The parentheses of || make each row's bytes anew in memory: out of a stored one each key would be cut by itself.
+    """Return the SQL of the keys of a kind in the table."""
+    # The parentheses around || copy each row's bytes in memory: otherwise each key would be cut out of the stored row.
     return f"""
         SELECT substring(page.packed FROM number * 16 + 1 FOR 16) AS key
         FROM (SELECT packed || ''::bytea AS packed FROM listed WHERE kind = '{kind}' OFFSET 0) AS page
@@ -45,7 +45,7 @@ def keys_in_table(kind: str) -> str:
 
 
 def keys_in_parameter(kind: str) -> str:
-    """Return the SQL of the keys of a kind, from the parameter ``:listed_<kind>``."""
+    """Return the SQL of the keys of a kind in the parameter ``:listed_<kind>``."""
     return f"""
         SELECT substring(page.packed FROM number * 16 + 1 FOR 16) AS key
         FROM (SELECT cast(:listed_{kind} AS bytea) AS packed) AS page,
@@ -54,21 +54,24 @@ def keys_in_parameter(kind: str) -> str:
 
 
 class ListedKeys:
-    """The keys of a listing: `add()` and `reject()` for each page → `flush()`; `reset()` if it is read again."""
+    """The keys of a listing.
+
+    Call `add()` and `reject()` for each page, then `flush()`; `reset()` if it is read again.
+    """
 
     def __init__(self, store: Transactions, session: AsyncSession, *, table: str | None) -> None:
-        """``table``: write them to this temporary table of the session; None keeps them in memory."""
+        """``table`` is the temporary table of the session to which they are written; None keeps them in memory."""
         self.unidentified = 0
-        """Rejected items without an identity: nobody can say which asset they are."""
+        """The number of rejected items without an identity: they could be any asset."""
         self.names_items = False
-        """Whether a rejection names an item."""
+        """Whether any rejection names an item."""
         self._store = store
         self._session = session
         self._table = table
         self._packed = {kind: bytearray() for kind in KINDS}
 
     def parameters(self) -> dict[str, bytearray]:
-        """Return the parameters that `keys_in_parameter` reads."""
+        """Return the parameters that the SQL of `keys_in_parameter` needs."""
         return {f"listed_{kind}": packed for kind, packed in self._packed.items()}
 
     async def add(self, source_hashes: Iterable[bytes], rejected: Sequence[Rejection]) -> None:
@@ -86,7 +89,7 @@ class ListedKeys:
                 await self.flush(session)
 
     async def flush(self, session: AsyncSession) -> None:
-        """Write what is kept in memory to the table, inside the caller's transaction."""
+        """Write the keys in memory to the table, in the caller's transaction."""
         for kind, packed in self._packed.items():
             if self._table is not None and packed:
                 await session.execute(
@@ -95,14 +98,14 @@ class ListedKeys:
                 packed.clear()
 
     def reset(self) -> None:
-        """Drop what is in memory; the caller empties the table."""
+        """Drop the keys in memory; the caller empties the table."""
         self.unidentified, self.names_items = 0, False
         for packed in self._packed.values():
             packed.clear()
 
 
 def item_of(source_uri: str) -> str:
-    """Return the source URI of an item, of that of one of its versions."""
+    """Return the source URI of an item, given that of one of its versions."""
     return source_uri.partition(_VERSION)[0]
 
 

@@ -1,6 +1,6 @@
-"""Who listens to which source, and what was heard: one host at a time, by an advisory lock for each source.
+"""The listener of each source, and the hints it got. An advisory lock for each source admits one host at a time.
 
-The row of a source stays when its host is gone. Whether it is listened to now, the lock says.
+The row of a source stays when its host is gone. The lock tells whether the source is listened to now.
 """
 
 import datetime as dt
@@ -26,23 +26,23 @@ _BEGIN = text(
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """How a source is listened to."""
+    """The listening state of a source."""
 
     host: str
     """The name of the host that listens, or of the last one that did."""
     active: bool
-    """Whether that host holds the lock of the source now. It needn't be connected yet."""
+    """Whether that host holds the lock of the source now. It may not be connected yet."""
     since: dt.datetime | None
-    """When it connected; None while it isn't connected."""
+    """The time when it connected; None while it isn't connected."""
     problem_code: str | None
     problem: str | None
     """Why it isn't connected; None while it is, and before the first attempt has failed."""
     heard_at: dt.datetime | None
     """When hints of changes were last worked; None if there were none."""
     heard_library: str | None
-    """The external id of their collection; None for the whole source."""
+    """The external id of the collection that the hints named; None for the whole source."""
     heard_items: int | None
-    """How many items of it were named; None for all of it."""
+    """How many of its items the hints named; None for all."""
 
 
 def opened(store: Store) -> AbstractAsyncContextManager[Locks]:
@@ -51,21 +51,21 @@ def opened(store: Store) -> AbstractAsyncContextManager[Locks]:
 
 
 async def claim(locks: Locks, source: Source) -> bool:
-    """Take a source, for as long as the connection lives; returns False if another host listens to it."""
+    """Take the lock of a source until the connection ends; return False if another host listens to the source."""
     return await locks.take_key(_key(source))
 
 
 async def note(
     session: AsyncSession, source: Source, host: str, *, connected: bool, problem: RetrovueError | None = None
 ) -> None:
-    """Note whether the host that holds the lock of a source is connected to it, and if not, why."""
+    """Store whether the host that holds the lock of a source is connected to it, and if not, why."""
     code, message = (None, None) if problem is None else (problem.code, problem.message)
     about = {"id": source.id, "host": host, "connected": connected, "code": code, "message": message}
     await session.execute(_BEGIN, about)
 
 
 async def heard(session: AsyncSession, source: Source, library: str | None, items: int | None) -> None:
-    """Note what was heard of a source: that ``items`` of a collection may have changed, or all of it."""
+    """Store the last hint of a source: ``items`` of a collection may have changed, or all of it."""
     await session.execute(
         text(
             "UPDATE listener SET heard_at = clock_timestamp(), heard_library = :library, heard_items = :items"
@@ -76,7 +76,7 @@ async def heard(session: AsyncSession, source: Source, library: str | None, item
 
 
 async def listener_of(session: AsyncSession, source: Source) -> Listener | None:
-    """Return how a source is listened to; None if it never was."""
+    """Return the listening state of a source; None if it was never listened to."""
     result = await session.execute(
         text(
             "SELECT host, connected_at, problem_code, problem, heard_at, heard_library, heard_items"

@@ -1,8 +1,7 @@
 """The list of assets: filters, orders, and pages that begin after a cursor.
 
-By default the newest assets come first, in the order of the primary key: a page costs the same wherever it is and
-however many assets there are, and an ingest keeps no index for it. The orders by name and by date sort what is
-selected.
+By default the newest assets come first, in the order of the primary key: each page takes the same time for any number
+of assets, and an ingest keeps no index for it. The orders by name and by date sort the selected assets.
 """
 
 import datetime as dt
@@ -27,30 +26,31 @@ from retrovue.store.session import Store
 from retrovue.store.sources import find_source
 
 AssetOrder = Literal["added", "name", "aired"]
-"""``added``: the newest first. ``name``: by the title of the show, or else their own; then show by show, by season and
-episode, of tracks by album, disc and number, and by date. ``aired``: by the date of the first broadcast, then by name.
+"""``added``: the newest first. ``name``: by the title of the show, or of the asset if it has none, then by show, season
+and episode, for tracks by album, disc and number, and by date. ``aired``: by the date of the first broadcast, then by
+name.
 """
 
 _PLACE = {
     "name": "coalesce(asset.show_title, asset.title)",
-    # Shows of one title follow each other, and don't mix.
+    # Shows with the same title follow each other, and aren't mixed.
     "show_year": f"coalesce(asset.show_year, {LARGEST})",
     "show_key": "coalesce(asset.show_key, '')",
     "album": "CASE WHEN asset.album IS NULL THEN '' ELSE concat_ws(' ', asset.album, asset.year) END",
-    "season": f"coalesce(asset.season_number, asset.disc_number, {LARGEST})",  # those without a number come last
+    "season": f"coalesce(asset.season_number, asset.disc_number, {LARGEST})",  # Assets without a number come last.
     "episode": f"coalesce(asset.episode_number, asset.track_number, {LARGEST})",
     "aired": f"coalesce(asset.originally_aired - date '0001-01-01', {LARGEST})",
     "title": "asset.title",
     "uuid": "asset.uuid",
 }
-"""What the place of an asset depends on in the orders ``name`` and ``aired``."""
+"""The values that determine the position of an asset in the orders ``name`` and ``aired``."""
 _TEXTS = ("name", "show_key", "album", "title")
 _BY_NAME = tuple(_PLACE)
 _BY_DATE = ("aired", *(key for key in _PLACE if key != "aired"))
 _NAME_FILTERS = frozenset({"show", "season", "artist", "album"})
-"""Filters whose assets are listed by name unless another order is given."""
+"""Filters with which assets are listed by name unless another order is given."""
 _FEW = 5000
-"""If no more assets are selected, PostgreSQL chooses how a page is read, and may sort them."""
+"""Up to this number of selected assets PostgreSQL chooses how a page is read, and may sort them."""
 _PAGE = 500
 """How many assets ``iter_assets`` holds in memory."""
 _ID_BYTES = 16
@@ -65,7 +65,7 @@ _CONDITIONS = {
     "available": "(asset.state = 'ready' AND asset.availability = 'present') = :available",
     "type": "asset.type = :type",
     "title": f"{TITLE} LIKE lower(:title)",
-    # As lists print it where titles are alike: "Fleet (2003)", "Fleet (key 200)".
+    # As lists print a title that is ambiguous: "Fleet (2003)", "Fleet (key 200)".
     "show": f"{HAS_SHOW} AND {SHOW} LIKE lower(:show_part) AND"
     " (strpos(lower(concat(asset.show_title, ' (' || asset.show_year || ')')), lower(:show)) > 0"
     " OR lower(:show) IN (lower(asset.show_key), lower(concat(asset.show_title, ' (key ', asset.show_key, ')'))))",
@@ -79,11 +79,11 @@ _CONDITIONS = {
     "created_since": "asset.created_at >= :created_since",
     "changed_since": "asset.updated_at >= :changed_since",
 }
-"""The SQL of each filter on assets."""
+"""The SQL of each filter of assets."""
 
 
 class AssetFilters(TypedDict, total=False):
-    """Which assets to list: those for which everything given holds. None is the same as not given."""
+    """Filters of assets. An asset has to match all given filters; None means not given."""
 
     source: str | None
     """The UUID, external id or exact name of a source."""
@@ -102,7 +102,7 @@ class AssetFilters(TypedDict, total=False):
     show: str | None
     """A part of the title of the show, in upper or lower case, also with its year: ``Fleet (2003)``; or its key."""
     artist: str | None
-    """A part of the name of a track's artist, or of its album's, in upper or lower case."""
+    """A part of the name of a track's artist, or of its album's artist, in upper or lower case."""
     album: str | None
     """A part of the title of a track's album, in upper or lower case."""
     season: int | None
@@ -111,9 +111,9 @@ class AssetFilters(TypedDict, total=False):
     path: str | None
     """The local path of a file, or of a directory that contains files at any depth."""
     created_since: dt.datetime | None
-    """A time with its zone: created then or later."""
+    """A time with its zone: created at that time or later."""
     changed_since: dt.datetime | None
-    """A time with its zone: created or changed then or later."""
+    """A time with its zone: created or changed at that time or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,10 @@ class AssetListing:
     """A page of the list of assets."""
 
     total: int | None
-    """How many assets the whole list had when its first page was read; None if they weren't to be counted."""
+    """The number of assets in the list when its first page was read; None if they weren't counted."""
     assets: tuple[Asset, ...]
     next_cursor: str | None = None
-    """Where the next page begins; None on the last page."""
+    """The cursor of the next page; None on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Selection:
 
 
 async def select(session: AsyncSession, filters: AssetFilters) -> Selection:
-    """Build the SQL of filters. Raises NotFound or Ambiguous for a reference, and RequestError for a bad value."""
+    """Build the SQL of filters. Raises NotFound or Ambiguous for a reference, and RequestError for an invalid value."""
     parameters: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     for name, value in parameters.items():
         if isinstance(value, int):
@@ -165,14 +165,15 @@ async def count_assets(session: AsyncSession, selection: Selection) -> int:
 
 
 class ByAge(msgspec.Struct, array_like=True, frozen=True, tag="added"):
-    """A position in the list of the newest first: before ``below``, or at the beginning."""
+    """A position in the order ``added``: before ``below``, or at the beginning."""
 
     total: _Count
-    """How many assets the list had at its beginning."""
+    """The number of assets in the list at its beginning."""
     newest: UUID | None = None
     oldest: UUID | None = None
-    """The first and the last of them. Assets of one collection were created together: without these bounds its first
-    page would read through all that are newer, and its last page through all that are older."""
+    """The first and the last selected asset. Assets of one collection were created together: without these bounds the
+    first page would read all newer assets, and the last page all older ones.
+    """
     below: UUID | None = None
 
 
@@ -181,14 +182,14 @@ _Place = tuple[str, _Number, str, str, _Number, _Number, _Number, str, UUID]
 
 
 class ByName(msgspec.Struct, array_like=True, frozen=True, tag="name"):
-    """A position in the list by name: behind the asset with the values ``after``, or at the beginning."""
+    """A position in the order ``name``: after the asset with the values ``after``, or at the beginning."""
 
     total: _Count
     after: _Place | None = None
 
 
 class ByDate(ByName, array_like=True, frozen=True, tag="aired"):
-    """A position in the list by the date of the first broadcast."""
+    """A position in the order ``aired``."""
 
 
 Position = ByAge | ByName | ByDate
@@ -206,8 +207,8 @@ def _sql(keys: Iterable[str]) -> str:
 async def beginning(session: AsyncSession, selection: Selection, order: AssetOrder | None) -> Position:
     """Count the selected assets, and return the beginning of their list.
 
-    ``order`` None is ``name`` if a show, a season, an artist or an album is selected, else ``added``. Raises
-    RequestError for another one.
+    ``order`` None is ``name`` if a show, season, artist or album is selected, else ``added``. Raises RequestError for
+    an unknown order.
     """
     if order not in {None, "added", "name", "aired"}:
         raise RequestError(f"Assets can't be ordered by {quoted(order)}.", code="bad_order")
@@ -215,7 +216,7 @@ async def beginning(session: AsyncSession, selection: Selection, order: AssetOrd
         return (ByDate if order == "aired" else ByName)(await count_assets(session, selection))
     if not selection.parameters:
         return ByAge(await count_assets(session, selection))
-    statement = text(  # PostgreSQL has no min(uuid) before 18
+    statement = text(  # PostgreSQL has no min(uuid) before 18.
         'SELECT count(*), max(asset.uuid::text COLLATE "C"), min(asset.uuid::text COLLATE "C")'
         f" FROM asset WHERE {selection.condition}"
     )
@@ -226,12 +227,12 @@ async def beginning(session: AsyncSession, selection: Selection, order: AssetOrd
 async def read_page(
     session: AsyncSession, selection: Selection, position: Position, limit: int
 ) -> tuple[tuple[Asset, ...], Position | None]:
-    """Return up to ``limit`` selected assets from a position on, and the position of the page that follows them.
+    """Return up to ``limit`` selected assets from a position on, and the position of the next page.
 
-    Pages neither skip nor repeat an asset, whatever is inserted meanwhile.
+    Pages neither skip nor repeat an asset, even if assets are inserted meanwhile.
     """
     if not position.total:
-        # It was counted just now; PostgreSQL might read all assets in their order to find none.
+        # They were counted just now; PostgreSQL might read all assets in their order to find none.
         return (), None
     parameters = {**selection.parameters, "limit": min(limit + 1, LARGEST)}
     if isinstance(position, ByName):
@@ -239,7 +240,7 @@ async def read_page(
     else:
         condition, order = _within(position, parameters), "asset.uuid DESC"
         if position.total > _FEW:
-            # Where PostgreSQL takes the selected assets for few it would read and sort all of them for each page.
+            # If PostgreSQL underestimated the selected assets, it would read and sort all of them for each page.
             await session.execute(text("SET LOCAL enable_sort = off"))
     statement = text(f"SELECT asset.* FROM asset WHERE {selection.condition}{condition} ORDER BY {order} LIMIT :limit")
     assets = tuple(map(asset_of, await session.execute(statement, parameters)))
@@ -289,7 +290,7 @@ def _number(*numbers: int | None) -> int:
 
 
 def position_at(cursor: str, order: AssetOrder | None) -> Position:
-    """Read a cursor. Raises RequestError if no list gave it, or if ``order`` is given and another one."""
+    """Decode a cursor. Raises RequestError if it doesn't come from a list, or if ``order`` is given and differs."""
     position = read_cursor(cursor, _POSITION)
     if isinstance(position, ByName) and not is_storable(position.after):
         raise bad_cursor()
@@ -312,9 +313,9 @@ async def list_assets(
     after: str | None = None,
     counted: bool = True,
 ) -> AssetListing:
-    """Return a page of the list, from the cursor ``after`` on. Raises RequestError for a bad limit or cursor.
+    """Return a page of the list, from the cursor ``after`` on. Raises RequestError for an invalid limit or cursor.
 
-    Unless ``counted``, the list of all assets, the newest first, begins without counting them.
+    Without ``counted``, the assets of the unfiltered list in the order ``added`` aren't counted.
     """
     require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     given = None if after is None else position_at(after, order)
@@ -349,7 +350,7 @@ async def iter_assets(
 
 
 async def _sorted_ids(session: AsyncSession, selection: Selection, keys: Sequence[str]) -> bytes:
-    """Return the sorted UUIDs of the selected assets, packed: to sort them anew for each page would take hours."""
+    """Return the sorted UUIDs of the selected assets, packed: sorting them again for each page would take hours."""
     statement = text(
         f"SELECT string_agg(uuid_send(asset.uuid), '' ORDER BY {_sql(keys)}) FROM asset WHERE {selection.condition}"
     )

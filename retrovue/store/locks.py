@@ -1,8 +1,8 @@
-"""The locks of a run: a command that ingests, updates or wipes a collection holds its advisory lock.
+"""The locks of runs: a command that ingests, updates or wipes a collection holds the collection's advisory lock.
 
 The locks belong to one transaction, on a connection outside of the pools. They end with the run, the process or the
-connection; locks of a session would survive its return to a pool. The transaction has neither a snapshot nor an id,
-so it doesn't hinder vacuum.
+connection; locks of a session would outlive its return to a pool. The transaction has neither a snapshot nor an id, so
+it doesn't hinder vacuum.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -26,9 +26,11 @@ def lock_key(collection: UUID) -> int:
 
 
 HEARTBEAT_SECONDS = 30.0
-"""The pause between two uses of the connection that holds the locks: NATs forget an idle one after some minutes."""
+"""The longest pause between two uses of the connection that holds the locks: NATs forget an idle connection after
+minutes.
+"""
 ANSWER_SECONDS = 10.0
-"""The time limit of an answer on that connection."""
+"""The time limit of an answer on that connection, in seconds."""
 
 _log = logger(__name__)
 
@@ -39,7 +41,7 @@ _HOLDER = """
         AND classid::bigint = :high AND objid::bigint = :low
 """
 
-# The keys are passed as text: for an array, asyncpg would query its type first.
+# The keys are passed as text: for an array, asyncpg would first query its type.
 _TRY = (
     "SELECT key FROM unnest(cast(string_to_array(:keys, ',') AS bigint[])) AS key"
     " WHERE NOT pg_try_advisory_xact_lock{how}(key)"
@@ -53,21 +55,21 @@ class Locks:
 
     connection: AsyncConnection
     heartbeat_s: float | None = None
-    """Seconds between two uses of the connection; None: `HEARTBEAT_SECONDS`."""
+    """Seconds between two uses of the connection; None means `HEARTBEAT_SECONDS`."""
     gone: anyio.Event = field(default_factory=anyio.Event)
-    """Set when the connection is found to be gone, or silent."""
+    """Set when the connection is found to be closed or silent."""
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
-    """A connection runs one statement at a time, and several collections may end at once."""
+    """A connection executes one statement at a time, and several collections may end at the same time."""
 
     @property
     def lost(self) -> bool:
-        """Whether the connection was found to be gone."""
+        """Whether the connection was found to be closed."""
         return self.gone.is_set()
 
     async def take(self, collections: Sequence[Collection], *, shared: bool = False) -> dict[UUID, AlreadyRunning]:
-        """Take the locks of collections without waiting; returns an error for each collection that is locked.
+        """Take the locks of collections without waiting; return an error for each collection that is locked.
 
-        Those who take it ``shared`` hold it beside each other, and beside nobody else.
+        Programs that take a lock as ``shared`` can hold it at the same time, and exclude all others.
         """
         keys = {lock_key(collection.id): collection for collection in collections}
         async with self._one_at_a_time:
@@ -95,7 +97,7 @@ class Locks:
         )
 
     async def verify(self) -> None:
-        """Raise StoreUnavailable if the connection that holds the locks is gone or silent."""
+        """Raise StoreUnavailable if the connection that holds the locks is closed or silent."""
         try:
             async with self._one_at_a_time:
                 with translated(), anyio.fail_after(ANSWER_SECONDS):
@@ -112,7 +114,7 @@ class Locks:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Cancel the block when the connection is lost; the code after the block runs then.
+        """Cancel the block when the connection is lost; the code after the block then runs.
 
         The block must not raise an error.
         """
@@ -129,7 +131,7 @@ class Locks:
             group.cancel_scope.cancel()
 
     async def beat(self) -> None:
-        """Use the connection from time to time, so that no firewall forgets it; end when it is lost."""
+        """Use the connection regularly, so that no firewall forgets it; end when it is lost."""
         while not self.lost:
             await anyio.sleep(HEARTBEAT_SECONDS if self.heartbeat_s is None else self.heartbeat_s)
             try:
@@ -139,7 +141,7 @@ class Locks:
 
 
 async def is_held(session: AsyncSession, key: int) -> bool:
-    """Return whether any connection to this database has the advisory lock of a key. Nobody's lock is touched."""
+    """Return whether any connection to this database holds the advisory lock of a key, without taking it."""
     held = await session.execute(text(_HOLDER), {"high": key >> 32 & 0xFFFFFFFF, "low": key & 0xFFFFFFFF})
     return held.first() is not None
 
@@ -148,12 +150,12 @@ async def is_held(session: AsyncSession, key: int) -> bool:
 async def open_locks(store: Store, holder: str, *, lease_s: float | None = None) -> AsyncIterator[Locks]:
     """Open the connection for the locks of a run. ``holder`` names it in error messages and pg_stat_activity.
 
-    With ``lease_s`` the server ends the connection, and with it the locks, when it has heard nothing for so many
-    seconds; else it waits until the network says that the connection is gone.
+    With ``lease_s`` the server ends the connection, and with it the locks, after so many seconds without an answer;
+    otherwise it waits until the network reports that the connection is lost.
     """
     async with store.unpooled(holder) as connection:
         with translated():
-            # Reading the source may take hours. The server must not end the idle transaction meanwhile.
+            # Reading the source may take hours, and the server must not end the idle transaction meanwhile.
             await connection.execute(
                 text(
                     "SELECT set_config(name, CASE name WHEN 'transaction_timeout' THEN '0' ELSE :idle END, true)"

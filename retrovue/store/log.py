@@ -1,4 +1,4 @@
-"""The audit trail: what each run did to each collection, and which runs are at work."""
+"""Read the audit trail: what each run did to each collection, and which runs are at work."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from retrovue.core.verdicts import COUNTS
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source
 
-# An outcome is never changed: what failed after the commit stands in a row of its own.
+# An outcome row never changes; a failure after the commit is in a row of its own.
 _SUMS = {"failed_enrichments": "ingest_outcome.failed_enrichments + coalesce(enriched.failed, 0) AS failed_enrichments"}
 _COUNTS = ", ".join(_SUMS.get(name, f"ingest_outcome.{name}") for name in COUNTS)
 
-# Without an outcome row a run is at work as long as the connection that holds its locks lives. Otherwise it was killed,
-# or lost its database.
+# A run without an outcome row is at work as long as the connection that holds its locks exists. Otherwise it was
+# killed, or lost its database.
 _STATUS = """
     coalesce(ingest_outcome.status, CASE WHEN EXISTS (
         SELECT FROM pg_stat_activity WHERE datname = current_database()
@@ -66,7 +66,7 @@ _RUNS = f"""
 
 
 class LogFilters(TypedDict, total=False):
-    """Which entries of the audit trail to list: those for which everything given holds."""
+    """Filters of the entries of the audit trail. An entry has to match all given filters."""
 
     source: str | None
     """The UUID, external id or exact name of a source."""
@@ -77,14 +77,14 @@ class LogFilters(TypedDict, total=False):
     status: str | None
     """``running``, ``ingested``, ``skipped``, ``failed``, ``interrupted`` or ``unknown``."""
     since: dt.datetime | None
-    """A time with its zone: the run started then or later."""
+    """A time with its zone: the run started at that time or later."""
     until: dt.datetime | None
-    """A time with its zone: the run started before it."""
+    """A time with its zone: the run started before that time."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One collection of one run."""
+    """An entry of the audit trail: one collection of one run."""
 
     run_id: UUID
     source_id: UUID
@@ -92,7 +92,7 @@ class LogEntry:
     collection_id: UUID
     collection_name: str
     trigger: str
-    """``source`` for a bulk ingest, ``collection`` for one by hand."""
+    """``source`` for a source ingest, ``collection`` for a collection ingest."""
     scope: dict[str, Any]
     """Empty for the whole collection."""
     version: str
@@ -108,10 +108,11 @@ class LogEntry:
     details: dict[str, Any]
     """Durations in seconds, context, traceback."""
     enrichment: dict[str, Any] | None
-    """What came after the commit: status, succeeded, failed, owed, the first failures; None if nothing was tried."""
+    """The enrichment after the commit: status, succeeded, failed, owed, the first failures; None if nothing was tried.
+    """
     mode: Mode
     read: Read | None
-    """None for what has no outcome yet, or has failed."""
+    """None without an outcome, or after a failure."""
     atomic: bool
     """Whether one transaction merged all collections of the run."""
 
@@ -144,10 +145,10 @@ def _entry(row: Row[Any]) -> LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class LogListing:
-    """Some entries of the audit trail."""
+    """A list of entries of the audit trail."""
 
     total: int
-    """How many fit, with those beyond the limit."""
+    """The number of matching entries, including those beyond the limit."""
     entries: tuple[LogEntry, ...]
 
 
@@ -159,7 +160,7 @@ class LoggedRun:
     source_id: UUID
     source_name: str
     trigger: str
-    """``source`` for a bulk ingest, ``collection`` for one by hand."""
+    """``source`` for a source ingest, ``collection`` for a collection ingest."""
     scope: dict[str, Any]
     """Empty for whole collections."""
     mode: Mode
@@ -169,25 +170,25 @@ class LoggedRun:
     started_by: str
     started_at: dt.datetime
     ended_at: dt.datetime | None
-    """When the last collection ended; None as long as one hasn't."""
+    """When the last collection ended; None while one is at work."""
     collections: int
     statuses: dict[str, int]
-    """How many collections have each status of `LogEntry`, without those that none has."""
+    """The number of collections with each status of `LogEntry`; statuses without collections are left out."""
     counts: dict[str, int]
-    """The sums of its collections."""
+    """The sums over its collections."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunListing:
-    """Some runs of the audit trail."""
+    """A list of runs of the audit trail."""
 
     total: int
-    """How many fit, with those beyond the limit."""
+    """The number of matching runs, including those beyond the limit."""
     runs: tuple[LoggedRun, ...]
 
 
 async def list_log(session: AsyncSession, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> LogListing:
-    """List entries of the audit trail for which all filters hold: the latest run first, its collections by name.
+    """List the entries of the audit trail that match all filters: the latest run first, its collections by name.
 
     Raises NotFound, Ambiguous, or RequestError for a limit that isn't from 0 to 2,147,483,647 or a time without a zone.
     """
@@ -208,7 +209,7 @@ async def list_log(session: AsyncSession, *, limit: int | None = 50, **filters: 
 
 
 async def _where(session: AsyncSession, filters: LogFilters, limit: int | None) -> tuple[str, dict[str, Any]]:
-    """Return the condition of the entries for which all filters hold, and its parameters."""
+    """Return the SQL condition of the entries that match all filters, and its parameters."""
     if limit is not None:
         require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     since, until = filters.get("since"), filters.get("until")
@@ -241,7 +242,7 @@ def _unknown(run: UUID) -> NotFound:
 
 
 async def list_runs(session: AsyncSession, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> RunListing:
-    """List the runs with an entry for which all filters hold, the latest first, each with all its collections.
+    """List the runs with an entry that matches all filters, the latest first, each with all its collections.
 
     Raises what `list_log` raises.
     """

@@ -1,4 +1,4 @@
-"""The merge: what the plan has decided (`retrovue.store.plan`) is carried out in one transaction."""
+"""The merge: carry out the plan (`retrovue.store.plan`) in one transaction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ from retrovue.store.removals import (
 )
 from retrovue.store.staging import CARRIED, Staging
 
-# The merge itself computes which pages are known after it; this keeps the triggers from forgetting all of them.
+# The merge itself computes which pages are known afterwards; this stops the triggers from deleting all of them.
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
 
 _FIRST_OF_EACH = " UNION ALL ".join(
@@ -57,14 +57,14 @@ _CREATE = text(
     SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.verdict = 'created'
     """
 )
-# OFFSET 0 keeps it a look-up for each asset: most often they are few of a large table.
+# OFFSET 0 forces one look-up for each asset, because most often there are few of a large table.
 _LOST = """
     lost AS MATERIALIZED (
         SELECT asset.*, lost_asset.trashed
         FROM lost_asset CROSS JOIN LATERAL (SELECT * FROM asset WHERE uuid = lost_asset.uuid OFFSET 0) AS asset
     )
 """
-# The files of a relinked item are its asset's: other new items with the same files become duplicates of that.
+# The files of a relinked item belong to its asset; other new items with the same files become duplicates of it.
 _SHARE_PLACES = text(
     f"""
     UPDATE plan SET verdict = 'duplicate', asset_uuid = relink.asset, first_seq = NULL
@@ -78,7 +78,7 @@ _RELINK = text(
     f" FROM {RELINKS} WHERE plan.seq = relink.seq"
 )
 _REJECTED = f"SELECT {key_of('source_uri')} FROM staged_rejection WHERE source_uri IS NOT NULL AND code <> '{TRASHED}'"
-# For a collection with enrichers: a new asset to which something is owed begins as 'enriching'.
+# For a collection with enrichers: a new asset with an owed enrichment starts as 'enriching'.
 _CREATE_ENRICHED = text(
     f"""
     INSERT INTO asset (collection_uuid, {", ".join(CARRIED)}, state, provenance)
@@ -142,7 +142,7 @@ _ADD_ALIASES = text(
             excluded.episode_number)
     """
 )
-# An item with an asset of its own is no alias.
+# An item with an asset of its own isn't an alias.
 _DROP_ALIASES = text(
     """
     DELETE FROM asset_alias USING plan JOIN staged USING (seq)
@@ -155,9 +155,9 @@ _DROP_ALIASES = text(
 async def merge_staged(
     session: AsyncSession, staging: Staging, run: Run, *, policy: RemovalPolicy = NO_POLICY
 ) -> MergeResult:
-    """Plan and carry out the merge of what is staged, inside the caller's transaction.
+    """Plan and carry out the merge of the staged drafts, in the caller's transaction.
 
-    ``policy`` says what a sync may remove. If all of the collection was read, its known pages are stored.
+    ``policy`` says what a sync may remove. If the whole collection was read, its known pages are stored.
     """
     full = staging.full
     if staging.touched:
@@ -179,7 +179,7 @@ async def merge_staged(
 
 
 class _Merge:
-    """The statements of one merge: `carry_out()`, once."""
+    """The statements of one merge. Call `carry_out()` once."""
 
     def __init__(self, session: AsyncSession, staging: Staging, run: Run) -> None:
         self._session = session
@@ -187,7 +187,7 @@ class _Merge:
         self._run = run
         self._bind: dict[str, Any] = {"collection": staging.collection.id}
         self.has_followed = False
-        """Whether an asset has followed its item."""
+        """Whether any asset has followed its item."""
 
     async def carry_out(self, policy: RemovalPolicy) -> MergeResult:
         session, staging = self._session, self._staging
@@ -279,7 +279,7 @@ class _Merge:
 async def keep_refinements(
     session: AsyncSession, run: Run, staging: Staging
 ) -> tuple[int, tuple[Mapping[str, str], ...]]:
-    """Store what page enrichers did to the new assets; return the number of failures, and the first ones."""
+    """Store the changes of page enrichers to new assets; return the number of failures, and the first ones."""
     bind = {"collection": staging.collection.id, "run": run.id, "refined_by": list(staging.enrichers.refined_by)}
     await session.execute(_KEEP_REFINEMENTS, bind)
     failed = (await session.execute(_FAILED_REFINEMENTS, {"listed": LISTED})).all()
@@ -288,7 +288,7 @@ async def keep_refinements(
 
 
 def _entries(rows: Sequence[Row[Any]], *, syncing: bool) -> Mapping[str, Sequence[Named]]:
-    # An ingest changes no title: its entry is found in the catalogue under the title that the asset has there.
+    # An ingest changes no title, so the entry shows the title that the asset has in the catalogue.
     kept = {"soft_deleted"} if syncing else {"soft_deleted", "relocated"}
     columns = {verdict.name: form.column for verdict, form in LISTS}
     entries: dict[str, list[Named]] = {}

@@ -19,7 +19,7 @@ _LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": the advisory lock of an upgrade
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """The version of a database's schema beside the one that this program needs."""
+    """The version of a database's schema, and the one that this program needs."""
 
     current: str | None
     """The database's revision; None without a schema."""
@@ -30,12 +30,12 @@ class SchemaStatus:
 
     @property
     def up_to_date(self) -> bool:
-        """Whether the database can be used as it is."""
+        """Whether the database can be used without an upgrade."""
         return self.current == self.wanted
 
 
 def scripts_directory() -> Path:
-    """Return the directory of the migration scripts. Raises StoreError if the installation lacks them."""
+    """Return the directory of the migration scripts. Raises StoreError if they aren't installed."""
     package = Path(__file__).resolve().parents[1]
     for directory in (package / "_migrations", package.parent / "migrations"):
         if (directory / "env.py").is_file():
@@ -44,9 +44,10 @@ def scripts_directory() -> Path:
 
 
 def revisions() -> list[str]:
-    """Return the revisions that this program knows, oldest first.
+    """Return the revisions that this program knows, the oldest first.
 
-    They are the numbers at the beginning of the scripts' names. Alembic isn't asked, as its import takes 0.2 s.
+    They are the numbers at the beginning of the scripts' names. Alembic isn't used for this, because importing it takes
+    0.2 s.
     """
     return sorted(script.name.partition("_")[0] for script in scripts_directory().glob("versions/[0-9]*.py"))
 
@@ -70,7 +71,7 @@ async def _status(connection: AsyncConnection) -> SchemaStatus:
     has_version, has_role = tables.one()
     current = role = None
     if has_version:
-        # Alembic allows several revisions. Joined, they are none that this program knows.
+        # Alembic allows several revisions. Joined, they are a text that isn't a known revision.
         query = text("SELECT string_agg(version_num, '+' ORDER BY version_num) FROM alembic_version")
         current = (await connection.execute(query)).scalar_one()
     if has_role:
@@ -81,8 +82,8 @@ async def _status(connection: AsyncConnection) -> SchemaStatus:
 async def upgrade(store: Store, role: str) -> SchemaStatus:
     """Upgrade the schema to this program's version in one transaction, and mark a new database with the role.
 
-    Returns the status before the upgrade. Raises SchemaMismatch if the database is marked with another role or comes
-    from a newer program, and StoreError if no ingest could work in it (see `require_suitable`).
+    Returns the status before the upgrade. Raises SchemaMismatch if the database has another role or was made by a newer
+    program, and StoreError if no ingest can work in it (see `require_suitable`).
     """
     await require_suitable(store)
     with translated():
@@ -140,7 +141,7 @@ def require_current(status: SchemaStatus, role: str) -> None:
 
 
 def _require_role(status: SchemaStatus, role: str) -> None:
-    # A schema without a mark may belong to another program: it is refused like one with the wrong mark.
+    # A schema without a mark may belong to another program, so it is refused like one with the wrong mark.
     if status.role != role and (status.role is not None or status.current is not None):
         marked = "not marked at all" if status.role is None else f"marked as the {status.role} database"
         raise SchemaMismatch(

@@ -1,8 +1,8 @@
-"""Assets whose item is in another collection now: find them, and let two assets exchange their items.
+"""Find assets whose item has moved to another collection, and exchange the items of two assets.
 
-A sync relinks within a collection. An item that moves to another one is lost here and new there, and has two assets.
-When they exchange their items, the older asset has the item that is listed, in its collection and with its files; the
-other one has the lost item. No row is deleted, and the same exchange undoes it.
+A sync relinks only within a collection. An item that moves to another collection is lost in one and new in the other,
+so it has two assets. When they exchange their items, the older asset has the listed item, with its collection and
+files; the other asset has the lost item. No row is deleted, and the same exchange undoes it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,16 +25,16 @@ from retrovue.store.plan import label_of
 from retrovue.store.relinking import LOST_TEXTS, PAIRS, RULES, VERSION, Pair, choose
 
 CHOSEN = "chosen"
-"""The rule of a pair that a person has named."""
+"""The rule of a pair that a person chose."""
 
 _OWN = ("uuid", "state", "approved_for_broadcast", "created_at", "updated_at", "deleted_at")
-"""The columns that stay with an asset. All others are of its item."""
+"""The columns that stay with an asset. All others belong to its item."""
 
 _LOST = f"availability <> 'present' AND deleted_at IS NULL AND collection_uuid = {ANY_OF_COLLECTIONS}"
 _ANY_LOST = text(f"SELECT EXISTS (SELECT FROM asset WHERE {_LOST})")
-# Only new assets of which nobody has decided: one that is approved may be on air under its own id. And only those that
-# were created when the run was over that has seen the lost item last: else both were there at once, as a film that is
-# in a library of films and in one of 4K films. An ingest doesn't say what it has seen.
+# Only new assets about which nobody has decided: an approved one may be on air under its own id. And only assets that
+# were created after the end of the run that last found the lost item. Otherwise both existed at the same time, for
+# example a film that is in a library of films and in one of 4K films. An ingest doesn't store which items it found.
 _PAIRS = f"""
     WITH lost AS MATERIALIZED (
         SELECT * FROM asset WHERE {_LOST}
@@ -95,7 +95,7 @@ _PAIRS = f"""
 _GIVEN = """
     jsonb_to_recordset(cast(:pairs AS jsonb)) AS given (lost uuid, listed uuid, rule text)
 """
-# Another file has another value in one of these columns. What an enricher gave may differ for the same file.
+# Another file has another value in one of these columns. Values of enrichers may differ for the same file.
 _OTHER_FILE = " OR ".join(
     f"(lost.{column} <> listed.{column} AND NOT coalesce(lost.provenance ? '{column}', false)"
     f" AND NOT coalesce(listed.provenance ? '{column}', false))"
@@ -122,7 +122,7 @@ _LOCK = text(
     """
 )
 
-# Both ends of each exchange as they were: `other` is the asset whose item this one gets.
+# Both assets of each exchange as they were: `other` is the asset whose item this one gets.
 _TABLE = text(
     f"""
     CREATE TEMPORARY TABLE exchanged ON COMMIT DROP AS
@@ -141,7 +141,8 @@ _FILL = f"""
             CROSS JOIN LATERAL (VALUES {_BOTH}) AS ends (uuid, other, lost)
     ) AS ends JOIN asset ON asset.uuid = ends.uuid
 """
-# A person approved a file. It stays approved if it is the same one, or if somebody has approved the other one as well.
+# A person approved a file. The approval stays if the file is the same, or if somebody has approved the other asset as
+# well.
 _DECIDE = text(
     """
     UPDATE exchanged SET becomes = CASE
@@ -154,7 +155,7 @@ _DECIDE = text(
     """
 )
 _ANALYZE = text("ANALYZE exchanged")
-# The identities of one must be free before the other can have them.
+# The identities of one asset must be free before the other one can take them.
 _DEFER = text("SET CONSTRAINTS asset_canonical_identity DEFERRED")
 _FREE = text(
     "UPDATE asset SET source_hash = decode(md5(concat('exchanged ', asset.uuid)), 'hex') FROM exchanged"
@@ -169,7 +170,7 @@ _EXCHANGE = """
     FROM exchanged AS own JOIN exchanged AS item ON item.uuid = own.other
     WHERE asset.uuid = own.uuid AND own.lost = {lost}
 """
-# What belongs to the item goes with it: its files, what enrichers found out, the second items of its file.
+# Everything that belongs to the item moves with it: its files, enrichment results, and aliases.
 _CHILDREN = ("asset_part", "asset_enrichment")
 _TAKE_CHILDREN = (
     """
@@ -225,7 +226,7 @@ class Exchange(NamedTuple):
     listed: UUID
     """The asset whose item is listed."""
     rule: str
-    """What both have in common: one of `relinking.RULES`, or `CHOSEN`."""
+    """The rule by which both match: one of `relinking.RULES`, or `CHOSEN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ class MoveEnd:
 
     uuid: UUID
     title: str
-    """Its name, with show, season and episode."""
+    """Its label, with show, season and episode."""
     source_uri: str
     collection_uuid: UUID
     state: str
@@ -243,40 +244,41 @@ class MoveEnd:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """An asset whose item is lost, and one that has the same item in another collection, or may have."""
+    """An asset whose item is lost, and one that has, or may have, the same item in another collection."""
 
     lost: MoveEnd
     listed: MoveEnd
     rule: str
-    """What both have in common: ``guid``, ``external_id``, ``file`` or ``episode``, as in a sync; ``chosen`` if a
-    person named them."""
+    """The rule by which both match: ``guid``, ``external_id``, ``file`` or ``episode``, as in a sync; ``chosen`` if a
+    person chose them.
+    """
     same_file: bool
-    """Whether size, duration and codecs are the same, as far as both are known."""
+    """Whether size, duration and codecs are equal, as far as both are known."""
 
 
 class FoundMoves(NamedTuple):
     """The pairs of assets that a search has found."""
 
     exchanges: Sequence[Exchange]
-    """Those that are unambiguous, one to one."""
+    """The unambiguous pairs, one to one."""
     ambiguous: Sequence[Exchange]
-    """The first pair of each lost asset that could have several items, or share its item with other lost assets."""
+    """The first pair of each lost asset that matches several items, or shares its item with other lost assets."""
     collections: frozenset[UUID]
     """The collections of both assets of the unambiguous pairs."""
 
 
 async def find_moves(session: AsyncSession, collections: Sequence[Collection], *, other_sources: bool) -> FoundMoves:
-    """Find the lost assets of collections whose item is in another collection now, by the rules of a sync.
+    """Find the lost assets of collections whose item has moved to another collection, by the rules of a sync.
 
-    Their new assets were created after their items had been seen last, and nobody has approved or retired them.
-    ``other_sources``: whether collections of other sources are looked at as well.
+    Their new assets were created after their items were last listed, and nobody has approved or retired them. With
+    ``other_sources`` collections of other sources are searched as well.
     """
     bind: dict[str, Any] = {"collections": id_list(collections)}
     if not (await session.execute(_ANY_LOST, bind)).scalar_one():
         return FoundMoves((), (), frozenset())
     bind["other_sources"] = other_sources
-    # The planner can't know that most assets are of one resolution: in the order of the statement, that is compared of
-    # pairs only. And compiling the many small expressions takes longer than evaluating them.
+    # The planner can't know that most assets have the same resolution: in the order of the statement, it is compared
+    # for pairs only. And JIT compilation of the many small expressions takes longer than evaluating them.
     for setting in ("enable_nestloop = off", "join_collapse_limit = 1", "jit = off"):
         await session.execute(text(f"SET LOCAL {setting}"))
     candidates: dict[int, UUID] = {}
@@ -300,14 +302,14 @@ async def find_moves(session: AsyncSession, collections: Sequence[Collection], *
 
 
 async def show_moves(session: AsyncSession, exchanges: Sequence[Exchange], limit: int = LISTED) -> list[Move]:
-    """Return both ends of the first exchanges, by name. Those of which an asset is gone for good are left out."""
+    """Return both assets of the first exchanges, by name. Those with an asset that was deleted are left out."""
     return [_move(row) for row in (await _ends(session, exchanges))[:limit]]
 
 
 async def exchange_items(session: AsyncSession, exchanges: Sequence[Exchange], *, by: str) -> None:
-    """Let assets exchange their items, and tell the feed of changes; ``by`` is ``user@host`` of who has decided it.
+    """Exchange the items of assets, and add that to the feed of changes; ``by`` is ``user@host`` of the person.
 
-    The lost asset keeps its id, its history and its approval; the approval is withdrawn if the item has another file,
+    The lost asset keeps its id, its history and its approval. The approval is withdrawn if the item has another file,
     unless the other asset is approved or its collection keeps approvals. Raises RequestError, and changes nothing, if
     the assets can't exchange their items, or have changed meanwhile.
     """
@@ -337,14 +339,14 @@ async def exchange_items(session: AsyncSession, exchanges: Sequence[Exchange], *
 
 
 async def check_exchange(session: AsyncSession, exchange: Exchange) -> Move:
-    """Return both ends of an exchange that a person has chosen. Raises RequestError if the assets can't make it."""
+    """Return both assets of an exchange that a person chose. Raises RequestError if it isn't possible."""
     ends = await _ends(session, [exchange])
     require_exchangeable([exchange], ends)
     return _move(ends[0])
 
 
 def require_exchangeable(exchanges: Sequence[Exchange], ends: Sequence[Row[Any]]) -> None:
-    """Raise RequestError unless each exchange is of a lost asset and one of its type that is present."""
+    """Raise RequestError unless each exchange is between a lost asset and a present one of the same type."""
     for row in ends:
         reason = None
         if row.lost_availability == "present":

@@ -1,4 +1,4 @@
-"""What PostgreSQL's NOTIFY tells: that there is something new to read."""
+"""Receive PostgreSQL's NOTIFY, which announces that there is something new to read."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,8 +14,8 @@ from retrovue.store.session import Store, translated
 async def notifications(store: Store, channel: str, name: str) -> AsyncIterator[Callable[[], anyio.Event]]:
     """Listen to a channel; yields a function that returns an event, which the next notification sets.
 
-    It holds a connection of its own, which ``pg_stat_activity`` shows under the name. Poolers that share connections
-    pass no notifications on: look for yourself from time to time. The function raises StoreUnavailable when the
+    It holds a connection of its own, which ``pg_stat_activity`` shows under ``name``. Poolers that share connections
+    don't pass notifications on, so also look at regular intervals. The function raises StoreUnavailable when the
     connection is lost, which sets the events as well.
     """
     waiting: list[anyio.Event] = []

@@ -1,4 +1,4 @@
-"""What workers were asked for and hasn't ended, for whoever watches them."""
+"""List the requested collections that workers haven't ended."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ from retrovue.store.requests import ALIVE, Asked, JobRefusal, refusals_of
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A collection's part of a request that hasn't ended."""
+    """A collection of a request that hasn't ended."""
 
     request_id: UUID
-    """Also that of the run that was asked for; `stop_run` takes it."""
+    """The id of the request and of its run; `stop_run` takes it."""
     source_id: UUID
     source_name: str
     collection_id: UUID
     collection_name: str
     what: Asked
     requested_by: str
-    """``user@host`` of who asked."""
+    """``user@host`` of the person who made the request."""
     requested_at: dt.datetime
     host: str | None
     """The name of the living worker that works it now; None if it waits."""
     run_id: UUID | None
-    """Of the run that works it, or was the last to try; None before the first one."""
+    """The run that works it, or tried last; None before the first one."""
     attempts: int
     refusals: tuple[JobRefusal, ...]
     """Why workers can't work it."""
 
 
 async def open_jobs(session: AsyncSession, stale: float) -> list[OpenJob]:
-    """List what was asked for and hasn't ended, the oldest request first.
+    """List the requested collections that haven't ended, the oldest request first.
 
-    A worker counts as gone if nothing was heard of it for ``stale`` seconds.
+    A worker counts as gone after ``stale`` seconds without a heartbeat.
     """
     rows = await session.execute(
         text(

@@ -1,4 +1,4 @@
-"""Open the catalogue: on a PostgreSQL server of the operator's or the embedded one, for production or for tests."""
+"""Open the catalogue: on the embedded PostgreSQL or an operator's server, for production or for tests."""
 
 import os
 from collections.abc import AsyncIterator
@@ -31,14 +31,14 @@ async def open_store(
     check: bool = True,
     migrate: bool = False,
 ) -> AsyncIterator[Store]:
-    """Open the catalogue that the settings name, or the one of a host's engine (see `Store.from_engine`).
+    """Open the catalogue that the settings name, or that of a host program's engine (see `Store.from_engine`).
 
-    ``test_db`` opens the test database. ``connections`` is the number of collections that can be at work at once,
-    over all runs; up to two more connections are opened for other work. With ``read_only`` the server refuses every
-    write.
+    ``test_db`` opens the test database. ``connections`` is the number of collections that can be ingested at the same
+    time, over all runs; up to two more connections are opened for other work. With ``read_only`` the server refuses
+    every write.
 
-    The embedded database is created and upgraded unless ``read_only``. On any other server the schema has to be
-    current; ``migrate`` upgrades it first, and ``check=False`` opens the database whatever its schema is.
+    The embedded database is created and upgraded unless ``read_only`` is set. On any other server the schema must have
+    the current version; ``migrate`` upgrades it first, and with ``check=False`` its version isn't checked.
 
     Raises RequestError for settings that don't fit together, SchemaMismatch, and StoreUnavailable.
     """
@@ -76,7 +76,7 @@ async def open_store(
 async def open_test_server(settings: Settings) -> AsyncIterator[tuple[URL, URL | None]]:
     """Keep the server of the test database running; yields the URLs of the test and the production database.
 
-    The test database needn't exist. The production database has no URL if it is the embedded one.
+    The test database may not exist. The production database has no URL if it is the embedded one.
     """
     url = _own_server(settings, test_db=True)
     if url is not None:
@@ -87,13 +87,13 @@ async def open_test_server(settings: Settings) -> AsyncIterator[tuple[URL, URL |
 
 
 def begins_catalogue(settings: Settings, *, test_db: bool = False) -> bool:
-    """Whether opening the catalogue would begin a new one in the home of the embedded server."""
+    """Return whether opening the catalogue would create a new one in the home of the embedded server."""
     return _own_server(settings, test_db=test_db) is None and not (_home(settings) / f"pg{MAJOR}").exists()
 
 
 @asynccontextmanager
 async def open_embedded(settings: Settings, *, test_db: bool = False) -> AsyncIterator[tuple[EmbeddedServer, str]]:
-    """Keep the embedded server running; yields it with the name of the database, which needn't exist.
+    """Keep the embedded server running; yields it with the name of the database, which may not exist.
 
     Raises RequestError if the settings name another server.
     """

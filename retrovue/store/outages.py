@@ -1,19 +1,19 @@
-"""Pauses between attempts while the database can't be reached."""
+"""Pauses between attempts to reach a database that can't be reached."""
 
 import anyio
 
 PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
-"""Seconds before the next attempt, one after the other; the last one is repeated."""
+"""Seconds before each next attempt; the last value is repeated."""
 
 
 class Outage:
-    """Growing pauses: `wait()` after each attempt that has failed, `over()` when one has succeeded."""
+    """Growing pauses. Call `wait()` after each failed attempt, and `over()` after a successful one."""
 
     def __init__(self) -> None:
         self._failures = 0
 
     def over(self) -> None:
-        """Let the next pause be the first one again."""
+        """Start again with the first pause."""
         self._failures = 0
 
     async def wait(self) -> None:

@@ -1,9 +1,9 @@
 """The plan of a merge: the verdict of each staged draft.
 
-The plan is the same SQL for a run and for a dry-run. A run reads the staging table. A dry-run may not make temporary
-tables, and reads the keys from one packed parameter.
+The plan is the same SQL for a run and for a dry-run. A run reads the staging table. A dry-run can't create temporary
+tables, so it reads the keys from one packed parameter.
 
-The verdicts of the plan (`retrovue.core.verdicts`), of which the first that fits is a draft's:
+The verdicts of the plan (`retrovue.core.verdicts`). A draft gets the first one that applies:
 
 * ``soft_deleted``: the collection has an asset of this source item, which is marked as deleted (counted as skipped);
 * ``duplicate``: another asset has the same canonical identity, or has it after this merge;
@@ -13,7 +13,7 @@ The verdicts of the plan (`retrovue.core.verdicts`), of which the first that fit
 * ``skipped``: none of these, but the collection has an asset of this item;
 * ``created``: the collection has none.
 
-A ``created`` or ``duplicate`` one becomes ``relinked`` if it is the item of an asset whose own is lost.
+A ``created`` or ``duplicate`` draft becomes ``relinked`` if it is the item of an asset whose own item is lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,15 @@ from sqlalchemy import text
 from retrovue.core.results import HeldBack, Listed, Named
 from retrovue.core.verdicts import LISTS, PLANNED
 
-# Look-ups in the catalogue are scalar subqueries in unique indexes, and nested loops are switched off for the rest:
-# the planner can't know the size of a staging table or a CTE; where it guesses "few rows", a merge takes minutes.
+# Look-ups in the catalogue are scalar subqueries in unique indexes, and for the rest nested loops are switched off: the
+# planner can't know the size of a staging table or a CTE. If it guesses "few rows", a merge takes minutes.
 NO_GUESSING = text("SET LOCAL enable_nestloop = off")
 
-# An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its
-# target is kept by an asset that stays, or is claimed by an earlier draft. A move that waits for a stuck one is stuck
-# too. Chains of them are walked through one array of numbers, as each step of a recursive join would read all moves.
-# The result goes through an array as well: the planner expects so many rows of a recursion that it would hash to files.
+# An asset that moves frees its place for another one, so that files may swap their names. A move is stuck if its target
+# is kept by an asset that stays, or is claimed by an earlier draft. A move that waits for a stuck one is stuck too.
+# Chains of moves are walked through one array of numbers, because each step of a recursive join would read all moves.
+# The result goes through an array as well: the planner expects so many rows from a recursion that it would hash to
+# files.
 PLAN = """
     keys AS MATERIALIZED (
         SELECT seq, canonical_hash, difference,
@@ -112,7 +113,7 @@ COUNT = text("SELECT verdict, count(*) AS total FROM plan GROUP BY verdict")
 
 
 def label_of(row: str) -> str:
-    """Return the SQL that does what ``core.results.label`` does, for an asset or a staged draft."""
+    """Return the SQL that computes ``core.results.label`` for an asset or a staged draft."""
     season, episode, track = (
         f"to_char({row}.{number}, 'FM9999999900')" for number in ("season_number", "episode_number", "track_number")
     )
@@ -123,10 +124,10 @@ def label_of(row: str) -> str:
 
 
 class MergeResult(NamedTuple):
-    """The verdicts of the staged drafts: how many, and the first of each."""
+    """The verdicts of the staged drafts: their numbers, and the first drafts of each."""
 
     counts: Mapping[str, int]
-    """The number of drafts by `Verdict.count`. A verdict that is part of another is included in both."""
+    """The number of drafts by `Verdict.count`. A verdict that is part of another is counted in both."""
     listed: Listed
     held_back: HeldBack | None = None
 

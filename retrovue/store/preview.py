@@ -1,4 +1,4 @@
-"""The dry-run's sink: plans the merge without temporary tables, in read-only transactions."""
+"""The sink of a dry-run: plans the merge without temporary tables, in read-only transactions."""
 
 from array import array
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ from retrovue.store.removals import (
 )
 from retrovue.store.session import Store
 
-# A draft is 33 bytes: source hash, canonical hash, and how it differs from its asset.
+# A draft has 33 bytes: source hash, canonical hash, and how it differs from its asset.
 _STAGED = """
     SELECT number AS seq, substring(keys.packed FROM number * 33 + 1 FOR 16) AS source_hash,
         substring(keys.packed FROM number * 33 + 17 FOR 16) AS canonical_hash,
@@ -59,7 +59,8 @@ _labelled = attrgetter(*LABELLED)
 _PLANNED = f"WITH RECURSIVE staged AS MATERIALIZED ({_STAGED}), {PLAN}"
 _LISTED = ", ".join(f"listed_{kind} AS MATERIALIZED ({keys_in_parameter(kind)})" for kind in KINDS)
 
-# As a run changes its plan: the files of a relinked item are its asset's, of which others with these become duplicates.
+# As a run changes its plan: the files of a relinked item belong to its asset, and others with these files become
+# duplicates of it.
 PREVIEW = text(
     f"""
     {_PLANNED},
@@ -98,7 +99,7 @@ _OWED_AGAIN = text(
 )
 
 
-# An approved asset isn't owed what has failed before.
+# An approved asset isn't owed enrichments that failed before.
 _OWED_SIDECARS = text(
     """
     SELECT count(*) FROM (
@@ -112,11 +113,12 @@ _OWED_SIDECARS = text(
 
 
 class Preview:
-    """The sink of a dry-run: keeps 33 bytes of keys and the title of each draft that would be staged.
+    """The sink of a dry-run. It keeps 33 bytes of keys and the title of each draft that would be staged.
 
-    For a sync it also keeps 16 bytes of each draft, and some 100 of each new one.
+    For a sync it also keeps 16 bytes of each draft, and about 100 of each new one.
 
-    `open()` → `add()` or `add_known()` for each page, `reset()` when the source is read again → `end()` → `plan()`.
+    Call `open()`, then `add()` or `add_known()` for each page, `reset()` when the source is read again, `end()`,
+    `plan()`.
     """
 
     keeps_pages = False
@@ -133,33 +135,35 @@ class Preview:
         full: bool = True,
         changes: bool = False,
     ) -> None:
-        """``reading_files``: the ids of the enrichers that owe an enrichment again to an asset whose file has moved.
+        """``reading_files``: the ids of the enrichers that owe an enrichment again for an asset whose file has moved.
 
-        ``reading_sidecars``: those that do if a sidecar has changed.
+        ``reading_sidecars``: those that owe one again if a sidecar has changed.
         """
         self.session = session
         self.comparison = Comparison(session, collection, mode)
         self.additions = Additions(collection) if changes else None
         self.listed: ListedKeys | None = ListedKeys(store, session, table=None) if full else None
         self.owed_again = 0
-        """Enrichments that are owed again after the merge: files have moved or were replaced, sidecars have changed."""
+        """The number of enrichments that are owed again after the merge, because of moved or replaced files or changed
+        sidecars.
+        """
         self._store = store
         self._reading_files = list(reading_files)
         self._reading_sidecars = reading_sidecars
         self._again = bytearray()
-        """The ids of the assets of which a sidecar has changed."""
+        """The ids of the assets whose sidecar has changed."""
         self._keys, self._relink_keys, self._titles = bytearray(), bytearray(), bytearray()
         self._title_ends = array("Q")
         self._fields: dict[int, str] = {}
-        """The names of the fields that differ, of the first drafts of each kind of difference."""
+        """The names of the fields that differ, for the first drafts of each kind of difference."""
 
     async def open(self) -> None:
-        """Load what the collection holds."""
+        """Read what the collection holds."""
         async with self._store.transaction(self.session, long=True) as session:
             await self.comparison.load(session, whole=self.listed is not None)
 
     async def add(self, page: MappedPage, /) -> None:
-        """Keep the keys and titles of one page."""
+        """Keep the keys and titles of a page."""
         comparison = self.comparison
         syncing = comparison.mode == "sync"
         differences: dict[int, Difference] = {}
@@ -186,7 +190,7 @@ class Preview:
         await self._list((key.source_hash for key in page.keys), page.rejected)
 
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
-        """Take a known page, of which only the source URIs and the rejections are looked at."""
+        """Take a known page. Only its source URIs and rejections are used."""
         self.comparison.reject(rejected)
         await self._list(map(identity_hash, source_uris), rejected)
 
@@ -216,7 +220,7 @@ class Preview:
         """Take the end of the listing."""
 
     async def reset(self) -> None:
-        """Drop everything: the source is read again."""
+        """Drop everything, because the source is read again."""
         for kept in (self._keys, self._relink_keys, self._titles, self._again):
             kept.clear()
         del self._title_ends[:]
@@ -228,7 +232,7 @@ class Preview:
             self.additions.reset()
 
     async def plan(self, policy: RemovalPolicy = NO_POLICY) -> MergeResult:
-        """Plan the merge as a real run would."""
+        """Plan the merge as a run would."""
         comparison = self.comparison
         # Without a copy, which would take 64 MB for a million drafts.
         bind: dict[str, Any] = {"collection": comparison.collection.id, "keys": self._keys}
@@ -264,7 +268,7 @@ class Preview:
                 self.owed_again += counted.scalar_one()
         entries: dict[str, list[Named]] = {}
         for row in rows:
-            # As in the merge: an ingest changes no title.
+            # As in the merge, because an ingest changes no title.
             kept = row.verdict == "soft_deleted" or (row.verdict == "relocated" and comparison.mode == "ingest")
             title = row.holder if kept else self._title(row.seq)
             entries.setdefault(row.verdict, []).append(Named(title, detail=self._detail(row)))

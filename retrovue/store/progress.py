@@ -1,4 +1,4 @@
-"""How far the runs at work are: a row for each collection, for whoever watches them, and the wish to stop a run."""
+"""The progress of the runs at work, one row for each collection, and requests to stop a run."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -13,48 +13,50 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.store.session import Store, translated
 
 CHANNEL = "retrovue_progress"
-"""Tells that a run has begun, is further, or has ended."""
+"""The channel that announces that a run has begun, progressed or ended."""
 KEPT_FOR = "1 day"
-"""For how long the rows of a run are kept that was killed."""
+"""How long the rows of a run that was killed are kept."""
 
 WorkPhase = Literal["waiting", "reading", "merging", "enriching", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionProgress:
-    """How far a run is with a collection."""
+    """The progress of a run with one collection."""
 
     run_id: UUID
     collection_id: UUID
     phase: WorkPhase
     """``waiting`` for its turn, ``reading``, ``merging``, ``enriching``, or ``ended``."""
     source_items: int = 0
-    """Distinct items of the source, so far."""
+    """Distinct source items so far."""
     source_total: int | None = None
-    """The items of the source, as it says; None if it doesn't."""
+    """The total number of items according to the source; None if it doesn't tell."""
     discovered: int = 0
-    """Versions so far, rejected ones included."""
+    """Versions so far, including rejected ones."""
     rejected: int = 0
     enriched: int = 0
-    """Enrichments that have succeeded, one for each asset and enricher."""
+    """The number of enrichments that succeeded. An enrichment is one enricher for one asset."""
     enrichments_failed: int = 0
     enrichments_owed: int | None = None
-    """What was owed when the enrichment began; None before it, and if it couldn't be counted in time."""
+    """How many enrichments were owed when the enrichment began; None before that, and if they couldn't be counted in
+    time.
+    """
     seconds: float = 0.0
-    """Wall time of the phase so far, of ``merging`` since the reading began."""
+    """Seconds of wall time in this phase; for ``merging`` since reading began."""
     updated_at: dt.datetime | None = None
-    """When the run wrote this."""
+    """When the run wrote the row."""
     stop_asked_by: str | None = None
-    """``user@host`` of who has asked the run to stop."""
+    """``user@host`` of the person who asked the run to stop."""
 
     @property
     def rate(self) -> float:
-        """Versions per second since the reading began."""
+        """Versions per second since reading began."""
         return self.discovered / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate the seconds until the phase is over, at the pace so far; None where that isn't known."""
+        """Estimate the seconds until the phase ends, at the rate so far; None if the total isn't known."""
         done, total = self.source_items, self.source_total
         if self.phase == "enriching":
             done, total = self.enriched + self.enrichments_failed, self.enrichments_owed
@@ -96,7 +98,7 @@ _FORGET = text(
 
 
 async def write_progress(store: Store, run_id: UUID, rows: Sequence[CollectionProgress]) -> str | None:
-    """Write how far a run is, in one statement. Returns who has asked it to stop, None if nobody has."""
+    """Write the progress of a run, in one statement. Returns who asked the run to stop, None if nobody did."""
     written = orjson.dumps([{name: getattr(row, name) for name in _FIELDS} for row in rows], default=str).decode()
     with translated():
         async with store.audit.connect() as connection:
@@ -107,9 +109,9 @@ async def write_progress(store: Store, run_id: UUID, rows: Sequence[CollectionPr
 
 
 async def forget_progress(store: Store, run_id: UUID, collections: Iterable[UUID]) -> None:
-    """Remove the rows of a run that is over, and those of runs that were killed; tell whoever watches.
+    """Delete the rows of a run that has ended, and old rows of runs that were killed; notify followers.
 
-    Other hosts may work other collections of the same run.
+    Other hosts may be working on other collections of the same run.
     """
     with translated():
         async with store.audit.connect() as connection:
@@ -118,7 +120,7 @@ async def forget_progress(store: Store, run_id: UUID, collections: Iterable[UUID
 
 
 async def list_progress(session: AsyncSession, run_id: UUID | None = None) -> list[CollectionProgress]:
-    """Return how far the runs at work are, or one of them."""
+    """Return the progress of the runs at work, or of one of them."""
     where = "" if run_id is None else "WHERE run_id = :run"
     result = await session.execute(
         text(f"SELECT {', '.join(_TOLD)} FROM run_progress {where} ORDER BY run_id, collection_id"),
@@ -128,7 +130,7 @@ async def list_progress(session: AsyncSession, run_id: UUID | None = None) -> li
 
 
 async def ask_to_stop(session: AsyncSession, run_id: UUID, who: str) -> bool:
-    """Ask a run to stop. Returns False if it has no rows: it hasn't begun, or is over."""
+    """Ask a run to stop. Returns False if it has no rows, because it hasn't begun or has ended."""
     result = await session.execute(
         text(
             "UPDATE run_progress SET stop_asked_by = coalesce(stop_asked_by, :who) WHERE run_id = :run RETURNING run_id"

@@ -1,4 +1,4 @@
-"""The assets that are gone: count them, and delete them for good."""
+"""Count the assets that are gone, and delete them for good."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class GoneAssets:
     approved: int
     """How many of them are approved for broadcast."""
     first: tuple[str, ...]
-    """The names of the first 100, those first that have been away for longest."""
+    """The labels of the first 100, those that have been missing longest first."""
 
 
 async def find_gone(session: AsyncSession, collections: Sequence[Collection], before: dt.datetime) -> GoneAssets:
@@ -58,7 +58,7 @@ async def find_gone(session: AsyncSession, collections: Sequence[Collection], be
 
 
 async def purge_gone(session: AsyncSession, collections: Sequence[Collection], before: dt.datetime) -> None:
-    """Delete the gone assets of collections that were first missing before a time, and tell the feed of changes."""
+    """Delete the gone assets of collections that were first missing before a time; the feed of changes tells it."""
     bind = {"collections": id_list(collections), "before": before}
     await session.execute(_PURGED)
     await session.execute(_DELETE, bind)

@@ -34,46 +34,46 @@ _KEEP = text(
 
 @dataclass(frozen=True, slots=True)
 class LastReading:
-    """What the last complete reading of a collection proved: that the catalogue has what the source listed then."""
+    """The last complete reading of a collection. It proved that the catalogue had what the source listed then."""
 
     basis: bytes
-    """Of `basis_of()` at that time."""
+    """The result of `basis_of()` at that time."""
     stamp: str | None
-    """The source's stamp of the library, from before the reading."""
+    """The source's stamp of the library before the reading."""
     clock_s: int | None
-    """The source's own time, from before the reading."""
+    """The source's own time before the reading."""
     items: int
-    """How many items the source had."""
+    """The number of items at the source."""
     swept_at: dt.datetime | None
-    """When all of it was read last; None: that wasn't complete, as removals were held back."""
+    """When all of it was last read; None if that reading left something undone, because removals were held back."""
     full_at: dt.datetime | None
-    """When all of it was read in full last, without relying on known pages."""
+    """When all of it was last read in full, without relying on known pages."""
     explained: bool = False
-    """Whether single items that were read since differed, so that the stamp may have moved for them."""
+    """Whether single items that were read since then differed, so that the stamp may have changed because of them."""
 
 
 def basis_of(source: Source, collection: Collection) -> bytes:
-    """Hash what the drafts of a collection are made from besides its source: 16 bytes. With another one all is read."""
+    """Return a hash, 16 bytes, of what the drafts of a collection depend on besides its source."""
     mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
     about = [own_version(), source.type, dict(source.config), collection.external_id, collection.kind, mappings]
     return blake2b(orjson.dumps(about, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
 async def last_reading(session: AsyncSession, collection: Collection) -> tuple[LastReading | None, dt.datetime]:
-    """Return what the last complete reading of a collection proved, and the database's time."""
+    """Return the last complete reading of a collection, and the database's time."""
     now: dt.datetime = (await session.execute(text("SELECT now()"))).scalar_one()
     row = (await session.execute(_LAST, {"collection": collection.id})).one_or_none()
     return (None if row is None else LastReading(*row)), now
 
 
 async def readings_of(session: AsyncSession, source: Source) -> dict[UUID, LastReading]:
-    """Return what the last complete readings of a source proved, by collection; without those that never were."""
+    """Return the last complete readings of a source, by collection; collections without one are left out."""
     rows = await session.execute(_OF_SOURCE, {"source": source.id})
     return {collection: LastReading(*fields) for collection, *fields in rows}
 
 
 async def absences_are_due(session: AsyncSession, source: Source, collection: Collection) -> bool:
-    """Return whether a collection has missing assets whose grace is over: the next reading of all makes them gone."""
+    """Return whether a collection has missing assets whose grace has passed, so that the next sweep makes them gone."""
     result = await session.execute(
         text(
             "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :collection AND availability <> 'present'"
@@ -86,7 +86,7 @@ async def absences_are_due(session: AsyncSession, source: Source, collection: Co
 
 
 async def keep_reading(session: AsyncSession, collection: Collection, reading: LastReading) -> None:
-    """Store what a complete reading proved, in the transaction that makes it true."""
+    """Store what a complete reading proved, in the transaction of its merge."""
     await session.execute(
         _KEEP,
         {
@@ -103,7 +103,7 @@ async def keep_reading(session: AsyncSession, collection: Collection, reading: L
 
 
 async def mark_incomplete(session: AsyncSession, collection: Collection) -> None:
-    """Note that a reading left something undone: the next sync reads all of the collection."""
+    """Note that a reading left something undone, so that the next sync reads all of the collection."""
     await session.execute(
         text(
             "UPDATE collection_reading SET swept_at = NULL WHERE collection_uuid = :collection AND swept_at IS NOT NULL"
@@ -113,7 +113,7 @@ async def mark_incomplete(session: AsyncSession, collection: Collection) -> None
 
 
 async def forget_readings(session: AsyncSession, source: Source) -> None:
-    """Forget what was proved of the collections of a source: the next sync reads all of them."""
+    """Delete what was proved for the collections of a source, so that the next sync reads all of them."""
     await session.execute(
         text(
             "DELETE FROM collection_reading"
@@ -124,7 +124,7 @@ async def forget_readings(session: AsyncSession, source: Source) -> None:
 
 
 async def known_filters(session: AsyncSession, source: UUID, server: str) -> dict[str, bool]:
-    """Return which filters of a source work, as far as it was found out about this version of its server."""
+    """Return which filters of a source are known to work with this version of its server."""
     rows = await session.execute(
         text("SELECT name, works FROM source_filter WHERE source_id = :source AND version = :server"),
         {"source": source, "server": server},

@@ -1,4 +1,4 @@
-"""Look-up by a reference: a UUID, an external id, an exact name, or the unique beginning of an id."""
+"""Look up an object by a reference: a UUID, an external id, an exact name, or the unique beginning of an id."""
 
 import re
 import secrets
@@ -14,31 +14,31 @@ from retrovue.core.text import quoted
 from retrovue.store.drafts import identity_hash
 
 Noun = Literal["source", "collection", "enricher"]
-"""What can be looked up: the word of messages and codes, and the table's name."""
+"""The kinds of objects that can be looked up: the word in messages and codes, and the name of the table."""
 
 
 def new_external_id(type_name: str) -> str:
-    """Make an external id for a source or an enricher: its type and eight random hexadecimal digits."""
+    """Return an external id for a source or an enricher: its type and eight random hexadecimal digits."""
     return f"{type_name}-{secrets.token_hex(4)}"
 
 
 SHORTEST = 4
-"""How many digits the beginning of an id has at least."""
+"""The least number of digits in the beginning of an id."""
 _SHOWN = 8
-"""How many digits a shortened id has at least."""
+"""The least number of digits in a shortened id."""
 _CANDIDATES = 10
-"""How many candidates an error about a beginning names."""
+"""How many candidates an error about an ambiguous beginning names."""
 
 
 class IdRange(NamedTuple):
-    """The UUIDs that begin with some digits."""
+    """The range of UUIDs that begin with given digits."""
 
     low: uuid.UUID
     high: uuid.UUID
 
 
 def id_range(reference: str) -> IdRange | None:
-    """Return the UUIDs that begin with a reference, with or without its dashes; None if no UUID does."""
+    """Return the range of UUIDs that begin with a reference, with or without dashes; None if no UUID does."""
     digits = reference.lower().replace("-", "")
     if not SHORTEST <= len(digits) <= 32 or not re.fullmatch("[0-9a-f]+", digits):
         return None
@@ -66,13 +66,12 @@ async def look_up(
 ) -> Row[Any]:
     """Return the row that a reference names.
 
-    An exact UUID goes before all else, and the external id of a source or an enricher before a name. That of a
-    collection is the word of its source, such as ``1`` or ``Movies``: it goes before no other collection's name. If
-    nothing has the reference, it may be the unique beginning of an id.
-    ``columns`` includes the id, the external id and, of a collection, a ``label`` that names its source. ``source``
-    restricts collections to one source, which ``within`` names in the message. ``hint`` says how to choose between
-    candidates.
-    Raises NotFound, or Ambiguous with the candidates.
+    An exact UUID takes precedence over everything else, and the external id of a source or an enricher over a name. The
+    external id of a collection is given by its source, such as ``1`` or ``Movies``, so it doesn't take precedence over
+    another collection's name. If nothing matches exactly, the reference may be the unique beginning of an id.
+    ``columns`` includes the id, the external id and, for a collection, a ``label`` that names its source. ``source``
+    limits collections to one source, which ``within`` names in the message. ``hint`` says how to choose between
+    candidates. Raises NotFound, or Ambiguous with the candidates.
     """
     own_id = as_uuid(reference)
     within_source = "" if source is None else "AND source_id = :source"
@@ -111,7 +110,10 @@ async def look_up(
 async def _beginning_with(
     session: AsyncSession, noun: Noun, columns: str, reference: str, source: uuid.UUID | None
 ) -> Sequence[Row[Any]]:
-    """Return the rows whose id begins with a reference; of an external id its type alone is no beginning."""
+    """Return the rows whose id begins with a reference.
+
+    The type alone isn't accepted as the beginning of an external id.
+    """
     ids = id_range(reference)
     external = noun != "collection" and re.search(r"-[0-9a-f]+$", reference) is not None
     conditions = [f"{noun}.id BETWEEN :low AND :high"] if ids is not None else []
@@ -132,8 +134,8 @@ async def _beginning_with(
     return result.all()
 
 
-# The address that an asset has now goes before one that another had. Where a person has relinked an asset, another one
-# has its former item, and is found by that address only if it is listed again.
+# The current address of an asset takes precedence over a former address of another. If a person relinked an asset,
+# another asset has its former item, and is found by that address only if the item is listed again.
 _BY_ADDRESS = text(
     "SELECT uuid FROM ("
     " SELECT asset.uuid, CASE asset.availability WHEN 'present' THEN 1 ELSE 3 END AS rank FROM collection JOIN asset"
@@ -201,12 +203,12 @@ async def _find_id(session: AsyncSession, noun: str, query: str, reference: str,
 
 
 async def short_ids(session: AsyncSession, uuids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """Return the beginnings of assets' ids, of at least 8 digits, that no other asset's id has."""
+    """Return beginnings of assets' ids, at least 8 digits long, that are unique among all assets."""
     return await _shortened(session, uuids, "asset", "uuid")
 
 
 async def short_run_ids(session: AsyncSession, runs: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """Return the beginnings of runs' ids, of at least 8 digits, that no other run's id has."""
+    """Return beginnings of runs' ids, at least 8 digits long, that are unique among all runs."""
     return await _shortened(session, runs, "ingest_start", "run_id")
 
 
@@ -228,7 +230,7 @@ async def _shortened(
 
 
 def _unlike(one: uuid.UUID, other: uuid.UUID | None) -> int:
-    """Return how many characters of an id tell it from another one."""
+    """Return how many characters of an id are needed to distinguish it from another one."""
     if other is None:
         return 0
     return next(place for place, pair in enumerate(zip(str(one), str(other), strict=True), 1) if pair[0] != pair[1])

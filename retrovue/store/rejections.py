@@ -1,4 +1,4 @@
-"""The items that became no asset of their own: the rejected ones of all runs, and the duplicates, page by page."""
+"""List the items that didn't become an asset: rejected items of all runs, and duplicates."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -44,8 +44,8 @@ _DUPLICATE_CONDITIONS = {
     "since": "asset_alias.created_at >= :since",
     "until": "asset_alias.created_at < :until",
 }
-# Of a collection's latest reading of all of it. One of which everything was rejected counts as well, and one of the
-# changes doesn't: it says nothing of the other items.
+# The latest reading of the whole collection. One in which everything was rejected counts as well, and a reading of
+# changes doesn't, because it contains no other items.
 _LATEST = """
     ingest_start.scope = '{}' AND coalesce(ingest_outcome.read, 'full') IN ('full', 'sweep') AND NOT EXISTS (
         SELECT FROM ingest_start AS later JOIN ingest_outcome AS outcome USING (run_id, collection_id)
@@ -60,7 +60,7 @@ _DUPLICATE_POSITION = msgspec.json.Decoder(tuple[UUID, bytes])
 
 
 class RejectionFilters(TypedDict, total=False):
-    """Which rejected items or duplicates to list: those for which everything given holds."""
+    """Filters of rejected items and duplicates. An item has to match all given filters."""
 
     source: str | None
     """The UUID, external id or exact name of a source."""
@@ -71,11 +71,11 @@ class RejectionFilters(TypedDict, total=False):
     run: UUID | None
     """The id of a run; for rejected items only."""
     since: dt.datetime | None
-    """A time with its zone: the run started, or the duplicate was found, then or later."""
+    """A time with its zone: the run started, or the duplicate was found, at that time or later."""
     until: dt.datetime | None
-    """A time with its zone: before it."""
+    """A time with its zone: before that time."""
     latest: bool
-    """Only what the latest ingest of each whole collection rejected; for rejected items only."""
+    """Only items that the latest ingest of each whole collection rejected; for rejected items only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class RejectedItem:
 
     run_id: UUID
     started_at: dt.datetime
-    """When the run began with the collection."""
+    """When the run began to work on the collection."""
     source_id: UUID
     source_name: str
     collection_id: UUID
@@ -97,7 +97,7 @@ class RejectedItem:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateItem:
-    """An item whose files are those of an asset: an alias of that asset."""
+    """An item with the files of an asset: an alias of that asset."""
 
     source_id: UUID
     source_name: str
@@ -110,7 +110,7 @@ class DuplicateItem:
     asset_uuid: UUID
     asset_title: str
     found_at: dt.datetime
-    """When an ingest found it first."""
+    """When an ingest first found it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +118,23 @@ class RejectedListing:
     """A page of rejected items, the latest run first."""
 
     total: int
-    """How many items the whole list has."""
+    """The number of items in the whole list."""
     reasons: dict[str, int]
-    """How many of them have each code, the most frequent first."""
+    """The numbers of items by code, the most frequent first."""
     items: tuple[RejectedItem, ...]
     next_cursor: str | None = None
-    """Where the next page begins; None on the last page."""
+    """The cursor of the next page; None on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateListing:
-    """A page of duplicates, collection by collection."""
+    """A page of duplicates, sorted by collection."""
 
     total: int
-    """How many items the whole list has."""
+    """The number of items in the whole list."""
     items: tuple[DuplicateItem, ...]
     next_cursor: str | None = None
-    """Where the next page begins; None on the last page."""
+    """The cursor of the next page; None on the last page."""
 
 
 async def _selection(
@@ -157,7 +157,7 @@ async def _selection(
 
 
 async def count_rejected(session: AsyncSession, filters: RejectionFilters) -> dict[str, int]:
-    """Count the rejected items by the code of their reason, the most frequent first. Reads them all."""
+    """Count the rejected items by the code of their reason, the most frequent first. Reads all of them."""
     where, parameters = await _selection(session, filters, _CONDITIONS)
     rows = await session.execute(
         text(f"SELECT rejection.code, count(*) AS items {_REJECTED}{where} GROUP BY 1 ORDER BY 2 DESC, 1"), parameters
@@ -170,8 +170,8 @@ async def rejected_page(
 ) -> tuple[tuple[RejectedItem, ...], str | None]:
     """Return up to ``limit`` rejected items after a cursor, and the cursor of the next page.
 
-    The latest run comes first, in it each collection in the order of its source. Raises NotFound, Ambiguous or, for a
-    bad limit, cursor or filter, RequestError.
+    The latest run comes first, and in each run each collection in the order of its source. Raises NotFound, Ambiguous
+    or, for an invalid limit, cursor or filter, RequestError.
     """
     require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     where, parameters = await _selection(session, filters, _CONDITIONS)
@@ -210,9 +210,9 @@ async def count_duplicates(session: AsyncSession, filters: RejectionFilters) -> 
 async def duplicate_page(
     session: AsyncSession, filters: RejectionFilters, *, limit: int, after: str | None = None
 ) -> tuple[tuple[DuplicateItem, ...], str | None]:
-    """Return up to ``limit`` duplicates after a cursor, and the cursor of the next page, in the order of their keys.
+    """Return up to ``limit`` duplicates after a cursor, in the order of their keys, and the cursor of the next page.
 
-    Raises NotFound, Ambiguous or, for a bad limit, cursor or filter, RequestError.
+    Raises NotFound, Ambiguous or, for an invalid limit, cursor or filter, RequestError.
     """
     require_within("The limit", limit, 0, LARGEST, code="bad_limit")
     where, parameters = await _selection(session, filters, _DUPLICATE_CONDITIONS)

@@ -1,7 +1,8 @@
-"""Relinking: an asset whose item the source doesn't list any more takes the identity of a new item that is the same.
+"""Relinking: an asset whose item isn't listed any more takes the identity of a new item that is the same.
 
-Both have keys, of four rules that are tried in their order. Only pairs that are unambiguous are relinked: with one
-asset and one item; where there are several, with one that has the same file, or else the same version.
+An asset and an item match if they share a key, by one of four rules that are tried in order. Only unambiguous pairs are
+relinked: one asset and one item. If several match, the one with the same file decides, or else the one with the same
+version.
 """
 
 from collections import Counter
@@ -15,20 +16,23 @@ from retrovue.core.pages import AssetDraft
 from retrovue.store.listed import key_of, text_key
 
 RULES = ("guid", "external_id", "file", "episode", "place")
-"""What a pair has in common: Plex's own id; the id of a film at another provider; the files, season and episode; the
-show, by an id or else by its title, with season and episode; the files alone."""
+"""The rules, by what a pair shares: Plex's own id; the id of a film at another provider; the files, season and episode;
+the show, by an id or else by its title, with season and episode; the files alone.
+"""
 VERSION = len(RULES)
-"""The number of the first key that only decides between several pairs, and makes none."""
+"""The number of the first key that only decides between several pairs, and makes no pair by itself."""
 _EPISODE, _PLACE = RULES.index("episode"), RULES.index("place")
 _PROVIDERS = ("plex", "imdb", "tmdb", "tvdb")
 _FIRST_ID = VERSION + 1
 _FIRST_SHOW_ID = _FIRST_ID + len(_PROVIDERS)
 _FILM_PROVIDERS = _PROVIDERS[1:]
 _MOST_ALIKE = 8
-"""Assets or items with the same key beyond which it says nothing: their pairs would be as many as their product."""
+"""If more assets or items than this have the same key, it is ignored, because their pairs would be as many as the
+product of their numbers.
+"""
 
 KEY_BYTES = 4 + 1 + 16
-"""Bytes of a key of a staged draft, packed."""
+"""The length of a packed key of a staged draft, in bytes."""
 PACKED_STAGED_KEYS = f"""
     SELECT (get_byte(packed, at) << 24) + (get_byte(packed, at + 1) << 16) + (get_byte(packed, at + 2) << 8)
             + get_byte(packed, at + 3) AS seq,
@@ -63,7 +67,7 @@ def relink_keys(draft: AssetDraft, canonical_hash: bytes) -> list[tuple[int, byt
 
 
 def packed_relink_keys(seq: int, draft: AssetDraft, canonical_hash: bytes) -> bytes:
-    """Return the keys of a new draft as `PACKED_STAGED_KEYS` reads them; ``seq`` is its number."""
+    """Return the keys of a new draft in the form that `PACKED_STAGED_KEYS` reads; ``seq`` is its number."""
     return b"".join(
         seq.to_bytes(4, "big") + rule.to_bytes(1, "big") + key for rule, key in relink_keys(draft, canonical_hash)
     )
@@ -98,7 +102,7 @@ LOST_TEXTS = f"""
         THEN concat('title|', lost.show_title, '|', {_NUMBERS}) END),
     ({VERSION}, concat(lost.video_resolution, '|', lost.edition, '|', lost.part_count))
 """
-"""The SQL of the keys of a row ``lost`` of asset, before they are hashed: numbers of rules and texts."""
+"""The SQL of the keys of a row ``lost`` of asset before they are hashed: numbers of rules, and texts."""
 
 # Reads the CTEs `lost` (rows of asset), `plan`, and `staged_key`.
 PAIRS = f"""
@@ -153,7 +157,7 @@ PAIRS = f"""
 RELINKS = """
     jsonb_to_recordset(cast(:relinks AS jsonb)) AS relink (seq integer, asset uuid, rule text, leader integer)
 """
-"""Relinks as rows, out of the JSON of `relinks_json`."""
+"""Relinks as rows, from the JSON of `relinks_json`."""
 
 
 class Pair(NamedTuple):
@@ -169,7 +173,7 @@ class Pair(NamedTuple):
     version: bool
     """Whether both have the same resolution, edition and number of parts."""
     verdict: str
-    """What becomes of the draft if it isn't relinked: ``created`` or ``duplicate``."""
+    """The verdict on the draft if it isn't relinked: ``created`` or ``duplicate``."""
     holder: UUID | None
     """The asset that has the draft's files."""
     leader: int | None
@@ -177,11 +181,11 @@ class Pair(NamedTuple):
 
 
 class Relinks(NamedTuple):
-    """What is relinked, and what can't be decided."""
+    """The pairs that are relinked, and the ambiguous ones."""
 
     made: Sequence[Pair]
     ambiguous: Sequence[Pair]
-    """The first pair of each asset that several items could be, or that shares its item with other assets."""
+    """The first pair of each asset that matches several items, or shares its item with other assets."""
 
 
 NOTHING_RELINKED = Relinks((), ())
@@ -221,7 +225,7 @@ def choose(pairs: Iterable[Pair]) -> Relinks:
 
 
 def _without_place(made: dict[UUID, Pair]) -> set[int]:
-    """Take out the pairs whose files another asset keeps, and return their drafts: files belong to one asset."""
+    """Remove the pairs whose files another asset keeps, and return their drafts: a file belongs to one asset."""
     refused = set[int]()
     while True:
         places = Counter[UUID | int | None]()

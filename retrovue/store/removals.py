@@ -22,16 +22,16 @@ from retrovue.store.relinking import RELINKS, RULES, Pair
 
 @dataclass(frozen=True, slots=True)
 class RemovalPolicy:
-    """What may be removed in a sync of a collection."""
+    """What a sync of a collection may remove."""
 
     most: MaxRemovals = DEFAULT_MAX_REMOVALS
-    """Assets that may become missing without being asked."""
+    """The most assets that may become missing without confirmation."""
     confirmed: frozenset[str] = frozenset()
-    """The tokens of the removals that a person has reviewed."""
+    """The tokens of removals that a person has reviewed."""
     guards: tuple[Guard, ...] = ()
-    """The guards that stop removals whichever they are, unless a person has confirmed them."""
+    """The guards that stop all removals unless a person has confirmed them."""
     postponed: Guard | None = None
-    """The guard that stops removals even if they are confirmed: the source is changing."""
+    """The guard that stops even confirmed removals, because the source is changing."""
     library_uuid: str | None = None
     """The permanent id of the library that was read; None if it isn't known."""
 
@@ -43,15 +43,15 @@ class Removals:
     missing: int = 0
     gone: int = 0
     newly: int = 0
-    """Those that were present."""
+    """How many of them were present."""
     first: dict[str, list[Named]] = field(default_factory=dict[str, list[Named]])
-    """The first ones by what they become, by name."""
+    """The first ones by what they become, sorted by name."""
     token: str | None = None
-    """Stands for exactly this set of assets."""
+    """A token for exactly this set of assets."""
 
     @property
     def number(self) -> int:
-        """How many there are."""
+        """The number of assets."""
         return self.missing + self.gone
 
 
@@ -62,8 +62,9 @@ NO_POLICY = RemovalPolicy()
 def lost_assets(*, newly: bool, names_items: bool) -> str:
     """Return the SQL of the assets that the source doesn't list: rows of asset, with ``trashed``.
 
-    It reads ``plan``, ``listed_item``, ``listed_rejected`` and ``listed_trashed``. ``newly``: those that are present
-    as well, for which the keys of the whole listing are compared. ``names_items``: whether a rejection names an item.
+    It reads ``plan``, ``listed_item``, ``listed_rejected`` and ``listed_trashed``. ``newly`` includes the present
+    assets, for which the keys of the whole listing are compared. ``names_items`` says whether any rejection names an
+    item.
     """
     absent = """
         SELECT asset.* FROM asset
@@ -71,13 +72,13 @@ def lost_assets(*, newly: bool, names_items: bool) -> str:
             AND NOT EXISTS (SELECT FROM listed_item WHERE listed_item.key = asset.source_hash)
         UNION ALL
     """
-    # One that isn't present and is listed has been staged.
+    # An asset that isn't present and is listed has been staged.
     unavailable = """
         SELECT asset.* FROM asset
         WHERE asset.collection_uuid = :collection AND asset.deleted_at IS NULL AND asset.availability <> 'present'
             AND NOT EXISTS (SELECT FROM plan WHERE plan.own = asset.uuid)
     """
-    # Its item is listed and has the files of another asset now: nothing is listed any more that is this one.
+    # Its item is listed and has the files of another asset now, so no listed item belongs to this asset any more.
     displaced = """
         UNION ALL
         SELECT asset.*
@@ -91,7 +92,7 @@ def lost_assets(*, newly: bool, names_items: bool) -> str:
     return f"SELECT unlisted.*, {trashed} AS trashed FROM {unlisted} WHERE NOT {rejected}"
 
 
-# Those that are relinked aren't lost any more. Times are the database's.
+# Relinked assets aren't lost any more. Times are the database's.
 REMOVAL = f"""
     SELECT lost.uuid AS asset_uuid, {label_of("lost")} AS title, lost.source_uri, lost.availability AS was, becomes,
         CASE WHEN lost.trashed THEN 'trashed' ELSE 'not_listed' END AS reason
@@ -135,7 +136,7 @@ _CHANGES = """
 
 
 async def count_removals(session: AsyncSession, collection: Collection, source: str, bind: dict[str, Any]) -> Removals:
-    """Count the removals, rows of the table ``removal`` or of the CTE that ``source`` begins the statement with."""
+    """Count the removals: rows of the table ``removal``, or of the CTE with which ``source`` begins the statement."""
     row = (await session.execute(text(f"{source} {_COUNT}"), {**bind, "collection": collection.id})).one()
     first: dict[str, list[Named]] = {}
     if row.missing or row.gone:
@@ -145,7 +146,7 @@ async def count_removals(session: AsyncSession, collection: Collection, source: 
 
 
 def hold_back(removals: Removals, policy: RemovalPolicy, present: int) -> HeldBack | None:
-    """Return which guards hold removals back, of a collection with so many assets present; None if they may be made."""
+    """Return the guards that hold removals back in a collection with ``present`` assets; None if they may be made."""
     if not removals.number:
         return None
     guards = list(policy.guards)
@@ -179,14 +180,15 @@ async def remove(session: AsyncSession, run: Run) -> None:
 
 
 async def tell_removed(session: AsyncSession, collection: UUID, run: Run, *, later: bool) -> None:
-    """Add the removals to the feed of changes, ``later`` with those of other collections."""
+    """Add the removals to the feed of changes, with ``later`` together with those of other collections."""
     await tell(session, _CHANGES, {"collection": collection, "run": run.id}, later=later)
 
 
 async def count_absent(session: AsyncSession, comparison: Comparison, rejected: str, bind: dict[str, Any]) -> int:
-    """Count the assets that an ingest finds present in the catalogue and not listed, as its listing stands.
+    """Count the assets that are present in the catalogue and that an ingest didn't find listed.
 
-    ``rejected`` is the SQL of the `text_key` of the source URIs of rejected items, which are listed; with ``bind``.
+    ``rejected`` is the SQL of the `text_key` of the source URIs of rejected items, which count as listed; ``bind`` has
+    its parameters.
     """
     if not comparison.absent:
         return 0
@@ -202,7 +204,7 @@ async def count_absent(session: AsyncSession, comparison: Comparison, rejected: 
 
 
 async def ambiguous_assets(session: AsyncSession, pairs: Sequence[Pair]) -> list[Named]:
-    """Name the first assets of pairs that were left alone, each with the rule."""
+    """Return the first assets of ambiguous pairs, each with its rule."""
     shown = {str(pair.asset): RULES[pair.rule] for pair in pairs[:LISTED]}
     if not shown:
         return []

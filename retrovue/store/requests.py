@@ -1,7 +1,7 @@
-"""Requests for runs, which workers on any host work, and the workers.
+"""Requests for runs by workers on any host, and the workers.
 
-A request names the collections that it targets. Each of them has one outcome, which all requests share that were made
-before the run began. Who works a collection holds its lock, so that whatever another worker had begun is void then.
+A request has the collections that it targets. Each of them has one outcome, which is shared by all requests that were
+made before the run began. The worker of a collection holds its lock, so what another worker had begun is then invalid.
 """
 
 import datetime as dt
@@ -19,30 +19,30 @@ from retrovue.core.runs import Trigger
 from retrovue.store.locks import lock_key
 
 Asked = Literal["ingest", "enrich"]
-"""What is asked for: an ingest or a sync, as the options say, or what enrichers owe."""
+"""What is requested: an ingest or a sync, as the options say, or the owed enrichments."""
 CHANNEL = "retrovue_requests"
-"""The channel of PostgreSQL's NOTIFY that tells of new requests and of outcomes. Its messages have no content."""
+"""The channel of PostgreSQL's NOTIFY that announces new requests and outcomes. Its messages have no content."""
 KEPT_FOR = dt.timedelta(days=7)
-"""For how long a request that has ended is kept. The audit trail keeps its runs."""
+"""How long a request that has ended is kept. The audit trail keeps its runs."""
 GONE_FOR = dt.timedelta(hours=1)
-"""For how long a worker that is gone is known: jobs that are left to it are another one's."""
+"""How long a worker that is gone is remembered: jobs in its own queue are given to other workers."""
 
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
 ALIVE = "beaten_at > clock_timestamp() - cast(:stale AS double precision) * interval '1 second'"
-"""The condition that a worker was last heard of less than ``:stale`` seconds ago."""
+"""The condition that a worker had its last heartbeat less than ``:stale`` seconds ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A run that was asked of the workers."""
+    """A run that was requested from workers."""
 
     id: UUID
-    """Also that of the run."""
+    """The id of the request and of its run."""
     source_id: UUID
     what: Asked
     scope: Trigger
     options: str
-    """Of the run, as JSON."""
+    """The options of the run, as JSON."""
     skipped: str
     """The outcomes of collections that aren't targeted, as JSON."""
     requested_by: str
@@ -54,16 +54,16 @@ class Target:
 
     collection_id: UUID
     run_id: UUID | None
-    """Of the run that works it, or has worked it; None before the first one."""
+    """The run that works it, or has worked it; None before the first one."""
     outcome: str | None
-    """As JSON; None until it has ended."""
+    """The outcome as JSON; None until it has ended."""
     host: str | None
     """The name of the worker that works it now."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPart:
-    """A collection's part of a request, before its outcome is known."""
+    """A collection of a request, before its outcome is known."""
 
     request_id: UUID
     what: Asked
@@ -75,14 +75,14 @@ class JobPart:
 
 @dataclass(frozen=True, slots=True)
 class UnworkedCollection:
-    """A collection of which something is asked and that no living worker works."""
+    """A requested collection that no living worker is working on."""
 
     collection_id: UUID
     source_id: UUID
     enriching: bool
     """Whether only its enrichment is owed."""
     batches: int
-    """Batches of enrichment that haven't ended."""
+    """The number of batches of enrichment that haven't ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class JobHost:
     id: UUID
     name: str
     sources: tuple[UUID, ...] | None
-    """The only sources of which it works jobs; None: all."""
+    """The sources whose jobs it works; None means all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ async def find_request(session: AsyncSession, id_: UUID) -> Request:
 
 
 async def targets_of(session: AsyncSession, request: UUID) -> list[Target]:
-    """List the collections that a request targets. One that was deleted is missing."""
+    """List the collections that a request targets. Deleted ones are missing."""
     rows = await session.execute(
         text(
             "SELECT collection_id, run_id, CASE WHEN ended_at IS NOT NULL THEN outcome::text END, job_host.name"
@@ -158,7 +158,7 @@ async def targets_of(session: AsyncSession, request: UUID) -> list[Target]:
 
 
 async def waiting_for(session: AsyncSession, collection: UUID) -> list[JobPart]:
-    """List what is asked of a collection and has no outcome yet, the oldest first."""
+    """List the requests for a collection that have no outcome yet, the oldest first."""
     rows = await session.execute(
         text(
             "SELECT request_id, what, scope, options::text, run_id, attempts"
@@ -172,12 +172,12 @@ async def waiting_for(session: AsyncSession, collection: UUID) -> list[JobPart]:
 
 
 async def at_work(session: AsyncSession, source: Source, beside: Collection, stale: float) -> tuple[int, float]:
-    """Count the other collections of a source that living workers work, and add up their shares of its requests.
+    """Count the other collections of a source that living workers are working on, and sum up their shares of requests.
 
-    The workers that begin a collection of the source wait for each other until the transaction ends. A worker of which
-    nothing was heard for ``stale`` seconds isn't counted.
+    Workers that begin a collection of the same source wait for each other until the transaction ends. A worker without
+    a heartbeat for ``stale`` seconds isn't counted.
     """
-    # Every transaction takes the lock before it looks, so that none misses what another one has begun.
+    # Every transaction takes the lock before it reads, so that it sees what another one has begun.
     await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(source.id)})
     row = (
         await session.execute(
@@ -210,7 +210,7 @@ async def begin(
 
 
 async def release(session: AsyncSession, collection: UUID, run: UUID) -> None:
-    """Note that a run has ended without an outcome that counts: its requests wait again."""
+    """Note that a run has ended without a usable outcome: its requests wait again."""
     await session.execute(
         text(
             "UPDATE requested_collection SET host_id = NULL, share = 0"
@@ -221,9 +221,9 @@ async def release(session: AsyncSession, collection: UUID, run: UUID) -> None:
 
 
 async def end(session: AsyncSession, collection: UUID, run: UUID, outcome: str, *, ended: bool = True) -> None:
-    """Store the outcome of a run for all requests that it serves; if not ``ended``, its enrichment is still owed.
+    """Store the outcome of a run for all requests that it serves; without ``ended`` its enrichment is still owed.
 
-    An outcome is stored once: that of a run that another one has taken over from doesn't count.
+    An outcome is stored once: that of a run whose work another one has taken over is ignored.
     """
     await session.execute(
         text(
@@ -262,7 +262,7 @@ async def give_up(session: AsyncSession, request: UUID, collection: UUID, outcom
 
 
 async def unfinished(session: AsyncSession, stale: float) -> list[UnworkedCollection]:
-    """List the collections of which something is asked and that no living worker works."""
+    """List the requested collections that no living worker is working on."""
     rows = await session.execute(
         text(
             "SELECT collection_id, source_id, enriching, (SELECT count(*) FROM enrichment_batch AS batch"
@@ -290,7 +290,7 @@ async def prune(session: AsyncSession) -> None:
 
 
 async def join(session: AsyncSession, host: JobHost) -> None:
-    """Store that a worker is there, or still is."""
+    """Store a heartbeat of a worker, and register it if it is new."""
     await session.execute(
         text(
             "INSERT INTO job_host (id, name, sources) VALUES (:id, :name, cast(:sources AS uuid[]))"
@@ -301,7 +301,7 @@ async def join(session: AsyncSession, host: JobHost) -> None:
 
 
 async def leave(session: AsyncSession, host: JobHost, stale: float) -> None:
-    """Store that a worker is gone. Its row stays for a while: others may have left jobs to it just now."""
+    """Store that a worker has left. Its row stays for a while, because others may just have put jobs into its queue."""
     await session.execute(
         text(
             "UPDATE job_host SET beaten_at = clock_timestamp()"
@@ -312,7 +312,7 @@ async def leave(session: AsyncSession, host: JobHost, stale: float) -> None:
 
 
 async def gone(session: AsyncSession, stale: float) -> list[JobHost]:
-    """Return the workers that have gone in the last hour, and forget those before."""
+    """Return the workers that left in the last hour, and delete older rows."""
     await session.execute(
         text("DELETE FROM job_host WHERE beaten_at < clock_timestamp() - cast(:age AS interval)"), {"age": GONE_FOR}
     )
@@ -321,9 +321,9 @@ async def gone(session: AsyncSession, stale: float) -> list[JobHost]:
 
 
 async def living(session: AsyncSession, stale: float, source: UUID | None = None) -> list[JobHost]:
-    """List the workers that are there, of a source those that work it, by name.
+    """List the living workers by name; for a source only those that work its jobs.
 
-    A worker counts as gone if nothing was heard of it for ``stale`` seconds.
+    A worker counts as gone after ``stale`` seconds without a heartbeat.
     """
     rows = await session.execute(
         text(
@@ -348,7 +348,7 @@ async def refuse(session: AsyncSession, host: JobHost, collection: UUID, code: s
 
 
 async def refusals_of(session: AsyncSession, collection: UUID) -> dict[UUID, JobRefusal]:
-    """Return why workers can't work a collection, by their ids, in the order in which they said so."""
+    """Return why workers can't work a collection, by the workers' ids, in the order of their reports."""
     rows = await session.execute(
         text("SELECT host_id, host, code, reason FROM job_refusal WHERE collection_id = :id ORDER BY refused_at, host"),
         {"id": collection},

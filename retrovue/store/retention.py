@@ -1,8 +1,8 @@
-"""The details of the audit trail: how rejected items are stored, and for how long details are kept.
+"""The details of the audit trail: how rejected items are stored, and how long details are kept.
 
-Items that are rejected in one ingest of a whole collection after the other are stored once, with the first run that
-rejected them and the first one that didn't. The view ``run_rejection`` has those of each run. Outcomes stay for good;
-their details, such as durations and tracebacks, and the rejected items of old runs can be removed.
+An item that successive ingests of a whole collection reject is stored once, with the first run that rejected it and the
+first one that didn't. The view ``run_rejection`` has the items of each run. Outcomes stay for good; their details, such
+as durations and tracebacks, and the rejected items of old runs can be removed.
 """
 
 import datetime as dt
@@ -17,12 +17,12 @@ from retrovue.core.model import Collection
 from retrovue.store.audit import Run
 from retrovue.store.kept import prune_kept
 
-_NO_GUESSING = text("SET LOCAL enable_nestloop = off")  # the planner can't know how many rows are staged
+_NO_GUESSING = text("SET LOCAL enable_nestloop = off")  # The planner can't know how many rows are staged.
 _KEEP_OF_RUN = text(
     "INSERT INTO ingest_rejection (run_id, collection_id, position, code, reason, source_uri, title)"
     " SELECT :run, :collection, position, code, reason, source_uri, title FROM staged_rejection ORDER BY position"
 )
-# Items that look alike are told apart by how many of them came before.
+# Items that look alike are distinguished by how many of them came before.
 _KEEP_LASTING = text(
     """
     WITH fresh AS MATERIALIZED (
@@ -84,18 +84,20 @@ _COUNT = text(
 
 @dataclass(frozen=True, slots=True)
 class PrunedDetails:
-    """What was removed from the audit trail, or for a dry-run would be."""
+    """What was removed from the audit trail, or would be for a dry-run."""
 
     before: dt.datetime
-    """What ended before this time."""
+    """The details of what ended before this time are removed."""
     outcomes: int
-    """Outcomes of ingests without details from now on."""
+    """The number of outcomes of ingests that lost their details."""
     rejections: int
-    """Rejected items that were deleted."""
+    """The number of rejected items that were deleted."""
     enrichments: int
-    """Outcomes of enrichments without details from now on."""
+    """The number of outcomes of enrichments that lost their details."""
     kept_listings: int = 0
-    """What interrupted runs had kept of large collections, begun before that time or of no use any more."""
+    """The number of kept listings that were dropped, because they were begun before that time or can't be used any
+    more.
+    """
 
 
 def require_age(age: dt.timedelta) -> None:
@@ -106,8 +108,8 @@ def require_age(age: dt.timedelta) -> None:
 async def keep_rejections(session: AsyncSession, run: Run, collection: Collection, *, whole: bool) -> None:
     """Move the staged rejections to the audit trail, in the transaction of the outcome.
 
-    ``whole``: all of the collection was read. What is stored already stays as it is then, and what isn't rejected any
-    more ends.
+    With ``whole`` the whole collection was read: rejections that are stored already stay unchanged, and those that
+    aren't repeated end.
     """
     bind = {"run": run.id, "collection": collection.id}
     if not whole:
@@ -120,8 +122,8 @@ async def keep_rejections(session: AsyncSession, run: Run, collection: Collectio
 async def prune_details(session: AsyncSession, before: dt.datetime, *, dry_run: bool = False) -> PrunedDetails:
     """Remove the details of what ended before a time. Outcomes and their counts stay.
 
-    An item that is still rejected stays, whenever it was rejected first. What interrupted runs have kept is dropped, if
-    it was begun before that time or is of no use any more.
+    An item that is still rejected stays, however old it is. Kept listings are dropped if they were begun before that
+    time or can't be used any more.
     """
     result = await session.execute(_COUNT if dry_run else _PRUNE, {"before": before})
     outcomes, rejections, enrichments = result.one()

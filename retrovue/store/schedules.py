@@ -1,8 +1,8 @@
 """Schedules and their runs.
 
-Each due time is taken once over all hosts: its row is unique, and a schedule has one unended row at most. A host that
-works schedules holds an advisory lock. Where that is free, the host is gone, and another one takes over what it hasn't
-ended.
+Each due time is worked once over all hosts: its row is unique, and a schedule has at most one run at work. A host that
+works schedules holds an advisory lock. If the lock is free, the host is gone, and another host takes over its unended
+runs.
 """
 
 import datetime as dt
@@ -25,17 +25,17 @@ from retrovue.store.references import as_uuid
 from retrovue.store.session import Store, translated
 
 Work = Literal["sync", "full-sync", "ingest", "enrich"]
-"""What a schedule does: `sync` reads as little as proves the answer, ``full-sync`` compares each item."""
+"""What a schedule does: ``sync`` reads only as much as the proof needs, ``full-sync`` compares each item."""
 WORKS: tuple[Work, ...] = get_args(Work)
 RunResult = Literal["ok", "partial", "error"]
-"""How a scheduled run ended: as the status of a run, or of the worst of the enrichments."""
+"""How a scheduled run ended: the status of the run, or of the worst enrichment."""
 CHANNEL = "retrovue_schedules"
 """The channel of PostgreSQL's NOTIFY that tells hosts of a changed schedule. Its messages have no content."""
 KEPT_RUNS = 100
-"""The runs of a schedule that are kept."""
+"""How many runs of a schedule are kept."""
 
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
-# What was asked for is done by this run.
+# This run also serves a run that somebody requested.
 _BEGIN = text(
     "WITH begun AS ("
     " INSERT INTO schedule_run (schedule_id, due_at, host_id, host) VALUES (:id, :due, :host, :name)"
@@ -45,7 +45,7 @@ _TAKE_OVER = text(
     "UPDATE schedule_run SET host_id = :host, host = :name, started_at = clock_timestamp()"
     " WHERE schedule_id = :id AND ended_at IS NULL"
 )
-# Of two that give the same name at the same time, the second one waits.
+# If two transactions set the same name at the same time, the second one waits here.
 _ONE_AT_A_TIME = text("LOCK TABLE schedule IN SHARE ROW EXCLUSIVE MODE")
 _COLUMNS = """
     schedule.id, schedule.name, schedule.source_id, source.name AS source_name, schedule.what, schedule.cron,
@@ -57,7 +57,7 @@ _FROM = "FROM schedule JOIN source ON source.id = schedule.source_id"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a source is synced, ingested or enriched by itself."""
+    """When a source is synced, ingested or enriched automatically."""
 
     id: UUID
     name: str
@@ -68,18 +68,18 @@ class Schedule:
     cron: str
     """Five fields: minute, hour, day of the month, month, day of the week."""
     time_zone: str
-    """A name of the IANA database, in which ``cron`` is meant."""
+    """The time zone of ``cron``: a name in the IANA database."""
     enabled: bool
     due_after: dt.datetime
-    """Due times up to this moment don't count: when the schedule was added, enabled or given other times."""
+    """Due times not after this time don't count: the schedule was added, enabled or given other times then."""
     asked_at: dt.datetime | None
-    """When somebody asked for a run; None if nobody waits for one."""
+    """When somebody requested a run; None if no run is requested."""
     last_due_at: dt.datetime | None
     """The due time of the latest run; None before the first one."""
 
     @classmethod
     def planned(cls, source: Source, name: str, what: Work, times: Cron, now: dt.datetime) -> "Schedule":
-        """Return a new schedule that is due from now on; nothing is stored."""
+        """Return a new schedule that is due from now on. It isn't stored."""
         return cls(
             uuid.uuid4(), name, source.id, source.name, what, times.expression, times.time_zone, True, now, None, None
         )
@@ -90,9 +90,9 @@ class Schedule:
         return Cron(self.cron, self.time_zone)
 
     def due_at(self, now: dt.datetime) -> dt.datetime | None:
-        """Return the due time for which a run is owed at a moment; None if none is.
+        """Return the due time for which a run has to be made at a time; None if there is none.
 
-        Of several that were missed it is the latest one, so that they are caught up by one run.
+        If several due times were missed, it is the latest one, so that one run catches up on all of them.
         """
         owed = []
         if self.enabled:
@@ -106,7 +106,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRun:
-    """A due time of a schedule, and the run that it gave."""
+    """A due time of a schedule, and its run."""
 
     schedule_id: UUID
     due_at: dt.datetime
@@ -114,12 +114,12 @@ class ScheduleRun:
     """The name of the host that works it, or has ended it."""
     started_at: dt.datetime
     run_id: UUID | None
-    """Of the run in the audit trail; None for an enrichment, and if there was none."""
+    """The run's id in the audit trail; None for an enrichment, and if no run began."""
     ended_at: dt.datetime | None
     status: RunResult | None
-    """None while it goes on."""
+    """When it ended; None while it is at work."""
     message: str | None
-    """What went wrong."""
+    """What went wrong; None if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Claim:
 
 @asynccontextmanager
 async def joined(store: Store, name: str) -> AsyncIterator[Host]:
-    """Be one of the hosts that work schedules until the block ends. ``name`` is shown to people.
+    """Register as a host that works schedules, until the block ends. ``name`` is shown to people.
 
     Raises StoreUnavailable if the database can't be reached.
     """
@@ -183,7 +183,7 @@ async def list_schedules(session: AsyncSession, source: Source | None = None) ->
 
 
 async def find_schedule(session: AsyncSession, reference: str) -> Schedule:
-    """Return the schedule that has an id or a name. Raises NotFound, or Ambiguous if two have it."""
+    """Return the schedule with an id or a name. Raises NotFound, or Ambiguous if two have it."""
     rows = await session.execute(
         text(f"SELECT {_COLUMNS} {_FROM} WHERE schedule.id = :id OR schedule.name = :name"),
         {"id": as_uuid(reference), "name": reference},
@@ -206,7 +206,7 @@ async def find_schedule(session: AsyncSession, reference: str) -> Schedule:
 
 
 async def update_schedule(session: AsyncSession, schedule: Schedule) -> None:
-    """Store the name, the work, the times and the state of a schedule. Raises RequestError if its name is taken."""
+    """Store the name, work, times and state of a schedule. Raises RequestError if its name is taken."""
     await session.execute(_ONE_AT_A_TIME)
     await require_free(session, schedule.name, schedule.id)
     await session.execute(
@@ -220,13 +220,13 @@ async def update_schedule(session: AsyncSession, schedule: Schedule) -> None:
 
 
 async def remove_schedule(session: AsyncSession, schedule: Schedule) -> None:
-    """Remove a schedule and what is kept of its runs. A run that goes on isn't stopped."""
+    """Delete a schedule and its stored runs. A run at work isn't stopped."""
     await session.execute(text("DELETE FROM schedule WHERE id = :id"), {"id": schedule.id})
     await session.execute(_NOTIFY)
 
 
 async def ask_for_run(session: AsyncSession, schedule: Schedule) -> None:
-    """Ask for a run of a schedule as soon as none of it goes on. Several that wait are one."""
+    """Request a run of a schedule that begins when none is at work. Several requests give one run."""
     await session.execute(
         text("UPDATE schedule SET asked_at = coalesce(asked_at, clock_timestamp()) WHERE id = :id"),
         {"id": schedule.id},
@@ -258,9 +258,9 @@ async def hosts_at_work(session: AsyncSession) -> bool:
 
 
 async def claim(session: AsyncSession, host: Host, now: dt.datetime) -> list[Claim]:
-    """Take, for a host, every due time for which a run is owed at a moment and that no other host has.
+    """Take, for a host, every due time for which a run has to be made and that no other host has taken.
 
-    What a host has left unended that is gone is taken over. Runs inside the caller's transaction.
+    It also takes over the unended runs of hosts that are gone. It runs in the caller's transaction.
     """
     locked = await session.execute(text("SELECT id FROM schedule ORDER BY name FOR UPDATE SKIP LOCKED"))
     # A statement of its own, which sees what was committed before the locks were taken.
@@ -292,7 +292,7 @@ async def claim(session: AsyncSession, host: Host, now: dt.datetime) -> list[Cla
 async def end_run(
     session: AsyncSession, host: Host, taken: Claim, status: RunResult, *, run_id: UUID | None, message: str | None
 ) -> bool:
-    """Write how a run ended; returns False if the host doesn't have it any more. Only the latest runs are kept."""
+    """Store how a run ended; return False if another host has taken it over. Only the latest runs are kept."""
     result: Any = await session.execute(
         text(
             "UPDATE schedule_run SET ended_at = clock_timestamp(), status = :status, run_id = :run, message = :message"
@@ -322,7 +322,7 @@ async def _is_gone(session: AsyncSession, host: UUID) -> bool:
 
 
 async def require_free(session: AsyncSession, name: str, owner: UUID | None = None) -> None:
-    """Raise RequestError if a schedule other than ``owner`` has a name."""
+    """Raise RequestError if a schedule other than ``owner`` has the name."""
     taken = await session.execute(text("SELECT id FROM schedule WHERE name = :name"), {"name": name})
     if taken.scalar() not in {None, owner}:
         raise RequestError(

@@ -1,7 +1,7 @@
-"""Optional indexes for the search for a part of a title, or of the title of a show.
+"""Optional indexes to search for a part of a title, or of the title of a show.
 
-A catalogue has them only if somebody wants them: each asset that is created, or gets another title, pays for them. They
-need the extension ``pg_trgm``, which comes with PostgreSQL.
+A catalogue has them only on request, because they slow the writing of each new or changed title. They need the
+extension ``pg_trgm``, which comes with PostgreSQL.
 """
 
 from sqlalchemy import text
@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 TITLE = (
     "lower(asset.title || coalesce(' (' || asset.year::text || ')', '') || coalesce(' [' || asset.edition || ']', ''))"
 )
-"""What a title is searched in, as lists print it where titles are alike: ``Heat (1995) [Director's Cut]``."""
+"""The SQL of the text that is searched for a title, as lists print an ambiguous one: ``Heat (1995) [Director's Cut]``.
+"""
 
 SHOW = (
     "lower(coalesce(asset.show_title, '') || coalesce(' (' || asset.show_year::text || ')', '') || E'\\n'"
     " || coalesce(asset.show_key || E'\\n' || coalesce(asset.show_title, '') || ' (key ' || asset.show_key || ')', ''))"
 )
-"""The text in which a part of a show is searched for: its title with its year, its key, its title with its key."""
+"""The SQL of the text that is searched for a show: its title with its year, its key, its title with its key."""
 HAS_SHOW = "(asset.show_title IS NOT NULL OR asset.show_key IS NOT NULL)"
 _INDEXES = {
     "asset_search": f"(({TITLE}) gin_trgm_ops)",
@@ -25,7 +26,7 @@ _INDEXES = {
 
 
 def containing(part: str) -> str:
-    """Return the pattern of LIKE for what contains a text."""
+    """Return the pattern for LIKE that matches texts which contain a text."""
     escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 
@@ -40,7 +41,7 @@ async def has_indexes(session: AsyncSession) -> bool | None:
 
 
 async def add_indexes(session: AsyncSession) -> None:
-    """Make the indexes that are missing. Nobody can write assets until the transaction ends.
+    """Create the missing indexes. Nobody can write assets until the transaction ends.
 
     Raises StoreError if the role may not create the extension.
     """
@@ -50,5 +51,5 @@ async def add_indexes(session: AsyncSession) -> None:
 
 
 async def remove_indexes(session: AsyncSession) -> None:
-    """Remove the indexes. The extension stays: others may use it."""
+    """Drop the indexes. The extension stays, because others may use it."""
     await session.execute(text(f"DROP INDEX IF EXISTS {', '.join(_INDEXES)}"))

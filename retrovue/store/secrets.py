@@ -1,7 +1,7 @@
-"""The secrets of sources as the catalogue keeps them: as they are, encrypted, or only where they are read from.
+"""The secrets of sources as the catalogue keeps them: plain, encrypted, or as a reference to where they are read.
 
-What is kept by reference is read once in each run. What is encrypted takes a key from a file outside of the database:
-neither a dump nor the server's log holds a secret then.
+A referenced secret is read once in each run. An encrypted one needs a key from a file outside of the database, so that
+neither a dump nor the server's log holds a secret.
 """
 
 import os
@@ -17,15 +17,15 @@ from retrovue.core.text import quoted
 from retrovue.store.embedded import default_home
 
 LONGEST_SECRET = 64 * 1024
-"""Bytes of a file that holds a secret."""
+"""The most bytes of a file that holds a secret."""
 _DIRECTORY_VARIABLE = "CREDENTIALS_DIRECTORY"
-"""Where systemd puts the credentials of a service."""
+"""The environment variable with the directory in which systemd puts the credentials of a service."""
 _SEALED = "encrypted"
 _INSTALL = "Install it: pip install 'retrovue[encryption]'."
 
 
 class SecretReference(Secret):
-    """A secret of which only the place is kept: it is read there once in each run."""
+    """A secret that is kept as a reference, and read once in each run."""
 
     __slots__ = ("_read", "kind", "name")
 
@@ -36,7 +36,10 @@ class SecretReference(Secret):
     }
 
     def __init__(self, kind: str, name: str) -> None:
-        """``kind`` is one of ``KINDS``, ``name`` the path or the name. Raises RequestError for what can be neither."""
+        """``kind`` is one of ``KINDS``, ``name`` the path or name.
+
+        Raises RequestError for a name that the kind can't have.
+        """
         super().__init__("")
         self.kind, self.name = kind, name
         self._read: Secret | None = None
@@ -58,12 +61,12 @@ class SecretReference(Secret):
 
     @classmethod
     def parse(cls, text: str) -> "SecretReference | None":
-        """Read a reference such as ``env:PLEX_TOKEN``; None for a text that is none. Raises RequestError."""
+        """Parse a reference such as ``env:PLEX_TOKEN``; None for a text that isn't one. Raises RequestError."""
         kind, colon, name = text.partition(":")
         return cls(kind, name) if colon and kind in cls.KINDS else None
 
     def resolved(self) -> Secret:
-        """Read the secret, unless it was read before. Raises RequestError with code ``secret_unreadable``."""
+        """Read the secret if it hasn't been read. Raises RequestError with code ``secret_unreadable``."""
         if self._read is None:
             text = self._contents().strip()
             if not text or not text.isprintable() or " " in text:
@@ -72,16 +75,16 @@ class SecretReference(Secret):
         return self._read
 
     def reveal(self) -> str:
-        """Return the string, which is read if need be."""
+        """Return the string; it is read if necessary."""
         return self.resolved().reveal()
 
     def forms(self) -> tuple[str, ...]:
-        """Return the texts by which the string may occur in other text; none before it is read."""
+        """Return the forms in which the string may occur in other text; none before it is read."""
         return () if self._read is None else self._read.forms()
 
     @property
     def kept(self) -> tuple[str, str | None]:
-        """The kind of the place, and its name."""
+        """The kind of the reference, and its name."""
         return self.kind, self.name
 
     def _contents(self) -> str:
@@ -138,16 +141,16 @@ class SealedSecret(Secret):
         return self._opened
 
     def reveal(self) -> str:
-        """Return the string, decrypted."""
+        """Return the string; it is decrypted if necessary."""
         return self.resolved().reveal()
 
     def forms(self) -> tuple[str, ...]:
-        """Return the texts by which the string may occur in other text; none before it is decrypted."""
+        """Return the forms in which the string may occur in other text; none before it is decrypted."""
         return () if self._opened is None else self._opened.forms()
 
     @property
     def kept(self) -> tuple[str, str | None]:
-        """That it is encrypted."""
+        """``encrypted``, without a name."""
         return _SEALED, None
 
     def __bool__(self) -> bool:
@@ -161,7 +164,7 @@ class SealedSecret(Secret):
 
 
 def loaded_secret(value: object) -> Secret:
-    """Make a secret of what the catalogue keeps. Reads and decrypts nothing."""
+    """Make a secret from what the catalogue keeps. Reads and decrypts nothing."""
     if isinstance(value, Mapping):
         ((kind, text),) = value.items()
         return SealedSecret(str(text)) if kind == _SEALED else SecretReference(str(kind), str(text))
@@ -169,9 +172,9 @@ def loaded_secret(value: object) -> Secret:
 
 
 def kept_secret(secret: Secret) -> Any:
-    """Return what the catalogue keeps of a secret: encrypted if there is a key.
+    """Return what the catalogue keeps of a secret: it is encrypted if there is a key.
 
-    Raises RequestError if there is one that can't be used.
+    Raises RequestError if a key exists and can't be used.
     """
     kind, name = secret.kept
     if isinstance(secret, SealedSecret):
@@ -182,18 +185,18 @@ def kept_secret(secret: Secret) -> Any:
 
 
 def key_file() -> Path:
-    """Return the path of the keys: RETROVUE_KEY_FILE, or ``secrets.key`` in the home."""
+    """Return the path of the key file: RETROVUE_KEY_FILE, or ``secrets.key`` in the home."""
     given = os.environ.get(KEY_FILE)
     return Path(given) if given else default_home(os.environ) / "secrets.key"
 
 
 def has_key() -> bool:
-    """Whether there is a key file. Raises RequestError if that can't be told."""
+    """Return whether there is a key file. Raises RequestError if that can't be found out."""
     if not os.environ.get(KEY_FILE):
         try:
             default_home(os.environ)
         except RequestError:
-            return False  # on a server of one's own the home needn't be usable, and it holds no key then
+            return False  # With an operator's own server the home may be unusable; then it holds no key.
     path = key_file()
     try:
         return path.exists()
@@ -202,7 +205,7 @@ def has_key() -> bool:
 
 
 def add_key() -> Path:
-    """Make a key, put it before those of the file, and return the file's path. Raises RequestError."""
+    """Make a key, put it first in the key file, and return the file's path. Raises RequestError."""
     fernet = _fernet()
     path = key_file()
     keys = _keys(path) if has_key() else []
@@ -270,7 +273,7 @@ def _bad_key_file(path: Path, reason: str) -> RequestError:
 
 
 def _small_file(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait for ever
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # A pipe without a writer would block for ever.
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError(path)

@@ -1,4 +1,4 @@
-"""What the database server is, and whether it suffices for an ingest."""
+"""Describe the database server, and check whether an ingest can work with it."""
 
 import shutil
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from retrovue.store.session import AUDIT_CONNECTIONS, Store
 
 _LOCK_CONNECTIONS = 1
 BESIDE_DATA = AUDIT_CONNECTIONS + _LOCK_CONNECTIONS
-"""The connections of a run besides one for each collection at work."""
+"""The connections of a run in addition to one for each collection at work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit of connections."""
+    """A limit on the number of connections."""
 
     of: str
     """``server``, ``database``, ``role`` or ``pooler``."""
     allowed: int
-    """Connections that it allows, without those reserved for administrators."""
+    """The number of connections that it allows, without those reserved for administrators."""
     used: int
-    """Connections in use, including this program's."""
+    """The number of connections in use, including this program's."""
 
     @property
     def free(self) -> int:
-        """Connections that are still free."""
+        """The number of connections that are still free."""
         return max(0, self.allowed - self.used)
 
     @property
     def hint(self) -> str:
-        """How to raise it."""
+        """How to raise the limit."""
         match self.of:
             case "server":
                 return "raise max_connections on the server"
@@ -47,29 +47,29 @@ class Server:
     """What the database server reports about itself, the database and the role."""
 
     version: str
-    """Such as ``18.1``."""
+    """The version, such as ``18.1``."""
     limits: tuple[Limit, ...]
-    """The limits of the server and, if they have one that holds for the role, of the database and the role."""
+    """The limits of the server and, if they have any that apply to the role, of the database and the role."""
     standby: bool
     read_only: bool
-    """Whether the server, the database or the role makes transactions read-only by default."""
+    """Whether transactions are read-only by default, because of the server, the database or the role."""
     encoding: str
-    """Of the database; ``UTF8`` is needed."""
+    """The encoding of the database; ``UTF8`` is needed."""
     temporary: bool
     """Whether the role may create temporary tables, which staging needs."""
     pooled: bool
-    """Whether a pooler stands between."""
+    """Whether there is a pooler between RetroVue and the server."""
     disk_free: int | None
-    """Free bytes on the disk of its data; None if this program can't see that disk."""
+    """Free bytes on the disk of the server's data; None if this program can't access that disk."""
 
     def tightest(self, needed: int) -> Limit | None:
-        """Return the lowest of the limits that allow fewer connections than are needed."""
+        """Return the lowest limit that allows fewer connections than are needed; None if there is none."""
         return min(
             (limit for limit in self.limits if limit.allowed < needed), key=lambda limit: limit.allowed, default=None
         )
 
     def unsuitable(self) -> StoreError | None:
-        """Return an error if no ingest can work in the database, whatever its options are."""
+        """Return an error if no ingest can work in the database, with any options; else None."""
         if self.encoding != "UTF8":
             return StoreError(
                 f"The encoding of the database is {self.encoding}; RetroVue needs UTF8.",
@@ -91,7 +91,7 @@ class Server:
         return None
 
 
-# Superusers are exempt from the limits of database and role.
+# The limits of database and role don't apply to superusers.
 _DESCRIBE = """
     SELECT current_setting('server_version') AS version,
         cast(current_setting('max_connections') AS integer)
@@ -109,8 +109,8 @@ _DESCRIBE = """
         {directory} AS directory
     FROM pg_database CROSS JOIN pg_roles WHERE datname = current_database() AND rolname = session_user
 """
-# Only a role that reads all settings may ask for the data directory. The embedded server of root names it by
-# /proc/self, which means another directory to this process.
+# Only a role that can read all settings may ask for the data directory. The embedded server of root gives it by
+# /proc/self, which is another directory for this process.
 _DIRECTORY = (
     "CASE WHEN pg_has_role('pg_read_all_settings', 'usage') AND inet_server_addr() IS NULL"
     " THEN replace(current_setting('data_directory'), '/proc/self/', '/proc/' || pg_backend_pid() || '/') END"
@@ -118,7 +118,7 @@ _DIRECTORY = (
 
 
 async def describe_server(store: Store) -> Server:
-    """Describe the server, the database and the role. Raises StoreError if the server doesn't answer."""
+    """Return a description of the server, the database and the role. Raises StoreError if the server doesn't answer."""
     async with store.reading() as session:
         row = (await session.execute(text(_DESCRIBE.format(directory=_DIRECTORY)))).mappings().one()
     return Server(
@@ -140,7 +140,7 @@ async def describe_server(store: Store) -> Server:
 def _free(directory: str) -> int | None:
     try:
         return shutil.disk_usage(directory).free
-    except OSError:  # the directory is in a container, or this process may not enter it
+    except OSError:  # The directory is in a container, or this process may not enter it.
         return None
 
 
@@ -151,11 +151,11 @@ async def require_suitable(store: Store) -> None:
 
 
 async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> None:
-    """Check that an ingest of a concurrency can work in the database, and if ``writing`` that it can write.
+    """Check that an ingest with a concurrency can work in the database, and if ``writing`` that it can write.
 
-    Pool, server, database, role and pooler must allow all of its connections at once: a run never waits for one
-    connection while it holds another. Raises RequestError for too few connections, and StoreError for a database that
-    is read-only or unsuitable.
+    Pool, server, database, role and pooler must allow all its connections at the same time, because a run never waits
+    for one connection while it holds another. Raises RequestError for too few connections, and StoreError for a
+    database that is read-only or unsuitable.
     """
     if concurrency > store.connections:
         raise RequestError(
@@ -186,7 +186,7 @@ async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> 
 
 
 async def _limit_of_pooler(store: Store, needed: int) -> Limit | None:
-    """Try whether a pooler gives as many connections at once as are needed; it has no way to say so."""
+    """Test whether a pooler gives as many connections at the same time as are needed; poolers don't report it."""
     store_has = store.open_connections
     given = store_has + await store.connector.try_connections(needed - store_has)
     return Limit("pooler", given, 0) if given < needed else None

@@ -1,8 +1,8 @@
-"""Connections, sessions and transactions of the catalogue. The only module that commits.
+"""Connections, sessions and transactions of the catalogue. No other module commits.
 
-A store has three kinds of connections, so that no task waits for a second connection of a pool while it holds one:
-the data pool (one connection for each collection at work), a small audit pool (start and failure rows, which must
-not depend on the transaction they describe), and unpooled connections (the locks of a run).
+A store has three kinds of connections, so that no task waits for a second connection of a pool while it holds one: the
+data pool (one connection for each collection at work), a small audit pool (start and failure rows, which must not
+depend on the transaction that they describe), and connections outside of the pools (the locks of a run).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,11 +36,11 @@ Session: TypeAlias = AsyncSession
 CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 """The errors of a transaction that the server ended in favour of another one."""
 RETRIES = 3
-"""How often a transaction is run again after such an error."""
+"""How often a transaction is repeated after such an error."""
 FIRST_PAUSE = 0.05
-"""Seconds before the first retry; each further pause is twice as long, so that the other transaction can end."""
+"""Seconds before the first repetition; each further pause is twice as long, so that the other transaction can end."""
 CLEANUP_SECONDS = 1.5
-"""The longest time for rolling back and closing after a cancellation; the process has to end within 2 s."""
+"""The longest time for rolling back and closing after a cancellation, in seconds; the process has to end within 2 s."""
 AUDIT_CONNECTIONS = 2
 SPARE_CONNECTIONS = 2
 """Connections for short work while collections hold all the others; opened when needed."""
@@ -89,19 +89,21 @@ class Store:
         self._connect = connect or connect_to(url)
         self.connector = Connector(read_only=read_only, patience=patience, connect=self._connect)
         self.places = anyio.Semaphore(connections)
-        """Each collection at work holds one. The runs of one store wait here for each other, without a deadline."""
+        """The connections of the data pool. Each collection at work holds one; the runs of a store wait for them
+        without a deadline.
+        """
         self.data = self._engine("retrovue", **{**_POOL, "pool_size": connections, "max_overflow": SPARE_CONNECTIONS})
         self._audit: AsyncEngine | None = None
 
     @classmethod
     def from_engine(cls, engine: AsyncEngine, *, connections: int = 4, read_only: bool = False) -> Self:
-        """Return a store that connects through an engine of the host's, with its address, TLS and events.
+        """Return a store that connects by an engine of the host program, with its address, TLS settings and events.
 
-        The store detaches each connection from the engine's pool and closes it after use. The settings and temporary
-        tables of an ingest therefore never return to that pool, and the pool may have any size. The store uses
-        ``connections`` connections and a few more for short work. It doesn't dispose of the engine.
+        The store detaches each connection from the engine's pool and closes it after use. So the settings and temporary
+        tables of an ingest never return to that pool, and the pool may have any size. The store uses ``connections``
+        connections and a few more for short work. It doesn't dispose of the engine.
 
-        Raises RequestError if the engine isn't one for PostgreSQL by asyncpg.
+        Raises RequestError if the engine isn't for PostgreSQL by asyncpg.
         """
         if (engine.dialect.name, engine.dialect.driver) != ("postgresql", "asyncpg"):
             raise RequestError(
@@ -112,7 +114,7 @@ class Store:
         return cls(engine.url, connections=connections, read_only=read_only, connect=connect_through(engine))
 
     def beside(self, connections: int) -> "Store":
-        """Return a second store of the same database, with its own connections."""
+        """Return a second store of the same database, with connections of its own."""
         return Store(
             self.url,
             connections=connections,
@@ -122,7 +124,7 @@ class Store:
         )
 
     def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
-        # A pooler accepts application_name when a connection starts and refuses other settings: those are set later.
+        # A pooler accepts application_name when a connection starts and refuses other settings, so those are set later.
         engine = create_async_engine(
             with_dialect(shown_to_sqlalchemy(self.url)),
             hide_parameters=True,
@@ -135,7 +137,7 @@ class Store:
 
         @event.listens_for(engine.sync_engine, "handle_error")
         def _discard_lost_connection(context: Any) -> None:
-            # The pool must not hand out a lost connection again. SQLAlchemy recognises only some of the messages.
+            # The pool must not give out a lost connection again. SQLAlchemy recognises only some of the messages.
             broken = asyncpg.InterfaceError | asyncpg.InternalClientError | OSError
             if isinstance(context.original_exception, broken):
                 context.is_disconnect = True
@@ -145,13 +147,13 @@ class Store:
 
     @property
     def open_connections(self) -> int:
-        """How many connections the data pool has open, in use or idle."""
+        """The number of open connections in the data pool, in use or idle."""
         pool: Any = self.data.pool
         return int(pool.checkedin() + pool.checkedout())
 
     @property
     def audit(self) -> AsyncEngine:
-        """The engine for start and failure rows; created when first used."""
+        """The engine for start and failure rows; created at first use."""
         if self._audit is None:
             self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, **_POOL)
         return self._audit
@@ -167,7 +169,7 @@ class Store:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """Hold one connection of the data pool as a session. Temporary tables last until the block ends.
+        """Hold one connection of the data pool as a session. Its temporary tables last until the block ends.
 
         Raises StoreUnavailable if no connection can be opened or none becomes free.
         """
@@ -175,11 +177,12 @@ class Store:
         with translated():
             await connection.start()
         try:
-            # A session that is bound to a connection keeps it. Bound to the engine it would return it at each commit.
+            # A session bound to a connection keeps it. Bound to the engine it would return the connection at each
+            # commit.
             async with AsyncSession(bind=connection, expire_on_commit=False) as session:
                 yield session
         except BaseException:
-            # Closing the connection also removes unfinished work and temporary tables.
+            # Closing the connection also discards unfinished work and temporary tables.
             await _clean_up(connection.invalidate)
             raise
         finally:
@@ -187,7 +190,7 @@ class Store:
 
     @asynccontextmanager
     async def unpooled(self, application_name: str) -> AsyncIterator[AsyncConnection]:
-        """Hold a connection outside of the pools. ``pg_stat_activity`` shows the name."""
+        """Hold a connection outside of the pools. ``pg_stat_activity`` shows ``name``."""
         engine = self._engine(application_name, poolclass=NullPool)
         connection = engine.connect()
         with translated():
@@ -207,11 +210,11 @@ class Store:
     ) -> AsyncIterator[AsyncSession]:
         """Run a block as one transaction: commit at its end, roll back if it raises.
 
-        A cancellation that arrives during the commit waits for the server's answer, at most CLEANUP_SECONDS.
-        ``on_commit`` is called after a successful commit, before a cancellation can take effect. Each statement has
-        STATEMENT_SECONDS, or LONG_STATEMENT_SECONDS with ``long``: give it to what works on whole collections.
+        A cancellation during the commit waits for the server's answer, at most CLEANUP_SECONDS. ``on_commit`` is called
+        after a successful commit, before a cancellation can take effect. Each statement has STATEMENT_SECONDS, or
+        LONG_STATEMENT_SECONDS with ``long``, which is meant for statements that work on whole collections.
 
-        Raises StoreError for whatever the database refuses, and CommitUnknown if the answer to COMMIT was lost.
+        Raises StoreError for any error of the database, and CommitUnknown if the answer to COMMIT was lost.
         """
         if session is None:
             async with self.session() as own, self.transaction(own, on_commit=on_commit, long=long) as current:
@@ -227,7 +230,7 @@ class Store:
             try:
                 await self._commit(session, on_commit)
             except StoreError:
-                # A refused commit ends the server's transaction, but not the session's, which may begin another one.
+                # A refused commit ends the server's transaction, but not the session's, which can begin another one.
                 await _clean_up(session.rollback)
                 raise
 
@@ -246,7 +249,8 @@ class Store:
         await session.begin()
         connection = await session.connection()
         raw = await limit_statements(connection, seconds)
-        # The driver sends BEGIN with the first statement, but not with a COPY: that would run outside the transaction.
+        # The driver sends BEGIN with the first statement, but not with a COPY, which would then run outside of the
+        # transaction.
         mark = await connection.exec_driver_sql(f"SELECT current_setting('{MARK}', true)")
         self.connector.require_own(raw, mark.scalar_one())
 
@@ -270,10 +274,10 @@ class Store:
                             on_commit()
                     except _FOREIGN as exc:
                         error = exc
-                # The task ends by itself: a cancelled one leaves 7 KB to the garbage collector, once a page.
+                # The task ends on its own: a cancelled task leaves 7 KB to the garbage collector, once for each page.
                 done.set()
         except anyio.get_cancelled_exc_class():
-            # CommitUnknown must be raised in place of the cancellation, which anyio delivers again.
+            # CommitUnknown must be raised instead of the cancellation, which anyio delivers again.
             if error is None and not shield.cancelled_caught:
                 raise
         if error is not None:
@@ -286,9 +290,9 @@ class Store:
 
 
 async def retry_conflicts(transact: Callable[[], Awaitable[None]], *, retries: int = RETRIES) -> None:
-    """Run a transaction; after a conflict run all of it again, at most ``retries`` times.
+    """Run a transaction; after a conflict repeat all of it, at most ``retries`` times.
 
-    Raises the error of the last try, and any other error at once. Nothing else runs transactions again.
+    Raises the error of the last attempt, and any other error immediately. No other code repeats transactions.
     """
     for retry in range(retries):
         try:
@@ -313,8 +317,8 @@ async def limit_statements(connection: AsyncConnection, seconds: float) -> Any:
     return raw
 
 
-class translated:  # noqa: N801 - reads as a clause: with translated():
-    """Translate the driver's errors in the block to StoreErrors; let other errors pass."""
+class translated:  # noqa: N801 - named like a function, as it is used in a with statement
+    """Translate the driver's errors within the block to StoreErrors; other errors pass through."""
 
     def __enter__(self) -> None:
         return None
@@ -327,7 +331,7 @@ class translated:  # noqa: N801 - reads as a clause: with translated():
 
 
 async def _clean_up(step: Callable[[], Awaitable[None]]) -> None:
-    """Run a clean-up step for at most CLEANUP_SECONDS, even if cancelled. A lost connection is no error here."""
+    """Run a clean-up step for at most CLEANUP_SECONDS, even if cancelled. A lost connection isn't an error here."""
     with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
         try:
             await step()

@@ -1,4 +1,4 @@
-"""One session for several collections, whose transactions follow one another, so that one can merge them all."""
+"""One session for several collections, with one transaction at a time, so that one transaction can merge them all."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from retrovue.store.session import Store
 
 
 class SharedSession:
-    """A session that several tasks use, each for a transaction at a time. Its connection belongs to no pool."""
+    """A session that several tasks use, one transaction at a time. Its connection belongs to no pool."""
 
     def __init__(self, store: Store, session: AsyncSession) -> None:
         self.session = session
@@ -25,7 +25,7 @@ class SharedSession:
         on_commit: Callable[[], None] | None = None,
         long: bool = False,
     ) -> AsyncIterator[AsyncSession]:
-        """Run a block as one transaction of the session, as `Store.transaction` does, after those of other tasks."""
+        """Run a block as one transaction of the session, like `Store.transaction`, after those of other tasks."""
         async with (
             self._one_at_a_time,
             self._store.transaction(session or self.session, on_commit=on_commit, long=long) as current,
@@ -37,7 +37,7 @@ class SharedSession:
 async def open_shared_session(store: Store, application_name: str) -> AsyncIterator[SharedSession]:
     """Open a connection for a shared session; it and its temporary tables end with the block.
 
-    ``pg_stat_activity`` shows the name. Raises StoreUnavailable if the connection can't be opened.
+    ``pg_stat_activity`` shows ``name``. Raises StoreUnavailable if the connection can't be opened.
     """
     async with (
         store.unpooled(application_name) as connection,

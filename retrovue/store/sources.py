@@ -21,14 +21,14 @@ _SOURCE = (
 
 @dataclass(frozen=True, slots=True)
 class SourceListing:
-    """A source and how much belongs to it."""
+    """A source, with the numbers of its collections and assets."""
 
     source: Source
     collections_count: int
     enabled_count: int
-    """Collections that a source ingest includes."""
+    """The number of enabled collections."""
     assets_count: int
-    """Without deleted assets."""
+    """The number of assets without deleted ones."""
 
 
 def _source(row: Row[Any]) -> Source:
@@ -46,7 +46,7 @@ def _source(row: Row[Any]) -> Source:
 
 
 def new_source(type_name: str, name: str, config: Mapping[str, Any], credentials: Mapping[str, Secret]) -> Source:
-    """Return a new source, with new ids. It isn't stored yet."""
+    """Return a new source with new ids. It isn't stored."""
     return Source(
         id=uuid.uuid4(),
         external_id=new_external_id(type_name),
@@ -58,7 +58,7 @@ def new_source(type_name: str, name: str, config: Mapping[str, Any], credentials
 
 
 async def lock_sources(session: AsyncSession) -> None:
-    """Let no other transaction add or change a source until this one ends."""
+    """Prevent other transactions from adding or changing a source until this one ends."""
     await session.execute(text("LOCK TABLE source IN SHARE ROW EXCLUSIVE MODE"))
 
 
@@ -103,7 +103,7 @@ async def save_source(session: AsyncSession, source: Source) -> None:
 
 
 async def delete_source(session: AsyncSession, source: Source) -> None:
-    """Delete a source with its collections and their audit trail. Its collections must hold no asset."""
+    """Delete a source with its collections and their audit trail. Its collections must have no assets."""
     await session.execute(text("DELETE FROM source WHERE id = :id"), {"id": source.id})
 
 
@@ -114,13 +114,13 @@ async def find_source(session: AsyncSession, reference: str) -> Source:
 
 
 async def get_source(session: AsyncSession, source_id: uuid.UUID) -> Source:
-    """Return the source with an id. It must exist, as the ``source_id`` of a stored collection does."""
+    """Return the source with an id, such as the ``source_id`` of a stored collection. It must exist."""
     result = await session.execute(text(f"SELECT {_SOURCE} FROM source WHERE id = :id"), {"id": source_id})
     return _source(result.one())
 
 
 async def list_sources(session: AsyncSession) -> list[SourceListing]:
-    """List all sources by name, external id, id."""
+    """List all sources by name, external id and id."""
     result = await session.execute(
         text(
             f"SELECT {_SOURCE},"

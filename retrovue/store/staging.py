@@ -1,7 +1,7 @@
-"""Staging: each page of a collection is copied to temporary tables, which the merge then reads.
+"""Staging: copy each page of a collection to temporary tables, which the merge then reads.
 
 Only drafts that the collection doesn't hold exactly as they are get staged, in a short transaction for each page.
-Nothing is locked while the source is waited for, and memory is that of a page.
+Nothing is locked while the source is waited for, and memory is bounded by one page.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,23 +30,23 @@ from retrovue.store.session import Transactions, driver_of
 from retrovue.store.temporary import StagingTables
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
-"""The fields of a draft that are staged as they are: all before its parts."""
+"""The fields of a draft that are staged unchanged: all before its parts."""
 _COLUMNS = (
     "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
     "provider_ids", "tags", "chapters", "markers", "show_provider_ids", "stamp", "file_stamp",
     "sidecar_stamp", "difference", "fields", "again", *_PLAIN,
 )  # fmt: skip
 MOST_STAGED_BYTES = 16 << 30
-"""The most that the temporary tables of one collection may take: some 15 million new films."""
+"""The most bytes in the temporary tables of one collection: some 15 million new films."""
 STAGED_BETWEEN = 50_000
 _STAGED_BYTES = text("SELECT sum(pg_total_relation_size(name)) FROM unnest(cast(:tables AS text[])) AS name")
 
 CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts", "difference", "fields", "again"})
-"""The columns that an asset takes from its staged row as they are."""
+"""The columns that an asset takes unchanged from its staged row."""
 
 
 class CollectionEnrichers(Protocol):
-    """What a merge has to know of a collection's enrichers."""
+    """What a merge needs to know about a collection's enrichers."""
 
     @property
     def refined_by(self) -> tuple[UUID, ...]:
@@ -60,20 +60,20 @@ class CollectionEnrichers(Protocol):
 
     @property
     def reading_files(self) -> tuple[UUID, ...]:
-        """The ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
+        """The ids of the enrichers that owe an enrichment again for an asset whose file has moved."""
         ...
 
     @property
     def reading_sidecars(self) -> tuple[Enricher, ...]:
-        """The enrichers that owe an enrichment again to an asset of which a sidecar has changed."""
+        """The enrichers that owe an enrichment again for an asset whose sidecar has changed."""
         ...
 
 
 class Staging:
-    """The sink of an ingest: stages one collection in temporary tables, which stay with the connection.
+    """The sink of an ingest. It stages one collection in temporary tables, which stay with the connection.
 
-    `open()` → `add()` for each page, `reset()` when the source is read again → `merging()` around the merge, inside its
-    transaction.
+    Call `open()`, then `add()` for each page, `reset()` when the source is read again, and `merging()` around the
+    merge, in its transaction.
     """
 
     keeps_pages = True
@@ -91,11 +91,10 @@ class Staging:
         changes: bool = False,
         suffix: str = "",
     ) -> None:
-        """``full``: all of the collection is read, so that a sync knows what isn't listed.
+        """With ``full`` the whole collection is read, so that a sync knows what isn't listed.
 
-        ``changes``: it is a sync that reads what has changed.
-        ``suffix`` tells the tables from those of another staging in the same session, whose merge is part of the same
-        transaction.
+        With ``changes`` a sync reads the changes. ``suffix`` distinguishes the tables from those of another staging in
+        the same session, whose merge is part of the same transaction.
         """
         self.session = session
         self.collection = collection
@@ -103,23 +102,23 @@ class Staging:
         self.full = full
         self.comparison = Comparison(session, collection, mode)
         self.additions = Additions(collection) if changes else None
-        """What the changes add, if they are what is read."""
+        """The additions among the changes, if changes are read."""
         syncing = mode == "sync" and full
         self.tables = StagingTables(self.enriched, syncing or changes, suffix)
         self.shares_transaction = bool(suffix)
         """Whether the merges of other collections are part of the same transaction."""
         self.listed = ListedKeys(store, session, table=self.tables.name("listed")) if syncing else None
-        """What the source lists; None unless the run is a sync of the whole collection."""
+        """The listed items; None unless the run is a sync of the whole collection."""
         self.staged = 0
         self.several_parts = False
         """Whether a staged draft has more than one part."""
         self.touched = False
         """Whether a probe has read an old file of an asset."""
         self.owes_again = False
-        """Whether a staged draft has other sidecars than its asset, and an enricher reads those."""
+        """Whether a staged draft has other sidecars than its asset, and an enricher reads sidecars."""
         self._store = store
         self._measured = 0
-        """Staged rows when the size of the tables was looked up last."""
+        """The number of staged rows when the size of the tables was last checked."""
         self._pages: list[tuple[int, bytes | None]] = []
         """The number of the first draft of each staged page, and its fingerprint if it can become known."""
 
@@ -130,24 +129,24 @@ class Staging:
 
     @property
     def relinks(self) -> bool:
-        """Whether new items may be those of assets that have lost theirs."""
+        """Whether new items may belong to assets that have lost their item."""
         return self.listed is not None or self.additions is not None
 
     @property
     def may_have_lost(self) -> bool:
-        """Whether there may be assets that have lost their items: of changes, only those that weren't listed before."""
+        """Whether assets may have lost their items. For changes, only items that weren't listed before count."""
         if self.listed is None:
             return self.additions is not None and self.comparison.unavailable > 0
         return self.comparison.may_have_lost
 
     async def open(self) -> None:
-        """Make the tables, unless the connection has them, and load what the collection holds."""
+        """Create the tables, unless the connection has them, and read what the collection holds."""
         async with self._store.transaction(self.session) as session:
             await self.tables.make(session)
             await self.comparison.load(session, whole=self.full)
 
     async def add(self, page: MappedPage, /) -> None:
-        """Stage one page."""
+        """Stage a page."""
         comparison = self.comparison
         async with self._store.transaction(self.session) as session:
             compared = await comparison.compare(session, page)
@@ -183,8 +182,8 @@ class Staging:
     async def _check_size(self, session: AsyncSession) -> None:
         """Raise StoreError if the tables have grown beyond `MOST_STAGED_BYTES`.
 
-        A source may list items without end, and they would fill the disk that the database shares with others. Looked
-        up once in `STAGED_BETWEEN` rows, so that it costs nothing.
+        A source may list items without end, and they would fill the disk that the database shares with others. The size
+        is checked once in `STAGED_BETWEEN` rows, so that the cost is negligible.
         """
         rows = self.staged + self.comparison.rejected
         if rows - self._measured < STAGED_BETWEEN:
@@ -201,7 +200,7 @@ class Staging:
             )
 
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
-        """Take a known page, of which only the source URIs and the rejections are looked at."""
+        """Take a known page. Only its source URIs and rejections are used."""
         if rejected:
             async with self._store.transaction(self.session) as session:
                 await self._copy_rejections(session, rejected)
@@ -216,7 +215,7 @@ class Staging:
                 await self.listed.flush(session)
 
     async def clear(self, session: AsyncSession) -> None:
-        """Empty the tables, inside the caller's transaction."""
+        """Empty the tables, in the caller's transaction."""
         await self.tables.empty(
             session,
             staged=bool(self.staged),
@@ -229,7 +228,7 @@ class Staging:
 
     @asynccontextmanager
     async def merging(self) -> AsyncIterator[None]:
-        """Let the statements of the merge find the tables, in its transaction; they are emptied at the end.
+        """Prepare the tables for the statements of the merge, in its transaction; empty them at the end of the block.
 
         The caller rolls the transaction back if the block raises.
         """
@@ -243,9 +242,9 @@ class Staging:
             self.tables = own
 
     async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:
-        """Store which pages are known after the merge, inside its transaction.
+        """Store which pages are known after the merge, in its transaction.
 
-        ``all_staged`` says that every staged draft is an asset of its own now.
+        ``all_staged`` says that every staged draft is now an asset of its own.
         """
         starts = (first for first, _ in self._pages)
         unknown = set[int]() if all_staged else await pages_that_stay_unknown(session, starts)
@@ -254,7 +253,7 @@ class Staging:
         await keep_known_pages(session, self.collection, known.known_pages, known.seen_pages.union(fresh))
 
     async def reset(self) -> None:
-        """Delete what is staged: the source is read again."""
+        """Delete the staged drafts, because the source is read again."""
         async with self._store.transaction(self.session) as session:
             await self.clear(session)
         self.staged, self.several_parts, self.touched, self.owes_again, self._measured = 0, False, False, False, 0
@@ -293,7 +292,7 @@ class Staging:
         await self._copy(session, "staged_rejection", records)
 
     async def _copy_keys(self, session: AsyncSession, page: MappedPage, to_stage: Sequence[Other]) -> None:
-        """Copy the keys by which new drafts may be what assets have lost."""
+        """Copy the keys by which new drafts may match assets that have lost their item."""
         records = [
             (seq, rule, key)
             for seq, other in enumerate(to_stage, start=self.staged)
@@ -315,7 +314,7 @@ class Staging:
 
 
 def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) -> tuple[object, ...]:
-    # The asset of a known item takes what the source says of it; its enrichers have their own.
+    # The asset of a known item takes the source's description; the values of its enrichers stay.
     draft = mapped.draft if difference is ALIKE else mapped.as_told
     parts = draft.parts
     files = None

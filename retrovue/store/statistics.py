@@ -1,4 +1,4 @@
-"""What the catalogue holds in numbers: assets by collection, type and state, with their runtime and size."""
+"""Statistics of the catalogue: assets by collection, type and state, with their runtime and size."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.model import Collection, Source
 from retrovue.store.collections import list_collections
 
-# One pass over the assets. The latest start row of a collection has the state of its last run.
+# One pass over the assets. The latest start row of a collection leads to the state of its last run.
 _GROUPS = """
     SELECT asset.collection_uuid, asset.type, asset.state, count(*) AS assets,
         count(asset.runtime_ms) AS timed, coalesce(sum(asset.runtime_ms), 0) AS runtime_ms,
@@ -34,7 +34,7 @@ _LAST = """
 
 @dataclass(frozen=True, slots=True)
 class AssetGroup:
-    """The assets of one type and state."""
+    """The numbers of the assets with one type and state."""
 
     type: str
     """``movie``, ``episode``, ``clip`` or ``track``."""
@@ -42,11 +42,11 @@ class AssetGroup:
     """``new``, ``enriching``, ``ready`` or ``retired``."""
     assets: int
     without_runtime: int
-    """Assets whose runtime isn't known."""
+    """The number of assets with unknown runtime."""
     runtime_ms: int
-    """Milliseconds of all whose runtime is known."""
+    """The runtime of all others, in milliseconds."""
     size_bytes: int
-    """Bytes of all whose size is known."""
+    """The size of all assets whose size is known, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class LastRun:
     run_id: UUID
     started_at: dt.datetime
     status: str
-    """``ingested``, ``failed``, ``interrupted`` or ``unknown``; of a run at work ``interrupted``."""
+    """``ingested``, ``failed``, ``interrupted`` or ``unknown``; a run at work counts as ``interrupted``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +66,33 @@ class CollectionStatistics:
     collection: Collection
     groups: tuple[AssetGroup, ...]
     failed_enrichments: int
-    """Enrichments that failed the last time and are owed."""
+    """The number of enrichments that failed at the last attempt and are owed."""
     last_run: LastRun | None
 
     @property
     def assets(self) -> int:
-        """The assets that aren't deleted."""
+        """The number of assets without deleted ones."""
         return sum(group.assets for group in self.groups)
 
     @property
     def runtime_ms(self) -> int:
-        """Milliseconds of all assets whose runtime is known."""
+        """The runtime of all assets whose runtime is known, in milliseconds."""
         return sum(group.runtime_ms for group in self.groups)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all assets whose size is known."""
+        """The size of all assets whose size is known, in bytes."""
         return sum(group.size_bytes for group in self.groups)
 
     def in_state(self, state: str) -> int:
-        """Return how many assets are in a state."""
+        """Return the number of assets in a state."""
         return sum(group.assets for group in self.groups if group.state == state)
 
 
 async def collection_statistics(session: AsyncSession, source: Source | None = None) -> list[CollectionStatistics]:
-    """Count what each collection of a source holds, or of all sources, in the order of their names.
+    """Count what each collection of a source, or of all sources, holds, in the order of their names.
 
-    Reads each asset once, and the start and outcome rows of the audit trail.
+    Reads every asset once, and the start and outcome rows of the audit trail.
     """
     found = await list_collections(session, source)
     parameters = {"source": None if source is None else source.id}
@@ -117,7 +117,7 @@ def _order(collection: Collection) -> tuple[str, str, str, UUID]:
 
 
 def total_of(statistics: Iterable[CollectionStatistics]) -> tuple[AssetGroup, ...]:
-    """Add up the assets of collections by type and state."""
+    """Sum up the assets of collections by type and state."""
     sums: dict[tuple[str, str], list[int]] = {}
     for group in (group for one in statistics for group in one.groups):
         numbers = sums.setdefault((group.type, group.state), [0, 0, 0, 0])

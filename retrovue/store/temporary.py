@@ -27,7 +27,7 @@ TABLES = {
     "plan": """
         seq integer NOT NULL, verdict text NOT NULL, own uuid, asset_uuid uuid, first_seq integer, rule text
     """,
-    # What happens to assets, written down before it does: the feed of changes needs the values before.
+    # The changes of assets, stored before they are made: the feed of changes needs the values before.
     "following": """
         seq integer NOT NULL, asset_uuid uuid NOT NULL, title text NOT NULL, what text NOT NULL,
         replaced boolean NOT NULL, moved boolean NOT NULL, withdrawn boolean NOT NULL, kept jsonb, fields jsonb NOT NULL
@@ -54,22 +54,23 @@ _OF_PAGES = frozenset({"staged", "staged_rejection", "listed", "staged_key", "st
 
 
 def create(name: str, columns: str) -> str:
-    """Return the SQL that makes a table unless the connection has it."""
+    """Return the SQL that creates a table unless the connection has it."""
     return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns})"
 
 
 @dataclass(frozen=True, slots=True)
 class StagingTables:
-    """The tables of one collection, on the connection of its staging: `make()` → `empty()`.
+    """The tables of one collection, on the connection of its staging. Call `make()`, later `empty()`.
 
-    Collections that share a connection have tables of their own for their pages, named by ``suffix``. The statements of
-    the merge know the plain names: it takes place between `rename()` and `drop()`, in one transaction.
+    Collections that share a connection have tables of their own for their pages, with ``suffix`` in the name. The
+    statements of the merge use the names without it: the merge takes place between `rename()` and `drop()`, in one
+    transaction.
     """
 
     refinements: bool
     """Whether the collection has enrichers."""
     syncing: bool
-    """Whether all of it is read in a sync."""
+    """Whether the whole collection is read in a sync."""
     suffix: str = ""
 
     def name(self, table: str) -> str:
@@ -77,7 +78,7 @@ class StagingTables:
         return table + self.suffix
 
     async def make(self, session: AsyncSession) -> None:
-        """Make the tables that the connection doesn't have yet."""
+        """Create the tables that the connection doesn't have yet."""
         about_connection = (await session.connection()).info
         driver = await driver_of(session)
         for group in self._groups():
@@ -90,12 +91,12 @@ class StagingTables:
             about_connection[made] = True
 
     async def rename(self, session: AsyncSession) -> None:
-        """Give the tables of the pages their plain names, inside the caller's transaction."""
+        """Give the tables of the pages their plain names, in the caller's transaction."""
         for table in self._of_pages() if self.suffix else ():
             await session.execute(text(f"ALTER TABLE {self.name(table)} RENAME TO {table}"))
 
     async def drop(self, session: AsyncSession) -> None:
-        """Drop the renamed tables, so that the next collection's can have their names."""
+        """Drop the renamed tables, so that those of the next collection can have their names."""
         if self.suffix:
             await session.execute(text(f"DROP TABLE {', '.join(self._of_pages())}"))
 
@@ -110,7 +111,7 @@ class StagingTables:
         lost: bool,
         touched: bool,
     ) -> None:
-        """Empty the tables that may have rows. To empty one writes to the log of the server, small as it is."""
+        """Empty the tables that may have rows. Emptying a table writes a little to the log of the server."""
         tables = [self.name("staged"), "plan", "following"] if staged else []
         if staged and self.refinements:
             tables.append(self.name("staged_refinement"))

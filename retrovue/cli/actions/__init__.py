@@ -1,1 +1,1 @@
-"""What the commands do. Imported when a command runs, never for its help."""
+"""The work of each command. These modules are imported when a command runs, never for its help."""

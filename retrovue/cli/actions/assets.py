@@ -1,4 +1,4 @@
-"""Assets: list and show them."""
+"""List and show assets."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -30,10 +30,10 @@ from retrovue.operations.catalogue import (
 from retrovue.operations.documents import asset_document
 
 _PAGE = 500
-"""Rows of a table that are laid out together."""
+"""The number of rows of a table that are laid out together."""
 _FIELDS = tuple(Asset.__dataclass_fields__)
 _LABEL = 24
-"""The width of the column of field names: the longest is approved_for_broadcast."""
+"""The width of the column of field names; approved_for_broadcast is the longest."""
 
 
 async def list_assets(
@@ -48,7 +48,7 @@ async def list_assets(
     as_csv: bool = False,
     **filters: Unpack[AssetFilters],
 ) -> int:
-    """List assets: a page, or with ``everything`` all of them in constant memory."""
+    """List assets: one page, or with ``everything`` all of them in constant memory."""
     if jsonl and as_csv and not everything:
         raise InputError("--jsonl and --csv can't be given together.")
     if everything and after is not None:
@@ -93,7 +93,7 @@ async def _fields(assets: AsyncIterator[Asset], names: Sequence[str] = ()) -> As
 
 
 async def _print_tables(call: Invocation, store: Store, assets: AsyncIterator[Asset], names: Sequence[str]) -> None:
-    """Print a table for each page of assets; where titles are alike, with their collections."""
+    """Print a table for each page of assets. Assets with the same title are printed with their collections."""
     page: list[Asset] = []
     async for asset in assets:
         page.append(asset)
@@ -142,7 +142,7 @@ def _namesakes(assets: Sequence[Asset]) -> dict[str, dict[str | None, int | None
 
 
 def _title(asset: Asset, namesakes: Mapping[str, Mapping[str | None, int | None]] = MappingProxyType({})) -> str:
-    """Name an asset; of several shows of one title with what tells its show apart, as filters and --title take it."""
+    """Return an asset's label. Shows with the same title are distinguished as filters and --title accept it."""
     edition = "" if asset.edition is None else f" [{asset.edition}]"
     if asset.show_title is None and asset.album is None:
         return f"{asset.title}{'' if asset.year is None else f' ({asset.year})'}{edition}"
@@ -162,7 +162,7 @@ def _runtime(asset: Asset) -> int | None:
 
 
 async def show_asset(call: Invocation, reference: str) -> int:
-    """Show all that is known of an asset."""
+    """Show all details of an asset."""
     async with opened(call) as store:
         details = await catalogue.get_asset(store, await catalogue.find_asset(store, reference))
         source, collection = await catalogue.find_target(store, str(details.asset.collection_uuid))
@@ -208,7 +208,7 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}"  # stored in single precision: further digits are noise
+        return f"{value:g}"  # Stored in single precision, so further digits are meaningless.
     if isinstance(value, dict):
         return ", ".join(f"{key} {_value(item)}" for key, item in value.items()) or "-"
     return str(value)
@@ -241,7 +241,7 @@ def _file(file: AssetFile) -> str:
 
 
 def _size(size: int) -> str:
-    """Write a size as people do: 950 bytes, 4.4 GB."""
+    """Return a size as text for people: 950 bytes, 4.4 GB."""
     amount = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 999.5:

@@ -1,4 +1,4 @@
-"""The audit trail: list the runs, show one."""
+"""The audit trail: list runs, and show one."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _INDENT = "  "
 
 
 async def show_log(call: Invocation, *, limit: int, run: str | None, **filters: Any) -> int:
-    """List the audit trail; ``filters`` are those of ``list_log``, where None means all."""
+    """List the audit trail; ``filters`` are those of ``list_log``, of which None means all."""
     async with opened(call) as store:
         filters["run"] = None if run is None else await catalogue.find_run(store, run)
         listing = await catalogue.list_log(store, limit=limit, **filters)
@@ -46,7 +46,7 @@ async def show_log(call: Invocation, *, limit: int, run: str | None, **filters: 
 
 
 async def show_runs(call: Invocation, *, limit: int, run: str | None, **filters: Any) -> int:
-    """List the runs; ``filters`` are those of ``list_runs``, where None means all."""
+    """List the runs; ``filters`` are those of ``list_runs``, of which None means all."""
     async with opened(call) as store:
         filters["run"] = None if run is None else await catalogue.find_run(store, run)
         listing = await catalogue.list_runs(store, limit=limit, **filters)
@@ -83,7 +83,7 @@ def _run_lines(entries: Sequence[LogEntry]) -> Iterator[str]:
 
 
 def _row(entry: LogEntry) -> tuple[object, ...]:
-    # A failure brings counts where nothing could be used, else it has none.
+    # A failure has counts only if all drafts were rejected.
     counted = entry.status == "ingested" or entry.counts["discovered"]
     return (
         entry.collection_name,
@@ -103,7 +103,7 @@ def _trigger(entry: LogEntry) -> str:
 
 
 async def show_run(call: Invocation, reference: str, collection: str | None, *, traceback: bool) -> int:
-    """Show one run: the one of an id, or ``latest``."""
+    """Show one run: the one with an id, or ``latest``."""
     async with opened(call) as store:
         run = None if reference == "latest" else await catalogue.find_run(store, reference)
         details = await catalogue.get_run(store, run, collection)
@@ -160,7 +160,7 @@ def _wrapped(text: str) -> Iterator[str]:
 
 
 async def prune_details(call: Invocation, older_than: dt.timedelta, *, yes: bool) -> int:
-    """Remove the details of old runs, once that is confirmed."""
+    """Remove the details of old runs, after confirmation."""
 
     def confirm_removal(found: PrunedDetails) -> None:
         confirm(call, _pruned_lines(found), yes=yes, context={"rejections": found.rejections})

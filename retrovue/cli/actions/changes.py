@@ -1,4 +1,4 @@
-"""The feed of changes of assets, and the assets that are gone for good."""
+"""The feed of changes of assets, and purging assets that are gone."""
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +14,7 @@ from retrovue.operations.changes import Change, GoneAssets, PrunedChanges
 from retrovue.operations.documents import change_document
 
 _SHOWN = 5
-"""How many gone assets are named before they are purged."""
+"""How many gone assets are listed before they are purged."""
 
 
 async def show_changes(
@@ -27,7 +27,7 @@ async def show_changes(
     follow: bool,
     jsonl: bool,
 ) -> int:
-    """List the changes of assets after a cursor, or print them as they are made."""
+    """List the changes of assets after a cursor, or follow them."""
     if follow and call.output.as_json:
         raise InputError("--follow has no end, so that --json can't print one document.", hint="Use --jsonl.")
     async with opened(call) as store:
@@ -50,7 +50,7 @@ async def show_changes(
 
 
 async def _print(call: Invocation, found: AsyncIterator[Change], *, jsonl: bool) -> int:
-    """Print changes as they come, until there are no more or nobody reads them."""
+    """Print changes as they come, until there are no more or the reader of the output has gone."""
     async for change in found:
         if jsonl:
             call.output.event(change_document(change))
@@ -72,7 +72,7 @@ def _fields(change: Change) -> str:
 
 
 async def prune_changes(call: Invocation, older_than: dt.timedelta, *, yes: bool) -> int:
-    """Remove old changes from the feed, once that is confirmed."""
+    """Remove old changes from the feed, after confirmation."""
 
     def confirm_removal(found: PrunedChanges) -> None:
         confirm(call, [_pruned_line(found)], "Remove them?", yes=yes, context={"changes": found.changes})
@@ -92,7 +92,7 @@ def _pruned_line(pruned: PrunedChanges) -> str:
 async def purge_assets(
     call: Invocation, *, source: str | None, collection: str | None, older_than: dt.timedelta, yes: bool
 ) -> int:
-    """Delete the assets that are gone, once that is confirmed."""
+    """Delete the assets that are gone, after confirmation."""
 
     def confirm_purge(gone: GoneAssets) -> None:
         _destruction(gone).confirm(call, yes=yes)

@@ -18,7 +18,7 @@ from retrovue.operations.documents import collection_details_document, collectio
 
 
 async def show_collections(call: Invocation, source: str | None) -> int:
-    """List the collections of a source or of all."""
+    """List the collections of a source, or all."""
     async with opened(call) as store:
         collections = await catalogue.list_collections(store, source)
         sources = {listing.source.id: listing.source.external_id for listing in await catalogue.list_sources(store)}
@@ -101,7 +101,7 @@ async def change_collection(
 
 
 async def adopt_collection(call: Invocation, old: str, new: str, source: str | None, *, yes: bool) -> int:
-    """Give the assets of a library to the one that took its place, once that is confirmed."""
+    """Give the assets of a library to the one that took its place, after confirmation."""
 
     def agree(adoption: Adoption) -> None:
         what = "This gives the assets of one library to another"
@@ -132,7 +132,7 @@ def _adoption_lines(adoption: Adoption) -> Iterator[str]:
 
 
 async def wipe_collection(call: Invocation, reference: str, source: str | None, *, yes: bool) -> int:
-    """Delete all assets of a collection, once that is confirmed."""
+    """Delete all assets of a collection, after confirmation."""
 
     def confirm(owner: Source, collection: Collection, contents: Contents) -> None:
         _destruction(owner, collection, contents).confirm(call, yes=yes)
@@ -158,8 +158,8 @@ def _destruction(source: Source, collection: Collection, contents: Contents) -> 
 
 
 def read_mapping(text: str) -> PathMapping:
-    """Parse the value of ``--map``. Raises InputError if it isn't FROM=TO."""
-    # Split at the last "=": directories of the source may contain one, and local ones can be chosen without.
+    """Parse the value of ``--map``. Raises InputError if it isn't of the form FROM=TO."""
+    # Split at the last "=": a directory of the source may contain one, and the local directory can be chosen without.
     prefix, separator, local = text.rpartition("=")
     if not separator or not prefix or not local:
         raise InputError(f"--map takes FROM=TO, not '{text}'.", hint="For example: --map /data/movies=/mnt/movies")

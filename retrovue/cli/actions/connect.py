@@ -1,4 +1,4 @@
-"""Connecting to a media server: ask for its address and then its token, until the server accepts them."""
+"""Connect to a media server: ask for its address and then its token, until the server accepts them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,9 +19,9 @@ class ServerType:
     type: str
     name: str
     example: str
-    """An address."""
+    """An example of an address."""
     token: str
-    """What the server calls its token."""
+    """The name that the server uses for its token."""
     where: str
     """Where an operator finds the token."""
     has_sign_in: bool = False
@@ -70,12 +70,12 @@ async def connect(
     sign_in: bool,
     plex_tv: str,
 ) -> Connection:
-    """Return the address and the token of a server; ask for what is None, unless one of ``sources`` has it.
+    """Return the address and token of a server; ask for those that are None, unless one of ``sources`` has them.
 
-    ``tls`` are settings for https, in place of those of a known source.
+    ``tls`` are settings for https. They replace those of a known source.
 
-    What is asked for is checked at once, and asked for again until the server accepts it. Blocks while it asks. Raises
-    InputError if nobody can be asked, and SourceError if what was given can't be used.
+    An answer is checked immediately, and the question is repeated until the server accepts the answer. Blocks while it
+    asks. Raises InputError if nobody can be asked, and SourceError if an option's value can't be used.
     """
     known = [source for source in sources if source.type == server.type]
 
@@ -122,12 +122,12 @@ async def _ask_address(
 
 
 def _complete(address: str) -> str:
-    """Add the scheme to an address that was given without."""
+    """Add the scheme to an address without one."""
     return address if "://" in address else f"http://{address}"
 
 
 async def _check_address(server: ServerType, config: Mapping[str, Any]) -> None:
-    with suppress(SourceRefused):  # the server is there, and wants a token
+    with suppress(SourceRefused):  # The server answers, and only wants a token.
         await check_server(server.type, config, {})
 
 
@@ -157,19 +157,19 @@ async def _accepted(call: Invocation, server: ServerType, config: Mapping[str, A
 
 
 async def _sign_in(call: Invocation, plex_tv: str) -> Secret:
-    from retrovue.importers.plex.account import PlexAccount  # imports httpx, for most commands in vain
+    from retrovue.importers.plex.account import PlexAccount  # it imports httpx, which is slow
 
     async with PlexAccount(plex_tv) as account:
         pin = await account.ask_for_pin()
         minutes = f"{pin.expires_in / 60:.0f} minutes"
-        # Printed with --quiet, too: nobody could sign in without it.
+        # Printed even with --quiet, because nobody could sign in without it.
         call.output.notes([f"Sign in with any browser within {minutes}:", f"  {account.address(pin)}"])
         return await account.token(pin)
 
 
 @contextmanager
 def adding_source() -> Iterator[None]:
-    """Replace the hint about a refused token, which names the command for a source that is in the catalogue."""
+    """Replace the hint about a refused token: its command is for a source that is in the catalogue already."""
     try:
         yield
     except SourceRefused as exc:
@@ -178,6 +178,6 @@ def adding_source() -> Iterator[None]:
 
 
 def refuse(call: Invocation, error: RetrovueError) -> None:
-    """Say why an answer can't be used, before its question is asked again."""
+    """Print why an answer can't be used, before the question is repeated."""
     hint = [f"  {error.hint}"] if error.hint and not isinstance(error, SourceRefused) else []  # see `adding_source`
     call.output.notes([error.message, *hint])

@@ -44,7 +44,7 @@ async def upgrade_schema(call: Invocation) -> int:
 
 
 async def show_status(call: Invocation) -> int:
-    """Show which version the schema has, and which one this program needs."""
+    """Show the version of the schema, and the version that this program needs."""
     async with opened(call, check=False, read_only=True) as store:
         status = await migrations.schema_status(store)
         database = shown(store.url)
@@ -68,7 +68,7 @@ async def show_status(call: Invocation) -> int:
 
 
 async def change_search_index(call: Invocation, *, wanted: bool) -> int:
-    """Add the indexes of titles and shows, or remove them."""
+    """Create the indexes of titles and shows, or drop them."""
     async with opened(call) as store:
         changed = await set_search_index(store, wanted=wanted, dry_run=call.dry_run)
         database = shown(store.url)
@@ -97,7 +97,7 @@ async def create_database(call: Invocation) -> int:
 
 
 async def reset_database(call: Invocation, *, yes: bool) -> int:
-    """Destroy the test database and create it anew, once that is confirmed."""
+    """Drop the test database and create it again, after confirmation."""
     _require_test_db(call)
     async with open_test_server(call.settings) as (url, production):
         before = await databases.inspect_test_database(url, production)
@@ -125,7 +125,7 @@ def _require_test_db(call: Invocation) -> None:
 def _report_test_database(
     call: Invocation, before: DatabaseState, done: str | None, more: dict[str, Any] | None = None
 ) -> int:
-    """Print what was done, or for a dry-run would be; ``done`` is None if nothing."""
+    """Print what was done, or would be for a dry-run; ``done`` is None if there was nothing to do."""
     if done is None:
         result = "The test database is there and up to date."
     elif call.dry_run:
@@ -166,7 +166,7 @@ async def back_up(call: Invocation, file: Path) -> int:
 
 
 async def restore(call: Invocation, file: Path, *, yes: bool) -> int:
-    """Replace the database by a backup, once that is confirmed."""
+    """Replace the database by a backup, after confirmation."""
     after = None
     async with open_embedded(call.settings, test_db=call.test_db) as (server, name):
         await databases.check_backup(server, file)

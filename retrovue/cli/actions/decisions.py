@@ -29,7 +29,10 @@ async def decide(
     despite_enrichment: bool = False,
     **options: Any,
 ) -> int:
-    """Decide on assets: by ids all or none of them, else those of the assets that fit the filters that it is for."""
+    """Decide on assets: by ids on all of them or none, else on the assets that match the filters.
+
+    Of the matching assets, only those in a suitable state are changed.
+    """
     filters: AssetFilters = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
     if bool(ids) + bool(filters) + everything != 1:
         raise InputError(
@@ -99,7 +102,7 @@ async def _by_filters(
 
 
 def _read_ids(call: Invocation) -> Iterator[str]:
-    """Read ids from the standard input: one a line, or the lines of ``asset export`` or of ``--csv``."""
+    """Read ids from standard input: one on each line, or the lines of ``asset export`` or ``--csv``."""
     number = 0
     try:
         with interruptible(call):

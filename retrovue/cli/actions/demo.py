@@ -1,4 +1,4 @@
-"""The demo: a simulated Plex server, and the commands that ingest it, shown one after the other."""
+"""The demo: starts a simulated Plex server, and runs the commands that ingest it, with their output."""
 
 import os
 import secrets
@@ -44,12 +44,12 @@ _KINDS: tuple[tuple[Literal["movie", "show", "clip", "artist"], str], ...] = (
 _INCOMPLETE = 1
 """Index of the library whose listing is incomplete at first."""
 _STOP_SECONDS = 0.8
-"""How long an interrupted command may take to report what it did."""
+"""How long an interrupted command may take to report what it did, in seconds."""
 
 
 @dataclass(slots=True)
 class _Demo:
-    """What the steps of the demo share."""
+    """The state that the steps of the demo share."""
 
     output: Output
     environment: Mapping[str, str]
@@ -68,7 +68,7 @@ class _Demo:
         return printed
 
     async def ask(self, *arguments: str) -> Any:
-        """Run a command with --json and return the document."""
+        """Run a command with --json and return its document."""
         return orjson.loads(await self._run([*arguments, "--json"], OK))
 
     async def _run(self, arguments: Sequence[str], expect: int) -> str:
@@ -84,7 +84,7 @@ class _Demo:
 async def demonstrate(call: Invocation, *, items: int, collections: int, keep: bool, port: int | None = None) -> int:
     """Run the demo in a catalogue of its own; return 0 if everything happened as expected.
 
-    With a port its page is served afterwards, until a signal stops the process.
+    With a port, the demo serves its web page afterwards, until a signal stops the process.
     """
     sections = [_section(number, items, collections) for number in range(1, collections + 1)]
     token = secrets.token_hex(16)
@@ -145,7 +145,7 @@ async def _serve(call: Invocation, store: Store, port: int) -> None:
     host = HostStatus("the demo")
     async with page_of(call, store, host, True, (_HERE, port, ()), None) as url:
         call.output.lines([f"The page is at {url}", "SIGTERM or Ctrl-C ends it."])
-        # To be stopped is how it ends.
+        # A signal is the normal end of serving.
         call.answered(OK)
         await serve(store, host.name, status=host)
 
@@ -180,14 +180,17 @@ def _directory(*, keep: bool) -> Iterator[Path]:
 
 @asynccontextmanager
 async def _command(arguments: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Process]:
-    """Start a command. If the demo is interrupted, so is the command, which gets time to report what it did."""
+    """Start a command.
+
+    If the demo is interrupted, the command is interrupted too, and gets time to report what it did.
+    """
     process = await anyio.open_process(
         # -P: a directory named retrovue in the working directory must not be taken for the program.
         [sys.executable, "-P", "-m", "retrovue", *arguments],
         stdin=subprocess.DEVNULL,
         stderr=None,
         env=environment,
-        start_new_session=True,  # Ctrl-C reaches only the demo, which passes it on once
+        start_new_session=True,  # Ctrl-C reaches only the demo, which passes it on once.
     )
     try:
         yield process

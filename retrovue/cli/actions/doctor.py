@@ -1,4 +1,4 @@
-"""The doctor: examine everything that an ingest relies on, and print the findings."""
+"""The doctor: check everything that an ingest relies on, and print the findings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -12,11 +12,11 @@ from retrovue.operations.doctor import Finding, examine
 
 _HEADS = ("Verdict", "Check", "Finding")
 _INDENT = " " * 21
-"""As wide as the columns before the finding."""
+"""The width of the columns before the finding."""
 
 
 async def diagnose(call: Invocation) -> int:
-    """Examine everything and print the findings; return 0 if none of them is a problem."""
+    """Check everything and print the findings; return 0 if none of them is a problem."""
     findings = await _findings(call)
     problems = [finding for finding in findings if finding.verdict == "problem"]
     warnings = [finding for finding in findings if finding.verdict == "warning"]
@@ -58,7 +58,7 @@ def _status(problems: Sequence[Finding]) -> int:
 
 
 def _about(finding: Finding) -> str:
-    """Return the message of a finding, after its subject unless that is the check itself."""
+    """Return the message of a finding, with its subject in front unless the subject is the check itself."""
     subject = "" if finding.subject == finding.check else f"{finding.subject}: "
     return f"{subject}{finding.message}"
 

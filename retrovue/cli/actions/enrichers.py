@@ -1,4 +1,4 @@
-"""Enrichers: list the types, add, show, update and remove enrichers, attach them and let them work."""
+"""Enrichers: list types; add, show, update and remove enrichers; attach and run them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +136,7 @@ async def change_enricher(
 
 
 async def remove_enricher(call: Invocation, reference: str, *, yes: bool) -> int:
-    """Remove an enricher, once that is confirmed."""
+    """Remove an enricher, after confirmation."""
 
     def confirm_removal(listing: EnricherListing) -> None:
         confirm(call, _lines(listing), yes=yes, context={"collections": len(listing.collections)})
@@ -196,7 +196,7 @@ def _print_attachment(call: Invocation, change: Attachment, done: str, state: st
 async def enrich(
     call: Invocation, collection: str, source: str | None, *, only_failed: bool, concurrency: int | None
 ) -> int:  # fmt: skip
-    """Do what is owed to a collection's assets, or for a dry-run say how much that is."""
+    """Do the owed enrichments of a collection's assets; for a dry-run only count them."""
     options: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
     async with opened(call) as store:
         with Progress(call.output, of_run=False) as progress:
@@ -220,7 +220,7 @@ async def enrich(
 
 def _print_interrupted(call: Invocation, work: EnrichmentWork) -> None:
     print_enrichment(call, Done.of(work))
-    call.status = None  # the signal's
+    call.status = None  # the exit status of the signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +234,12 @@ class Done:
 
     @classmethod
     def of(cls, work: EnrichmentWork) -> "Done":
-        """Return what an enrichment in this process has done so far."""
+        """Return the result so far of an enrichment in this process."""
         return cls(work.run_id, work.source, work.collection, work.result)
 
 
 def print_enrichment(call: Invocation, work: Done) -> int:
-    """Print the report of an enrichment; returns the exit status."""
+    """Print the report of an enrichment; return the exit status."""
     result = work.result
     problems = [] if result.problem is None else [result.problem]
     if result.interrupted:

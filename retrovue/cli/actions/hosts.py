@@ -1,4 +1,4 @@
-"""The beginning of the commands that work until they are stopped: `serve` and `worker`."""
+"""The common start of the commands that run until they are stopped: `serve` and `worker`."""
 
 import datetime as dt
 import platform
@@ -10,9 +10,9 @@ from retrovue.cli.text import local_time
 
 
 def begin_hosting(call: Invocation, command: str, name: str | None) -> tuple[str, Callable[[str], None]]:
-    """Return the name of the host, by default that of this machine, and a function that prints a line after the time.
+    """Return the name of the host, by default that of this machine, and a function that prints a line with the time.
 
-    Raises InputError for ``--json``: the command has no end.
+    Raises InputError for ``--json``, because such a command never gives an answer.
     """
     if call.output.as_json:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Ingesting a source or a collection: start the run, follow it, report its outcome."""
+"""Ingest a source or a collection: start the run, follow it, report its outcomes."""
 
 import datetime as dt
 import gc
@@ -35,11 +35,11 @@ from retrovue.operations.relinking import list_moves
 Start = Callable[[], AbstractAsyncContextManager[IngestRun]]
 """Starts a run."""
 _OBJECTS_BETWEEN = 10_000
-"""Objects that come into being between two searches for garbage: those of some pages."""
+"""Objects that are allocated between two runs of the garbage collector: those of some pages."""
 
 
 _MOVES_NAMED = 10
-"""How many assets that are in another collection now the report names."""
+"""How many assets that have moved to another collection the report lists."""
 
 
 def summary_status(summary: IngestSummary) -> int:
@@ -55,7 +55,7 @@ def summary_status(summary: IngestSummary) -> int:
 
 
 async def ingest_source(call: Invocation, reference: str, **options: Any) -> int:
-    """Ingest the collections of a source; ``options`` are fields of IngestOptions, where None means the default."""
+    """Ingest the collections of a source; ``options`` are fields of IngestOptions, of which None means the default."""
     settings = ingest_options(call, **options)
     async with opened(call, connections=max(settings.concurrency, 2)) as store:
         source = await catalogue.find_source(store, reference)
@@ -88,7 +88,7 @@ async def ingest_collection(
     episode: int | None,
     **options: Any,
 ) -> int:
-    """Ingest one collection, or only a title, a season or an episode; ``options`` are fields of IngestOptions."""
+    """Ingest one collection, or only a title, season or episode; ``options`` are fields of IngestOptions."""
     scope = _scope(title, season, episode)
     settings = ingest_options(call, concurrency=1, **options)
     async with opened(call) as store:
@@ -128,26 +128,26 @@ def _scope(title: str | None, season: int | None, episode: int | None) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report of a run, printed once: at its end, or when the command is interrupted.
+    """The report of a run. It is printed once: at the end, or when the command is interrupted.
 
-    If the run is one of several, ``then`` reports an interruption of all.
+    If the run is one of several, ``then`` reports the interruption of all.
     """
 
     call: Invocation
     collection: Collection | None = None
-    """The collection that the command ingests; None: all of a source."""
+    """The collection that the command ingests; None for a source."""
     scope: Scope = FULL
     documents: list[dict[str, Any]] | None = None
-    """Takes the JSON document in place of the output, if the run is one of several."""
+    """Receives the JSON document instead of the output, if the run is one of several."""
     then: Callable[[], None] | None = None
     """Called after the report of an interrupted run."""
     elsewhere: bool = False
-    """Whether workers do the run: an interruption of the command leaves it alone."""
+    """Whether workers work the run, so that interrupting the command doesn't stop it."""
     closing: Callable[[IngestSummary], Awaitable[list[str]]] | None = None
-    """Gives the lines that end the report for people."""
+    """Returns the lines at the end of the report for people."""
 
     async def follow(self, start: Start) -> int:
-        """Start the run, show its progress, and print its report; return the exit status."""
+        """Start the run, show its progress and print its report; return the exit status."""
         call = self.call
         run: IngestRun | None = None
         problem: Problem | None = None
@@ -158,7 +158,7 @@ class Report:
                     async for event in run.events():
                         progress.show(event)
             except Exception as exc:
-                # Once the run has begun, the outcomes of its collections are reported whatever happens.
+                # Once the run has begun, the outcomes of its collections are reported even after an error.
                 if run is None:
                     raise
                 problem = explain(exc)
@@ -175,7 +175,7 @@ class Report:
         summary = run.summary
         self._print(summary, None)
         if summary.interrupted:
-            self.call.status = None  # the exit status is the signal's
+            self.call.status = None  # the exit status of the signal
         if self.then is not None:
             self.then()
 
@@ -205,7 +205,7 @@ class Report:
 
 
 async def moved_lines(call: Invocation, store: Store, summary: IngestSummary) -> list[str]:
-    """Name the assets that a run has marked as missing or gone and whose item is in another collection now."""
+    """List, in lines, assets that a run marked as missing or gone and whose item has moved to another collection."""
     if summary.mode != "sync" or summary.dry_run or not summary.total("missing") + summary.total("gone"):
         return []
     try:
@@ -233,15 +233,15 @@ async def moved_lines(call: Invocation, store: Store, summary: IngestSummary) ->
 
 
 def goes_on(run: str) -> Problem:
-    """Make the problem of a command that was interrupted while it followed a run that workers do."""
+    """Make the problem of a command that was interrupted while it followed a run of workers."""
     return Problem("interrupted", f"The command was interrupted; the run {run} goes on.", context={"run_id": run})
 
 
 @contextmanager
 def memory_bounded() -> Iterator[None]:
-    """Return freed memory to the system during a run, and collect its garbage, but not among the imports' objects.
+    """Return freed memory to the system during a run, and collect garbage, except among the objects of imports.
 
-    Each request leaves some 80 objects in cycles, of the HTTP client and of its repetitions.
+    Each request leaves some 80 objects in cycles, of the HTTP client and of its retries.
     """
     return_large_blocks()
     usual = gc.get_threshold()
@@ -259,7 +259,7 @@ def _on_terminal() -> bool:
 
 
 def _error_line(summary: IngestSummary, more: list[Problem]) -> str:
-    """Say in one line why the exit status isn't 0."""
+    """Return one line that says why the exit status isn't 0."""
     if more:
         return f"Error: {more[0].message}"
     if summary.interrupted:

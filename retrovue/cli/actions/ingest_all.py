@@ -1,4 +1,4 @@
-"""Ingesting all sources, one after the other: discovery first, then the ingest of the enabled collections."""
+"""Ingest all sources, one after the other: each is discovered, then its enabled collections are ingested."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,20 +21,20 @@ from retrovue.operations.catalogue import Store
 from retrovue.operations.documents import all_sources_document, changes_document
 
 _RANK = (OK, PARTIAL, UNREACHABLE, FAILED)
-"""The exit statuses of the sources, the best first: the worst is that of the command."""
+"""The exit statuses of sources from best to worst. The command has the worst one."""
 _NOTHING_TO_DO = frozenset({"no_collections", "no_enabled_collections"})
-"""A source of which nobody wants anything is no failure where all sources are ingested."""
+"""A source without enabled collections is no failure when all sources are ingested."""
 
 
 def failed_document(problems: Sequence[Problem], *, dry_run: bool, strict: bool) -> Mapping[str, Any]:
-    """Build the document of a command that failed before it came to a source."""
+    """Build the document of a command that failed before the first source."""
     return all_sources_document([], problems, status="error", dry_run=dry_run, strict=strict)
 
 
 async def ingest_all(call: Invocation, **options: Any) -> int:
     """Ingest the enabled collections of every source; ``options`` are those of ``ingest_source``.
 
-    A source that fails stops no other.
+    A source that fails doesn't stop the others.
     """
     settings = ingest_options(call, **options)
     async with opened(call, connections=max(settings.concurrency, 2)) as store:
@@ -46,13 +46,13 @@ async def ingest_all(call: Invocation, **options: Any) -> int:
 
 @dataclass(slots=True)
 class _All:
-    """The ingest of all sources, and what is known of it so far."""
+    """The ingest of all sources, and its results so far."""
 
     call: Invocation
     store: Store
     settings: IngestOptions
     entries: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Of each source that has begun what the document says."""
+    """For each source that has begun, its part of the document."""
     statuses: list[int] = field(default_factory=list[int])
     """The exit status of each source that has ended."""
     began: float = field(default_factory=perf_counter)
@@ -83,11 +83,11 @@ class _All:
         return status
 
     async def _discover(self, source: Source, entry: dict[str, Any]) -> Problem | None:
-        """Store and tell which collections the source has now; return what keeps it from saying so."""
+        """Store the collections of a source and print what is new; return the problem if that failed."""
         try:
             found = await discovery.discover(self.store, str(source.id), dry_run=self.call.dry_run)
         except RetrovueError as exc:
-            # The ingest that follows meets the same, and writes it to the audit trail.
+            # The ingest that follows meets the same error, and writes it to the audit trail.
             return explain(exc)
         entry["discovered"] = changes_document(found)
         if not self.call.output.as_json and (changes := change_lines(found)):
@@ -116,7 +116,7 @@ class _All:
         return UNREACHABLE if unreachable else FAILED
 
     def _end(self, entry: dict[str, Any], documents: Sequence[dict[str, Any]]) -> None:
-        """Report the interruption of a run."""
+        """Report the interruption of the command."""
         entry["ingest"] = documents[0]
         self._print(interrupted=True)
 

@@ -1,4 +1,4 @@
-"""Jobs: leave runs to workers, follow them, and be a worker."""
+"""Jobs: leave runs to workers, follow them, and work as a worker."""
 
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from retrovue.operations import catalogue
 
 
 async def enqueue_source(call: Invocation, reference: str, *, wait: bool, **options: Any) -> int:
-    """Leave the ingest or sync of a source to workers; with ``wait`` follow it as a run in this process."""
+    """Leave the ingest or sync of a source to workers; with ``wait`` follow it like a run in this process."""
     requesting = _requesting()
     settings = ingest_options(call, **options)
     async with opened(call) as store:
@@ -38,7 +38,7 @@ async def enqueue_source(call: Invocation, reference: str, *, wait: bool, **opti
 
 
 async def enqueue_enrichment(call: Invocation, reference: str, source: str | None, *, wait: bool) -> int:
-    """Leave what the enrichers of a collection owe to workers; with ``wait`` report it at its end."""
+    """Leave the owed enrichments of a collection to workers; with ``wait`` report the result."""
     requesting = _requesting()
     async with opened(call) as store:
         requested = await requesting.request_enrichment(store, reference, source)
@@ -62,7 +62,7 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
     """Work jobs until a signal stops the process."""
     host, tell = begin_hosting(call, "worker", name)
     require_packages("to work jobs", *JOB_PACKAGES)
-    from retrovue.service.jobs import JobResult  # only where the engine is installed
+    from retrovue.service.jobs import JobResult  # imported here because the engine may not be installed
     from retrovue.service.worker import work_jobs
 
     def done(worked: JobResult) -> None:
@@ -70,7 +70,7 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
 
     async with opened(call, connections=concurrency) as store:
         call.output.lines([f"{host} works jobs. SIGTERM or Ctrl-C stops it."])
-        # To be stopped is how it ends.
+        # A signal is the normal end.
         call.answered(OK)
         await work_jobs(store, host, concurrency=concurrency, sources=sources or None, on_worked=done)
     return OK
@@ -78,7 +78,7 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
 
 def _requesting() -> Any:
     require_packages("to enqueue runs", *JOB_PACKAGES)
-    from retrovue.service import requesting  # only where the engine is installed
+    from retrovue.service import requesting  # imported here because the engine may not be installed
 
     return requesting
 

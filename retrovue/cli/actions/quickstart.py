@@ -1,4 +1,4 @@
-"""The quickstart: from a server's address to its first ingest, asking for what no option says."""
+"""The quickstart: from a server's address to its first ingest, asking for what no option gives."""
 
 import os
 import re
@@ -30,12 +30,12 @@ _ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command. What they leave open is asked for."""
+    """The options of the command. Missing ones are asked for."""
 
     server: ServerType
     url: str | None
     tls: Mapping[str, Any]
-    """The settings for https that were given."""
+    """The given settings for https."""
     token_file: str | None
     sign_in: bool
     name: str | None
@@ -110,7 +110,7 @@ def _directory(root: str) -> str:
 
 @dataclass(slots=True)
 class _Quickstart:
-    """One quickstart, once the server is found: ``run`` asks which libraries, and where their files are."""
+    """A quickstart whose server was found. ``run`` asks which libraries to ingest, and where their files are."""
 
     call: Invocation
     options: Options
@@ -135,7 +135,7 @@ class _Quickstart:
             raise InputError("Not confirmed; nothing was changed.", code="not_confirmed")
         source = await self._write(found, chosen)
         self._say([""])
-        # Within the same open catalogue: an embedded database needn't stop and start again.
+        # In the same open catalogue, so that an embedded database needn't stop and start again.
         status = await ingest_source(call, str(source.id))
         self._say(["", "Next:", *_next(source)])
         return status
@@ -144,7 +144,7 @@ class _Quickstart:
         return self.options.server.type, self.connection.config, self.connection.credentials
 
     def _say(self, lines: Sequence[str]) -> None:
-        # On the standard error: the standard output has the report of the ingest.
+        # On standard error, because standard output has the report of the ingest.
         if not self.call.output.quiet:
             self.call.output.notes(lines)
 
@@ -216,7 +216,7 @@ class _Quickstart:
             self.call.output.notes([f"Numbers from 1 to {len(libraries)}, please, or {_ALL}."])
 
     async def _ask_where(self, library: LibrarySurvey) -> LibrarySurvey:
-        """Ask where the files of a library are until each location has a mapping, or the operator leaves it out."""
+        """Ask where a library's files are, until each location has a mapping or the operator leaves the library out."""
         while library.unmapped:
             location = library.unmapped[0]
             question = f"{library.collection.name}: where is {location} on this machine? (only Enter: leave it out) "
@@ -277,12 +277,12 @@ class _Quickstart:
 
 
 def _can_be_ingested(library: LibrarySurvey) -> bool:
-    """Whether the library is ingestible, or may be with mappings that it lacks."""
+    """Return whether the library is ingestible, or may be once mappings are added."""
     return library.answer.ingestible or bool(library.unmapped)
 
 
 def _is_wanted_unnamed(library: LibrarySurvey) -> bool:
-    """Whether the library can be ingested and doesn't hold photos, among which there are few clips."""
+    """Return whether the library is taken without being named: it can be ingested, and isn't a library of photos."""
     return _can_be_ingested(library) and library.collection.kind not in {"photo", "photos"}
 
 
@@ -305,7 +305,7 @@ def _named(names: Sequence[str], libraries: Sequence[LibrarySurvey]) -> list[Lib
 
 
 def picked_numbers(answer: str, most: int) -> list[int] | None:
-    """Read numbers and ranges between blanks or commas; None if it is something else, or a number is out of range."""
+    """Read numbers and ranges separated by blanks or commas; None for other text, or a number out of range."""
     numbers: set[int] = set()
     for word in re.split(r"[\s,]+", answer.strip()):
         span = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", word)
@@ -319,7 +319,7 @@ def picked_numbers(answer: str, most: int) -> list[int] | None:
 
 
 def _files_here(library: LibrarySurvey) -> str:
-    """Return whether the files of a library were found on this machine, for the table."""
+    """Return whether the files of a library were found on this machine, as a cell of the table."""
     if library.empty:
         return "empty"
     return "found" if library.answer.ingestible else "not found" if library.unmapped else "no"

@@ -1,4 +1,4 @@
-"""Assets whose item is in another collection now: list them, and relink them."""
+"""Assets whose item has moved to another collection: list and relink them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from retrovue.operations.catalogue import Store
 from retrovue.operations.relinking import Move, MoveEnd, Moves
 
 _SHOWN = 20
-"""How many pairs are named for people; --json has 100."""
+"""How many pairs are listed for people; --json lists 100."""
 _QUESTION = "Relink them?"
 
 
@@ -27,7 +27,7 @@ async def relink(
     everything: bool,
     yes: bool,
 ) -> int:
-    """Relink two assets that are named, or all that are unambiguous, or list these."""
+    """Relink two given assets, or all unambiguous pairs; else list the pairs."""
     narrowed = source is not None or collection is not None or other_sources or everything
     if len(ids) not in {0, 2} or (ids and narrowed):
         raise InputError(

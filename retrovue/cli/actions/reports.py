@@ -21,7 +21,7 @@ from retrovue.operations.reports import (
 ItemT = TypeVar("ItemT", RejectedItem, DuplicateItem)
 
 _PAGE = 500
-"""Rows of a table that are laid out together."""
+"""The number of rows of a table that are laid out together."""
 _STATES = ("new", "enriching", "ready", "retired")
 
 
@@ -35,7 +35,7 @@ async def show_rejected(
     as_csv: bool,
     **filters: Unpack[RejectionFilters],
 ) -> int:
-    """List rejected items: a page, or with ``everything``, ``jsonl`` or ``as_csv`` all of them in constant memory."""
+    """List rejected items: one page, or with ``everything``, ``jsonl`` or ``as_csv`` all of them in constant memory."""
     whole = _is_whole(everything=everything, jsonl=jsonl, as_csv=as_csv, after=after)
     async with opened(call) as store:
         page = await reports.list_rejected(store, limit=0 if whole else limit, after=after, **filters)
@@ -61,7 +61,7 @@ async def show_duplicates(
     as_csv: bool,
     **filters: Unpack[RejectionFilters],
 ) -> int:
-    """List duplicates: a page, or with ``everything``, ``jsonl`` or ``as_csv`` all of them in constant memory."""
+    """List duplicates: one page, or with ``everything``, ``jsonl`` or ``as_csv`` all of them in constant memory."""
     whole = _is_whole(everything=everything, jsonl=jsonl, as_csv=as_csv, after=after)
     async with opened(call) as store:
         page = await reports.list_duplicates(store, limit=0 if whole else limit, after=after, **filters)
@@ -97,7 +97,7 @@ async def _print(
     as_csv: bool,
     kind: type[ItemT],
 ) -> bool:
-    """Print a list in the form that was asked for; return whether it was printed for people."""
+    """Print a list in the requested form; return whether it was printed for people."""
     if call.output.as_json:
         await call.output.stream(json_document({"status": "ok", **head}, "items", _fields(items)))
     elif as_csv:

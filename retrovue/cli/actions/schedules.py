@@ -1,4 +1,4 @@
-"""Schedules: add, list, change and remove them, ask for a run, and work them."""
+"""Schedules: add, list, change and remove them, and request a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -72,7 +72,7 @@ async def change_schedule(call: Invocation, reference: str, changes: Mapping[str
 
 
 async def remove_schedule(call: Invocation, reference: str, *, yes: bool) -> int:
-    """Remove a schedule, once that is confirmed."""
+    """Remove a schedule, after confirmation."""
     async with opened(call) as store:
         listing = await schedules.get_schedule(store, reference)
         if not call.dry_run:
@@ -85,7 +85,7 @@ async def remove_schedule(call: Invocation, reference: str, *, yes: bool) -> int
 
 
 async def run_now(call: Invocation, reference: str) -> int:
-    """Ask for a run of a schedule."""
+    """Request a run of a schedule."""
     async with opened(call) as store:
         schedule, served = await schedules.run_schedule_now(store, reference)
     line = (

@@ -1,4 +1,4 @@
-"""Serve: work the schedules, listen to the sources, and serve the page."""
+"""Serve: work the schedules, listen to the sources, and serve the web page."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from retrovue.operations.catalogue import Store
 
 _PACKAGES = ("jinja2", "python_multipart", "starlette", "uvicorn")
-"""What the page is made of."""
+"""The packages that the page needs."""
 
 
 async def work(
@@ -29,7 +29,7 @@ async def work(
     jobs: bool | None,
     address: tuple[str, int, tuple[str, ...]],
 ) -> int:
-    """Work until a signal stops the process. ``page`` and ``jobs``: None only if their packages are installed."""
+    """Work until a signal stops the process. ``page`` and ``jobs``: None means only if their packages are installed."""
     name, tell = begin_hosting(call, "serve", name)
     if jobs:
         require_packages("to work jobs", *JOB_PACKAGES)
@@ -47,7 +47,7 @@ async def work(
             call.output.lines([f"{host.name} works the schedules. SIGTERM or Ctrl-C stops it."])
             if url is not None:
                 call.output.lines([f"The page is at {url}"])
-            # To be stopped is how it ends.
+            # A signal is the normal end.
             call.answered(OK)
             await serve(
                 store,
@@ -69,7 +69,7 @@ def page_of(
     address: tuple[str, int, tuple[str, ...]],
     webhooks: Webhooks | None,
 ) -> AbstractAsyncContextManager[str | None]:
-    """Serve the page within a block, which gets its URL. ``wanted``: None only if its packages are installed."""
+    """Serve the page within a block, which gets its URL. ``wanted``: None means only if its packages are installed."""
     if wanted is False:
         return nullcontext()
     missing = [package for package in _PACKAGES if find_spec(package) is None]
@@ -80,7 +80,7 @@ def page_of(
             raise RequestError(message, code="no_service_extra")
         call.output.warn(f"{message} pip install 'retrovue[service]' installs it; --no-page leaves it out.")
         return nullcontext()
-    from retrovue.web.hooks import hook_routes  # only where it is installed
+    from retrovue.web.hooks import hook_routes  # imported here because the packages may not be installed
     from retrovue.web.server import page_served
     from retrovue.web.settings import PageSettings, webhook_secret
 

@@ -1,4 +1,4 @@
-"""Sources: list the types, add, show, change and delete sources, discover their collections."""
+"""Sources: list types; add, show, change and delete sources; discover their collections."""
 
 import datetime as dt
 import os
@@ -73,7 +73,7 @@ async def add_source(
     again: bool,
     keep_reference: bool,
 ) -> int:
-    """Add a source and, if wanted, find its collections."""
+    """Add a source, and discover its collections if requested."""
     discovery.check_name(name)
     fields = importer_settings(type_name)
     config = {
@@ -186,7 +186,7 @@ def _where(kept: str, place: str | None) -> str:
 
 
 async def discover_collections(call: Invocation, reference: str) -> int:
-    """Find the collections of a source."""
+    """Discover the collections of a source."""
     async with opened(call) as store:
         found = await discovery.discover(store, reference, dry_run=call.dry_run)
     head = ["Dry run: nothing was written. It would be:"] if call.dry_run else []
@@ -209,7 +209,7 @@ def _discovery_lines(found: Discovered) -> list[str]:
 
 
 def change_lines(found: Discovered) -> list[str]:
-    """Return the lines that tell which collections are new, changed, renamed or gone."""
+    """Return lines that say which collections are new, changed, renamed or gone."""
     renamed = tuple(f"{before} is now {now}" for before, now in found.renamed)
     now = {name for _, name in found.renamed}
     changed = tuple(name for name in found.updated if name not in now)
@@ -255,7 +255,7 @@ async def change_source(
     accept_new_identity: bool,
     keep_reference: bool,
 ) -> int:
-    """Change a source's name, settings, credentials, grace or intervals of sync."""
+    """Change a source's name, settings, credentials, grace or sync intervals."""
     spans = {"grace": grace, "sweep_every": sweep_every, "full_every": full_every}
     given = any(span is not None for span in spans.values()) or any(value is not None for value in settings.values())
     if name is None and not accept_new_identity and not unset and not given and not keep_reference:
@@ -347,7 +347,7 @@ def _new_identity_warning(after: Source) -> str:
 
 
 async def delete_source(call: Invocation, reference: str, *, yes: bool) -> int:
-    """Delete a source with all that belongs to it, once that is confirmed."""
+    """Delete a source with all that belongs to it, after confirmation."""
 
     def confirm(source: Source, contents: Contents) -> None:
         _destruction(source, contents).confirm(call, yes=yes)

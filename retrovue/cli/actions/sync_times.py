@@ -1,4 +1,4 @@
-"""How often a source is read, for people."""
+"""The sync times of a source, for people."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ _UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 
 
 def sync_lines(times: SyncTimes) -> list[str]:
-    """Return the grace and the intervals of a source, and a line for each collection that is synced."""
+    """Return the grace and the intervals of a source, and a line for each enabled collection."""
     how = f"all is read every {_span(times.sweep_every)}" if times.tells_changes else "each sync reads all"
     compared = f"each item is compared every {_span(times.full_every)}"
     lines = [f"Sync: an asset is gone when it has been missing for {_span(times.grace)}; {how}, and {compared}"]
@@ -25,7 +25,7 @@ def sync_lines(times: SyncTimes) -> list[str]:
 
 
 def _span(span: dt.timedelta) -> str:
-    """Write an interval in the largest unit that divides it; a day is 24 h."""
+    """Return an interval in the largest unit that divides it; a day is 24 h."""
     seconds = int(span.total_seconds())
     for unit, size in _UNITS:
         if seconds >= 2 * size and seconds % size == 0:

@@ -1,1 +1,1 @@
-"""The commands: their names, options and help. Modules here import quickly; an action is imported when it runs."""
+"""The commands: their names, options and help. These modules import quickly; an action is imported when it runs."""

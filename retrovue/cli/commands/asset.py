@@ -1,4 +1,4 @@
-"""The commands on assets."""
+"""The commands for assets."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -60,8 +60,8 @@ def command() -> None:
 async def list_(call: Invocation, **options: Any) -> int:
     """List assets, the newest first.
 
-    With --show, --season, --artist or --album they are sorted by name: by the title of the show or their own, season
-    and episode, or album, disc and track.
+    With --show, --season, --artist or --album they are sorted by name: by the title of the show (or of the asset),
+    season and episode, or by album, disc and track.
     """
     from retrovue.cli.actions.assets import list_assets
 
@@ -77,8 +77,8 @@ async def list_(call: Invocation, **options: Any) -> int:
 async def export(call: Invocation, **options: Any) -> int:
     """Print all assets, each as a line of JSON.
 
-    The order is that of the list. However many assets there are, it takes a constant amount of memory; sorted by name,
-    16 bytes for each of them.
+    The order is that of the list. Memory doesn't depend on the number of assets, except that sorting by name takes 16
+    bytes for each.
     """
     from retrovue.cli.actions.assets import list_assets
 
@@ -89,7 +89,7 @@ async def export(call: Invocation, **options: Any) -> int:
 @click.argument("uuid", metavar="ID")
 @shared()
 async def show(call: Invocation, *, uuid: str) -> int:
-    """Show all that is known of an asset.
+    """Show all details of an asset.
 
     ID is its id, the unique beginning of it, or its address at the source, now or before it was relinked.
     """
@@ -99,7 +99,7 @@ async def show(call: Invocation, *, uuid: str) -> int:
 
 
 def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command what chooses assets for a decision: ids, or filters."""
+    """Give a command the arguments and options that choose assets for a decision: ids, or filters."""
     for option in (
         confirmed,
         click.option("--all", "everything", is_flag=True, help="All assets of the catalogue."),
@@ -117,9 +117,9 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 async def approve(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> int:
     """Approve assets for broadcast.
 
-    ID is an asset's id, or the unique beginning of it; - reads ids from the standard input, one a line, or the lines
-    of `asset export`. If one of them can't be approved, none is. In place of ids, filters choose all new assets for
-    which everything given holds; you are asked first.
+    ID is an asset's id, or the unique beginning of it; - reads ids from standard input, one on each line, or the lines
+    of `asset export`. If one of the assets can't be approved, none is. Instead of ids, filters choose all new assets
+    that match all of them; you are asked for confirmation.
     """
     from retrovue.cli.actions.decisions import decide
 
@@ -132,9 +132,9 @@ async def approve(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> 
 async def retire(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> int:
     """Retire assets, so that they aren't broadcast any more.
 
-    ID is an asset's id, or the unique beginning of it; - reads ids from the standard input, one a line, or the lines
-    of `asset export`. If one of them can't be retired, none is. In place of ids, filters choose all assets for which
-    everything given holds; you are asked first.
+    ID is an asset's id, or the unique beginning of it; - reads ids from standard input, one on each line, or the lines
+    of `asset export`. If one of the assets can't be retired, none is. Instead of ids, filters choose all assets that
+    match all of them; you are asked for confirmation.
     """
     from retrovue.cli.actions.decisions import decide
 
@@ -147,8 +147,8 @@ async def retire(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> i
 async def unretire(call: Invocation, *, ids: tuple[str, ...], **options: Any) -> int:
     """Undo the retirement of assets.
 
-    An asset that was approved is approved again, unless another file has taken its place since. All others become new,
-    or enriching if an enrichment is owed. Assets are chosen as by `asset retire`.
+    An asset that was approved is approved again, unless its file was replaced since. All others become new, or
+    enriching if an enrichment is owed. Assets are chosen as by `asset retire`.
     """
     from retrovue.cli.actions.decisions import decide
 
@@ -172,10 +172,10 @@ _OF_COLLECTION = click.option(
 @click.option("--jsonl", is_flag=True, help="Print a line of JSON for each change.")
 @shared()
 async def changes(call: Invocation, **options: Any) -> int:
-    """List what has changed of assets, oldest first.
+    """List the changes of assets, the oldest first.
 
-    That is what syncs and people did: refreshed, replaced, relocated, relinked, restored, missing, gone, approved,
-    retired, unretired, withdrawn, purged. Whoever takes the last cursor for the next call gets every change once.
+    These are changes by syncs and people: refreshed, replaced, relocated, relinked, restored, missing, gone, approved,
+    retired, unretired, withdrawn, purged. A reader that passes the last cursor to the next call gets every change once.
     """
     from retrovue.cli.actions.changes import show_changes
 
@@ -189,8 +189,8 @@ async def changes(call: Invocation, **options: Any) -> int:
 async def prune_changes(call: Invocation, *, older_than: dt.timedelta, yes: bool) -> int:
     """Remove old changes from the feed.
 
-    The assets stay as they are. A reader whose cursor is older is told so. Each ingest and each sync does the same for
-    what is older than its --keep-changes.
+    The assets don't change. A reader with an older cursor gets an error. Each ingest and sync also removes changes that
+    are older than its --keep-changes.
     """
     from retrovue.cli.actions.changes import prune_changes as prune
 
@@ -206,9 +206,9 @@ async def prune_changes(call: Invocation, *, older_than: dt.timedelta, yes: bool
 @confirmed
 @shared(writes=True)
 async def purge(call: Invocation, **options: Any) -> int:
-    """Delete assets for good that are gone at their source.
+    """Delete for good the assets that are gone at their source.
 
-    Nothing else deletes an asset: until then it can come back with its state and its approval.
+    No other command deletes single assets: until then an asset can come back with its state and its approval.
     """
     from retrovue.cli.actions.changes import purge_assets
 
@@ -226,12 +226,12 @@ async def purge(call: Invocation, **options: Any) -> int:
 @confirmed
 @shared(writes=True)
 async def relink(call: Invocation, **options: Any) -> int:
-    """Relink assets whose item is in another collection now.
+    """Relink assets whose item has moved to another collection.
 
     Without OLD NEW and --all it only lists them: assets that are missing or gone, each with the new asset of the same
-    item, and what is ambiguous. OLD keeps its id and its approval, and takes the item of NEW with its collection and
-    files; the approval is withdrawn if the file is another one. NEW takes the lost item of OLD: nothing is deleted, and
-    NEW OLD undoes it.
+    item, and ambiguous ones. OLD keeps its id and approval, and takes the item of NEW with its collection and files;
+    the approval is withdrawn if the file differs. NEW takes the lost item of OLD: nothing is deleted, and relinking NEW
+    OLD undoes it.
     """
     from retrovue.cli.actions.relinking import relink as relink_
 

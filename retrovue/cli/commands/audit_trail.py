@@ -1,4 +1,4 @@
-"""The commands on the audit trail."""
+"""The commands for the audit trail."""
 
 import datetime as dt
 import shlex
@@ -14,12 +14,12 @@ _STATUSES = ("running", "ingested", "skipped", "failed", "interrupted", "unknown
 
 
 class AuditTrail(click.Group):
-    """The group ``ingest``, which doesn't ingest: whoever expects that is told which command does."""
+    """The group ``ingest``, which only reads the audit trail. Its errors name the commands that ingest."""
 
     async def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command by its name; the error about an unknown one names the commands that ingest."""
+        """Find a command by its name; the error for an unknown one names the commands that ingest."""
         try:
             found: tuple[str | None, click.Command | None, list[str]] = await super().resolve_command(ctx, args)
         except NoSuchCommand as exc:
@@ -49,7 +49,7 @@ def command() -> None:
 async def log(call: Invocation, *, runs: bool, **options: Any) -> int:
     """List the ingested collections, the latest run first.
 
-    With --runs the filters choose the runs in which a collection fits.
+    With --runs the filters select the runs with at least one matching collection.
     """
     from retrovue.cli.actions.audit_trail import show_log, show_runs
 
@@ -82,7 +82,7 @@ def _pages(action: Action) -> Action:
 async def rejected(call: Invocation, **options: Any) -> int:
     """List the items that ingests rejected, the latest run first.
 
-    At the end it says how many there are for each reason.
+    The numbers for each reason are printed at the end.
     """
     from retrovue.cli.actions.reports import show_rejected
 
@@ -95,7 +95,8 @@ async def rejected(call: Invocation, **options: Any) -> int:
 async def duplicates(call: Invocation, **options: Any) -> int:
     """List items whose files are those of another asset.
 
-    That asset has them as aliases. Each is listed once, however many ingests saw it; the time is that of the first.
+    Duplicates are aliases of that asset. Each is listed once, however many ingests found it; the time is that of the
+    first.
     """
     from retrovue.cli.actions.reports import show_duplicates
 
@@ -110,7 +111,7 @@ async def duplicates(call: Invocation, **options: Any) -> int:
 async def show(call: Invocation, *, run_id: str, collection: str | None, traceback: bool) -> int:
     """Show a run with all its outcomes and rejected items.
 
-    RUN_ID is the id that the log shows, or the unique beginning of it; latest is the run that started last.
+    RUN_ID is the id that the log shows, or the unique beginning of it. "latest" is the run that started last.
     """
     from retrovue.cli.actions.audit_trail import show_run
 
@@ -126,8 +127,8 @@ async def show(call: Invocation, *, run_id: str, collection: str | None, traceba
 async def prune(call: Invocation, *, older_than: dt.timedelta, yes: bool) -> int:
     """Remove the details of old runs.
 
-    Those are rejected items, durations, warnings and tracebacks. The outcomes and their counts stay, and so do items
-    that are still rejected. Each ingest does the same for what is older than its --keep-details.
+    Details are rejected items, durations, warnings and tracebacks. Outcomes and their counts stay, and so do items that
+    are still rejected. Each ingest also removes details that are older than its --keep-details.
     """
     from retrovue.cli.actions.audit_trail import prune_details
 

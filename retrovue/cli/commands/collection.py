@@ -1,4 +1,4 @@
-"""The commands on collections."""
+"""The commands for collections."""
 
 from typing import Any
 
@@ -154,7 +154,7 @@ async def ingest(call: Invocation, *, collection: str, **options: Any) -> int:
 async def sync(call: Invocation, *, collection: str, **options: Any) -> int:
     """Sync a collection, or one title of it.
 
-    Known items follow what has changed. Assets that the source no longer lists are marked, but not with --title.
+    Known assets follow their source. Assets that the source doesn't list any more are marked, but not with --title.
     COLLECTION is its id, its key at the source, or its name.
     """
     from retrovue.cli.actions.ingest import ingest_collection
@@ -171,9 +171,9 @@ async def sync(call: Invocation, *, collection: str, **options: Any) -> int:
 async def adopt(call: Invocation, *, old: str, new: str, source: str | None, yes: bool) -> int:
     """Let a library take the place of another one.
 
-    For a library that was deleted and made again at its source, with another key and new ids. Needs 90 % of the assets
-    of OLD in NEW. OLD takes over the key, name and directories of NEW; its assets keep their ids, states and approvals.
-    OLD and NEW are ids, keys at the source, or names.
+    Use it for a library that was deleted and made anew at its source, with another key and new ids. NEW must have at
+    least 90 % of the assets of OLD. OLD takes over the key, name and directories of NEW; its assets keep their ids,
+    states and approvals. OLD and NEW are ids, keys at the source, or names.
     """
     from retrovue.cli.actions.collections import adopt_collection
 
@@ -231,9 +231,9 @@ async def enrich(
     enqueue: bool,
     wait: bool,
 ) -> int:
-    """Enrich assets that attached enrichers still owe.
+    """Do the owed enrichments of a collection.
 
-    The source isn't listed again. COLLECTION is its id, its key at the source, or its name.
+    The source isn't read again. COLLECTION is its id, its key at the source, or its name.
     """
     if wait and not enqueue:
         raise InputError("--wait needs --enqueue.", hint="Without --enqueue the command waits anyway.")

@@ -1,4 +1,4 @@
-"""The commands on the database."""
+"""The commands for the database."""
 
 from pathlib import Path
 
@@ -35,10 +35,10 @@ async def status(call: Invocation) -> int:
 @click.option("--drop", is_flag=True, help="Remove the index.")
 @shared(writes=True)
 async def index(call: Invocation, *, drop: bool) -> int:
-    """Add the index that finds parts of titles and of shows at once.
+    """Create the indexes that find a part of a title or show quickly.
 
-    Without it a search reads all assets, which takes seconds with a million. With it each title that a run writes
-    takes longer. While the index is made, no run can write. It needs PostgreSQL's extension pg_trgm.
+    Without them a search reads all assets, which takes seconds for a million. With them each title that a run writes
+    takes longer. While they are created, no run can write. They need PostgreSQL's extension pg_trgm.
     """
     from retrovue.cli.actions.database import change_search_index
 
@@ -58,7 +58,7 @@ async def create(call: Invocation) -> int:
 @confirmed
 @shared(writes=True)
 async def reset(call: Invocation, *, yes: bool) -> int:
-    """Destroy the test database and create it anew; needs --test-db."""
+    """Drop the test database and create it again; needs --test-db."""
     from retrovue.cli.actions.database import reset_database
 
     return await reset_database(call, yes=yes)
@@ -70,8 +70,8 @@ async def reset(call: Invocation, *, yes: bool) -> int:
 async def backup(call: Invocation, *, file: Path) -> int:
     """Back up the embedded database to a new file.
 
-    Other commands may run meanwhile. The file contains the tokens of the sources, so only its owner can read it.
-    pg_restore reads it, too, if it is that of PostgreSQL 18 or newer.
+    Other commands may run at the same time. The file contains the tokens of the sources, so only its owner can read it.
+    It can also be read by pg_restore of PostgreSQL 18 or newer.
     """
     from retrovue.cli.actions.database import back_up
 
@@ -85,7 +85,7 @@ async def backup(call: Invocation, *, file: Path) -> int:
 async def restore(call: Invocation, *, file: Path, yes: bool) -> int:
     """Replace the embedded database by a backup.
 
-    The schema of the backup is upgraded if it is older than this program.
+    The schema of the backup is upgraded if it is older than this program needs.
     """
     from retrovue.cli.actions import database
 

@@ -1,4 +1,4 @@
-"""The commands on enrichers."""
+"""The commands for enrichers."""
 
 import asyncclick as click
 
@@ -9,7 +9,7 @@ from retrovue.cli.plugin_options import PluginCommand, PluginType, enricher_para
 
 @click.group("enricher")
 def command() -> None:
-    """Programs that add to what the source says about assets."""
+    """Enrichers, which add facts to assets that the source doesn't have."""
 
 
 @command.command("list-types")
@@ -28,7 +28,7 @@ async def list_types(call: Invocation) -> int:
 async def add(call: Invocation, *, type_name: str, name: str, **parameters: str | None) -> int:
     """Add an enricher.
 
-    The options that --type adds are the parameters of that type.
+    The parameters of the type become options with --type.
     """
     from retrovue.cli.actions.enrichers import add_enricher
 
@@ -67,7 +67,7 @@ async def update(
 ) -> int:
     """Change an enricher's name or parameters.
 
-    Assets that it has enriched stay as they are. ENRICHER is its id or its name.
+    Assets that it has enriched don't change. ENRICHER is its id or its name.
     """
     from retrovue.cli.actions.enrichers import change_enricher
 
@@ -81,7 +81,7 @@ async def update(
 async def remove(call: Invocation, *, enricher: str, yes: bool) -> int:
     """Remove an enricher from all collections and the catalogue.
 
-    Assets that it has enriched stay as they are. ENRICHER is its id or its name.
+    Assets that it has enriched don't change. ENRICHER is its id or its name.
     """
     from retrovue.cli.actions.enrichers import remove_enricher
 

@@ -1,4 +1,4 @@
-"""The commands on schedules."""
+"""The commands for schedules."""
 
 import asyncclick as click
 
@@ -14,7 +14,7 @@ _WHAT = "What it does; full-sync compares each item. Default: sync."
 
 @click.group("schedule")
 def command() -> None:
-    """Runs that begin by themselves, while `retrovue serve` works on some host."""
+    """Runs that start automatically, while `retrovue serve` works on some host."""
 
 
 @command.command(
@@ -31,10 +31,10 @@ def command() -> None:
 @click.option("--name", metavar="NAME", help="Unique name; default: made of the source's name and --what.")
 @shared(writes=True)
 async def add(call: Invocation, *, source: str, cron: str, time_zone: str, what: str, name: str | None) -> int:
-    """Let a source be synced, ingested or enriched by itself.
+    """Sync, ingest or enrich a source automatically.
 
-    A sync of a source in which nothing has changed costs a request, so that every five minutes is no burden. SOURCE is
-    its id or its name.
+    A sync of a source in which nothing has changed takes one or two requests, so it can run every five minutes. SOURCE
+    is its id or its name.
     """
     from retrovue.cli.actions.schedules import add_schedule
 
@@ -45,7 +45,7 @@ async def add(call: Invocation, *, source: str, cron: str, time_zone: str, what:
 @click.option("--source", metavar="SOURCE", help="Only those of this source.")
 @shared()
 async def list_(call: Invocation, *, source: str | None) -> int:
-    """List schedules, when each is due, and how its latest run ended."""
+    """List schedules, with next due time and latest run."""
     from retrovue.cli.actions.schedules import show_schedules
 
     return await show_schedules(call, source)
@@ -84,7 +84,7 @@ async def update(
 ) -> int:
     """Change a schedule.
 
-    With other times, and when it is enabled, what it missed before isn't caught up. SCHEDULE is its id or its name.
+    With other times, and when it is enabled, earlier due times aren't caught up. SCHEDULE is its id or its name.
     """
     from retrovue.cli.actions.schedules import change_schedule
 
@@ -99,7 +99,7 @@ async def update(
 async def remove(call: Invocation, *, schedule: str, yes: bool) -> int:
     """Remove a schedule.
 
-    A run of it that goes on isn't stopped. SCHEDULE is its id or its name.
+    A run of it that is at work isn't stopped. SCHEDULE is its id or its name.
     """
     from retrovue.cli.actions.schedules import remove_schedule
 
@@ -110,7 +110,7 @@ async def remove(call: Invocation, *, schedule: str, yes: bool) -> int:
 @click.argument("schedule")
 @shared()
 async def run_now(call: Invocation, *, schedule: str) -> int:
-    """Let a schedule run as soon as none of its runs goes on.
+    """Run a schedule as soon as no other run of it is at work.
 
     SCHEDULE is its id or its name.
     """

@@ -1,4 +1,4 @@
-"""The commands on sources."""
+"""The commands for sources."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,10 @@ _keep_reference = click.option(
 
 
 class IngestCommand(click.Command):
-    """``source ingest`` and ``source sync``: also an error about their arguments is a whole source-ingest document."""
+    """``source ingest`` and ``source sync``.
+
+    An error in their arguments also gives a complete document of a source ingest.
+    """
 
     async def make_context(
         self,
@@ -86,7 +89,7 @@ def _options(arguments: Sequence[str]) -> Sequence[str]:
 
 
 def _positional(arguments: Sequence[str]) -> str | None:
-    """Guess the SOURCE argument before the arguments are parsed, for the document of an error."""
+    """Return the SOURCE argument as far as it can be recognised before parsing, for the document of an error."""
     before: str | None = None
     options = _options(arguments)
     for argument in options:
@@ -143,9 +146,9 @@ async def add(
 ) -> int:
     """Add a source, if it can be reached.
 
-    Which settings there are depends on --type. Give a secret, such as Plex's token, by a file (- is the standard
-    input) or by the environment ($RETROVUE_TOKEN); otherwise you are asked for it. With --keep-reference, or for
-    --token env:NAME or credential:NAME, it is read there in each run and never stored.
+    The settings depend on --type. Give a secret, such as Plex's token, by a file (- is standard input) or by the
+    environment ($RETROVUE_TOKEN); otherwise you are asked for it. With --keep-reference, or for --token env:NAME or
+    credential:NAME, it is read from there in each run and never stored.
     """
     from retrovue.cli.actions.sources import add_source
 
@@ -206,7 +209,7 @@ async def update(
 ) -> int:
     """Change a source's name or settings, if it can be reached.
 
-    SOURCE is its id or its name. If another server answers than the one that was added, nothing is changed unless
+    SOURCE is its id or its name. If another server answers at the address, nothing is changed unless
     --accept-new-identity is given.
     """
     from retrovue.cli.actions.sources import change_source
@@ -232,7 +235,7 @@ async def encrypt(call: Invocation, *, rotate: bool) -> int:
     """Encrypt the stored secrets of all sources.
 
     The key is in a file outside of the database: $RETROVUE_KEY_FILE, by default secrets.key in the home. It is made if
-    it isn't there. Keep a copy of it apart from the backups of the catalogue, which can't be used without it.
+    it doesn't exist. Keep a copy of it apart from the backups of the catalogue, which can't be used without it.
     """
     from retrovue.cli.actions.secrets import encrypt_secrets
 
@@ -246,7 +249,7 @@ async def encrypt(call: Invocation, *, rotate: bool) -> int:
 async def delete(call: Invocation, *, source: str, yes: bool) -> int:
     """Delete a source with its collections and assets.
 
-    Their audit trail is deleted, too. SOURCE is its id or its name.
+    Their audit trail is deleted as well. SOURCE is its id or its name.
     """
     from retrovue.cli.actions.sources import delete_source
 
@@ -257,10 +260,10 @@ async def delete(call: Invocation, *, source: str, yes: bool) -> int:
 @click.argument("source")
 @shared(writes=True)
 async def discover(call: Invocation, *, source: str) -> int:
-    """Look up which collections a source has.
+    """Discover the collections of a source.
 
-    New collections are added, not enabled. Known ones keep their mappings and stay enabled or disabled. SOURCE is its
-    id or its name.
+    New collections are added, but not enabled. Known ones keep their mappings and stay enabled or disabled. SOURCE is
+    its id or its name.
     """
     from retrovue.cli.actions.sources import discover_collections
 
@@ -324,8 +327,8 @@ async def ingest(
 ) -> int:
     """Ingest all enabled collections of a source.
 
-    SOURCE is its id or its name. With --all the sources come one after the other; new, renamed and vanished libraries
-    are told, and new ones stay disabled. The exit status is the worst of all sources.
+    SOURCE is its id or its name. With --all the sources are ingested one after the other; new, renamed and vanished
+    libraries are reported, and new ones stay disabled. The exit status is the worst of all sources.
     """
     if everything and source is not None:
         raise InputError("SOURCE and --all can't be given together.")
@@ -367,7 +370,7 @@ async def _run(call: Invocation, source: str, *, enqueue: bool, wait: bool, **op
 async def sync(call: Invocation, *, source: str, enqueue: bool, wait: bool, **options: Any) -> int:
     """Make the catalogue agree with a source.
 
-    Ingests all enabled collections. Known items follow what has changed, and assets that the source no longer lists
-    are marked. SOURCE is its id or its name.
+    Syncs all enabled collections: new items are created, known assets follow their source, and assets that the source
+    doesn't list any more are marked. SOURCE is its id or its name.
     """
     return await _run(call, source, enqueue=enqueue, wait=wait, mode="sync", **options)

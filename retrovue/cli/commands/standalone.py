@@ -1,4 +1,4 @@
-"""The commands that belong to no group: quickstart, doctor, demo and completion."""
+"""The commands outside of the groups: quickstart, stats, serve, worker, doctor, demo and completion."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asyncclick.shell_completion import ShellComplete
 
 COMPLETION = "_RETROVUE_COMPLETE"
-"""The environment variable by which a shell asks for completions."""
+"""The environment variable by which a shell requests completions."""
 PLEX_TV = "https://plex.tv"
 
 
@@ -83,7 +83,7 @@ async def quickstart(
     """Set up a Plex or Jellyfin server and ingest it, step by step.
 
     Lists its libraries, finds their files on this machine, lets you choose, shows what it will do, and ingests. Asks
-    for whatever no option says. It can be run again at any time and uses what exists.
+    for what no option gives. It can be run again at any time and uses what exists.
     """
     from retrovue.cli.actions.connect import SERVER_TYPES
     from retrovue.cli.actions.quickstart import Options, set_up
@@ -143,11 +143,11 @@ async def serve(
     port: int,
     allowed_hosts: tuple[str, ...],
 ) -> int:
-    """Work schedules and jobs, listen to the sources, and serve the page, until the process is stopped.
+    """Work schedules and jobs, listen to sources, and serve the web page, until the process is stopped.
 
     Several hosts may serve one catalogue: each due time is worked once over all of them. A signal stops the runs of
-    this host within two seconds; what they owe is done by the next host that looks. The page is for this machine only,
-    unless RETROVUE_PAGE_TOKEN is set and --host names another address.
+    this host within two seconds; the next host that looks does them again. The page is for this machine only, unless
+    RETROVUE_PAGE_TOKEN is set and --host gives another address.
     """
     from retrovue.cli.actions.serving import work
 
@@ -162,7 +162,7 @@ async def serve(
 @click.option("--source", "sources", multiple=True, metavar="SOURCE", help="Only jobs of this source: its id or name.")
 @shared()
 async def worker(call: Invocation, *, name: str | None, concurrency: int, sources: tuple[str, ...]) -> int:
-    """Work what `--enqueue` leaves to workers, until the process is stopped.
+    """Work the jobs that `--enqueue` leaves to workers, until the process is stopped.
 
     Start one on each host that reaches the database and the media files. A job is a collection, or a batch of its
     enrichment. A signal stops the jobs within two seconds; other workers do them again.
@@ -175,7 +175,7 @@ async def worker(call: Invocation, *, name: str | None, concurrency: int, source
 @click.command("doctor", epilog="Exit status: 0 no problem, 1 a problem, 3 only sources that can't be reached.")
 @shared()
 async def doctor(call: Invocation) -> int:
-    """Check everything that an ingest relies on, and say how to mend what is wrong."""
+    """Check everything that an ingest relies on, and say how to repair what is wrong."""
     from retrovue.cli.actions.doctor import diagnose
 
     return await diagnose(call)
@@ -209,24 +209,24 @@ async def demo(call: Invocation, *, items: int, collections: int, keep: bool, se
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_obj
 async def completion(call: Invocation, *, shell: str) -> int:
-    """Print the script with which a shell completes commands and options.
+    """Print the script by which a shell completes commands and options.
 
     bash: source it in ~/.bashrc, or save it as below. zsh: save it as _retrovue in a directory of $fpath.
     fish: save it as ~/.config/fish/completions/retrovue.fish.
     """
     from asyncclick.shell_completion import ShellComplete
 
-    # The subclass for bash starts a bash to check its version, which needn't be the bash in use.
+    # The class for bash starts a bash to check its version, which may not be the bash in use.
     script = ShellComplete.source(_completer(shell, click.get_current_context().find_root().command, call))
-    # The script for fish splits an answer at every comma, but descriptions hold commas, too.
+    # The script for fish splits an answer at every comma, but descriptions contain commas.
     call.output.text(script.replace('string split ","', 'string split --max 1 ","'))
     return call.answered(0)
 
 
 async def complete(call: Invocation, program: click.Command, instruction: str) -> int:
-    """Print what could come next on the command line that the shell has put into the environment.
+    """Print the possible completions of the command line that the shell has put into the environment.
 
-    Prints nothing about a line that can't be parsed: the message would land in the line that is being typed.
+    Prints nothing for a line that can't be parsed: a message would appear within the line that is being typed.
     """
     shell, _, verb = instruction.partition("_")
     if verb != "complete" or shell not in {"bash", "zsh", "fish"}:
