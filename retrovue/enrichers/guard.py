@@ -155,6 +155,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         self.id = attached.enricher.id
         self.name = attached.enricher.external_id
         self.overwrite = False
+        self.reads_sidecars = False
         self.batch_size = 100
         self.outage: Failure | None = None
         """Why its source can't be asked any more; assets that weren't tried stay owed."""
@@ -180,6 +181,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
             # The values of the class have been checked; an instance may have others.
             cls = enricher_class(self.attached.enricher.type)
             self.batch_size, self._deadline_s = cls.batch_size, float(cls.deadline_s)
+            self.reads_sidecars = getattr(cls, "reads_sidecars", False) is True
             self._class, self._isolated = cls, is_isolated(cls, OURS)
             self._shared = await self._open()
         except RetrovueError as exc:

@@ -17,9 +17,7 @@ import anyio.to_thread
 from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.enrichers.sidecars import Details, Sidecar, add_addresses, number, parse
-from retrovue.importers.filesystem import exclusions
-from retrovue.importers.filesystem.parts import File, hold_one_title
-from retrovue.importers.filesystem.sidecars import FILM, SHOW, SHOW_LEVELS, SUFFIX
+from retrovue.importers.filesystem.sidecars import FILM, SHOW, SHOW_LEVELS, SUFFIX, holds_one_title
 
 MAX_BYTES = 2 * 1024 * 1024
 """Bytes of a sidecar; one of a long-running show with its cast takes some 100 KiB."""
@@ -87,13 +85,7 @@ class Directories:
     def holds_one_title(self, directory: Path) -> bool:
         """Return whether all media files of a directory are versions or parts of one title."""
         if directory not in self.single:
-            media = (path.name for path in directory.iterdir() if exclusions.is_media(path.name))
-            files = [
-                File(name, 0)
-                for name in sorted(media)
-                if not (exclusions.is_ignored(name) or exclusions.is_extra(name))
-            ]
-            self.single[directory] = hold_one_title(files, directory.name)
+            self.single[directory] = holds_one_title(directory)
         return self.single[directory]
 
 

@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+import orjson
+import xxhash
 from msgspec.structs import replace
 
 from retrovue.core.model import AttachedEnricher, Enricher, Source
@@ -16,9 +18,45 @@ from retrovue.enrichers.guard import GuardedEnricher, class_of
 from retrovue.store.drafts import MappedDraft, Refinement
 
 if TYPE_CHECKING:
+    from retrovue.enrichers.sidecar_marks import SidecarMarks
+    from retrovue.importers.filesystem.sidecars import Marks
     from retrovue.importers.http.client import Transport
 
 _OF_DRAFTS = tuple(name for name in FIELDS if name in AssetDraft.__struct_fields__)
+
+
+class PageMarks(NamedTuple):
+    """The marks of the sidecars of a page's drafts."""
+
+    marks: "Sequence[Marks | None]"
+    """Of each draft, in their order; None for a file that can't be seen. Empty where none are looked at."""
+
+    def digest(self) -> bytes:
+        """Hash them to 16 bytes (XXH3); empty where none are looked at."""
+        return (
+            xxhash.xxh3_128_digest(orjson.dumps([mark and tuple(mark) for mark in self.marks])) if self.marks else b""
+        )
+
+    def unseen(self) -> int:
+        """Return the number of files that can't be seen."""
+        return self.marks.count(None)
+
+    def put_on(self, mapped: list[MappedDraft]) -> list[MappedDraft]:
+        """Return the drafts of the page with the marks of their sidecars, but those that have one or can't be seen."""
+        if not self.marks:
+            return mapped
+        return [
+            item if marks is None or item.draft.sidecar_stamp is not None else _marked(item, marks)
+            for item, marks in zip(mapped, self.marks, strict=True)
+        ]
+
+
+def _marked(item: MappedDraft, marks: "Marks") -> MappedDraft:
+    stamp = marks.text(is_episode=item.draft.type == "episode")
+    return replace(item, draft=replace(item.draft, sidecar_stamp=stamp))
+
+
+NO_MARKS = PageMarks(())
 
 
 @dataclass(slots=True)
@@ -33,6 +71,8 @@ class PageEnrichers:
     """The ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
     reading_sidecars: tuple[Enricher, ...] = ()
     """The enrichers that owe an enrichment again to an asset of which a sidecar has changed."""
+    sidecar_marks: "SidecarMarks | None" = None
+    """Takes the marks of sidecars for those; None without any."""
 
     @property
     def refined_by(self) -> tuple[UUID, ...]:
@@ -113,6 +153,13 @@ async def open_pages(
             await stack.enter_async_context(GuardedEnricher(enricher, source, transport=transport))
             for enricher in refining
         ]
-        yield PageEnrichers(
-            opened, tuple(enricher for enricher in attached if enricher not in refining), reading, sidecars
-        )
+        deferred = tuple(enricher for enricher in attached if enricher not in refining)
+        yield PageEnrichers(opened, deferred, reading, sidecars, make_marks() if sidecars else None)
+
+
+def make_marks() -> "SidecarMarks":
+    """Make what takes the marks of a collection's sidecars."""
+    # It loads the importer of directories, which an ingest of a media server otherwise doesn't need.
+    from retrovue.enrichers.sidecar_marks import SidecarMarks  # noqa: PLC0415 - slow, and rarely needed
+
+    return SidecarMarks()

@@ -206,6 +206,8 @@ class BaseImporter(BasePlugin, ImporterInterface):
     """The name of its setting for the most requests in a second; None if it has none."""
     paths_are_local: ClassVar[bool] = False
     """Whether the paths of its drafts are this machine's own, so that they need no path mapping."""
+    marks_sidecars: ClassVar[bool] = False
+    """Whether its drafts have the marks of their sidecars (`AssetDraft.sidecar_stamp`), so that ingest needn't look."""
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)

@@ -74,6 +74,7 @@ class GuardedImporter(PluginHost):
         """``patience`` is the deadline of each call, in seconds."""
         self.type_name: str = getattr(importer, "type_name", type(importer).__name__)
         self.paths_are_local: bool = getattr(importer, "paths_are_local", False) is True
+        self.marks_sidecars: bool = getattr(importer, "marks_sidecars", False) is True
         isolated = is_isolated(importer, OURS)
         super().__init__(
             f"importer {self.type_name}",

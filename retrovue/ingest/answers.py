@@ -23,6 +23,11 @@ class Current:
         """The asset's label, with show, season and episode."""
         return label(*(self.values[name] for name in LABELLED))
 
+    @property
+    def file(self) -> str:
+        """The local path of its first file."""
+        return self.owed.files[0][0]
+
 
 def view_of(asset: Current, enricher: GuardedEnricher) -> AssetView:
     """Return the view of an asset that enrichers get."""

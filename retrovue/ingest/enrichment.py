@@ -7,6 +7,7 @@ transaction. If the enrichment is stopped, committed results stay, and the other
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -18,10 +19,13 @@ from retrovue.core.model import AttachedEnricher, Collection, Source
 from retrovue.core.results import Enriched, failed_enrichment
 from retrovue.core.text import redacted_traceback, storable
 from retrovue.core.verdicts import LISTED
+from retrovue.enrichers.base import Failure
 from retrovue.enrichers.guard import GuardedEnricher
+from retrovue.enrichers.pages import make_marks
 from retrovue.ingest.answers import Current, result_of, view_of
 from retrovue.ingest.events import Enriching
 from retrovue.store.collections import find_target
+from retrovue.store.drafts import UNSEEN
 from retrovue.store.enrichers import attached_to
 from retrovue.store.enrichments import (
     EnrichmentOutcome,
@@ -37,6 +41,7 @@ from retrovue.store.locks import open_locks
 from retrovue.store.session import CLEANUP_SECONDS, Store, retry_conflicts
 
 if TYPE_CHECKING:
+    from retrovue.enrichers.sidecar_marks import SidecarMarks
     from retrovue.importers.http.client import Transport
 
 PAGE = 500
@@ -83,6 +88,7 @@ class EnrichmentWork:
         self._part = part
         self._transport = transport
         self._progress = progress
+        self._marks: SidecarMarks | None = None
         self._total: int | None = None
         self._began = perf_counter()
         self._ended: float | None = None
@@ -203,14 +209,37 @@ class EnrichmentWork:
             raise self._error
 
     async def _batch(self, enricher: GuardedEnricher, batch: Sequence[Current]) -> None:
-        views = [view_of(asset, enricher) for asset in batch]
-        answers = await enricher.enrich(views)
+        marks = await self._marks_of(batch) if enricher.reads_sidecars else {}
+        # On a lost disk a sidecar that isn't found wasn't removed: what it gave stays.
+        lost = [asset for asset in batch if asset.owed.has_sidecars and marks.get(asset.owed.uuid) == UNSEEN]
+        ids = {asset.owed.uuid for asset in lost}
+        asked = [asset for asset in batch if asset.owed.uuid not in ids]
+        views = [view_of(asset, enricher) for asset in asked]
+        answers = await enricher.enrich(views) if asked else []
         results: list[tuple[Current, Result]] = []
-        for asset, view, answer in zip(batch, views, answers, strict=True):
+        for asset, view, answer in zip(asked, views, answers, strict=True):
             if answer is not None:
-                results.append((asset, result_of(asset, view, answer, enricher)))
+                result = result_of(asset, view, answer, enricher)
+                stamp = None if asset.owed.has_sidecars else marks.get(asset.owed.uuid)
+                results.append((asset, replace(result, sidecar_stamp=stamp)))
+        for asset in lost:
+            failure = Failure("no_file", f"The file can't be found, so that its NFO files aren't: {asset.file}")
+            results.append((asset, result_of(asset, view_of(asset, enricher), failure, enricher)))
         if results:
             await self._record(enricher, results)
+
+    async def _marks_of(self, batch: Sequence[Current]) -> Mapping[UUID, str]:
+        """Take the marks of the sidecars of assets before these are read, but of those that are known to have none."""
+        due = [asset for asset in batch if asset.owed.sidecar_stamp != "" and asset.owed.files]
+        if not due:
+            return {}
+        if self._marks is None:
+            self._marks = make_marks()
+        looked = await self._marks.of([asset.file for asset in due])
+        return {
+            asset.owed.uuid: UNSEEN if marks is None else marks.text(is_episode=asset.owed.type == "episode")
+            for asset, marks in zip(due, looked.marks, strict=True)
+        }
 
     async def _record(self, enricher: GuardedEnricher, results: Sequence[tuple[Current, Result]]) -> None:
         """Commit the results of a batch. A value that the database refuses becomes a failure of its asset."""

@@ -11,9 +11,10 @@ from retrovue.core.answers import ChangesRead, Since
 from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import Collection
 from retrovue.core.pages import Outline, Page, Rejection
-from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, Counts, Durations
+from retrovue.core.paths import UnmappedPath
+from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, SIDECARS_UNSEEN, Counts, Durations
 from retrovue.core.runs import Scope
-from retrovue.enrichers.pages import PageEnrichers
+from retrovue.enrichers.pages import NO_MARKS, PageEnrichers, PageMarks
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.importers.locations import listed_files
 from retrovue.ingest import telemetry
@@ -110,12 +111,16 @@ class Tally:
                 self.warnings.update(draft.warnings)
         self.warnings.update(page.warnings)
 
+    def warn(self, code: str, number: int) -> None:
+        """Add to the number of a warning about the collection."""
+        if number:
+            self.warnings[code] += number
+
     def leave_out(self, files: int) -> None:
         """Subtract files of discs that are left out, because the rejection of another file stands for the disc."""
         self.discovered -= files
         self.left_out += files
-        if files:
-            self.warnings["left_out_disc"] += files
+        self.warn("left_out_disc", files)
 
     @contextmanager
     def phase(self, name: str, *, restart: bool = False) -> Iterator[None]:
@@ -186,6 +191,7 @@ class Reader:
         self._fingerprints = Fingerprints(collection)
         looked_for = collection.check_files and not importer.paths_are_local
         self._files = FileCheck(collection, self._mapper.to_local) if looked_for else None
+        self._marks = None if importer.marks_sidecars else enrichers.sidecar_marks
         self._tally = Tally()
 
     async def read(self, scope: Scope, *, in_full: bool = False) -> Tally:
@@ -290,13 +296,30 @@ class Reader:
 
     async def _known(self, outline: Outline) -> KnownPage | None:
         """Return the page of an outline if all its drafts are known, and count them; else None."""
+        with self._tally.phase("enriching"):
+            sidecars = await self._sidecars_of(outline)
         with self._tally.phase("staging"):
-            fingerprint = self._fingerprints.of(outline.source_uris, outline.source_paths, outline.stamp)
+            fingerprint = self._fingerprints.of(
+                outline.source_uris, outline.source_paths, outline.stamp, sidecars.digest()
+            )
         if fingerprint is None:
             return None
         rejected, items, total = outline.rejected, outline.source_items, outline.source_total
         page = KnownPage(fingerprint, outline.source_uris, rejected, items, total)
-        return page if await self._take_known(page) else None
+        if not await self._take_known(page):
+            return None
+        self._tally.warn(SIDECARS_UNSEEN, sidecars.unseen())
+        return page
+
+    async def _sidecars_of(self, outline: Outline) -> PageMarks:
+        """Take the marks of the sidecars of an outline's drafts, if these are looked at."""
+        if self._marks is None or outline.stamp is None:
+            return NO_MARKS
+        try:
+            files = [self._mapper.to_local(paths[0]) for paths in outline.source_paths]
+        except UnmappedPath:
+            return NO_MARKS  # a page with a draft that is rejected is never known
+        return await self._marks.of(files)
 
     async def _take_known(self, page: KnownPage) -> bool:
         """Return whether all drafts of a page are known; if so, count them."""
@@ -319,12 +342,15 @@ class Reader:
             mapped, rejected, left_out = self._mapper.map_page(page)
             tally.leave_out(left_out)
             keys = draft_keys(mapped, stamps=sink.needs_stamps)
-            to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
-            fingerprint = self._fingerprints.of_page(page, keys) if to_keep else None
         with tally.phase("enriching"):
-            refined = await self._enrichers.refine(mapped)
+            sidecars = NO_MARKS if self._marks is None else await self._marks.of([it.local_paths[0] for it in mapped])
+            tally.warn(SIDECARS_UNSEEN, sidecars.unseen())
+            refined = await self._enrichers.refine(sidecars.put_on(mapped))
         with tally.phase("staging"):
-            await sink.add(MappedPage(refined, keys, rejected, fingerprint))
+            to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
+            fingerprint = self._fingerprints.of_page(page, keys, sidecars.digest()) if to_keep else None
+            stamps = [item.draft.sidecar_stamp for item in refined] if sidecars.marks else ()
+            await sink.add(MappedPage(refined, keys, rejected, fingerprint, stamps))
 
     def _compare_with_last_ingest(self) -> None:
         """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before.

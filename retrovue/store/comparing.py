@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Enricher
 from retrovue.core.pages import AssetDraft
-from retrovue.store.drafts import MappedDraft, MappedPage, file_stamp, total_size
+from retrovue.store.drafts import UNSEEN, MappedDraft, MappedPage, file_stamp, total_size
 from retrovue.store.known import Other
 
 CONTENT = (
@@ -157,8 +157,7 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
     kind = OTHER_CONTENT if content else OTHER_DESCRIPTION if fields else NOTHING
     if held.canonical_key != said.canonical_key:
         fields["canonical_key"] = (held.canonical_key, said.canonical_key)
-    changed = None not in (held.sidecar_stamp, said.sidecar_stamp) and held.sidecar_stamp != said.sidecar_stamp
-    if not changed or not reading_sidecars or kind == OTHER_CONTENT:
+    if not reading_sidecars or kind == OTHER_CONTENT or not _has_other_sidecars(held, said):
         return Difference(kind, fields)
     again = {
         enricher.external_id: {
@@ -169,6 +168,15 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
         for enricher in reading_sidecars
     }
     return Difference(kind, fields, again)
+
+
+def _has_other_sidecars(held: Any, said: Said) -> bool:
+    """Return whether a sidecar has changed since it was read. What isn't known of one can't differ."""
+    if None in (held.sidecar_stamp, said.sidecar_stamp):
+        return False
+    # Of a file that couldn't be seen no sidecar was read.
+    read = "" if held.sidecar_stamp == UNSEEN else held.sidecar_stamp
+    return bool(read != said.sidecar_stamp)
 
 
 def _is_stored_anew(held: Any, said: Said, column: str) -> bool:

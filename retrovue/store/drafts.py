@@ -18,6 +18,9 @@ _FORMAT = 2
 LARGEST_SIZE = 2**63 - 1
 """The largest bigint. If the parts claim a larger total, the size is unknown."""
 
+UNSEEN = "?"
+"""The mark of the sidecars of an asset whose file couldn't be seen when an enricher asked for them."""
+
 _PARTS = AssetDraft.__struct_fields__.index("parts")
 _SIDECARS = AssetDraft.__struct_fields__.index("sidecar_stamp")
 
@@ -67,6 +70,9 @@ class MappedPage(NamedTuple):
     rejected: Sequence[Rejection]
     fingerprint: bytes | None = None
     """The fingerprint; None if the page can't become known, for example because drafts were rejected."""
+    sidecar_stamps: Sequence[str | None] = ()
+    """The marks of the drafts' sidecars, in their order, where the stamps of the keys don't tell them; None for unknown
+    ones. Empty where none are compared."""
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
@@ -135,11 +141,16 @@ class Fingerprints:
         self._start = blake2b(orjson.dumps([_FORMAT, mappings]), digest_size=16)
 
     def of(
-        self, source_uris: Sequence[str], source_paths: Sequence[Sequence[str]], stamp: bytes | None
+        self,
+        source_uris: Sequence[str],
+        source_paths: Sequence[Sequence[str]],
+        stamp: bytes | None,
+        sidecars: bytes = b"",
     ) -> bytes | None:
         """Return the hash of the source URIs and paths of a page's drafts, in order, and of the page's stamp.
 
-        None without a stamp, and for text that isn't valid Unicode.
+        ``sidecars`` is a hash of the marks of their sidecars, if these are looked at. Returns None without a stamp, and
+        for text that isn't valid Unicode.
         """
         if stamp is None:
             return None
@@ -149,14 +160,16 @@ class Fingerprints:
         except TypeError:
             return None
         digest.update(stamp)
+        digest.update(sidecars)
         return digest.digest()
 
-    def of_page(self, page: Page, keys: Sequence[ItemKey]) -> bytes | None:
+    def of_page(self, page: Page, keys: Sequence[ItemKey], sidecars: bytes = b"") -> bytes | None:
         """Return the fingerprint of a page that was read in full; ``keys`` are those of all its drafts."""
         return self.of(
             [draft.source_uri for draft in page.drafts],
             [[part.source_path for part in draft.parts] for draft in page.drafts],
             b"".join([key.stamp for key in keys]) if page.stamp is None else page.stamp,
+            sidecars,
         )
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue.core.model import AttachedEnricher, Collection
 from retrovue.core.verdicts import REFRESHED
 from retrovue.store.changes import NewChange, record_changes
+from retrovue.store.drafts import UNSEEN
 
 _FIELDS = (
     "title", "show_title", "season_number", "episode_number", "year", "originally_aired", "runtime_ms", "edition",
@@ -56,6 +57,14 @@ class OwedAsset:
     """The enrichments that are owed again since a sidecar has changed: by the enricher's id, for each column that the
     enricher filled, the source's value and the external id of the page enricher that gave it.
     """
+    sidecar_stamp: str | None
+    """The marks of its sidecars when they were looked at last; `UNSEEN` if its file couldn't be seen then, None if they
+    never were."""
+
+    @property
+    def has_sidecars(self) -> bool:
+        """Whether it had any when they were looked at last."""
+        return self.sidecar_stamp not in (None, "", UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +84,13 @@ class Result:
     message: str | None = None
     fingerprint: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
+    sidecar_stamp: str | None = None
+    """The marks of the sidecars from before they were read, or `UNSEEN`, of an asset of which none is known yet."""
 
 
 _PAGE = text(
     f"""
-    SELECT uuid, source_uri, type, provenance, {", ".join(_FIELDS)},
+    SELECT uuid, source_uri, type, provenance, sidecar_stamp, {", ".join(_FIELDS)},
         (SELECT jsonb_agg(jsonb_build_array(local_path, size_bytes, duration_ms) ORDER BY position)
             FROM asset_file WHERE asset_file.asset_uuid = asset.uuid) AS files,
         (SELECT jsonb_agg(jsonb_build_array(enricher_id, status, fingerprint, run_id, again))
@@ -151,6 +162,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
         fingerprints={key: fingerprint for key, (_, fingerprint, _, _) in known.items() if fingerprint is not None},
         provenance=row.provenance or {},
         again={key: again for key, (*_, again) in known.items() if again is not None},
+        sidecar_stamp=row.sidecar_stamp,
     )
 
 
@@ -211,6 +223,12 @@ _RECORD = text(
         data = coalesce(excluded.data, asset_enrichment.data), updated_at = clock_timestamp()
     """
 )
+# Of an asset that was there before its sidecars were read: a later sync can tell by it that one was edited since.
+_MARK = text(
+    "UPDATE asset SET sidecar_stamp = item.sidecar_stamp"
+    " FROM jsonb_to_recordset(cast(:items AS jsonb)) AS item (uuid uuid, sidecar_stamp text)"
+    f" WHERE asset.uuid = item.uuid AND coalesce(asset.sidecar_stamp, '{UNSEEN}') = '{UNSEEN}'"
+)
 _END_ENRICHING = text(
     """
     UPDATE asset SET state = 'new', updated_at = now()
@@ -247,6 +265,10 @@ async def record(
         {"uuid": result.asset, **_fields_of(result, "code", "message", "fingerprint", "data")} for result in results
     ]
     await session.execute(_RECORD, {"items": _json(items), "run": run, "enricher": by.enricher.id})
+    if marked := [result for result in results if result.sidecar_stamp is not None and result.code is None]:
+        await session.execute(
+            _MARK, {"items": _json([_fields_of(result, "sidecar_stamp") | {"uuid": result.asset} for result in marked])}
+        )
     if done := [result.asset for result in results if result.code is None]:
         await session.execute(_END_ENRICHING, {"assets": done})
     told = [

@@ -18,7 +18,7 @@ from retrovue.core.model import Collection
 from retrovue.core.pages import Rejection
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
-from retrovue.store.drafts import LARGEST_SIZE, ItemKey, MappedDraft, MappedPage, unstamped
+from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, unstamped
 
 # Keys and fingerprints are passed as one packed parameter: for arrays asyncpg would first query their type, which takes
 # 16 ms on each connection. A key has 48 bytes: source hash, canonical hash and stamp.
@@ -35,27 +35,36 @@ _PACKED_PAGES = """
 
 # OFFSET 0 forces one look-up in the unique index for each draft. The planner knows nothing about the parameter, and for
 # a join it would read the whole collection for every page.
-_OTHERS = text(
-    f"""
+_OTHERS = """
     SELECT item.seq AS position, asset.uuid, coalesce(asset.deleted, false) AS deleted,
-        coalesce(asset.present, false) AS present, asset.stamp = item.stamp AS same,
+        coalesce(asset.present, false) AS present, asset.stamp = item.stamp AS same, {marked} AS marked,
         -- An asset whose file was taken when it moved is an alias as well; back at its place it is none any more.
         coalesce(asset.canonical_hash = item.canonical_hash AND NOT EXISTS (
             SELECT FROM asset_alias
             WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
         ), false) AS in_place
-    FROM ({PACKED_KEYS}) AS item LEFT JOIN LATERAL (
-        SELECT uuid, canonical_hash, stamp, deleted_at IS NOT NULL AS deleted, availability = 'present' AS present
+    FROM ({keys}) AS item {marks} LEFT JOIN LATERAL (
+        SELECT uuid, canonical_hash, stamp, sidecar_stamp, deleted_at IS NOT NULL AS deleted,
+            availability = 'present' AS present
         FROM asset WHERE collection_uuid = :collection AND source_hash = item.source_hash OFFSET 0
     ) AS asset ON true
     WHERE NOT coalesce(
         asset.canonical_hash = item.canonical_hash AND asset.stamp = item.stamp AND NOT asset.deleted AND asset.present
-        AND NOT EXISTS (
+        AND {marked} AND NOT EXISTS (
             SELECT FROM asset_alias
             WHERE asset_alias.collection_uuid = :collection AND asset_alias.source_hash = item.source_hash
         ), false)
     ORDER BY item.seq
-    """
+"""
+_OTHERS_BY_STAMP = text(_OTHERS.format(keys=PACKED_KEYS, marks="", marked="true"))
+# Also those whose sidecars have other marks; one that isn't known isn't compared.
+_OTHERS_BY_MARK = text(
+    _OTHERS.format(
+        keys=PACKED_KEYS,
+        marks="LEFT JOIN unnest(string_to_array(cast(:marks AS text), ',', '?')) WITH ORDINALITY AS said (mark, number)"
+        " ON said.number = item.seq + 1",
+        marked=f"(said.mark IS NULL OR nullif(asset.sidecar_stamp, '{UNSEEN}') = said.mark)",
+    )
 )
 # A probe's fingerprint has the size and the modification time, in nanoseconds, of each file.
 _CHANGED = text(
@@ -126,6 +135,9 @@ class Other(NamedTuple):
     present: bool
     same: bool | None
     """Whether the source describes it as when the asset was written; None if that isn't known."""
+    marked: bool | None
+    """Whether its sidecars are as they were when they were looked at last, or aren't compared; None if they never were.
+    """
     in_place: bool
     """Whether the asset has the draft's files."""
 
@@ -224,11 +236,18 @@ class Comparison:
     async def compare(self, session: AsyncSession, page: MappedPage) -> PageComparison:
         """Compare a page with what the collection holds; count the known drafts."""
         if not self.anything_known:
-            fresh = [Other(position, None, False, False, None, False) for position in range(len(page.keys))]
+            fresh = [Other(position, None, False, False, None, True, False) for position in range(len(page.keys))]
             return PageComparison(fresh, page.fingerprint)
         packed = b"".join([part for key in page.keys for part in (key.source_hash, key.canonical_hash, key.stamp)])
-        result = await session.execute(_OTHERS, {"keys": packed, "collection": self.collection.id})
-        others = [Other(row.position, row.uuid, row.deleted, row.present, row.same, row.in_place) for row in result]
+        bind = {"keys": packed, "collection": self.collection.id}
+        if page.sidecar_stamps:
+            # The comma at the end: without it one empty mark would be none at all.
+            bind["marks"] = "".join("?," if mark is None else f"{mark}," for mark in page.sidecar_stamps)
+        result = await session.execute(_OTHERS_BY_MARK if page.sidecar_stamps else _OTHERS_BY_STAMP, bind)
+        others = [
+            Other(row.position, row.uuid, row.deleted, row.present, row.same, row.marked, row.in_place)
+            for row in result
+        ]
         self.listed += len(page.keys) - len(others) + sum(other.present and not other.deleted for other in others)
         self.elsewhere += sum(other.uuid is not None and not other.deleted and not other.in_place for other in others)
         compared = PageComparison([other for other in others if self._is_to_stage(other)], page.fingerprint)
@@ -245,11 +264,11 @@ class Comparison:
     def _leave_as_they_are(self, others: Sequence[Other], compared: PageComparison) -> None:
         """Count what an ingest leaves unchanged. Its page doesn't become known, or only as one with unknown stamps."""
         known = [other for other in others if other.uuid is not None and not other.deleted]
-        differing = [other for other in known if other.same is False or not other.present]
+        differing = [other for other in known if False in (other.same, other.marked, other.present)]
         self.changed += sum(other.in_place for other in differing)
         if differing:
             compared.fingerprint = None
-        elif known and compared.fingerprint is not None and any(other.same is None for other in known):
+        elif known and compared.fingerprint is not None and any(None in (other.same, other.marked) for other in known):
             compared.fingerprint = unstamped(compared.fingerprint)
 
     async def find_changed(

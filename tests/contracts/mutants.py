@@ -74,6 +74,8 @@ PLEX = "retrovue/importers/plex"
 VERDICTS = "retrovue/core/verdicts.py"
 COLLECTION_ARGUMENTS = "retrovue/cli/commands/collection.py"
 COMPARING = "retrovue/store/comparing.py"
+KNOWN = "retrovue/store/known.py"
+SIDECARS = "retrovue/importers/filesystem/sidecars.py"
 FOLLOWING = "retrovue/store/following.py"
 UNIT = "retrovue/ingest/unit.py"
 PURGING = "retrovue/store/purging.py"
@@ -338,7 +340,16 @@ MUTANTS = (
         "SY-5", FOLLOWING, "THEN asset.{column} ELSE staged.{column} END", "THEN asset.{column} ELSE asset.{column} END"
     ),
     Mutant("SY-6", FOLLOWING, "AND following.kept ? '{0}')", "AND false)"),
-    Mutant("SY-6", COMPARING, "held.sidecar_stamp != said.sidecar_stamp", "False"),
+    Mutant("SY-6", COMPARING, "bool(read != said.sidecar_stamp)", "False"),
+    Mutant(
+        "SY-6", KNOWN, "_OTHERS_BY_MARK if page.sidecar_stamps else", "_OTHERS_BY_STAMP if page.sidecar_stamps else"
+    ),
+    Mutant(
+        "SY-6",
+        SIDECARS,
+        "            return None\n        return Marks(own, *shared)",
+        "            pass\n        return Marks(own, *shared)",
+    ),
     Mutant("SY-7", FOLLOWING, "staged.difference = 2 AND asset.state = 'ready'", "false"),
     Mutant("SY-8", FOLLOWING, _AVAILABLE_AGAIN, ""),
     Mutant("SY-9", REMOVALS, "interval '0' THEN 'gone' ELSE 'missing' END", "interval '0' THEN 'gone' ELSE 'gone' END"),

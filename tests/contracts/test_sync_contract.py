@@ -206,6 +206,23 @@ class TestSY6:
         world.cli.ok("source", "sync", "Disk")
         assert (asset(world, "Heat")["studio"], asset(world, "Heat")["state"]) == ("Another", "ready")
 
+    def test_as_is_one_beside_a_file_that_a_server_lists(self, world: World) -> None:
+        file = world.local("Movies") / "Alien.mkv"
+        file.write_bytes(b"x")
+        sidecar = file.with_suffix(".nfo")
+        sidecar.write_text("<movie><studio>First</studio></movie>")
+        world.cli.ok("enricher", "add", "--type", "nfo", "--name", "nfo")
+        world.cli.ok("collection", "attach-enricher", "Movies", "nfo")
+        world.ingest()
+        approve(world, "Alien")
+        sidecar.write_text("<movie><studio>Another</studio></movie>")
+        sync(world, "--full")
+        assert (asset(world, "Alien")["studio"], asset(world, "Alien")["state"]) == ("Another", "ready")
+        sidecar.unlink()
+        file.unlink()
+        sync(world, "--full")
+        assert (asset(world, "Alien")["studio"], asset(world, "Alien")["state"]) == ("Another", "ready")
+
 
 @pytest.mark.rule("SY-7")
 class TestSY7:

@@ -79,6 +79,7 @@ class FilesystemImporter(BaseImporter):
     type_name: ClassVar[str] = "filesystem"
     drafts_are_checked: ClassVar[bool] = True
     paths_are_local: ClassVar[bool] = True
+    marks_sidecars: ClassVar[bool] = True
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         super().__init__(config, credentials)

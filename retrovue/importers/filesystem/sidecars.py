@@ -4,7 +4,12 @@ A mark is size and time of modification: it tells an edited file from the one be
 """
 
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
+
+from retrovue.importers.filesystem import exclusions
+from retrovue.importers.filesystem.parts import File, hold_one_title
 
 SUFFIX = ".nfo"
 """Of a sidecar, which is otherwise called as its media file."""
@@ -15,6 +20,8 @@ SHOW_LEVELS = 2
 """Directories in which `SHOW` is looked for: the episode's, and the one above it."""
 _MOST_NAMES = 8192
 """Names of a directory that are kept; where there are more, each sidecar is looked for by its name."""
+_MOST_DIRECTORIES = 4096
+"""Directories of which `FileMarks` keeps the marks: some 1 MiB."""
 
 
 class Marks(NamedTuple):
@@ -57,3 +64,53 @@ def mark(directory: str, name: str) -> str:
     except (OSError, ValueError):
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def holds_one_title(directory: Path) -> bool:
+    """Return whether all media files of a directory are versions or parts of one title. Blocks, and raises OSError."""
+    media = (path.name for path in directory.iterdir() if exclusions.is_media(path.name))
+    files = [File(name, 0) for name in sorted(media) if not (exclusions.is_ignored(name) or exclusions.is_extra(name))]
+    return hold_one_title(files, directory.name)
+
+
+class FileMarks:
+    """Finds the marks of the sidecars of media files by the paths of these, which is what a media server tells.
+
+    The importer of directories, which walks through them, has the same marks already.
+    """
+
+    def __init__(self) -> None:
+        self._shared = dict[str, tuple[str, str]]()
+        """The marks that the files of a directory share: of the film's sidecar and of the show's."""
+
+    def of(self, files: Iterable[str]) -> list[Marks | None]:
+        """Return the marks of the sidecars of each file; None for a file that isn't there. Blocks.
+
+        May be called in several threads at the same time.
+        """
+        return [self._of(file) for file in files]
+
+    def _of(self, file: str) -> Marks | None:
+        directory, name = os.path.split(file)
+        own = mark(directory, exclusions.stem(name) + SUFFIX)
+        if (shared := self._shared.get(directory)) is None:
+            if len(self._shared) >= _MOST_DIRECTORIES:
+                self._shared.clear()
+            shared = self._shared[directory] = _of_directory(directory)
+        try:
+            # Last: if the disk is there now, a sidecar that wasn't found is none.
+            os.stat(file)  # noqa: PTH116 - as in mark
+        except (OSError, ValueError):
+            self._shared.pop(directory, None)
+            return None
+        return Marks(own, *shared)
+
+
+def _of_directory(directory: str) -> tuple[str, str]:
+    film = mark(directory, FILM)
+    try:
+        if film and not holds_one_title(Path(directory)):
+            film = ""  # of which of them isn't known
+    except OSError:
+        film = ""  # nor is it for its reader
+    return film, mark(directory, SHOW) or mark(os.path.dirname(directory), SHOW)  # noqa: PTH120 - as in mark
