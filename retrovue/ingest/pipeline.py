@@ -28,6 +28,7 @@ from retrovue.ingest.reading import OnProgress, Reader, Sink, Tally
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.kept import KeptListing, listing_key
+from retrovue.store.listed import TRASHED
 from retrovue.store.locks import Locks
 from retrovue.store.merge import keep_refinements, merge_staged
 from retrovue.store.plan import MergeResult
@@ -368,13 +369,17 @@ def _all_are_rejected(sink: Sink, tally: Tally) -> bool:
 
 def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally: Tally) -> Failed:
     first = rejections[0]
+    items = "The only item" if tally.discovered == 1 else f"None of the {tally.discovered} items"
+    can = "can't be used" if tally.discovered == 1 else "can be used; the first"
     return Failed(
         collection=collection,
         code="all_rejected",
-        message=(
-            f"None of the {tally.discovered} items of {collection.display_name} can be used; the first: {first.reason}"
+        message=f"{items} of {collection.display_name} {can}: {first.reason}",
+        hint=(
+            "See to the disks of the source; if the files are gone for good, empty its trash."
+            if first.code == TRASHED
+            else "Look at the path mappings and at the reasons of the rejected items."
         ),
-        hint="Look at the path mappings and at the reasons of the rejected items.",
         context={"rejected": tally.discovered, "first_code": first.code},
         durations=tally.durations(),
         counts=Counts(source_items=tally.source_items, discovered=tally.discovered, rejected=tally.discovered),

@@ -60,7 +60,7 @@ class Finding:
 
 async def examine(store: Store) -> AsyncIterator[Finding]:
     """Check the database, its schema, and each source with its collections. Yields each finding immediately."""
-    for finding in _examine_server(await describe_server(store)):
+    async for finding in examine_database(store):
         yield finding
     for finding in await anyio.to_thread.run_sync(_examine_key_file):
         yield finding
@@ -87,18 +87,23 @@ async def examine(store: Store) -> AsyncIterator[Finding]:
             yield finding
 
 
-def _examine_server(server: Server) -> Iterator[Finding]:
+async def examine_database(store: Store, *, upgrade: bool = False) -> AsyncIterator[Finding]:
+    """Check the server, the database and the role, and if ``upgrade`` whether a schema can be made. Yields findings."""
+    for finding in _examine_server(await describe_server(store), upgrade=upgrade):
+        yield finding
+
+
+def _examine_server(server: Server, *, upgrade: bool) -> Iterator[Finding]:
     def found(verdict: Severity, message: str, hint: str | None = None) -> Finding:
         return Finding("database", "database", verdict, message, hint)
 
     yield found("ok", f"PostgreSQL {server.version} answers.")
-    if server.standby:
-        yield found(
-            "problem", "It is a standby, which can't be written to.", "Name the primary in RETROVUE_DATABASE_URL."
-        )
-    elif server.read_only:
-        yield found("problem", "It is read-only.", "See to default_transaction_read_only of the database and its user.")
-    if (error := server.unsuitable()) is not None:
+    if (unwritable := server.unwritable()) is not None:
+        yield found("problem", unwritable.message, unwritable.hint)
+    error = server.unsuitable()
+    if error is None and unwritable is None and upgrade:
+        error = server.not_upgradable()
+    if error is not None:
         yield found("problem", error.message, error.hint)
     for limit in server.limits:
         if limit.free < CONNECTIONS_NEEDED:

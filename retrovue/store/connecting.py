@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from retrovue.core.errors import StoreError
 from retrovue.core.logs import logger
-from retrovue.store.addresses import Connect
+from retrovue.store.driver import Connect
 from retrovue.store.failures import POOLING_HINT
 
 OLDEST_SERVER = 14

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
 from retrovue.core.text import quoted
-from retrovue.store.addresses import LONG_STATEMENT_SECONDS, database_url, shown
+from retrovue.store.addresses import database_url, shown
+from retrovue.store.driver import LONG_STATEMENT_SECONDS
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import revisions, schema_status, upgrade
 from retrovue.store.session import Store, limit_statements, translated

@@ -301,9 +301,11 @@ async def _ask(cluster: Cluster, *, timeout: float) -> _Answer | None:  # noqa: 
 
 @asynccontextmanager
 async def _connection(sockets: Path, *, timeout: float) -> AsyncIterator[Any]:  # noqa: ASYNC109 - asyncpg's own deadline
+    # What isn't given is taken from the caller's PG* variables, which are for other servers.
     connection: Any = await asyncpg.connect(
-        host=str(sockets), port=PORT, user=ROLE, password="", database="postgres", ssl=False, timeout=timeout
-    )
+        host=str(sockets), port=PORT, user=ROLE, password="", database="postgres", ssl=False, timeout=timeout,
+        target_session_attrs="any", gsslib="gssapi",
+    )  # fmt: skip
     try:
         yield connection
     finally:

@@ -18,15 +18,19 @@ _ENDED = "The server was stopped, or the connection to it was ended; run the com
 
 _BY_SQLSTATE = {
     "23505": ("conflict", "Another program changed the catalogue at the same moment; run the command again."),
-    "25006": ("database_read_only", "The server is a read-only replica; name the primary in RETROVUE_DATABASE_URL."),
+    "25006": (
+        "database_read_only",
+        "Name the primary in RETROVUE_DATABASE_URL, or see to default_transaction_read_only of database and user.",
+    ),
     "25P03": ("idle_timeout", "Raise idle_in_transaction_session_timeout for the database user."),
     "25P04": ("transaction_timeout", "Raise transaction_timeout for the database user."),
     "26000": ("transaction_pooling", POOLING_HINT),  # a statement was prepared in another session
     "28000": (
         "database_refused",
-        "Check the user in RETROVUE_DATABASE_URL, and whether pg_hba.conf demands TLS.",
+        "Check the user in RETROVUE_DATABASE_URL, and whether pg_hba.conf demands TLS or a certificate (sslcert).",
     ),
     "28P01": ("database_refused", "Check user and password in RETROVUE_DATABASE_URL."),
+    "3F000": ("database_error", "Create a schema that search_path names, or correct search_path."),
     "3D000": ("database_missing", "Create the database, or correct its name in RETROVUE_DATABASE_URL."),
     "40001": ("serialization_failure", "Run the command again."),
     "40P01": ("deadlock", "Run the command again."),

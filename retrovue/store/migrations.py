@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.errors import SchemaMismatch, StoreError
-from retrovue.store.addresses import LONG_STATEMENT_SECONDS
-from retrovue.store.server import require_suitable
+from retrovue.store.driver import LONG_STATEMENT_SECONDS
+from retrovue.store.server import describe_server
 from retrovue.store.session import Store, limit_statements, translated
 
 _LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": the advisory lock of an upgrade
@@ -79,18 +79,33 @@ async def _status(connection: AsyncConnection) -> SchemaStatus:
     return SchemaStatus(current=current, wanted=wanted_revision(), role=role)
 
 
+async def check_upgrade(store: Store, role: str) -> SchemaStatus:
+    """Return the status of a database that `upgrade` would upgrade, or raise what it would raise. Writes nothing."""
+    server = await describe_server(store)
+    if (error := server.unsuitable()) is not None:
+        raise error
+    status = await schema_status(store)
+    _require_role(status, role)
+    if not status.up_to_date:
+        if status.current is not None and status.current not in revisions():
+            raise _newer()
+        if (error := server.not_upgradable()) is not None:
+            raise error
+    return status
+
+
 async def upgrade(store: Store, role: str) -> SchemaStatus:
     """Upgrade the schema to this program's version in one transaction, and mark a new database with the role.
 
-    Returns the status before the upgrade. Raises SchemaMismatch if the database has another role or was made by a newer
-    program, and StoreError if no ingest can work in it (see `require_suitable`).
+    Returns the status before the upgrade. Raises SchemaMismatch if the database is marked with another role or comes
+    from a newer program, and StoreError if it can't be upgraded or no ingest could work in it.
     """
-    await require_suitable(store)
+    await check_upgrade(store, role)
     with translated():
         async with store.data.begin() as connection:
             await limit_statements(connection, LONG_STATEMENT_SECONDS)
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            before = await _status(connection)
+            before = await _status(connection)  # another command may have upgraded it since it was checked
             _require_role(before, role)
             if not before.up_to_date:
                 await connection.run_sync(_upgrade)
@@ -112,11 +127,15 @@ def _upgrade(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as exc:
-        raise SchemaMismatch(
-            "The database's schema comes from a newer version of RetroVue.",
-            code="schema_newer",
-            hint="Use the version of RetroVue that upgraded the database, or a newer one.",
-        ) from exc
+        raise _newer() from exc
+
+
+def _newer() -> SchemaMismatch:
+    return SchemaMismatch(
+        "The database's schema comes from a newer version of RetroVue.",
+        code="schema_newer",
+        hint="Use the version of RetroVue that upgraded the database, or a newer one.",
+    )
 
 
 def require_current(status: SchemaStatus, role: str) -> None:

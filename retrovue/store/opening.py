@@ -113,7 +113,7 @@ def _home(settings: Settings) -> Path:
 
 def _own_server(settings: Settings, *, test_db: bool) -> URL | None:
     """Return the URL of the configured database, or None for the embedded one. Tests never use the production URL."""
-    production = None if settings.database_url is None else database_url(settings.database_url.reveal())
+    production = None if settings.database_url is None else database_url(settings.database_url.reveal(), os.environ)
     if not test_db:
         return production
     if settings.test_database_url is None:
@@ -124,7 +124,7 @@ def _own_server(settings: Settings, *, test_db: bool) -> URL | None:
                 hint=f"Set {TEST_DATABASE_URL} to a database that is for tests only.",
             )
         return None
-    test = database_url(settings.test_database_url.reveal())
+    test = database_url(settings.test_database_url.reveal(), os.environ)
     if production is not None and same_database(test, production):
         raise RequestError(
             f"{TEST_DATABASE_URL} names the production database.",

@@ -52,11 +52,21 @@ class Server:
     """The limits of the server and, if they have any that apply to the role, of the database and the role."""
     standby: bool
     read_only: bool
-    """Whether transactions are read-only by default, because of the server, the database or the role."""
+    """Whether the server, the database or the role makes transactions read-only, unlike a session's own setting."""
     encoding: str
     """The encoding of the database; ``UTF8`` is needed."""
     temporary: bool
     """Whether the role may create temporary tables, which staging needs."""
+    schema: str | None
+    """The schema of new tables, the first of ``search_path`` that exists."""
+    creates_tables: bool
+    """Whether the role may create tables in this schema, as an upgrade does."""
+    creates_schemas: bool
+    """Whether the role may create schemas in the database; that of the job engine is one."""
+    database: str
+    """The name of the database, as SQL writes it."""
+    role: str
+    """The name of the role, as SQL writes it."""
     pooled: bool
     """Whether there is a pooler between RetroVue and the server."""
     disk_free: int | None
@@ -80,7 +90,7 @@ class Server:
             return StoreError(
                 "The database user may not create temporary tables, which an ingest needs.",
                 code="database_permission",
-                hint="Grant it: GRANT TEMPORARY ON DATABASE the_database TO the_user.",
+                hint=f"Grant it: GRANT TEMPORARY ON DATABASE {self.database} TO {self.role}.",
             )
         if limit := self.tightest(1 + BESIDE_DATA):
             return StoreError(
@@ -89,6 +99,40 @@ class Server:
                 hint=f"{limit.hint[0].upper()}{limit.hint[1:]}.",
             )
         return None
+
+    def unwritable(self) -> StoreError | None:
+        """Return an error if nothing can be written."""
+        if self.standby:
+            message, hint = "The database server is a standby, which is read-only.", "Name the primary"
+        elif self.read_only:
+            message, hint = "The database is read-only by default.", "Set default_transaction_read_only off"
+        else:
+            return None
+        where = "in RETROVUE_DATABASE_URL" if self.standby else f"for the database and the user {self.role}"
+        return StoreError(message, code="database_read_only", hint=f"{hint} {where}.")
+
+    def not_upgradable(self) -> StoreError | None:
+        """Return an error if the schema can't be made or upgraded."""
+        if (error := self.unwritable() or self.unsuitable()) is not None:
+            return error
+        if self.schema is None:
+            return StoreError(
+                "No schema that search_path names exists in the database.",
+                code="database_permission",
+                hint="Create it, or correct search_path.",
+            )
+        if not self.creates_tables:
+            lacking, grant = f"tables in the schema {self.schema}", f"SCHEMA {self.schema}"
+        elif not self.creates_schemas:
+            lacking, grant = "schemas in the database", f"DATABASE {self.database}"
+        else:
+            return None
+        return StoreError(
+            f"The database user may not create {lacking}.",
+            code="database_permission",
+            hint=f"Make it the owner: ALTER DATABASE {self.database} OWNER TO {self.role}."
+            f" Or grant it: GRANT CREATE ON {grant} TO {self.role}.",
+        )
 
 
 # The limits of database and role don't apply to superusers.
@@ -103,9 +147,14 @@ _DESCRIBE = """
         CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit END AS role_allowed,
         (SELECT cast(count(*) AS integer) FROM pg_stat_activity WHERE usesysid = pg_roles.oid) AS role_used,
         pg_is_in_recovery() AS standby,
-        current_setting('default_transaction_read_only') AS read_only,
+        (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') AS read_only,
         current_setting('server_encoding') AS encoding,
         has_database_privilege(datname, 'TEMPORARY') AS temporary,
+        quote_ident(current_schema()) AS schema,
+        coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS creates_tables,
+        has_database_privilege(datname, 'CREATE') AS creates_schemas,
+        quote_ident(datname) AS database,
+        quote_ident(current_user) AS role,
         {directory} AS directory
     FROM pg_database CROSS JOIN pg_roles WHERE datname = current_database() AND rolname = session_user
 """
@@ -129,9 +178,14 @@ async def describe_server(store: Store) -> Server:
             if row[f"{of}_allowed"] is not None
         ),
         standby=row["standby"],
-        read_only=row["read_only"] == "on" and not store.read_only,
+        read_only=row["read_only"] == "on",
         encoding=row["encoding"],
         temporary=row["temporary"],
+        schema=row["schema"],
+        creates_tables=row["creates_tables"],
+        creates_schemas=row["creates_schemas"],
+        database=row["database"],
+        role=row["role"],
         pooled=bool(store.connector.pooled),
         disk_free=None if row["directory"] is None else await anyio.to_thread.run_sync(_free, row["directory"]),
     )
@@ -142,12 +196,6 @@ def _free(directory: str) -> int | None:
         return shutil.disk_usage(directory).free
     except OSError:  # The directory is in a container, or this process may not enter it.
         return None
-
-
-async def require_suitable(store: Store) -> None:
-    """Raise StoreError if no ingest can work in the database: encoding, temporary tables, connections."""
-    if (error := (await describe_server(store)).unsuitable()) is not None:
-        raise error
 
 
 async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> None:
@@ -164,13 +212,11 @@ async def require_capacity(store: Store, concurrency: int, *, writing: bool) -> 
             hint="Open the store with connections=concurrency, or lower the concurrency.",
         )
     server = await describe_server(store)
-    if writing and (server.standby or server.read_only or store.read_only):
+    if writing and store.read_only:
         raise StoreError(
-            "The database server is read-only.",
-            code="database_read_only",
-            hint="Name the primary server in RETROVUE_DATABASE_URL.",
+            "The catalogue was opened read-only.", code="database_read_only", hint="Open it without read_only."
         )
-    if (error := server.unsuitable()) is not None:
+    if (error := (server.unwritable() if writing else None) or server.unsuitable()) is not None:
         raise error
     needed = concurrency + BESIDE_DATA
     limit = server.tightest(needed)

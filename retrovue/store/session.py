@@ -19,15 +19,10 @@ from sqlalchemy.pool import NullPool
 
 from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
-from retrovue.store.addresses import (
-    LONG_STATEMENT_SECONDS,
-    STATEMENT_SECONDS,
-    Connect,
-    connect_to,
-    shown_to_sqlalchemy,
-)
+from retrovue.store.addresses import shown_to_sqlalchemy
 from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
 from retrovue.store.dialect import with_dialect
+from retrovue.store.driver import LONG_STATEMENT_SECONDS, STATEMENT_SECONDS, Connect, connect_to
 from retrovue.store.failures import translate
 
 Session: TypeAlias = AsyncSession

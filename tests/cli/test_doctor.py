@@ -107,12 +107,13 @@ class TestDoctor:
         done = run_cli("doctor", "--json", "--database-url", url)
         databases.drop(url)
         assert done.status == 1
-        [finding] = done.document["findings"]
-        assert (finding["check"], finding["hint"]) == ("schema", "Run `retrovue db upgrade` once.")
+        database, schema = done.document["findings"]
+        assert (database["check"], database["verdict"]) == ("database", "ok")
+        assert (schema["check"], schema["hint"]) == ("schema", "Run `retrovue db upgrade` once.")
 
     def test_the_wrong_database(self, run_cli: Cli, test_database_url: str) -> None:
         done = run_cli("doctor", "--json", "--database-url", test_database_url)
         assert done.status == 1
-        assert "marked as the test database" in done.document["findings"][0]["message"]
+        assert "marked as the test database" in done.document["findings"][-1]["message"]
         run_cli.environment["RETROVUE_TEST_DATABASE_URL"] = test_database_url
         assert run_cli.ok("doctor", "--test-db")["problems"] == 0

@@ -20,7 +20,7 @@ from retrovue.ingest.options import IngestOptions
 from retrovue.operations.progress import stop_run
 from retrovue.service import engine, jobs
 from retrovue.service.requesting import request_by, request_enrichment, request_run
-from retrovue.store import addresses, batches, outages, requests, session
+from retrovue.store import batches, driver, outages, requests, session
 from retrovue.store.addresses import database_url as parsed
 from retrovue.store.locks import open_locks
 from retrovue.store.migrations import scripts_directory
@@ -253,7 +253,7 @@ class TestJB4:
         self, library: Library, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(outages, "PAUSES", (0.0,))
-        for module in (addresses, session):
+        for module in (driver, session):
             monkeypatch.setattr(module, "STATEMENT_SECONDS", 2.0)
             monkeypatch.setattr(module, "LONG_STATEMENT_SECONDS", 2.0)
         reading, go_on = anyio.Event(), anyio.Event()

@@ -362,6 +362,7 @@ class TestSY11:
         assert (movies["refreshed"], movies["created"]) == (1, 1)
         assert (movies["missing"], movies["removals_held_back"], movies["held_back"]["number"]) == (0, 30, 30)
         assert set(availability(world).values()) == {"present"}
+        assert "30 removals are held back until confirmed, of: Movies." in world.cli("source", "sync", NAME).err
         assert result(sync(world, "--max-removals", "30"))["missing"] == 30
 
     def test_an_emptied_library(self, world: World) -> None:

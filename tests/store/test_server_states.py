@@ -15,11 +15,11 @@ from retrovue import IngestOptions, ingest_source
 from retrovue.core.config import Settings
 from retrovue.core.model import Secret
 from retrovue.errors import RequestError, SchemaMismatch, StoreError, StoreUnavailable
-from retrovue.operations.doctor import Finding, examine
+from retrovue.operations.doctor import Finding, examine, examine_database
 from retrovue.store.addresses import database_url
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.listing import list_assets
-from retrovue.store.migrations import SchemaStatus, require_current, upgrade
+from retrovue.store.migrations import SchemaStatus, check_upgrade, require_current, upgrade
 from retrovue.store.opening import open_store
 from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
@@ -189,6 +189,28 @@ class TestUnsuitable:
                 await connection.exec_driver_sql(f"CREATE DATABASE latin1 LOCALE_PROVIDER libc {latin1}")
             async with Store(database_url(server.url("latin1"))) as store:
                 await self._is_found(store, "database_encoding")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "tables in the schema public"),
+            ("GRANT CREATE ON SCHEMA public TO limited", "schemas in the database"),
+            ("ALTER ROLE limited SET search_path = nosuch", "search_path"),
+            ("ALTER ROLE limited SET default_transaction_read_only = on", "read-only"),
+        ],
+    )
+    async def test_a_role_that_may_not_make_the_schema(self, home: Path, change: str, message: str) -> None:
+        async with running(home) as server:
+            await server.ensure_database("retrovue")
+            address = await let_in(server, "limited")
+            async with opened(server) as store:
+                await execute(store, change)
+            for read_only in (False, True):  # a dry-run finds it as well
+                async with Store(database_url(address), connections=1, read_only=read_only) as store:
+                    with pytest.raises(StoreError, match=message):
+                        await (check_upgrade if read_only else upgrade)(store, "production")
+                    found = [finding.message async for finding in examine_database(store, upgrade=True)]
+                    assert any(message in text for text in found)
 
     async def test_a_limit_that_is_lower_than_the_concurrency_needs(self, home: Path) -> None:
         await prepare(home)

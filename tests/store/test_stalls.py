@@ -12,7 +12,7 @@ from sqlalchemy import text
 from retrovue.errors import CommitUnknown, StoreUnavailable
 from retrovue.operations.catalogue import list_sources
 from retrovue.operations.doctor import examine
-from retrovue.store import addresses, locks, session
+from retrovue.store import driver, locks, session
 from retrovue.store.addresses import database_url as parsed
 from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
@@ -22,7 +22,7 @@ from tests.support.relay import Relay, relay
 pytestmark = pytest.mark.anyio
 
 SHORT = 0.5
-FOREVER = addresses.STATEMENT_SECONDS
+FOREVER = driver.STATEMENT_SECONDS
 """The limit of a statement that isn't shortened."""
 DIRECTIONS = (("up",), ("down",), ("up", "down"))
 
@@ -30,7 +30,7 @@ DIRECTIONS = (("up",), ("down",), ("up", "down"))
 @pytest.fixture(autouse=True)
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for half a second instead of a minute."""
-    for module in (addresses, session):
+    for module in (driver, session):
         monkeypatch.setattr(module, "STATEMENT_SECONDS", SHORT)
         monkeypatch.setattr(module, "LONG_STATEMENT_SECONDS", 2 * SHORT)
     monkeypatch.setattr(locks, "ANSWER_SECONDS", SHORT)

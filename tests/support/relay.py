@@ -54,9 +54,10 @@ class _UnixStream(anyio.abc.ByteStream):
 class Relay:
     """Relays connections; counts them, and those with TLS."""
 
-    def __init__(self, target: str, *, tls: bool) -> None:
+    def __init__(self, target: str, *, tls: bool, authority: Path | None) -> None:
         self._target = target
         self._tls = tls
+        self._authority = authority
         self.port = 0
         self.connections = 0
         self.encrypted = 0
@@ -93,6 +94,9 @@ class Relay:
                 if self._tls:
                     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                     context.load_cert_chain(DATA / "server.crt", DATA / "server.key")
+                    if self._authority is not None:
+                        context.load_verify_locations(self._authority)
+                        context.verify_mode = ssl.CERT_REQUIRED
                     client = await TLSStream.wrap(client, server_side=True, ssl_context=context)
                     self.encrypted += 1
             unix = _UnixStream(*await asyncio.open_unix_connection(self._target))
@@ -124,9 +128,12 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay(url: URL, *, tls: bool = False) -> AsyncIterator[Relay]:
-    """Relay to the server of a database, whose URL names its socket."""
-    relayed = Relay(f"{url.query['host']}/.s.PGSQL.{url.query['port']}", tls=tls)
+async def relay(url: URL, *, tls: bool = False, authority: Path | None = None) -> AsyncIterator[Relay]:
+    """Relay to the server of a database, whose URL names its socket.
+
+    With an ``authority`` clients need a certificate of it.
+    """
+    relayed = Relay(f"{url.query['host']}/.s.PGSQL.{url.query['port']}", tls=tls, authority=authority)
     async with (
         await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
         anyio.create_task_group() as group,

@@ -13,16 +13,13 @@ from retrovue.store.addresses import shown
 from retrovue.store.databases import DatabaseState
 from retrovue.store.migrations import wanted_revision
 from retrovue.store.opening import open_embedded, open_test_server
-from retrovue.store.server import require_suitable
 
 
 async def upgrade_schema(call: Invocation) -> int:
     """Upgrade the schema to this program's version; for a dry-run, only report what would be done."""
     role = "test" if call.test_db else "production"
     async with opened(call, check=False) as store:
-        if call.dry_run:
-            await require_suitable(store)
-        before = await (migrations.schema_status(store) if call.dry_run else migrations.upgrade(store, role))
+        before = await (migrations.check_upgrade if call.dry_run else migrations.upgrade)(store, role)
         database = shown(store.url)
     was = before.current or "no schema"
     if before.up_to_date:

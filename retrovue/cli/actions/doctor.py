@@ -8,7 +8,7 @@ from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import line_width, words
 from retrovue.cli.text import printable
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
-from retrovue.operations.doctor import Finding, examine
+from retrovue.operations.doctor import Finding, examine, examine_database
 
 _HEADS = ("Verdict", "Check", "Finding")
 _INDENT = " " * 21
@@ -45,9 +45,12 @@ async def _findings(call: Invocation) -> list[Finding]:
     try:
         async with opened(call) as store:
             findings += [finding async for finding in examine(store)]
+    except SchemaMismatch as exc:
+        async with opened(call, check=False, read_only=True) as store:
+            findings += [finding async for finding in examine_database(store, upgrade=True)]
+        findings.append(Finding("schema", "schema", "problem", exc.message, exc.hint))
     except (StoreError, RequestError) as exc:
-        check = "schema" if isinstance(exc, SchemaMismatch) else "database"
-        findings.append(Finding(check, check, "problem", exc.message, exc.hint))
+        findings.append(Finding("database", "database", "problem", exc.message, exc.hint))
     return findings
 
 

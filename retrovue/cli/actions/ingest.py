@@ -265,6 +265,10 @@ def _error_line(summary: IngestSummary, more: list[Problem]) -> str:
     if summary.interrupted:
         owing = [problem.message for problem in interruptions(summary)[:1]]
         return " ".join([f"Error: {reports.summary_line(summary)}", *owing])
+    if not summary.failed and summary.held_back:
+        number = sum(outcome.held_back.number for outcome in summary.held_back if outcome.held_back is not None)
+        names = ", ".join(outcome.collection.name for outcome in summary.held_back)
+        return f"Error: {number:,} removal{' is' if number == 1 else 's are'} held back until confirmed, of: {names}."
     if not summary.failed:
         return "Error: some enabled collections can't be ingested, which --strict doesn't allow."
     first = summary.failed[0]

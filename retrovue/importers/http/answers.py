@@ -188,7 +188,7 @@ def map_error(exc: Exception, origin: str, dialect: Dialect) -> tuple[SourceErro
         return SourceError(f"The address of {where} or of its redirect can't be used.", code="bad_url"), False
     if isinstance(exc, httpx.TooManyRedirects):
         return SourceError(f"{where} redirects without end.", code="redirect_loop"), False
-    detail = _system_text(cause) or type(cause or exc).__name__
+    detail = _system_text(cause) or _in_words(cause or exc)
     if isinstance(exc, httpx.ConnectTimeout):
         message, hint = f"Connecting to {where} took too long.", "Check address, port and firewall."
     elif isinstance(exc, httpx.TimeoutException | TimeoutError):
@@ -233,6 +233,13 @@ def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnrea
             f"{where} answers by TLS only.", code="tls_required", hint='Let the base URL begin with "https://".'
         )
     return None
+
+
+def _in_words(exc: BaseException) -> str:
+    """Say what happened to a connection of which the system says nothing."""
+    if isinstance(exc, httpx.RemoteProtocolError):
+        return "it was closed before the answer was whole, or the answer isn't HTTP"
+    return "it was closed" if isinstance(exc, httpx.NetworkError) else type(exc).__name__
 
 
 def seconds_of(date: str | None) -> int | None:
