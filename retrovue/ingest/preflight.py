@@ -86,8 +86,11 @@ def none_ingestible(
         # The collection of a collection ingest need not be enabled.
         message = f"Collection {lost[0].collection.display_name} can't be ingested: {lost[0].reason}"
     else:
-        reasons = "; ".join(f"{outcome.collection.name}: {outcome.reason}" for outcome in lost)
-        message = f"No enabled collection of source {quoted(source.name)} can be ingested: {reasons}"
+        names: dict[str, list[str]] = {}
+        for outcome in lost:
+            names.setdefault(outcome.reason, []).append(outcome.collection.name)
+        reasons = "; ".join(f"{', '.join(of)}: {reason.rstrip('.')}" for reason, of in names.items())
+        message = f"No enabled collection of source {quoted(source.name)} can be ingested: {reasons}."
     return _nothing(source, skipped, "no_ingestible_collections", message, _hint({outcome.code for outcome in lost}))
 
 

@@ -58,6 +58,8 @@ class Discovered:
     """The names, possibly blank, of libraries that the source lists without a key, or with the key of another library.
     They are left out, and known collections with these names aren't gone.
     """
+    locations_hidden: tuple[str, ...] = ()
+    """The names of libraries whose directories the source hides from this token. Those that are known are kept."""
 
 
 def check_name(name: str, what: str = "A source") -> None:
@@ -206,6 +208,7 @@ async def discover(
         changes.renamed,
         remade=tuple(_remade(known, listed)),
         unidentified=tuple(found.name for found in listed if not found.external_id),
+        locations_hidden=tuple(found.name for found in listed if not found.locations_known),
     )
 
 

@@ -126,6 +126,7 @@ def discovery_document(discovered: Discovered) -> dict[str, Any]:
             for found in discovered.remade
         ],
         "unidentified": list(discovered.unidentified),
+        "locations_hidden": list(discovered.locations_hidden),
     }
 
 

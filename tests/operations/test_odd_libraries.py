@@ -45,6 +45,8 @@ class TestOddLibraries:
         answer_sections(world, hide_locations)
         document = world.cli.ok("source", "discover", NAME)
         assert (document["added"], document["updated"], document["gone"]) == ([], [], [])
+        assert sorted(document["locations_hidden"]) == sorted(before)
+        assert "to its owner or an administrator only" in world.cli("source", "discover", NAME).out
         assert stored(world) == before
 
     def test_an_ingest_says_whose_token_is_needed(self, world: World) -> None:

@@ -428,6 +428,8 @@ class Discovery(Strict):
     """Libraries that were made anew at the source, as it seems."""
     unidentified: list[str]
     """The names of libraries that the source lists without a key, or with that of an earlier one."""
+    locations_hidden: list[str]
+    """The names of libraries whose directories the source hides from the token."""
 
 
 class Remade(Strict):

@@ -220,6 +220,7 @@ def change_lines(found: Discovered) -> list[str]:
     ] + [
         *(line for remade in found.remade for line in _remade_lines(found.source, remade)),
         *_unidentified_lines(found.unidentified),
+        *_hidden_lines(found.locations_hidden),
     ]
 
 
@@ -228,6 +229,12 @@ def _unidentified_lines(names: Sequence[str]) -> Iterator[str]:
         shown = ", ".join(name if name.strip() else "one without a name" for name in names)
         yield f"Left out: {shown}"
         yield "  The source gives it no key, or that of another library: check it there, then discover again."
+
+
+def _hidden_lines(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        yield f"Directories hidden: {', '.join(names)}"
+        yield "  The source shows them to its owner or an administrator only: `retrovue source update` sets a token."
 
 
 def _remade_lines(source: Source, remade: Remade) -> Iterator[str]:

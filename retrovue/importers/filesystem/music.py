@@ -16,6 +16,15 @@ _NUMBER = re.compile(
     r"^(?:(?P<disc>[0-9]{1,2})[-.](?=[0-9]{2}(?![0-9])))?(?P<track>[0-9]{1,3})"
     r"(?:(?P<mark>[ ._]*[-.)_][ ._]*|[ ]+-[ ]+)|(?P<blank> +))(?=[^ ])"
 )
+_DISC_OF_ALBUM = re.compile(
+    r"(?P<album>.*[^ ._-])[ ._-]*(?:[ ._-](?:cd|dis[ck])|[(\[](?:cd|dis[ck]))[ ._-]*(?P<number>[0-9]{1,2})[)\]]?",
+    re.IGNORECASE,
+)
+"""An album of which each disc has a directory beside the others: ``The Wall CD1``, ``The Wall (Disc 2)``."""
+_YEAR_OF_ALBUM = re.compile(r"(?P<year>(?:19|20)[0-9]{2})(?: - |\. )(?P<album>.*[^0-9 ].*)")
+_NUMBER_WORD = re.compile(
+    r"(?:track|titel|piste|chapter|kapitel)[ ._-]*(?P<track>[0-9]{1,3})(?: - (?P<title>.+))?", re.IGNORECASE
+)
 _BETWEEN = " - "
 _VARIOUS = frozenset({"various artists", "various", "va", "v.a.", "soundtrack", "soundtracks", "compilations"})
 """Artists of albums whose tracks have artists of their own."""
@@ -48,24 +57,17 @@ def describe(file: str, directories: Sequence[str], *, numbered: bool) -> Track:
     ``directories`` lead from the collection's own down to it; ``numbered`` says that all names of its album begin with
     numbers.
     """
-    above, disc = list(directories), None
-    if above and (match := _DISC.match(above[-1])) and len(above) > 1:
-        disc, _ = int(match["number"]), above.pop()
-    album = album_artist = year = None
-    directory: tuple[str, ...] = ()
-    if above:
-        album, year = split_year(above.pop())
-        directory, album_artist = tuple(above), split_year(above[-1])[0] if above else None
-        first, separator, rest = album.partition(_BETWEEN)
-        if separator and album_artist in {None, first}:  # "Artist - Album"
-            album_artist, album = first, rest
+    placed = _place(directories)
+    album, album_artist, disc = placed.album, placed.album_artist, placed.disc
     text, track = stem(file), None
     match = _NUMBER.match(text)
     if match is not None and (match["mark"] or match["disc"] or numbered or match["track"].startswith("0")):
         disc = int(match["disc"]) if match["disc"] else disc
         track, text = int(match["track"]), text[match.end() :]
-    elif above or album:
-        track = int(text) if text.isdecimal() and len(text) < 4 else None
+    elif match := _NUMBER_WORD.fullmatch(text):
+        track, text = int(match["track"]), match["title"] or text
+    elif album and text.isdecimal() and len(text) < 4:
+        track = int(text)
     words = [cleaned(word) for word in text.split(_BETWEEN)]
     artist = album_artist
     # "Artist - 07 - Title" and "Artist - Album - 07 - Title".
@@ -80,7 +82,34 @@ def describe(file: str, directories: Sequence[str], *, numbered: bool) -> Track:
         if len(words) > 1 and words[0] == album:
             words = words[1:]
     title = _BETWEEN.join(words) or cleaned(stem(file)) or file
-    return Track(title, artist, album_artist, album or None, year, disc, track, directory)
+    return Track(title, artist, album_artist, album or None, placed.year, disc, track, placed.directory)
+
+
+def _place(directories: Sequence[str]) -> Track:
+    """Read what the directories above a track say."""
+    above, disc = list(directories), None
+    if above and (match := _DISC.match(above[-1])) and len(above) > 1:
+        disc, _ = int(match["number"]), above.pop()
+    if not above:
+        return Track("", disc=disc)
+    album, year, own = _album(above.pop(), of_artist=bool(above))
+    album_artist = split_year(above[-1])[0] if above else None
+    first, separator, rest = album.partition(_BETWEEN)
+    if separator and album_artist in {None, first}:  # "Artist - Album"
+        album_artist, album = first, rest
+    return Track("", None, album_artist, album, year, disc or own, directory=tuple(above))
+
+
+def _album(name: str, *, of_artist: bool) -> tuple[str, int | None, int | None]:
+    """Read the name of an album's directory: title, year and disc. ``of_artist``: it is in an artist's directory."""
+    match = _DISC_OF_ALBUM.fullmatch(name)
+    album, year = split_year(match["album"] if match else name)
+    if match is None and (match := _DISC_OF_ALBUM.fullmatch(album)):
+        album = match["album"]
+    disc = int(match["number"]) if match else None
+    if year is None and of_artist and (match := _YEAR_OF_ALBUM.fullmatch(album)):
+        album, year = match["album"], int(match["year"])
+    return album, year, disc
 
 
 def _is_artist(word: str, album_artist: str | None, *, of_album: bool) -> bool:

@@ -26,6 +26,15 @@ VARIOUS = "Various Artists/Hits"
         ("Prince - 1999 - 03 - One.mp3", Track("One", "Prince", "Prince", "1999", None, None, 3)),
         ("X - 03 - One.mp3", Track("One", "X", None, None, None, None, 3)),
         ("X - One.mp3", Track("X - One")),
+        ("A/B CD1/07 - One.mp3", Track("One", "A", "A", "B", None, 1, 7)),
+        ("A/B (1999) [Disc 2]/07 - One.mp3", Track("One", "A", "A", "B", 1999, 2, 7)),
+        ("A/B (Disc 2) (1999)/07 - One.mp3", Track("One", "A", "A", "B", 1999, 2, 7)),
+        ("A/1999 - B/07 - One.mp3", Track("One", "A", "A", "B", 1999, None, 7)),
+        ("A/1999 - 2001/07 - One.mp3", Track("One", "A", "A", "1999 - 2001", None, None, 7)),
+        ("A/B/Track 03.mp3", Track("Track 03", "A", "A", "B", None, None, 3)),
+        ("A/B/Track 3 - One.mp3", Track("One", "A", "A", "B", None, None, 3)),
+        ("A/Compact Disc 9/One.mp3", Track("One", "A", "A", "Compact", None, 9)),
+        ("A/ABCD 1/One.mp3", Track("One", "A", "A", "ABCD 1")),
     ],
 )
 @pytest.mark.fault(207)
