@@ -73,13 +73,16 @@ def _read(title: str, remarks: Sequence[str]) -> Reading:
 
 
 def folded(title: str) -> str:
-    """Return a title as titles are compared: without regard to case and to the form of Unicode."""
-    return title.casefold() if title.isascii() else normalize("NFC", normalize("NFC", title).casefold())
+    """Return a title as titles are compared: without regard to case, blanks, apostrophes and the form of Unicode."""
+    text = " ".join(title.split()).casefold()
+    return text if text.isascii() else normalize("NFC", normalize("NFC", text).casefold()).replace("\u2019", "'")
 
 
 def spellings(title: str) -> list[str]:
-    """Return a title as typed and in both forms of Unicode: what a server compares byte by byte."""
-    return list(dict.fromkeys((title, normalize("NFC", title), normalize("NFD", title))))
+    """Return a title as typed, in both forms of Unicode and with either apostrophe: what a server compares by bytes."""
+    apostrophes = (title, title.replace("'", "\u2019"), title.replace("\u2019", "'"))
+    forms = (form for text in apostrophes for form in (text, normalize("NFC", text), normalize("NFD", text)))
+    return list(dict.fromkeys(forms))
 
 
 def has_title(reading: Reading) -> Callable[[Any], bool]:

@@ -158,6 +158,13 @@ class TestScope:
             result = await read_all(importer, collection(), Scope(typed))
         assert [draft.source_uri.rpartition("/")[2].partition("?")[0] for draft in result.drafts] == [str(key)]
 
+    @pytest.mark.parametrize("typed", ["Ocean's 11", "Ocean\u2019s 11"])
+    @pytest.mark.parametrize("stored", ["Ocean's 11", "Ocean\u2019s 11", " Ocean's 11 "])
+    @pytest.mark.fault(208)
+    async def test_blanks_and_apostrophes_make_no_other_title(self, typed: str, stored: str) -> None:
+        async with plex(ListSection("1", "Movies", "movie", [movie(1, stored)])) as (_, importer):
+            assert (await read_all(importer, collection(), Scope(typed))).titles == [stored]
+
     @pytest.mark.parametrize("typed", ["Am\u00e9lie", "Ame\u0301lie", "AME\u0301LIE"])
     @pytest.mark.parametrize("stored", ["Am\u00e9lie", "Ame\u0301lie"])
     @pytest.mark.fault(213)
