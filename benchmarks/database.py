@@ -47,9 +47,9 @@ class Databases:
         async with self._connection("postgres") as connection:
             return {name: await connection.fetchval(f"SHOW {name}") for name in _SETTINGS}
 
-    async def make(self, plex_url: str, token: str, media: Path) -> str:
-        """Make a catalogue in which every collection of a Plex server is mapped and enabled; return its name."""
-        return await self._make("plex", {"base_url": plex_url}, {"token": Secret(token)}, media)
+    async def make(self, url: str, token: str, media: Path, type_name: str = "plex") -> str:
+        """Make a catalogue in which every collection of a server is mapped and enabled; return its name."""
+        return await self._make(type_name, {"base_url": url}, {"token": Secret(token)}, media)
 
     async def make_of_tree(self, root: Path) -> str:
         """Make a catalogue in which every directory in this one is an enabled collection; return its name."""
@@ -101,6 +101,11 @@ class Databases:
         """Count a catalogue's assets."""
         async with self._connection(name) as connection:
             return int(await connection.fetchval("SELECT count(*) FROM asset"))
+
+    async def unload(self, name: str, file: Path) -> None:
+        """Write the rows of a catalogue's assets to a file, as COPY does in binary."""
+        async with self._connection(name) as connection:
+            await connection.copy_from_table("asset", output=str(file), format="binary")
 
     async def vacuum(self, name: str) -> None:
         """Vacuum a catalogue, as the server would in the background."""

@@ -204,9 +204,7 @@ async def ingest(plex: Plex, section: dict[str, Any], machine: str, options: arg
             shows.update((row.rating_key, row) for row in decode(body).container.rows)
     database = await asyncpg.connect(os.environ["RETROVUE_DATABASE_URL"].replace("+asyncpg", ""))
     collection = await database.fetchval("SELECT id FROM collection WHERE external_id = $1", key)
-    await database.execute(
-        f"CREATE TEMPORARY TABLE staged AS SELECT {COLUMNS}, NULL::jsonb AS parts FROM asset LIMIT 0"
-    )
+    await database.execute(STAGED)
     async for body, _ in plex.pages(key, kind):
         rows = decode(body).container.rows
         items += len(rows)

@@ -70,7 +70,7 @@ Results = dict[tuple[str, str], list[Sample]]
 """Scenario and contender → one sample a round."""
 
 
-class PlexProcess:
+class ServerProcess:
     """The simulated server of one layout."""
 
     def __init__(self, process: Process) -> None:
@@ -99,20 +99,20 @@ class PlexProcess:
             try:
                 self._unread += await self._output.receive()
             except anyio.EndOfStream as exc:
-                raise BenchmarkFailed("The simulated Plex server has ended.") from exc
+                raise BenchmarkFailed("The simulated server has ended.") from exc
         line, _, self._unread = self._unread.partition("\n")
         answer: dict[str, Any] = orjson.loads(line)
         return answer
 
 
 @asynccontextmanager
-async def served(layout: Layout) -> AsyncIterator[PlexProcess]:
+async def served(layout: Layout) -> AsyncIterator[ServerProcess]:
     """Serve a layout until the block ends."""
     sizes = [str(size) for size in layout.sizes]
-    command = [sys.executable, "-m", "benchmarks.plex", layout.kind, *sizes, "--token", TOKEN]
+    command = [sys.executable, "-m", f"benchmarks.{layout.server}", layout.kind, *sizes, "--token", TOKEN]
     async with await anyio.open_process(command, stderr=None, cwd=ROOT) as process:
         try:
-            yield await PlexProcess(process).ready()
+            yield await ServerProcess(process).ready()
         finally:
             # It keeps nothing that would have to be put in order.
             process.kill()
@@ -150,13 +150,14 @@ class Harness:
             trees([layout for layout in layouts if layout.disk is not None], self._scratch) as roots,
         ):
             templates = {
-                layout: await self._databases.make(plex.url, TOKEN, self._media) for layout, plex in servers.items()
+                layout: await self._databases.make(server.url, TOKEN, self._media, layout.server)
+                for layout, server in servers.items()
             }
             templates |= {layout: await self._databases.make_of_tree(root) for layout, root in roots.items()}
             for number in range(1, rounds + 1):
                 catalogues: dict[str, str] = {}
                 for contender in scenario.contenders:
-                    sample = await self._one(contender, servers, templates, catalogues)
+                    sample = await self._one(contender, servers, roots, templates, catalogues)
                     self.results.setdefault((scenario.name, contender.name), []).append(sample)
                     self._say(f"  {number}/{rounds} {contender.name}: {sample.wall:.2f} s")
                     if contender.client == "profiled":
@@ -170,7 +171,8 @@ class Harness:
     async def _one(
         self,
         contender: Contender,
-        servers: dict[Layout, PlexProcess],
+        servers: dict[Layout, ServerProcess],
+        roots: dict[Layout, Path],
         templates: dict[Layout, str],
         catalogues: dict[str, str],
     ) -> Sample:
@@ -187,13 +189,18 @@ class Harness:
             # Else the server does it by itself, sooner or later, and one contender or another pays.
             await self._databases.vacuum(name)
         before = await self._databases.assets(name)
+        rows = self._scratch / "rows.copy"
+        if contender.client == "copy":
+            await self._databases.unload(name, rows)
         await self._databases.settle()
         if plex is not None:
             await plex.turn(contender)
         began = await self._databases.written(name)
         postgres = self._databases.cpu()
         environment = {"RETROVUE_DATABASE_URL": self._databases.url(name), "RETROVUE_TOKEN": TOKEN}
-        spent, report = await self._measured(self._command(contender, plex.url if plex else ""), environment)
+        place = rows if contender.client == "copy" else roots.get(layout)
+        command = self._command(contender, str(place or "") if plex is None or place else plex.url)
+        spent, report = await self._measured(command, environment)
         if contender.client == "show":
             return Sample(wall=spent["wall"], client_cpu=spent["cpu"], peak_mb=spent["peak_mb"])
         await self._databases.quiet(name)
@@ -202,7 +209,10 @@ class Harness:
         assets_written = await self._databases.assets_written(name, began)
         served_now = {} if plex is None else await plex.turn()
         created = await self._databases.assets(name) - before
-        self._check(contender, layout, report, created=created, written=assets_written)
+        if contender.client != "copy":
+            self._check(contender, layout, report, created=created, written=assets_written)
+        elif report["total_source_items"] != before:
+            raise BenchmarkFailed(f"{contender.name}: {report['total_source_items']} rows were copied, not {before}.")
         durations = [one.get("durations", {}) for one in report.get("collection_results", [])]
 
         def total(*phases: str) -> float | None:
@@ -228,23 +238,33 @@ class Harness:
             assets_written=assets_written,
         )
 
-    def _command(self, contender: Contender, url: str) -> list[str]:
+    def _command(self, contender: Contender, place: str) -> list[str]:
+        """Return the command of a contender; ``place`` is the address of the server, or a path."""
         options = contender.options()
         if contender.client == "show":
             return [*retrovue(self._python), "source", "show", SOURCE, "--json"]
         if contender.client == "script":
             # It needs plexapi, which the product's environment doesn't have.
-            return [sys.executable, "-m", "benchmarks.script", url, str(self._media)]
+            return [sys.executable, "-m", "benchmarks.script", place, str(self._media)]
         if contender.client == "cli":
             return [*retrovue(self._python), "source", contender.command, SOURCE, "--json", *options]
         if contender.client in PRODUCT:
             more = ["--profile", str(self._profile)] if contender.client == "profiled" else []
             more += ["--sync"] if contender.command == "sync" else []
             return [str(self._python), "-m", "benchmarks.library", SOURCE, *options, *more]
+        return [str(self._python), "-m", *self._bare(contender, place)]
+
+    def _bare(self, contender: Contender, place: str) -> list[str]:
+        if contender.client == "copy":
+            return ["benchmarks.bare_copy", place]
         part = {"fetch": ["--fetch-only"], "decode": ["--decode-only"], "lean floor": ["--lean"]}.get(
             contender.client, []
         )
-        return [str(self._python), "-m", "benchmarks.floor", url, str(self._media), *options, *part]
+        layout = contender.layout
+        if layout is not None and layout.disk is not None:
+            return ["benchmarks.floor_tree", place, *part]
+        module = "floor" if layout is None or layout.server == "plex" else f"floor_{layout.server}"
+        return [f"benchmarks.{module}", place, str(self._media), *contender.options(), *part]
 
     async def _measured(
         self, command: Sequence[str], environment: dict[str, str]
@@ -333,7 +353,7 @@ def _spent_most(profile: Path) -> str:
 
 
 @asynccontextmanager
-async def _all_served(layouts: Sequence[Layout]) -> AsyncIterator[dict[Layout, PlexProcess]]:
+async def _all_served(layouts: Sequence[Layout]) -> AsyncIterator[dict[Layout, ServerProcess]]:
     """Serve several layouts, each in a process of its own."""
     if not layouts:
         yield {}

@@ -6,10 +6,12 @@ from typing import Literal
 
 from retrovue.simulator import Changes
 
-Client = Literal["cli", "library", "floor", "lean floor", "fetch", "decode", "script", "help", "show", "profiled"]
+Client = Literal[
+    "cli", "library", "floor", "lean floor", "fetch", "decode", "script", "help", "show", "profiled", "copy"
+]
 """The product as operators and as services run it; the floor, also with requests as lean as the product's, and in
-parts; a script on plexapi and SQLAlchemy; `retrovue --help`, `retrovue source show`, and the library under Python's
-profiler."""
+parts (of a tree ``fetch`` is listing it and asking for sizes); a script on plexapi and SQLAlchemy; `retrovue --help`,
+`retrovue source show`, the library under Python's profiler, and COPY of the assets into a bare table."""
 PRODUCT: tuple[Client, ...] = ("cli", "library", "profiled")
 WRITES: tuple[Client, ...] = (*PRODUCT, "floor", "lean floor")
 
@@ -19,13 +21,15 @@ UNCHANGED = Changes()
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The sections of a simulated Plex server, or directories of files."""
+    """The libraries of a simulated server, or directories of files."""
 
     kind: Literal["movie", "show"]
     sizes: tuple[int, ...]
-    """Movies or episodes of each section."""
+    """Movies or episodes of each library."""
     disk: Literal["nested", "flat"] | None = None
-    """Movies as files on the disk, each in a directory of its own or all side by side; None is a Plex server."""
+    """Movies as files on the disk, each in a directory of its own or all side by side; None is a server."""
+    server: Literal["plex", "jellyfin"] = "plex"
+    """The kind of server. One of Jellyfin has movies only."""
 
     @property
     def items(self) -> int:
@@ -45,10 +49,14 @@ class Layout:
 
 
 def even(
-    count: int, items: int, kind: Literal["movie", "show"] = "movie", disk: Literal["nested", "flat"] | None = None
+    count: int,
+    items: int,
+    kind: Literal["movie", "show"] = "movie",
+    disk: Literal["nested", "flat"] | None = None,
+    server: Literal["plex", "jellyfin"] = "plex",
 ) -> Layout:
     """Spread items evenly over collections."""
-    return Layout(kind, (max(1, items // count),) * count, disk)
+    return Layout(kind, (max(1, items // count),) * count, disk, server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +310,37 @@ def tree(items: int) -> Scenario:
     )
 
 
+def one_tree(items: int) -> Scenario:
+    """A tree beside its floors, as often as anything else; `tree` makes two million files besides."""
+    layout = even(4, items, disk="nested")
+    contenders = (
+        Contender("scandir and stat", layout, "fetch"),
+        Contender("floor", layout, "floor"),
+        Contender("first", layout),
+        Contender("again", layout, after="first"),
+    )
+    return Scenario("one-tree", "A tree of files", contenders)
+
+
+def jellyfin(items: int) -> Scenario:
+    """Films of a Jellyfin server. What is fetched first makes the server write its pages."""
+    layout = even(4, items, server="jellyfin")
+    contenders = (
+        Contender("fetch only", layout, "fetch"),
+        Contender("floor", layout, "floor"),
+        Contender("first", layout),
+        Contender("re-ingest", layout, after="first"),
+    )
+    return Scenario("jellyfin", "Films of a Jellyfin server", contenders)
+
+
+def rows(items: int) -> Scenario:
+    """What PostgreSQL spends on new rows, beside a COPY of the same bytes."""
+    layout = even(4, items // 2)
+    contenders = (Contender("first", layout), Contender("bare copy", layout, "copy", after="first"))
+    return Scenario("rows", "PostgreSQL's work for new rows", contenders)
+
+
 def script(items: int) -> Scenario:
     """What somebody would write instead, and again when nothing is new."""
     layout = even(4, items // 5)
@@ -332,6 +371,6 @@ def profile(items: int) -> Scenario:
 _PAIR: tuple[tuple[str, Client], ...] = (("floor", "floor"), ("first", "cli"))
 USUAL: tuple[Callable[[int], Scenario], ...] = (
     main_job, sync, unit, start, latency, small, collections, concurrency, pages, episodes, shapes, trouble,
-    script,
+    one_tree, jellyfin, rows, script,
 )  # fmt: skip
 FULL: tuple[Callable[[int], Scenario], ...] = (*USUAL, small_full, million, sync_million, unit_million, tree)

@@ -68,9 +68,19 @@ def _ratios(name: str, scenario: str, contender: str, *, at_most: float | None =
     )
 
 
+def _beside_floor(
+    name: str, over: tuple[str, str], under: tuple[str, str], *, at_most: float, moonshot: float | None = None
+) -> tuple[Target, Target]:
+    return (
+        Target(name, _wall(over, under), at_most=at_most, moonshot=moonshot),
+        Target("… CPU of client and PostgreSQL", _wall(over, under, "cpu")),
+    )
+
+
 _SYNCS = ("nothing changed, all read", "1 % changed, all read", "10 % removed")
 _FIRST, _FLOOR, _MILLION = ("main", "first"), ("main", "floor"), ("million", "first")
 _TREE = ("tree", "ten times as many")
+_ONE_TREE, _JELLYFIN, _ROWS, _SHAPES = "one-tree", "jellyfin", "rows", "shapes"
 _ALONE, _TOGETHER = ("small", "concurrency 1"), ("small", "concurrency 8")
 
 TARGETS = (
@@ -139,7 +149,7 @@ TARGETS = (
         at_most=1.1,
     ),
     Target("50 ms a request ÷ none", _wall(("latency", "50 ms"), ("latency", "0 ms")), at_most=1.2, moonshot=1.05),
-    Target("64 collections of one page, concurrency 1 ÷ 8", _wall(_ALONE, _TOGETHER), at_least=4, moonshot=6),
+    Target("64 collections of one page, concurrency 1 ÷ 8", _wall(_ALONE, _TOGETHER), at_least=5, moonshot=7),
     Target("64 collections, without the start of either process", _wall(_ALONE, _TOGETHER, "work")),
     Target(
         "64 collections of one full page, concurrency 1 ÷ 8",
@@ -157,6 +167,24 @@ TARGETS = (
         at_most=0.35,
         moonshot=0.15,
         unit="s",
+    ),
+    Target(
+        "200 tiny collections ÷ floor", _wall((_SHAPES, "many tiny first"), (_SHAPES, "many tiny floor")), at_most=1.5
+    ),
+    *_beside_floor("First ingest of a tree ÷ its floor", (_ONE_TREE, "first"), (_ONE_TREE, "floor"), at_most=1.5),
+    *_beside_floor(
+        "… unchanged, again ÷ scandir and stat",
+        (_ONE_TREE, "again"),
+        (_ONE_TREE, "scandir and stat"),
+        at_most=3,
+        moonshot=1.5,
+    ),
+    *_beside_floor("First ingest of Jellyfin ÷ its floor", (_JELLYFIN, "first"), (_JELLYFIN, "floor"), at_most=1.5),
+    Target("… re-ingest ÷ first ingest", _wall((_JELLYFIN, "re-ingest"), (_JELLYFIN, "first"))),
+    Target(
+        "PostgreSQL's CPU for new assets ÷ COPY of their bytes into a bare table",
+        _wall((_ROWS, "first"), (_ROWS, "bare copy"), "postgres_cpu"),
+        at_most=2.5,
     ),
     Target("A script on plexapi and SQLAlchemy ÷ first ingest", _wall(("script", "script"), ("script", "first"))),
     Target("… again, nothing new ÷ re-ingest", _wall(("script", "script, again"), ("script", "re-ingest"))),

@@ -1,6 +1,7 @@
 """Makes pages of asset drafts, and their outlines, of the titles that a walk has found. Does no I/O."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from retrovue.importers.filesystem.titles import shown
 from retrovue.importers.filesystem.walk import Title, Unusable
 
 _encode = msgspec.msgpack.Encoder().encode
+_QUOTED = re.compile(r"[A-Za-z0-9_.~/%-]*")
 _WITH_EPISODES = frozenset({"show", "mixed"})
 """Kinds of collections in which a file may hold several episodes, each of which is a draft."""
 
@@ -102,6 +104,12 @@ def _names(title: Title | Unusable) -> tuple[str, ...]:
 
 
 def _uri(path: str) -> str:
+    if "%" not in path:
+        # What `quote` does with the characters that are usual in names, in a tenth of its time.
+        text = path.replace(" ", "%20").replace("(", "%28").replace(")", "%29").replace("'", "%27")
+        text = text.replace(",", "%2C").replace("&", "%26").replace("[", "%5B").replace("]", "%5D")
+        if _QUOTED.fullmatch(text) is not None:
+            return f"file://{text}"
     return "file://" + quote(os.fsencode(path))
 
 

@@ -59,6 +59,9 @@ _UNFINISHED = re.compile(
     r"|\.(?:part|partial|temp|tmp|incomplete)\.[a-z0-9]{2,5}$",
     re.IGNORECASE,
 )
+_UNFINISHED_STARTS = ("_", "incomplete", ".incomplete", "tdarr-workdir")
+_UNFINISHED_ENDS = (".grab", ".grab\n")
+"""What a name begins or ends with that the pattern finds, unless it is in the middle."""
 _UNFINISHED_FILES = frozenset(
     {
         "part", "partial", "filepart", "!qb", "!ut", "crdownload", "opdownload", "download", "aria2", "tmp", "temp",
@@ -71,6 +74,11 @@ _EXTRA = re.compile(
     r"|-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)$",
     re.IGNORECASE,
 )
+_EXTRA_ENDS = (
+    "sample", "samples", "trailer", "theme", "-scene", "-clip", "-interview", "-behindthescenes", "-deleted",
+    "-deletedscene", "-featurette", "-short", "-extra", "-other", "\n",
+)  # fmt: skip
+"""What a name ends with that the pattern finds, unless it begins with "sample"."""
 _DISC_FILE = re.compile(r"^(?:video_ts|vts_[0-9]{2}_[0-9])\.(?:vob|ifo|bup)$", re.IGNORECASE)
 
 
@@ -107,22 +115,32 @@ def system_reason(name: str, *, directory: bool) -> str | None:
     Of files only those are told that would be media otherwise.
     """
     if not directory:
-        return _file_reason(name)
+        return file_reason(name, extension(name))
     folded = name.casefold()
     if folded in _SNAPSHOTS:
         return "snapshot"
     if folded in _RECYCLE_BINS or folded.startswith(".trash"):
         return "recycle_bin"
-    if _UNFINISHED.search(name):
+    if _is_unfinished(name, folded):
         return "unfinished"
     return "hidden" if name.startswith(".") else "system" if folded in _SYSTEM else None
 
 
-def _file_reason(name: str) -> str | None:
-    format_, hidden = extension(name), name.startswith(".")
+def file_reason(name: str, format_: str) -> str | None:
+    """Return what `system_reason` does for a file; ``format_`` is its extension."""
+    hidden = name.startswith(".")
     if format_ in MEDIA:
-        return "unfinished" if _UNFINISHED.search(name) else "hidden" if hidden else None
+        return "unfinished" if _is_unfinished(name, name.casefold()) else "hidden" if hidden else None
     return "unfinished" if format_ in _UNFINISHED_FILES and is_media(stem(name)) and not hidden else None
+
+
+def _is_unfinished(name: str, folded: str) -> bool:
+    # Most names are ruled out by searches that take a tenth of the pattern's time.
+    if name.isascii() and not folded.startswith(_UNFINISHED_STARTS) and not folded.endswith(_UNFINISHED_ENDS):
+        begins = ".part" in folded or ".t" in folded or ".incomplete" in folded
+        if not begins and "-tdarrcachefile-" not in folded:
+            return False
+    return _UNFINISHED.search(name) is not None
 
 
 def is_ignored(name: str) -> bool:
@@ -132,7 +150,12 @@ def is_ignored(name: str) -> bool:
 
 def extra_reason(name: str) -> str | None:
     """Return ``sample`` or ``extra`` for a media file whose name says so; None for a title."""
-    match = _EXTRA.search(stem(name))
+    text = stem(name)
+    folded = text.casefold()
+    # As for unfinished files.
+    if text.isascii() and not folded.endswith(_EXTRA_ENDS) and not folded.startswith("sample"):
+        return None
+    match = _EXTRA.search(text)
     return None if match is None else "sample" if match["sample"] else "extra"
 
 

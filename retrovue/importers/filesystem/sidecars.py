@@ -40,9 +40,14 @@ class Marks(NamedTuple):
 class Names:
     """The names of the sidecars in a directory."""
 
+    __slots__ = ("_are_many", "_names")
+
     def __init__(self) -> None:
         self._names: set[str] = set()
         self._are_many = False
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
 
     def add(self, name: str) -> None:
         """Add the name of a directory entry if it is that of a sidecar."""

@@ -27,6 +27,8 @@ class Targets:
     def __init__(self, keys: Iterable[str]) -> None:
         """Raises ValueError for a key that isn't the path of a directory below another one."""
         self._targets = [_target(key) for key in keys]
+        self.are_all = any(target.deep and not target.names for target in self._targets)
+        """Whether all of the collection is read."""
         self._unreached = {target.names for target in self._targets}
 
     def leads(self, directories: tuple[str, ...]) -> bool:
@@ -37,7 +39,7 @@ class Targets:
 
     def holds(self, directories: tuple[str, ...]) -> bool:
         """Whether the titles of a directory are wanted."""
-        return any(
+        return self.are_all or any(
             directories == target.names or (target.deep and directories[: len(target.names)] == target.names)
             for target in self._targets
         )

@@ -21,10 +21,10 @@ from retrovue.core.logs import logger
 from retrovue.core.text import is_storable
 from retrovue.importers.base import ChangeHint
 from retrovue.importers.filesystem import exclusions, sidecars
+from retrovue.importers.filesystem.contents import IGNORE_FILES
 from retrovue.importers.filesystem.mounts import remote_type
 from retrovue.importers.filesystem.targets import EVERYTHING
 from retrovue.importers.filesystem.titles import shown
-from retrovue.importers.filesystem.walk import IGNORE_FILES
 
 if TYPE_CHECKING:
     from watchfiles import Change

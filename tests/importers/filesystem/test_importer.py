@@ -27,8 +27,9 @@ from retrovue.errors import (
 )
 from retrovue.importers.base import ImporterInterface
 from retrovue.importers.filesystem import FilesystemImporter
+from retrovue.importers.filesystem.contents import RUN, SortedNames
 from retrovue.importers.filesystem.importer import DIRECTORIES_AT_ONCE, PAGE
-from retrovue.importers.filesystem.walk import RUN, DirectoryChanged, DirectoryLoop, SortedNames, Title, Walk
+from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Walk
 from retrovue.testing import ImporterConformance, sample_collection
 
 pytestmark = pytest.mark.anyio

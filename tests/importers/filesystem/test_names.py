@@ -1,11 +1,12 @@
 """What names tell: what is media, what belongs together, what it is called."""
 
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 
 from retrovue.importers.filesystem.episodes import Name
-from retrovue.importers.filesystem.exclusions import is_extra, is_ignored, is_media
+from retrovue.importers.filesystem.exclusions import extra_reason, is_extra, is_ignored, is_media, system_reason
 from retrovue.importers.filesystem.names import asset_type, describe, kind_of, read_name
 from retrovue.importers.filesystem.parts import File, find_stacks, stacked
 
@@ -357,3 +358,35 @@ def test_types(kind: str, file: str, found: str) -> None:
 
 def test_kinds() -> None:
     assert [kind_of(name) for name in ("Movies", "TV Shows", "Trailers", "Stuff")] == ["movie", "show", "clip", "mixed"]
+
+
+class TestPlainSearches:
+    """What rules names out before a pattern is tried rules out nothing that the pattern finds."""
+
+    @pytest.mark.parametrize("spell", [str, str.upper, str.title, lambda text: text.replace("s", "\u017f")])
+    @pytest.mark.parametrize(
+        "stem",
+        ["sample", "samples", "Sample-Film", "sample.x", "Film sample", "trailer", "theme", "Film.trailer", "sample\n"]
+        + [f"Film-{word}" for word in ("scene", "clip", "interview", "behindthescenes", "deleted", "deletedscene")]
+        + [f"Film-{word}" for word in ("featurette", "short", "extra", "other", "trailer", "sample")],
+    )
+    def test_extras(self, stem: str, spell: Callable[[str], str]) -> None:
+        assert extra_reason(f"{spell(stem)}.mkv") == ("sample" if "sample" in stem.lower() else "extra")
+
+    @pytest.mark.parametrize("spell", [str, str.upper, str.title])
+    @pytest.mark.parametrize(
+        "name",
+        ["_UNPACK_x.mkv", "_FAILED_x.mkv", "__ADMIN__x.mkv", "x-TdarrCacheFile-y.mkv", "tdarr-workdir.mkv"]
+        + [f"x.{word}.mkv" for word in ("part", "partial", "temp", "tmp", "incomplete")],
+    )
+    def test_unfinished(self, name: str, spell: Callable[[str], str]) -> None:
+        assert system_reason(spell(name), directory=False) == "unfinished"
+
+    @pytest.mark.parametrize("name", ["incomplete", ".incomplete", "_incomplete", "x.grab", "x.grab\n", "a.tmp.dir"])
+    def test_unfinished_directories(self, name: str) -> None:
+        assert system_reason(name, directory=True) == "unfinished"
+
+    @pytest.mark.parametrize("word", ["cd", "CD", "dvd", "disc", "Disk", "part", "PT", "di\u017fc"])
+    def test_parts(self, word: str) -> None:
+        files = [File(f"Film (1999) {word}{number}.mkv", 1) for number in (1, 2)]
+        assert len(find_stacks(files, "Films")) == 2
