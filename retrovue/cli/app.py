@@ -1,6 +1,8 @@
 """The tree of commands. Each command is imported when it is called."""
 
 import os
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -9,7 +11,7 @@ import asyncclick as click
 from asyncclick.exceptions import Abort, Exit, NoArgsIsHelpError, NoSuchCommand, UsageError
 
 from retrovue.cli.commands.standalone import COMPLETION, complete
-from retrovue.cli.errors import OK, InputError, exit_status, explain, require_utf8
+from retrovue.cli.errors import FAILED, OK, InputError, exit_status, explain, require_utf8
 from retrovue.cli.invocation import Interruption, Invocation
 from retrovue.cli.logs import FORMATS, LEVELS, logging_to_stderr
 from retrovue.cli.text import printable
@@ -105,8 +107,8 @@ async def run_command(arguments: Sequence[str], call: Invocation) -> int:
     except (Interruption, Abort):
         call.fail(call.interrupted())
         return call.signal_status
-    except BrokenPipeError:
-        return OK  # The reader of the output has gone.
+    except OSError as exc:
+        return _refused_by_the_system(exc, call)
     except Exception as exc:  # noqa: BLE001 - a bug is reported as such
         return _failed(exc, call)
 
@@ -116,6 +118,16 @@ def _require_text(arguments: Sequence[str]) -> None:
         if not is_storable(argument):
             require_utf8()
             raise InputError(f"Argument {number} isn't valid UTF-8: {printable(argument)}")
+
+
+def _refused_by_the_system(error: OSError, call: Invocation) -> int:
+    if isinstance(error, BrokenPipeError):
+        return OK  # the reader of the output has gone
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if frames and frames[-1].f_code is click.echo.__code__:  # what click prints by itself, such as a command's help
+        call.output.give_up(sys.stdout, error)
+        return FAILED
+    return _failed(error, call)
 
 
 def _failed(error: Exception, call: Invocation) -> int:

@@ -55,34 +55,57 @@ def ask(call: Invocation, question: str) -> str:
 
 
 def ask_secret(call: Invocation, question: str) -> str:
-    """Ask for a secret without echoing the input. Blocks.
+    """Ask for a secret, without showing what is typed, until it is text. Blocks.
 
     Only standard input has to be a terminal. Raises InputError if it isn't, or if the input ends.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise _no_answer(question)
-    with interruptible(call):
-        try:
-            return getpass.getpass(question).strip()
-        except EOFError:
-            raise _no_answer(question) from None
+    while True:
+        with _line_ended(call), interruptible(call):
+            try:
+                return getpass.getpass(question).strip()
+            except UnicodeDecodeError:
+                call.output.notes(["", "What was typed isn't UTF-8 text."])
+            except EOFError:
+                raise _no_answer(question) from None
 
 
 def _read_line(call: Invocation, question: str) -> str:
-    with interruptible(call):  # before the question, because a reader of it may answer with Ctrl-C
+    """Return the line that answers a question, and an empty text at the end of the input."""
+    try:
+        with _line_ended(call):
+            return _read_answer(call, question)
+    except EOFError:
+        return ""
+    except UnicodeDecodeError:
+        return "\ufffd\n"  # no answer that any question takes
+
+
+def _read_answer(call: Invocation, question: str) -> str:
+    with interruptible(call):  # before the question: whoever reads it may answer with Ctrl-C
         if sys.stdout is not None and sys.stdout.isatty():
             # With readline the arrow keys edit the input. It writes to standard output only.
             with suppress(ImportError):
                 import readline  # noqa: F401 - `input` uses it once it is imported
-            try:
-                return f"{input(question)}\n"
-            except EOFError:
-                return ""
+            return f"{input(question)}\n"
         with _signals_readable() as arrived:
             call.output.raw_notes(question)
             # A signal that arrives just before `read` begins would only be handled at the next key.
             select.select([sys.stdin, arrived], [], [])
-            return sys.stdin.readline()
+            if not (line := sys.stdin.readline()):
+                raise EOFError
+            return line
+
+
+@contextmanager
+def _line_ended(call: Invocation) -> Iterator[None]:
+    """End the line of a question that is left without an answer, by Ctrl-C or Ctrl-D: a message follows."""
+    try:
+        yield
+    except (Interruption, EOFError, InputError):
+        call.output.raw_notes("\n")
+        raise
 
 
 @contextmanager

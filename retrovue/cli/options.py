@@ -36,6 +36,12 @@ class _LastingFile(click.ParamType[str]):
 LASTING_FILE = _LastingFile()
 
 
+def _outside(number: float, least: float | None, most: float | None) -> str:
+    if least is not None and number < least:
+        return f"{number:,} is too small: the least is {least:,}."
+    return f"{number:,} is too large: the most is {most:,}."
+
+
 class Whole(click.IntRange):
     """A range of whole numbers. Its help omits the limits of the database's integers; its errors name them."""
 
@@ -48,7 +54,7 @@ class Whole(click.IntRange):
         except click.BadParameter:
             if not re.fullmatch(r"[+-]?[0-9]+", str(value)):
                 raise
-            self.fail(f"{int(value)} is not in the range {super()._describe_range()}.", param, ctx)
+            self.fail(_outside(int(value), self.min, self.max), param, ctx)
 
     def _describe_range(self) -> str:
         if self.max != LARGEST:
@@ -64,10 +70,17 @@ INTEGER = Whole(SMALLEST, LARGEST)
 class _Numbers(click.FloatRange):
     """A range of numbers. NaN is refused."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
         if math.isnan(number):
             self.fail(f"'{value}' is not a number.", param, ctx)
+        if number < (self.min or -math.inf) or number > (self.max or math.inf):
+            self.fail(_outside(number, self.min, self.max), param, ctx)
         return number
 
     def _describe_range(self) -> str:

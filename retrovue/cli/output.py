@@ -117,14 +117,18 @@ class Output:
         try:
             stream.write(data)  # type: ignore[arg-type]
             stream.flush()
-        except BrokenPipeError:
-            self.silence(stream)
-            self.reader_gone |= stream is not sys.stderr
         except OSError as exc:
-            self.silence(stream)
+            self.give_up(stream, exc)
+
+    def give_up(self, stream: TextIO | io.BufferedIOBase, error: OSError) -> None:
+        """Drop the rest of a stream that can't be written, and say so unless its reader has gone away."""
+        self.silence(stream)
+        if isinstance(error, BrokenPipeError):
+            self.reader_gone |= stream is not sys.stderr
+        else:
             self.lost = True
             if stream is not sys.stderr:
-                self.notes([f"Error: The output can't be written: {exc.strerror or exc}."])
+                self.notes([f"Error: The output can't be written: {error.strerror or error}."])
 
     @staticmethod
     def silence(stream: TextIO | io.BufferedIOBase) -> None:

@@ -42,7 +42,9 @@ class FilenameEnricher(BaseEnricher):
         super().__init__(config, source)
         if find_spec("guessit") is None:
             raise RequestError(
-                "guessit isn't installed.", code="no_guessit", hint="Install it: pip install 'retrovue[filename]'."
+                "The package guessit isn't installed.",
+                code="no_guessit",
+                hint="Install it: pip install 'retrovue[filename]'.",
             )
         self._always_guesses = str(config.get("overwrite", "")).lower() in {"true", "yes", "1"}
 

@@ -22,6 +22,7 @@ from retrovue.store.enrichers import (
     list_enrichers,
     new_enricher,
 )
+from retrovue.store.references import require_free_name
 from retrovue.store.session import Store
 
 
@@ -41,12 +42,18 @@ def types_without_parameters() -> list[str]:
 async def add_enricher(
     store: Store, type_name: str, name: str, config: Mapping[str, Any], *, dry_run: bool = False
 ) -> Enricher:
-    """Add an enricher that isn't attached to a collection. Raises RequestError for an invalid name or parameters."""
+    """Add an enricher that isn't attached to a collection.
+
+    Raises RequestError for an invalid name or parameters, and for the name of another enricher.
+    """
     check_name(name, "An enricher")
     check_parameters(type_name, config)
     enricher = new_enricher(type_name, name, dict(config))
-    if not dry_run:
-        async with store.transaction() as session:
+    async with store.reading() if dry_run else store.transaction() as session:
+        if not dry_run:
+            await enrichers.lock_enrichers(session)
+        await require_free_name(session, "enricher", name)
+        if not dry_run:
             await enrichers.insert_enricher(session, enricher)
     return enricher
 
@@ -69,8 +76,9 @@ async def update_enricher(
         if not dry_run:
             await enrichers.lock_enrichers(session)  # so that two updates at the same time are both applied
         before = await find_enricher(session, reference)
-        if name is not None:
+        if name is not None and name != before.name:
             check_name(name, "An enricher")
+            await require_free_name(session, "enricher", name, before.id)
         check_unset(f"Enricher {quoted(before.name)}", "parameter", before.config.keys(), unset)
         changed = without(unset, {**before.config, **(config or {})})
         check_parameters(before.type, changed)

@@ -15,7 +15,7 @@ from retrovue.core.text import quoted
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import open_importer
-from retrovue.operations.discovery import check_name, check_settings, check_unset, require_free_name, without
+from retrovue.operations.discovery import check_name, check_settings, check_unset, without
 from retrovue.store import sources
 from retrovue.store.collections import (
     Contents,
@@ -32,6 +32,7 @@ from retrovue.store.collections import (
 )
 from retrovue.store.locks import open_locks
 from retrovue.store.readings import forget_readings
+from retrovue.store.references import require_free_name
 from retrovue.store.session import Store
 
 if TYPE_CHECKING:
@@ -255,9 +256,9 @@ async def update_source(
     async with store.reading() as session:
         source = await sources.find_source(session, reference)
         collections = await list_collections(session, source)
-        known = [listing.source for listing in await sources.list_sources(session)]
-    if name is not None:
-        check_name(name)
+        if name is not None and name != source.name:
+            check_name(name)
+            await require_free_name(session, "source", name, source.id)
     check_unset(
         f"Source {quoted(source.name)}", "setting", {*source.config, *source.credentials} - {IDENTITY_SETTING}, unset
     )
@@ -274,8 +275,6 @@ async def update_source(
     for seconds in (changed.sweep_every_s, changed.full_every_s):
         require_within("The interval in seconds", seconds, 0, LARGEST, code="bad_interval")
     given = without([IDENTITY_SETTING], changed.config)
-    if name is not None and name != source.name:
-        require_free_name(changed, known)
     check_settings(source.type, given, changed.credentials)
     if config or credentials or unset or accept_new_identity:
         expected = given if accept_new_identity else changed.config

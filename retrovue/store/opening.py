@@ -12,7 +12,7 @@ from retrovue.core.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
 from retrovue.core.errors import RequestError
 from retrovue.store.addresses import database_url, same_database
 from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
-from retrovue.store.embedded_programs import MAJOR
+from retrovue.store.embedded_programs import MAJOR, explained
 from retrovue.store.migrations import require_current, schema_status, upgrade
 from retrovue.store.session import Store
 
@@ -88,7 +88,11 @@ async def open_test_server(settings: Settings) -> AsyncIterator[tuple[URL, URL |
 
 def begins_catalogue(settings: Settings, *, test_db: bool = False) -> bool:
     """Return whether opening the catalogue would create a new one in the home of the embedded server."""
-    return _own_server(settings, test_db=test_db) is None and not (_home(settings) / f"pg{MAJOR}").exists()
+    if _own_server(settings, test_db=test_db) is not None:
+        return False
+    home = _home(settings)
+    with explained(home):
+        return not (home / f"pg{MAJOR}").exists()
 
 
 @asynccontextmanager

@@ -2,14 +2,16 @@
 
 import re
 import secrets
+import unicodedata
 import uuid
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from retrovue.core.errors import Ambiguous, NotFound
+from retrovue.core.errors import Ambiguous, NotFound, RequestError
 from retrovue.core.text import quoted
 from retrovue.store.drafts import identity_hash
 
@@ -28,6 +30,12 @@ _SHOWN = 8
 """The least number of digits in a shortened id."""
 _CANDIDATES = 10
 """How many candidates an error about an ambiguous beginning names."""
+
+
+_SUGGESTED = 3
+"""How many names an error about a mistyped one suggests."""
+_READ = 200
+"""How many characters of it are compared with them."""
 
 
 class IdRange(NamedTuple):
@@ -88,11 +96,12 @@ async def look_up(
         by_id = [row for row in rows if row.external_id == reference]
     candidates = by_id or rows or await _beginning_with(session, noun, columns, reference, source)
     if not candidates:
+        similar = await _similar(session, noun, reference, source)
         discover = "; `retrovue source discover` finds new ones" if noun == "collection" else ""
         raise NotFound(
             f"There is no {noun} {quoted(reference)}{within}.",
             code=f"{noun}_not_found",
-            hint=f"`retrovue {noun} list` shows the {noun}s and their ids{discover}.",
+            hint=f"{similar}`retrovue {noun} list` shows the {noun}s and their ids{discover}.",
             context={noun: reference},
         )
     if len(candidates) > 1:
@@ -105,6 +114,42 @@ async def look_up(
             context={noun: reference, "candidates": ids},
         )
     return candidates[0]
+
+
+async def _named(session: AsyncSession, noun: Noun, source: uuid.UUID | None = None) -> Sequence[Row[Any]]:
+    """Return the id, the external id and the name of each source, collection (of one source) or enricher, by name."""
+    within_source = "" if source is None else "WHERE source_id = :source"
+    result = await session.execute(
+        text(f"SELECT id, external_id, name FROM {noun} {within_source} ORDER BY name, external_id, id"),
+        {} if source is None else {"source": source},
+    )
+    return result.all()
+
+
+async def require_free_name(
+    session: AsyncSession, noun: Literal["source", "enricher"], name: str, own_id: uuid.UUID | None = None
+) -> None:
+    """Raise RequestError if another source or enricher has a name, or one that people would take for it."""
+    for other in await _named(session, noun):
+        if _alike(other.name) == _alike(name) and other.id != own_id:
+            raise RequestError(
+                f"There is {'an' if noun == 'enricher' else 'a'} {noun} {quoted(other.name)} already:"
+                f" {other.external_id}.",
+                code="name_taken",
+                hint="Choose another name.",
+                context={noun: other.external_id},
+            )
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+async def _similar(session: AsyncSession, noun: Noun, reference: str, source: uuid.UUID | None) -> str:
+    """Return a question that names what a mistyped reference may mean; empty if nothing is like it."""
+    names = {row.name.casefold(): row.name for row in await _named(session, noun, source)}
+    close = [names[found] for found in get_close_matches(reference[:_READ].casefold(), names, _SUGGESTED)]
+    return f"Did you mean {' or '.join(map(quoted, close))}? " if close else ""
 
 
 async def _beginning_with(

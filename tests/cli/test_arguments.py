@@ -109,35 +109,49 @@ class TestUsage:
         assert done.document["errors"][0]["message"] in done.err
 
     @pytest.mark.parametrize(
-        ("arguments", "option", "range_"),
+        ("arguments", "option", "most"),
         [
-            (["asset", "list"], "--limit", "0<=x<=2147483647"),
-            (["ingest", "log"], "--limit", "0<=x<=2147483647"),
-            (["collection", "ingest", "X", "--title", "T"], "--season", "0<=x<=2147483647"),
-            (["collection", "ingest", "X", "--title", "T", "--season", "1"], "--episode", "0<=x<=2147483647"),
-            (["collection", "ingest", "X", "--dry-run", "--title", "T"], "--season", "0<=x<=2147483647"),
-            (["collection", "attach-enricher", "X", "Y"], "--priority", "-2147483648<=x<=2147483647"),
-            (["collection", "enrich", "X"], "--concurrency", "1<=x<=2147483647"),
-            (["source", "ingest", "X"], "--concurrency", "1<=x<=2147483647"),
-            (["source", "ingest", "X"], "--enrichment-concurrency", "1<=x<=2147483647"),
-            (["demo"], "--items", "1<=x<=10000000"),
+            (["asset", "list"], "--limit", "2,147,483,647"),
+            (["ingest", "log"], "--limit", "2,147,483,647"),
+            (["collection", "ingest", "X", "--title", "T"], "--season", "2,147,483,647"),
+            (["collection", "ingest", "X", "--title", "T", "--season", "1"], "--episode", "2,147,483,647"),
+            (["collection", "ingest", "X", "--dry-run", "--title", "T"], "--season", "2,147,483,647"),
+            (["collection", "attach-enricher", "X", "Y"], "--priority", "2,147,483,647"),
+            (["collection", "enrich", "X"], "--concurrency", "2,147,483,647"),
+            (["source", "ingest", "X"], "--concurrency", "2,147,483,647"),
+            (["source", "ingest", "X"], "--enrichment-concurrency", "2,147,483,647"),
+            (["demo"], "--items", "10,000,000"),
         ],
         ids=lambda value: value if isinstance(value, str) else " ".join(value),
     )
     @pytest.mark.parametrize("number", ["2147483648", "99999999999999999999"])
-    def test_a_number_out_of_range_is_refused_with_the_range(
-        self, offline_cli: Cli, arguments: list[str], option: str, range_: str, number: str
+    def test_a_number_that_is_too_large_is_refused_with_the_most(
+        self, offline_cli: Cli, arguments: list[str], option: str, most: str, number: str
     ) -> None:
         done = offline_cli(*arguments, option, number)
         assert done.status == 1
-        assert f"Invalid value for '{option}': {number} is not in the range {range_}." in done.err
+        assert f"Invalid value for '{option}': {int(number):,} is too large: the most is {most}." in done.err
         if arguments != ["demo"]:
             assert offline_cli(*arguments, option, number, "--json").document["errors"][0]["code"] == "usage"
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (("asset", "list", "--year", "-5"), "-5 is too small: the least is 0."),
+            (("source", "ingest", "X", "--concurrency", "0"), "0 is too small: the least is 1."),
+            (("source", "ingest", "X", "--max-rps", "nan"), "'nan' is not a number."),
+            (("source", "ingest", "X", "--max-rps", "fast"), "'fast' is not a number."),
+        ],
+    )
+    def test_a_number_that_cannot_be_used_is_told_in_words(
+        self, offline_cli: Cli, arguments: tuple[str, ...], says: str
+    ) -> None:
+        assert says in offline_cli(*arguments).err
 
     def test_a_rate_so_slow_that_nothing_is_answered_in_time(self, offline_cli: Cli) -> None:
         done = offline_cli("source", "ingest", "X", "--max-rps", "1e-9")
         assert done.status == 1
-        assert "1e-09 is not in the range x>=0.1." in done.err
+        assert "1e-09 is too small: the least is 0.1." in done.err
 
     def test_a_title_that_no_source_can_be_asked_for(self, offline_cli: Cli) -> None:
         title = ("collection", "ingest", "X", "--title")

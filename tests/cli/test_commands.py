@@ -309,7 +309,10 @@ class TestSources:
             assert added.external_id in error["message"]
             assert "--again" in error["hint"]
         for more in ((), ("--dry-run",)):
-            assert refusal("--again", *more, name="My Plex")["code"] == "name_taken"
+            for name in ("My Plex", "my plex", "MY PLEX"):
+                assert refusal("--again", *more, name=name)["code"] == "name_taken"
+        for name in (" My Plex", "My Plex ", "My\u200bPlex", "My\u00a0Plex", "a\nb", "  "):
+            assert refusal("--again", name=name)["code"] == "bad_name"
         other = add(run_cli, plex.url, "Other", "--again")
         messages = [finding["message"] for finding in run_cli("doctor", "--json").document["findings"]]
         assert sum("is the same server as" in message for message in messages) == 1

@@ -62,8 +62,17 @@ class TestEnricher:
         enricher = added(run_cli)["enricher"]
         assert enricher["external_id"].startswith("scripted-")
         assert run_cli.ok("enricher", "show", "One")["enricher"]["parameters"] == {"script": "cli"}
+        other = run_cli.ok("enricher", "add", "--type", "scripted", "--name", "Other", "--script", "cli")["enricher"][
+            "id"
+        ]
         changed = run_cli.ok("enricher", "update", enricher["id"], "--name", "Two", "--overwrite", "true")
         assert changed["changed"] == ["name", "overwrite"]
+        for again in (
+            ("add", "--type", "scripted", "--name", "TWO", "--script", "cli"),
+            ("update", other, "--name", "two"),
+        ):
+            refused = run_cli("enricher", *again, "--json").document["errors"][0]
+            assert (refused["code"], refused["context"]) == ("name_taken", {"enricher": enricher["external_id"]})
         assert run_cli.ok("enricher", "update", "Two", "--unset", "overwrite")["changed"] == ["overwrite"]
         for parameter in ("nosuch", "overwrite"):
             unset = run_cli("enricher", "update", "Two", "--unset", parameter, "--json").document["errors"][0]

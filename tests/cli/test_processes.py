@@ -48,9 +48,10 @@ class TestStreams:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
     def test_an_output_that_cannot_be_written_is_an_error(self, run_cli: Cli) -> None:
-        with Path("/dev/full").open("wb") as full, run_cli.start("collection", "list", stdout=full) as process:
-            _, err = process.communicate(timeout=60)
-        assert (process.returncode, err) == (1, b"Error: The output can't be written: No space left on device.\n")
+        for arguments in (("collection", "list"), ("asset", "list", "--help")):  # the help is printed by click
+            with Path("/dev/full").open("wb") as full, run_cli.start(*arguments, stdout=full) as process:
+                _, err = process.communicate(timeout=60)
+            assert (process.returncode, err) == (1, b"Error: The output can't be written: No space left on device.\n")
 
 
 @pytest.mark.usefixtures("ready")

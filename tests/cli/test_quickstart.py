@@ -81,7 +81,7 @@ class Talk:
 
     def type(self, reply: str) -> None:
         self._answered = len(self._seen)
-        os.write(self._terminal, f"{reply}\n".encode())
+        os.write(self._terminal, f"{reply}\n".encode("utf-8", "surrogateescape"))
 
     def end(self) -> Done:
         """Wait for the end; returns what has been said since it was last read."""
@@ -240,7 +240,7 @@ class TestForgives:
         website.faults.add(Fault(faults.html_page()))
         with serve(website) as other:
             done = converse(
-                run_cli,
+                Cli(run_cli.environment | {"PYTHONIOENCODING": "utf-8:strict"}),  # as in most locales, but for C
                 ("quickstart", "--look-in", str(disk)),
                 (address, ""),
                 (address, "http://127.0.0.1:1"),
@@ -248,6 +248,7 @@ class TestForgives:
                 (address, other),
                 (address, plex.url.removeprefix("http://")),
                 (ASKED_TOKEN, "two words"),
+                (ASKED_TOKEN, "\udce9"),
                 (ASKED_TOKEN, "wrong"),
                 (ASKED_TOKEN, TOKEN),
                 (ASKED_WHICH, "1"),
@@ -260,6 +261,7 @@ class TestForgives:
             "doesn't begin with http",
             "is not a Plex server",
             "isn't one word",
+            "isn't UTF-8 text",
             "refused the token",
         )
         places = [done.err.find(reason) for reason in reasons]

@@ -25,7 +25,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from retrovue.errors import RequestError, StoreUnavailable
-from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
+from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server, end_of_server
 from retrovue.store.embedded_cluster import open_cluster
 from tests.support.embedded_processes import client, servers
 
@@ -278,13 +278,24 @@ class TestRefusal:
             pass
         automatic = server.data_directory / "postgresql.auto.conf"
         automatic.write_text("no_such_setting = on\n")
-        with pytest.raises(StoreUnavailable, match=r"didn't start: .*FATAL:") as caught:
+        with pytest.raises(StoreUnavailable, match=r"didn't start: configuration file ") as caught:
             async with embedded_server(home, durable=False):
                 pytest.fail("entered")
         assert "no_such_setting" in caught.value.context["log"]
         automatic.write_text("")
         async with embedded_server(home, durable=False):
             pass
+
+    def test_clients_that_came_too_early_are_no_reason(self) -> None:
+        log = (
+            "2026-11-27 09:34:34.987 UTC [29034] FATAL:  the database system is starting up\n"
+            "2026-11-27 09:34:35.038 UTC [29045] FATAL:  the database system is not yet accepting connections\n"
+            "2026-11-27 09:34:35.114 UTC [29033] LOG:  redo done at 0/2039218\n"
+            '2026-11-27 09:34:35.114 UTC [29033] FATAL:  could not write to file "base/1/2": No space left on device\n'
+            "2026-11-27 09:34:35.150 UTC [29020] LOG:  database system is shut down\n"
+        )
+        assert end_of_server(log) == 'could not write to file "base/1/2": No space left on device'
+        assert end_of_server("") == "it wrote nothing to its log"
 
     async def test_an_initdb_that_fails_is_quoted(self, home: Path) -> None:
         # A limit on the size of a file acts as a full disk does, and is inherited.
