@@ -1,5 +1,7 @@
 """Fixtures that all tests share: one PostgreSQL for the session, a fresh database for each test."""
 
+import gc
+import importlib
 import os
 import shutil
 import sys
@@ -19,6 +21,7 @@ from tests.support import canary
 from tests.support.databases import Databases
 from tests.support.library import Library, empty
 from tests.support.observers import Observers
+from tests.support.scratch import make_scratch, remove_scratch, scratch
 from tests.support.world import Catalogue, Commands, World, bare_environment, opened
 
 __all__ = ["Databases", "Packages"]
@@ -28,6 +31,25 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 pytest_plugins = ["tests.support.invariants"]
+
+# As the program does: the tests and what they import are 300,000 objects that all stay.
+gc.set_threshold(250_000, 20, 100)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the directory of the session's PostgreSQL; the process that made it removes it."""
+    if not hasattr(config, "workerinput") and (made := make_scratch()):
+        config.add_cleanup(lambda: remove_scratch(made))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import some of the tests first, each worker others: in a fresh checkout all workers would compile all of them."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    number, workers = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    for path in sorted(Path(__file__).parent.rglob("test_*.py"))[number::workers]:
+        importlib.import_module(".".join(path.relative_to(session.config.rootpath).with_suffix("").parts))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -59,7 +81,7 @@ def server(
 ) -> Iterator[EmbeddedServer]:
     """The session's PostgreSQL; parallel workers share one, as commands at the same time do."""
     base = tmp_path_factory.getbasetemp()
-    home = (base if worker_id == "master" else base.parent) / "postgres"
+    home = (scratch() or (base if worker_id == "master" else base.parent)) / "postgres"
     with portal.wrap_async_context_manager(embedded_server(home, durable=False)) as server:
         yield server
     assert canary.logs_with_it(home) == []

@@ -4,7 +4,8 @@ import base64
 import datetime as dt
 import json
 import runpy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,28 +16,48 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from retrovue import Asset, AssetFilters, AssetOrder, iter_assets, list_assets
 from retrovue.errors import NotFound, RequestError
 from retrovue.store import listing as listing_module
+from retrovue.store.addresses import database_url as parsed
 from retrovue.store.listing import Position, beginning, read_page, select
 from retrovue.store.migrations import scripts_directory
+from retrovue.store.session import Store
+from tests.support.databases import Databases
 from tests.support.library import Library, draft, execute, page
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
 
-@pytest.fixture
-async def library(library: Library) -> Library:
+async def _filled(url: str) -> Library:
     """Two collections; titles, shows and numbers are set by hand, some of them alike."""
-    other = await Library.make(library.store, "Shows")
-    await library.ingest_one(page(*(draft(f"film {number}") for number in range(12))))
-    await other.ingest_one(page(*(draft(f"episode {number}") for number in range(12))), name="Shows")
-    await execute(
-        library.store,
-        "UPDATE asset SET title = 'B' || length(title) % 3, year = 1990 + length(title) WHERE title ILIKE 'film%'",
-        "UPDATE asset SET type = 'episode',"
-        " show_title = CASE WHEN title ~ '[0-4]$' THEN 'B1' ELSE repeat('C', 300) END,"
-        " season_number = nullif(length(title) % 3, 2), episode_number = nullif(ascii(right(title, 1)) % 4, 1)"
-        " WHERE title ILIKE 'episode%'",
-    )
-    return library
+    async with Store(parsed(url), connections=4) as store:
+        films, shows = await Library.make(store, "Movies"), await Library.make(store, "Shows")
+        await films.ingest_one(page(*(draft(f"film {number}") for number in range(12))))
+        await shows.ingest_one(page(*(draft(f"episode {number}") for number in range(12))), name="Shows")
+        await execute(
+            store,
+            "UPDATE asset SET title = 'B' || length(title) % 3, year = 1990 + length(title) WHERE title ILIKE 'film%'",
+            "UPDATE asset SET type = 'episode',"
+            " show_title = CASE WHEN title ~ '[0-4]$' THEN 'B1' ELSE repeat('C', 300) END,"
+            " season_number = nullif(length(title) % 3, 2), episode_number = nullif(ascii(right(title, 1)) % 4, 1)"
+            " WHERE title ILIKE 'episode%'",
+        )
+    return films
+
+
+@pytest.fixture
+def prepared(databases: Databases, scripted: None) -> Iterator[tuple[str, Library]]:
+    url, library = databases.prepared(_filled)
+    yield url, library
+    databases.drop(url)
+
+
+@pytest.fixture
+def database_url(prepared: tuple[str, Library]) -> str:
+    return prepared[0]
+
+
+@pytest.fixture
+def library(prepared: tuple[str, Library], store: Store) -> Library:
+    return replace(prepared[1], store=store)
 
 
 async def pages(library: Library, limit: int, **filters: Any) -> list[Asset]:

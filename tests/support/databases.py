@@ -2,10 +2,10 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import anyio
 import asyncpg
@@ -16,6 +16,8 @@ from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store
 from tests.support.observers import KEPT, Observers, address
+
+T = TypeVar("T")
 
 PATIENCE = 10.0
 """Seconds that the backends of connections which were closed, or are ended, may take to be gone."""
@@ -115,6 +117,8 @@ class Databases:
         """By role of the catalogue: the database that is cloned, and what its clones are."""
         self._clones: dict[str, str] = {}
         """The role of each clone."""
+        self._prepared: dict[Callable[[str], Awaitable[object]], tuple[str, object]] = {}
+        """By the function that prepared it: a database, and what the function returned."""
         self._free: dict[str, list[str]] = defaultdict(list)
         """By role, the clones that nobody uses."""
         self._observers = Observers(portal)
@@ -143,6 +147,17 @@ class Databases:
         self._observers.forget(url)
         template = database_url(url).database
         return self._server.url(self._portal.call(self._make, f'TEMPLATE "{template}" STRATEGY FILE_COPY'))
+
+    def prepared(self, prepare: Callable[[str], Awaitable[T]]) -> tuple[str, T]:
+        """Return the URL of a database as a function has prepared one, and what that returned: it is called once.
+
+        It is called in the event loop of the portal, with the URL of a fresh catalogue.
+        """
+        if prepare not in self._prepared:
+            url = self.create()
+            self._prepared[prepare] = url, self._portal.call(prepare, url)
+        url, made = self._prepared[prepare]
+        return self.copy(url), cast("T", made)
 
     def drop(self, url: str) -> None:
         """Take a database back, whoever is still connected, and drop it unless it can be lent again."""
