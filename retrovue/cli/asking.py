@@ -146,7 +146,7 @@ class Destruction:
 
     def report(self, call: Invocation, identity: Mapping[str, Any]) -> int:
         """Print what was destroyed, or would be for a dry-run; ``identity`` is added to the JSON document."""
-        head = "Dry run: nothing was written. It would be destroyed:" if call.dry_run else "Destroyed:"
+        head = "Dry run: nothing was written. This would be destroyed:" if call.dry_run else "Destroyed:"
         document = {"dry_run": call.dry_run, **identity, "destroyed": dict(self.counts)}
         return call.answer(document, [head, *self.lines])
 

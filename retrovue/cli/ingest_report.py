@@ -270,7 +270,7 @@ def _held_back(outcome: Ingested) -> Iterator[str]:
     yield from _block(f"{name}: removals held back", titles, held_back.number)
     yield from (f"  {guard.reason}" for guard in held_back.guards)
     if held_back.token is not None:
-        yield f"  If these assets are really removed, run the command again with --confirm-removals {held_back.token}"
+        yield f"  If these assets were really removed, run the command again with --confirm-removals {held_back.token}"
 
 
 def _to_sync(summary: "IngestSummary") -> Iterator[str]:

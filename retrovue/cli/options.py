@@ -116,7 +116,7 @@ class _Time(click.ParamType[dt.datetime]):
             time = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
             return time if time.tzinfo is not None else time.astimezone()
         except (ValueError, OverflowError, OSError):
-            self.fail(f"'{value}' is no date such as 2026-03-01 or 2026-03-01T18:30+01:00.", param, ctx)
+            self.fail(f"'{value}' isn't a date such as 2026-03-01 or 2026-03-01T18:30+01:00.", param, ctx)
 
 
 TIME = _Time()
@@ -133,7 +133,7 @@ class _Span(click.ParamType[dt.timedelta]):
             return value
         found = re.fullmatch(r"([0-9]{1,6})\s*([smhdw])", str(value).strip().lower())
         if found is None and value != "0":
-            self.fail(f"'{value}' is no span of time such as 30d, 12h or 90m.", param, ctx)
+            self.fail(f"'{value}' isn't a duration such as 30d, 12h or 90m.", param, ctx)
         return dt.timedelta() if found is None else dt.timedelta(**{self.units[found[2]]: int(found[1])})
 
 
@@ -192,7 +192,7 @@ _QUIET = click.option(
     is_flag=True,
     expose_value=False,
     callback=_quiet,
-    help="Print errors only, and which collections were lost.",
+    help="Print only errors, and enabled collections that were skipped.",
 )
 keep_details = click.option(
     "--keep-details",
@@ -238,13 +238,13 @@ def removals(action: Action) -> Action:
         "--confirm-removals",
         multiple=True,
         metavar="TOKEN",
-        help="Mark the assets that an earlier sync has held back, by the token that it printed.",
+        help="Confirm removals that an earlier sync held back, by the token that it printed.",
     )
     return limit(token(action))
 
 
-SWEEP_EVERY = "After how long a sync reads all of a collection, whatever its source says"
-FULL_EVERY = "After how long it compares each item as well, also where nothing seems to have changed"
+SWEEP_EVERY = "Interval after which a sync reads all of a collection in any case"
+FULL_EVERY = "Interval after which it compares each item in any case"
 
 
 def intervals(action: Action) -> Action:

@@ -127,7 +127,7 @@ class PathMapper:
                     return local + below
                 break
         if not is_storable(path):
-            raise UnmappedPath("bad_path", f"{quoted(path)} holds a NUL or half a surrogate pair")
+            raise UnmappedPath("bad_path", f"{quoted(path)} holds a NUL or a lone surrogate")
         cut = path.rfind("/")
         if path_system(path) == "windows":
             cut = max(cut, path.rfind("\\"))
@@ -166,7 +166,7 @@ def _confined(path: str, below: tuple[str, ...]) -> tuple[str, ...]:
         return below
     relative = posixpath.normpath("/".join(below))
     if relative == ".." or relative.startswith("../"):
-        raise UnmappedPath("path_outside_root", f"{quoted(path)} climbs out of its mapped directory")
+        raise UnmappedPath("path_outside_root", f"{quoted(path)} leaves its mapped directory")
     return () if relative == "." else tuple(relative.split("/"))
 
 
@@ -184,7 +184,7 @@ def user_path(text: str, what: str) -> Path:
     except UnicodeEncodeError:
         problem = "it isn't UTF-8 text"
     except RuntimeError as exc:  # pathlib raises these for a loop of links and for an unknown user.
-        problem = "its links lead in a circle" if "loop" in str(exc) else "its user doesn't exist"
+        problem = "its links form a loop" if "loop" in str(exc) else "its user doesn't exist"
     except (OSError, ValueError) as exc:
         problem = exc.strerror or str(exc) if isinstance(exc, OSError) else "it holds a NUL"
     raise RequestError(f"{what} {storable(text)} can't be used: {problem}.", code="bad_path")

@@ -272,7 +272,7 @@ VERDICTS: tuple[Verdict, ...] = (
     Verdict(
         name="changed",
         count="changed",
-        meaning="items that an ingest left as they are although the source tells something else now",
+        meaning="items that an ingest left unchanged although the source describes them differently now",
         part_of="skipped",
         total="total_changed",
         planned=False,

@@ -1,1 +1,1 @@
-"""Enrichers: what is found out about an asset besides what its source says."""
+"""Enrichers, which add facts to assets that their source doesn't have."""

@@ -1,7 +1,8 @@
 """The interface of enrichers, a base class that implements most of it, and the check that a class complies.
 
-An enricher is made for one collection of one run: entered as an async context manager, given batches of assets, and
-left. It never gets the database. What it raises or returns can fail the asset that it was given, and nothing else.
+An enricher is made for one collection of one run: it is entered as an async context manager, given batches of assets,
+and left. It never gets access to the database. An exception or invalid answer can fail the assets that it was given,
+and nothing else.
 """
 
 import datetime as dt
@@ -19,7 +20,7 @@ from retrovue.importers.configuration import mismatch
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 LONGEST_DEADLINE_S = 3600.0
-"""The longest deadline for a batch, in seconds: the run waits for each batch."""
+"""The longest deadline for a batch, in seconds, because the run waits for each batch."""
 LARGEST_BATCH = 10_000
 """The most assets in a batch, which is in memory as a whole. A page of Plex or Jellyfin has 1,000."""
 OVERWRITE = "overwrite"
@@ -41,7 +42,7 @@ class AssetView(msgspec.Struct, frozen=True, kw_only=True):
     """An asset, as an enricher gets it."""
 
     uuid: UUID | None = None
-    """None on a page, as the asset isn't in the catalogue yet."""
+    """None for a page enricher, because the asset isn't in the catalogue yet."""
     source_uri: str
     files: tuple[MediaFile, ...]
     """At least one, in playing order."""
@@ -77,7 +78,7 @@ class AssetView(msgspec.Struct, frozen=True, kw_only=True):
     disc_number: int | None = None
     track_number: int | None = None
     fingerprint: Mapping[str, Any] | None = None
-    """The fingerprint that this enricher gave the last time it succeeded."""
+    """The fingerprint that this enricher returned when it last succeeded; None if it never has."""
 
 
 class Enrichment(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,36 +87,38 @@ class Enrichment(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, Any] = {}
     """Values by the names of the asset's fields. ``streams``, ``chapters`` and ``markers`` are lists of objects;
     ``provider_ids`` and ``tags`` are merged key by key. An empty value or None removes a value that this enricher gave
-    before, and no other; with the parameter ``overwrite`` it removes nothing. A missing field stays as it is."""
+    before, and no other value; with the parameter ``overwrite`` it removes nothing. A missing field isn't changed.
+    """
     fingerprint: Mapping[str, Any] | None = None
-    """Identifies what the answer was derived from, such as a file's size and modification time."""
+    """Identifies the data from which the answer was derived, such as a file's size and modification time."""
     data: Mapping[str, Any] | None = None
-    """Further values, as plain JSON, stored as they are."""
+    """Additional values, as plain JSON. They are stored unchanged."""
     unchanged: bool = False
-    """Whether the fingerprint is that of the last time, so that the enricher looked no further."""
+    """Whether the fingerprint is the same as the last time, so that the enricher did no further work."""
 
 
 class Failure(msgspec.Struct, frozen=True):
     """The reason why an asset could not be enriched."""
 
     code: str
-    """A stable word: ``no_file``, ``not_media``, ``enricher_timeout``, …"""
+    """A stable code: ``no_file``, ``not_media``, ``enricher_timeout``, …"""
     message: str
 
 
 @runtime_checkable
 class EnricherInterface(PluginInterface, Protocol):
-    """What enrichment calls.
+    """The methods and attributes that an enrichment uses.
 
-    Several batches may be under way in one enricher at the same time. A batch that raises, misses its deadline or has
-    a wrong answer is given again asset by asset. For a single asset, raising EnrichmentError is as good as returning a
-    Failure. All methods may be cancelled at any await; what blocks belongs in a thread or a process.
+    Several batches may be worked in one enricher at the same time. If a batch raises an exception, misses its deadline
+    or has an invalid answer, its assets are given again one by one. For a single asset, raising EnrichmentError has the
+    same effect as returning a Failure. All methods may be cancelled at any await; blocking work belongs in a thread or
+    a process.
     """
 
     type_name: ClassVar[str]
     """The name of the type, as in ``enricher add --type``."""
     runs_on_pages: ClassVar[bool]
-    """Whether it is quick and does no I/O, so that it can enrich the pages of an ingest before they are staged."""
+    """Whether it is fast and does no I/O, so that it can enrich the pages of an ingest before they are staged."""
     batch_size: ClassVar[int]
     """The most assets in a batch, from 1 to LARGEST_BATCH."""
     deadline_s: ClassVar[float]
@@ -123,7 +126,7 @@ class EnricherInterface(PluginInterface, Protocol):
 
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
-        """Return the parameters that the enricher takes, besides the common ones."""
+        """Return the parameters of the enricher, without the common ones."""
         ...
 
     @abstractmethod
@@ -139,12 +142,15 @@ class BaseEnricher(BasePlugin, EnricherInterface):
     batch_size: ClassVar[int] = 50
     deadline_s: ClassVar[float] = 60.0
     source_types: ClassVar[frozenset[str] | None] = None
-    """The types of source that it works with; None for all."""
+    """The types of source that it works with; None means all."""
     reads_files: ClassVar[bool] = False
-    """Whether its answers depend on the asset's files or their names: they are then asked for again after a move."""
+    """Whether its answers depend on the asset's files or their names, so that a moved asset has to be enriched again.
+    """
 
     reads_sidecars: ClassVar[bool] = False
-    """Whether its answers depend on NFO files beside the asset's own: they are asked for again when one has changed."""
+    """Whether its answers depend on NFO files beside the asset's files, so that an asset with a changed NFO file has to
+    be enriched again.
+    """
 
     def __init__(self, config: Mapping[str, Any], source: Source | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)
@@ -153,12 +159,12 @@ class BaseEnricher(BasePlugin, EnricherInterface):
 
     @classmethod
     def describe_parameters(cls) -> Sequence[ConfigField]:
-        """Return the parameters that the enricher takes: by default none but the common ones."""
+        """Return the parameters of the enricher: by default none except the common ones."""
         return ()
 
 
 def parameters(config: Mapping[str, Any], struct: type[Any]) -> Any:
-    """Convert an enricher's parameters to a struct; raises RequestError with code ``bad_config`` if they don't fit."""
+    """Convert an enricher's parameters to a struct; raises RequestError with code ``bad_config`` if one is invalid."""
     own = {name: value for name, value in config.items() if name != OVERWRITE}
     try:
         return msgspec.convert(own, struct, strict=False)
@@ -185,11 +191,11 @@ _VALUES: Mapping[str, tuple[Any, str]] = {
         f"seconds, more than 0 and at most {LONGEST_DEADLINE_S:,g}",
     ),
 }
-"""The type of each value of the class, and its description in a problem."""
+"""The type of each attribute of the class, and its description for messages."""
 
 
 def compliance_problems(enricher: object) -> list[str]:
-    """Return what keeps a class from being an enricher; an empty list means that it complies."""
+    """Return what a class lacks to be an enricher; an empty list means that it complies."""
     if not isinstance(enricher, type):
         return [f"{enricher} is not a class"]
     problems = method_problems(enricher, _COROUTINES, {}, "describe_parameters")

@@ -1,4 +1,4 @@
-"""The fields of an asset that enrichers may give, the check of an answer, and its application to the asset."""
+"""The fields of an asset that enrichers may give; check an answer, and apply it to the asset."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping
@@ -13,14 +13,14 @@ from retrovue.core.text import redact, storable, without_secrets
 from retrovue.enrichers.base import AssetView, Enrichment, Failure
 
 MAX_RESULT_BYTES = 1024 * 1024
-"""The largest answer of an enricher for one asset, as JSON, with fingerprint and data."""
+"""The largest answer of an enricher for one asset, as JSON with fingerprint and data, in bytes."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 _Objects = Annotated[list[dict[str, Any]], msgspec.Meta(max_length=10_000)]
 
 
 class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fields of an asset that an enricher may give, within the bounds of the catalogue."""
+    """The fields of an asset that an enricher may give, with the limits of the catalogue."""
 
     title: _Text | UnsetType = UNSET
     show_title: _Text | UnsetType = UNSET
@@ -58,7 +58,7 @@ FIELDS = Fields.__struct_fields__
 MERGED = ("provider_ids", "tags", "show_provider_ids")
 """The fields that are mappings: an enricher fills in the missing keys."""
 REQUIRED = "title"
-"""The field that no asset can be without."""
+"""The field that every asset must have."""
 
 
 class CheckedEnrichment(msgspec.Struct, frozen=True):
@@ -74,12 +74,12 @@ class CheckedEnrichment(msgspec.Struct, frozen=True):
 
 
 def failure(code: object, message: object) -> Failure:
-    """Make a Failure of an enricher's own code and message: of bounded length, without the passwords in addresses."""
+    """Make a Failure from an enricher's code and message, of bounded length and without the passwords in addresses."""
     return Failure(_text(code, 64) or "enrichment_failed", redact(_text(message, 2000) or "no reason given"))
 
 
 def check(answer: object, secrets: Collection[str] = ()) -> CheckedEnrichment | Failure:
-    """Check an enricher's answer for one asset; returns a Failure with the reason if it can't be used.
+    """Check an enricher's answer for one asset; return a Failure with the reason if it is invalid.
 
     ``secrets`` are the forms of the source's credentials, which are removed from the values.
     """
@@ -113,10 +113,10 @@ def apply(
 ) -> dict[str, Any]:
     """Return the fields of the asset that the enrichment changes, with their new values.
 
-    Fields without a value are filled in; with ``overwrite``, every field that differs is replaced. ``own`` names the
-    fields whose value came from the same enricher: these it may always replace, and remove by an empty value (None in
-    what is returned). With ``overwrite`` nothing is removed: the enricher had replaced the source's value, which is
-    lost.
+    Fields without a value are filled in; with ``overwrite``, every field that differs is replaced. ``own`` are the
+    fields whose value came from the same enricher: it may always replace them, or remove them by an empty value (None
+    in the result). With ``overwrite`` nothing is removed: the enricher had replaced the source's value, which isn't
+    stored.
     """
     changes: dict[str, Any] = {}
     for name, value in enrichment.fields.items():
@@ -138,7 +138,7 @@ def is_file_title(asset: AssetView) -> bool:
     """Return whether the asset's title was only read from its file's name, as in a source of directories."""
     if not asset.source_uri.startswith("file:"):
         return False
-    # The importer of directories is loaded where there are files; for a media server it would be 5 % of the start.
+    # The importer of directories is only imported if there are files; it would take 5 % of the start of a server's run.
     from retrovue.importers.filesystem.names import KINDS, describe  # noqa: PLC0415 - slow, and rarely needed
 
     *directories, _ = asset.files[0].local_path.split("/")

@@ -1,8 +1,8 @@
 """The enricher that reads title, year, season, episode, edition and ids from the path.
 
-It reads ids and editions as the importer of directories does, in the spellings of Plex, Jellyfin and Emby
-(``{edition-Final Cut}``, ``{tmdb-78}``, ``[tmdbid-78]``). guessit reads the rest. It takes some 10 ms a name, so it
-runs in a process of its own, and only for assets that lack something a name may hold.
+It reads ids and editions like the importer of directories, in the spellings of Plex, Jellyfin and Emby
+(``{edition-Final Cut}``, ``{tmdb-78}``, ``[tmdbid-78]``). guessit reads the rest. It takes about 10 ms for a name, so
+it runs in a process of its own, and only for assets that lack a field that a name may contain.
 """
 
 import os
@@ -26,11 +26,11 @@ _EDITION = re.compile(
     re.IGNORECASE,
 )
 _CHUNK = 25
-"""Names that the worker process gets at once; a cancellation waits for no more."""
+"""How many names the worker process gets at the same time; a cancellation waits for these."""
 
 
 class FilenameEnricher(BaseEnricher):
-    """Read a file's name and those of the two directories above it."""
+    """Reads a file's name and those of the two directories above it."""
 
     type_name: ClassVar[str] = "filename"
     runs_on_pages: ClassVar[bool] = True
@@ -49,7 +49,7 @@ class FilenameEnricher(BaseEnricher):
         self._always_guesses = str(config.get("overwrite", "")).lower() in {"true", "yes", "1"}
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Read the names of these assets' first files."""
+        """Read the names of the first files of assets."""
         paths = ["/".join(PurePosixPath(asset.files[0].local_path).parts[-3:]) for asset in assets]
         answers = [_tags(path, asset.type) for path, asset in zip(paths, assets, strict=True)]
         due = [
@@ -65,7 +65,7 @@ class FilenameEnricher(BaseEnricher):
 
 
 def _tags(path: str, kind: str) -> dict[str, Any]:
-    """Read ids and the edition. Those in the directory of a show are the show's, not the episode's."""
+    """Read ids and the edition. Ids in the directory of a show belong to the show, not to the episode."""
     if not titles.has_tags(path):
         return {}
     *directories, file = path.split("/")
@@ -88,7 +88,7 @@ def guess(paths: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     from guessit import guessit  # noqa: PLC0415 - slow to import, and used in the worker only
 
     for name in os.environ.keys() - clean_environment().keys():
-        del os.environ[name]  # the worker inherits the environment, secrets too
+        del os.environ[name]  # The worker inherits the environment, including secrets.
     return [_fields(guessit(path, {"type": "episode" if kind == "episode" else "movie"}), kind) for path, kind in paths]
 
 
@@ -108,7 +108,7 @@ def _fields(guessed: Mapping[str, Any], kind: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, (property_, type_) in (_EPISODE_FIELDS if kind == "episode" else _MOVIE_FIELDS).items():
         value = guessed.get(property_)
-        # The first of several: a file of two episodes is known by the first.
+        # The first of several values: a file with two episodes gets the number of the first.
         value = value[0] if isinstance(value, list) and value else value
         if isinstance(value, type_):
             fields[name] = value

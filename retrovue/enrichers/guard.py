@@ -1,7 +1,7 @@
 """The guard of an attached enricher: its code can fail the enrichment of an asset, never the run.
 
-Whether it raises, hangs, blocks, ends the program, or answers nonsense: a batch that fails is given again asset by
-asset, each with a deadline of its own, until the assets that can't be enriched are known.
+An enricher may raise an exception, hang, block, end the program, or give an invalid answer. The assets of a batch that
+fails are given again one by one, each with a deadline of its own, until the assets that can't be enriched are known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,17 +34,22 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 OPENING_S = 60.0
-"""Seconds that an enricher may take to be made and entered."""
+"""Seconds that an enricher may take to be created and entered."""
 GIVE_UP_AFTER = 3
-"""Assets in a row, of a batch, that may miss their deadline; the rest of the batch isn't tried, and stays owed."""
+"""How many assets in a row of a batch may miss their deadline; the rest of the batch isn't tried, and stays owed."""
 PROBE_AFTER = 3
-"""Outages in a row after which the enricher is opened anew, to learn whether the source or the assets are the cause."""
+"""The number of outages in a row after which the enricher is opened again, to find out whether the source or the assets
+are the cause.
+"""
 MOST_OUTAGES = 30
-"""Outages in a row that are borne though the enricher can be opened; the rest of the assets is then not tried."""
+"""The most outages in a row while the enricher can be opened; after that the other assets aren't tried."""
 MOST_SILENCE_S = 1800.0
-"""Seconds that may be lost by deadlines and outages, over all batches of a collection; the rest is then not tried."""
+"""Seconds that may be lost by deadlines and outages, over all batches of a collection; after that the rest isn't tried.
+"""
 MOST_LEFT_BEHIND = 8
-"""Threads of an enricher, in one collection, that may be left behind because they don't end; each keeps its stack."""
+"""The most threads of an enricher that may be left behind in one collection because they don't end; each keeps its
+stack.
+"""
 
 OURS = "retrovue.enrichers."
 """The modules of the enrichers that come with RetroVue."""
@@ -52,31 +57,31 @@ OURS = "retrovue.enrichers."
 _OUTAGES = (SourceUnreachable, SourceRefused, WrongIdentity)
 
 Answer = CheckedEnrichment | Failure | None
-"""None for an asset that was not tried."""
+"""One answer for each asset; None for an asset that wasn't tried."""
 
 
 @dataclass(eq=False)
 class EnricherFault(Exception):
-    """The enricher gave no answer for a batch that can be used."""
+    """The enricher gave no valid answer for a batch."""
 
     failure: Failure
-    """What is recorded of each asset."""
+    """The failure to store for each asset."""
     is_silent: bool = False
     """Whether the deadline passed."""
     is_for_all: bool = False
     """Whether every asset of the batch would have the same failure."""
     is_outage: bool = False
-    """Whether the source can't be asked: the cause is none of the assets."""
+    """Whether the source can't be asked, so that the assets aren't the cause."""
     is_unreachable: bool = False
-    """Whether the source could not be reached at all."""
+    """Whether the source couldn't be reached at all."""
     lost_loop: bool = False
     """Whether the event loop is blocked or has ended, which fails all other calls in it."""
 
 
 class EnricherInstance(PluginHost):
-    """An enricher of one collection of one run: ``open()`` → ``enrich()`` a batch → ``close()``.
+    """An enricher for one collection of one run. Call ``open()``, then ``enrich()`` for each batch, then ``close()``.
 
-    What it raises, a missed deadline, and an answer that can't be used become EnricherFault.
+    Exceptions, missed deadlines and invalid answers become EnricherFault.
     """
 
     allowed: ClassVar[tuple[type[Exception], ...]] = (EnricherFault,)
@@ -88,16 +93,17 @@ class EnricherInstance(PluginHost):
         self._secrets = secrets
 
     async def enrich(self, assets: Sequence[AssetView], deadline_s: float) -> list[CheckedEnrichment | Failure]:
-        """Give a batch to the enricher; returns one checked answer for each asset. Raises EnricherFault."""
+        """Give a batch to the enricher; return one checked answer for each asset. Raises EnricherFault."""
         enricher: Any = self._opened
         if enricher is None:
             raise EnricherFault(Failure("not_entered", "The enricher was not opened."), is_for_all=True)
 
         async def ask() -> list[CheckedEnrichment | Failure]:
-            # What a foreign enricher changes in its copies doesn't reach the catalogue. It pays for copying them.
+            # Changes that a foreign enricher makes to its copies don't reach the catalogue. The time of copying counts
+            # as its own.
             batch = deepcopy(list(assets)) if self.isolated else assets
             answers: Any = await enricher.enrich(batch)
-            # Checked within the deadline too: what looks like a list may be anything.
+            # Checked within the deadline as well, because an object that looks like a list may be anything.
             is_list = isinstance(answers, Sequence)
             if not is_list or isinstance(answers, str | bytes) or len(answers) != len(assets):
                 held = f"{len(answers)} answers" if is_list else f"a {type(answers).__name__}"
@@ -107,7 +113,7 @@ class EnricherInstance(PluginHost):
         return await self.call("enrich", ask, deadline_s)
 
     def translate(self, what: str, raised: BaseException) -> EnricherFault:
-        """Return the fault for what the enricher raised."""
+        """Return the fault for an exception of the enricher."""
         if not isinstance(raised, RetrovueError):
             return self.bug(what, raised)
         return EnricherFault(
@@ -118,7 +124,7 @@ class EnricherInstance(PluginHost):
         )
 
     def bug(self, what: str, raised: BaseException) -> EnricherFault:
-        """Return the fault for what the enricher must not raise."""
+        """Return the fault for an exception that the enricher must not raise."""
         # Without its message, which may repeat secrets. The place helps its authors.
         lost_loop = isinstance(raised, LoopEnded)
         frames = extract_tb(raised.__traceback__)
@@ -135,7 +141,7 @@ class EnricherInstance(PluginHost):
 
 
 def class_of(attached: AttachedEnricher) -> type[EnricherInterface] | None:
-    """Load the class of an attached enricher; None if it can't be loaded, which GuardedEnricher reports."""
+    """Load the class of an attached enricher; None if that fails, which GuardedEnricher reports."""
     try:
         return enricher_class(attached.enricher.type)
     except RetrovueError:
@@ -143,14 +149,14 @@ def class_of(attached: AttachedEnricher) -> type[EnricherInterface] | None:
 
 
 class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
-    """An attached enricher for one collection of one run; enter it, then call ``enrich()`` for each batch.
+    """An attached enricher for one collection of one run. Enter it, then call ``enrich()`` for each batch.
 
-    If it can't be loaded, made or opened, every asset fails with the reason. If its source can't be asked, only the
+    If it can't be loaded, created or opened, every asset fails with the reason. If its source can't be asked, only the
     assets that were tried fail; the others stay owed.
     """
 
     def __init__(self, attached: AttachedEnricher, source: Source, *, transport: "Transport | None" = None) -> None:
-        """``transport`` carries the HTTP requests of an enricher that takes one and runs in our event loop."""
+        """``transport`` carries the HTTP requests of an enricher that takes one and runs in the caller's event loop."""
         self.attached = attached
         self.id = attached.enricher.id
         self.name = attached.enricher.external_id
@@ -160,18 +166,18 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         self.outage: Failure | None = None
         """Why its source can't be asked any more; assets that weren't tried stay owed."""
         self.unreachable = False
-        """Whether the outage is that the source could not be reached at all."""
+        """Whether the outage means that the source couldn't be reached at all."""
         self._source = source
         self._transport = transport
         self._deadline_s = 0.0
         self._class: type[EnricherInterface] | None = None
         self._isolated = True
         self._shared: EnricherInstance | None = None
-        """The instance that is given whole batches, several at the same time."""
+        """The instance that gets whole batches, several at the same time."""
         self._replacing = anyio.Lock()
         self._broken: Failure | None = None
         self._outages = 0
-        """Outages in a row."""
+        """The number of outages in a row."""
         self._silence_s = 0.0
         self._left_behind = 0
 
@@ -208,13 +214,16 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         except EnricherFault as fault:
             if fault.is_outage and len(assets) == 1:
                 return [await self._after_outage(fault)]
-            # A single asset is the cause, unless another batch may have blocked or ended the loop.
+            # The single asset is the cause, unless another batch may have blocked or ended the loop.
             if (fault.is_for_all and not fault.is_outage) or (len(assets) == 1 and not fault.lost_loop):
                 return [fault.failure] * len(assets)
         return await self._one_by_one(assets)
 
     async def _one_by_one(self, assets: Sequence[AssetView]) -> list[Answer]:
-        """Find the assets that fail; a foreign enricher gets another instance, where no other batch can disturb it."""
+        """Find the assets that fail.
+
+        A foreign enricher gets another instance for that, where no other batch can disturb it.
+        """
         answers: list[Answer] = []
         lost = silent_in_a_row = 0
         alone: EnricherInstance | None = None
@@ -241,9 +250,9 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         return answers
 
     async def _after_outage(self, fault: EnricherFault) -> Answer:
-        """Return the asset's failure, or None if it was not tried; probe now and then whether the source is gone.
+        """Return the asset's failure, or None if it wasn't tried. From time to time check whether the source is gone.
 
-        A server may fail for some assets only, and those lie side by side, as the episodes of a season do.
+        A server may fail for some assets only, and these are adjacent, like the episodes of a season.
         """
         if fault.failure is self.outage:
             return None
@@ -269,7 +278,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
 
     @property
     def not_tried(self) -> Failure:
-        """The failure of an asset that was not tried."""
+        """The failure of an asset that wasn't tried."""
         return self.outage or Failure("not_tried", f"The enricher {self.given_up or 'ran into its deadline before'}.")
 
     @property
@@ -282,7 +291,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
         return None
 
     async def _current(self) -> EnricherInstance:
-        """Return the shared instance, or a new one if no call can be made in it any more."""
+        """Return the shared instance, or a new one if no more calls can be made in it."""
         async with self._replacing:
             if self._shared is None or self._shared.is_gone:
                 lost, self._shared = self._shared, None
@@ -325,7 +334,7 @@ class GuardedEnricher(AbstractAsyncContextManager["GuardedEnricher"]):
 
 
 def require_fitting(attached_type: str, source: Source) -> None:
-    """Raise EnricherNotCompliant if enrichers of that type don't work with sources of this type."""
+    """Raise EnricherNotCompliant if enrichers of a type don't work with sources of a type."""
     types = getattr(enricher_class(attached_type), "source_types", None)
     if types is not None and source.type not in types:
         raise EnricherNotCompliant(

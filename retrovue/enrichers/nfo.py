@@ -1,8 +1,8 @@
 """The enricher that reads sidecars: NFO files beside the media file, or in the directory of the film or show.
 
-A film's sidecars are ``<file>.nfo`` and, if its directory holds one title alone, ``movie.nfo``; an episode's are
-``<file>.nfo`` and its show's ``tvshow.nfo``. The first that describes the asset counts. One that can't be used
-doesn't keep the others from being read.
+A film's sidecars are ``<file>.nfo`` and, if its directory contains only one title, ``movie.nfo``; an episode's are
+``<file>.nfo`` and its show's ``tvshow.nfo``. The first sidecar that describes the asset is used. A sidecar that can't
+be read doesn't prevent the others from being read.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from retrovue.enrichers.sidecars import Details, Sidecar, add_addresses, number,
 from retrovue.importers.filesystem.sidecars import FILM, SHOW, SHOW_LEVELS, SUFFIX, holds_one_title
 
 MAX_BYTES = 2 * 1024 * 1024
-"""Bytes of a sidecar; one of a long-running show with its cast takes some 100 KiB."""
+"""The largest sidecar, in bytes; that of a long-running show with its cast takes about 100 KiB."""
 _FILM_ROOTS = ("movie", "musicvideo", "video")
 _SHOW_FIELDS = {
     "title": "show_title",
@@ -30,11 +30,11 @@ _SHOW_FIELDS = {
     "content_rating": "content_rating",
     "tags": "tags",
 }
-"""A show's field → the field that its episodes have from it."""
+"""For each field of a show, the field of its episodes."""
 
 
 class NfoEnricher(BaseEnricher):
-    """Read the sidecar files of films and episodes."""
+    """Reads the sidecar files of films and episodes."""
 
     type_name: ClassVar[str] = "nfo"
     batch_size: ClassVar[int] = 50
@@ -43,7 +43,7 @@ class NfoEnricher(BaseEnricher):
     reads_sidecars: ClassVar[bool] = True
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Read the sidecars of these assets, in a worker thread."""
+        """Read the sidecars of assets, in a worker thread."""
         return await anyio.to_thread.run_sync(partial(_read_all, list(assets)), abandon_on_cancel=True)
 
 
@@ -54,7 +54,7 @@ def _read_all(assets: Sequence[AssetView]) -> list[Enrichment | Failure]:
 
 @dataclass(slots=True)
 class Directories:
-    """What several assets of a batch share: the shows' sidecars, and whether a directory holds one title."""
+    """What the assets of a batch share: the shows' sidecars, and whether a directory contains only one title."""
 
     shows: dict[Path, Sidecar | Failure | None] = field(default_factory=dict[Path, Sidecar | Failure | None])
     single: dict[Path, bool] = field(default_factory=dict[Path, bool])
@@ -77,7 +77,7 @@ class Directories:
             return Failure(exc.code, exc.message)
 
     def show(self, directory: Path) -> Sidecar | Failure | None:
-        """Read a directory's ``tvshow.nfo``, once."""
+        """Read the ``tvshow.nfo`` of a directory, once."""
         if directory not in self.shows:
             self.shows[directory] = self.load(directory / SHOW)
         return self.shows[directory]
@@ -90,9 +90,9 @@ class Directories:
 
 
 def read(asset: AssetView, directories: Directories | None = None) -> Enrichment | Failure:
-    """Read an asset's sidecars. Without any, or if none is about it, there are no fields, which is no failure.
+    """Read an asset's sidecars. Without a sidecar about the asset there are no fields, which isn't a failure.
 
-    A sidecar that can't be used is a Failure if no other one says anything, else a warning in the data.
+    A sidecar that can't be read is a Failure if no other sidecar describes the asset, else a warning in the data.
     """
     directories = directories or Directories()
     media = Path(asset.files[0].local_path)
@@ -129,12 +129,12 @@ class _Answer:
     failures: list[Failure] = field(default_factory=list[Failure])
 
     def add(self, fields: dict[str, Any], warnings: Sequence[str] = ()) -> None:
-        """Add fields; those of an earlier sidecar stay."""
+        """Add fields. Those of an earlier sidecar aren't replaced."""
         self.fields = fields | self.fields
         self.warnings += [warning for warning in warnings if warning not in self.warnings]
 
     def finish(self, fingerprint: dict[str, Any] | None) -> Enrichment | Failure:
-        # A sidecar that bears the episode's name and describes another one casts doubt on its numbers.
+        # If a sidecar with the episode's name describes another episode, its numbers are doubtful.
         foreign = any(failure.code == "nfo_of_another" for failure in self.failures)
         if foreign or (self.failures and not self.fields):
             return self.failures[0]
@@ -147,7 +147,7 @@ class _Answer:
 
 
 def _add_film(answer: _Answer, sidecar: Sidecar | Failure) -> bool:
-    """Add what a sidecar says of a film; return whether it describes one."""
+    """Add the fields of a film from a sidecar; return whether the sidecar describes a film."""
     if isinstance(sidecar, Failure):
         answer.failures.append(sidecar)
         return False
@@ -180,7 +180,7 @@ def _choose(roots: Sequence[Element], asset: AssetView) -> Element | None:
         numbers = number(root, "season"), number(root, "episode")
         if asset.episode_number is not None and numbers == (asset.season_number, asset.episode_number):
             return root
-    # Without numbers to compare, the first is the best guess; an only one without a number is surely the file's.
+    # Without numbers to compare, the first one is the best guess; a single one without a number belongs to the file.
     unnumbered = len(roots) == 1 and number(roots[0], "episode") is None
     return roots[0] if unnumbered or asset.episode_number is None else None
 

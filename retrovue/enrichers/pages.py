@@ -61,18 +61,18 @@ NO_MARKS = PageMarks(())
 
 @dataclass(slots=True)
 class PageEnrichers:
-    """The enrichers of a collection: those that refine its pages, and those that run after the commit."""
+    """The enrichers of a collection: page enrichers, and those that run after the commit."""
 
     refining: list[GuardedEnricher] = field(default_factory=list[GuardedEnricher])
     """The page enrichers, in the order in which they run."""
     deferred: tuple[AttachedEnricher, ...] = ()
-    """The others, which run after the commit."""
+    """The other enrichers, which run after the commit."""
     reading_files: tuple[UUID, ...] = ()
-    """The ids of the enrichers that owe an enrichment again to an asset whose file has moved."""
+    """The ids of the enrichers that owe an enrichment again for an asset whose file has moved."""
     reading_sidecars: tuple[Enricher, ...] = ()
-    """The enrichers that owe an enrichment again to an asset of which a sidecar has changed."""
+    """The enrichers that owe an enrichment again for an asset whose sidecar has changed."""
     sidecar_marks: "SidecarMarks | None" = None
-    """Takes the marks of sidecars for those; None without any."""
+    """Makes the marks of sidecars for these enrichers; None if there are none."""
 
     @property
     def refined_by(self) -> tuple[UUID, ...]:
@@ -103,12 +103,12 @@ class PageEnrichers:
 
 @dataclass(slots=True)
 class _Draft:
-    """A draft that is being refined: `view()` → `take()` for each enricher → `mapped()`."""
+    """A draft that is being refined. Call `view()` and `take()` for each enricher, then `mapped()`."""
 
     draft: AssetDraft
     local_paths: tuple[str, ...]
     told: AssetDraft
-    """As the importer gave it."""
+    """The draft from the importer."""
     provenance: dict[str, str] = field(default_factory=dict[str, str])
     failures: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 

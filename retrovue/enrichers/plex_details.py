@@ -1,4 +1,4 @@
-"""The enricher ``plex-details``: fetches from Plex what its listings leave out."""
+"""The enricher ``plex-details``: gets from Plex what its listings leave out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ _URI = re.compile(r"plex://[^/]+/library/metadata/([0-9]{1,18})\?media=([0-9]{1,
 
 
 class PlexDetailsEnricher(BaseEnricher):
-    """Fetches streams, external subtitles, chapters and markers with the address and token of the source."""
+    """Gets streams, external subtitles, chapters and markers, with the address and token of the source."""
 
     type_name: ClassVar[str] = "plex-details"
     batch_size: ClassVar[int] = 100
-    """Ids in a request; Plex answers 240 at least."""
+    """The number of ids in a request; Plex answers at least 240."""
     deadline_s: ClassVar[float] = 180.0
     source_types: ClassVar[frozenset[str] | None] = frozenset({"plex"})
 
@@ -34,7 +34,7 @@ class PlexDetailsEnricher(BaseEnricher):
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Reach the server, and check that it is the source's."""
+        """Reach the server, and check that it is the source's server."""
         if self.source is None:
             raise RequestError("The details of Plex need a source.", code="no_source")
         credentials = {name: secret.resolved() for name, secret in self.source.credentials.items()}
@@ -52,9 +52,9 @@ class PlexDetailsEnricher(BaseEnricher):
         await self._opened.aclose()
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Request the items of these assets at once."""
+        """Request the items of all assets at once."""
         if self._importer is None:
-            raise RequestError("The enricher has to be entered before it is asked.", code="not_entered")
+            raise RequestError("The enricher has to be entered before it is used.", code="not_entered")
         matches = [_URI.fullmatch(asset.source_uri) for asset in assets]
         keys = sorted({int(match[1]) for match in matches if match})
         details = await self._importer.details(keys) if keys else {}

@@ -1,4 +1,4 @@
-"""Programs that enrichers run, without a shell, in a process group of their own."""
+"""Run programs for enrichers, without a shell, in a process group of their own."""
 
 import os
 import signal
@@ -13,23 +13,23 @@ from retrovue.core.errors import EnrichmentError
 
 _SHARED = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 _SHARED_PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON", "XDG_")
-"""The variables that a program gets. Those of RetroVue and of PostgreSQL hold tokens and passwords."""
+"""The environment variables that a program gets. Those of RetroVue and PostgreSQL hold tokens and passwords."""
 
 KILLED_WITHIN_S = 1.0
 """Seconds to wait for a process that has been killed."""
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the variables of the environment that a program needs to run."""
+    """Return the environment variables that a program needs to run."""
     return {name: value for name, value in os.environ.items() if name in _SHARED or name.startswith(_SHARED_PREFIXES)}
 
 
 @asynccontextmanager
 async def program(arguments: Sequence[str]) -> AsyncIterator[Process]:
-    """Start a program; its whole process group is killed when the block is left.
+    """Start a program; its whole process group is killed at the end of the block.
 
-    It gets none of the environment's secrets: what it parses may be hostile, and take it over. Its error output, which
-    may have any length, is discarded. Raises EnrichmentError if it can't be started.
+    It gets no secrets from the environment, because the data that it parses may be hostile. Its error output, which may
+    have any length, is discarded. Raises EnrichmentError if it can't be started.
     """
     try:
         process = await anyio.open_process(
@@ -43,7 +43,7 @@ async def program(arguments: Sequence[str]) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        # After a normal end too: processes that the program has started are in its group.
+        # Also after a normal end: processes that the program has started are in its group.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         with anyio.move_on_after(KILLED_WITHIN_S, shield=True):

@@ -29,15 +29,15 @@ _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": 
 
 
 def parameters_of(type_name: str) -> Sequence[ConfigField]:
-    """Return the parameters of a type, with those that all types have.
+    """Return the parameters of a type, including the common ones.
 
-    Raises what ``enricher_class`` raises, and EnricherNotCompliant for a secret parameter: parameters are stored and
-    shown as they are.
+    Raises what ``enricher_class`` raises, and EnricherNotCompliant for a secret parameter, because parameters are
+    stored and shown unchanged.
     """
     own = ENRICHERS.settings(type_name)
     if secret := [field.name for field in own if field.secret]:
         raise EnricherNotCompliant(
-            f"The enricher {quoted(type_name)} wants secret parameters, which there are none of: {', '.join(secret)}.",
+            f"The enricher {quoted(type_name)} has secret parameters, which aren't supported: {', '.join(secret)}.",
             hint="It should take them from the environment or from a file.",
             context={"type": type_name},
         )
@@ -54,9 +54,8 @@ def make_enricher(
 ) -> EnricherInterface:
     """Make an enricher from its parameters; the caller enters it.
 
-    Without ``source`` the enricher only shows that its parameters can be used. ``cls`` is its class, if that has been
-    loaded. ``transport`` carries its HTTP requests, if it takes one. Raises RequestError if the parameters can't be
-    used.
+    Without ``source`` it only checks the parameters. ``cls`` is the class of the enricher, if it has been loaded.
+    ``transport`` carries its HTTP requests, if it takes one. Raises RequestError for invalid parameters.
     """
     cls = cls or enricher_class(type_name)
     named = {"transport": transport} if transport is not None and takes_transport(cls) else {}
@@ -64,7 +63,7 @@ def make_enricher(
 
 
 def overwrites(config: Mapping[str, Any]) -> bool:
-    """Return the common parameter ``overwrite``, default False; raises RequestError if it is neither yes nor no."""
+    """Return the common parameter ``overwrite``, by default False; raises RequestError unless it is true or false."""
     value = config.get(OVERWRITE, False)
     overwrite = value if isinstance(value, bool) else _YES.get(str(value).lower())
     if overwrite is None:
@@ -73,7 +72,7 @@ def overwrites(config: Mapping[str, Any]) -> bool:
 
 
 def check_parameters(type_name: str, config: Mapping[str, Any]) -> None:
-    """Raise RequestError unless an enricher of that type can be made with these parameters."""
+    """Raise RequestError unless an enricher of the type can be created with these parameters."""
     fields = parameters_of(type_name)
     unknown = sorted(config.keys() - {field.name for field in fields})
     missing = [field.name for field in fields if field.required and field.name not in config]

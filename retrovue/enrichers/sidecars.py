@@ -1,8 +1,8 @@
-"""Read the content of a sidecar (NFO file): encoding, XML, web addresses, and the values of an asset. Pure.
+"""Parse a sidecar (NFO file): encoding, XML, web addresses, and the fields of an asset. Does no I/O.
 
 The elements are those of the Kodi wiki, "NFO files", and of Jellyfin's ``MediaBrowser.XbmcMetadata/Parsers``. People
-and programs write these files by hand, so whatever can be read is read: HTML's entities, a bare ``&``, wrappers
-around the roots, several XML declarations. Document types and entities of the file's own are refused.
+and programs write these files by hand, so the parser is lenient: it accepts HTML's entities, a bare ``&``, wrappers
+around the roots, and several XML declarations. Document types and entities of the file's own are refused.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from defusedxml.ElementTree import fromstring
 from retrovue.core.errors import EnrichmentError
 
 LONGEST_TEXT = 1000
-"""Characters of a value; a longer one is no title, studio or tag."""
+"""The longest value, in characters; a longer text isn't a title, studio or tag."""
 _ROOT = re.compile(r"<(movie|musicvideo|video|episodedetails|tvshow)(?=[\s/>])[^<>]*>")
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]{1,40})["']""")
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -31,7 +31,7 @@ _MARKUP = re.compile(
     re.DOTALL,
 )
 _CP1252 = {byte: bytes((byte,)).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
-"""Where cp1252 differs from Latin-1; five bytes are undefined there."""
+"""The characters in which cp1252 differs from Latin-1; five bytes are undefined in cp1252."""
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _HOURS = r"(?:PT)?(?:(?P<h>[0-9]{1,3})\s*h[a-z.]*)?\s*"
 _RUNTIMES = tuple(
@@ -54,7 +54,7 @@ _PROVIDERS = {
     "imdb": "imdb", "tmdb": "tmdb", "themoviedb": "tmdb", "moviedb": "tmdb", "tvdb": "tvdb", "thetvdb": "tvdb",
     "mbid": "mbid", "imdbnumber": "imdb",
 }  # fmt: skip
-"""The provider as a sidecar writes it → as the catalogue does."""
+"""For each provider in a sidecar, its name in the catalogue."""
 _ID = {
     "imdb": re.compile(r"(?:https?://[a-z.]*imdb\.com/(?:[a-z-]{2,5}/)?title/)?((?:tt)?[0-9]{5,10})(?:[/?].*)?"),
     "tmdb": re.compile(r"([0-9]{1,10})(?:-.*)?"),
@@ -76,20 +76,20 @@ _ADDRESSES = tuple(
         ),
     )
 )
-"""Provider, the roots whose id it is, and the web address that holds it."""
+"""Providers, the roots that have their ids, and the web addresses that contain the ids."""
 
 
 class Sidecar(NamedTuple):
-    """What a sidecar holds."""
+    """The content of a sidecar."""
 
     roots: tuple[Element, ...]
-    """``<movie>``, ``<tvshow>``, ``<episodedetails>`` …, in the order of the file; none in a scene's text."""
+    """``<movie>``, ``<tvshow>``, ``<episodedetails>`` …, in the order of the file; empty for a plain text."""
     text: str
-    """The text around them, in which there may be web addresses."""
+    """The text around the roots, which may contain web addresses."""
 
 
 def parse(raw: bytes, name: str = "The sidecar") -> Sidecar:
-    """Parse a sidecar. One that describes nothing that the catalogue knows has no roots, which is no error.
+    """Parse a sidecar. One without a known element has no roots, which isn't an error.
 
     Raises EnrichmentError with code ``nfo_malformed``, or ``nfo_forbidden`` for entities and DTDs.
     """
@@ -132,7 +132,7 @@ def parse(raw: bytes, name: str = "The sidecar") -> Sidecar:
 
 
 def decode(raw: bytes) -> str:
-    """Decode a sidecar. What its bytes are counts before what it declares; the last resort is Windows' cp1252."""
+    """Decode a sidecar. Its bytes take precedence over its declared encoding; the last fallback is Windows' cp1252."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if raw.startswith(mark):
             return raw.decode(encoding, "replace")
@@ -144,7 +144,7 @@ def decode(raw: bytes) -> str:
             return raw.decode(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
-    # In mostly valid UTF-8 only the damaged values are lost: those with a replacement character.
+    # If most of it is valid UTF-8, only the damaged values are lost: those with a replacement character.
     text = raw.decode("utf-8", "replace")
     damaged = text.count("\ufffd")
     if sum(not c.isascii() for c in text) > 2 * damaged:
@@ -153,7 +153,7 @@ def decode(raw: bytes) -> str:
 
 
 def _repair(match: re.Match[str]) -> str:
-    """Make a reference one that XML knows, and drop comments."""
+    """Replace a reference by one that XML knows, and remove comments."""
     reference = match["reference"]
     if match["less"] is not None:
         return "&lt;"
@@ -176,7 +176,7 @@ def _is_valid_reference(digits: str) -> bool:
 
 
 class Details:
-    """The values of a root as an asset's fields. A value that isn't valid is left out, with a warning."""
+    """The values of a root as fields of an asset. An invalid value is left out, with a warning."""
 
     def __init__(self, root: Element, addresses: str = "") -> None:
         self.warnings: list[str] = []
@@ -212,7 +212,7 @@ class Details:
         return text or None
 
     def _text(self, name: str) -> str | None:
-        """Return the first usable text of the elements of a name."""
+        """Return the first usable text of the elements with a name."""
         return next((text for element in self._root.iterfind(name) if (text := self._clean(element.text))), None)
 
     def _number(self, name: str) -> int | None:
@@ -228,7 +228,7 @@ class Details:
         return None
 
     def _runtime(self) -> int | None:
-        """Return the runtime in milliseconds, of ``117``, ``117 min``, ``1h 57m``, ``PT1H57M`` or ``1:57:00``."""
+        """Return the runtime in milliseconds, from ``117``, ``117 min``, ``1h 57m``, ``PT1H57M`` or ``1:57:00``."""
         text = self._text("runtime")
         if text is None:
             return None
@@ -253,7 +253,7 @@ class Details:
         return None
 
     def _rating(self) -> float | None:
-        """Return the default rating, or else the first, on a scale of 10."""
+        """Return the default rating, or else the first one, on a scale of 10."""
         ratings = [
             (rating.findtext("value"), rating.get("max"))
             for rating in sorted(
@@ -279,14 +279,14 @@ class Details:
             if match is None:
                 self._warn("bad_id")
                 continue
-            # Kodi's old scrapers leave out what the ids of IMDb begin with.
+            # Old scrapers of Kodi leave out the beginning of IMDb's ids.
             value = f"tt{match[1]:0>7}" if provider == "imdb" and match[1].isdecimal() else match[1]
             if ids.setdefault(provider, value) != value:
                 self._warn("several_ids")
         return add_addresses(ids, addresses, self._root.tag)
 
     def _written_ids(self) -> Iterable[tuple[str, str]]:
-        """Yield each provider with its id, from ``<uniqueid>``, ``<imdbid>``, ``<tmdb_id>``, ``<id>`` and the like."""
+        """Yield each provider with its id, from ``<uniqueid>``, ``<imdbid>``, ``<tmdb_id>``, ``<id>`` and others."""
         for element in self._root:
             text = (element.text or "").strip()
             tag = element.tag.lower()
@@ -296,7 +296,7 @@ class Details:
                 for name, value in element.items():
                     if name.lower() in _PROVIDERS and value.strip():
                         yield _PROVIDERS[name.lower()], value.strip()
-                # Kodi's old scrapers write the id of IMDb for a film and of TheTVDB for a show or an episode.
+                # Old scrapers of Kodi write the id of IMDb for a film, and that of TheTVDB for a show or an episode.
                 numeric = text.isascii() and text.isdigit() and self._root.tag in {"tvshow", "episodedetails"}
                 provider = "imdb" if text.startswith("tt") else "tvdb" if numeric else None
             else:
@@ -311,7 +311,7 @@ class Details:
             "label": [element.text for element in root.iterfind("tag")],
             "collection": [element.findtext("name") or element.text for element in root.iterfind("set")],
         }
-        # Each once: scrapers of several sites add the same genre again.
+        # Each value once, because scrapers of several sites add the same genre again.
         tags = {
             kind: list(dict.fromkeys(tag for text in found if (tag := self._clean(text))))
             for kind, found in texts.items()
@@ -320,7 +320,7 @@ class Details:
 
 
 def _of_ten(text: str, scale: str | None) -> float:
-    """Convert a rating such as 7,5, 75 % or 7.5/10 to one of ten; -1 for anything else."""
+    """Convert a rating such as 7,5, 75 % or 7.5/10 to a scale of ten; -1 for any other text."""
     match = _RATING.fullmatch(text)
     try:
         if match is not None:
@@ -332,7 +332,7 @@ def _of_ten(text: str, scale: str | None) -> float:
 
 
 def number(root: Element, name: str, warn: Any = None) -> int | None:
-    """Return the whole number of an element; None, with a warning, for anything else."""
+    """Return the whole number in an element; None, with a warning, for any other text."""
     text = (root.findtext(name) or "").strip()
     if text.isascii() and text.isdigit() and len(text) < 7:
         return int(text)
@@ -342,7 +342,7 @@ def number(root: Element, name: str, warn: Any = None) -> int | None:
 
 
 def add_addresses(ids: dict[str, str], text: str, tag: str) -> dict[str, str]:
-    """Add the ids that web addresses in a text hold for a root of this tag, where the provider has none yet."""
+    """Add the ids in web addresses within a text, for a root with this tag, unless the provider has an id already."""
     for provider, tags, pattern in _ADDRESSES:
         if tag in tags and provider not in ids and (match := pattern.search(text)):
             ids[provider] = match[1]

@@ -1,1 +1,1 @@
-"""Importers: what reads a source. One module or folder per source type, and the registry that finds them."""
+"""Importers, which read sources: a module or package for each type of source, and the registry that finds them."""

@@ -1,4 +1,4 @@
-"""Checks of what importers answer: of their pages, their outlines, and the type of anything else."""
+"""Check the answers of importers: pages, outlines, and the types of all others."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -11,13 +11,15 @@ from retrovue.importers.drafts import draft_problem, without_secret_forms
 from retrovue.importers.states import changes_problem
 
 MOST_DRAFTS = 20_000
-"""Drafts of one page; a page is checked in one go, which holds up the run. The longest show has 16,000 episodes."""
+"""The most drafts of one page. A page is checked in one step, which delays the run. The longest show has 16,000
+episodes.
+"""
 
 T = TypeVar("T")
 
 
 def importer_bug(type_name: str, what: str, raised: BaseException) -> ImporterFailed:
-    """Make the error for what an importer must not raise, or have raised."""
+    """Make the error for an exception that an importer must not raise."""
     return ImporterFailed(
         f"The importer {quoted(type_name)} failed in {what}: {type(raised).__name__}.",
         hint="This is a bug of the importer; the traceback is in the audit trail.",
@@ -25,17 +27,17 @@ def importer_bug(type_name: str, what: str, raised: BaseException) -> ImporterFa
 
 
 class AnswerChecks:
-    """Checks the answers of one importer. All methods raise ImporterFailed for what can't be used."""
+    """Checks the answers of one importer. All methods raise ImporterFailed for an invalid answer."""
 
     def __init__(self, type_name: str, *, ours: bool, drafts_are_checked: bool, secrets: tuple[str, ...]) -> None:
-        """``ours``: the importer comes with RetroVue. ``secrets`` may be in none of its texts."""
+        """``ours`` means that the importer is RetroVue's own. ``secrets`` are removed from all its texts."""
         self._type_name = type_name
         self._ours = ours
         self._drafts_are_checked = drafts_are_checked
         self._secrets = secrets
 
     def page(self, page: object) -> Page:
-        """Check a page, and reject its drafts that the catalogue can't hold; raises ImporterFailed."""
+        """Check a page, and reject its drafts that the catalogue can't store; raises ImporterFailed."""
         page = self.expect(Page, page)
         if not self._ours and len(page.drafts) > MOST_DRAFTS:
             raise ImporterFailed(
@@ -66,7 +68,7 @@ class AnswerChecks:
     def outline(self, outline: Outline) -> Outline:
         """Check an outline; raises ImporterFailed."""
         if len(outline.source_uris) != len(outline.source_paths):
-            # A draft without paths could pass for one that is in the catalogue.
+            # A draft without paths could be taken for an asset of the catalogue.
             raise importer_bug(self._type_name, "enumerate", ValueError())
         self._check_stamp(outline.stamp)
         self._check_total(outline)
@@ -105,13 +107,13 @@ class AnswerChecks:
                 self.expect(str, text)
 
     def expect(self, wanted: type[T], value: object) -> T:
-        """Return a value that has to be of a type; raises ImporterFailed."""
+        """Return a value that must have a type; raises ImporterFailed."""
         if not isinstance(value, wanted):
             raise self.wrong(f"returned a {type(value).__name__} where a {wanted.__name__} belongs")
         return value
 
     def wrong(self, problem: str) -> ImporterFailed:
-        """Make the error for what an importer has given; ``problem`` follows its name."""
+        """Make the error for an invalid answer of an importer; ``problem`` follows the importer's name."""
         return ImporterFailed(
             f"The importer {quoted(self._type_name)} {problem}.",
             hint="This is a bug of the importer; report it to its authors.",

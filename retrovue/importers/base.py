@@ -1,7 +1,7 @@
 """The interface of importers, a base class that implements most of it, and the check that a class complies.
 
-An importer is made for one run: entered as an async context manager, called, and left. It never gets the database.
-What it raises or returns can fail the collection that is being ingested, and nothing else.
+An importer is made for one run: it is entered as an async context manager, called, and left. It never gets access to
+the database. An exception or invalid answer can fail the collection that is being ingested, and nothing else.
 """
 
 from abc import abstractmethod
@@ -24,7 +24,8 @@ from retrovue.core.runs import Scope
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
 IDENTITY_SETTING = "machine_identifier"
-"""The key of a source's configuration for the identifier of its server, stored when the source is added.
+"""The key in a source's configuration for the identifier of its server, which is stored when the source is added. An
+importer with this setting refuses any other server.
 
 An importer with this setting refuses any other server.
 """
@@ -32,10 +33,10 @@ An importer with this setting refuses any other server.
 
 @runtime_checkable
 class ImporterInterface(PluginInterface, Protocol):
-    """What ingest calls.
+    """The methods and attributes that an ingest uses.
 
-    The methods raise SourceError and its subclasses if the source can't be read. Anything else that they raise is
-    a bug of the importer. All of them may be cancelled at any await.
+    The methods raise SourceError and its subclasses if the source can't be read. Any other exception is a bug of the
+    importer. All of them may be cancelled at any await.
     """
 
     type_name: ClassVar[str]
@@ -44,20 +45,20 @@ class ImporterInterface(PluginInterface, Protocol):
     @classmethod
     @abstractmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
-        """Return the settings that the importer takes."""
+        """Return the settings of the importer."""
         ...
 
     @abstractmethod
     async def check_reachable(self) -> SourceIdentity:
-        """Reach the source, prove the credentials, and return who answered.
+        """Reach the source, check the credentials, and return the identity of the server.
 
-        Raises WrongIdentity if the configuration names another server than the one that answered.
+        Raises WrongIdentity if the configuration names another server.
         """
         ...
 
     @abstractmethod
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
-        """List the collections that the source offers, in the source's order.
+        """List the collections of the source, in the source's order.
 
         Raises DiscoveryUnsupported if the importer can't list them.
         """
@@ -65,9 +66,9 @@ class ImporterInterface(PluginInterface, Protocol):
 
     @abstractmethod
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
-        """Return whether the collection, with its path mappings, can be ingested now, and why not.
+        """Return whether the collection, with its path mappings, can be ingested now, and if not, why.
 
-        Raises an error only if this can't be found out.
+        Raises an error only if that can't be found out.
         """
         ...
 
@@ -75,139 +76,139 @@ class ImporterInterface(PluginInterface, Protocol):
     def enumerate(
         self, collection: Collection, scope: Scope
     ) -> AbstractAsyncContextManager[AsyncIterator[Page | Outline]]:
-        """Open an enumeration of the collection's items within the scope.
+        """Open an enumeration of the items of the collection in scope.
 
-        The pages together account for every item once. The iterator ends normally only if they are proven to hold the
-        whole collection; otherwise it raises IncompleteEnumeration. It holds a few pages in memory at the most.
+        The pages together contain every item once. The iterator ends normally only if they are proven to be complete;
+        otherwise it raises IncompleteEnumeration. It holds at most a few pages in memory.
         """
         ...
 
 
 @runtime_checkable
 class TellsChanges(Protocol):
-    """What an importer may offer besides: whether its source is changing a library now.
+    """An optional interface of importers: whether the source is changing a library now.
 
-    A sync asks before and after it reads a collection; while the source scans, nothing of the collection is removed.
+    A sync asks before and after it reads a collection; while the source scans, no asset of the collection is removed.
     """
 
     @abstractmethod
     async def change_state(self, collection: Collection) -> ChangeState:
-        """Return whether the source is changing the collection now. Raises SourceError as the other methods do."""
+        """Return whether the source is changing the collection now. Raises SourceError like the other methods."""
         ...
 
 
 @runtime_checkable
 class TellsState(Protocol):
-    """What an importer may offer besides: the stamps of all its libraries and its own time, in one request.
+    """An optional interface of importers: the stamps of all libraries and the source's time, in one request.
 
-    A sync leaves a collection alone if its stamp is the one that was read before its last complete reading.
+    A sync doesn't read a collection whose stamp is equal to that of its last complete reading.
     """
 
     @abstractmethod
     async def source_state(self) -> SourceState:
-        """Return what the source says of all its libraries now, or said a few seconds ago.
+        """Return the state of all libraries, which may be some seconds old.
 
-        Raises SourceError as the other methods do.
+        Raises SourceError like the other methods.
         """
         ...
 
 
 @runtime_checkable
 class ListsChanges(Protocol):
-    """What an importer may offer besides: the items that were changed or added since a time.
+    """An optional interface of importers: the items that were changed or added since a time.
 
-    A sync proves by the number of all items that nothing else has come or gone; removals are never concluded from it.
-    The importer has to tell its state, too, as the time is the source's own.
+    A sync proves by the total number of items that no other item has come or gone; it never concludes removals from the
+    changes. The importer has to implement `TellsState` as well, because the time is the source's.
     """
 
     @abstractmethod
     def changes(self, collection: Collection, since: Since) -> AsyncGenerator[Page, None]:
-        """Generate pages of the items of a collection that were changed or added since a time, each item once.
+        """Yield pages of the items of a collection that were changed or added since a time, each item once.
 
-        Items that haven't changed may be among them. The last page, which may be empty, has `Page.changes`. Raises
-        ChangesUnknown if the source can't tell them reliably; the collection is read whole then.
+        Unchanged items may be included. The last page, which may be empty, has `Page.changes`. Raises ChangesUnknown if
+        the source can't list them reliably; the whole collection is read then.
         """
         ...
 
 
 @runtime_checkable
 class ListsItems(Protocol):
-    """What an importer may offer besides: single items, by the source's own keys, as events of the source name them.
+    """An optional interface of importers: single items by the source's own keys, as its events name them.
 
-    A sync proves by the number of all items that nothing else has come or gone; removals are never concluded from it.
+    A sync proves by the total number of items that no other item has come or gone; it never concludes removals from
+    single items.
     """
 
     @abstractmethod
     def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
-        """Generate pages of the items of a collection that have these keys, each item once.
+        """Yield pages of the items of a collection that have these keys, each item once.
 
-        A key may be that of a parent, such as a show: its items are listed then. The last page, which may be empty, has
-        `Page.changes`. Raises ChangesUnknown if the collection doesn't list a key, or if the source can't list items by
-        their keys; what has changed is found in another way then.
+        A key may be that of a parent, such as a show: then the items below it are listed. The last page, which may be
+        empty, has `Page.changes`. Raises ChangesUnknown if the collection doesn't list a key, or if the source can't
+        list items by their keys; the sync then finds the changes in another way.
         """
         ...
 
 
 @runtime_checkable
 class ResumesListings(Protocol):
-    """What an importer may offer besides: to go on with the listing of an earlier run.
+    """An optional interface of importers: continue the listing of an earlier run.
 
-    RetroVue asks it of importers that check their drafts themselves (`BaseImporter.drafts_are_checked`).
+    It is used for importers that check their drafts themselves (`BaseImporter.drafts_are_checked`).
     """
 
     @abstractmethod
     def resume(
         self, collection: Collection, bookmarks: Sequence[bytes]
     ) -> AbstractAsyncContextManager[AsyncIterator[Page | Outline]]:
-        """Open an enumeration of a whole collection, whose pages have bookmarks.
+        """Open an enumeration of a whole collection, with bookmarks on its pages.
 
-        ``bookmarks`` are those of the pages that an earlier run has read, in their order; without any the enumeration
-        begins at the beginning. It goes on behind these pages only if it proves that the source still lists what it
-        listed then. Else it yields an empty page with ``restart`` first, and then the whole collection.
+        ``bookmarks`` are those of the pages that an earlier run has read, in their order; without any, the enumeration
+        starts at the beginning. It continues after these pages only if it proves that the source still lists the same.
+        Otherwise it first yields an empty page with ``restart``, and then the whole collection.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeHint:
-    """What a source tells while it is listened to: where something may have changed. It proves nothing."""
+    """A hint from a source that is listened to: where something may have changed. It proves nothing."""
 
     library: str | None
-    """The external id of the collection; None if the source doesn't say which one it is."""
+    """The external id of the collection; None if the source doesn't tell it."""
     items: tuple[str, ...] | None
-    """The source's own keys of the items; None if anything of the collection may have changed."""
+    """The source's own keys of the items; None if any item of the collection may have changed."""
 
 
 @runtime_checkable
 class TellsEvents(Protocol):
-    """What an importer may offer besides: to listen to its source, which tells what has changed as it happens.
+    """An optional interface of importers: listen to the source, which reports changes as they happen.
 
-    What is told while nobody listens is lost, so that a sync follows each time that the listening begins.
+    What the source reports while nobody listens is lost, so a sync follows each start of listening.
     """
 
     @abstractmethod
     def change_hints(self, collections: Sequence[Collection]) -> AbstractAsyncContextManager[AsyncIterator[ChangeHint]]:
         """Listen to the source until the block ends; entering it connects.
 
-        ``collections`` are the enabled ones; hints of others may come, and are ignored.
-        The iterator waits for hints. It ends if the source ends the connection, and raises SourceError if that breaks
-        or if the source is silent for longer than a living one would be. The importer is used for nothing else
-        meanwhile.
+        ``collections`` are the enabled ones; hints of others may come, and are ignored. The iterator waits for hints.
+        It ends if the source ends the connection. It raises SourceError if the connection breaks, or if the source is
+        silent for longer than a working one would be. The importer isn't used for anything else meanwhile.
         """
         ...
 
 
 class BaseImporter(BasePlugin, ImporterInterface):
-    """A base class for importers: a subclass adds the settings, three questions and a generator of pages."""
+    """A base class for importers: a subclass adds the settings, three methods and a generator of pages."""
 
     drafts_are_checked: ClassVar[bool] = False
     """Whether the importer itself checks all values of its drafts, so that ingest needn't check them again."""
     rate_setting: ClassVar[str | None] = None
     """The name of its setting for the most requests in a second; None if it has none."""
     paths_are_local: ClassVar[bool] = False
-    """Whether the paths of its drafts are this machine's own, so that they need no path mapping."""
+    """Whether the paths of its drafts are local paths, so that they need no path mapping."""
     marks_sidecars: ClassVar[bool] = False
-    """Whether its drafts have the marks of their sidecars (`AssetDraft.sidecar_stamp`), so that ingest needn't look."""
+    """Whether its drafts have the marks of their sidecars (`AssetDraft.sidecar_stamp`), so that an ingest needn't look."""
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)
@@ -215,7 +216,7 @@ class BaseImporter(BasePlugin, ImporterInterface):
 
     @abstractmethod
     def pages(self, collection: Collection, scope: Scope) -> AsyncIterator[Page | Outline]:
-        """Generate the collection's pages: an async generator without a task group or cancel scope around a yield."""
+        """Yield the collection's pages: an async generator without a task group or cancel scope around a yield."""
 
     @asynccontextmanager
     async def enumerate(self, collection: Collection, scope: Scope) -> AsyncIterator[AsyncIterator[Page | Outline]]:
@@ -232,11 +233,11 @@ class BaseImporter(BasePlugin, ImporterInterface):
 _COROUTINES = {"__aenter__": 0, "__aexit__": 3, "check_reachable": 0, "discover_collections": 0, "check_ingestible": 1}
 
 _OFFERED = {"change_state": 1, "source_state": 0}
-"""Of those, the ones that an importer need not have."""
+"""The names among them that are optional for an importer."""
 
 
 def compliance_problems(importer: object) -> list[str]:
-    """Return what keeps a class from being an importer; an empty list means that it complies."""
+    """Return what a class lacks to be an importer; an empty list means that it complies."""
     if not isinstance(importer, type):
         return [f"{importer} is not a class"]
     problems: list[str] = []

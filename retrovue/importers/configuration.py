@@ -1,4 +1,4 @@
-"""Reads the configuration of a source into a record; its values may be the texts of a command line."""
+"""Convert the configuration of a source to a record; its values may be texts from a command line."""
 
 import re
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"
 def convert_settings(
     config: Mapping[str, Any], kind: type[SettingsT], *, hint: str = "Give a value that fits."
 ) -> SettingsT:
-    """Convert a configuration to a record of ``kind``, which ignores keys that it doesn't have.
+    """Convert a configuration to a record of type ``kind``, which ignores other keys.
 
-    Raises RequestError with code ``bad_config`` if a value doesn't fit.
+    Raises RequestError with code ``bad_config`` for an invalid value.
     """
     try:
         return msgspec.convert(dict(config), kind, strict=False)
@@ -36,7 +36,7 @@ def convert_settings(
 
 
 def mismatch(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return the setting that doesn't fit, empty if it isn't one, and what it has to be, without Python's types."""
+    """Return the invalid setting, empty if none can be named, and what it has to be, in words."""
     problem, _, path = str(error).replace("`", "").partition(" - at $.")
     match = _EXPECTED.match(problem)
     if match is None:

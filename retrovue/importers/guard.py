@@ -1,7 +1,7 @@
-"""The guard of an importer: a third party's code can fail its collection, never the run.
+"""The guard of an importer: the code of another package can fail its collection, never the run.
 
-What an importer raises by mistake becomes ImporterFailed, each call has a deadline, and what it returns is checked
-before it is used. ``retrovue.plugins.host`` says where it runs.
+An unexpected exception of an importer becomes ImporterFailed, each call has a deadline, and what it returns is checked
+before it is used. ``retrovue.plugins.host`` decides where it runs.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ from retrovue.plugins.host import CLOSING_S, PluginHost
 from retrovue.plugins.isolation import PluginTask, is_isolated
 
 PATIENCE = 900.0
-"""Seconds that any one answer of an importer may take; RetroVue's own importers have tighter deadlines."""
+"""Seconds that any answer of an importer may take; RetroVue's own importers have shorter deadlines."""
 OURS = "retrovue.importers."
 """The modules of the importers that come with RetroVue."""
 
@@ -66,7 +66,7 @@ T = TypeVar("T")
 
 
 class GuardedImporter(PluginHost):
-    """An ImporterInterface around another one: the same calls, with checked answers and RetroVue's errors."""
+    """An ImporterInterface around another one: it has the same methods, with checked answers and RetroVue's errors."""
 
     allowed: ClassVar[tuple[type[Exception], ...]] = (SourceError, RequestError, StopAsyncIteration)
 
@@ -105,7 +105,7 @@ class GuardedImporter(PluginHost):
     async def check_reachable(self) -> SourceIdentity:
         """Reach the source, prove the credentials, and return who answered.
 
-        Raises MalformedAnswer if that has no valid identifier, and WrongIdentity if it is another server than before.
+        Raises MalformedAnswer if its identifier isn't valid, and WrongIdentity if another server answers than before.
         """
         identity = self.checks.expect(
             SourceIdentity, await self.call("check_reachable", self._importer.check_reachable, self._patience)
@@ -136,7 +136,7 @@ class GuardedImporter(PluginHost):
         return list(_each_once(map(self._mended, found)))
 
     def _mended(self, collection: DiscoveredCollection) -> DiscoveredCollection:
-        """Mend the texts of a library so that they can be stored. One whose id can't be isn't identified."""
+        """Make the texts of a library storable. A library whose id can't be stored counts as unidentified."""
         for text in (collection.external_id, collection.name, collection.kind, *collection.locations):
             self.checks.expect(str, text)
         usable = is_storable(collection.external_id) and len(collection.external_id) <= LONGEST_TEXT
@@ -149,14 +149,14 @@ class GuardedImporter(PluginHost):
         )
 
     async def check_ingestible(self, collection: Collection) -> Ingestibility:
-        """Return whether the collection can be ingested now, and why not."""
+        """Return whether the collection can be ingested now, and if not, why."""
         answer = await self.call(
             "check_ingestible", lambda: self._importer.check_ingestible(collection), self._patience
         )
         return self.checks.expect(Ingestibility, answer)
 
     async def change_state(self, collection: Collection) -> ChangeState | None:
-        """Return whether the source is changing the collection now; None if the importer doesn't say."""
+        """Return whether the source is changing the collection now; None if the importer doesn't tell."""
         importer = self._importer
         if not isinstance(importer, TellsChanges):
             return None
@@ -165,20 +165,21 @@ class GuardedImporter(PluginHost):
 
     @property
     def type_version(self) -> str:
-        """The class of the importer, and the version of its package if there is a package of the module's name."""
+        """The class of the importer, and the version of its package if a package has the module's name."""
         kind = type(self._importer)
         return f"{kind.__module__}.{kind.__qualname__} {_version_of(kind.__module__.partition('.')[0])}"
 
     @property
     def resumes_listings(self) -> bool:
-        """Whether it can go on with the listing of an earlier run.
+        """Whether the importer can continue the listing of an earlier run.
 
-        One that doesn't check its drafts isn't asked: what is listed twice is found among all drafts of a listing.
+        An importer that doesn't check its drafts can't: drafts that are listed twice are found among all drafts of a
+        listing.
         """
         return self._drafts_are_checked and isinstance(self._importer, ResumesListings)
 
     async def source_state(self) -> SourceState | None:
-        """Return what the source says of all its libraries; None if the importer doesn't tell it."""
+        """Return the state of all libraries of the source; None if the importer doesn't tell it."""
         importer = self._importer
         if not isinstance(importer, TellsState):
             return None
@@ -188,11 +189,11 @@ class GuardedImporter(PluginHost):
         return state
 
     def lists_changes(self) -> bool:
-        """Whether the importer can list what has changed since a time."""
+        """Whether the importer can list the changes since a time."""
         return isinstance(self._importer, ListsChanges)
 
     def enumerate_changes(self, collection: Collection, since: Since) -> AbstractAsyncContextManager["GuardedPages"]:
-        """Open an enumeration of what has changed in the collection since a time, with checked pages.
+        """Open an enumeration of the changes in the collection since a time, with checked pages.
 
         Raises ChangesUnknown if the source can't tell it.
         """
@@ -222,7 +223,7 @@ class GuardedImporter(PluginHost):
     ) -> AbstractAsyncContextManager["GuardedPages"]:
         """Open an enumeration of the collection, with checked pages.
 
-        With ``bookmarks`` it goes on behind their pages, if the importer can: see `ResumesListings`.
+        With ``bookmarks`` it continues after their pages, if the importer can: see `ResumesListings`.
         """
         importer = self._importer
         if bookmarks is not None and isinstance(importer, ResumesListings):
@@ -235,9 +236,9 @@ class GuardedImporter(PluginHost):
 
     @asynccontextmanager
     async def change_hints(self, collections: Sequence[Collection]) -> AsyncIterator["GuardedHints"]:
-        """Listen to the source until the block ends, with checked hints; the importer has to tell events."""
+        """Listen to the source until the block ends, with checked hints; the importer must implement `TellsEvents`."""
         importer = self._importer
-        assert isinstance(importer, TellsEvents)  # noqa: S101 - the caller has asked
+        assert isinstance(importer, TellsEvents)  # noqa: S101 - the caller has checked it
         async with self._iteration("change_hints", lambda: importer.change_hints(collections)) as (hints, task):
             yield GuardedHints(self, hints, task)
 
@@ -270,7 +271,8 @@ class GuardedImporter(PluginHost):
         try:
             yield await self.call(what, enter, self._opening_s, task), task
         except BaseException as exc:
-            # The importer gets to clean up, but can't swallow the error: a broken listing would pass for a whole one.
+            # The importer can clean up, but can't swallow the error: a broken listing would be taken for a complete
+            # one.
             await leave(exc)
             raise
         else:
@@ -292,7 +294,7 @@ class GuardedImporter(PluginHost):
         return await self.call("enumerate", measured, self._patience, task)
 
     def bug(self, what: str, raised: BaseException) -> ImporterFailed:
-        """Return the error for what the importer must not raise."""
+        """Return the error for an exception that the importer must not raise."""
         return importer_bug(self.type_name, what, raised)
 
     def no_answer(self, what: str, deadline_s: float, /, *, blocking: bool) -> ImporterFailed:
@@ -310,7 +312,7 @@ class GuardedImporter(PluginHost):
 
 
 class GuardedHints:
-    """The checked hints of a source that is listened to. A source may have nothing to tell for days."""
+    """The checked hints of a source that is listened to. A source may have no changes for days."""
 
     def __init__(self, guard: GuardedImporter, hints: AsyncIterator[ChangeHint], task: PluginTask | None) -> None:
         self._guard, self._hints, self._task = guard, hints, task
@@ -319,7 +321,7 @@ class GuardedHints:
         return self
 
     async def __anext__(self) -> ChangeHint:
-        # Deadlines are the importer's: it knows how long a source may be silent.
+        # The importer has the deadlines, because it knows how long a source may be silent.
         answer = await self._guard.call("change_hints", lambda: anext(self._hints), math.inf, self._task)
         hint = self._guard.checks.expect(ChangeHint, answer)
         if hint.library is not None:
@@ -339,7 +341,7 @@ class GuardedPages:
         task: PluginTask | None,
         doubles: Doubles | None = None,
     ) -> None:
-        """``doubles`` finds what is listed twice; without it the importer guarantees that."""
+        """``doubles`` finds drafts that are listed twice; without it the importer guarantees that there are none."""
         self._guard = guard
         self._pages = pages
         self._task = task
@@ -361,7 +363,7 @@ class GuardedPages:
         new = self._doubles.new_in(outline)
         if len(new) == len(outline.source_uris):
             return outline
-        # What an outline lists can't be rejected, what its page lists can.
+        # A draft of an outline can't be rejected, one of its page can.
         return self._doubles.sort_out(await self._read(outline), new)
 
     async def read(self, outline: Outline) -> Page:
@@ -371,7 +373,7 @@ class GuardedPages:
 
     async def _read(self, outline: Outline) -> Page:
         async def read() -> Page:
-            # Looked up here: the importer may have put anything into its outline.
+            # Looked up here, because the importer may have put any object into its outline.
             return await outline.read()
 
         return self._guard.checks.page(await self._guard.call_measured(self.stopwatch, read))
@@ -379,7 +381,7 @@ class GuardedPages:
 
 @cache
 def _version_of(package: str) -> str:
-    """Return the version of a package whose code is loaded, or an empty text if it isn't a package that has one."""
+    """Return the version of a package whose code is loaded; empty if it isn't a package with a version."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -387,7 +389,10 @@ def _version_of(package: str) -> str:
 
 
 def _each_once(found: Iterable[DiscoveredCollection]) -> Iterator[DiscoveredCollection]:
-    """Generate the libraries. A further one with the key of an earlier one isn't identified: it costs no other."""
+    """Yield the libraries.
+
+    A library with the key of an earlier one counts as unidentified, and doesn't affect others.
+    """
     keys: set[str] = set()
     for library in found:
         yield library if library.external_id not in keys else dataclasses.replace(library, external_id="")

@@ -1,4 +1,4 @@
-"""Checks that the locations of a library are mapped to directories of this machine that have its files."""
+"""Check that the locations of a library are mapped to directories of this machine that have its files."""
 
 import os
 import shlex
@@ -18,15 +18,15 @@ from retrovue.core.paths import PathMapper, UnmappedPath
 from retrovue.core.runs import FULL, Scope
 
 MOST_LOCATIONS = 1000
-"""The most folders of a library. Each is looked at before each ingest."""
+"""The most folders of a library. Each is checked before each ingest."""
 SHOWN = 20
 """The most folders that a reason names."""
 MOUNT_DEADLINE_S = 10.0
-"""A mount without its server blocks for minutes; a disk that spins up answers sooner than this."""
+"""The deadline for a directory, in seconds. A mount without its server blocks for minutes; a disk spins up sooner."""
 _PAGES = 3
-"""How many pages of a listing are searched for files of an empty directory; the ingest looks at the others."""
+"""How many pages of a listing are searched for files of an empty directory; the ingest checks the others."""
 _NO_MEDIA = frozenset({"lost+found", "@eaDir", "System Volume Information"})
-"""What file systems and storage devices put into a directory without files of its own, besides hidden names."""
+"""What file systems and storage devices put into a directory without files, besides hidden names."""
 _MEND = "Mount it, or correct the path mapping."
 
 Listing = Callable[[Collection, Scope], AsyncGenerator[Page | Outline, None]]
@@ -34,11 +34,11 @@ Listing = Callable[[Collection, Scope], AsyncGenerator[Page | Outline, None]]
 
 
 class OtherSpelling(FileNotFoundError):
-    """A directory is missing, and there under a name that differs only in its form of Unicode: ``filename``."""
+    """A directory is missing, but exists under a name that differs only in its form of Unicode: ``filename``."""
 
 
 def has_entries(path: str) -> bool:
-    """Return whether a directory holds anything but hidden and system entries; blocks, and raises OSError."""
+    """Return whether a directory contains anything except hidden and system entries. Blocks; raises OSError."""
     try:
         with os.scandir(path) as entries:
             return any(not entry.name.startswith(".") and entry.name not in _NO_MEDIA for entry in entries)
@@ -49,7 +49,7 @@ def has_entries(path: str) -> bool:
 
 
 def other_spelling(path: str) -> str | None:
-    """Return the path of a missing file or directory in the other form of Unicode, if it is there; blocks.
+    """Return the path of a missing file or directory in the other form of Unicode, if it exists. Blocks.
 
     macOS writes "é" as two characters (NFD), others as one (NFC). They look the same, and are two names on a disk.
     """
@@ -73,9 +73,9 @@ async def check_locations(
 ) -> Ingestibility:
     """Return whether every location is mapped to a directory that can be listed; the reason names each that isn't.
 
-    A directory may be empty, unless files of the collection are to be looked for (``Collection.check_files``) and the
-    first pages of ``listing`` have some in it: then its disk isn't mounted. ``server`` is the name of the media server
-    in the reason; ``deadline_s`` is for each directory.
+    A directory may be empty, unless files of the collection are looked for (``Collection.check_files``) and the first
+    pages of ``listing`` have some in it: then its disk isn't mounted. ``server`` is the name of the media server in the
+    reason; ``deadline_s`` applies to each directory.
     """
     locations = tuple(dict.fromkeys(locations))
     if len(locations) > MOST_LOCATIONS:
@@ -126,10 +126,10 @@ async def check_locations(
 async def empty_or_unreadable(
     collection: Collection, *, local: bool, deadline_s: float = MOUNT_DEADLINE_S
 ) -> list[str]:
-    """Return a sentence for each location whose directory can't be listed, or has no entry: a disk may be missing.
+    """Return a sentence for each location whose directory can't be listed or has no entry: a disk may be missing.
 
-    ``local``: the locations are directories of this machine. Those that aren't mapped are left out, and empty ones
-    where no files are to be looked for (``Collection.check_files``).
+    ``local``: the locations are directories of this machine. Unmapped locations are left out, and so are empty ones if
+    no files are looked for (``Collection.check_files``).
     """
     if local:
         mapped = [(location, location) for location in collection.locations]
@@ -158,7 +158,7 @@ def _map_locations(collection: Collection, locations: tuple[str, ...]) -> tuple[
 
 
 async def empty_locations(collection: Collection, *, deadline_s: float = MOUNT_DEADLINE_S) -> list[str]:
-    """Return the locations of a collection whose local directories are there and empty."""
+    """Return the locations of a collection whose local directories exist and are empty."""
     mapped, _ = _map_locations(collection, collection.locations)
     return [
         location for location, local in mapped if await _look_into(local, location, deadline_s, has_entries) is False
@@ -185,7 +185,7 @@ async def _with_files(
                 if len(found) == len(empty) or number == _PAGES:
                     break
     except (SourceError, RequestError):
-        pass  # whoever reads the whole listing reports it
+        pass  # The reading of the whole listing reports it.
     return [(location, local) for location, local in empty if local in found]
 
 
@@ -203,11 +203,12 @@ def _what(local: str, location: str) -> str:
 async def _look_into(
     local: str, location: str, deadline_s: float, probe: Callable[[str], bool]
 ) -> bool | tuple[str, str]:
-    """Return whether a directory has entries, or the code and the text of a problem."""
+    """Return whether a directory has entries, or the code and text of a problem."""
     what = _what(local, location)
     try:
         with anyio.fail_after(deadline_s):
-            # The thread that waits for a dead mount can't be stopped: it is abandoned, and ends when the mount answers.
+            # The thread that waits for a dead mount can't be stopped, so it is abandoned. It ends when the mount
+            # answers.
             return await anyio.to_thread.run_sync(probe, local, abandon_on_cancel=True)
     except TimeoutError:
         return (

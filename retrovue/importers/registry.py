@@ -23,8 +23,7 @@ IMPORTERS: PluginKind[ImporterInterface] = PluginKind(
     unsupported=UnsupportedImporter,
     not_compliant=ImporterNotCompliant,
     refused={
-        "emby": "Emby isn't Jellyfin: its ids and its order are others, so that no listing of it would be proven to"
-        " be complete."
+        "emby": "Emby isn't Jellyfin: its ids and its order differ, so no listing of it could be proven to be complete."
     },
 )
 importer_types = IMPORTERS.types
@@ -41,10 +40,9 @@ def open_importer(
 ) -> ImporterInterface:
     """Make an importer for one run; the caller enters it.
 
-    Credentials that are kept by reference are read, and encrypted ones are decrypted: raises RequestError if one can't
-    be.
-    ``transport`` carries its HTTP requests. Raises RequestError with code ``no_transport`` if the importer takes none,
-    and what ``importer_class`` and the importer's constructor raise.
+    Credentials that are kept by reference are read, and encrypted ones are decrypted: raises RequestError if that
+    fails. ``transport`` carries its HTTP requests. Raises RequestError with code ``no_transport`` if the importer takes
+    none, and what ``importer_class`` and the importer's constructor raise.
     """
     cls = importer_class(type_name)
     credentials = {name: secret.resolved() for name, secret in credentials.items()}
@@ -52,7 +50,7 @@ def open_importer(
         return IMPORTERS.make(type_name, cls, "configuration", config, credentials)
     if not takes_transport(cls):
         raise RequestError(
-            f"Sources of type {quoted(type_name)} can't be read by a transport of yours.",
+            f"Sources of type {quoted(type_name)} can't use a custom transport.",
             code="no_transport",
             hint="Leave out the transport.",
         )

@@ -1,4 +1,4 @@
-"""Sets of the ids that an enumeration has read, in little memory; and the drafts that it lists twice."""
+"""Sets of the ids that an enumeration has read, with little memory; and the drafts that it lists twice."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -10,19 +10,20 @@ _BUCKETS = 1 << 16
 
 
 _RUN_BITS = 15
-"""A run holds 2^15 numbers, in 4 KiB. Shorter ones would be small objects, and Python's allocator places those among
-the rows that are just being read: each of them would keep a block of memory in use that is otherwise empty."""
+"""The numbers in a run: 2^15, in 4 KiB. Smaller runs would be small objects, which Python's allocator places among the
+rows that are being read: each of them would keep an otherwise empty block of memory in use.
+"""
 _RUN = (1 << _RUN_BITS) - 1
 _MOST_RUNS = 256
 _FEWEST_IN_RUN = 256
-"""Numbers in a run, on average: with fewer of them, a run takes more memory than they do one by one."""
+"""The average number of ids in a run below which the run takes more memory than storing them one by one."""
 
 
 class IdSet:
-    """A set of whole numbers from 0 to 2^63, in one bit each where they lie close together.
+    """A set of whole numbers from 0 to 2^63, with one bit each if they are close together.
 
-    Row ids of one library do: a million of them take 128 KiB if no number is left out. Where they don't they are kept
-    one by one, in 16 bytes each.
+    Row ids of a library are: a million of them take 128 KiB if no number is missing. Otherwise they are stored one by
+    one, in 16 bytes each.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class IdSet:
         self._alone: PackedSet | None = None
 
     def add(self, number: int) -> bool:
-        """Add a number; returns whether it is new."""
+        """Add a number; return whether it is new."""
         if self._alone is not None:
             return self._alone.add(number.to_bytes(8, "big"))
         bits = self._runs.get(number >> _RUN_BITS)
@@ -62,9 +63,9 @@ class IdSet:
 
 
 class PackedSet:
-    """A set of ids of so many bytes each, side by side in buckets.
+    """A set of ids of the same length, stored side by side in buckets.
 
-    Python's own hash, which differs from run to run, chooses the bucket: no server can fill a single one.
+    Python's own hash, which differs between processes, chooses the bucket: no server can fill a single one.
     """
 
     def __init__(self, width: int) -> None:
@@ -73,7 +74,7 @@ class PackedSet:
         self._count = 0
 
     def add(self, packed: bytes) -> bool:
-        """Add an id; returns whether it is new."""
+        """Add an id; return whether it is new."""
         number = hash(packed) % _BUCKETS
         bucket = self._buckets.get(number)
         if bucket is None:
@@ -100,17 +101,20 @@ class GuidSet(PackedSet):
 
 
 class Doubles:
-    """Finds the drafts that one enumeration lists twice, in 26 bytes for each draft. A restart forgets all."""
+    """Finds the drafts that one enumeration lists twice, with 26 bytes for each draft. A restart clears it."""
 
     def __init__(self) -> None:
         self._listed = GuidSet()
 
     def new_in(self, outline: Outline) -> list[str]:
-        """Add the drafts of an outline; returns the URIs that weren't listed before."""
+        """Add the drafts of an outline; return the URIs that weren't listed before."""
         return [uri for uri in outline.source_uris if self._add(uri)]
 
     def sort_out(self, page: Page, outlined: Iterable[str] = ()) -> Page:
-        """Reject the drafts that were listed before. ``outlined`` are URIs that the outline of this page has added."""
+        """Reject the drafts that were listed before.
+
+        ``outlined`` are the URIs that the outline of this page has added.
+        """
         if page.restart:
             self._listed = GuidSet()
         expected = set[str]() if page.restart else set(outlined)
@@ -124,11 +128,11 @@ class Doubles:
             elif self._add(uri):
                 drafts.append(draft)
             else:
-                reason = "The source lists the item twice, and an earlier one stands."
+                reason = "The source lists the item twice; the earlier entry is used."
                 rejected.append(Rejection("listed_twice", reason, uri, draft.title))
         if not rejected:
             return page
-        # Without its stamp, which is of all drafts.
+        # Without its stamp, which covers all drafts.
         return Page(drafts, page.rejected + rejected, page.source_items, page.restart, page.warnings)
 
     def _add(self, uri: str) -> bool:

@@ -1,4 +1,4 @@
-"""Checks what importers of other packages say of the state of their source and of its changes."""
+"""Check the states of sources and the changes that importers of other packages return."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,12 @@ from retrovue.core.bounds import LONGEST_CHANGE_STAMP, LONGEST_TEXT
 from retrovue.core.text import is_storable
 
 _LARGEST = 2**62
-"""Of times and numbers of items: both are added to, and stored as bigint."""
+"""The largest time or number of items: they are added to, and stored as bigint."""
 _MOST_FILTERS = 100
 
 
 def state_problem(state: SourceState) -> str | None:
-    """Return what is wrong with a state; None if nothing is."""
+    """Return what is wrong with a state; None if it is valid."""
     libraries: object = state.libraries
     if not isinstance(libraries, Mapping):
         return "gave a state without a mapping of libraries"
@@ -30,7 +30,7 @@ def state_problem(state: SourceState) -> str | None:
 
 
 def changes_problem(changes: object) -> str | None:
-    """Return what is wrong with the end of an enumeration of changes; None if nothing is."""
+    """Return what is wrong with the end of a listing of changes; None if it is valid."""
     if not isinstance(changes, ChangesRead) or not (changes.source_total is None or _is_number(changes.source_total)):
         return "ended its changes without the number of all items"
     filters: object = changes.filters

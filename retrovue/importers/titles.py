@@ -1,4 +1,4 @@
-"""Finds what an operator names: a title, or what tells it from its namesakes. Makes the errors if that fails."""
+"""Find the title that an operator gives, also with what distinguishes it from others, and make the errors."""
 
 import re
 from collections import Counter
@@ -20,20 +20,20 @@ _NO_YEAR = "no year"
 
 
 class Reading(NamedTuple):
-    """A way to read what an operator typed for a title."""
+    """One way to read the title that an operator typed."""
 
     title: str
     year: int | None = None
     edition: str | None = None
     key: str | None = None
-    """The source's id of the show or item. It alone decides."""
+    """The source's id of the show or item. It decides alone."""
 
 
 def readings(text: str) -> list[Reading]:
-    """Return the ways to read a title, the likeliest first: as it stands; with what tells it from others; as a key.
+    """Return the ways to read a title, the likeliest first: as a title; as a title with a distinction; as a key.
 
-    ``Title (2005)``, ``Title [Director's Cut]``, ``Title {edition-Director's Cut}`` and ``Title (2005, Director's Cut,
-    key 123)``, as messages and tables print it, ``123`` alone, and the URI of an item.
+    These are ``Title (2005)``, ``Title [Director's Cut]``, ``Title {edition-Director's Cut}`` and ``Title (2005,
+    Director's Cut, key 123)``, as messages and tables print it, ``123`` alone, and the URI of an item.
     """
     found = [Reading(text)]
     remarks: list[str] = []
@@ -53,7 +53,7 @@ def readings(text: str) -> list[Reading]:
 
 
 def _parts(remark: str) -> list[str]:
-    # A key may hold anything, and comes last.
+    # A key may be any text, and comes last.
     before, separator, key = remark.rpartition("key ")
     if separator and (not before or before.endswith(", ")):
         return [*filter(None, before.split(", ")), separator + key]
@@ -86,7 +86,7 @@ def spellings(title: str) -> list[str]:
 
 
 def has_title(reading: Reading) -> Callable[[Any], bool]:
-    """Make a test for rows of exactly this title, and of the year and the edition if given."""
+    """Make a test for rows with exactly this title, and with the year and edition if given."""
     title, edition = folded(reading.title), None if reading.edition is None else folded(reading.edition)
 
     def test(row: Any) -> bool:
@@ -102,7 +102,7 @@ def has_title(reading: Reading) -> Callable[[Any], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A show or film with the title asked for."""
+    """A show or film with the requested title."""
 
     key: int | str
     title: str
@@ -110,7 +110,7 @@ class Candidate:
     edition: str | None = None
 
     def __str__(self) -> str:
-        """Name the candidate by what an operator can type for it."""
+        """Return the title in the form that an operator can type."""
         remarks = [_NO_YEAR if self.year is None else str(self.year), *filter(None, [self.edition]), f"key {self.key}"]
         return f"{self.title} ({', '.join(remarks)})"
 
@@ -146,9 +146,9 @@ def the_only(candidates: Sequence[CandidateT], collection: Collection, scope: Sc
 
 
 def not_found(collection: Collection, scope: Scope, part: str, *, server: str, seasons: bool) -> ScopeNotFound:
-    """Make the error of a scope of which ``part`` isn't there: ``title``, ``season`` or ``episode``.
+    """Make the error for a scope whose ``part`` doesn't exist: ``title``, ``season`` or ``episode``.
 
-    ``seasons`` says whether libraries of this kind have any.
+    ``seasons`` says whether libraries of this kind have seasons.
     """
     title = quoted(scope.title)
     text = {

@@ -1,6 +1,6 @@
-"""Measures how long an importer waits for its source, apart from the time in which it works itself.
+"""Measure how long an importer waits for its source, separately from its own work.
 
-An importer puts ``waiting_for_source`` around each await in which it has nothing else to do. For an importer that never
+An importer uses ``waiting_for_source`` around each await in which it has nothing else to do. For an importer that never
 does, all time counts as waiting.
 """
 
@@ -11,15 +11,15 @@ from time import perf_counter
 
 
 class Stopwatch:
-    """Sums up the time in which one enumeration waits for its source."""
+    """Sums up the time for which one enumeration waits for its source."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.used = False
-        """Whether the importer measures its waiting at all."""
+        """Whether the importer measures its waiting."""
         self.running = False
         self.waits = 0
-        """How many times it has waited: one for each request, if it asks one after the other."""
+        """How often it has waited: once for each request, if it makes one after the other."""
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -31,7 +31,7 @@ class Stopwatch:
             _STOPWATCH.reset(token)
 
     def share_of(self, elapsed: float) -> float:
-        """Return how many of the ``elapsed`` seconds the importer waited, and reset the stopwatch."""
+        """Return for how many of the ``elapsed`` seconds the importer waited, and reset the stopwatch."""
         waited = min(self.seconds, elapsed) if self.used else elapsed
         self.seconds = 0.0
         return waited
@@ -58,5 +58,5 @@ def waiting_for_source() -> Iterator[None]:
 
 
 def read_ahead() -> None:
-    """Measure no waiting in this task, because it reads ahead while the enumeration goes on."""
+    """Don't measure waiting in this task, because it reads ahead while the enumeration goes on."""
     _STOPWATCH.set(None)

@@ -261,7 +261,7 @@ def removals_held_back(outcome: Ingested) -> Problem:
     return Problem(
         "removals_held_back",
         f"{held_back.number} removals of {collection.display_name} were held back: {reasons}",
-        f"Look at the list. If these assets are really removed, {confirm}." if held_back.token else None,
+        f"Check the list. If these assets were really removed, {confirm}." if held_back.token else None,
         {"number": held_back.number, "guards": [guard.code for guard in held_back.guards], "token": held_back.token},
         collection_identity(collection),
     )

@@ -97,7 +97,7 @@ def none_ingestible(
 def _hint(codes: set[str]) -> str:
     """Return the hint for the codes of failed ingestibility checks."""
     if any(code not in GUIDE or code in _ABOUT_MAPPINGS for code in codes):
-        return "Mend the path mappings with `retrovue collection update COLLECTION --map SOURCE=LOCAL`."
+        return "Correct the path mappings with `retrovue collection update COLLECTION --map SOURCE=LOCAL`."
     return " ".join(GUIDE[code].do for code in sorted(codes))
 
 

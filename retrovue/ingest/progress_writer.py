@@ -47,7 +47,7 @@ class ProgressWriter:
                     asked_by = await write_progress(self._store, self._run_id, rows)
                 except StoreError as exc:
                     self._changed.update(row.collection_id for row in rows)
-                    _log.debug("The progress couldn't be told: %s", exc.code)
+                    _log.debug("The progress couldn't be written: %s", exc.code)
                     continue
                 if asked_by is not None:
                     _log.info("%s has asked the run to stop", asked_by)

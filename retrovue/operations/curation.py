@@ -128,14 +128,14 @@ async def _check(
     except SourceError as exc:
         if enabling:
             raise
-        return None, (f"It could not be checked whether the collection can be ingested now: {exc.message}",)
+        return None, (f"Can't check whether the collection can be ingested now: {exc.message}",)
     if answer.ingestible:
         return answer, ()
     if enabling:
         raise RequestError(
             f"Collection {after.display_name} can't be enabled: {answer.reason}",
             code=answer.code or "not_ingestible",
-            hint="Mend what the reason says, then enable it again; nothing was changed.",
+            hint="Resolve the reason, then enable it again; nothing was changed.",
             context={"collection": str(after.id)},
         )
     return answer, (f"The collection can't be ingested yet: {answer.reason}",)

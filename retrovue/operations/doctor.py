@@ -121,7 +121,7 @@ def _examine_server(server: Server, *, upgrade: bool) -> Iterator[Finding]:
             "Make room on it: a server whose disk is full stops.",
         )
     if server.pooled:
-        yield found("ok", "A pooler stands before it, and hands out whole sessions.")
+        yield found("ok", "A pooler in session mode is in front of it.")
 
 
 def _examine_key_file() -> list[Finding]:

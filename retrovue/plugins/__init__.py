@@ -1,1 +1,1 @@
-"""Plugins, be they importers or enrichers: how types are found, and how foreign code is kept from harming a run."""
+"""Plugins, which are importers and enrichers: find their types, and protect runs from the code of other packages."""

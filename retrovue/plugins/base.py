@@ -1,4 +1,4 @@
-"""What importers and enrichers have in common: opening and closing, and the check of their classes."""
+"""The common parts of importers and enrichers: opening, closing, and the check of their classes."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -21,10 +21,12 @@ class PluginInterface(Protocol):
 
 
 class BasePlugin:
-    """Implements opening and closing for a plugin that holds nothing open."""
+    """Implements opening and closing for a plugin that has nothing to open."""
 
     shares_loop: ClassVar[bool] = False
-    """Whether it runs in the event loop of the program that embeds RetroVue, to share connections with that program.
+    """Whether it runs in the event loop of the host program, to share connections with it. Such a plugin is trusted: if
+    it blocks or swallows its cancellation, the whole run has to wait. By default a plugin of another package runs in a
+    thread with an event loop of its own.
 
     Such a plugin is trusted: if it blocks or swallows its cancellation, it holds up the whole run. By default a plugin
     that doesn't come with RetroVue runs in a thread with an event loop of its own.

@@ -1,4 +1,4 @@
-"""The host of a plugin: opens it, calls it with a deadline, closes it, and turns what it raises into our errors."""
+"""The host of a plugin: opens it, calls it with deadlines, closes it, and translates its exceptions."""
 
 import asyncio
 import math
@@ -15,26 +15,26 @@ from retrovue.core.errors import RetrovueError, normalized
 from retrovue.plugins.isolation import GRACE, LoopEnded, NoAnswer, PluginTask, PluginThread
 
 CLOSING_S = 10.0
-"""Seconds that a plugin may take to close something: all that was asked of it has been answered by then."""
+"""Seconds that a plugin may take to close: all calls have been answered by then."""
 
 T = TypeVar("T")
 
 
 class PluginHost(ABC):
-    """Runs one plugin: ``open()`` → ``call()``, also several at once → ``close()``.
+    """Runs one plugin. Call ``open()``, then ``call()``, also several at the same time, then ``close()``.
 
-    An isolated plugin runs in a thread with an event loop of its own from when it is opened until it is closed: it may
-    block or swallow its cancellation, and holds up nobody. Any other runs in the caller's event loop.
+    An isolated plugin runs in a thread with an event loop of its own from opening to closing: it may block or swallow
+    its cancellation without delaying others. Any other plugin runs in the caller's event loop.
     """
 
     allowed: ClassVar[tuple[type[Exception], ...]] = ()
-    """What a call may raise; it is passed on as it is."""
+    """Exceptions that a call may raise; they are passed on unchanged."""
 
     def __init__(self, name: str, *, isolated: bool, opening_s: float, closing_s: float) -> None:
         """``name`` becomes the thread's name; ``opening_s`` and ``closing_s`` are deadlines in seconds.
 
-        An infinite deadline means no cancel scope around the call either: in our loop a plugin may enter a task group
-        when it is opened and leave it when it is closed, and scopes have to nest.
+        An infinite deadline also means that the call has no cancel scope: in the caller's loop a plugin may enter a
+        task group when it is opened and leave it when it is closed, and scopes have to nest.
         """
         self.isolated = isolated
         self._name = name
@@ -48,12 +48,12 @@ class PluginHost(ABC):
 
     @property
     def is_gone(self) -> bool:
-        """Whether no further call can be made, because the plugin's event loop is blocked or has ended."""
+        """Whether no more calls can be made, because the plugin's event loop is blocked or has ended."""
         return self._thread is not None and (self._loop_ended or self._thread.blocked or self._thread.ended)
 
     @property
     def left_thread_behind(self) -> bool:
-        """Whether the plugin has been closed and its thread runs nevertheless."""
+        """Whether the plugin has been closed but its thread is still running."""
         return self._thread is not None and not self._thread.ended
 
     async def open(self, make: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
@@ -69,7 +69,7 @@ class PluginHost(ABC):
         async def enter() -> None:
             plugin = make()
             await plugin.__aenter__()
-            # Noted here, in the plugin's thread: the caller may be cancelled before it gets the answer.
+            # Stored here, in the plugin's thread, because the caller may be cancelled before it gets the result.
             self._opened = plugin
 
         try:
@@ -83,7 +83,7 @@ class PluginHost(ABC):
         plugin, self._opened = self._opened, None
         try:
             if plugin is not None:
-                # All that was asked has been answered: that closing fails changes nothing about the answers.
+                # All calls have been answered, so a failure to close doesn't change the answers.
                 with suppress(Exception):
                     await self.leave("closing", plugin, exc, self._lifetime)
         finally:
@@ -93,14 +93,14 @@ class PluginHost(ABC):
     async def leave(
         self, what: str, manager: AbstractAsyncContextManager[Any], exc: BaseException | None, task: PluginTask | None
     ) -> None:
-        """Leave a context manager of the plugin, in the task that entered it; it can't replace or swallow ``exc``."""
+        """Leave a context manager of the plugin, in the task that entered it; it can't replace or suppress ``exc``."""
         exc_type, traceback = (None, None) if exc is None else (type(exc), exc.__traceback__)
 
         async def leave() -> None:
             try:
                 await manager.__aexit__(exc_type, exc, traceback)
             except BaseException as raised:
-                if raised is not exc:  # which the caller raises again
+                if raised is not exc:  # The caller raises it again.
                     raise
 
         if self._thread is not None and is_cancelled():
@@ -110,16 +110,19 @@ class PluginHost(ABC):
             await self.call(what, leave, self._closing_s, task)
 
     def task(self) -> PluginTask | None:
-        """Make a task for calls that belong together; the caller closes it. None if the plugin runs in our loop."""
+        """Make a task for calls that belong together; the caller closes it.
+
+        None if the plugin runs in the caller's loop.
+        """
         return None if self._thread is None else self._thread.task()
 
     async def call(
         self, what: str, function: Callable[[], Awaitable[T]], deadline_s: float, task: PluginTask | None = None
     ) -> T:
-        """Call an async function where the plugin runs; in a task of its own unless one is given.
+        """Call an async function where the plugin runs, in a task of its own unless one is given.
 
-        ``what`` names the call in errors. Raises what is ``allowed``, and what ``translate``, ``bug`` and ``no_answer``
-        return.
+        ``what`` names the call in errors. Raises exceptions that are ``allowed``, and the errors that ``translate``,
+        ``bug`` and ``no_answer`` return.
         """
         if self._thread is None:
             if deadline_s == math.inf:
@@ -140,7 +143,7 @@ class PluginHost(ABC):
                 used.close()
 
     async def _call(self, what: str, function: Callable[[], Awaitable[T]]) -> T:
-        """Call the function and raise our errors; runs where the plugin runs."""
+        """Call the function and raise RetroVue's errors; runs where the plugin runs."""
         try:
             return await function()
         except BaseException as exc:
@@ -155,16 +158,16 @@ class PluginHost(ABC):
     def _is_of_caller(self, exc: BaseException) -> bool:
         if isinstance(exc, asyncio.CancelledError):
             return is_cancelled()
-        # KeyboardInterrupt is the operator's in our thread, and the plugin's in a thread of its own.
+        # In the caller's thread a KeyboardInterrupt comes from the operator, in a thread of its own from the plugin.
         return not self.isolated and not isinstance(exc, Exception | SystemExit | BaseExceptionGroup)
 
     def translate(self, what: str, raised: BaseException) -> Exception:
-        """Return the error for what a call raised and isn't allowed: ``bug``'s by default."""
+        """Return the error for an exception of a call that isn't allowed: by default that of ``bug``."""
         return self.bug(what, raised)
 
     @abstractmethod
     def bug(self, what: str, raised: BaseException) -> Exception:
-        """Return the error for what a call must not raise; LoopEnded stands for a loop that ended."""
+        """Return the error for an exception that a call must not raise; LoopEnded stands for a loop that has ended."""
 
     @abstractmethod
     def no_answer(self, what: str, deadline_s: float, /, *, blocking: bool) -> Exception:

@@ -1,8 +1,8 @@
-"""A thread with an event loop of its own, in which a third party's plugin can't hold up the run.
+"""A thread with an event loop of its own, so that a plugin of another package can't delay the run.
 
-A plugin may swallow its cancellation, block its loop or end it. Whoever calls it waits for a bounded time and goes on.
-A thread can't be ended from outside: one that doesn't end by itself is left behind. It is a daemon and ends with the
-process.
+A plugin may swallow its cancellation, block its loop or end it. Its caller waits for a bounded time and goes on. A
+thread can't be ended from outside: one that doesn't end on its own is left behind. It is a daemon thread and ends with
+the process.
 """
 
 import asyncio
@@ -18,10 +18,12 @@ from retrovue.core.logs import logger
 _log = logger(__name__)
 
 GRACE = 0.5
-"""Seconds that a plugin may take to clean up once it is cancelled; an interrupted command has 2 s in all."""
+"""Seconds that a plugin may take to clean up after it is cancelled; an interrupted command has 2 s in all."""
 
 TURN = 5.0
-"""Seconds after its deadline in which a plugin's loop has to take the cancellation; otherwise it counts as blocked."""
+"""Seconds after its deadline within which a plugin's loop has to handle the cancellation; otherwise it counts as
+blocked.
+"""
 
 T = TypeVar("T")
 
@@ -29,14 +31,14 @@ T = TypeVar("T")
 def is_isolated(plugin: object, ours: str) -> bool:
     """Return whether a plugin, given as a class or an instance, runs in a thread of its own.
 
-    The plugins that come with RetroVue, from a module below ``ours``, don't; nor do those with ``shares_loop``.
+    The plugins of RetroVue, from a module below ``ours``, don't, and neither do those with ``shares_loop``.
     """
     cls = plugin if isinstance(plugin, type) else type(plugin)
     return not cls.__module__.startswith(ours) and getattr(plugin, "shares_loop", False) is not True
 
 
 class NoAnswer(Exception):
-    """The call was given up at its deadline."""
+    """The call was abandoned at its deadline."""
 
     def __init__(self, *, blocking: bool) -> None:
         super().__init__()
@@ -45,18 +47,18 @@ class NoAnswer(Exception):
 
 
 class LoopEnded(Exception):
-    """There is no event loop: none could be made, or the plugin has ended it, such as by raising SystemExit."""
+    """There is no event loop: none could be made, or the plugin has ended it, for example by raising SystemExit."""
 
 
 class _Call(Generic[T]):
-    """A call on its way to the plugin's thread, and its answer on the way back."""
+    """A call to the plugin's thread, and its answer."""
 
     def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
         self.function = function
         self.answered = anyio.Event()
         self.is_cancelled = False
         self.cancel_arrived = anyio.Event()
-        """Set, in the caller's loop, once the plugin's loop has taken the cancellation."""
+        """Set, in the caller's loop, when the plugin's loop has handled the cancellation."""
         self._caller = asyncio.get_running_loop()
         self._value: T | None = None
         self._error: BaseException | None = None
@@ -67,7 +69,7 @@ class _Call(Generic[T]):
         self._notify(self.answered)
 
     def take_cancellation(self) -> None:
-        """Confirm to the caller that the plugin's loop runs; runs in the plugin's thread."""
+        """Confirm to the caller that the plugin's loop is running; runs in the plugin's thread."""
         self.is_cancelled = True
         self._notify(self.cancel_arrived)
 
@@ -78,19 +80,19 @@ class _Call(Generic[T]):
         return cast("T", self._value)
 
     def _notify(self, event: anyio.Event) -> None:
-        with suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # The caller's loop is closed, so nobody waits any more.
             self._caller.call_soon_threadsafe(event.set)
 
 
 class PluginThread:
-    """A daemon thread that runs an event loop: ``start()`` → ``task()`` and its calls → ``stop()``."""
+    """A daemon thread that runs an event loop. Call ``start()``, then ``task()`` and its calls, then ``stop()``."""
 
     def __init__(self, name: str) -> None:
         """``name`` becomes the thread's name."""
         self.blocked = False
-        """Whether the loop didn't take a cancellation in time. No further call is made in it."""
+        """Whether the loop didn't handle a cancellation in time. No more calls are made in it."""
         self.has_lost_call = False
-        """Whether a call was given up that hasn't returned. The loop can't end before it does."""
+        """Whether an abandoned call hasn't returned yet. The loop can't end before it does."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._caller = asyncio.get_running_loop()
         self._ready = anyio.Event()
@@ -101,13 +103,14 @@ class PluginThread:
         self._tasks: dict[PluginTask, asyncio.Task[None]] = {}
 
     async def start(self) -> Self:
-        """Start the thread and wait until its loop runs; raises LoopEnded if there can be none."""
+        """Start the thread and wait until its loop runs; raises LoopEnded if that fails."""
         try:
             self._thread.start()
-        except RuntimeError as exc:  # there are too many threads
+        except RuntimeError as exc:  # There are too many threads.
             self._ended.set()
             raise LoopEnded from exc
-        # Soon, as nothing of the plugin runs yet; and a cancellation would leave the thread without an owner.
+        # This takes no time, because no code of the plugin runs yet; a cancellation would leave the thread without an
+        # owner.
         with anyio.CancelScope(shield=True):
             await self._ready.wait()
         if self._ended.is_set():
@@ -116,14 +119,14 @@ class PluginThread:
 
     @property
     def ended(self) -> bool:
-        """Whether the loop has ended, whoever ended it."""
+        """Whether the loop has ended, for any reason."""
         return self._ended.is_set()
 
     async def stop(self) -> None:
-        """End the loop and wait GRACE seconds for it; one that can't end in time is left behind."""
+        """End the loop and wait GRACE seconds for it; a loop that doesn't end in time is left behind."""
         self.post(self._stopping.set)
         if self.blocked or self.has_lost_call:
-            return  # that was waited for already
+            return  # It was waited for already.
         with anyio.move_on_after(GRACE, shield=True):
             await self._ended.wait()
 
@@ -132,18 +135,18 @@ class PluginThread:
         return PluginTask(self)
 
     def post(self, callback: Callable[..., object], *arguments: object) -> None:
-        """Call something in the loop, soon; does nothing if the loop has ended."""
+        """Schedule a function call in the loop; does nothing if the loop has ended."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def add_call(self, call: _Call[Any]) -> None:
-        """Register a call, which is answered with LoopEnded if the loop ends first."""
+        """Register a call. It is answered with LoopEnded if the loop ends first."""
         self._pending.add(call)
         if self.ended:
             call.answer(None, LoopEnded())
 
     def discard_call(self, call: _Call[Any]) -> None:
-        """Forget a call that has been answered or given up."""
+        """Remove a call that has been answered or abandoned."""
         self._pending.discard(call)
 
     def start_task(self, task: "PluginTask") -> None:
@@ -154,7 +157,7 @@ class PluginThread:
 
     def _run(self) -> None:
         try:
-            # What a plugin raises outside of a call has no caller to go to; its calls are answered by LoopEnded.
+            # An exception outside of a call has no caller; the plugin's calls are answered by LoopEnded.
             with suppress(BaseException):
                 asyncio.run(self._serve())
         finally:
@@ -173,25 +176,25 @@ class PluginThread:
             await asyncio.wait(self._tasks.values())
 
     def _log_stray_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # asyncio would print the exception's text on the standard error, and its own message repeats the arguments of
-        # a callback: both may hold secrets.
+        # asyncio would print the exception's text to standard error, and its own message repeats the arguments of a
+        # callback: both may hold secrets.
         what = type(context["exception"]).__name__ if "exception" in context else "a task"
         _log.warning("The %s left behind in its event loop: %s", self._thread.name, what)
 
     def _end(self) -> None:
         self._ended.set()
-        self._ready.set()  # also where the loop could not even be made, for want of file descriptors
+        self._ready.set()  # This also happens if the loop couldn't be made, for lack of file descriptors.
         for call in list(self._pending):
             if not call.answered.is_set():
                 call.answer(None, LoopEnded())
 
 
 class PluginTask:
-    """A task in a plugin's loop that runs one call after the other: what one call enters, a later one can leave."""
+    """A task in a plugin's loop that runs one call after the other, so that one call can leave what another entered."""
 
     def __init__(self, thread: PluginThread) -> None:
         self.has_lost_call = False
-        """Whether a call was given up that hasn't returned. No further call can be made."""
+        """Whether an abandoned call hasn't returned yet. No more calls can be made."""
         self._thread = thread
         self._calls: asyncio.Queue[_Call[Any] | None] = asyncio.Queue()
         self._task: asyncio.Task[Any] | None = None
@@ -199,9 +202,9 @@ class PluginTask:
         thread.post(thread.start_task, self)
 
     async def run(self, function: Callable[[], Awaitable[T]], deadline_s: float) -> T:
-        """Call an async function in the task; returns or raises what the function does.
+        """Call an async function in the task; return or raise what the function does.
 
-        Raises NoAnswer after ``deadline_s`` seconds, and LoopEnded. A call that is given up, whether at its deadline or
+        Raises NoAnswer after ``deadline_s`` seconds, and LoopEnded. A call that is abandoned, at its deadline or
         because the caller is cancelled, is cancelled in the plugin's loop and has GRACE seconds to clean up.
         """
         if self.has_lost_call or self._thread.blocked:
@@ -261,11 +264,11 @@ class PluginTask:
         value, error = None, None
         try:
             value = await call.function()
-        except BaseException as exc:  # noqa: BLE001 - whatever it is, it is the answer
+        except BaseException as exc:  # noqa: BLE001 - any exception is the answer
             error = exc
             if isinstance(exc, asyncio.CancelledError) and not call.is_cancelled:
-                error = LoopEnded()  # only the end of the loop cancels a task otherwise
+                error = LoopEnded()  # Otherwise a task is cancelled only by the end of the loop.
         self._current = None
         while self._task is not None and self._task.uncancel():
-            pass  # the cancellation was the call's; the task goes on, so that what was entered can be left
+            pass  # Only the call was cancelled; the task goes on, so that what was entered can be left.
         call.answer(value, error)

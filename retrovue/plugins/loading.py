@@ -1,4 +1,4 @@
-"""Plugins are found by the entry points of a group, RetroVue's own and third parties' alike."""
+"""Find plugins, of RetroVue and of other packages, by the entry points of a group."""
 
 import inspect
 import sys
@@ -16,8 +16,9 @@ from retrovue.core.text import quoted
 T = TypeVar("T")
 
 _COMPLIANT: set[tuple[str, type]] = set()
-"""The classes that are known to implement the interface of importers or of enrichers. To read a class's signatures
-takes a millisecond, and each run loads its classes several times."""
+"""The classes that are known to implement their interface. Reading a class's signatures takes a millisecond, and each
+run loads its classes several times.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +27,20 @@ class PluginKind(Generic[T]):
 
     noun: str
     group: str
-    """The group of entry points, whose names are the types."""
+    """The group of entry points. The names of the entry points are the types."""
     interface: str
     base: str
-    """The class that implements most of the interface, for the hint."""
+    """The class that implements most of the interface, for hints."""
     arguments: str
-    """What the constructor takes, for the hint."""
+    """The arguments of the constructor, for hints."""
     describe: str
     """The class method that returns the settings, as ConfigFields."""
     problems: Callable[[object], list[str]]
-    """Returns what keeps a class from implementing the interface."""
+    """Returns what a class lacks to implement the interface."""
     unsupported: type[RequestError]
     not_compliant: type[RequestError]
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Why there is none of some types, by name in small letters: sentences."""
+    """Sentences that say why a type isn't supported, by its name in lower case."""
 
     def types(self) -> list[str]:
         """Return the names of the installed types, sorted."""
@@ -48,8 +49,8 @@ class PluginKind(Generic[T]):
     def load(self, type_name: str) -> type[T]:
         """Load the class of a type, and check that it implements the interface before any of its code runs.
 
-        Raises ``unsupported`` if there is none, and ``not_compliant`` if it can't be loaded, if two packages provide
-        it, or if it doesn't implement the interface.
+        Raises ``unsupported`` if the type isn't installed, and ``not_compliant`` if it can't be loaded, if two packages
+        provide it, or if it doesn't implement the interface.
         """
         entries = [entry for entry in _entries(self.group) if entry.name == type_name]
         if not entries:
@@ -69,7 +70,7 @@ class PluginKind(Generic[T]):
         return loaded
 
     def settings(self, type_name: str) -> tuple[ConfigField, ...]:
-        """Return the settings that a type takes; raises what ``load`` raises."""
+        """Return the settings of a type; raises what ``load`` raises."""
         describe: Any = getattr(self.load(type_name), self.describe)
         try:
             fields: tuple[Any, ...] = tuple(describe())
@@ -80,10 +81,10 @@ class PluginKind(Generic[T]):
         return fields
 
     def make(self, type_name: str, cls: type[T], source_of_values: str, *arguments: object, **named: object) -> T:
-        """Make a plugin of a loaded class; ``source_of_values`` says in errors what its arguments are.
+        """Make a plugin of a loaded class; ``source_of_values`` names the origin of its arguments in errors.
 
-        Raises the RetrovueError with which the plugin refuses its arguments, and ``not_compliant`` for anything else
-        that it raises.
+        Raises the RetrovueError with which the plugin refuses its arguments, and ``not_compliant`` for any other
+        exception.
         """
         make: Any = cls
         try:
@@ -91,7 +92,7 @@ class PluginKind(Generic[T]):
         except (Exception, SystemExit) as exc:
             if isinstance(exc, RetrovueError) and normalized(exc):
                 raise
-            # Without its message, which may repeat the arguments, credentials too.
+            # Without its message, which may repeat the arguments, including credentials.
             message = (
                 f"The {self.noun} {quoted(type_name)} can't be made from its {source_of_values}: {type(exc).__name__}."
             )
@@ -128,18 +129,18 @@ class PluginKind(Generic[T]):
 
 
 def _entries(group: str) -> tuple[EntryPoint, ...]:
-    """Return a group's entry points, those of a package too that has been installed since the last call."""
+    """Return a group's entry points, including those of packages that were installed since the last call."""
     return _read_entries(group, tuple(map(_state, sys.path)))
 
 
-# The metadata of every installed package is read for it: some milliseconds, for each plugin of each collection.
+# Reading the metadata of all installed packages takes some milliseconds, for each plugin of each collection.
 @lru_cache(maxsize=4)
 def _read_entries(group: str, _state_of_paths: tuple[object, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
 def _state(path: str) -> tuple[object, ...]:
-    """Return what changes when a package is installed in a directory, or taken out."""
+    """Return a value that changes when a package is installed in a directory, or removed."""
     try:
         found = Path(path).stat()
     except (OSError, ValueError):
@@ -148,5 +149,5 @@ def _state(path: str) -> tuple[object, ...]:
 
 
 def takes_transport(cls: type) -> bool:
-    """Return whether a plugin's constructor takes the HTTP transport of the program that embeds RetroVue."""
+    """Return whether a plugin's constructor takes the HTTP transport of the host program."""
     return "transport" in inspect.signature(cls).parameters

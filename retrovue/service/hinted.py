@@ -59,7 +59,7 @@ class HintedSyncs:
             async with self._store.transaction() as session:
                 await listeners.heard(session, self._source, library, items)
         except StoreError as exc:
-            _log.warning("What was heard of %s can't be noted: %s", self._source.name, exc.message)
+            _log.warning("The hints of %s can't be stored: %s", self._source.name, exc.message)
 
     async def _sync_named(self, group: TaskGroup) -> None:
         taken = self.hints.take()

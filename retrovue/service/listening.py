@@ -178,7 +178,7 @@ class _Listener:
                 await listeners.note(session, self._source, self._name, connected=connected, problem=problem)
         except StoreError as exc:
             # If the database is lost, the host notices it and starts again.
-            _log.warning("How %s is listened to can't be noted: %s", self._source.name, exc.message)
+            _log.warning("The listening state of %s can't be stored: %s", self._source.name, exc.message)
 
 
 def _settings(listened: ListenedSource) -> object:

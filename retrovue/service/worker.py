@@ -108,7 +108,7 @@ class _Host:
                     async with self.store.transaction() as session:
                         await requests.leave(session, self.host, self.times.gone_s)
                 except StoreError as exc:
-                    _log.info("%s couldn't say that it leaves: %s", self.host.name, exc.message)
+                    _log.info("%s couldn't be deregistered: %s", self.host.name, exc.message)
         if failure is not None:
             raise StoreUnavailable(failure.message, code=failure.code) from failure
 

@@ -26,7 +26,7 @@ def read_cursor(cursor: str, decoder: "msgspec.json.Decoder[_Position]") -> _Pos
 def bad_cursor() -> RequestError:
     """Make the error for a cursor that doesn't come from the list."""
     return RequestError(
-        "The cursor isn't one that this list gave.",
+        "The cursor isn't one of this list.",
         code="bad_cursor",
         hint="Take it from next_cursor of the page before, or leave it out to begin with the first page.",
     )

@@ -163,7 +163,7 @@ def check_new(file: Path) -> None:
 
 async def check_backup(server: EmbeddedServer, file: Path) -> None:
     """Raise RequestError unless the file is the backup of a catalogue that pg_restore can read."""
-    error = RequestError(f"The file {file} is no backup of a catalogue.", code="bad_file")
+    error = RequestError(f"The file {file} isn't a backup of a catalogue.", code="bad_file")
     if not await anyio.Path(file).is_file():
         raise error
     try:
@@ -327,7 +327,7 @@ async def _require_another(identity: tuple[object, ...], production: URL | None)
         if exc.code == "database_missing":
             return
         raise StoreError(
-            f"Whether the test database is the production database can't be found out: {exc.message}",
+            f"Can't find out whether the test database is the production database: {exc.message}",
             code=exc.code,
             hint="Nothing was changed. Start the production server, or unset RETROVUE_DATABASE_URL for this command.",
         ) from exc

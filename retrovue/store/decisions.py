@@ -143,7 +143,7 @@ async def decide(
             )
             fitting += result.rowcount  # type: ignore[attr-defined]
     if expected is not None and fitting != expected:
-        raise changed_meanwhile("What was chosen")
+        raise changed_meanwhile("The selection")
     if dry_run:
         listing = (
             f"SELECT asset.uuid, asset.title, asset.state, {after} FROM asset WHERE {where}{alive}"

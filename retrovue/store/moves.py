@@ -360,7 +360,7 @@ def require_exchangeable(exchanges: Sequence[Exchange], ends: Sequence[Row[Any]]
         if reason is not None:
             raise _refused(f"These assets can't be relinked: {reason}.", row)
     if len(ends) != len(exchanges):
-        raise _refused("An asset that was to be relinked isn't in the catalogue any more.")
+        raise _refused("An asset to relink isn't in the catalogue any more.")
 
 
 def _refused(message: str, row: Row[Any] | None = None) -> RequestError:

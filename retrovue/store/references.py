@@ -108,7 +108,7 @@ async def look_up(
         ids = [str(row.id) if noun == "collection" else row.external_id for row in candidates]
         labels = [row.label for row in candidates] if noun == "collection" else ids
         raise Ambiguous(
-            f"{len(candidates)} {noun}s fit {quoted(reference)}: {', '.join(labels)}.",
+            f"{len(candidates)} {noun}s match {quoted(reference)}: {', '.join(labels)}.",
             code=f"ambiguous_{noun}",
             hint=hint,
             context={noun: reference, "candidates": ids},

@@ -242,7 +242,7 @@ def _no_key(reason: str) -> RequestError:
     return RequestError(
         f"A secret of a source is encrypted, and {reason}.",
         code="secret_key_missing",
-        hint=f"Bring back the key file, or name it by {KEY_FILE}; or set the secret with `retrovue source update`.",
+        hint=f"Restore the key file, or name it by {KEY_FILE}; or set the secret with `retrovue source update`.",
     )
 
 

@@ -281,7 +281,7 @@ class Store:
                 raise CommitUnknown("The connection broke while the commit was under way.") from error
             raise known from error
         if shield.cancelled_caught:
-            raise CommitUnknown("The commit was still under way when the time to stop had come.")
+            raise CommitUnknown("The commit wasn't answered before the process had to stop.")
 
 
 async def retry_conflicts(transact: Callable[[], Awaitable[None]], *, retries: int = RETRIES) -> None:

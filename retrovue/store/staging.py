@@ -196,7 +196,7 @@ class Staging:
                 f"What the source has listed of {self.collection.display_name} so far takes {size >> 20:,} MiB in"
                 f" temporary tables; at most {MOST_STAGED_BYTES >> 20:,} MiB may be.",
                 code="staging_too_large",
-                hint="Look at what the source lists. A large library can be divided there.",
+                hint="Check what the source lists. A large library can be divided there.",
             )
 
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:

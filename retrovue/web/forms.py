@@ -51,7 +51,7 @@ def uuid_of(values: Mapping[str, Any], name: str) -> uuid.UUID:
     try:
         return uuid.UUID(text(values, name) or "")
     except ValueError:
-        raise RequestError("The form names nothing that there is.", hint="Load the page again.") from None
+        raise RequestError("The form refers to something that doesn't exist.", hint="Load the page again.") from None
 
 
 def number(values: Mapping[str, Any], name: str) -> int | None:

@@ -150,7 +150,7 @@ class Guard:
         request = Request(scope)
         name = _host_name(request.headers.get("host", ""))
         if name is None or not self._settings.allows(name):
-            return _refused(421, "The page isn't served under this name.", code="bad_host")
+            return _refused(421, "The page isn't served under this host name.", code="bad_host")
         client = request.client.host if request.client else ""
         now = anyio.current_time()
         if not self._rate.take(client, now):
@@ -158,7 +158,7 @@ class Guard:
         path, hook = request.url.path, request.url.path.startswith(HOOKS)
         if request.method not in _SAFE and not hook:
             if not _same_origin(request.headers):
-                return _refused(403, "The request comes from another page.", code="other_origin")
+                return _refused(403, "The request comes from another website.", code="other_origin")
             if path == "/login" and not self._logins.take(client, now):
                 return _refused(429, "Too many attempts to sign in.", "Wait a minute.", code="too_often")
         if self._sessions is None or any(path == one or (one[-1] == "/" and path.startswith(one)) for one in OPEN):

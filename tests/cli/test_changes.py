@@ -147,7 +147,7 @@ class TestUpdate:
         assert run_cli("source", "discover", "My Plex").status == 1
         done = run_cli("source", "update", "My Plex", "--accept-new-identity")
         assert done.status == 0
-        assert done.err.startswith("Warning: Another server is the source's now")
+        assert done.err.startswith("Warning: The source has another server now")
         assert run_cli("source", "discover", "My Plex").status == 0
 
     def test_while_it_is_ingested(self, run_cli: Cli, portal: BlockingPortal, database_url: str) -> None:

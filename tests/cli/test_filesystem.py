@@ -84,7 +84,7 @@ class TestMissingDisks:
     def test_a_missing_root_is_unreachable(self, run_cli: Cli, disk: Path) -> None:
         done = run_cli("source", "add", "--type", "filesystem", "--name", "No", "--path", str(disk / "no"))
         assert done.status == 3
-        assert "Is a disk not mounted?" in done.err
+        assert "Is the disk mounted?" in done.err
         ready(run_cli, disk)
         shutil.rmtree(disk)
         done = run_cli(*INGEST, "--json")

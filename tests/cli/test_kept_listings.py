@@ -77,7 +77,7 @@ def test_prune_drops_it(interrupted: World, age: str, span: str, pruned: int) ->
     assert tables(interrupted) == 1
     done = interrupted.cli(*prune, "--yes")
     assert done.status == 0
-    assert ("  what interrupted runs have kept of 1 collections\n" in done.out) == bool(pruned)
+    assert ("  the kept listings of 1 collections\n" in done.out) == bool(pruned)
     assert tables(interrupted) == 1 - pruned
 
 

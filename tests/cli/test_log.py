@@ -91,7 +91,7 @@ class TestLog:
         assert run_cli.ok("ingest", "log", "--runs", "--run", by_hand["run_id"])["runs"] == [by_hand]
         short = run_cli.ok("ingest", "log", "--runs", "--limit", "1")
         assert (short["total"], short["runs"]) == (3, [broken])
-        assert run_cli("ingest", "log", "--runs", "--until", "2000-01-01").out == "No ingest fits.\n"
+        assert run_cli("ingest", "log", "--runs", "--until", "2000-01-01").out == "No ingest matches.\n"
         unknown = run_cli("ingest", "log", "--runs", "--run", str(uuid.uuid4()), "--json")
         assert (unknown.status, unknown.document["errors"][0]["code"]) == (1, "run_not_found")
 
@@ -141,7 +141,7 @@ class TestFilters:
         [entry, _] = run_cli.ok("ingest", "log")["entries"]
         assert names("--status", "ingested") == ["Movies", "TV Shows"]
         assert names("--status", "failed") == names("--status", "running") == []
-        assert run_cli("ingest", "log", "--status", "failed").out == "No ingest fits.\n"
+        assert run_cli("ingest", "log", "--status", "failed").out == "No ingest matches.\n"
         assert names("--since", "2000-01-01", "--until", "2999-01-01T00:00+02:00") == ["Movies", "TV Shows"]
         assert names("--since", "2999-01-01") == names("--until", "2000-01-01") == []
         assert (

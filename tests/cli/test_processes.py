@@ -219,7 +219,7 @@ class TestDemo:
         assert "$ retrovue source add --type plex --name 'Demo Plex' --base-url http://127.0.0.1:" in out
         assert "Source ingest complete: 2 collections processed (1 success, 1 failed)\n(exit status 2)" in out
         assert "Source ingest complete: 2 collections processed (2 success, 0 failed)" in out
-        assert out.endswith("The demo went as it should.\n")
+        assert out.endswith("The demo worked as expected.\n")
         url = line.removeprefix("The page is at ").strip()
         assert "Demo Plex" in httpx.get(f"{url}overview/counts", timeout=60).text
         process.send_signal(signal.SIGTERM)

@@ -23,7 +23,7 @@ def test_it_asks_and_says_what_goes_and_the_outcomes_stay(world: World) -> None:
     assert (preview["dry_run"], preview["outcomes"], preview["rejections"]) == (True, 2, 0)
     done = world.cli("ingest", "prune", "--older-than", "90d", "--yes")
     assert done.status == 0
-    assert done.out.startswith("Removed:\nOf what ended before ")
+    assert done.out.startswith("Removed:\nOf runs that ended before ")
     assert "  the details of 2 ingests and 0 enrichments\n" in done.out
     shown = world.cli.ok("ingest", "show", run)["collections"]
     assert [(one["status"], one["durations"]) for one in shown] == [("ingested", {})] * 2

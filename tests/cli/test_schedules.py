@@ -51,7 +51,7 @@ class TestCommands:
         assert asked.out == "leap will run when a host serves: start `retrovue serve`.\n"
         shown = run_cli("schedule", "show", schedule["id"]).out
         assert f"  sync of My Plex, at {NEVER} in UTC: due next 2028-02-29" in shown
-        assert "a run was asked for, which waits" in shown
+        assert "a requested run is waiting" in shown
 
     @pytest.mark.parametrize(
         ("arguments", "status", "code"),

@@ -71,7 +71,7 @@ class TestCreate:
         assert (again["existed"], again["changed"]) == (True, False)
         done = run_cli("db", "create", "--test-db")
         assert (done.status, done.err) == (0, "")
-        assert done.out.endswith("\nThe test database is there and up to date.\n")
+        assert done.out.endswith("\nThe test database exists and is up to date.\n")
 
     def test_an_empty_database_is_made_one(self, run_cli: Cli, databases: Databases) -> None:
         url = databases.create(migrated=False)

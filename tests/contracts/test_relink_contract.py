@@ -44,7 +44,7 @@ class TestSY34:
         world.ingest()
         move(world, 102, "Brazil")
         done = world.cli("source", "sync", "My Plex")
-        assert "In another collection now: 1" in done.out
+        assert "Moved to another collection: 1" in done.out
         assert "Brazil: missing in Movies, new in Home Videos" in done.out
         assert f"retrovue asset relink --source {world.source.external_id}" in done.out
         before = world.catalogue.bytes()

@@ -343,7 +343,7 @@ class TestSD9:
         human, document = world.both("source", "discover", NAME, "--dry-run", status=0)
         assert document["dry_run"] is True
         assert (document["added"], document["updated"], document["gone"]) == ([ANIME], ["Series"], ["Movies"])
-        assert human.out.splitlines()[0] == "Dry run: nothing was written. It would be:"
+        assert human.out.splitlines()[0] == "Dry run: nothing was written. The result would be:"
         assert "Added: Anime" in human.out
         assert world.catalogue.bytes() == before
         real = world.cli.ok("source", "discover", NAME)

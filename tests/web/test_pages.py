@@ -410,7 +410,7 @@ async def test_enrichers_are_added_attached_let_work_and_removed(
         attach = {"action": "attach", "enricher": str(enricher), "priority": "7"}
         assert "whole number" in await told(page, await page.post(own, data={**attach, "priority": "x"}))
         [(films_,)] = await synced.rows("SELECT count(*) FROM asset")
-        assert f"owes something to {films_} assets" in await told(page, await page.post(own, data=attach))
+        assert f"owes enrichments of {films_} assets" in await told(page, await page.post(own, data=attach))
         assert '<data value="7">' in (await page.get(f"/libraries/{synced.collection.id}", headers=HTML)).text
         assert "The enrichers work" in await told(page, await page.post(own, data={"action": "enrich"}))
         over = await seen(page, f"/libraries/{synced.collection.id}", lambda got: "Retry what failed" in got.text)
@@ -513,7 +513,7 @@ async def test_the_first_run_leads_from_an_address_to_a_catalogue(shared_store: 
             assert "/data/movies" in shown
             assert TOKEN not in shown
             unready = await page.post(step, data={"library": "1", "action": "check"})
-            assert (unready.status_code, "Say where its files are" in unready.text) == (400, True)
+            assert (unready.status_code, "Give the directories of its files" in unready.text) == (400, True)
             chosen = {"library": "1", "local-1-0": str(media)}
             plan = (await page.post(step, data={**chosen, "action": "check"})).text
             assert "What will happen" in plan

@@ -69,7 +69,7 @@ def _run_row(run: LoggedRun, short: str) -> tuple[object, ...]:
 
 def _nothing(filters: Mapping[str, Any]) -> str:
     filtered = any(value is not None for value in filters.values())
-    return "No ingest fits." if filtered else "Nothing has been ingested yet."
+    return "No ingest matches." if filtered else "Nothing has been ingested yet."
 
 
 def _run_lines(entries: Sequence[LogEntry]) -> Iterator[str]:
@@ -167,7 +167,7 @@ async def prune_details(call: Invocation, older_than: dt.timedelta, *, yes: bool
 
     async with opened(call) as store:
         pruned = await retention.prune_details(store, older_than, confirm=confirm_removal, dry_run=call.dry_run)
-    head = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
+    head = "Dry run: nothing was written. This would be removed:" if call.dry_run else "Removed:"
     document = {
         "dry_run": call.dry_run,
         "before": pruned.before,
@@ -181,10 +181,10 @@ async def prune_details(call: Invocation, older_than: dt.timedelta, *, yes: bool
 
 def _pruned_lines(pruned: PrunedDetails) -> list[str]:
     lines = [
-        f"Of what ended before {_time(pruned.before)}; the outcomes themselves stay:",
+        f"Of runs that ended before {_time(pruned.before)}; their outcomes stay:",
         f"  {pruned.rejections:,} rejected items",
         f"  the details of {pruned.outcomes:,} ingests and {pruned.enrichments:,} enrichments",
     ]
     if pruned.kept_listings:
-        lines.append(f"  what interrupted runs have kept of {pruned.kept_listings:,} collections")
+        lines.append(f"  the kept listings of {pruned.kept_listings:,} collections")
     return lines

@@ -29,7 +29,7 @@ async def show_changes(
 ) -> int:
     """List the changes of assets after a cursor, or follow them."""
     if follow and call.output.as_json:
-        raise InputError("--follow has no end, so that --json can't print one document.", hint="Use --jsonl.")
+        raise InputError("--follow doesn't end, so --json can't print one document.", hint="Use --jsonl.")
     async with opened(call) as store:
         if follow:
             followed = changes.follow_changes(store, after=after, source=source, collection=collection)
@@ -45,7 +45,7 @@ async def show_changes(
         (change.position, local_time(change.at), change.what, change.title, _fields(change)) for change in page.changes
     ]
     lines = table(("Cursor", "When", "What", "Asset", "Fields"), rows, numbers=(0,), columns=room()) if rows else []
-    call.output.lines([*lines, f"{len(rows):,} changes. Those after them: --after {page.next_cursor}"])
+    call.output.lines([*lines, f"{len(rows):,} changes. The next page: --after {page.next_cursor}"])
     return 0
 
 
@@ -79,7 +79,7 @@ async def prune_changes(call: Invocation, older_than: dt.timedelta, *, yes: bool
 
     async with opened(call) as store:
         pruned = await changes.prune_changes(store, older_than, confirm=confirm_removal, dry_run=call.dry_run)
-    head = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
+    head = "Dry run: nothing was written. This would be removed:" if call.dry_run else "Removed:"
     document = {"dry_run": call.dry_run, "before": pruned.before, "changes": pruned.changes}
     return call.answer(document, [head, _pruned_line(pruned)])
 

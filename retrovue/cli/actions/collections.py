@@ -92,7 +92,7 @@ async def change_collection(
     unchecked = "" if after.check_files else ", its files aren't looked for"
     call.output.lines(
         [
-            *(["Dry run: nothing was written. It would be:"] if call.dry_run else []),
+            *(["Dry run: nothing was written. The result would be:"] if call.dry_run else []),
             f"Collection {after.name} of {owner.name}: enabled {enabled_now}, ingestible {ingestible}{unchecked}",
             *(f"  {mapping.source_prefix} = {mapping.local_path}" for mapping in after.path_mappings),
         ]
@@ -119,7 +119,7 @@ async def adopt_collection(call: Invocation, old: str, new: str, source: str | N
         "lost": adoption.lost,
         "outcome": outcome,
     }
-    head = "Dry run: nothing was written. It would be:" if call.dry_run else "Done:"
+    head = "Dry run: nothing was written. The result would be:" if call.dry_run else "Done:"
     return call.answer(document, [head, *_adoption_lines(adoption)])
 
 

@@ -106,7 +106,7 @@ async def reset_database(call: Invocation, *, yes: bool) -> int:
             before = await databases.reset_test_database(url, production)
             rows = asdict(before.holdings)
     if call.dry_run and not call.output.as_json and before.role is not None:
-        call.output.lines(["It would be destroyed:", *lines])
+        call.output.lines(["This would be destroyed:", *lines])
     return _report_test_database(call, before, "created" if not before.exists else "reset", {"destroyed": rows})
 
 
@@ -124,7 +124,7 @@ def _report_test_database(
 ) -> int:
     """Print what was done, or would be for a dry-run; ``done`` is None if there was nothing to do."""
     if done is None:
-        result = "The test database is there and up to date."
+        result = "The test database exists and is up to date."
     elif call.dry_run:
         result = f"The test database would be {done}; nothing was written."
     else:
@@ -170,12 +170,12 @@ async def restore(call: Invocation, file: Path, *, yes: bool) -> int:
         before = await databases.holdings(server, name)
         if not call.dry_run:
             if before.sources:
-                lines = ["What is there now, and would be replaced:", *_count_lines(asdict(before))]
+                lines = ["The current content, which would be replaced:", *_count_lines(asdict(before))]
                 confirm(call, lines, yes=yes, context=asdict(before))
             await databases.restore(server, name, "test" if call.test_db else "production", file)
             after = await databases.holdings(server, name)
     if after is None:
-        lines = ["Dry run: nothing was written. It would be replaced:", *_count_lines(asdict(before))]
+        lines = ["Dry run: nothing was written. This would be replaced:", *_count_lines(asdict(before))]
     else:
         lines = [f"Restored from {file}:", *_count_lines(asdict(after))]
     document = {

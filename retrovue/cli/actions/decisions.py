@@ -90,7 +90,7 @@ async def _by_filters(
         states = ", ".join(f"{number:,} {state}" for state, number in sorted(looked.states.items()))
         confirm(
             call,
-            [f"{_VERBS[decision]} {expected:,} assets. {looked.total:,} fit: {states}."],
+            [f"{_VERBS[decision]} {expected:,} assets. {looked.total:,} match: {states}."],
             "Do it?",
             f"This concerns {expected:,} assets",
             yes=yes,
@@ -115,7 +115,7 @@ def _read_ids(call: Invocation) -> Iterator[str]:
     except (ValueError, KeyError) as exc:
         raise InputError(
             f"Line {number + isinstance(exc, UnicodeDecodeError)} of the standard input has no id of an asset.",
-            hint="Give an id a line, or what `retrovue asset export` prints.",
+            hint="Give one id on each line, or the output of `retrovue asset export`.",
         ) from exc
 
 

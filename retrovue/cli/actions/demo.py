@@ -29,7 +29,7 @@ from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.opening import open_store
 
 NAME = "Demo Plex"
-_WENT_WELL = "The demo went as it should."
+_WENT_WELL = "The demo worked as expected."
 _HERE = "127.0.0.1"
 _KINDS: tuple[tuple[Literal["movie", "show", "clip", "artist"], str], ...] = (
     ("movie", "Movies"),

@@ -67,7 +67,7 @@ async def add_enricher(call: Invocation, type_name: str, name: str, parameters: 
         enricher = await attachments.add_enricher(
             store, type_name, name, _given(parameters), dry_run=call.dry_run
         )  # fmt: skip
-    head = "Dry run: nothing was written. It would be added:" if call.dry_run else "Added enricher"
+    head = "Dry run: nothing was written. This would be added:" if call.dry_run else "Added enricher"
     hint = f"Attach it with `retrovue collection attach-enricher COLLECTION {enricher.external_id}`."
     lines = [f"{head} {_identity(enricher)}", *([] if call.dry_run else [hint])]
     return call.answer({"dry_run": call.dry_run, "enricher": enricher_document(enricher)}, lines)
@@ -143,7 +143,7 @@ async def remove_enricher(call: Invocation, reference: str, *, yes: bool) -> int
 
     async with opened(call) as store:
         listing = await attachments.remove_enricher(store, reference, confirm=confirm_removal, dry_run=call.dry_run)
-    head = "Dry run: nothing was written. It would be removed:" if call.dry_run else "Removed:"
+    head = "Dry run: nothing was written. This would be removed:" if call.dry_run else "Removed:"
     document = {"dry_run": call.dry_run, "enricher": enricher_listing_document(listing)}
     return call.answer(document, [head, *_lines(listing)])
 

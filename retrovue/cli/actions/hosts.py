@@ -16,7 +16,7 @@ def begin_hosting(call: Invocation, command: str, name: str | None) -> tuple[str
     """
     if call.output.as_json:
         raise InputError(
-            f"{command} has no end, so that --json can't print one document.",
+            f"{command} doesn't end, so --json can't print one document.",
             hint="Leave it out; with --log-format json and --log-level info the log has a line for each run.",
         )
 

@@ -212,7 +212,7 @@ async def moved_lines(call: Invocation, store: Store, summary: IngestSummary) ->
         moves = await list_moves(store, source=str(summary.source.id), limit=_MOVES_NAMED)
         names = {found.id: found.name for found in await catalogue.list_collections(store)}
     except RetrovueError as exc:
-        call.output.warn(f"It isn't known which of the missing assets are in another collection now: {exc.message}")
+        call.output.warn(f"Can't find out which of the missing assets have moved to another collection: {exc.message}")
         return []
     if not moves.total + moves.ambiguous_total:
         return []
@@ -226,7 +226,7 @@ async def moved_lines(call: Invocation, store: Store, summary: IngestSummary) ->
     unclear = f", {moves.ambiguous_total:,} ambiguous" if moves.ambiguous_total else ""
     return [
         "",
-        f"In another collection now: {moves.total:,}{unclear}",
+        f"Moved to another collection: {moves.total:,}{unclear}",
         *lines,
         f"`retrovue asset relink --source {summary.source.external_id}` lists them; --all lets them keep their ids.",
     ]

@@ -99,7 +99,7 @@ def _print_requested(call: Invocation, requested: Any) -> int:
     return call.answer(document, lines)
 
 
-_NO_WORKER = "No worker is there: the run begins when one is. Start `retrovue worker`."
+_NO_WORKER = "No worker is running: the run begins when one starts. Start `retrovue worker`."
 
 
 def _warn_without_workers(call: Invocation, requested: Any) -> None:

@@ -101,7 +101,7 @@ def _directory(root: str) -> str:
     directory = _local(PathMapping("/", root)).local_path
     if not Path(directory).is_dir():
         raise InputError(
-            f"There is no directory {directory} to look in.",
+            f"The directory {directory} of --look-in doesn't exist.",
             code="missing_directory",
             hint="Mount it, or correct --look-in.",
         )
@@ -121,7 +121,7 @@ class _Quickstart:
 
     async def run(self, maps: Sequence[PathMapping], roots: Sequence[str]) -> int:
         call, options = self.call, self.options
-        self._say(["Looking at the server and at the disks here ..."])
+        self._say(["Reading the server, and looking for its files on this machine ..."])
         with adding_source():
             found = await survey(
                 self.store, *self._server(), maps=maps, roots=roots or None, check_files=options.check_files

@@ -98,7 +98,7 @@ async def _report(call: Invocation, store: Store, moves: Moves, names: Mapping[U
         head = "Dry run: nothing was written. Would be relinked" if call.dry_run else "Relinked"
         lines.append(f"{head}: {relinked:,}")
     else:
-        lines.append(f"{moves.total:,} missing or gone assets have their item in another collection now.")
+        lines.append(f"{moves.total:,} missing or gone assets have their item in another collection.")
         if moves.total:
             lines.append("`retrovue asset relink --all` relinks them; `retrovue asset relink OLD NEW` a single one.")
         elif moves.ambiguous:

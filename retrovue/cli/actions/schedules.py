@@ -19,8 +19,8 @@ async def add_schedule(call: Invocation, source: str, **values: Any) -> int:
     """Add a schedule."""
     async with opened(call) as store:
         added = await schedules.add_schedule(store, source, dry_run=call.dry_run, **values)
-    head = f"{_DRY_RUN} It would be added:" if call.dry_run else "Added:"
-    hint = [] if call.dry_run else ["It runs while `retrovue serve` works on some host."]
+    head = f"{_DRY_RUN} This would be added:" if call.dry_run else "Added:"
+    hint = [] if call.dry_run else ["It runs while `retrovue serve` is running on a host."]
     return call.answer(
         {"dry_run": call.dry_run, "schedule": schedule_document(added)}, [head, *_lines(added), *hint]
     )  # fmt: skip
@@ -78,7 +78,7 @@ async def remove_schedule(call: Invocation, reference: str, *, yes: bool) -> int
         if not call.dry_run:
             confirm(call, _lines(listing), "Remove it?", yes=yes, context={"schedule": str(listing.schedule.id)})
             listing = await schedules.remove_schedule(store, str(listing.schedule.id))
-    head = f"{_DRY_RUN} It would be removed:" if call.dry_run else "Removed:"
+    head = f"{_DRY_RUN} This would be removed:" if call.dry_run else "Removed:"
     return call.answer(
         {"dry_run": call.dry_run, "schedule": schedule_document(listing)}, [head, *_lines(listing)]
     )  # fmt: skip
@@ -89,7 +89,7 @@ async def run_now(call: Invocation, reference: str) -> int:
     async with opened(call) as store:
         schedule, served = await schedules.run_schedule_now(store, reference)
     line = (
-        f"{schedule.name} runs as soon as none of its runs goes on."
+        f"{schedule.name} runs as soon as no other run of it is at work."
         if served
         else f"{schedule.name} will run when a host serves: start `retrovue serve`."
     )
@@ -102,13 +102,13 @@ def _lines(listing: ScheduleListing) -> list[str]:
     return [
         f"Schedule {schedule.name} ({schedule.id})",
         f"  {schedule.what} of {schedule.source_name}, at {schedule.cron} in {schedule.time_zone}: {due}",
-        *(["  a run was asked for, which waits"] if schedule.asked_at is not None else []),
+        *(["  a requested run is waiting"] if schedule.asked_at is not None else []),
         *(f"  due {local_time(run.due_at)} on {run.host}: {_ended(run)}" for run in listing.runs),
     ]
 
 
 def _ended(run: ScheduleRun) -> str:
     if run.ended_at is None:
-        return f"goes on since {local_time(run.started_at)}"
+        return f"at work since {local_time(run.started_at)}"
     why = f": {run.message}" if run.message else ""
     return f"{run.status} {local_time(run.ended_at)}{why}"

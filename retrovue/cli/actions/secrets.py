@@ -8,7 +8,7 @@ async def encrypt_secrets(call: Invocation, *, rotate: bool) -> int:
     """Encrypt the stored secrets of all sources."""
     async with opened(call) as store:
         done = await secrets.encrypt_secrets(store, rotate=rotate, dry_run=call.dry_run)
-    head = ["Dry run: nothing was written. It would be:"] if call.dry_run else []
+    head = ["Dry run: nothing was written. The result would be:"] if call.dry_run else []
     made = [f"A new key in {done.key_file}: keep a copy of the file apart from backups of the catalogue."]
     lines = [
         *head,

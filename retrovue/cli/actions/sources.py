@@ -189,7 +189,7 @@ async def discover_collections(call: Invocation, reference: str) -> int:
     """Discover the collections of a source."""
     async with opened(call) as store:
         found = await discovery.discover(store, reference, dry_run=call.dry_run)
-    head = ["Dry run: nothing was written. It would be:"] if call.dry_run else []
+    head = ["Dry run: nothing was written. The result would be:"] if call.dry_run else []
     document = {"dry_run": call.dry_run, "source": source_identity(found.source), **discovery_document(found)}
     return call.answer(document, [*head, *_discovery_lines(found)])
 
@@ -240,8 +240,8 @@ def _hidden_lines(names: Sequence[str]) -> Iterator[str]:
 def _remade_lines(source: Source, remade: Remade) -> Iterator[str]:
     before = remade.before
     if remade.external_id == before.external_id:
-        yield f"Made again: {before.name} ({before.external_id}) is another library than its assets are of"
-        yield "  A sync follows what is the same, and holds back the removal of what isn't until you confirm it."
+        yield f"Made again: {before.name} ({before.external_id}) is another library than the one of its assets"
+        yield "  A sync keeps the assets that are the same, and holds back the removal of others until you confirm it."
         return
     old, new = f"{before.name} ({before.external_id})", f"{remade.name} ({remade.external_id})"
     yield f"Made again: {new} has the directories of {old}"
@@ -348,8 +348,8 @@ def _changes(before: Source, after: Source) -> list[str]:
 
 def _new_identity_warning(after: Source) -> str:
     return (
-        "Another server is the source's now, and its libraries may be others under the same keys:"
-        f" run `retrovue source discover {after.external_id}` and look at its collections before the next ingest."
+        "The source has another server now, which may have other libraries under the same keys:"
+        f" run `retrovue source discover {after.external_id}` and check its collections before the next ingest."
     )
 
 
@@ -366,7 +366,7 @@ async def delete_source(call: Invocation, reference: str, *, yes: bool) -> int:
 
 def _destruction(source: Source, contents: Contents) -> Destruction:
     lines = [
-        f"Source {source.name} ({source.external_id}, type {source.type}) with its settings, and of it",
+        f"Source {source.name} ({source.external_id}, type {source.type}) with its settings, and",
         f"  collections:  {contents.collections}, with their path mappings and audit trail",
         f"  assets:       {contents.assets}, of which {contents.approved_assets} approved for broadcast",
     ]

@@ -51,7 +51,7 @@ def command() -> None:
 @filters
 @_ORDER
 @click.option("--limit", type=NATURAL, default=50, show_default=True, help="The size of a page.")
-@click.option("--after", metavar="CURSOR", help="The page after this cursor, which the page before names.")
+@click.option("--after", metavar="CURSOR", help="The page after this cursor, which the previous page prints.")
 @click.option("--all", "everything", is_flag=True, help="All pages, one after the other.")
 @_COLUMNS
 @click.option("--jsonl", is_flag=True, help="Print a line of JSON for each asset.")
@@ -166,7 +166,7 @@ _OF_COLLECTION = click.option(
 )
 @_OF_SOURCE
 @_OF_COLLECTION
-@click.option("--after", type=NATURAL, metavar="CURSOR", help="The changes after this cursor, which a list names.")
+@click.option("--after", type=NATURAL, metavar="CURSOR", help="The changes after this cursor, which a list prints.")
 @click.option("--limit", type=POSITIVE, default=500, show_default=True, help="Most changes to list.")
 @click.option("--follow", is_flag=True, help="Print changes as they are made, from now or after the cursor.")
 @click.option("--jsonl", is_flag=True, help="Print a line of JSON for each change.")
@@ -183,7 +183,7 @@ async def changes(call: Invocation, **options: Any) -> int:
 
 
 @command.command("prune-changes", epilog=examples("asset prune-changes --older-than 365d --dry-run"))
-@click.option("--older-than", type=SPAN, required=True, metavar="SPAN", help="Only those made so long ago: 365d.")
+@click.option("--older-than", type=SPAN, required=True, metavar="SPAN", help="Only changes at least this old: 365d.")
 @confirmed
 @shared(writes=True)
 async def prune_changes(call: Invocation, *, older_than: dt.timedelta, yes: bool) -> int:
@@ -201,7 +201,11 @@ async def prune_changes(call: Invocation, *, older_than: dt.timedelta, yes: bool
 @_OF_SOURCE
 @_OF_COLLECTION
 @click.option(
-    "--older-than", type=SPAN, default="0", metavar="SPAN", help="Only those that have been away for longer: 90d, 12h."
+    "--older-than",
+    type=SPAN,
+    default="0",
+    metavar="SPAN",
+    help="Only assets that have been missing for longer than this: 90d, 12h.",
 )
 @confirmed
 @shared(writes=True)
@@ -222,7 +226,7 @@ async def purge(call: Invocation, **options: Any) -> int:
 @_OF_SOURCE
 @_OF_COLLECTION
 @click.option("--other-sources", is_flag=True, help="Look for their items in other sources as well.")
-@click.option("--all", "everything", is_flag=True, help="Relink all that are unambiguous.")
+@click.option("--all", "everything", is_flag=True, help="Relink all unambiguous pairs.")
 @confirmed
 @shared(writes=True)
 async def relink(call: Invocation, **options: Any) -> int:

@@ -41,8 +41,8 @@ def command() -> None:
 @click.option("--collection", metavar="COLLECTION", help="Only ingests of this collection: its id, key or name.")
 @click.option("--run", metavar="ID", help="Only this run: its id, or the unique beginning of it.")
 @click.option("--status", type=click.Choice(_STATUSES), help="Only entries of this status.")
-@click.option("--since", metavar="TIME", type=TIME, help="Only ingests started then or later: 2026-03-01.")
-@click.option("--until", metavar="TIME", type=TIME, help="Only ingests started before then.")
+@click.option("--since", metavar="TIME", type=TIME, help="Only ingests that started at this time or later: 2026-03-01.")
+@click.option("--until", metavar="TIME", type=TIME, help="Only ingests that started before this time.")
 @click.option("--runs", is_flag=True, help="A line for each run, with the totals of all its collections.")
 @click.option("--limit", type=NATURAL, default=50, show_default=True, help="Most entries, or runs, to list.")
 @shared()
@@ -62,10 +62,10 @@ def _pages(action: Action) -> Action:
         click.option("--csv", "as_csv", is_flag=True, help="Print all as comma-separated values."),
         click.option("--jsonl", is_flag=True, help="Print all, each as a line of JSON."),
         click.option("--all", "everything", is_flag=True, help="All pages, one after the other."),
-        click.option("--after", metavar="CURSOR", help="The page after this cursor, which the page before names."),
+        click.option("--after", metavar="CURSOR", help="The page after this cursor, which the previous page prints."),
         click.option("--limit", type=NATURAL, default=50, show_default=True, help="The size of a page."),
-        click.option("--until", metavar="TIME", type=TIME, help="Only of before then."),
-        click.option("--since", metavar="TIME", type=TIME, help="Only of then or later: 2026-03-01."),
+        click.option("--until", metavar="TIME", type=TIME, help="Only before this time."),
+        click.option("--since", metavar="TIME", type=TIME, help="Only from this time on: 2026-03-01."),
         click.option("--collection", metavar="COLLECTION", help="Only of this collection: its id, key or name."),
         click.option("--source", metavar="SOURCE", help="Only of this source: its id or name."),
     ):
@@ -106,7 +106,7 @@ async def duplicates(call: Invocation, **options: Any) -> int:
 @command.command("show")
 @click.argument("run_id", metavar="RUN_ID|latest")
 @click.option("--collection", metavar="COLLECTION", help="Only this collection: its id, key or name.")
-@click.option("--traceback", is_flag=True, help="Show the tracebacks of failures, too.")
+@click.option("--traceback", is_flag=True, help="Also show the tracebacks of failures.")
 @shared()
 async def show(call: Invocation, *, run_id: str, collection: str | None, traceback: bool) -> int:
     """Show a run with all its outcomes and rejected items.
@@ -120,7 +120,11 @@ async def show(call: Invocation, *, run_id: str, collection: str | None, traceba
 
 @command.command("prune", epilog=examples("ingest prune --older-than 90d --dry-run"))
 @click.option(
-    "--older-than", type=SPAN, required=True, metavar="SPAN", help="Only of runs that ended so long ago: 90d."
+    "--older-than",
+    type=SPAN,
+    required=True,
+    metavar="SPAN",
+    help="Only details of runs that ended at least this long ago: 90d.",
 )
 @confirmed
 @shared(writes=True)

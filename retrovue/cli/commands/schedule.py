@@ -28,7 +28,7 @@ def command() -> None:
 @click.option("--cron", required=True, metavar="EXPRESSION", help=_CRON)
 @click.option("--time-zone", metavar="ZONE", default="UTC", help=_ZONE)
 @click.option("--what", type=click.Choice(WORKS), default="sync", help=_WHAT)
-@click.option("--name", metavar="NAME", help="Unique name; default: made of the source's name and --what.")
+@click.option("--name", metavar="NAME", help="Unique name; default: made from the source's name and --what.")
 @shared(writes=True)
 async def add(call: Invocation, *, source: str, cron: str, time_zone: str, what: str, name: str | None) -> int:
     """Sync, ingest or enrich a source automatically.

@@ -130,7 +130,7 @@ async def list_types(call: Invocation) -> int:
     help="Type of the source.",
 )
 @click.option("--name", required=True, help="Name of the source.")
-@click.option("--discover", is_flag=True, help="Discover its collections, too.")
+@click.option("--discover", is_flag=True, help="Also discover its collections.")
 @click.option("--again", is_flag=True, help="Add it even if the same server is a source already.")
 @_keep_reference
 @shared(writes=True)

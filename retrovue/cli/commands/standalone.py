@@ -123,12 +123,18 @@ async def stats(call: Invocation, *, source: str | None) -> int:
 @click.option(
     "--listen/--no-listen", default=True, show_default=True, help="Whether to sync what the events of sources name."
 )
-@click.option("--page/--no-page", default=None, help="Whether to serve the page; default: if its packages are there.")
-@click.option("--jobs/--no-jobs", default=None, help="Whether to work jobs; default: if their packages are there.")
+@click.option(
+    "--page/--no-page", default=None, help="Whether to serve the page; default: if its packages are installed."
+)
+@click.option("--jobs/--no-jobs", default=None, help="Whether to work jobs; default: if their packages are installed.")
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", show_default=True, help="Where to serve the page.")
 @click.option("--port", type=Whole(0, 65_535), default=8686, show_default=True, help="Port of the page; 0: any.")
 @click.option(
-    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name of the page, as behind a proxy."
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another host name of the page, such as that of a proxy.",
 )
 @shared()
 async def serve(

@@ -88,7 +88,7 @@ CATALOGUE: Mapping[str, Advice] = {
     ),
     "enrichments_failed": Advice(
         "An enrichment that was asked for failed for some assets, which stay enriching.",
-        "Mend what the failures name, and run `retrovue collection enrich COLLECTION --retry-failed`; or approve the"
+        "Resolve the failures, and run `retrovue collection enrich COLLECTION --retry-failed`; or approve the"
         " assets as they are with `retrovue asset approve UUID --despite-enrichment`.",
     ),
     "enrichment_interrupted": Advice(

@@ -31,11 +31,11 @@ REQUESTS: Mapping[str, Advice] = {
     "asset_not_found": Advice("The catalogue has no such asset.", "List them: `retrovue asset list`."),
     "schedule_not_found": Advice("The catalogue has no such schedule.", "List them: `retrovue schedule list`."),
     "request_not_found": Advice(
-        "Nobody has asked the workers for such a run, or it ended long ago.",
+        "No such run was requested from workers, or it ended long ago.",
         "Look at the runs: `retrovue ingest log --runs`.",
     ),
     "enricher_not_found": Advice("The catalogue has no such enricher.", "List them: `retrovue enricher list`."),
-    "ambiguous": Advice("Several things have that name.", "Use an id instead of the name."),
+    "ambiguous": Advice("Several objects have that name.", "Use an id instead of the name."),
     "ambiguous_source": Advice("Several sources have that name.", "Use an id from the message instead of the name."),
     "ambiguous_collection": Advice(
         "Several collections have that name.", "Add --source, or use an id from the message instead of the name."
@@ -63,7 +63,7 @@ REQUESTS: Mapping[str, Advice] = {
     "bad_patience": Advice("The patience can't be used.", "Give a number of seconds above 0."),
     "bad_limit": Advice("The limit can't be used.", "Give a whole number from 0 to 2,147,483,647."),
     "bad_order": Advice("Assets can't be listed in this order.", "Order them by `added`, `name` or `aired`."),
-    "bad_cursor": Advice("No list gave this cursor.", "Take the cursor of the page before, or none."),
+    "bad_cursor": Advice("The cursor isn't one of this list.", "Take the cursor of the page before, or none."),
     "cursor_expired": Advice(
         "The feed of changes can't be read from this cursor: it is older than what is kept, or of another feed.",
         "Read the assets anew, then follow the feed without a cursor.",
@@ -89,8 +89,8 @@ REQUESTS: Mapping[str, Advice] = {
         "A collection can't take the place of the other one.", "Read the message; nothing was changed."
     ),
     "removals_held_back": Advice(
-        "A sync found assets that aren't listed any more, and a guard kept it from marking them.",
-        "Look at the source. If they are really removed, run the sync again with --confirm-removals TOKEN.",
+        "A sync found assets that aren't listed any more, and a guard held their removal back.",
+        "Check the source. If they were really removed, run the sync again with --confirm-removals TOKEN.",
     ),
     "bad_max_removals": Advice(
         "The limit of removals can't be used.", "Give a number of assets such as 50, or a percentage such as 10%."

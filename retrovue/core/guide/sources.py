@@ -33,7 +33,7 @@ SOURCES: Mapping[str, Advice] = {
         "The source doesn't report where the library's files are.", "Use the API key of an administrator."
     ),
     "files_hidden": Advice(
-        "The server names the files of a library to its owner only, and the token is another user's.",
+        "The server shows the files of a library to its owner only, and the token is another user's.",
         "Set the owner's token with `retrovue source update`.",
     ),
     "unreadable_library": Advice(
@@ -83,17 +83,18 @@ SOURCES: Mapping[str, Advice] = {
         "Correct the address, or add that server as a source. If it was set up again: --accept-new-identity.",
     ),
     "too_many_locations": Advice(
-        "The source lists more folders for the library than any has.", "Look at the library's folders in the source."
+        "The source lists more folders for the library than any library has.",
+        "Check the library's folders in the source.",
     ),
     "secret_unreadable": Advice(
-        "A secret that is kept by reference can't be read where it should be.",
+        "A secret that is kept by reference can't be read.",
         "Make it readable for the account that runs RetroVue, or name another place with `retrovue source update`.",
     ),
     "bad_secret_reference": Advice(
         "The reference to a secret can't be used.", "Give file:/ABSOLUTE/PATH, env:NAME or credential:NAME."
     ),
     "secret_key_missing": Advice(
-        "A secret is encrypted, and the key isn't there.", "Bring back the key file, or give the secret anew."
+        "A secret is encrypted, and the key isn't there.", "Restore the key file, or set the secret again."
     ),
     "bad_key_file": Advice(
         "The file with the keys of secrets can't be used.", "Correct it, or name another one by RETROVUE_KEY_FILE."
@@ -104,13 +105,13 @@ SOURCES: Mapping[str, Advice] = {
     ),
     "staging_too_large": Advice(
         "A collection's items take more room in temporary tables than any library does.",
-        "Look at what the source lists. A large library can be divided there.",
+        "Check what the source lists. A large library can be divided there.",
     ),
     "unexpected_status": Advice(
         "The source answers with a status that no request of RetroVue leads to, such as 304 (not modified).",
         "Check any proxy or cache between here and the source.",
     ),
-    "redirect_loop": Advice("The source redirects in a circle.", "Use the address that the server announces."),
+    "redirect_loop": Advice("The source redirects in a loop.", "Use the address that the server announces."),
     "foreign_redirect": Advice(
         "The source redirects to another address, which would receive the token.",
         "If that address is the right one, set it as the base URL of the source.",
@@ -137,7 +138,7 @@ SOURCES: Mapping[str, Advice] = {
     ),
     "changes_unknown": Advice(
         "The source can't tell what has changed since a time.",
-        "Nothing has to be done: a sync reads the whole collection in its place.",
+        "Nothing has to be done: a sync reads the whole collection instead.",
     ),
     "incomplete_enumeration": Advice(
         "The listing isn't proven to be complete. The collection wasn't changed.",
@@ -155,10 +156,8 @@ SOURCES: Mapping[str, Advice] = {
     "not_entered": Advice("A client was used before it was opened.", REPORT),
     "closed": Advice("The reading of a page was stopped.", "Run the command again; the collection wasn't changed."),
     "events_need_user": Advice(
-        "Jellyfin tells what has changed to users only, and the source has an API key.",
+        "Jellyfin reports changes to users only, and the source has an API key.",
         "Give the access token of a user with `retrovue source update`, or add a schedule.",
     ),
-    "watched_directory_changed": Advice(
-        "A directory that was watched is another one than before, or gone.", "Check the mount."
-    ),
+    "watched_directory_changed": Advice("A watched directory was replaced or removed.", "Check the mount."),
 }

@@ -1,7 +1,7 @@
-"""The enricher that opens the media files: durations, streams, codecs and chapters.
+"""The enricher that opens media files: it reads duration, streams, codecs and chapters.
 
-It uses PyAV in a worker process, or ffprobe where PyAV isn't installed. A file that crashes or hangs the native
-library ends that worker; the files after it go to a new one.
+It uses PyAV in a worker process, or ffprobe if PyAV isn't installed. If a file crashes or hangs the native library,
+that worker ends, and the remaining files go to a new one.
 """
 
 import json
@@ -28,13 +28,13 @@ from retrovue.enrichers.processes import output_of, program
 from retrovue.importers.locations import other_spelling
 
 BATCH_DEADLINE_S = 600.0
-"""Seconds for a batch of files, so that none may take longer either."""
+"""Seconds for a batch of files, and therefore the most for one file."""
 ANSWER_CAP = 1024 * 1024
-"""Bytes that the worker may print for one file."""
+"""The most bytes that the worker may print for one file."""
 FFPROBE_CAP = 4 * 1024 * 1024
-"""Bytes that ffprobe may print for one file."""
+"""The most bytes that ffprobe may print for one file."""
 _WORKER_ENDED = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
-# Started by its path: as a module it would import this package first, which takes longer than a batch of files.
+# Started by its path: as a module it would first import this package, which takes longer than a batch of files.
 _WORKER = (sys.executable, "-P", str(Path(__file__).with_name("worker.py")))
 _FFPROBE_ARGUMENTS = (
     "-v", "quiet", "-print_format", "json", "-show_format", "-show_streams", "-show_chapters",
@@ -51,7 +51,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProbeEnricher(BaseEnricher):
-    """Open the files of assets and read what they hold."""
+    """Opens the files of assets and reads their properties."""
 
     type_name: ClassVar[str] = "probe"
     batch_size: ClassVar[int] = 64
@@ -80,7 +80,7 @@ class ProbeEnricher(BaseEnricher):
         )
 
     async def enrich(self, assets: Sequence[AssetView]) -> Sequence[Enrichment | Failure]:
-        """Open the files of these assets, except where size and modification time are those of the last time."""
+        """Open the files of assets, except files with the same size and modification time as the last time."""
         fingerprints = await anyio.to_thread.run_sync(_fingerprints, list(assets), abandon_on_cancel=True)
         due = {
             position: [file.local_path for file in asset.files]
@@ -108,7 +108,7 @@ class ProbeEnricher(BaseEnricher):
         return results
 
     async def _ask_worker(self, paths: Sequence[str], results: list[Result | Failure]) -> None:
-        """Add the results of files, in order, up to the last or to one that ends the worker or takes too long."""
+        """Add the results of files in order, up to the last file or to one that crashes the worker or times out."""
         async with program(_WORKER) as process:
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("the worker was started without pipes")

@@ -1,6 +1,6 @@
-"""What the probe found in media files, as fields of an asset. Pure.
+"""Convert the results of the probe to fields of an asset. Does no I/O.
 
-A value that isn't valid is left out, with a warning in the enrichment's data; only the duration is necessary.
+An invalid value is left out, with a warning in the enrichment's data; only the duration is required.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,18 @@ from retrovue.enrichers.base import Enrichment, Failure
 from retrovue.enrichers.probe.worker import FLAGS, TYPES
 
 Result = dict[str, Any]
-"""What is known of one file, with the keys that the worker prints."""
+"""The properties of one file, with the keys that the worker prints."""
 LONGEST_MS = 366 * 24 * 3600 * 1000
-"""Milliseconds of a file; more than a year is no duration."""
+"""The longest duration of a file, in milliseconds; more than a year is invalid."""
 LONGEST_TEXT = 1000
-"""Characters of a language or a title."""
+"""The longest language or title, in characters."""
 MOST = 1000
-"""Streams or chapters that are kept of a file."""
-# FFmpeg's word for the flag that FLAGS calls attached_picture.
+"""The most streams or chapters that are kept of a file."""
+# FFmpeg's name for the flag that FLAGS calls attached_picture.
 _FFPROBE_FLAGS = {"attached_picture": "attached_pic"}
 _NUMBERS = ("index", "width", "height", "channels", "sample_rate", "bitrate")
 _PICTURES = ("image2", "_pipe", "gif", "apng")
-"""Parts of the names of FFmpeg's formats of still or short pictures."""
+"""Parts of FFmpeg's names of formats of still or short pictures."""
 
 
 def describe(results: Sequence[Result | Failure], fingerprint: dict[str, Any]) -> Enrichment | Failure:
@@ -74,7 +74,7 @@ def _chapters(files: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _valid(result: Result, warnings: dict[str, None]) -> Result:
-    """Return a result without the values that aren't valid."""
+    """Return a result without its invalid values."""
 
     def number(value: object, largest: int = LARGEST) -> int | None:
         if isinstance(value, int) and 0 <= value <= largest:
@@ -110,7 +110,7 @@ def _valid(result: Result, warnings: dict[str, None]) -> Result:
 
 
 def ffprobe_result(answer: Mapping[str, Any]) -> Result:
-    """Read ffprobe's answer as the worker's: its numbers are texts, and ``N/A`` where there is none."""
+    """Convert ffprobe's answer to the worker's form: its numbers are texts, and ``N/A`` if there is none."""
     container = answer.get("format") or {}
     return {
         "duration_ms": _milliseconds(container.get("duration")),

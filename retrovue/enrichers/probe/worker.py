@@ -1,7 +1,7 @@
-"""The program that opens media files with PyAV, apart from RetroVue because the native library may crash.
+"""The program that opens media files with PyAV, in a process of its own because the native library may crash.
 
-It imports nothing of RetroVue. Each line of its standard input is a path as a JSON string; for each it prints one
-line, a JSON object with what the file holds or ``{"error": ...}``. It prints the answer before it opens the next
+It imports nothing of RetroVue. Each line of its standard input is a path as a JSON string. For each path it prints one
+line, a JSON object with the file's properties or ``{"error": ...}``. It prints the answer before it opens the next
 file, so that the reader knows which file crashed or hung it.
 """
 
@@ -20,7 +20,7 @@ def look_into(path: str) -> dict[str, Any]:
     import av  # noqa: PLC0415 - only this process loads the native library
 
     av.logging.set_level(av.logging.PANIC)
-    # A file may be a playlist: nothing that it names is fetched.
+    # A file may be a playlist; the files that it names aren't opened.
     with av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
         return {
             "duration_ms": None if container.duration is None else max(0, round(container.duration / 1000)),
@@ -60,11 +60,11 @@ def _stream(stream: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer each line of the standard input until it ends."""
+    """Answer each line of standard input until it ends."""
     for line in sys.stdin.buffer:
         try:
             answer = look_into(os.fsdecode(json.loads(line).encode("utf-8", "surrogateescape")))
-        except Exception as exc:  # noqa: BLE001 - whatever the library raises concerns this file alone
+        except Exception as exc:  # noqa: BLE001 - any exception of the library concerns this file only
             answer = {"error": f"{type(exc).__name__}: {getattr(exc, 'strerror', None) or exc}"}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

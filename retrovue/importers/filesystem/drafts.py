@@ -1,4 +1,4 @@
-"""Makes pages of asset drafts, and their outlines, of the titles that a walk has found. Does no I/O."""
+"""Make pages of asset drafts, and their outlines, from the titles that a walk has found. Does no I/O."""
 
 import os
 import re
@@ -20,19 +20,19 @@ from retrovue.importers.filesystem.walk import Title, Unusable
 _encode = msgspec.msgpack.Encoder().encode
 _QUOTED = re.compile(r"[A-Za-z0-9_.~/%-]*")
 _WITH_EPISODES = frozenset({"show", "mixed"})
-"""Kinds of collections in which a file may hold several episodes, each of which is a draft."""
+"""The kinds of collections in which a file may contain several episodes, each of which is a draft."""
 
 
 class PageMaker:
     """Makes the pages of one collection."""
 
     def __init__(self, directory: str, kind: str) -> None:
-        """``directory`` is the collection's own, ``kind`` one of `names.KINDS`."""
+        """``directory`` is the collection's directory, ``kind`` one of `names.KINDS`."""
         self._top = directory.rstrip("/")
         self._kind = kind
 
     def outline(self, titles: Sequence[Title | Unusable]) -> Outline | None:
-        """Return the page of these titles in outline; None if any of them would be rejected."""
+        """Return the outline of the page of these titles; None if any of them would be rejected."""
         uris: list[str] = []
         paths: list[tuple[str, ...]] = []
         for title in titles:
@@ -54,7 +54,7 @@ class PageMaker:
         return Outline(uris, paths, [], len(titles), read, self._stamp(titles))
 
     def page(self, titles: Sequence[Title | Unusable]) -> Page:
-        """Return the page of these titles. It has the stamp of its outline if it has one."""
+        """Return the page of these titles, with the stamp of its outline if it has one."""
         page = Page([], [], len(titles))
         albums: dict[tuple[str, ...], list[str]] = {}
         for title in titles:
@@ -81,7 +81,7 @@ class PageMaker:
         return page
 
     def _stamp(self, titles: Sequence[Title | Unusable]) -> bytes:
-        """Hash all that the drafts are made from; another version may read the same names in another way."""
+        """Return a hash of all that the drafts are made from, and of the version, which may read names differently."""
         return xxhash.xxh3_128_digest(_encode((own_version(), self._kind, titles)))
 
     def _paths(self, title: Title | Unusable) -> list[str]:
@@ -122,7 +122,10 @@ def _type(kind: str, file: str, parsed: Description) -> str:
 
 
 def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: Description) -> Iterator[AssetDraft]:
-    """Make a draft for each episode of a file. All but the first become aliases of the asset, as it has their file."""
+    """Make a draft for each episode of a file.
+
+    All except the first become aliases of the asset, because it has their file.
+    """
     name = parsed.name
     type_ = _type(kind, title.parts[0].name, parsed)
     episode, aired = type_ == "episode", parsed.aired

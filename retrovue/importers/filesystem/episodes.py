@@ -1,4 +1,4 @@
-"""Read names of episodes: show, numbers and dates. Pure.
+"""Parse names of episodes: show, numbers and dates. Does no I/O.
 
 Names of episodes and seasons follow Plex's "Naming and Organizing Your TV Show Files" and Jellyfin's
 ``Emby.Naming/Common/NamingOptions.cs`` and ``Emby.Naming/TV/SeasonPathParser.cs``.
@@ -23,12 +23,12 @@ from retrovue.importers.filesystem.titles import (
 )
 
 LONGEST_RANGE = 50
-"""Episodes of one file; a larger range is no range."""
+"""The most episodes of one file; a larger range isn't treated as a range."""
 _START = r"(?:^|(?<=[ ._\-(\[]))"
 _SEASON_WORD = r"(?:season|series|staffel|saison|temporada|stagione|seizoen|s[æä]song?|sesong|sezona?|kausi|s[ée]rie)"
 _EPISODE_WORD = r"(?:[ée]pisode|folge|episodio|cap[ií]tulo|aflevering|ep\.?|e)"
 _ENDS = r"(?=[ex]p?[0-9]|[^0-9a-z]|v[0-9](?![0-9a-z])|$)"
-"""Behind the number of an episode: no letter, but for a further number and the version of a release."""
+"""What follows the number of an episode: not a letter, except for a further number or the version of a release."""
 EPISODE = re.compile(
     rf"{_START}(?:"
     rf"s(?P<s1>[0-9]{{1,4}})[ ._-]*(?:x?e(?:p(?:isode)?)?|x)[ ._-]*(?P<e1>[0-9]{{1,4}})"
@@ -40,12 +40,12 @@ EPISODE = re.compile(
 _MORE_EPISODES = re.compile(
     rf"[ ._]?(?:[-+&,][ ._]?)?(?:s?(?P<season>[0-9]{{1,4}})[ ._]*[ex]|ep?)(?P<e>[0-9]{{1,4}}){_ENDS}"
     rf"|x(?P<x>[0-9]{{2}}){_ENDS}"
-    # "-5.1" is sound of so many channels.
+    # "-5.1" is the number of sound channels.
     r"|(?:(?P<hyphen>-)(?![257][.][01](?![0-9]))|[ ._]?[+&][ ._]?|,)(?P<bare>[0-9]{1,3})(?![0-9a-z])",
     re.IGNORECASE,
 )
 _MAY_BE_DATE = re.compile(r"(?:19|20)[0-9]{2}")
-"""Found more quickly than the whole pattern, and in few names."""
+"""A faster pattern that is tried first; few names match it."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]*"
 _DATE = re.compile(
@@ -68,7 +68,7 @@ _OF_SEVERAL = re.compile(
 )
 _LEADING_NUMBER = re.compile(
     r"^(?P<e>[0-9]{1,2}|0[0-9]{2})(?=[ ._-]|$)"
-    # "01-02" may be a range as well as a season and an episode; "04 - 24 Hours" has a title.
+    # "01-02" may be a range or a season and an episode; in "04 - 24 Hours" a title follows.
     r"(?:(?=[ ._]+-[ ._]+(?![0-9]{1,4}(?:[ ._]*$|[ ._]+-)))|(?![ ._-]*[0-9]))"
 )
 _WITH_SEASON = re.compile(r"^(?P<s>[0-9]{1,2})(?P<e>[0-9]{2})(?=[ ._-]|$)(?![ ._-]*[0-9])")
@@ -77,7 +77,7 @@ _ABSOLUTE = re.compile(r"(?<=[^ ._-])[ ._]+-[ ._]+(?P<e>[0-9]{1,4})(?:v[0-9])?(?
 _BEHIND_SHOW = re.compile(
     r"(?<=[^ ._-])[ ._]+(?P<s>[0-9](?=[0-9]{2}))?(?P<e>[0-9]{1,2})(?:v[0-9])?(?=[ ._]*$|[ ._]*[\[(]|[ ._]+-)"
 )
-"""A number that stands directly behind the name of the show: "The Show 04", "The Show 204"."""
+"""A number directly after the name of the show: "The Show 04", "The Show 204"."""
 _RELEASE_VERSION = re.compile(r"^v[0-9](?![0-9a-z])", re.IGNORECASE)
 _SEASON = re.compile(
     rf"^(?:(?P<show>.+?)[ ._-]+)?{_SEASON_WORD}[ ._-]*(?P<season>[0-9]{{1,4}})(?![0-9])"
@@ -92,34 +92,34 @@ _PICTURE_SIZES = {("4", "3"), ("16", "9"), ("21", "9")}
 
 
 class Name(NamedTuple):
-    """What a file's name and the directories above it say."""
+    """The parts of a file's name and of the directories above it."""
 
     title: str
     show_title: str | None = None
     season: int | None = None
     episode: int | None = None
     year: int | None = None
-    """Of the film, or of the show."""
+    """The title of the film or of the show."""
 
 
 class Description(NamedTuple):
-    """All that a file's name and the directories above it say."""
+    """Everything that a file's name and the directories above it tell."""
 
     name: Name
     more_episodes: tuple[int, ...] = ()
-    """The numbers of a file's further episodes."""
+    """The numbers of the file's other episodes."""
     aired: dt.date | None = None
     ids: Mapping[str, str] = {}
-    """Provider → id, of the film or the episode."""
+    """The ids of the film or the episode, by provider."""
     is_episode: bool = False
     show_directory: tuple[str, ...] = ()
-    """The directory of the show, from its collection's; empty if it has none."""
+    """The directory of the show, relative to that of its collection; empty if it has none."""
     show_ids: Mapping[str, str] = {}
     edition: str | None = None
 
 
 class _Place:
-    """What the directories of a file say: the season's number, and the show's name, year and ids."""
+    """What the directories of a file tell: the season's number, and the show's name, year and ids."""
 
     def __init__(self, directories: Sequence[str], *, numeric: bool) -> None:
         self.season: int | None = None
@@ -128,7 +128,7 @@ class _Place:
         self.directory: tuple[str, ...] = ()
         self.ids: Mapping[str, str] = {}
         self.on_disc = False
-        """Whether the numbers of files may count those of one disc."""
+        """Whether the numbers of files may count the episodes of one disc."""
         seasonal: str | None = None
         for depth in range(len(directories), 0, -1):
             name = directories[depth - 1]
@@ -175,9 +175,9 @@ def is_disc(name: str) -> bool:
 def find_episode(
     text: str, file: str, directories: tuple[str, ...], kind: str, ids: Mapping[str, str]
 ) -> Description | None:
-    """Read a name as an episode's; return None if it isn't one.
+    """Parse a name as that of an episode; return None if it isn't one.
 
-    ``text`` is the name without tags and extension, ``file`` the whole one, ``ids`` those in it.
+    ``text`` is the name without tags and extension, ``file`` the whole name, ``ids`` the ids in it.
     """
     place = _place(directories)
     match = EPISODE.search(text)
@@ -197,12 +197,12 @@ def find_episode(
 
 
 def _find_number(text: str, place: _Place) -> re.Match[str] | None:
-    """Find a date, or a number without a season's."""
+    """Find a date, or a number without a season."""
     return next(_possible_numbers(text, place), None)
 
 
 def _possible_numbers(text: str, place: _Place) -> Iterator[re.Match[str]]:
-    """Generate dates and numbers, the most certain ones first."""
+    """Yield possible dates and numbers, the most certain ones first."""
     if (match := _DATE.search(text)) is not None and _date(match) is not None:
         yield match
     if (match := _EPISODE_ALONE.search(text)) is not None:
@@ -223,7 +223,7 @@ def _possible_numbers(text: str, place: _Place) -> Iterator[re.Match[str]]:
 
 
 def _agrees(match: re.Match[str], place: _Place) -> bool:
-    """Return whether the season of a number such as 204, if it has one, is that of the directory."""
+    """Return whether the season in a number such as 204, if it has one, is that of the directory."""
     season = match.groupdict().get("s")
     return season is None or int(season) == place.season
 
@@ -263,16 +263,16 @@ def _episode(
 
 
 def _numbers(match: re.Match[str]) -> tuple[int | None, int]:
-    """Return the numbers of season and episode; None for a season that isn't named."""
+    """Return the numbers of season and episode; None for a season that isn't given."""
     if match.re is EPISODE:
         return int(match["s1"] or match["s2"] or match["s3"]), int(match["e1"] or match["e2"] or match["e3"])
     return None, int(match["e"])
 
 
 def _show_in(head: str) -> tuple[str, int | None]:
-    """Read the show and its year in what stands before the number of an episode."""
+    """Parse the show and its year from the text before the number of an episode."""
     before, year = split_year(head)
-    # "Doctor.Who.2005.S01E01"; with blanks it may be a title, as in "Space 1999 S01E01".
+    # "Doctor.Who.2005.S01E01"; with blanks it may be part of the title, as in "Space 1999 S01E01".
     if year is None and " " not in head and (bare := BARE_YEAR.match(before)) is not None:
         before, year = bare["title"], int(bare["year"])
     return before, year
@@ -287,13 +287,13 @@ def _split_season(before: str) -> tuple[str, int | None]:
 
 
 def _title(after: str) -> str:
-    """Read the title of an episode in what stands behind its number."""
+    """Parse the title of an episode from the text after its number."""
     title = cleaned(RELEASE_TAIL.sub("", TAGS.sub("", after) if has_brackets(after) else after).lstrip(" ._,-"))
     return "" if not title.strip("()") or (title.startswith("(") and title.endswith(")")) else title
 
 
 def _show(before: str, place: _Place) -> str | None:
-    """Choose the show's name from the file's name or its directory: the directory's, if it lies above a season's."""
+    """Choose the show's name from the file's name or its directory: the directory's name if it is above a season."""
     if not before or not place.show:
         return before or place.show or None
     short, long = sorted((before.casefold(), place.show.casefold()), key=len)
@@ -301,9 +301,9 @@ def _show(before: str, place: _Place) -> str | None:
 
 
 def _more_episodes(season: int | None, first: int, text: str, *, hyphen: bool) -> tuple[list[int], str]:
-    """Read the numbers of further episodes; return them and the text behind them.
+    """Parse the numbers of further episodes; return them and the text after them.
 
-    ``hyphen`` says whether a number behind a hyphen is one.
+    ``hyphen`` says whether a number after a hyphen is one.
     """
     numbers: list[int] = []
     last = first
@@ -319,9 +319,9 @@ def _more_episodes(season: int | None, first: int, text: str, *, hyphen: bool) -
 
 
 def _is_no_number(match: re.Match[str], kind: str, place: _Place) -> bool:
-    """Return whether a match such as 640x480 or 16x9 is no season and episode.
+    """Return whether a match such as 640x480 or 16x9 isn't a season and episode.
 
-    Among films a single digit isn't one either, as in "2x4".
+    In a collection of films a single digit doesn't count either, as in "2x4".
     """
     width, height = match["s2"], match["e2"]
     if width is None:
@@ -342,7 +342,7 @@ def _date(match: re.Match[str]) -> dt.date | None:
     groups = next(groups for groups in _DATES if match[groups[0]] and match[groups[1]])
     year, month, day = (match[group] for group in groups)
     number = int(month) if month.isdecimal() else _MONTHS.index(month[:3].lower()) + 1
-    # Plex reads 03-04-2024 as the third of April; where that is no day, it is written the American way.
+    # Plex reads 03-04-2024 as the third of April. If that isn't a valid day, the date is American.
     for m, d in ((number, int(day)), (int(day), number)):
         try:
             return dt.date(int(year), m, d)

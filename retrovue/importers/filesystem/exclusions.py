@@ -1,8 +1,8 @@
-"""Which files and directories aren't titles, and why: system files, snapshots, extras, samples, discs. Pure.
+"""Decide which files and directories aren't titles: system files, snapshots, extras, samples, discs. Does no I/O.
 
 Jellyfin's ignored directories and extras are in its ``Emby.Server.Implementations/Library/IgnorePatterns.cs`` and
 ``Emby.Naming/Common/NamingOptions.cs``, Plex's in "How to Ignore Files or Folders". The names of snapshots, recycle
-bins and unfinished files are those that Synology, QNAP, ZFS, SABnzbd, Tdarr and Plex's recorder give.
+bins and unfinished files are those of Synology, QNAP, ZFS, SABnzbd, Tdarr and Plex's recorder.
 """
 
 import re
@@ -32,9 +32,9 @@ EXTRAS = frozenset(
 )  # fmt: skip
 """Names of directories that hold a title's extras."""
 EXTRAS_DEPTH = 2
-"""Levels below its collection from which a directory may hold extras; higher up it is a genre or the like."""
+"""The levels below its collection from which a directory may hold extras; higher up it is a genre or similar."""
 _AMBIGUOUS = frozenset({"scenes", "shorts", "extras", "other", "clips", "bonus", "interviews"})
-"""Of these, the names that a genre or a show may have too: they count only in the directory of a title."""
+"""The names among them that a genre or a show may also have: they count only in the directory of a title."""
 _SNAPSHOTS = frozenset(
     {
         "#snapshot", ".snapshot", ".snapshots", "~snapshot", "@snapshot", "@snapshots", "@recently-snapshot", ".zfs",
@@ -68,7 +68,7 @@ _UNFINISHED_FILES = frozenset(
         "bts", "incomplete", "unfinished", "dctmp", "xltd",
     }
 )  # fmt: skip
-"""Extensions that programs put behind the name of a file that they are still writing."""
+"""Extensions that programs append to the names of files that they are still writing."""
 _EXTRA = re.compile(
     r"(?P<sample>^samples?$|^sample[._-]|[ ._-]sample$)|^(?:trailer|theme)$|[ ._-]trailer$"
     r"|-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)$",
@@ -100,7 +100,7 @@ def is_media(name: str) -> bool:
 
 
 def is_audio(name: str) -> bool:
-    """Return whether the extension is one of sound alone."""
+    """Return whether the extension is one of sound only."""
     return extension(name) in AUDIO
 
 
@@ -110,9 +110,9 @@ def is_disc_file(name: str) -> bool:
 
 
 def system_reason(name: str, *, directory: bool) -> str | None:
-    """Return why an entry is left out wherever it lies, as a word; None for others.
+    """Return why an entry is left out in any directory, as a word; None if it isn't.
 
-    Of files only those are told that would be media otherwise.
+    Only files that would otherwise be media have a reason.
     """
     if not directory:
         return file_reason(name, extension(name))
@@ -167,7 +167,7 @@ def is_extra(name: str) -> bool:
 def extra_directory_reason(name: str, depth: int, *, of_title: bool) -> str | None:
     """Return ``sample`` or ``extra`` for a directory of a title's extras; None for others.
 
-    ``depth`` is its level below its collection, ``of_title`` whether it lies in the directory of one film or show.
+    ``depth`` is its level below its collection, ``of_title`` whether it is in the directory of one film or show.
     """
     folded = name.casefold()
     if folded in {"sample", "samples"}:

@@ -1,7 +1,7 @@
 """The importer for directories of media files, local or mounted.
 
-Each directory in the source's directory is a collection, known by its name. Media files that lie in the source's
-directory itself are one more, with the key ``.``. The importer reads names and sizes only; enrichers read the files.
+Each directory in the source's directory is a collection, with its name as the key. Media files directly in the source's
+directory are another collection, with the key ``.``. The importer reads names and sizes only; enrichers read the files.
 """
 
 import errno
@@ -43,13 +43,13 @@ from retrovue.importers.filesystem.watching import Directories, watching
 from retrovue.importers.waiting import waiting_for_source
 
 ROOT = "."
-"""Key of the collection of the files that lie in the source's directory itself."""
+"""The key of the collection of the files directly in the source's directory."""
 PAGE = 500
-"""Titles of a page, at most."""
+"""The most titles of a page."""
 DIRECTORIES_AT_ONCE = 200
-"""Directories that are read for a page, at most: a page has a deadline even where there are no titles."""
+"""The most directories that are read for a page, because a page has a deadline even if there are no titles."""
 THREADS = 4
-"""Directories of one source that are read at the same time; more gain nothing on a disk."""
+"""Directories of one source that are read at the same time; more isn't faster on a disk."""
 _DISCONNECTED = frozenset(
     {
         errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN,
@@ -61,20 +61,20 @@ T = TypeVar("T")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A filesystem source's configuration."""
+    """The configuration of a filesystem source."""
 
     path: str
     kind: Literal["movie", "show", "music", "clip", "mixed"] | None = None
     machine_identifier: str | None = None
-    """The directory that was added; the paths of its assets begin with it."""
+    """The directory of the source; the paths of its assets begin with it."""
     mount_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = 10.0
-    """For one directory: a disk spins up in less, a mount blocks for minutes after its server is gone."""
+    """The deadline for one directory: a disk spins up in less, and a mount blocks for minutes if its server is gone."""
     read_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = 300.0
-    """For a page: 200 directories of a slow network mount."""
+    """The deadline for a page: 200 directories of a slow network mount."""
 
 
 class FilesystemImporter(BaseImporter):
-    """Read directories of media files."""
+    """Reads directories of media files."""
 
     type_name: ClassVar[str] = "filesystem"
     drafts_are_checked: ClassVar[bool] = True
@@ -120,7 +120,7 @@ class FilesystemImporter(BaseImporter):
         return SourceIdentity(identifier=self._path, name=self._path)
 
     async def discover_collections(self) -> Sequence[DiscoveredCollection]:
-        """List the directories in the source's directory, and itself first if media files lie in it."""
+        """List the directories in the source's directory, and the directory itself first if it contains media files."""
         return await self._in_thread(
             self._settings.mount_timeout_s, self._path, lambda: _collections(self._path, self._settings.kind)
         )
@@ -135,7 +135,7 @@ class FilesystemImporter(BaseImporter):
         return Ingestibility(ingestible=True)
 
     async def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page | Outline, None]:
-        """Generate the collection's pages; start again, once, if the tree changes meanwhile."""
+        """Yield the collection's pages; start again, once, if the tree changes meanwhile."""
         outlines = scope.is_full and collection.assets_count > 0
         async with aclosing(self._walked(collection, outlines=outlines)) as pages:
             if scope.is_full:
@@ -154,9 +154,9 @@ class FilesystemImporter(BaseImporter):
             yield selection.page()
 
     async def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
-        """Generate the pages of single directories, by the keys that `change_hints` names, without a number of all.
+        """Yield the pages of single directories, by the keys that `change_hints` names, without a total of all items.
 
-        Raises ChangesUnknown if one of them isn't there.
+        Raises ChangesUnknown if one of them doesn't exist.
         """
         try:
             Targets(keys)
@@ -181,9 +181,9 @@ class FilesystemImporter(BaseImporter):
     async def _walked(
         self, collection: Collection, keys: Sequence[str] = (EVERYTHING,), *, outlines: bool = False
     ) -> AsyncGenerator[Page | Outline, None]:
-        """Generate the pages of a walk to the directories of keys; start again, once, if the tree changes meanwhile.
+        """Yield the pages of a walk to the directories of keys; start again, once, if the tree changes meanwhile.
 
-        With ``outlines`` a page without rejections is given in outline.
+        With ``outlines`` a page without rejections is yielded as an outline.
         """
         top = self._directory(collection)
         maker = PageMaker(top, self._kind(collection))
@@ -254,10 +254,11 @@ class FilesystemImporter(BaseImporter):
         )
 
     async def _in_thread(self, deadline_s: float, path: str, read: Callable[[], T], *, midway: bool = False) -> T:
-        """Read the disk in a worker thread; raise its errors, and a passed deadline, as SourceError."""
+        """Read the disk in a worker thread; raise its errors, and a missed deadline, as SourceError."""
         try:
             with waiting_for_source(), anyio.fail_after(deadline_s):
-                # A thread that waits for a hung mount can't be stopped: abandon it. It ends when the mount answers.
+                # A thread that waits for a dead mount can't be stopped, so it is abandoned. It ends when the mount
+                # answers.
                 return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._threads)
         except TimeoutError as exc:
             raise SourceUnreachable(
@@ -297,7 +298,7 @@ def _collections(path: str, kind: str | None) -> list[DiscoveredCollection]:
 
 
 def _key(name: str) -> str:
-    """Return a name with ``%`` and all bytes that aren't UTF-8 percent-encoded: a key has to be storable text."""
+    """Return a name with ``%`` and bytes that aren't UTF-8 percent-encoded, because a key has to be storable text."""
     return "".join(quote(os.fsencode(c)) if c == "%" or "\udc80" <= c <= "\udcff" else c for c in name)
 
 
@@ -316,6 +317,6 @@ def _source_error(exc: OSError, path: str, *, midway: bool) -> SourceError:
     return SourceUnreachable(
         f"The directory {where} can't be read ({error}).",
         code=code,
-        hint="Is a disk not mounted? Check the path." if missing else "Check its permissions and the mount.",
+        hint="Is the disk mounted? Check the path." if missing else "Check its permissions and the mount.",
         context={"directory": where},
     )

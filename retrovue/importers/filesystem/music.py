@@ -1,7 +1,7 @@
-"""Read the names of tracks: artist, album, disc and number. Pure.
+"""Parse the names of tracks: artist, album, disc and number. Does no I/O.
 
-A track lies in the directory of its album, which lies in that of the album's artist, as Plex's "Adding Music Media From
-Folders" and Jellyfin's "Music" want it. Discs may have directories of their own.
+A track is in the directory of its album, which is in that of the album's artist, as in Plex's "Adding Music Media From
+Folders" and Jellyfin's "Music". Discs may have directories of their own.
 """
 
 import re
@@ -27,35 +27,38 @@ _NUMBER_WORD = re.compile(
 )
 _BETWEEN = " - "
 _VARIOUS = frozenset({"various artists", "various", "va", "v.a.", "soundtrack", "soundtracks", "compilations"})
-"""Artists of albums whose tracks have artists of their own."""
+"""Names of album artists whose tracks have artists of their own."""
 
 
 class Track(NamedTuple):
-    """What the name of a track and the directories above it say."""
+    """What the name of a track and the directories above it tell."""
 
     title: str
     artist: str | None = None
     album_artist: str | None = None
     album: str | None = None
     year: int | None = None
-    """Of the album."""
+    """The artist of the album."""
     disc: int | None = None
     track: int | None = None
     directory: tuple[str, ...] = ()
-    """The directory of the album's artist, from its collection's; empty if it has none."""
+    """The directory of the album's artist, relative to that of its collection; empty if it has none."""
 
 
 def are_numbered(files: Iterable[str]) -> bool:
-    """Return whether the names of an album begin with numbers: "99 Luftballons" alone doesn't begin with a track's."""
+    """Return whether the names of an album begin with numbers.
+
+    A single "99 Luftballons" doesn't begin with its number.
+    """
     numbers = [match["track"] if (match := _NUMBER.match(stem(file))) else None for file in files]
     return len(numbers) > 1 and None not in numbers
 
 
 def describe(file: str, directories: Sequence[str], *, numbered: bool) -> Track:
-    """Read the name of a track.
+    """Parse the name of a track.
 
-    ``directories`` lead from the collection's own down to it; ``numbered`` says that all names of its album begin with
-    numbers.
+    ``directories`` lead from the collection's directory to the file; ``numbered`` means that all names of its album
+    begin with numbers.
     """
     placed = _place(directories)
     album, album_artist, disc = placed.album, placed.album_artist, placed.disc
@@ -113,7 +116,7 @@ def _album(name: str, *, of_artist: bool) -> tuple[str, int | None, int | None]:
 
 
 def _is_artist(word: str, album_artist: str | None, *, of_album: bool) -> bool:
-    """Return whether the first part of a name is an artist's, and not that of a title like "Echoes - Part 2"."""
+    """Return whether the first part of a name is that of an artist, and not of a title like "Echoes - Part 2"."""
     if album_artist is None:
         return of_album and bool(word)
     return word == album_artist or album_artist.casefold() in _VARIOUS

@@ -1,4 +1,4 @@
-"""Read file names: whether they are a film's or an episode's, and what they say. Pure."""
+"""Parse file names: decide whether they belong to films or episodes, and what they tell. Does no I/O."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,19 +18,19 @@ from retrovue.importers.filesystem.titles import (
 
 KINDS = ("movie", "show", "music", "clip", "mixed")
 _NO_TITLES = frozenset({"movie", "film", "video", "main", "feature"})
-"""Names of files that say nothing of the film."""
+"""Names of files that tell nothing about the film."""
 
 
 def read_name(parts: Sequence[str], directories: Sequence[str]) -> Name:
-    """Read the names of a title's parts; ``directories`` lead from the collection's own down to them."""
+    """Parse the names of a title's parts; ``directories`` lead from the collection's directory to them."""
     return describe(parts, directories).name
 
 
 def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixed") -> Description:
-    """Read the names of a title's parts.
+    """Parse the names of a title's parts.
 
-    ``directories`` lead from the collection's own down to them, ``kind`` is the collection's, one of KINDS. A number
-    by itself or a date is an episode's only in a collection of shows, or in the directory of a season.
+    ``directories`` lead from the collection's directory to them, ``kind`` is that of the collection, one of KINDS. A
+    number alone or a date counts as an episode's only in a collection of shows, or in the directory of a season.
     """
     text = stem(parts[0])
     if len(parts) > 1 and (match := PART.match(text)):
@@ -59,7 +59,7 @@ def _of_directory(title: str, directory: str) -> tuple[str, int | None]:
 
 
 def is_title_directory(name: str, directories: Iterable[str], files: Iterable[str]) -> bool:
-    """Return whether a directory is that of one film, show or season, by its name and by what it holds."""
+    """Return whether a directory is that of one film, show or season, by its name and its content."""
     if is_season(name) or YEAR.search(name) or ID.search(name):
         return True
     if any(is_season(directory) or directory.casefold() in DISC_FOLDERS for directory in directories):
@@ -69,7 +69,7 @@ def is_title_directory(name: str, directories: Iterable[str], files: Iterable[st
 
 
 def directory_title(directories: Sequence[str]) -> str:
-    """Return the title of which the directory is, or in which it is: that of a disc or a season has none of its own."""
+    """Return the title to which the directory belongs; the directory of a disc or a season has no title of its own."""
     named = [name for name in directories if not is_disc(name)]
     titles = [name for name in named if not is_season(name)] or named or directories
     return split_year(ID.sub("", titles[-1]))[0] if titles else ""

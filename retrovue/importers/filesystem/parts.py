@@ -1,4 +1,4 @@
-"""Which files are the parts of one title, by their names. Pure.
+"""Find the files that are parts of one title, by their names. Does no I/O.
 
 The names are those of Kodi's "File stacking" and Jellyfin's ``VideoFileStackingRules``.
 """
@@ -13,7 +13,7 @@ from retrovue.importers.filesystem.episodes import EPISODE
 from retrovue.importers.filesystem.exclusions import AUDIO, extension, stem
 
 _HINT = re.compile(r"(?:cd|dvd|dis[ck]|part|pt)[ ._-]*[0-9]", re.IGNORECASE)
-"""Found more quickly than the whole pattern, and in few names."""
+"""A faster pattern that is tried first; few names match it."""
 _ENDS_WITH_YEAR = re.compile(r"[(\[](?:18|19|20)[0-9]{2}[)\]]$")
 
 
@@ -24,13 +24,13 @@ class File(NamedTuple):
     size: int
     """Bytes."""
     modified: int = 0
-    """When it was modified last, in seconds since 1970."""
+    """The time of the last modification, in seconds since 1970."""
 
     @property
     def stamp(self) -> str:
-        """Tells the file from another one that takes its place: time of modification and size.
+        """The stamp of the file, from time of modification and size. It changes when the file is replaced.
 
-        In whole seconds: a file system that is mounted in another way, and a copy with its times, may lose the rest.
+        The time is in whole seconds, because another way of mounting a file system, or a copy, may lose the fraction.
         """
         return f"{self.modified}/{self.size}"
 
@@ -46,10 +46,10 @@ class Stack(NamedTuple):
 def find_stacks(files: Iterable[File], directory: str, unusable: Iterable[str] = ()) -> dict[str, Stack]:
     """Return the sets of parts in a directory, by the name of each of their files.
 
-    ``directory`` is its name, ``unusable`` names files that can't be used: a set that needs one is incomplete.
-    Parts are numbered from 1 without a gap and have one format. ``cd1`` and ``dvd2`` always count as parts; ``part1``
-    and ``pt1`` after a hyphen, after a year, or if the directory has the title's name: "Kill Part 1" and "Kill Part
-    2" may be two films.
+    ``directory`` is its name, ``unusable`` are the names of files that can't be used: a set that needs one of them is
+    incomplete. Parts are numbered from 1 without a gap and have one format. ``cd1`` and ``dvd2`` always count as parts;
+    ``part1`` and ``pt1`` only after a hyphen, after a year, or if the directory has the title's name: "Kill Part 1" and
+    "Kill Part 2" may be two films.
     """
     found = [(part, file, True) for file in files if (part := _part(file.name, directory))]
     found += [(part, File(name, 0), False) for name in unusable if (part := _part(name, directory))]
@@ -71,16 +71,16 @@ def find_stacks(files: Iterable[File], directory: str, unusable: Iterable[str] =
                 stacks.update((file.name, stack) for file in stack.files)
                 rest = [part for part in rest if part not in parts]
         if any(usable for _, _, usable in rest) and (len(rest) > 1 or key in certain):
-            # The usable ones first: the set is rejected where the first of them stands.
+            # Usable files first, because the set is rejected at the position of the first of them.
             files_ = tuple(file for _, file, _ in sorted(rest, key=lambda part: (not part[2], part)))
             stacks.update(dict.fromkeys((file.name for file in files_), Stack(files_, _missing(rest, key[1]))))
     return stacks
 
 
 def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]:
-    """Group the parts of each title, in the order of their first files; parts of an incomplete set stay apart.
+    """Group the parts of each title, in the order of their first files; the files of an incomplete set stay separate.
 
-    ``files`` are all files of one directory, sorted. They are iterated over twice; only possible parts are held.
+    ``files`` are all files of one directory, sorted. They are iterated over twice; only possible parts are in memory.
     """
     stacks = find_stacks(files, directory)
     for file in files:
@@ -91,7 +91,7 @@ def stacked(files: Iterable[File], directory: str) -> Iterator[tuple[File, ...]]
 
 
 def hold_one_title(files: Iterable[File], directory: str) -> bool:
-    """Return whether the files of a directory, which are sorted, are all versions or parts of one title."""
+    """Return whether all files of a directory, which are sorted, are versions or parts of one title."""
     first: tuple[str, int | None] | None = None
     for parts in stacked(files, directory):
         name = names.read_name([part.name for part in parts], [])
@@ -104,10 +104,10 @@ def hold_one_title(files: Iterable[File], directory: str) -> bool:
 
 class _Part(NamedTuple):
     key: tuple[str, str, str]
-    """Title, word for a part, and what stands behind its number."""
+    """The title, the word for a part, and the text after its number."""
     number: int
     certain: bool
-    """Whether even a single one is a part and no title."""
+    """Whether even a single file of this kind is a part and not a title."""
 
 
 def _part(name: str, directory: str) -> _Part | None:

@@ -1,4 +1,4 @@
-"""The part of a collection of files that a scope names."""
+"""Select the part of a collection of files that is in scope."""
 
 from retrovue.core.errors import ScopeNotFound
 from retrovue.core.model import Collection
@@ -9,14 +9,14 @@ from retrovue.importers.titles import Candidate, Reading, folded, readings, the_
 
 
 class Selection:
-    """The drafts of the pages that are in scope: call ``add()`` for each page, then ``page()``."""
+    """The drafts in scope. Call ``add()`` for each page, then ``page()``."""
 
     def __init__(self, collection: Collection, scope: Scope, directory: str) -> None:
-        """``directory`` is the collection's: a key may be a path below it."""
+        """``directory`` is that of the collection, because a key may be a path below it."""
         self._collection = collection
         self._scope = scope
         self._drafts: list[tuple[int, AssetDraft]] = []
-        """The number of the reading of the title, and the draft: a few hundred at most."""
+        """The number of the reading of the title, and the draft: at most a few hundred."""
         self._readings = readings(scope.title or "")
         self._below = f"{directory.rstrip('/')}/"
 
@@ -62,7 +62,7 @@ class Selection:
         return Page(drafts, [], len(drafts))
 
     def _check_only(self, drafts: list[AssetDraft]) -> None:
-        """Raise RequestError if the drafts are of several shows, or of films of several years."""
+        """Raise RequestError if the drafts belong to several shows, or to films of several years."""
         shows: dict[tuple[str | None, int | None], Candidate] = {}
         films: dict[int, Candidate] = {}
         for draft in drafts:

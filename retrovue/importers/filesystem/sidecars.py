@@ -1,6 +1,6 @@
-"""Sidecars: the NFO files beside media files. The importer marks them; the enricher `nfo` reads them.
+"""Sidecars: the NFO files beside media files. The importer makes marks of them; the enricher `nfo` reads them.
 
-A mark is size and time of modification: it tells an edited file from the one before, without reading either.
+A mark consists of size and time of modification, so that an edited file is recognised without reading it.
 """
 
 import os
@@ -12,27 +12,27 @@ from retrovue.importers.filesystem import exclusions
 from retrovue.importers.filesystem.parts import File, hold_one_title
 
 SUFFIX = ".nfo"
-"""Of a sidecar, which is otherwise called as its media file."""
+"""The extension of a sidecar, whose name is otherwise that of its media file."""
 FILM = "movie.nfo"
 """The sidecar of the only title in a directory."""
 SHOW = "tvshow.nfo"
 SHOW_LEVELS = 2
-"""Directories in which `SHOW` is looked for: the episode's, and the one above it."""
+"""How many directories are searched for `SHOW`: the episode's, and the one above it."""
 _MOST_NAMES = 8192
-"""Names of a directory that are kept; where there are more, each sidecar is looked for by its name."""
+"""The most names of a directory that are kept; with more, each sidecar is looked for by its name."""
 _MOST_DIRECTORIES = 4096
-"""Directories of which `FileMarks` keeps the marks: some 1 MiB."""
+"""The most directories whose marks `FileMarks` keeps: some 1 MiB."""
 
 
 class Marks(NamedTuple):
-    """The marks of the sidecars of a title; an empty one where there is none."""
+    """The marks of the sidecars of a title; an empty one if there is none."""
 
     own: str = ""
     film: str = ""
     show: str = ""
 
     def text(self, *, is_episode: bool) -> str:
-        """Return the marks of those that count for an episode, or for anything else, as one text."""
+        """Return the marks of the sidecars that apply to an episode, or to any other title, as one text."""
         counting = {"own": self.own, "show": self.show} if is_episode else {"own": self.own, "film": self.film}
         return " ".join(f"{name}={mark}" for name, mark in counting.items() if mark)
 
@@ -58,7 +58,7 @@ class Names:
                 self._are_many = True
 
     def mark(self, directory: str, name: str) -> str:
-        """Return the mark of a sidecar in the directory, whose path is given. Blocks."""
+        """Return the mark of a sidecar in the directory with the given path. Blocks."""
         return mark(directory, name) if self._are_many or name in self._names else ""
 
 

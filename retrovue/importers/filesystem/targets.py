@@ -1,7 +1,7 @@
-"""Which directories of a collection are read when not all of them are.
+"""Choose the directories of a collection to read, if not all of them are read.
 
-A key is the path of a directory below the collection's, with slashes, and is empty for the collection's own. One that
-ends with a slash means the directory with all that is below it, any other one the directory alone.
+A key is the path of a directory relative to the collection's, with slashes; it is empty for the collection's own
+directory. A key that ends with a slash means the directory and everything below it, any other key the directory alone.
 """
 
 import os
@@ -9,20 +9,20 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 EVERYTHING = "/"
-"""The key of the collection's own directory with all that is below it."""
+"""The key of the collection's directory with everything below it."""
 
 
 class Target(NamedTuple):
-    """A directory that is read."""
+    """A directory to read."""
 
     names: tuple[str, ...]
-    """Its path below the collection's directory."""
+    """The path relative to the collection's directory."""
     deep: bool
-    """Whether all that is below it is read, too."""
+    """Whether everything below it is read as well."""
 
 
 class Targets:
-    """Tells a walk where to go."""
+    """Tells a walk which directories to read."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         """Raises ValueError for a key that isn't the path of a directory below another one."""
@@ -32,7 +32,7 @@ class Targets:
         self._unreached = {target.names for target in self._targets}
 
     def leads(self, directories: tuple[str, ...]) -> bool:
-        """Whether a directory is a target, is below one, or is on the way to one."""
+        """Return whether a directory is a target, is below one, or is on the way to one."""
         return self.holds(directories) or any(
             target.names[: len(directories)] == directories for target in self._targets
         )
@@ -45,15 +45,15 @@ class Targets:
         )
 
     def reach(self, directories: tuple[str, ...]) -> bool:
-        """Note that a directory was read; returns whether its titles are wanted."""
+        """Note that a directory was read; return whether its titles are needed."""
         if directories in self._unreached:
             self._unreached.remove(directories)
         return self.holds(directories)
 
     def missing(self, top: str) -> str | None:
-        """Return a target that isn't there, below the directory ``top``; None if all are. Blocks.
+        """Return a target that doesn't exist below the directory ``top``; None if all exist. Blocks.
 
-        One that is there and wasn't read is left out by the rules of a walk.
+        A target that exists and wasn't read is left out by the rules of a walk.
         """
         paths = (os.path.join(top, *directories) for directories in sorted(self._unreached))  # noqa: PTH118 - as in Walk
         return next((path for path in paths if not os.path.lexists(path)), None)

@@ -1,4 +1,7 @@
-"""Read titles in names: the title itself, the year behind it, ids, editions, words about the release. Pure."""
+"""Parse titles in names: the title itself, the year after it, ids, editions, and words about the release.
+
+Does no I/O.
+"""
 
 import re
 import unicodedata
@@ -10,7 +13,7 @@ RELEASE = (
 )
 VERSION = r"(?:proper|repack|internal|unrated|uncut|extended|remastered|theatrical|multi)"
 RELEASE_TAIL = re.compile(rf"[ ._-]+[(\[]?{RELEASE}(?![^ ._\-\[\](){{}}]).*$", re.IGNORECASE)
-"""The first word about the release, and all behind it."""
+"""The first word about the release, and everything after it."""
 BARE_YEAR = re.compile(r"^(?P<title>.*[^ ._-])[ ._-]+(?P<year>19[0-9]{2}|20[0-3][0-9])$")
 _DOTTED_YEAR = re.compile(r"^(?P<title>[^ ]*[^ ._-])[._]+(?P<year>19[0-9]{2}|20[0-3][0-9])(?P<rest>(?:[._-][^ ]*)?)$")
 """In a name without blanks: the last year in it."""
@@ -49,7 +52,7 @@ def has_brackets(text: str) -> bool:
 
 
 def ids_in(text: str) -> dict[str, str]:
-    """Read ids as Plex, Jellyfin and Emby write them: {tmdb-1949}, [tmdbid-1949], [imdbid=tt0443706], tt0443706."""
+    """Return the ids as Plex, Jellyfin and Emby write them: {tmdb-1949}, [tmdbid-1949], [imdbid=tt0443706]."""
     ids: dict[str, str] = {}
     for match in ID.finditer(text) if _MAY_HOLD_ID.search(text) else ():
         provider, value = (match["provider"] or "imdb").lower(), match["id"] or match["imdb"] or match["bare"]
@@ -69,9 +72,9 @@ def without_tags(text: str) -> str:
 
 
 def edition_in(text: str, directory: str | None) -> str | None:
-    """Read the edition of a film: Plex's tag, also in its directory's name, or words behind the year.
+    """Return the edition of a film: Plex's tag, also in its directory's name, or words after the year.
 
-    Before the year they may be a title: "The Final Cut (2004)".
+    Before the year they may be part of the title: "The Final Cut (2004)".
     """
     for name in (text, directory or ""):
         if "{" in name and (match := _EDITION.search(name)) is not None:
@@ -88,7 +91,7 @@ def edition_in(text: str, directory: str | None) -> str | None:
 
 
 def split_year(text: str) -> tuple[str, int | None]:
-    """Split a film's or a show's name into its title and the year behind it."""
+    """Split a film's or show's name into its title and the year after it."""
     match = YEAR.search(text)
     if match is None:
         short = RELEASE_TAIL.sub("", text)
@@ -108,7 +111,7 @@ def _dotted_year(text: str) -> re.Match[str] | None:
 
 
 def cleaned(text: str) -> str:
-    """Return a title without remarks in brackets, and with spaces for dots and underscores."""
+    """Return a title without remarks in brackets, and with spaces instead of dots and underscores."""
     leading, plain = None, text
     if has_brackets(text):
         leading = _LEADING_TAG.match(text)
@@ -143,5 +146,5 @@ def composed(text: str) -> str:
 
 
 def shown(names: Iterable[str]) -> str:
-    """Join names to a path as storable text."""
+    """Join names to a path, as storable text."""
     return as_text("/".join(names))

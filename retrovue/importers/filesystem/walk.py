@@ -1,8 +1,8 @@
-"""Read a directory tree: one directory at a time, depth first, in the order of names. Blocks.
+"""Walk a directory tree: one directory at a time, depth first, in the order of names. Blocks.
 
-In memory are the names of the current directory, and those of the directories still to be read beside it and beside
-its parents, packed where there are many; never the whole tree. No directory is open between two steps, so a walk may
-be dropped at any time. Symbolic links are never followed: a target inside the source is found at its own place.
+Only the names of the current directory, and of the directories still to be read at each level above it, are in memory,
+packed if there are many; never the whole tree. No directory is open between two steps, so a walk may be dropped at any
+time. Symbolic links are never followed: a target inside the source is found at its own path.
 """
 
 import errno
@@ -31,7 +31,7 @@ class _DirectoryError(Exception):
 
 
 class DirectoryChanged(_DirectoryError):
-    """A directory changed during both of two readings, or was removed after its parent was listed."""
+    """A directory changed during each of two readings, or was removed after its parent was listed."""
 
 
 class DirectoryLoop(_DirectoryError):
@@ -42,9 +42,9 @@ class Title(NamedTuple):
     """The file of one title, or its parts in playing order."""
 
     directories: tuple[str, ...]
-    """Names of the directories from the collection's own down to the file's."""
+    """The names of the directories from the collection's to the file's."""
     parts: tuple[File, ...]
-    """Each with its name, its size, and the time of its last modification."""
+    """Each file with its name, its size, and the time of its last modification."""
     marks: sidecars.Marks = sidecars.Marks()
 
 
@@ -69,7 +69,7 @@ class _Rules(NamedTuple):
 
 
 class _Files:
-    """The files of a directory that aren't left out; iterating for the first time counts those that are."""
+    """The files of a directory that aren't left out; the first iteration counts those that are."""
 
     def __init__(self, files: SortedFiles, reason: Callable[[str], str | None], left_out: Counter[str]) -> None:
         self._files = files
@@ -94,15 +94,15 @@ class _Directory:
     """Ends with a slash."""
     names: tuple[str, ...]
     unread: Iterator[str]
-    """Names of its directories that are still to be read."""
+    """The names of its directories that still have to be read."""
     rules: tuple[_Rules, ...]
     identity: tuple[int, int]
     show: str
-    """The mark of the show's sidecar in it."""
+    """The stamp of the show's sidecar in it."""
 
 
 class Walk:
-    """One walk through the tree below a directory: call ``more()`` until it returns None."""
+    """A walk through the tree below a directory. Call ``more()`` until it returns None."""
 
     def __init__(
         self, top: str, targets: Targets | None = None, *, recursive: bool = True, extras: bool = False,
@@ -116,7 +116,7 @@ class Walk:
         self._pending: Iterator[Title | Unusable] = iter(())
         """The rest of the current directory."""
         self.left_out: Counter[str] = Counter()
-        """How many files and directories were left out so far, by reason; what lies in them isn't counted."""
+        """The number of files and directories that were left out so far, by reason, without their content."""
 
     def more(self, most: int, most_directories: int) -> list[Title | Unusable] | None:
         """Return the next titles, at most ``most`` from at most ``most_directories``; None at the end of the tree.
@@ -240,7 +240,7 @@ class Walk:
                 try:
                     contents = read_contents(self._scan, descriptor)
                 except FileNotFoundError:
-                    continue  # a file was removed after its name had been read
+                    continue  # A file was removed after its name had been read.
                 except OSError as exc:
                     raise OSError(exc.errno, exc.strerror, path) from exc
                 after = os.fstat(descriptor)

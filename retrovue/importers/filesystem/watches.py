@@ -1,4 +1,4 @@
-"""How many directories would be watched, and how many the system allows. Blocks."""
+"""Count the directories to watch, and find out how many the system allows. Blocks."""
 
 import os
 import time
@@ -13,20 +13,20 @@ _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 
 @dataclass(frozen=True, slots=True)
 class WatchNeed:
-    """What a watch of directories would take."""
+    """What is needed to watch directories."""
 
     directories: int
-    """How many there are; at least so many if not all were counted."""
+    """The number of directories; a lower bound if not all were counted."""
     counted: bool
     """Whether all of them were counted in time."""
     limit: int | None
-    """How many the processes of this account may watch together; None if the system doesn't say."""
+    """How many directories the processes of this account may watch together; None if the system doesn't tell."""
     polled: frozenset[str]
-    """The types of the file systems that can't be watched; their directories aren't counted."""
+    """The types of file systems that can't be watched; their directories aren't counted."""
 
 
 def watch_need(paths: Iterable[str], seconds: float, limit: int | None = None) -> WatchNeed:
-    """Count the directories below some, for so many seconds at most. ``limit`` is read from the system by default."""
+    """Count the directories below ``paths``, for a limited time. ``limit`` is read from the system by default."""
     until, number, polled = time.monotonic() + seconds, 0, set[str]()
     waiting: list[str] = []
     for path in paths:
@@ -42,7 +42,7 @@ def watch_need(paths: Iterable[str], seconds: float, limit: int | None = None) -
             with os.scandir(path) as entries:
                 waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError:
-            continue  # it is gone, or can't be read, and isn't watched
+            continue  # It was removed or can't be read, so it isn't watched.
     return WatchNeed(number + len(waiting), not waiting, _limit() if limit is None else limit, frozenset(polled))
 
 

@@ -1,9 +1,9 @@
-"""Watches directories, and gives hints of what has changed in them.
+"""Watch directories, and give hints of changes in them.
 
-A directory is named when it has been quiet for a while, so that a file that is being copied isn't read half-way. What a
-watch can't tell, such as a removed title, is a hint of the whole collection. Where the system can't tell of changes, as
-on network file systems, the whole collection is hinted at from time to time. Events can be lost, so that hints prove
-nothing: a schedule and the sync after each beginning find the rest.
+A directory is named when it hasn't changed for a while, so that a file isn't read while it is being copied. A change
+that a watch can't locate, such as a removed title, gives a hint of the whole collection. If the system can't report
+changes, as on network file systems, hints of the whole collection come at intervals. Events can be lost, so hints prove
+nothing: a schedule, and the sync after each start of listening, find the rest.
 """
 
 import os
@@ -31,44 +31,46 @@ if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
 QUIET_S = 30.0
-"""Seconds without a change in a directory, before it is named."""
+"""Seconds without a change in a directory before it is named."""
 MOST_S = 600.0
-"""Seconds since its first change, after which it is named although it is still being changed."""
+"""Seconds since its first change, after which it is named although it is still changing."""
 POLL_S = 900.0
 """Seconds between two hints of a collection that can't be watched."""
 LOOK_S = 30.0
-"""Seconds between two looks whether the watched directories are still the same: a mount may have come or gone."""
+"""Seconds between two checks that the watched directories are still the same: a mount may have come or gone."""
 MOST_DIRECTORIES = 1_000
-"""Directories of a collection that are named one by one."""
+"""The most directories of a collection that are named one by one."""
 _TICK_S = 1.0
-"""Seconds after which a watch looks up, and after which it ends at the latest."""
+"""Seconds after which a watch returns to check for its end, and after which it ends at the latest."""
 _STEP_MS = 50
-"""Without a change, before those that have come are taken."""
+"""Seconds without a change, after which the collected changes are taken."""
 _NO_TITLES = frozenset({
     "jpg", "jpeg", "png", "gif", "webp", "tbn", "srt", "ass", "ssa", "sub", "idx", "sup", "vtt", "smi", "txt", "log",
     "xml", "json", "url", "part", "tmp", "crdownload", "sfv", "md5", "nzb", "torrent",
 })  # fmt: skip
-"""Endings of files that are neither titles nor directories, whose removal means nothing."""
+"""Extensions of files that are neither titles nor directories; removing such a file has no effect."""
 
 _log = logger(__name__)
 
 
 @dataclass(slots=True)
 class ChangedDirectories:
-    """Directories in which something has changed, until they are quiet. Takes bounded memory."""
+    """Directories with changes, until they haven't changed for a while. Its memory is bounded."""
 
     _times: dict[tuple[str, str | None], tuple[float, float]] = field(
         default_factory=dict[tuple[str, str | None], tuple[float, float]]
     )
-    """When a directory has changed for the first and for the last time, by library and key; None is all of it."""
+    """The times of the first and the last change of a directory, by library and key; the key None means the whole
+    library.
+    """
 
     def add(self, library: str, key: str | None, now: float) -> None:
-        """Take a change."""
+        """Add a change."""
         if (library, None) in self._times or ((library, key) not in self._times and self._is_full(library)):
             key = None
         first, _ = self._times.get((library, key), (now, now))
         if key is None:
-            # All of it comprises what was named, which needn't be kept.
+            # A hint of the whole library includes its directories, so they needn't be kept.
             first = min([first, *(since for (one, _), (since, _) in self._times.items() if one == library)])
             self._times = {where: times for where, times in self._times.items() if where[0] != library}
         self._times[library, key] = first, now
@@ -77,7 +79,7 @@ class ChangedDirectories:
         return sum(one == library for one, _ in self._times) >= MOST_DIRECTORIES
 
     def due(self, now: float) -> list[ChangeHint]:
-        """Return hints of what is quiet now, and forget it."""
+        """Return the hints that are due, and remove them."""
         found = [
             where for where, (first, last) in self._times.items() if now - last >= QUIET_S or now - first >= MOST_S
         ]
@@ -90,12 +92,12 @@ class Directories:
     """The directories of the collections that are watched or polled."""
 
     def __init__(self, by_library: Mapping[str, str], own: str) -> None:
-        """``by_library`` are the directories by library; that of the library ``own`` lies above the others."""
+        """``by_library`` are the directories by library; that of the library ``own`` contains the others."""
         self.by_library = dict(by_library)
         self._own = own
 
     def named(self, changes: Iterable[tuple["Change", str]]) -> set[tuple[str, str | None]]:
-        """Return the libraries and keys of directories that changes name. Blocks."""
+        """Return the libraries and keys of the directories to which changes belong. Blocks."""
         found = set[tuple[str, str | None]]()
         for change, path in changes:
             for library, directory in self.by_library.items():
@@ -112,7 +114,7 @@ class Directories:
 
 
 def _key(change: str, path: str, below: Sequence[str]) -> str | None:
-    """Return the key of the directory to read for a change of a path; None if it means nothing."""
+    """Return the key of the directory to read for a change of a path; None if it has no effect."""
     if not below or not is_storable(path):
         return EVERYTHING
     name, above, ending = below[-1], "/".join(below[:-1]), exclusions.extension(below[-1])
@@ -134,10 +136,10 @@ def _key(change: str, path: str, below: Sequence[str]) -> str | None:
 
 @asynccontextmanager
 async def watching(directories: Directories) -> AsyncIterator[AsyncGenerator[ChangeHint, None]]:
-    """Watch directories until the block ends; what changes after it was entered isn't missed.
+    """Watch directories until the block ends; no change after entering it is missed.
 
-    The hints raise SourceUnreachable as soon as one of the directories is another one than before, or gone. Entering
-    raises RequestError if a package that this needs isn't installed.
+    The hints raise SourceUnreachable as soon as one of the directories was replaced or removed. Entering the block
+    raises RequestError if a required package isn't installed.
     """
     with needing("watchfiles", "to watch directories"):
         from watchfiles._rust_notify import RustNotify  # noqa: PLC0415 - an extra
@@ -146,7 +148,7 @@ async def watching(directories: Directories) -> AsyncIterator[AsyncGenerator[Cha
     if watched:
         paths = list(watched.values())
         try:
-            # It looks for all directories below, which takes a while: in a thread, so that nothing else waits for it.
+            # It searches all directories below, which takes a while, so it runs in a thread.
             notify = await anyio.to_thread.run_sync(RustNotify, paths, False, False, 0, True, True)
             watch = _Watch(notify, await anyio.to_thread.run_sync(_identities, paths), paths)
         except Exception as exc:  # noqa: BLE001 - such as too many directories: it is polled instead
@@ -162,17 +164,17 @@ async def watching(directories: Directories) -> AsyncIterator[AsyncGenerator[Cha
 
 @dataclass(frozen=True, slots=True)
 class _Watch:
-    """A watch of directories that the system tells of."""
+    """A watch of directories for which the system reports changes."""
 
     notify: "RustNotify"
     identities: Sequence[object]
-    """Which directories they were when it began."""
+    """The identities of the directories at its beginning."""
     paths: Sequence[str]
     threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
-    """Of its own: it takes one all the time."""
+    """A thread limiter of its own, because it always occupies one thread."""
 
     async def changes(self) -> "set[tuple[Change, str]]":
-        """Wait for changes, at most for a tick."""
+        """Wait for changes, at most for one tick."""
         from watchfiles import Change  # noqa: PLC0415 - an extra
 
         tick_ms = int(_TICK_S * 1000)
@@ -180,12 +182,12 @@ class _Watch:
         return set() if isinstance(told, str) else {(Change(change), path) for change, path in told}
 
     async def check(self) -> None:
-        """Raise SourceUnreachable if a directory is another one than at the beginning."""
+        """Raise SourceUnreachable if a directory was replaced since the beginning."""
         if await anyio.to_thread.run_sync(_identities, self.paths) != self.identities:
             raise SourceUnreachable(
-                f"A watched directory is another one than before, or gone: {shown(self.paths)}.",
+                f"A watched directory was replaced or removed: {shown(self.paths)}.",
                 code="watched_directory_changed",
-                hint="Check the mount. It is watched again as soon as it is there.",
+                hint="Check the mount. It is watched again as soon as it exists.",
             )
 
 
@@ -201,7 +203,7 @@ async def _hints(
         else:
             try:
                 changes = await watch.changes()
-            except Exception as exc:  # noqa: BLE001 - such as a name that isn't UTF-8: what it would tell is polled for
+            except Exception as exc:  # noqa: BLE001 - such as a name that isn't UTF-8: that directory is polled
                 _tell_polled(watch.paths, exc)
                 watch, polled, next_poll = None, directories.by_library, now
         now = anyio.current_time()
@@ -233,7 +235,7 @@ def _split(directories: Directories) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _identities(paths: Iterable[str]) -> list[tuple[int, int] | None]:
-    """Return which directories they are; None for one that isn't there. Blocks."""
+    """Return the identities of directories; None for one that doesn't exist. Blocks."""
     found: list[tuple[int, int] | None] = []
     for path in paths:
         try:

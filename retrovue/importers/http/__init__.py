@@ -1,1 +1,1 @@
-"""What importers of media servers share: an HTTP client that is patient within bounds, and complete listings."""
+"""The common code of importers of media servers: an HTTP client with bounded retries, and complete listings."""

@@ -1,4 +1,4 @@
-"""Addresses, bodies and failures of HTTP requests. Besides ``client`` the only module that knows httpx."""
+"""Addresses, bodies and failures of HTTP requests. Only this module, ``client`` and ``refusals`` know httpx."""
 
 import codecs
 import email.utils
@@ -20,26 +20,26 @@ from retrovue.core.text import escaped_in_json, quoted
 from retrovue.importers.http.settings import Dialect
 
 _WEB_PAGE = re.compile(r"/web(/.*)?$")
-"""The part of a path that is the web page of a media server."""
+"""The part of a path that belongs to the web page of a media server."""
 _SCHEME = re.compile(r"^(https?)(?::/*|//+)(?=[^/])", re.IGNORECASE)
-"""A scheme, also one that was mistyped, such as "http:/" and "http//"."""
+"""A scheme, including mistyped ones such as "http:/" and "http//"."""
 _OPENSSL_WORDS = re.compile(r"^\[[^\]]*\] *| *\(_ssl\.c:[0-9]+\)$")
 _NOT_TLS = re.compile(r"wrong.version.number|record.layer.failure|http.request|unknown.protocol", re.IGNORECASE)
 _NOT_TEXT = "illegal request line"
 _ERROR_BODY_CAP = 64 * 1024
-"""What h11 says of an answer that begins with a control character: such as an alert of TLS."""
+"""The message of h11 for an answer that begins with a control character, such as an alert of TLS."""
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The decompressed body of a 200 or 201, and its paging headers, None if missing."""
+    """The decompressed body of a 200 or 201, and its paging headers, which are None if missing."""
 
     body: bytearray
     total: int | None
     offset: int | None
     clock_s: int | None = None
-    """The server's time when it answered, in seconds since 1970; None if it doesn't say."""
+    """The server's time when it answered, in seconds since 1970; None if it doesn't tell."""
 
 
 class TruncatedAnswer(MalformedAnswer):
@@ -49,16 +49,16 @@ class TruncatedAnswer(MalformedAnswer):
 
 
 class AnswerTooLarge(MalformedAnswer):
-    """An answer has more bytes than it may have."""
+    """An answer has more bytes than are allowed."""
 
     default_code = "answer_too_large"
 
 
 class BodyReader:
-    """Decodes a body from its chunks: `feed()` each chunk, then `finish()`.
+    """Decodes a body from its chunks. Call `feed()` for each chunk, then `finish()`.
 
-    httpx's own decoder accepts a gzip stream that ends early, and has no limit. The cap holds for the bytes that arrive
-    as well as for those that they are decoded to: a gzip stream may go on without end and decode to nothing.
+    httpx's own decoder accepts a gzip stream that ends early, and has no limit. The limit applies both to the bytes
+    that arrive and to the decoded bytes: a gzip stream may be endless and decode to nothing.
     """
 
     def __init__(self, encoding: str, dialect: Dialect, *, cap: int, origin: str) -> None:
@@ -75,7 +75,7 @@ class BodyReader:
         self._body = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Decode a chunk; raises MalformedAnswer if the bytes exceed the cap, or follow the end of a gzip stream."""
+        """Decode a chunk; raises MalformedAnswer if the bytes exceed the limit, or follow the end of a gzip stream."""
         self._received += len(chunk)
         if self._unpack is None:
             self._body += chunk
@@ -95,13 +95,13 @@ class BodyReader:
     def finish(self, promised: int | None) -> bytearray:
         """Return the whole body; ``promised`` is its Content-Length, None if there was none.
 
-        Raises TruncatedAnswer if something is missing, MalformedAnswer if it is XML or a web page.
+        Raises TruncatedAnswer if a part is missing, MalformedAnswer if it is XML or a web page.
         """
         unfinished = self._unpack is not None and not self._unpack.eof
         if unfinished or promised not in {None, self._received}:
             raise _truncated(self._origin)
         if self._body.startswith(codecs.BOM_UTF8):
-            del self._body[: len(codecs.BOM_UTF8)]  # JSON has none, and a reader may ignore it (RFC 8259, section 8.1)
+            del self._body[: len(codecs.BOM_UTF8)]  # A reader may ignore a byte order mark (RFC 8259, 8.1)
         if self._body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise MalformedAnswer(
                 f"An answer of the server at {self._origin} is in UTF-16 by its byte order mark, and not in UTF-8.",
@@ -116,7 +116,7 @@ class BodyReader:
                 )
             raise dialect.wrong_server(self._origin, "it sent a web page")
         if (start[:1], end[-1:]) not in _BRACKETS:
-            # Without a length, a connection that is closed early looks like a body that ends.
+            # Without a length, a connection that is closed early looks like the end of the body.
             raise _truncated(self._origin)
         return self._body
 
@@ -130,10 +130,10 @@ def _truncated(origin: str) -> TruncatedAnswer:
 
 
 def parse_base_url(text: str, dialect: Dialect) -> httpx.URL:
-    """Parse a source's address, also one that was copied from a browser that shows the server's web page.
+    """Parse a source's address, also one that was copied from a browser showing the server's web page.
 
-    A host alone, without scheme and port, has the port on which servers of this kind listen by default.
-    Raises RequestError with code ``bad_url``, also for what httpx accepts until it connects, such as port 70000.
+    A host alone, without scheme and port, gets the default port of this kind of server. Raises RequestError with code
+    ``bad_url``, also for addresses that httpx only refuses when it connects, such as port 70000.
     """
     text = _SCHEME.sub(r"\1://", text.strip(" \t\r\n\"'<>").lstrip("/"))
     try:
@@ -163,7 +163,7 @@ def _url_problem(url: httpx.URL, dialect: Dialect) -> str | None:
         f"{quoted(unquote(url.host))} can't be the name of a host": not re.fullmatch(
             rb"[A-Za-z0-9._:-]*", url.raw_host
         ),
-        f"{url.host} shows servers, but is none itself": url.host in dialect.web_apps,
+        f"{url.host} shows servers, but isn't one itself": url.host in dialect.web_apps,
         "it holds a user name or password": bool(url.userinfo),
         "it holds a token, which has a setting of its own": b"token" in query or b"api_key" in query,
         "it has a query or a fragment": bool(query or url.fragment),
@@ -176,7 +176,7 @@ def map_error(exc: Exception, origin: str, dialect: Dialect) -> tuple[SourceErro
     """Translate an exception of httpx, TLS or the system, and return whether another attempt may help.
 
     The text of an exception may quote what was sent, such as the token. Only the texts of the operating system and of
-    TLS, which quote addresses at most, become part of the message.
+    TLS, which at most quote addresses, become part of the message.
     """
     cause = _system_cause(exc)
     where = f"the {dialect.product} server at {origin}"
@@ -200,7 +200,7 @@ def map_error(exc: Exception, origin: str, dialect: Dialect) -> tuple[SourceErro
         message = f"The connection to {where} broke: {detail}."
         hint = 'If the server requires secure connections, the base URL must begin with "https://".'
     else:
-        message, hint = f"Asking {where} failed: {detail}.", "This is a fault of RetroVue; please report it."
+        message, hint = f"The request to {where} failed: {detail}.", "This is a fault of RetroVue; please report it."
         return SourceError(message, hint=hint), False
     return SourceUnreachable(message, hint=hint), True
 
@@ -214,7 +214,7 @@ def _connecting_hint(cause: OSError | None, origin: str, dialect: Dialect) -> st
 
 
 def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnreachable | None:
-    """Make the error of a certificate that isn't accepted, or of TLS on one side only; None for another exception."""
+    """Make the error for an untrusted certificate, or for TLS on one side only; None for another exception."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         detail = getattr(cause, "verify_message", "it can't be verified")
         return SourceUnreachable(
@@ -243,7 +243,7 @@ def _in_words(exc: BaseException) -> str:
 
 
 def seconds_of(date: str | None) -> int | None:
-    """Return the time that a header gives, in seconds since 1970; None for none."""
+    """Return the time in a header, in seconds since 1970; None if there is none."""
     if date is None:
         return None
     try:
@@ -269,7 +269,7 @@ def retry_after_seconds(value: str | None) -> float | None:
 
 
 def origin_of(url: httpx.URL) -> str:
-    """Return scheme, host and port of an address: all of it that messages may show."""
+    """Return scheme, host and port of an address, which is all that messages may show of it."""
     default = {"http": 80, "https": 443}.get(url.scheme)
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = url.port or default
@@ -277,7 +277,7 @@ def origin_of(url: httpx.URL) -> str:
 
 
 def _system_cause(exc: BaseException) -> OSError | None:
-    """Find the operating system's error behind those of httpx, httpcore and anyio. anyio's is an OSError as well."""
+    """Find the operating system's error among those of httpx, httpcore and anyio. anyio's is an OSError as well."""
     visited: set[int] = set()
     unnumbered: OSError | None = None
     link: BaseException | None = exc
@@ -302,12 +302,12 @@ def _system_text(cause: OSError | None) -> str | None:
     if isinstance(cause, ssl.SSLError):
         return _OPENSSL_WORDS.sub("", cause.strerror or "") or None
     if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror):
-        return cause.strerror  # has error numbers of its own
+        return cause.strerror  # It has error numbers of its own.
     return os.strerror(cause.errno)
 
 
 def without_echoes(body: bytearray, secrets: Iterable[str]) -> bytearray:
-    """Return an answer in which dots replace these texts, also where JSON escapes some of their characters."""
+    """Return an answer with dots in place of these texts, also where JSON escapes some of their characters."""
     for secret in secrets:
         if (echo := secret.encode()) in body:
             body = body.replace(echo, b"...")

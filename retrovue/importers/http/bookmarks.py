@@ -1,4 +1,4 @@
-"""Bookmarks: how far a listing has been read, so that a later run can go on from there if it is still the same."""
+"""Bookmarks: the position in a listing from which a later run can continue if the listing is still the same."""
 
 from collections.abc import Sequence
 from typing import Any, overload
@@ -8,32 +8,32 @@ import msgspec
 from retrovue.core.bounds import LONGEST_BOOKMARK
 
 BOOKMARKS_FROM = 50_000
-"""The items from which on a listing has bookmarks. A smaller one is read again in a minute."""
+"""The number of items from which a listing has bookmarks. A smaller one is read again in a minute."""
 
 
 class Bookmark(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One window of a listing, by which it is recognised, and what the reader knew when it had taken it."""
+    """One window of a listing, by which it is recognised, and the state of the reader after it."""
 
     start: int
     """The row where the window started."""
     asked: int
-    """The rows that were asked for."""
+    """The number of rows that were requested."""
     size: int
-    """The rows to ask for next."""
+    """The number of rows to request next."""
     total: int
-    """The rows of the whole listing, as it said."""
+    """The number of rows of the whole listing, according to the listing."""
     full: bool
-    """Whether the window was full: one more row has to be asked for if it is the last."""
+    """Whether the window was full: one more row has to be requested if it is the last one."""
     way: int
-    """`Query.way`."""
+    """The value of `Query.way`."""
     digest: bytes
-    """The hash of the rows, and of the shows that they inherit from."""
+    """The hash of the rows, and of the shows from which they inherit."""
     keys: Sequence[Any]
     """The keys of the rows, without the one that the window shares with the window before."""
     mark: str | None = None
-    """Of the first window: what the server said of its library after it had listed the window."""
+    """In the first window: the server's state of the library after it had listed the window."""
     shows: bytes = b""
-    """Of the first window: the hash of all shows."""
+    """In the first window: the hash of all shows."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -47,7 +47,7 @@ def encode(bookmark: Bookmark) -> bytes | None:
 
 
 class Bookmarks(Sequence[Bookmark]):
-    """Bookmarks of one listing. Each is decoded when it is looked at: a list of all ids would take much memory."""
+    """Bookmarks of one listing. Each is decoded when it is used, because a list of all ids would take much memory."""
 
     def __init__(self, encoded: Sequence[bytes] = ()) -> None:
         self._encoded = encoded
@@ -65,7 +65,7 @@ class Bookmarks(Sequence[Bookmark]):
 
 
 def decode(encoded: Sequence[bytes]) -> Bookmarks:
-    """Return bookmarks; none if one of them can't be decoded, or if the first has no mark."""
+    """Decode bookmarks; return none if one of them can't be decoded, or if the first has no mark."""
     bookmarks = Bookmarks(encoded)
     try:
         usable = all(bookmark.keys for bookmark in bookmarks) and bool(bookmarks) and bookmarks[0].mark is not None

@@ -1,8 +1,8 @@
-"""What has changed in a library of a media server: the items that its filters by time list, or that are asked for.
+"""List what has changed in a library of a media server, by the server's time filters or by given keys.
 
-Servers ignore a filter that they don't know without a word, and then list everything. A filter is used only if two
-questions, one for all times and one for the latest, have had different answers. What moves no clock is found by the
-number of items, which proves that none else has come or gone, and by the next reading of the whole library.
+A server silently ignores a filter that it doesn't know, and lists everything. So a filter is used only if two requests,
+one for all times and one for the latest time, had different answers. A change that affects no time is found by the
+total number of items, which proves that no other item has come or gone, and by the next reading of the whole library.
 """
 
 from abc import ABC, abstractmethod
@@ -19,13 +19,13 @@ from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, ListingMove
 from retrovue.importers.http.refusals import Refusal
 
 MOST_CHANGES = 10_000
-"""The most items that are read as changes: they are in memory together, and so many aren't few."""
+"""The most items that are read as changes, because they are in memory together."""
 MOST_SHOWS = 100
-"""The most changed shows whose episodes are read, and the most shows of one request."""
+"""The most changed shows whose episodes are read, and the most shows in one request."""
 
 
 class HttpChanges(ABC, Generic[RowT, OutlineT, KeyT]):
-    """Reads the changes of a library: `pages()`, once. Subclasses say what is asked."""
+    """Reads the changes of a library. Call `pages()` once. Subclasses define the requests."""
 
     def __init__(self, library: HttpLibrary[RowT, OutlineT, KeyT], since: Since) -> None:
         self.library = library
@@ -34,18 +34,18 @@ class HttpChanges(ABC, Generic[RowT, OutlineT, KeyT]):
 
     @abstractmethod
     def all_items(self) -> Query[RowT, OutlineT, KeyT]:
-        """Make the query for all items of the library, as its full listing asks for them."""
+        """Make the query for all items of the library, as its full listing requests them."""
 
     @abstractmethod
     def filters(self) -> Sequence[str]:
-        """Name the filters that are needed."""
+        """Return the names of the filters that are needed."""
 
     @abstractmethod
     async def find(self, total: int, server_id: str) -> Mapping[KeyT, ListedRow[RowT | BadRow, KeyT]]:
-        """Find the items that have changed, of a library of ``total`` ones, and set what makes drafts of them."""
+        """Find the items that have changed, in a library of ``total`` items, and set the maker of their drafts."""
 
     async def pages(self) -> AsyncGenerator[Page, None]:
-        """Generate the pages, and an empty one with `Page.changes` at the end. Raises ChangesUnknown."""
+        """Yield the pages, and at the end an empty one with `Page.changes`. Raises ChangesUnknown."""
         library = self.library
         if library.collection.kind not in library.kinds:
             raise ChangesUnknown(f"A library of kind {quoted(library.collection.kind)} has no changes.")
@@ -75,10 +75,10 @@ class HttpChanges(ABC, Generic[RowT, OutlineT, KeyT]):
         ever: Query[RowT, OutlineT, KeyT],
         total: int | None,
     ) -> dict[KeyT, ListedRow[RowT | BadRow, KeyT]]:
-        """Read what a filter lists, and prove that it works unless that is known.
+        """Read what a filter lists, and prove that the filter works unless that is known.
 
-        ``latest`` and ``ever`` are the questions with it for the time since when changes are asked for, and for all
-        times; ``total`` are the items there are, of which it should list fewer.
+        ``latest`` and ``ever`` are the requests with the filter for the time since which changes are listed, and for
+        all times; ``total`` is the number of all items, of which the filter should list fewer.
         """
         wide = await self._wide_answer(name, ever)
 
@@ -142,14 +142,14 @@ class HttpChanges(ABC, Generic[RowT, OutlineT, KeyT]):
         return found
 
     def parsed(self, keys: Iterable[str]) -> set[KeyT]:
-        """Return keys that are given as text. Raises ChangesUnknown for one that can't be the server's."""
+        """Parse keys that are given as text. Raises ChangesUnknown for one that can't be the server's."""
         found = {key: self.library.parse_key(key) for key in keys}
         if bad := [key for key, value in found.items() if value is None]:
             raise self.unknown(f"{quoted(bad[0])} isn't the key of an item.")
         return {value for value in found.values() if value is not None}
 
     def unlisted(self, keys: Iterable[KeyT]) -> ChangesUnknown:
-        """Make the error for keys that the library doesn't list: their items are gone, or are those of another."""
+        """Make the error for keys that the library doesn't list: their items are gone, or belong to another library."""
         number = len(list(keys))
         what = "1 item that was asked for isn't" if number == 1 else f"{number:,} items that were asked for aren't"
         return self.unknown(f"{what} listed.")
@@ -160,7 +160,7 @@ class HttpChanges(ABC, Generic[RowT, OutlineT, KeyT]):
         by_keys: Callable[[Sequence[KeyT]], Query[RowT, OutlineT, KeyT]],
         every: Query[RowT, OutlineT, KeyT],
     ) -> list[ListedRow[RowT | BadRow, KeyT]]:
-        """Read some shows; ``every`` is the query for all of them, which are read if the server lists others."""
+        """Read some shows; ``every`` is the query for all shows, which are read if the server ignores the keys."""
         wanted: list[Any] = sorted(keys)
         shows: dict[KeyT, ListedRow[RowT | BadRow, KeyT]] = {}
         for first in range(0, len(wanted), MOST_SHOWS):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 
 Transport = httpx.AsyncBaseTransport
-"""Carries requests. An importer may be given one in place of the network."""
+"""Carries the requests. An importer may be given one instead of the network."""
 
 _MAX_REDIRECTS = 3
 _SLOW_SECONDS = 10.0
@@ -49,7 +49,7 @@ _SLOW_SECONDS = 10.0
 
 
 class _BorrowedTransport(httpx.AsyncBaseTransport):
-    """A transport that belongs to the caller: closing the client leaves it open."""
+    """A transport of the caller: closing the client doesn't close it."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -59,11 +59,12 @@ class _BorrowedTransport(httpx.AsyncBaseTransport):
 
 
 class HttpClient:
-    """Requests JSON from one media server. Enter it once; requests may run concurrently."""
+    """Requests JSON from one media server. Enter it once; requests may run at the same time."""
 
     proof: Proof | None = None
-    """By it the server proves its identity before the token is sent on a new connection. One proof serves all
-    connections that are opened in the next `PROOF_SERVES_S` seconds, until a connection is lost."""
+    """How the server proves its identity before the token is sent on a new connection. One proof is valid for all
+    connections that are opened in the next `PROOF_SERVES_S` seconds, until a connection is lost.
+    """
 
     def __init__(
         self,
@@ -92,8 +93,8 @@ class HttpClient:
             )
         self._verify, self._ca_file, self._transport = verify, ca_file, transport
         self._http: httpx.AsyncClient | None = None
-        # httpx 0.28 leaks a pool slot for each request that is cancelled while it waits for one. No request waits:
-        # the pool has a connection for every turn.
+        # httpx 0.28 leaks a pool slot for each request that is cancelled while it waits for one. No request waits,
+        # because the pool has a connection for every turn.
         self._pace = pace or Pace()
         self._connections = Connections()
 
@@ -119,7 +120,7 @@ class HttpClient:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._http is not None:
-            # Closing shuts down TLS on each connection; a dead peer must not delay the end of a run.
+            # Closing shuts down TLS on each connection, and a dead peer must not delay the end of a run.
             with anyio.move_on_after(1, shield=True):
                 await self._http.aclose()
             self._http = None
@@ -129,14 +130,14 @@ class HttpClient:
     ) -> Answer:
         """Get a path below the base URL, with retries.
 
-        ``most`` are the bytes that the answer may have, if fewer than the policy allows. Raises SourceUnreachable,
-        SourceRefused, MalformedAnswer (AnswerTooLarge among them), Refusal (another 4xx) or SourceError (foreign
-        redirect). May be cancelled at any time.
+        ``most`` is the most bytes of the answer, if fewer than the policy allows. Raises SourceUnreachable,
+        SourceRefused, MalformedAnswer (including AnswerTooLarge), Refusal (another 4xx) or SourceError (redirect to
+        another server). May be cancelled at any time.
         """
         return await self._request("GET", path, params or {}, with_token=with_token, most=most)
 
     async def post(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        """Post to a path, without token and body. The request may be made several times.
+        """Post to a path, without token and body. The request may be repeated.
 
         Raises what ``get`` raises.
         """
@@ -180,7 +181,7 @@ class HttpClient:
         ) from error
 
     async def pause(self, number: int) -> None:
-        """Wait before the next attempt, after answer ``number`` could not be used."""
+        """Wait before the next attempt, after attempt ``number`` gave no usable answer."""
         await anyio.sleep(min(self.policy.base_wait_s * 2 ** (number - 1), self.policy.max_wait_s))
 
     def _wait(self, state: RetryCallState) -> float:
@@ -212,7 +213,7 @@ class HttpClient:
                 raise error from exc
 
     async def prove(self) -> Answer:
-        """Ask the server who it is, with retries, and return the answer when it has passed the check of the proof.
+        """Ask the server for its identity, with retries, and return the answer once the proof has checked it.
 
         Raises what ``get`` and the check raise.
         """
@@ -233,19 +234,19 @@ class HttpClient:
         except NotConnected:
             if not self._connections.only_grow():
                 asked = anyio.current_time()
-                # This opens a connection, which is free for the request with the token afterwards.
+                # This opens a connection, which is then free for the request with the token.
                 proof.check(await self._send("GET", proof.path, {}, with_token=False, cap=cap))
                 self._connections.prove(asked)
         try:
             return await send(connect=False)
         except NotConnected:
-            # Another request was faster, or the server closes its connections: it has just proven who it is.
+            # Another request took it, or the server closes its connections: it has just proven its identity.
             return await send()
 
     async def _send(
         self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int, connect: bool = True
     ) -> Answer:
-        """Make a request and follow redirects; raises NotConnected unless it may ``connect`` or needn't."""
+        """Make a request and follow redirects; raises NotConnected if it needs a connection and may not ``connect``."""
         url = self._url(path, params)
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self._token_headers() if with_token else {}
@@ -271,11 +272,11 @@ class HttpClient:
     async def streaming(
         self, path: str, params: Mapping[str, str], *, accept: str, silence_s: float
     ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """Open an answer that has no end, once the server has proven its identity; gives its bytes as they come.
+        """Open an endless answer, after the server has proven its identity; yields its bytes as they come.
 
-        It takes no turn, and nothing is repeated: a client that reads pages mustn't be used for it. Raises what ``get``
-        raises, and SourceUnreachable when the answer breaks off or nothing comes for ``silence_s`` seconds. The bytes
-        end if the server ends its answer.
+        It isn't counted as a turn, and nothing is repeated: a client that reads pages must not be used for it. Raises
+        what ``get`` raises, and SourceUnreachable when the answer breaks off or no bytes come for ``silence_s``
+        seconds. The bytes end if the server ends its answer.
         """
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         async with (
@@ -286,9 +287,9 @@ class HttpClient:
 
     @asynccontextmanager
     async def socket(self, path: str, *, most: int) -> AsyncIterator["Socket"]:
-        """Open a WebSocket, once the server has proven its identity. ``most`` are the bytes that a message may have.
+        """Open a WebSocket, after the server has proven its identity. ``most`` is the most bytes of a message.
 
-        Otherwise as ``streaming``. Raises RequestError without the package for it.
+        Otherwise as ``streaming``. Raises RequestError if the package for it isn't installed.
         """
         with needing("wsproto", "to listen to a Jellyfin server"):
             from retrovue.importers.http.socket import Handshake, Socket  # noqa: PLC0415 - an extra
@@ -303,7 +304,7 @@ class HttpClient:
     async def _held(
         self, url: httpx.URL, headers: Mapping[str, str], *, status: int, silence_s: float
     ) -> AsyncIterator[httpx.Response]:
-        """Make a request whose connection serves nothing else, once the server has proven its identity."""
+        """Make a request with a connection of its own, after the server has proven its identity."""
         headers = {**headers, **self._token_headers()}
         if self.proof is not None:
             await self.prove()
@@ -313,7 +314,7 @@ class HttpClient:
                     opening = self._response("GET", url, headers, connect=self.proof is None, read_timeout_s=silence_s)
                     response = await stack.enter_async_context(opening)
                 except NotConnected:
-                    # The server closes its connections: it has just proven who it is.
+                    # The server closes its connections: it has just proven its identity.
                     opening = self._response("GET", url, headers, connect=True, read_timeout_s=silence_s)
                     response = await stack.enter_async_context(opening)
                 if response.status_code != status:
@@ -355,7 +356,7 @@ class HttpClient:
     ) -> AsyncIterator[httpx.Response]:
         http, policy = self._http, self.policy
         if http is None:
-            raise RequestError("The importer has to be entered before it is asked.", code="not_entered")
+            raise RequestError("The importer has to be entered before it is used.", code="not_entered")
         timeout = httpx.Timeout(read_timeout_s or policy.read_timeout_s, connect=policy.connect_timeout_s)
         with self._connections.tracing(connect=connect) as trace:
             extensions = {"trace": trace}
@@ -371,7 +372,7 @@ class HttpClient:
     def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
         target = url.join(response.headers.get("Location", ""))
         if origin_of(target) != self.origin:
-            # The header with the token would be sent along: httpx removes only Authorization.
+            # The header with the token would be sent as well: httpx removes only Authorization.
             raise SourceError(
                 f"The server at {self.origin} redirects to {origin_of(target)}, which is not followed: the token would "
                 "go there.",
@@ -387,9 +388,9 @@ class HttpClient:
         async for chunk in response.aiter_raw():
             reader.feed(chunk)
         body = reader.finish(header_number(response, "Content-Length"))
-        # What a server echoes would be stored as a title, and shown.
+        # A token that a server repeats would be stored as a title, and shown.
         return without_echoes(body, self._token.forms() if self._token else ())
 
     def _tls(self) -> ssl.SSLContext | bool:
-        # Without https there is no TLS, because redirects to other origins are refused: the certificates aren't read.
+        # Without https there is no TLS, because redirects to other origins are refused: certificates aren't needed.
         return tls_context(self._ca_file) if self._verify and self._base.scheme != "http" else False

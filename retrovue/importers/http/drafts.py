@@ -1,6 +1,6 @@
-"""Makes pages of asset drafts from the rows of a listing: the part that all media servers share.
+"""Make pages of asset drafts from the rows of a listing: the part that all media servers share.
 
-Every row becomes drafts, or rejections with a reason. Nothing here raises, and nothing does I/O.
+Every row becomes drafts, or rejections with a reason. Nothing here raises errors or does I/O.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ _UNCLEAN = ("\0", "\ufffd")
 
 
 class Show(msgspec.Struct, frozen=True, gc=False):
-    """A show: what identifies it, and the values that its episodes inherit if they have none themselves."""
+    """A show: its identity, and the values that its episodes inherit if they have none."""
 
     title: str | None
     year: int | None
@@ -34,7 +34,7 @@ class Show(msgspec.Struct, frozen=True, gc=False):
 
 
 class Membership(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What an item is part of, an episode of a show or a track of an album, and its place there."""
+    """What an item belongs to: an episode to a show, a track to an album, with its numbers there."""
 
     show_title: str | None = None
     show_key: str | None = None
@@ -49,7 +49,7 @@ class Membership(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 NO_MEMBERSHIP: Final = Membership()
-"""That of a film or a clip."""
+"""The membership of a film or a clip."""
 
 Problem = tuple[str, str]
 """The code and the reason of a rejection."""
@@ -61,13 +61,13 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
     types: ClassVar[Mapping[str, str]]
     """The type of asset for each type of item that can be played."""
     uri: str
-    """The URI of all items, to which their keys are added."""
+    """The URI of all items, to which their keys are appended."""
     shows: Mapping[KeyT, Show]
-    """The shows of the collection that are known, from which its episodes inherit."""
+    """The known shows of the collection, from which its episodes inherit."""
 
     @abstractmethod
     def add_drafts(self, row: RowT, uri: str, page: Page) -> None:
-        """Add the drafts of an item to the page; ``uri`` is the item's."""
+        """Add the drafts of an item to the page; ``uri`` is that of the item."""
 
     @abstractmethod
     def add_to_outline(self, row: OutlineT, uri: str, outline: Outline) -> None:
@@ -79,16 +79,16 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
 
     @abstractmethod
     def parse_show_key(self, text: Any) -> KeyT | None:
-        """Return the key that a row spells; None if it isn't one."""
+        """Parse the key in a row; None if it isn't one."""
 
     def show_keys(self, rows: Sequence[ListedRow[Any, KeyT]]) -> list[KeyT | None]:
-        """Return the keys of the shows that rows name, each once; None stands for rows that name none."""
+        """Return the keys of the shows that rows name, each once; None represents rows that name none."""
         named = dict.fromkeys([self.show_key(listed.row) for listed in rows if type(listed.row) is not BadRow])
         return [self.parse_show_key(text) for text in named]
 
     @abstractmethod
     def key_problem(self, row: RowT) -> Problem:
-        """Return why the id of the row can't be used."""
+        """Return why the id of the row can't be used; None if it can."""
 
     def item_problem(self, row: Any) -> Problem | None:  # noqa: ARG002 - for subclasses
         """Return why an item with all of its versions can't be used; None if it can."""
@@ -189,7 +189,7 @@ def read_shows(rows: Sequence[ListedRow[RowT | BadRow, KeyT]], read: Callable[[R
 
 
 def ordinal(value: int | None, warnings: list[str]) -> int | None:
-    """Return the number of a season or an episode; None, with a warning, if it is negative."""
+    """Return the number of a season or episode; None, with a warning, if it is negative."""
     if value is not None and value < 0:
         warnings.append("bad_number")
         return None
@@ -197,7 +197,7 @@ def ordinal(value: int | None, warnings: list[str]) -> int | None:
 
 
 def year(value: int | None, warnings: list[str]) -> int | None:
-    """Return a year; None, with a warning, if there were no recordings then."""
+    """Return a year; None, with a warning, for a year before the first recordings."""
     if value is not None and not FIRST_YEAR <= value <= LAST_YEAR:
         warnings.append("bad_year")
         return None
@@ -205,7 +205,7 @@ def year(value: int | None, warnings: list[str]) -> int | None:
 
 
 def rating(audience: float | None, critics: float | None, warnings: list[str], *, best: float = 10) -> float | None:
-    """Return the rating of the audience (0 to 10), else that of the critics (0 to ``best``) as 0 to 10."""
+    """Return the rating of the audience (0 to 10), else that of the critics (0 to ``best``), converted to 0 to 10."""
     if audience is not None:
         if 0 <= audience <= 10:
             return audience
@@ -231,10 +231,10 @@ def milliseconds(value: float | None, warnings: list[str], *, per_ms: int = 1) -
 def runtime_ms(
     parts: Sequence[PartDraft], of_version: float | None, of_item: float | None, warnings: list[str], *, per_ms: int = 1
 ) -> int | None:
-    """Return the runtime: of a single file what the version, the item or the file says, of several files their sum.
+    """Return the runtime: for a single file that of the version, the item or the file; for several files their sum.
 
-    Servers give the length of the first file for all of them. If that of a file is unknown, so is the sum. None comes
-    with a warning.
+    Servers give the length of the first file for all of them. If the length of a file is unknown, the sum is unknown.
+    None comes with a warning.
     """
     if len(parts) > 1:
         durations = [part.duration_ms for part in parts]
@@ -250,7 +250,7 @@ def runtime_ms(
 
 
 def without_nul(value: Any) -> Any:
-    """Remove the NUL characters from text, and from all text in lists and dicts."""
+    """Return text, or lists and dicts of text, without NUL characters."""
     if isinstance(value, str):
         return value.replace("\0", "")
     if isinstance(value, list):
@@ -266,7 +266,7 @@ def _title(row: Any) -> str | None:
 
 
 def _clean_from(page: Page, first_draft: int, first_rejection: int) -> None:
-    """Clean the drafts and rejections of one mended row: remove NUL characters, reject drafts of unclear paths."""
+    """Clean the drafts and rejections of a repaired row: remove NUL characters, reject drafts with uncertain paths."""
     drafts, page.drafts[first_draft:] = page.drafts[first_draft:], []
     for draft in drafts:
         if any(mark in part.source_path for part in draft.parts for mark in _UNCLEAN):

@@ -1,4 +1,4 @@
-"""What the importers of media servers share: the server's identity, its libraries, and how one is read."""
+"""The base class of importers of media servers: the server's identity, its libraries, and reading a library."""
 
 import copy
 from abc import abstractmethod
@@ -35,8 +35,9 @@ from retrovue.importers.http.reader import Budget, ReadingAhead
 from retrovue.importers.http.settings import READ_AHEAD_BYTES, Dialect, HttpSettings, read_settings, setting_fields
 
 RECENT_S = 5.0
-"""Seconds for which the list of libraries serves to check collections. A listing notices by itself that its library is
-gone; without this each run would ask for the list three times before its first page."""
+"""Seconds for which the list of libraries is reused to check collections. A listing notices by itself that its library
+is gone; without this each run would request the list three times before its first page.
+"""
 
 LibrariesT = TypeVar("LibrariesT")
 ValueT = TypeVar("ValueT")
@@ -56,7 +57,7 @@ class SharedFetch(Generic[ValueT]):
         self._fetch = fetch
         self._current: _Fetch[ValueT] | None = None
         self._last: tuple[float, ValueT] | None = None
-        """When the last answer was asked for, and the answer."""
+        """When the last answer was requested, and the answer."""
 
     @property
     def has_answered(self) -> bool:
@@ -64,11 +65,11 @@ class SharedFetch(Generic[ValueT]):
         return self._last is not None
 
     def set(self, value: ValueT) -> None:
-        """Take an answer that was just received to another question."""
+        """Store an answer that was just received for another request."""
         self._last = anyio.current_time(), value
 
     async def recent(self, seconds: float) -> ValueT:
-        """Return an answer that was asked for at most so long ago; raises what fetching raises."""
+        """Return an answer that was requested at most ``age_s`` seconds ago; raises what fetching raises."""
         if self._last is not None and anyio.current_time() - self._last[0] <= seconds:
             return self._last[1]
         return await self.get()
@@ -98,7 +99,10 @@ class SharedFetch(Generic[ValueT]):
 
 
 class HttpImporter(BaseImporter, Generic[LibrariesT]):
-    """An importer for one kind of media server. Subclasses ask for its identity and libraries, and read a library."""
+    """The base of importers for one kind of media server.
+
+    Subclasses get its identity and libraries, and read a library.
+    """
 
     drafts_are_checked: ClassVar[bool] = True
     rate_setting: ClassVar[str | None] = "max_requests_per_second"
@@ -107,7 +111,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     """Reads a library."""
     settings: ClassVar[type[HttpSettings]] = HttpSettings
     identity_path: ClassVar[str]
-    """Tells who the server is, without the token."""
+    """Returns the server's identity, without the token."""
 
     def __init__(
         self,
@@ -152,7 +156,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         await self._client.__aexit__(exc_type, exc, traceback)
 
     async def check_reachable(self) -> SourceIdentity:
-        """Reach the server and check that it is the configured one; the first time check the token, too.
+        """Reach the server and check that it is the configured one; the first time also check the token.
 
         The token is sent only after the server has identified itself.
         """
@@ -162,14 +166,14 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return identity
 
     def pages(self, collection: Collection, scope: Scope) -> AsyncGenerator[Page | Outline, None]:
-        """Generate the collection's pages, one request after the other."""
+        """Yield the collection's pages, one request after the other."""
         return self._library(collection, scope, None).pages()
 
     @asynccontextmanager
     async def resume(
         self, collection: Collection, bookmarks: Sequence[bytes]
     ) -> AsyncIterator[AsyncIterator[Page | Outline]]:
-        """Open an enumeration as ``enumerate`` does, of all of a library, that goes on behind the pages of bookmarks.
+        """Open an enumeration of a whole library, like ``enumerate``, that continues after the pages of bookmarks.
 
         Only listings of 50,000 items and more have bookmarks.
         """
@@ -183,22 +187,22 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             yield pages
 
     async def change_state(self, collection: Collection) -> ChangeState:
-        """Return whether the server is scanning the library now; it isn't if the server doesn't say."""
+        """Return whether the server is scanning the library now; False if the server doesn't tell."""
         state = await self._states.get()
         return state.libraries.get(collection.external_id, ChangeState(refreshing=False))
 
     async def source_state(self) -> SourceState:
-        """Return what the server said of all its libraries, at most `RECENT_S` seconds ago."""
+        """Return the server's state of all its libraries, at most `RECENT_S` seconds old."""
         return replace(await self._states.recent(RECENT_S), version=self._version)
 
     async def changes(self, collection: Collection, since: Since) -> AsyncGenerator[Page, None]:
-        """Generate pages of the items that were changed or added since a time; raises ChangesUnknown."""
+        """Yield pages of the items that were changed or added since a time; raises ChangesUnknown."""
         async with aclosing(self._changes(self._library(collection, FULL, None), since)) as pages:
             async for page in pages:
                 yield page
 
     async def items(self, collection: Collection, keys: Sequence[str]) -> AsyncGenerator[Page, None]:
-        """Generate pages of the items with these keys, and of those below them; raises ChangesUnknown."""
+        """Yield pages of the items with these keys, and of those below them; raises ChangesUnknown."""
         async with aclosing(self._items(self._library(collection, FULL, None), keys)) as pages:
             async for page in pages:
                 yield page
@@ -212,7 +216,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return identity
 
     def _require_same(self, answer: Answer) -> SourceIdentity:
-        """Read who the server is; raises WrongIdentity for another one than before, MalformedAnswer for none."""
+        """Read the server's identity; raises WrongIdentity if it has changed, MalformedAnswer if there is none."""
         identity = self._read_identity(answer.body)
         found, expected = identity.identifier, self._server_id
         if expected is not None and found != expected:
@@ -225,7 +229,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         return identity
 
     def _gone(self, collection: Collection, key: str, listed: Sequence[DiscoveredCollection]) -> Ingestibility:
-        """Make the answer for a library that isn't among those listed; ``key`` is the server's word for its ids."""
+        """Make the answer for a library that isn't listed; ``key`` is the server's word for its ids."""
         if any(not library.external_id and library.name in {collection.name, ""} for library in listed):
             return Ingestibility(
                 ingestible=False,
@@ -262,15 +266,15 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
 
     @abstractmethod
     def _changes(self, library: HttpLibrary[Any, Any, Any], since: Since) -> AsyncGenerator[Page, None]:
-        """Generate the pages of what has changed in a library; raises ChangesUnknown."""
+        """Yield the pages of changes in a library; raises ChangesUnknown."""
 
     @abstractmethod
     def _items(self, library: HttpLibrary[Any, Any, Any], keys: Sequence[str]) -> AsyncGenerator[Page, None]:
-        """Generate the pages of single items of a library; raises ChangesUnknown."""
+        """Yield the pages of single items of a library; raises ChangesUnknown."""
 
     @abstractmethod
     async def _fetch_states(self) -> SourceState:
-        """Ask what the server is doing with its libraries."""
+        """Request the state of the libraries."""
 
     def _library(
         self, collection: Collection, scope: Scope, tasks: TaskGroup | None, go_on: Sequence[bytes] | None = None

@@ -1,4 +1,4 @@
-"""Decodes a value of which parts don't fit their types: these parts are left out, and the rest is kept."""
+"""Decode a value of which some parts don't fit their types: these parts are left out, and the rest is kept."""
 
 import json
 import re
@@ -7,10 +7,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 MOST_DROPPED: Final = 100
-"""The most values to leave out. Decoding starts again for each: a row with more is malformed."""
+"""The most values to leave out. Decoding starts again for each, so a row with more is malformed."""
 
 LARGEST_MENDED: Final = 1 << 20
-"""Bytes of the largest value of which parts are left out. Read to objects, a value takes some twenty times as many."""
+"""The largest value, in bytes, of which parts are left out. As Python objects, a value takes about twenty times as
+much.
+"""
 
 _PATH = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]+)\]|\[(\.\.\.)\]")
@@ -23,14 +25,17 @@ class TooMalformed(ValueError):
 
 
 class Mending:
-    """How much of one answer may still be decoded leniently. A value that doesn't fit is decoded for each such part."""
+    """How much of one answer may still be decoded leniently.
+
+    A value is decoded again for each part that doesn't fit.
+    """
 
     def __init__(self, most: int = 32 << 20) -> None:
-        """``most`` are the bytes of all values, each counted as often as it is decoded."""
+        """``most`` is the number of bytes of all values, each counted as often as it is decoded."""
         self._left = most
 
     def spend(self, size: int) -> None:
-        """Count the bytes of a value that is decoded; raises TooMalformed if they are too many."""
+        """Count the bytes of a value that is decoded; raises TooMalformed if they exceed the limit."""
         if size > LARGEST_MENDED:
             raise TooMalformed(f"it is larger than {LARGEST_MENDED:,} bytes and doesn't fit its type")
         if size > self._left:
@@ -39,12 +44,11 @@ class Mending:
 
 
 def decode_leniently(text: bytes, kind: type[ValueT], mending: Mending) -> tuple[ValueT, list[str]]:
-    """Decode JSON without the values that don't fit; returns their paths, too, such as ``.Media[0].bitrate``.
+    """Decode JSON without the values that don't fit; also return their paths, such as ``.Media[0].bitrate``.
 
-    ``mending`` is shared by all values of an answer.
-    An element of a list becomes an empty object first, so that a part of a film that can't be read isn't overlooked. A
-    list may be written as its only element, and a number as a string. Raises ValueError if the value as a whole doesn't
-    fit, or is too large to be tried.
+    ``mending`` is shared by all values of an answer. An element of a list first becomes an empty object, so that a part
+    of a film that can't be read isn't overlooked. A list may be given as its only element, and a number as a string.
+    Raises ValueError if the value as a whole doesn't fit, or is too large to be tried.
     """
     mending.spend(len(text))
     value = json.loads(text, parse_int=_integer)
@@ -68,7 +72,7 @@ def _integer(digits: str) -> float:
 
 
 def _drop(value: Any, path: str, *, single: bool) -> bool:
-    """Take what is at the path out of the value, or make a list of it; returns whether that was possible."""
+    """Remove the value at the path from the value, or make a list of it; return whether that was possible."""
     steps = [name or (int(number) if number else None) for name, number, _ in _STEP.findall(path)]
     try:
         for step in steps[:-1]:
@@ -77,7 +81,7 @@ def _drop(value: Any, path: str, *, single: bool) -> bool:
         if single and last is not None:
             value[last] = [value[last]]
         elif last is None:
-            # A value of a dictionary, whose key isn't told.
+            # A value of a dictionary, whose key isn't given.
             odd = [key for key, entry in value.items() if entry is not None and not isinstance(entry, str)]
             for key in odd or list(value):
                 del value[key]

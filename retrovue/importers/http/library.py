@@ -1,4 +1,4 @@
-"""One enumeration of one library: its pages, in outline where they are known, and again if the library changes."""
+"""Read one library once: its pages, as outlines if they are known, and again if the library changes meanwhile."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ _log = logger(__name__)
 
 
 class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
-    """Reads a library of a media server once; subclasses say what to ask for and make drafts of the rows."""
+    """Reads a library of a media server once. Subclasses define the requests and make drafts of the rows."""
 
     product: ClassVar[str]
     kinds: ClassVar[Mapping[str, object]]
@@ -49,9 +49,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     make: DraftMaker[RowT, OutlineT, KeyT]
     """Set by ``start`` and ``in_scope``."""
     hint: ClassVar[str]
-    """What to do if the library changes during each reading."""
+    """The hint if the library changes during each reading."""
     bookmarks_from: ClassVar[int] = bookmarks.BOOKMARKS_FROM
-    """The items from which on a listing has bookmarks, if they are asked for."""
+    """The number of items from which a listing has bookmarks, if they are requested."""
 
     def __init__(
         self,
@@ -67,9 +67,10 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         tasks: TaskGroup | None = None,
         go_on: Sequence[bytes] | None = None,
     ) -> None:
-        """``tasks`` takes the requests that read ahead; without it there are none.
+        """``tasks`` takes the requests that read ahead; without it nothing is read ahead.
 
-        If ``go_on`` isn't None, the pages have bookmarks. It has those of the pages that an earlier run has read.
+        If ``go_on`` isn't None, the pages have bookmarks. It has the bookmarks of the pages that an earlier run has
+        read.
         """
         self.client = client
         self.collection = collection
@@ -84,21 +85,21 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self._read_before = bookmarks.decode(go_on or ())
 
     async def begin(self) -> str:
-        """Let the time begin in which the library has to be read; returns the identifier of the server."""
+        """Start the time in which the library has to be read; return the identifier of the server."""
         server_id = await self._identify()
         self._deadline = anyio.current_time() + self.client.policy.collection_deadline_s
         return server_id
 
     async def check_library(self) -> None:
-        """Called before and after each reading; raises CollectionGone if the library isn't there any more."""
+        """Called before and after each reading; raises CollectionGone if the library doesn't exist any more."""
 
     @abstractmethod
     async def start(self, server_id: str) -> Query[RowT, OutlineT, KeyT]:
-        """Read what the drafts need beforehand, such as the shows; returns the query for the items."""
+        """Read what the drafts need first, such as the shows; return the query for the items."""
 
     @abstractmethod
     async def in_scope(self, server_id: str) -> Page:
-        """Read the part of the library that the scope names; raises ScopeNotFound."""
+        """Read the part of the library that is in scope; raises ScopeNotFound."""
 
     async def page(self, rows: list[ListedRow[RowT | BadRow, KeyT]]) -> Page:
         """Make the drafts of rows."""
@@ -107,9 +108,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def pages(self) -> AsyncGenerator[Page | Outline, None]:
         """Generate the pages.
 
-        A reading that can't go on where an earlier run has stopped begins again, as does one whose listing changes.
-        Raises IncompleteEnumeration if it changes or doesn't add up twice, and SourceUnreachable if reading the library
-        takes longer than ``collection_deadline_s``.
+        A reading that can't continue where an earlier run stopped starts again, and so does one whose listing changes.
+        Raises IncompleteEnumeration if the listing changes or doesn't add up twice, and SourceUnreachable if reading
+        the library takes longer than ``collection_deadline_s``.
         """
         if self.collection.kind not in self.kinds:
             raise RequestError(
@@ -143,7 +144,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def _begin(
         self, server_id: str, read_before: Sequence[Bookmark]
     ) -> ListingReader[RowT, OutlineT, KeyT] | None:
-        """Prepare a reader; None if it was to go on behind what was read before, and the library may have changed."""
+        """Prepare a reader; None if it was to continue an earlier reading and the library may have changed."""
         mark = read_before[0].mark if read_before else None
         same = mark is None or await self.is_unchanged(mark, read_before[0].total)
         if same:
@@ -166,9 +167,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                 page = await self._page_or_outline(reader, window)
                 page.source_total = total = window.total
                 bookmark = window.bookmark
-                del window  # the rows aren't needed while their page is used
+                del window  # The rows aren't needed while their page is used.
                 if first and marked:
-                    # The window itself is read again before a later run goes on: what changes after it counts.
+                    # The first window is read again before a later run continues, so only changes after it count.
                     large = (total or 0) >= self.bookmarks_from
                     mark = await self.mark() if large else None
                     marked = mark is not None
@@ -180,28 +181,28 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                 yield page
 
     async def mark(self) -> str | None:
-        """Ask for what tells later that the library hasn't changed since now; None if nothing does, or if it does."""
+        """Request a mark that later tells whether the library has changed; None if there is none, or it is changing."""
         state = self.own_state(await self.fetch_state())
         return None if state is None or state.refreshing or state.stamp is None else f"{state.uuid} {state.stamp}"
 
     def own_state(self, state: SourceState) -> ChangeState | None:
-        """Return what the server says of the library; None if it says nothing of it."""
+        """Return the server's state of the library; None if it doesn't tell it."""
         return state.libraries.get(self.collection.external_id)
 
     async def is_unchanged(self, mark: str, total: int) -> bool:  # noqa: ARG002 - for subclasses
-        """Return whether the library of ``total`` items hasn't changed since a mark was made."""
+        """Return whether the library, with ``total`` items, hasn't changed since a mark was made."""
         return await self.mark() == mark
 
     def _shows_digest(self) -> bytes:
         return xxhash.xxh3_128_digest(msgspec.msgpack.encode(list(self.make.shows.items())))
 
     def stamp(self, listing: Listing[Any, KeyT], digest: bytes | None) -> bytes | None:  # noqa: ARG002 - for subclasses
-        """Return the stamp of a page whose rows and shows have a hash; None if its drafts are made from more."""
+        """Return the stamp of a page from the hash of its rows and shows; None if its drafts depend on other data."""
         return digest
 
     @abstractmethod
     def parse_key(self, text: str) -> KeyT | None:
-        """Return the key that a text spells; None if it can't be one of this server's."""
+        """Parse a key in a text; None if it can't be one of this server's."""
 
     def reader(self, query: Query[RowT, OutlineT, KeyT], **options: Any) -> ListingReader[RowT, OutlineT, KeyT]:
         """Make a reader for a listing of the library; ``options`` are those of ListingReader."""
@@ -218,7 +219,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         stamps = PageStamps(query.form.rows_name, self.make.shows)
         return self.reader(
             query,
-            # A collection that has assets changes little: most of its pages hold nothing new.
+            # A collection with assets changes little, so most of its pages contain nothing new.
             outline=self.collection.assets_count > 0,
             digest=lambda body, listing: stamps.of(body, self.make.show_keys(listing.rows) if self.make.shows else ()),
         )
@@ -235,7 +236,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def rows(
         self, query: Query[RowT, OutlineT, KeyT], test: Callable[[RowT | BadRow], bool]
     ) -> list[ListedRow[RowT | BadRow, KeyT]]:
-        """Read a whole listing and return the rows that pass the test: for a few hundred matches at most."""
+        """Read a whole listing and return the rows that match a test: at most a few hundred."""
         found: list[ListedRow[RowT | BadRow, KeyT]] = []
         await self.read_all(query, lambda rows: found.extend(listed for listed in rows if test(listed.row)))
         return found
@@ -245,7 +246,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         by_title: Callable[[str], Query[RowT, OutlineT, KeyT]],
         by_key: Callable[[str], Query[RowT, OutlineT, KeyT]],
     ) -> list[ListedRow[RowT | BadRow, KeyT]]:
-        """Find the rows that have the title of the scope, or its key, by queries for a title and for a key."""
+        """Find the rows with the title of the scope, or its key, by a query for a title and one for a key."""
         for reading in titles.readings(self.scope.title or ""):
             found: dict[KeyT, ListedRow[RowT | BadRow, KeyT]] = {}
             if reading.key is not None:
@@ -261,7 +262,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def find_keyed(
         self, by_key: Callable[[str], Query[RowT, OutlineT, KeyT]]
     ) -> list[ListedRow[RowT | BadRow, KeyT]]:
-        """Find the row whose key the scope gives in place of a title."""
+        """Find the row whose key is given in the scope instead of a title."""
         keys = [reading.key for reading in titles.readings(self.scope.title or "") if reading.key is not None]
         for key in keys:
             if rows := await self.find_key(key, by_key):
@@ -278,7 +279,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         return found
 
     def the_only(self, rows: list[ListedRow[RowT | BadRow, KeyT]], what: str) -> Candidate | None:
-        """Return the only candidate of the rows (``what``: shows, films), or None if there is none.
+        """Return the only candidate among the rows (``what``: shows, films), or None if there is none.
 
         Raises RequestError with code ``ambiguous_title`` if there are several.
         """
@@ -290,7 +291,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         return titles.the_only(candidates, self.collection, self.scope, what) if candidates else None
 
     def not_found(self, part: str, *, seasons: bool) -> ScopeNotFound:
-        """Make the error of a scope whose ``title``, ``season`` or ``episode`` isn't there."""
+        """Make the error for a scope whose ``title``, ``season`` or ``episode`` doesn't exist."""
         return titles.not_found(self.collection, self.scope, part, server=self.product, seasons=seasons)
 
     async def _page_or_outline(
@@ -307,7 +308,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         return page
 
     def _check_deadline(self) -> None:
-        # Each request has a deadline of its own, so that this is noticed in time.
+        # Each request has a deadline of its own, so this is noticed in time.
         if anyio.current_time() > self._deadline:
             seconds = self.client.policy.collection_deadline_s
             raise SourceUnreachable(

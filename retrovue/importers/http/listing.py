@@ -1,7 +1,7 @@
-"""The listing of a media server: how it is asked for, how an answer is decoded, and how its rows are kept.
+"""The listing of a media server: request it, decode an answer, and keep its rows.
 
-An answer is decoded as a whole. Only if it doesn't fit are its rows decoded one by one, and of those that don't fit the
-values that do: a bad value costs itself, a bad row one item, and neither the page.
+An answer is decoded as a whole. Only if it doesn't fit its type, its rows are decoded one by one, and in rows that
+don't fit the values that do: an invalid value only costs itself, and an invalid row one item.
 """
 
 import codecs
@@ -20,32 +20,37 @@ from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.lenient import Mending, TooMalformed, decode_leniently
 
 _NUL = b"\\u0000"
-"""The escape in JSON of the character that PostgreSQL doesn't store."""
+"""The JSON escape of the character that PostgreSQL can't store."""
 _REPLACEMENT = "\ufffd".encode()
-"""Replaces bytes that could not be decoded."""
+"""Replaces bytes that couldn't be decoded."""
 
 _HALF = re.compile(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
-"""The escape of half a surrogate pair: a high one without a low one behind it, or a low one without a high one before.
-It is searched for where escaped backslashes have been taken out."""
+"""The JSON escape of a lone surrogate: a high one without a low one after it, or a low one without a high one before
+it. It is searched for after escaped backslashes have been removed.
+"""
 _REPLACEMENT_ESCAPE = rb"\ufffd"
-"""As long as the escape that it replaces, so that a text is mended in its place."""
+"""As long as the escape that it replaces, so that a text is repaired in place."""
 
 MOST_MENDED: Final = 10_000
-"""Bytes and escapes of one answer that may be replaced. An answer with more isn't text, and each takes time."""
+"""The most bytes and escapes of one answer that are replaced. An answer with more isn't text, and each takes time."""
 MOST_OBJECTS: Final = 1_000_000
 MOST_VALUES: Final = 3_000_000
-"""Objects and values of one answer: 1,000 films have 60,000 and 300,000. In a record an object takes up to 300 bytes,
-however few it has in the answer."""
+"""The most objects and values of one answer: 1,000 films have 60,000 and 300,000. In a record an object takes up to 300
+bytes, however small it is in the answer.
+"""
 _FEWEST_BYTES: Final = 3
-"""Of an object and its comma: an answer of fewer bytes can't hold as many objects, nor three times as many values."""
+"""The least bytes of an object and its comma: a smaller answer can't contain that many objects, nor three times as many
+values.
+"""
 _CHUNK = 1 << 20
-"""Bytes that are decoded at a time where only bytes are wanted, so that their text is never in memory whole."""
+"""The bytes that are decoded at a time where only bytes are needed, so that their text is never in memory as a whole.
+"""
 
 Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
-"""A name, a title or a tag. A longer one is left out as a value that doesn't fit."""
+"""A name, title or tag. A longer one is left out like a value that doesn't fit."""
 FilePath = Annotated[str, msgspec.Meta(max_length=LONGEST_PATH)]
 Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
@@ -55,7 +60,7 @@ OutlineT = TypeVar("OutlineT")
 
 
 class BadRow(msgspec.Struct, gc=False):
-    """A row that doesn't fit the API: why, and what could still be read of it."""
+    """A row that doesn't fit the API: the reason, and what could be read of it."""
 
     reason: str
     title: str | None = None
@@ -72,7 +77,7 @@ class ListedRow(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     incomplete: bool = False
     """Whether values were left out because they don't fit their types."""
     mended: bool = False
-    """Whether the text of the row was not clean, so that it may hold NUL or replacement characters."""
+    """Whether the text of the row had to be repaired, so that it may contain NUL or replacement characters."""
 
 
 class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
@@ -80,11 +85,11 @@ class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
 
     rows: list[ListedRow[RowT, KeyT]]
     size: int | None = None
-    """How many rows the answer claims to hold, if it does."""
+    """How many rows the answer has according to itself, if it tells."""
     total: int | None = None
-    """How many rows the whole listing holds; None in an answer that isn't paged."""
+    """How many rows the whole listing has; None in an answer that isn't paged."""
     offset: int | None = None
-    """The number of its first row, if the answer gives it."""
+    """The number of its first row, if the answer tells it."""
 
     @property
     def keys(self) -> list[KeyT]:
@@ -93,11 +98,11 @@ class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
 
 
 class OutlineListing(Listing[RowT, KeyT], Generic[RowT, KeyT], gc=False):
-    """One answer of a listing, of which only that is decoded which identifies its items and which excludes them."""
+    """One answer of a listing, of which only the identity of items and their exclusion was decoded."""
 
 
 class Contents(NamedTuple, Generic[RowT]):
-    """The rows of an answer, and its claims about the listing; see Listing."""
+    """The rows of an answer, and what it tells about the listing; see Listing."""
 
     rows: Sequence[RowT]
     size: int | None
@@ -110,9 +115,9 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
 
     product: ClassVar[str]
     rows_name: ClassVar[bytes]
-    """The name of the list of rows in an answer, with its quotes."""
+    """The name of the list of rows in an answer, with quotes."""
     expected: ClassVar[str]
-    """Says what an answer is not, if its container doesn't fit."""
+    """The end of a message about an answer whose container doesn't fit."""
     answer: ClassVar[Any]
     """The type of an answer, generic over its rows."""
     row: ClassVar[Any]
@@ -145,14 +150,14 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         """Decode one answer of a listing.
 
         Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing,
-        ``answer_too_large`` if it holds too many values.
+        ``answer_too_large`` if it has too many values.
         """
         check_size(body)
         if not _may_hold_nul(body):
             try:
                 answer = self._full.decode(body)
             except (ValueError, RecursionError):
-                pass  # The rows, one by one, show whether a single one or the whole answer is malformed.
+                pass  # Decoding the rows one by one shows whether a single one or the whole answer is malformed.
             else:
                 contents = self.contents(answer)
                 keys = self.keys(contents.rows)
@@ -214,7 +219,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
 
     def _decode_row(self, text: bytes, mending: Mending) -> tuple[Any, bool]:
-        """Decode a row; returns whether values were left out, too."""
+        """Decode a row; also return whether values were left out."""
         try:
             return self._row.decode(text), False
         except msgspec.ValidationError:
@@ -229,19 +234,19 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
 
 
 def _may_hold_nul(body: bytes | bytearray) -> bool:
-    # A single byte is found ten times faster than the escape, and many pages hold no backslash.
+    # Searching for one byte is ten times faster than searching for the escape, and many pages have no backslash.
     return b"\\" in body and _NUL in body
 
 
 def _clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
-    """Replace bytes that aren't UTF-8 and halves of surrogate pairs; returns the text and whether it changed.
+    """Replace bytes that aren't UTF-8 and lone surrogates; return the text and whether it changed.
 
     Raises MalformedAnswer if there are too many.
     """
     cleaned = _as_utf8(body)
     if b"\\ud" in cleaned or b"\\uD" in cleaned:
         mended: bytearray | None = None
-        # An escaped backslash before "ud800" makes no escape of it.
+        # After an escaped backslash, "ud800" isn't an escape.
         halves = _HALF.finditer(cleaned.replace(rb"\\", b"\0\0"))
         for number, half in enumerate(halves):
             if number == MOST_MENDED:
@@ -254,7 +259,7 @@ def _clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
 
 
 def _as_utf8(body: bytes | bytearray) -> bytes | bytearray:
-    """Replace the bytes that aren't UTF-8; returns the body itself if there are none."""
+    """Replace the bytes that aren't UTF-8; return the body itself if there are none."""
     view = memoryview(body)
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -282,10 +287,11 @@ def _not_text() -> MalformedAnswer:
 
 
 def check_size(body: bytes | bytearray) -> None:
-    """Raise MalformedAnswer for an answer of so many values that their records would fill the memory."""
+    """Raise MalformedAnswer for an answer with so many values that their records would fill the memory."""
     if len(body) <= _FEWEST_BYTES * MOST_OBJECTS:
-        return  # the usual case: counting would take a third of the time of decoding
-    # Each value but the first has a comma or a brace before it. Texts hold some more, so that the true number is lower.
+        return  # The usual case: counting would take a third of the time of decoding.
+    # Each value except the first has a comma or a brace before it. Texts contain some more, so the true number is
+    # lower.
     objects = body.count(b"{")
     if objects > MOST_OBJECTS or objects + body.count(b",") > MOST_VALUES:
         raise MalformedAnswer(
@@ -296,7 +302,7 @@ def check_size(body: bytes | bytearray) -> None:
 
 
 class ListingMoved(Exception):
-    """The listing changed while it was read, or isn't what it claims to be."""
+    """The listing changed while it was read, or doesn't have the rows that it claims."""
 
     def __init__(self, problem: str, expected: int | None, received: int) -> None:
         super().__init__(problem)
@@ -307,18 +313,18 @@ class KeySet(Protocol):
     """The keys of a listing that have been read, in little memory."""
 
     def add(self, key: Any, /) -> bool:
-        """Add a key; returns whether it is new."""
+        """Add a key; return whether it is new."""
         ...
 
     def __len__(self) -> int: ...
 
 
 class Query(ABC, Generic[RowT, OutlineT, KeyT]):
-    """One listing as it is asked for."""
+    """A request for a listing."""
 
     form: ClassVar[ListingFormat[Any, Any, Any]]
     row_bytes: ClassVar[int]
-    """The size of a row, before the first page has been read."""
+    """The assumed size of a row, before the first page has been read."""
     seen: ClassVar[type[KeySet]]
     """Makes an empty set for the keys of the listing."""
 
@@ -326,18 +332,18 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
         self.client = client
 
     way: int = 0
-    """How the server is asked, if there are several ways. What it was for one window it has to be for the others."""
+    """The variant of the request, if there are several. It has to be the same for all windows."""
 
     @abstractmethod
     async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
-        """Ask for ``size`` rows from row ``start``, in an answer of ``most`` bytes.
+        """Request ``size`` rows from row ``start``, in an answer of at most ``most`` bytes.
 
-        Raises CollectionGone if the library isn't there any more, and AnswerTooLarge.
+        Raises CollectionGone if the library doesn't exist any more, and AnswerTooLarge.
         """
 
     @abstractmethod
     async def total(self) -> int | None:
-        """Ask how many rows there are, and for next to none of them; None if the server doesn't say.
+        """Request the number of rows, with as few rows as possible; None if the server doesn't tell.
 
-        Raises CollectionGone, and Refusal if the server doesn't accept the question.
+        Raises CollectionGone, and Refusal if the server doesn't accept the request.
         """

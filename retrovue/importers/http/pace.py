@@ -12,18 +12,18 @@ from contextlib import asynccontextmanager
 import anyio
 
 CEILING = 12
-"""The highest limit, over all collections; more only makes a home server's disk seek."""
+"""The highest limit, over all collections; with more, the disk of a home server only seeks."""
 FLOOR = 1
 """The lowest limit after signs of overload."""
 SLOW_FLOOR = 4
-"""The lowest limit after slow answers. Answers also take longer the further into a sorted listing they are."""
+"""The lowest limit after slow answers. Answers are also slower the further into a sorted listing they are."""
 _RECENT = 32
 _SLOW_SECONDS = 0.5
 _SLOW_TIMES = 3
 
 
 class Pace:
-    """The limits of requests to one server: await `turn()` for each, then report `answered()` or `struggled()`."""
+    """The limits of requests to one server. Await `turn()` for each, then report `answered()` or `struggled()`."""
 
     def __init__(self, *, ceiling: int = CEILING, max_per_second: float | None = None) -> None:
         self._ceiling = ceiling
@@ -40,7 +40,7 @@ class Pace:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait until one more request is within the limit and the rate; first come, first served."""
+        """Wait until another request is within the limit and the rate; first come, first served."""
         async with self._turns:
             if self._interval:
                 start = max(anyio.current_time(), self._next)
@@ -49,7 +49,7 @@ class Pace:
             yield
 
     def answered(self, seconds: float) -> None:
-        """Record a good answer that began after so many seconds."""
+        """Record a good answer that began after ``seconds``."""
         slow = seconds > _SLOW_SECONDS and seconds > _SLOW_TIMES * min(self._recent, default=seconds)
         self._recent.append(seconds)
         self._good += 1

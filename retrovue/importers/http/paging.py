@@ -1,8 +1,8 @@
 """The proof that a paged listing was read completely.
 
-Media servers page by offset over a live query: an item that is added or removed during the reading shifts all rows
-behind it. Each page therefore begins with the last row of the page before, and any shift shows at the next boundary.
-The reading ends with as many different items as the listing says it holds, or with an error.
+Media servers page by offset over a live query: an item that is added or removed during the reading shifts all later
+rows. Each page therefore begins with the last row of the page before, and any shift shows at the next boundary. The
+reading ends with as many different items as the listing claims, or with an error.
 """
 
 from collections.abc import Sequence
@@ -15,27 +15,28 @@ from retrovue.importers.http.listing import KeySet, Listing, ListingMoved
 
 MOST_ITEMS = 20_000_000
 """The most items of a listing: several times those of the largest libraries of music. The proof keeps 1 bit for each
-id, 16 bytes if they lie far apart, and 26 for each GUID; the drafts are staged on the disk of the database."""
+id, 16 bytes if they are far apart, and 26 for each GUID; the drafts are staged on the disk of the database.
+"""
 WINDOW = 4
-"""Pages requested ahead, the one that is used included: enough to hide 50 ms of latency."""
+"""Pages requested ahead, including the one in use: enough to hide 50 ms of latency."""
 
 
 class Proof:
-    """How much of a listing has been read, and which items: call `plan()`, read, `take()` until `complete`."""
+    """How much of a listing has been read, and which items. Call `plan()`, read, and `take()` until `complete`."""
 
     def __init__(self, page_size: int, seen: KeySet) -> None:
         self.size = page_size
         self.received = 0
         self.ends_with_a_full_page = False
-        """Whether the last page would look the same if the listing held more rows than it says."""
+        """Whether the last page would look the same if the listing had more rows than it claims."""
         self.total: int | None = None
-        """The rows of the whole listing, as it says; None before the first answer."""
+        """The rows of the whole listing according to itself; None before the first answer."""
         self._pages = 0
         self._last_key: int | str | bytes | None = None
         self._seen = seen
 
     def go_on(self, bookmarks: Sequence[Bookmark]) -> bool:
-        """Take what was read up to the last of these windows; returns whether they fit together."""
+        """Take what was read up to the last of these windows; return whether they fit together."""
         for bookmark in bookmarks:
             if bookmark.total != bookmarks[0].total or not all(map(self._seen.add, bookmark.keys)):
                 return False
@@ -47,7 +48,7 @@ class Proof:
 
     @property
     def complete(self) -> bool:
-        """Whether all rows have been taken that the listing says it holds."""
+        """Whether all rows have been taken that the listing claims."""
         return self.total is not None and self.received == self.total
 
     @property
@@ -57,18 +58,18 @@ class Proof:
 
     @property
     def start(self) -> int:
-        """The row where the next window starts."""
+        """The row at which the next window starts."""
         return self.received - self._overlap
 
     def plan(self) -> list[int]:
-        """Return the rows where the next windows start."""
+        """Return the rows at which the next windows start."""
         if self.total is None:
             return [0]
         overlap = self._overlap
         return list(islice(range(self.start, self.total - overlap, self.size - overlap), WINDOW))
 
     def take(self, listing: Listing[Any, Any], answer: Answer, start: int) -> int:
-        """Check an answer and count its rows; returns how many rows at its beginning are known already."""
+        """Check an answer and count its rows; return how many rows at its beginning are known already."""
         skip = self._overlap
         keys = listing.keys
         rows = len(keys)
@@ -89,7 +90,7 @@ class Proof:
             raise self._moved("lists an item twice")
         self.ends_with_a_full_page = rows == self.size
         if rows < expected:
-            # The server limits its pages: the requests under way were made in steps that are too large.
+            # The server limits its pages: the pending requests were made in steps that are too large.
             self.size = rows
         self.received = start + rows
         if rows:
@@ -99,7 +100,7 @@ class Proof:
         return skip
 
     def take_beyond(self, listing: Listing[Any, Any] | None) -> None:
-        """Check what was read behind the end: nothing, or known rows from a server that moves the start back."""
+        """Check what was read after the end: nothing, or known rows from a server that moves the start back."""
         if listing is not None and any(map(self._seen.add, listing.keys)):
             raise self._moved("holds more than it says")
 

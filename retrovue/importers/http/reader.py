@@ -1,4 +1,4 @@
-"""Reads one listing: some pages ahead, as undecoded bytes, and proven to be complete."""
+"""Read one listing: some pages ahead, as undecoded bytes, and proven to be complete."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -24,20 +24,20 @@ _STRIDE = 31
 
 
 class Budget:
-    """The bytes that all pages read ahead may take together. The enumerations of one importer share it.
+    """The most bytes of all pages that are read ahead. The enumerations of one importer share it.
 
-    A page that is needed now is always allowed, so that no enumeration waits for the bytes of another. Only a large one
-    waits for its turn, which ends when its rows have been taken.
+    A page that is needed now is always allowed, so that no enumeration waits for the bytes of another. Only a large
+    page waits for its turn, which ends when its rows have been taken.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
         self.turn = anyio.Semaphore(1)
-        """Taken by the enumeration that has a large answer in memory."""
+        """Held by the enumeration that has a large answer in memory."""
 
     def has_room_for(self, size: int) -> bool:
-        """Whether ``size`` bytes more stay within the limit."""
+        """Return whether ``size`` more bytes are within the limit."""
         return self.held + size <= self.limit
 
 
@@ -46,20 +46,20 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
 
     listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT]
     digest: bytes | None
-    """What the reader's ``digest`` made of the answer."""
+    """The result of the reader's ``digest`` for the answer."""
     body: bytes | bytearray
-    """The whole answer, with the row that it shares; empty if all of it is decoded."""
+    """The whole answer, with the shared row; empty if all of it is decoded."""
     shared: int
     """How many rows it shares with the page before: one or none."""
     total: int | None
-    """The rows of the whole listing, as it says."""
+    """The rows of the whole listing according to itself."""
     bookmark: Bookmark | None = None
-    """How far the listing has been read; None without ``digest``."""
+    """The bookmark after it; None without ``digest``."""
 
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """A request for a window: under way, or answered with bytes that wait until they are used."""
+    """A request for a window: pending, or answered with bytes that wait until they are used."""
 
     start: int
     size: int
@@ -72,7 +72,7 @@ class _Request:
 
 
 class ListingReader(Generic[RowT, OutlineT, KeyT]):
-    """Reads one listing. Requests ahead run as tasks of the group; without a group there are none."""
+    """Reads one listing. Requests ahead run as tasks of the group; without a group nothing is read ahead."""
 
     def __init__(
         self,
@@ -85,10 +85,11 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         digest: Callable[[bytes | bytearray, Listing[Any, KeyT]], bytes] | None = None,
         check_deadline: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare to read; nothing is asked for before ``windows``.
+        """Prepare to read; nothing is requested before ``windows``.
 
-        With ``outline`` only that is decoded which is needed to recognise the items. ``digest`` hashes a window, from
-        the answer and its rows. ``check_deadline`` is called after each window, and raises if reading takes too long.
+        With ``outline`` only what is needed to recognise the items is decoded. ``digest`` hashes a window, from the
+        answer and its rows. ``check_deadline`` is called after each window, and raises an error if reading takes too
+        long.
         """
         self.query = query
         self.page_size = page_size
@@ -103,10 +104,10 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         self._proof = Proof(page_size, query.seen())
 
     async def go_on(self, bookmarks: Sequence[Bookmark]) -> bool:
-        """Let ``windows`` begin behind the windows of these bookmarks, if the listing is still as it was.
+        """Let ``windows`` start after the windows of these bookmarks, if the listing is still the same.
 
-        The first and the last of them are read again: they have to be the same, in a listing of as many rows. Returns
-        whether they are; if not, another reader has to read the listing from the beginning.
+        The first and the last of them are read again: they have to be the same, in a listing with the same number of
+        rows. Returns whether they are; if not, another reader has to read the listing from the beginning.
         """
         if self._digest is None or not self._proof.go_on(bookmarks):
             return False
@@ -122,9 +123,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         return self.query.way == bookmarks[-1].way
 
     async def windows(self) -> AsyncGenerator[Window[RowT, OutlineT, KeyT], None]:
-        """Generate the windows of the whole listing. All their rows are different items.
+        """Yield the windows of the whole listing. All their rows are different items.
 
-        Raises ListingMoved unless these are as many as the listing holds.
+        Raises ListingMoved unless their number is that of the listing.
         """
         proof = self._proof
         try:
@@ -133,7 +134,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 listing, answer = await self._read(proof.plan(), size)
                 shared = proof.take(listing, answer, start)
                 window = [self._window(listing, answer.body, shared, start, size)] if listing.rows else []
-                del listing, answer  # neither the bytes nor the rows are needed while what is made of them is used
+                del listing, answer  # Neither the bytes nor the rows are needed while their result is used.
                 if window:
                     yield window.pop()
                     self._check_deadline()
@@ -146,7 +147,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 self._release(self._requests.popitem()[1])
 
     def decode_in_full(self, window: Window[RowT, OutlineT, KeyT]) -> Listing[RowT | BadRow, KeyT]:
-        """Decode all of a window of which only the outline was decoded."""
+        """Decode in full a window of which only the outline was decoded."""
         listing: Listing[RowT | BadRow, KeyT] = self.query.form.decode(window.body)
         del listing.rows[: window.shared]
         return listing
@@ -172,7 +173,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
     async def _read(
         self, plan: Sequence[int], size: int
     ) -> tuple[Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT], Answer]:
-        """Read the window at the first start of the plan, and request those after it.
+        """Read the window at the first start of the plan, and request the next ones.
 
         Requests for windows that are no longer in the plan are cancelled.
         """
@@ -204,7 +205,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         return await self._decoded(answer, plan[0], size)
 
     async def _read_beyond(self, end: int) -> Listing[Any, KeyT] | None:
-        """Read one row from where the listing should end; None if the server refuses that."""
+        """Read one row after the claimed end of the listing; None if the server refuses that."""
         try:
             listing, _ = await self._read([end], 1)
         except Refusal:
@@ -212,7 +213,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         return listing
 
     async def _get(self, start: int, size: int, *, large: bool = False) -> Answer:
-        """Ask for a window that is needed now; for one that is large (``large`` if that is known) in turn."""
+        """Request a window that is needed now; a large one (``large`` if that is known) waits for its turn."""
         if large or self._typical_bytes > LARGE_ANSWER:
             await self._take_turn()
         most = None if self._has_turn else LARGE_ANSWER
@@ -230,7 +231,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         return self.query.client.policy.body_cap > LARGE_ANSWER
 
     async def _take_turn_for(self, answer: Answer) -> None:
-        # One byte in so many tells enough, and takes an eighth of the time. No server knows which bytes.
+        # A sample of the bytes is enough, and takes an eighth of the time. No server knows which bytes.
         sample = answer.body[randrange(_STRIDE) :: _STRIDE]  # noqa: S311 - not for cryptography
         if sample.count(b"{") * _STRIDE > MANY_OBJECTS:
             await self._take_turn()
@@ -290,7 +291,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         if request.error is not None:
             raise request.error
         if request.answer is None:
-            raise SourceError("A page of the listing was given up before it arrived.", code="closed")
+            raise SourceError("The request for a page was cancelled before the page arrived.", code="closed")
         return request.answer
 
     def _release(self, request: _Request) -> None:
@@ -303,7 +304,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
 class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page | Outline]]):
     """Owns the tasks that read ahead for a generator of pages, so that no task group is open around a yield.
 
-    Leaving it cancels them. What the body raises, a cancellation included, leaves unchanged and in no group.
+    Leaving it cancels them. An exception of the body, including a cancellation, leaves unchanged and without a group.
     """
 
     def __init__(self, make_pages: Callable[[TaskGroup], AsyncGenerator[Page | Outline, None]]) -> None:

@@ -1,4 +1,4 @@
-"""What an HTTP server answers in place of what was asked for, as errors."""
+"""Turn the error responses of an HTTP server into errors."""
 
 import re
 
@@ -23,7 +23,7 @@ class Refusal(SourceError):
 
 
 class Transient(Exception):
-    """A failure that may be gone at the next attempt, with the error to raise after the last."""
+    """A failure that another attempt may resolve, with the error to raise after the last attempt."""
 
     def __init__(self, error: SourceError, retry_after: float | None = None) -> None:
         super().__init__(error.message)
@@ -32,7 +32,7 @@ class Transient(Exception):
 
 
 async def refusal_of(response: httpx.Response, server: str) -> Exception:
-    """Return the error for an answer that isn't what was asked for; ``server`` begins the sentences of its message."""
+    """Return the error for a response that isn't usable; ``server`` begins the sentences of its message."""
     status = response.status_code
     if status in {401, 403}:
         return SourceRefused(
@@ -61,11 +61,11 @@ async def refusal_of(response: httpx.Response, server: str) -> Exception:
         message = f"{server} is starting up or in maintenance: {detail}"
         hint = "Wait until it is ready, then try again."
     elif status == 429:
-        message = f"{server} asks to be asked less often (HTTP 429)."
+        message = f"{server} refuses so many requests (HTTP 429)."
         hint = "Wait a while, or lower the concurrency."
     else:
-        message = f"{server} answers with an error of its own (HTTP {status})."
-        hint = "Look into the server's log."
+        message = f"{server} answers with an internal error (HTTP {status})."
+        hint = "Check the server's log."
     error = SourceUnreachable(message, hint=hint, context={"status": status})
     if status not in _RETRIED_STATUS:
         return error

@@ -1,4 +1,4 @@
-"""What can be set of a source that is reached over HTTP, and what the client knows of each kind of server."""
+"""The settings of a source that is read over HTTP, and the properties of each kind of server."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,13 @@ from retrovue.importers.configuration import convert_settings
 from retrovue.importers.locations import MOUNT_DEADLINE_S
 
 READ_AHEAD_BYTES = 16 * 1024 * 1024
-"""Undecoded answers that wait, over all collections at once: about five pages of 1,000 films."""
+"""The most bytes of undecoded answers that wait, over all collections: about five pages of 1,000 films."""
 
 LARGE_ANSWER = 8 * 1024 * 1024
 MANY_OBJECTS = 100_000
-"""Of an answer that has more bytes or more objects only one at a time is in memory, over all collections at once. A
-page of 1,000 films has 3 MB and 10,000 to 60,000 objects."""
+"""Of answers with more bytes or objects than this, only one is in memory at a time, over all collections. A page of
+1,000 films has 3 MB and 10,000 to 60,000 objects.
+"""
 
 _Wait = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_S)]
 _Deadline = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)]
@@ -31,19 +32,19 @@ class Dialect:
     product: str
     """The name of the server in messages."""
     port: int
-    """The port on which it listens by default."""
+    """The default port."""
     token_headers: Callable[[str], Mapping[str, str]]
-    """Makes the headers that carry a token. They go to the origin of the source only."""
+    """Makes the headers that carry a token. They are sent to the origin of the source only."""
     allowed_in_token: str = r"[\x21-\x7e]+"  # noqa: S105 - a pattern
     """A pattern of the tokens that its headers can carry."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Headers of every request."""
     total_header: str | None = None
-    """The header of an answer that holds the number of rows of the whole listing, if the body doesn't."""
+    """The response header with the number of rows of the whole listing, if the body doesn't have it."""
     offset_header: str | None = None
-    """The header of an answer that holds the number of its first row."""
+    """The response header with the number of the first row."""
     web_apps: frozenset[str] = frozenset()
-    """Hosts of web pages that show the servers, which are no servers themselves."""
+    """Hosts of web pages that show the servers, but aren't servers themselves."""
     xml_root: bytes | None = None
     """The root element of its answers in XML, if it has any."""
 
@@ -53,7 +54,7 @@ class Dialect:
         return f"http://192.168.1.10:{self.port}"
 
     def wrong_server(self, origin: str, reason: str) -> MalformedAnswer:
-        """Make the error of an answer that no server of this kind gives."""
+        """Make the error for an answer that no server of this kind gives."""
         return MalformedAnswer(
             f"What answers at {origin} is not a {self.product} server: {reason}.",
             code=f"not_{self.product.lower()}",
@@ -66,48 +67,52 @@ class HttpPolicy:
     """Time-outs, retries and limits of the client, in seconds and bytes."""
 
     attempts: Annotated[int, msgspec.Meta(ge=1, le=LARGEST)] = 4
-    """Attempts of one request, the first included."""
+    """The most attempts of one request, including the first."""
     base_wait_s: _Wait = 0.5
     """The longest wait before the first retry; it doubles with each retry, and the actual wait is random."""
     max_wait_s: _Wait = 30.0
-    """The longest wait before any retry, also if the server's Retry-After is longer."""
+    """The longest wait before any retry, even if the server's Retry-After is longer."""
     connect_timeout_s: _Deadline = 10.0
     read_timeout_s: _Deadline = 60.0
-    """Between two pieces of an answer. A big library takes the server many seconds to sort before the first byte."""
+    """The longest time between two pieces of an answer. Sorting a big library takes the server many seconds before the
+    first byte.
+    """
     page_deadline_s: _Deadline = 120.0
-    """For one attempt with its whole body: an answer that trickles never exceeds the time-out of a read."""
+    """The longest time of one attempt with its whole body: an answer in small pieces never exceeds the time-out of a
+    read.
+    """
     total_deadline_s: _Deadline = 300.0
-    """For all attempts of a request, with the waits between them."""
+    """The longest time of all attempts of a request, with the waits between them."""
     collection_deadline_s: _Deadline = 6 * 3600.0
-    """For all pages of one library: each may keep its own deadline and the whole still take days."""
+    """The longest time of all pages of one library: each page may be within its deadline and all together take days."""
     body_cap: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
-    """Decoded bytes of one answer. A page of 1,000 films is about 3 MB."""
+    """The most decoded bytes of one answer. A page of 1,000 films is about 3 MB."""
     gzip: bool = False
-    """Whether to ask for compressed answers: faster over the internet, wasted CPU at home."""
+    """Whether to request compressed answers: faster over the internet, wasted CPU at home."""
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a source's configuration that all media servers share. The policy's settings stand beside these."""
+    """The part of a source's configuration that all media servers share. The policy's settings are stored beside it."""
 
     base_url: str
     machine_identifier: str | None = None
     """The identifier of the server that answered when the source was added."""
     max_requests_per_second: Annotated[float, msgspec.Meta(ge=SLOWEST_RATE)] | None = None
-    """None: only the server's answers set the pace."""
+    """The most requests in a second; None: only the server's answers limit the rate."""
     mount_timeout_s: _Deadline = MOUNT_DEADLINE_S
-    """For the check of one local directory."""
+    """The deadline for the check of one local directory, in seconds."""
     verify_tls: bool = True
     ca_file: str | None = None
-    """A PEM file with the authorities that are trusted in place of the system's."""
+    """A PEM file with the authorities that are trusted instead of the system's."""
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
-    """Rows of a page."""
+    """The number of rows of a page."""
 
 
 SettingsT = TypeVar("SettingsT", bound=HttpSettings)
 
 
 def read_settings(config: Mapping[str, Any], kind: type[SettingsT]) -> tuple[SettingsT, HttpPolicy]:
-    """Read a source's configuration, of which each part ignores the keys of the other.
+    """Read a source's configuration; each of the two parts ignores the keys of the other.
 
     Raises RequestError with code ``bad_config`` if a value doesn't fit.
     """
@@ -115,7 +120,7 @@ def read_settings(config: Mapping[str, Any], kind: type[SettingsT]) -> tuple[Set
 
 
 def setting_fields(server: str, token: str, dialect: Dialect, page_size: int) -> Sequence[ConfigField]:
-    """Describe the settings of a media server. ``server`` and ``token`` describe the two that are always asked for."""
+    """Return the settings of a media server. ``server`` and ``token`` describe the two that are always required."""
     policy = HttpPolicy()
 
     def optional(name: str, description: str, kind: Literal["text", "flag", "file"] = "text") -> ConfigField:

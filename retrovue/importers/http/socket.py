@@ -19,14 +19,14 @@ _READ = 65_536
 
 
 class Handshake:
-    """The request that turns an HTTP connection into a WebSocket, and the check of its answer (RFC 6455, 4.1)."""
+    """The request that turns an HTTP connection into a WebSocket, and the check of its response (RFC 6455, 4.1)."""
 
     def __init__(self) -> None:
         self._key = base64.b64encode(os.urandom(16))
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of the request. No compression is offered, so that a message can't unpack to a huge one."""
+        """The headers of the request. Compression isn't offered, so that a message can't expand to a huge one."""
         return {
             "Connection": "Upgrade",
             "Upgrade": "websocket",
@@ -35,14 +35,14 @@ class Handshake:
         }
 
     def check(self, response: httpx.Response) -> None:
-        """Raise httpx.RemoteProtocolError unless the answer is that to this request."""
+        """Raise httpx.RemoteProtocolError unless the response belongs to this request."""
         expected = base64.b64encode(hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest())
         try:
             found = response.headers.get("Sec-WebSocket-Accept", "").encode("ascii")
         except UnicodeEncodeError:
             found = b""
         if found != expected or response.headers.get("Upgrade", "").lower() != "websocket":
-            raise httpx.RemoteProtocolError("The answer to the handshake is that to another one.")
+            raise httpx.RemoteProtocolError("The answer belongs to another handshake.")
 
 
 class Socket:
@@ -51,20 +51,20 @@ class Socket:
     def __init__(
         self, response: httpx.Response, *, most: int, errors: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        """``errors`` translates what httpx raises."""
+        """``errors`` translates the exceptions of httpx."""
         self._stream: Any = response.extensions["network_stream"]
         self._connection = Connection(ConnectionType.CLIENT)
         self._most = most
         self._errors = errors
         self._message = bytearray()
         self._size = 0
-        """Bytes of the message so far, also of those that weren't kept."""
+        """Bytes of the message so far, including those that weren't kept."""
         self._ready: list[bytes] = []
 
     async def receive(self, seconds: float) -> bytes | None:
         """Return the next message; None if none is complete in time.
 
-        A message that is longer than it may be is empty, and nothing of it is kept. Raises anyio.EndOfStream when the
+        A message that is too long is returned empty, and nothing of it is kept. Raises anyio.EndOfStream when the
         server ends the connection, and SourceUnreachable when it breaks.
         """
         with anyio.move_on_after(seconds), self._errors(), _as_httpx():
@@ -94,7 +94,7 @@ class Socket:
             elif isinstance(event, CloseConnection):
                 if self._connection.state is ConnectionState.OPEN:
                     # This is how wsproto tells of bytes that are no frames.
-                    raise httpx.RemoteProtocolError("What was sent isn't a frame.")
+                    raise httpx.RemoteProtocolError("The data isn't a frame.")
                 if self._connection.state is ConnectionState.REMOTE_CLOSING:
                     await self._stream.write(self._connection.send(event.response()), timeout=None)
                 return
@@ -114,7 +114,7 @@ class Socket:
 
 @contextmanager
 def _as_httpx() -> Iterator[None]:
-    """Raise as httpx does what comes from below it, which it doesn't translate once a connection was handed over."""
+    """Raise exceptions of lower layers as httpx does, which doesn't translate them for a connection of ours."""
     try:
         yield
     except (httpcore.NetworkError, httpcore.ProtocolError, ProtocolError, anyio.BrokenResourceError) as exc:

@@ -1,4 +1,4 @@
-"""The stamps of pages: hashes of all that the drafts of a page are made from."""
+"""The stamps of pages: hashes of everything that the drafts of a page are made from."""
 
 from collections.abc import Iterable, Mapping
 from typing import Generic
@@ -17,8 +17,8 @@ _VERSION = own_version().encode()
 class PageStamps(Generic[KeyT]):
     """Makes the stamps of the pages of one library.
 
-    The text of the rows is hashed as it came, which is a hundred times faster than to compare drafts. What moves in it
-    without any draft changing, such as the time when a film was last watched, costs one comparison of the page.
+    The text of the rows is hashed as it came, which is a hundred times faster than comparing drafts. If it changes
+    without a change of any draft, for example by the time when a film was last watched, the page is compared once.
     """
 
     def __init__(self, rows_name: bytes, shows: Mapping[KeyT, Show]) -> None:
@@ -28,8 +28,8 @@ class PageStamps(Generic[KeyT]):
         self._digests: dict[KeyT | None, bytes] = {}
 
     def of(self, body: bytes | bytearray, show_keys: Iterable[KeyT | None]) -> bytes:
-        """Hash the rows of an answer, and the shows from which they inherit; None stands for an unknown show."""
-        # What stands around the rows changes with the size of the library.
+        """Hash the rows of an answer, and the shows from which they inherit; None represents an unknown show."""
+        # The text around the rows changes with the size of the library.
         start, end = body.find(self._rows_name), body.rfind(b"]")
         digest = xxhash.xxh3_128(_VERSION)
         digest.update(memoryview(body)[max(start, 0) : end + 1 or len(body)])
@@ -40,7 +40,7 @@ class PageStamps(Generic[KeyT]):
     def _digest(self, key: KeyT | None) -> bytes:
         found = self._digests.get(key)
         if found is None:
-            # An episode without a known show may be given any of them, by its title for example.
+            # An episode without a known show may get any of them, for example by its title.
             text = msgspec.msgpack.encode(list(self._shows.items()) if key is None else self._shows[key])
             found = self._digests[key] = xxhash.xxh3_128_digest(text)
         return found

@@ -1,4 +1,4 @@
-"""Which certificates of servers are trusted: those of the system's authorities, or those of one's own."""
+"""The certificates that are trusted: those of the system's authorities, or of an operator's own."""
 
 import os
 import ssl
@@ -11,7 +11,7 @@ import truststore
 from retrovue.core.errors import RequestError
 
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Environment variables that name the system's authorities; OpenSSL ignores them where they name nothing."""
+"""Environment variables that name the system's authorities; OpenSSL ignores them if they name nothing that exists."""
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -39,9 +39,9 @@ def _of_the_system() -> ssl.SSLContext:
 
 
 def _system_has_authorities() -> bool:
-    """Whether the system has authorities; slim containers have none."""
+    """Return whether the system has authorities; small containers have none."""
     paths = ssl.get_default_verify_paths()
-    # What its types say doesn't hold: without such a file or directory they are None.
+    # Its type annotations are wrong: without such a file or directory the values are None.
     file, directory = str(paths.cafile or ""), str(paths.capath or "")
     return sys.platform in {"darwin", "win32"} or bool(file) or bool(directory and any(Path(directory).iterdir()))
 
@@ -55,7 +55,7 @@ def _of_a_file(path: str) -> ssl.SSLContext:
         raise _refused(path, "holds no certificate in PEM") from exc
     except OSError as exc:
         raise _refused(path, f"can't be read: {exc.strerror or type(exc).__name__}") from exc
-    # The server's own certificate may be the anchor, and a certificate made at home lacks what Python 3.13 asks for.
+    # The server's own certificate may be the anchor, and a self-made one lacks extensions that Python 3.13 requires.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

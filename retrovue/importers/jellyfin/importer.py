@@ -144,7 +144,7 @@ class JellyfinImporter(HttpImporter[Libraries]):
         """Listen to the server's socket until the block ends. Raises SourceRefused if the token is an API key."""
         if await _fetch_user(self._client) is None:
             raise SourceRefused(
-                "Jellyfin tells what has changed to users only, and the token is an API key.",
+                "Jellyfin reports changes to users only, and the token is an API key.",
                 code="events_need_user",
                 hint="Give the access token of a user with `retrovue source update`, or add a schedule.",
             )
@@ -199,8 +199,8 @@ def _folders_unknown(collection: Collection) -> Ingestibility:
         ingestible=False,
         code="unknown_location",
         reason=(
-            "Jellyfin tells the folders of a library to an API key or an administrator only, and the token is neither. "
-            "Set an API key with `retrovue source update`, or say by hand where its files are: "
+            "Jellyfin shows the folders of a library to an API key or an administrator only, and the token is neither. "
+            "Set an API key with `retrovue source update`, or give the path mapping yourself: "
             f"`retrovue collection update {collection.arguments} --map SOURCE=LOCAL`."
         ),
     )

@@ -110,7 +110,7 @@ class PlexImporter(HttpImporter[tuple[DiscoveredCollection, ...]]):
                 ingestible=False,
                 code="files_hidden",
                 reason=(
-                    "Plex names the files of a library to the owner of the server only, and the token is that of a user"
+                    "Plex shows the files of a library to the owner of the server only, and the token is that of a user"
                     " it is shared with. Set the owner's token with `retrovue source update`."
                 ),
             )

@@ -158,7 +158,7 @@ async def decide_all(request: Request) -> Response:
 def _decision(values: Mapping[str, Any]) -> Decision:
     wanted = text(values, "decision")
     if wanted not in DECISIONS:
-        raise RequestError("The page knows no such decision.", hint="Approve, retire or unretire.")
+        raise RequestError("The page has no such decision.", hint="Approve, retire or unretire.")
     return cast("Decision", wanted)
 
 

@@ -65,7 +65,7 @@ async def change_library(request: Request) -> Response:
                     required(form, "enricher", "The enricher"),
                     priority=number(form, "priority"),
                 )
-                message = f"Attached: {attachment.enricher.name}. It owes something to {attachment.assets:,} assets."
+                message = f"Attached: {attachment.enricher.name}. It owes enrichments of {attachment.assets:,} assets."
             case "detach":
                 attachment = await detach_enricher(
                     state.reads, reference, required(form, "enricher", "The enricher")
@@ -75,10 +75,10 @@ async def change_library(request: Request) -> Response:
                 started = await state.enrichments.start(state.store, collection_id, only_failed=action == "retry")
                 if started.problem is not None:
                     return done(request, address, started.problem.message, started.problem.hint, failed=True)
-                message = "The enrichers work. This page says how far they are."
+                message = "The enrichers are at work. This page shows their progress."
             case "stop":
                 if (under_way := state.enrichments.of(collection_id)) is None or under_way.over:
-                    raise RequestError("No enrichment that was begun here is under way.", code="not_running")
+                    raise RequestError("No enrichment that was started here is at work.", code="not_running")
                 under_way.scope.cancel()
                 message = "The enrichment is being stopped. What is committed stays, the rest is still owed."
             case _:

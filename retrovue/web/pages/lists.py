@@ -104,5 +104,5 @@ def _filters(values: Mapping[str, Any]) -> RejectionFilters:
         try:
             found["run"] = uuid.UUID(run)
         except ValueError:
-            raise RequestError("The id of the run is none.", hint="Open the list from the page of a run.") from None
+            raise RequestError("That isn't the id of a run.", hint="Open the list from the page of a run.") from None
     return cast("RejectionFilters", {name: value for name, value in found.items() if value is not None})

@@ -39,7 +39,7 @@ WHAT = {
     "sync": "Sync",
     "full-sync": "Full sync",
     "ingest": "Ingest",
-    "retry": "Retry of what failed",
+    "retry": "Retry of failed collections",
     "dry-run": "Dry run of a sync",
     "dry-ingest": "Dry run of an ingest",
 }

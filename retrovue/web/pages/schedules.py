@@ -72,10 +72,10 @@ async def change(request: Request) -> Response:
                 message = f"Changed: {listing.schedule.name}."
             case "remove":
                 listing = await remove_schedule(store, reference)
-                message = f"Removed: {listing.schedule.name}. A run of it that goes on isn't stopped."
+                message = f"Removed: {listing.schedule.name}. A run of it that is at work isn't stopped."
             case "run-now":
                 schedule, served = await run_schedule_now(store, reference)
-                when = "as soon as none of its runs goes on" if served else "when a host serves"
+                when = "as soon as no other run of it is at work" if served else "when a host serves"
                 message = f"{schedule.name} runs {when}."
             case _:
                 raise RequestError("The page can't do that.", hint="Choose one of the buttons.")

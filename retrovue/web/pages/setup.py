@@ -42,7 +42,7 @@ async def look(request: Request) -> Response:
     try:
         type_name = required(form, "type", "The type of the source")
         if type_name not in TYPES:
-            raise RequestError("The page knows no such type of source.", hint="Add it with `retrovue source add`.")
+            raise RequestError("The page has no such type of source.", hint="Add it with `retrovue source add`.")
         config, credentials = _server(form) if type_name in _SERVERS else _directories(form)
         found = await survey(state.reads, type_name, config, credentials, check_files=form.get("files") != "elsewhere")
     except RetrovueError as exc:
@@ -79,7 +79,7 @@ def _directories(form: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Sec
 
 def _absolute(path: str, label: str) -> str:
     if not path.startswith("/"):
-        raise RequestError(f"{label} is no absolute path: {quoted(path)}.", hint="Begin it with a slash.")
+        raise RequestError(f"{label} isn't an absolute path: {quoted(path)}.", hint="Begin it with a slash.")
     return path
 
 
@@ -87,7 +87,7 @@ def _setup(request: Request) -> tuple[str, Setup]:
     key = request.path_params["key"]
     found = state_of(request).setups.get(key)
     if found is None:
-        raise HTTPException(404, "What was given is no longer kept. Begin again: nothing was changed.")
+        raise HTTPException(404, "Your entries have expired. Start again: nothing was changed.")
     return key, found
 
 
@@ -113,7 +113,7 @@ async def choose(request: Request) -> Response:
         if (unready := next((one for one in chosen if not one.answer.ingestible), None)) is not None:
             raise RequestError(
                 f"{unready.collection.name} can't be ingested: {unready.answer.reason}",
-                hint="Say where its files are on this machine, or leave it out.",
+                hint="Give the directories of its files on this machine, or leave it out.",
             )
         if form.get("action") == "ingest":
             source = await _write(state, setup, chosen)

@@ -500,7 +500,7 @@ class TestDefaultHome:
         (tmp_path / "loop").symlink_to(tmp_path / "loop")
         for chosen, problem in (
             ("~nosuchuser/x", "its user doesn't exist"),
-            (str(tmp_path / "loop"), "its links lead in a circle"),
+            (str(tmp_path / "loop"), "its links form a loop"),
             ("/srv/\udcff", "it isn't UTF-8 text"),
             ("/srv/\0", "it holds a NUL"),
         ):
