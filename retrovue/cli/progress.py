@@ -116,7 +116,9 @@ class RunProgress:
     """The progress of all collections of a run together."""
 
     def __init__(self, collections: Iterable[Collection]) -> None:
-        self._expected: dict[UUID, int | None] = {one.id: one.assets_count or None for one in collections}
+        self._expected: dict[UUID, int | None] = {
+            collection.id: collection.assets_count or None for collection in collections
+        }
         """The total of each collection according to its source, before that the number in the catalogue."""
         self._read: dict[UUID, int] = {}
         self.finished = 0

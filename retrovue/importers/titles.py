@@ -127,8 +127,10 @@ def the_only(candidates: Sequence[CandidateT], collection: Collection, scope: Sc
     """Return the only candidate of ``what`` (shows, films); raises RequestError if there are several."""
     if len(candidates) == 1:
         return candidates[0]
-    years = Counter(one.year for one in candidates)
-    dated = next((one for one in candidates if one.year is not None and years[one.year] == 1), None)
+    years = Counter(candidate.year for candidate in candidates)
+    dated = next(
+        (candidate for candidate in candidates if candidate.year is not None and years[candidate.year] == 1), None
+    )
     hint = f'Type it as it stands here, as in --title "{candidates[0]}"'
     if dated is not None:
         hint = f'{hint}, or with the year, as in --title "{dated.title} ({dated.year})"'
@@ -139,7 +141,8 @@ def the_only(candidates: Sequence[CandidateT], collection: Collection, scope: Sc
         hint=f"{hint}.",
         context={
             "candidates": [
-                {"key": one.key, "title": one.title, "year": one.year, "edition": one.edition} for one in candidates
+                {"key": candidate.key, "title": candidate.title, "year": candidate.year, "edition": candidate.edition}
+                for candidate in candidates
             ]
         },
     )

@@ -139,8 +139,10 @@ class UnitOfWork:
         if not self._staged and not self._unchanged:
             return
         # The order of the merges doesn't depend on which collection was read first.
-        staged = sorted(self._staged, key=lambda one: one.intake.staging.collection.external_id)
-        intakes = [await self._with_policy(one) for one in staged]
+        staged = sorted(
+            self._staged, key=lambda staged_collection: staged_collection.intake.staging.collection.external_id
+        )
+        intakes = [await self._with_policy(staged_collection) for staged_collection in staged]
         if staged:
             # Hours may have passed, and another server at the same address would have other items under the same keys.
             await self._importer.check_reachable()
@@ -166,13 +168,16 @@ class UnitOfWork:
                 raise await nothing_written() from exc
             committed()
 
-    async def _with_policy(self, one: _StagedCollection) -> Intake:
-        staging = one.intake.staging
+    async def _with_policy(self, staged_collection: _StagedCollection) -> Intake:
+        staging = staged_collection.intake.staging
         try:
-            intake = replace(one.intake, policy=await one.guards.policy(one.intake.tally, staging))
+            intake = replace(
+                staged_collection.intake,
+                policy=await staged_collection.guards.policy(staged_collection.intake.tally, staging),
+            )
         except RetrovueError as exc:
             raise Refused(failed(staging.collection, exc)) from exc
-        one.progress(intake.merging())
+        staged_collection.progress(intake.merging())
         return intake
 
 

@@ -188,7 +188,9 @@ async def _examine_source(store: Store, source: Source) -> AsyncIterator[Finding
                 )
             )
             findings += [await _examine_collection(importer, collection) for collection in collections]
-            findings += await _examine_watch(source, [one for one in collections if one.sync_enabled])
+            findings += await _examine_watch(
+                source, [collection for collection in collections if collection.sync_enabled]
+            )
     except RetrovueError as exc:
         findings.append(Finding("source", source.name, "problem", exc.message, exc.hint, exc.unreachable))
     for finding in findings:

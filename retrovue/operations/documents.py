@@ -46,28 +46,32 @@ def sync_times_document(times: SyncTimes) -> dict[str, Any]:
         "tells_changes": times.tells_changes,
         "collections": [
             {
-                **collection_identity(one.collection),
-                "swept_at": one.swept_at,
-                "full_at": one.full_at,
-                "next_sweep_at": one.next_sweep_at,
-                "next_full_at": one.next_full_at,
+                **collection_identity(collection.collection),
+                "swept_at": collection.swept_at,
+                "full_at": collection.full_at,
+                "next_sweep_at": collection.next_sweep_at,
+                "next_full_at": collection.next_full_at,
             }
-            for one in times.collections
+            for collection in times.collections
         ],
     }
 
 
 def listening_document(listening: Listening) -> dict[str, Any]:
     """Build the object of the listening state of a source."""
-    one = listening.listener
-    problem = None if one is None or one.problem is None else {"code": one.problem_code, "message": one.problem}
-    heard_at = None if one is None else one.heard_at
-    heard = None if one is None else {"collection": one.heard_library, "items": one.heard_items}
+    listener = listening.listener
+    problem = (
+        None
+        if listener is None or listener.problem is None
+        else {"code": listener.problem_code, "message": listener.problem}
+    )
+    heard_at = None if listener is None else listener.heard_at
+    heard = None if listener is None else {"collection": listener.heard_library, "items": listener.heard_items}
     return {
         "offered": listening.offered,
-        "active": one is not None and one.active,
-        "host": None if one is None else one.host,
-        "since": None if one is None else one.since,
+        "active": listener is not None and listener.active,
+        "host": None if listener is None else listener.host,
+        "since": None if listener is None else listener.since,
         "problem": problem,
         "heard_at": heard_at,
         "heard": None if heard_at is None else heard,
@@ -201,28 +205,28 @@ def statistics_document(numbers: Statistics) -> dict[str, Any]:
         "groups": [asdict(group) for group in numbers.groups],
         "collections": [
             {
-                "id": str(one.collection.id),
-                "name": one.collection.name,
-                "kind": one.collection.kind,
-                "source": {"id": str(one.collection.source_id), "name": one.collection.source_name},
-                "sync_enabled": one.collection.sync_enabled,
-                **_totals([one]),
-                "groups": [asdict(group) for group in one.groups],
-                "last_run": None if one.last_run is None else asdict(one.last_run),
-                "last_ingest_at": one.collection.last_ingest_at,
+                "id": str(collection.collection.id),
+                "name": collection.collection.name,
+                "kind": collection.collection.kind,
+                "source": {"id": str(collection.collection.source_id), "name": collection.collection.source_name},
+                "sync_enabled": collection.collection.sync_enabled,
+                **_totals([collection]),
+                "groups": [asdict(group) for group in collection.groups],
+                "last_run": None if collection.last_run is None else asdict(collection.last_run),
+                "last_ingest_at": collection.collection.last_ingest_at,
             }
-            for one in numbers.collections
+            for collection in numbers.collections
         ],
     }
 
 
 def _totals(collections: Sequence[CollectionStatistics]) -> dict[str, Any]:
-    runtime_ms = sum(one.runtime_ms for one in collections)
+    runtime_ms = sum(collection.runtime_ms for collection in collections)
     return {
-        "assets": sum(one.assets for one in collections),
+        "assets": sum(collection.assets for collection in collections),
         "hours": round(runtime_ms / 3_600_000, 3),
-        "size_bytes": sum(one.size_bytes for one in collections),
-        "failed_enrichments": sum(one.failed_enrichments for one in collections),
+        "size_bytes": sum(collection.size_bytes for collection in collections),
+        "failed_enrichments": sum(collection.failed_enrichments for collection in collections),
     }
 
 

@@ -46,7 +46,7 @@ async def stop_run(store: Store, run: UUID) -> None:
     async with store.transaction() as session:
         stopped = await progress.ask_to_stop(session, run, started_by())
         waiting = await requests.not_begun(session, run)
-        known = {one.id: one for one in await list_collections(session)} if waiting else {}
+        known = {collection.id: collection for collection in await list_collections(session)} if waiting else {}
         for collection in waiting:
             await requests.give_up(session, run, collection, encoded(interrupted(known[collection])))
         if not stopped and not waiting:

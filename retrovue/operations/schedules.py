@@ -78,7 +78,7 @@ async def list_schedules(store: Store, *, source: str | None = None, runs: int =
         found = await schedules.list_schedules(session, owner)
         now = await schedules.now_of(session)
         latest = await schedules.list_runs_of(session, found, runs)
-    return [_listing(one, now, latest) for one in found]
+    return [_listing(schedule, now, latest) for schedule in found]
 
 
 async def get_schedule(store: Store, reference: str) -> ScheduleListing:

@@ -84,8 +84,8 @@ class HintedSyncs:
             self._try_later(group, None, exc)
             return
         self._failures.pop(None, None)
-        for one in failed:
-            self._try_later(group, ChangeHint(one.collection.external_id, None), one)
+        for failure in failed:
+            self._try_later(group, ChangeHint(failure.collection.external_id, None), failure)
 
     async def _sync(self, group: TaskGroup, collection: Collection, keys: set[str] | None) -> None:
         options, reference, library = IngestOptions(concurrency=1), str(collection.id), collection.external_id

@@ -246,14 +246,14 @@ class Jobs:
             options = decoded_options(first.options)
             share = 0.0
             if first.what == "ingest":
-                enabled = sum(one.sync_enabled for one in await list_collections(session, source))
+                enabled = sum(collection.sync_enabled for collection in await list_collections(session, source))
                 at_once = max(1, min(options.concurrency, enabled))
                 if rate_of(source, options) is not None:
                     share = 1 / at_once
                 if working >= at_once or taken + share > 1.0001:
                     # It is woken when another collection of the source ends.
                     return None
-            same = [one for one in waiting if _asks_same(one, first)]
+            same = [part for part in waiting if _asks_same(part, first)]
             # An earlier attempt has rows in the audit trail, and its run has ended.
             run = first.request_id if first.attempts == 0 else uuid.uuid4()
             await requests.begin(session, collection.id, same, run, self.host.id, share)
@@ -339,7 +339,7 @@ class _Claim:
     @property
     def last(self) -> bool:
         """Whether the outcome of this run is stored whatever it is."""
-        return max(one.attempts for one in self.waiting) + 1 >= MOST_ATTEMPTS
+        return max(part.attempts for part in self.waiting) + 1 >= MOST_ATTEMPTS
 
 
 def rate_of(source: Source, options: IngestOptions) -> float | None:
@@ -366,9 +366,9 @@ async def unreadable(source: Source, collection: Collection) -> Ingestibility | 
 
 def _reasons(refused: Mapping[UUID, JobRefusal], reason: str) -> str:
     """Join the reasons of all hosts to one problem."""
-    return " ".join(f"On {one.host}: {one.reason}" for one in refused.values()) or reason
+    return " ".join(f"On {refusal.host}: {refusal.reason}" for refusal in refused.values()) or reason
 
 
-def _asks_same(one: JobPart, other: JobPart) -> bool:
-    options = (work_of(decoded_options(each.options)) for each in (one, other))
-    return one.what == other.what and next(options) == next(options)
+def _asks_same(part: JobPart, other: JobPart) -> bool:
+    options = (work_of(decoded_options(each.options)) for each in (part, other))
+    return part.what == other.what and next(options) == next(options)

@@ -188,5 +188,5 @@ def _settings(listened: ListenedSource) -> object:
         source.name,
         source.config,
         secrets,
-        [(one.id, one.external_id, one.locations) for one in listened.collections],
+        [(collection.id, collection.external_id, collection.locations) for collection in listened.collections],
     )

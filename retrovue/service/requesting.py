@@ -155,7 +155,7 @@ async def follow_run(store: Store, request: UUID) -> AsyncIterator[IngestRun]:
         found = await requests.find_request(session, request)
         source = await get_source(session, found.source_id)
         wanted = {target.collection_id for target in await requests.targets_of(session, request)}
-        targeted = [one for one in await list_collections(session, source) if one.id in wanted]
+        targeted = [collection for collection in await list_collections(session, source) if collection.id in wanted]
     options = decoded_options(found.options)
     skipped = decoded_all(found.skipped)
     collector = Collector(

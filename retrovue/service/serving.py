@@ -173,7 +173,11 @@ class HostWork:
         async with self.store.transaction() as session:
             now = await schedules.now_of(session)
             claims = await schedules.claim(session, host, now)
-            following = [one.times.next_after(now) for one in await schedules.list_schedules(session) if one.enabled]
+            following = [
+                schedule.times.next_after(now)
+                for schedule in await schedules.list_schedules(session)
+                if schedule.enabled
+            ]
         for claim in claims:
             group.start_soon(self._work, host, claim, group)
         until = min(following, default=now + dt.timedelta(seconds=LOOK_SECONDS))

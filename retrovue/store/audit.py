@@ -156,14 +156,14 @@ async def skip(store: Store, run: Run, skipped: Iterable[Skipped], *, started: b
     Other skipped collections have no row, because nothing of them is missing in the catalogue. ``started``: the
     collections have start rows, so that each gets an outcome.
     """
-    rows = [one for one in skipped if started or _was_ingested(one.collection)]
+    rows = [outcome for outcome in skipped if started or _was_ingested(outcome.collection)]
     if not rows:
         return
     who = started_by()
     with translated():
         async with store.audit.begin() as connection:
-            await connection.execute(_START, [_start_row(run, one.collection, who) for one in rows])
-            await connection.execute(_OUTCOME, [_skipped_row(run, one) for one in rows])
+            await connection.execute(_START, [_start_row(run, outcome.collection, who) for outcome in rows])
+            await connection.execute(_OUTCOME, [_skipped_row(run, outcome) for outcome in rows])
 
 
 def _was_ingested(collection: Collection) -> bool:

@@ -51,5 +51,8 @@ async def open_jobs(session: AsyncSession, stale: float) -> list[OpenJob]:
         {"stale": stale},
     )
     found = rows.all()
-    refusals = {one: tuple((await refusals_of(session, one)).values()) for one in {row.collection_id for row in found}}
+    refusals = {
+        collection_id: tuple((await refusals_of(session, collection_id)).values())
+        for collection_id in {row.collection_id for row in found}
+    }
     return [OpenJob(**row._asdict(), refusals=refusals[row.collection_id]) for row in found]

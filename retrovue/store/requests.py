@@ -204,7 +204,7 @@ async def begin(
         ),
         {
             "run": run, "host": host, "share": share, "collection": collection,
-            "requests": [one.request_id for one in waiting],
+            "requests": [part.request_id for part in waiting],
         },
     )  # fmt: skip
 

@@ -193,7 +193,7 @@ async def find_schedule(session: AsyncSession, reference: str) -> Schedule:
         raise Ambiguous(
             f"{quoted(reference)} is the id of one schedule and the name of another.",
             hint="Name the other one by its id.",
-            context={"candidates": [str(one.id) for one in found]},
+            context={"candidates": [str(schedule.id) for schedule in found]},
         )
     if not found:
         raise NotFound(

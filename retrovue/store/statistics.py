@@ -107,8 +107,10 @@ async def collection_statistics(session: AsyncSession, source: Source | None = N
         row.collection_id: LastRun(row.run_id, row.started_at, row.status) for row in await session.execute(text(_LAST))
     }
     return [
-        CollectionStatistics(one, tuple(groups.get(one.id, ())), failed.get(one.id, 0), last.get(one.id))
-        for one in sorted(found, key=_order)
+        CollectionStatistics(
+            collection, tuple(groups.get(collection.id, ())), failed.get(collection.id, 0), last.get(collection.id)
+        )
+        for collection in sorted(found, key=_order)
     ]
 
 
@@ -119,7 +121,7 @@ def _order(collection: Collection) -> tuple[str, str, str, UUID]:
 def total_of(statistics: Iterable[CollectionStatistics]) -> tuple[AssetGroup, ...]:
     """Sum up the assets of collections by type and state."""
     sums: dict[tuple[str, str], list[int]] = {}
-    for group in (group for one in statistics for group in one.groups):
+    for group in (group for collection in statistics for group in collection.groups):
         numbers = sums.setdefault((group.type, group.state), [0, 0, 0, 0])
         for place, number in enumerate((group.assets, group.without_runtime, group.runtime_ms, group.size_bytes)):
             numbers[place] += number

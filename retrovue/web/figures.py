@@ -43,7 +43,7 @@ class Figures:
     @property
     def failed_enrichments(self) -> int:
         """The number of enrichments that have failed and are still owed."""
-        return sum(one.failed_enrichments for one in self.statistics.collections)
+        return sum(collection.failed_enrichments for collection in self.statistics.collections)
 
 
 @dataclass(slots=True)

@@ -161,7 +161,9 @@ class Guard:
                 return _refused(403, "The request comes from another website.", code="other_origin")
             if path == "/login" and not self._logins.take(client, now):
                 return _refused(429, "Too many attempts to sign in.", "Wait a minute.", code="too_often")
-        if self._sessions is None or any(path == one or (one[-1] == "/" and path.startswith(one)) for one in OPEN):
+        if self._sessions is None or any(
+            path == allowed or (allowed[-1] == "/" and path.startswith(allowed)) for allowed in OPEN
+        ):
             return None
         return self._signed_in(request, self._sessions)
 

@@ -51,7 +51,7 @@ class StartedRuns:
         """Start a run; returns when it has begun or failed, or after two seconds."""
         started = StartedRun(uuid.uuid4(), title, source_id, dry_run, by_workers, dt.datetime.now(dt.UTC))
         self._runs[started.id] = started
-        for old in [one for one in self._runs.values() if one.over][: max(len(self._runs) - _KEPT, 0)]:
+        for old in [run for run in self._runs.values() if run.over][: max(len(self._runs) - _KEPT, 0)]:
             del self._runs[old.id]
 
         async def work() -> None:
@@ -68,8 +68,12 @@ class StartedRuns:
 
     def of_run(self, run_id: uuid.UUID) -> StartedRun | None:
         """Return a run by its id in the audit trail; None if it wasn't started here."""
-        return next((one for one in self._runs.values() if one.run is not None and one.run.id == run_id), None)
+        return next(
+            (started for started in self._runs.values() if started.run is not None and started.run.id == run_id), None
+        )
 
     def under_way(self, source_id: uuid.UUID | None = None) -> list[StartedRun]:
         """Return the runs that haven't ended, of all sources or of one."""
-        return [one for one in self._runs.values() if not one.over and source_id in {None, one.source_id}]
+        return [
+            started for started in self._runs.values() if not started.over and source_id in {None, started.source_id}
+        ]

@@ -38,10 +38,10 @@ class RecentItems(Generic[T]):
         self._most = most
         self._kept: OrderedDict[str, T] = OrderedDict()
 
-    def add(self, one: T) -> str:
+    def add(self, value: T) -> str:
         """Add an object, and return its key."""
         key = secrets.token_urlsafe(9)
-        self._kept[key] = one
+        self._kept[key] = value
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
         return key
@@ -50,9 +50,9 @@ class RecentItems(Generic[T]):
         """Return the object with the key; None if it isn't kept any more."""
         return self._kept.get(key)
 
-    def replace(self, key: str, one: T) -> None:
+    def replace(self, key: str, value: T) -> None:
         """Replace the object with the key."""
-        self._kept[key] = one
+        self._kept[key] = value
 
 
 @dataclass(slots=True)

@@ -437,7 +437,7 @@ MUTANTS = (
     Mutant("SC-10", "retrovue/operations/schedules.py", "await schedules.require_free(session, named)", "pass"),
     # Jobs and workers
     Mutant("JB-1", "retrovue/service/requesting.py", "strict=options.strict", "strict=False"),
-    Mutant("JB-2", JOBS, "same = [one for one in waiting if _asks_same(one, first)]", "same = waiting[:1]"),
+    Mutant("JB-2", JOBS, "same = [part for part in waiting if _asks_same(part, first)]", "same = waiting[:1]"),
     Mutant("JB-3", JOBS, "first.request_id if first.attempts == 0 else uuid.uuid4()", "first.request_id"),
     Mutant("JB-4", JOBS, "holder, lease_s=self.times.lease_s)", "holder)"),
     Mutant("JB-5", JOBS, "if working >= at_once or", "if"),

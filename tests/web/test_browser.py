@@ -84,7 +84,7 @@ async def test_a_run_of_somebody_else_is_watched_in_two_tabs_and_stopped(
     library.script.listings["Movies"] = [films("A", "B"), more, listed(draft("C")), anyio.Event()]
     async with page_of(store) as url, tab(browser, url) as one, tab(browser, url) as two:
         await one.open("/")
-        await one.sees("Nothing runs.")
+        await one.sees("Nothing is at work.")
         async with ingest_source(store, "A source") as run:
             await one.sees("items read")
             await one.page.get_by_role("link", name="ingest of A source").click()
@@ -135,7 +135,7 @@ async def test_removals_are_confirmed_by_keyboard(browser: Browser, shared_store
         async with page_of(shared_store) as url, tab(browser, url) as here:
             await here.open("/")
             await here.page.keyboard.press("Tab")
-            assert await here.page.evaluate("document.activeElement.textContent") == "To the content"
+            assert await here.page.evaluate("document.activeElement.textContent") == "Skip to the content"
             await focus(here, "Review them")
             await here.page.keyboard.press("Enter")
             await here.page.wait_for_url("**/removals")
@@ -165,12 +165,12 @@ async def test_without_scripts_everything_can_be_read_and_signing_in_works(brows
     settings = PageSettings(port=0, token=PAGE_TOKEN)
     async with page_of(library.store, settings) as url, tab(browser, url, java_script_enabled=False) as here:
         await here.open("/assets")
-        await here.page.get_by_label("Token of the page").fill(PAGE_TOKEN)
+        await here.page.get_by_label("Token of the web page").fill(PAGE_TOKEN)
         await here.press("Sign in")
         await here.page.get_by_role("link", name="A film").click()
         await here.sees("/mnt/item 0.mkv")
         await here.open("/")
-        await here.sees("Nothing runs.")
+        await here.sees("Nothing is at work.")
         await here.sees_after_a_while("Counted")
 
 

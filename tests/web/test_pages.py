@@ -107,7 +107,7 @@ class TestReading:
             assert await listeners.claim(locks, synced.source)
             async with synced.store.transaction() as session:
                 await listeners.note(session, synced.source, "tv-1", connected=True)
-            assert "tv-1 listens since" in (await page.get(address, headers=HTML)).text
+            assert "tv-1 has listened since" in (await page.get(address, headers=HTML)).text
 
     @pytest.mark.usefixtures("scripted")
     async def test_what_a_media_server_says_is_text(self, shared_store: Store) -> None:
@@ -251,7 +251,7 @@ class TestRuns:
             await synced.sync(full=True)
             listed = (await page.get("/removals", headers=HTML)).text
             assert '<data value="25">' in listed
-            assert "Removals wait for you" in (await page.get("/", headers=HTML)).text
+            assert "Removals have to be confirmed" in (await page.get("/", headers=HTML)).text
             form = {"source": str(synced.source.id), "collection": str(synced.collection.id)}
             review = await ended(page, await page.post("/removals", data={**form, "action": "review"}))
             assert "Film 1" in review
@@ -260,7 +260,7 @@ class TestRuns:
             assert await synced.rows("SELECT count(*) FROM asset WHERE availability = 'missing'") == [(0,)]
             await ended(page, await page.post("/removals", data={**form, "action": "confirm", "token": token[1]}))
             assert await synced.rows("SELECT count(*) FROM asset WHERE availability = 'missing'") == [(25,)]
-            assert "Nothing is held back" in (await page.get("/removals", headers=HTML)).text
+            assert "No removals are held back" in (await page.get("/removals", headers=HTML)).text
 
     @pytest.mark.usefixtures("scripted")
     async def test_a_run_is_stopped(self, shared_store: Store) -> None:
@@ -287,7 +287,7 @@ class TestEvents:
                 async with page.stream("GET", "/events") as stream:
                     events = read_events(stream)
                     first = await anext(events)
-                    assert (first["event"], "Nothing runs" in first["data"]) == ("piece", True)
+                    assert (first["event"], "Nothing is at work" in first["data"]) == ("piece", True)
                     await page.post(f"/sources/{library.source.id}/runs", data={"what": "ingest"})
                     second = await anext(events)
                     while "/runs/" not in second["data"]:
@@ -412,11 +412,11 @@ async def test_enrichers_are_added_attached_let_work_and_removed(
         [(films_,)] = await synced.rows("SELECT count(*) FROM asset")
         assert f"owes enrichments of {films_} assets" in await told(page, await page.post(own, data=attach))
         assert '<data value="7">' in (await page.get(f"/libraries/{synced.collection.id}", headers=HTML)).text
-        assert "The enrichers work" in await told(page, await page.post(own, data={"action": "enrich"}))
+        assert "The enrichers are at work" in await told(page, await page.post(own, data={"action": "enrich"}))
         over = await seen(page, f"/libraries/{synced.collection.id}", lambda got: "Retry what failed" in got.text)
         assert f'<data value="{films_}">{films_}</data> succeeded' in over.text
         assert await synced.rows("SELECT DISTINCT state FROM asset") == [("new",)]
-        assert "under way" in await told(page, await page.post(own, data={"action": "stop"}))
+        assert "that was started here" in await told(page, await page.post(own, data={"action": "stop"}))
         detach = {"action": "detach", "enricher": str(enricher)}
         assert "Detached: Names" in await told(page, await page.post(own, data=detach))
         assert "has no enricher" in await told(page, await page.post(own, data={"action": "retry"}))
@@ -433,12 +433,12 @@ async def test_an_enrichment_that_is_under_way_is_not_begun_twice_and_is_stopped
     await add_enricher(synced.store, "filename", "Names", {})
     await attach_enricher(synced.store, str(synced.collection.id), "Names")
     async with gate(synced.store, "asset_enrichment") as closed, served(shared_store) as page:
-        assert "The enrichers work" in await told(page, await page.post(own, data={"action": "enrich"}))
+        assert "The enrichers are at work" in await told(page, await page.post(own, data={"action": "enrich"}))
         await closed.reached()
-        assert "The enrichers work" in await told(page, await page.post(own, data={"action": "retry"}))
+        assert "The enrichers are at work" in await told(page, await page.post(own, data={"action": "retry"}))
         assert "being stopped" in await told(page, await page.post(own, data={"action": "stop"}))
         await closed.open()
-        await seen(page, f"/libraries/{synced.collection.id}", lambda got: "Do what they owe" in got.text)
+        await seen(page, f"/libraries/{synced.collection.id}", lambda got: "Run the enrichers" in got.text)
     assert await synced.rows("SELECT count(*) FROM asset_enrichment") == [(0,)]
 
 
@@ -459,12 +459,12 @@ async def test_jobs_that_wait_are_listed_and_stopped(films: tuple[PlexSource, Sy
         _, synced = films
         asked = await request_run(synced.store, "Films")
         listed = (await page.get("/hosts", headers=HTML)).text
-        assert "No worker is there" in listed
+        assert "No worker is running" in listed
         assert str(asked.id) in listed
         nonsense = await page.post("/hosts", data={"request": "x"})
-        assert "names nothing" in await told(page, nonsense)
+        assert "refers to something" in await told(page, nonsense)
         assert "being stopped" in await told(page, await page.post("/hosts", data={"request": str(asked.id)}))
-        assert "None waits" in (await page.get("/hosts", headers=HTML)).text
+        assert "No jobs." in (await page.get("/hosts", headers=HTML)).text
         assert await synced.rows("SELECT ended_at IS NOT NULL FROM requested_collection") == [(True,)]
 
 
@@ -522,7 +522,7 @@ async def test_the_first_run_leads_from_an_address_to_a_catalogue(shared_store: 
             assert "Ingest of My Plex" in text
         assert await rows(shared_store, "SELECT title FROM asset ORDER BY title") == [("Film 1",), ("Film 2",)]
         gone = await page.get("/setup/nothing", headers=HTML)
-        assert (gone.status_code, "Begin again" in gone.text) == (404, True)
+        assert (gone.status_code, "Start again" in gone.text) == (404, True)
 
 
 async def test_the_first_run_takes_directories_of_this_machine(shared_store: Store, tmp_path: Path) -> None:
@@ -530,7 +530,7 @@ async def test_the_first_run_takes_directories_of_this_machine(shared_store: Sto
     (tmp_path / "Movies" / "Film (1999).mkv").write_bytes(b"x")
     async with served(shared_store) as page:
         refused = await page.post("/setup", data={"type": "filesystem", "path": "media"})
-        assert (refused.status_code, "no absolute path" in refused.text) == (400, True)
+        assert (refused.status_code, "an absolute path" in refused.text) == (400, True)
         refused = await page.post("/setup", data={"type": "filesystem"})
         assert (refused.status_code, "The directory is missing" in refused.text) == (400, True)
         found = await page.post("/setup", data={"type": "filesystem", "path": str(tmp_path), "name": "Disk"})

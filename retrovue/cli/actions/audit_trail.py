@@ -50,13 +50,13 @@ async def show_runs(call: Invocation, *, limit: int, run: str | None, **filters:
     async with opened(call) as store:
         filters["run"] = None if run is None else await catalogue.find_run(store, run)
         listing = await catalogue.list_runs(store, limit=limit, **filters)
-        short = await catalogue.short_run_ids(store, [one.run_id for one in listing.runs])
-    rows = [_run_row(one, short[one.run_id]) for one in listing.runs]
+        short = await catalogue.short_run_ids(store, [run.run_id for run in listing.runs])
+    rows = [_run_row(run, short[run.run_id]) for run in listing.runs]
     lines = table(_RUN_HEADS, rows, numbers=(3, 5, 6, 7)) if rows else []
     lines.append(f"{len(rows):,} of {listing.total:,} runs")
     if not listing.total:
         lines = [_nothing(filters)]
-    documents = [logged_run_document(one) for one in listing.runs]
+    documents = [logged_run_document(run) for run in listing.runs]
     return call.answer({"total": listing.total, "limit": limit, "runs": documents}, lines)
 
 

@@ -166,13 +166,13 @@ async def show_statistics(call: Invocation, source: str | None) -> int:
 def _statistics_lines(numbers: Statistics) -> list[str]:
     if not numbers.collections:
         return ["No collections. Find them with `retrovue source discover SOURCE`."]
-    rows = [_statistics_row(_name(one), [one]) for one in numbers.collections]
+    rows = [_statistics_row(_name(collection), [collection]) for collection in numbers.collections]
     foot = len(rows) > 1
     if foot:
         rows.append(_statistics_row("Total", numbers.collections))
     heads = ("Collection", "Assets", "New", "Enrich-\ning", "Ready", "Retired", "Hours", "GB", "Failed\nenrich.")
     lines = table(heads, rows, numbers=range(1, len(heads)), foot=foot, columns=room())
-    lines += ["", *(line for one in numbers.collections for line in _last_run(one))]
+    lines += ["", *(line for collection in numbers.collections for line in _last_run(collection))]
     types: dict[str, int] = {}
     for group in numbers.groups:
         types[group.type] = types.get(group.type, 0) + group.assets
@@ -181,23 +181,23 @@ def _statistics_lines(numbers: Statistics) -> list[str]:
     return [*lines, *([f"Without a known runtime: {unknown:,}"] if unknown else [])]
 
 
-def _name(one: CollectionStatistics) -> str:
-    return f"{one.collection.name} of {one.collection.source_name}"
+def _name(collection: CollectionStatistics) -> str:
+    return f"{collection.collection.name} of {collection.collection.source_name}"
 
 
-def _last_run(one: CollectionStatistics) -> list[str]:
-    if one.last_run is None:
-        return [f"Never ingested: {_name(one)}"] if one.collection.sync_enabled else []
-    started = one.last_run.started_at.astimezone().isoformat(sep=" ", timespec="minutes")
-    return [f"Last run of {_name(one)}: {started}, {one.last_run.status}"]
+def _last_run(collection: CollectionStatistics) -> list[str]:
+    if collection.last_run is None:
+        return [f"Never ingested: {_name(collection)}"] if collection.collection.sync_enabled else []
+    started = collection.last_run.started_at.astimezone().isoformat(sep=" ", timespec="minutes")
+    return [f"Last run of {_name(collection)}: {started}, {collection.last_run.status}"]
 
 
 def _statistics_row(name: str, collections: Sequence[CollectionStatistics]) -> tuple[object, ...]:
     return (
         name,
-        f"{sum(one.assets for one in collections):,}",
-        *(f"{sum(one.in_state(state) for one in collections):,}" for state in _STATES),
-        f"{sum(one.runtime_ms for one in collections) / 3_600_000:,.1f}",
-        f"{sum(one.size_bytes for one in collections) / 1e9:,.1f}",
-        f"{sum(one.failed_enrichments for one in collections):,}",
+        f"{sum(collection.assets for collection in collections):,}",
+        *(f"{sum(collection.in_state(state) for collection in collections):,}" for state in _STATES),
+        f"{sum(collection.runtime_ms for collection in collections) / 3_600_000:,.1f}",
+        f"{sum(collection.size_bytes for collection in collections) / 1e9:,.1f}",
+        f"{sum(collection.failed_enrichments for collection in collections):,}",
     )

@@ -32,18 +32,18 @@ async def show_schedules(call: Invocation, source: str | None) -> int:
         listings = await schedules.list_schedules(store, source=source)
     rows = [
         (
-            one.schedule.name,
-            one.schedule.source_name,
-            one.schedule.what,
-            f"{one.schedule.cron} {one.schedule.time_zone}",
-            local_time(one.next_due_at) if one.next_due_at else "disabled",
-            _ended(one.runs[0]) if one.runs else "none yet",
+            listing.schedule.name,
+            listing.schedule.source_name,
+            listing.schedule.what,
+            f"{listing.schedule.cron} {listing.schedule.time_zone}",
+            local_time(listing.next_due_at) if listing.next_due_at else "disabled",
+            _ended(listing.runs[0]) if listing.runs else "none yet",
         )
-        for one in listings
+        for listing in listings
     ]
     heads = ("Schedule", "Source", "What", "Times", "Next", "Latest run")
     return call.answer(
-        {"total": len(listings), "schedules": [schedule_document(one) for one in listings]},
+        {"total": len(listings), "schedules": [schedule_document(listing) for listing in listings]},
         table(heads, rows, columns=room())
         if rows
         else ["No schedules. Add one with `retrovue schedule add SOURCE --cron '*/5 * * * *'`."],

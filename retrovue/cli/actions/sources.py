@@ -161,22 +161,28 @@ async def show_source(call: Invocation, reference: str) -> int:
 
 
 def _listening_line(listened: Listening) -> str:
-    one = listened.listener
+    listener = listened.listener
     if not listened.offered:
         return "Live events: this type of source has none; add a schedule"
-    if one is None or not one.active:
-        last = "" if one is None else f" now; {one.host} was the last one"
+    if listener is None or not listener.active:
+        last = "" if listener is None else f" now; {listener.host} was the last one"
         return f"Live events: no host listens{last}; start `retrovue serve`"
-    if one.problem is not None:
-        return f"Live events: {one.host} isn't connected: {one.problem}"
-    if one.since is None:
-        return f"Live events: {one.host} connects"
+    if listener.problem is not None:
+        return f"Live events: {listener.host} isn't connected: {listener.problem}"
+    if listener.since is None:
+        return f"Live events: {listener.host} connects"
     told = "nothing heard yet"
-    if one.heard_at is not None:
-        where = "the source" if one.heard_library is None else f"collection {one.heard_library}"
-        items = "all" if one.heard_items is None else "1 item" if one.heard_items == 1 else f"{one.heard_items:,} items"
-        told = f"last heard {local_time(one.heard_at)}: {items} of {where}"
-    return f"Live events: {one.host} listens since {local_time(one.since)}; {told}"
+    if listener.heard_at is not None:
+        where = "the source" if listener.heard_library is None else f"collection {listener.heard_library}"
+        items = (
+            "all"
+            if listener.heard_items is None
+            else "1 item"
+            if listener.heard_items == 1
+            else f"{listener.heard_items:,} items"
+        )
+        told = f"last heard {local_time(listener.heard_at)}: {items} of {where}"
+    return f"Live events: {listener.host} has listened since {local_time(listener.since)}; {told}"
 
 
 def _where(kept: str, place: str | None) -> str:

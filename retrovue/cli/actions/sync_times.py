@@ -13,14 +13,16 @@ def sync_lines(times: SyncTimes) -> list[str]:
     how = f"all is read every {_span(times.sweep_every)}" if times.tells_changes else "each sync reads all"
     compared = f"each item is compared every {_span(times.full_every)}"
     lines = [f"Sync: an asset is gone when it has been missing for {_span(times.grace)}; {how}, and {compared}"]
-    for one in times.collections:
-        if one.swept_at is None:
-            lines.append(f"  {one.collection.name}: the next sync reads all")
+    for collection in times.collections:
+        if collection.swept_at is None:
+            lines.append(f"  {collection.collection.name}: the next sync reads all")
             continue
-        sweep = [] if one.next_sweep_at is None else [f"next sweep from {local_time(one.next_sweep_at)}"]
-        full = "with the next sync" if one.next_full_at is None else f"from {local_time(one.next_full_at)}"
-        told = [f"read on {local_time(one.swept_at)}", *sweep, f"next full reading {full}"]
-        lines.append(f"  {one.collection.name}: {'; '.join(told)}")
+        sweep = [] if collection.next_sweep_at is None else [f"next sweep from {local_time(collection.next_sweep_at)}"]
+        full = (
+            "with the next sync" if collection.next_full_at is None else f"from {local_time(collection.next_full_at)}"
+        )
+        told = [f"read on {local_time(collection.swept_at)}", *sweep, f"next full reading {full}"]
+        lines.append(f"  {collection.collection.name}: {'; '.join(told)}")
     return lines
 
 

@@ -61,11 +61,11 @@ class IngestCommand(click.Command):
         """Refuse --title, --season and --episode, and then parse."""
         if parent is not None:
             given: dict[str, Any] = {"dry_run": "--dry-run" in args, "strict": "--strict" in args}
-            one: dict[str, Any] = {"mode": "sync" if info_name == "sync" else "ingest", "atomic": "--atomic" in args}
+            run: dict[str, Any] = {"mode": "sync" if info_name == "sync" else "ingest", "atomic": "--atomic" in args}
             parent.ensure_object(Invocation).error_document = (
                 partial(_error_of_all, **given)
                 if "--all" in _options(args)
-                else partial(_error_document, _positional(args), **given, **one)
+                else partial(_error_document, _positional(args), **given, **run)
             )
         if any(argument.partition("=")[0] in NARROWING for argument in _options(args)):
             raise NarrowingForbidden(MESSAGE)

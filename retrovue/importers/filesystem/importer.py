@@ -172,7 +172,9 @@ class FilesystemImporter(BaseImporter):
     @asynccontextmanager
     async def change_hints(self, collections: Sequence[Collection]) -> AsyncIterator[AsyncIterator[ChangeHint]]:
         """Watch the directories of collections until the block ends; those on network file systems are polled."""
-        directories = Directories({one.external_id: self._directory(one) for one in collections}, ROOT)
+        directories = Directories(
+            {collection.external_id: self._directory(collection) for collection in collections}, ROOT
+        )
         for path in directories.by_library.values():
             await self._look(path)
         async with watching(directories) as hints:

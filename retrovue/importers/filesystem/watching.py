@@ -76,7 +76,7 @@ class ChangedDirectories:
         self._times[library, key] = first, now
 
     def _is_full(self, library: str) -> bool:
-        return sum(one == library for one, _ in self._times) >= MOST_DIRECTORIES
+        return sum(watched == library for watched, _ in self._times) >= MOST_DIRECTORIES
 
     def due(self, now: float) -> list[ChangeHint]:
         """Return the hints that are due, and remove them."""

@@ -83,6 +83,6 @@ def _of_change(data: dict[str, Any]) -> Iterator[ChangeHint]:
 
 def _ids(*lists: object) -> tuple[str, ...]:
     """Return the ids of lists in one spelling, each once; what isn't one is left out."""
-    entries = (one for some in lists if isinstance(some, list) for one in some)
-    found = (guid_bytes(one) for one in entries if isinstance(one, str))
+    entries = (entry for some in lists if isinstance(some, list) for entry in some)
+    found = (guid_bytes(entry) for entry in entries if isinstance(entry, str))
     return tuple(dict.fromkeys(guid.hex() for guid in found if guid is not None))

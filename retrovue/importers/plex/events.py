@@ -128,7 +128,7 @@ def _of_activity(entry: dict[str, Any]) -> ChangeHint | None:
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:
-    yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict))
+    yield from (entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, dict))
 
 
 def _key(value: object) -> str | None:

@@ -22,7 +22,7 @@ _HERE = "/enrichers"
 
 async def enrichers(request: Request) -> Response:
     """List the enrichers with their collections and results, and a form to add one."""
-    found = [enricher_listing_document(one) for one in await list_enrichers(state_of(request).reads)]
+    found = [enricher_listing_document(listing) for listing in await list_enrichers(state_of(request).reads)]
     return render(request, "enrichers.html", enrichers=found, types=types_without_parameters())
 
 

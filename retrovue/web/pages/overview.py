@@ -74,10 +74,10 @@ async def _sources(state: PageState, figures: Figures | None) -> str:
     rows: list[dict[str, Any]] = []
     if figures is not None:
         due = {listing.schedule.source_id: listing for listing in reversed(await list_schedules(state.reads))}
-        for one in figures.sources:
-            last = await list_runs(state.reads, source=str(one.source.id), limit=1)
+        for listing in figures.sources:
+            last = await list_runs(state.reads, source=str(listing.source.id), limit=1)
             rows.append(
-                {"listing": one, "last": next(iter(last.runs), None), "schedule": due.get(one.source.id)}
+                {"listing": listing, "last": next(iter(last.runs), None), "schedule": due.get(listing.source.id)}
             )  # fmt: skip
     return piece("source_table.html", figures=figures, rows=rows)
 
@@ -85,8 +85,8 @@ async def _sources(state: PageState, figures: Figures | None) -> str:
 async def _working(state: PageState) -> str:
     running = (await list_runs(state.reads, status="running", limit=50)).runs
     told: dict[Any, list[Any]] = {}
-    for one in await list_progress(state.reads):
-        told.setdefault(one.run_id, []).append(one)
-    begun = {one.run.id for one in state.runs.under_way() if one.run is not None}
-    waiting = [one for one in state.runs.under_way() if one.run is None or one.dry_run]
+    for progress in await list_progress(state.reads):
+        told.setdefault(progress.run_id, []).append(progress)
+    begun = {started.run.id for started in state.runs.under_way() if started.run is not None}
+    waiting = [started for started in state.runs.under_way() if started.run is None or started.dry_run]
     return piece("working.html", running=running, told=told, waiting=waiting, begun=begun)

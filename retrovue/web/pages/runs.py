@@ -145,11 +145,11 @@ def _started(request: Request) -> StartedRun:
 
 async def started(request: Request) -> Response:
     """Show a run that was started here and isn't in the audit trail: it hasn't begun, or is a dry-run."""
-    one = _started(request)
-    over = one.over  # Checked before the audit trail is read: a run that has ended is found there.
-    if (address := await _address_of_run(state_of(request), one)) is not None:
+    started_run = _started(request)
+    over = started_run.over  # Checked before the audit trail is read: a run that has ended is found there.
+    if (address := await _address_of_run(state_of(request), started_run)) is not None:
         return RedirectResponse(address, 303)
-    return render(request, "started.html", one=one, over=over, summary=_summary(one))
+    return render(request, "started.html", one=started_run, over=over, summary=_summary(started_run))
 
 
 async def started_json(request: Request) -> Response:
@@ -172,21 +172,21 @@ async def started_events(request: Request) -> Response:
     return live(request, pieces)
 
 
-def _summary(one: StartedRun) -> str:
-    return piece("summary.html", one=one, document=None if one.summary is None else summary_document(one.summary))
+def _summary(run: StartedRun) -> str:
+    return piece("summary.html", one=run, document=None if run.summary is None else summary_document(run.summary))
 
 
 async def stop_started(request: Request) -> Response:
     """Stop a run that hasn't begun, or a dry-run."""
-    one = _started(request)
-    if one.by_workers and one.run is not None and not one.over:
+    started_run = _started(request)
+    if started_run.by_workers and started_run.run is not None and not started_run.over:
         try:
-            await stop_run(state_of(request).reads, one.run.id)
+            await stop_run(state_of(request).reads, started_run.run.id)
         except (RequestError, NotFound) as exc:
-            return refused(request, address_of_started(one), exc)
+            return refused(request, address_of_started(started_run), exc)
     else:
-        one.scope.cancel()
-    return done(request, f"/sources/{one.source_id}", f"Stopped: {one.title}.")
+        started_run.scope.cancel()
+    return done(request, f"/sources/{started_run.source_id}", f"Stopped: {started_run.title}.")
 
 
 async def runs(request: Request) -> Response:
@@ -255,7 +255,7 @@ async def stop(request: Request) -> Response:
 
 
 async def _run_pieces(state: PageState, run_id: uuid.UUID, details: RunDetails) -> tuple[dict[str, str], bool]:
-    told = {one.collection_id: one for one in await list_progress(state.reads, run_id)}
+    told = {progress.collection_id: progress for progress in await list_progress(state.reads, run_id)}
     running = any(entry.status == "running" for entry in details.entries)
     values: dict[str, Any] = {"entries": details.entries, "told": told, "running": running}
     return {"collections": piece("run_table.html", **values, rejections=details.rejections)}, running

@@ -30,7 +30,9 @@ async def schedules(request: Request) -> Response:
     figures = await state.counting.figures()
     sources = await list_sources(state.reads) if figures is None else figures.sources
     listings = await list_schedules(state.reads, runs=_RUNS)
-    return render(request, "schedules.html", listings=listings, sources=[one.source for one in sources], works=WORKS)
+    return render(
+        request, "schedules.html", listings=listings, sources=[listing.source for listing in sources], works=WORKS
+    )
 
 
 async def add(request: Request) -> Response:

@@ -102,15 +102,15 @@ async def choose(request: Request) -> Response:
     key, setup = _setup(request)
     state = state_of(request)
     form = await form_of(request)
-    picked = {str(one) for one in form.getlist("library")}
+    picked = {str(key) for key in form.getlist("library")}
     try:
-        checked = [await _mapped(setup, one, form) for one in setup.found.libraries]
+        checked = [await _mapped(setup, library, form) for library in setup.found.libraries]
         setup = replace(setup, found=replace(setup.found, libraries=tuple(checked)))
         state.setups.replace(key, setup)
-        chosen = [one for one in checked if one.collection.external_id in picked]
+        chosen = [library for library in checked if library.collection.external_id in picked]
         if not chosen:
             raise RequestError("No library was chosen.", hint="Choose at least one.")
-        if (unready := next((one for one in chosen if not one.answer.ingestible), None)) is not None:
+        if (unready := next((library for library in chosen if not library.answer.ingestible), None)) is not None:
             raise RequestError(
                 f"{unready.collection.name} can't be ingested: {unready.answer.reason}",
                 hint="Give the directories of its files on this machine, or leave it out.",
@@ -131,7 +131,7 @@ async def _mapped(setup: Setup, library: LibrarySurvey, form: Mapping[str, Any])
         known = {mapping.source_prefix: mapping.local_path for mapping in library.collection.path_mappings}
         if typed is not None and known.get(location) != typed:
             mapping = check_mapping(PathMapping(location, typed))
-            others = tuple(one for one in library.new_mappings if one.source_prefix != location)
+            others = tuple(mapping for mapping in library.new_mappings if mapping.source_prefix != location)
             library = await add_mapping(
                 setup.type_name, setup.config, setup.credentials, replace(library, new_mappings=others), mapping
             )

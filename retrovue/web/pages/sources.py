@@ -43,14 +43,18 @@ async def show(request: Request) -> Response:
         schedules=await list_schedules(state.reads, source=reference),
         runs=(await list_runs(state.reads, source=reference, limit=_LATEST)).runs,
         started=state.runs.under_way(source.id),
-        held_back=[one for one in await list_held_back(state.reads) if one.source_id == source.id],
+        held_back=[removals for removals in await list_held_back(state.reads) if removals.source_id == source.id],
     )
 
 
 async def _counted(state: PageState) -> Mapping[UUID, Collection]:
     """Return the libraries with their cached counts: counting a million assets takes longer than a page may take."""
     figures = await state.counting.figures()
-    return {} if figures is None else {one.collection.id: one.collection for one in figures.statistics.collections}
+    return (
+        {}
+        if figures is None
+        else {listing.collection.id: listing.collection for listing in figures.statistics.collections}
+    )
 
 
 async def look_up(request: Request) -> Response:
@@ -80,8 +84,8 @@ async def _library(
     """Show a library, with the result of a check of its files if there is one."""
     state, library_id = state_of(request), path_id(request)
     details = await get_collection(state.reads, str(library_id), counted=False)
-    attached = {one.enricher.id for one in details.enrichers}
-    others = [one.enricher for one in await list_enrichers(state.reads) if one.enricher.id not in attached]
+    attached = {attached_enricher.enricher.id for attached_enricher in details.enrichers}
+    others = [listing.enricher for listing in await list_enrichers(state.reads) if listing.enricher.id not in attached]
     return render(
         request, "library.html", details=details, counted=await _counted(state), found=found, tried=tried,
         problem=problem, others=others, enriching=state.enrichments.of(library_id),
