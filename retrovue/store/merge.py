@@ -7,13 +7,14 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.results import Named, failed_enrichment
+from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
 from retrovue.store.collections import keep_library
 from retrovue.store.following import FOLLOWERS, compare_relinked, follow, owe_sidecars, stamp, tell_followed
 from retrovue.store.known import begin_listing, forget_listing, listing_holds, owe_touched
 from retrovue.store.listed import KINDS, TRASHED, key_of, keys_in_table
-from retrovue.store.plan import COUNT, MAKE_PLAN, NO_GUESSING, MergeResult, label_of, merge_result
+from retrovue.store.plan import COUNT, MAKE_PLAN, NO_GUESSING, MergeResult, keeps_title, label_of, merge_result
 from retrovue.store.relinking import NOTHING_RELINKED, PAIRS, RELINKS, Pair, Relinks, choose, relinks_json
 from retrovue.store.removals import (
     NO_POLICY,
@@ -200,7 +201,7 @@ class _Merge:
         removals = await self._find_removals(relinks) if lost and staging.listed is not None else NO_REMOVALS
         held_back = hold_back(removals, policy, staging.comparison.present)
         totals = {row.verdict: row.total for row in await session.execute(COUNT)} if staging.staged else {}
-        entries = _entries((await session.execute(_LIST)).all(), syncing=syncing) if staging.staged else {}
+        entries = _entries((await session.execute(_LIST)).all(), staging.comparison.mode) if staging.staged else {}
         if lost or totals.keys() & {*FOLLOWERS, "skipped"}:
             await session.execute(_MERGING)
         self.has_followed = bool(totals.keys() & set(FOLLOWERS))
@@ -287,14 +288,12 @@ async def keep_refinements(
     return (failed[0].total if failed else 0, listed)
 
 
-def _entries(rows: Sequence[Row[Any]], *, syncing: bool) -> Mapping[str, Sequence[Named]]:
-    # An ingest changes no title, so the entry shows the title that the asset has in the catalogue.
-    kept = {"soft_deleted"} if syncing else {"soft_deleted", "relocated"}
+def _entries(rows: Sequence[Row[Any]], mode: Mode) -> Mapping[str, Sequence[Named]]:
     columns = {verdict.name: form.column for verdict, form in LISTS}
     entries: dict[str, list[Named]] = {}
     for row in rows:
         column = columns[row.verdict]
         detail = None if column is None else getattr(row, column)
-        title = row.holder if row.verdict in kept else row.label
+        title = row.holder if keeps_title(row.verdict, mode) else row.label
         entries.setdefault(row.verdict, []).append(Named(title, row.source_uri, detail))
     return entries

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 
 from retrovue.core.results import HeldBack, Listed, Named
+from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTS, PLANNED
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and for the rest nested loops are switched off: the
@@ -121,6 +122,11 @@ def label_of(row: str) -> str:
         f"concat_ws(' ', {row}.show_title, {row}.album, nullif(concat('S' || {season}, 'E' || {episode}), ''),"
         f" nullif(concat_ws('-', nullif({row}.disc_number, 0), {track}), ''), {row}.title, '[' || {row}.edition || ']')"
     )
+
+
+def keeps_title(verdict: str, mode: Mode) -> bool:
+    """Return whether the asset keeps its title. An entry then has that title, and not the draft's."""
+    return verdict == "soft_deleted" or (verdict == "relocated" and mode == "ingest")
 
 
 class MergeResult(NamedTuple):

@@ -20,7 +20,7 @@ from retrovue.store.drafts import MappedPage, identity_hash
 from retrovue.store.following import FOLLOWERS
 from retrovue.store.known import Comparison
 from retrovue.store.listed import KINDS, ListedKeys, keys_in_parameter
-from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, label_of, merge_result
+from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, keeps_title, label_of, merge_result
 from retrovue.store.relinking import (
     NOTHING_RELINKED,
     PACKED_STAGED_KEYS,
@@ -268,9 +268,7 @@ class Preview:
                 self.owed_again += counted.scalar_one()
         entries: dict[str, list[Named]] = {}
         for row in rows:
-            # As in the merge, because an ingest changes no title.
-            kept = row.verdict == "soft_deleted" or (row.verdict == "relocated" and comparison.mode == "ingest")
-            title = row.holder if kept else self._title(row.seq)
+            title = row.holder if keeps_title(row.verdict, comparison.mode) else self._title(row.seq)
             entries.setdefault(row.verdict, []).append(Named(title, detail=self._detail(row)))
         result = merge_result({row.verdict: row.total for row in rows}, entries)
         if comparison.mode == "ingest":
