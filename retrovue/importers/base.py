@@ -208,7 +208,7 @@ class BaseImporter(BasePlugin, ImporterInterface):
     paths_are_local: ClassVar[bool] = False
     """Whether the paths of its drafts are local paths, so that they need no path mapping."""
     marks_sidecars: ClassVar[bool] = False
-    """Whether its drafts have the marks of their sidecars (`AssetDraft.sidecar_stamp`), so that an ingest needn't look."""
+    """Whether its drafts have the marks of their sidecars (`AssetDraft.sidecar_stamp`), so that ingest needn't look."""
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Secret] | None = None) -> None:
         self.config: Mapping[str, Any] = dict(config)

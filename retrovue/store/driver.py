@@ -99,7 +99,7 @@ def _told(exc: Exception, parameters: Mapping[str, str]) -> Exception:
     if isinstance(exc, asyncpg.TargetServerAttributeNotMatched):
         return StoreUnavailable(
             f"No server of the database URL fits target_session_attrs={parameters.get('target_session_attrs')}.",
-            hint="Check the hosts in the URL: is the server another one now?",
+            hint="Check the hosts in the URL: is another server the primary now?",
         )
     return explained(exc, parameters) or exc
 

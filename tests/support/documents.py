@@ -1,6 +1,6 @@
 """The JSON that commands print: one typed description, from which the schemas in the docs are made.
 
-Every key is always there; null says that there is nothing. A string below a field describes it, as in the code.
+Every key is always present; null means that there is no value. A string below a field describes it, as in the code.
 """
 
 import datetime as dt
@@ -99,7 +99,7 @@ def _entry(verdict: Figure) -> Any:
 
 
 class Identity(Strict):
-    """A source, or what was asked for where there is none: then all but the name is null."""
+    """A source. If it wasn't found, all keys except the name are null, and the name is what was asked for."""
 
     id: UUID | None
     external_id: str | None
@@ -109,7 +109,7 @@ class Identity(Strict):
 
 
 class CollectionIdentity(Strict):
-    """A collection, by its own id, by its key at the source, and by name."""
+    """A collection, by its own id, its key at the source, and its name."""
 
     id: UUID
     external_id: str
@@ -117,13 +117,13 @@ class CollectionIdentity(Strict):
 
 
 class CollectionWithKind(CollectionIdentity):
-    """A collection and what it holds."""
+    """A collection and its kind."""
 
     kind: str
 
 
 class Named(Strict):
-    """A row of the audit trail names its source or collection so."""
+    """The id and name of a source or collection, in a row of the audit trail."""
 
     id: UUID
     name: str
@@ -137,7 +137,7 @@ class SourceOfCollection(Strict):
 
 
 class Scope(Strict):
-    """What of a collection was asked for; all null is all of it."""
+    """The part of a collection that was asked for. All null means all of it."""
 
     title: str | None
     season: int | None
@@ -145,16 +145,16 @@ class Scope(Strict):
 
 
 class Error(Strict):
-    """What went wrong, and what to do about it."""
+    """A problem, and what to do about it."""
 
     code: str
     """Stable, for programs."""
     message: str
     hint: str | None
     context: Json
-    """What the message speaks of, by name; its keys belong to the code."""
+    """The objects that the message is about; the keys depend on the code."""
     collection: CollectionIdentity | msgspec.UnsetType = msgspec.UNSET
-    """Only where it was one collection of several."""
+    """Set only if it concerns one collection of several."""
 
 
 class Rejected(Strict):
@@ -170,15 +170,15 @@ class FailedEnrichment(Strict):
     """An enricher that failed for an asset."""
 
     asset: str
-    """Its title."""
+    """The title of the asset."""
     enricher: str
-    """Its name."""
+    """The name of the enricher."""
     code: str
     cause: str
 
 
 class Durations(Strict):
-    """Where the time went, in seconds of wall time."""
+    """The durations of the phases, in seconds of wall time."""
 
     total: float
     waiting_for_source: float
@@ -189,21 +189,21 @@ class Durations(Strict):
 
 
 class Enrichment(Strict):
-    """What the enrichment of a collection came to, after its commit."""
+    """The result of a collection's enrichment, after its commit."""
 
     succeeded: int
     failed: int
     owed: int | None
-    """Still owed; null if that isn't known."""
+    """Enrichments that are still owed; null if unknown."""
     interrupted: bool
     problem: str | None
-    """Why it could not be done at all."""
+    """Why the enrichment couldn't be done at all."""
     duration: float
     """Seconds of wall time."""
 
 
 class Detailed(Strict):
-    """An asset, with what there is to say of it."""
+    """An asset with a detail."""
 
     title: str
     source_uri: str | None
@@ -218,18 +218,18 @@ class Guard(Strict):
 
 
 class HeldBack(Strict):
-    """The removals of a collection that guards held back: nothing of them was written."""
+    """The removals of a collection that guards held back. None of them was written."""
 
     guards: list[Guard]
     number: int
     items: list[Detailed]
     """The first 100, by name."""
     token: str | None
-    """Confirms exactly these removals at the next sync; null where nothing may be confirmed."""
+    """Confirms exactly these removals at the next sync; null if they can't be confirmed."""
 
 
 class ReadingWhy(Strict):
-    """Why so much of a collection was read, and what that took."""
+    """How much of a collection was read, why, and what it took."""
 
     code: str
     """`stamp_equal`, `stamp_moved`, `no_stamp`, `scanning` (unchanged or changes); `changes_unknown`, `count_differs`,
@@ -237,11 +237,11 @@ class ReadingWhy(Strict):
     `full_due`, `asked`, `ingest` (full); `scope`."""
     reason: str
     items: int
-    """Source items that were read."""
+    """The number of source items that were read."""
     requests: int | None
-    """Requests to the source; null where they aren't counted."""
+    """The number of requests to the source; null if they aren't counted."""
     sweep_in_seconds: int | None
-    """Until a sync reads all of the collection in any case; null for an ingest or a part."""
+    """Seconds until a sync reads all of the collection in any case; null for an ingest or a scope."""
 
 
 class LoggedHeldBack(Strict):
@@ -254,7 +254,7 @@ class LoggedHeldBack(Strict):
 
 @of_verdicts
 class CollectionResult(Strict):
-    """What became of a collection; discovered = created + skipped + duplicates + rejected, always."""
+    """What became of a collection. discovered is always created + skipped + duplicates + rejected."""
 
     id: UUID | None
     external_id: str | None
@@ -262,44 +262,47 @@ class CollectionResult(Strict):
     kind: str | None
     status: Literal["ingested", "failed", "interrupted", "skipped"]
     targeted: bool
-    """False for what was skipped."""
+    """False for a skipped collection."""
     code: str | None
-    """Of the failure or the skip."""
+    """The code of the failure or the skip."""
     reason: str | None
     """Why it was skipped."""
     message: str | None
     """Why it failed."""
     hint: str | None
     source_items: int
-    """Distinct items of the source; completeness is proven by this number."""
+    """Distinct items of the source. Their number proves that the listing was complete."""
     discovered: int
-    """Versions that the importer yielded, rejected ones included."""
+    """Versions that the importer yielded, including rejected ones."""
     of_verdicts: Counts
     warnings: int
-    """Items that had a value dropped or mended."""
+    """Items with a value that was removed or corrected."""
     failed_enrichments: int
     lists: Lists
     failed_enrichment_items: list[FailedEnrichment]
     warning_counts: dict[str, int]
-    """Each kind of warning and how many items had it; ``far_smaller`` is how many items fewer there are than last time,
-    if that is more than half of them."""
+    """The number of items with each kind of warning. ``far_smaller`` is by how many items the collection is smaller
+    than last time, if that is more than half of them.
+    """
     durations: Durations
     enrichment: Enrichment | None
-    """Null where no enricher is attached."""
+    """Null if no enricher is attached."""
     added_counts: AddedCounts
     added_lists: AddedLists
     ambiguous_relink_items: list[Detailed]
-    """Assets that several new items could be, or the other way round: left alone. The first 100."""
+    """Assets that several new items match, or several assets that match one new item. They are left unchanged. The
+    first 100.
+    """
     read: Read | None
-    """Null for what wasn't ingested."""
+    """Null if it wasn't ingested."""
     held_back: HeldBack | None
     """Null if no guard held removals back."""
     reading: ReadingWhy | None
-    """Null for what wasn't ingested."""
+    """Null if it wasn't ingested."""
 
 
 class Collection(Strict):
-    """A collection as it is stored."""
+    """A collection in the catalogue."""
 
     id: UUID
     external_id: str
@@ -308,10 +311,10 @@ class Collection(Strict):
     source_id: UUID
     sync_enabled: bool
     ingestible: bool | None
-    """What the latest check found; null before the first."""
+    """The result of the latest check; null before the first one."""
     not_ingestible_reason: str | None
     locations: list[str]
-    """Directories, as the source names them."""
+    """Directories, as the source spells them."""
     path_mappings: list["PathMapping"]
     assets_count: int
     last_ingest_at: dt.datetime | None
@@ -320,11 +323,11 @@ class Collection(Strict):
     keep_approval: bool
     """Whether an approved asset stays approved when a sync finds that its file was replaced."""
     source_name: str | None
-    """Null in a plan for a source that isn't added yet."""
+    """Null in a plan for a source that isn't in the catalogue yet."""
 
 
 class Enricher(Strict):
-    """An enricher as it is stored."""
+    """An enricher in the catalogue."""
 
     id: UUID
     external_id: str
@@ -334,19 +337,19 @@ class Enricher(Strict):
 
 
 class AttachedEnricher(Enricher):
-    """An enricher that a collection has; lower priorities run first."""
+    """An enricher of a collection. Lower priorities run first."""
 
     priority: int
 
 
 class AttachedTo(Named):
-    """A collection that has an enricher."""
+    """A collection to which an enricher is attached."""
 
     priority: int
 
 
 class ListedEnricher(Enricher):
-    """An enricher with where it is attached, and how many assets it has succeeded and failed for."""
+    """An enricher, its collections, and for how many assets it has succeeded and failed."""
 
     collections: list[AttachedTo]
     succeeded: int
@@ -373,13 +376,13 @@ class EnricherType(Strict):
 
 
 class CollectionInFull(Collection):
-    """A collection with the enrichers that are attached to it, in the order in which they run."""
+    """A collection with its enrichers, in the order in which they run."""
 
     enrichers: list[AttachedEnricher]
 
 
 class PathMapping(Strict):
-    """Where a directory of the source is here."""
+    """A directory of the source, and the local directory with the same files."""
 
     source_prefix: str
     local_path: str
@@ -389,13 +392,13 @@ class KeptSecret(Strict):
     """How the catalogue keeps a secret."""
 
     kept: Literal["plain", "encrypted", "file", "env", "credential"]
-    """Stored as it is or encrypted, or read in each run from a file, a variable or a credential of systemd."""
+    """Stored plain or encrypted, or read in each run from a file, a variable or a credential of systemd."""
     place: str | None
-    """The path or the name that it is read from."""
+    """The path or name from which it is read."""
 
 
 class Source(Identity):
-    """A source as it is stored."""
+    """A source in the catalogue."""
 
     config: Json
     credentials: list[str]
@@ -413,7 +416,7 @@ class ListedSource(Source):
 
 
 class Discovery(Strict):
-    """What a discovery found, and the names of what it changed."""
+    """The result of a discovery, with the names of changed collections."""
 
     total: int
     collections: list[Collection]
@@ -421,11 +424,11 @@ class Discovery(Strict):
     updated: list[str]
     gone: list[str]
     unsupported: str | None
-    """Why the importer can't discover."""
+    """Why the importer can't discover collections."""
     renamed: list["Renamed"]
-    """Of those that are updated."""
+    """The updated collections whose name changed."""
     remade: list["Remade"]
-    """Libraries that were made anew at the source, as it seems."""
+    """Libraries that were probably made anew at the source."""
     unidentified: list[str]
     """The names of libraries that the source lists without a key, or with that of an earlier one."""
     locations_hidden: list[str]
@@ -433,14 +436,14 @@ class Discovery(Strict):
 
 
 class Remade(Strict):
-    """A library that has the directories of a lost one, or another library under the key of a known one."""
+    """A library with the directories of a lost one, or another library under the key of a known one."""
 
     collection: UUID
     """The collection that has the assets."""
     before: str
-    """Its key."""
+    """The key of that collection."""
     now: str
-    """The key of the library that has its place: the same, or the one that `collection adopt` takes."""
+    """The key of the library in its place: the same key, or that of the library for `collection adopt`."""
 
 
 class Renamed(Strict):
@@ -470,7 +473,7 @@ class SourceType(Strict):
 
 
 class Asset(Strict):
-    """An asset as it is stored."""
+    """An asset in the catalogue."""
 
     uuid: UUID
     collection_uuid: UUID
@@ -487,12 +490,12 @@ class Asset(Strict):
     content_rating: str | None
     rating: float | None
     source_uri: str
-    """Verbatim, native to the source."""
+    """The source's own name of the item and version, verbatim."""
     canonical_uri: str
-    """The local path; of several parts the first."""
+    """The local path of the first file."""
     canonical_key: str
     canonical_hash: str
-    """Hexadecimal, of the canonical key: the identity inside the collection."""
+    """The hash of the canonical key, in hexadecimal: the identity within the collection."""
     part_count: int
     size_bytes: int | None
     container: str | None
@@ -509,7 +512,7 @@ class Asset(Strict):
     markers: list[Json] | None
     streams: list[Json] | None
     provenance: dict[str, str] | None
-    """Field and which enricher gave it, of fields that aren't the source's."""
+    """For each field that an enricher gave, the enricher. Other fields came from the source."""
     state: AssetState
     approved_for_broadcast: bool
     created_at: dt.datetime
@@ -520,7 +523,7 @@ class Asset(Strict):
     show_year: int | None
     show_provider_ids: dict[str, str] | None
     artist: str | None
-    """A track's own; that of its album is show_title."""
+    """The artist of the track. That of its album is show_title."""
     album: str | None
     disc_number: int | None
     track_number: int | None
@@ -539,7 +542,7 @@ class AssetFile(Strict):
 
 
 class AssetAlias(Strict):
-    """Another item of the source that plays the same file."""
+    """Another item of the source with the same file."""
 
     source_uri: str
     title: str
@@ -548,10 +551,10 @@ class AssetAlias(Strict):
 
 
 class AssetEnrichment(Strict):
-    """What became of an asset with an enricher."""
+    """The latest result of an enricher for an asset."""
 
     enricher: str
-    """Its external id."""
+    """The external id of the enricher."""
     name: str
     status: Literal["succeeded", "failed", "owed"]
     attempts: int
@@ -561,14 +564,14 @@ class AssetEnrichment(Strict):
 
 
 class AssetDecision(Strict):
-    """What somebody decided about an asset."""
+    """A decision about an asset."""
 
     what: Literal["approved", "retired", "unretired", "withdrawn"]
     by: str | None
-    """user@host; null for a sync."""
+    """user@host of the person; null for a sync."""
     at: dt.datetime
     before: AssetState | None
-    """The state before."""
+    """The state before the decision."""
     after: AssetState | None
 
 
@@ -580,15 +583,15 @@ class ValueChange(Strict):
 
 
 class ChangedAsset(Strict):
-    """The asset that a change is of; it may have been purged since."""
+    """The asset that was changed. It may have been purged since."""
 
     uuid: UUID
     title: str
-    """Its name at the time, with show, season and episode."""
+    """Its label at the time, with show, season and episode."""
 
 
 class OnlyId(Strict):
-    """Something by its id alone."""
+    """An object with its id only."""
 
     id: UUID
 
@@ -597,7 +600,7 @@ class AssetChange(Strict):
     """A change of an asset."""
 
     cursor: int
-    """For --after, to list the changes after this one."""
+    """The position, for --after, which lists the changes after this one."""
     at: dt.datetime
     what: Literal[
         "refreshed", "replaced", "relocated", "relinked", "restored", "missing", "gone",
@@ -613,28 +616,28 @@ class AssetChange(Strict):
 
 
 class FormerIdentity(Strict):
-    """An item of the source that an asset was, before it was relinked to another one."""
+    """An item of the source that the asset belonged to before it was relinked."""
 
     source_uri: str
     until: dt.datetime
     rule: Literal["guid", "external_id", "file", "episode", "place", "chosen"]
-    """What both items have in common; "chosen" if a person named the assets."""
+    """The rule by which both items match; "chosen" if a person chose the assets."""
     run_id: UUID | None
     """Null if a person relinked it."""
 
 
 class AssetInFull(Asset):
-    """An asset with its files, its aliases, what enrichers did, what was decided and what has changed."""
+    """An asset with its files, aliases, enrichments, decisions and changes."""
 
     files: list[AssetFile]
     aliases: list[AssetAlias]
     enrichments: list[AssetEnrichment]
     decisions: list[AssetDecision]
-    """The first one first."""
+    """The oldest first."""
     changes: list[AssetChange]
-    """The latest 100, the first one first."""
+    """The latest 100, the oldest first."""
     identities: list[FormerIdentity]
-    """The latest one first."""
+    """The latest first."""
 
 
 class AssetStep(Strict):
@@ -666,44 +669,44 @@ class EntryFields(Strict):
 
 @of_verdicts
 class LogEntry(EntryFields):
-    """A collection of a run, with the run."""
+    """An entry of the audit trail: a collection of a run, with the run."""
 
     run_id: UUID
     source: Named
     trigger: Literal["source", "collection"]
-    """In bulk, or by hand."""
+    """`source` for a source ingest, `collection` for a collection ingest."""
     scope: Scope
     version: str
     started_by: str
     mode: Mode
     read: Read | None
-    """Null for what has no outcome, or has failed."""
+    """Null without an outcome, or after a failure."""
     added_counts: AddedCounts
     held_back: LoggedHeldBack | None
     atomic: bool
-    """One transaction merged all collections of the run, or none."""
+    """Whether one transaction merged all collections of the run."""
     reading: ReadingWhy | None
-    """Null for what wasn't ingested, or when its details are removed."""
+    """Null if it wasn't ingested, or after its details were removed."""
 
 
 class LoggedEnrichment(Strict):
-    """What the enrichment after a collection's commit came to, in the audit trail."""
+    """The result of the enrichment after a collection's commit, in the audit trail."""
 
     status: Literal["done", "interrupted", "failed"]
     succeeded: int
     failed: int
     owed: int | None
     failures: list[FailedEnrichment] | None
-    """The first ones."""
+    """The first failures."""
     problem: str | None
 
 
 @of_verdicts
 class RunCollection(EntryFields):
-    """A collection of a run, with all that is known of it."""
+    """A collection of a run, with all details."""
 
     durations: dict[str, float]
-    """In seconds; empty for what has not ended."""
+    """Seconds; empty if it hasn't ended."""
     warning_counts: dict[str, int]
     context: Json
     traceback: str | None
@@ -712,13 +715,13 @@ class RunCollection(EntryFields):
     rejected_items: list[Rejected]
     mode: Mode
     read: Read | None
-    """Null for what has no outcome, or has failed."""
+    """Null without an outcome, or after a failure."""
     added_counts: AddedCounts
     held_back: LoggedHeldBack | None
     atomic: bool
-    """One transaction merged all collections of the run, or none."""
+    """Whether one transaction merged all collections of the run."""
     reading: ReadingWhy | None
-    """Null for what wasn't ingested, or when its details are removed."""
+    """Null if it wasn't ingested, or after its details were removed."""
 
 
 class Destroyed(Strict):
@@ -730,7 +733,7 @@ class Destroyed(Strict):
 
 
 class Holdings(Strict):
-    """How much is, or was, in a database."""
+    """The size of a database."""
 
     sources: int
     collections: int
@@ -738,7 +741,7 @@ class Holdings(Strict):
 
 
 class Ingestibility(Strict):
-    """What the check found just now."""
+    """The result of the check."""
 
     ingestible: bool
     code: str | None
@@ -746,7 +749,7 @@ class Ingestibility(Strict):
 
 
 class Finding(Strict):
-    """One thing that the doctor looked at."""
+    """A finding of the doctor."""
 
     check: str
     subject: str
@@ -760,7 +763,7 @@ class Finding(Strict):
 
 
 class Failure(Strict):
-    """Any command that failed, but for source ingest, whose document is always whole."""
+    """The document of any command that failed, except source ingest, which always has its own document."""
 
     status: Literal["error"]
     errors: list[Error]
@@ -773,7 +776,7 @@ class Ok(Strict):
 
 
 class Change(Ok):
-    """What commands print that write."""
+    """The keys of commands that write."""
 
     dry_run: bool
     """Whether nothing was written."""
@@ -781,15 +784,15 @@ class Change(Ok):
 
 @of_verdicts
 class IngestNumbers(Strict):
-    """What source ingest and collection ingest have in common."""
+    """The common keys of source ingest and collection ingest."""
 
     collections_processed: int
-    """Succeeded, failed and interrupted ones."""
+    """Including failed and interrupted ones."""
     total_created_assets: int
     total_skipped_assets: int
     total_duplicates: int
     collection_results: list[CollectionResult]
-    """Every collection, targeted or skipped, in name order."""
+    """Every collection, targeted or skipped, sorted by name."""
     errors: list[Error]
     run_id: UUID | None
     dry_run: bool
@@ -802,7 +805,7 @@ class IngestNumbers(Strict):
     mode: Mode
     totals_added: AddedTotals
     atomic: bool
-    """One transaction merged all collections, or none."""
+    """Whether one transaction merged all collections."""
 
 
 class SourceIngest(IngestNumbers):
@@ -813,32 +816,32 @@ class SourceIngest(IngestNumbers):
 
 
 class DiscoveredChanges(Strict):
-    """What a discovery changed of a source's collections, by name."""
+    """The changes of a source's collections by a discovery, by name."""
 
     added: list[str]
     updated: list[str]
     renamed: list[Renamed]
     gone: list[str]
     unsupported: str | None
-    """Why the importer can't discover."""
+    """Why the importer can't discover collections."""
 
 
 class LeftOut(Strict):
-    """Why a source of which nothing is enabled is left out."""
+    """Why a source without enabled collections is left out."""
 
     code: Literal["no_collections", "no_enabled_collections"]
     reason: str
 
 
 class OneOfAll(Strict):
-    """One source of an ingest of all."""
+    """One source of an ingest of all sources."""
 
     source: Identity
     discovered: DiscoveredChanges | None
-    """Null where the source couldn't be read."""
+    """Null if the source couldn't be read."""
     skipped: LeftOut | None
     ingest: SourceIngest | None
-    """What source ingest prints of the source; null where it is left out or was interrupted before."""
+    """The document of source ingest for the source; null if it is left out, or was interrupted before."""
 
 
 @of_verdicts
@@ -847,9 +850,9 @@ class AllSourcesIngest(Strict):
 
     status: Literal["ok", "partial", "error"]
     total: int
-    """Sources that were begun with."""
+    """The number of sources that were begun."""
     collections_processed: int
-    """Of all sources, as the totals."""
+    """Sums over all sources."""
     total_discovered: int
     total_created_assets: int
     total_skipped_assets: int
@@ -859,7 +862,7 @@ class AllSourcesIngest(Strict):
     total_source_items: int
     sources: list[OneOfAll]
     errors: list[Error]
-    """What went wrong besides the sources; theirs are in their own documents."""
+    """Problems that don't belong to a source; those of sources are in their documents."""
     dry_run: bool
     strict: bool
     duration_seconds: float
@@ -899,35 +902,35 @@ class SyncTimes(Strict):
     """How often the collections of a source are read."""
 
     grace_s: int
-    """How long an asset that isn't listed any more is missing before it is gone."""
+    """Seconds after which a missing asset is gone."""
     sweep_every_s: int
     full_every_s: int
     tells_changes: bool
-    """Whether the type of the source tells what has changed; else each sync reads all."""
+    """Whether the type of the source reports changes; otherwise each sync reads all."""
     collections: list["CollectionTimes"]
-    """The enabled ones."""
+    """The enabled collections."""
 
 
 class CollectionTimes(CollectionIdentity):
     """When a collection was read, and when the next syncs read all of it."""
 
     swept_at: dt.datetime | None
-    """When all of it was read last."""
+    """When all of it was last read."""
     full_at: dt.datetime | None
-    """When each of its items was compared last."""
+    """When each of its items was last compared."""
     next_sweep_at: dt.datetime | None
-    """From when on a sync reads all of it, whatever its source tells; null: the next one does."""
+    """From when on a sync reads all of it in any case; null means the next sync."""
     next_full_at: dt.datetime | None
-    """From when on a sync compares each item; null: the next one does."""
+    """From when on a sync compares each item in any case; null means the next sync."""
 
 
 class Listening(Strict):
     """Whether and how a source is listened to by `retrovue serve`."""
 
     offered: bool
-    """Whether its type tells what has changed."""
+    """Whether its type reports changes."""
     active: bool
-    """Whether a host has it now. That may be about to connect."""
+    """Whether a host has taken it. The host may still be connecting."""
     host: str | None
     """The host that listens, or the last one that did."""
     since: dt.datetime | None
@@ -947,10 +950,10 @@ class ListeningProblem(Strict):
 
 
 class Heard(Strict):
-    """What a source last told of changes."""
+    """The last hint of changes from a source."""
 
     collection: str | None
-    """The external id; null for the whole source."""
+    """The external id of the collection; null for the whole source."""
     items: int | None
     """How many items were named; null for all of the collection."""
 
@@ -1018,7 +1021,7 @@ class CollectionUpdated(Change):
     source: Identity
     collection: Collection
     ingestibility: Ingestibility | None
-    """Null where nothing was checked."""
+    """Null if nothing was checked."""
     warnings: list[str]
 
 
@@ -1027,13 +1030,13 @@ class CollectionAdopted(Change):
 
     source: Identity
     collection: CollectionIdentity
-    """With its new key and name."""
+    """The collection with its new key and name."""
     previous: CollectionIdentity
-    """The same, before."""
+    """The collection as it was before."""
     kept: int
-    """Assets that the new library has."""
+    """The number of assets that the new library has."""
     lost: int
-    """Assets that it doesn't have."""
+    """The number of assets that it doesn't have."""
     outcome: CollectionResult
 
 
@@ -1049,12 +1052,12 @@ class Assets(Ok):
     """retrovue asset list, retrovue asset export."""
 
     total: int
-    """All that fit, also beyond the limit."""
+    """The number of all matches, including those beyond the limit."""
     limit: int | None
-    """Null where all are listed."""
+    """Null if all are listed."""
     assets: list[Asset]
     next_cursor: str | None
-    """For --after, to list the next page; null where there is none."""
+    """For --after, which lists the next page; null if there is none."""
 
 
 class AssetChanges(Ok):
@@ -1062,9 +1065,9 @@ class AssetChanges(Ok):
 
     limit: int
     changes: list[AssetChange]
-    """Oldest first."""
+    """The oldest first."""
     next_cursor: int
-    """For --after, to list the changes that follow, now or later."""
+    """For --after, which lists later changes, now or in the future."""
 
 
 class AssetsPurged(Change):
@@ -1078,7 +1081,7 @@ class MoveEnd(Strict):
 
     uuid: UUID
     title: str
-    """Its name, with show, season and episode."""
+    """Its label, with show, season and episode."""
     source_uri: str
     state: AssetState
     availability: Literal["present", "missing", "gone"]
@@ -1091,26 +1094,26 @@ class Move(Strict):
     lost: MoveEnd
     listed: MoveEnd
     rule: Literal["guid", "external_id", "file", "episode", "chosen"]
-    """What both have in common; "chosen" if they were named."""
+    """The rule by which both match; "chosen" if a person chose them."""
     same_file: bool
-    """Size, duration and codecs are the same, as far as both are known."""
+    """Whether size, duration and codecs are equal, as far as both are known."""
 
 
 class AssetsRelinked(Change):
     """retrovue asset relink."""
 
     relinked_assets: int
-    """How many were relinked; 0 if they are only listed."""
+    """The number of assets that were relinked; 0 if they are only listed."""
     total: int
-    """How many have exactly one new asset."""
+    """The number of assets that match exactly one new asset."""
     moves: list[Move]
     """The first 100 of these, as they were before."""
     left_out: int
     """How many more there are."""
     ambiguous_total: int
-    """How many could be one of several, or share their new asset with others."""
+    """The number of assets that match several new assets, or share their new asset with others."""
     ambiguous: list[Move]
-    """The first 100 of these, each with one of the assets that it could be."""
+    """The first 100 of these, each with one of the new assets that it matches."""
 
 
 class RejectedItem(Strict):
@@ -1118,7 +1121,7 @@ class RejectedItem(Strict):
 
     run_id: UUID
     started_at: dt.datetime
-    """When the run began with the collection."""
+    """When the run began to work on the collection."""
     source_id: UUID
     source_name: str
     collection_id: UUID
@@ -1133,18 +1136,18 @@ class IngestRejected(Ok):
     """retrovue ingest rejected."""
 
     total: int
-    """All that fit, also beyond the limit."""
+    """The number of all matches, including those beyond the limit."""
     limit: int | None
-    """Null where all are listed."""
+    """Null if all are listed."""
     items: list[RejectedItem]
     next_cursor: str | None
-    """For --after, to list the next page; null where there is none."""
+    """For --after, which lists the next page; null if there is none."""
     reasons: dict[str, int]
-    """How many of all that fit have each code, the most frequent first."""
+    """The number of matches with each code, the most frequent first."""
 
 
 class DuplicateItem(Strict):
-    """An item whose files are those of an asset: an alias of that asset."""
+    """An item with the files of an asset: an alias of that asset."""
 
     source_id: UUID
     source_name: str
@@ -1157,19 +1160,19 @@ class DuplicateItem(Strict):
     asset_uuid: UUID
     asset_title: str
     found_at: dt.datetime
-    """When an ingest found it first."""
+    """When an ingest first found it."""
 
 
 class IngestDuplicates(Ok):
     """retrovue ingest duplicates."""
 
     total: int
-    """All that fit, also beyond the limit."""
+    """The number of all matches, including those beyond the limit."""
     limit: int | None
-    """Null where all are listed."""
+    """Null if all are listed."""
     items: list[DuplicateItem]
     next_cursor: str | None
-    """For --after, to list the next page; null where there is none."""
+    """For --after, which lists the next page; null if there is none."""
 
 
 class AssetGroup(Strict):
@@ -1179,17 +1182,17 @@ class AssetGroup(Strict):
     state: AssetState
     assets: int
     without_runtime: int
-    """Assets whose runtime isn't known."""
+    """Assets with unknown runtime."""
     runtime_ms: int
     size_bytes: int
 
 
 class AssetTotals(Strict):
-    """Assets that aren't deleted, added up."""
+    """Sums over assets that aren't deleted."""
 
     assets: int
     hours: float
-    """Runtime of those whose runtime is known."""
+    """Runtime of the assets whose runtime is known."""
     size_bytes: int
     failed_enrichments: int
 
@@ -1200,7 +1203,7 @@ class LastRun(Strict):
     run_id: UUID
     started_at: dt.datetime
     status: Literal["ingested", "failed", "interrupted", "unknown"]
-    """Of a run at work interrupted."""
+    """A run at work counts as interrupted."""
 
 
 class CollectionNumbers(Strict):
@@ -1225,7 +1228,7 @@ class Statistics(Ok):
     """retrovue stats."""
 
     total: int
-    """Collections."""
+    """The number of collections."""
     source: Identity | None
     """The source that was asked for; null for all."""
     totals: AssetTotals
@@ -1245,10 +1248,10 @@ class AssetsMoved(Change):
     """retrovue asset approve, retrovue asset retire, retrovue asset unretire."""
 
     total: int
-    """How many were chosen, by ids or by filters."""
+    """The number of chosen assets, by ids or by filters."""
     changed: int
     assets: list[AssetStep]
-    """All that were named as arguments; else the first 100 that were changed."""
+    """All assets that were given as arguments; else the first 100 that were changed."""
     left_out: int
     """How many more were changed."""
 
@@ -1268,16 +1271,16 @@ class LoggedRun(Strict):
     run_id: UUID
     source: Named
     trigger: Literal["source", "collection"]
-    """In bulk, or by hand."""
+    """`source` for a source ingest, `collection` for a collection ingest."""
     scope: Scope
     version: str
     started_by: str
     started_at: dt.datetime
     ended_at: dt.datetime | None
-    """When its last collection ended; null as long as one hasn't."""
+    """When its last collection ended; null while one is at work."""
     collections: int
     statuses: dict[str, int]
-    """How many collections have each status, without those that none has."""
+    """The number of collections with each status; statuses without collections are left out."""
     source_items: int
     discovered: int
     of_verdicts: Counts
@@ -1286,7 +1289,7 @@ class LoggedRun(Strict):
     mode: Mode
     added_counts: AddedCounts
     atomic: bool
-    """One transaction merged all collections, or none."""
+    """Whether one transaction merged all collections."""
 
 
 class IngestRuns(Ok):
@@ -1301,22 +1304,22 @@ class IngestPruned(Change):
     """retrovue ingest prune."""
 
     before: dt.datetime
-    """What ended before this time."""
+    """The details of what ended before this time are removed."""
     outcomes: int
-    """Ingests without details from now on."""
+    """The number of ingests that lost their details."""
     rejections: int
     """Rejected items that were deleted."""
     enrichments: int
-    """Enrichments without details from now on."""
+    """The number of enrichments that lost their details."""
     kept_listings: int
-    """Collections of which what interrupted runs had kept was dropped."""
+    """The number of kept listings that were dropped."""
 
 
 class ChangesPruned(Change):
     """retrovue asset prune-changes."""
 
     before: dt.datetime
-    """What was made before this time."""
+    """The changes made before this time are removed."""
     changes: int
     """Changes that were removed from the feed."""
 
@@ -1327,7 +1330,7 @@ class IngestShown(Ok):
     run_id: UUID
     source: Named
     trigger: Literal["source", "collection"]
-    """In bulk, or by hand."""
+    """`source` for a source ingest, `collection` for a collection ingest."""
     scope: Scope
     version: str
     started_by: str
@@ -1373,7 +1376,7 @@ class EnricherRemoved(Change):
 
 
 class ScheduleRun(Strict):
-    """A due time of a schedule, and the run that it gave."""
+    """A due time of a schedule, and its run."""
 
     due_at: dt.datetime
     host: str
@@ -1381,15 +1384,15 @@ class ScheduleRun(Strict):
     started_at: dt.datetime
     ended_at: dt.datetime | None
     status: Literal["ok", "partial", "error"] | None
-    """Null while it goes on."""
+    """Null while it is at work."""
     run_id: UUID | None
-    """Of the run in the audit trail; null for an enrichment, and if there was none."""
+    """The run's id in the audit trail; null for an enrichment, and if no run began."""
     message: str | None
     """What went wrong."""
 
 
 class Schedule(Strict):
-    """When a source is synced, ingested or enriched by itself."""
+    """When a source is synced, ingested or enriched automatically."""
 
     id: UUID
     name: str
@@ -1398,14 +1401,14 @@ class Schedule(Strict):
     cron: str
     """Minute, hour, day of the month, month, day of the week."""
     time_zone: str
-    """A name of the IANA database."""
+    """A name in the IANA database."""
     enabled: bool
     next_due_at: dt.datetime | None
     """Null while it is disabled."""
     asked_at: dt.datetime | None
-    """When somebody asked for a run; null if nobody waits for one."""
+    """When somebody requested a run; null if no run is requested."""
     runs: list[ScheduleRun]
-    """The latest ones, the newest first: one in a list, ten otherwise."""
+    """The latest runs, the newest first: one in a list, ten otherwise."""
 
 
 class ScheduleAdded(Change):
@@ -1442,7 +1445,7 @@ class ScheduleAsked(Ok):
 
     schedule: Named
     served: bool
-    """Whether any host serves now. Without one the run begins when one does."""
+    """Whether any host serves now. If none does, the run begins when one starts to serve."""
 
 
 class EnricherAttached(Change):
@@ -1453,9 +1456,9 @@ class EnricherAttached(Change):
     enricher: Enricher
     changed: bool
     assets_changed: int
-    """How many assets are in another state now."""
+    """The number of assets whose state changed."""
     enrichers: list[AttachedEnricher]
-    """Those that the collection has now."""
+    """The enrichers that the collection has now."""
 
 
 class CollectionEnriched(Enrichment):
@@ -1541,9 +1544,9 @@ class Restored(Change):
     database: str
     file: str
     destroyed: Holdings
-    """What was there before."""
+    """The content before."""
     holds: Holdings | None
-    """What is there now; null for a dry-run."""
+    """The content now; null for a dry-run."""
 
 
 class Picked(Strict):
@@ -1554,7 +1557,7 @@ class Picked(Strict):
     external_id: str
     name: str
     path_mappings: list[tuple[str, str]]
-    """Those that would be added: the source's prefix and the local path."""
+    """The mappings that would be added: the source's prefix and the local path."""
 
 
 class QuickstartPlan(Ok):
@@ -1567,14 +1570,14 @@ class QuickstartPlan(Ok):
 
 
 class RunEnqueued(Ok):
-    """What `--enqueue` prints without `--wait`: the run that workers do."""
+    """The document of `--enqueue` without `--wait`: the run that workers do."""
 
     run_id: UUID
     source: Identity
     collections: list[CollectionIdentity]
-    """Those that are worked if they are ingestible."""
+    """The collections that are ingested if they are ingestible."""
     workers: list[str]
-    """The names of the workers that are there for this source."""
+    """The names of the workers that take jobs of this source."""
 
 
 PRINTED: dict[tuple[str, ...], type[Strict]] = {
@@ -1651,78 +1654,81 @@ PRINTED: dict[tuple[str, ...], type[Strict]] = {
 
 
 class Started(Strict, tag_field="type", tag="started"):
-    """A run begins: the first line, unless the command fails before."""
+    """A run begins. This is the first line, unless the command fails before."""
 
     run_id: UUID
     source: Identity
     collections: list[CollectionIdentity]
-    """Those that are to be ingested."""
+    """The collections to ingest."""
     items_expected: int | None
-    """As many as last time; null where a collection has never been ingested."""
+    """The number of items at the last ingest; null if one of the collections was never ingested."""
 
 
 class CollectionStarted(Strict, tag_field="type", tag="collection_started"):
-    """A collection's turn has come; not told of one that is skipped."""
+    """The ingest of a collection begins; not sent for a skipped one."""
 
     collection: CollectionIdentity
     source: SourceOfCollection
 
 
 class RunProgress(Strict):
-    """How far the reading of all collections together is."""
+    """The progress of the reading of all collections together."""
 
     items: int
     items_per_second: float
     seconds_left: float | None
-    """Null where it isn't known how much there is."""
+    """Null if the total isn't known."""
     items_expected: int | None
-    """Of each collection what the source says, else what the catalogue holds; null while one has neither."""
+    """For each collection the source's total, else the number in the catalogue; null if one collection has neither."""
 
 
 class Progress(Strict, tag_field="type", tag="progress"):
-    """How far the reading of a collection is, up to four times a second; back to 0 if its listing has moved."""
+    """The progress of the reading of a collection, up to four times a second.
+
+    It starts again at 0 if the listing changes.
+    """
 
     collection: CollectionIdentity
     source_items: int
-    """Distinct items of the source."""
+    """Distinct source items."""
     discovered: int
-    """Versions, rejected ones included."""
+    """Versions, including rejected ones."""
     rejected: int
     seconds: float
-    """Wall time since the reading of the collection began."""
+    """Seconds of wall time since the reading of the collection began."""
     items_per_second: float
-    """Of what was discovered."""
+    """The part of the discovered versions that was rejected."""
     source: SourceOfCollection
     source_total: int | None
-    """Items of the source, as it says; null where it doesn't."""
+    """The total number of items according to the source; null if it doesn't tell."""
     seconds_left: float | None
-    """Until the collection is read, at its pace so far; null where that isn't known."""
+    """Estimated seconds until the collection is read, at the rate so far; null if unknown."""
     phase: Literal["reading", "merging"]
-    """Merging is told once, when all is read and the transaction of the merge begins."""
+    """"merging" is sent once, when all is read and the transaction of the merge begins."""
     run: RunProgress | msgspec.UnsetType = msgspec.UNSET
-    """A command tells it; the event of the library doesn't know."""
+    """Set by commands; null in events of the library."""
 
 
 class Outcome(CollectionResult, tag_field="type", tag="outcome"):
-    """What became of a collection, as soon as it is certain; what enrichers do later is told by enriching."""
+    """What became of a collection, sent as soon as it is certain. Later results of enrichers are in enriching."""
 
     source: SourceOfCollection
 
 
 class Enriching(Strict, tag_field="type", tag="enriching"):
-    """How far the enrichment of a collection is, which begins after its outcome; up to four times a second."""
+    """The progress of the enrichment of a collection, which begins after its outcome; up to four times a second."""
 
     collection: CollectionIdentity
     source: SourceOfCollection
     succeeded: int
-    """Pairs of an asset and an enricher, like the two that follow."""
+    """Pairs of an asset and an enricher, like the next two."""
     failed: int
     total: int | None
-    """What was owed when it began; null if it couldn't be counted within five seconds."""
+    """How many were owed at the beginning; null if they couldn't be counted within five seconds."""
     seconds: float
-    """Wall time since it began."""
+    """Seconds of wall time since it began."""
     ended: bool
-    """Nothing more is done now; what was not tried stays owed."""
+    """Whether it has ended; what wasn't tried stays owed."""
 
 
 class SourceIngestSummary(SourceIngest, tag_field="type", tag="summary"):
@@ -1742,7 +1748,7 @@ class QuickstartPlanSummary(QuickstartPlan, tag_field="type", tag="summary"):
 
 
 class FailureSummary(Failure, tag_field="type", tag="summary"):
-    """The one line of a command that failed before it came to a run: what --json prints, with a type."""
+    """The one line of a command that failed before a run began: what --json prints, with a type."""
 
 
 class LogRecord(Strict):
@@ -1751,17 +1757,17 @@ class LogRecord(Strict):
     time: dt.datetime
     level: Literal["debug", "info", "warning", "error"]
     logger: str
-    """The module that says it."""
+    """The module that logs it."""
     message: str
     run_id: UUID | msgspec.UnsetType = msgspec.UNSET
-    """Like the two that follow: only where it is about one."""
+    """Like the next two: set only if it concerns a single one."""
     collection_id: UUID | msgspec.UnsetType = msgspec.UNSET
     code: str | msgspec.UnsetType = msgspec.UNSET
     """Why the collection failed or was skipped."""
 
 
 EVENTS: tuple[type[Strict], ...] = (Started, CollectionStarted, Progress, Outcome, Enriching)
-"""What a line of --jsonl can be, but for the last."""
+"""The types of the lines of --jsonl, except the last."""
 
 SUMMARIES: tuple[type[Strict], ...] = (
     SourceIngestSummary,
@@ -1770,4 +1776,4 @@ SUMMARIES: tuple[type[Strict], ...] = (
     QuickstartPlanSummary,
     FailureSummary,
 )
-"""What the last line of --jsonl can be."""
+"""The types of the last line of --jsonl."""

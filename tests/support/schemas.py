@@ -68,7 +68,7 @@ def _descriptions() -> Mapping[str, Mapping[str, str]]:
             for field, text in pairwise(node.body):
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                     assert isinstance(field.target, ast.Name)
-                    own[field.target.id] = ast.literal_eval(text.value)
+                    own[field.target.id] = " ".join(ast.literal_eval(text.value).split())
     for name in ("CollectionResult", "Outcome"):
         found[name] = documents.DESCRIPTIONS | found[name]
     return found
