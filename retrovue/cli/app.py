@@ -122,9 +122,9 @@ def _require_text(arguments: Sequence[str]) -> None:
 
 def _refused_by_the_system(error: OSError, call: Invocation) -> int:
     if isinstance(error, BrokenPipeError):
-        return OK  # the reader of the output has gone
+        return OK  # the reader of the output has closed it
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if frames and frames[-1].f_code is click.echo.__code__:  # what click prints by itself, such as a command's help
+    if frames and frames[-1].f_code is click.echo.__code__:  # output that click prints itself, such as a command's help
         call.output.give_up(sys.stdout, error)
         return FAILED
     return _failed(error, call)

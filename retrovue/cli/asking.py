@@ -55,7 +55,7 @@ def ask(call: Invocation, question: str) -> str:
 
 
 def ask_secret(call: Invocation, question: str) -> str:
-    """Ask for a secret, without showing what is typed, until it is text. Blocks.
+    """Ask for a secret, without showing what is typed, until the answer is UTF-8 text. Blocks.
 
     Only standard input has to be a terminal. Raises InputError if it isn't, or if the input ends.
     """
@@ -79,11 +79,11 @@ def _read_line(call: Invocation, question: str) -> str:
     except EOFError:
         return ""
     except UnicodeDecodeError:
-        return "\ufffd\n"  # no answer that any question takes
+        return "\ufffd\n"  # not a valid answer to any question
 
 
 def _read_answer(call: Invocation, question: str) -> str:
-    with interruptible(call):  # before the question: whoever reads it may answer with Ctrl-C
+    with interruptible(call):  # before the question is printed, so that Ctrl-C works from then on
         if sys.stdout is not None and sys.stdout.isatty():
             # With readline the arrow keys edit the input. It writes to standard output only.
             with suppress(ImportError):
@@ -100,7 +100,7 @@ def _read_answer(call: Invocation, question: str) -> str:
 
 @contextmanager
 def _line_ended(call: Invocation) -> Iterator[None]:
-    """End the line of a question that is left without an answer, by Ctrl-C or Ctrl-D: a message follows."""
+    """End the line of a question that Ctrl-C or Ctrl-D left without an answer, as a message follows."""
     try:
         yield
     except (Interruption, EOFError, InputError):

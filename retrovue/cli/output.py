@@ -121,7 +121,7 @@ class Output:
             self.give_up(stream, exc)
 
     def give_up(self, stream: TextIO | io.BufferedIOBase, error: OSError) -> None:
-        """Drop the rest of a stream that can't be written, and say so unless its reader has gone away."""
+        """Discard the rest of a stream that can't be written. Report it, unless its reader has closed it."""
         self.silence(stream)
         if isinstance(error, BrokenPipeError):
             self.reader_gone |= stream is not sys.stderr

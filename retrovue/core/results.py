@@ -22,7 +22,9 @@ NOT_FAILED = "not_failed"
 CHANGED_AT_SOURCE = "changed_at_source"
 """The warning that files of known assets differ in size or modification time from the catalogue."""
 SIDECARS_UNSEEN = "sidecars_unseen"
-"""The warning that sidecars of files weren't looked at, as the files can't be seen on this machine; their number."""
+"""The warning that sidecars of files weren't compared, because this machine can't see the files, and the number of
+these.
+"""
 FAR_SMALLER = "far_smaller"
 """The warning for a collection with less than half as many items as at its last ingest. Its count is the difference."""
 

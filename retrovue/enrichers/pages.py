@@ -26,13 +26,13 @@ _OF_DRAFTS = tuple(name for name in FIELDS if name in AssetDraft.__struct_fields
 
 
 class PageMarks(NamedTuple):
-    """The marks of the sidecars of a page's drafts."""
+    """The marks of the sidecars of a page's drafts. A mark says whether a sidecar has changed."""
 
     marks: "Sequence[Marks | None]"
-    """Of each draft, in their order; None for a file that can't be seen. Empty where none are looked at."""
+    """For each draft, in the page's order; None for a file that can't be seen. Empty if no sidecars are compared."""
 
     def digest(self) -> bytes:
-        """Hash them to 16 bytes (XXH3); empty where none are looked at."""
+        """Hash the marks to 16 bytes (XXH3); empty if no sidecars are compared."""
         return (
             xxhash.xxh3_128_digest(orjson.dumps([mark and tuple(mark) for mark in self.marks])) if self.marks else b""
         )
@@ -42,7 +42,10 @@ class PageMarks(NamedTuple):
         return self.marks.count(None)
 
     def put_on(self, mapped: list[MappedDraft]) -> list[MappedDraft]:
-        """Return the drafts of the page with the marks of their sidecars, but those that have one or can't be seen."""
+        """Return the page's drafts with these marks.
+
+        A draft that has a mark, or whose file can't be seen, stays as it is.
+        """
         if not self.marks:
             return mapped
         return [
@@ -158,8 +161,8 @@ async def open_pages(
 
 
 def make_marks() -> "SidecarMarks":
-    """Make what takes the marks of a collection's sidecars."""
-    # It loads the importer of directories, which an ingest of a media server otherwise doesn't need.
+    """Return a `SidecarMarks` for a collection."""
+    # The import loads the importer of directories, which an ingest from a media server needs only here.
     from retrovue.enrichers.sidecar_marks import SidecarMarks  # noqa: PLC0415 - slow, and rarely needed
 
     return SidecarMarks()

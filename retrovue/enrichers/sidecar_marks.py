@@ -1,6 +1,6 @@
-"""The marks of the sidecars of files that a media server lists: whether an NFO file was edited since it was read.
+"""Marks of the sidecars of files that a media server lists. They show that an NFO file was edited since it was read.
 
-They are taken only where an enricher is attached that reads sidecars.
+They are computed only if an enricher that reads sidecars is attached.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from retrovue.enrichers.pages import PageMarks
 from retrovue.importers.filesystem.sidecars import FileMarks, Marks
 
 DEADLINE_S = 60.0
-"""For the files of a piece: a network mount answers some thousand questions a second, a dead one none."""
+"""The time limit for a piece. A network mount answers some thousand questions in a second, a dead one none."""
 THREADS = 4
-"""Pieces at the same time, which hides the way to a network mount."""
+"""The number of pieces read at the same time, so that they don't wait one by one for a network mount."""
 _PIECE = 250
-"""Files that a thread looks at in a row."""
+"""The number of files that a thread reads in a row."""
 
 _log = logs.logger(__name__)
 
 
 class SidecarMarks:
-    """Takes the marks of the sidecars of one collection's files."""
+    """Computes the marks of the sidecars of one collection's files."""
 
     def __init__(self, find: FileMarks | None = None, *, deadline_s: float = DEADLINE_S) -> None:
-        """``find`` looks at the files, in threads; ``deadline_s`` is for each piece of 250 files."""
+        """``find`` reads the files, in threads; ``deadline_s`` is the time limit for each piece of 250 files."""
         self._find = FileMarks() if find is None else find
         self._deadline_s = deadline_s
-        # Of its own: a thread that waits for a dead mount can't be stopped, and must keep no other one from its work.
+        # Separate threads: one that waits for a dead mount can't be stopped, and would block other work.
         self._threads = anyio.CapacityLimiter(THREADS)
         self._lost = False
-        """Whether a file system didn't answer, which isn't asked again."""
+        """Whether a file system didn't answer. No more files are read then."""
         self._last: tuple[Sequence[str], PageMarks] = ((), PageMarks(()))
-        """What was looked at last: a page that isn't known is looked at in short form first."""
+        """The last result: a page that isn't known is looked up by its outline first, and then in full."""
 
     async def of(self, files: Sequence[str]) -> PageMarks:
-        """Return the marks of the sidecars of a page's files, by their local paths."""
+        """Return the marks of the sidecars of a page's files, given by their local paths."""
         if self._last[0] != files:
             self._last = files, PageMarks(await self._look(files))
         return self._last[1]

@@ -73,13 +73,13 @@ def _read(title: str, remarks: Sequence[str]) -> Reading:
 
 
 def folded(title: str) -> str:
-    """Return a title as titles are compared: without regard to case, blanks, apostrophes and the form of Unicode."""
+    """Return a title in a form for comparisons: case, blanks, apostrophes and Unicode forms make no difference."""
     text = " ".join(title.split()).casefold()
     return text if text.isascii() else normalize("NFC", normalize("NFC", text).casefold()).replace("\u2019", "'")
 
 
 def spellings(title: str) -> list[str]:
-    """Return a title as typed, in both forms of Unicode and with either apostrophe: what a server compares by bytes."""
+    """Return a title in both Unicode forms and with both apostrophes, for a server that compares bytes."""
     apostrophes = (title, title.replace("'", "\u2019"), title.replace("\u2019", "'"))
     forms = (form for text in apostrophes for form in (text, normalize("NFC", text), normalize("NFD", text)))
     return list(dict.fromkeys(forms))

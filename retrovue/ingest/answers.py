@@ -25,7 +25,7 @@ class Current:
 
     @property
     def file(self) -> str:
-        """The local path of its first file."""
+        """The local path of the first file."""
         return self.owed.files[0][0]
 
 

@@ -210,7 +210,7 @@ class EnrichmentWork:
 
     async def _batch(self, enricher: GuardedEnricher, batch: Sequence[Current]) -> None:
         marks = await self._marks_of(batch) if enricher.reads_sidecars else {}
-        # On a lost disk a sidecar that isn't found wasn't removed: what it gave stays.
+        # If the disk isn't mounted, a sidecar that isn't found may still exist, so that its values stay.
         lost = [asset for asset in batch if asset.owed.has_sidecars and marks.get(asset.owed.uuid) == UNSEEN]
         ids = {asset.owed.uuid for asset in lost}
         asked = [asset for asset in batch if asset.owed.uuid not in ids]
@@ -229,7 +229,10 @@ class EnrichmentWork:
             await self._record(enricher, results)
 
     async def _marks_of(self, batch: Sequence[Current]) -> Mapping[UUID, str]:
-        """Take the marks of the sidecars of assets before these are read, but of those that are known to have none."""
+        """Return the marks of the sidecars of assets, from before the sidecars are read.
+
+        Assets known to have none are left out.
+        """
         due = [asset for asset in batch if asset.owed.sidecar_stamp != "" and asset.owed.files]
         if not due:
             return {}

@@ -112,7 +112,7 @@ class Tally:
         self.warnings.update(page.warnings)
 
     def warn(self, code: str, number: int) -> None:
-        """Add to the number of a warning about the collection."""
+        """Add to the count of a warning about the collection."""
         if number:
             self.warnings[code] += number
 
@@ -312,13 +312,13 @@ class Reader:
         return page
 
     async def _sidecars_of(self, outline: Outline) -> PageMarks:
-        """Take the marks of the sidecars of an outline's drafts, if these are looked at."""
+        """Return the marks of the sidecars of an outline's drafts, or `NO_MARKS` if none are compared."""
         if self._marks is None or outline.stamp is None:
             return NO_MARKS
         try:
             files = [self._mapper.to_local(paths[0]) for paths in outline.source_paths]
         except UnmappedPath:
-            return NO_MARKS  # a page with a draft that is rejected is never known
+            return NO_MARKS  # a page with a rejected draft isn't recognized as known
         return await self._marks.of(files)
 
     async def _take_known(self, page: KnownPage) -> bool:

@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 _EXTERNAL_ID = re.compile(r"^[a-z][a-z0-9_]*-[0-9a-f]{8}$")
 _JOINERS = {0x200C: None, 0x200D: None}
-"""They don't show, but Persian and emoji are written with them."""
+"""Invisible characters that Persian and emoji need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Discovered:
 
 
 def check_name(name: str, what: str = "A source") -> None:
-    """Raise RequestError for a name that is blank, looks like an id, or has something in it that doesn't show.
+    """Raise RequestError for a name that is blank, looks like an id, or contains invisible characters.
 
     ``what`` begins the message.
     """

@@ -82,7 +82,7 @@ class Additions:
             if other is not None and other.uuid is None and not has_alias and not was_rejected:
                 fresh.add(item)
             if other is not None and not other.deleted and not (other.uuid is None and has_alias):
-                # A sidecar that was edited explains nothing that the source tells.
+                # A sidecar that was edited doesn't mean that the source has changed.
                 self.differing += not (other.present and other.in_place and other.same is True)
         self.new_items += sum(not before for before in listed.values())
         if any(listed[item] for item in fresh):

@@ -94,9 +94,9 @@ _ENVIRONMENT = {
     "PGTARGETSESSIONATTRS": "target_session_attrs",
     "PGLOADBALANCEHOSTS": "load_balance_hosts",
 }
-"""The variables of libpq that say how to connect. The others, such as PGCLIENTENCODING, are for programs like psql."""
+"""The variables of libpq for connections. Others, such as PGCLIENTENCODING, are meant for programs like psql."""
 _PROTECTED = {"require", "verify-ca", "verify-full"}
-"""The values of ``sslmode`` that never do without TLS."""
+"""The values of ``sslmode`` that require TLS."""
 
 
 def database_url(text: str, environment: Mapping[str, str] = MappingProxyType({})) -> URL:
@@ -222,7 +222,10 @@ def _service(name: str, file: str, environment: Mapping[str, str]) -> dict[str, 
 
 
 def _require_valid(owner: str, spelling: str, name: str, value: str) -> None:
-    """Check a parameter. Messages name it by its spelling, and say whether the URL, service or environment has it."""
+    """Check a parameter.
+
+    Messages use its own spelling, and say whether the URL, the service or the environment sets it.
+    """
     subject = f"The database URL's {spelling}" if owner == "URL" else f"{spelling} of the {owner}"
     if name in _CHOICES:
         if value not in _CHOICES[name]:
@@ -241,7 +244,7 @@ def _require_valid(owner: str, spelling: str, name: str, value: str) -> None:
 
 
 def _require_consistent(parameters: dict[str, str]) -> None:
-    """Check the parameters of TLS that depend on each other."""
+    """Check TLS parameters that depend on each other."""
     if parameters.get("sslrootcert") == "system" and parameters.setdefault("sslmode", "verify-full") != "verify-full":
         raise bad_url("sslrootcert=system of the database's URL needs sslmode=verify-full.", "Correct one of the two.")
     if parameters.get("sslnegotiation") == "direct" and parameters.get("sslmode") not in _PROTECTED:
@@ -291,7 +294,7 @@ def hosts_of(url: URL) -> list[tuple[str | None, int | None]]:
 
 
 def at_home(name: str) -> Path:
-    """Return the path of a file in the user's home; one that doesn't exist if the account has no home."""
+    """Return the path of a file in the user's home, or a path that doesn't exist if the account has no home."""
     try:
         return Path.home() / name
     except RuntimeError:
@@ -299,5 +302,5 @@ def at_home(name: str) -> Path:
 
 
 def bad_url(message: str, hint: str = _HINT) -> RequestError:
-    """Return an error of the database's URL."""
+    """Return an error about the database's URL."""
     return RequestError(message, code="bad_database_url", hint=hint)

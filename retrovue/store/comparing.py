@@ -171,10 +171,10 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
 
 
 def _has_other_sidecars(held: Any, said: Said) -> bool:
-    """Return whether a sidecar has changed since it was read. What isn't known of one can't differ."""
+    """Return whether a sidecar has changed since it was read. False if a mark isn't known."""
     if None in (held.sidecar_stamp, said.sidecar_stamp):
         return False
-    # Of a file that couldn't be seen no sidecar was read.
+    # The sidecars of a file that couldn't be seen were not read.
     read = "" if held.sidecar_stamp == UNSEEN else held.sidecar_stamp
     return bool(read != said.sidecar_stamp)
 

@@ -71,8 +71,9 @@ class MappedPage(NamedTuple):
     fingerprint: bytes | None = None
     """The fingerprint; None if the page can't become known, for example because drafts were rejected."""
     sidecar_stamps: Sequence[str | None] = ()
-    """The marks of the drafts' sidecars, in their order, where the stamps of the keys don't tell them; None for unknown
-    ones. Empty where none are compared."""
+    """The marks of the drafts' sidecars, in the drafts' order, if the stamps of the keys don't include them; None for
+    unknown ones. Empty if none are compared.
+    """
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Open connections to a database by asyncpg, with the parameters of its URL."""
+"""Connections to a database through asyncpg, with the parameters of the database's URL."""
 
 import getpass
 import os
@@ -17,7 +17,7 @@ from retrovue.store.passfile import Passwords, read_passwords
 from retrovue.store.tls import explained, tls_options
 
 STATEMENT_SECONDS = 60.0
-"""The time limit of a statement, in seconds: a network connection may become silent without an error."""
+"""The time limit of a statement, in seconds. A network connection may stop answering without an error."""
 LONG_STATEMENT_SECONDS = 900.0
 """The time limit of a statement that works on whole collections, such as a merge or a migration, in seconds."""
 
@@ -32,7 +32,7 @@ _NEXT_HOST = (
 )
 """The errors after which the next host of the URL is tried."""
 _BAD_SETTING = ("22", "42")
-"""Classes of SQLSTATE by which a server refuses a setting of ``options``."""
+"""The classes of SQLSTATE with which a server refuses a setting of ``options``."""
 
 
 def connect_to(url: URL) -> Connect:
@@ -68,9 +68,9 @@ def connect_to(url: URL) -> Connect:
                         target_session_attrs=attributes,
                         server_settings=dict(server_settings) | settings,
                         command_timeout=STATEMENT_SECONDS,
-                        # Callable, as asyncpg looks for files and variables of its own if it is given no password.
+                        # Callable, because asyncpg without a password looks for its own files and variables.
                         password=_password(url, passwords, host, port),
-                        # A socket needs no TLS; asyncpg would read its settings and files for it all the same.
+                        # A socket needs no TLS, but asyncpg would read the settings and files of TLS.
                         **({"ssl": False} if host is not None and host.startswith("/") else tls_options(parameters)),
                         **options,
                     )
@@ -95,7 +95,7 @@ def _password(url: URL, passwords: Passwords | None, host: str | None, port: int
 
 
 def _told(exc: Exception, parameters: Mapping[str, str]) -> Exception:
-    """Return an error that says why a host can't be connected to, or the error itself."""
+    """Return an error that explains why a host can't be connected to, or the error itself."""
     if isinstance(exc, asyncpg.TargetServerAttributeNotMatched):
         return StoreUnavailable(
             f"No server of the database URL fits target_session_attrs={parameters.get('target_session_attrs')}.",
@@ -118,7 +118,7 @@ def _refused(exc: Exception, parameters: Mapping[str, str], passwords: Passwords
 
 
 def _no_password(exc: asyncpg.InvalidPasswordError, passwords: Passwords) -> StoreError | None:
-    """Return an error that says where a password was looked for."""
+    """Return an error that says where a password was searched."""
     if passwords.fault is not None:
         found = f"{passwords.path} isn't used, because {passwords.fault}"
         hint = f"Run `chmod 600 {shlex.quote(str(passwords.path))}`, or give the password in the URL."
@@ -134,7 +134,7 @@ def _no_password(exc: asyncpg.InvalidPasswordError, passwords: Passwords) -> Sto
 
 
 def _keep_alive(connection: Any, parameters: Mapping[str, str]) -> None:
-    """Let the system close the connection if the other end is silent, as when a firewall has forgotten it."""
+    """Have the system close the connection if the other end stops answering, for example because of a firewall."""
     # asyncpg has no public access to its socket.
     channel: socket.socket | None = connection._transport.get_extra_info("socket")  # noqa: SLF001
     if channel is None or channel.family not in {socket.AF_INET, socket.AF_INET6}:

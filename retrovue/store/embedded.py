@@ -46,9 +46,9 @@ _SHIELD_SECONDS = 1.5  # A cancelled command has to end within two seconds.
 _FAST_STOP_SECONDS = 30.0  # The checkpoint at shutdown writes at most shared_buffers.
 _IMMEDIATE_STOP_SECONDS = 10.0  # The server kills its own children after five seconds.
 _TURNED_AWAY = re.compile("FATAL: +the database system is (starting up|not yet accepting|shutting down|in recovery)")
-"""Lines of the log about clients that came too early; they are no reason why the server ended."""
+"""Log lines about clients that connected too early. They aren't the reason why the server stopped."""
 _PREFIX = re.compile("^.*?(?:FATAL|PANIC): +")
-"""What a line of the log begins with: the time, the process and the severity."""
+"""The beginning of a log line: time, process and severity."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ async def _run(
 
 
 def end_of_server(log: str) -> str:
-    """Return the line of a server's log that says why it ended, without what each line begins with."""
+    """Return the log line that says why a server stopped, without its beginning."""
     lines = log.splitlines() or ["it wrote nothing to its log"]
     fatal = [line for line in lines if re.search("FATAL:|PANIC:", line) and not _TURNED_AWAY.search(line)]
     return _PREFIX.sub("", (fatal or lines[-1:])[0])
@@ -314,7 +314,7 @@ async def _ask(cluster: Cluster, *, timeout: float) -> _Answer | None:  # noqa: 
 
 @asynccontextmanager
 async def _connection(sockets: Path, *, timeout: float) -> AsyncIterator[Any]:  # noqa: ASYNC109 - asyncpg's own deadline
-    # What isn't given is taken from the caller's PG* variables, which are for other servers.
+    # Anything not given here would come from the caller's PG* variables, which are for other servers.
     connection: Any = await asyncpg.connect(
         host=str(sockets), port=PORT, user=ROLE, password="", database="postgres", ssl=False, timeout=timeout,
         target_session_attrs="any", gsslib="gssapi",

@@ -58,12 +58,13 @@ class OwedAsset:
     enricher filled, the source's value and the external id of the page enricher that gave it.
     """
     sidecar_stamp: str | None
-    """The marks of its sidecars when they were looked at last; `UNSEEN` if its file couldn't be seen then, None if they
-    never were."""
+    """The marks of its sidecars at the last comparison; `UNSEEN` if its file couldn't be seen, None if there was none
+    yet.
+    """
 
     @property
     def has_sidecars(self) -> bool:
-        """Whether it had any when they were looked at last."""
+        """Whether it had sidecars at the last comparison."""
         return self.sidecar_stamp not in (None, "", UNSEEN)
 
 
@@ -85,7 +86,7 @@ class Result:
     fingerprint: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
     sidecar_stamp: str | None = None
-    """The marks of the sidecars from before they were read, or `UNSEEN`, of an asset of which none is known yet."""
+    """The marks of the sidecars from before they were read, or `UNSEEN`. Set for an asset that has no marks yet."""
 
 
 _PAGE = text(
@@ -223,7 +224,7 @@ _RECORD = text(
         data = coalesce(excluded.data, asset_enrichment.data), updated_at = clock_timestamp()
     """
 )
-# Of an asset that was there before its sidecars were read: a later sync can tell by it that one was edited since.
+# For an asset that is older than its first marks: a later sync can then see that a sidecar was edited.
 _MARK = text(
     "UPDATE asset SET sidecar_stamp = item.sidecar_stamp"
     " FROM jsonb_to_recordset(cast(:items AS jsonb)) AS item (uuid uuid, sidecar_stamp text)"

@@ -57,7 +57,7 @@ _OTHERS = """
     ORDER BY item.seq
 """
 _OTHERS_BY_STAMP = text(_OTHERS.format(keys=PACKED_KEYS, marks="", marked="true"))
-# Also those whose sidecars have other marks; one that isn't known isn't compared.
+# Includes assets whose sidecars have other marks. An unknown mark isn't compared.
 _OTHERS_BY_MARK = text(
     _OTHERS.format(
         keys=PACKED_KEYS,
@@ -136,8 +136,7 @@ class Other(NamedTuple):
     same: bool | None
     """Whether the source describes it as when the asset was written; None if that isn't known."""
     marked: bool | None
-    """Whether its sidecars are as they were when they were looked at last, or aren't compared; None if they never were.
-    """
+    """Whether its sidecars are unchanged since the last comparison, or aren't compared; None if they never were."""
     in_place: bool
     """Whether the asset has the draft's files."""
 
@@ -241,7 +240,7 @@ class Comparison:
         packed = b"".join([part for key in page.keys for part in (key.source_hash, key.canonical_hash, key.stamp)])
         bind = {"keys": packed, "collection": self.collection.id}
         if page.sidecar_stamps:
-            # The comma at the end: without it one empty mark would be none at all.
+            # The comma at the end tells one empty mark from no marks.
             bind["marks"] = "".join("?," if mark is None else f"{mark}," for mark in page.sidecar_stamps)
         result = await session.execute(_OTHERS_BY_MARK if page.sidecar_stamps else _OTHERS_BY_STAMP, bind)
         others = [

@@ -80,7 +80,10 @@ async def _status(connection: AsyncConnection) -> SchemaStatus:
 
 
 async def check_upgrade(store: Store, role: str) -> SchemaStatus:
-    """Return the status of a database that `upgrade` would upgrade, or raise what it would raise. Writes nothing."""
+    """Do the checks of `upgrade` without writing.
+
+    Returns the status of the database, or raises what `upgrade` would.
+    """
     server = await describe_server(store)
     if (error := server.unsuitable()) is not None:
         raise error
@@ -105,7 +108,7 @@ async def upgrade(store: Store, role: str) -> SchemaStatus:
         async with store.data.begin() as connection:
             await limit_statements(connection, LONG_STATEMENT_SECONDS)
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            before = await _status(connection)  # another command may have upgraded it since it was checked
+            before = await _status(connection)  # another command may have upgraded it since the check
             _require_role(before, role)
             if not before.up_to_date:
                 await connection.run_sync(_upgrade)

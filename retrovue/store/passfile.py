@@ -1,4 +1,4 @@
-"""Passwords from a password file of libpq.
+"""Passwords in a password file of libpq.
 
 Source: https://www.postgresql.org/docs/18/libpq-pgpass.html
 """
@@ -11,21 +11,21 @@ from pathlib import Path
 from retrovue.store.addresses import at_home
 
 _LINE = re.compile(":".join([r"((?:\\.|[^\\:])*)"] * 5))
-"""Host, port, database, user, password. A colon or a backslash in one of them is written behind a backslash."""
+"""Host, port, database, user and password. A backslash precedes a colon or backslash in one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """What a password file holds."""
+    """The passwords of a password file."""
 
     path: Path
     lines: tuple[tuple[str, ...], ...] = ()
     """Host, port, database, user and password of each line."""
     fault: str | None = None
-    """Why the file isn't used: other accounts may read it, or this one can't. None also if there is no file."""
+    """Why the file isn't used: other accounts may read it, or this account can't. None also if there is no file."""
 
     def find(self, host: str | None, port: int, database: str, user: str) -> str | None:
-        """Return the password of the first line that fits, or None. A socket is known as ``localhost``."""
+        """Return the password of the first matching line, or None. The host of a socket is ``localhost``."""
         wanted = ("localhost" if host is None or host.startswith("/") else host, str(port), database, user)
         for *fields, password in self.lines:
             if all(field in {"*", value} for field, value in zip(fields, wanted, strict=True)):
@@ -34,7 +34,7 @@ class Passwords:
 
 
 def read_passwords(file: str | None) -> Passwords:
-    """Read a password file, by default ``.pgpass`` in the user's home. Lines of another form are left out."""
+    """Read a password file, by default ``.pgpass`` in the user's home. Lines that don't have its form are skipped."""
     path = Path(file) if file else at_home(".pgpass")
     try:
         with path.open("rb") as opened:

@@ -33,9 +33,9 @@ _CANDIDATES = 10
 
 
 _SUGGESTED = 3
-"""How many names an error about a mistyped one suggests."""
+"""The most names that an error suggests for a mistyped reference."""
 _READ = 200
-"""How many characters of it are compared with them."""
+"""The number of characters of the reference that are compared with names."""
 
 
 class IdRange(NamedTuple):
@@ -117,7 +117,7 @@ async def look_up(
 
 
 async def _named(session: AsyncSession, noun: Noun, source: uuid.UUID | None = None) -> Sequence[Row[Any]]:
-    """Return the id, the external id and the name of each source, collection (of one source) or enricher, by name."""
+    """Return id, external id and name of sources, of collections (of one source) or of enrichers, by name."""
     within_source = "" if source is None else "WHERE source_id = :source"
     result = await session.execute(
         text(f"SELECT id, external_id, name FROM {noun} {within_source} ORDER BY name, external_id, id"),
@@ -129,7 +129,7 @@ async def _named(session: AsyncSession, noun: Noun, source: uuid.UUID | None = N
 async def require_free_name(
     session: AsyncSession, noun: Literal["source", "enricher"], name: str, own_id: uuid.UUID | None = None
 ) -> None:
-    """Raise RequestError if another source or enricher has a name, or one that people would take for it."""
+    """Raise RequestError if another source or enricher has this name, or a name that people would mistake for it."""
     for other in await _named(session, noun):
         if _alike(other.name) == _alike(name) and other.id != own_id:
             raise RequestError(
@@ -146,7 +146,7 @@ def _alike(name: str) -> str:
 
 
 async def _similar(session: AsyncSession, noun: Noun, reference: str, source: uuid.UUID | None) -> str:
-    """Return a question that names what a mistyped reference may mean; empty if nothing is like it."""
+    """Return a question that suggests names similar to a mistyped reference; empty if there are none."""
     names = {row.name.casefold(): row.name for row in await _named(session, noun, source)}
     close = [names[found] for found in get_close_matches(reference[:_READ].casefold(), names, _SUGGESTED)]
     return f"Did you mean {' or '.join(map(quoted, close))}? " if close else ""

@@ -101,7 +101,7 @@ class Server:
         return None
 
     def unwritable(self) -> StoreError | None:
-        """Return an error if nothing can be written."""
+        """Return an error if the database is read-only."""
         if self.standby:
             message, hint = "The database server is a standby, which is read-only.", "Name the primary"
         elif self.read_only:
@@ -112,7 +112,7 @@ class Server:
         return StoreError(message, code="database_read_only", hint=f"{hint} {where}.")
 
     def not_upgradable(self) -> StoreError | None:
-        """Return an error if the schema can't be made or upgraded."""
+        """Return an error if the schema can't be created or upgraded."""
         if (error := self.unwritable() or self.unsuitable()) is not None:
             return error
         if self.schema is None:

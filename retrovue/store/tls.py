@@ -1,4 +1,4 @@
-"""TLS to a database: the options of asyncpg for the parameters of libpq, and what is wrong if it fails."""
+"""TLS for connections to a database: options of asyncpg for libpq's parameters, and explanations of failures."""
 
 import ssl
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ _PARAMETERS = {
     "ssl_min_protocol_version", "ssl_max_protocol_version",
 }  # fmt: skip
 _ENDED = (ConnectionError, asyncpg.ConnectionDoesNotExistError)
-"""The errors of a connection that the other end has ended."""
+"""The errors when the other end has closed the connection."""
 _OLD_SERVER = "PostgreSQL 17 and newer know sslnegotiation=direct; remove it for an older server or a pooler."
 
 
 def tls_options(parameters: Mapping[str, str]) -> dict[str, Any]:
     """Return the options of asyncpg for a host on a network.
 
-    Raises RequestError if a file is missing, and what `explained` takes if one can't be used.
+    Raises RequestError if a file is missing, and errors that `explained` accepts if a file can't be used.
     """
     if parameters.get("sslrootcert") == "system":
         return {"ssl": _system_context(parameters), "direct_tls": parameters.get("sslnegotiation") == "direct"}
@@ -40,7 +40,7 @@ def tls_options(parameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def explained(exc: Exception, parameters: Mapping[str, str]) -> RetrovueError | None:
-    """Return an error that says what TLS has failed on, or None if it isn't TLS."""
+    """Return an error that explains why TLS failed, or None for an error that isn't about TLS."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _error(f"The certificate of the database server isn't trusted: {exc.verify_message.rstrip('.')}.", exc)
     if isinstance(exc, ssl.SSLError | asyncpg.ClientConfigurationError | FileNotFoundError | PermissionError):
@@ -58,7 +58,7 @@ def explained(exc: Exception, parameters: Mapping[str, str]) -> RetrovueError | 
 
 
 def _ended(exc: Exception, parameters: Mapping[str, str]) -> RetrovueError | None:
-    """Return an error if the other end has perhaps ended the connection because of TLS."""
+    """Return an error if TLS may be the reason that the other end closed the connection."""
     if parameters.get("sslnegotiation") == "direct":
         return _error("The database server doesn't begin with TLS (sslnegotiation=direct).", exc, _OLD_SERVER)
     certificate = _certificate(parameters)
@@ -78,7 +78,7 @@ def _error(message: str, cause: Exception, hint: str | None = None) -> StoreUnav
 
 
 def _reason(exc: ssl.SSLError) -> str:
-    """Return OpenSSL's name of an error in words."""
+    """Return the name of an OpenSSL error in words."""
     if exc.reason in {"NO_PROTOCOLS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"}:
         return "both ends have no version of TLS in common (ssl_min_protocol_version, ssl_max_protocol_version)"
     return (exc.reason or type(exc).__name__).lower().replace("_", " ")
@@ -87,7 +87,7 @@ def _reason(exc: ssl.SSLError) -> str:
 def _system_context(parameters: Mapping[str, str]) -> ssl.SSLContext:
     """Return a context that trusts the certificates of the system."""
     context = ssl.create_default_context()
-    context.set_alpn_protocols(["postgresql"])  # which a server demands if the connection begins with TLS
+    context.set_alpn_protocols(["postgresql"])  # a server demands it if the connection begins with TLS
     for bound in ("minimum", "maximum"):
         if version := parameters.get(f"ssl_{bound[:3]}_protocol_version"):
             setattr(context, f"{bound}_version", ssl.TLSVersion[version.replace(".", "_")])
@@ -104,7 +104,7 @@ def _load(context: ssl.SSLContext, certificate: Path, parameters: Mapping[str, s
 
 
 def _certificate(parameters: Mapping[str, str]) -> Path | None:
-    """Return the client's certificate, by default that in the user's home if there is one."""
+    """Return the client's certificate, by default the one in the user's home, or None if there is none."""
     if given := parameters.get("sslcert"):
         return Path(given)
     path = at_home(".postgresql/postgresql.crt")
@@ -119,7 +119,7 @@ def _key(parameters: Mapping[str, str]) -> Path | None:
 
 
 def _unusable_file(parameters: Mapping[str, str]) -> RequestError | None:
-    """Return an error that names the file which TLS can't use, or None. OpenSSL names none."""
+    """Return an error that names the file that TLS can't use, or None. OpenSSL's own errors name no file."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for name, default, content in (
         ("sslrootcert", "root.crt", "certificate"),

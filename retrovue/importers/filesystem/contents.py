@@ -1,4 +1,4 @@
-"""What one directory holds, sorted by what it is to a library: files, directories, sidecars, what can't be used.
+"""The entries of one directory, sorted into files, directories, sidecars, and entries that can't be used.
 
 Names are kept in order, and packed where there are many.
 """
@@ -15,15 +15,15 @@ from retrovue.importers.filesystem.parts import File
 Scan = Callable[[int], AbstractContextManager[Iterator["os.DirEntry[str]"]]]
 
 RUN = 8192
-"""Names that are sorted at a time; at most so many are kept unpacked."""
+"""The number of names that are sorted at a time, and the most that are kept unpacked."""
 IGNORE_FILES = frozenset({".ignore", ".plexignore", ".nomedia"})
 """Files that exclude their directory: ``.nomedia``, an empty ``.ignore``, a line ``*`` in one of the first two."""
 _FEW = 512
-"""Files that are kept as they are, which takes twice the memory of their names and half the time."""
+"""The most files that are kept unpacked, which takes twice the memory of their names and half the time."""
 _BLOCK = 256
-"""Names of a run that are unpacked at a time."""
+"""The number of names that are unpacked at a time."""
 _RULES_BYTES = 64 * 1024
-"""Bytes that are read of a file of ignore patterns."""
+"""The most bytes that are read of a file of ignore patterns."""
 REASONS = {
     "symbolic_link": "it is a symbolic link, and links aren't followed",
     "not_a_file": "it is a device, a socket or a pipe",
@@ -111,7 +111,7 @@ def _unpack(run: list[bytes]) -> Iterator[str]:
 
 
 class Contents:
-    """What one directory holds. Made for every directory, so that it is no dataclass with factories."""
+    """The entries of one directory. Not a dataclass with factories, as one is made for every directory."""
 
     __slots__ = (
         "directories", "disc_file", "excluded", "files", "identity", "left_out", "nfo_files", "patterns", "unusable",

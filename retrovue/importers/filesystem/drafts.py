@@ -105,7 +105,7 @@ def _names(title: Title | Unusable) -> tuple[str, ...]:
 
 def _uri(path: str) -> str:
     if "%" not in path:
-        # What `quote` does with the characters that are usual in names, in a tenth of its time.
+        # Does for the usual characters of names what `quote` does, in a tenth of the time.
         text = path.replace(" ", "%20").replace("(", "%28").replace(")", "%29").replace("'", "%27")
         text = text.replace(",", "%2C").replace("&", "%26").replace("[", "%5B").replace("]", "%5D")
         if _QUOTED.fullmatch(text) is not None:

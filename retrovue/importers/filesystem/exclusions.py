@@ -61,7 +61,7 @@ _UNFINISHED = re.compile(
 )
 _UNFINISHED_STARTS = ("_", "incomplete", ".incomplete", "tdarr-workdir")
 _UNFINISHED_ENDS = (".grab", ".grab\n")
-"""What a name begins or ends with that the pattern finds, unless it is in the middle."""
+"""The beginnings and ends of the names that the pattern matches, except for matches in the middle."""
 _UNFINISHED_FILES = frozenset(
     {
         "part", "partial", "filepart", "!qb", "!ut", "crdownload", "opdownload", "download", "aria2", "tmp", "temp",
@@ -78,7 +78,7 @@ _EXTRA_ENDS = (
     "sample", "samples", "trailer", "theme", "-scene", "-clip", "-interview", "-behindthescenes", "-deleted",
     "-deletedscene", "-featurette", "-short", "-extra", "-other", "\n",
 )  # fmt: skip
-"""What a name ends with that the pattern finds, unless it begins with "sample"."""
+"""The ends of the names that the pattern matches, except for names that begin with "sample"."""
 _DISC_FILE = re.compile(r"^(?:video_ts|vts_[0-9]{2}_[0-9])\.(?:vob|ifo|bup)$", re.IGNORECASE)
 
 
@@ -127,7 +127,7 @@ def system_reason(name: str, *, directory: bool) -> str | None:
 
 
 def file_reason(name: str, format_: str) -> str | None:
-    """Return what `system_reason` does for a file; ``format_`` is its extension."""
+    """Do what `system_reason` does, for a file. ``format_`` is its extension."""
     hidden = name.startswith(".")
     if format_ in MEDIA:
         return "unfinished" if _is_unfinished(name, name.casefold()) else "hidden" if hidden else None
@@ -135,7 +135,7 @@ def file_reason(name: str, format_: str) -> str | None:
 
 
 def _is_unfinished(name: str, folded: str) -> bool:
-    # Most names are ruled out by searches that take a tenth of the pattern's time.
+    # Most names are ruled out by string searches, which take a tenth of the pattern's time.
     if name.isascii() and not folded.startswith(_UNFINISHED_STARTS) and not folded.endswith(_UNFINISHED_ENDS):
         begins = ".part" in folded or ".t" in folded or ".incomplete" in folded
         if not begins and "-tdarrcachefile-" not in folded:
@@ -152,7 +152,7 @@ def extra_reason(name: str) -> str | None:
     """Return ``sample`` or ``extra`` for a media file whose name says so; None for a title."""
     text = stem(name)
     folded = text.casefold()
-    # As for unfinished files.
+    # Ruled out as above.
     if text.isascii() and not folded.endswith(_EXTRA_ENDS) and not folded.startswith("sample"):
         return None
     match = _EXTRA.search(text)

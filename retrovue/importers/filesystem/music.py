@@ -20,7 +20,7 @@ _DISC_OF_ALBUM = re.compile(
     r"(?P<album>.*[^ ._-])[ ._-]*(?:[ ._-](?:cd|dis[ck])|[(\[](?:cd|dis[ck]))[ ._-]*(?P<number>[0-9]{1,2})[)\]]?",
     re.IGNORECASE,
 )
-"""An album of which each disc has a directory beside the others: ``The Wall CD1``, ``The Wall (Disc 2)``."""
+"""An album whose discs have directories beside each other: ``The Wall CD1``, ``The Wall (Disc 2)``."""
 _YEAR_OF_ALBUM = re.compile(r"(?P<year>(?:19|20)[0-9]{2})(?: - |\. )(?P<album>.*[^0-9 ].*)")
 _NUMBER_WORD = re.compile(
     r"(?:track|titel|piste|chapter|kapitel)[ ._-]*(?P<track>[0-9]{1,3})(?: - (?P<title>.+))?", re.IGNORECASE
@@ -89,7 +89,7 @@ def describe(file: str, directories: Sequence[str], *, numbered: bool) -> Track:
 
 
 def _place(directories: Sequence[str]) -> Track:
-    """Read what the directories above a track say."""
+    """Read artist, album and disc from the directories above a track."""
     above, disc = list(directories), None
     if above and (match := _DISC.match(above[-1])) and len(above) > 1:
         disc, _ = int(match["number"]), above.pop()
@@ -104,7 +104,10 @@ def _place(directories: Sequence[str]) -> Track:
 
 
 def _album(name: str, *, of_artist: bool) -> tuple[str, int | None, int | None]:
-    """Read the name of an album's directory: title, year and disc. ``of_artist``: it is in an artist's directory."""
+    """Read title, year and disc from the name of an album's directory.
+
+    ``of_artist``: it is in an artist's directory.
+    """
     match = _DISC_OF_ALBUM.fullmatch(name)
     album, year = split_year(match["album"] if match else name)
     if match is None and (match := _DISC_OF_ALBUM.fullmatch(album)):

@@ -79,14 +79,14 @@ def holds_one_title(directory: Path) -> bool:
 
 
 class FileMarks:
-    """Finds the marks of the sidecars of media files by the paths of these, which is what a media server tells.
+    """Computes the marks of the sidecars of media files, given the paths of the files, as a media server lists them.
 
-    The importer of directories, which walks through them, has the same marks already.
+    The importer of directories computes the same marks while it walks.
     """
 
     def __init__(self) -> None:
         self._shared = dict[str, tuple[str, str]]()
-        """The marks that the files of a directory share: of the film's sidecar and of the show's."""
+        """By directory, the marks that its files share: of the film's sidecar and of the show's."""
 
     def of(self, files: Iterable[str]) -> list[Marks | None]:
         """Return the marks of the sidecars of each file; None for a file that isn't there. Blocks.
@@ -103,7 +103,7 @@ class FileMarks:
                 self._shared.clear()
             shared = self._shared[directory] = _of_directory(directory)
         try:
-            # Last: if the disk is there now, a sidecar that wasn't found is none.
+            # After the sidecars: if the disk is mounted now, a sidecar that wasn't found doesn't exist.
             os.stat(file)  # noqa: PTH116 - as in mark
         except (OSError, ValueError):
             self._shared.pop(directory, None)
@@ -115,7 +115,7 @@ def _of_directory(directory: str) -> tuple[str, str]:
     film = mark(directory, FILM)
     try:
         if film and not holds_one_title(Path(directory)):
-            film = ""  # of which of them isn't known
+            film = ""  # which of the titles it describes isn't known
     except OSError:
-        film = ""  # nor is it for its reader
+        film = ""  # the enricher can't know it either
     return film, mark(directory, SHOW) or mark(os.path.dirname(directory), SHOW)  # noqa: PTH120 - as in mark

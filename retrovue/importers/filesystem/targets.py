@@ -28,7 +28,7 @@ class Targets:
         """Raises ValueError for a key that isn't the path of a directory below another one."""
         self._targets = [_target(key) for key in keys]
         self.are_all = any(target.deep and not target.names for target in self._targets)
-        """Whether all of the collection is read."""
+        """Whether the whole collection is read."""
         self._unreached = {target.names for target in self._targets}
 
     def leads(self, directories: tuple[str, ...]) -> bool:

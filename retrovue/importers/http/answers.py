@@ -236,7 +236,7 @@ def _tls_error(exc: Exception, cause: OSError | None, where: str) -> SourceUnrea
 
 
 def _in_words(exc: BaseException) -> str:
-    """Say what happened to a connection of which the system says nothing."""
+    """Describe what happened to a connection if the system's error has no text."""
     if isinstance(exc, httpx.RemoteProtocolError):
         return "it was closed before the answer was whole, or the answer isn't HTTP"
     return "it was closed" if isinstance(exc, httpx.NetworkError) else type(exc).__name__
