@@ -20,7 +20,7 @@ class DiscoveredCollection:
     """False if the source hides the locations from this token. The catalogue keeps the locations that it has."""
     uuid: str | None = None
     """The library's permanent id, at most 200 characters, if the source has one besides the key. Another id under the
-    same key means that the library was made anew or is another one.
+    same key means that the library was created again or is another one.
     """
 
     def name_or(self, known: str | None) -> str:
@@ -63,7 +63,7 @@ class ChangeState:
     refreshing: bool
     """Whether a scan is running. During a scan, a missing item isn't proof that it was removed."""
     uuid: str | None = None
-    """The library's permanent id. Another id under the same key means that the library was made anew."""
+    """The library's permanent id. Another id under the same key means that the library was created again."""
     stamp: str | None = None
     """The source's stamp of the library, at most 200 characters. It changes when anything in the library changes; a
     stamp that is a whole number counts up. None if the source has none.

@@ -62,7 +62,7 @@ class SidecarMarks:
         if scope.cancelled_caught:
             self._lost = True
             _log.warning(
-                "Sidecars aren't looked at any more: the file system of %s didn't answer within %g seconds",
+                "Sidecars aren't read any more: the file system of %s didn't answer within %g seconds",
                 files[0],
                 self._deadline_s,
             )

@@ -223,7 +223,7 @@ class EnrichmentWork:
                 stamp = None if asset.owed.has_sidecars else marks.get(asset.owed.uuid)
                 results.append((asset, replace(result, sidecar_stamp=stamp)))
         for asset in lost:
-            failure = Failure("no_file", f"The file can't be found, so that its NFO files aren't: {asset.file}")
+            failure = Failure("no_file", f"The file and its NFO files can't be found: {asset.file}")
             results.append((asset, result_of(asset, view_of(asset, enricher), failure, enricher)))
         if results:
             await self._record(enricher, results)

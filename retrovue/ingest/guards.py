@@ -74,8 +74,8 @@ class Guards:
             guards.append(
                 Guard(
                     "another_identity",
-                    "The source has another library under this key than the one that the assets are of. If it was made"
-                    " anew there, confirm the removals.",
+                    "Under this key the source has another library now than the one of these assets. If the library was"
+                    " created again there, confirm the removals.",
                 )
             )
         postponed = None

@@ -376,7 +376,7 @@ def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally
         code="all_rejected",
         message=f"{items} of {collection.display_name} {can}: {first.reason}",
         hint=(
-            "See to the disks of the source; if the files are gone for good, empty its trash."
+            "Check the disks of the source. If the files are gone for good, empty its trash."
             if first.code == TRASHED
             else "Look at the path mappings and at the reasons of the rejected items."
         ),

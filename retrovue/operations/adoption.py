@@ -1,4 +1,4 @@
-"""Adoption: a library that was deleted and made anew at its source gets the assets of the old one."""
+"""Adoption: a library that was deleted and created again at its source gets the assets of the old one."""
 
 import uuid
 from collections.abc import Callable

@@ -30,7 +30,7 @@ _JOINERS = {0x200C: None, 0x200D: None}
 
 @dataclass(frozen=True, slots=True)
 class Remade:
-    """A library that was probably made anew at its source."""
+    """A library that was probably created again at its source."""
 
     before: Collection
     """The collection that has the assets."""
@@ -55,7 +55,7 @@ class Discovered:
     unsupported: str | None = None
     """Why the importer can't discover collections; None if it can."""
     remade: tuple[Remade, ...] = ()
-    """The libraries that were probably made anew: they have the same directories, or the same key."""
+    """The libraries that were probably created again: they have the same directories, or the same key."""
     unidentified: tuple[str, ...] = ()
     """The names, possibly blank, of libraries that the source lists without a key, or with the key of another library.
     They are left out, and known collections with these names aren't gone.
@@ -213,7 +213,7 @@ async def discover(
 
 
 def _remade(known: Sequence[Collection], listed: Sequence[DiscoveredCollection]) -> Iterator[Remade]:
-    """Find the collections with assets whose library was probably made anew."""
+    """Find the collections with assets whose library was probably created again."""
     by_key = {collection.external_id: collection for collection in known}
     keys = {found.external_id for found in listed}
     # A library that has assets in the catalogue hasn't replaced another one.

@@ -268,7 +268,7 @@ async def require_engine(store: Store) -> None:
         raise SchemaMismatch(
             f"The tables of the job engine are those of {found or 'no version'}; the installed one needs {wanted}.",
             code="job_engine_version",
-            hint="Install RetroVue with its extra 'service' anew, and run `retrovue db upgrade`.",
+            hint="Reinstall RetroVue with its extra 'service', and run `retrovue db upgrade`.",
             context={"current": found, "wanted": wanted},
         )
 

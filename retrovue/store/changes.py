@@ -281,12 +281,12 @@ async def _require_complete(session: AsyncSession, after: int) -> None:
     if after < pruned:
         raise CursorExpired(
             f"The changes after {after} aren't kept any more: the feed begins after {pruned}.",
-            hint="Read the assets anew, then follow the feed without a cursor, or from the one in the context.",
+            hint="Read all assets again, then follow the feed without a cursor, or from the one in the context.",
             context={"cursor": after, "oldest": pruned, "latest": latest},
         )
     if after > latest:
         raise CursorExpired(
             f"No change has the number {after}; the newest one is {latest}.",
-            hint="The cursor is of another catalogue, or this one was restored from a backup. Read the assets anew.",
+            hint="The cursor is of another catalogue, or this one was restored from a backup. Read all assets again.",
             context={"cursor": after, "oldest": pruned, "latest": latest},
         )

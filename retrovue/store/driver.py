@@ -123,7 +123,7 @@ def _no_password(exc: asyncpg.InvalidPasswordError, passwords: Passwords) -> Sto
         found = f"{passwords.path} isn't used, because {passwords.fault}"
         hint = f"Run `chmod 600 {shlex.quote(str(passwords.path))}`, or give the password in the URL."
     else:
-        found = f"the URL has no password, and {passwords.path} has no line that fits"
+        found = f"the URL has no password, and {passwords.path} has no matching line"
         hint = "Give the password in the URL, in PGPASSWORD, or in a line host:port:database:user:password of the file."
     return StoreError(
         f"The database refused: {exc.args[0]}; {found}.",

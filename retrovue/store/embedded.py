@@ -108,7 +108,7 @@ class EmbeddedServer:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise StoreUnavailable(
                 f"The embedded PostgreSQL can't create the database {quoted(name)}: {error}.",
-                hint="See to the space and the permissions of the data directory.",
+                hint="Check the free space and the permissions of the data directory.",
                 context={"data_directory": str(self.data_directory)},
             ) from error
 
@@ -234,7 +234,7 @@ async def _initdb(cluster: Cluster, programs: Path, life: FileLock) -> None:
         reason = next((line for line in log.splitlines() if "error:" in line or "FATAL:" in line), "")
         raise StoreUnavailable(
             f"PostgreSQL's initdb failed in {cluster.home}: {reason or f'exit status {done.returncode}'}.",
-            hint="See to the space and the permissions there, or choose another RETROVUE_HOME.",
+            hint="Check the free space and the permissions there, or choose another RETROVUE_HOME.",
             context={"home": str(cluster.home), "log": log},
         )
     await anyio.to_thread.run_sync(cluster.finish)

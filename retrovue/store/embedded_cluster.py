@@ -245,7 +245,7 @@ class Cluster:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self.account.uid or stat.S_IMODE(found.st_mode) & 0o077:
             raise StoreUnavailable(
                 f"{self.sockets} isn't a private directory of {self.account.name}: RetroVue won't open a socket in it.",
-                hint="Find out who made it and remove it, or choose a RETROVUE_HOME with a shorter path.",
+                hint="Find out who created it and remove it, or choose a RETROVUE_HOME with a shorter path.",
                 context={"socket_directory": str(self.sockets)},
             )
 

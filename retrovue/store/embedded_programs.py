@@ -105,7 +105,7 @@ def explained(place: Path) -> Iterator[None]:
         raise StoreUnavailable(
             f"The embedded PostgreSQL can't use {place}: {error.strerror or error}"
             + (f" ({error.filename})." if error.filename and str(error.filename) != str(place) else "."),
-            hint="See to the space and the permissions there, choose another RETROVUE_HOME, "
+            hint="Check the free space and the permissions there, choose another RETROVUE_HOME, "
             "or point RETROVUE_DATABASE_URL at a server of your own.",
             context={"path": str(place)},
         ) from error
@@ -132,7 +132,7 @@ def _public_copy(package: Path, cache: Path, version: str) -> Path:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022:
             raise StoreUnavailable(
                 f"{directory} can be changed by others than root: RetroVue runs no programs from it.",
-                hint="Remove it, RetroVue makes it anew.",
+                hint="Remove it; RetroVue creates it again.",
                 context={"directory": str(directory)},
             )
     return copy / package.name

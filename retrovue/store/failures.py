@@ -20,7 +20,7 @@ _BY_SQLSTATE = {
     "23505": ("conflict", "Another program changed the catalogue at the same moment; run the command again."),
     "25006": (
         "database_read_only",
-        "Name the primary in RETROVUE_DATABASE_URL, or see to default_transaction_read_only of database and user.",
+        "Name the primary in RETROVUE_DATABASE_URL, or change default_transaction_read_only.",
     ),
     "25P03": ("idle_timeout", "Raise idle_in_transaction_session_timeout for the database user."),
     "25P04": ("transaction_timeout", "Raise transaction_timeout for the database user."),
@@ -45,7 +45,7 @@ _BY_SQLSTATE = {
     "57P03": ("database_unavailable", _STARTING),
     "58030": ("disk_error", "Look at the database server's log: its disk doesn't do what it should."),
     "XX001": ("database_damaged", "Look at the database server's log, and restore a backup."),
-    "XX002": ("database_damaged", "Look at the database server's log, and build the index anew (REINDEX)."),
+    "XX002": ("database_damaged", "Read the database server's log, and rebuild the index (REINDEX)."),
 }
 
 _EXTENDS_FILE = {"mdextend", "mdzeroextend"}

@@ -166,7 +166,7 @@ class EnricherConformance:
     patience_s: ClassVar[float] = PATIENCE_S
     """Seconds after which a test fails, whatever still runs."""
     most_awaits: ClassVar[int] = MOST_AWAITS
-    """How many awaits are cancelled in turn; the enricher is made anew for each."""
+    """How many awaits are cancelled in turn; the enricher is created again for each."""
 
     def make_enricher(self) -> EnricherInterface:
         """Make the enricher, with parameters that it accepts."""

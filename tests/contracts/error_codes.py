@@ -1,6 +1,6 @@
 """docs/reference/errors.md: every code, what it means and what to do, from ``retrovue.core.guide``.
 
-``python -m tests.contracts.error_codes`` writes it anew.
+``python -m tests.contracts.error_codes`` rewrites it.
 """
 
 import ast

@@ -1,6 +1,6 @@
 """docs/first-hour.md: the first hour of a new user, from real runs.
 
-``python -m tests.contracts.first_hour`` writes it anew.
+``python -m tests.contracts.first_hour`` rewrites it.
 """
 
 import re

@@ -1,6 +1,6 @@
 """docs/contract/transcripts.md: each exit status and each error as an operator sees it, from real runs.
 
-``python -m tests.contracts.transcripts`` writes it anew.
+``python -m tests.contracts.transcripts`` rewrites it.
 """
 
 import re

@@ -1,6 +1,6 @@
 """docs/architecture.md: the picture of the packages, made from their imports, and the code that the page names.
 
-``python -m tests.docs.architecture`` (``make picture``) writes the picture anew.
+``python -m tests.docs.architecture`` (``make picture``) redraws the picture.
 """
 
 import re

@@ -1,6 +1,6 @@
 """docs/reference: what the commands, the package and the database say of themselves, written down.
 
-``python -m tests.docs.reference`` (``make reference``) writes it anew.
+``python -m tests.docs.reference`` (``make reference``) rewrites it.
 """
 
 import ast

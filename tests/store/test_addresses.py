@@ -392,7 +392,7 @@ class TestPasswordFile:
 
     @pytest.mark.parametrize(
         ("mode", "content", "reason"),
-        [(0o600, "", "has no line that fits"), (0o644, "*:*:*:*:word", "chmod 600"), (0o600, "*:*:*:*:word", "")],
+        [(0o600, "", "has no matching line"), (0o644, "*:*:*:*:word", "chmod 600"), (0o600, "*:*:*:*:word", "")],
     )
     async def test_a_server_that_wants_a_password(self, tmp_path: Path, mode: int, content: str, reason: str) -> None:
         """What the driver sends is known from a server that takes none."""

@@ -428,7 +428,7 @@ class Discovery(Strict):
     renamed: list["Renamed"]
     """The updated collections whose name changed."""
     remade: list["Remade"]
-    """Libraries that were probably made anew at the source."""
+    """Libraries that were probably created again at the source."""
     unidentified: list[str]
     """The names of libraries that the source lists without a key, or with that of an earlier one."""
     locations_hidden: list[str]

@@ -289,7 +289,7 @@ async def change_source(
                 dry_run=call.dry_run,
             )
         except WrongIdentity as exc:
-            hint = f"{exc.hint or ''} If it is the same server, set up anew, give --accept-new-identity.".strip()
+            hint = f"{exc.hint or ''} If it is the same server, set up again, give --accept-new-identity.".strip()
             raise WrongIdentity(exc.message, hint=hint, context=exc.context) from exc
     changed = _changes(before, after)
     warnings = [_new_identity_warning(after)] if IDENTITY_SETTING in changed else []

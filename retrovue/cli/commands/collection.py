@@ -171,8 +171,8 @@ async def sync(call: Invocation, *, collection: str, **options: Any) -> int:
 async def adopt(call: Invocation, *, old: str, new: str, source: str | None, yes: bool) -> int:
     """Let a library take the place of another one.
 
-    Use it for a library that was deleted and made anew at its source, with another key and new ids. NEW must have at
-    least 90 % of the assets of OLD. OLD takes over the key, name and directories of NEW; its assets keep their ids,
+    Use it for a library that was deleted and created again at its source, with another key and new ids. NEW must have
+    at least 90 % of the assets of OLD. OLD takes over the key, name and directories of NEW; its assets keep their ids,
     states and approvals. OLD and NEW are ids, keys at the source, or names.
     """
     from retrovue.cli.actions.collections import adopt_collection

@@ -54,7 +54,7 @@ CATALOGUE: Mapping[str, Advice] = {
     ),
     "job_engine_version": Advice(
         "The tables of the job engine are of another version than the installed engine.",
-        "Install RetroVue with its extra 'service' anew, and run `retrovue db upgrade`.",
+        "Reinstall RetroVue with its extra 'service', and run `retrovue db upgrade`.",
     ),
     "schema_newer": Advice(
         "The schema of the database is newer than this program.", "Install the newer version of RetroVue."

@@ -33,7 +33,7 @@ ENRICHERS: Mapping[str, Advice] = {
     ),
     "no_duration": Advice(
         "No duration can be found in the file, or it is a picture.",
-        "Look whether it is still being written; else write it anew, e.g. with `ffmpeg -i IN -c copy OUT`.",
+        "Check whether it is still being written. If not, rewrite it, e.g. with `ffmpeg -i IN -c copy OUT`.",
     ),
     "nfo_of_another": Advice("The NFO file doesn't describe this item.", _NFO),
     "nfo_too_large": Advice("The file is too large for an NFO file.", _NFO),

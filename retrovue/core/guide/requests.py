@@ -66,7 +66,7 @@ REQUESTS: Mapping[str, Advice] = {
     "bad_cursor": Advice("The cursor isn't one of this list.", "Take the cursor of the page before, or none."),
     "cursor_expired": Advice(
         "The feed of changes can't be read from this cursor: it is older than what is kept, or of another feed.",
-        "Read the assets anew, then follow the feed without a cursor.",
+        "Read all assets again, then follow the feed without a cursor.",
     ),
     "bad_filter": Advice("The filter's value can't be used.", "Give numbers from 0, times with a zone, storable text."),
     "bad_priority": Advice("The priority can't be used.", "Give a whole number from -2,147,483,648 to 2,147,483,647."),
