@@ -229,10 +229,7 @@ class EnrichmentWork:
             await self._record(enricher, results)
 
     async def _marks_of(self, batch: Sequence[Current]) -> Mapping[UUID, str]:
-        """Return the marks of the sidecars of assets, from before the sidecars are read.
-
-        Assets known to have none are left out.
-        """
+        """Return the marks of assets' sidecars from before these are read, except for assets known to have none."""
         due = [asset for asset in batch if asset.owed.sidecar_stamp != "" and asset.owed.files]
         if not due:
             return {}

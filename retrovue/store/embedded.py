@@ -27,15 +27,7 @@ from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.paths import user_path
 from retrovue.core.text import quoted
-from retrovue.store.embedded_cluster import (
-    ENVIRONMENT,
-    PORT,
-    ROLE,
-    Cluster,
-    FileLock,
-    last_lines,
-    open_cluster,
-)
+from retrovue.store.embedded_cluster import ENVIRONMENT, PORT, ROLE, Cluster, FileLock, last_lines, open_cluster
 from retrovue.store.embedded_programs import binaries, server_account
 
 __all__ = ["EmbeddedServer", "default_home", "embedded_server", "end_of_server"]
