@@ -43,8 +43,8 @@ _BY_SQLSTATE = {
     "53400": ("database_limit", "Raise the limit that the message names for the database user, or have it raised."),
     "57014": ("statement_timeout", "Raise statement_timeout for the database user, or ask who cancelled it."),
     "57P03": ("database_unavailable", _STARTING),
-    "58030": ("disk_error", "Look at the database server's log: its disk doesn't do what it should."),
-    "XX001": ("database_damaged", "Look at the database server's log, and restore a backup."),
+    "58030": ("disk_error", "Read the database server's log: its disk has failed."),
+    "XX001": ("database_damaged", "Read the database server's log, and restore a backup."),
     "XX002": ("database_damaged", "Read the database server's log, and rebuild the index (REINDEX)."),
 }
 

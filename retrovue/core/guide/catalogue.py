@@ -21,6 +21,9 @@ CATALOGUE: Mapping[str, Advice] = {
     ),
     "database_read_only": Advice("The database is read-only.", "Connect to the primary, not to a standby."),
     "database_permission": Advice("The database role lacks a right.", "Grant the right that the message names."),
+    "database_refused": Advice(
+        "The database refused the user or the password.", "Check user and password in the database's URL or in .pgpass."
+    ),
     "database_in_use": Advice(
         "Another program is connected to the database.", "End that program, then run the command again."
     ),
