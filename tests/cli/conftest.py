@@ -31,6 +31,7 @@ from retrovue.store.locks import open_locks
 from retrovue.store.session import Store
 from retrovue.testing.tasks import run as run_alone
 from tests.support import canary, schemas
+from tests.support.prepared import Prepared
 
 TOKEN = "canary-token-5e1f"
 PASSWORD = "canary-password-77"
@@ -194,8 +195,12 @@ def plex(serve: Serve) -> Iterator[Plex]:
         yield Plex(server, url)
 
 
+_prepared: dict[str, Prepared] = {}
+"""By the fixture that prepared it."""
+
+
 @pytest.fixture
-def added(portal: BlockingPortal, database_url: str, plex: Plex) -> Source:
+def added(portal: BlockingPortal, database_url: str, plex: Plex, media: Path) -> Source:
     """A source with its collections, none enabled."""
 
     async def add() -> Source:
@@ -204,12 +209,20 @@ def added(portal: BlockingPortal, database_url: str, plex: Plex) -> Source:
             await discover(store, str(source.id))
             return source
 
-    return portal.call(add)
+    here = (plex.url, str(media))
+    if "added" in _prepared:
+        return _prepared["added"].again(portal, database_url, *here)
+    source = portal.call(add)
+    _prepared["added"] = Prepared.of(portal, database_url, source, *here)
+    return source
 
 
 @pytest.fixture
-def ready(portal: BlockingPortal, database_url: str, plex: Plex, added: Source, media: Path) -> Source:
+def ready(request: pytest.FixtureRequest, portal: BlockingPortal, database_url: str, plex: Plex, media: Path) -> Source:
     """A source whose movies and shows are mapped and enabled; the home videos aren't."""
+    here = (plex.url, str(media))
+    if "ready" in _prepared:
+        return _prepared["ready"].again(portal, database_url, *here)
 
     async def enable() -> None:
         async with Store(parsed(database_url)) as store:
@@ -217,8 +230,10 @@ def ready(portal: BlockingPortal, database_url: str, plex: Plex, added: Source, 
                 maps = [PathMapping(location.path, str(media)) for location in section.locations]
                 await update_collection(store, section.title, map=maps, enabled=True, check_files=False)
 
+    source: Source = request.getfixturevalue("added")
     portal.call(enable)
-    return added
+    _prepared["ready"] = Prepared.of(portal, database_url, source, *here)
+    return source
 
 
 @contextmanager

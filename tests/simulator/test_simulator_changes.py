@@ -6,6 +6,7 @@ import pytest
 from retrovue.simulator import ListSection, Row, SimulatedPlex, clip, media, movie, part
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, item_id
 from retrovue.simulator.jellyfin import movie as film
+from tests.support.http import NO_TLS
 from tests.support.plex import series
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +82,7 @@ class TestPlex:
         movies.replace_file(1, part=1, size=7)
         movies.refreshing = True
         plex = SimulatedPlex([movies], token=None)
-        async with plex.serve() as url, httpx.AsyncClient(trust_env=False) as client:
+        async with plex.serve() as url, httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
             answer = await client.get(f"{url}/library/sections", headers={"Accept": "application/json"})
             assert [one["refreshing"] for one in answer.json()["MediaContainer"]["Directory"]] == [True]
         assert [file["size"] for file in files(movies.item("1") or {})] == [1_000_000_050, 7]
@@ -119,6 +120,6 @@ class TestJellyfin:
         assert (again.id != library.id, again.items) == (True, library.items)
         again.scanning = True
         server = SimulatedJellyfin([again], token=None)
-        async with server.serve() as url, httpx.AsyncClient(trust_env=False) as client:
+        async with server.serve() as url, httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
             (folder,) = (await client.get(f"{url}/Library/VirtualFolders")).json()
             assert folder["RefreshStatus"] == "Active"

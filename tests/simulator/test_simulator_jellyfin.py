@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, episode, item_id, movie, part, series
+from tests.support.http import NO_TLS
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +21,10 @@ async def served(
     *libraries: JellyfinLibrary, **options: Any
 ) -> AsyncIterator[tuple[SimulatedJellyfin, httpx.AsyncClient]]:
     server = SimulatedJellyfin(libraries, token=TOKEN, **options)
-    async with server.serve() as url, httpx.AsyncClient(base_url=url, headers=SPOKEN, trust_env=False) as client:
+    async with (
+        server.serve() as url,
+        httpx.AsyncClient(base_url=url, headers=SPOKEN, trust_env=False, verify=NO_TLS) as client,
+    ):
         yield server, client
 
 

@@ -63,3 +63,18 @@ def address(url: str) -> str:
 
 KEPT: dict[str, Observers] = {}
 """By address, who observes a database for longer than a test."""
+
+
+def look(portal: BlockingPortal, url: str, look: Look[T]) -> T:
+    """Return what a function makes of a connection to a database: of the one that is kept, or of one of its own."""
+    if observers := KEPT.get(address(url)):
+        return observers.look(url, look)
+    return portal.call(_alone, address(url), look)
+
+
+async def _alone(at: str, look: Look[T]) -> T:
+    connection = await asyncpg.connect(at)
+    try:
+        return await look(connection)
+    finally:
+        await connection.close()

@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,8 +27,9 @@ from retrovue.store.sources import insert_source, new_source
 from retrovue.testing.tasks import run as run_alone
 from tests.cli.conftest import Cli, Done
 from tests.support import schemas
-from tests.support.observers import KEPT, Look, Observers, address
+from tests.support.observers import Look, Observers, address
 from tests.support.plex import IMPATIENT, series
+from tests.support.prepared import Prepared
 
 T = TypeVar("T")
 
@@ -114,15 +115,6 @@ class Catalogue:
     def bytes(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of these tables, or of all, to the byte: with its place and the transaction that wrote it."""
         return self._look(partial(_bytes, tables=tables))
-
-    def fill(self, table: str, rows: str) -> None:
-        """Insert rows, which are given as JSON."""
-        insert = f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::text::jsonb)"
-        look = partial(_rows, statement=insert, bind=(rows,))
-        if observers := KEPT.get(self._address):
-            observers.look(self.url, look)
-        else:
-            self._look(look)
 
     def leave(self) -> None:
         """Be no longer connected, until the next look."""
@@ -353,34 +345,7 @@ async def prepare(url: str, address: str, media: Path, enabled: Sequence[str], i
     return source
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """The rows of a world that was prepared, which the next one begins with."""
-
-    source: Source
-    address: str
-    media: Path
-    local: Sequence[Path]
-    rows: Mapping[str, str]
-    """By table, as JSON."""
-
-    @classmethod
-    def of(cls, catalogue: Catalogue, source: Source, address: str, media: Path) -> "_Prepared":
-        rows = {table: catalogue.value(f"SELECT jsonb_agg(t)::text FROM {table} t") for table in _PREPARED_TABLES}
-        return cls(source, address, media, list(media.iterdir()), rows)
-
-    def again(self, catalogue: Catalogue, address: str, media: Path) -> Source:
-        """Insert the rows into another catalogue, with the address and the directory of its world."""
-        for directory in self.local:
-            (media / directory.name).mkdir()
-        for table, rows in self.rows.items():
-            own = rows.replace(self.address, address).replace(str(self.media), str(media))
-            catalogue.fill(table, own)
-        return replace(self.source, config={**self.source.config, "base_url": address})
-
-
-_PREPARED_TABLES = ("source", "collection", "path_mapping")
-_prepared: list[_Prepared] = []
+_prepared: list[Prepared] = []
 
 
 @contextmanager
@@ -389,10 +354,12 @@ def opened(portal: BlockingPortal, cli: Commands, catalogue: Catalogue, media: P
     plex = SimulatedPlex(library(), token=TOKEN)
     with portal.wrap_async_context_manager(plex.serve()) as url:
         if _prepared:
-            source = _prepared[0].again(catalogue, url, media)
+            source = _prepared[0].again(portal, catalogue.url, url, str(media))
+            for section in plex.sections:
+                (media / section.title.lower().replace(" ", "-")).mkdir()
         else:
             source = portal.call(prepare, catalogue.url, url, media, ENABLED, plex.machine_identifier)
-            _prepared.append(_Prepared.of(catalogue, source, url, media))
+            _prepared.append(Prepared.of(portal, catalogue.url, source, url, str(media)))
         plex.reset_counters()
         yield World(portal, cli, catalogue, plex, url, media, source)
 

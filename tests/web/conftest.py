@@ -10,6 +10,7 @@ from retrovue.service.serving import HostStatus
 from retrovue.store.session import Store
 from retrovue.web.server import page_served
 from retrovue.web.settings import PageSettings
+from tests.support.http import NO_TLS
 
 TOKEN = "canary-page-token-4711"
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
@@ -21,7 +22,9 @@ async def served(store: Store, settings: PageSettings | None = None) -> AsyncIte
     settings = settings or PageSettings(port=0)
     async with (
         page_served(store, settings, HostStatus("test host", works=True)) as url,
-        httpx.AsyncClient(base_url=url.replace("0.0.0.0", "127.0.0.1"), headers=SAME_ORIGIN, timeout=60) as client,
+        httpx.AsyncClient(
+            base_url=url.replace("0.0.0.0", "127.0.0.1"), headers=SAME_ORIGIN, timeout=60, verify=NO_TLS
+        ) as client,
     ):
         yield client
 

@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from retrovue.core.errors import RequestError
 from retrovue.web.guard import BODY_BYTES, COOKIE, SESSION_SECONDS, Guard, Rate, Sessions
 from retrovue.web.settings import PageSettings
+from tests.support.http import NO_TLS
 from tests.web.conftest import TOKEN
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +64,7 @@ _ORIGINS: tuple[tuple[bool, dict[str, str]], ...] = (
 
 class TestOrigins:
     async def test_only_the_page_itself_changes_anything(self, locked: httpx.AsyncClient) -> None:
-        async with httpx.AsyncClient(base_url=locked.base_url) as client:
+        async with httpx.AsyncClient(base_url=locked.base_url, verify=NO_TLS) as client:
             for passes, headers in _ORIGINS:
                 answer = await client.post("/nothing", headers={"Host": "127.0.0.1:8686", **headers})
                 assert (answer.status_code != 403) is passes, headers

@@ -22,6 +22,7 @@ from retrovue.web.guard import HOOK_BODY_BYTES
 from retrovue.web.hooks import hook_routes
 from retrovue.web.server import page_served
 from retrovue.web.settings import PageSettings, webhook_secret
+from tests.support.http import NO_TLS
 from tests.support.library import until
 from tests.support.syncing import PlexSource, Synced, TreeSource
 
@@ -42,7 +43,7 @@ async def taking(store: Store) -> AsyncIterator[httpx.AsyncClient]:
         group.start_soon(webhooks.run)
         async with (
             page_served(store, settings, HostStatus("h"), hook_routes(webhooks, SECRET)) as url,
-            httpx.AsyncClient(base_url=url, timeout=60) as client,
+            httpx.AsyncClient(base_url=url, timeout=60, verify=NO_TLS) as client,
         ):
             yield client
         group.cancel_scope.cancel()

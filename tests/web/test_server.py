@@ -12,6 +12,7 @@ from retrovue.store.addresses import database_url
 from retrovue.store.session import Store
 from retrovue.web.server import page_served
 from retrovue.web.settings import PageSettings
+from tests.support.http import NO_TLS
 from tests.web.conftest import served
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +48,7 @@ class TestAddress:
                 _ = 1 // 0
 
     async def test_open_event_streams_end_with_it(self, shared_store: Store) -> None:
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with httpx.AsyncClient(timeout=60, verify=NO_TLS) as client:
             async with page_served(shared_store, PageSettings(port=0), HostStatus("A", works=True)) as url:
                 stream = await client.send(client.build_request("GET", f"{url}events"), stream=True)
                 lines = stream.aiter_lines()
@@ -60,7 +61,7 @@ class TestAddress:
             async with page_served(shared_store, PageSettings(port=0), HostStatus("A")) as url:
                 scope.cancel()
                 await anyio.sleep_forever()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=NO_TLS) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get(url)
 
@@ -76,7 +77,7 @@ class TestHealth:
     async def test_a_host_that_does_not_work_is_not_well(self, shared_store: Store) -> None:
         async with (
             page_served(shared_store, PageSettings(port=0), HostStatus("A")) as url,
-            httpx.AsyncClient() as client,
+            httpx.AsyncClient(verify=NO_TLS) as client,
         ):
             answer = await client.get(f"{url}health")
         assert (answer.status_code, answer.json()["schedules"]) == (503, "not worked")

@@ -5,6 +5,7 @@ answers with its exit status. Every command is the whole program, entered as the
 process forked from one that has loaded it already.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpcore
 import msgspec
+from anyio._backends import _asyncio
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import Engine
@@ -26,7 +29,7 @@ from retrovue.importers import plex
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.store import kept, opening
 
-LOADED = (app, source, ingest, plex, opening)
+LOADED = (app, source, ingest, plex, opening, httpcore, _asyncio)
 """What a command would otherwise load after the fork, every time."""
 
 
@@ -112,6 +115,7 @@ def _become(order: Order) -> None:
 
 def serve() -> None:
     """Take orders until there are no more."""
+    gc.freeze()  # what looks for garbage would copy the memory that the processes share
     for line in sys.stdin.buffer:
         order = msgspec.json.decode(line, type=Order)
         held, release = os.pipe()
