@@ -113,7 +113,7 @@ def _wrap(text: str, cells: int) -> list[str]:
 def words(text: str, cells: int) -> list[str]:
     """Break a text into lines of at most a number of cells: between words, but not within a command that people copy.
 
-    A longer word or command has a line of its own.
+    A longer word or command has its own line.
     """
     lines = [""]
     quoted = "`" in text and text.count("`") % 2 == 0

@@ -2,7 +2,7 @@
 
 It reads ids and editions like the importer of directories, in the spellings of Plex, Jellyfin and Emby
 (``{edition-Final Cut}``, ``{tmdb-78}``, ``[tmdbid-78]``). guessit reads the rest. It takes about 10 ms for a name, so
-it runs in a process of its own, and only for assets that lack a field that a name may contain.
+it runs in its own process, and only for assets that lack a field that a name may contain.
 """
 
 import os

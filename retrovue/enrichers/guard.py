@@ -1,7 +1,7 @@
 """The guard of an attached enricher: its code can fail the enrichment of an asset, never the run.
 
 An enricher may raise an exception, hang, block, end the program, or give an invalid answer. The assets of a batch that
-fails are given again one by one, each with a deadline of its own, until the assets that can't be enriched are known.
+fails are given again one by one, each with its own deadline, until the assets that can't be enriched are known.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Run programs for enrichers, without a shell, in a process group of their own."""
+"""Run programs for enrichers, without a shell, in their own process group."""
 
 import os
 import signal

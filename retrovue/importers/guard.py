@@ -133,9 +133,9 @@ class GuardedImporter(PluginHost):
         found = [self.checks.expect(DiscoveredCollection, collection) for collection in answer]
         if len(found) > MOST_LIBRARIES:
             raise MalformedAnswer(f"The source lists {len(found):,} libraries, more than {MOST_LIBRARIES:,}.")
-        return list(_each_once(map(self._mended, found)))
+        return list(_each_once(map(self._repaired, found)))
 
-    def _mended(self, collection: DiscoveredCollection) -> DiscoveredCollection:
+    def _repaired(self, collection: DiscoveredCollection) -> DiscoveredCollection:
         """Make the texts of a library storable. A library whose id can't be stored counts as unidentified."""
         for text in (collection.external_id, collection.name, collection.kind, *collection.locations):
             self.checks.expect(str, text)
@@ -253,7 +253,7 @@ class GuardedImporter(PluginHost):
     async def _iteration(
         self, what: str, make: Callable[[], AbstractAsyncContextManager[AsyncIterator[T]]]
     ) -> AsyncIterator[tuple[AsyncIterator[T], PluginTask | None]]:
-        """Open an iterator of the importer, in a task of its own if the importer runs in another thread."""
+        """Open an iterator of the importer, in its own task if the importer runs in another thread."""
         task = self.task()
         opened: AbstractAsyncContextManager[AsyncIterator[T]] | None = None
 

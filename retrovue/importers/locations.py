@@ -27,7 +27,7 @@ _PAGES = 3
 """How many pages of a listing are searched for files of an empty directory; the ingest checks the others."""
 _NO_MEDIA = frozenset({"lost+found", "@eaDir", "System Volume Information"})
 """What file systems and storage devices put into a directory without files, besides hidden names."""
-_MEND = "Mount it, or correct the path mapping."
+_FIX = "Mount it, or correct the path mapping."
 
 Listing = Callable[[Collection, Scope], AsyncGenerator[Page | Outline, None]]
 """Generates the pages of a collection."""
@@ -113,7 +113,7 @@ async def check_locations(
             empty.append((location, local))
     if not problems and empty and collection.check_files and listing is not None:
         problems = [
-            ("location_empty", f"{_what(local, location)} is empty, but {server} lists files in it. {_MEND}")
+            ("location_empty", f"{_what(local, location)} is empty, but {server} lists files in it. {_FIX}")
             for location, local in await _with_files(collection, empty, listing)
         ]
     if problems:
@@ -141,7 +141,7 @@ async def empty_or_unreadable(
         if isinstance(found, tuple):
             problems.append(found[1])
         elif not found and (local or collection.check_files):
-            problems.append(f"{_what(path, location)} is empty. {_MEND}")
+            problems.append(f"{_what(path, location)} is empty. {_FIX}")
     return problems
 
 
@@ -220,7 +220,7 @@ async def _look_into(
     except FileNotFoundError as exc:
         if isinstance(exc, OtherSpelling):
             return "missing_directory", f"{what} is there only in another form of Unicode: map it to {exc.filename}."
-        return "missing_directory", f"{what} doesn't exist. {_MEND}"
+        return "missing_directory", f"{what} doesn't exist. {_FIX}"
     except (OSError, ValueError) as exc:
         detail = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
         return "unreadable_directory", f"{what} can't be listed ({detail}). Check its permissions and the mount."

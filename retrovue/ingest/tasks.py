@@ -99,7 +99,7 @@ class RunTasks:
             for failure in targets.failures:
                 await self._fail(failure)
             eligible = await self._lock(targets.eligible)
-            # It has a store of its own, because the collections at work hold the connections of the run's store.
+            # It has its own store, because the collections at work hold the connections of the run's store.
             async with (
                 self._store.beside(enrichment.CONNECTIONS) as beside,
                 anyio.create_task_group() as enrichments,
@@ -218,7 +218,7 @@ class RunTasks:
                 beside, self._source, collection, attached, self._run.id, progress=self._collector.progress
             )
             self._collector.enriching(collection, lambda: work.result)
-            # In a task group of its own: it must not delay other collections, nor end when the source fails.
+            # In its own task group: it must not delay other collections, nor end when the source fails.
             enrichments.start_soon(work.run)
 
     async def _try(self, collection: Collection) -> None:

@@ -103,7 +103,7 @@ class UnitOfWork:
         extents: Extents,
         keep: Keep | None,
     ) -> None:
-        """Read a collection, as much as ``extents`` says, to tables of its own; ``keep`` is as for `ingest_collection`.
+        """Read a collection, as much as ``extents`` says, to its own tables; ``keep`` is as for `ingest_collection`.
 
         Raises SourceError or StoreError.
         """

@@ -162,7 +162,7 @@ async def iter_assets(
 ) -> AsyncIterator[Asset]:
     """Iterate over all assets of the list in its order, in constant memory. Sorting takes 16 bytes for each asset.
 
-    Each page of 500 is a transaction of its own. An asset that exists during the whole iteration comes exactly once.
+    Each page of 500 is a separate transaction. An asset that exists during the whole iteration comes exactly once.
     Raises NotFound, Ambiguous or, for an invalid filter, RequestError.
     """
     async with aclosing(listing.iter_assets(store, filters, order=order)) as assets:

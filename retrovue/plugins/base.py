@@ -26,10 +26,10 @@ class BasePlugin:
     shares_loop: ClassVar[bool] = False
     """Whether it runs in the event loop of the host program, to share connections with it. Such a plugin is trusted: if
     it blocks or swallows its cancellation, the whole run has to wait. By default a plugin of another package runs in a
-    thread with an event loop of its own.
+    thread with its own event loop.
 
     Such a plugin is trusted: if it blocks or swallows its cancellation, it holds up the whole run. By default a plugin
-    that doesn't come with RetroVue runs in a thread with an event loop of its own.
+    that doesn't come with RetroVue runs in a thread with its own event loop.
     """
 
     async def __aenter__(self) -> Self:

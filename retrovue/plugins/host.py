@@ -23,7 +23,7 @@ T = TypeVar("T")
 class PluginHost(ABC):
     """Runs one plugin. Call ``open()``, then ``call()``, also several at the same time, then ``close()``.
 
-    An isolated plugin runs in a thread with an event loop of its own from opening to closing: it may block or swallow
+    An isolated plugin runs in a thread with its own event loop from opening to closing: it may block or swallow
     its cancellation without delaying others. Any other plugin runs in the caller's event loop.
     """
 
@@ -119,7 +119,7 @@ class PluginHost(ABC):
     async def call(
         self, what: str, function: Callable[[], Awaitable[T]], deadline_s: float, task: PluginTask | None = None
     ) -> T:
-        """Call an async function where the plugin runs, in a task of its own unless one is given.
+        """Call an async function where the plugin runs, in its own task unless one is given.
 
         ``what`` names the call in errors. Raises exceptions that are ``allowed``, and the errors that ``translate``,
         ``bug`` and ``no_answer`` return.
@@ -158,7 +158,7 @@ class PluginHost(ABC):
     def _is_of_caller(self, exc: BaseException) -> bool:
         if isinstance(exc, asyncio.CancelledError):
             return is_cancelled()
-        # In the caller's thread a KeyboardInterrupt comes from the operator, in a thread of its own from the plugin.
+        # In the caller's thread a KeyboardInterrupt comes from the operator, in the plugin's thread from the plugin.
         return not self.isolated and not isinstance(exc, Exception | SystemExit | BaseExceptionGroup)
 
     def translate(self, what: str, raised: BaseException) -> Exception:

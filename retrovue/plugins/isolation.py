@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, so that a plugin of another package can't delay the run.
+"""A thread with its own event loop, so that a plugin of another package can't delay the run.
 
 A plugin may swallow its cancellation, block its loop or end it. Its caller waits for a bounded time and goes on. A
 thread can't be ended from outside: one that doesn't end on its own is left behind. It is a daemon thread and ends with
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def is_isolated(plugin: object, ours: str) -> bool:
-    """Return whether a plugin, given as a class or an instance, runs in a thread of its own.
+    """Return whether a plugin, given as a class or an instance, runs in its own thread.
 
     The plugins of RetroVue, from a module below ``ours``, don't, and neither do those with ``shares_loop``.
     """

@@ -198,7 +198,7 @@ class _Manager(JobManager):
 
 @dataclass(slots=True)
 class _Job:
-    """The work of a job, in a task of its own.
+    """The work of a job, in its own task.
 
     The engine cancels its tasks by asyncio, and anyio's shields don't protect clean-up from that.
     """

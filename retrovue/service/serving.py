@@ -78,7 +78,7 @@ async def serve(
     webhooks: Webhooks | None = None,
     jobs: int = 0,
 ) -> None:
-    """Work the schedules of the catalogue until the task is cancelled. A service can run it in a task group of its own.
+    """Work the schedules of the catalogue until the task is cancelled. A service can run it in its own task group.
 
     ``name`` is the name of the host for people. Each due time is worked once over all hosts that serve, a missed one is
     caught up once, and a schedule has one run at a time. ``on_ended`` is called after each run, and must not wait. A
@@ -109,7 +109,7 @@ async def serve(
 
 
 async def _work_jobs(store: Store, name: str, concurrency: int) -> None:
-    """Work jobs. If that isn't possible, the schedules are worked all the same."""
+    """Work jobs. If that isn't possible, the schedules still run."""
     from retrovue.service.worker import work_jobs  # noqa: PLC0415 - needs the extra
 
     try:

@@ -31,7 +31,7 @@ async def work_jobs(
     on_worked: OnWorked | None = None,
     on_joined: Callable[[], None] | None = None,
 ) -> None:
-    """Work jobs until the task is cancelled. A service can run it in a task group of its own.
+    """Work jobs until the task is cancelled. A service can run it in its own task group.
 
     ``name`` is the name of the host for people. ``concurrency`` is the number of jobs that are worked at the same time;
     ``store`` needs as many connections. ``sources`` are the ids or names of the sources whose jobs are worked; None

@@ -1,4 +1,4 @@
-"""python -m retrovue.simulator: a simulated Plex server in a process of its own."""
+"""python -m retrovue.simulator: a simulated Plex server in its own process."""
 
 from __future__ import annotations
 

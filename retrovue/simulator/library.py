@@ -143,7 +143,7 @@ class Library:
             return replies.error(400)
 
     def albums(self, request: Request, as_rows: bool, key: str) -> Answer | Reply:
-        """Return the albums of a music section, as the path of their own lists them."""
+        """Return the albums of a music section, as their separate path lists them."""
         return self.listing(replace(request, item_type=9), as_rows, key)
 
     def collections(self, request: Request, as_rows: bool, key: str) -> Answer | Reply:

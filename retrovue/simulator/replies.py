@@ -18,6 +18,6 @@ def error(status: int, headers: dict[str, str] | None = None) -> Reply:
 
 
 def maintenance(status: str = MIGRATING) -> Reply:
-    """Return a 503 of a server that is not ready yet: an XML element of its own."""
+    """Return a 503 of a server that is not ready yet, with its special XML element."""
     body = f'<?xml version="1.0" encoding="utf-8"?>\n<Response code="503" title="Maintenance" status="{status}"/>\n'
     return Reply(status=503, headers={"Content-Type": "text/xml;charset=utf-8"}, body=(body.encode(),))

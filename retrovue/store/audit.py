@@ -1,6 +1,6 @@
 """The audit trail: for each collection of a run a start row and an outcome row, which are never changed.
 
-Start and failure rows are written by an engine of their own, so that a rollback doesn't remove them. A success row is
+Start and failure rows are written by a separate engine, so that a rollback doesn't remove them. A success row is
 written in the transaction that it describes.
 """
 

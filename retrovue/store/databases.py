@@ -252,7 +252,7 @@ async def _maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
 
 @contextmanager
 def _not_in_use(message: str, hint: str) -> Iterator[None]:
-    """Raise an error with a message of its own if dropping or renaming fails because others are connected."""
+    """Raise an error with its own message if dropping or renaming fails because others are connected."""
     try:
         with translated():
             yield
@@ -311,7 +311,7 @@ async def _require_only_ours(session: AsyncSession, name: str) -> None:
         raise SchemaMismatch(
             f"The test database {name} also holds what RetroVue hasn't made: {', '.join(foreign)}.",
             code="wrong_database_role",
-            hint="Nothing was changed. Move it to a database of its own, or drop it.",
+            hint="Nothing was changed. Move it to a separate database, or drop it.",
             context={"foreign": list(foreign)},
         )
 

@@ -4,7 +4,7 @@ The pages are kept as the importer gave them, before they are compared or mapped
 came from the source, so that changes to the catalogue, the path mappings or the enrichers apply. The importer proves
 from the bookmarks of the pages that the source still lists the same.
 
-The pages of a listing are in a table of its own, ``kept_page_<number>``, which a trigger drops with the listing's row.
+A listing's pages are in a separate table, ``kept_page_<number>``, which a trigger drops with the listing's row.
 The table is unlogged: it isn't written to the server's log, and a crash of the server empties it, so that the source is
 read from the beginning.
 """

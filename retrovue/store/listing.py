@@ -331,7 +331,7 @@ async def list_assets(
 async def iter_assets(
     store: Store, filters: AssetFilters, *, order: AssetOrder | None = None
 ) -> AsyncGenerator[Asset, None]:
-    """Iterate over the whole list; each page of 500 is a transaction of its own."""
+    """Iterate over the whole list; each page of 500 is a separate transaction."""
     async with store.reading() as session:
         selection = await select(session, filters)
         position = await beginning(session, selection, order)

@@ -18,7 +18,7 @@ from retrovue.core.verdicts import COUNTS
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source
 
-# An outcome row never changes; a failure after the commit is in a row of its own.
+# An outcome row never changes; a failure after the commit is in a separate row.
 _SUMS = {"failed_enrichments": "ingest_outcome.failed_enrichments + coalesce(enriched.failed, 0) AS failed_enrichments"}
 _COUNTS = ", ".join(_SUMS.get(name, f"ingest_outcome.{name}") for name in COUNTS)
 

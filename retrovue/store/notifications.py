@@ -14,7 +14,7 @@ from retrovue.store.session import Store, translated
 async def notifications(store: Store, channel: str, name: str) -> AsyncIterator[Callable[[], anyio.Event]]:
     """Listen to a channel; yields a function that returns an event, which the next notification sets.
 
-    It holds a connection of its own, which ``pg_stat_activity`` shows under ``name``. Poolers that share connections
+    It holds its own connection, which ``pg_stat_activity`` shows under ``name``. Poolers that share connections
     don't pass notifications on, so also look at regular intervals. The function raises StoreUnavailable when the
     connection is lost, which sets the events as well.
     """

@@ -263,7 +263,7 @@ async def claim(session: AsyncSession, host: Host, now: dt.datetime) -> list[Cla
     It also takes over the unended runs of hosts that are gone. It runs in the caller's transaction.
     """
     locked = await session.execute(text("SELECT id FROM schedule ORDER BY name FOR UPDATE SKIP LOCKED"))
-    # A statement of its own, which sees what was committed before the locks were taken.
+    # A separate statement, which sees what was committed before the locks were taken.
     rows = await session.execute(
         text(
             f"SELECT {_COLUMNS}, unended.due_at, unended.host_id {_FROM}"

@@ -109,7 +109,7 @@ class Store:
         return cls(engine.url, connections=connections, read_only=read_only, connect=connect_through(engine))
 
     def beside(self, connections: int) -> "Store":
-        """Return a second store of the same database, with connections of its own."""
+        """Return a second store of the same database, with its own connections."""
         return Store(
             self.url,
             connections=connections,

@@ -62,7 +62,7 @@ def create(name: str, columns: str) -> str:
 class StagingTables:
     """The tables of one collection, on the connection of its staging. Call `make()`, later `empty()`.
 
-    Collections that share a connection have tables of their own for their pages, with ``suffix`` in the name. The
+    Collections that share a connection have their own tables for their pages, with ``suffix`` in the name. The
     statements of the merge use the names without it: the merge takes place between `rename()` and `drop()`, in one
     transaction.
     """

@@ -1,7 +1,7 @@
 """Conformance kits for the authors of importers and enrichers, and plugins that misbehave.
 
 Nothing here needs pytest. ``ImporterConformance`` and ``EnricherConformance`` are base classes whose ``test_…`` methods
-pytest or any other runner can call. The functions behind them raise AssertionError with a text that says what to mend.
+pytest or any other runner can call. The functions behind them raise AssertionError with a text that says what to fix.
 """
 
 from retrovue.testing.conformance import (

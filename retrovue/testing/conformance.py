@@ -260,7 +260,7 @@ async def _whole_run(make: Make, collection: Collection) -> None:
 class ImporterConformance(PartsConformance):
     """All checks as test methods: subclass it in a test module, and implement the two ``make_…`` methods.
 
-    Each test runs an event loop of its own, so that pytest needs no plug-in.
+    Each test runs its own event loop, so that pytest needs no plug-in.
     """
 
     items: ClassVar[int | None] = None

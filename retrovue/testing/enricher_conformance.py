@@ -1,7 +1,7 @@
 """The conformance kit for enrichers: what enrichment relies on, as checks that raise AssertionError.
 
 Each check takes a function that makes an enricher. The files or the service behind it must not change while a check
-runs. The enricher runs in a thread with an event loop of its own, as in a run: if it hangs or blocks, its test fails.
+runs. The enricher runs in a thread with its own event loop, as in a run: if it hangs or blocks, its test fails.
 """
 
 from collections.abc import Callable, Sequence
@@ -160,7 +160,7 @@ def _require_same(assets: Sequence[AssetView], expected: Answers, answers: Answe
 class EnricherConformance:
     """All checks as test methods: subclass it in a test module, and implement the two ``make_…`` methods.
 
-    Each test runs an event loop of its own, so that pytest needs no plug-in.
+    Each test runs its own event loop, so that pytest needs no plug-in.
     """
 
     patience_s: ClassVar[float] = PATIENCE_S

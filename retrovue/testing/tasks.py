@@ -23,7 +23,7 @@ MOST_AWAITS = 300
 
 
 def run(answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
-    """Run a coroutine function in an event loop and a context of its own.
+    """Run a coroutine function in its own event loop and context.
 
     Where sniffio is installed, anyio's pytest plug-in marks a test's context as having a running loop while an
     asynchronous fixture of the session lives. In that context anyio refuses to start another loop.
@@ -32,7 +32,7 @@ def run(answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
 
 
 def run_bounded(seconds: float, answer: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
-    """Run a check in a thread of its own; it fails after that time.
+    """Run a check in its own thread; it fails after that time.
 
     Nothing else ends a plugin that blocks its event loop or swallows its cancellation for ever. Its thread is left
     behind.

@@ -23,7 +23,7 @@ class StartedRun(StartedTask):
     """A run that was started on the page, from the time of the request."""
 
     id: uuid.UUID
-    """An id of its own: the id in the audit trail isn't known before the pre-flight has ended."""
+    """Its own id: the id in the audit trail isn't known before the pre-flight has ended."""
     title: str
     source_id: uuid.UUID
     dry_run: bool

@@ -62,7 +62,7 @@ class PageState:
     store: Store
     """The store for the runs that are started here."""
     reads: Store
-    """The store for short work. It has connections of its own, because a run may use all connections of the other
+    """The store for short work. It has its own connections, because a run may use all connections of the other
     store.
     """
     host: HostStatus

@@ -82,7 +82,7 @@ def ingested(name: str) -> Ingested:
 
 
 def failed(name: str, **options: Any) -> Failed:
-    return Failed(collection(name), options.pop("code", "malformed_answer"), f"{name} broke", "Mend it.", **options)
+    return Failed(collection(name), options.pop("code", "malformed_answer"), f"{name} broke", "Fix it.", **options)
 
 
 def summary(*outcomes: CollectionOutcome, **options: Any) -> IngestSummary:
@@ -232,7 +232,7 @@ class TestReport:
         assert "A: rejected (1):\n  Five: it has no media" in text
         assert "A: failed enrichments (1):\n  One: probe: no file" in text
         assert "  Z: it is not enabled" in text
-        assert "Failed: B: B broke [malformed_answer]\n  Mend it." in text
+        assert "Failed: B: B broke [malformed_answer]\n  Fix it." in text
 
     def test_a_dry_run_shows_twenty_titles(self) -> None:
         counts = Counts(source_items=25, discovered=25, created=25)

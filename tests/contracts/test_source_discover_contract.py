@@ -177,7 +177,7 @@ class TestSD5:
         assert stored(world)["TV Shows"]["locations"] == ["/data/tv", "/data/tv2"]
 
     @pytest.mark.fault(26)
-    def test_text_that_no_database_takes_is_mended(self, world: World) -> None:
+    def test_text_that_no_database_takes_is_repaired(self, world: World) -> None:
         section = world.section("TV Shows")
         section.title = "Ser\0ies"
         section.locations.append(Location(299, "/data/\0tv2"))

@@ -476,7 +476,7 @@ class TestSY15:
             [found] = world.cli.ok("source", "discover", NAME, *options)["remade"]
             assert (found["before"], found["now"]) == ("1", "9")
         printed = world.cli("source", "discover", NAME).out
-        assert "Made again: Movies (9) has the directories of Movies (1)" in printed
+        assert "Created again: Movies (9) has the directories of Movies (1)" in printed
         assert "retrovue collection adopt 1 9 --source plex-" in printed
         document = world.cli.ok("collection", "adopt", "1", "9", "--yes")
         assert world.cli.ok("source", "discover", NAME)["remade"] == []

@@ -135,7 +135,7 @@ LINES: dict[str, dict[int, str]] = {
         148: "items without end: the temporary tables of a collection have a limit",
         152: "a library called `--help`: the command that a message names works",
         153: "a library of more folders than any has: named as that; each folder is looked at once",
-        154: "names and folders of libraries that can't be stored, or without end: mended, left out, or refused",
+        154: "names and folders of libraries that can't be stored, or without end: repaired, left out, or refused",
         145: "a text or a list of an item that is too long: left out, with a warning",
     },
     "What changes meanwhile": {

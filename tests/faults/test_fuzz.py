@@ -45,7 +45,7 @@ def _takes_bools_for_numbers(body: bytes) -> PlexListing:
 def _lets_nul_through(body: bytes) -> PlexListing:
     listing = decode_listing(body)
     for listed in listing.rows:
-        listed.mended = False
+        listed.repaired = False
     return listing
 
 

@@ -29,7 +29,7 @@ from tests.support.syncing import (
     Synced,
     TreeSource,
     break_listing,
-    mend_listing,
+    repair_listing,
     set_scanning,
 )
 
@@ -168,7 +168,7 @@ class History:
             set_scanning(self.changing, scanning=self.scanning)
         elif step == "fail" and isinstance(self.changing, PlexSource | JellyfinSource):
             self.failing = not self.failing
-            (break_listing if self.failing else mend_listing)(self.changing)
+            (break_listing if self.failing else repair_listing)(self.changing)
         elif step == "approve":
             await self.synced.approve()
             self.model.assets = [replace(asset, approved=True) for asset in self.model.assets]

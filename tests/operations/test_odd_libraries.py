@@ -57,7 +57,7 @@ class TestOddLibraries:
         assert error["hint"] == "Set the owner's token with `retrovue source update`."
 
     @pytest.mark.fault(26, 154)
-    def test_what_cannot_be_stored_is_mended_or_left_out(self, world: World) -> None:
+    def test_what_cannot_be_stored_is_repaired_or_left_out(self, world: World) -> None:
         def odd(rows: list[dict[str, Any]]) -> None:
             rows[:] = [
                 rows[0] | {"key": "91", "title": "Nul\0 films", "Location": [{"path": "/a\0b"}, {"path": "/films"}]},

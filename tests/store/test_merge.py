@@ -416,7 +416,7 @@ class TestRejections:
 
     @pytest.mark.fault(25, 26)
     @pytest.mark.parametrize("nasty", ["a\0b", "half \ud800 pair", "\udcff\0"])
-    async def test_foreign_text_is_mended(self, library: Library, nasty: str) -> None:
+    async def test_foreign_text_is_repaired(self, library: Library, nasty: str) -> None:
         await library.ingest_one(page(draft("a"), Rejection("no_media", nasty, nasty, nasty)))
         ((reason, item, title),) = await library.rows("SELECT reason, source_uri, title FROM ingest_rejection")
         assert reason == item == title

@@ -409,7 +409,7 @@ def break_listing(changing: PlexSource | JellyfinSource) -> None:
         changing.jellyfin.faults.add(Fault(faults.lie_about_total(1), "/Items"))
 
 
-def mend_listing(changing: PlexSource | JellyfinSource) -> None:
+def repair_listing(changing: PlexSource | JellyfinSource) -> None:
     """Let the server be right again."""
     (changing.plex if isinstance(changing, PlexSource) else changing.jellyfin).faults.clear()
 

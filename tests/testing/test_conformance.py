@@ -229,7 +229,7 @@ class TestAnswers:
             check_compliance(wrong)
 
     @pytest.mark.parametrize("test", [name for name in dir(ImporterConformance) if name.startswith("test_")])
-    def test_every_test_of_the_kit_says_what_to_mend_in_the_class(self, test: str) -> None:
+    def test_every_test_of_the_kit_says_what_to_fix_in_the_class(self, test: str) -> None:
         class OfInstances(Right):
             def describe_configuration(self) -> Sequence[ConfigField]:  # type: ignore[override]
                 return []

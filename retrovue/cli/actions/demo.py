@@ -82,7 +82,7 @@ class _Demo:
 
 
 async def demonstrate(call: Invocation, *, items: int, collections: int, keep: bool, port: int | None = None) -> int:
-    """Run the demo in a catalogue of its own; return 0 if everything happened as expected.
+    """Run the demo in its own catalogue; return 0 if everything happened as expected.
 
     With a port, the demo serves its web page afterwards, until a signal stops the process.
     """

@@ -246,11 +246,11 @@ def _hidden_lines(names: Sequence[str]) -> Iterator[str]:
 def _remade_lines(source: Source, remade: Remade) -> Iterator[str]:
     before = remade.before
     if remade.external_id == before.external_id:
-        yield f"Made again: {before.name} ({before.external_id}) is another library than the one of its assets"
+        yield f"Created again: {before.name} ({before.external_id}) is another library than the one of its assets"
         yield "  A sync keeps the assets that are the same, and holds back the removal of others until you confirm it."
         return
     old, new = f"{before.name} ({before.external_id})", f"{remade.name} ({remade.external_id})"
-    yield f"Made again: {new} has the directories of {old}"
+    yield f"Created again: {new} has the directories of {old}"
     words = [before.external_id, remade.external_id, "--source", source.external_id]
     yield f"  To give it the assets: retrovue collection adopt {shlex.join(words)} --dry-run"
 

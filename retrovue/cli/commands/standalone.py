@@ -201,7 +201,7 @@ async def doctor(call: Invocation) -> int:
 @click.option("--port", type=Whole(0, 65_535), default=8686, show_default=True, help="Port of the page; 0: any.")
 @click.pass_obj
 async def demo(call: Invocation, *, items: int, collections: int, keep: bool, serves: bool, port: int) -> int:
-    """Ingest a simulated Plex server into a catalogue of its own, showing each command."""
+    """Ingest a simulated Plex server into its own catalogue, showing each command."""
     require_utf8()
     from retrovue.cli.actions.demo import demonstrate
 

@@ -1,6 +1,6 @@
 """The codes of errors, skipped collections and failed enrichments: what each means and what to do next.
 
-An error without a hint of its own takes the hint from here. ``docs/reference/errors.md`` is generated from this table,
+An error without its own hint takes the hint from here. ``docs/reference/errors.md`` is generated from this table,
 and a test compares the table with the codes that the program uses.
 """
 

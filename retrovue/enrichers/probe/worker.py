@@ -1,4 +1,4 @@
-"""The program that opens media files with PyAV, in a process of its own because the native library may crash.
+"""The program that opens media files with PyAV, in its own process because the native library may crash.
 
 It imports nothing of RetroVue. Each line of its standard input is a path as a JSON string. For each path it prints one
 line, a JSON object with the file's properties or ``{"error": ...}``. It prints the answer before it opens the next

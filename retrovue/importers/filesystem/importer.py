@@ -113,7 +113,7 @@ class FilesystemImporter(BaseImporter):
         if expected is not None and expected != self._path:
             raise WrongIdentity(
                 f"The source was added for {expected}, not for {self._path}: its assets are known by their paths.",
-                hint="Add the other directory as a source of its own.",
+                hint="Add the other directory as a new source.",
                 context={"expected": expected, "found": self._path},
             )
         await self._look(self._path)

@@ -1,7 +1,7 @@
 """Parse the names of tracks: artist, album, disc and number. Does no I/O.
 
 A track is in the directory of its album, which is in that of the album's artist, as in Plex's "Adding Music Media From
-Folders" and Jellyfin's "Music". Discs may have directories of their own.
+Folders" and Jellyfin's "Music". Discs may have their own directories.
 """
 
 import re
@@ -27,7 +27,7 @@ _NUMBER_WORD = re.compile(
 )
 _BETWEEN = " - "
 _VARIOUS = frozenset({"various artists", "various", "va", "v.a.", "soundtrack", "soundtracks", "compilations"})
-"""Names of album artists whose tracks have artists of their own."""
+"""Names of album artists whose tracks have their own artists."""
 
 
 class Track(NamedTuple):

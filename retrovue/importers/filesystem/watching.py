@@ -171,7 +171,7 @@ class _Watch:
     """The identities of the directories at its beginning."""
     paths: Sequence[str]
     threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
-    """A thread limiter of its own, because it always occupies one thread."""
+    """A separate thread limiter, because it always occupies one thread."""
 
     async def changes(self) -> "set[tuple[Change, str]]":
         """Wait for changes, at most for one tick."""

@@ -165,7 +165,7 @@ def _url_problem(url: httpx.URL, dialect: Dialect) -> str | None:
         ),
         f"{url.host} shows servers, but isn't one itself": url.host in dialect.web_apps,
         "it holds a user name or password": bool(url.userinfo),
-        "it holds a token, which has a setting of its own": b"token" in query or b"api_key" in query,
+        "it holds a token, which has its own setting": b"token" in query or b"api_key" in query,
         "it has a query or a fragment": bool(query or url.fragment),
         "its port is out of range": url.port is not None and not 0 < url.port < 65536,
     }
@@ -302,7 +302,7 @@ def _system_text(cause: OSError | None) -> str | None:
     if isinstance(cause, ssl.SSLError):
         return _OPENSSL_WORDS.sub("", cause.strerror or "") or None
     if cause.errno is None or cause.errno not in errno.errorcode or isinstance(cause, socket.gaierror):
-        return cause.strerror  # It has error numbers of its own.
+        return cause.strerror  # It has its own error numbers.
     return os.strerror(cause.errno)
 
 

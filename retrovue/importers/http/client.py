@@ -304,7 +304,7 @@ class HttpClient:
     async def _held(
         self, url: httpx.URL, headers: Mapping[str, str], *, status: int, silence_s: float
     ) -> AsyncIterator[httpx.Response]:
-        """Make a request with a connection of its own, after the server has proven its identity."""
+        """Make a request with its own connection, after the server has proven its identity."""
         headers = {**headers, **self._token_headers()}
         if self.proof is not None:
             await self.prove()

@@ -125,7 +125,7 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
                         msgspec.structs.replace(draft, warnings=(*draft.warnings, "bad_value"))
                         for draft in page.drafts[first_draft:]
                     ]
-            if listed.mended:
+            if listed.repaired:
                 _clean_from(page, first_draft, first_rejection)
         return page
 
@@ -184,7 +184,7 @@ def read_shows(rows: Sequence[ListedRow[RowT | BadRow, KeyT]], read: Callable[[R
         row = listed.row
         if not isinstance(row, BadRow) and listed.has_key:
             show = read(row)
-            shows[listed.key] = Show(*map(without_nul, msgspec.structs.astuple(show))) if listed.mended else show
+            shows[listed.key] = Show(*map(without_nul, msgspec.structs.astuple(show))) if listed.repaired else show
     return shows
 
 

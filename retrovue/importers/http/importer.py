@@ -79,7 +79,7 @@ class SharedFetch(Generic[ValueT]):
         while (current := self._current) is not None:
             await current.done.wait()
             if current.error is not None:
-                # Each task gets an exception of its own, because each adds to the traceback.
+                # Each task gets its own exception, because each adds to the traceback.
                 raise copy.copy(current.error) from current.error
             if current.value is not None:
                 return current.value
@@ -223,7 +223,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             raise WrongIdentity(
                 f"Another {self.dialect.product} server answers at {self._client.origin}: {found} instead of "
                 f"{expected}.",
-                hint="Correct the source's base URL, or add the other server as a source of its own.",
+                hint="Correct the source's base URL, or add the other server as a new source.",
                 context={"expected": expected, "found": found},
             )
         return identity

@@ -9,7 +9,7 @@ import msgspec
 MOST_DROPPED: Final = 100
 """The most values to leave out. Decoding starts again for each, so a row with more is malformed."""
 
-LARGEST_MENDED: Final = 1 << 20
+LARGEST_REPAIRED: Final = 1 << 20
 """The largest value, in bytes, of which parts are left out. As Python objects, a value takes about twenty times as
 much.
 """
@@ -24,7 +24,7 @@ class TooMalformed(ValueError):
     """A value, or an answer, is too large to leave out the parts of it that don't fit."""
 
 
-class Mending:
+class LenientBudget:
     """How much of one answer may still be decoded leniently.
 
     A value is decoded again for each part that doesn't fit.
@@ -36,21 +36,21 @@ class Mending:
 
     def spend(self, size: int) -> None:
         """Count the bytes of a value that is decoded; raises TooMalformed if they exceed the limit."""
-        if size > LARGEST_MENDED:
-            raise TooMalformed(f"it is larger than {LARGEST_MENDED:,} bytes and doesn't fit its type")
+        if size > LARGEST_REPAIRED:
+            raise TooMalformed(f"it is larger than {LARGEST_REPAIRED:,} bytes and doesn't fit its type")
         if size > self._left:
             raise TooMalformed("too much of the answer doesn't fit its types")
         self._left -= size
 
 
-def decode_leniently(text: bytes, kind: type[ValueT], mending: Mending) -> tuple[ValueT, list[str]]:
+def decode_leniently(text: bytes, kind: type[ValueT], budget: LenientBudget) -> tuple[ValueT, list[str]]:
     """Decode JSON without the values that don't fit; also return their paths, such as ``.Media[0].bitrate``.
 
-    ``mending`` is shared by all values of an answer. An element of a list first becomes an empty object, so that a part
+    ``budget`` is shared by all values of an answer. An element of a list first becomes an empty object, so that a part
     of a film that can't be read isn't overlooked. A list may be given as its only element, and a number as a string.
     Raises ValueError if the value as a whole doesn't fit, or is too large to be tried.
     """
-    mending.spend(len(text))
+    budget.spend(len(text))
     value = json.loads(text, parse_int=_integer)
     dropped: list[str] = []
     while True:
@@ -61,7 +61,7 @@ def decode_leniently(text: bytes, kind: type[ValueT], mending: Mending) -> tuple
             single = str(exc).startswith(("Expected `array`, got `object`", "Expected `array | null`, got `object`"))
             if path is None or len(dropped) == MOST_DROPPED or not _drop(value, path[1], single=single):
                 raise
-            mending.spend(len(text))
+            budget.spend(len(text))
             if not single:
                 dropped.append(path[1])
 

@@ -308,7 +308,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         return page
 
     def _check_deadline(self) -> None:
-        # Each request has a deadline of its own, so this is noticed in time.
+        # Each request has its own deadline, so this is noticed in time.
         if anyio.current_time() > self._deadline:
             seconds = self.client.policy.collection_deadline_s
             raise SourceUnreachable(

@@ -17,7 +17,7 @@ from retrovue.core.bounds import LONGEST_PATH, LONGEST_TEXT
 from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.lenient import Mending, TooMalformed, decode_leniently
+from retrovue.importers.http.lenient import LenientBudget, TooMalformed, decode_leniently
 
 _NUL = b"\\u0000"
 """The JSON escape of the character that PostgreSQL can't store."""
@@ -34,7 +34,7 @@ it. It is searched for after escaped backslashes have been removed.
 _REPLACEMENT_ESCAPE = rb"\ufffd"
 """As long as the escape that it replaces, so that a text is repaired in place."""
 
-MOST_MENDED: Final = 10_000
+MOST_REPAIRED: Final = 10_000
 """The most bytes and escapes of one answer that are replaced. An answer with more isn't text, and each takes time."""
 MOST_OBJECTS: Final = 1_000_000
 MOST_VALUES: Final = 3_000_000
@@ -76,7 +76,7 @@ class ListedRow(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     has_key: bool = True
     incomplete: bool = False
     """Whether values were left out because they don't fit their types."""
-    mended: bool = False
+    repaired: bool = False
     """Whether the text of the row had to be repaired, so that it may contain NUL or replacement characters."""
 
 
@@ -183,12 +183,12 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         cleaned, changed = _clean_json(body)
         contents = self.contents(self._decode_container(cleaned))
         rows: list[ListedRow[RowT | BadRow, KeyT]] = []
-        mending = Mending()
+        budget = LenientBudget()
         for raw in contents.rows:
             text = bytes(raw)
             row: RowT | BadRow
             try:
-                row, incomplete = self._decode_row(text, mending)
+                row, incomplete = self._decode_row(text, budget)
                 identified: Any = row
             except (ValueError, RecursionError) as exc:
                 problem = f"{exc}" if isinstance(exc, msgspec.ValidationError | TooMalformed) else type(exc).__name__
@@ -198,8 +198,8 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             has_key = key is not None
             if not has_key:
                 key = self.hashed(hashlib.blake2b(text, digest_size=16).digest())
-            mended = _NUL in text or (changed and (_REPLACEMENT in text or _REPLACEMENT_ESCAPE in text))
-            rows.append(ListedRow(key, row, has_key, incomplete, mended))
+            repaired = _NUL in text or (changed and (_REPLACEMENT in text or _REPLACEMENT_ESCAPE in text))
+            rows.append(ListedRow(key, row, has_key, incomplete, repaired))
         return Listing(rows, *contents[1:])
 
     def _decode_container(self, body: bytes | bytearray) -> Any:
@@ -218,12 +218,12 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         except ValueError as exc:
             raise MalformedAnswer(f"The answer is not whole JSON: {exc}.", code="bad_json") from exc
 
-    def _decode_row(self, text: bytes, mending: Mending) -> tuple[Any, bool]:
+    def _decode_row(self, text: bytes, budget: LenientBudget) -> tuple[Any, bool]:
         """Decode a row; also return whether values were left out."""
         try:
             return self._row.decode(text), False
         except msgspec.ValidationError:
-            row, dropped = decode_leniently(text, self.row, mending)
+            row, dropped = decode_leniently(text, self.row, budget)
             return row, bool(dropped)
 
     def _decode_key(self, text: bytes) -> Any:
@@ -245,16 +245,16 @@ def _clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
     """
     cleaned = _as_utf8(body)
     if b"\\ud" in cleaned or b"\\uD" in cleaned:
-        mended: bytearray | None = None
+        repaired: bytearray | None = None
         # After an escaped backslash, "ud800" isn't an escape.
         halves = _HALF.finditer(cleaned.replace(rb"\\", b"\0\0"))
         for number, half in enumerate(halves):
-            if number == MOST_MENDED:
+            if number == MOST_REPAIRED:
                 raise _not_text()
-            if mended is None:
-                mended = bytearray(cleaned)
-            mended[half.start() : half.end()] = _REPLACEMENT_ESCAPE
-        cleaned = cleaned if mended is None else mended
+            if repaired is None:
+                repaired = bytearray(cleaned)
+            repaired[half.start() : half.end()] = _REPLACEMENT_ESCAPE
+        cleaned = cleaned if repaired is None else repaired
     return cleaned, cleaned is not body
 
 
@@ -270,18 +270,18 @@ def _as_utf8(body: bytes | bytearray) -> bytes | bytearray:
         pass
     else:
         return body
-    mending = codecs.getincrementaldecoder("utf-8")("replace")
-    mended = bytearray()
+    replacing = codecs.getincrementaldecoder("utf-8")("replace")
+    repaired = bytearray()
     for start in range(0, len(body), _CHUNK):
-        mended += mending.decode(view[start : start + _CHUNK]).encode()
-        if len(mended) > len(body) + len(_REPLACEMENT) * MOST_MENDED:
+        repaired += replacing.decode(view[start : start + _CHUNK]).encode()
+        if len(repaired) > len(body) + len(_REPLACEMENT) * MOST_REPAIRED:
             raise _not_text()
-    return mended + mending.decode(b"", final=True).encode()
+    return repaired + replacing.decode(b"", final=True).encode()
 
 
 def _not_text() -> MalformedAnswer:
     return MalformedAnswer(
-        f"The answer isn't text: it holds more than {MOST_MENDED:,} bytes or escapes that stand for no character.",
+        f"The answer isn't text: it holds more than {MOST_REPAIRED:,} bytes or escapes that stand for no character.",
         code="bad_json",
     )
 

@@ -1,7 +1,7 @@
 """What has changed in a library of a Jellyfin server, by its filter ``minDateLastSavedForUser``.
 
 ``minDateLastSaved`` means the same and is broken in 10.10. An item is saved when it is found and whenever it changes,
-so that additions need no question of their own.
+so that additions need no separate request.
 """
 
 from collections.abc import Callable, Mapping, Sequence

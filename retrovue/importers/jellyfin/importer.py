@@ -23,7 +23,7 @@ from retrovue.importers.base import ChangeHint
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
-from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.lenient import LenientBudget, decode_leniently
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.refusals import Refusal
@@ -254,10 +254,10 @@ def _decode_folders(body: bytes | bytearray) -> Iterator[_VirtualFolder]:
 
 
 def _read_each(entries: Sequence[msgspec.Raw], kind: type[_EntryT]) -> Iterator[_EntryT]:
-    mending = Mending()
+    budget = LenientBudget()
     for raw in entries:
         try:
-            yield decode_leniently(bytes(raw), kind, mending)[0]
+            yield decode_leniently(bytes(raw), kind, budget)[0]
         except (ValueError, RecursionError):
             yield kind()
 

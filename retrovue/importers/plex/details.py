@@ -7,7 +7,7 @@ import msgspec
 
 from retrovue.core.bounds import MOST_SPANS
 from retrovue.core.errors import MalformedAnswer
-from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.lenient import LenientBudget, decode_leniently
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.plex.parse import spans
 from retrovue.importers.plex.rows import Spans, rating_key_number
@@ -85,10 +85,10 @@ def decode_details(body: bytes | bytearray) -> dict[int, Detail | str]:
     except (ValueError, RecursionError) as exc:
         raise MalformedAnswer(f"The details are not what Plex promises: {type(exc).__name__}.") from exc
     found: dict[int, Detail | str] = {}
-    mending = Mending()
+    budget = LenientBudget()
     for raw in rows:
         try:
-            row, dropped = decode_leniently(bytes(raw), _Row, mending)
+            row, dropped = decode_leniently(bytes(raw), _Row, budget)
         except (ValueError, RecursionError) as exc:
             key = _key_of(raw)
             if key is not None:
@@ -138,7 +138,7 @@ def _stream(stream: _Stream) -> dict[str, Any]:
         "default": stream.default or None,
         "forced": stream.forced or None,
         "hearing_impaired": stream.hearing_impaired or None,
-        # A stream with an address of its own is a file beside the media file.
+        # A stream with its own address is a file beside the media file.
         "external": True if stream.key else None,
         "path": stream.file if stream.key else None,
     }

@@ -20,7 +20,7 @@ from retrovue.core.pages import Big, Page
 from retrovue.importers.base import ChangeHint
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.importer import RECENT_S, HttpImporter
-from retrovue.importers.http.lenient import Mending, decode_leniently
+from retrovue.importers.http.lenient import LenientBudget, decode_leniently
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import FilePath, Text, check_size
 from retrovue.importers.http.refusals import Refusal
@@ -200,13 +200,13 @@ def _decode(body: bytes | bytearray) -> list[_Section]:
         ) from exc
     if container.sections is None and container.size != 0:
         raise MalformedAnswer("The list of libraries holds none, and doesn't say that there are none.")
-    mending = Mending()
-    return [_section(raw, mending) for raw in container.sections or ()]
+    budget = LenientBudget()
+    return [_section(raw, budget) for raw in container.sections or ()]
 
 
-def _section(raw: msgspec.Raw, mending: Mending) -> _Section:
+def _section(raw: msgspec.Raw, budget: LenientBudget) -> _Section:
     try:
-        return decode_leniently(bytes(raw), _Section, mending)[0]
+        return decode_leniently(bytes(raw), _Section, budget)[0]
     except (ValueError, RecursionError):
         return _Section()
 

@@ -18,7 +18,7 @@ from retrovue.core.runs import FULL
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.answers import BodyReader
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.listing import MOST_MENDED, MOST_OBJECTS
+from retrovue.importers.http.listing import MOST_OBJECTS, MOST_REPAIRED
 from retrovue.importers.http.reader import Budget, ListingReader
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS, HttpPolicy
 from retrovue.importers.jellyfin.rows import decode_listing as decode_jellyfin
@@ -116,7 +116,7 @@ class TestOfAnAnswer:
             "no text": "bad_json",
             "too many rows": "answer_too_large",
         }
-        assert SIZE // 6 > MOST_MENDED
+        assert SIZE // 6 > MOST_REPAIRED
 
 
 @pytest.mark.fault(142)
