@@ -115,9 +115,10 @@ def warnings(outcome: Ingested, *, shown: bool) -> Iterator[str]:
             " is a disk missing at its source? Nothing is removed from the catalogue."
         )
     if changed := outcome.listed.warnings.get(CHANGED_AT_SOURCE):
+        assets = "asset has" if changed == 1 else "assets have"
         yield (
-            f"Collection {name}: the files of {changed} known asset(s) have another size or modification time"
-            " than the catalogue knows. Enrichers that read files read those again."
+            f"Collection {name}: the files of {changed:,} known {assets} another size or modification time than the"
+            " catalogue knows. Enrichers that read files read those again."
         )
     if not shown and outcome.enriched is not None and outcome.enriched.problem is not None:
         yield f"Collection {name}: {outcome.enriched.problem.message}"

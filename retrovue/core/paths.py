@@ -22,6 +22,7 @@ PathSystem = Literal["windows", "posix"]
 _DRIVE = re.compile(r"^[A-Za-z]:([\\/]|$)")
 _VERBATIM = re.compile(r"^[\\/]{2}[?.][\\/](?:(?P<unc>UNC)[\\/])?(?=.)", re.IGNORECASE)
 r"""How Windows begins a path of any length: ``\\?\`` before a drive, ``\\?\UNC\`` before a host."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _UNC = re.compile(r"^//[^/]")
 """A UNC path with slashes. On a POSIX system two slashes at the beginning mean one."""
 
@@ -134,7 +135,11 @@ class PathMapper:
         name = path[cut + 1 :]
         if name in {"", ".", ".."}:
             raise UnmappedPath("bad_path", f"{quoted(path)} doesn't name a file")
-        return posixpath.join(self.directory(path[: cut + 1]), name)
+        directory = path[: cut + 1]
+        if not components(directory)[0]:
+            kind = "an address, not a path" if _ADDRESS.match(path) else "a relative path"
+            raise UnmappedPath("unmapped_path", f"{quoted(path)} is {kind}")
+        return posixpath.join(self.directory(directory), name)
 
     def directory(self, path: str) -> str:
         """Return the local path of a directory, such as a location of a collection. Raises UnmappedPath."""
@@ -147,7 +152,13 @@ class PathMapper:
                 local = self._by_prefix.get(key[:length])
                 if local is not None and length <= len(key):
                     return posixpath.join(local, *_confined(path, parts_[length:]))
-        raise UnmappedPath("unmapped_path", f"no path mapping covers {quoted(path)}")
+        raise UnmappedPath("unmapped_path", f"no path mapping covers {quoted(path)}{self._in_other_case(path)}")
+
+    def _in_other_case(self, path: str) -> str:
+        """Say that a prefix differs from a path only in the case of its letters."""
+        key = [part.casefold() for part in comparable(path)]
+        alike = (prefix for prefix in self._by_prefix if [part.casefold() for part in prefix] == key[: len(prefix)])
+        return "" if next(alike, None) is None else "; one differs only in the case of its letters"
 
 
 def _is_plain(below: str) -> bool:

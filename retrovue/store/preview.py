@@ -99,6 +99,16 @@ _OWED_AGAIN = text(
 )
 
 
+_OWED_CHANGED = text(
+    """
+    SELECT count(*) FROM (
+        SELECT cast(encode(substring(packed FROM number * 16 + 1 FOR 16), 'hex') AS uuid) AS uuid
+        FROM (SELECT cast(:assets AS bytea) AS packed) AS ids, generate_series(0, length(packed) / 16 - 1) AS number
+    ) AS changed JOIN asset USING (uuid) JOIN asset_enrichment AS done ON done.asset_uuid = asset.uuid
+    WHERE done.enricher_id = ANY(cast(string_to_array(:readers, ',') AS uuid[])) AND done.status = 'succeeded'
+        AND asset.state IN ('new', 'enriching')
+    """
+)
 # An approved asset isn't owed enrichments that failed before.
 _OWED_SIDECARS = text(
     """
@@ -151,6 +161,7 @@ class Preview:
         self._reading_files = list(reading_files)
         self._reading_sidecars = reading_sidecars
         self._again = bytearray()
+        self._changed = bytearray()
         """The ids of the assets whose sidecar has changed."""
         self._keys, self._relink_keys, self._titles = bytearray(), bytearray(), bytearray()
         self._title_ends = array("Q")
@@ -175,7 +186,8 @@ class Preview:
                 if syncing:
                     differences = await differences_of(session, page, compared.to_stage, self._reading_sidecars)
                 else:
-                    await comparison.find_changed(session, page.drafts, page.keys)
+                    for uuid in await comparison.find_changed(session, page.drafts, page.keys):
+                        self._changed += UUID(uuid).bytes
         else:
             compared = await comparison.compare(self.session, page)
         for other in compared.to_stage:
@@ -221,7 +233,7 @@ class Preview:
 
     async def reset(self) -> None:
         """Drop everything, because the source is read again."""
-        for kept in (self._keys, self._relink_keys, self._titles, self._again):
+        for kept in (self._keys, self._relink_keys, self._titles, self._again, self._changed):
             kept.clear()
         del self._title_ends[:]
         self._fields.clear()
@@ -262,6 +274,10 @@ class Preview:
             if self._reading_files and any(row.verdict in FOLLOWERS for row in rows):
                 enrichers = {"reading_files": ",".join(map(str, self._reading_files))}
                 self.owed_again = (await session.execute(_OWED_AGAIN, {**bind, **enrichers})).scalar_one()
+            if self._reading_files and self._changed:
+                readers = ",".join(map(str, self._reading_files))
+                counted = await session.execute(_OWED_CHANGED, {"assets": self._changed, "readers": readers})
+                self.owed_again += counted.scalar_one()
             if self._again:
                 readers = ",".join(str(enricher.id) for enricher in self._reading_sidecars)
                 counted = await session.execute(_OWED_SIDECARS, {"assets": self._again, "readers": readers})

@@ -67,6 +67,7 @@ def test_a_file_that_grew_or_was_replaced_is_noticed_and_probed_again(run_cli: C
     os.utime(movies / "Upgrade (2001).mkv", (1, 1))
     dry = run_cli.ok("source", "ingest", "Disk", "--dry-run")["collection_results"]
     assert [result["warning_counts"] for result in dry] == [{"changed_at_source": 2}]
+    assert [result["enrichment"]["owed"] for result in dry] == [2]
     again = ingest(run_cli)["Movies"]
     assert (again["warning_counts"], again["skipped"], again["created"]) == ({"changed_at_source": 2}, 2, 0)
     assert again["enrichment"]["succeeded"] == 2

@@ -217,6 +217,21 @@ class TestSpellings:
         for prefix, path in ((composed, decomposed), (decomposed, composed)):
             assert mapper((prefix, "/mnt")).file(f"{path}/Ame\u0301lie.mkv") == "/mnt/Ame\u0301lie.mkv"
 
+    @pytest.mark.parametrize(
+        ("path", "reason"),
+        [
+            ("/data/Movies/a.mkv", "covers '/data/Movies/'; one differs only in the case of its letters"),
+            ("p:/FILMS/a.mkv", "covers 'p:/FILMS/'; one differs only in the case of its letters"),
+            ("D:a.mkv", "'D:a.mkv' is a relative path"),
+            ("movies/a.mkv", "'movies/a.mkv' is a relative path"),
+            ("smb://nas/x/a.mkv", "'smb://nas/x/a.mkv' is an address, not a path"),
+        ],
+    )
+    def test_what_cannot_be_mapped_is_told(self, path: str, reason: str) -> None:
+        with pytest.raises(UnmappedPath) as refused:
+            mapper(("/data/movies", "/mnt"), ("P:\\films", "/mnt")).file(path)
+        assert reason in refused.value.reason
+
     def test_messages_show_paths_as_they_are(self) -> None:
         with pytest.raises(UnmappedPath, match=r"no path mapping covers 'E:\\Other\\a'"):
             mapper().directory("E:\\Other\\a")

@@ -64,8 +64,8 @@ def main() -> None:
     for line in sys.stdin.buffer:
         try:
             answer = look_into(os.fsdecode(json.loads(line).encode("utf-8", "surrogateescape")))
-        except Exception as exc:  # noqa: BLE001 - any exception of the library concerns this file only
-            answer = {"error": f"{type(exc).__name__}: {getattr(exc, 'strerror', None) or exc}"}
+        except Exception as exc:  # noqa: BLE001 - whatever the library raises concerns this file alone
+            answer = {"error": getattr(exc, "strerror", None) or str(exc) or type(exc).__name__}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
