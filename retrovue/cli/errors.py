@@ -1,7 +1,9 @@
 """Errors of the command line, and the table of exit statuses."""
 
 import sys
+from collections.abc import Iterator
 
+from asyncclick.core import ParameterSource
 from asyncclick.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from retrovue.core.errors import Problem, RequestError, RetrovueError, ScopeNotFound
@@ -87,4 +89,14 @@ def _usage(error: UsageError) -> Problem:
     path = error.ctx.command_path if error.ctx is not None else "retrovue"
     # Without the line breaks and tabs of lists of choices.
     message = "Missing command." if isinstance(error, NoArgsIsHelpError) else " ".join(error.format_message().split())
-    return Problem("usage", message, f"Try `{path} --help`.")
+    return Problem("usage", message, " ".join([*_switches(error), f"Try `{path} --help`."]))
+
+
+def _switches(error: UsageError) -> Iterator[str]:
+    """Say how the switches of a command with an argument too many are written, as in ``--gzip no``."""
+    if error.ctx is None or not error.message.startswith("Got unexpected extra argument"):
+        return
+    for option in error.ctx.command.params:
+        given = error.ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.opts and option.secondary_opts:
+            yield f"{option.opts[0]} takes no value; its opposite is {option.secondary_opts[0]}."

@@ -183,9 +183,10 @@ class TestList:
         exported = run_cli("asset", "export", "--csv", "--columns", "title, state", "--order", "name").out
         assert exported.splitlines()[:2] == ["title,state", "One,new"]
         assert run_cli("asset", "list", "--columns", "title,type").out.splitlines()[0].split() == ["title", "type"]
+        assert run_cli("asset", "list", "--columns", "path,show").out.split()[:2] == ["canonical_uri", "show_title"]
         done = run_cli("asset", "list", "--columns", "title,size", "--json")
         assert done.status != 0
-        assert done.document["errors"][0]["message"] == "An asset has no field size."
+        assert done.document["errors"][0]["message"] == "An asset has no field 'size'."
 
     @pytest.mark.fault(208)
     def test_where_titles_are_alike_their_collections_and_keys_are_shown(

@@ -1,5 +1,6 @@
 """Changing a source, and the commands that destroy."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from retrovue.simulator import ListSection, SimulatedPlex, movie
 from tests.cli.conftest import PASSWORD, TOKEN, Cli, Plex, Serve, add, answer, held, stuck
 from tests.conftest import Packages
 
+AUTHORITY = Path(__file__).parents[1] / "data" / "tls" / "ca.crt"
 OTHER = "0000000000000000000000000000000000000002"
 """The identifier of another server."""
 
@@ -54,7 +56,7 @@ class TestUpdate:
             (("--page-size", "20"), "page_size", "20"),
             (("--collection-deadline", "60"), "collection_deadline_s", "60"),
             (("--mount-timeout", "2.5"), "mount_timeout_s", "2.5"),
-            (("--ca-file", "own.pem"), "ca_file", str(Path("own.pem").absolute())),
+            (("--ca-file", os.path.relpath(AUTHORITY)), "ca_file", str(AUTHORITY)),
         ],
     )
     def test_each_setting_has_an_option(
@@ -71,6 +73,11 @@ class TestUpdate:
         (error,) = done.document["errors"]
         assert (done.status, error["code"]) == (1, "bad_config")
         assert f"can't be '{value}'" in error["message"]
+
+    def test_a_certificate_file_that_is_not_there(self, run_cli: Cli) -> None:
+        """Also where it isn't needed yet, as the address begins with http."""
+        done = run_cli("source", "update", "My Plex", "--ca-file", "absent.pem", "--json")
+        assert (done.status, done.document["errors"][0]["code"]) == (1, "bad_ca_file")
 
     @pytest.mark.parametrize(
         ("setting", "code"),

@@ -100,6 +100,10 @@ class TestMistakes:
     def test_choices_stand_on_the_line(self, offline_cli: Cli) -> None:
         assert "Choose from: bash, zsh, fish\n" in offline_cli("completion").err
 
+    def test_a_switch_takes_no_value(self, offline_cli: Cli) -> None:
+        done = offline_cli("source", "add", "--type", "plex", "--name", "P", "--base-url", "x", "--gzip", "maybe")
+        assert "(maybe)\n  --gzip takes no value; its opposite is --no-gzip. Try" in done.err
+
     def test_ingest_is_suggested_where_it_is(self, offline_cli: Cli) -> None:
         done = offline_cli("ingest", "My Plex")
         assert done.status == 1

@@ -12,7 +12,7 @@ from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.streams import csv_lines, each, json_document, json_lines
 from retrovue.cli.table import room, table
 from retrovue.core.results import place
-from retrovue.core.text import item_key
+from retrovue.core.text import item_key, quoted
 from retrovue.ingest.documents import collection_identity, source_identity
 from retrovue.operations import catalogue
 from retrovue.operations.catalogue import (
@@ -32,6 +32,8 @@ from retrovue.operations.documents import asset_document
 _PAGE = 500
 """The number of rows of a table that are laid out together."""
 _FIELDS = tuple(Asset.__dataclass_fields__)
+_AS_FILTERED = {"path": "canonical_uri", "show": "show_title", "season": "season_number", "episode": "episode_number"}
+"""The fields that go by the names of the options that filter by them."""
 _LABEL = 24
 """The width of the column of field names; approved_for_broadcast is the longest."""
 
@@ -80,9 +82,10 @@ async def list_assets(
 
 
 def _column_names(columns: str | None) -> list[str]:
-    names = [] if columns is None else [name.strip() for name in columns.split(",")]
+    names = [] if columns is None else [_AS_FILTERED.get(name, name) for name in map(str.strip, columns.split(","))]
     if unknown := [name for name in names if name not in _FIELDS]:
-        raise InputError(f"An asset has no field {', '.join(unknown)}.", hint=f"It has: {', '.join(_FIELDS)}.")
+        message = f"An asset has no field {', '.join(map(quoted, unknown))}."
+        raise InputError(message, hint=f"It has: {', '.join(_FIELDS)}.")
     return names
 
 

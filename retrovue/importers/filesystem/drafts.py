@@ -14,7 +14,7 @@ from retrovue.core.text import is_storable, quoted
 from retrovue.core.version import own_version
 from retrovue.importers.filesystem import exclusions, music, names
 from retrovue.importers.filesystem.episodes import Description
-from retrovue.importers.filesystem.titles import shown
+from retrovue.importers.filesystem.titles import has_several_ids, shown
 from retrovue.importers.filesystem.walk import Title, Unusable
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -121,6 +121,16 @@ def _type(kind: str, file: str, parsed: Description) -> str:
     return names.asset_type(kind, file, parsed.name, is_episode=parsed.is_episode)
 
 
+def _warnings(path: str, kind: str, type_: str, parsed: Description) -> Iterator[str]:
+    if kind == "show" and type_ == "clip":
+        yield "no_episode_number"
+    if parsed.ids or parsed.show_ids:
+        directory, _, file = path.rpartition("/")
+        own = (file,) if type_ == "episode" else (file, directory.rpartition("/")[2])
+        if has_several_ids(*own) or has_several_ids(*parsed.show_directory[-1:]):
+            yield "several_ids"
+
+
 def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: Description) -> Iterator[AssetDraft]:
     """Make a draft for each episode of a file.
 
@@ -147,7 +157,7 @@ def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: Des
         parts=_parts(paths, title),
         provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
         sidecar_stamp=title.marks.text(is_episode=episode),
-        warnings=("no_episode_number",) if kind == "show" and type_ == "clip" else (),
+        warnings=tuple(_warnings(paths[0], kind, type_, parsed)),
     )
     yield draft
     for number in parsed.more_episodes if episode else ():

@@ -68,7 +68,10 @@ _UNFINISHED_FILES = frozenset(
         "bts", "incomplete", "unfinished", "dctmp", "xltd",
     }
 )  # fmt: skip
-"""Extensions that programs append to the names of files that they are still writing."""
+"""Extensions that programs put behind the name of a file that they are still writing."""
+_PACKED = frozenset({"rar", "zip", "7z", "bin"})
+"""Extensions of archives and of raw images of discs, in which there may be titles."""
+_FURTHER_VOLUME = re.compile(r"\.part0*(?:[2-9]|[1-9][0-9]+)\.rar$", re.IGNORECASE)
 _EXTRA = re.compile(
     r"(?P<sample>^samples?$|^sample[._-]|[ ._-]sample$)|^(?:trailer|theme)$|[ ._-]trailer$"
     r"|-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)$",
@@ -112,7 +115,7 @@ def is_disc_file(name: str) -> bool:
 def system_reason(name: str, *, directory: bool) -> str | None:
     """Return why an entry is left out in any directory, as a word; None if it isn't.
 
-    Only files that would otherwise be media have a reason.
+    Of files only those are told that would be media otherwise, or may hold media.
     """
     if not directory:
         return file_reason(name, extension(name))
@@ -130,7 +133,9 @@ def file_reason(name: str, format_: str) -> str | None:
     """Do what `system_reason` does, for a file. ``format_`` is its extension."""
     hidden = name.startswith(".")
     if format_ in MEDIA:
-        return "unfinished" if _is_unfinished(name, name.casefold()) else "hidden" if hidden else None
+        return "unfinished" if _UNFINISHED.search(name) else "hidden" if hidden else None
+    if format_ in _PACKED:
+        return None if hidden or _FURTHER_VOLUME.search(name) else "packed"
     return "unfinished" if format_ in _UNFINISHED_FILES and is_media(stem(name)) and not hidden else None
 
 

@@ -5,7 +5,7 @@ Does no I/O.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 RELEASE = (
     r"(?:[0-9]{3,4}[pi]|[48]k|uhd|[hs]dtv|pdtv|dsr|web[ .-]?(?:dl|rip)|blu-?ray|b[dr]rip|dvd(?:rip|scr)|remux"
@@ -54,11 +54,22 @@ def has_brackets(text: str) -> bool:
 def ids_in(text: str) -> dict[str, str]:
     """Return the ids as Plex, Jellyfin and Emby write them: {tmdb-1949}, [tmdbid-1949], [imdbid=tt0443706]."""
     ids: dict[str, str] = {}
+    for provider, value in _ids(text):
+        ids.setdefault(provider, value)
+    return ids
+
+
+def has_several_ids(*texts: str) -> bool:
+    """Return whether texts hold several ids of one provider, of which the first counts."""
+    found = [pair for text in texts for pair in _ids(text)]
+    return len(set(found)) > len(dict(found))
+
+
+def _ids(text: str) -> Iterator[tuple[str, str]]:
     for match in ID.finditer(text) if _MAY_HOLD_ID.search(text) else ():
         provider, value = (match["provider"] or "imdb").lower(), match["id"] or match["imdb"] or match["bare"]
         if (provider == "imdb") == value.lower().startswith("tt"):
-            ids.setdefault(provider, value.lower())
-    return ids
+            yield provider, value.lower()
 
 
 def has_tags(text: str) -> bool:

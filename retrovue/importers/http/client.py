@@ -392,5 +392,9 @@ class HttpClient:
         return without_echoes(body, self._token.forms() if self._token else ())
 
     def _tls(self) -> ssl.SSLContext | bool:
-        # Without https there is no TLS, because redirects to other origins are refused: certificates aren't needed.
-        return tls_context(self._ca_file) if self._verify and self._base.scheme != "http" else False
+        # Without https there is no TLS, because redirects to other origins are refused: the certificates aren't read.
+        # A file that was given is read all the same, so that a mistake isn't stored.
+        context = None if self._ca_file is None else tls_context(self._ca_file)
+        if not self._verify or self._base.scheme == "http":
+            return False
+        return context or tls_context(None)

@@ -124,12 +124,14 @@ async def test_snapshots_and_the_like_are_left_out_and_counted(tmp_path: Path) -
         *("Movies/E.temp.mp4", "Movies/F.mkv.filepart"),
         *("Movies/@eaDir/x.mkv", "Movies/Plex Versions/x.mkv", "Movies/.hidden/x.mkv", "Movies/._A.mkv"),
         *("Movies/sample-A.mkv", "Movies/A-sample.mkv", "Movies/notes.txt.part", "Movies/.DS_Store"),
+        *("Movies/F/f.rar", "Movies/F/f.r00", "Movies/G/g.part01.rar", "Movies/G/g.part02.rar", "Movies/H/h.bin"),
+        *("Movies/H/h.cue", "Movies/i.zip", "Movies/.j.7z"),
     )
     page, warnings = await read(tmp_path)
     assert titles(page) == ["A"]
     assert warnings == {
         "left_out_recycle_bin": 4, "left_out_unfinished": 11, "left_out_system": 2, "left_out_hidden": 2,
-        "left_out_sample": 2,
+        "left_out_sample": 2, "left_out_packed": 4,
     }  # fmt: skip
 
 
@@ -144,6 +146,23 @@ async def test_what_ignore_files_leave_out_is_counted(tmp_path: Path) -> None:
     (tmp_path / "Movies" / "y" / ".nomedia").touch()
     page, warnings = await read(tmp_path)
     assert (titles(page), warnings) == (["b", "e"], {"left_out_ignored": 3})
+
+
+@pytest.mark.parametrize(
+    ("file", "several"),
+    [
+        ("Movies/A (2001) [tmdbid-1][tmdbid-2].mkv", True),
+        ("Movies/A (2001) {tmdb-1}/A (2001) [tmdbid=2].mkv", True),
+        ("Movies/A (2001) {tmdb-1}/A (2001) [tmdbid=1] {imdb-tt0000001}.mkv", False),
+        ("TV/A {tvdb-1} [tvdbid-2]/Season 1/S01E01.mkv", True),
+        ("TV/A {tvdb-1}/Season 1/S01E01 {tvdb-2}.mkv", False),
+    ],
+)
+@pytest.mark.fault(209)
+async def test_two_ids_of_one_provider_are_a_warning(tmp_path: Path, file: str, several: bool) -> None:
+    make(tmp_path, file)
+    page, _ = await read(tmp_path, SHOWS if file.startswith("TV") else MOVIES)
+    assert [draft.warnings for draft in page.drafts] == [("several_ids",) if several else ()]
 
 
 @pytest.mark.fault(126)
