@@ -35,6 +35,8 @@ _OWN_SESSION = (
     # These override the defaults of the role and the database. A statement has to see what others have committed, and a
     # session may be idle while the source is waited for.
     "SET default_transaction_isolation = 'read committed'; SET idle_session_timeout = 0;"
+    # Where nested loops are switched off, JIT compilation takes seconds for statements that take milliseconds.
+    "SET jit = off;"
     # The server notices within two minutes that the client is gone, and releases its locks.
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
     "SET tcp_user_timeout = 60000"

@@ -59,12 +59,17 @@ class TestOwnSession:
 
     async def test_it_is_as_we_need_it_whatever_the_database_prefers(self, url: URL, store: Store) -> None:
         async with store.data.begin() as connection:
-            for setting in ("default_transaction_isolation = 'serializable'", "idle_session_timeout = '1h'"):
+            for setting in (
+                "default_transaction_isolation = 'serializable'",
+                "idle_session_timeout = '1h'",
+                "jit = on",
+            ):
                 await connection.exec_driver_sql(f'ALTER DATABASE "{url.database}" SET {setting}')
         async with Store(url) as fresh:
             assert fresh.connector.pooled is None
             assert await _shown(fresh, "transaction_isolation") == "read committed"
             assert await _shown(fresh, "idle_session_timeout") == "0"
+            assert await _shown(fresh, "jit") == "off"
             assert await _shown(fresh, "client_connection_check_interval") == "500ms"
             assert fresh.connector.pooled is False
 
