@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
-from retrovue.core.errors import RequestError, SourceError
+from retrovue.core.errors import FilesNotFound, RequestError, SourceError
 from retrovue.core.model import Collection, PathMapping, Secret, Source
 from retrovue.core.pages import Page
 from retrovue.core.paths import PathMapper, UnmappedPath
@@ -15,11 +15,15 @@ from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.locations import empty_locations
 from retrovue.importers.registry import open_importer
+from retrovue.ingest.files import FileCheck
 from retrovue.operations.curation import update_collection
 from retrovue.operations.proposals import by_location, propose_mappings
 from retrovue.store.collections import list_collections
 from retrovue.store.session import Store
 from retrovue.store.sources import list_sources
+
+_LOOKS = 5
+"""How often some of a page's files are looked for, until one is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class LibrarySurvey:
     """The result of the importer's check with all these mappings."""
     empty: tuple[str, ...] = ()
     """Its locations whose local directories exist and are empty."""
+    lost: bool = False
+    """Whether the files that the source lists aren't where the mappings lead; ``answer`` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +90,13 @@ async def survey(
             collection = _collection(discovered, known)
             collection = replace(collection, check_files=collection.check_files and check_files)
             new = [mapping for mapping in maps if _applies(mapping, collection)]
-            if unmapped := _unmapped(collection, [*new, *collection.path_mappings]):
-                files = await some_files(importer, collection)
+            unmapped = _unmapped(collection, [*new, *collection.path_mappings])
+            files = await some_files(importer, collection) if unmapped or collection.check_files else []
+            if unmapped:
                 proposals = await propose_mappings(by_location(unmapped, files), roots)
                 new += [proposals[location] for location in unmapped if location in proposals]
             new = [mapping for mapping in new if mapping not in collection.path_mappings]
-            libraries.append(await _survey_library(importer, collection, new))
+            libraries.append(await _survey_library(importer, collection, new, files))
     return Survey(identity, source, tuple(libraries))
 
 
@@ -104,7 +111,8 @@ async def add_mapping(
     async with GuardedImporter(open_importer(type_name, config, credentials)) as importer:
         before = tuple(known for known in library.collection.path_mappings if known not in library.new_mappings)
         collection = replace(library.collection, path_mappings=before)
-        return await _survey_library(importer, collection, [*library.new_mappings, mapping])
+        files = await some_files(importer, collection) if collection.check_files else []
+        return await _survey_library(importer, collection, [*library.new_mappings, mapping], files)
 
 
 async def enable_library(store: Store, source: Source, library: LibrarySurvey) -> None:
@@ -172,10 +180,27 @@ async def some_files(importer: GuardedImporter, collection: Collection) -> list[
 
 
 async def _survey_library(
-    importer: GuardedImporter, collection: Collection, new: Sequence[PathMapping]
+    importer: GuardedImporter, collection: Collection, new: Sequence[PathMapping], files: Sequence[str]
 ) -> LibrarySurvey:
+    """Ask the importer about a library with its new mappings, and look for some of its ``files`` where they lead."""
     mappings = (*new, *(mapping for mapping in collection.path_mappings if mapping not in new))
     changed = replace(collection, path_mappings=mappings)
     answer = await importer.check_ingestible(changed)
     empty = tuple(await empty_locations(changed))
-    return LibrarySurvey(changed, tuple(new), _unmapped(changed, mappings), answer, empty)
+    unmapped = _unmapped(changed, mappings)
+    lost = False
+    if changed.check_files and (answer.ingestible or unmapped):
+        try:
+            await _look_for(files, replace(changed, locations=tuple(set(changed.locations) - set(unmapped))))
+        except FilesNotFound as exc:
+            lost, answer = True, Ingestibility(ingestible=False, code=exc.code, reason=exc.message)
+    return LibrarySurvey(changed, tuple(new), unmapped, answer, empty, lost)
+
+
+async def _look_for(files: Sequence[str], collection: Collection) -> None:
+    """Look for some of a page's files on this machine, as an ingest does. Raises FilesNotFound."""
+    check = FileCheck(collection, PathMapper(collection.path_mappings).file)
+    for number in range(_LOOKS):
+        if check.wanted:
+            await check.look(files[number::_LOOKS])
+    await check.finish()

@@ -164,6 +164,11 @@ class TestUnattended:
         (error,) = done.document["errors"]
         assert (done.status, error["code"]) == (1, "unmapped_location")
         assert f"Give --map {plex.server.sections[2].locations[0].path}=LOCAL." in error["hint"]
+        assert "collection update" not in error["message"]  # there is no such collection yet
+        wrong = ("--library", "Home Videos", "--map", f"{plex.server.sections[2].locations[0].path}={disk}")
+        (error,) = run_cli(*unattended(plex, token_file, disk, *wrong, "--json")).document["errors"]
+        assert error["code"] == "files_not_found"
+        assert "--no-check-files" in error["hint"]
         assert run_cli.ok("source", "list")["total"] == 0
 
     def test_an_unknown_library(self, run_cli: Cli, plex: Plex, token_file: str, disk: Path) -> None:
@@ -306,14 +311,16 @@ class TestForgives:
         done = converse(
             run_cli,
             ("quickstart", "--url", plex.url, "--token-file", token_file, f"--look-in=~/{disk.name}"),
-            (ASKED_WHICH, "3"),
+            (ASKED_WHICH, "home videos"),
+            ("on this machine? (only Enter: leave it out) ", str(disk)),
             ("on this machine? (only Enter: leave it out) ", f"~/{media.name}"),
             ("Do it? [Y/n] ", ""),
         )
         assert done.status == 0, done
+        assert "None of 10 files of 'Home Videos' that were looked for is on this machine, such as " in done.err
         assert mappings(run_cli)["Home Videos"][1] == [str(media)]
         location = plex.server.sections[0].locations[0].path
-        given = ("--library", "Movies", "--map", f"{location}={os.path.relpath(media)}")
+        given = ("--library", "movies", "--map", f"{location}={os.path.relpath(media)}")
         assert run_cli(*unattended(plex, token_file, disk, *given)).status == 0
         assert mappings(run_cli)["Movies"][1] == [str(media)]
 

@@ -26,6 +26,8 @@ from retrovue.operations.catalogue import Store, list_sources
 from retrovue.operations.survey import LibrarySurvey, Survey, add_mapping, enable_library, survey
 
 _ALL = "all"
+_SHOWN = 5
+"""How many locations a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +186,12 @@ class _Quickstart:
             if mapped.answer.ingestible:
                 chosen.append(mapped)
             elif asking:
-                self.call.output.notes([f"{library.collection.name} is left out: {mapped.answer.reason}"])
+                self.call.output.notes([f"{library.collection.name} is left out: {_reason(mapped)}"])
             else:
-                maps = " ".join(f"Give --map {location}=LOCAL." for location in mapped.unmapped)
                 raise InputError(
-                    f"Library '{library.collection.name}' can't be ingested: {mapped.answer.reason}",
+                    f"Library '{library.collection.name}' can't be ingested: {_reason(mapped)}",
                     code=mapped.answer.code or "not_ingestible",
-                    hint=f"Nothing was changed. {maps or 'Leave it out.'}",
+                    hint=f"Nothing was changed. {_way_out(mapped)}",
                     context={"missing": ["--map"] if mapped.unmapped else []},
                 )
         if not chosen:
@@ -213,7 +214,9 @@ class _Quickstart:
             numbers = picked_numbers(answer, len(libraries))
             if numbers is not None:
                 return [libraries[number - 1] for number in numbers]
-            self.call.output.notes([f"Numbers from 1 to {len(libraries)}, please, or {_ALL}."])
+            if named := _fitting(answer, libraries):
+                return named
+            self.call.output.notes([f"Numbers from 1 to {len(libraries)}, please, the name of a library, or {_ALL}."])
 
     async def _ask_where(self, library: LibrarySurvey) -> LibrarySurvey:
         """Ask where a library's files are, until each location has a mapping or the operator leaves the library out."""
@@ -232,7 +235,7 @@ class _Quickstart:
             except RequestError as exc:
                 refuse(self.call, exc)
                 continue
-            if tried.unmapped or tried.answer.ingestible:
+            if tried.answer.ingestible or (tried.unmapped and not tried.lost):
                 library = tried
             else:
                 self.call.output.notes([tried.answer.reason or "The library can't be ingested from there."])
@@ -291,9 +294,7 @@ def _named(names: Sequence[str], libraries: Sequence[LibrarySurvey]) -> list[Lib
         return [library for library in libraries if _is_wanted_unnamed(library)]
     picked: dict[str, LibrarySurvey] = {}
     for name in names:
-        fitting = [
-            library for library in libraries if name in {library.collection.name, library.collection.external_id}
-        ]
+        fitting = _fitting(name, libraries)
         if not fitting:
             raise InputError(
                 f"The server has no library '{name}'.",
@@ -302,6 +303,29 @@ def _named(names: Sequence[str], libraries: Sequence[LibrarySurvey]) -> list[Lib
             )
         picked |= {library.collection.external_id: library for library in fitting}
     return list(picked.values())
+
+
+def _fitting(name: str, libraries: Sequence[LibrarySurvey]) -> list[LibrarySurvey]:
+    """Return the libraries of a name or a key; if there are none, those of that name in other letter case."""
+    exact = [library for library in libraries if name in {library.collection.name, library.collection.external_id}]
+    return exact or [library for library in libraries if library.collection.name.casefold() == name.casefold()]
+
+
+def _reason(library: LibrarySurvey) -> str:
+    """Return why a library can't be ingested, without a command: its collection may not be in the catalogue yet."""
+    if library.unmapped and not library.lost:
+        shown = ", ".join(library.unmapped[:_SHOWN])
+        more = f" and {len(library.unmapped) - _SHOWN} more" if len(library.unmapped) > _SHOWN else ""
+        return f"It isn't known where {shown}{more} is on this machine."
+    return library.answer.reason or "It isn't ingestible."
+
+
+def _way_out(library: LibrarySurvey) -> str:
+    if library.unmapped:
+        return " ".join(f"Give --map {location}=LOCAL." for location in library.unmapped)
+    if library.lost:
+        return "Correct --map, or give --no-check-files if the files are meant to be on another machine."
+    return "Leave it out."
 
 
 def picked_numbers(answer: str, most: int) -> list[int] | None:
