@@ -257,10 +257,10 @@ def _block(title: str, lines: Sequence[str], total: int, shown: int = _SHOWN) ->
     if not total:
         return
     yield ""
-    yield f"{title} ({total}):"
+    yield f"{title} ({total:,}):"
     yield from (f"  {line}" for line in lines[:shown])
     if total > min(len(lines), shown):
-        yield f"  ... and {total - min(len(lines), shown)} more"
+        yield f"  ... and {total - min(len(lines), shown):,} more"
 
 
 def _held_back(outcome: Ingested) -> Iterator[str]:

@@ -42,7 +42,7 @@ async def csv_lines(names: Sequence[str], items: AsyncIterator[dict[str, Any]]) 
     writer.writerow(names)
     async for item in items:
         writer.writerow(
-            orjson.dumps(value).decode() if isinstance(value, dict | list) else value for value in item.values()
+            orjson.dumps(value).decode() if isinstance(value, dict | list | bool) else value for value in item.values()
         )
         yield line.getvalue().encode()
         line.seek(0)

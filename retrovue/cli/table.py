@@ -13,6 +13,8 @@ COLUMNS = 80
 """The width of lines if the output isn't a terminal."""
 _NARROWEST, _WIDEST = 60, 160
 """The limits of the width of lines: narrower tables and wider texts are hard to read."""
+_LEAST = 16
+"""How wide the first column is at least, unless its texts are shorter."""
 _GAP = "  "
 _BLANK = re.compile(r" (?=(?:[^`]*`[^`]*`)*[^`]*$)")
 """A blank that isn't between two backticks: an even number of them follows."""
@@ -29,20 +31,28 @@ def table(
 ) -> list[str]:
     """Lay out a table in lines of at most ``columns`` cells, by wrapping the first column.
 
+    Where that would become too narrow to be read, it has lines of its own, above the others.
+
     A heading may have several lines. ``numbers`` are the columns to align right. With ``foot`` the last row is a total.
     ``styles`` are the styles of the first rows. Nothing is cut off: if the other columns are too wide, the table is too
     wide. With ``columns=None`` nothing is wrapped.
     """
     above = _heads(heads)
-    body = [[_cell(value) for value in row] for row in rows]
+    body = [[_cell(value, number=column in numbers) for column, value in enumerate(row)] for row in rows]
     widths = [max(width(row[column]) for row in [*above, *body]) for column in range(len(heads))]
+    apart, first = False, widths[0]
     if columns == "terminal":
         columns = line_width()
     if columns is not None:
-        widths[0] = min(widths[0], max(columns - sum(widths[1:]) - len(_GAP) * (len(heads) - 1), width(above[-1][0])))
+        left = columns - sum(widths[1:]) - len(_GAP) * (len(heads) - 1)
+        apart = len(heads) > 1 and left < _LEAST < widths[0]
+        widths[0] = min(widths[0], columns if apart else max(left, width(above[-1][0])))
+    if apart:
+        # On a line of its own; the other columns follow, indented.
+        first, widths[0] = widths[0], 0
 
     def laid(row: Sequence[str], style: Style | None = None) -> list[str]:
-        *begun, last = _wrap(row[0], widths[0])
+        *begun, last = [*(_wrap(row[0], first) if row[0] else ()), ""] if apart else _wrap(row[0], widths[0])
         parts = [_pad(cell, widths[column], right=column in numbers) for column, cell in enumerate([last, *row[1:]])]
         lines = [*begun, _GAP.join(parts).rstrip()]
         return lines if style is None else [Styled(line, style) for line in lines]
@@ -84,12 +94,12 @@ def _heads(heads: Sequence[str]) -> list[list[str]]:
     return [[([""] * (tallest - len(lines)) + lines)[row] for lines in split] for row in range(tallest)]
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, *, number: bool = False) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return printable(value)
+    return f"{value:,}" if number and isinstance(value, int) else printable(value)
 
 
 def _pad(cell: str, cells: int, *, right: bool) -> str:

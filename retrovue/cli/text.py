@@ -22,9 +22,9 @@ def printable(text: object) -> str:
     return _UNSAFE.sub(_escape, str(text))
 
 
-def local_time(moment: dt.datetime) -> str:
-    """Return a time in this machine's time zone, to the second."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def local_time(moment: dt.datetime, timespec: Literal["seconds", "minutes"] = "seconds") -> str:
+    """Return a time in this machine's time zone, with its offset from UTC."""
+    return moment.astimezone().isoformat(sep=" ", timespec=timespec)
 
 
 def width(text: str) -> int:

@@ -54,7 +54,6 @@ __all__ = [
     "get_collection",
     "get_enricher",
     "get_run",
-    "is_id",
     "iter_assets",
     "list_assets",
     "list_collections",
@@ -174,11 +173,6 @@ async def get_asset(store: Store, uuid: UUID) -> AssetDetails:
     """Return an asset with its files in playing order, its aliases, enrichments and decisions. Raises NotFound."""
     async with store.reading() as session:
         return await assets.get_asset(session, uuid)
-
-
-def is_id(text: str) -> bool:
-    """Return whether a text is a complete UUID."""
-    return references.as_uuid(text) is not None
 
 
 async def find_asset(store: Store, reference: str) -> UUID:

@@ -183,10 +183,16 @@ class TestList:
         exported = run_cli("asset", "export", "--csv", "--columns", "title, state", "--order", "name").out
         assert exported.splitlines()[:2] == ["title,state", "One,new"]
         assert run_cli("asset", "list", "--columns", "title,type").out.splitlines()[0].split() == ["title", "type"]
-        assert run_cli("asset", "list", "--columns", "path,show").out.split()[:2] == ["canonical_uri", "show_title"]
-        done = run_cli("asset", "list", "--columns", "title,size", "--json")
-        assert done.status != 0
-        assert done.document["errors"][0]["message"] == "An asset has no field 'size'."
+        named = ("asset", "list", "--columns", "collection,source,show,season,path", "--order", "name")
+        heads = ["collection", "source", "show_title", "season_number", "canonical_uri"]
+        assert run_cli(*named).out.splitlines()[0].split() == heads
+        lines = run_cli(*named, "--csv").out.splitlines()[1:]
+        assert {tuple(line.split(",")[:2]) for line in lines} == {("Movies", "My Plex"), ("Shows", "My Plex")}
+        assert run_cli("asset", "export", "--csv", "--columns", "approved_for_broadcast").out.splitlines()[1] == "false"
+        refused = run_cli("asset", "list", "--columns", "title,size")
+        assert (refused.status, refused.err.splitlines()[0]) == (1, "Error: An asset has no field 'size'.")
+        done = run_cli("asset", "list", "--columns", "title", "--json")
+        assert done.document["errors"][0]["message"] == "--columns and --json can't be given together."
 
     @pytest.mark.fault(208)
     def test_where_titles_are_alike_their_collections_and_keys_are_shown(
@@ -291,7 +297,7 @@ class TestInBulk:
     def test_filters_ask_first(self, run_cli: Cli) -> None:
         done = run_cli("asset", "approve", "--collection", "Movies")
         assert done.status == 1
-        assert done.err.startswith("Approve 3 assets. 3 fit: 3 new.\nError: This concerns 3 assets, and there is no")
+        assert done.err.startswith("Approve 3 assets. 3 match: 3 new.\nError: This concerns 3 assets, and there is no")
         assert "--yes" in done.err
         assert set(states(run_cli).values()) == {("new", False)}
         preview = run_cli.ok("asset", "approve", "--collection", "Movies", "--dry-run")
@@ -326,13 +332,13 @@ class TestInBulk:
             assert run_cli("asset", "retire", "-", "--json", stdin=lines).document["total"] == 3
         assert run_cli("asset", "unretire", "-", "--json", stdin=found["Three"]["uuid"]).document["changed"] == 1
 
-    @pytest.mark.parametrize("line", ['{"title": "One"}', "{", "[]"])
+    @pytest.mark.parametrize("line", ['{"title": "One"}', "{", "[]", "----  ----", "Title  Type", "2 of 4 assets"])
     def test_a_line_without_an_id_is_named(self, run_cli: Cli, line: str) -> None:
         one = assets(run_cli)["One"]["uuid"]
-        done = run_cli("asset", "approve", "-", "--json", stdin=f"{one}\n{line}\n")
+        done = run_cli("asset", "approve", "-", "--json", stdin=f"{one[:8]}\n{line}\n")
         (error,) = done.document["errors"]
         assert done.status == 1
-        assert "Line 2 " in error["message"] or error["code"] == "asset_not_found"
+        assert error["message"] == "Line 2 of the standard input has no id of an asset."
         assert states(run_cli)["One"] == ("new", False)
 
     def test_ids_are_short_in_tables_and_enough(self, run_cli: Cli) -> None:

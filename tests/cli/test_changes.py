@@ -241,7 +241,7 @@ class TestWipe:
         before = collections(run_cli)
         done = answer(run_cli, signal.SIGINT, "collection", "wipe", "Movies")
         assert (done.status, done.out) == (130, "")
-        assert done.err.endswith("[y/N] Error: Interrupted by SIGINT.\n")
+        assert done.err.endswith("[y/N] \nError: Interrupted by SIGINT.\n")
         assert collections(run_cli) == before
 
     def test_while_it_is_ingested(self, run_cli: Cli, portal: BlockingPortal, database_url: str) -> None:

@@ -126,3 +126,18 @@ def test_cells(text: str, cells: int) -> None:
 )
 def test_a_command_is_not_broken(text: str, lines: list[str]) -> None:
     assert words(text, 12) == lines
+
+
+def test_a_first_column_that_would_be_too_narrow_has_lines_of_its_own() -> None:
+    rows = [("Unknown Traveller - S02E15", "4k", 33, "01a21c45-754a-75"), ("Lost", "720", 1234, "01a21c45-754a-74")]
+    assert table(("Title", "Picture", "Min", "Id"), rows, numbers=(2,), columns=40) == [
+        "Title",
+        "  Picture    Min  Id",
+        "  -------  -----  ----------------",
+        "Unknown Traveller - S02E15",
+        "  4k          33  01a21c45-754a-75",
+        "Lost",
+        "  720      1,234  01a21c45-754a-74",
+    ]
+    heads = table(("Name", "Dupli-\ncates", "Number of all"), [("A name that is long", 1, 2)], columns=30)
+    assert heads[:3] == ["  Dupli-", "Name", "  cates   Number of all"]

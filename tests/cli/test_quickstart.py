@@ -196,7 +196,7 @@ class TestOnATerminal:
             ("Do it? [Y/n] ", "y"),
         )
         assert done.status == 0, done
-        assert "Numbers from 1 to 3, please, or all." in done.err
+        assert "Numbers from 1 to 3, please, the name of a library, or all." in done.err
         assert "The directory /nowhere-at-all" in done.err
         found = mappings(run_cli)
         assert found["Movies"][:2] == (True, [str(disk / "nas/lib/films")])

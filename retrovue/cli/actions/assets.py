@@ -1,5 +1,6 @@
 """List and show assets."""
 
+import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.streams import csv_lines, each, json_document, json_lines
 from retrovue.cli.table import room, table
+from retrovue.cli.text import local_time
 from retrovue.core.results import place
 from retrovue.core.text import item_key, quoted
 from retrovue.ingest.documents import collection_identity, source_identity
@@ -34,6 +36,8 @@ _PAGE = 500
 _FIELDS = tuple(Asset.__dataclass_fields__)
 _AS_FILTERED = {"path": "canonical_uri", "show": "show_title", "season": "season_number", "episode": "episode_number"}
 """The fields that go by the names of the options that filter by them."""
+_OF_COLLECTION = ("collection", "source")
+"""The columns with the name of an asset's collection, and with that of its source."""
 _LABEL = 24
 """The width of the column of field names; approved_for_broadcast is the longest."""
 
@@ -55,6 +59,8 @@ async def list_assets(
         raise InputError("--jsonl and --csv can't be given together.")
     if everything and after is not None:
         raise InputError("--all and --after can't be given together.")
+    if columns is not None and call.output.as_json:
+        raise InputError("--columns and --json can't be given together.", hint="Give --jsonl or --csv.")
     names = _column_names(columns)
     async with opened(call) as store:
         page = await catalogue.list_assets(store, order=order, limit=0 if everything else limit, after=after, **filters)
@@ -69,9 +75,9 @@ async def list_assets(
             document["next_cursor"] = page.next_cursor
             await call.output.stream(json_document(document, "assets", _fields(assets)))
         elif as_csv:
-            await call.output.stream(csv_lines(names or _FIELDS, _fields(assets, names)))
+            await call.output.stream(csv_lines(names or _FIELDS, _fields(assets, names, _Collections(store))))
         elif jsonl:
-            await call.output.stream(json_lines(_fields(assets, names)))
+            await call.output.stream(json_lines(_fields(assets, names, _Collections(store))))
         else:
             await _print_tables(call, store, assets, names)
             if not everything:
@@ -83,35 +89,72 @@ async def list_assets(
 
 def _column_names(columns: str | None) -> list[str]:
     names = [] if columns is None else [_AS_FILTERED.get(name, name) for name in map(str.strip, columns.split(","))]
-    if unknown := [name for name in names if name not in _FIELDS]:
+    if unknown := [name for name in names if name not in {*_FIELDS, *_OF_COLLECTION}]:
         message = f"An asset has no field {', '.join(map(quoted, unknown))}."
-        raise InputError(message, hint=f"It has: {', '.join(_FIELDS)}.")
+        raise InputError(message, hint=f"It has: {', '.join([*_FIELDS, *_OF_COLLECTION])}.")
     return names
 
 
-async def _fields(assets: AsyncIterator[Asset], names: Sequence[str] = ()) -> AsyncIterator[dict[str, Any]]:
+async def _fields(
+    assets: AsyncIterator[Asset], names: Sequence[str] = (), collections: "_Collections | None" = None
+) -> AsyncIterator[dict[str, Any]]:
     async for asset in assets:
-        fields = asdict(asset)
-        yield {name: fields[name] for name in names} if names else fields
+        if names and collections is not None:
+            await collections.look_up([asset], names)
+            yield _chosen(asset, names, collections)
+        else:
+            yield asdict(asset)
+
+
+def _chosen(asset: Asset, names: Sequence[str], collections: "_Collections") -> dict[str, Any]:
+    """Return the values of some columns of an asset, by the names that were given."""
+    return {
+        name: collections.of(asset)[_OF_COLLECTION.index(name)] if name in _OF_COLLECTION else getattr(asset, name)
+        for name in names
+    }
+
+
+class _Collections:
+    """The names of the collections of assets, and of their sources. Each is looked up once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[UUID, tuple[str, str]] = {}
+
+    async def look_up(self, assets: Sequence[Asset], columns: Sequence[str] = ("collection",)) -> None:
+        """Look up the collections of assets, if one of the columns needs them, before ``of`` is asked for them."""
+        if not set(columns) & set(_OF_COLLECTION):
+            return
+        for asset in assets:
+            if asset.collection_uuid not in self._known:
+                source, collection = await catalogue.find_target(self._store, str(asset.collection_uuid))
+                self._known[asset.collection_uuid] = (collection.name, source.name)
+
+    def of(self, asset: Asset) -> tuple[str, str]:
+        """Return the names of the collection and the source of an asset."""
+        return self._known[asset.collection_uuid]
 
 
 async def _print_tables(call: Invocation, store: Store, assets: AsyncIterator[Asset], names: Sequence[str]) -> None:
     """Print a table for each page of assets. Assets with the same title are printed with their collections."""
     page: list[Asset] = []
+    collections = _Collections(store)
     async for asset in assets:
         page.append(asset)
         if len(page) == _PAGE:
-            call.output.lines(await _table(store, page, names))
+            call.output.lines(await _table(store, page, names, collections))
             page.clear()
             if call.output.reader_gone:
                 return
     if page:
-        call.output.lines(await _table(store, page, names))
+        call.output.lines(await _table(store, page, names, collections))
 
 
-async def _table(store: Store, page: Sequence[Asset], names: Sequence[str]) -> list[str]:
+async def _table(store: Store, page: Sequence[Asset], names: Sequence[str], collections: "_Collections") -> list[str]:
     if names:
-        return table(names, [[_value(getattr(asset, name)) for name in names] for asset in page], columns=room())
+        await collections.look_up(page, names)
+        fields = [_chosen(asset, names, collections) for asset in page]
+        return table(names, [[_value(value) for value in row.values()] for row in fields], columns=room())
     heads = ["Title", "Type", "Min", "State", "Id"]
     ids = await catalogue.short_ids(store, [asset.uuid for asset in page])
     namesakes = _namesakes(page)
@@ -120,19 +163,39 @@ async def _table(store: Store, page: Sequence[Asset], names: Sequence[str]) -> l
         [title, asset.type, _runtime(asset), asset.state, ids.get(asset.uuid, asset.uuid)]
         for title, asset in zip(titles, page, strict=True)
     ]
-    if len(set(titles)) < len(rows):
-        heads.insert(1, "Collection")
-        known: dict[UUID, str] = {}
-        for row, asset in zip(rows, page, strict=True):
-            if asset.collection_uuid not in known:
-                _, collection = await catalogue.find_target(store, str(asset.collection_uuid))
-                known[asset.collection_uuid] = collection.name
-            row.insert(1, known[asset.collection_uuid])
-        if len({(row[0], row[1]) for row in rows}) < len(rows):
-            heads.insert(2, "Key")
-            for row, asset in zip(rows, page, strict=True):
-                row.insert(2, item_key(asset.source_uri))
+    if len(set(titles)) < len(rows):  # what tells them apart
+        await collections.look_up(page)
+        for place, (head, values) in enumerate(_distinctions(titles, page, collections), 1):
+            heads.insert(place, head)
+            for row, value in zip(rows, values, strict=True):
+                row.insert(place, value)
     return table(heads, rows, numbers=(heads.index("Min"),), columns=room())
+
+
+def _distinctions(
+    titles: Sequence[str], page: Sequence[Asset], collections: "_Collections"
+) -> Iterator[tuple[str, list[str | None]]]:
+    """Yield the columns that tell assets of one title apart, each with its heading: as few as are enough."""
+    files: dict[str, list[str | None]] = {
+        "Picture": [asset.video_resolution for asset in page],
+        "Codec": [asset.video_codec for asset in page],
+        "Size": [None if asset.size_bytes is None else _size(asset.size_bytes) for asset in page],
+    }
+    columns: dict[str, list[str | None]] = {
+        "Collection": [collections.of(asset)[0] for asset in page],
+        "Source": [collections.of(asset)[1] for asset in page],
+    }
+    told: list[tuple[str | None, ...]] = [(title,) for title in titles]
+    for last in (False, True):
+        for head, values in columns.items():
+            with_it = [(*before, value) for before, value in zip(told, values, strict=True)]
+            if len(set(with_it)) > len(set(told)):
+                told = with_it
+                yield head, values
+        if not last:
+            enough = [head for head in files if len(set(zip(told, files[head], strict=True))) == len(page)]
+            keys: dict[str, list[str | None]] = {"Key": [item_key(asset.source_uri) for asset in page], **files}
+            columns = {enough[0]: files[enough[0]]} if enough else keys
 
 
 def _namesakes(assets: Sequence[Asset]) -> dict[str, dict[str | None, int | None]]:
@@ -202,7 +265,7 @@ def _details(details: AssetDetails) -> Iterator[str]:
 
 
 def _identity(identity: FormerIdentity) -> str:
-    return f"{identity.source_uri}, until {identity.until.astimezone():%Y-%m-%d %H:%M} (same {identity.rule})"
+    return f"{identity.source_uri}, until {local_time(identity.until, 'minutes')} (same {identity.rule})"
 
 
 def _value(value: object) -> str:
@@ -210,6 +273,8 @@ def _value(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dt.datetime):
+        return local_time(value)
     if isinstance(value, float):
         return f"{value:g}"  # Stored in single precision, so further digits are meaningless.
     if isinstance(value, dict):
@@ -272,4 +337,4 @@ def _alias(alias: AssetAlias) -> str:
 def _decision(decision: AssetDecision) -> str:
     states = "" if decision.before is None else f", {decision.before} before"
     by = "a sync" if decision.by is None else decision.by
-    return f"{decision.what} {decision.at.astimezone().isoformat(sep=' ', timespec='seconds')} by {by}{states}"
+    return f"{decision.what} {local_time(decision.at)} by {by}{states}"

@@ -9,6 +9,7 @@ from retrovue.cli.asking import confirm
 from retrovue.cli.ingest_report import duration
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import line_width, table, words
+from retrovue.cli.text import local_time
 from retrovue.core.pages import Rejection
 from retrovue.core.text import redact
 from retrovue.core.verdicts import HEADINGS
@@ -63,7 +64,7 @@ async def show_runs(call: Invocation, *, limit: int, run: str | None, **filters:
 def _run_row(run: LoggedRun, short: str) -> tuple[object, ...]:
     took = None if run.ended_at is None else duration((run.ended_at - run.started_at).total_seconds())
     statuses = ", ".join(f"{number} {status}" for status, number in run.statuses.items())
-    started = run.started_at.astimezone().isoformat(sep=" ", timespec="minutes")
+    started = local_time(run.started_at, "minutes")
     return (run.source_name, short, started, took, statuses, *(run.counts[count] for count in _RUN_COUNTS))
 
 
@@ -77,7 +78,7 @@ def _run_lines(entries: Sequence[LogEntry]) -> Iterator[str]:
     started = min(entry.started_at for entry in entries)
     unit = ", one unit of work" if first.atomic else ""
     yield f"Run {first.run_id}"
-    yield f"{_time(started)}, {first.source_name}, {_trigger(first)}{unit}"
+    yield f"{local_time(started)}, {first.source_name}, {_trigger(first)}{unit}"
     yield from table(_HEADS, [_row(entry) for entry in entries], numbers=range(2, len(_HEADS)))
     yield from (f"{_INDENT}{entry.collection_name}: {entry.code}" for entry in entries if entry.code is not None)
 
@@ -90,10 +91,6 @@ def _row(entry: LogEntry) -> tuple[object, ...]:
         entry.status,
         *(entry.counts[count] if counted else None for count in HEADINGS),
     )
-
-
-def _time(moment: dt.datetime) -> str:
-    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _trigger(entry: LogEntry) -> str:
@@ -115,9 +112,9 @@ async def show_run(call: Invocation, reference: str, collection: str | None, *, 
 
 
 def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool) -> Iterator[str]:
-    ended = "not ended" if entry.ended_at is None else f"ended {_time(entry.ended_at)}"
+    ended = "not ended" if entry.ended_at is None else f"ended {local_time(entry.ended_at)}"
     yield f"{entry.collection_name}: {entry.status}"
-    yield f"{_INDENT}Started {_time(entry.started_at)}, {ended}"
+    yield f"{_INDENT}Started {local_time(entry.started_at)}, {ended}"
     if entry.message is not None:
         yield f"{_INDENT}{redact(entry.message)} [{entry.code}]"
     if entry.hint is not None:
@@ -125,7 +122,7 @@ def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool)
     reading = entry.details.get("reading")
     if entry.mode == "sync" and reading:
         yield from _wrapped(f"Read: {entry.read}: {reading['reason']}")
-    counts = [f"{name.replace('_', ' ')} {number}" for name, number in entry.counts.items() if number]
+    counts = [f"{_count_name(name)} {number:,}" for name, number in entry.counts.items() if number]
     if counts:
         yield from _wrapped(f"Counts: {', '.join(counts)}")
     durations = [f"{name.replace('_', ' ')} {seconds:.3f} s" for name, seconds in entry_durations(entry).items()]
@@ -143,6 +140,11 @@ def _details(entry: LogEntry, rejected: Sequence[Rejection], *, traceback: bool)
     if traceback and text is not None:
         yield f"{_INDENT}Traceback:"
         yield from (f"{_INDENT * 2}{line}" for line in text.splitlines())
+
+
+def _count_name(count: str) -> str:
+    """Return a count's heading where it isn't its name, as for known items, which JSON calls skipped."""
+    return HEADINGS[count].lower() if count == "skipped" else count.replace("_", " ")
 
 
 def _enrichment(enriched: Mapping[str, Any]) -> Iterator[str]:
@@ -181,7 +183,7 @@ async def prune_details(call: Invocation, older_than: dt.timedelta, *, yes: bool
 
 def _pruned_lines(pruned: PrunedDetails) -> list[str]:
     lines = [
-        f"Of runs that ended before {_time(pruned.before)}; their outcomes stay:",
+        f"Of runs that ended before {local_time(pruned.before)}; their outcomes stay:",
         f"  {pruned.rejections:,} rejected items",
         f"  the details of {pruned.outcomes:,} ingests and {pruned.enrichments:,} enrichments",
     ]

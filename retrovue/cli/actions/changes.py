@@ -42,7 +42,8 @@ async def show_changes(
         call.output.document({**document, "next_cursor": page.next_cursor})
         return 0
     rows = [
-        (change.position, local_time(change.at), change.what, change.title, _fields(change)) for change in page.changes
+        (str(change.position), local_time(change.at), change.what, change.title, _fields(change))
+        for change in page.changes
     ]
     lines = table(("Cursor", "When", "What", "Asset", "Fields"), rows, numbers=(0,), columns=room()) if rows else []
     call.output.lines([*lines, f"{len(rows):,} changes. The next page: --after {page.next_cursor}"])

@@ -8,6 +8,7 @@ from retrovue.cli.asking import Destruction, confirm
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
+from retrovue.cli.text import local_time
 from retrovue.core.model import Collection, PathMapping, Source
 from retrovue.ingest.documents import collection_identity, outcome_document, source_identity
 from retrovue.operations import catalogue, curation
@@ -200,7 +201,7 @@ def _collection_lines(source: Source, collection: Collection) -> list[str]:
         f"Check files: {'yes' if collection.check_files else 'no'}",
         f"Replaced:    {'stays approved' if collection.keep_approval else 'loses its approval'}",
         f"Assets:      {collection.assets_count}",
-        f"Last ingest: {'never' if last is None else last.astimezone().isoformat(sep=' ', timespec='seconds')}",
+        f"Last ingest: {'never' if last is None else local_time(last)}",
         *(f"Location:    {location}" for location in collection.locations),
         *(f"Mapping:     {mapping.source_prefix} = {mapping.local_path}" for mapping in collection.path_mappings),
     ]

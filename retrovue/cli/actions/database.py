@@ -151,7 +151,7 @@ async def back_up(call: Invocation, file: Path) -> int:
         if not call.dry_run:
             await server.ensure_database(name)
             size = await databases.back_up(server, name, file)
-    head = "Dry run: nothing was written. Would back up" if size is None else f"Backed up ({size} bytes)"
+    head = "Dry run: nothing was written. Would back up" if size is None else f"Backed up ({size:,} bytes)"
     document = {
         "dry_run": call.dry_run,
         "database": name,
@@ -189,4 +189,4 @@ async def restore(call: Invocation, file: Path, *, yes: bool) -> int:
 
 
 def _count_lines(counts: dict[str, int]) -> list[str]:
-    return [f"  {name + ':':<13} {count}" for name, count in counts.items()]
+    return [f"  {name + ':':<13} {count:,}" for name, count in counts.items()]

@@ -1,5 +1,6 @@
 """Decisions about assets: approve them, retire them, undo retiring."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from retrovue.operations.catalogue import AssetFilters, Store
 from retrovue.operations.decisions import Decided, Decision, StateChange
 
 _STDIN = "-"
+_ID = re.compile("[0-9a-fA-F][0-9a-fA-F-]*(,|$)")
+"""What a line begins with that has the id of an asset, or the beginning of one."""
 _VERBS = {"approved": "Approve", "retired": "Retire", "unretired": "Undo the retirement of"}
 
 
@@ -108,15 +111,24 @@ def _read_ids(call: Invocation) -> Iterator[str]:
         with interruptible(call):
             for number, line in enumerate(sys.stdin or (), 1):
                 word = line.strip()
-                if word.startswith("{"):
-                    yield str(orjson.loads(word)["uuid"])
-                elif word and (number > 1 or catalogue.is_id(word.partition(",")[0]) or not word.startswith("uuid")):
-                    yield word.partition(",")[0]
+                if word and (number > 1 or word.partition(",")[0] != "uuid"):
+                    yield _id_in(word)
     except (ValueError, KeyError) as exc:
         raise InputError(
             f"Line {number + isinstance(exc, UnicodeDecodeError)} of the standard input has no id of an asset.",
-            hint="Give one id on each line, or the output of `retrovue asset export`.",
+            hint="Give an id on each line, or what `retrovue asset list --columns uuid --csv` prints.",
         ) from exc
+
+
+def _id_in(line: str) -> str:
+    """Return the id of an asset, its beginning or its address that a line has. Raises ValueError or KeyError."""
+    if line.startswith("{"):
+        return str(orjson.loads(line)["uuid"])
+    if _ID.match(line):
+        return line.partition(",")[0]
+    if "://" not in line:
+        raise ValueError(line)
+    return line
 
 
 async def _report(

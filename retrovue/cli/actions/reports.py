@@ -8,6 +8,7 @@ from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.streams import csv_lines, each, json_document, json_lines
 from retrovue.cli.table import room, table
+from retrovue.cli.text import local_time
 from retrovue.operations import reports
 from retrovue.operations.documents import statistics_document
 from retrovue.operations.reports import (
@@ -131,7 +132,7 @@ def _rejected_table(items: Sequence[RejectedItem]) -> list[str]:
             f"{item.title or item.source_uri or 'untitled'}: {item.reason}",
             item.code,
             f"{item.collection_name} of {item.source_name}",
-            item.started_at.astimezone().isoformat(sep=" ", timespec="minutes"),
+            local_time(item.started_at, "minutes"),
         )
         for item in items
     ]
@@ -188,7 +189,7 @@ def _name(collection: CollectionStatistics) -> str:
 def _last_run(collection: CollectionStatistics) -> list[str]:
     if collection.last_run is None:
         return [f"Never ingested: {_name(collection)}"] if collection.collection.sync_enabled else []
-    started = collection.last_run.started_at.astimezone().isoformat(sep=" ", timespec="minutes")
+    started = local_time(collection.last_run.started_at, "minutes")
     return [f"Last run of {_name(collection)}: {started}, {collection.last_run.status}"]
 
 
