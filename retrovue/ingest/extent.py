@@ -209,29 +209,36 @@ class Extents:
         self._state = await self._importer.source_state()
         if self._state is not None:
             self._library = self._state.libraries.get(self._collection.external_id)
+        if self._run.mode == "ingest":
+            # It reads all of the collection, whatever was proved.
+            return self.extent
         async with self._store.reading() as session:
-            last, self._now = await last_reading(session, self._collection)
+            self._now = await self._remember(session)
             filters = await known_filters(session, self._source.id, self._server)
             overdue = await absences_are_due(session, self._source, self._collection)
-        if last is not None and last.basis == self._basis and not self._is_another_library():
-            self._last = last
-        if self._run.mode == "sync":
-            self.extent = choose(
-                self._state,
-                self._library,
-                self._last,
-                self._now,
-                lists_changes=self._importer.lists_changes(),
-                overdue=overdue,
-                full=self._full,
-                sweep_every=self._sweep_every,
-                full_every=self._full_every,
-            )
+        self.extent = choose(
+            self._state,
+            self._library,
+            self._last,
+            self._now,
+            lists_changes=self._importer.lists_changes(),
+            overdue=overdue,
+            full=self._full,
+            sweep_every=self._sweep_every,
+            full_every=self._full_every,
+        )
         if self._last is not None and self._last.clock_s is not None:
             self.since = Since(max(0, self._last.clock_s - MARGIN_S), filters)
         if self.extent.code in _TOLD and 0 < len(self._asked) <= MOST_ITEMS and self._importer.lists_items():
             self._instead, self.extent, self.items = self.extent, ITEMS, sorted(self._asked)
         return self.extent
+
+    async def _remember(self, session: Session) -> dt.datetime:
+        """Read what the last complete reading proved, if that still counts; returns the database's time."""
+        last, now = await last_reading(session, self._collection)
+        if last is not None and last.basis == self._basis and not self._is_another_library():
+            self._last = last
+        return now
 
     def _is_another_library(self) -> bool:
         uuid = None if self._library is None else self._library.uuid
@@ -306,6 +313,9 @@ class Extents:
         if isinstance(outcome, Failed) or self.extent.read == "unchanged":
             return
         counts = outcome.counts
+        if self._run.mode == "ingest" and self._run.scope.is_full:
+            self._now = comparison.began or self._now
+            await self._remember(session)
         if self.items and self._last is not None and self._total is not None:
             explained = self._last.explained or self._differing > 0
             await keep_reading(session, self._collection, replace(self._last, items=self._total, explained=explained))

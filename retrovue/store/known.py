@@ -6,6 +6,7 @@ the transaction of the merge, and triggers of the database delete a collection's
 or its identity changes.
 """
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -107,7 +108,7 @@ _OWE_CHANGED = text(
     """
 )
 _HELD = text(
-    "SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
+    "SELECT now() AS began, EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
     # This reads all assets, most of which a sync of single items doesn't need.
     " CASE WHEN cast(:whole AS boolean)"
     " THEN (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL) END AS kept,"
@@ -163,6 +164,8 @@ class Comparison:
     mode: Mode = "ingest"
     """Whether the run is a sync, so that the merge also decides about drafts that the source describes differently now.
     """
+    began: dt.datetime | None = None
+    """The database's time when it was loaded, before anything was read of the collection."""
     anything_known: bool = False
     """Whether the collection has any asset, including deleted ones."""
     present: int = 0
@@ -212,6 +215,7 @@ class Comparison:
         """
         row = (await session.execute(_HELD, {"id": self.collection.id, "whole": whole})).one()
         packed = row.pages or b""
+        self.began = row.began
         self.known_pages = frozenset(packed[at : at + 16] for at in range(0, len(packed), 16))
         self.anything_known, self.unavailable = row.anything, row.unavailable
         self.present = 0 if row.kept is None else row.kept - row.unavailable

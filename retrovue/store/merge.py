@@ -36,10 +36,10 @@ from retrovue.store.staging import CARRIED, Staging
 # The merge itself computes which pages are known afterwards; this stops the triggers from deleting all of them.
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
 
+_LISTED = {verdict.name: entries.most for verdict, entries in LISTS if verdict.planned}
+"""The most entries of each verdict of which drafts are named."""
 _FIRST_OF_EACH = " UNION ALL ".join(
-    f"(SELECT * FROM plan WHERE verdict = '{verdict.name}' ORDER BY seq LIMIT {entries.most})"
-    for verdict, entries in LISTS
-    if verdict.planned
+    f"(SELECT * FROM plan WHERE verdict = '{name}' ORDER BY seq LIMIT {most})" for name, most in _LISTED.items()
 )
 _LIST = text(
     f"""
@@ -200,13 +200,13 @@ class _Merge:
         relinks = await self._relink() if lost else NOTHING_RELINKED
         removals = await self._find_removals(relinks) if lost and staging.listed is not None else NO_REMOVALS
         held_back = hold_back(removals, policy, staging.comparison.present)
-        totals = {row.verdict: row.total for row in await session.execute(COUNT)} if staging.staged else {}
-        entries = _entries((await session.execute(_LIST)).all(), staging.comparison.mode) if staging.staged else {}
+        totals, entries = await self._verdicts()
         if lost or totals.keys() & {*FOLLOWERS, "skipped"}:
             await session.execute(_MERGING)
         self.has_followed = bool(totals.keys() & set(FOLLOWERS))
         if self.has_followed:
             await follow(session, staging, self._run, relinks.made)
+            await session.execute(NO_GUESSING)
         await self._add(totals)
         if syncing and "skipped" in totals:
             await stamp(session)
@@ -260,10 +260,17 @@ class _Merge:
         await self._session.execute(text(f"INSERT INTO removal WITH {_LOST} {REMOVAL}"), bind)
         return await count_removals(self._session, self._staging.collection, "", self._bind)
 
+    async def _verdicts(self) -> tuple[Mapping[str, int], Mapping[str, Sequence[Named]]]:
+        """Return the number of drafts of each verdict, and the first drafts of those whose drafts are named."""
+        if not self._staging.staged:
+            return {}, {}
+        totals = {row.verdict: row.total for row in await self._session.execute(COUNT)}
+        rows = (await self._session.execute(_LIST)).all() if not totals.keys().isdisjoint(_LISTED) else ()
+        return totals, _entries(rows, self._staging.comparison.mode)
+
     async def _add(self, totals: Mapping[str, int]) -> None:
         """Create assets, and write parts and aliases."""
         session, staging = self._session, self._staging
-        await session.execute(NO_GUESSING)
         if "created" in totals:
             if staging.enriched:
                 await session.execute(_CREATE_ENRICHED, {**self._bind, "owing": staging.enrichers.owing})

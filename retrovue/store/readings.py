@@ -14,8 +14,8 @@ from retrovue.core.model import Collection, Source
 from retrovue.core.version import own_version
 
 _LAST = text(
-    "SELECT basis, stamp, clock_s, items, swept_at, full_at, explained FROM collection_reading"
-    " WHERE collection_uuid = :collection"
+    "SELECT now() AS now, basis, stamp, clock_s, items, swept_at, full_at, explained"
+    " FROM (SELECT) AS always LEFT JOIN collection_reading ON collection_uuid = :collection"
 )
 _OF_SOURCE = text(
     "SELECT collection_uuid, basis, stamp, clock_s, items, swept_at, full_at, explained FROM collection_reading"
@@ -61,9 +61,8 @@ def basis_of(source: Source, collection: Collection) -> bytes:
 
 async def last_reading(session: AsyncSession, collection: Collection) -> tuple[LastReading | None, dt.datetime]:
     """Return the last complete reading of a collection, and the database's time."""
-    now: dt.datetime = (await session.execute(text("SELECT now()"))).scalar_one()
-    row = (await session.execute(_LAST, {"collection": collection.id})).one_or_none()
-    return (None if row is None else LastReading(*row)), now
+    now, *row = (await session.execute(_LAST, {"collection": collection.id})).one()
+    return (None if row[0] is None else LastReading(*row)), now
 
 
 async def readings_of(session: AsyncSession, source: Source) -> dict[UUID, LastReading]:
