@@ -23,7 +23,6 @@ ID = re.compile(
     r"[\]})]|[ ._-]+(?P<bare>tt[0-9]{7,10})(?![^ ._\-\[\](){}])",
     re.IGNORECASE,
 )
-_MAY_HOLD_ID = re.compile(r"[\[{(]|tt[0-9]{7}", re.IGNORECASE)
 _EDITION = re.compile(r"\{edition-([^{}]*[^{} ][^{}]*)\}", re.IGNORECASE)
 _PLEX_TAGS = re.compile(r"[ ._]*\{(?:edition|imdb|tmdb|tvdb|plex)-[^{}]*\}", re.IGNORECASE)
 _EDITION_WORDS = re.compile(
@@ -51,6 +50,12 @@ def has_brackets(text: str) -> bool:
     return "[" in text or "{" in text or "(" in text
 
 
+def _may_hold_id(text: str) -> bool:
+    # An id has the name of its provider before it, or begins as those of IMDb do. The pattern takes far longer.
+    lower = text.lower()
+    return "db" in lower or "tt" in lower
+
+
 def ids_in(text: str) -> dict[str, str]:
     """Return the ids as Plex, Jellyfin and Emby write them: {tmdb-1949}, [tmdbid-1949], [imdbid=tt0443706]."""
     ids: dict[str, str] = {}
@@ -66,7 +71,7 @@ def has_several_ids(*texts: str) -> bool:
 
 
 def _ids(text: str) -> Iterator[tuple[str, str]]:
-    for match in ID.finditer(text) if _MAY_HOLD_ID.search(text) else ():
+    for match in ID.finditer(text) if _may_hold_id(text) else ():
         provider, value = (match["provider"] or "imdb").lower(), match["id"] or match["imdb"] or match["bare"]
         if (provider == "imdb") == value.lower().startswith("tt"):
             yield provider, value.lower()
@@ -74,12 +79,13 @@ def _ids(text: str) -> Iterator[tuple[str, str]]:
 
 def has_tags(text: str) -> bool:
     """Return whether a text holds an id of a provider or an edition, as Plex, Jellyfin and Emby write them."""
-    return _MAY_HOLD_ID.search(text) is not None and (ID.search(text) is not None or _EDITION.search(text) is not None)
+    return (_may_hold_id(text) and ID.search(text) is not None) or ("{" in text and _EDITION.search(text) is not None)
 
 
 def without_tags(text: str) -> str:
     """Return a text without the ids and editions in it."""
-    return _PLEX_TAGS.sub("", ID.sub("", text)) if _MAY_HOLD_ID.search(text) else text
+    plain = ID.sub("", text) if _may_hold_id(text) else text
+    return _PLEX_TAGS.sub("", plain) if "{" in plain else plain
 
 
 def edition_in(text: str, directory: str | None) -> str | None:
