@@ -78,6 +78,8 @@ class Contender:
     """Further arguments."""
     changes: Changes = UNCHANGED
     """What has become of each section of the server since the catalogue was made."""
+    found_before: bool = False
+    """Whether a contender before it has found these changes."""
     latency_ms: float = 0.0
     us_per_offset: float = 0.0
     """Time that the server adds to a page for each row before it."""
@@ -172,18 +174,23 @@ def sync_million(items: int) -> Scenario:
 def _syncs(layout: Layout) -> tuple[Contender, ...]:
     # Each goes on from the one before: the removal is nothing but that.
     changed = Changes(edited=0.005, replaced=0.005)
-    removed = replace(changed, removed=layout.sizes[0] // 10)
+    changed_again = Changes(edited=0.01, replaced=0.01)
+    removed = replace(changed_again, removed=layout.sizes[0] // 10)
     recent = replace(removed, recent=max(1, layout.sizes[0] // 100))
     known = Contender("re-ingest", layout, after="first")
     syncing, all_read = replace(known, command="sync"), ("--sweep-every", "0")
+    swept = replace(syncing, read="sweep", more=all_read)
     return (
         Contender("first", layout),
         known,
         replace(syncing, name="nothing changed", read="unchanged"),
-        replace(syncing, name="nothing changed, all read", read="sweep", more=all_read),
-        replace(syncing, name="1 % changed, all read", read="sweep", changes=changed, more=all_read),
+        replace(swept, name="nothing changed, all read"),
+        # The first one finds pages of which no items are known, as an ingest keeps none.
+        replace(swept, name="1 % changed, all read", changes=changed),
+        replace(swept, name="another 1 % changed, all read", changes=changed_again),
         replace(syncing, name="10 % removed", read="sweep", changes=removed),
         replace(syncing, name="1 % changed", read="changes", changes=recent),
+        replace(swept, name="all read after changes", changes=recent, found_before=True),
     )
 
 

@@ -94,7 +94,9 @@ TARGETS = (
     *_ratios("Sync, nothing changed ÷ re-ingest", "sync", "nothing changed", at_most=1.2),
     *_ratios("Sync, nothing changed, all read ÷ re-ingest", "sync", "nothing changed, all read", at_most=1.2),
     *_ratios("Sync, 1 % changed ÷ re-ingest", "sync", "1 % changed", at_most=1.5),
-    *_ratios("Sync, 1 % changed, all read ÷ re-ingest", "sync", "1 % changed, all read"),
+    *_ratios("Sync, 1 % changed, all read for the first time ÷ re-ingest", "sync", "1 % changed, all read"),
+    *_ratios("Sync, another 1 % changed, all read ÷ re-ingest", "sync", "another 1 % changed, all read", at_most=1.5),
+    *_ratios("Sync, all read after changes ÷ re-ingest", "sync", "all read after changes", at_most=1.2),
     *_ratios("Sync, 10 % removed ÷ re-ingest", "sync", "10 % removed", at_most=2),
     Target(
         "Rows of assets written by a sync that finds nothing",

@@ -23,6 +23,7 @@ from retrovue.core.model import Secret as Secret
 from retrovue.core.model import Source as Source
 from retrovue.core.pages import AssetDraft as AssetDraft
 from retrovue.core.pages import Outline as Outline
+from retrovue.core.pages import OutlineItems as OutlineItems
 from retrovue.core.pages import Page as Page
 from retrovue.core.pages import PartDraft as PartDraft
 from retrovue.core.pages import Rejection as Rejection

@@ -1,7 +1,7 @@
 """Pages of a listing, and their content: drafts of assets, and rejections."""
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -109,6 +109,17 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
         msgspec.structs.force_setattr(self, "reason", safe_text(self.reason))
 
 
+class OutlineItems(msgspec.Struct, gc=False):
+    """The source items of an outline one by one: of a page that isn't known, only those are read that aren't either."""
+
+    ends: list[tuple[int, int]]
+    """How many drafts and how many rejections of the outline are of an item or of one before it, for each item."""
+    stamps: Callable[[], list[bytes]]
+    """Makes a hash of 8 bytes for each item, of all that its drafts are made from; none if that can't be told."""
+    read: Callable[[Sequence[int]], Awaitable["Page"]]
+    """Reads items in full, by their positions in the outline."""
+
+
 class Outline(msgspec.Struct, gc=False):
     """A page in short form: the keys of its drafts, and a function that reads the page in full.
 
@@ -129,6 +140,8 @@ class Outline(msgspec.Struct, gc=False):
     """As `Page.source_total`."""
     bookmark: bytes | None = None
     """As `Page.bookmark`."""
+    items: OutlineItems | None = None
+    """Its items one by one, of an importer that checks its drafts; None if these can't be told apart."""
 
 
 class Page(msgspec.Struct, gc=False):

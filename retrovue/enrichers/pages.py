@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -35,6 +36,18 @@ class PageMarks(NamedTuple):
         """Hash the marks to 16 bytes (XXH3); empty if no sidecars are compared."""
         return (
             xxhash.xxh3_128_digest(orjson.dumps([mark and tuple(mark) for mark in self.marks])) if self.marks else b""
+        )
+
+    def digests(self, ends: Sequence[int]) -> list[bytes]:
+        """Hash the marks of the drafts of each item, which end there: 8 bytes each; none where none are looked at."""
+        starts = [0, *ends]
+        return (
+            [
+                xxhash.xxh3_64_digest(orjson.dumps([mark and tuple(mark) for mark in self.marks[start:end]]))
+                for start, end in pairwise(starts)
+            ]
+            if self.marks
+            else []
         )
 
     def unseen(self) -> int:

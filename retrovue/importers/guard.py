@@ -6,7 +6,7 @@ before it is used. ``retrovue.plugins.host`` decides where it runs.
 
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +36,7 @@ from retrovue.core.errors import (
     WrongIdentity,
 )
 from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, Page
+from retrovue.core.pages import Outline, OutlineItems, Page
 from retrovue.core.runs import Scope
 from retrovue.core.text import is_storable, quoted, storable
 from retrovue.importers.answers import AnswerChecks, importer_bug
@@ -51,7 +51,7 @@ from retrovue.importers.base import (
     TellsState,
 )
 from retrovue.importers.drafts import secret_forms
-from retrovue.importers.seen import Doubles
+from retrovue.importers.seen import Doubles, each_once
 from retrovue.importers.states import state_problem
 from retrovue.importers.waiting import Stopwatch
 from retrovue.plugins.host import CLOSING_S, PluginHost
@@ -133,7 +133,7 @@ class GuardedImporter(PluginHost):
         found = [self.checks.expect(DiscoveredCollection, collection) for collection in answer]
         if len(found) > MOST_LIBRARIES:
             raise MalformedAnswer(f"The source lists {len(found):,} libraries, more than {MOST_LIBRARIES:,}.")
-        return list(_each_once(map(self._repaired, found)))
+        return list(each_once(map(self._repaired, found)))
 
     def _repaired(self, collection: DiscoveredCollection) -> DiscoveredCollection:
         """Make the texts of a library storable. A library whose id can't be stored counts as unidentified."""
@@ -360,6 +360,7 @@ class GuardedPages:
         outline = self._guard.checks.outline(answer)
         if self._doubles is None:
             return outline
+        outline.items = None  # its drafts would have to be checked
         new = self._doubles.new_in(outline)
         if len(new) == len(outline.source_uris):
             return outline
@@ -370,6 +371,14 @@ class GuardedPages:
         """Read the page of one of the outlines."""
         page = await self._read(outline)
         return page if self._doubles is None else self._doubles.sort_out(page, outline.source_uris)
+
+    async def read_items(self, items: OutlineItems, positions: Sequence[int]) -> Page:
+        """Read some items of one of the outlines."""
+
+        async def read() -> Page:
+            return await items.read(positions)
+
+        return self._guard.checks.page(await self._guard.call_measured(self.stopwatch, read))
 
     async def _read(self, outline: Outline) -> Page:
         async def read() -> Page:
@@ -386,14 +395,3 @@ def _version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _each_once(found: Iterable[DiscoveredCollection]) -> Iterator[DiscoveredCollection]:
-    """Yield the libraries.
-
-    A library with the key of an earlier one counts as unidentified, and doesn't affect others.
-    """
-    keys: set[str] = set()
-    for library in found:
-        yield library if library.external_id not in keys else dataclasses.replace(library, external_id="")
-        keys.add(library.external_id)

@@ -1,8 +1,10 @@
-"""Sets of the ids that an enumeration has read, with little memory; and the drafts that it lists twice."""
+"""Sets of the ids that an enumeration has read, with little memory; and what is listed twice."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
+from retrovue.core.answers import DiscoveredCollection
 from retrovue.core.pages import AssetDraft, Outline, Page, Rejection
 
 GUID_BYTES = 16
@@ -137,3 +139,14 @@ class Doubles:
 
     def _add(self, uri: str) -> bool:
         return self._listed.add(blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=GUID_BYTES).digest())
+
+
+def each_once(found: Iterable[DiscoveredCollection]) -> Iterator[DiscoveredCollection]:
+    """Yield the libraries.
+
+    A library with the key of an earlier one counts as unidentified, and doesn't affect others.
+    """
+    keys: set[str] = set()
+    for library in found:
+        yield library if library.external_id not in keys else dataclasses.replace(library, external_id="")
+        keys.add(library.external_id)

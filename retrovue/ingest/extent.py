@@ -15,7 +15,7 @@ from retrovue.core.model import Collection, Source
 from retrovue.core.results import Counts, Failed, Ingested, Read, Reading
 from retrovue.core.verdicts import NEWLY_LISTED, REPEATED
 from retrovue.importers.guard import GuardedImporter
-from retrovue.ingest.reading import Tally
+from retrovue.ingest.tally import Tally
 from retrovue.store.additions import Additions
 from retrovue.store.audit import Run
 from retrovue.store.known import Comparison

@@ -1,29 +1,30 @@
 """Read a collection: get pages from the importer, map their paths, run page enrichers, and pass them to a sink."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from time import perf_counter
-from typing import Protocol
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
-from retrovue.core.answers import ChangesRead, Since
+from retrovue.core.answers import Since
 from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, Page, Rejection
+from retrovue.core.pages import Outline, OutlineItems, Page, Rejection
 from retrovue.core.paths import UnmappedPath
-from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, SIDECARS_UNSEEN, Counts, Durations
+from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, SIDECARS_UNSEEN
 from retrovue.core.runs import Scope
 from retrovue.enrichers.pages import NO_MARKS, PageEnrichers, PageMarks
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.importers.locations import listed_files
 from retrovue.ingest import telemetry
-from retrovue.ingest.events import Phase, Progress
+from retrovue.ingest.events import Progress
 from retrovue.ingest.files import FileCheck
 from retrovue.ingest.mapping import DraftMapper
+from retrovue.ingest.tally import Tally
 from retrovue.store.drafts import Fingerprints, MappedPage, draft_keys
 from retrovue.store.kept import KeptListing, KnownPage
 from retrovue.store.known import Comparison
+from retrovue.store.known_items import ITEM_BYTES
 from retrovue.store.listed import ListedKeys
 
 FAR_FEWER = 10
@@ -51,8 +52,17 @@ class Sink(Protocol):
         """Whether the sink stores or compares the stamps of drafts; known once it is open."""
         ...
 
+    @property
+    def wants_items(self) -> bool:
+        """Whether it knows items of pages one by one, or keeps them; known once it is open."""
+        ...
+
     async def open(self) -> None:
         """Load the keys of what the collection holds."""
+        ...
+
+    async def known_items(self, items: Sequence[bytes], /) -> list[bool]:
+        """Return which of the items of a page, given by their fingerprints, are known."""
         ...
 
     async def add(self, page: MappedPage, /) -> None:
@@ -72,100 +82,12 @@ class Sink(Protocol):
         ...
 
 
-class Tally:
-    """The counts of what has been read of a collection, and the time of each phase."""
+class _Unknown(NamedTuple):
+    """What the outline of a page that isn't known has told of all of it."""
 
-    def __init__(self) -> None:
-        self.source_items = self.discovered = self.resumed = 0
-        self.source_total: int | None = None
-        """The total number of items according to the source."""
-        self.warned = 0
-        """Drafts with a warning."""
-        self.warnings = Counter[str]()
-        self.left_out = 0
-        """Files of discs that were left out."""
-        self.changes: ChangesRead | None = None
-        """The end of a listing of changes."""
-        self.requests: int | None = None
-        """Requests to the source; None if the importer doesn't measure its waiting."""
-        self._started = perf_counter()
-        self._seconds = defaultdict[str, float](float)
-
-    def reset(self) -> None:
-        """Start the counts again; the times continue."""
-        self.source_items = self.discovered = self.resumed = self.warned = self.left_out = 0
-        self.warnings.clear()
-
-    def count_known(self, page: KnownPage) -> None:
-        """Count a known page."""
-        self.source_items += page.source_items
-        self.discovered += len(page.source_uris) + len(page.rejected)
-
-    def count(self, page: Page) -> None:
-        """Count a page that was read in full."""
-        self.source_items += page.source_items
-        self.discovered += len(page.drafts) + len(page.rejected)
-        for draft in page.drafts:
-            if draft.warnings:
-                self.warned += 1
-                self.warnings.update(draft.warnings)
-        self.warnings.update(page.warnings)
-
-    def warn(self, code: str, number: int) -> None:
-        """Add to the count of a warning about the collection."""
-        if number:
-            self.warnings[code] += number
-
-    def leave_out(self, files: int) -> None:
-        """Subtract files of discs that are left out, because the rejection of another file stands for the disc."""
-        self.discovered -= files
-        self.left_out += files
-        self.warn("left_out_disc", files)
-
-    @contextmanager
-    def phase(self, name: str, *, restart: bool = False) -> Iterator[None]:
-        """Add the time of the block to a phase of `Durations`; with ``restart`` the phase begins again at 0."""
-        if restart:
-            self._seconds[name] = 0.0
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[name] += perf_counter() - began
-
-    @contextmanager
-    def asking(self, pages: GuardedPages) -> Iterator[None]:
-        """Divide the time of the block, which calls the importer, into reading and waiting for the source."""
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            elapsed = perf_counter() - began
-            waited = pages.stopwatch.share_of(elapsed)
-            self._seconds["waiting_for_source"] += waited
-            self._seconds["reading"] += elapsed - waited
-            self.requests = pages.stopwatch.waits if pages.stopwatch.used else None
-
-    def progress(self, collection: Collection, rejected: int, phase: Phase = "reading") -> Progress:
-        """Make the progress event of the collection."""
-        seconds = perf_counter() - self._started
-        return Progress(collection, self.source_items, self.discovered, rejected, seconds, self.source_total, phase)
-
-    def durations(self) -> Durations:
-        """Return the time of each phase so far."""
-        return Durations(total=perf_counter() - self._started, **self._seconds)
-
-    def counts(self, comparison: Comparison, merged: Mapping[str, int]) -> Counts:
-        """Make the collection's counts. Raises AssertionError if they don't add up, which is a bug."""
-        return Counts(
-            **{**merged, "skipped": merged["skipped"] + comparison.known},
-            changed=comparison.changed,
-            source_items=self.source_items,
-            discovered=self.discovered,
-            rejected=comparison.rejected,
-            warnings=self.warned,
-            resumed=self.resumed,
-        )
+    fingerprint: bytes
+    items: bytes
+    """The fingerprints of its items, side by side."""
 
 
 class Reader:
@@ -193,6 +115,8 @@ class Reader:
         self._files = FileCheck(collection, self._mapper.to_local) if looked_for else None
         self._marks = None if importer.marks_sidecars else enrichers.sidecar_marks
         self._tally = Tally()
+        self._number = 0
+        """Of the page, in the order of the listing."""
 
     async def read(self, scope: Scope, *, in_full: bool = False) -> Tally:
         """Read all that is in scope. When this returns, the sink has exactly these pages.
@@ -258,14 +182,12 @@ class Reader:
         bookmark, total = page.bookmark, page.source_total
         if self._files is not None and self._files.wanted:
             await self._files.look(listed_files(page))
-        taken: Page | KnownPage | None = await self._known(page) if isinstance(page, Outline) else page
-        if taken is None and isinstance(page, Outline):
-            with self._tally.asking(pages):
-                taken = await pages.read(page)
-        if isinstance(taken, Page):
-            self._tally.changes = taken.changes or self._tally.changes
-            await self._add(taken)
-        if self._kept is not None and taken is not None and not _only_restarts(taken):
+        self._number += 1
+        taken = await self._take_outline(page, pages) if isinstance(page, Outline) else page
+        if isinstance(page, Page):
+            self._tally.changes = page.changes or self._tally.changes
+            await self._add(page)
+        if self._kept is not None and not _only_restarts(taken):
             with self._tally.phase("staging"):
                 await self._kept.keep(taken, bookmark)
         self._tell(total)
@@ -281,6 +203,7 @@ class Reader:
                 await self._add(page)
             elif page is None or not await self._take_known(page):
                 return False
+            self._number += 1
             self._tell(page.source_total)
         self._tally.resumed = self._tally.source_items
         return True
@@ -294,22 +217,82 @@ class Reader:
         with telemetry.span("read_page"), self._tally.asking(pages):
             return await anext(pages, None)
 
-    async def _known(self, outline: Outline) -> KnownPage | None:
-        """Return the page of an outline if all its drafts are known, and count them; else None."""
-        with self._tally.phase("enriching"):
+    async def _take_outline(self, outline: Outline, pages: GuardedPages) -> Page | KnownPage:
+        """Take the page of an outline: nothing is read of it if it is known, and else the items that aren't."""
+        tally, uris, rejected = self._tally, outline.source_uris, outline.rejected
+        with tally.phase("enriching"):
             sidecars = await self._sidecars_of(outline)
-        with self._tally.phase("staging"):
-            fingerprint = self._fingerprints.of(
-                outline.source_uris, outline.source_paths, outline.stamp, sidecars.digest()
-            )
-        if fingerprint is None:
-            return None
-        rejected, items, total = outline.rejected, outline.source_items, outline.source_total
-        page = KnownPage(fingerprint, outline.source_uris, rejected, items, total)
-        if not await self._take_known(page):
-            return None
-        self._tally.warn(SIDECARS_UNSEEN, sidecars.unseen())
+        with tally.phase("staging"):
+            fingerprint = self._fingerprints.of(uris, outline.source_paths, outline.stamp, sidecars.digest())
+        if fingerprint is not None:
+            page = KnownPage(fingerprint, uris, rejected, outline.source_items, outline.source_total)
+            if await self._take_known(page):
+                tally.warn(SIDECARS_UNSEEN, sidecars.unseen())
+                return page
+        about: _Unknown | None = None
+        if fingerprint is not None and outline.items is not None and self._sink.wants_items:
+            with tally.phase("staging"):
+                items = self._items_of(outline.items, sidecars)
+                about = _Unknown(fingerprint, b"".join(items))
+                known = await self._are_known(items, outline, outline.items)
+            # Of a page of which little is known most would be decoded twice.
+            if 2 * sum(known) >= len(known) > 0:
+                return await self._take_partly(outline, outline.items, pages, about, known, sidecars)
+        with tally.asking(pages):
+            page_in_full = await pages.read(outline)
+        await self._add(page_in_full, about)
+        return page_in_full
+
+    def _items_of(self, items: OutlineItems, sidecars: PageMarks) -> list[bytes]:
+        marks = sidecars.digests([end for end, _ in items.ends])
+        return self._fingerprints.of_items(items.stamps(), marks)
+
+    async def _are_known(self, fingerprints: list[bytes], outline: Outline, items: OutlineItems) -> list[bool]:
+        known = await self._sink.known_items(fingerprints)
+        comparison = self._sink.comparison
+        if comparison.exceptions and any(known):
+            starts = [0, *(end for end, _ in items.ends)]
+            known = [
+                found and not comparison.excepts(outline.source_uris[start:end])
+                for found, (start, end) in zip(known, pairwise(starts), strict=True)
+            ]
+        return known
+
+    async def _take_partly(
+        self,
+        outline: Outline,
+        items: OutlineItems,
+        pages: GuardedPages,
+        about: "_Unknown",
+        known: Sequence[bool],
+        sidecars: PageMarks,
+    ) -> KnownPage:
+        """Take a page of which some items are known, and read the others."""
+        uris, rejected, unknown = list[str](), list[Rejection](), list[int]()
+        found, start, unseen = list[bytes](), (0, 0), 0
+        for place, (is_known, end) in enumerate(zip(known, items.ends, strict=True)):
+            if is_known:
+                uris += outline.source_uris[start[0] : end[0]]
+                rejected += outline.rejected[start[1] : end[1]]
+                found.append(about.items[place * ITEM_BYTES : (place + 1) * ITEM_BYTES])
+                unseen += sidecars.marks[start[0] : end[0]].count(None)
+            else:
+                unknown.append(place)
+            start = end
+        with self._tally.asking(pages):
+            rest = await pages.read_items(items, unknown)
+        self._tally.warn(SIDECARS_UNSEEN, unseen)
+        total = outline.source_total
+        page = KnownPage(about.fingerprint, uris, rejected, len(found), total, rest, found, about.items)
+        await self._count_partly(page, rest)
         return page
+
+    async def _count_partly(self, page: KnownPage, rest: Page) -> None:
+        with self._tally.phase("staging"):
+            self._sink.comparison.count_known(len(page.source_uris))
+            await self._sink.add_known(page.source_uris, page.rejected)
+        self._tally.count_known(page)
+        await self._add(rest, _Unknown(page.fingerprint, page.all_items))
 
     async def _sidecars_of(self, outline: Outline) -> PageMarks:
         """Return the marks of the sidecars of an outline's drafts, or `NO_MARKS` if none are compared."""
@@ -322,19 +305,27 @@ class Reader:
         return await self._marks.of(files)
 
     async def _take_known(self, page: KnownPage) -> bool:
-        """Return whether all drafts of a page are known; if so, count them."""
+        """Return whether a page is known, or what was when an earlier run has kept it; if so, take it."""
+        if page.rest is not None:
+            known = await self._sink.known_items(page.items)
+            if not all(known) or self._sink.comparison.excepts(page.source_uris):
+                return False
+            await self._count_partly(page, page.rest)
+            return True
         with self._tally.phase("staging"):
-            if not self._sink.comparison.knows_page(page.fingerprint, len(page.source_uris)):
+            if not self._sink.comparison.knows_page(page.fingerprint, page.source_uris):
                 return False
             await self._sink.add_known(page.source_uris, page.rejected)
         self._tally.count_known(page)
         return True
 
-    async def _add(self, page: Page) -> None:
+    async def _add(self, page: Page, about: "_Unknown | None" = None) -> None:
+        """Add a page that was read in full, or the rest of one; ``about`` is what an outline told of the whole page."""
         tally, sink = self._tally, self._sink
         with tally.phase("staging"):
             if page.restart:
                 tally.reset()
+                self._number = 0
                 await sink.reset()
                 if self._kept is not None:
                     await self._kept.clear()
@@ -348,9 +339,14 @@ class Reader:
             refined = await self._enrichers.refine(sidecars.put_on(mapped))
         with tally.phase("staging"):
             to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
-            fingerprint = self._fingerprints.of_page(page, keys, sidecars.digest()) if to_keep else None
+            fingerprint: bytes | None = None
+            items = b""
+            if to_keep and about is not None and about.items:
+                fingerprint, items = about
+            elif to_keep:
+                fingerprint = self._fingerprints.of_page(page, keys, sidecars.digest())
             stamps = [item.draft.sidecar_stamp for item in refined] if sidecars.marks else ()
-            await sink.add(MappedPage(refined, keys, rejected, fingerprint, stamps))
+            await sink.add(MappedPage(refined, keys, rejected, fingerprint, stamps, items, self._number))
 
     def _compare_with_last_ingest(self) -> None:
         """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before.

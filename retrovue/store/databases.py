@@ -35,9 +35,9 @@ TABLES = frozenset({
     "alembic_version", "asset", "asset_alias", "asset_change", "asset_change_pruned", "asset_enrichment", "asset_file",
     "asset_identity", "asset_part", "catalogue_role", "collection", "collection_enricher", "collection_reading",
     "enricher", "enrichment_batch", "enrichment_outcome", "ingest_outcome", "ingest_rejection", "ingest_start",
-    "job_host", "job_refusal", "kept_listing", "known_listing", "known_page", "listener", "path_mapping",
-    "requested_collection", "run_progress", "run_rejection", "run_request", "schedulable_asset", "schedule",
-    "schedule_run", "source", "source_filter",
+    "job_host", "job_refusal", "kept_listing", "known_exception", "known_listing", "known_page", "listener",
+    "path_mapping", "requested_collection", "run_progress", "run_rejection", "run_request", "schedulable_asset",
+    "schedule", "schedule_run", "source", "source_filter",
 })  # fmt: skip
 """The tables and views of a catalogue, of all versions, except those of `store.kept`, whose names have numbers."""
 

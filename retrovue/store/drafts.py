@@ -74,6 +74,11 @@ class MappedPage(NamedTuple):
     """The marks of the drafts' sidecars, in the drafts' order, if the stamps of the keys don't include them; None for
     unknown ones. Empty if none are compared.
     """
+    items: bytes = b""
+    """The fingerprints of all items of the page, 8 bytes each, if they are known; also of those without a draft here,
+    which are known already."""
+    number: int = 0
+    """Of the page in the listing."""
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
@@ -139,7 +144,9 @@ class Fingerprints:
 
     def __init__(self, collection: Collection) -> None:
         mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
-        self._start = blake2b(orjson.dumps([_FORMAT, mappings]), digest_size=16)
+        about = orjson.dumps([_FORMAT, mappings])
+        self._start = blake2b(about, digest_size=16)
+        self._seed = xxhash.xxh3_64_intdigest(about)
 
     def of(
         self,
@@ -163,6 +170,16 @@ class Fingerprints:
         digest.update(stamp)
         digest.update(sidecars)
         return digest.digest()
+
+    def of_items(self, stamps: Sequence[bytes], sidecars: Sequence[bytes]) -> list[bytes]:
+        """Make the fingerprints of the items of a page, 8 bytes each (XXH3), from their stamps.
+
+        ``sidecars`` are hashes of the marks of their sidecars, if these are looked at.
+        """
+        seed = self._seed
+        if not sidecars or not stamps:
+            return [xxhash.xxh3_64_digest(stamp, seed) for stamp in stamps]
+        return [xxhash.xxh3_64_digest(stamp + marks, seed) for stamp, marks in zip(stamps, sidecars, strict=True)]
 
     def of_page(self, page: Page, keys: Sequence[ItemKey], sidecars: bytes = b"") -> bytes | None:
         """Return the fingerprint of a page that was read in full; ``keys`` are those of all its drafts."""

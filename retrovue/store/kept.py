@@ -93,13 +93,19 @@ _log = logger(__name__)
 
 
 class KnownPage(msgspec.Struct, array_like=True, gc=False):
-    """A page in short form that was recognised as known."""
+    """A page that was recognised as known, in short form; or one of which some items were, and the rest in full."""
 
     fingerprint: bytes
     source_uris: list[str]
     rejected: list[Rejection]
     source_items: int
     source_total: int | None
+    rest: Page | None = None
+    """The items that aren't known; None if all are."""
+    items: list[bytes] = []
+    """The fingerprints of those that are; empty if the page is known as a whole."""
+    all_items: bytes = b""
+    """The fingerprints of all of its items, side by side."""
 
 
 class _Content(msgspec.Struct, array_like=True, gc=False):

@@ -7,7 +7,7 @@ or its identity changes.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -19,7 +19,8 @@ from retrovue.core.model import Collection
 from retrovue.core.pages import Rejection
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
-from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, unstamped
+from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, identity_hash, unstamped
+from retrovue.store.known_items import KnownItems
 
 # Keys and fingerprints are passed as one packed parameter: for arrays asyncpg would first query their type, which takes
 # 16 ms on each connection. A key has 48 bytes: source hash, canonical hash and stamp.
@@ -28,10 +29,6 @@ PACKED_KEYS = """
         substring(keys.packed FROM number * 48 + 17 FOR 16) AS canonical_hash,
         substring(keys.packed FROM number * 48 + 33 FOR 16) AS stamp
     FROM (SELECT cast(:keys AS bytea) AS packed) AS keys, generate_series(0, length(keys.packed) / 48 - 1) AS number
-"""
-_PACKED_PAGES = """
-    SELECT substring(pages.packed FROM number * 16 + 1 FOR 16) AS fingerprint
-    FROM (SELECT cast(:pages AS bytea) AS packed) AS pages, generate_series(0, length(pages.packed) / 16 - 1) AS number
 """
 
 # OFFSET 0 forces one look-up in the unique index for each draft. The planner knows nothing about the parameter, and for
@@ -117,6 +114,9 @@ _HELD = text(
     " EXISTS (SELECT FROM ingest_rejection WHERE collection_id = :id AND content IS NOT NULL AND ended_number IS NULL)"
     " AS rejecting,"
     " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id) AS pages,"
+    " (SELECT string_agg(fingerprint, '' ORDER BY position, fingerprint) FROM known_page"
+    "  WHERE collection_uuid = :id AND items IS NOT NULL) AS itemized,"
+    " (SELECT string_agg(source_hash, '') FROM known_exception WHERE collection_uuid = :id) AS exceptions,"
     " (SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
     "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
     "  AND ingest_outcome.status = 'ingested' AND coalesce(ingest_outcome.read, 'full') IN ('full', 'sweep')"
@@ -174,12 +174,16 @@ class Comparison:
     """The number of assets that are neither present nor marked as deleted."""
     known_pages: frozenset[bytes] = frozenset()
     """The fingerprints of its known pages."""
+    exceptions: frozenset[bytes] = frozenset()
+    """The source hashes of items that are known on no page: their assets have changed since it became known."""
+    items: KnownItems = field(init=False)
+    """The items of its known pages."""
     last_discovered: int = 0
     """The number of drafts at the last full run that succeeded; 0 if there was none."""
     trusts_pages: bool = True
     """Whether pages are recognised by their fingerprints. A full reading compares all drafts."""
     recognised: int = 0
-    """The number of pages that were recognised."""
+    """Pages that were recognised, or of which some items were."""
     seen_pages: set[bytes] = field(default_factory=set[bytes])
     """The fingerprints of the known pages read so far."""
     known: int = 0
@@ -198,6 +202,9 @@ class Comparison:
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
     """The first `LISTED` rejections."""
 
+    def __post_init__(self) -> None:
+        self.items = KnownItems(self.collection.id, ())
+
     @property
     def absent(self) -> int:
         """The number of present assets that weren't listed in the whole listing; rejected items may be among them."""
@@ -214,27 +221,38 @@ class Comparison:
         Assets are counted only if the ``whole`` collection is read: only then unlisted assets can be recognised.
         """
         row = (await session.execute(_HELD, {"id": self.collection.id, "whole": whole})).one()
-        packed = row.pages or b""
         self.began = row.began
-        self.known_pages = frozenset(packed[at : at + 16] for at in range(0, len(packed), 16))
+        self.known_pages, self.exceptions = frozenset(_hashes(row.pages)), frozenset(_hashes(row.exceptions))
+        self.items = KnownItems(self.collection.id, _hashes(row.itemized))
         self.anything_known, self.unavailable = row.anything, row.unavailable
         self.present = 0 if row.kept is None else row.kept - row.unavailable
         self.last_discovered = row.discovered or 0
         self.rejecting = row.rejecting
 
-    def knows_page(self, fingerprint: bytes | None, drafts: int) -> bool:
-        """Return whether a fingerprint belongs to a known page; if so, count its drafts as known."""
+    def knows_page(self, fingerprint: bytes | None, source_uris: Sequence[str]) -> bool:
+        """Return whether a fingerprint is that of a known page; if so, count its drafts, given by their source URIs."""
         if fingerprint is None or not self.trusts_pages:
             return False
         if fingerprint not in self.known_pages:
             fingerprint = unstamped(fingerprint)
             if self.mode == "sync" or fingerprint not in self.known_pages:
                 return False
+        if self.excepts(source_uris):
+            return False
         self.seen_pages.add(fingerprint)
+        self.items.meet(fingerprint)
+        self.count_known(len(source_uris))
+        return True
+
+    def excepts(self, source_uris: Sequence[str]) -> bool:
+        """Return whether one of these drafts isn't known, although what its source says of it may be."""
+        return bool(self.exceptions) and not self.exceptions.isdisjoint(map(identity_hash, source_uris))
+
+    def count_known(self, drafts: int) -> None:
+        """Count the known drafts of a page that was recognised, or of which some items were."""
         self.recognised += 1
         self.known += drafts
         self.listed += drafts
-        return True
 
     async def compare(self, session: AsyncSession, page: MappedPage) -> PageComparison:
         """Compare a page with what the collection holds; count the known drafts."""
@@ -312,6 +330,7 @@ class Comparison:
 
     def reset(self) -> None:
         """Start the counts again."""
+        self.items.reset()
         self.recognised = 0
         self.known = self.listed = self.elsewhere = self.changed = self.touched = self.rejected = 0
         self.seen_pages.clear()
@@ -326,55 +345,5 @@ async def owe_touched(session: AsyncSession, reading_files: Sequence[UUID]) -> N
     await session.execute(_OWE_CHANGED, {"reading_files": list(reading_files)})
 
 
-async def begin_listing(session: AsyncSession, collection: Collection) -> None:
-    """Write the row that keeps the collection's known pages valid; the first change of an identity deletes it."""
-    await session.execute(
-        text("INSERT INTO known_listing (collection_uuid) VALUES (:id) ON CONFLICT DO NOTHING"), {"id": collection.id}
-    )
-
-
-async def listing_holds(session: AsyncSession, collection: Collection) -> bool:
-    """Return whether the collection's known pages are still valid, and lock them until the commit."""
-    result = await session.execute(
-        text("SELECT 1 FROM known_listing WHERE collection_uuid = :id FOR KEY SHARE"), {"id": collection.id}
-    )
-    return result.first() is not None
-
-
-async def forget_listing(session: AsyncSession, collection: Collection) -> None:
-    """Delete all known pages of a collection."""
-    await session.execute(text("DELETE FROM known_listing WHERE collection_uuid = :id"), {"id": collection.id})
-
-
-async def keep_known_pages(
-    session: AsyncSession, collection: Collection, before: frozenset[bytes], after: Iterable[bytes]
-) -> None:
-    """Replace the known pages ``before`` by ``after``; only the difference is written."""
-    pages = frozenset(after)
-    if before - pages:
-        await session.execute(
-            text(f"DELETE FROM known_page WHERE collection_uuid = :id AND fingerprint NOT IN ({_PACKED_PAGES})"),
-            {"id": collection.id, "pages": b"".join(pages)},
-        )
-    if pages - before:
-        await session.execute(
-            text(
-                f"INSERT INTO known_page SELECT :id, fingerprint FROM ({_PACKED_PAGES}) AS page ON CONFLICT DO NOTHING"
-            ),
-            {"id": collection.id, "pages": b"".join(pages - before)},
-        )
-
-
-async def pages_that_stay_unknown(session: AsyncSession, first_rows: Iterable[int]) -> set[int]:
-    """Return the numbers, from 0, of the staged pages with a draft that doesn't become an asset of its own.
-
-    ``first_rows`` are the numbers of the pages' first drafts in the staging table, in ascending order.
-    """
-    result = await session.execute(
-        text(
-            "SELECT DISTINCT width_bucket(seq, cast(string_to_array(:starts, ',') AS integer[])) - 1 FROM plan"
-            " WHERE verdict IN ('duplicate', 'soft_deleted')"
-        ),
-        {"starts": ",".join(map(str, first_rows))},
-    )
-    return set(result.scalars())
+def _hashes(packed: bytes | None) -> list[bytes]:
+    return [] if packed is None else [packed[at : at + 16] for at in range(0, len(packed), 16)]

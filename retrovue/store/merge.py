@@ -12,7 +12,8 @@ from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
 from retrovue.store.collections import keep_library
 from retrovue.store.following import FOLLOWERS, compare_relinked, follow, owe_sidecars, stamp, tell_followed
-from retrovue.store.known import begin_listing, forget_listing, listing_holds, owe_touched
+from retrovue.store.known import owe_touched
+from retrovue.store.known_pages import begin_listing, except_followed, forget_listing, listing_holds
 from retrovue.store.listed import KINDS, TRASHED, key_of, keys_in_table
 from retrovue.store.plan import COUNT, MAKE_PLAN, NO_GUESSING, MergeResult, keeps_title, label_of, merge_result
 from retrovue.store.relinking import NOTHING_RELINKED, PAIRS, RELINKS, Pair, Relinks, choose, relinks_json
@@ -175,7 +176,10 @@ async def merge_staged(
     elif full:
         await begin_listing(session, staging.collection)
     elif merging.has_followed or counts["duplicates"]:
-        await forget_listing(session, staging.collection)
+        if staging.comparison.mode == "ingest" or counts["relocated"] or counts["relinked"]:
+            await forget_listing(session, staging.collection)
+        else:
+            await except_followed(session, staging.collection)
     return result
 
 

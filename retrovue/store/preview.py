@@ -201,6 +201,16 @@ class Preview:
         comparison.reject(page.rejected)
         await self._list((key.source_hash for key in page.keys), page.rejected)
 
+    @property
+    def wants_items(self) -> bool:
+        """Whether it knows items of pages one by one."""
+        return bool(self.comparison.items)
+
+    async def known_items(self, items: Sequence[bytes]) -> list[bool]:
+        """Return which of the items of a page, given by their fingerprints, are known."""
+        async with self._store.transaction(self.session, long=True) as session:
+            return await self.comparison.items.among(session, items)
+
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
         """Take a known page. Only its source URIs and rejections are used."""
         self.comparison.reject(rejected)

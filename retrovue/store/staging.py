@@ -23,7 +23,8 @@ from retrovue.core.text import storable
 from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
-from retrovue.store.known import Comparison, Other, keep_known_pages, pages_that_stay_unknown
+from retrovue.store.known import Comparison, Other
+from retrovue.store.known_pages import drop_exceptions, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import ListedKeys
 from retrovue.store.relinking import relink_keys
 from retrovue.store.session import Transactions, driver_of
@@ -110,6 +111,8 @@ class Staging:
         self.listed = ListedKeys(store, session, table=self.tables.name("listed")) if syncing else None
         """The listed items; None unless the run is a sync of the whole collection."""
         self.staged = 0
+        self.itemized = False
+        """Whether the items of a page are staged, by which they are recognised later."""
         self.several_parts = False
         """Whether a staged draft has more than one part."""
         self.touched = False
@@ -170,6 +173,9 @@ class Staging:
             await self._copy_rejections(session, page.rejected)
             if self.relinks and comparison.anything_known:
                 await self._copy_keys(session, page, compared.to_stage)
+            if self.listed is not None and page.items and compared.fingerprint is not None:
+                await self._copy(session, "staged_page", [(compared.fingerprint, page.number, page.items)])
+                self.itemized = True
             if rows:
                 self._pages.append((self.staged, compared.fingerprint))
             self.staged += len(rows)
@@ -199,6 +205,16 @@ class Staging:
                 hint="Check what the source lists. A large library can be divided there.",
             )
 
+    @property
+    def wants_items(self) -> bool:
+        """Whether it knows items of pages one by one, or keeps them."""
+        return self.listed is not None or bool(self.comparison.items)
+
+    async def known_items(self, items: Sequence[bytes]) -> list[bool]:
+        """Return which of the items of a page, given by their fingerprints, are known."""
+        async with self._store.transaction(self.session) as session:
+            return await self.comparison.items.among(session, items)
+
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
         """Take a known page. Only its source URIs and rejections are used."""
         if rejected:
@@ -224,6 +240,7 @@ class Staging:
             listed=self.listed is not None,
             lost=self.may_have_lost,
             touched=self.touched,
+            pages=self.itemized,
         )
 
     @asynccontextmanager
@@ -250,13 +267,17 @@ class Staging:
         unknown = set[int]() if all_staged else await pages_that_stay_unknown(session, starts)
         fresh = (page for number, (_, page) in enumerate(self._pages) if page is not None and number not in unknown)
         known = self.comparison
-        await keep_known_pages(session, self.collection, known.known_pages, known.seen_pages.union(fresh))
+        pages = known.seen_pages.union(fresh)
+        await keep_known_pages(session, self.collection, known.known_pages, pages, itemized=self.itemized)
+        if known.exceptions:
+            await drop_exceptions(session, self.collection)
 
     async def reset(self) -> None:
         """Delete the staged drafts, because the source is read again."""
         async with self._store.transaction(self.session) as session:
             await self.clear(session)
         self.staged, self.several_parts, self.touched, self.owes_again, self._measured = 0, False, False, False, 0
+        self.itemized = False
         self._pages.clear()
         self.comparison.reset()
         if self.listed is not None:

@@ -37,6 +37,7 @@ TABLES = {
 SYNC_TABLES = {
     "listed": "kind text NOT NULL, packed bytea NOT NULL",
     "staged_key": "seq integer NOT NULL, rule integer NOT NULL, key bytea NOT NULL",
+    "staged_page": "fingerprint bytea NOT NULL, position integer NOT NULL, items bytea NOT NULL",
     "lost_asset": "uuid uuid NOT NULL, trashed boolean NOT NULL",
     "removal": """
         asset_uuid uuid NOT NULL, title text NOT NULL, source_uri text NOT NULL, was text NOT NULL,
@@ -49,7 +50,9 @@ ENRICHER_TABLES = {
 }
 SHARED_TABLES = {"kept_change": KEPT_COLUMNS}
 """The tables of a transaction that merges several collections."""
-_OF_PAGES = frozenset({"staged", "staged_rejection", "listed", "staged_key", "staged_refinement", "touched_asset"})
+_OF_PAGES = frozenset(
+    {"staged", "staged_rejection", "listed", "staged_key", "staged_page", "staged_refinement", "touched_asset"}
+)
 """The tables that pages are copied to; the others belong to a merge."""
 
 
@@ -110,12 +113,14 @@ class StagingTables:
         listed: bool,
         lost: bool,
         touched: bool,
+        pages: bool,
     ) -> None:
         """Empty the tables that may have rows. Emptying a table writes a little to the log of the server."""
         tables = [self.name("staged"), "plan", "following"] if staged else []
         if staged and self.refinements:
             tables.append(self.name("staged_refinement"))
         filled = {"staged_rejection": rejected, "staged_key": keys, "listed": listed, "touched_asset": touched}
+        filled["staged_page"] = pages
         tables += [self.name(table) for table, is_filled in filled.items() if is_filled]
         if lost:
             tables += ["lost_asset", "removal"]

@@ -49,6 +49,7 @@ ORCHESTRATOR = "retrovue/ingest/orchestrator.py"
 TASKS = "retrovue/ingest/tasks.py"
 PREFLIGHT = "retrovue/ingest/preflight.py"
 READING = "retrovue/ingest/reading.py"
+TALLY = "retrovue/ingest/tally.py"
 EXTENT = "retrovue/ingest/extent.py"
 PLEX_CHANGES = "retrovue/importers/plex/changes.py"
 READINGS = "retrovue/store/readings.py"
@@ -380,6 +381,7 @@ MUTANTS = (
     Mutant("SY-28", PIPELINE, "sink = make_sink(False, True)", "sink = make_sink(True, True)"),
     Mutant("SY-29", EXTENT, "return age < dt.timedelta() or age >= every", "return age < dt.timedelta()"),
     Mutant("SY-30", REPORT, "        *_readings(summary),\n", ""),
+    Mutant("SY-31", KNOWN, "        if self.excepts(source_uris):\n            return False\n", ""),
     Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not (', "elif False and not ("),
     Mutant("SY-32", PLEX_CHANGES, "        if rest:\n", "        if not wanted:\n"),
     Mutant("SY-32", EXTENT, 'if instead.read == "unchanged":', 'if instead.read != "unchanged":'),
@@ -493,7 +495,7 @@ MUTANTS = (
     Mutant("RS-4", KEPT, "            if not bookmarks:\n", "            if False:\n"),
     Mutant("RS-5", PIPELINE, "if not run.scope.is_full or not importer", "if not importer"),
     Mutant("RS-5", LIBRARY, "large = (total or 0) >= self.bookmarks_from", "large = True"),
-    Mutant("RS-6", READING, "            resumed=self.resumed,\n", ""),
+    Mutant("RS-6", TALLY, "            resumed=self.resumed,\n", ""),
     Mutant("RS-7", PIPELINE, "            await intake.kept.drop(session)\n", "            pass\n"),
     Mutant("RS-7", KEPT, " or self._bytes > MOST_KEPT_BYTES:", ":"),
     Mutant(

@@ -1081,6 +1081,16 @@ class TestSY31:
         assert result(sync(world))["replaced"] == 0
         assert result(sync(world, "--sweep-every", "0"))["replaced"] == 1
 
+    def test_an_item_that_says_again_what_a_known_page_has_said(self, world: World) -> None:
+        section = at_work(world)
+        before = dict(row_of(section, "101"))
+        section.edit(101, title="Alien (1979)")
+        assert reading(world)[0] == "changes"
+        assert asset(world, "Alien (1979)")
+        row_of(section, "101").update(before)
+        sync(world, "--sweep-every", "0")
+        assert asset(world, "Alien")
+
     def test_a_rating_that_moves_nothing(self, world: World) -> None:
         section = at_work(world)
         stamp = section.content_changed_at

@@ -165,7 +165,7 @@ async def test_an_asset_deleted_while_its_page_becomes_known_is_missed_by_nobody
 
 async def test_every_index_of_the_pages_is_one_that_the_queries_need(library: Library) -> None:
     found = await library.rows("SELECT indexname FROM pg_indexes WHERE tablename = ANY(:tables)", tables=list(KNOWN))
-    assert sorted(name for (name,) in found) == ["known_listing_pkey", "known_page_pkey"]
+    assert sorted(name for (name,) in found) == ["known_exception_pkey", "known_listing_pkey", "known_page_pkey"]
     async with library.store.data.begin() as connection:
         await connection.execute(text("SET LOCAL enable_seqscan = off"))
         plan = await connection.execute(

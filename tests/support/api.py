@@ -81,7 +81,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "BaseImporter", "ImporterInterface", "ConfigField", "SourceIdentity", "DiscoveredCollection", "Ingestibility",
         "TellsChanges", "ChangeState", "TellsState", "SourceState", "ListsChanges", "ListsItems", "Since",
         "TellsEvents", "ChangeHint",
-        "ChangesRead", "Page", "Outline", "AssetDraft", "PartDraft", "Rejection", "waiting_for_source",
+        "ChangesRead", "Page", "Outline", "OutlineItems", "AssetDraft", "PartDraft", "Rejection", "waiting_for_source",
     ),
     "Write an enricher": ("BaseEnricher", "EnricherInterface", "AssetView", "MediaFile", "Enrichment", "Failure"),
     "Errors": ("RetrovueError", "EnrichmentError"),

@@ -309,7 +309,7 @@ CATALOGUE = (
     "source", "collection", "path_mapping", "asset", "asset_part", "asset_alias", "enricher", "collection_enricher",
     "asset_enrichment", "asset_identity", "asset_change", "asset_change_pruned",
 )  # fmt: skip
-KNOWN = ("known_listing", "known_page")
+KNOWN = ("known_listing", "known_page", "known_exception")
 AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection", "enrichment_outcome")
 
 

@@ -420,6 +420,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "": "Pages of a listing whose items are all in the catalogue as listed: a re-ingest skips them.",
         "collection_uuid": "",
         "fingerprint": "BLAKE2b, 128 bits, of the identities on the page",
+        "position": "of the page in the listing, when it became known",
+        "items": "8 bytes for each of its items, of all that its drafts are made from; null if they weren't made",
+    },
+    "known_exception": {
+        "": "Items whose assets have changed since all of the collection was read: a page that has one isn't known.",
+        "collection_uuid": "",
+        "source_hash": "as in `asset`",
     },
     "kept_listing": {
         "": "What interrupted runs have read of large collections, for the next run. The pages of each are in the"

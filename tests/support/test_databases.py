@@ -26,6 +26,7 @@ ROWS = {
     f" VALUES ({ID}, {HASH}, {ID}, 'a', 'A')",
     "known_listing": f"VALUES ({ID})",
     "known_page": f"VALUES ({ID}, {HASH})",
+    "known_exception": f"VALUES ({ID}, {HASH})",
     "kept_listing": f"(collection_uuid, run_id, key) VALUES ({ID}, {ID}, {HASH})",
     "collection_reading": f"(collection_uuid, basis, items) VALUES ({ID}, {HASH}, 1)",
     "source_filter": f"VALUES ({ID}, 'a', '1', true)",

@@ -9,7 +9,7 @@ import msgspec
 import xxhash
 from msgspec.structs import replace
 
-from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Outline, OutlineItems, Page, PartDraft, Rejection
 from retrovue.core.text import is_storable, quoted
 from retrovue.core.version import own_version
 from retrovue.importers.filesystem import exclusions, music, names
@@ -35,6 +35,8 @@ class PageMaker:
         """Return the outline of the page of these titles; None if any of them would be rejected."""
         uris: list[str] = []
         paths: list[tuple[str, ...]] = []
+        usable: list[Title] = []
+        ends: list[tuple[int, int]] = []
         for title in titles:
             if isinstance(title, Unusable):
                 return None
@@ -47,11 +49,27 @@ class PageMaker:
             for number in self._more_episodes(title):
                 uris.append(_episode_uri(uri, number))
                 paths.append(tuple(files))
+            usable.append(title)
+            ends.append((len(uris), 0))
 
         async def read() -> Page:
             return self.page(titles)
 
-        return Outline(uris, paths, [], len(titles), read, self._stamp(titles))
+        outline = Outline(uris, paths, [], len(titles), read, self._stamp(titles))
+        # What a track's name tells depends on the others of its album.
+        if not any(exclusions.is_audio(title.parts[0].name) for title in usable):
+            outline.items = self._items(usable, ends)
+        return outline
+
+    def _items(self, titles: Sequence[Title], ends: list[tuple[int, int]]) -> OutlineItems:
+        def stamps() -> list[bytes]:
+            seed = xxhash.xxh3_64_intdigest(_encode((own_version(), self._kind, self._top)))
+            return [xxhash.xxh3_64_digest(_encode(title), seed) for title in titles]
+
+        async def read(positions: Sequence[int]) -> Page:
+            return self.page([titles[position] for position in positions])
+
+        return OutlineItems(ends, stamps, read)
 
     def page(self, titles: Sequence[Title | Unusable]) -> Page:
         """Return the page of these titles, with the stamp of its outline if it has one."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic
 import msgspec
 
 from retrovue.core.bounds import MOST_PAGE_DRAFTS, MOST_VERSIONS
-from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Outline, OutlineItems, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineT, RowT
@@ -81,6 +81,10 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
     def parse_show_key(self, text: Any) -> KeyT | None:
         """Parse the key in a row; None if it isn't one."""
 
+    def show_key_of(self, listed: ListedRow[Any, KeyT]) -> KeyT | None:
+        """Return the key of the show that a row names; None if it names none."""
+        return self.parse_show_key(self.show_key(listed.row))
+
     def show_keys(self, rows: Sequence[ListedRow[Any, KeyT]]) -> list[KeyT | None]:
         """Return the keys of the shows that rows name, each once; None represents rows that name none."""
         named = dict.fromkeys([self.show_key(listed.row) for listed in rows if type(listed.row) is not BadRow])
@@ -130,13 +134,24 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
         return page
 
     def outline(
-        self, rows: Sequence[ListedRow[OutlineT, KeyT]], read: Callable[[], Awaitable[Page]], stamp: bytes | None = None
+        self,
+        rows: Sequence[ListedRow[OutlineT, KeyT]],
+        read: Callable[[], Awaitable[Page]],
+        stamp: bytes | None = None,
+        items: tuple[Callable[[], list[bytes]], Callable[[Sequence[int]], Awaitable[Page]]] | None = None,
     ) -> Outline:
-        """Make the outline of rows in short form; ``read`` reads their page in full."""
+        """Make the outline of rows in short form; ``read`` reads their page in full.
+
+        ``items`` are what makes the stamps of the rows, and what reads some of them.
+        """
         outline = Outline([], [], [], len(rows), read, stamp)
         add, item_uri = self.add_to_outline, self._item_uri
+        uris, rejected, ends = outline.source_uris, outline.rejected, list[tuple[int, int]]()
         for listed in rows:
             add(listed.row, item_uri(listed.key), outline)
+            ends.append((len(uris), len(rejected)))
+        if items is not None:
+            outline.items = OutlineItems(ends, *items)
         return outline
 
     def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> list[Any]:

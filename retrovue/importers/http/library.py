@@ -216,7 +216,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         )
 
     def _items_reader(self, query: Query[RowT, OutlineT, KeyT]) -> ListingReader[RowT, OutlineT, KeyT]:
-        stamps = PageStamps(query.form.rows_name, self.make.shows)
+        self._stamps = stamps = PageStamps(query.form.rows_name, self.make.shows)
         return self.reader(
             query,
             # A collection with assets changes little, so most of its pages contain nothing new.
@@ -300,7 +300,23 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         listing, stamp = window.listing, self.stamp(window.listing, window.digest)
         if not isinstance(listing, OutlineListing):
             return await self._stamped(listing, stamp)
-        return self.make.outline(listing.rows, lambda: self._stamped(reader.decode_in_full(window), stamp), stamp)
+        texts: list[Sequence[msgspec.Raw]] = []
+
+        def stamps() -> list[bytes]:
+            texts.append(reader.row_texts(window))
+            keys = [self.make.show_key_of(listed) for listed in listing.rows] if self.make.shows else None
+            made = self._stamps.of_rows(texts[0], keys, self.make.uri.encode())
+            return made if len(made) == len(listing.rows) else []
+
+        async def read(positions: Sequence[int]) -> Page:
+            return await self.page(reader.decode_some(window, texts[0], positions))
+
+        return self.make.outline(
+            listing.rows,
+            lambda: self._stamped(reader.decode_in_full(window), stamp),
+            stamp,
+            None if stamp is None else (stamps, read),
+        )
 
     async def _stamped(self, listing: Listing[RowT | BadRow, KeyT], stamp: bytes | None) -> Page:
         page = await self.page(listing.rows)

@@ -179,6 +179,20 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             return None
         return OutlineListing(list(map(ListedRow, keys, contents.rows)), *contents[1:])
 
+    def raw_rows(self, body: bytes | bytearray) -> Sequence[msgspec.Raw]:
+        """Return the text of each row of an answer that `decode_outline` has decoded."""
+        rows: Sequence[msgspec.Raw] = self.contents(self._raw.decode(body)).rows
+        return rows
+
+    def decode_rows(self, texts: Sequence[msgspec.Raw]) -> list[ListedRow[RowT | BadRow, KeyT]] | None:
+        """Decode rows; None if one of them doesn't fit, so that its whole answer has to be decoded."""
+        try:
+            rows = [self._row.decode(text) for text in texts]
+        except (ValueError, RecursionError):
+            return None
+        keys = self.keys(rows)
+        return None if None in keys else list(map(ListedRow, keys, rows))
+
     def _decode_by_row(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
         cleaned, changed = _clean_json(body)
         contents = self.contents(self._decode_container(cleaned))

@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.pages import Outline, Page
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
 from retrovue.importers.http.bookmarks import Bookmark
-from retrovue.importers.http.listing import BadRow, KeyT, Listing, OutlineListing, OutlineT, Query, RowT
+from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, Listing, OutlineListing, OutlineT, Query, RowT
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
@@ -151,6 +152,20 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         listing: Listing[RowT | BadRow, KeyT] = self.query.form.decode(window.body)
         del listing.rows[: window.shared]
         return listing
+
+    def row_texts(self, window: Window[RowT, OutlineT, KeyT]) -> Sequence[msgspec.Raw]:
+        """Return the text of each row of a window of which only the outline was decoded."""
+        return self.query.form.raw_rows(window.body)[window.shared :]
+
+    def decode_some(
+        self, window: Window[RowT, OutlineT, KeyT], texts: Sequence[msgspec.Raw], positions: Sequence[int]
+    ) -> list[ListedRow[RowT | BadRow, KeyT]]:
+        """Decode some rows of such a window in full, by their positions among its ``texts``."""
+        rows = self.query.form.decode_rows([texts[position] for position in positions])
+        if rows is not None:
+            return rows
+        whole = self.decode_in_full(window).rows
+        return [whole[position] for position in positions]
 
     def _window(
         self,

@@ -37,6 +37,21 @@ class PageStamps(Generic[KeyT]):
             digest.update(self._digest(key if key in self._shows else None))
         return digest.digest()
 
+    def of_rows(self, texts: Iterable[bytes], show_keys: Iterable[KeyT | None] | None, about: bytes) -> list[bytes]:
+        """Hash rows one by one, each with the show from which it inherits, to 8 bytes each.
+
+        ``show_keys`` are those of the rows, in their order; None if there are no shows. ``about`` is what all drafts
+        have from elsewhere.
+        """
+        seed = xxhash.xxh3_64_intdigest(_VERSION + about)
+        hashed = xxhash.xxh3_64_digest
+        if show_keys is None:
+            return [hashed(text, seed) for text in texts]
+        return [
+            hashed(hashed(text, seed) + self._digest(key if key in self._shows else None))
+            for text, key in zip(texts, show_keys, strict=True)
+        ]
+
     def _digest(self, key: KeyT | None) -> bytes:
         found = self._digests.get(key)
         if found is None:
