@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from retrovue.store.embedded import EmbeddedServer, embedded_server
 from retrovue.store.session import Store
 from tests.support import canary
 from tests.support.databases import Databases
+from tests.support.embedded_processes import Furnish
 from tests.support.library import Library, empty
 from tests.support.observers import Observers
 from tests.support.scratch import make_scratch, remove_scratch, scratch
@@ -85,6 +87,20 @@ def server(
     with portal.wrap_async_context_manager(embedded_server(home, durable=False)) as server:
         yield server
     assert canary.logs_with_it(home) == []
+
+
+@pytest.fixture(scope="session")
+def furnish(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Furnish:
+    """Copies a cluster that has been started once to a home: initdb takes a second, and most tests aren't about it."""
+    original = tmp_path_factory.mktemp("made") / "home"
+    with portal.wrap_async_context_manager(embedded_server(original, durable=False)):
+        pass
+
+    def copy(home: Path) -> None:
+        home.mkdir(mode=0o700, exist_ok=True)
+        subprocess.run(["cp", "-a", str(original / "pg18"), str(home / "pg18")], check=True)
+
+    return copy
 
 
 @pytest.fixture(scope="session")

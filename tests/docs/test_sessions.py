@@ -15,6 +15,7 @@ from retrovue.simulator import Fault, GeneratedSection, SimulatedPlex, faults
 from retrovue.store.embedded import embedded_server
 from tests.conftest import Databases
 from tests.contracts.rules import ROOT
+from tests.support.embedded_processes import Furnish
 from tests.support.pages import DOCS, blocks, commands, sessions
 from tests.support.plex import place_files
 from tests.support.shell import Shell, environment
@@ -80,10 +81,33 @@ def plex(page: Path, portal: BlockingPortal) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def furnish_catalogue(portal: BlockingPortal, furnish: Furnish, tmp_path_factory: pytest.TempPathFactory) -> Furnish:
+    """Copies a cluster with an empty catalogue to a home: to migrate takes as long as to initialise."""
+    original = tmp_path_factory.mktemp("migrated") / "home"
+    furnish(original)
+
+    async def migrate() -> None:
+        async with open_store(Settings(home=str(original))):
+            pass
+
+    portal.call(migrate)
+
+    def copy(home: Path) -> None:
+        home.mkdir(mode=0o700, exist_ok=True)
+        subprocess.run(["cp", "-a", str(original / "pg18"), str(home / "pg18")], check=True)
+
+    return copy
+
+
 @pytest.fixture
-def _embedded(page: Path, home: Path, media: Path, plex: str, portal: BlockingPortal) -> Iterator[None]:
+def _embedded(
+    page: Path, home: Path, media: Path, plex: str, portal: BlockingPortal, furnish: Furnish, furnish_catalogue: Furnish
+) -> Iterator[None]:
     """The database of the home, kept running: so the commands needn't start and stop it one each."""
     directory = home / "tutorial"
+    begins = page.name in FROM_THE_START
+    (furnish if begins else furnish_catalogue)(directory)
 
     async def prepare() -> None:
         async with open_store(Settings(home=str(directory))) as store:
@@ -94,7 +118,7 @@ def _embedded(page: Path, home: Path, media: Path, plex: str, portal: BlockingPo
                 await update_collection(store, name, map=[mapping], enabled=True)
 
     with portal.wrap_async_context_manager(embedded_server(directory)):
-        if page.name not in FROM_THE_START:
+        if not begins:
             portal.call(prepare)
         yield
 

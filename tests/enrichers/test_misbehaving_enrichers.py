@@ -15,7 +15,10 @@ from retrovue.enrichers import guard
 from retrovue.enrichers.base import LARGEST_BATCH, AssetView, Enrichment, Failure, compliance_problems
 from retrovue.enrichers.guard import Answer, GuardedEnricher
 from retrovue.enrichers.registry import enricher_class
+from retrovue.operations.attachments import add_enricher, attach_enricher
 from retrovue.plugins import isolation
+from retrovue.store.addresses import database_url as parsed
+from retrovue.store.session import Store
 from retrovue.store.sources import new_source
 from retrovue.testing import hold_again, let_go, sample_asset
 from retrovue.testing import misbehaving_enrichers as misbehaving
@@ -56,10 +59,15 @@ def attach(world: World, packages: Packages, kind: type[MisbehavingEnricher], ti
     """Install an enricher, add it and attach it to both collections; returns its external id."""
     where = __name__ if kind in ON_PAGES.values() else kind.__module__
     packages.install("odd", "retrovue.enrichers", odd=f"{where}:{kind.__name__}")
-    added = world.cli("enricher", "add", "--type", "odd", "--name", "Odd", "--title", title, "--json")
-    for name in BOTH:
-        assert world.cli("collection", "attach-enricher", name, "Odd").status == 0
-    return str(added.document["enricher"]["external_id"])
+
+    async def add() -> str:
+        async with Store(parsed(world.catalogue.url), connections=1) as store:
+            added = await add_enricher(store, "odd", "Odd", {"title": title})
+            for name in BOTH:
+                await attach_enricher(store, name, "Odd")
+        return added.external_id
+
+    return world.portal.call(add)
 
 
 def of_both(document: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+Furnish = Callable[[Path], None]
+"""Gives a cluster to a home that has none."""
 _CLIENT = Path(__file__).with_name("embedded_client.py")
 
 

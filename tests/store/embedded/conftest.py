@@ -1,16 +1,11 @@
 """Fixtures for the embedded PostgreSQL's tests."""
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import BlockingPortal
 
-from retrovue.store.embedded import embedded_server
-from tests.support.embedded_processes import servers
-
-Furnish = Callable[[Path], None]
+from tests.support.embedded_processes import Furnish, servers
 
 
 @pytest.fixture
@@ -19,20 +14,6 @@ def home(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "home"
     for left in servers(tmp_path / "home"):  # by a test that failed
         left.kill()
-
-
-@pytest.fixture(scope="session")
-def furnish(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Furnish:
-    """Copies a cluster that has been started once to a home: initdb takes a second, and most tests aren't about it."""
-    original = tmp_path_factory.mktemp("made") / "home"
-    with portal.wrap_async_context_manager(embedded_server(original, durable=False)):
-        pass
-
-    def copy(home: Path) -> None:
-        home.mkdir(mode=0o700, exist_ok=True)
-        subprocess.run(["cp", "-a", str(original / "pg18"), str(home / "pg18")], check=True)
-
-    return copy
 
 
 @pytest.fixture
