@@ -25,8 +25,7 @@ from retrovue.store.embedded import embedded_server
 from retrovue.store.embedded_cluster import open_cluster
 from retrovue.store.migrations import upgrade
 from retrovue.store.session import Store
-from tests.store.embedded.conftest import Furnish
-from tests.support.embedded_processes import client, servers
+from tests.support.embedded_processes import Furnish, client, servers
 from tests.support.library import Library, codes, contents, draft, page
 
 pytestmark = pytest.mark.anyio
