@@ -262,7 +262,7 @@ class KeptListing:
             return (await session.execute(_OWN, self._bind)).first() is not None
         self._number = (await session.execute(_BEGIN, {**self._bind, "key": self.key})).scalar()
         if self._number is None:
-            _log.info("The listing of %s isn't kept: the role may not make tables", self.collection.display_name)
+            _log.info("The listing of %s isn't kept: the role may not create tables", self.collection.display_name)
             return False
         for statement in _MAKE_TABLE:
             await session.execute(text(statement.format(table=self._table)))
