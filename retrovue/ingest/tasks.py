@@ -25,7 +25,7 @@ from retrovue.ingest.extent import Extents, Intervals
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.pipeline import Keep, bug, failed, ingest_collection, leave_unchanged, preview_collection
 from retrovue.ingest.preflight import Targets, not_ingestible, read_again
-from retrovue.ingest.unit import Refused, UnitOfWork, open_unit, rolled_back
+from retrovue.ingest.unit import CollectionFailed, UnitOfWork, open_unit, rolled_back
 from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.changes import prune_changes
@@ -188,7 +188,7 @@ class RunTasks:
             return
         try:
             await self._unit.merge(self._collector.report)
-        except Refused as exc:
+        except CollectionFailed as exc:
             await self._fail(exc.failure)
         except RetrovueError as exc:
             for collection in self._collector.unfinished:

@@ -55,7 +55,7 @@ def rolled_back(collection: Collection, by: Failed) -> Failed:
     )
 
 
-class Refused(Exception):
+class CollectionFailed(Exception):
     """A collection can't be merged, so none is."""
 
     def __init__(self, failure: Failed) -> None:
@@ -127,8 +127,8 @@ class UnitOfWork:
     async def merge(self, report: Callable[[Ingested], None]) -> None:
         """Merge all staged collections in one transaction, and report their outcomes with its commit.
 
-        Raises Refused for a collection that failed, and StoreError or SourceError for failures that concern all of
-        them. Then no row of any collection was changed, unless the error is CommitUnknown.
+        Raises CollectionFailed for a collection that failed, and StoreError or SourceError for failures that concern
+        all of them. Then no row of any collection was changed, unless the error is CommitUnknown.
         """
         outcomes: list[Ingested] = []
 
@@ -176,13 +176,13 @@ class UnitOfWork:
                 policy=await staged_collection.guards.policy(staged_collection.intake.tally, staging),
             )
         except RetrovueError as exc:
-            raise Refused(failed(staging.collection, exc)) from exc
+            raise CollectionFailed(failed(staging.collection, exc)) from exc
         staged_collection.progress(intake.merging())
         return intake
 
 
 async def _merged(intake: Intake) -> Ingested:
-    """Merge one of the collections; raises Refused for a failure of this collection."""
+    """Merge one of the collections; raises CollectionFailed for a failure of this collection."""
     collection = intake.staging.collection
     try:
         with translated():
@@ -192,11 +192,11 @@ async def _merged(intake: Intake) -> Ingested:
     except RetrovueError as exc:
         if exc.code in CONFLICTS:
             raise
-        raise Refused(failed(collection, exc)) from exc
+        raise CollectionFailed(failed(collection, exc)) from exc
     except Exception as exc:
-        raise Refused(bug(collection, exc)) from exc
+        raise CollectionFailed(bug(collection, exc)) from exc
     if isinstance(outcome, Failed):
-        raise Refused(outcome)
+        raise CollectionFailed(outcome)
     return outcome
 
 

@@ -74,7 +74,7 @@ ALIKE = Difference(NOTHING, {})
 """The difference for drafts of items that have no asset, which aren't compared."""
 
 
-class Said(NamedTuple):
+class SourceValues(NamedTuple):
     """The source's description of an asset."""
 
     canonical_key: str
@@ -90,7 +90,7 @@ class Said(NamedTuple):
     """The external id of the page enricher that gave a value, by column."""
 
 
-def said_by(mapped: MappedDraft, canonical_key: str) -> Said:
+def source_values(mapped: MappedDraft, canonical_key: str) -> SourceValues:
     """Return the source's description in a draft."""
     draft = mapped.as_told
     values = {column: getattr(draft, column) for column in _COLUMNS if column != "size_bytes"}
@@ -98,7 +98,7 @@ def said_by(mapped: MappedDraft, canonical_key: str) -> Said:
     values["size_bytes"] = total_size(draft.parts)
     refined = values if mapped.told is None else {column: getattr(mapped.draft, column, None) for column in _COLUMNS}
     by = {} if mapped.refinement is None else mapped.refinement.provenance
-    return Said(canonical_key, values, file_stamp(draft.parts), parts, draft.sidecar_stamp, refined, by)
+    return SourceValues(canonical_key, values, file_stamp(draft.parts), parts, draft.sidecar_stamp, refined, by)
 
 
 async def held_assets(session: AsyncSession, assets: Sequence[UUID]) -> dict[UUID, Any]:
@@ -121,7 +121,7 @@ async def differences_of(
     return {
         other.position: compare(
             held[other.uuid],
-            said_by(page.drafts[other.position], page.keys[other.position].canonical_key),
+            source_values(page.drafts[other.position], page.keys[other.position].canonical_key),
             reading_sidecars,
         )
         for other in known
@@ -129,7 +129,7 @@ async def differences_of(
     }
 
 
-def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) -> Difference:
+def compare(held: Any, source: SourceValues, reading_sidecars: Sequence[Enricher] = ()) -> Difference:
     """Compare an asset, a row of `HELD`, with its source's description.
 
     ``reading_sidecars`` are the enrichers whose enrichments are owed again if a sidecar has changed.
@@ -141,10 +141,10 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
     for column in _COLUMNS:
         if column in given:
             continue
-        before, after = getattr(held, column), said.values[column]
+        before, after = getattr(held, column), source.values[column]
         if before == after or _plain(before) == _plain(after):
             continue
-        if held.stamp is None and _is_stored_anew(held, said, column):
+        if held.stamp is None and _is_newly_stored(held, source, column):
             continue
         if column in DESCRIPTION:
             description[column] = (_plain(before), _plain(after))
@@ -152,16 +152,16 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
             learnt[column] = (None, _plain(after))
         elif after is not None:
             content[column] = (_plain(before), _plain(after))
-    content |= _files(held, said)
+    content |= _files(held, source)
     fields = description | content | learnt
     kind = OTHER_CONTENT if content else OTHER_DESCRIPTION if fields else NOTHING
-    if held.canonical_key != said.canonical_key:
-        fields["canonical_key"] = (held.canonical_key, said.canonical_key)
-    if not reading_sidecars or kind == OTHER_CONTENT or not _has_other_sidecars(held, said):
+    if held.canonical_key != source.canonical_key:
+        fields["canonical_key"] = (held.canonical_key, source.canonical_key)
+    if not reading_sidecars or kind == OTHER_CONTENT or not _has_other_sidecars(held, source):
         return Difference(kind, fields)
     again = {
         enricher.external_id: {
-            column: [_plain(said.refined.get(column)), said.refined_by.get(column)]
+            column: [_plain(source.refined.get(column)), source.refined_by.get(column)]
             for column, by in given.items()
             if by == enricher.external_id
         }
@@ -170,26 +170,26 @@ def compare(held: Any, said: Said, reading_sidecars: Sequence[Enricher] = ()) ->
     return Difference(kind, fields, again)
 
 
-def _has_other_sidecars(held: Any, said: Said) -> bool:
+def _has_other_sidecars(held: Any, source: SourceValues) -> bool:
     """Return whether a sidecar has changed since it was read. False if a mark isn't known."""
-    if None in (held.sidecar_stamp, said.sidecar_stamp):
+    if None in (held.sidecar_stamp, source.sidecar_stamp):
         return False
     # The sidecars of a file that couldn't be seen were not read.
     read = "" if held.sidecar_stamp == UNSEEN else held.sidecar_stamp
-    return bool(read != said.sidecar_stamp)
+    return bool(read != source.sidecar_stamp)
 
 
-def _is_stored_anew(held: Any, said: Said, column: str) -> bool:
+def _is_newly_stored(held: Any, source: SourceValues, column: str) -> bool:
     """Return whether an asset differs only because an earlier version stored the value elsewhere, or not at all.
 
     Such an asset takes the value with its first stamp.
     """
-    before, after = getattr(held, column), said.values[column]
+    before, after = getattr(held, column), source.values[column]
     if column in ADDED:
         return before is None
     match held.type, column:
         case "episode", "year":  # Earlier versions gave an episode in a directory the year of its show.
-            return after is None and bool(before == said.values["show_year"])
+            return after is None and bool(before == source.values["show_year"])
         case "track", "show_title":
             return before is None
         case "track", "tags":
@@ -198,22 +198,22 @@ def _is_stored_anew(held: Any, said: Said, column: str) -> bool:
             return False
 
 
-def _files(held: Any, said: Said) -> dict[str, tuple[Any, Any]]:
+def _files(held: Any, source: SourceValues) -> dict[str, tuple[Any, Any]]:
     """Compare the files."""
-    if held.part_count != len(said.parts):
-        return {"part_count": (held.part_count, len(said.parts))}
-    if held.file_stamp is not None and said.file_stamp is not None and held.file_stamp != said.file_stamp:
-        return {"file_stamp": (held.file_stamp, said.file_stamp)}
-    if held.part_count > 1 and _others(held.parts, said.parts):
-        return {"parts": (held.parts, [list(part) for part in said.parts])}
+    if held.part_count != len(source.parts):
+        return {"part_count": (held.part_count, len(source.parts))}
+    if held.file_stamp is not None and source.file_stamp is not None and held.file_stamp != source.file_stamp:
+        return {"file_stamp": (held.file_stamp, source.file_stamp)}
+    if held.part_count > 1 and _others(held.parts, source.parts):
+        return {"parts": (held.parts, [list(part) for part in source.parts])}
     return {}
 
 
-def _others(held: Sequence[Sequence[int | None]] | None, said: Sequence[Sequence[int | None]]) -> bool:
+def _others(held: Sequence[Sequence[int | None]] | None, listed: Sequence[Sequence[int | None]]) -> bool:
     """Return whether a part has another size or duration; an unknown value doesn't differ."""
     return any(
         before is not None and after is not None and before != after
-        for was, now in zip(held or (), said, strict=False)
+        for was, now in zip(held or (), listed, strict=False)
         for before, after in zip(was, now, strict=True)
     )
 

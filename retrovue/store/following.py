@@ -15,7 +15,7 @@ from retrovue.core.model import Enricher
 from retrovue.core.verdicts import ChangeKind
 from retrovue.store.audit import Run
 from retrovue.store.changes import tell
-from retrovue.store.comparing import ADDED, CONTENT, DESCRIPTION, Said, compare, held_assets
+from retrovue.store.comparing import ADDED, CONTENT, DESCRIPTION, SourceValues, compare, held_assets
 from retrovue.store.plan import NO_GUESSING, label_of
 from retrovue.store.relinking import Pair, relinks_json
 from retrovue.store.staging import Staging
@@ -204,8 +204,8 @@ async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair], reade
             parts = [[file["size_bytes"], file["duration_ms"]] for file in files]
             values = {column: getattr(row, column) for column in (*DESCRIPTION, *CONTENT)}
             # Without the stamp of the file, which is made from the server's ids and is new with the item.
-            said = Said(row.canonical_key, values, None, parts, row.sidecar_stamp, values, {})
-            difference = compare(held[pair.asset], said, readers)
+            source = SourceValues(row.canonical_key, values, None, parts, row.sidecar_stamp, values, {})
+            difference = compare(held[pair.asset], source, readers)
             owes_again |= difference.again is not None
             kind, fields, again = difference
             items.append({"seq": pair.seq, "difference": kind, "fields": fields, "again": again})

@@ -132,8 +132,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _no_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the type that the handler is registered for
-    said = error.detail != HTTPStatus(error.status_code).phrase
-    message = error.detail if said else "There is no such page." if error.status_code == 404 else error.detail
+    has_detail = error.detail != HTTPStatus(error.status_code).phrase
+    message = error.detail if has_detail else "There is no such page." if error.status_code == 404 else error.detail
     return _answer(request, error.status_code, Problem("not_found", message, "Follow one of the links."))
 
 

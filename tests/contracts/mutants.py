@@ -341,7 +341,7 @@ MUTANTS = (
         "SY-5", FOLLOWING, "THEN asset.{column} ELSE staged.{column} END", "THEN asset.{column} ELSE asset.{column} END"
     ),
     Mutant("SY-6", FOLLOWING, "AND following.kept ? '{0}')", "AND false)"),
-    Mutant("SY-6", COMPARING, "bool(read != said.sidecar_stamp)", "False"),
+    Mutant("SY-6", COMPARING, "bool(read != source.sidecar_stamp)", "False"),
     Mutant(
         "SY-6", KNOWN, "_OTHERS_BY_MARK if page.sidecar_stamps else", "_OTHERS_BY_STAMP if page.sidecar_stamps else"
     ),

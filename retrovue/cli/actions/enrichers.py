@@ -215,16 +215,16 @@ async def enrich(
                     call.report_interruption = partial(_print_interrupted, call, work)
                     await work.run()
         call.report_interruption = None
-        return print_enrichment(call, Done.of(work))
+        return print_enrichment(call, EnrichmentReport.of(work))
 
 
 def _print_interrupted(call: Invocation, work: EnrichmentWork) -> None:
-    print_enrichment(call, Done.of(work))
+    print_enrichment(call, EnrichmentReport.of(work))
     call.status = None  # the exit status of the signal
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class EnrichmentReport:
     """An enrichment and its result."""
 
     run_id: UUID
@@ -233,12 +233,12 @@ class Done:
     result: Enriched
 
     @classmethod
-    def of(cls, work: EnrichmentWork) -> "Done":
+    def of(cls, work: EnrichmentWork) -> "EnrichmentReport":
         """Return the result so far of an enrichment in this process."""
         return cls(work.run_id, work.source, work.collection, work.result)
 
 
-def print_enrichment(call: Invocation, work: Done) -> int:
+def print_enrichment(call: Invocation, work: EnrichmentReport) -> int:
     """Print the report of an enrichment; return the exit status."""
     result = work.result
     problems = [] if result.problem is None else [result.problem]
@@ -275,7 +275,7 @@ def _status(result: Enriched) -> int:
     return UNREACHABLE if result.unreachable else FAILED
 
 
-def _result_lines(call: Invocation, work: Done) -> list[str]:
+def _result_lines(call: Invocation, work: EnrichmentReport) -> list[str]:
     result = work.result
     name = f"{work.collection.name} of {work.source.name}"
     if call.dry_run:

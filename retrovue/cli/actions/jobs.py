@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from retrovue.cli import ingest_report as reports
-from retrovue.cli.actions.enrichers import Done, print_enrichment
+from retrovue.cli.actions.enrichers import EnrichmentReport, print_enrichment
 from retrovue.cli.actions.hosts import begin_hosting
 from retrovue.cli.actions.ingest import Report, goes_on, ingest_options
 from retrovue.cli.errors import OK, explain
@@ -55,7 +55,7 @@ async def enqueue_enrichment(call: Invocation, reference: str, source: str | Non
     if outcome is None:
         raise changed_meanwhile(f"Collection {collection.display_name}")
     result = outcome.enriched or Enriched()
-    return print_enrichment(call, Done(requested.id, requested.source, collection, result))
+    return print_enrichment(call, EnrichmentReport(requested.id, requested.source, collection, result))
 
 
 async def work(call: Invocation, name: str | None, *, concurrency: int, sources: tuple[str, ...]) -> int:
