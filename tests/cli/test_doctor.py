@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import BlockingPortal
 
 from retrovue.cli.text import width
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
+from retrovue.store.addresses import database_url as parsed
+from retrovue.store.session import Store
 from tests.cli.conftest import PASSWORD, TOKEN, Cli, Plex, Serve, add
 from tests.conftest import Databases
+from tests.support.library import execute
 
 
 def findings(document: Any) -> list[tuple[str, str, str]]:
@@ -75,9 +79,18 @@ class TestDoctor:
         assert done.document["findings"][2]["hint"]
         assert TOKEN not in done.out + done.err
 
-    def test_sources_that_can_not_be_reached_are_3_and_other_problems_1(self, run_cli: Cli, serve: Serve) -> None:
+    def test_sources_that_can_not_be_reached_are_3_and_other_problems_1(
+        self, run_cli: Cli, serve: Serve, portal: BlockingPortal, database_url: str
+    ) -> None:
         with serve(SimulatedPlex([ListSection("1", "Movies", "movie", [movie(1)])], token=TOKEN)) as url:
-            add(run_cli, url, "Gone\u202e")
+            add(run_cli, url, "Gone")
+
+        async def rename() -> None:
+            # Earlier versions took such a name.
+            async with Store(parsed(database_url)) as store:
+                await execute(store, "UPDATE source SET name = 'Gone\u202e'")
+
+        portal.call(rename)
         done = run_cli("doctor", "--json")
         assert (done.status, done.document["status"]) == (3, "error")
         assert Counter(one["verdict"] for one in done.document["findings"]) == {"ok": 2, "problem": 1}

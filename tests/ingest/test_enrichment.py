@@ -172,7 +172,7 @@ class TestMisdeeds:
         """Each misdeed has a collection of its own, so that one run shows them all."""
         library = await Library.make(store, *MISDEEDS)
         enrichers = {
-            what: await attached(store, Deeds(by_title={"B": deed}), type_name=where, to=what)
+            what: await attached(store, Deeds(by_title={"B": deed}), what, type_name=where, to=what)
             for what, (deed, _) in MISDEEDS.items()
         }
         summary = await library.ingest({what: [films("a", "b", "c")] for what in MISDEEDS})
@@ -366,7 +366,7 @@ class TestOnPages:
         """Each misdeed has a collection of its own, so that one run shows them all."""
         library = await Library.make(store, *MISDEEDS)
         deeds = {what: Deeds(by_title={"B": deed}) for what, (deed, _) in MISDEEDS.items()}
-        enrichers = {what: await attached(store, deeds[what], type_name=where, to=what) for what in MISDEEDS}
+        enrichers = {what: await attached(store, deeds[what], what, type_name=where, to=what) for what in MISDEEDS}
         listings = {what: [films("a", "b", "c")] for what in MISDEEDS}
         summary = await library.ingest(listings)
         failed = await library.rows(
