@@ -9,6 +9,7 @@ from contextlib import nullcontext
 
 import anyio
 import orjson
+from msgspec.structs import asdict
 
 from retrovue.core.config import Settings
 from retrovue.core.results import IngestSummary
@@ -62,7 +63,7 @@ def _document(summary: IngestSummary) -> dict[str, object]:
         "total_skipped_assets": summary.total("skipped"),
         "total_source_items": summary.total("source_items"),
         **{f"total_{name}": summary.total(name) for name in ("refreshed", "replaced", "missing")},
-        "collection_results": [{"durations": one.durations} for one in summary.ingested],
+        "collection_results": [{"durations": asdict(one.durations)} for one in summary.ingested],
         "errors": [{"code": one.code, "message": one.message} for one in summary.failed],
         "duration_seconds": summary.duration,
     }

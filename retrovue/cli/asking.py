@@ -7,10 +7,11 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from msgspec import Struct
 
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Interruption, Invocation
@@ -126,8 +127,7 @@ def _no_answer(question: str) -> InputError:
     return InputError(f"There is no answer to: {question.strip()}", code="no_answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Destruction:
+class Destruction(Struct, frozen=True):
     """What a command destroys for good."""
 
     lines: Sequence[str]

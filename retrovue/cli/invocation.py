@@ -4,8 +4,9 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from retrovue.cli.errors import BY_SIGNAL, OK
 from retrovue.cli.output import Output
@@ -27,12 +28,11 @@ class Interruption(Exception):
     """A signal ended a blocking read from a terminal or a pipe."""
 
 
-@dataclass(slots=True)
-class Invocation:
+class Invocation(Struct):
     """One run of the program."""
 
     output: Output
-    database_url: str | None = field(default=None, repr=False)
+    database_url: str | None = None
     """The database that ``--database-url`` names, before the command or after it; None means that of the environment.
     """
     test_db: bool = False
@@ -45,6 +45,10 @@ class Invocation:
     """The signal that interrupted the command."""
     status: int | None = None
     """The exit status, once the command has printed its whole answer."""
+
+    def __repr__(self) -> str:
+        """Show no address of a database: it may hold a password."""
+        return f"Invocation(status={self.status!r}, stopped_by={self.stopped_by!r})"
 
     @property
     def settings(self) -> "Settings":

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import orjson
 
 from retrovue.cli.text import printable
-from retrovue.core.text import redact
+from retrovue.core.text import json_default, redact
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -47,7 +47,7 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return orjson.dumps(_fields(record), default=str).decode()
+        return orjson.dumps(_fields(record), default=json_default).decode()
 
 
 class _Text(logging.Formatter):

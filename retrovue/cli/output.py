@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from retrovue.cli.text import painted, printable, takes_colour
 from retrovue.core.errors import Problem
+from retrovue.core.text import json_default
 
 _WITHOUT_HINT = frozenset({"narrowing_forbidden", "interrupted"})
 """Codes of errors whose hint isn't printed: the message contains it, or, after Ctrl-C, nobody needs it."""
@@ -65,7 +66,7 @@ class Output:
             return
         import orjson  # imported here because help doesn't need it
 
-        self._data(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        self._data(orjson.dumps(document, default=json_default, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
     async def stream(self, chunks: AsyncIterator[bytes]) -> None:
         """Print data piece by piece as the command's answer. Stops when the reader has gone away."""
@@ -84,7 +85,7 @@ class Output:
         """Print an event as a line of JSON."""
         import orjson
 
-        self._data(orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        self._data(orjson.dumps(event, default=json_default, option=orjson.OPT_APPEND_NEWLINE))
 
     def _data(self, data: bytes) -> None:
         # JSON is UTF-8 whatever the locale is.

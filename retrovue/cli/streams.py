@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import orjson
 
+from retrovue.core.text import json_default
+
 T = TypeVar("T")
 
 _INDENTED = orjson.OPT_INDENT_2
@@ -24,7 +26,7 @@ async def json_document(document: dict[str, Any], key: str, items: AsyncIterator
     yield head + b'"%b": [' % key.encode()
     separator = b"\n    "
     async for item in items:
-        yield separator + orjson.dumps(item, default=str, option=_INDENTED).replace(b"\n", b"\n    ")
+        yield separator + orjson.dumps(item, default=json_default, option=_INDENTED).replace(b"\n", b"\n    ")
         separator = b",\n    "
     yield (b"\n  ]" if separator.startswith(b",") else b"]") + tail
 
@@ -32,7 +34,7 @@ async def json_document(document: dict[str, Any], key: str, items: AsyncIterator
 async def json_lines(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     """Yield each item as a line of JSON."""
     async for item in items:
-        yield orjson.dumps(item, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        yield orjson.dumps(item, default=json_default, option=orjson.OPT_APPEND_NEWLINE)
 
 
 async def csv_lines(names: Sequence[str], items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:

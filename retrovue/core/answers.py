@@ -1,13 +1,14 @@
 """What an importer reports about a source and its libraries: identity, state and changes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from retrovue.core.text import safe_text
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveredCollection:
+class DiscoveredCollection(Struct, frozen=True):
     """A library as the source lists it."""
 
     external_id: str
@@ -31,8 +32,7 @@ class DiscoveredCollection:
         return self.name if self.name.strip() else known or f"Library {self.external_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ingestibility:
+class Ingestibility(Struct, frozen=True):
     """Whether a collection can be ingested now, or why not."""
 
     ingestible: bool
@@ -43,11 +43,10 @@ class Ingestibility:
 
     def __post_init__(self) -> None:
         if self.reason is not None:
-            object.__setattr__(self, "reason", safe_text(self.reason))
+            force_setattr(self, "reason", safe_text(self.reason))
 
 
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
+class SourceIdentity(Struct, frozen=True):
     """The identity of the server that answers at the source's address."""
 
     identifier: str
@@ -56,8 +55,7 @@ class SourceIdentity:
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeState:
+class ChangeState(Struct, frozen=True):
     """Whether a source is changing one of its libraries now."""
 
     refreshing: bool
@@ -70,8 +68,7 @@ class ChangeState:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
+class SourceState(Struct, frozen=True):
     """The state of all libraries of a source, from one answer."""
 
     libraries: Mapping[str, ChangeState]
@@ -82,8 +79,7 @@ class SourceState:
     """The version of the server. Another version may support other filters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Since:
+class Since(Struct, frozen=True):
     """The time from which an importer lists changes."""
 
     clock_s: int
@@ -92,8 +88,7 @@ class Since:
     """For each of the source's filters by name, whether it is known to work."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangesRead:
+class ChangesRead(Struct, frozen=True):
     """What an importer reports at the end of a listing of changes."""
 
     source_total: int | None

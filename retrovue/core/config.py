@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import Secret
@@ -31,8 +32,7 @@ DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Which database to use. The URLs may hold a password and are therefore secrets."""
 
     database_url: Secret | None = None

@@ -6,12 +6,11 @@ unless its hour or minute is a wildcard. Debian's cron does the same, and ``cron
 """
 
 import datetime as dt
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
+from msgspec import Struct
 
 from retrovue.core.errors import RequestError
 from retrovue.core.text import quoted
@@ -28,8 +27,7 @@ _MACROS = {
 }
 
 
-@dataclass(frozen=True)
-class Cron:
+class Cron(Struct, frozen=True):
     """A cron expression in a time zone. Make one with `parse`."""
 
     expression: str
@@ -70,7 +68,7 @@ class Cron:
             return "it is never due"
         return None
 
-    @cached_property
+    @property
     def zone(self) -> ZoneInfo:
         """The time zone."""
         return ZoneInfo(self.time_zone)

@@ -34,8 +34,10 @@ a password or token of an address.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from retrovue.core.guide import advice
 from retrovue.core.text import plain, safe_text
@@ -281,8 +283,7 @@ class CommitUnknown(StoreError):
     default_code = "commit_unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """An error as it is reported in JSON or to a person. Unlike an exception it is passed between tasks and stored."""
 
     code: str
@@ -295,7 +296,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         if self.hint is None:
-            object.__setattr__(self, "hint", advice(self.code))
+            force_setattr(self, "hint", advice(self.code))
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object of the problem."""

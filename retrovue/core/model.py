@@ -3,9 +3,10 @@
 import datetime as dt
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from retrovue.core.text import KnownSecret, quoted
 
@@ -66,8 +67,7 @@ class Secret:
         return hash(self._value)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A configured instance of an importer type."""
 
     id: UUID
@@ -87,8 +87,7 @@ class Source:
     """Seconds after which a sync compares each item of a collection, also on pages that it knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigField:
+class ConfigField(Struct, frozen=True):
     """One setting of an importer."""
 
     name: str
@@ -108,8 +107,7 @@ class ConfigField:
         return f"--{self.name.removesuffix('_s').replace('_', '-')}"
 
 
-@dataclass(frozen=True, slots=True)
-class Enricher:
+class Enricher(Struct, frozen=True):
     """A configured instance of an enricher type. A type may have several instances with different parameters."""
 
     id: UUID
@@ -122,8 +120,7 @@ class Enricher:
     """The parameters: plain JSON values, without secrets."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttachedEnricher:
+class AttachedEnricher(Struct, frozen=True):
     """An enricher that a collection uses, with its priority."""
 
     enricher: Enricher
@@ -131,16 +128,14 @@ class AttachedEnricher:
     """Enrichers run in ascending order of priority. A later one doesn't replace the values of an earlier one."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathMapping:
+class PathMapping(Struct, frozen=True):
     """A path prefix of the source, and the local directory that holds the same files."""
 
     source_prefix: str
     local_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(Struct, frozen=True):
     """One library of a source."""
 
     id: UUID

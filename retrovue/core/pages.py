@@ -31,8 +31,7 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     """One media version of a source item, as an importer describes it.
 
     The constructor validates nothing; the guard of the importer validates each draft. The store writes the fields
-    before ``parts`` to columns with the same names. The class is a msgspec struct because a frozen dataclass with this
-    many fields takes several times as long to create, and each version of a library becomes a draft.
+    before ``parts`` to columns with the same names.
     """
 
     source_uri: str

@@ -1,9 +1,11 @@
 """The results of an ingest: an outcome for each collection, and the summary of the run, which is computed from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
 
 from retrovue.core.errors import Problem
 from retrovue.core.model import Collection, Source
@@ -29,8 +31,7 @@ FAR_SMALLER = "far_smaller"
 """The warning for a collection with less than half as many items as at its last ingest. Its count is the difference."""
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """An asset or draft in a list of an outcome."""
 
     title: str
@@ -69,8 +70,7 @@ def place(season: int | None, episode: int | None, disc: int | None, track: int 
     return "-".join(text for text in (str(disc or ""), "" if track is None else f"{track:02}") if text)
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """The counts of one collection's ingest; ``discovered`` is always created + skipped + duplicates + rejected."""
 
     source_items: int = 0
@@ -111,8 +111,7 @@ class Counts:
             raise AssertionError(f"not every item is accounted for: {self}")
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """The first entries of each verdict, in the order of the source."""
 
     created: tuple[Named, ...] = ()
@@ -135,8 +134,7 @@ class Listed:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Struct, frozen=True):
     """Why the removals of a collection were held back."""
 
     code: str
@@ -146,8 +144,7 @@ class Guard:
     """The reason as a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeldBack:
+class HeldBack(Struct, frozen=True):
     """The removals of a collection that guards held back. None of them was written."""
 
     guards: tuple[Guard, ...]
@@ -160,8 +157,7 @@ class HeldBack:
     """A token that confirms exactly this set of assets at the next sync; None if the removals can't be confirmed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """How much of a collection was read, why, and what it took."""
 
     code: str
@@ -198,8 +194,7 @@ def failed_enrichment(asset: str, enricher: str, code: str, cause: str) -> Mappi
     return {"asset": asset, "enricher": enricher, "code": code, "cause": cause}
 
 
-@dataclass(frozen=True, slots=True)
-class Enriched:
+class Enriched(Struct, frozen=True):
     """The result of enriching a collection, after its ingest or by ``collection enrich``."""
 
     succeeded: int = 0
@@ -217,8 +212,7 @@ class Enriched:
     """Seconds of wall time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Durations:
+class Durations(Struct, frozen=True):
     """The times of the phases of a collection's ingest, in seconds of wall time.
 
     Collections that are ingested at the same time share an event loop, so the time of a phase includes work on the
@@ -240,8 +234,7 @@ class Durations:
     """The transaction of the merge."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ingested:
+class Ingested(Struct, frozen=True):
     """The outcome of a collection that was ingested, or that a dry-run would ingest."""
 
     collection: Collection
@@ -258,8 +251,7 @@ class Ingested:
     """Why this much was read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """The outcome of a collection that isn't eligible. Nothing of it was changed."""
 
     collection: Collection
@@ -268,8 +260,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The outcome of a collection whose ingest failed and was rolled back."""
 
     collection: Collection
@@ -307,8 +298,7 @@ def _order(outcome: CollectionOutcome) -> tuple[str, str, str]:
     return (collection.name, collection.external_id, str(collection.id))
 
 
-@dataclass(frozen=True, slots=True)
-class IngestSummary:
+class IngestSummary(Struct, frozen=True):
     """All outcomes of a run, in the order of the collections' names, and the values computed from them."""
 
     run_id: UUID
@@ -325,7 +315,7 @@ class IngestSummary:
     """Whether all collections are merged in one transaction."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=_order)))
+        force_setattr(self, "outcomes", tuple(sorted(self.outcomes, key=_order)))
 
     @property
     def ingested(self) -> tuple[Ingested, ...]:

@@ -1,7 +1,8 @@
 """The parameters of a run: its trigger, its scope, and how much it may remove."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from retrovue.core.bounds import LARGEST, LONGEST_TITLE
 from retrovue.core.errors import RequestError, require_within
@@ -13,8 +14,7 @@ Mode = Literal["ingest", "sync"]
 """What a run does with known items: an ingest leaves their assets unchanged, a sync updates them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """The part of a collection to ingest: all of it, a title, a season or an episode."""
 
     title: str | None = None
@@ -44,8 +44,7 @@ class Scope:
 FULL = Scope()
 
 
-@dataclass(frozen=True, slots=True)
-class MaxRemovals:
+class MaxRemovals(Struct, frozen=True):
     """How many of the present assets of a collection a sync may mark as missing.
 
     If both values are given, the larger number applies. Raises RequestError for values out of range.

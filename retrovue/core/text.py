@@ -16,6 +16,9 @@ from typing import Any, overload
 from urllib.parse import quote, unquote, urlsplit
 from weakref import WeakValueDictionary
 
+from msgspec import Struct
+from msgspec.structs import asdict
+
 SHORTEST_SECRET = 6
 """The length of the shortest value that is replaced wherever it occurs. Shorter values would be found in other words.
 """
@@ -166,6 +169,11 @@ def plain(value: object) -> Any:
             return [plain(item) for item in value]
         case _:
             return safe_text(value)
+
+
+def json_default(value: object) -> Any:
+    """Return what an encoder of JSON writes for a value that it doesn't know: the fields of a record, or its text."""
+    return asdict(value) if isinstance(value, Struct) else str(value)
 
 
 def redacted_traceback(error: BaseException) -> str:

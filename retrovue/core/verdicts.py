@@ -5,8 +5,9 @@ table. A new verdict needs an entry here, its attribute of `Counts` and `Listed`
 that decides it (`store.plan`), and a migration that adds its column to ``ingest_outcome``.
 """
 
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from msgspec import Struct
 
 LISTED = 100
 """How many entries of each verdict an outcome lists. The audit trail has all rejections."""
@@ -33,8 +34,7 @@ REFRESHED: ChangeKind = "refreshed"
 """The kind of a change of an asset's description, also by an enricher."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entries:
+class Entries(Struct, frozen=True, kw_only=True):
     """How the entries of a verdict are listed."""
 
     key: str
@@ -55,8 +55,7 @@ class Entries:
     """Whether the human report shows the entries for a dry-run only. It then shows all listed entries."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """A number that is counted for each collection."""
 
     count: str
@@ -70,8 +69,7 @@ class Figure:
     """How entries are listed; None if they aren't."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict(Figure):
+class Verdict(Figure, frozen=True, kw_only=True):
     """What can become of a draft."""
 
     name: str

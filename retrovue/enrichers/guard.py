@@ -7,7 +7,6 @@ fails are given again one by one, each with its own deadline, until the assets t
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
 from traceback import extract_tb
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -60,22 +59,32 @@ Answer = CheckedEnrichment | Failure | None
 """One answer for each asset; None for an asset that wasn't tried."""
 
 
-@dataclass(eq=False)
 class EnricherFault(Exception):
     """The enricher gave no valid answer for a batch."""
 
-    failure: Failure
-    """The failure to store for each asset."""
-    is_silent: bool = False
-    """Whether the deadline passed."""
-    is_for_all: bool = False
-    """Whether every asset of the batch would have the same failure."""
-    is_outage: bool = False
-    """Whether the source can't be asked, so that the assets aren't the cause."""
-    is_unreachable: bool = False
-    """Whether the source couldn't be reached at all."""
-    lost_loop: bool = False
-    """Whether the event loop is blocked or has ended, which fails all other calls in it."""
+    def __init__(
+        self,
+        failure: Failure,
+        *,
+        is_silent: bool = False,
+        is_for_all: bool = False,
+        is_outage: bool = False,
+        is_unreachable: bool = False,
+        lost_loop: bool = False,
+    ) -> None:
+        super().__init__(failure)
+        self.failure = failure
+        """The failure to store for each asset."""
+        self.is_silent = is_silent
+        """Whether the deadline passed."""
+        self.is_for_all = is_for_all
+        """Whether every asset of the batch would have the same failure."""
+        self.is_outage = is_outage
+        """Whether the source can't be asked, so that the assets aren't the cause."""
+        self.is_unreachable = is_unreachable
+        """Whether the source couldn't be reached at all."""
+        self.lost_loop = lost_loop
+        """Whether the event loop is blocked or has ended, which fails all other calls in it."""
 
 
 class EnricherInstance(PluginHost):

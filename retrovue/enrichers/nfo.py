@@ -6,13 +6,13 @@ be read doesn't prevent the others from being read.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element
 
 import anyio.to_thread
+from msgspec import Struct, field
 
 from retrovue.core.errors import EnrichmentError
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
@@ -52,8 +52,7 @@ def _read_all(assets: Sequence[AssetView]) -> list[Enrichment | Failure]:
     return [read(asset, directories) for asset in assets]
 
 
-@dataclass(slots=True)
-class Directories:
+class Directories(Struct):
     """What the assets of a batch share: the shows' sidecars, and whether a directory contains only one title."""
 
     shows: dict[Path, Sidecar | Failure | None] = field(default_factory=dict[Path, Sidecar | Failure | None])
@@ -122,8 +121,7 @@ def read(asset: AssetView, directories: Directories | None = None) -> Enrichment
     return answer.finish({"sidecars": marks} if marks else None)
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(Struct):
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     warnings: list[str] = field(default_factory=list[str])
     failures: list[Failure] = field(default_factory=list[Failure])

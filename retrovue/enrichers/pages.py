@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import xxhash
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from retrovue.core.model import AttachedEnricher, Enricher, Source
@@ -75,8 +75,7 @@ def _marked(item: MappedDraft, marks: "Marks") -> MappedDraft:
 NO_MARKS = PageMarks(())
 
 
-@dataclass(slots=True)
-class PageEnrichers:
+class PageEnrichers(Struct):
     """The enrichers of a collection: page enrichers, and those that run after the commit."""
 
     refining: list[GuardedEnricher] = field(default_factory=list[GuardedEnricher])
@@ -117,8 +116,7 @@ class PageEnrichers:
         return [draft.mapped() for draft in drafts]
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """A draft that is being refined. Call `view()` and `take()` for each enricher, then `mapped()`."""
 
     draft: AssetDraft

@@ -7,8 +7,9 @@ the database. An exception or invalid answer can fail the collection that is bei
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from retrovue.core.answers import (
     ChangeState,
@@ -170,8 +171,7 @@ class ResumesListings(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeHint:
+class ChangeHint(Struct, frozen=True):
     """A hint from a source that is listened to: where something may have changed. It proves nothing."""
 
     library: str | None

@@ -4,7 +4,6 @@ An unexpected exception of an importer becomes ImporterFailed, each call has a d
 before it is used. ``retrovue.plugins.host`` decides where it runs.
 """
 
-import dataclasses
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
@@ -12,6 +11,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
+
+import msgspec.structs
 
 from retrovue.core.answers import (
     ChangeState,
@@ -140,7 +141,7 @@ class GuardedImporter(PluginHost):
         for text in (collection.external_id, collection.name, collection.kind, *collection.locations):
             self.checks.expect(str, text)
         usable = is_storable(collection.external_id) and len(collection.external_id) <= LONGEST_TEXT
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             collection,
             external_id=collection.external_id if usable else "",
             name=storable(collection.name)[:LONGEST_TEXT],

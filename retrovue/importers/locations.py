@@ -5,10 +5,10 @@ import shlex
 import unicodedata
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 import anyio
 import anyio.to_thread
+from msgspec.structs import replace
 
 from retrovue.core.answers import Ingestibility
 from retrovue.core.errors import RequestError, SourceError

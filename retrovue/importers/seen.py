@@ -1,8 +1,9 @@
 """Sets of the ids that an enumeration has read, with little memory; and what is listed twice."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+
+import msgspec.structs
 
 from retrovue.core.answers import DiscoveredCollection
 from retrovue.core.pages import AssetDraft, Outline, Page, Rejection
@@ -148,5 +149,5 @@ def each_once(found: Iterable[DiscoveredCollection]) -> Iterator[DiscoveredColle
     """
     keys: set[str] = set()
     for library in found:
-        yield library if library.external_id not in keys else dataclasses.replace(library, external_id="")
+        yield library if library.external_id not in keys else msgspec.structs.replace(library, external_id="")
         keys.add(library.external_id)

@@ -3,9 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from unicodedata import normalize
+
+from msgspec import Struct
 
 from retrovue.core.errors import RequestError, ScopeNotFound
 from retrovue.core.model import Collection
@@ -100,8 +101,7 @@ def has_title(reading: Reading) -> Callable[[Any], bool]:
     return test
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A show or film with the requested title."""
 
     key: int | str

@@ -1,8 +1,9 @@
 """Convert assets to what enrichers get, and answers of enrichers to changes of assets."""
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from retrovue.core.results import LABELLED, label
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
@@ -11,8 +12,7 @@ from retrovue.enrichers.guard import GuardedEnricher
 from retrovue.store.enrichments import OwedAsset, Result
 
 
-@dataclass(slots=True)
-class Current:
+class Current(Struct):
     """An asset with owed enrichments, with its values after the enrichers that have run."""
 
     owed: OwedAsset

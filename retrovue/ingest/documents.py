@@ -4,8 +4,9 @@ Their schemas are in docs/reference/json. They hold only strings, numbers, boole
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from typing import Any
+
+from msgspec.structs import asdict, fields
 
 from retrovue.core.errors import Problem
 from retrovue.core.guide import advice

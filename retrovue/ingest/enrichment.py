@@ -7,12 +7,12 @@ transaction. If the enrichment is stopped, committed results stay, and the other
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import anyio
+from msgspec.structs import replace
 
 from retrovue.core.errors import Problem, RequestError, StoreError
 from retrovue.core.model import AttachedEnricher, Collection, Source

@@ -5,11 +5,11 @@ enrichment, a reader gets only the newest. So the feed is bounded for any speed 
 and four for each collection.
 """
 
-from dataclasses import dataclass
 from typing import Literal, Self
 from uuid import UUID
 
 import anyio
+from msgspec import Struct
 
 from retrovue.core.model import Collection, Source
 from retrovue.core.results import CollectionOutcome, IngestSummary
@@ -17,8 +17,7 @@ from retrovue.core.results import CollectionOutcome, IngestSummary
 Phase = Literal["reading", "merging"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(Struct, frozen=True):
     """The pre-flight has ended. The first event of each run."""
 
     run_id: UUID
@@ -33,15 +32,13 @@ class RunStarted:
         return sum(counts) if counts and all(counts) else None
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionStarted:
+class CollectionStarted(Struct, frozen=True):
     """The ingest of a collection has begun. Sent once, before its progress; not sent for a skipped collection."""
 
     collection: Collection
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How much of a collection has been read, and whether it is being merged.
 
     If its listing changes meanwhile, the collection is read again from the beginning, and the numbers start again at 0.
@@ -74,15 +71,13 @@ class Progress:
         return self.discovered / self.seconds if self.seconds > 0 else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionFinished:
+class CollectionFinished(Struct, frozen=True):
     """A collection has its outcome. The last event of the collection, apart from those of its enrichment."""
 
     outcome: CollectionOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class Enriching:
+class Enriching(Struct, frozen=True):
     """The progress of a collection's enrichment, which begins after its outcome. The numbers count enrichments.
 
     An enrichment is one enricher for one asset. The event is sent at the beginning, after each batch and at the end.
@@ -99,8 +94,7 @@ class Enriching:
     """Whether it has ended; enrichments that weren't tried stay owed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(Struct, frozen=True):
     """Every collection has its outcome. The last event of each run."""
 
     summary: IngestSummary

@@ -7,8 +7,10 @@ items proves that the listed changes are complete. Only a reading of the whole c
 import datetime as dt
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.answers import ChangeState, Since, SourceState
 from retrovue.core.model import Collection, Source
@@ -38,8 +40,7 @@ MARGIN_S = 300
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
+class Intervals(Struct, frozen=True):
     """How often a sync reads all of a collection."""
 
     full: bool = False

@@ -5,11 +5,11 @@ can't be played.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct, field
 
 from retrovue.core.errors import FilesNotFound
 from retrovue.core.model import Collection
@@ -24,8 +24,7 @@ _ENOUGH = 5
 """If this many files of one location are missing, the collection fails although other locations have their files."""
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(Struct):
     """A location, and the result of looking for its files."""
 
     location: str

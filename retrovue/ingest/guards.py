@@ -1,6 +1,6 @@
 """The guards of a sync: the reasons for which removals are held back."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from retrovue.core.answers import ChangeState
 from retrovue.core.model import Collection
@@ -14,8 +14,7 @@ from retrovue.store.audit import Run
 from retrovue.store.removals import NO_POLICY, RemovalPolicy, nothing_listed
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """What an operator lets a sync remove."""
 
     most: MaxRemovals = DEFAULT_MAX_REMOVALS

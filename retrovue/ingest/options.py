@@ -1,7 +1,8 @@
 """The options of a run."""
 
 import datetime as dt
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from retrovue.core.errors import RequestError
 from retrovue.core.runs import DEFAULT_MAX_REMOVALS, MaxRemovals, Mode
@@ -16,8 +17,7 @@ machine.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class IngestOptions:
+class IngestOptions(Struct, frozen=True):
     """The options of a run. Raises RequestError for values out of range."""
 
     concurrency: int = DEFAULT_CONCURRENCY

@@ -4,10 +4,10 @@ A program that follows workers decodes them, and gets the same summary as from a
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from retrovue.core.results import CollectionOutcome, Enriched, Failed, Ingested, Skipped
 from retrovue.core.text import storable

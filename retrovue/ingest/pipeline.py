@@ -7,11 +7,12 @@ source, and memory doesn't depend on the size of the library.
 
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import anyio.lowlevel
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.errors import ChangesUnknown, CommitUnknown, RetrovueError, StoreUnavailable
 from retrovue.core.model import Collection, Source
@@ -66,8 +67,7 @@ class Keep(NamedTuple):
         return cls(listing_key(source, collection, run.version, importer.type_version), collection.id in found)
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(Struct, frozen=True):
     """What a run has staged of a collection and not yet merged."""
 
     run: Run

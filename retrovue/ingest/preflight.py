@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
 
 import anyio
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from retrovue.core.answers import Ingestibility
 from retrovue.core.errors import NothingEligible, RetrovueError, SourceError, changed_meanwhile
@@ -27,8 +28,7 @@ _ABOUT_MAPPINGS = frozenset({"unmapped_location", "missing_directory", "unreadab
 """The codes of reasons that a path mapping may remove."""
 
 
-@dataclass(slots=True)
-class Targets:
+class Targets(Struct):
     """The collections of a run: those to ingest, and the outcomes of the others."""
 
     eligible: list[Collection] = field(default_factory=list[Collection])

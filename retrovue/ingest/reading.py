@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from retrovue.core.answers import Since
 from retrovue.core.errors import IncompleteEnumeration

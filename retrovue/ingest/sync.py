@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from retrovue.core.runs import FULL, Scope
 from retrovue.ingest.collector import IngestRun

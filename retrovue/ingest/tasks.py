@@ -4,12 +4,12 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from retrovue.core import logs
 from retrovue.core.errors import RetrovueError, SourceError, SourceRefused, StoreError, WrongIdentity

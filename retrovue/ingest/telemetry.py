@@ -12,9 +12,10 @@ it.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from msgspec.structs import fields
 
 from retrovue.core.results import CollectionOutcome, Durations, Failed, Ingested, Skipped
 from retrovue.core.verdicts import COUNTS, EXCLUSIVE

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.errors import CommitUnknown, RetrovueError, StoreUnavailable
 from retrovue.core.model import Collection
@@ -63,8 +65,7 @@ class CollectionFailed(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True, slots=True)
-class _StagedCollection:
+class _StagedCollection(Struct, frozen=True):
     intake: Intake
     guards: Guards
     progress: OnProgress

@@ -3,8 +3,10 @@
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.errors import NothingEligible, RequestError, RetrovueError, changed_meanwhile
 from retrovue.core.model import Collection, Source
@@ -29,8 +31,7 @@ LEAST_KEPT = 0.9
 """The least share of the present assets that the new library must have. With fewer it is a different library."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """What an adoption did, or would do in a dry-run."""
 
     source: Source

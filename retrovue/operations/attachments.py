@@ -1,8 +1,10 @@
 """Add, update and remove enrichers; attach them to collections and detach them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.bounds import LARGEST, SMALLEST
 from retrovue.core.errors import RetrovueError, changed_meanwhile, require_within
@@ -118,8 +120,7 @@ async def remove_enricher(
     return listing
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A collection's enrichers after one of them was attached or detached."""
 
     source: Source

@@ -7,9 +7,10 @@ Ambiguous.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Unpack
 from uuid import UUID
+
+from msgspec import Struct
 
 from retrovue.core.errors import NotFound
 from retrovue.core.model import AttachedEnricher, Collection, Source
@@ -94,8 +95,7 @@ async def find_target(store: Store, collection: str, source: str | None = None) 
         return await collections.find_target(session, collection, source)
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionDetails:
+class CollectionDetails(Struct, frozen=True):
     """A collection with its statistics, its source and its enrichers."""
 
     source: Source
@@ -226,8 +226,7 @@ async def list_runs(store: Store, *, limit: int | None = 50, **filters: Unpack[L
         return await log.list_runs(session, limit=limit, **filters)
 
 
-@dataclass(frozen=True, slots=True)
-class RunDetails:
+class RunDetails(Struct, frozen=True):
     """What a run did."""
 
     entries: tuple[LogEntry, ...]

@@ -2,10 +2,10 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 import anyio
+from msgspec import Struct
 
 from retrovue.core.errors import StoreUnavailable, changed_meanwhile
 from retrovue.core.logs import logger
@@ -40,8 +40,7 @@ _PAGE = 500
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeListing:
+class ChangeListing(Struct, frozen=True):
     """A page of the feed."""
 
     changes: tuple[Change, ...]

@@ -3,8 +3,10 @@
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.answers import Ingestibility
 from retrovue.core.bounds import LARGEST
@@ -39,8 +41,7 @@ if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionUpdate:
+class CollectionUpdate(Struct, frozen=True):
     """A collection after an update."""
 
     collection: Collection

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from retrovue.core.answers import DiscoveredCollection
 from retrovue.core.errors import DiscoveryUnsupported, RequestError, SourceRefused, changed_meanwhile
@@ -28,8 +29,7 @@ _JOINERS = {0x200C: None, 0x200D: None}
 """Invisible characters that Persian and emoji need."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remade:
+class Remade(Struct, frozen=True):
     """A library that was probably created again at its source."""
 
     before: Collection
@@ -40,8 +40,7 @@ class Remade:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Discovered:
+class Discovered(Struct, frozen=True):
     """The result of a discovery. ``added``, ``updated`` and ``gone`` are names of collections."""
 
     source: Source

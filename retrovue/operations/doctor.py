@@ -4,12 +4,12 @@ import datetime as dt
 import os
 import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct
 
 from retrovue.core.errors import RequestError, RetrovueError
 from retrovue.core.model import Collection, Source
@@ -42,8 +42,7 @@ MOST_WATCHED = 0.9
 Severity = Literal["ok", "warning", "problem"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """The result of one check."""
 
     check: str

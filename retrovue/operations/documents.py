@@ -1,8 +1,9 @@
 """JSON objects of the content of the catalogue, as ``--json`` prints them. Their schemas are in docs/reference/json."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from retrovue.core.errors import Problem
 from retrovue.core.model import AttachedEnricher, Collection, Enricher, Source

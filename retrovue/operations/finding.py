@@ -1,12 +1,12 @@
 """Look for some of a library's files on this machine, at their mapped paths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct
 
 from retrovue.core.model import PathMapping
 from retrovue.core.paths import PathMapper, UnmappedPath
@@ -22,8 +22,7 @@ PATIENCE_S = 10.0
 """How long the file system may take for a location, in seconds; a dead network mount may never answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilesFound:
+class FilesFound(Struct, frozen=True):
     """Whether the files of a location are at their mapped paths."""
 
     location: str

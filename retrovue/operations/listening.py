@@ -1,7 +1,8 @@
 """The listening state of sources. A process that serves listens to them."""
 
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from retrovue.core.errors import RetrovueError
 from retrovue.core.model import Collection, Source
@@ -16,8 +17,7 @@ from retrovue.store.sources import find_source, get_source
 __all__ = ["Listener", "Listening", "get_listening", "list_enabled", "tells_events"]
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """Whether and how a source is listened to."""
 
     offered: bool

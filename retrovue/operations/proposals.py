@@ -8,10 +8,10 @@ the ends of their paths.
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct
 
 from retrovue.core.model import PathMapping
 from retrovue.core.paths import components, path_system
@@ -33,8 +33,7 @@ _ROOTS = ("/mnt", "/media", "/run/media", "/srv", "/data", "/storage", "/export"
 _NOT_MEDIA = ("/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/snap", "/tmp", "/usr", "/var/lib/docker")  # noqa: S108
 
 
-@dataclass(frozen=True, slots=True)
-class LocationSample:
+class LocationSample(Struct, frozen=True):
     """A location of a library and some of its files."""
 
     location: str
@@ -42,8 +41,7 @@ class LocationSample:
     """Paths as the source spells them, below the location."""
 
 
-@dataclass(slots=True)
-class _Search:
+class _Search(Struct):
     """The search for one location."""
 
     location: str

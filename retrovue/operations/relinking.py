@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from retrovue.core.errors import changed_meanwhile
 from retrovue.core.model import Collection
@@ -29,8 +30,7 @@ __all__ = ["Move", "MoveEnd", "Moves", "list_moves", "relink_assets", "relink_mo
 _HOLDER = "retrovue-relink"
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(Struct, frozen=True):
     """The assets whose item has moved to another collection."""
 
     total: int

@@ -1,8 +1,9 @@
 """Reports over all collections: statistics, rejected items, duplicates."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, Unpack
+
+from msgspec import Struct
 
 from retrovue.core.model import Source
 from retrovue.store import rejections
@@ -42,8 +43,7 @@ _PageOf: TypeAlias = Callable[..., Awaitable[tuple[Sequence[_Item], str | None]]
 """Returns a page, and the cursor of the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Struct, frozen=True):
     """What the catalogue holds, in all or of one source."""
 
     source: Source | None

@@ -1,7 +1,9 @@
 """Schedules: when sources are synced, ingested and enriched automatically. A process that serves works them."""
 
 import datetime as dt
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.cron import Cron
 from retrovue.core.errors import RequestError
@@ -29,8 +31,7 @@ _LONGEST_NAME = 200
 _LISTED_RUNS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleListing:
+class ScheduleListing(Struct, frozen=True):
     """A schedule, its next due time, and its latest runs."""
 
     schedule: Schedule

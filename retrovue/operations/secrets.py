@@ -1,7 +1,9 @@
 """Encrypt the secrets of all sources."""
 
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.model import Secret
 from retrovue.store.secrets import SealedSecret, SecretReference, add_key, has_key, key_file, seal
@@ -18,8 +20,7 @@ def secret_reference(text: str) -> Secret | None:
     return SecretReference.parse(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Encryption:
+class Encryption(Struct, frozen=True):
     """What was encrypted, or would be for a dry-run."""
 
     key_file: Path

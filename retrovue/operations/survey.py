@@ -2,8 +2,10 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.core.answers import DiscoveredCollection, Ingestibility, SourceIdentity
 from retrovue.core.errors import FilesNotFound, RequestError, SourceError
@@ -26,8 +28,7 @@ _LOOKS = 5
 """How often some of a page's files are looked for, until one is found."""
 
 
-@dataclass(frozen=True, slots=True)
-class LibrarySurvey:
+class LibrarySurvey(Struct, frozen=True):
     """A library of a server."""
 
     collection: Collection
@@ -44,8 +45,7 @@ class LibrarySurvey:
     """Whether the files that the source lists aren't where the mappings lead; ``answer`` says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """A server and its libraries."""
 
     identity: SourceIdentity

@@ -1,7 +1,8 @@
 """When the collections of a source were read, and when the next syncs will read all of them."""
 
 import datetime as dt
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from retrovue.core.errors import RetrovueError
 from retrovue.core.model import Collection, Source
@@ -15,8 +16,7 @@ from retrovue.store.sources import find_source
 __all__ = ["CollectionTimes", "SyncTimes", "get_sync_times"]
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionTimes:
+class CollectionTimes(Struct, frozen=True):
     """When a collection was read, and when the next syncs will read all of it."""
 
     collection: Collection
@@ -32,8 +32,7 @@ class CollectionTimes:
     """The time from which a sync compares each item in any case; None means the next sync."""
 
 
-@dataclass(frozen=True, slots=True)
-class SyncTimes:
+class SyncTimes(Struct, frozen=True):
     """How often the collections of a source are read."""
 
     grace: dt.timedelta

@@ -3,11 +3,12 @@
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, field
 
 from retrovue.core.errors import RequestError, RetrovueError, normalized
 from retrovue.core.model import ConfigField
@@ -21,8 +22,7 @@ run loads its classes several times.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class PluginKind(Generic[T]):
+class PluginKind(Struct, Generic[T], frozen=True):
     """Importers or enrichers: where their types are found, and which errors are raised for them."""
 
     noun: str

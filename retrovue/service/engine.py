@@ -7,12 +7,12 @@ finds, and a job that is lost, late or worked twice does no harm.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct, field
 
 from retrovue.core.errors import SchemaMismatch, StoreUnavailable
 from retrovue.core.extras import needing
@@ -54,8 +54,7 @@ for _name in ("procrastinate", "psycopg"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
-@dataclass(frozen=True, slots=True)
-class EngineTimes:
+class EngineTimes(Struct, frozen=True):
     """The times that the engine waits, in seconds."""
 
     heartbeat_s: float = 10.0
@@ -196,8 +195,7 @@ class _Manager(JobManager):
                 self.on_failure()
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(Struct):
     """The work of a job, in its own task.
 
     The engine cancels its tasks by asyncio, and anyio's shields don't protect clean-up from that.

@@ -1,8 +1,7 @@
 """Collect the hints of a source until no more come for a while."""
 
-from dataclasses import dataclass, field
-
 import anyio
+from msgspec import Struct, field
 
 from retrovue.importers.base import ChangeHint
 
@@ -12,8 +11,7 @@ MOST_LIBRARIES = 1_000
 """The most libraries that are collected. If there are more, the whole source is synced."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListeningTimes:
+class ListeningTimes(Struct, frozen=True):
     """The times that a host waits while it listens, in seconds."""
 
     quiet_s: float = 30.0
@@ -30,8 +28,7 @@ class ListeningTimes:
     longest_pause_s: float = 300.0
 
 
-@dataclass(slots=True)
-class Hints:
+class Hints(Struct):
     """What may have changed at one source. Its memory is bounded for any number of hints."""
 
     times: ListeningTimes

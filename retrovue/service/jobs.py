@@ -6,11 +6,12 @@ stored. So a job may be worked twice, also by a host that was considered gone: t
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import anyio
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from retrovue.core.answers import Ingestibility
 from retrovue.core.bounds import SLOWEST_RATE
@@ -59,8 +60,7 @@ _AGAIN = frozenset({
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class JobTimes:
+class JobTimes(Struct, frozen=True):
     """The times that a worker waits, in seconds."""
 
     engine: EngineTimes = field(default_factory=EngineTimes)
@@ -118,8 +118,7 @@ async def wake_again(engine: Engine, arguments: Mapping[str, Any]) -> None:
         await wake(engine, source, collection)
 
 
-@dataclass(frozen=True, slots=True)
-class JobResult:
+class JobResult(Struct, frozen=True):
     """A collection that a worker has worked."""
 
     collection: Collection
@@ -130,8 +129,7 @@ class JobResult:
 OnWorked = Callable[[JobResult], None]
 
 
-@dataclass(slots=True)
-class Jobs:
+class Jobs(Struct):
     """Works the jobs of one worker."""
 
     store: Store
@@ -327,8 +325,7 @@ class Jobs:
                 await wake_lane(self.engine, left.source_id, left.collection_id, lane)
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(Struct, frozen=True):
     """The work that a worker has begun: one run for all requests with the same options."""
 
     run: UUID

@@ -5,11 +5,11 @@ are made up for by the sync after each connection and by scheduled syncs.
 """
 
 import random
-from dataclasses import dataclass, field
 from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct, field
 
 from retrovue.core.errors import RetrovueError, SourceUnreachable, StoreError
 from retrovue.core.logs import logger
@@ -47,8 +47,7 @@ async def listen(store: Store, name: str, times: ListeningTimes | None = None) -
         await anyio.sleep(pauses.next())
 
 
-@dataclass(slots=True)
-class Pauses:
+class Pauses(Struct):
     """Growing pauses between attempts. Their length is random, so that many hosts don't reconnect at the same time."""
 
     times: ListeningTimes
@@ -68,8 +67,7 @@ class Pauses:
         return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
-@dataclass(frozen=True, slots=True)
-class ListenedSource:
+class ListenedSource(Struct, frozen=True):
     """A source that is listened to."""
 
     source: Source
@@ -77,8 +75,7 @@ class ListenedSource:
     """The enabled collections."""
 
 
-@dataclass(slots=True)
-class _Host:
+class _Host(Struct):
     """The listeners of a host while it reaches the database."""
 
     store: Store

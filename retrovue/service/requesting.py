@@ -6,10 +6,10 @@ The summary is computed from the outcomes that the workers have stored.
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from uuid import UUID
 
 import anyio
+from msgspec import Struct
 
 from retrovue.core.errors import RequestError, StoreError, StoreUnavailable, changed_meanwhile
 from retrovue.core.logs import logger
@@ -42,8 +42,7 @@ LOOK_SECONDS = 5.0
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedRun:
+class RequestedRun(Struct, frozen=True):
     """A run that was requested from workers."""
 
     id: UUID

@@ -6,11 +6,11 @@ because a host was cut off from the database, does no harm.
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
 from retrovue.core.errors import AlreadyRunning, RetrovueError, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
@@ -40,8 +40,7 @@ _NOTHING_TO_DO = frozenset({"no_enrichers", AlreadyRunning.default_code})
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A scheduled run that has ended."""
 
     schedule: Schedule
@@ -58,8 +57,7 @@ class Ended:
 OnEnded = Callable[[Ended], None]
 
 
-@dataclass(slots=True)
-class HostStatus:
+class HostStatus(Struct):
     """The state of a host that serves, for whoever monitors it."""
 
     name: str
@@ -135,8 +133,7 @@ async def _work(store: Store, name: str, on_ended: OnEnded | None, status: HostS
         await outage.wait()
 
 
-@dataclass(slots=True)
-class HostWork:
+class HostWork(Struct):
     """The work of a host while it reaches the database."""
 
     store: Store

@@ -2,10 +2,10 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
 
 import anyio
+from msgspec import Struct, field
 
 from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.logs import logger
@@ -64,8 +64,7 @@ async def work_jobs(
         await outage.wait()
 
 
-@dataclass(slots=True)
-class _Host:
+class _Host(Struct):
     """A worker while it reaches the database."""
 
     store: Store

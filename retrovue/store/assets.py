@@ -2,10 +2,10 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,8 +20,7 @@ _NAMED = 10
 """How many assets a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(Struct, frozen=True):
     """A playable unit of the catalogue: a film, an episode, a track."""
 
     uuid: UUID
@@ -87,8 +86,7 @@ class Asset:
     """``not_listed``, or ``trashed`` if it is in the source's trash. None while it is present."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetFile:
+class AssetFile(Struct, frozen=True):
     """One file of an asset, in playing order."""
 
     position: int
@@ -97,8 +95,7 @@ class AssetFile:
     duration_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class AssetAlias:
+class AssetAlias(Struct, frozen=True):
     """Another item of the source with the same file, such as the second episode in it."""
 
     source_uri: str
@@ -107,8 +104,7 @@ class AssetAlias:
     episode_number: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class AssetDecision:
+class AssetDecision(Struct, frozen=True):
     """A decision about an asset, in the feed of changes."""
 
     what: str
@@ -122,8 +118,7 @@ class AssetDecision:
     """The state after the decision."""
 
 
-@dataclass(frozen=True, slots=True)
-class FormerIdentity:
+class FormerIdentity(Struct, frozen=True):
     """An item of the source that the asset belonged to before it was relinked."""
 
     source_uri: str
@@ -136,8 +131,7 @@ class FormerIdentity:
     """The run that relinked it; None if a person did."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetDetails:
+class AssetDetails(Struct, frozen=True):
     """An asset with all its files, aliases, enrichments, decisions, changes and former identities."""
 
     asset: Asset
@@ -152,7 +146,7 @@ class AssetDetails:
     """The latest first."""
 
 
-_FIELDS = tuple(Asset.__dataclass_fields__)
+_FIELDS = tuple(Asset.__struct_fields__)
 
 
 def asset_of(row: Row[Any]) -> Asset:

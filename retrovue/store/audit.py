@@ -8,12 +8,12 @@ import getpass
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import anyio
 import orjson
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,7 +23,7 @@ from retrovue.core.guide import advice
 from retrovue.core.model import Collection
 from retrovue.core.results import Failed, Ingested, Skipped
 from retrovue.core.runs import Mode, Scope, Trigger
-from retrovue.core.text import plain, storable
+from retrovue.core.text import json_default, plain, storable
 from retrovue.core.verdicts import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
 
@@ -31,8 +31,7 @@ AUDIT_SECONDS = 30.0
 """How long writing failure rows may take, in seconds, unless the run is being cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """A run: the ingest of a source or of one collection."""
 
     id: UUID
@@ -135,7 +134,9 @@ def _outcome_row(run: Run, outcome: Ingested | Failed, status: str, details: Map
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value, default=lambda value: storable(str(value)), option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(
+        value, default=lambda value: storable(json_default(value)), option=orjson.OPT_NON_STR_KEYS
+    ).decode()
 
 
 async def start(store: Store, run: Run, collections: Sequence[Collection]) -> None:

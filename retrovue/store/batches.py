@@ -1,9 +1,9 @@
 """Batches of enrichment: the parts of a collection that workers enrich at the same time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,8 +29,7 @@ _SPLIT = text(
 """The last batch has no upper bound, so that the batches together cover every asset of the collection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """A part of a collection to enrich."""
 
     run_id: UUID

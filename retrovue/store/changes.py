@@ -6,16 +6,17 @@ its transaction. So a reader that asks for rows after the last position it has s
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import orjson
+from msgspec import Struct, field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import CursorExpired, RequestError, require_within
+from retrovue.core.text import json_default
 from retrovue.core.verdicts import ChangeKind
 
 CHANNEL = "retrovue_changes"
@@ -61,8 +62,7 @@ _INSERT_GIVEN = text(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewChange:
+class NewChange(Struct, frozen=True, kw_only=True):
     """A change of an asset, to be added to the feed."""
 
     asset_uuid: UUID
@@ -78,8 +78,7 @@ class NewChange:
     """``user@host`` of the person who made it; None for a run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A row of the feed."""
 
     position: int
@@ -100,7 +99,7 @@ class Change:
     """The values before and after, by field."""
 
 
-_FIELDS = tuple(Change.__dataclass_fields__)
+_FIELDS = tuple(Change.__struct_fields__)
 
 # In the order of positions, so that the kept rows are always the end of the feed.
 _OLD = """
@@ -143,7 +142,7 @@ async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) ->
         }
         for change in changes
     ]
-    await session.execute(_INSERT_GIVEN, {"changes": orjson.dumps(rows, default=str).decode()})
+    await session.execute(_INSERT_GIVEN, {"changes": orjson.dumps(rows, default=json_default).decode()})
 
 
 async def tell(session: AsyncSession, rows: str, bind: Mapping[str, Any], *, later: bool) -> None:
@@ -237,8 +236,7 @@ async def latest_position(session: AsyncSession) -> int:
     return (await _bounds(session))[1]
 
 
-@dataclass(frozen=True, slots=True)
-class PrunedChanges:
+class PrunedChanges(Struct, frozen=True):
     """What was removed from the feed of changes, or would be for a dry-run."""
 
     before: dt.datetime

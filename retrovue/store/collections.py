@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,8 +34,7 @@ _STATISTICS = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Discovery:
+class Discovery(Struct, frozen=True):
     """The changes made by a discovery. Collections are given by name, in the order of the source."""
 
     added: tuple[str, ...]
@@ -317,8 +317,7 @@ async def set_path_mappings(session: AsyncSession, collection: Collection, mappi
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """What collections contain, and lose when they are wiped or deleted."""
 
     collections: int

@@ -7,11 +7,11 @@ pg_restore reads; both are installed with the embedded server.
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -42,8 +42,7 @@ TABLES = frozenset({
 """The tables and views of a catalogue, of all versions, except those of `store.kept`, whose names have numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holdings:
+class Holdings(Struct, frozen=True):
     """The size of a catalogue."""
 
     sources: int = 0
@@ -51,8 +50,7 @@ class Holdings:
     assets: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseState:
+class DatabaseState(Struct, frozen=True):
     """The state of the test database, which may not exist."""
 
     name: str

@@ -4,10 +4,10 @@ A decision about a million assets takes a few statements. Each changed asset has
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,8 +23,7 @@ Decision = Literal["approved", "retired", "unretired"]
 DECISIONS: tuple[str, ...] = get_args(Decision)
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
+class StateChange(Struct, frozen=True):
     """An asset, and its state before and after a change. Both are equal if nothing had to change."""
 
     uuid: UUID
@@ -33,8 +32,7 @@ class StateChange:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """What a decision changed, or would change for a dry-run."""
 
     total: int

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import anyio
 import anyio.to_thread
 import asyncpg
 import platformdirs
+from msgspec import Struct
 from sqlalchemy.engine import URL
 
 from retrovue.core.cancelling import is_cancelled
@@ -43,8 +43,7 @@ _PREFIX = re.compile("^.*?(?:FATAL|PANIC): +")
 """The beginning of a log line: time, process and severity."""
 
 
-@dataclass(frozen=True)
-class EmbeddedServer:
+class EmbeddedServer(Struct, frozen=True):
     """A running embedded PostgreSQL."""
 
     pid: int
@@ -280,8 +279,7 @@ def _died(cluster: Cluster, offset: int) -> StoreUnavailable:
     )
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     pid: int
     durable: bool
 

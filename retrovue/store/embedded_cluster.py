@@ -18,9 +18,10 @@ import os
 import shutil
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 from retrovue.core.errors import StoreUnavailable
 from retrovue.store.embedded_programs import MAJOR, Account, explained, server_account
@@ -114,8 +115,7 @@ class FileLock:
         os.close(self.fd)
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(Struct, frozen=True):
     """The PostgreSQL of one home, running or not."""
 
     home: Path

@@ -15,10 +15,10 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+from msgspec import Struct
 
 from retrovue.core.errors import StoreUnavailable
 
@@ -30,8 +30,7 @@ MAJOR = "18"
 _UNPRIVILEGED = ("postgres", "_postgres", "nobody")
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(Struct, frozen=True):
     """The account of the operating system that runs the server."""
 
     uid: int

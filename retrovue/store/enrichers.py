@@ -2,10 +2,10 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,8 +17,7 @@ from retrovue.store.references import look_up, new_external_id
 _ENRICHER = "enricher.id, enricher.external_id, enricher.name, enricher.type, enricher.config"
 
 
-@dataclass(frozen=True, slots=True)
-class EnricherListing:
+class EnricherListing(Struct, frozen=True):
     """An enricher, its collections and its results."""
 
     enricher: Enricher
@@ -133,8 +132,7 @@ async def attached_to(
     return {key: tuple(attached) for key, attached in by_collection.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentState:
+class AttachmentState(Struct, frozen=True):
     """A collection and an enricher, and the attached enrichers of the collection."""
 
     source: Source

@@ -6,11 +6,11 @@ one.
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import orjson
+from msgspec import Struct, field
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,16 +28,14 @@ _FIELDS = (
 """The columns that an enricher may fill."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """The assets of a collection whose ids are above ``after`` and not above ``upto``; None means no bound."""
 
     after: UUID | None = None
     upto: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OwedAsset:
+class OwedAsset(Struct, frozen=True):
     """An asset with owed enrichments, and the data that enrichers need."""
 
     uuid: UUID
@@ -68,8 +66,7 @@ class OwedAsset:
         return self.sidecar_stamp not in (None, "", UNSEEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The result of one enricher for one asset."""
 
     asset: UUID
@@ -287,8 +284,7 @@ async def record(
     await record_changes(session, told)
 
 
-@dataclass(frozen=True, slots=True)
-class EnrichmentOutcome:
+class EnrichmentOutcome(Struct, frozen=True):
     """The outcome of a collection's enrichment in the audit trail."""
 
     run: UUID
@@ -312,12 +308,11 @@ async def write_outcome(session: AsyncSession, outcome: EnrichmentOutcome) -> No
             " started_at) VALUES (:run, :collection, :status, :succeeded, :failed, :owed, cast(:details AS jsonb),"
             " clock_timestamp() - cast(:duration AS double precision) * interval '1 second') ON CONFLICT DO NOTHING"
         ),
-        {**_fields_of(outcome, *EnrichmentOutcome.__slots__), "details": _json(outcome.details)},
+        {**_fields_of(outcome, *EnrichmentOutcome.__struct_fields__), "details": _json(outcome.details)},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class AssetEnrichment:
+class AssetEnrichment(Struct, frozen=True):
     """The latest result of one enricher for an asset."""
 
     enricher: str

@@ -2,18 +2,17 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.results import Guard
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalsHeldBack:
+class RemovalsHeldBack(Struct, frozen=True):
     """The removals that the latest sync of a collection held back."""
 
     source_id: UUID

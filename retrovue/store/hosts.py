@@ -1,8 +1,8 @@
 """The programs that work on the catalogue now, from the database's list of connections."""
 
 import datetime as dt
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,8 +16,7 @@ _RUN = "retrovue-ingest-"
 _JOB = "retrovue-job on "
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """A program that works on the catalogue now."""
 
     address: str | None

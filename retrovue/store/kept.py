@@ -11,13 +11,13 @@ read from the beginning.
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import orjson
+from msgspec import Struct, field
 from sqlalchemy import text
 
 from retrovue.core.logs import logger
@@ -138,8 +138,7 @@ def listing_key(source: Source, collection: Collection, version: str, importer: 
     return blake2b(orjson.dumps(about, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
-@dataclass(slots=True)
-class KeptListing:
+class KeptListing(Struct):
     """The kept listing of one collection during a run. Call `open()`, `pages()`, `keep()` for each page, then `drop()`.
 
     Call `clear()` when the source is read again from the beginning.

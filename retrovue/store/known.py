@@ -8,10 +8,10 @@ or its identity changes.
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
+from msgspec import Struct, field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -142,8 +142,7 @@ class Other(NamedTuple):
     """Whether the asset has the draft's files."""
 
 
-@dataclass(slots=True)
-class PageComparison:
+class PageComparison(Struct):
     """The drafts of a page, compared with what the collection holds."""
 
     to_stage: list[Other]
@@ -152,8 +151,7 @@ class PageComparison:
     """The fingerprint by which the page is known after the merge; None if it can't become known."""
 
 
-@dataclass(slots=True)
-class Comparison:
+class Comparison(Struct):
     """Compares what is read of a collection with what it holds, and counts known and rejected drafts.
 
     Call `load()` first, then for each page one of the other methods, and `reset()` when the source is read again.
@@ -176,7 +174,7 @@ class Comparison:
     """The fingerprints of its known pages."""
     exceptions: frozenset[bytes] = frozenset()
     """The source hashes of items that are known on no page: their assets have changed since it became known."""
-    items: KnownItems = field(init=False)
+    items: KnownItems = field(default_factory=KnownItems)
     """The items of its known pages."""
     last_discovered: int = 0
     """The number of drafts at the last full run that succeeded; 0 if there was none."""
@@ -201,9 +199,6 @@ class Comparison:
     rejected: int = 0
     first_rejections: list[Rejection] = field(default_factory=list[Rejection])
     """The first `LISTED` rejections."""
-
-    def __post_init__(self) -> None:
-        self.items = KnownItems(self.collection.id, ())
 
     @property
     def absent(self) -> int:

@@ -29,8 +29,11 @@ _FIND = text(
 class KnownItems:
     """The known items of one collection, met in the order of its listing: `among()` for each page."""
 
-    def __init__(self, collection: UUID, pages: Sequence[bytes]) -> None:
-        """``pages`` are the fingerprints of the known pages whose items are known, in the order of the listing."""
+    def __init__(self, collection: UUID | None = None, pages: Sequence[bytes] = ()) -> None:
+        """``pages`` are the fingerprints of the known pages whose items are known, in the order of the listing.
+
+        Without pages no item is known, of whatever collection.
+        """
         self._collection = collection
         self._numbers = {fingerprint: number for number, fingerprint in enumerate(pages)}
         self._at = 0

@@ -6,8 +6,8 @@ The row of a source stays when its host is gone. The lock tells whether the sour
 import datetime as dt
 import uuid
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,8 +24,7 @@ _BEGIN = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """The listening state of a source."""
 
     host: str

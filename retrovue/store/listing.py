@@ -6,11 +6,11 @@ of assets, and an ingest keeps no index for it. The orders by name and by date s
 
 import datetime as dt
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -116,8 +116,7 @@ class AssetFilters(TypedDict, total=False):
     """A time with its zone: created or changed at that time or later."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetListing:
+class AssetListing(Struct, frozen=True):
     """A page of the list of assets."""
 
     total: int | None
@@ -127,8 +126,7 @@ class AssetListing:
     """The cursor of the next page; None on the last page."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """The SQL of some filters."""
 
     condition: str

@@ -7,10 +7,10 @@ it doesn't hinder vacuum.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from uuid import UUID
 
 import anyio
+from msgspec import Struct, field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -49,8 +49,7 @@ _TRY = (
 _TRY_EXCLUSIVE, _TRY_SHARED = text(_TRY.format(how="")), text(_TRY.format(how="_shared"))
 
 
-@dataclass(slots=True)
-class Locks:
+class Locks(Struct):
     """The locks that one run holds."""
 
     connection: AsyncConnection

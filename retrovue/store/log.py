@@ -1,10 +1,10 @@
 """Read the audit trail: what each run did to each collection, and which runs are at work."""
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -82,8 +82,7 @@ class LogFilters(TypedDict, total=False):
     """A time with its zone: the run started before that time."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(Struct, frozen=True):
     """An entry of the audit trail: one collection of one run."""
 
     run_id: UUID
@@ -143,8 +142,7 @@ def _entry(row: Row[Any]) -> LogEntry:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LogListing:
+class LogListing(Struct, frozen=True):
     """A list of entries of the audit trail."""
 
     total: int
@@ -152,8 +150,7 @@ class LogListing:
     entries: tuple[LogEntry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedRun:
+class LoggedRun(Struct, frozen=True):
     """One run with the totals of its collections."""
 
     run_id: UUID
@@ -178,8 +175,7 @@ class LoggedRun:
     """The sums over its collections."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunListing:
+class RunListing(Struct, frozen=True):
     """A list of runs of the audit trail."""
 
     total: int

@@ -3,9 +3,9 @@
 The scripts are in ``retrovue/_migrations`` of an installed wheel, or in ``migrations`` of a checkout.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,8 +17,7 @@ from retrovue.store.session import Store, limit_statements, translated
 _LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": the advisory lock of an upgrade
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaStatus:
+class SchemaStatus(Struct, frozen=True):
     """The version of a database's schema, and the one that this program needs."""
 
     current: str | None

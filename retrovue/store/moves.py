@@ -6,11 +6,11 @@ files; the other asset has the lost item. No row is deleted, and the same exchan
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -229,8 +229,7 @@ class Exchange(NamedTuple):
     """The rule by which both match: one of `relinking.RULES`, or `CHOSEN`."""
 
 
-@dataclass(frozen=True, slots=True)
-class MoveEnd:
+class MoveEnd(Struct, frozen=True):
     """One of two assets that may exchange their items."""
 
     uuid: UUID
@@ -242,8 +241,7 @@ class MoveEnd:
     availability: str
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """An asset whose item is lost, and one that has, or may have, the same item in another collection."""
 
     lost: MoveEnd

@@ -1,17 +1,16 @@
 """List the requested collections that workers haven't ended."""
 
 import datetime as dt
-from dataclasses import dataclass
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.store.requests import ALIVE, Asked, JobRefusal, refusals_of
 
 
-@dataclass(frozen=True, slots=True)
-class OpenJob:
+class OpenJob(Struct, frozen=True):
     """A collection of a request that hasn't ended."""
 
     request_id: UUID

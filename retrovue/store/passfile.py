@@ -5,8 +5,9 @@ Source: https://www.postgresql.org/docs/18/libpq-pgpass.html
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from retrovue.store.addresses import at_home
 
@@ -14,8 +15,7 @@ _LINE = re.compile(":".join([r"((?:\\.|[^\\:])*)"] * 5))
 """Host, port, database, user and password. A backslash precedes a colon or backslash in one of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passwords:
+class Passwords(Struct, frozen=True):
     """The passwords of a password file."""
 
     path: Path

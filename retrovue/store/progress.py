@@ -2,14 +2,15 @@
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
 import orjson
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from retrovue.core.text import json_default
 from retrovue.store.session import Store, translated
 
 CHANNEL = "retrovue_progress"
@@ -20,8 +21,7 @@ KEPT_FOR = "1 day"
 WorkPhase = Literal["waiting", "reading", "merging", "enriching", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionProgress:
+class CollectionProgress(Struct, frozen=True):
     """The progress of a run with one collection."""
 
     run_id: UUID
@@ -99,7 +99,8 @@ _FORGET = text(
 
 async def write_progress(store: Store, run_id: UUID, rows: Sequence[CollectionProgress]) -> str | None:
     """Write the progress of a run, in one statement. Returns who asked the run to stop, None if nobody did."""
-    written = orjson.dumps([{name: getattr(row, name) for name in _FIELDS} for row in rows], default=str).decode()
+    fields = [{name: getattr(row, name) for name in _FIELDS} for row in rows]
+    written = orjson.dumps(fields, default=json_default).decode()
     with translated():
         async with store.audit.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -2,9 +2,9 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,8 +38,7 @@ _RECORD = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GoneAssets:
+class GoneAssets(Struct, frozen=True):
     """Assets that are gone."""
 
     number: int

@@ -2,11 +2,11 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from uuid import UUID
 
 import orjson
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,8 +32,7 @@ _KEEP = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LastReading:
+class LastReading(Struct, frozen=True):
     """The last complete reading of a collection. It proved that the catalogue had what the source listed then."""
 
     basis: bytes

@@ -1,11 +1,11 @@
 """List the items that didn't become an asset: rejected items of all runs, and duplicates."""
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Any, TypedDict
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,8 +78,7 @@ class RejectionFilters(TypedDict, total=False):
     """Only items that the latest ingest of each whole collection rejected; for rejected items only."""
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedItem:
+class RejectedItem(Struct, frozen=True):
     """An item that a run rejected."""
 
     run_id: UUID
@@ -95,8 +94,7 @@ class RejectedItem:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DuplicateItem:
+class DuplicateItem(Struct, frozen=True):
     """An item with the files of an asset: an alias of that asset."""
 
     source_id: UUID
@@ -113,8 +111,7 @@ class DuplicateItem:
     """When an ingest first found it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedListing:
+class RejectedListing(Struct, frozen=True):
     """A page of rejected items, the latest run first."""
 
     total: int
@@ -126,8 +123,7 @@ class RejectedListing:
     """The cursor of the next page; None on the last page."""
 
 
-@dataclass(frozen=True, slots=True)
-class DuplicateListing:
+class DuplicateListing(Struct, frozen=True):
     """A page of duplicates, sorted by collection."""
 
     total: int
@@ -194,7 +190,7 @@ async def rejected_page(
             {**parameters, "limit": min(limit + 1, LARGEST)},
         )
     ).all()
-    names = RejectedItem.__dataclass_fields__
+    names = RejectedItem.__struct_fields__
     page = tuple(RejectedItem(**{name: getattr(row, name) for name in names}) for row in rows[:limit])
     last = rows[limit - 1] if 0 < limit < len(rows) else None
     cursor = None if last is None else write_cursor((last.started_at, last.run_id, last.collection_id, last.position))
@@ -234,7 +230,7 @@ async def duplicate_page(
             {**parameters, "limit": min(limit + 1, LARGEST)},
         )
     ).all()
-    names = DuplicateItem.__dataclass_fields__
+    names = DuplicateItem.__struct_fields__
     page = tuple(DuplicateItem(**{name: getattr(row, name) for name in names}) for row in rows[:limit])
     last = rows[limit - 1] if 0 < limit < len(rows) else None
     return page, None if last is None else write_cursor((last.collection_id, last.source_hash))

@@ -1,10 +1,11 @@
 """Removals: assets that the source doesn't list become missing, and later gone, unless a guard holds them back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,8 +21,7 @@ from retrovue.store.plan import MergeResult, label_of
 from retrovue.store.relinking import RELINKS, RULES, Pair
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalPolicy:
+class RemovalPolicy(Struct, frozen=True):
     """What a sync of a collection may remove."""
 
     most: MaxRemovals = DEFAULT_MAX_REMOVALS
@@ -36,8 +36,7 @@ class RemovalPolicy:
     """The permanent id of the library that was read; None if it isn't known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Removals:
+class Removals(Struct, frozen=True):
     """The assets that become missing or gone."""
 
     missing: int = 0

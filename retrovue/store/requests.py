@@ -6,10 +6,10 @@ made before the run began. The worker of a collection holds its lock, so what an
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,8 +32,7 @@ ALIVE = "beaten_at > clock_timestamp() - cast(:stale AS double precision) * inte
 """The condition that a worker had its last heartbeat less than ``:stale`` seconds ago."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A run that was requested from workers."""
 
     id: UUID
@@ -48,8 +47,7 @@ class Request:
     requested_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A collection that a request targets."""
 
     collection_id: UUID
@@ -61,8 +59,7 @@ class Target:
     """The name of the worker that works it now."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobPart:
+class JobPart(Struct, frozen=True):
     """A collection of a request, before its outcome is known."""
 
     request_id: UUID
@@ -73,8 +70,7 @@ class JobPart:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnworkedCollection:
+class UnworkedCollection(Struct, frozen=True):
     """A requested collection that no living worker is working on."""
 
     collection_id: UUID
@@ -85,8 +81,7 @@ class UnworkedCollection:
     """The number of batches of enrichment that haven't ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobHost:
+class JobHost(Struct, frozen=True):
     """A process that works jobs."""
 
     id: UUID
@@ -95,8 +90,7 @@ class JobHost:
     """The sources whose jobs it works; None means all."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobRefusal:
+class JobRefusal(Struct, frozen=True):
     """Why a worker can't work a collection."""
 
     host: str

@@ -6,8 +6,8 @@ as durations and tracebacks, and the rejected items of old runs can be removed.
 """
 
 import datetime as dt
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -82,8 +82,7 @@ _COUNT = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PrunedDetails:
+class PrunedDetails(Struct, frozen=True):
     """What was removed from the audit trail, or would be for a dry-run."""
 
     before: dt.datetime

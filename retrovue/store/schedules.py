@@ -9,10 +9,10 @@ import datetime as dt
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -55,8 +55,7 @@ _COLUMNS = """
 _FROM = "FROM schedule JOIN source ON source.id = schedule.source_id"
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """When a source is synced, ingested or enriched automatically."""
 
     id: UUID
@@ -104,8 +103,7 @@ class Schedule:
         return max(owed, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleRun:
+class ScheduleRun(Struct, frozen=True):
     """A due time of a schedule, and its run."""
 
     schedule_id: UUID
@@ -122,8 +120,7 @@ class ScheduleRun:
     """What went wrong; None if nothing did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """A process that works schedules, and its lock."""
 
     id: UUID
@@ -131,8 +128,7 @@ class Host:
     locks: Locks
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A due time that a host has taken."""
 
     schedule: Schedule

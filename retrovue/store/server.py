@@ -1,9 +1,9 @@
 """Describe the database server, and check whether an ingest can work with it."""
 
 import shutil
-from dataclasses import dataclass
 
 import anyio.to_thread
+from msgspec import Struct
 from sqlalchemy import text
 
 from retrovue.core.errors import RequestError, StoreError
@@ -14,8 +14,7 @@ BESIDE_DATA = AUDIT_CONNECTIONS + _LOCK_CONNECTIONS
 """The connections of a run in addition to one for each collection at work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """A limit on the number of connections."""
 
     of: str
@@ -42,8 +41,7 @@ class Limit:
                 return f"raise CONNECTION LIMIT of the {self.of}"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """What the database server reports about itself, the database and the role."""
 
     version: str

@@ -6,12 +6,11 @@ Nothing is locked while the source is waited for, and memory is bounded by one p
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
 import orjson
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 

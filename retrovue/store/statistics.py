@@ -2,9 +2,9 @@
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,8 +32,7 @@ _LAST = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class AssetGroup:
+class AssetGroup(Struct, frozen=True):
     """The numbers of the assets with one type and state."""
 
     type: str
@@ -49,8 +48,7 @@ class AssetGroup:
     """The size of all assets whose size is known, in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
+class LastRun(Struct, frozen=True):
     """The latest run that tried to ingest a collection."""
 
     run_id: UUID
@@ -59,8 +57,7 @@ class LastRun:
     """``ingested``, ``failed``, ``interrupted`` or ``unknown``; a run at work counts as ``interrupted``."""
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionStatistics:
+class CollectionStatistics(Struct, frozen=True):
     """The numbers of one collection."""
 
     collection: Collection

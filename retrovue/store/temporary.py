@@ -1,8 +1,8 @@
 """The temporary tables of a run, which stay with its connection."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -61,8 +61,7 @@ def create(name: str, columns: str) -> str:
     return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns})"
 
 
-@dataclass(frozen=True, slots=True)
-class StagingTables:
+class StagingTables(Struct, frozen=True):
     """The tables of one collection, on the connection of its staging. Call `make()`, later `empty()`.
 
     Collections that share a connection have their own tables for their pages, with ``suffix`` in the name. The

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import JSONResponse, StreamingResponse
 
 from retrovue.core.errors import Problem
+from retrovue.core.text import json_default
 
 _ROWS = 500
 """The number of rows in a chunk."""
@@ -21,7 +22,7 @@ def refusal(status: int, problem: Problem) -> JSONResponse:
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """Return a document as JSON bytes; times and ids become text."""
-    return json.dumps(document, default=str, ensure_ascii=False).encode()
+    return json.dumps(document, default=json_default, ensure_ascii=False).encode()
 
 
 def as_csv(name: str, columns: Sequence[str], rows: AsyncIterator[Mapping[str, Any]]) -> StreamingResponse:
@@ -60,6 +61,6 @@ def _attached(name: str) -> dict[str, str]:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, dict | list):
-        return json.dumps(value, default=str, ensure_ascii=False)
+        return json.dumps(value, default=json_default, ensure_ascii=False)
     text = "" if value is None else str(value)
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} and not isinstance(value, int | float) else text

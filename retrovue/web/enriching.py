@@ -1,6 +1,5 @@
 """Enrichments that were started on the web page."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from anyio.abc import TaskGroup
@@ -11,7 +10,6 @@ from retrovue.operations.catalogue import Store
 from retrovue.web.tasks import StartedTask
 
 
-@dataclass(slots=True)
 class StartedEnrichment(StartedTask):
     """The enrichment of a collection that was started on the page. ``problem`` may also say why it ended early."""
 

@@ -2,10 +2,10 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct, field
 
 from retrovue.core.errors import StoreError
 from retrovue.core.logs import logger
@@ -22,8 +22,7 @@ WAIT_S = 0.1
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Struct, frozen=True):
     """The counts of the catalogue at one time."""
 
     at: dt.datetime
@@ -46,8 +45,7 @@ class Figures:
         return sum(collection.failed_enrichments for collection in self.statistics.collections)
 
 
-@dataclass(slots=True)
-class Counting:
+class Counting(Struct):
     """Counts the catalogue. Callers at the same time share one count."""
 
     store: Store

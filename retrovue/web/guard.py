@@ -10,10 +10,10 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 import anyio
+from msgspec import Struct, field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
@@ -53,8 +53,7 @@ _MOST_CLIENTS = 1_000
 Failed = Callable[[Request, Exception], Response]
 
 
-@dataclass(slots=True)
-class Rate:
+class Rate(Struct):
     """A rate limit for each client: ``burst`` requests at once, then ``per_second``.
 
     A bounded number of clients is kept.

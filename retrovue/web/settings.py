@@ -5,7 +5,8 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from retrovue.core.config import PAGE_TOKEN, WEBHOOK_SECRET
 from retrovue.core.errors import RequestError, require_within
@@ -18,8 +19,7 @@ _IN_ADDRESS = re.compile(r"[A-Za-z0-9._~-]+")
 LARGEST_PORT = 65_535
 
 
-@dataclass(frozen=True, slots=True)
-class PageSettings:
+class PageSettings(Struct, frozen=True):
     """Where the page is served, and who may use it."""
 
     host: str = "127.0.0.1"

@@ -5,7 +5,6 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
 from anyio.abc import TaskGroup
 
@@ -18,7 +17,6 @@ Opened = Callable[[], AbstractAsyncContextManager[IngestRun]]
 _KEPT = 100
 
 
-@dataclass(slots=True)
 class StartedRun(StartedTask):
     """A run that was started on the page, from the time of the request."""
 

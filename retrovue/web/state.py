@@ -2,11 +2,11 @@
 
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct, field
 from starlette.requests import Request
 
 from retrovue.operations.catalogue import Store
@@ -22,8 +22,7 @@ from retrovue.web.surveys import Setup
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A message that the next page shows once, about what was just done."""
 
     message: str
@@ -55,8 +54,7 @@ class RecentItems(Generic[T]):
         self._kept[key] = value
 
 
-@dataclass(slots=True)
-class PageState:
+class PageState(Struct):
     """The state that the handlers of the web page share."""
 
     store: Store

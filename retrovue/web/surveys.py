@@ -1,15 +1,15 @@
 """The input of a first setup so far. It is kept on the server, so that no page holds a token."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from retrovue.core.model import Secret
 from retrovue.operations.survey import Survey
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(Struct, frozen=True):
     """A surveyed server, and the settings with which it was reached."""
 
     type_name: str

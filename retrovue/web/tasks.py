@@ -1,10 +1,10 @@
 """Tasks of the server that were started by a request and outlast it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct, field
 
 from retrovue.core.errors import Problem, RetrovueError
 from retrovue.core.logs import logger
@@ -15,8 +15,7 @@ _PATIENCE_S = 2.0
 _log = logger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
-class StartedTask:
+class StartedTask(Struct, kw_only=True):
     """A task that was started on the page, from the time of the request."""
 
     problem: Problem | None = None

@@ -2,11 +2,11 @@
 
 import json
 import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from retrovue.cli.actions.ingest import summary_status
 from retrovue.cli.errors import exit_status, explain

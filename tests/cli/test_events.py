@@ -8,12 +8,12 @@ import sys
 import threading
 import uuid
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from anyio.from_thread import BlockingPortal
+from msgspec.structs import replace
 
 from retrovue.cli.output import Output
 from retrovue.cli.progress import Progress as Shown

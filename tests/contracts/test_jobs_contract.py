@@ -2,12 +2,12 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 from procrastinate.schema import SchemaManager
 
 from retrovue.core.answers import Ingestibility

@@ -136,13 +136,13 @@ class TestMadeUp:
 
 class TestPublicRecords:
     def test_counts_are_those_of_the_table(self) -> None:
-        assert tuple(Counts.__dataclass_fields__) == COUNTS
+        assert tuple(Counts.__struct_fields__) == COUNTS
 
     def test_lists_are_those_of_the_table(self) -> None:
         first = [verdict.count for verdict, _ in LISTS if not verdict.added]
         added = [kind.count for kind in ADDED if kind.entries is not None]
         others = ("failed_enrichments", "warnings")
-        assert tuple(Listed.__dataclass_fields__) == (*first, *others, *added, "ambiguous_relinks")
+        assert tuple(Listed.__struct_fields__) == (*first, *others, *added, "ambiguous_relinks")
 
     def test_type_checkers_know_their_attributes(self) -> None:
         """mypy reports an ignored error that isn't one."""

@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from retrovue.core.errors import FilesNotFound, SourceUnreachable
 from retrovue.core.model import Collection, PathMapping

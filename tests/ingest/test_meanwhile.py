@@ -34,7 +34,7 @@ FILMS = {"Movies": [page(draft("a"), draft("b"))]}
 def meanwhile(action: Callable[[], Awaitable[Any]]) -> SourceIdentity:
     """Return the answer of a source that takes so long that something is done meanwhile."""
 
-    class Slow(SourceIdentity):
+    class Slow(SourceIdentity, frozen=True):
         async def __call__(self) -> None:
             await action()
 

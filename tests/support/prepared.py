@@ -1,11 +1,12 @@
 """The rows of a source that one test has prepared, which others begin with: to insert them costs a tenth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from anyio.from_thread import BlockingPortal
+from msgspec.structs import replace
 
 from retrovue.core.model import Source
 from tests.support.observers import look

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import anyio
 from anyio.abc import ObjectReceiveStream
+from msgspec.structs import replace
 
 from retrovue.core.results import IngestSummary
 from retrovue.ingest.options import IngestOptions

@@ -2,10 +2,11 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, Unpack
 from uuid import UUID
+
+from msgspec.structs import asdict
 
 from retrovue.cli.actions.changes import change_line
 from retrovue.cli.errors import InputError
@@ -33,7 +34,7 @@ from retrovue.operations.documents import asset_document
 
 _PAGE = 500
 """The number of rows of a table that are laid out together."""
-_FIELDS = tuple(Asset.__dataclass_fields__)
+_FIELDS = tuple(Asset.__struct_fields__)
 _AS_FILTERED = {"path": "canonical_uri", "show": "show_title", "season": "season_number", "episode": "episode_number"}
 """The fields that go by the names of the options that filter by them."""
 _OF_COLLECTION = ("collection", "source")

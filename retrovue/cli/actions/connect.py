@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from retrovue.cli.asking import ask, ask_secret, can_ask, checked_secret
 from retrovue.cli.invocation import Invocation
@@ -12,8 +13,7 @@ from retrovue.core.model import Secret, Source
 from retrovue.operations.survey import check_server
 
 
-@dataclass(frozen=True, slots=True)
-class ServerType:
+class ServerType(Struct, frozen=True):
     """A type of server that the quickstart can set up."""
 
     type: str
@@ -51,8 +51,7 @@ _TLS = ("ca_file", "verify_tls")
 """The settings for https."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """The settings with which a server was reached."""
 
     config: dict[str, Any]

@@ -1,8 +1,9 @@
 """The database: its schema, the test database, and backups of the embedded one."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict
 
 from retrovue.cli.asking import confirm
 from retrovue.cli.errors import InputError

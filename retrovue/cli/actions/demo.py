@@ -10,13 +10,13 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
 import orjson
 from anyio.abc import Process
+from msgspec import Struct, field
 
 from retrovue.cli.actions.serving import page_of
 from retrovue.cli.errors import FAILED, OK, PARTIAL
@@ -47,8 +47,7 @@ _STOP_SECONDS = 0.8
 """How long an interrupted command may take to report what it did, in seconds."""
 
 
-@dataclass(slots=True)
-class _Demo:
+class _Demo(Struct):
     """The state that the steps of the demo share."""
 
     output: Output

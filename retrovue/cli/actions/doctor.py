@@ -1,7 +1,8 @@
 """The doctor: check everything that an ingest relies on, and print the findings."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from retrovue.cli.errors import FAILED, OK, UNREACHABLE
 from retrovue.cli.invocation import Invocation, opened

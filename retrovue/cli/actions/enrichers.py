@@ -1,10 +1,11 @@
 """Enrichers: list types; add, show, update and remove enrichers; attach and run them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from retrovue.cli.asking import confirm
 from retrovue.cli.errors import FAILED, OK, PARTIAL, UNREACHABLE, InputError
@@ -223,8 +224,7 @@ def _print_interrupted(call: Invocation, work: EnrichmentWork) -> None:
     call.status = None  # the exit status of the signal
 
 
-@dataclass(frozen=True, slots=True)
-class EnrichmentReport:
+class EnrichmentReport(Struct, frozen=True):
     """An enrichment and its result."""
 
     run_id: UUID

@@ -5,9 +5,10 @@ import gc
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from retrovue.cli import ingest_report as reports
 from retrovue.cli.errors import FAILED, OK, PARTIAL, SCOPE_NOT_FOUND, UNREACHABLE, InputError, explain
@@ -126,8 +127,7 @@ def _scope(title: str | None, season: int | None, episode: int | None) -> Scope:
     return Scope(title=title, season=season, episode=episode)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The report of a run. It is printed once: at the end, or when the command is interrupted.
 
     If the run is one of several, ``then`` reports the interruption of all.

@@ -1,10 +1,11 @@
 """Ingest all sources, one after the other: each is discovered, then its enabled collections are ingested."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any
+
+from msgspec import Struct, field
 
 from retrovue.cli import ingest_report as reports
 from retrovue.cli.actions.ingest import Report, ingest_options
@@ -44,8 +45,7 @@ async def ingest_all(call: Invocation, **options: Any) -> int:
         return await _All(call, store, settings).ingest(sources)
 
 
-@dataclass(slots=True)
-class _All:
+class _All(Struct):
     """The ingest of all sources, and its results so far."""
 
     call: Invocation

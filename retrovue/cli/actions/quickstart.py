@@ -3,10 +3,12 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from retrovue.cli.actions.collections import read_mapping
 from retrovue.cli.actions.connect import Connection, ServerType, adding_source, connect, refuse
@@ -30,8 +32,7 @@ _SHOWN = 5
 """How many locations a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """The options of the command. Missing ones are asked for."""
 
     server: ServerType
@@ -110,8 +111,7 @@ def _directory(root: str) -> str:
     return directory
 
 
-@dataclass(slots=True)
-class _Quickstart:
+class _Quickstart(Struct):
     """A quickstart whose server was found. ``run`` asks which libraries to ingest, and where their files are."""
 
     call: Invocation

@@ -1,9 +1,10 @@
 """Assets whose item has moved to another collection: list and relink them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import asdict
 
 from retrovue.cli.asking import confirm
 from retrovue.cli.errors import InputError

@@ -1,8 +1,9 @@
 """Reports: rejected items, duplicates, statistics."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict
 from typing import Any, TypeVar, Unpack
+
+from msgspec.structs import asdict
 
 from retrovue.cli.errors import InputError
 from retrovue.cli.invocation import Invocation, opened
@@ -102,7 +103,7 @@ async def _print(
     if call.output.as_json:
         await call.output.stream(json_document({"status": "ok", **head}, "items", _fields(items)))
     elif as_csv:
-        await call.output.stream(csv_lines(tuple(kind.__dataclass_fields__), _fields(items)))
+        await call.output.stream(csv_lines(tuple(kind.__struct_fields__), _fields(items)))
     elif jsonl:
         await call.output.stream(json_lines(_fields(items)))
     else:

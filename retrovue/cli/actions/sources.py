@@ -4,8 +4,9 @@ import datetime as dt
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from retrovue.cli.actions.collections import collection_table
 from retrovue.cli.actions.connect import adding_source

@@ -111,7 +111,7 @@ def _unpack(run: list[bytes]) -> Iterator[str]:
 
 
 class Contents:
-    """The entries of one directory. Not a dataclass with factories, as one is made for every directory."""
+    """The entries of one directory. Not a record with default factories, as one is made for every directory."""
 
     __slots__ = (
         "directories", "disc_file", "excluded", "files", "identity", "left_out", "nfo_files", "patterns", "unusable",

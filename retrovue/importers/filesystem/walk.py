@@ -10,9 +10,10 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from retrovue.importers.filesystem import exclusions, names, sidecars
 from retrovue.importers.filesystem.contents import REASONS, Contents, Scan, SortedFiles, read_contents
@@ -86,8 +87,7 @@ class _Files:
                 left_out[reason] += 1
 
 
-@dataclass(slots=True)
-class _Directory:
+class _Directory(Struct):
     """The current directory or one of its parents."""
 
     path: str

@@ -3,16 +3,16 @@
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from retrovue.importers.filesystem.mounts import remote_type
 
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 
 
-@dataclass(frozen=True, slots=True)
-class WatchNeed:
+class WatchNeed(Struct, frozen=True):
     """What is needed to watch directories."""
 
     directories: int

@@ -9,11 +9,11 @@ nothing: a schedule, and the sync after each start of listening, find the rest.
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct, field
 
 from retrovue.core.errors import SourceUnreachable
 from retrovue.core.extras import needing
@@ -53,8 +53,7 @@ _NO_TITLES = frozenset({
 _log = logger(__name__)
 
 
-@dataclass(slots=True)
-class ChangedDirectories:
+class ChangedDirectories(Struct):
     """Directories with changes, until they haven't changed for a while. Its memory is bounded."""
 
     _times: dict[tuple[str, str | None], tuple[float, float]] = field(
@@ -162,8 +161,7 @@ async def watching(directories: Directories) -> AsyncIterator[AsyncGenerator[Cha
             watch.notify.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Watch:
+class _Watch(Struct, frozen=True):
     """A watch of directories for which the system reports changes."""
 
     notify: "RustNotify"

@@ -9,11 +9,11 @@ import socket
 import ssl
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from msgspec import Struct
 
 from retrovue.core.errors import MalformedAnswer, RequestError, SourceError, SourceUnreachable
 from retrovue.core.text import escaped_in_json, quoted
@@ -31,8 +31,7 @@ _ERROR_BODY_CAP = 64 * 1024
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The decompressed body of a 200 or 201, and its paging headers, which are None if missing."""
 
     body: bytearray

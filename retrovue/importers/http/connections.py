@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from msgspec import Struct
 
 from retrovue.importers.http.answers import Answer
 
@@ -21,8 +21,7 @@ class NotConnected(Exception):
     """A request would have to open a connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """How a server proves its identity."""
 
     path: str
@@ -31,8 +30,7 @@ class Proof:
     """Raises WrongIdentity or MalformedAnswer for the answer of another server."""
 
 
-@dataclass(slots=True)
-class Connections:
+class Connections(Struct):
     """The connections to one server, according to the events of httpcore, and the last proof."""
 
     open: int = 0

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from random import randrange
 from types import TracebackType
 from typing import Any, Generic, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, Generic, NamedTuple
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
 from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.pages import Outline, Page
@@ -58,8 +58,7 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     """The bookmark after it; None without ``digest``."""
 
 
-@dataclass(slots=True, eq=False)
-class _Request:
+class _Request(Struct, eq=False):
     """A request for a window: pending, or answered with bytes that wait until they are used."""
 
     start: int

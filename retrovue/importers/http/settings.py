@@ -1,10 +1,10 @@
 """The settings of a source that is read over HTTP, and the properties of each kind of server."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Struct, field
 
 from retrovue.core.bounds import LARGEST, LONGEST_WAIT_S, SLOWEST_RATE
 from retrovue.core.errors import MalformedAnswer
@@ -25,8 +25,7 @@ _Wait = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_S)]
 _Deadline = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)]
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """What the HTTP client has to know about one kind of server."""
 
     product: str
@@ -62,8 +61,7 @@ class Dialect:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HttpPolicy:
+class HttpPolicy(Struct, frozen=True):
     """Time-outs, retries and limits of the client, in seconds and bytes."""
 
     attempts: Annotated[int, msgspec.Meta(ge=1, le=LARGEST)] = 4

@@ -1,9 +1,10 @@
 """Reads a library of a Jellyfin server: which listings are asked for, how, and which part of them is in scope."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from retrovue.core.answers import DiscoveredCollection, SourceState
 from retrovue.core.errors import CollectionGone
@@ -46,8 +47,7 @@ _ALWAYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryKind:
+class LibraryKind(Struct, frozen=True):
     """What is playable in a library of some kind."""
 
     item_types: str
@@ -68,8 +68,7 @@ KINDS = {
 """The kinds of library that can be ingested. Photos in a library of home videos aren't listed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Libraries:
+class Libraries(Struct, frozen=True):
     """The libraries of a server that a token may see."""
 
     collections: tuple[DiscoveredCollection, ...]

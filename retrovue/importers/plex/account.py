@@ -6,13 +6,13 @@ The client asks for a PIN, shows its address, and asks for the PIN again until t
 
 import uuid
 from collections.abc import Awaitable, Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from retrovue.core.errors import MalformedAnswer, SourceRefused
 from retrovue.core.model import Secret

@@ -1,9 +1,9 @@
 """Assets: search, show one, decide about many."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict
 from typing import Any, Literal, cast
 
+from msgspec.structs import asdict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 

@@ -2,9 +2,9 @@
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, cast
 
+from msgspec.structs import asdict
 from starlette.requests import Request
 from starlette.responses import Response
 

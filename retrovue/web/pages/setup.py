@@ -1,9 +1,9 @@
 """The first setup in the browser: server or directory, then libraries and path mappings, then a summary to confirm."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response

@@ -1,10 +1,10 @@
 """Outlines: what is given of a page in place of its drafts, so that a known one is recognised."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from retrovue.core.pages import Outline, Page
 from retrovue.core.runs import FULL, Scope

@@ -300,7 +300,7 @@ class TestPatience:
         assert (settings.page_size, policy) == (20, HttpPolicy(attempts=2, base_wait_s=0.5, gzip=True))
 
     def test_each_setting_is_described_and_has_an_option(self) -> None:
-        named = {*HttpPolicy.__dataclass_fields__, *HttpSettings.__struct_fields__} - {IDENTITY_SETTING} | {"token"}
+        named = {*HttpPolicy.__struct_fields__, *HttpSettings.__struct_fields__} - {IDENTITY_SETTING} | {"token"}
         for importer in (PlexImporter, JellyfinImporter):
             fields = importer.describe_configuration()
             assert {field.name for field in fields} == named

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from retrovue.core.runs import FULL
 from retrovue.errors import CollectionGone, IncompleteEnumeration, SourceError

@@ -1,9 +1,9 @@
 """What is left out of listings, and what of a known library is decoded: what items are recognised by, and a stamp."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from retrovue.core.model import Collection
 from retrovue.core.pages import Outline, Page
