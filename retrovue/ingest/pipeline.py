@@ -5,6 +5,7 @@ has another sink. The next page is read when the last one has been staged: a slo
 source, and memory doesn't depend on the size of the library.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, TypeVar
@@ -369,9 +370,10 @@ def _all_are_rejected(sink: Sink, tally: Tally) -> bool:
 
 
 def _all_rejected(collection: Collection, rejections: Sequence[Rejection], tally: Tally) -> Failed:
-    first = rejections[0]
+    codes = Counter(rejection.code for rejection in rejections)
+    first = max(rejections, key=lambda rejection: codes[rejection.code])  # the first of the most frequent reason
     items = "The only item" if tally.discovered == 1 else f"None of the {tally.discovered} items"
-    can = "can't be used" if tally.discovered == 1 else "can be used; the first"
+    can = "can't be used" if tally.discovered == 1 else "can be used; for example"
     return Failed(
         collection=collection,
         code="all_rejected",

@@ -446,10 +446,11 @@ class TestTargets:
     async def test_one_of_which_nothing_can_be_used_fails_and_keeps_all_reasons(
         self, library: Library, dry_run: bool
     ) -> None:
-        rejected = [Rejection("no_media", f"reason {number}") for number in range(120)]
+        rejected = [Rejection("no_file", "rare"), *(Rejection("no_media", f"reason {number}") for number in range(119))]
         summary = await library.ingest({"Movies": [page(*rejected)]}, dry_run=dry_run)
         outcome = failure(summary, "Movies")
         assert outcome.code == "all_rejected"
+        assert outcome.message.endswith("for example: reason 0")  # the reason of most
         assert outcome.context == {"rejected": 120, "first_code": "no_media"}
         assert len(outcome.listed.rejected) == 100
         stored = await library.rows("SELECT discovered, rejected FROM ingest_outcome")

@@ -64,7 +64,12 @@ _RESOLUTIONS = (
 )
 """The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
 _NOBODY = NamedRow()
-_DISC_FOLDERS = {"Dvd": "DVD", "BluRay": "Blu-ray"}
+_DISCS = {
+    "Dvd": ("disc_folder", "The version is a folder with the structure of a DVD, not a file."),
+    "BluRay": ("disc_folder", "The version is a folder with the structure of a Blu-ray, not a file."),
+    "Iso": ("disc_image", "The version is the image of a disc: only single files are ingested."),
+}
+"""The types of videos that are no single files, and why they are rejected."""
 
 
 def series_of(rows: JellyfinRows) -> dict[bytes, Show]:
@@ -164,10 +169,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             return "placeholder", "The version is a placeholder for a disc that isn't there."
         if not version.path:
             return "no_file", "The version names no file."
-        disc = _DISC_FOLDERS.get(version.video_type or "")
-        if disc is not None:
-            return "disc_folder", f"The version is a folder with the structure of a {disc}, not a file."
-        return None
+        return _DISCS.get(version.video_type or "")
 
     def version_uri(self, uri: str, version_id: str, number: int | None = None) -> str:
         """Return the URI of a version of an item; ``number`` is that of a further episode in it."""

@@ -252,6 +252,7 @@ class TestRejections:
             (movie(1, MediaSources=[source(1, "/a.disc", Type="Placeholder")]), "placeholder"),
             (movie(1, MediaSources=[source(1, "/m/film", VideoType="Dvd")]), "disc_folder"),
             (movie(1, MediaSources=[source(1, "/m/film", VideoType="BluRay")]), "disc_folder"),
+            (movie(1, MediaSources=[source(1, "/m/film", VideoType="Iso")]), "disc_image"),
             (movie(1, IsPlaceHolder=True), "placeholder"),
             (movie(1, PartCount=2), "parts_unknown"),
             (episode(1, series(2), 1, 1, LocationType="Virtual"), "virtual"),
