@@ -57,6 +57,8 @@ class Server(Struct, frozen=True):
     """Whether the role may create temporary tables, which staging needs."""
     schema: str | None
     """The schema of new tables, the first of ``search_path`` that exists."""
+    writes: bool
+    """Whether the role may write the tables of the catalogue, if it has any."""
     creates_tables: bool
     """Whether the role may create tables in this schema, as an upgrade does."""
     creates_schemas: bool
@@ -104,6 +106,13 @@ class Server(Struct, frozen=True):
             message, hint = "The database server is a standby, which is read-only.", "Name the primary"
         elif self.read_only:
             message, hint = "The database is read-only by default.", "Set default_transaction_read_only off"
+        elif not self.writes:
+            tables = f"ALL TABLES IN SCHEMA {self.schema}"
+            return StoreError(
+                "The database user may not write the tables of the catalogue.",
+                code="database_permission",
+                hint=f"Grant it: GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {self.role}.",
+            )
         else:
             return None
         where = "in RETROVUE_DATABASE_URL" if self.standby else f"for the database and the user {self.role}"
@@ -149,6 +158,8 @@ _DESCRIBE = """
         current_setting('server_encoding') AS encoding,
         has_database_privilege(datname, 'TEMPORARY') AS temporary,
         quote_ident(current_schema()) AS schema,
+        coalesce(has_table_privilege(to_regclass('asset'), 'INSERT'), true)
+            AND coalesce(has_table_privilege(to_regclass('collection'), 'UPDATE'), true) AS writes,
         coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS creates_tables,
         has_database_privilege(datname, 'CREATE') AS creates_schemas,
         quote_ident(datname) AS database,
@@ -180,6 +191,7 @@ async def describe_server(store: Store) -> Server:
         encoding=row["encoding"],
         temporary=row["temporary"],
         schema=row["schema"],
+        writes=row["writes"],
         creates_tables=row["creates_tables"],
         creates_schemas=row["creates_schemas"],
         database=row["database"],

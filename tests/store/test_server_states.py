@@ -222,6 +222,14 @@ class TestUnsuitable:
                 await require_capacity(store, 2, writing=True)
                 with pytest.raises(RequestError) as refused:
                     await require_capacity(store, 3, writing=True)
+            async with opened(server) as store:
+                await execute(store, "REVOKE pg_write_all_data FROM limited")
+            async with Store(database_url(address)) as store:
+                await require_capacity(store, 2, writing=False)
+                with pytest.raises(StoreError, match="may not write the tables") as unwritable:
+                    await require_capacity(store, 2, writing=True)
+                assert "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES" in str(unwritable.value.hint)
+                assert unwritable.value.message in [finding.message for finding in await _doctor(store)]
             assert "the role allows 5" in refused.value.message
             assert "--concurrency 2" in str(refused.value.hint)
 
