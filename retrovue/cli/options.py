@@ -27,6 +27,8 @@ class _LastingFile(click.ParamType[str]):
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("the path is empty.", param, ctx)
         try:
             return str(Path(value).expanduser().absolute())
         except RuntimeError as exc:

@@ -146,7 +146,7 @@ class PluginCommand(click.Command):
             if field.kind == "flag":
                 spelling, form = f"{spelling}/--no-{spelling[2:]}", {"default": None}
             elif field.kind == "file":
-                form = {"type": LASTING_FILE, "metavar": "FILE"}
+                form = {"type": LASTING_FILE, "metavar": "PATH"}
             required = required and field.required
             yield PluginOption([spelling, field.name], required=required, help=f"{field.description}.", **form)
             return

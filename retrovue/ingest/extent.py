@@ -17,8 +17,10 @@ from retrovue.core.model import Collection, Source
 from retrovue.core.results import Counts, Failed, Ingested, Read, Reading
 from retrovue.core.verdicts import NEWLY_LISTED, REPEATED
 from retrovue.importers.guard import GuardedImporter
+from retrovue.ingest.files import SAMPLE, any_exists
 from retrovue.ingest.tally import Tally
 from retrovue.store.additions import Additions
+from retrovue.store.assets import sample_files
 from retrovue.store.audit import Run
 from retrovue.store.known import Comparison
 from retrovue.store.readings import (
@@ -65,6 +67,7 @@ class Extent(NamedTuple):
 
 SCOPED = Extent("scoped", "scope", "a part of the collection was asked for")
 ITEMS = Extent("scoped", "items", "these items were asked for")
+LOST = Extent("sweep", "files_lost", "none of the known files that were looked for is on this machine")
 INGEST = Extent("full", "ingest", "an ingest reads all of the collection")
 
 
@@ -228,6 +231,8 @@ class Extents:
             sweep_every=self._sweep_every,
             full_every=self._full_every,
         )
+        if self.extent.read in {"unchanged", "changes"} and await self._files_are_lost():
+            self.extent = LOST
         if self._last is not None and self._last.clock_s is not None:
             self.since = Since(max(0, self._last.clock_s - MARGIN_S), filters)
         if self.extent.code in _TOLD and 0 < len(self._asked) <= MOST_ITEMS and self._importer.lists_items():
@@ -240,6 +245,17 @@ class Extents:
         if last is not None and last.basis == self._basis and not self._is_another_library():
             self._last = last
         return now
+
+    async def _files_are_lost(self) -> bool:
+        """Return whether none of a sample of the known files is on this machine.
+
+        The source doesn't notice that a disk isn't mounted here. A reading of all looks for files and reports it.
+        """
+        if not self._collection.check_files or self._importer.paths_are_local:
+            return False
+        async with self._store.reading() as session:
+            paths = await sample_files(session, self._collection, SAMPLE)
+        return bool(paths) and not await any_exists(paths)
 
     def _is_another_library(self) -> bool:
         uuid = None if self._library is None else self._library.uuid

@@ -4,6 +4,7 @@ A server lists its library even if the disk isn't mounted here. Without this che
 can't be played.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,6 +39,15 @@ class _Place(Struct):
     @property
     def open(self) -> bool:
         return not self.found and len(self.missing) < SAMPLE
+
+
+async def any_exists(paths: Sequence[str], deadline_s: float = MOUNT_DEADLINE_S) -> bool:
+    """Return whether one of some local files is there; False as well if their file system doesn't answer in time."""
+    try:
+        with anyio.fail_after(deadline_s):
+            return await anyio.to_thread.run_sync(lambda: any(map(os.path.exists, paths)), abandon_on_cancel=True)
+    except TimeoutError:
+        return False
 
 
 class FileCheck:

@@ -157,11 +157,11 @@ def asset_of(row: Row[Any]) -> Asset:
 
 
 async def sample_files(session: AsyncSession, collection: Collection, limit: int) -> list[str]:
-    """Return up to ``limit`` local paths of a collection, evenly spread."""
+    """Return up to ``limit`` local paths of assets of a collection that its source lists, evenly spread."""
     result = await session.execute(
         text(
             "SELECT canonical_uri FROM asset WHERE collection_uuid = :collection AND deleted_at IS NULL"
-            " ORDER BY canonical_hash LIMIT :limit"
+            " AND availability = 'present' ORDER BY canonical_hash LIMIT :limit"
         ),
         {"collection": collection.id, "limit": limit},
     )

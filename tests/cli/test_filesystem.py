@@ -120,6 +120,14 @@ def test_another_directory_is_another_source(run_cli: Cli, disk: Path, tmp_path:
     run_cli.ok("source", "update", "Disk", "--path", str(tmp_path), "--accept-new-identity")
 
 
-def test_a_relative_path_is_refused(run_cli: Cli) -> None:
-    done = run_cli("source", "add", "--type", "filesystem", "--name", "No", "--path", "media")
-    assert (done.status, "absolute path" in done.err) == (1, True)
+def test_a_relative_path_is_stored_as_an_absolute_one(
+    run_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "media").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(run_cli.environment, "HOME", str(tmp_path))
+    for name, path in (("Relative", "media"), ("Home", "~/media")):
+        command = ("source", "add", "--type", "filesystem", "--name", name, "--path", path, "--again")
+        assert run_cli.ok(*command)["source"]["config"]["path"] == str(tmp_path / "media")
+    done = run_cli("source", "add", "--type", "filesystem", "--name", "No", "--path", "")
+    assert (done.status, "the path is empty" in done.err) == (1, True)

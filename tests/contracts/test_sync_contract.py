@@ -759,6 +759,20 @@ class TestSY24:
         sync(world)
         assert reading(world, "--dry-run") == reading(world) == ("unchanged", "stamp_equal")
 
+    @pytest.mark.fault(303)
+    def test_not_while_none_of_its_files_is_on_this_machine(self, world: World) -> None:
+        film = world.local("Movies") / "Alien.mkv"
+        film.touch()
+        world.cli.ok("collection", "update", "Movies", "--check-files")
+        sync(world)
+        assert reading(world) == ("unchanged", "stamp_equal")
+        film.rename(film.with_name("of another disk.mkv"))
+        for arguments in ((), ("--dry-run",)):
+            failed = result(sync(world, *arguments, status=2))
+            assert (failed["status"], failed["code"]) == ("failed", "files_not_found")
+        film.touch()
+        assert reading(world) == ("unchanged", "stamp_equal")
+
 
 @pytest.mark.rule("SY-25")
 class TestSY25:

@@ -233,8 +233,8 @@ class ReadingWhy(Strict):
 
     code: str
     """`stamp_equal`, `stamp_moved`, `no_stamp`, `scanning` (unchanged or changes); `changes_unknown`, `count_differs`,
-    `unexplained`, `doubtful`, `no_changes`, `went_back`, `incomplete`, `sweep_due`, `absences_due` (sweep); `first`,
-    `full_due`, `asked`, `ingest` (full); `scope`."""
+    `unexplained`, `doubtful`, `no_changes`, `went_back`, `incomplete`, `sweep_due`, `absences_due`, `files_lost`
+    (sweep); `first`, `full_due`, `asked`, `ingest` (full); `scope`."""
     reason: str
     items: int
     """The number of source items that were read."""

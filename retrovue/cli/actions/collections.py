@@ -1,7 +1,10 @@
 """Collections: list, show, update and wipe them."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from retrovue.cli.actions.enrichers import attached_lines
 from retrovue.cli.asking import Destruction, confirm
@@ -10,6 +13,7 @@ from retrovue.cli.invocation import Invocation, opened
 from retrovue.cli.table import room, table
 from retrovue.cli.text import local_time
 from retrovue.core.model import Collection, PathMapping, Source
+from retrovue.core.paths import path_system
 from retrovue.ingest.documents import collection_identity, outcome_document, source_identity
 from retrovue.operations import catalogue, curation
 from retrovue.operations.adoption import Adoption
@@ -56,7 +60,7 @@ async def change_collection(
             "Nothing to update.",
             hint="Give --map, --unmap, --enable, --disable, --check-files or --no-check-files.",
         )
-    mappings = [read_mapping(text) for text in maps]
+    mappings = [here(read_mapping(text)) for text in maps]
     async with opened(call) as store:
         update = await curation.update_collection(
             store,
@@ -165,6 +169,12 @@ def read_mapping(text: str) -> PathMapping:
     if not separator or not prefix or not local:
         raise InputError(f"--map takes FROM=TO, not '{text}'.", hint="For example: --map /data/movies=/mnt/movies")
     return PathMapping(prefix, local)
+
+
+def here(mapping: PathMapping) -> PathMapping:
+    """Return a mapping with an absolute local path; ``~`` is the home directory. A path of Windows stays as it is."""
+    local = os.path.expanduser(mapping.local_path)  # noqa: PTH111 - Path raises if there is no home directory
+    return replace(mapping, local_path=local if path_system(local) == "windows" else os.path.abspath(local))  # noqa: PTH100
 
 
 def collection_table(collections: Sequence[Collection], sources: Mapping[UUID, str]) -> list[str]:

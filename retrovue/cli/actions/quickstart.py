@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from retrovue.cli.actions.collections import read_mapping
+from retrovue.cli.actions.collections import here, read_mapping
 from retrovue.cli.actions.connect import Connection, ServerType, adding_source, connect, refuse
 from retrovue.cli.actions.ingest import ingest_source
 from retrovue.cli.asking import ask, can_ask, read_secret
@@ -20,7 +19,7 @@ from retrovue.cli.table import table
 from retrovue.core.config import TOKEN
 from retrovue.core.errors import RequestError
 from retrovue.core.model import ConfigField, PathMapping, Secret, Source
-from retrovue.core.paths import check_mapping, path_system
+from retrovue.core.paths import check_mapping
 from retrovue.ingest.documents import collection_identity
 from retrovue.ingest.options import DEFAULT_CONCURRENCY
 from retrovue.operations import curation, discovery
@@ -53,7 +52,7 @@ class Options(Struct, frozen=True):
 async def set_up(call: Invocation, options: Options) -> int:
     """Ask, show the plan, write the source and its collections, and ingest; return the exit status."""
     _require_answers(call, options)
-    maps = [_local(read_mapping(text)) for text in options.maps]
+    maps = [here(read_mapping(text)) for text in options.maps]
     roots = [_directory(root) for root in options.look_in]
     token = ConfigField("token", options.server.token, secret=True, required=False)
     given = read_secret(call, token, None, options.token_file)
@@ -94,14 +93,8 @@ def _require_answers(call: Invocation, options: Options) -> None:
         )
 
 
-def _local(mapping: PathMapping) -> PathMapping:
-    """Make the local path of a mapping absolute; ``~`` is the home directory."""
-    local = os.path.expanduser(mapping.local_path)  # noqa: PTH111 - Path raises where there is no home
-    return replace(mapping, local_path=local if path_system(local) == "windows" else os.path.abspath(local))  # noqa: PTH100
-
-
 def _directory(root: str) -> str:
-    directory = _local(PathMapping("/", root)).local_path
+    directory = here(PathMapping("/", root)).local_path
     if not Path(directory).is_dir():
         raise InputError(
             f"The directory {directory} of --look-in doesn't exist.",
@@ -228,7 +221,7 @@ class _Quickstart(Struct):
                 break
             connection = self.connection
             try:
-                mapping = check_mapping(_local(PathMapping(location, where)))
+                mapping = check_mapping(here(PathMapping(location, where)))
                 tried = await add_mapping(
                     self.options.server.type, connection.config, connection.credentials, library, mapping
                 )

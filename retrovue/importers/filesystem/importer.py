@@ -97,7 +97,7 @@ class FilesystemImporter(BaseImporter):
     def describe_configuration(cls) -> Sequence[ConfigField]:
         """Return the settings of a source."""
         return (
-            ConfigField("path", "Directory that holds a directory for each collection, e.g. /srv/media"),
+            ConfigField("path", "Directory that holds a directory for each collection, e.g. /srv/media", kind="file"),
             ConfigField(
                 "kind",
                 f"What its collections hold: {', '.join(names.KINDS)}; without it their names tell",
