@@ -1,8 +1,8 @@
 """Read a collection: get pages from the importer, map their paths, run page enrichers, and pass them to a sink."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -250,13 +250,10 @@ class Reader:
 
     async def _are_known(self, fingerprints: list[bytes], outline: Outline, items: OutlineItems) -> list[bool]:
         known = await self._sink.known_items(fingerprints)
-        comparison = self._sink.comparison
-        if comparison.exceptions and any(known):
-            starts = [0, *(end for end, _ in items.ends)]
-            known = [
-                found and not comparison.excepts(outline.source_uris[start:end])
-                for found, (start, end) in zip(known, pairwise(starts), strict=True)
-            ]
+        if any(known):
+            ends = [end for end, _ in items.ends]
+            for place in self._sink.comparison.excepted(outline.source_uris):
+                known[bisect_right(ends, place)] = False
         return known
 
     async def _take_partly(
@@ -269,22 +266,24 @@ class Reader:
         sidecars: PageMarks,
     ) -> KnownPage:
         """Take a page of which some items are known, and read the others."""
-        uris, rejected, unknown = list[str](), list[Rejection](), list[int]()
-        found, start, unseen = list[bytes](), (0, 0), 0
-        for place, (is_known, end) in enumerate(zip(known, items.ends, strict=True)):
-            if is_known:
-                uris += outline.source_uris[start[0] : end[0]]
-                rejected += outline.rejected[start[1] : end[1]]
-                found.append(about.items[place * ITEM_BYTES : (place + 1) * ITEM_BYTES])
-                unseen += sidecars.marks[start[0] : end[0]].count(None)
-            else:
-                unknown.append(place)
-            start = end
+        unknown = [place for place, is_known in enumerate(known) if not is_known]
+        uris, rejected, found, unseen = list[str](), list[Rejection](), bytearray(), 0
+        start, place = (0, 0), 0
+        for place_of_next in (*unknown, len(known)):
+            # The known items before the next one that isn't.
+            end = items.ends[place_of_next - 1] if place_of_next else (0, 0)
+            uris += outline.source_uris[start[0] : end[0]]
+            rejected += outline.rejected[start[1] : end[1]]
+            unseen += sidecars.marks[start[0] : end[0]].count(None)
+            found += about.items[place * ITEM_BYTES : place_of_next * ITEM_BYTES]
+            if place_of_next < len(known):
+                start, place = items.ends[place_of_next], place_of_next + 1
         with self._tally.asking(pages):
             rest = await pages.read_items(items, unknown)
         self._tally.warn(SIDECARS_UNSEEN, unseen)
         total = outline.source_total
-        page = KnownPage(about.fingerprint, uris, rejected, len(found), total, rest, found, about.items)
+        number = len(known) - len(unknown)
+        page = KnownPage(about.fingerprint, uris, rejected, number, total, rest, bytes(found), about.items)
         await self._count_partly(page, rest)
         return page
 
@@ -308,8 +307,9 @@ class Reader:
     async def _take_known(self, page: KnownPage) -> bool:
         """Return whether a page is known, or what was when an earlier run has kept it; if so, take it."""
         if page.rest is not None:
-            known = await self._sink.known_items(page.items)
-            if not all(known) or self._sink.comparison.excepts(page.source_uris):
+            items = [page.items[at : at + ITEM_BYTES] for at in range(0, len(page.items), ITEM_BYTES)]
+            known = await self._sink.known_items(items)
+            if not all(known) or self._sink.comparison.excepted(page.source_uris):
                 return False
             await self._count_partly(page, page.rest)
             return True

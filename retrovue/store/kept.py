@@ -102,8 +102,8 @@ class KnownPage(msgspec.Struct, array_like=True, gc=False):
     source_total: int | None
     rest: Page | None = None
     """The items that aren't known; None if all are."""
-    items: list[bytes] = []
-    """The fingerprints of those that are; empty if the page is known as a whole."""
+    items: bytes = b""
+    """The fingerprints of those that are, side by side; empty if the page is known as a whole."""
     all_items: bytes = b""
     """The fingerprints of all of its items, side by side."""
 

@@ -232,16 +232,18 @@ class Comparison(Struct):
             fingerprint = unstamped(fingerprint)
             if self.mode == "sync" or fingerprint not in self.known_pages:
                 return False
-        if self.excepts(source_uris):
+        if self.excepted(source_uris):
             return False
         self.seen_pages.add(fingerprint)
         self.items.meet(fingerprint)
         self.count_known(len(source_uris))
         return True
 
-    def excepts(self, source_uris: Sequence[str]) -> bool:
-        """Return whether one of these drafts isn't known, although what its source says of it may be."""
-        return bool(self.exceptions) and not self.exceptions.isdisjoint(map(identity_hash, source_uris))
+    def excepted(self, source_uris: Sequence[str]) -> list[int]:
+        """Return the positions of the drafts that aren't known, although what their source says of them may be."""
+        if not self.exceptions:
+            return []
+        return [place for place, uri in enumerate(source_uris) if identity_hash(uri) in self.exceptions]
 
     def count_known(self, drafts: int) -> None:
         """Count the known drafts of a page that was recognised, or of which some items were."""

@@ -5,7 +5,8 @@ these pages are still as they were, but for the changed ones. Their fingerprints
 in the order of the listing, and are as valid as these. Only the pages around the place of the listing are in memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 from sqlalchemy import text
@@ -52,24 +53,38 @@ class KnownItems:
         """Take note of a known page that was met."""
         self._at = self._numbers.get(fingerprint, self._at)
 
-    async def among(self, session: AsyncSession, items: Sequence[bytes]) -> list[bool]:
-        """Return which of the items of a page, given by their fingerprints, are known, inside the transaction."""
+    async def among(
+        self, transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]], items: Sequence[bytes]
+    ) -> list[bool]:
+        """Return which of the items of a page, given by their fingerprints, are known.
+
+        ``transaction`` opens one, for what isn't in memory.
+        """
         found = [False] * len(items)
-        await self._look_near(session, items, found)
+        await self._look_near(transaction, items, found)
         unknown = [item for item, known in zip(items, found, strict=True) if not known]
         if 2 * len(unknown) > len(items):
             # Many items were removed here, or the listing has another order.
             bind = {"collection": self._collection, "item": unknown[len(unknown) // 2]}
-            number = (await session.execute(_FIND, bind)).scalar()
+            async with transaction() as session:
+                number = (await session.execute(_FIND, bind)).scalar()
             self._at = self._at + 1 if number is None else max(0, number - 1)
             if number is not None:
-                await self._look_near(session, items, found)
+                await self._look_near(transaction, items, found)
         return found
 
-    async def _look_near(self, session: AsyncSession, items: Sequence[bytes], found: list[bool]) -> None:
+    async def _look_near(
+        self,
+        transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+        items: Sequence[bytes],
+        found: list[bool],
+    ) -> None:
         """Look the items up in the known pages around the place of the listing, and mark those that are there."""
         around = range(self._at, min(self._at + _AROUND, len(self._numbers)))
-        await self._fetch(session, around)
+        missing = [number for number in around if number not in self._items]
+        if missing:
+            async with transaction() as session:
+                await self._fetch(session, around, missing[0])
         for number in around:
             known = self._items.get(number, frozenset())
             met = [place for place, item in enumerate(items) if item in known]
@@ -78,16 +93,12 @@ class KnownItems:
             if met:
                 self._at = number
 
-    async def _fetch(self, session: AsyncSession, around: range) -> None:
-        missing = [number for number in around if number not in self._items]
-        if not missing:
-            return
+    async def _fetch(self, session: AsyncSession, around: range, first: int) -> None:
         for number in [number for number in self._items if number not in around]:
             del self._items[number]
-        rows = await session.execute(
-            _FETCH, {"collection": self._collection, "first": missing[0], "limit": around.start + _AT_ONCE - missing[0]}
-        )
-        self._items |= {number: unpacked(packed) for number, packed in enumerate(rows.scalars(), start=missing[0])}
+        bind = {"collection": self._collection, "first": first, "limit": around.start + _AT_ONCE - first}
+        rows = await session.execute(_FETCH, bind)
+        self._items |= {number: unpacked(packed) for number, packed in enumerate(rows.scalars(), start=first)}
 
 
 def unpacked(packed: bytes) -> frozenset[bytes]:

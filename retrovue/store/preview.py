@@ -208,8 +208,7 @@ class Preview:
 
     async def known_items(self, items: Sequence[bytes]) -> list[bool]:
         """Return which of the items of a page, given by their fingerprints, are known."""
-        async with self._store.transaction(self.session, long=True) as session:
-            return await self.comparison.items.among(session, items)
+        return await self.comparison.items.among(lambda: self._store.transaction(self.session, long=True), items)
 
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
         """Take a known page. Only its source URIs and rejections are used."""

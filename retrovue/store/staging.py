@@ -39,6 +39,8 @@ _COLUMNS = (
 MOST_STAGED_BYTES = 16 << 30
 """The most bytes in the temporary tables of one collection: some 15 million new films."""
 STAGED_BETWEEN = 50_000
+_PAGES_AT_ONCE = 16
+"""Pages of which the items are written at once, 8 KB each."""
 _STAGED_BYTES = text("SELECT sum(pg_total_relation_size(name)) FROM unnest(cast(:tables AS text[])) AS name")
 
 CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts", "difference", "fields", "again"})
@@ -112,6 +114,8 @@ class Staging:
         self.staged = 0
         self.itemized = False
         """Whether the items of a page are staged, by which they are recognised later."""
+        self._itemized_pages: list[tuple[bytes, int, bytes]] = []
+        """The fingerprint, the number and the items of those pages that aren't written yet."""
         self.several_parts = False
         """Whether a staged draft has more than one part."""
         self.touched = False
@@ -173,8 +177,10 @@ class Staging:
             if self.relinks and comparison.anything_known:
                 await self._copy_keys(session, page, compared.to_stage)
             if self.listed is not None and page.items and compared.fingerprint is not None:
-                await self._copy(session, "staged_page", [(compared.fingerprint, page.number, page.items)])
+                self._itemized_pages.append((compared.fingerprint, page.number, page.items))
                 self.itemized = True
+                if len(self._itemized_pages) == _PAGES_AT_ONCE:
+                    await self._copy_pages(session)
             if rows:
                 self._pages.append((self.staged, compared.fingerprint))
             self.staged += len(rows)
@@ -211,8 +217,7 @@ class Staging:
 
     async def known_items(self, items: Sequence[bytes]) -> list[bool]:
         """Return which of the items of a page, given by their fingerprints, are known."""
-        async with self._store.transaction(self.session) as session:
-            return await self.comparison.items.among(session, items)
+        return await self.comparison.items.among(lambda: self._store.transaction(self.session), items)
 
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
         """Take a known page. Only its source URIs and rejections are used."""
@@ -228,6 +233,7 @@ class Staging:
         if self.listed is not None:
             async with self._store.transaction(self.session) as session:
                 await self.listed.flush(session)
+                await self._copy_pages(session)
 
     async def clear(self, session: AsyncSession) -> None:
         """Empty the tables, in the caller's transaction."""
@@ -277,6 +283,7 @@ class Staging:
             await self.clear(session)
         self.staged, self.several_parts, self.touched, self.owes_again, self._measured = 0, False, False, False, 0
         self.itemized = False
+        self._itemized_pages.clear()
         self._pages.clear()
         self.comparison.reset()
         if self.listed is not None:
@@ -310,6 +317,10 @@ class Staging:
             for position, rejection in enumerate(rejections, start=self.comparison.rejected + 1)
         ]
         await self._copy(session, "staged_rejection", records)
+
+    async def _copy_pages(self, session: AsyncSession) -> None:
+        await self._copy(session, "staged_page", self._itemized_pages)
+        self._itemized_pages.clear()
 
     async def _copy_keys(self, session: AsyncSession, page: MappedPage, to_stage: Sequence[Other]) -> None:
         """Copy the keys by which new drafts may match assets that have lost their item."""

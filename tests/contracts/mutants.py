@@ -381,7 +381,7 @@ MUTANTS = (
     Mutant("SY-28", PIPELINE, "sink = make_sink(False, True)", "sink = make_sink(True, True)"),
     Mutant("SY-29", EXTENT, "return age < dt.timedelta() or age >= every", "return age < dt.timedelta()"),
     Mutant("SY-30", REPORT, "        *_readings(summary),\n", ""),
-    Mutant("SY-31", KNOWN, "        if self.excepts(source_uris):\n            return False\n", ""),
+    Mutant("SY-31", KNOWN, "        if self.excepted(source_uris):\n            return False\n", ""),
     Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not (', "elif False and not ("),
     Mutant("SY-32", PLEX_CHANGES, "        if rest:\n", "        if not wanted:\n"),
     Mutant("SY-32", EXTENT, 'if instead.read == "unchanged":', 'if instead.read != "unchanged":'),
