@@ -161,6 +161,8 @@ def check_new(file: Path) -> None:
 
 async def check_backup(server: EmbeddedServer, file: Path) -> None:
     """Raise RequestError unless the file is the backup of a catalogue that pg_restore can read."""
+    if not await anyio.Path(file).exists():
+        raise RequestError(f"There is no file {file}.", code="bad_file")
     error = RequestError(f"The file {file} isn't a backup of a catalogue.", code="bad_file")
     if not await anyio.Path(file).is_file():
         raise error

@@ -214,7 +214,7 @@ class TestHelp:
         probe = (
             "import sys, os; from retrovue.cli import entry\n"
             "def leave(status):\n"
-            "    heavy = {'sqlalchemy', 'asyncpg', 'alembic', 'httpx', 'rich', 'msgspec'} & set(sys.modules)\n"
+            "    heavy = {'sqlalchemy', 'asyncpg', 'alembic', 'httpx', 'rich'} & set(sys.modules)\n"
             "    sys.stderr.write(f'{status} {sorted(heavy)}'); sys.stderr.flush(); os._exit(0)\n"
             "entry.leave = leave; entry.main()\n"
         )

@@ -117,11 +117,15 @@ class TestRestore:
         cli.ok("db", "backup", str(tmp_path / "one.dump"))
         return str(tmp_path / "one.dump")
 
-    def refused(self, cli: Cli, code: str, file: str, *options: str) -> None:
+    def refused(self, cli: Cli, code: str, file: str, *options: str) -> str:
+        """Restore in vain; returns the message."""
         before = cli.ok("asset", "list")
         done = cli("db", "restore", file, "--json", *options)
-        assert (done.status, done.document["errors"][0]["code"]) == (1, code), done
+        (error,) = done.document["errors"]
+        assert (done.status, error["code"]) == (1, code), done
         assert cli.ok("asset", "list") == before
+        message: str = error["message"]
+        return message
 
     def test_it_asks_before_it_destroys(self, cli: Cli, file: str) -> None:
         self.refused(cli, "confirmation_needed", file)
@@ -133,10 +137,13 @@ class TestRestore:
         assert (document["destroyed"], document["holds"]) == (ONE, None)
         assert titles(cli) == ["Heat"]
 
-    @pytest.mark.parametrize("name", ["missing.dump", "text.dump", "."])
-    def test_what_is_no_backup_is_refused(self, cli: Cli, name: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("name", "problem"),
+        [("missing.dump", "There is no file"), ("text.dump", "isn't a backup"), (".", "isn't a backup")],
+    )
+    def test_what_is_no_backup_is_refused(self, cli: Cli, name: str, problem: str, tmp_path: Path) -> None:
         (tmp_path / "text.dump").write_text("no dump")
-        self.refused(cli, "bad_file", str(tmp_path / name), "--yes")
+        assert problem in self.refused(cli, "bad_file", str(tmp_path / name), "--yes")
 
     def test_a_damaged_backup_changes_nothing(self, cli: Cli, file: str) -> None:
         with Path(file).open("r+b") as damaged:
