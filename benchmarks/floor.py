@@ -20,8 +20,9 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -117,35 +118,65 @@ class Answer(msgspec.Struct, gc=False):
 
 decode = msgspec.json.Decoder(Answer).decode
 
+LibraryT = TypeVar("LibraryT")
 
-class Plex:
-    def __init__(self, url: str, wishes: str) -> None:
+
+class Server:
+    """A media server, asked over connections that are kept; ``headers`` are the lines of each request."""
+
+    def __init__(self, url: str, headers: str) -> None:
         self.place = urlsplit(url)
-        self.wishes = wishes
+        self.headers = headers
         self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def get(self, path: str) -> tuple[bytes, int]:
+    async def get(self, path: str) -> tuple[bytes, dict[str, str]]:
         host, port = self.place.hostname, self.place.port
         reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection(host, port, limit=1 << 22)
-        token = os.environ["RETROVUE_TOKEN"]
-        head = (
-            f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: application/json\r\nX-Plex-Token: {token}\r\n\r\n"
-        )
-        writer.write(head.encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{self.headers}\r\n\r\n".encode())
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
         body = await reader.readexactly(int(headers["content-length"]))
         self.idle.append((reader, writer))
         if " 200 " not in lines[0]:
             raise SystemExit(f"{path} was answered with {lines[0]}")
-        return body, int(headers.get("x-plex-container-total-size", 0))
+        return body, headers
+
+
+async def ingest_all(
+    libraries: Sequence[LibraryT], ingest: Callable[[LibraryT], Awaitable[tuple[int, int]]], concurrency: int
+) -> tuple[int, int]:
+    """Ingest libraries, a few at a time; returns the sums of their items and of the created assets."""
+    at_once = asyncio.Semaphore(concurrency)
+
+    async def ingest_one(library: LibraryT) -> tuple[int, int]:
+        async with at_once:
+            return await ingest(library)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ingest_one(library)) for library in libraries]
+    results = [task.result() for task in tasks]
+    return sum(items for items, _ in results), sum(created for _, created in results)
+
+
+def report(started: float, items: int, created: int) -> None:
+    """Print the JSON object of a floor; ``started`` is a time of `time.perf_counter`."""
+    seconds = time.perf_counter() - started
+    document = {"duration_seconds": seconds, "total_source_items": items, "total_created_assets": created}
+    sys.stdout.write(orjson.dumps(document).decode() + "\n")
+
+
+class Plex(Server):
+    def __init__(self, url: str, wishes: str) -> None:
+        super().__init__(url, f"Accept: application/json\r\nX-Plex-Token: {os.environ['RETROVUE_TOKEN']}")
+        self.wishes = wishes
 
     async def pages(self, section: str, kind: str) -> Any:
         path = f"/library/sections/{section}/all?type={kind}&includeGuids=1&sort=id&X-Plex-Container-Size={PAGE}"
         path += self.wishes
-        body, total = await self.get(f"{path}&X-Plex-Container-Start=0")
+        body, headers = await self.get(f"{path}&X-Plex-Container-Start=0")
+        total = int(headers.get("x-plex-container-total-size", 0))
         starts = iter(range(PAGE, total, PAGE))
-        ahead: deque[asyncio.Task[tuple[bytes, int]]] = deque()
+        ahead: deque[asyncio.Task[tuple[bytes, dict[str, str]]]] = deque()
         for left in range(total, 0, -PAGE):
             while len(ahead) < IN_FLIGHT and (start := next(starts, None)) is not None:
                 ahead.append(asyncio.ensure_future(self.get(f"{path}&X-Plex-Container-Start={start}")))
@@ -223,18 +254,10 @@ async def main(options: argparse.Namespace) -> None:
     plex = Plex(options.url, LEAN if options.lean else "")
     machine = orjson.loads((await plex.get("/identity"))[0])["MediaContainer"]["machineIdentifier"]
     sections = orjson.loads((await plex.get("/library/sections"))[0])["MediaContainer"]["Directory"]
-    at_once = asyncio.Semaphore(options.concurrency)
-
-    async def one(section: dict[str, Any]) -> tuple[int, int]:
-        async with at_once:
-            return await ingest(plex, section, machine, options)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(section)) for section in sections]
-    items, created = (sum(task.result()[number] for task in tasks) for number in (0, 1))
-    seconds = time.perf_counter() - started
-    report = {"duration_seconds": seconds, "total_source_items": items, "total_created_assets": created}
-    sys.stdout.write(orjson.dumps(report).decode() + "\n")
+    items, created = await ingest_all(
+        sections, lambda section: ingest(plex, section, machine, options), options.concurrency
+    )
+    report(started, items, created)
 
 
 if __name__ == "__main__":

@@ -14,20 +14,18 @@ import asyncio
 import datetime as dt
 import gc
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
 import orjson
 
-from benchmarks.floor import COLUMNS, IN_FLIGHT, MERGE, STAGED
+from benchmarks.floor import COLUMNS, IN_FLIGHT, MERGE, STAGED, Server, ingest_all, report
 
 PAGE = 500
 STEP = PAGE - 1
@@ -97,38 +95,24 @@ class Library(msgspec.Struct, gc=False, rename="pascal"):
 decode = msgspec.json.Decoder(Answer).decode
 
 
-class Jellyfin:
+class Jellyfin(Server):
     def __init__(self, url: str) -> None:
-        self.place = urlsplit(url)
-        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-
-    async def get(self, path: str) -> bytes:
-        host, port = self.place.hostname, self.place.port
-        reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection(host, port, limit=1 << 22)
-        token = f'MediaBrowser Client="Floor", Token="{os.environ["RETROVUE_TOKEN"]}"'
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: {token}\r\n\r\n".encode())
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-        body = await reader.readexactly(int(headers["content-length"]))
-        self.idle.append((reader, writer))
-        if " 200 " not in lines[0]:
-            raise SystemExit(f"{path} was answered with {lines[0]}")
-        return body
+        super().__init__(url, f'Authorization: MediaBrowser Client="Floor", Token="{os.environ["RETROVUE_TOKEN"]}"')
 
     async def pages(self, library: str) -> AsyncIterator[bytes]:
         path = f"/Items?ParentId={library}&{ASKED}&Limit={PAGE}"
-        body = await self.get(f"{path}&StartIndex=0")
+        body, _ = await self.get(f"{path}&StartIndex=0")
         # What is behind the rows tells the total: decoding it costs nothing.
         total = orjson.loads(body[body.rindex(b',"TotalRecordCount"') + 1 :].join((b"{", b"")))["TotalRecordCount"]
         starts = iter(range(STEP, total - 1, STEP))
-        ahead: deque[asyncio.Task[bytes]] = deque()
+        ahead: deque[asyncio.Task[tuple[bytes, dict[str, str]]]] = deque()
         while True:
             while len(ahead) < IN_FLIGHT and (start := next(starts, None)) is not None:
                 ahead.append(asyncio.ensure_future(self.get(f"{path}&StartIndex={start}")))
             yield body
             if not ahead:
                 return
-            body = await ahead.popleft()
+            body, _ = await ahead.popleft()
 
 
 def to_record(row: Row, source: Source, prefix: str, cut: int, local: str) -> tuple[Any, ...]:
@@ -185,20 +169,12 @@ async def ingest(jellyfin: Jellyfin, library: Library, server: str, options: arg
 async def main(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     jellyfin = Jellyfin(options.url)
-    server = orjson.loads(await jellyfin.get("/System/Info/Public"))["Id"]
-    libraries = msgspec.json.decode(await jellyfin.get("/Library/VirtualFolders"), type=list[Library])
-    at_once = asyncio.Semaphore(options.concurrency)
-
-    async def one(library: Library) -> tuple[int, int]:
-        async with at_once:
-            return await ingest(jellyfin, library, server, options)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(library)) for library in libraries]
-    items, created = (sum(task.result()[number] for task in tasks) for number in (0, 1))
-    seconds = time.perf_counter() - started
-    report = {"duration_seconds": seconds, "total_source_items": items, "total_created_assets": created}
-    sys.stdout.write(orjson.dumps(report).decode() + "\n")
+    server = orjson.loads((await jellyfin.get("/System/Info/Public"))[0])["Id"]
+    libraries = msgspec.json.decode((await jellyfin.get("/Library/VirtualFolders"))[0], type=list[Library])
+    items, created = await ingest_all(
+        libraries, lambda library: ingest(jellyfin, library, server, options), options.concurrency
+    )
+    report(started, items, created)
 
 
 if __name__ == "__main__":

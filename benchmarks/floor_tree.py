@@ -15,7 +15,6 @@ import asyncio
 import gc
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -23,9 +22,8 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
-import orjson
 
-from benchmarks.floor import COLUMNS, MERGE, STAGED
+from benchmarks.floor import COLUMNS, MERGE, STAGED, report
 
 BATCH = 1000
 _NAME = re.compile(r"(?P<title>.+) \((?P<year>[0-9]{4})\)\.(?P<container>[a-z0-9]+)")
@@ -83,9 +81,7 @@ async def main(root: str, *, only_list: bool) -> None:
                 created += int((await database.execute(MERGE, collection)).rpartition(" ")[2])
                 await database.execute("TRUNCATE staged")
         await database.close()
-    seconds = time.perf_counter() - began
-    report = {"duration_seconds": seconds, "total_source_items": items, "total_created_assets": created}
-    sys.stdout.write(orjson.dumps(report).decode() + "\n")
+    report(began, items, created)
 
 
 if __name__ == "__main__":
