@@ -34,21 +34,16 @@ class PageMarks(NamedTuple):
 
     def digest(self) -> bytes:
         """Hash the marks to 16 bytes (XXH3); empty if no sidecars are compared."""
-        return (
-            xxhash.xxh3_128_digest(orjson.dumps([mark and tuple(mark) for mark in self.marks])) if self.marks else b""
-        )
+        return xxhash.xxh3_128_digest(_encoded(self.marks)) if self.marks else b""
 
     def digests(self, ends: Sequence[int]) -> list[bytes]:
-        """Hash the marks of the drafts of each item, which end there: 8 bytes each; none where none are looked at."""
-        starts = [0, *ends]
-        return (
-            [
-                xxhash.xxh3_64_digest(orjson.dumps([mark and tuple(mark) for mark in self.marks[start:end]]))
-                for start, end in pairwise(starts)
-            ]
-            if self.marks
-            else []
-        )
+        """Hash the marks of each item's drafts to 8 bytes (XXH3); empty if no sidecars are compared.
+
+        ``ends`` are the positions after the last draft of each item.
+        """
+        if not self.marks:
+            return []
+        return [xxhash.xxh3_64_digest(_encoded(self.marks[start:end])) for start, end in pairwise([0, *ends])]
 
     def unseen(self) -> int:
         """Return the number of files that can't be seen."""
@@ -65,6 +60,10 @@ class PageMarks(NamedTuple):
             item if marks is None or item.draft.sidecar_stamp is not None else _marked(item, marks)
             for item, marks in zip(mapped, self.marks, strict=True)
         ]
+
+
+def _encoded(marks: "Sequence[Marks | None]") -> bytes:
+    return orjson.dumps([mark and tuple(mark) for mark in marks])
 
 
 def _marked(item: MappedDraft, marks: "Marks") -> MappedDraft:

@@ -152,53 +152,45 @@ async def test_another_mapping_makes_other_items(films: tuple[ChangingSource, Sy
     assert outcome.counts.discovered == FILMS
 
 
-async def test_a_sync_of_changes_leaves_the_pages_known(shared_store: Store, tmp_path: Path) -> None:
-    changing = PlexSource(tmp_path)
-    for number in range(FILMS):
-        changing.add(number)
-    async with changing.serve():
-        synced = await Synced.make(shared_store, changing)
-        await synced.ingest()
-        changing.section.clock = time
-        changing.edit(1)
-        outcome = await synced.sync()
-        assert (outcome.read, outcome.counts.refreshed) == ("changes", 1)
-        assert await synced.rows("SELECT count(*) FROM known_exception") == [(1,)]
-        drafts, _ = await swept(synced)
-        assert drafts == PAGE
-        assert await synced.rows("SELECT count(*) FROM known_exception") == [(0,)]
-        changing.edit(2)
-        await synced.sync()
-        drafts, _ = await swept(synced)
-        assert drafts == 1
-        # It says again what a known page has said: the asset doesn't.
-        changing.edit(3)
-        before = dict(changing.section.item("400") or {})
-        await synced.sync()
-        changing.section.edit("400", title="Somebody's")
-        await synced.sync()
-        changing.section.item("400").update(before)  # type: ignore[union-attr]
-        await swept(synced)
-        assert await synced.rows("SELECT count(*) FROM asset WHERE title = :title", title=before["title"]) == [(1,)]
+@pytest.mark.parametrize("films", [PlexSource], indirect=True)
+async def test_a_sync_of_changes_leaves_the_pages_known(films: tuple[PlexSource, Synced]) -> None:
+    changing, synced = films
+    changing.section.clock = time
+    changing.edit(1)
+    outcome = await synced.sync()
+    assert (outcome.read, outcome.counts.refreshed) == ("changes", 1)
+    assert await synced.rows("SELECT count(*) FROM known_exception") == [(1,)]
+    drafts, _ = await swept(synced)
+    assert drafts == PAGE
+    assert await synced.rows("SELECT count(*) FROM known_exception") == [(0,)]
+    changing.edit(2)
+    await synced.sync()
+    drafts, _ = await swept(synced)
+    assert drafts == 1
+    # It says again what a known page has said: the asset doesn't.
+    changing.edit(3)
+    before = dict(changing.section.item("400") or {})
+    await synced.sync()
+    changing.section.edit("400", title="Somebody's")
+    await synced.sync()
+    changing.section.item("400").update(before)  # type: ignore[union-attr]
+    await swept(synced)
+    assert await synced.rows("SELECT count(*) FROM asset WHERE title = :title", title=before["title"]) == [(1,)]
 
 
+@pytest.mark.parametrize("films", [PlexSource], indirect=True)
 async def test_too_many_exceptions_forget_all_pages(
-    shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    films: tuple[PlexSource, Synced], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("retrovue.store.known_pages.MOST_EXCEPTIONS", 1)
-    changing = PlexSource(tmp_path)
-    for number in range(FILMS):
-        changing.add(number)
-    async with changing.serve():
-        synced = await Synced.make(shared_store, changing)
-        await synced.ingest()
-        changing.section.clock = time
-        for number in (1, 2):
-            changing.edit(number)
-        await synced.sync()
-        assert await synced.rows("SELECT count(*) FROM known_page") == [(0,)]
-        assert await synced.rows("SELECT count(*) FROM known_exception") == [(0,)]
-        assert (await swept(synced))[0] == FILMS
+    changing, synced = films
+    changing.section.clock = time
+    for number in (1, 2):
+        changing.edit(number)
+    await synced.sync()
+    assert await synced.rows("SELECT count(*) FROM known_page") == [(0,)]
+    assert await synced.rows("SELECT count(*) FROM known_exception") == [(0,)]
+    assert (await swept(synced))[0] == FILMS
 
 
 async def test_an_episode_is_another_one_if_its_show_is(shared_store: Store, tmp_path: Path) -> None:
