@@ -98,6 +98,10 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
         """Return why an item with all of its versions can't be used; None if it can."""
         return None
 
+    def is_whole(self, row: RowT) -> bool:  # noqa: ARG002 - for subclasses
+        """Return whether a row has all that its drafts are made from."""
+        return True
+
     @abstractmethod
     def version_problem(self, version: Any) -> Problem | None:
         """Return why a version can't be used; None if it can."""
@@ -108,7 +112,13 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
 
     def page(self, rows: Sequence[ListedRow[RowT | BadRow, KeyT]]) -> Page:
         """Make the drafts of rows."""
-        page = Page([], [], len(rows))
+        page = Page([], [], 0)
+        self.add(rows, page)
+        return page
+
+    def add(self, rows: Sequence[ListedRow[RowT | BadRow, KeyT]], page: Page) -> None:
+        """Add the drafts of rows to a page."""
+        page.source_items += len(rows)
         for listed in rows:
             row, uri = listed.row, self._item_uri(listed.key)
             first_draft, first_rejection = len(page.drafts), len(page.rejected)
@@ -131,7 +141,6 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
                     ]
             if listed.repaired:
                 _clean_from(page, first_draft, first_rejection)
-        return page
 
     def outline(
         self,
@@ -190,6 +199,33 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
 
     def _item_uri(self, key: KeyT) -> str:
         return f"{self.uri}{key.hex() if isinstance(key, bytes) else key}"
+
+
+class PageTaker(Generic[RowT, OutlineT, KeyT]):
+    """Makes the page of an answer while the answer is decoded."""
+
+    def __init__(self, make: DraftMaker[RowT, OutlineT, KeyT], shared: int) -> None:
+        """``shared`` is the number of rows at the beginning that belong to the page before."""
+        self.page = Page([], [], 0)
+        self._make = make
+        self._shared = shared
+        self._shows: dict[Any, None] = {}
+
+    @property
+    def show_keys(self) -> list[KeyT | None]:
+        """The keys of the shows that the rows name, each once; empty if no show is known."""
+        return [self._make.parse_show_key(text) for text in self._shows]
+
+    def take(self, rows: list[ListedRow[Any, KeyT]]) -> bool:
+        """Take the next rows; return False if one of them isn't whole."""
+        make = self._make
+        if not all(make.is_whole(listed.row) for listed in rows):
+            return False
+        if make.shows:
+            self._shows.update(dict.fromkeys([make.show_key(listed.row) for listed in rows]))
+        shared, self._shared = self._shared, 0
+        make.add(rows[shared:], self.page)
+        return True
 
 
 def read_shows(rows: Sequence[ListedRow[RowT | BadRow, KeyT]], read: Callable[[RowT], Show]) -> dict[KeyT, Show]:

@@ -1,8 +1,9 @@
 """Read one library once: its pages, as outlines if they are known, and again if the library changes meanwhile."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, ClassVar, Generic
 
 import anyio
@@ -21,7 +22,7 @@ from retrovue.importers import titles
 from retrovue.importers.http import bookmarks
 from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.drafts import DraftMaker
+from retrovue.importers.http.drafts import DraftMaker, PageTaker
 from retrovue.importers.http.listing import (
     BadRow,
     KeyT,
@@ -79,6 +80,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self.fetch_libraries = fetch_libraries
         self.page_size = page_size
         self._budget = budget
+        self._place = budget.precedence.place()
         self._tasks = tasks
         self.fetch_state = fetch_state
         self._has_bookmarks = go_on is not None
@@ -210,6 +212,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
             query,
             page_size=self.page_size,
             budget=self._budget,
+            place=self._place,
             tasks=self._tasks,
             check_deadline=self._check_deadline,
             **options,
@@ -221,8 +224,14 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
             query,
             # A collection with assets changes little, so most of its pages contain nothing new.
             outline=self.collection.assets_count > 0,
-            digest=lambda body, listing: stamps.of(body, self.make.show_keys(listing.rows) if self.make.shows else ()),
+            digest=lambda body, listing: stamps.of(body, self._show_keys(listing)),
+            make_taker=partial(PageTaker, self.make),
         )
+
+    def _show_keys(self, listing: Listing[Any, KeyT]) -> Iterable[KeyT | None]:
+        if listing.taken is not None:
+            return listing.taken.show_keys
+        return self.make.show_keys(listing.rows) if self.make.shows else ()
 
     async def read_all(
         self, query: Query[RowT, OutlineT, KeyT], take: Callable[[list[ListedRow[RowT | BadRow, KeyT]]], None]
@@ -319,7 +328,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         )
 
     async def _stamped(self, listing: Listing[RowT | BadRow, KeyT], stamp: bytes | None) -> Page:
-        page = await self.page(listing.rows)
+        page = await self.page(listing.rows) if listing.taken is None else listing.taken.page
         page.stamp = stamp
         return page
 

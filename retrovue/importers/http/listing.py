@@ -4,38 +4,21 @@ An answer is decoded as a whole. Only if it doesn't fit its type, its rows are d
 don't fit the values that do: an invalid value only costs itself, and an invalid row one item.
 """
 
-import codecs
 import hashlib
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from retrovue.core.bounds import LONGEST_PATH, LONGEST_TEXT
 from retrovue.core.errors import MalformedAnswer
+from retrovue.core.pages import Page
 from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.cleaning import clean_json, is_repaired, may_hold_nul
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.lenient import LenientBudget, TooMalformed, decode_leniently
 
-_NUL = b"\\u0000"
-"""The JSON escape of the character that PostgreSQL can't store."""
-_REPLACEMENT = "\ufffd".encode()
-"""Replaces bytes that couldn't be decoded."""
-
-_HALF = re.compile(
-    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
-    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
-)
-"""The JSON escape of a lone surrogate: a high one without a low one after it, or a low one without a high one before
-it. It is searched for after escaped backslashes have been removed.
-"""
-_REPLACEMENT_ESCAPE = rb"\ufffd"
-"""As long as the escape that it replaces, so that a text is repaired in place."""
-
-MOST_REPAIRED: Final = 10_000
-"""The most bytes and escapes of one answer that are replaced. An answer with more isn't text, and each takes time."""
 MOST_OBJECTS: Final = 1_000_000
 MOST_VALUES: Final = 3_000_000
 """The most objects and values of one answer: 1,000 films have 60,000 and 300,000. In a record an object takes up to 300
@@ -45,9 +28,8 @@ _FEWEST_BYTES: Final = 3
 """The least bytes of an object and its comma: a smaller answer can't contain that many objects, nor three times as many
 values.
 """
-_CHUNK = 1 << 20
-"""The bytes that are decoded at a time where only bytes are needed, so that their text is never in memory as a whole.
-"""
+_ROWS_AT_ONCE = 50
+"""The rows that are decoded before drafts are made of them: their records stay in the processor's cache."""
 
 Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
 """A name, title or tag. A longer one is left out like a value that doesn't fit."""
@@ -80,21 +62,42 @@ class ListedRow(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     """Whether the text of the row had to be repaired, so that it may contain NUL or replacement characters."""
 
 
+class Taker(Protocol):
+    """Makes a page of the rows of an answer while the answer is decoded."""
+
+    page: Page
+    """The page of the rows so far."""
+
+    @property
+    def show_keys(self) -> Iterable[Any]:
+        """The keys of the shows that the rows name, each once; None represents rows that name none."""
+        ...
+
+    def take(self, rows: list[ListedRow[Any, Any]], /) -> bool:
+        """Take the next rows; return False if a page can't be made of single rows, but of the whole listing."""
+        ...
+
+
 class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     """One answer of a listing, decoded."""
 
+    keys: list[KeyT]
+    """The key of each row."""
     rows: list[ListedRow[RowT, KeyT]]
+    """Empty if they were taken."""
     size: int | None = None
     """How many rows the answer has according to itself, if it tells."""
     total: int | None = None
     """How many rows the whole listing has; None in an answer that isn't paged."""
     offset: int | None = None
     """The number of its first row, if the answer tells it."""
+    taken: Taker | None = None
+    """What has taken its rows; None if nothing has."""
 
-    @property
-    def keys(self) -> list[KeyT]:
-        """The key of each row."""
-        return [listed.key for listed in self.rows]
+    def without(self, shared: int) -> None:
+        """Remove the rows that it shares with the listing before it."""
+        del self.keys[:shared]
+        del self.rows[:shared]
 
 
 class OutlineListing(Listing[RowT, KeyT], Generic[RowT, KeyT], gc=False):
@@ -146,29 +149,49 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
     def hashed(self, digest: bytes) -> KeyT:
         """Make the key of a row without a usable id from the hash of its text."""
 
-    def decode(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
+    def decode(self, body: bytes | bytearray, taker: Taker | None = None) -> Listing[RowT | BadRow, KeyT]:
         """Decode one answer of a listing.
+
+        With ``taker`` the rows are passed to it, unless one of them is unusual: the listing then has the rows, and
+        what the taker has made is invalid.
 
         Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing,
         ``answer_too_large`` if it has too many values.
         """
         check_size(body)
-        if not _may_hold_nul(body):
+        if not may_hold_nul(body):
             try:
-                answer = self._full.decode(body)
+                listing = None if taker is None else self._decode_to(taker, body)
+                if listing is None:
+                    listing = self._decode_whole(body)
+                if listing is not None:
+                    return listing
             except (ValueError, RecursionError):
                 pass  # Decoding the rows one by one shows whether a single one or the whole answer is malformed.
-            else:
-                contents = self.contents(answer)
-                keys = self.keys(contents.rows)
-                if None not in keys:
-                    return Listing(list(map(ListedRow, keys, contents.rows)), *contents[1:])
         return self._decode_by_row(body)
+
+    def _decode_whole(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT] | None:
+        """Decode an answer; None if a row has no usable id."""
+        contents = self.contents(self._full.decode(body))
+        keys = self.keys(contents.rows)
+        return None if None in keys else Listing(keys, list(map(ListedRow, keys, contents.rows)), *contents[1:])
+
+    def _decode_to(self, taker: Taker, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT] | None:
+        """Decode an answer, a few rows at a time; None if a row has no usable id, or the taker can't take one."""
+        contents = self.contents(self._raw.decode(body))
+        keys: list[Any] = []
+        for first in range(0, len(contents.rows), _ROWS_AT_ONCE):
+            rows = [self._row.decode(text) for text in contents.rows[first : first + _ROWS_AT_ONCE]]
+            found = self.keys(rows)
+            if None in found or not taker.take(list(map(ListedRow, found, rows))):
+                return None
+            keys += found
+        return Listing(keys, [], *contents[1:], taker)
 
     def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
         """Decode only what is needed to recognise the items of an answer; None if it has to be decoded in full."""
         check_size(body)
-        if _may_hold_nul(body):
+        if may_hold_nul(body):
             return None
         try:
             contents = self.contents(self._outline.decode(body))
@@ -177,7 +200,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         keys = self.keys(contents.rows)
         if None in keys:
             return None
-        return OutlineListing(list(map(ListedRow, keys, contents.rows)), *contents[1:])
+        return OutlineListing(keys, list(map(ListedRow, keys, contents.rows)), *contents[1:])
 
     def raw_rows(self, body: bytes | bytearray) -> Sequence[msgspec.Raw]:
         """Return the text of each row of an answer that `decode_outline` has decoded."""
@@ -194,7 +217,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         return None if None in keys else list(map(ListedRow, keys, rows))
 
     def _decode_by_row(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
-        cleaned, changed = _clean_json(body)
+        cleaned, changed = clean_json(body)
         contents = self.contents(self._decode_container(cleaned))
         rows: list[ListedRow[RowT | BadRow, KeyT]] = []
         budget = LenientBudget()
@@ -212,9 +235,8 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             has_key = key is not None
             if not has_key:
                 key = self.hashed(hashlib.blake2b(text, digest_size=16).digest())
-            repaired = _NUL in text or (changed and (_REPLACEMENT in text or _REPLACEMENT_ESCAPE in text))
-            rows.append(ListedRow(key, row, has_key, incomplete, repaired))
-        return Listing(rows, *contents[1:])
+            rows.append(ListedRow(key, row, has_key, incomplete, is_repaired(text, changed)))
+        return Listing([listed.key for listed in rows], rows, *contents[1:])
 
     def _decode_container(self, body: bytes | bytearray) -> Any:
         product = self.product
@@ -245,59 +267,6 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             return self._row_key.decode(text)
         except (ValueError, RecursionError):
             return None
-
-
-def _may_hold_nul(body: bytes | bytearray) -> bool:
-    # Searching for one byte is ten times faster than searching for the escape, and many pages have no backslash.
-    return b"\\" in body and _NUL in body
-
-
-def _clean_json(body: bytes | bytearray) -> tuple[bytes | bytearray, bool]:
-    """Replace bytes that aren't UTF-8 and lone surrogates; return the text and whether it changed.
-
-    Raises MalformedAnswer if there are too many.
-    """
-    cleaned = _as_utf8(body)
-    if b"\\ud" in cleaned or b"\\uD" in cleaned:
-        repaired: bytearray | None = None
-        # After an escaped backslash, "ud800" isn't an escape.
-        halves = _HALF.finditer(cleaned.replace(rb"\\", b"\0\0"))
-        for number, half in enumerate(halves):
-            if number == MOST_REPAIRED:
-                raise _not_text()
-            if repaired is None:
-                repaired = bytearray(cleaned)
-            repaired[half.start() : half.end()] = _REPLACEMENT_ESCAPE
-        cleaned = cleaned if repaired is None else repaired
-    return cleaned, cleaned is not body
-
-
-def _as_utf8(body: bytes | bytearray) -> bytes | bytearray:
-    """Replace the bytes that aren't UTF-8; return the body itself if there are none."""
-    view = memoryview(body)
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for start in range(0, len(body), _CHUNK):
-            decoder.decode(view[start : start + _CHUNK])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        pass
-    else:
-        return body
-    replacing = codecs.getincrementaldecoder("utf-8")("replace")
-    repaired = bytearray()
-    for start in range(0, len(body), _CHUNK):
-        repaired += replacing.decode(view[start : start + _CHUNK]).encode()
-        if len(repaired) > len(body) + len(_REPLACEMENT) * MOST_REPAIRED:
-            raise _not_text()
-    return repaired + replacing.decode(b"", final=True).encode()
-
-
-def _not_text() -> MalformedAnswer:
-    return MalformedAnswer(
-        f"The answer isn't text: it holds more than {MOST_REPAIRED:,} bytes or escapes that stand for no character.",
-        code="bad_json",
-    )
 
 
 def check_size(body: bytes | bytearray) -> None:

@@ -52,25 +52,26 @@ class Proof:
         return self.total is not None and self.received == self.total
 
     @property
-    def _overlap(self) -> int:
+    def overlap(self) -> int:
+        """The rows that the next window shares with what has been read: one or none."""
         # Pages of a single row leave no room for a known one.
         return 1 if self.received and self.size > 1 else 0
 
     @property
     def start(self) -> int:
         """The row at which the next window starts."""
-        return self.received - self._overlap
+        return self.received - self.overlap
 
     def plan(self) -> list[int]:
         """Return the rows at which the next windows start."""
         if self.total is None:
             return [0]
-        overlap = self._overlap
+        overlap = self.overlap
         return list(islice(range(self.start, self.total - overlap, self.size - overlap), WINDOW))
 
     def take(self, listing: Listing[Any, Any], answer: Answer, start: int) -> int:
         """Check an answer and count its rows; return how many rows at its beginning are known already."""
-        skip = self._overlap
+        skip = self.overlap
         keys = listing.keys
         rows = len(keys)
         self._check_place(listing, answer, start, rows)

@@ -15,8 +15,19 @@ from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.pages import Outline, Page
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
 from retrovue.importers.http.bookmarks import Bookmark
-from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, Listing, OutlineListing, OutlineT, Query, RowT
+from retrovue.importers.http.listing import (
+    BadRow,
+    KeyT,
+    ListedRow,
+    Listing,
+    OutlineListing,
+    OutlineT,
+    Query,
+    RowT,
+    Taker,
+)
 from retrovue.importers.http.paging import Proof
+from retrovue.importers.http.precedence import Precedence
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
 from retrovue.importers.waiting import read_ahead, waiting_for_source
@@ -36,6 +47,8 @@ class Budget:
         self.held = 0
         self.turn = anyio.Semaphore(1)
         """Held by the enumeration that has a large answer in memory."""
+        self.precedence = Precedence()
+        """Which enumeration's page is used first."""
 
     def has_room_for(self, size: int) -> bool:
         """Return whether ``size`` more bytes are within the limit."""
@@ -80,23 +93,28 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         *,
         page_size: int,
         budget: Budget,
+        place: int,
         tasks: TaskGroup | None = None,
         outline: bool = False,
         digest: Callable[[bytes | bytearray, Listing[Any, KeyT]], bytes] | None = None,
+        make_taker: Callable[[int], Taker] | None = None,
         check_deadline: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare to read; nothing is requested before ``windows``.
+        """Prepare to read; nothing is requested before ``windows``. ``place`` is that of the enumeration.
 
         With ``outline`` only what is needed to recognise the items is decoded. ``digest`` hashes a window, from the
-        answer and its rows. ``check_deadline`` is called after each window, and raises an error if reading takes too
-        long.
+        answer and its rows. ``make_taker`` makes what takes the rows of a window, from the number of rows that it
+        shares with the window before; without it the rows are in the listing. ``check_deadline`` is called after each
+        window, and raises an error if reading takes too long.
         """
         self.query = query
         self.page_size = page_size
         self._outline = outline
         self._digest = digest
+        self._make_taker = make_taker
         self._check_deadline = check_deadline
         self._budget = budget
+        self._place = place
         self._tasks = tasks
         self._requests: dict[tuple[int, int], _Request] = {}
         self._typical_bytes = page_size * query.row_bytes
@@ -120,6 +138,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                     return False
             finally:
                 self._end_turn()
+                self._budget.precedence.rest(self._place)
         return self.query.way == bookmarks[-1].way
 
     async def windows(self) -> AsyncGenerator[Window[RowT, OutlineT, KeyT], None]:
@@ -131,9 +150,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         try:
             while not proof.complete:
                 start, size = proof.start, proof.size
-                listing, answer = await self._read(proof.plan(), size)
+                listing, answer = await self._read(proof.plan(), size, proof.overlap)
                 shared = proof.take(listing, answer, start)
-                window = [self._window(listing, answer.body, shared, start, size)] if listing.rows else []
+                window = [self._window(listing, answer.body, shared, start, size)] if listing.keys else []
                 del listing, answer  # Neither the bytes nor the rows are needed while their result is used.
                 if window:
                     yield window.pop()
@@ -143,13 +162,16 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 proof.take_beyond(await self._read_beyond(proof.received))
         finally:
             self._end_turn()
+            self._budget.precedence.rest(self._place)
             while self._requests:
                 self._release(self._requests.popitem()[1])
 
-    def decode_in_full(self, window: Window[RowT, OutlineT, KeyT]) -> Listing[RowT | BadRow, KeyT]:
-        """Decode in full a window of which only the outline was decoded."""
-        listing: Listing[RowT | BadRow, KeyT] = self.query.form.decode(window.body)
-        del listing.rows[: window.shared]
+    def decode_in_full(
+        self, window: Window[RowT, OutlineT, KeyT], *, taken: bool = True
+    ) -> Listing[RowT | BadRow, KeyT]:
+        """Decode in full a window of which only the outline was decoded; without ``taken`` it has its rows."""
+        listing = self._decode(window.body, window.shared if taken else None)
+        listing.without(window.shared)
         return listing
 
     def row_texts(self, window: Window[RowT, OutlineT, KeyT]) -> Sequence[msgspec.Raw]:
@@ -163,7 +185,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         rows = self.query.form.decode_rows([texts[position] for position in positions])
         if rows is not None:
             return rows
-        whole = self.decode_in_full(window).rows
+        whole = self.decode_in_full(window, taken=False).rows
         return [whole[position] for position in positions]
 
     def _window(
@@ -177,7 +199,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         proof, digest, bookmark = self._proof, None, None
         if self._digest is not None:
             digest = self._digest(body, listing)
-        del listing.rows[:shared]
+        listing.without(shared)
         if digest is not None and proof.total is not None:
             full, way, keys = proof.ends_with_a_full_page, self.query.way, listing.keys
             bookmark = Bookmark(start, asked, proof.size, proof.total, full, way, digest, keys)
@@ -185,38 +207,48 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         return Window(listing, digest, kept, shared, proof.total, bookmark)
 
     async def _read(
-        self, plan: Sequence[int], size: int
+        self, plan: Sequence[int], size: int, shared: int | None = None
     ) -> tuple[Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT], Answer]:
         """Read the window at the first start of the plan, and request the next ones.
 
-        Requests for windows that are no longer in the plan are cancelled.
+        The rows after the ``shared`` ones are taken; with None they aren't.
         """
-        if self._tasks is None or self._typical_bytes > LARGE_ANSWER:
-            answer = await self._get(plan[0], size)
-        else:
-            for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
-                self._release(self._requests.pop(key))
-            for start in plan:
-                if (start, size) in self._requests:
-                    continue
-                if self._requests and not self._budget.has_room_for(self._typical_bytes):
-                    break
-                self._requests[start, size] = self._request(self._tasks, start, size)
-            request = self._requests.pop((plan[0], size))
-            try:
-                answer = await self._answer(request)
-            except AnswerTooLarge:
-                if self._large_allowed:
-                    answer = await self._get(plan[0], size, large=True)
-                else:
-                    raise
+        answer = await self._next_answer(plan, size)
+        await self._budget.precedence.turn(self._place)
         await self._take_turn_for(answer)
         # A large answer isn't kept for a second decoding.
         if self._outline and not self._has_turn:
             listing = self.query.form.decode_outline(answer.body)
             if listing is not None:
                 return listing, answer
-        return await self._decoded(answer, plan[0], size)
+        return await self._decoded(answer, plan[0], size, shared)
+
+    async def _next_answer(self, plan: Sequence[int], size: int) -> Answer:
+        """Request the windows of the plan, and return the answer with the first one.
+
+        Requests for windows that are no longer in the plan are cancelled.
+        """
+        precedence = self._budget.precedence
+        if self._tasks is None or self._typical_bytes > LARGE_ANSWER:
+            precedence.rest(self._place)
+            return await self._get(plan[0], size)
+        for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
+            self._release(self._requests.pop(key))
+        for start in plan:
+            if (start, size) in self._requests:
+                continue
+            if self._requests and not self._budget.has_room_for(self._typical_bytes):
+                break
+            self._requests[start, size] = self._request(self._tasks, start, size)
+        request = self._requests.pop((plan[0], size))
+        if not request.done.is_set():
+            precedence.rest(self._place)
+        try:
+            return await self._answer(request)
+        except AnswerTooLarge:
+            if self._large_allowed:
+                return await self._get(plan[0], size, large=True)
+            raise
 
     async def _read_beyond(self, end: int) -> Listing[Any, KeyT] | None:
         """Read one row after the claimed end of the listing; None if the server refuses that."""
@@ -260,14 +292,21 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             self._has_turn = False
             self._budget.turn.release()
 
-    async def _decoded(self, answer: Answer, start: int, size: int) -> tuple[Listing[RowT | BadRow, KeyT], Answer]:
+    def _decode(self, body: bytes | bytearray, shared: int | None) -> Listing[RowT | BadRow, KeyT]:
+        taker = None if shared is None or self._make_taker is None else self._make_taker(shared)
+        listing: Listing[RowT | BadRow, KeyT] = self.query.form.decode(body, taker)
+        return listing
+
+    async def _decoded(
+        self, answer: Answer, start: int, size: int, shared: int | None
+    ) -> tuple[Listing[RowT | BadRow, KeyT], Answer]:
         client = self.query.client
         retries = {"bad_json": client.policy.attempts - 1, "no_container": 1}
         attempt = 0
         while True:
             attempt += 1
             try:
-                return self.query.form.decode(answer.body), answer
+                return self._decode(answer.body, shared), answer
             except MalformedAnswer as exc:
                 if attempt > retries.get(exc.code, 0):
                     raise

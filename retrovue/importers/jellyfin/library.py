@@ -196,7 +196,7 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
     def stamp(self, listing: Listing[Any, bytes], digest: bytes | None) -> bytes | None:
         """Return the stamp of a page; None for one with items of several files, which no listing holds."""
         # An outline has no such items.
-        several = not isinstance(listing, OutlineListing) and part_counts(listing.rows)
+        several = not isinstance(listing, OutlineListing) and part_counts(listing.rows)  # none where they were taken
         return None if several else digest
 
     def parse_key(self, text: str) -> bytes | None:

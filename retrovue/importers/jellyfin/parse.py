@@ -159,6 +159,10 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             return "placeholder", "The item is a placeholder for a disc that isn't there."
         return None
 
+    def is_whole(self, row: Row) -> bool:
+        """Return whether a row has all of its item's files; those of several parts are requested."""
+        return (row.part_count or 0) <= 1
+
     def version_problem(self, version: MediaSource | OutlineSource) -> Problem | None:
         """Return why a version or a part can't be used; None if it can."""
         protocol = (version.protocol or "").casefold()

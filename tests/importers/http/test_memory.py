@@ -17,8 +17,9 @@ from retrovue.core.model import Secret
 from retrovue.core.runs import FULL
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.answers import BodyReader
+from retrovue.importers.http.cleaning import MOST_REPAIRED
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.listing import MOST_OBJECTS, MOST_REPAIRED
+from retrovue.importers.http.listing import MOST_OBJECTS
 from retrovue.importers.http.reader import Budget, ListingReader
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS, HttpPolicy
 from retrovue.importers.jellyfin.rows import decode_listing as decode_jellyfin
@@ -174,8 +175,8 @@ async def test_a_window_is_its_takers_alone() -> None:
     server = SimulatedPlex([ListSection("1", "Films", "movie", [movie(key) for key in range(1, 8)])], token=TOKEN)
     async with server.serve() as url, HttpClient(PLEX, url, Secret(TOKEN), HttpPolicy()) as client:
         query = SectionQuery(client, "1", {"type": "1"}, page_size=3)
-        reader = ListingReader(query, page_size=3, budget=Budget(1 << 20))
+        reader = ListingReader(query, page_size=3, budget=Budget(1 << 20), place=0)
         async for window in reader.windows():
             # One reference is this name; Python before 3.14 counts that of the argument as well.
             assert sys.getrefcount(window) <= 2
-        assert window.listing.rows
+        assert window.listing.keys

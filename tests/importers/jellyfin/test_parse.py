@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 
 from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
+from retrovue.importers.http.drafts import PageTaker
 from retrovue.importers.http.listing import BadRow
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, resolution, series_of
-from retrovue.importers.jellyfin.rows import JellyfinListing, MediaSource, decode_listing, decode_outline, guid_bytes
+from retrovue.importers.jellyfin.rows import (
+    JellyfinFormat,
+    JellyfinListing,
+    MediaSource,
+    decode_listing,
+    decode_outline,
+    guid_bytes,
+)
 from retrovue.simulator import Row
 from retrovue.simulator.jellyfin import audio, episode, item_id, movie, part, series, source, video
 from tests.support.jellyfin import listing
@@ -511,3 +519,13 @@ def test_whatever_a_row_says_it_is_accounted_for(of_item: Row, of_source: Row) -
     assert page.source_items == 2
     assert page.drafts[-1].title == "Movie 2"
     assert len(page.drafts) + len(page.rejected) >= 2
+
+
+class TestRowsAreTakenWhileTheyAreDecoded:
+    def test_an_item_of_several_files_needs_the_whole_answer(self) -> None:
+        rows = [movie(number) for number in range(1, 4)]
+        for part_count, is_taken in ((None, True), (1, True), (2, False)):
+            body = orjson.dumps({"TotalRecordCount": 3, "Items": [*rows[:2], rows[2] | {"PartCount": part_count}]})
+            taker = PageTaker(JellyfinDraftMaker("machine"), 0)
+            found = JellyfinFormat().decode(body, taker)
+            assert (found.taken is taker, len(found.rows)) == (is_taken, 0 if is_taken else 3)

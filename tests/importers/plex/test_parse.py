@@ -1,5 +1,6 @@
 import datetime as dt
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from retrovue.core.bounds import LONGEST_TEXT, MOST_TAGS
 from retrovue.core.model import ASSET_TYPES
 from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
+from retrovue.importers.http.drafts import PageTaker
 from retrovue.importers.http.listing import BadRow
 from retrovue.importers.plex.importer import decode_sections
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
-from retrovue.importers.plex.rows import decode_listing
+from retrovue.importers.plex.rows import PlexFormat, PlexListing, decode_listing
 from retrovue.simulator import Row, album, artist, clip, episode, media, movie, part, season, show, track
 from tests.support.plex import listing
 
@@ -524,3 +526,27 @@ def test_any_bytes_are_a_listing_or_a_typed_error(junk: bytes, at: int, cut: int
     except MalformedAnswer:
         return
     assert page.source_items >= 0
+
+
+class TestRowsAreTakenWhileTheyAreDecoded:
+    ROWS = tuple(movie(key) for key in range(1, 121))
+
+    def taken(self, rows: Sequence[Any], shared: int = 0) -> tuple[PlexListing, Page]:
+        taker = PageTaker(PlexDraftMaker("machine"), shared)
+        body = orjson.dumps({"MediaContainer": {"size": len(rows), "Metadata": rows}})
+        return PlexFormat().decode(body, taker), taker.page
+
+    @pytest.mark.parametrize("shared", [0, 1])
+    def test_the_page_is_that_of_the_whole_answer(self, shared: int) -> None:
+        found, page = self.taken(self.ROWS, shared)
+        whole = listing(self.ROWS)
+        assert found.taken is not None
+        assert (found.keys, found.rows) == (whole.keys, [])
+        assert (found.size, found.total, found.offset) == (whole.size, whole.total, whole.offset)
+        assert page == PlexDraftMaker("machine").page(whole.rows[shared:])
+
+    @pytest.mark.parametrize("spoiled", [{"ratingKey": "x"}, {"type": 3}, {"title": "a\0b"}])
+    def test_an_answer_with_an_unusual_row_keeps_its_rows(self, spoiled: dict[str, Any]) -> None:
+        found, _ = self.taken([*self.ROWS[:100], self.ROWS[100] | spoiled])
+        assert found.taken is None
+        assert len(found.rows) == len(found.keys) == 101
