@@ -11,6 +11,7 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
 from retrovue.store.collections import keep_library
+from retrovue.store.creating import create_assets, create_parts, first_created, needs_plan
 from retrovue.store.following import FOLLOWERS, compare_relinked, follow, owe_sidecars, stamp, tell_followed
 from retrovue.store.known import owe_touched
 from retrovue.store.known_pages import begin_listing, except_followed, forget_listing, listing_holds
@@ -32,7 +33,7 @@ from retrovue.store.removals import (
     tell_removed,
     with_absences,
 )
-from retrovue.store.staging import CARRIED, Staging
+from retrovue.store.staging import Staging
 
 # The merge itself computes which pages are known afterwards; this stops the triggers from deleting all of them.
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
@@ -53,12 +54,6 @@ _LIST = text(
     """
 )
 
-_CREATE = text(
-    f"""
-    INSERT INTO asset (collection_uuid, {", ".join(CARRIED)})
-    SELECT :collection, {", ".join(CARRIED)} FROM staged JOIN plan USING (seq) WHERE plan.verdict = 'created'
-    """
-)
 # OFFSET 0 forces one look-up for each asset, because most often there are few of a large table.
 _LOST = """
     lost AS MATERIALIZED (
@@ -80,16 +75,6 @@ _RELINK = text(
     f" FROM {RELINKS} WHERE plan.seq = relink.seq"
 )
 _REJECTED = f"SELECT {key_of('source_uri')} FROM staged_rejection WHERE source_uri IS NOT NULL AND code <> '{TRASHED}'"
-# For a collection with enrichers: a new asset with an owed enrichment starts as 'enriching'.
-_CREATE_ENRICHED = text(
-    f"""
-    INSERT INTO asset (collection_uuid, {", ".join(CARRIED)}, state, provenance)
-    SELECT :collection, {", ".join(CARRIED)},
-        CASE WHEN :owing OR staged_refinement.failures IS NOT NULL THEN 'enriching' ELSE 'new' END,
-        nullif(staged_refinement.provenance, '{{}}')
-    FROM staged JOIN plan USING (seq) LEFT JOIN staged_refinement USING (seq) WHERE plan.verdict = 'created'
-    """
-)
 _KEEP_REFINEMENTS = text(
     """
     INSERT INTO asset_enrichment (asset_uuid, enricher_id, status, code, message, run_id)
@@ -110,19 +95,6 @@ _FAILED_REFINEMENTS = text(
         CROSS JOIN jsonb_each(staged_refinement.failures) AS failure
         JOIN enricher ON cast(enricher.id AS text) = failure.key
     WHERE plan.verdict = 'created' ORDER BY seq, enricher.external_id LIMIT :listed
-    """
-)
-_CREATE_PARTS = text(
-    """
-    INSERT INTO asset_part (asset_uuid, position, local_path, size_bytes, duration_ms)
-    SELECT (SELECT uuid FROM asset WHERE collection_uuid = :collection AND asset.source_hash = staged.source_hash),
-        part.position, part.local_path, part.size_bytes, part.duration_ms
-    FROM plan JOIN staged USING (seq)
-        CROSS JOIN ROWS FROM (
-            jsonb_to_recordset(staged.parts) AS (local_path text, size_bytes bigint, duration_ms bigint)
-        ) WITH ORDINALITY AS part (local_path, size_bytes, duration_ms, position)
-    WHERE staged.parts IS NOT NULL
-        AND (plan.verdict = 'created' OR staged.seq IN (SELECT following.seq FROM following))
     """
 )
 _ADD_ALIASES = text(
@@ -191,6 +163,8 @@ class _Merge:
         self._staging = staging
         self._run = run
         self._bind: dict[str, Any] = {"collection": staging.collection.id}
+        self._planned = True
+        """Whether the verdicts are planned; else each draft becomes an asset of its own."""
         self.has_followed = False
         """Whether any asset has followed its item."""
 
@@ -198,8 +172,7 @@ class _Merge:
         session, staging = self._session, self._staging
         syncing = staging.comparison.mode == "sync"
         await session.execute(NO_GUESSING)
-        if staging.staged:
-            await session.execute(MAKE_PLAN, {**self._bind, "syncing": syncing})
+        await self._plan()
         lost = await self._find_lost()
         relinks = await self._relink() if lost else NOTHING_RELINKED
         removals = await self._find_removals(relinks) if lost and staging.listed is not None else NO_REMOVALS
@@ -227,6 +200,15 @@ class _Merge:
             await tell_removed(session, staging.collection.id, self._run, later=staging.shares_transaction)
         ambiguous = await ambiguous_assets(session, relinks.ambiguous)
         return with_absences(merge_result(totals, entries), removals, held_back, ambiguous)
+
+    async def _plan(self) -> None:
+        staging = self._staging
+        if not staging.staged:
+            return
+        self._planned = await needs_plan(self._session, staging)
+        if self._planned:
+            syncing = staging.comparison.mode == "sync"
+            await self._session.execute(MAKE_PLAN, {**self._bind, "syncing": syncing})
 
     async def _find_lost(self) -> bool:
         """Find the assets that the source doesn't list; return whether there may be any."""
@@ -268,6 +250,9 @@ class _Merge:
         """Return the number of drafts of each verdict, and the first drafts of those whose drafts are named."""
         if not self._staging.staged:
             return {}, {}
+        if not self._planned:
+            created = await first_created(self._session)
+            return {"created": self._staging.staged}, _entries(created, self._staging.comparison.mode)
         totals = {row.verdict: row.total for row in await self._session.execute(COUNT)}
         rows = (await self._session.execute(_LIST)).all() if not totals.keys().isdisjoint(_LISTED) else ()
         return totals, _entries(rows, self._staging.comparison.mode)
@@ -276,12 +261,9 @@ class _Merge:
         """Create assets, and write parts and aliases."""
         session, staging = self._session, self._staging
         if "created" in totals:
-            if staging.enriched:
-                await session.execute(_CREATE_ENRICHED, {**self._bind, "owing": staging.enrichers.owing})
-            else:
-                await session.execute(_CREATE, self._bind)
+            await create_assets(session, staging, planned=self._planned)
         if staging.several_parts and totals.keys() & {"created", *FOLLOWERS}:
-            await session.execute(_CREATE_PARTS, self._bind)
+            await create_parts(session, staging, planned=self._planned)
         if staging.staged and staging.comparison.anything_known:
             await session.execute(_DROP_ALIASES, self._bind)
         if "duplicate" in totals:

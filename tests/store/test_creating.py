@@ -1,0 +1,89 @@
+"""Assets that are created without a plan, because their collection held nothing, and their ids."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event
+
+from retrovue.core.pages import AssetDraft
+from retrovue.store.drafts import identity_hash
+from retrovue.store.session import Store
+from tests.support.library import Library, at, draft, execute, page, uri
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
+
+
+@pytest.fixture
+async def store(shared_store: Store) -> Store:
+    """Nothing here leaves more behind than rows."""
+    return shared_store
+
+
+@contextmanager
+def _statements(store: Store) -> Iterator[list[str]]:
+    """The statements that the store executes meanwhile."""
+    statements: list[str] = []
+
+    def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(store.data.sync_engine, "before_cursor_execute", keep)
+    try:
+        yield statements
+    finally:
+        event.remove(store.data.sync_engine, "before_cursor_execute", keep)
+
+
+class TestPlan:
+    @pytest.mark.parametrize(
+        ("listing", "planned"),
+        [
+            ([draft("a"), draft("b", "1", "2")], False),
+            ([draft("a", "f"), draft("b"), draft("c", "f")], True),
+            ([draft("b", "1", "2"), draft("a"), draft("c", "1", "2")], True),
+        ],
+    )
+    async def test_only_duplicates_need_one(
+        self, library: Library, listing: list[AssetDraft], *, planned: bool
+    ) -> None:
+        with _statements(library.store) as statements:
+            outcome = await library.ingest_one(page(*listing))
+        assert outcome.counts.created == 2
+        assert any("INSERT INTO plan" in statement for statement in statements) is planned
+
+    async def test_an_asset_that_appears_while_the_source_is_read(self, library: Library) -> None:
+        collection = await library.collection("Movies")
+
+        async def insert() -> None:
+            source, canonical = identity_hash(uri("a")).hex(), identity_hash(at("a.mkv")).hex()
+            await execute(
+                library.store,
+                "INSERT INTO asset (collection_uuid, source_hash, canonical_hash, type, title, source_uri,"
+                f" canonical_uri, canonical_key) VALUES ('{collection.id}', '\\x{source}', '\\x{canonical}', 'movie',"
+                f" 'A', '{uri('a')}', '{at('a.mkv')}', '{at('a.mkv')}')",
+            )
+
+        outcome = await library.ingest_one(page(draft("a"), draft("b")), insert)
+        assert (outcome.counts.created, outcome.counts.skipped) == (1, 1)
+        assert await library.assets() == {"a": at("a.mkv"), "b": at("b.mkv")}
+
+
+async def test_ids_rise_in_the_order_of_the_listing(library: Library) -> None:
+    """Also from one merge to the next, without a plan and with one."""
+    titles = [f"item{number:02}" for number in range(40)]
+    listed = [page(*map(draft, titles[at : at + 10])) for at in range(0, 40, 10)]
+    await library.ingest_one(*listed[:2])
+    await library.ingest_one(*listed)
+    stored = "SELECT lower(title), cast(uuid AS text) FROM asset ORDER BY uuid"
+    rows = await library.rows(stored)
+    assert [title for title, _ in rows] == titles
+    assert {(uuid[14], uuid[19] in "89ab", len(uuid)) for _, uuid in rows} == {("7", True, 36)}
+    (spread,) = await library.rows(
+        "SELECT max(made) <= clock_timestamp() + interval '1 ms', min(made) > clock_timestamp() - interval '10 min'"
+        " FROM (SELECT to_timestamp(cast(cast('x' || translate(left(cast(uuid AS text), 13), '-', '') AS bit(48))"
+        " AS bigint) / 1000.0) AS made FROM asset) AS made"
+    )
+    assert spread == (True, True)
+    # Ids are shown by their unique beginnings: the first half of the digits tells them apart.
+    assert len({uuid[:18] for _, uuid in rows}) == 40
