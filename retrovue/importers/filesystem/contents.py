@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from msgspec import Struct
+
 from retrovue.importers.filesystem import exclusions, sidecars
 from retrovue.importers.filesystem.parts import File
 
@@ -81,8 +83,8 @@ class SortedFiles:
         self._few.append(file)
         if self._many is not None or len(self._few) == _FEW:
             self._many = self._many or SortedNames()
-            for name, size, modified in self._few:
-                self._many.add(f"{name}\0{size}\0{modified}")
+            for each in self._few:
+                self._many.add(f"{each.name}\0{each.size}\0{each.modified}")
             self._few.clear()
 
     def __iter__(self) -> Iterator[File]:
@@ -110,25 +112,59 @@ def _unpack(run: list[bytes]) -> Iterator[str]:
         yield from zlib.decompress(block).decode("utf-8", "surrogateescape").split("/")
 
 
-class Contents:
-    """The entries of one directory. Not a record with default factories, as one is made for every directory."""
+_NO_NAMES = SortedNames()
+_NO_FILES = SortedFiles()
+_NO_SIDECARS = sidecars.Names()
 
-    __slots__ = (
-        "directories", "disc_file", "excluded", "files", "identity", "left_out", "nfo_files", "patterns", "unusable",
-    )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.files = SortedFiles()
-        self.directories = SortedNames()
-        self.unusable = SortedNames()
-        """``name NUL code``, the code one of REASONS."""
-        self.nfo_files = sidecars.Names()
-        self.left_out: dict[str, int] = {}
-        self.disc_file: str | None = None
-        """The first of the files of a DVD that was copied into the directory."""
-        self.patterns: tuple[str, ...] = ()
-        self.excluded = False
-        self.identity = (0, 0)
+class Contents(Struct):
+    """The entries of one directory. What most directories lack is shared by all of them until it is added."""
+
+    files: SortedFiles = _NO_FILES
+    directories: SortedNames = _NO_NAMES
+    unusable: SortedNames = _NO_NAMES
+    """``name NUL code``, the code one of REASONS."""
+    nfo_files: sidecars.Names = _NO_SIDECARS
+    left_out: dict[str, int] = {}
+    disc_file: str | None = None
+    """The first of the files of a DVD that was copied into the directory."""
+    patterns: tuple[str, ...] = ()
+    excluded: bool = False
+    identity: tuple[int, int] = (0, 0)
+    are_usual: bool = True
+    """Whether no rule about names can apply to its files: see `exclusions.is_usual`."""
+    may_hold_extras: bool = False
+    """Whether the name of one of its directories is that of a directory of extras."""
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether each of its media files is a title by itself, without a sidecar, and all of them are unpacked."""
+        odd = self.unusable or self.disc_file or self.nfo_files
+        return self.are_usual and not odd and self.files.are_few
+
+    def add_file(self, file: File) -> None:
+        """Add a file that may be a title."""
+        if self.files is _NO_FILES:
+            self.files = SortedFiles()
+        self.files.add(file)
+
+    def add_directory(self, name: str) -> None:
+        """Add a directory that may have to be read."""
+        if self.directories is _NO_NAMES:
+            self.directories = SortedNames()
+        self.directories.add(name)
+
+    def add_unusable(self, name: str, code: str) -> None:
+        """Add an entry that can't be used, and why: one of REASONS."""
+        if self.unusable is _NO_NAMES:
+            self.unusable = SortedNames()
+        self.unusable.add(f"{name}\0{code}")
+
+    def add_sidecar(self, name: str) -> None:
+        """Add a sidecar."""
+        if self.nfo_files is _NO_SIDECARS:
+            self.nfo_files = sidecars.Names()
+        self.nfo_files.add(name)
 
 
 def read_contents(scan: Scan, descriptor: int) -> Contents:
@@ -137,7 +173,9 @@ def read_contents(scan: Scan, descriptor: int) -> Contents:
     with scan(descriptor) as entries:
         for entry in entries:
             name = entry.name
-            if name in IGNORE_FILES:
+            if exclusions.is_usual(name) and entry.is_file(follow_symlinks=False):
+                _add_media(contents, entry)
+            elif name in IGNORE_FILES:
                 _add_patterns(contents, descriptor, name)
             elif entry.is_dir(follow_symlinks=False):
                 _add_directory(contents, name)
@@ -168,12 +206,15 @@ def _leave_out(contents: Contents, reason: str) -> None:
 
 
 def _add_directory(contents: Contents, name: str) -> None:
-    if (reason := exclusions.system_reason(name, directory=True)) is not None:
+    if exclusions.is_usual_directory(name):
+        contents.add_directory(name)
+    elif (reason := exclusions.system_reason(name, directory=True)) is not None:
         _leave_out(contents, reason)
     elif exclusions.is_disc_folder(name):
-        contents.unusable.add(f"{name}\0disc_folder")
+        contents.add_unusable(name, "disc_folder")
     else:
-        contents.directories.add(name)
+        contents.may_hold_extras = contents.may_hold_extras or name.casefold() in exclusions.EXTRAS
+        contents.add_directory(name)
 
 
 def _add_link(contents: Contents, entry: "os.DirEntry[str]") -> None:
@@ -181,11 +222,11 @@ def _add_link(contents: Contents, entry: "os.DirEntry[str]") -> None:
     if (reason := exclusions.system_reason(name, directory=True)) is not None:
         _leave_out(contents, reason)
     elif name.endswith(sidecars.SUFFIX):
-        contents.nfo_files.add(name)
+        contents.add_sidecar(name)
     elif exclusions.extension(name) in exclusions.DISC_IMAGES:
-        contents.unusable.add(f"{name}\0disc_image")
+        contents.add_unusable(name, "disc_image")
     elif exclusions.is_media(name) or _is_linked_directory(entry):
-        contents.unusable.add(f"{name}\0symbolic_link")
+        contents.add_unusable(name, "symbolic_link")
 
 
 def _add_file(contents: Contents, entry: "os.DirEntry[str]") -> None:
@@ -194,20 +235,25 @@ def _add_file(contents: Contents, entry: "os.DirEntry[str]") -> None:
     if (reason := exclusions.file_reason(name, format_)) is not None:
         _leave_out(contents, reason)
     elif name.endswith(sidecars.SUFFIX):
-        contents.nfo_files.add(name)
+        contents.add_sidecar(name)
     elif exclusions.is_disc_file(name):
         contents.disc_file = min(contents.disc_file or name, name)
     elif format_ in exclusions.DISC_IMAGES:
-        contents.unusable.add(f"{name}\0disc_image")
+        contents.add_unusable(name, "disc_image")
     elif format_ in exclusions.MEDIA:
-        if not entry.is_file(follow_symlinks=False):
-            contents.unusable.add(f"{name}\0not_a_file")
-            return
-        status = entry.stat(follow_symlinks=False)
-        if status.st_size:
-            contents.files.add(File(name, status.st_size, int(status.st_mtime)))
+        if entry.is_file(follow_symlinks=False):
+            contents.are_usual = False
+            _add_media(contents, entry)
         else:
-            contents.unusable.add(f"{name}\0empty_file")
+            contents.add_unusable(name, "not_a_file")
+
+
+def _add_media(contents: Contents, entry: "os.DirEntry[str]") -> None:
+    status = entry.stat(follow_symlinks=False)
+    if status.st_size:
+        contents.add_file(File(entry.name, status.st_size, int(status.st_mtime)))
+    else:
+        contents.add_unusable(entry.name, "empty_file")
 
 
 def _is_linked_directory(entry: "os.DirEntry[str]") -> bool:

@@ -82,6 +82,11 @@ _EXTRA_ENDS = (
     "-deletedscene", "-featurette", "-short", "-extra", "-other", "\n",
 )  # fmt: skip
 """The ends of the names that the pattern matches, except for names that begin with "sample"."""
+_ODD_STARTS = (".", "_", "incomplete", "tdarr-workdir", "sample", "vts_", "video_ts")
+_ODD_ENDS = (*_EXTRA_ENDS, ".part", ".partial", ".temp", ".tmp", ".incomplete")
+"""The beginnings and ends of names of media files, without their extensions, that a rule may apply to."""
+_ODD_DIRECTORY_STARTS = (".", *_UNFINISHED_STARTS)
+_ODD_DIRECTORIES = _SNAPSHOTS | _RECYCLE_BINS | _SYSTEM | DISC_FOLDERS | EXTRAS
 _DISC_FILE = re.compile(r"^(?:video_ts|vts_[0-9]{2}_[0-9])\.(?:vob|ifo|bup)$", re.IGNORECASE)
 
 
@@ -110,6 +115,32 @@ def is_audio(name: str) -> bool:
 def is_disc_file(name: str) -> bool:
     """Return whether a file is part of a DVD's file system, such as VTS_01_1.VOB."""
     return _DISC_FILE.match(name) is not None
+
+
+def may_be_part(folded: str) -> bool:
+    """Return whether a folded name may be that of a part of a title; few names may."""
+    return "cd" in folded or "pt" in folded or "part" in folded or "dvd" in folded or "dis" in folded
+
+
+def is_usual(name: str) -> bool:
+    """Return whether the name is that of a media file that no rule about names can apply to.
+
+    Such a file is neither a sample or another extra, nor unfinished, hidden, part of a disc, or a part of a title.
+    """
+    before, _, format_ = name.rpartition(".")
+    if format_ not in MEDIA or not before or not name.isascii():
+        return False
+    folded = before.lower()
+    if folded.startswith(_ODD_STARTS) or folded.endswith(_ODD_ENDS) or "-tdarrcachefile-" in folded:
+        return False
+    return not may_be_part(folded)
+
+
+def is_usual_directory(name: str) -> bool:
+    """Return whether no rule about names can apply to a directory."""
+    folded = name.lower()
+    odd = folded in _ODD_DIRECTORIES or folded.startswith(_ODD_DIRECTORY_STARTS) or not name.isascii()
+    return not odd and ("." not in folded or not _is_unfinished(name, folded)) and "-tdarr" not in folded
 
 
 def system_reason(name: str, *, directory: bool) -> str | None:

@@ -7,17 +7,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from retrovue.core.text import quoted
 from retrovue.importers.filesystem import names, titles
 from retrovue.importers.filesystem.episodes import EPISODE
-from retrovue.importers.filesystem.exclusions import AUDIO, extension, stem
+from retrovue.importers.filesystem.exclusions import AUDIO, extension, may_be_part, stem
 
 _HINT = re.compile(r"(?:cd|dvd|dis[ck]|part|pt)[ ._-]*[0-9]", re.IGNORECASE)
 """A faster pattern that is tried first; few names match it."""
 _ENDS_WITH_YEAR = re.compile(r"[(\[](?:18|19|20)[0-9]{2}[)\]]$")
 
 
-class File(NamedTuple):
+class File(Struct, frozen=True, order=True, array_like=True, gc=False):
     """A media file."""
 
     name: str
@@ -111,10 +113,8 @@ class _Part(NamedTuple):
 
 
 def _part(name: str, directory: str) -> _Part | None:
-    folded = name.casefold()
     # Most names are ruled out by string searches, which take a tenth of the pattern's time.
-    may_be = "cd" in folded or "pt" in folded or "part" in folded or "dvd" in folded or "dis" in folded
-    if not may_be and name.isascii():
+    if not may_be_part(name.casefold()) and name.isascii():
         return None
     if _HINT.search(name) is None or extension(name) in AUDIO:
         return None

@@ -46,9 +46,9 @@ class Targets:
 
     def reach(self, directories: tuple[str, ...]) -> bool:
         """Note that a directory was read; return whether its titles are needed."""
-        if directories in self._unreached:
+        if self._unreached and directories in self._unreached:
             self._unreached.remove(directories)
-        return self.holds(directories)
+        return self.are_all or self.holds(directories)
 
     def missing(self, top: str) -> str | None:
         """Return a target that doesn't exist below the directory ``top``; None if all exist. Blocks.

@@ -25,6 +25,9 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Errors that opening a directory gives if it was removed or replaced after its parent was listed."""
 
 
+_NO_MARKS = sidecars.Marks()
+
+
 class _DirectoryError(Exception):
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -39,17 +42,17 @@ class DirectoryLoop(_DirectoryError):
     """A directory contains itself, which only a damaged file system shows."""
 
 
-class Title(NamedTuple):
+class Title(Struct, frozen=True, array_like=True, gc=False):
     """The file of one title, or its parts in playing order."""
 
     directories: tuple[str, ...]
     """The names of the directories from the collection's to the file's."""
     parts: tuple[File, ...]
     """Each file with its name, its size, and the time of its last modification."""
-    marks: sidecars.Marks = sidecars.Marks()
+    marks: sidecars.Marks = _NO_MARKS
 
 
-class Unusable(NamedTuple):
+class Unusable(Struct, frozen=True, array_like=True, gc=False):
     """A directory entry that looks like media and can't be used."""
 
     directories: tuple[str, ...]
@@ -150,8 +153,9 @@ class Walk:
     def _enter(self, path: str, directories: tuple[str, ...], ancestors: list[_Directory]) -> None:
         contents = self._read(path, top=not directories)
         wanted = self._targets.reach(directories)
-        if contents.identity in [ancestor.identity for ancestor in ancestors]:
-            raise DirectoryLoop(path)
+        for ancestor in ancestors:
+            if ancestor.identity == contents.identity:
+                raise DirectoryLoop(path)
         if contents.excluded:
             self.left_out["ignored"] += 1
             return
@@ -160,13 +164,19 @@ class Walk:
         rules = ancestors[-1].rules if ancestors else ()
         if contents.patterns:
             rules = (*rules, _Rules(len(directories), contents.patterns))
-        show = contents.nfo_files.mark(path, sidecars.SHOW)
+        show = contents.nfo_files.mark(path, sidecars.SHOW) if contents.nfo_files else ""
         above = ancestors[-1].show if ancestors else sidecars.mark(os.path.dirname(path), sidecars.SHOW)  # noqa: PTH120
         if wanted and (contents.files or contents.unusable or contents.disc_file):
-            self._pending = self._titles(path, directories, contents, rules, show or above)
+            if contents.are_plain and not rules:
+                marks = sidecars.Marks("", "", show or above) if show or above else _NO_MARKS
+                self._pending = iter([Title(directories, (file,), marks) for file in contents.files])
+            else:
+                self._pending = self._titles(path, directories, contents, rules, show or above)
         if not contents.directories:
             return
-        unread = (name for name in contents.directories if self._is_to_be_read(directories, name, rules, contents))
+        unread = iter(contents.directories)
+        if rules or not (self._recursive and self._targets.are_all) or (contents.may_hold_extras and not self._extras):
+            unread = (name for name in unread if self._is_to_be_read(directories, name, rules, contents))
         start = path if path.endswith("/") else path + "/"
         ancestors.append(_Directory(start, directories, unread, rules, contents.identity, show))
 
@@ -246,7 +256,7 @@ class Walk:
                 after = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
-            if (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns):
+            if before.st_mtime_ns == after.st_mtime_ns and before.st_ctime_ns == after.st_ctime_ns:
                 contents.identity = (after.st_dev, after.st_ino)
                 return contents
         raise DirectoryChanged(path)

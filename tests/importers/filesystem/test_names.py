@@ -6,7 +6,16 @@ from collections.abc import Callable
 import pytest
 
 from retrovue.importers.filesystem.episodes import Name
-from retrovue.importers.filesystem.exclusions import extra_reason, is_extra, is_ignored, is_media, system_reason
+from retrovue.importers.filesystem.exclusions import (
+    extra_reason,
+    is_disc_file,
+    is_extra,
+    is_ignored,
+    is_media,
+    is_usual,
+    is_usual_directory,
+    system_reason,
+)
 from retrovue.importers.filesystem.names import asset_type, describe, kind_of, read_name
 from retrovue.importers.filesystem.parts import File, find_stacks, stacked
 
@@ -372,6 +381,7 @@ class TestPlainSearches:
     )
     def test_extras(self, stem: str, spell: Callable[[str], str]) -> None:
         assert extra_reason(f"{spell(stem)}.mkv") == ("sample" if "sample" in stem.lower() else "extra")
+        assert not is_usual(f"{spell(stem)}.mkv")
 
     @pytest.mark.parametrize("spell", [str, str.upper, str.title])
     @pytest.mark.parametrize(
@@ -381,12 +391,43 @@ class TestPlainSearches:
     )
     def test_unfinished(self, name: str, spell: Callable[[str], str]) -> None:
         assert system_reason(spell(name), directory=False) == "unfinished"
+        assert not is_usual(spell(name))
 
     @pytest.mark.parametrize("name", ["incomplete", ".incomplete", "_incomplete", "x.grab", "x.grab\n", "a.tmp.dir"])
     def test_unfinished_directories(self, name: str) -> None:
         assert system_reason(name, directory=True) == "unfinished"
+        assert not is_usual_directory(name)
+
+    @pytest.mark.parametrize("spell", [str, str.upper, str.title])
+    @pytest.mark.parametrize("name", ["_UNPACK_x", "__ADMIN__x", "x-TdarrCacheFile-y", "tdarr-workdir-1", "x.part.ab"])
+    def test_more_unfinished_directories(self, name: str, spell: Callable[[str], str]) -> None:
+        assert system_reason(spell(name), directory=True) == "unfinished"
+        assert not is_usual_directory(spell(name))
+
+    @pytest.mark.parametrize("name", ["VIDEO_TS.VOB", "video_ts.vob", "VTS_01_1.VOB", "vts_01_1.vob"])
+    def test_discs(self, name: str) -> None:
+        assert is_disc_file(name)
+        assert not is_usual(name)
+
+    @pytest.mark.parametrize(
+        "name",
+        [".Hidden", "#recycle", "@eaDir", "Lost+Found", ".Trash-1000", "Extras", "BDMV", "\u017fhorts", "Sample"],
+    )
+    def test_directories_with_a_rule(self, name: str) -> None:
+        assert not is_usual_directory(name)
+
+    @pytest.mark.parametrize(
+        "name", [".mkv", "mkv", ".a.mkv", "A.nfo", "A.iso", "caf\u00e9.mkv", "A.mkv\n", "A.mkv.part"]
+    )
+    def test_names_that_are_looked_at_more_closely(self, name: str) -> None:
+        assert not is_usual(name)
+
+    def test_usual_names(self) -> None:
+        assert is_usual("Heat (1995) [1080p].mkv")
+        assert is_usual_directory("Heat (1995) Vol. 2")
 
     @pytest.mark.parametrize("word", ["cd", "CD", "dvd", "disc", "Disk", "part", "PT", "di\u017fc"])
     def test_parts(self, word: str) -> None:
         files = [File(f"Film (1999) {word}{number}.mkv", 1) for number in (1, 2)]
         assert len(find_stacks(files, "Films")) == 2
+        assert not any(is_usual(file.name) for file in files)
