@@ -41,7 +41,7 @@ class PageMaker:
             if isinstance(title, Unusable):
                 return None
             files = self._paths(title)
-            if not is_storable("".join(files)):
+            if not is_storable(files[0] if len(files) == 1 else "".join(files)):
                 return None
             uri = _uri(files[0])
             uris.append(uri)
@@ -57,7 +57,7 @@ class PageMaker:
 
         outline = Outline(uris, paths, [], len(titles), read, self._stamp(titles))
         # What a track's name tells depends on the others of its album.
-        if not any(exclusions.is_audio(title.parts[0].name) for title in usable):
+        if exclusions.AUDIO.isdisjoint([exclusions.extension(title.parts[0].name) for title in usable]):
             outline.items = self._items(usable, ends)
         return outline
 
@@ -74,29 +74,34 @@ class PageMaker:
     def page(self, titles: Sequence[Title | Unusable]) -> Page:
         """Return the page of these titles, with the stamp of its outline if it has one."""
         page = Page([], [], len(titles))
-        albums: dict[tuple[str, ...], list[str]] = {}
-        for title in titles:
-            if isinstance(title, Title) and exclusions.is_audio(title.parts[0].name):
-                albums.setdefault(title.directories, []).append(title.parts[0].name)
-        numbered = {album for album, tracks in albums.items() if music.are_numbered(tracks)}
-        for title in titles:
+        drafts = page.drafts
+        formats = [exclusions.extension(_first(title)) for title in titles]
+        numbered = _numbered_albums(titles) if not exclusions.AUDIO.isdisjoint(formats) else set()
+        for title, format_ in zip(titles, formats, strict=True):
             paths = self._paths(title)
-            uri = _uri(paths[0])
-            parsed = self._describe(title)
-            if isinstance(title, Unusable):
-                name = names.directory_title(title.directories) if title.code == "disc_folder" else parsed.name.title
-                reason = f"{quoted(shown(paths))} can't be used: {title.reason}"
-                page.rejected.append(Rejection(title.code, reason, uri, name or parsed.name.title))
-            elif not is_storable("".join(paths)):
-                reason = f"the name of {quoted(shown(paths))} isn't valid UTF-8: rename the file or its directory"
-                page.rejected.append(Rejection("undecodable_name", reason, uri, parsed.name.title))
-            elif exclusions.is_audio(title.parts[0].name):
-                page.drafts.append(_track(uri, paths, title, numbered=title.directories in numbered))
+            if isinstance(title, Unusable) or not is_storable(paths[0] if len(paths) == 1 else "".join(paths)):
+                page.rejected.append(self._rejection(title, paths))
+            elif format_ in exclusions.AUDIO:
+                drafts.append(_track(paths, title, format_, numbered=title.directories in numbered))
             else:
-                page.drafts += _drafts(uri, paths, title, self._kind, parsed)
+                parsed = self._describe(title)
+                if names.video_type(self._kind, parsed.name, is_episode=parsed.is_episode) == "episode":
+                    drafts += _episodes(paths, title, format_, self._kind, parsed)
+                else:
+                    drafts.append(_film(paths, title, format_, self._kind, parsed))
         if titles and not page.rejected:
             page.stamp = self._stamp(titles)
         return page
+
+    def _rejection(self, title: Title | Unusable, paths: Sequence[str]) -> Rejection:
+        name = self._describe(title).name.title
+        if isinstance(title, Title):
+            reason = f"the name of {quoted(shown(paths))} isn't valid UTF-8: rename the file or its directory"
+            return Rejection("undecodable_name", reason, _uri(paths[0]), name)
+        if title.code == "disc_folder":
+            name = names.directory_title(title.directories) or name
+        reason = f"{quoted(shown(paths))} can't be used: {title.reason}"
+        return Rejection(title.code, reason, _uri(paths[0]), name)
 
     def _stamp(self, titles: Sequence[Title | Unusable]) -> bytes:
         """Return a hash of all that the drafts are made from, and of the version, which may read names differently."""
@@ -104,7 +109,9 @@ class PageMaker:
 
     def _paths(self, title: Title | Unusable) -> list[str]:
         directory = "/".join((self._top, *title.directories))
-        return [f"{directory}/{name}" for name in _names(title)]
+        if isinstance(title, Unusable):
+            return [f"{directory}/{title.name}"]
+        return [f"{directory}/{part.name}" for part in title.parts]
 
     def _describe(self, title: Title | Unusable) -> Description:
         return names.describe(_names(title), title.directories, self._kind)
@@ -114,18 +121,34 @@ class PageMaker:
         if self._kind not in _WITH_EPISODES or exclusions.is_audio(file):
             return ()
         parsed = self._describe(title)
-        return parsed.more_episodes if _type(self._kind, file, parsed) == "episode" else ()
+        type_ = names.video_type(self._kind, parsed.name, is_episode=parsed.is_episode)
+        return parsed.more_episodes if type_ == "episode" else ()
 
 
-def _names(title: Title | Unusable) -> tuple[str, ...]:
-    return (title.name,) if isinstance(title, Unusable) else tuple([part.name for part in title.parts])
+def _first(title: Title | Unusable) -> str:
+    return title.name if isinstance(title, Unusable) else title.parts[0].name
+
+
+def _names(title: Title | Unusable) -> list[str]:
+    return [title.name] if isinstance(title, Unusable) else [part.name for part in title.parts]
+
+
+def _numbered_albums(titles: Sequence[Title | Unusable]) -> set[tuple[str, ...]]:
+    """Return the directories in which the names of all tracks begin with their numbers."""
+    albums: dict[tuple[str, ...], list[str]] = {}
+    for title in titles:
+        if isinstance(title, Title) and exclusions.is_audio(title.parts[0].name):
+            albums.setdefault(title.directories, []).append(title.parts[0].name)
+    return {album for album, tracks in albums.items() if music.are_numbered(tracks)}
 
 
 def _uri(path: str) -> str:
     if "%" not in path:
         # Does for the usual characters of names what `quote` does, in a tenth of the time.
-        text = path.replace(" ", "%20").replace("(", "%28").replace(")", "%29").replace("'", "%27")
-        text = text.replace(",", "%2C").replace("&", "%26").replace("[", "%5B").replace("]", "%5D")
+        text = path.replace(" ", "%20").replace("(", "%28").replace(")", "%29")
+        if _QUOTED.fullmatch(text) is not None:
+            return f"file://{text}"
+        text = text.replace("'", "%27").replace(",", "%2C").replace("&", "%26").replace("[", "%5B").replace("]", "%5D")
         if _QUOTED.fullmatch(text) is not None:
             return f"file://{text}"
     return "file://" + quote(os.fsencode(path))
@@ -135,58 +158,69 @@ def _episode_uri(uri: str, number: int) -> str:
     return f"{uri}?episode={number}"
 
 
-def _type(kind: str, file: str, parsed: Description) -> str:
-    return names.asset_type(kind, file, parsed.name, is_episode=parsed.is_episode)
-
-
-def _warnings(path: str, kind: str, type_: str, parsed: Description) -> Iterator[str]:
-    if kind == "show" and type_ == "clip":
-        yield "no_episode_number"
+def _warnings(path: str, kind: str, type_: str, parsed: Description) -> tuple[str, ...]:
+    codes: tuple[str, ...] = ("no_episode_number",) if kind == "show" and type_ == "clip" else ()
     if parsed.ids or parsed.show_ids:
         directory, _, file = path.rpartition("/")
         own = (file,) if type_ == "episode" else (file, directory.rpartition("/")[2])
         if has_several_ids(*own) or has_several_ids(*parsed.show_directory[-1:]):
-            yield "several_ids"
+            codes += ("several_ids",)
+    return codes
 
 
-def _drafts(uri: str, paths: Sequence[str], title: Title, kind: str, parsed: Description) -> Iterator[AssetDraft]:
+def _film(paths: Sequence[str], title: Title, format_: str, kind: str, parsed: Description) -> AssetDraft:
+    """Make the draft of a film or a clip."""
+    type_ = names.video_type(kind, parsed.name, is_episode=False)
+    return AssetDraft(
+        source_uri=_uri(paths[0]),
+        type=type_,
+        title=parsed.name.title,
+        year=parsed.name.year,
+        edition=parsed.edition,
+        container=format_,
+        parts=_parts(paths, title),
+        provider_ids=parsed.ids if type_ == "movie" else {},
+        sidecar_stamp=title.marks.text(is_episode=False),
+        warnings=_warnings(paths[0], kind, type_, parsed),
+    )
+
+
+def _episodes(paths: Sequence[str], title: Title, format_: str, kind: str, parsed: Description) -> Iterator[AssetDraft]:
     """Make a draft for each episode of a file.
 
     All except the first become aliases of the asset, because it has their file.
     """
-    name = parsed.name
-    type_ = _type(kind, title.parts[0].name, parsed)
-    episode, aired = type_ == "episode", parsed.aired
+    name, aired = parsed.name, parsed.aired
+    uri = _uri(paths[0])
     draft = AssetDraft(
         source_uri=uri,
-        type=type_,
+        type="episode",
         title=name.title,
-        show_title=name.show_title if episode else None,
-        season_number=name.season if episode else None,
-        episode_number=name.episode if episode else None,
+        show_title=name.show_title,
+        season_number=name.season,
+        episode_number=name.episode,
         # The year in a show's name is that of the show.
-        year=name.year if not episode else None if aired is None else aired.year,
-        originally_aired=aired if episode else None,
+        year=None if aired is None else aired.year,
+        originally_aired=aired,
         edition=parsed.edition,
-        show_key=shown(parsed.show_directory) or None if episode else None,
-        show_year=name.year if episode else None,
-        show_provider_ids=parsed.show_ids or None if episode else None,
-        container=exclusions.extension(title.parts[0].name),
+        show_key=shown(parsed.show_directory) or None,
+        show_year=name.year,
+        show_provider_ids=parsed.show_ids or None,
+        container=format_,
         parts=_parts(paths, title),
-        provider_ids=parsed.ids if type_ in {"movie", "episode"} else {},
-        sidecar_stamp=title.marks.text(is_episode=episode),
-        warnings=tuple(_warnings(paths[0], kind, type_, parsed)),
+        provider_ids=parsed.ids,
+        sidecar_stamp=title.marks.text(is_episode=True),
+        warnings=_warnings(paths[0], kind, "episode", parsed),
     )
     yield draft
-    for number in parsed.more_episodes if episode else ():
+    for number in parsed.more_episodes:
         yield replace(draft, source_uri=_episode_uri(uri, number), episode_number=number)
 
 
-def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> AssetDraft:
-    file = title.parts[0].name
-    track = music.describe(file, title.directories, numbered=numbered)
+def _track(paths: Sequence[str], title: Title, format_: str, *, numbered: bool) -> AssetDraft:
+    track = music.describe(title.parts[0].name, title.directories, numbered=numbered)
     return AssetDraft(
-        source_uri=uri,
+        source_uri=_uri(paths[0]),
         type="track",
         title=track.title,
         show_title=track.album_artist,
@@ -196,7 +230,7 @@ def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> A
         album=track.album,
         disc_number=track.disc,
         track_number=track.track,
-        container=exclusions.extension(file),
+        container=format_,
         parts=_parts(paths, title),
         sidecar_stamp=title.marks.text(is_episode=False),
     )
@@ -204,6 +238,8 @@ def _track(uri: str, paths: Sequence[str], title: Title, *, numbered: bool) -> A
 
 def _parts(paths: Sequence[str], title: Title) -> tuple[PartDraft, ...]:
     return tuple(
-        PartDraft(path, file.size, modified_s=max(0, file.modified), stamp=file.stamp)
-        for path, file in zip(paths, title.parts, strict=True)
+        [
+            PartDraft(path, file.size, None, max(0, file.modified), file.stamp)
+            for path, file in zip(paths, title.parts, strict=True)
+        ]
     )

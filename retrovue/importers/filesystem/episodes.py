@@ -8,7 +8,8 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from retrovue.importers.filesystem.titles import (
     BARE_YEAR,
@@ -91,7 +92,7 @@ _DISC = re.compile(r"^(?:(?:dis[ck]|dvd|cd)[ ._-]*[0-9]{1,2}|avchd)$", re.IGNORE
 _PICTURE_SIZES = {("4", "3"), ("16", "9"), ("21", "9")}
 
 
-class Name(NamedTuple):
+class Name(Struct, frozen=True, gc=False):
     """The parts of a file's name and of the directories above it."""
 
     title: str
@@ -102,7 +103,7 @@ class Name(NamedTuple):
     """The title of the film or of the show."""
 
 
-class Description(NamedTuple):
+class Description(Struct, frozen=True, gc=False):
     """Everything that a file's name and the directories above it tell."""
 
     name: Name

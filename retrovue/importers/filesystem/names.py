@@ -12,6 +12,7 @@ from retrovue.importers.filesystem.titles import (
     cleaned,
     edition_in,
     ids_in,
+    split_at,
     split_year,
     without_tags,
 )
@@ -39,13 +40,16 @@ def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixe
     ids = ids_in(text)
     if kind != "movie" and (episode := find_episode(plain, parts[0], tuple(directories), kind, ids)) is not None:
         return episode
-    title, year = split_year(plain)
-    if year is None and directories:
-        title, year = _of_directory(title, directories[-1])
-    if directories and (more := ids_in(directories[-1])):
+    match = YEAR.search(plain)
+    title, year = split_at(plain, match)
+    directory = directories[-1] if directories else None
+    if year is None and directory is not None:
+        title, year = _of_directory(title, directory)
+    if directory is not None and directory != text and (more := ids_in(directory)):
         ids = more | ids
-    name = Name(title or cleaned(text) or as_text(parts[0]), year=year)
-    return Description(name, ids=ids, edition=edition_in(text, directories[-1] if directories else None))
+    name = Name(title or cleaned(text) or as_text(parts[0]), None, None, None, year)
+    edition = edition_in(text, directory, match if plain == text else YEAR.search(text))
+    return Description(name, (), None, ids, edition=edition)
 
 
 def _of_directory(title: str, directory: str) -> tuple[str, int | None]:
@@ -90,8 +94,11 @@ _KINDS = {
 
 def asset_type(kind: str, name: str, parsed: Name, *, is_episode: bool = True) -> str:
     """Return the type of the asset that a file of a collection becomes; ``kind`` is the collection's."""
-    if extension(name) in AUDIO:
-        return "track"
+    return "track" if extension(name) in AUDIO else video_type(kind, parsed, is_episode=is_episode)
+
+
+def video_type(kind: str, parsed: Name, *, is_episode: bool = True) -> str:
+    """Do what `asset_type` does, for a file of video."""
     if is_episode and (parsed.episode is not None or parsed.show_title) and kind in {"show", "mixed"}:
         return "episode"
     return "movie" if kind in {"movie", "mixed"} else "clip"

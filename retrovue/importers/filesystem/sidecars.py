@@ -33,6 +33,8 @@ class Marks(NamedTuple):
 
     def text(self, *, is_episode: bool) -> str:
         """Return the marks of the sidecars that apply to an episode, or to any other title, as one text."""
+        if not (self.own or self.film or self.show):
+            return ""
         counting = {"own": self.own, "show": self.show} if is_episode else {"own": self.own, "film": self.film}
         return " ".join(f"{name}={mark}" for name, mark in counting.items() if mark)
 

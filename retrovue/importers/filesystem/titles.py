@@ -59,6 +59,8 @@ def _may_hold_id(text: str) -> bool:
 def ids_in(text: str) -> dict[str, str]:
     """Return the ids as Plex, Jellyfin and Emby write them: {tmdb-1949}, [tmdbid-1949], [imdbid=tt0443706]."""
     ids: dict[str, str] = {}
+    if not _may_hold_id(text):
+        return ids
     for provider, value in _ids(text):
         ids.setdefault(provider, value)
     return ids
@@ -88,19 +90,19 @@ def without_tags(text: str) -> str:
     return _PLEX_TAGS.sub("", plain) if "{" in plain else plain
 
 
-def edition_in(text: str, directory: str | None) -> str | None:
+def edition_in(text: str, directory: str | None, year: re.Match[str] | None) -> str | None:
     """Return the edition of a film: Plex's tag, also in its directory's name, or words after the year.
 
-    Before the year they may be part of the title: "The Final Cut (2004)".
+    ``year`` is the match of `YEAR` in the text. Before the year the words may be part of the title: "The Final Cut
+    (2004)".
     """
     for name in (text, directory or ""):
         if "{" in name and (match := _EDITION.search(name)) is not None:
             return match[1].strip()
-    year = YEAR.search(text)
     start = None if year is None else year.end()
     if start is None and (dotted := _dotted_year(text)) is not None:
         start = dotted.end("year")
-    match = None if start is None else _EDITION_WORDS.search(text, start)
+    match = None if start is None or start == len(text) else _EDITION_WORDS.search(text, start)
     if match is None:
         return None
     words = match[0].translate(_SPACES).split()
@@ -109,7 +111,11 @@ def edition_in(text: str, directory: str | None) -> str | None:
 
 def split_year(text: str) -> tuple[str, int | None]:
     """Split a film's or show's name into its title and the year after it."""
-    match = YEAR.search(text)
+    return split_at(text, YEAR.search(text))
+
+
+def split_at(text: str, match: re.Match[str] | None) -> tuple[str, int | None]:
+    """Do what `split_year` does, with the match of `YEAR` in the text."""
     if match is None:
         short = RELEASE_TAIL.sub("", text)
         bare = (BARE_YEAR.match(short) if short != text else None) or _dotted_year(text)
@@ -140,7 +146,8 @@ def cleaned(text: str) -> str:
             plain = leading[0] + TAGS.sub("", rest)
     if " " not in plain.strip():
         plain = _DOT.sub(_dot_or_acronym, plain)
-    return composed(as_text(" ".join(plain.replace("_", " ").split()).strip(" -–")))
+    title = " ".join(plain.replace("_", " ").split()).strip(" -–")
+    return title if title.isascii() else composed(as_text(title))
 
 
 def _belongs_to_title(rest: str) -> bool:

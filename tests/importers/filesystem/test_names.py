@@ -214,7 +214,7 @@ class TestEpisodes:
     def test_dates(self, file: str, title: str, season: int, day: int) -> None:
         found = describe([file], SEASON.split("/"), "show")
         assert found.aired == dt.date(2024, 3, day)
-        assert found.name[:3] == (title, "The Show", season)
+        assert (found.name.title, found.name.show_title, found.name.season) == (title, "The Show", season)
         assert found.is_episode
 
     @pytest.mark.parametrize(
