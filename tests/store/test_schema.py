@@ -420,6 +420,9 @@ class TestFromAnOlderSchema:
             assert (await schema_status(store)).up_to_date
             assert await rows(store, "SELECT uuid, title, state, approved_for_broadcast FROM asset") == before
             assert await rows(store, "SELECT streams, provenance FROM asset") == [(None, None)]
+            for broken in ("DELETE FROM collection", "UPDATE asset SET collection_uuid = gen_random_uuid()"):
+                with pytest.raises(Exception, match="asset_collection_uuid_fkey"):
+                    await execute(store, broken)
         async with open_store(Settings(database_url=Secret(older))) as store:
             assert await rows(store, "SELECT count(*) FROM enricher") == [(0,)]
 
