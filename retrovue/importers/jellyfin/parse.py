@@ -7,7 +7,8 @@ the catalogue keeps one asset and finds it by all of its numbers.
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -51,6 +52,8 @@ LONGEST_RANGE: Final = 50
 """The most episodes in one file. Larger ranges are taken for errors."""
 
 _TICKS_PER_MS = 10_000
+_TICKS_TOO_LATE = (LONGEST_MS + 1) * _TICKS_PER_MS
+_start = itemgetter(0)
 _REMOTE = frozenset({"http", "rtmp", "rtsp", "udp", "rtp", "ftp"})
 """The protocols by which a server fetches what is no file (MediaProtocol.cs)."""
 _RESOLUTIONS = (
@@ -64,6 +67,8 @@ _RESOLUTIONS = (
 )
 """The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
 _NOBODY = NamedRow()
+_NO_STREAM = Stream()
+_HALF_A_DAY = dt.timedelta(hours=12)
 _DISCS = {
     "Dvd": ("disc_folder", "The version is a folder with the structure of a DVD, not a file."),
     "BluRay": ("disc_folder", "The version is a folder with the structure of a Blu-ray, not a file."),
@@ -193,12 +198,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
         warnings: list[str],
     ) -> AssetDraft:
         kind = self.types[row.type or ""]
-        parts = tuple(
-            [
-                PartDraft(file.path or "", file.size, ticks_ms(file.run_time_ticks, warnings), stamp=file_stamp(file))
-                for file in files
-            ]
-        )
+        parts = tuple([_part(file, warnings) for file in files])
         title = row.title
         if title is None or not title.strip():
             title = stem(parts[0].source_path)
@@ -216,7 +216,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             part_of = _album_of(row, warnings)
         if len(studios) > 1:
             tags = {**tags, "studio": studios}
-        video, audio = _video_of(source), _audio_of(source)
+        video, audio = _streams_of(source)
         return AssetDraft(
             source_uri=self.version_uri(uri, source.id or "", number),
             type=kind,
@@ -232,12 +232,12 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             content_rating=content_rating,
             rating=stars,
             container=source.container or None,
-            video_codec=(video.codec or None) if video else None,
-            audio_codec=(audio.codec or None) if audio else None,
-            audio_channels=audio.channels if audio else None,
-            video_resolution=resolution(video.width, video.height) if video else None,
-            width=video.width if video else None,
-            height=video.height if video else None,
+            video_codec=video.codec or None,
+            audio_codec=audio.codec or None,
+            audio_channels=audio.channels,
+            video_resolution=resolution(video.width, video.height),
+            width=video.width,
+            height=video.height,
             bitrate_kbps=None if source.bitrate is None else source.bitrate // 1000,
             show_key=part_of.show_key,
             show_year=part_of.show_year,
@@ -249,7 +249,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             provider_ids=_provider_ids(row),
             tags=tags,
             chapters=None if row.chapters is None or not own else chapters(row.chapters, warnings),
-            warnings=tuple(dict.fromkeys(warnings)),
+            warnings=tuple(dict.fromkeys(warnings)) if warnings else (),
         )
 
     def _series_of(self, row: Row, number: int | None, warnings: list[str]) -> tuple[Membership, Show | None]:
@@ -286,6 +286,11 @@ def _album_of(row: Row, warnings: list[str]) -> Membership:
     )
 
 
+def _part(file: MediaSource, warnings: list[str]) -> PartDraft:
+    length = milliseconds(file.run_time_ticks, warnings, per_ms=_TICKS_PER_MS)
+    return PartDraft(file.path or "", file.size, length, None, file_stamp(file))
+
+
 def file_stamp(source: MediaSource) -> str | None:
     """Make a stamp of a file from its size and its length in ticks of 100 ns; None if one of them is unknown.
 
@@ -308,14 +313,19 @@ def _numbers(row: Row | OutlineRow, warnings: list[str]) -> list[int | None]:
     return [None, *range(first + 1, last + 1)]
 
 
-def _video_of(source: MediaSource) -> Stream | None:
-    return next((stream for stream in source.media_streams or () if stream.type == "Video"), None)
-
-
-def _audio_of(source: MediaSource) -> Stream | None:
-    tracks = [stream for stream in source.media_streams or () if stream.type == "Audio"]
-    chosen = [track for track in tracks if track.index == source.default_audio_stream_index] if tracks else []
-    return next(iter(chosen or [track for track in tracks if track.is_default] or tracks), None)
+def _streams_of(source: MediaSource) -> tuple[Stream, Stream]:
+    """Return the streams of picture and sound that a version is played with; an empty one where it has none."""
+    video = chosen = default = first = None
+    for stream in source.media_streams or ():
+        if stream.type == "Audio":
+            first = first or stream
+            if chosen is None and stream.index == source.default_audio_stream_index:
+                chosen = stream
+            if default is None and stream.is_default:
+                default = stream
+        elif video is None and stream.type == "Video":
+            video = stream
+    return video or _NO_STREAM, chosen or default or first or _NO_STREAM
 
 
 def _provider_ids(row: Row) -> dict[str, str]:
@@ -327,13 +337,12 @@ def _studios(row: Row) -> list[str]:
 
 
 def _tags(row: Row) -> dict[str, list[str]]:
-    found = {"genre": row.genres, "label": row.tags}
-    return {name: [tag for tag in tags if tag] for name, tags in found.items() if tags}
-
-
-def ticks_ms(ticks: float | None, warnings: list[str]) -> int | None:
-    """Convert a length in ticks of 100 ns to milliseconds."""
-    return milliseconds(ticks, warnings, per_ms=_TICKS_PER_MS)
+    tags: dict[str, list[str]] = {}
+    if row.genres:
+        tags["genre"] = [tag for tag in row.genres if tag]
+    if row.tags:
+        tags["label"] = [tag for tag in row.tags if tag]
+    return tags
 
 
 def _stars(row: Row, warnings: list[str]) -> float | None:
@@ -350,19 +359,21 @@ def date(text: str | None, warnings: list[str]) -> dt.date | None:
     if not text:
         return None
     try:
-        moment = dt.datetime.fromisoformat(f"{text[:19]}+00:00" if len(text) > 10 else f"{text}T00:00:00+00:00")
+        moment = dt.datetime.fromisoformat(text[:19] if len(text) > 10 else f"{text}T00:00:00")
         if moment.minute % 15 == 0 and moment.second == 0:
             # Zones differ from UTC by quarters of an hour.
-            moment += dt.timedelta(hours=12)
+            moment += _HALF_A_DAY
     except (ValueError, OverflowError):
         pass
     else:
-        if FIRST_YEAR <= moment.year <= LAST_YEAR:
+        # The zone comes behind the seconds.
+        if FIRST_YEAR <= moment.year <= LAST_YEAR and moment.tzinfo is None:
             return moment.date()
     warnings.append("bad_date")
     return None
 
 
+@lru_cache(maxsize=1024)
 def resolution(width: int | None, height: int | None) -> str | None:
     """Return the name of a picture's resolution."""
     if not width or not height:
@@ -372,14 +383,18 @@ def resolution(width: int | None, height: int | None) -> str | None:
 
 def chapters(found: Sequence[Chapter], warnings: list[str]) -> list[dict[str, Any]]:
     """Convert chapters to milliseconds. Each ends where the next one begins; the last one's end is open."""
-    spans: list[dict[str, Any]] = []
+    starts: list[tuple[int, str | None]] = []
     for chapter in found:
         ticks = chapter.start_position_ticks
-        if type(ticks) is not int or not 0 <= ticks // _TICKS_PER_MS <= LONGEST_MS:
+        if type(ticks) is int and 0 <= ticks < _TICKS_TOO_LATE:
+            starts.append((ticks // _TICKS_PER_MS, chapter.name))
+        else:
             warnings.append("bad_span")
-            continue
-        spans.append({"title": chapter.name, "start_ms": ticks // _TICKS_PER_MS, "end_ms": None})
-    spans.sort(key=lambda span: int(span["start_ms"]))
-    for span, following in pairwise(spans):
-        span["end_ms"] = following["start_ms"]
+    starts.sort(key=_start)
+    spans: list[dict[str, Any]] = []
+    end: int | None = None
+    for start, title in reversed(starts):
+        spans.append({"title": title, "start_ms": start, "end_ms": end})
+        end = start
+    spans.reverse()
     return spans

@@ -51,7 +51,6 @@ class MediaSource(msgspec.Struct, gc=False, rename="pascal"):
     path: FilePath | None = None
     protocol: Text | None = None
     type: Text | None = None
-    name: Text | None = None
     container: Text | None = None
     size: Big | None = None
     is_remote: bool = False
