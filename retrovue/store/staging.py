@@ -4,7 +4,7 @@ Only drafts that the collection doesn't hold exactly as they are get staged, in 
 Nothing is locked while the source is waited for, and memory is bounded by one page.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import UUID
@@ -294,15 +294,19 @@ class Staging:
     async def _copy_drafts(
         self, session: AsyncSession, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]]
     ) -> None:
-        rows: list[tuple[object, ...]] = []
         refinements: list[tuple[int, str, str | None]] = []
-        try:
+
+        def rows() -> Iterator[tuple[object, ...]]:
             for seq, (mapped, key, difference) in enumerate(drafts, start=self.staged):
-                rows.append(_row(seq, mapped, key, difference))
+                yield _row(seq, mapped, key, difference)
                 if (refinement := mapped.refinement) is not None:
                     failures = _json(refinement.failures) if refinement.failures else None
                     refinements.append((seq, _json(refinement.provenance), failures))
-            await self._copy(session, "staged", rows, _COLUMNS)
+
+        try:
+            if drafts:
+                # The driver encodes each row when it is made, so the rows of a page are never in memory together.
+                await self._copy(session, "staged", rows(), _COLUMNS)
         except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
             raise StoreError(
                 "The importer gave a value that the catalogue can't hold.",
@@ -336,9 +340,10 @@ class Staging:
         self,
         session: AsyncSession,
         table: str,
-        records: Sequence[tuple[object, ...]],
+        records: Iterable[tuple[object, ...]],
         columns: Sequence[str] | None = None,
     ) -> None:
+        """Copy rows to a table; an empty sequence costs no round trip."""
         if records:
             driver = await driver_of(session)
             await driver.copy_records_to_table(self.tables.name(table), records=records, columns=columns)
