@@ -27,7 +27,7 @@ _UNC = re.compile(r"^//[^/]")
 """A UNC path with slashes. On a POSIX system two slashes at the beginning mean one."""
 
 
-_DISC_ENDINGS = (
+DISC_ENDINGS = (
     ".m2ts", ".ssif", ".mpls", ".bdmv", ".vob", ".ifo", ".bup", ".evo", "/bdmv", "\\bdmv", "eo_ts", "vd_ts",
 )  # fmt: skip
 """The ends of the paths of disc files and disc directories. Few paths have them, so few are examined further."""
@@ -88,7 +88,7 @@ def disc_of(path: str) -> str | None:
 
     A camera writes ``.mts`` files to directories named as those of a Blu-ray: they are clips.
     """
-    if path[-5:].lower().endswith(_DISC_ENDINGS):
+    if path[-5:].lower().endswith(DISC_ENDINGS):
         if (folder := _DISC_FOLDER.search(path)) is not None:
             return path[: folder.start()] or "/"
         if (file := _DISC_FILE.search(path)) is not None:

@@ -2,12 +2,13 @@
 
 from retrovue.core.model import ASSET_TYPES, Collection, PathMapping
 from retrovue.core.pages import AssetDraft, Page, Rejection
-from retrovue.core.paths import PathMapper, UnmappedPath, disc_of
+from retrovue.core.paths import DISC_ENDINGS, PathMapper, UnmappedPath, disc_of
 from retrovue.core.text import quoted
 from retrovue.store.drafts import MappedDraft
 
 DISC_IMAGES = frozenset({".iso", ".img", ".nrg", ".mdf"})
 """The extensions of disc images, which media servers list like films."""
+_DISC_ENDINGS = (*DISC_IMAGES, *DISC_ENDINGS)
 IDENTITY_MAPPING = PathMapping("/", "/")
 """An extra mapping for sources whose paths are local paths. It is the shortest possible one, so that any other one
 applies first.
@@ -55,9 +56,14 @@ class DraftMapper:
         if not draft.parts or draft.type not in ASSET_TYPES:
             problem = "it has no part" if not draft.parts else f"its type is {quoted(draft.type)}"
             raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")
+        if len(draft.parts) == 1:
+            return (self._file(draft.parts[0].source_path),)
         return tuple([self._file(part.source_path) for part in draft.parts])
 
     def _file(self, path: str) -> str:
+        # Most files need nothing more: the following is called for every file of a library.
+        if not path[-5:].lower().endswith(_DISC_ENDINGS):
+            return self.to_local(path)
         if path[-4:].lower() in DISC_IMAGES:
             raise UnmappedPath("disc_image", f"{quoted(path)} is the image of a disc: only single files are ingested")
         if (disc := disc_of(path)) is not None:

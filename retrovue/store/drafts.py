@@ -99,7 +99,7 @@ def draft_stamp(draft: AssetDraft) -> bytes:
     values = astuple(draft)
     # For a source that doesn't report sidecars, the stamp is the same as before sidecars were included.
     sidecars = () if draft.sidecar_stamp is None else (draft.sidecar_stamp,)
-    parts = [astuple(part)[1:] for part in draft.parts]
+    parts = [(part.size_bytes, part.duration_ms, part.modified_s, part.stamp) for part in draft.parts]
     try:
         encoded = orjson.dumps((values[1:_PARTS], parts, values[_PARTS + 1 : _SIDECARS], *sidecars))
     except TypeError:

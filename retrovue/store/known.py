@@ -8,7 +8,6 @@ or its identity changes.
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -124,7 +123,7 @@ _HELD = text(
 )
 
 
-class Other(NamedTuple):
+class Other(Struct, frozen=True, gc=False):
     """A draft that isn't stored as an asset of the collection exactly as it is."""
 
     position: int
@@ -296,6 +295,8 @@ class Comparison(Struct):
 
         Only drafts with a modification time of their files are checked.
         """
+        if not self.anything_known:
+            return []
         said = [
             (
                 key.source_hash + key.canonical_hash + key.stamp,
@@ -305,7 +306,7 @@ class Comparison(Struct):
             for item, key in zip(mapped, keys, strict=True)
             if item.draft.parts[0].modified_s is not None
         ]
-        if not said or not self.anything_known:
+        if not said:
             return []
         result = await session.execute(
             _CHANGED,
