@@ -154,7 +154,7 @@ class TestOutcomes:
 
 class TestDryRun:
     async def test_it_remembers_keys_and_titles(self, library: Library) -> None:
-        """About 100 bytes for each draft that the catalogue doesn't know: nothing else of it stays."""
+        """Some 30 bytes for each draft of a collection without assets: nothing else of it stays."""
         movies = await library.collection("Movies")
         async with library.store.session() as session:
             seen = Preview(library.store, session, movies)
@@ -169,7 +169,7 @@ class TestDryRun:
             await take(0, 1_000)
             with traced() as held:
                 await take(1_000, 11_000)
-                assert 10_000 * 64 < held() < 10_000 * 200
+                assert 10_000 * 16 < held() < 10_000 * 60
 
     async def test_stamps_are_made_where_there_is_an_asset_to_compare(self, library: Library) -> None:
         movies = await library.collection("Movies")
@@ -261,7 +261,8 @@ class TestPlex:
                 await anyio.wait_all_tasks_blocked()
                 for key in "12":
                     asked = [request.start or 0 for request in server.requests if f"/{key}/all" in request.path]
-                    assert held.FIRST < max(asked) <= held.FIRST + (1 + WINDOW) * 10
+                    # The second collection may be some pages behind the one that is held: the first goes first.
+                    assert held.FIRST <= max(asked) <= held.FIRST + (1 + WINDOW) * 10
                 await lock.rollback()
         assert again.summary.total("skipped") == first.summary.total("created")
 

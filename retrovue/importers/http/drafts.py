@@ -166,29 +166,38 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
     def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> list[Any]:
         """Return the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
         problem: Problem | None
+        versions: list[Any] | None = row.versions
+        if (
+            versions
+            and len(versions) == 1
+            and row.type in self.types
+            and versions[0].id not in {None, ""}
+            and self.item_problem(row) is None
+            and self.version_problem(versions[0]) is None
+        ):
+            return versions  # as most items
         if row.type not in self.types:
             problem = "not_playable", f"An item of type {quoted(row.type)} is not playable."
         else:
             problem = self.item_problem(row)
-            if problem is None and not row.versions:
+            if problem is None and not versions:
                 problem = "no_media", "The item has no media."
-            elif problem is None and len(row.versions) > MOST_VERSIONS:
-                reason = f"The item has {len(row.versions):,} versions; at most {MOST_VERSIONS:,} can be used."
+            elif problem is None and len(versions or ()) > MOST_VERSIONS:
+                reason = f"The item has {len(versions or ()):,} versions; at most {MOST_VERSIONS:,} can be used."
                 problem = "too_many_versions", reason
         if problem is not None:
             rejected.append(Rejection(*problem, uri, row.title))
             return []
         usable: list[Any] = []
-        seen: set[Any] | None = set() if len(row.versions) > 1 else None
-        for version in row.versions:
+        seen: set[Any] = set()
+        for version in versions or ():
             version_id = version.id
             if version_id is None or version_id == "":
                 problem = "no_media_id", "The version has no id, so that it can't be told from others."
-            elif seen is not None and version_id in seen:
+            elif version_id in seen:
                 problem = "duplicate_version", "The item lists the same version twice."
             else:
-                if seen is not None:
-                    seen.add(version_id)
+                seen.add(version_id)
                 problem = self.version_problem(version)
             if problem is None:
                 usable.append(version)
