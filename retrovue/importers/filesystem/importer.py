@@ -47,7 +47,9 @@ ROOT = "."
 PAGE = 500
 """The most titles of a page."""
 DIRECTORIES_AT_ONCE = 200
-"""The most directories that are read for a page, because a page has a deadline even if there are no titles."""
+"""The most directories that are read in one step, which has a deadline."""
+SILENT_S = 1.0
+"""After so many seconds without a page an empty one is yielded, because whoever waits for a page has a deadline."""
 THREADS = 4
 """Directories of one source that are read at the same time; more isn't faster on a disk."""
 _DISCONNECTED = frozenset(
@@ -70,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mount_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = 10.0
     """The deadline for one directory: a disk spins up in less, and a mount blocks for minutes if its server is gone."""
     read_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)] = 300.0
-    """The deadline for a page: 200 directories of a slow network mount."""
+    """The deadline for 200 directories of a slow network mount."""
 
 
 class FilesystemImporter(BaseImporter):
@@ -193,18 +195,17 @@ class FilesystemImporter(BaseImporter):
             targets = Targets(keys)
             walk = self._walk(collection, targets)
             try:
-                while (titles := await self._more(collection, walk)) is not None:
-                    warnings = {f"left_out_{reason}": count for reason, count in walk.left_out.items()}
-                    walk.left_out.clear()
-                    outline = maker.outline(titles) if outlines and titles else None
-                    if outline is not None:
-                        titles = []
-                    if titles or warnings:
-                        page = maker.page(titles)
-                        page.warnings = warnings
-                        yield page
-                    if outline is not None:
-                        yield outline
+                async with aclosing(self._batches(collection, walk)) as batches:
+                    async for titles in batches:
+                        warnings = {f"left_out_{reason}": count for reason, count in walk.left_out.items()}
+                        walk.left_out.clear()
+                        outline = maker.outline(titles) if outlines and titles else None
+                        if warnings or outline is None:
+                            page = maker.page(titles if outline is None else [])
+                            page.warnings = warnings
+                            yield page
+                        if outline is not None:
+                            yield outline
             except DirectoryChanged as exc:
                 changed = shown([exc.path])
                 yield Page([], [], 0, restart=True)
@@ -247,11 +248,27 @@ class FilesystemImporter(BaseImporter):
 
         await self._in_thread(self._settings.mount_timeout_s, path, look)
 
-    async def _more(self, collection: Collection, walk: Walk) -> list[Title | Unusable] | None:
+    async def _batches(self, collection: Collection, walk: Walk) -> AsyncGenerator[list[Title | Unusable], None]:
+        """Yield the titles of each page, and an empty list each time that reading them takes longer than `SILENT_S`."""
+        titles: list[Title | Unusable] = []
+        began = anyio.current_time()
+        while (more := await self._more(collection, walk, PAGE - len(titles))) is not None:
+            titles += more
+            if len(titles) == PAGE:
+                full, titles = titles, []
+                yield full
+                began = anyio.current_time()
+            elif anyio.current_time() - began >= SILENT_S:
+                yield []
+                began = anyio.current_time()
+        if titles or walk.left_out:
+            yield titles
+
+    async def _more(self, collection: Collection, walk: Walk, most: int) -> list[Title | Unusable] | None:
         return await self._in_thread(
             self._settings.read_timeout_s,
             self._directory(collection),
-            lambda: walk.more(PAGE, DIRECTORIES_AT_ONCE),
+            lambda: walk.more(most, DIRECTORIES_AT_ONCE),
             midway=True,
         )
 

@@ -1,6 +1,7 @@
 """The importer for directories, on real trees."""
 
 import errno
+import math
 import os
 import socket
 import tracemalloc
@@ -308,8 +309,8 @@ class TestRaces:
             walked(walk)
 
     async def test_a_directory_that_vanishes_has_all_read_again(self, tmp_path: Path) -> None:
-        make(tmp_path, *(f"Movies/{number:04}/a.mkv" for number in range(DIRECTORIES_AT_ONCE + 10)))
-        last = tmp_path / "Movies" / f"{DIRECTORIES_AT_ONCE + 9:04}"
+        make(tmp_path, *(f"Movies/{number:04}/a.mkv" for number in range(PAGE + 10)))
+        last = tmp_path / "Movies" / f"{PAGE + 9:04}"
         async with importer(tmp_path).enumerate(MOVIES, FULL) as pages:
             first = await anext(pages)
             last.rename(tmp_path / "Movies" / "moved")
@@ -319,11 +320,11 @@ class TestRaces:
         after = [page for page in rest[restarts[-1] :] if isinstance(page, Page)]
         titles = {draft.source_uri.split("/")[-2] for page in after for draft in page.drafts}
         assert len(restarts) == 1
-        assert len(titles) == DIRECTORIES_AT_ONCE + 10
+        assert len(titles) == PAGE + 10
         assert "moved" in titles
 
     async def test_twice_is_incomplete(self, tmp_path: Path) -> None:
-        names = [f"{number:04}" for number in range(DIRECTORIES_AT_ONCE + 10)]
+        names = [f"{number:04}" for number in range(PAGE + 10)]
         make(tmp_path, *(f"Movies/{name}/a.mkv" for name in names))
 
         async def rename_the_last() -> None:
@@ -337,8 +338,8 @@ class TestRaces:
             await rename_the_last()
 
     async def test_a_directory_that_becomes_a_link_is_not_followed(self, tmp_path: Path) -> None:
-        make(tmp_path, *(f"Movies/{number:04}/a.mkv" for number in range(DIRECTORIES_AT_ONCE + 10)), "outside/b.mkv")
-        last = tmp_path / "Movies" / f"{DIRECTORIES_AT_ONCE + 9:04}"
+        make(tmp_path, *(f"Movies/{number:04}/a.mkv" for number in range(PAGE + 10)), "outside/b.mkv")
+        last = tmp_path / "Movies" / f"{PAGE + 9:04}"
         found: list[AssetDraft] = []
         async with importer(tmp_path).enumerate(MOVIES, FULL) as pages:
             async for page in pages:
@@ -502,6 +503,24 @@ async def test_memory_does_not_grow_with_the_tree(tmp_path: Path) -> None:
     (few, small), (many, large) = await peak("small"), await peak("large")
     assert (few, many) == (1_000, 10_000)
     assert large < small * 1.5
+
+
+@pytest.mark.parametrize(("silent_s", "sizes"), [(math.inf, [PAGE, 10]), (0.0, [0, 0, PAGE, 0, 10])])
+async def test_a_page_is_filled_and_empty_ones_come_meanwhile_if_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_s: float, sizes: list[int]
+) -> None:
+    make(tmp_path, *(f"Movies/{number:04}/a.mkv" for number in range(PAGE + 10)))
+    monkeypatch.setattr("retrovue.importers.filesystem.importer.SILENT_S", silent_s)
+    async with importer(tmp_path).enumerate(MOVIES, FULL) as pages:
+        assert [page.source_items async for page in pages] == sizes
+
+
+async def test_what_the_last_directories_leave_out_is_told_without_a_title_in_them(tmp_path: Path) -> None:
+    make(tmp_path, "Movies/A/.hidden.mkv")
+    async with importer(tmp_path).enumerate(MOVIES, FULL) as pages:
+        [page] = [page async for page in pages]
+    assert isinstance(page, Page)
+    assert page.warnings == {"left_out_hidden": 1}
 
 
 @pytest.mark.parametrize("kind", ["files", "directories", "links"])
