@@ -24,10 +24,11 @@ _NOTHING_TO_PLAN = text(
         AND (SELECT count(*) = count(DISTINCT canonical_hash) FROM staged)
     """
 )
+# The limit ends the search behind the first drafts, which were staged first.
 _FIRST = text(
     f"""
-    SELECT 'created' AS verdict, {label_of("staged")} AS label, source_uri, cast(NULL AS text) AS holder FROM staged
-    WHERE seq < {CREATED_SHOWN} ORDER BY seq
+    SELECT 'created' AS verdict, {label_of("staged")} AS label, source_uri, cast(NULL AS text) AS holder
+    FROM (SELECT * FROM staged WHERE seq < {CREATED_SHOWN} LIMIT {CREATED_SHOWN}) AS staged ORDER BY seq
     """
 )
 # Version 7 UUIDs which rise with the number of the draft. Their time is that of the statement, in steps of 1/4096 ms;

@@ -140,3 +140,23 @@ async def test_a_row_can_be_given_to_another_asset_alone(
     await other.execute("UPDATE asset SET uuid = $1 WHERE title = 'A'", NOBODY)
     assert await held(filled, table) == ["B"]
     await other.execute("DELETE FROM asset")
+
+
+@tables
+async def test_a_merge_looks_an_asset_up_by_its_id(filled: Library, other: asyncpg.Connection, table: str) -> None:
+    """It switches nested loops off, with which the trigger read all assets."""
+    await execute(
+        filled.store,
+        "INSERT INTO asset (collection_uuid, source_hash, canonical_hash, type, title, source_uri, canonical_uri,"
+        " canonical_key) SELECT id, decode(md5(n::text), 'hex'), decode(md5(n::text), 'hex'), 'movie', 'More', 's',"
+        " 'c', 'c' FROM collection, generate_series(1, 5000) AS n",
+        "ANALYZE asset",
+    )
+    statement = ROWS[table].format(uuid=await uuid_of(filled, "A"))
+    read = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'asset'"
+    merging = other.transaction()
+    await merging.start()
+    await other.execute("SET LOCAL enable_nestloop = off")
+    await other.execute(statement)
+    assert await other.fetchval(read) == 0
+    await merging.rollback()
