@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from retrovue.core.bounds import MOST_VERSIONS
@@ -26,7 +26,7 @@ from retrovue.importers.http.drafts import (
     year,
 )
 from retrovue.importers.http.listing import BadRow, ListedRow
-from retrovue.importers.plex.rows import Media, OutlineMedia, OutlineRow, Row, Span, Tag, rating_key_number
+from retrovue.importers.plex.rows import Guid, Media, OutlineMedia, OutlineRow, Row, Span, Tag, rating_key_number
 
 PlexRows = Sequence[ListedRow[Row | BadRow, int | str]]
 
@@ -47,7 +47,7 @@ def shows_of(rows: PlexRows) -> dict[int | str, Show]:
 
 
 def _show(row: Row) -> Show:
-    ids = _provider_ids(row, [])
+    ids = provider_ids(row.guid, row.guids, [])
     stars = rating(row.audience_rating, row.rating, [])
     studios = [row.studio] if row.studio else []
     return Show(row.title, year(row.year, []), ids or None, studios, row.content_rating or None, stars, _tags(row))
@@ -170,7 +170,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
             album=part_of.album,
             disc_number=part_of.disc,
             track_number=part_of.track,
-            provider_ids=_provider_ids(row, warnings),
+            provider_ids=provider_ids(row.guid, row.guids, warnings),
             tags=tags,
             chapters=None if row.chapters is None else spans(row.chapters, "tag", "title", warnings),
             markers=None if row.markers is None else spans(row.markers, "type", "type", warnings),
@@ -267,11 +267,7 @@ def spans(listed: Sequence[Span], label: str, name: str, warnings: list[str]) ->
     return found
 
 
-def _provider_ids(row: Row, warnings: list[str]) -> dict[str, str]:
-    return provider_ids(row.guid, [guid.id for guid in row.guids] if row.guids else (), warnings)
-
-
-def provider_ids(guid: str | None, others: Iterable[str], warnings: list[str]) -> dict[str, str]:
+def provider_ids(guid: str | None, others: Sequence[Guid] | None, warnings: list[str]) -> dict[str, str]:
     """Read an item's guid and its ``Guid`` list as ids by provider: imdb, tmdb, tvdb, mbid, plex, ….
 
     The guid of a legacy agent counts if it names one item: ``thetvdb://80379/1/2`` is the id of a *show* followed by a
@@ -279,8 +275,8 @@ def provider_ids(guid: str | None, others: Iterable[str], warnings: list[str]) -
     provider the first counts, with a warning.
     """
     found: dict[str, str] = {}
-    for text in others:
-        provider, separator, identifier = text.partition("://")
+    for other in others or ():
+        provider, separator, identifier = other.id.partition("://")
         if separator and identifier and provider and found.setdefault(provider, identifier) != identifier:
             warnings.append("several_ids")
     if guid is None:

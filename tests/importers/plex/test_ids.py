@@ -7,8 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrovue.importers.plex.parse import provider_ids
-from retrovue.importers.plex.rows import RatingKeySet, rating_key_number
+from retrovue.importers.plex.rows import Guid, RatingKeySet, rating_key_number
 from retrovue.importers.seen import IdSet
+
+
+def guids(*texts: str) -> list[Guid]:
+    return [Guid(text) for text in texts]
 
 
 @pytest.mark.fault(209)
@@ -36,11 +40,14 @@ class TestIds:
         assert provider_ids("com.plexapp.agents.xbmcnfo://tt0133093?lang=en", [], []) == {"imdb": "tt0133093"}
         assert provider_ids("com.plexapp.agents.xbmcnfotv://1/2", [], []) == {}
         warnings: list[str] = []
-        assert provider_ids(None, ["imdb://tt1", "imdb://tt2", "tmdb://5"], warnings) == {"imdb": "tt1", "tmdb": "5"}
-        assert warnings == ["several_ids"]
-        assert provider_ids("com.plexapp.agents.imdb://tt1?lang=en", ["imdb://tt2", "nonsense", "tvdb://"], []) == {
-            "imdb": "tt2"
+        assert provider_ids(None, guids("imdb://tt1", "imdb://tt2", "tmdb://5"), warnings) == {
+            "imdb": "tt1",
+            "tmdb": "5",
         }
+        assert warnings == ["several_ids"]
+        assert provider_ids(
+            "com.plexapp.agents.imdb://tt1?lang=en", guids("imdb://tt2", "nonsense", "tvdb://"), []
+        ) == {"imdb": "tt2"}
 
     @pytest.mark.fault(147)
     @settings(deadline=None)
