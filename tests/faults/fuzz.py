@@ -25,10 +25,11 @@ from retrovue.core.results import Failed, Ingested
 from retrovue.errors import MalformedAnswer, RetrovueError
 from retrovue.importers.drafts import draft_problem
 from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.drafts import PageTaker
 from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
-from retrovue.importers.plex.rows import PlexListing, RatingKeySet, Row, decode_listing, decode_outline
+from retrovue.importers.plex.rows import PlexFormat, PlexListing, RatingKeySet, Row, decode_listing, decode_outline
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_source
 from retrovue.operations.discovery import discover
@@ -151,7 +152,7 @@ class Parser:
             return exc.code, None
         found = "whole"
         try:
-            Proof(1000, RatingKeySet()).take(listing, Answer(bytearray(body), None, None), 0)
+            Proof(1000, RatingKeySet()).take(listing, Answer(body, None, None), 0)
         except ListingMoved:
             found = "moved"
         make = PlexDraftMaker(f"page-{number}")
@@ -162,6 +163,10 @@ class Parser:
             if outline.keys != listing.keys:
                 raise AssertionError("the outline of the page has other keys than the page")
             make.outline(outline.rows, _unread)
+        taker = PageTaker(make, 0)
+        taken = PlexFormat().decode(body, taker)
+        if taken.keys != listing.keys or (taken.taken is not None and taker.page != page):
+            raise AssertionError("the page of the rows that were taken is another than that of all rows")
         self._inherit(number, listing, page)
         return found, page
 

@@ -26,15 +26,17 @@ _SCHEME = re.compile(r"^(https?)(?::/*|//+)(?=[^/])", re.IGNORECASE)
 _OPENSSL_WORDS = re.compile(r"^\[[^\]]*\] *| *\(_ssl\.c:[0-9]+\)$")
 _NOT_TLS = re.compile(r"wrong.version.number|record.layer.failure|http.request|unknown.protocol", re.IGNORECASE)
 _NOT_TEXT = "illegal request line"
-_ERROR_BODY_CAP = 64 * 1024
 """The message of h11 for an answer that begins with a control character, such as an alert of TLS."""
+_ERROR_BODY_CAP = 64 * 1024
+_CHUNKS_IN_PIECE = 1024
+"""The chunks that are joined to a piece, because a server may send a body byte by byte: a chunk takes 40 bytes more."""
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
 
 
 class Answer(Struct, frozen=True):
     """The decompressed body of a 200 or 201, and its paging headers, which are None if missing."""
 
-    body: bytearray
+    body: bytes
     total: int | None
     offset: int | None
     clock_s: int | None = None
@@ -71,27 +73,38 @@ class BodyReader:
         self._cap = cap
         self._origin = origin
         self._received = 0
-        self._body = bytearray()
+        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
+        """The chunks after these pieces, fewer than `_CHUNKS_IN_PIECE`."""
+        self.size = 0
+        """The decoded bytes so far."""
 
     def feed(self, chunk: bytes) -> None:
         """Decode a chunk; raises MalformedAnswer if the bytes exceed the limit, or follow the end of a gzip stream."""
         self._received += len(chunk)
-        if self._unpack is None:
-            self._body += chunk
-        else:
-            self._body += self._unpack.decompress(chunk, self._cap + 1 - len(self._body))
+        if self._unpack is not None:
+            chunk = self._unpack.decompress(chunk, self._cap + 1 - self.size)
             if self._unpack.unused_data:
                 raise MalformedAnswer(
                     f"The server at {self._origin} sends bytes after the end of a compressed answer.",
                     hint="Check any proxy between here and the server, or give --no-gzip.",
                 )
-        if len(self._body) > self._cap or self._received > self._cap:
+        # A buffer that grows with each chunk would take twice as long.
+        self._chunks.append(chunk)
+        self.size += len(chunk)
+        if len(self._chunks) == _CHUNKS_IN_PIECE:
+            self._join_chunks()
+        if self.size > self._cap or self._received > self._cap:
             raise AnswerTooLarge(
                 f"An answer of the server at {self._origin} is larger than {self._cap:,} bytes.",
                 hint="If its items are that large, ask for fewer: `retrovue source update SOURCE --page-size N`.",
             )
 
-    def finish(self, promised: int | None) -> bytearray:
+    def _join_chunks(self) -> None:
+        self._pieces.append(b"".join(self._chunks))
+        self._chunks.clear()
+
+    def finish(self, promised: int | None) -> bytes:
         """Return the whole body; ``promised`` is its Content-Length, None if there was none.
 
         Raises TruncatedAnswer if a part is missing, MalformedAnswer if it is XML or a web page.
@@ -99,14 +112,16 @@ class BodyReader:
         unfinished = self._unpack is not None and not self._unpack.eof
         if unfinished or promised not in {None, self._received}:
             raise _truncated(self._origin)
-        if self._body.startswith(codecs.BOM_UTF8):
-            del self._body[: len(codecs.BOM_UTF8)]  # A reader may ignore a byte order mark (RFC 8259, 8.1)
-        if self._body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # A reader may ignore a byte order mark (RFC 8259, 8.1).
+        self._join_chunks()
+        body = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
+        self._pieces.clear()
+        if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise MalformedAnswer(
                 f"An answer of the server at {self._origin} is in UTF-16 by its byte order mark, and not in UTF-8.",
                 hint="Check any proxy between here and the server.",
             )
-        start, end = bytes(self._body[:256]).lstrip(), bytes(self._body[-64:]).rstrip()
+        start, end = body[:256].lstrip(), body[-64:].rstrip()
         if start.startswith(b"<"):
             dialect = self._dialect
             if dialect.xml_root is not None and dialect.xml_root in start:
@@ -117,7 +132,7 @@ class BodyReader:
         if (start[:1], end[-1:]) not in _BRACKETS:
             # Without a length, a connection that is closed early looks like the end of the body.
             raise _truncated(self._origin)
-        return self._body
+        return body
 
 
 def _truncated(origin: str) -> TruncatedAnswer:
@@ -305,13 +320,13 @@ def _system_text(cause: OSError | None) -> str | None:
     return os.strerror(cause.errno)
 
 
-def without_echoes(body: bytearray, secrets: Iterable[str]) -> bytearray:
+def without_echoes(body: bytes, secrets: Iterable[str]) -> bytes:
     """Return an answer with dots in place of these texts, also where JSON escapes some of their characters."""
     for secret in secrets:
         if (echo := secret.encode()) in body:
             body = body.replace(echo, b"...")
         if (escaped := escaped_in_json(secret, body)) is not None:
-            body = bytearray(escaped.sub(b"...", body))
+            body = escaped.sub(b"...", body)
     return body
 
 

@@ -5,6 +5,7 @@ import gzip
 import logging
 import math
 import traceback
+import tracemalloc
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -181,7 +182,21 @@ class TestNotRetried:
         bomb = gzip.compress(bytes(1 << 26))
         with pytest.raises(MalformedAnswer, match="larger than"):
             reader.feed(bomb)
-        assert len(reader._body) == (1 << 16) + 1
+        assert reader.size == (1 << 16) + 1
+
+    @pytest.mark.fault(16)
+    async def test_a_body_that_comes_byte_by_byte_takes_little_more_memory(self) -> None:
+        body = b"[" + b"1," * 100_000 + b"1]"
+        reader = BodyReader("", PLEX, cap=1 << 20, origin="http://plex.example")
+        tracemalloc.start()
+        try:
+            for place in range(len(body)):
+                reader.feed(body[place : place + 1])
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 2 * len(body)
+        assert reader.finish(len(body)) == body
 
     @pytest.mark.fault(16)
     async def test_a_body_without_end_is_read_up_to_the_cap(self) -> None:
