@@ -38,6 +38,7 @@ from retrovue.importers.filesystem.drafts import PageMaker
 from retrovue.importers.filesystem.selection import Selection
 from retrovue.importers.filesystem.targets import EVERYTHING, Targets
 from retrovue.importers.filesystem.titles import shown
+from retrovue.importers.filesystem.turns import Turns
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
 from retrovue.importers.filesystem.watching import Directories, watching
 from retrovue.importers.waiting import waiting_for_source
@@ -94,6 +95,7 @@ class FilesystemImporter(BaseImporter):
             )
         self._path = "/" + os.path.normpath(self._settings.path).lstrip("/")
         self._threads = anyio.CapacityLimiter(THREADS)
+        self._turns = Turns()
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
@@ -265,12 +267,11 @@ class FilesystemImporter(BaseImporter):
             yield titles
 
     async def _more(self, collection: Collection, walk: Walk, most: int) -> list[Title | Unusable] | None:
-        return await self._in_thread(
-            self._settings.read_timeout_s,
-            self._directory(collection),
-            lambda: walk.more(most, DIRECTORIES_AT_ONCE),
-            midway=True,
-        )
+        def read() -> list[Title | Unusable] | None:
+            with self._turns.turn():
+                return walk.more(most, DIRECTORIES_AT_ONCE)
+
+        return await self._in_thread(self._settings.read_timeout_s, self._directory(collection), read, midway=True)
 
     async def _in_thread(self, deadline_s: float, path: str, read: Callable[[], T], *, midway: bool = False) -> T:
         """Read the disk in a worker thread; raise its errors, and a missed deadline, as SourceError."""
