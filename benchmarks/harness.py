@@ -201,7 +201,7 @@ class Harness:
         place = rows if contender.client == "copy" else roots.get(layout)
         command = self._command(contender, str(place or "") if plex is None or place else plex.url)
         spent, report = await self._measured(command, environment)
-        if contender.client == "show":
+        if contender.client in {"list", "show"}:
             return Sample(wall=spent["wall"], client_cpu=spent["cpu"], peak_mb=spent["peak_mb"])
         await self._databases.quiet(name)
         postgres = self._databases.cpu() - postgres
@@ -241,8 +241,9 @@ class Harness:
     def _command(self, contender: Contender, place: str) -> list[str]:
         """Return the command of a contender; ``place`` is the address of the server, or a path."""
         options = contender.options()
-        if contender.client == "show":
-            return [*retrovue(self._python), "source", "show", SOURCE, "--json"]
+        if contender.client in {"list", "show"}:
+            name = () if contender.client == "list" else (SOURCE,)
+            return [*retrovue(self._python), "source", contender.client, *name, "--json"]
         if contender.client == "script":
             # It needs plexapi, which the product's environment doesn't have.
             return [sys.executable, "-m", "benchmarks.script", place, str(self._media)]

@@ -7,11 +7,12 @@ from typing import Literal
 from retrovue.simulator import Changes
 
 Client = Literal[
-    "cli", "library", "floor", "lean floor", "fetch", "decode", "script", "help", "show", "profiled", "copy"
+    "cli", "library", "floor", "lean floor", "fetch", "decode", "script", "help", "list", "show", "profiled", "copy"
 ]
 """The product as operators and as services run it; the floor, also with requests as lean as the product's, and in
 parts (of a tree ``fetch`` is listing it and asking for sizes); a script on plexapi and SQLAlchemy; `retrovue --help`,
-`retrovue source show`, the library under Python's profiler, and COPY of the assets into a bare table."""
+`retrovue source list`, `retrovue source show`, the library under Python's profiler, and COPY of the assets into a bare
+table."""
 PRODUCT: tuple[Client, ...] = ("cli", "library", "profiled")
 WRITES: tuple[Client, ...] = (*PRODUCT, "floor", "lean floor")
 
@@ -215,8 +216,14 @@ def _units(layout: Layout) -> tuple[Contender, ...]:
 
 
 def start(_items: int) -> Scenario:
-    """How long the command line takes to come up."""
-    return Scenario("start", "Start of the command line", (Contender("retrovue --help", None, "help"),), rounds=10)
+    """How long the command line takes to come up, without and with a catalogue."""
+    layout = Layout("movie", (50,))
+    contenders = (
+        Contender("retrovue --help", None, "help"),
+        Contender("retrovue source list", layout, "list"),
+        Contender("retrovue source show", layout, "show"),
+    )
+    return Scenario("start", "Start of the command line", contenders, rounds=10)
 
 
 def latency(items: int) -> Scenario:

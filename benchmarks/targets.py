@@ -84,12 +84,12 @@ _ONE_TREE, _JELLYFIN, _ROWS, _SHAPES = "one-tree", "jellyfin", "rows", "shapes"
 _ALONE, _TOGETHER = ("small", "concurrency 1"), ("small", "concurrency 8")
 
 TARGETS = (
-    Target("First ingest, wall time ÷ floor", _wall(_FIRST, _FLOOR), at_most=1.5, moonshot=1.15),
-    Target("First ingest through the library ÷ floor", _wall(("main", "library"), _FLOOR), at_most=1.5, moonshot=1.15),
+    Target("First ingest, wall time ÷ floor", _wall(_FIRST, _FLOOR), at_most=1.25, moonshot=1.0),
+    Target("First ingest through the library ÷ floor", _wall(("main", "library"), _FLOOR), at_most=1.25, moonshot=1.0),
     Target("First ingest ÷ floor with requests as lean as ours", _wall(_FIRST, ("main", "floor, lean requests"))),
     Target("First ingest ÷ floor, without the start of either process", _wall(_FIRST, _FLOOR, "work")),
-    Target("Re-ingest ÷ first ingest", _wall(("main", "re-ingest"), _FIRST), at_most=0.35, moonshot=0.1),
-    Target("Dry-run, empty catalogue ÷ first ingest", _wall(("main", "dry-run"), _FIRST), at_most=0.5),
+    Target("Re-ingest ÷ first ingest", _wall(("main", "re-ingest"), _FIRST), at_most=0.25, moonshot=0.15),
+    Target("Dry-run, empty catalogue ÷ first ingest", _wall(("main", "dry-run"), _FIRST), at_most=0.5, moonshot=0.35),
     Target("Dry-run, nothing new ÷ first ingest", _wall(("main", "dry-run, nothing new"), _FIRST), at_most=0.5),
     *_ratios("Sync, nothing changed ÷ re-ingest", "sync", "nothing changed", at_most=1.2),
     *_ratios("Sync, nothing changed, all read ÷ re-ingest", "sync", "nothing changed, all read", at_most=1.2),
@@ -124,13 +124,12 @@ TARGETS = (
         unit="MiB",
     ),
     Target("Peak memory, ten times as many items", _wall(_MILLION, _FIRST, "peak_mb"), at_most=1.1),
-    Target("… in MiB", lambda of: of(*_MILLION, "peak_mb"), at_most=200, moonshot=120, unit="MiB"),
-    Target("… of a dry-run, in MiB", lambda of: of("million", "dry-run", "peak_mb"), unit="MiB"),
+    Target("… in MiB", lambda of: of(*_MILLION, "peak_mb"), at_most=120, unit="MiB"),
+    Target("… of a dry-run, in MiB", lambda of: of("million", "dry-run", "peak_mb"), at_most=130, unit="MiB"),
     Target(
         "Items a second, ten times as many items",
         lambda of: _rate(of, *_MILLION) / _rate(of, *_FIRST),
-        at_least=0.85,
-        moonshot=0.95,
+        at_least=0.95,
     ),
     Target("Peak memory of a tree, ten times as many files", _wall(_TREE, ("tree", "first"), "peak_mb"), at_most=1.1),
     Target("Peak memory of a tree, in MiB", lambda of: of(*_TREE, "peak_mb"), at_most=200, unit="MiB"),
@@ -168,6 +167,13 @@ TARGETS = (
         lambda of: of("start", "retrovue --help", "wall"),
         at_most=0.35,
         moonshot=0.15,
+        unit="s",
+    ),
+    Target(
+        "Start of a command that opens the catalogue, in seconds of CPU",
+        lambda of: of("start", "retrovue source list", "client_cpu"),
+        at_most=0.35,
+        moonshot=0.25,
         unit="s",
     ),
     Target(
