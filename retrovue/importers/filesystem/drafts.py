@@ -14,6 +14,7 @@ from retrovue.core.text import is_storable, quoted
 from retrovue.core.version import own_version
 from retrovue.importers.filesystem import exclusions, music, names
 from retrovue.importers.filesystem.episodes import Description
+from retrovue.importers.filesystem.parts import File
 from retrovue.importers.filesystem.titles import has_several_ids, shown
 from retrovue.importers.filesystem.walk import Title, Unusable
 
@@ -84,7 +85,7 @@ class PageMaker:
             elif format_ in exclusions.AUDIO:
                 drafts.append(_track(paths, title, format_, numbered=title.directories in numbered))
             else:
-                parsed = self._describe(title)
+                parsed = names.describe([part.name for part in title.parts], title.directories, self._kind)
                 if names.video_type(self._kind, parsed.name, is_episode=parsed.is_episode) == "episode":
                     drafts += _episodes(paths, title, format_, self._kind, parsed)
                 else:
@@ -237,9 +238,11 @@ def _track(paths: Sequence[str], title: Title, format_: str, *, numbered: bool) 
 
 
 def _parts(paths: Sequence[str], title: Title) -> tuple[PartDraft, ...]:
-    return tuple(
-        [
-            PartDraft(path, file.size, None, max(0, file.modified), file.stamp)
-            for path, file in zip(paths, title.parts, strict=True)
-        ]
-    )
+    if len(paths) == 1:
+        return (_part(paths[0], title.parts[0]),)
+    return tuple(map(_part, paths, title.parts))
+
+
+def _part(path: str, file: File) -> PartDraft:
+    modified = file.modified
+    return PartDraft(path, file.size, None, modified if modified > 0 else 0, file.stamp)

@@ -12,6 +12,7 @@ from retrovue.importers.filesystem.titles import (
     cleaned,
     edition_in,
     ids_in,
+    may_hold_tags,
     split_at,
     split_year,
     without_tags,
@@ -36,8 +37,9 @@ def describe(parts: Sequence[str], directories: Sequence[str], kind: str = "mixe
     text = stem(parts[0])
     if len(parts) > 1 and (match := PART.match(text)):
         text = match["title"]
-    plain = without_tags(text) or text
-    ids = ids_in(text)
+    plain, ids = text, dict[str, str]()
+    if may_hold_tags(text):
+        plain, ids = without_tags(text) or text, ids_in(text)
     if kind != "movie" and (episode := find_episode(plain, parts[0], tuple(directories), kind, ids)) is not None:
         return episode
     match = YEAR.search(plain)

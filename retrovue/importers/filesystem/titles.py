@@ -17,7 +17,7 @@ RELEASE_TAIL = re.compile(rf"[ ._-]+[(\[]?{RELEASE}(?![^ ._\-\[\](){{}}]).*$", r
 BARE_YEAR = re.compile(r"^(?P<title>.*[^ ._-])[ ._-]+(?P<year>19[0-9]{2}|20[0-3][0-9])$")
 _DOTTED_YEAR = re.compile(r"^(?P<title>[^ ]*[^ ._-])[._]+(?P<year>19[0-9]{2}|20[0-3][0-9])(?P<rest>(?:[._-][^ ]*)?)$")
 """In a name without blanks: the last year in it."""
-YEAR = re.compile(r"[ ._]*[(\[{](?P<year>(?:18|19|20)[0-9]{2})[)\]}]")
+YEAR = re.compile(r"[(\[{](?P<year>(?:18|19|20)[0-9]{2})[)\]}]")
 ID = re.compile(
     r"[ ._-]*[\[{(](?:(?P<provider>imdb|tmdb|tvdb)(?:id)?[-=: ](?P<id>(?:tt)?[0-9]{1,10})|(?P<imdb>tt[0-9]{7,10}))"
     r"[\]})]|[ ._-]+(?P<bare>tt[0-9]{7,10})(?![^ ._\-\[\](){}])",
@@ -79,6 +79,11 @@ def _ids(text: str) -> Iterator[tuple[str, str]]:
             yield provider, value.lower()
 
 
+def may_hold_tags(text: str) -> bool:
+    """Return whether a text may hold an id of a provider or an edition; few texts may."""
+    return "{" in text or _may_hold_id(text)
+
+
 def has_tags(text: str) -> bool:
     """Return whether a text holds an id of a provider or an edition, as Plex, Jellyfin and Emby write them."""
     return (_may_hold_id(text) and ID.search(text) is not None) or ("{" in text and _EDITION.search(text) is not None)
@@ -120,7 +125,7 @@ def split_at(text: str, match: re.Match[str] | None) -> tuple[str, int | None]:
         short = RELEASE_TAIL.sub("", text)
         bare = (BARE_YEAR.match(short) if short != text else None) or _dotted_year(text)
         return (cleaned(short), None) if bare is None else (cleaned(bare["title"]), int(bare["year"]))
-    title = cleaned(text[: match.start()]) or cleaned(text[match.end() :])
+    title = cleaned(text[: match.start()].rstrip(" ._")) or cleaned(text[match.end() :])
     return title or cleaned(text), int(match["year"])
 
 
