@@ -245,4 +245,4 @@ def _parts(paths: Sequence[str], title: Title) -> tuple[PartDraft, ...]:
 
 def _part(path: str, file: File) -> PartDraft:
     modified = file.modified
-    return PartDraft(path, file.size, None, modified if modified > 0 else 0, file.stamp)
+    return PartDraft(path, file.size, None, max(0, modified), file.stamp)

@@ -38,9 +38,9 @@ from retrovue.importers.filesystem.drafts import PageMaker
 from retrovue.importers.filesystem.selection import Selection
 from retrovue.importers.filesystem.targets import EVERYTHING, Targets
 from retrovue.importers.filesystem.titles import shown
-from retrovue.importers.filesystem.turns import Turns
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
 from retrovue.importers.filesystem.watching import Directories, watching
+from retrovue.importers.precedence import Precedence
 from retrovue.importers.waiting import waiting_for_source
 
 ROOT = "."
@@ -95,7 +95,7 @@ class FilesystemImporter(BaseImporter):
             )
         self._path = "/" + os.path.normpath(self._settings.path).lstrip("/")
         self._threads = anyio.CapacityLimiter(THREADS)
-        self._turns = Turns()
+        self._precedence = Precedence()
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:
@@ -251,27 +251,38 @@ class FilesystemImporter(BaseImporter):
         await self._in_thread(self._settings.mount_timeout_s, path, look)
 
     async def _batches(self, collection: Collection, walk: Walk) -> AsyncGenerator[list[Title | Unusable], None]:
-        """Yield the titles of each page, and an empty list each time that reading them takes longer than `SILENT_S`."""
+        """Yield the titles of each page, and an empty list each time that reading them takes longer than `SILENT_S`.
+
+        Walks that don't wait for the disk run one after the other: each system call of a thread may hand over to
+        another one, which costs more than reading a directory from the system's cache.
+        """
         titles: list[Title | Unusable] = []
         began = anyio.current_time()
-        while (more := await self._more(collection, walk, PAGE - len(titles))) is not None:
-            titles += more
-            if len(titles) == PAGE:
-                full, titles = titles, []
-                yield full
-                began = anyio.current_time()
-            elif anyio.current_time() - began >= SILENT_S:
-                yield []
-                began = anyio.current_time()
-        if titles or walk.left_out:
-            yield titles
+        place = self._precedence.place()
+        try:
+            await self._precedence.turn(place)
+            while (more := await self._more(collection, walk, PAGE - len(titles))) is not None:
+                titles += more
+                if len(titles) == PAGE:
+                    full, titles = titles, []
+                    yield full
+                    began = anyio.current_time()
+                elif anyio.current_time() - began >= SILENT_S:
+                    yield []
+                    began = anyio.current_time()
+                await self._precedence.turn(place)
+            if titles or walk.left_out:
+                yield titles
+        finally:
+            self._precedence.rest(place)
 
     async def _more(self, collection: Collection, walk: Walk, most: int) -> list[Title | Unusable] | None:
-        def read() -> list[Title | Unusable] | None:
-            with self._turns.turn():
-                return walk.more(most, DIRECTORIES_AT_ONCE)
-
-        return await self._in_thread(self._settings.read_timeout_s, self._directory(collection), read, midway=True)
+        return await self._in_thread(
+            self._settings.read_timeout_s,
+            self._directory(collection),
+            lambda: walk.more(most, DIRECTORIES_AT_ONCE),
+            midway=True,
+        )
 
     async def _in_thread(self, deadline_s: float, path: str, read: Callable[[], T], *, midway: bool = False) -> T:
         """Read the disk in a worker thread; raise its errors, and a missed deadline, as SourceError."""

@@ -27,9 +27,9 @@ from retrovue.importers.http.listing import (
     Taker,
 )
 from retrovue.importers.http.paging import Proof
-from retrovue.importers.http.precedence import Precedence
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
+from retrovue.importers.precedence import Precedence
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 _STRIDE = 31

@@ -8,10 +8,12 @@ import tracemalloc
 import wave
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import anyio
 import pytest
 
 from retrovue.core.model import Collection
@@ -31,6 +33,7 @@ from retrovue.importers.filesystem import FilesystemImporter
 from retrovue.importers.filesystem.contents import RUN, SortedNames
 from retrovue.importers.filesystem.importer import DIRECTORIES_AT_ONCE, PAGE
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Walk
+from retrovue.importers.precedence import Precedence
 from retrovue.testing import ImporterConformance, sample_collection
 
 pytestmark = pytest.mark.anyio
@@ -513,6 +516,27 @@ async def test_a_page_is_filled_and_empty_ones_come_meanwhile_if_that_takes_long
     monkeypatch.setattr("retrovue.importers.filesystem.importer.SILENT_S", silent_s)
     async with importer(tmp_path).enumerate(MOVIES, FULL) as pages:
         assert [page.source_items async for page in pages] == sizes
+
+
+async def test_walks_run_one_after_the_other_while_the_processor_is_busy(tmp_path: Path) -> None:
+    make(tmp_path, "Movies/a.mkv", "TV/b.mkv")
+    own, order = importer(tmp_path), list[str]()
+    seconds = count(step=1000)
+    own._precedence = Precedence(used_s=lambda: float(next(seconds)), longest_s=60)
+    async with own.enumerate(MOVIES, FULL) as first, own.enumerate(sample_collection("TV"), FULL) as second:
+        await anext(first)
+
+        async def later() -> None:
+            async for _ in second:
+                order.append("second")
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(later)
+                await anyio.wait_all_tasks_blocked()
+                order.append("first")
+                assert await anext(first, None) is None
+    assert order == ["first", "second"]
 
 
 async def test_what_the_last_directories_leave_out_is_told_without_a_title_in_them(tmp_path: Path) -> None:

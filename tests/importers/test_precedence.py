@@ -5,7 +5,7 @@ from itertools import count
 import anyio
 import pytest
 
-from retrovue.importers.http.precedence import Precedence
+from retrovue.importers.precedence import Precedence
 
 pytestmark = pytest.mark.anyio
 
