@@ -214,7 +214,8 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         The rows after the ``shared`` ones are taken; with None they aren't.
         """
         answer = await self._next_answer(plan, size)
-        await self._budget.precedence.turn(self._place)
+        if not self._has_turn:  # Others may wait for the turn of large answers, which this enumeration has.
+            await self._budget.precedence.turn(self._place)
         await self._take_turn_for(answer)
         # A large answer isn't kept for a second decoding.
         if self._outline and not self._has_turn:
