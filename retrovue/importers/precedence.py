@@ -1,4 +1,4 @@
-"""Let the enumeration that began first have its pages used first, while the processor is what they wait for.
+"""Let the enumerations that began first have their pages used first, while the processor is what they wait for.
 
 If several enumerations take turns at a busy processor, all of them end late and at the same time, so the database has
 nothing to merge until then and too much afterwards. Their pages also displace each other from the processor's cache.
@@ -11,7 +11,7 @@ from itertools import count
 import anyio
 
 _INTERVAL_S = 0.01
-"""How long the processor is watched before an enumeration goes on although an earlier one has a page."""
+"""How long the processor is watched before an enumeration goes on although earlier ones have pages."""
 _LONGEST_S = 1.0
 """The longest wait for one page, unless another is given."""
 
@@ -19,8 +19,14 @@ _LONGEST_S = 1.0
 class Precedence:
     """The enumerations of one importer, in the order in which they began."""
 
-    def __init__(self, *, used_s: Callable[[], float] = time.process_time, longest_s: float = _LONGEST_S) -> None:
-        """``used_s`` returns for how many seconds this process has used the processor."""
+    def __init__(
+        self, at_once: int, *, used_s: Callable[[], float] = time.process_time, longest_s: float = _LONGEST_S
+    ) -> None:
+        """``at_once`` is the number of enumerations that use their pages at the same time.
+
+        ``used_s`` returns for how many seconds this process has used the processor.
+        """
+        self._at_once = at_once
         self._used_s = used_s
         self._longest_s = longest_s
         self._places = count()
@@ -40,16 +46,19 @@ class Precedence:
             self._changed = anyio.Event()
 
     async def turn(self, place: int) -> None:
-        """Wait with a page until no earlier enumeration has one.
+        """Wait with a page while as many earlier enumerations as may work at once have one.
 
         The wait ends early if this process hardly uses the processor, because the earlier enumerations then wait for
         something else, such as the database or a disk. Call `rest` when the page has been used.
         """
         self._at_work.add(place)
         began = time.monotonic()
-        while min(self._at_work) < place and time.monotonic() - began < self._longest_s:
+        while self._is_behind(place) and time.monotonic() - began < self._longest_s:
             since, used = time.monotonic(), self._used_s()
             with anyio.move_on_after(_INTERVAL_S) as scope:
                 await self._changed.wait()
             if scope.cancelled_caught and 2 * (self._used_s() - used) < time.monotonic() - since:
                 return
+
+    def _is_behind(self, place: int) -> bool:
+        return sum(earlier < place for earlier in self._at_work) >= self._at_once

@@ -95,7 +95,7 @@ class FilesystemImporter(BaseImporter):
             )
         self._path = "/" + os.path.normpath(self._settings.path).lstrip("/")
         self._threads = anyio.CapacityLimiter(THREADS)
-        self._precedence = Precedence()
+        self._precedence = Precedence(1)
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:

@@ -33,6 +33,8 @@ from retrovue.importers.precedence import Precedence
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 _STRIDE = 31
+_PAGES_AT_ONCE = 2
+"""The enumerations that use a page at the same time: one works while the database works for the other."""
 
 
 class Budget:
@@ -47,7 +49,7 @@ class Budget:
         self.held = 0
         self.turn = anyio.Semaphore(1)
         """Held by the enumeration that has a large answer in memory."""
-        self.precedence = Precedence()
+        self.precedence = Precedence(_PAGES_AT_ONCE)
         """Which enumeration's page is used first."""
 
     def has_room_for(self, size: int) -> bool:
