@@ -522,7 +522,7 @@ async def test_walks_run_one_after_the_other_while_the_processor_is_busy(tmp_pat
     make(tmp_path, "Movies/a.mkv", "TV/b.mkv")
     own, order = importer(tmp_path), list[str]()
     seconds = count(step=1000)
-    own._precedence = Precedence(used_s=lambda: float(next(seconds)), longest_s=60)
+    own._precedence = Precedence(1, used_s=lambda: float(next(seconds)), longest_s=60)
     async with own.enumerate(MOVIES, FULL) as first, own.enumerate(sample_collection("TV"), FULL) as second:
         await anext(first)
 
