@@ -11,12 +11,12 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED, LISTS
 from retrovue.store.audit import Run
 from retrovue.store.collections import keep_library
-from retrovue.store.creating import create_assets, create_parts, first_created, needs_plan
+from retrovue.store.creating import Planned, create_assets, create_parts, first_created, plan
 from retrovue.store.following import FOLLOWERS, compare_relinked, follow, owe_sidecars, stamp, tell_followed
 from retrovue.store.known import owe_touched
 from retrovue.store.known_pages import begin_listing, except_followed, forget_listing, listing_holds
 from retrovue.store.listed import KINDS, TRASHED, key_of, keys_in_table
-from retrovue.store.plan import COUNT, MAKE_PLAN, NO_GUESSING, MergeResult, keeps_title, label_of, merge_result
+from retrovue.store.plan import COUNT, NO_GUESSING, MergeResult, keeps_title, label_of, merge_result
 from retrovue.store.relinking import NOTHING_RELINKED, PAIRS, RELINKS, Pair, Relinks, choose, relinks_json
 from retrovue.store.removals import (
     NO_POLICY,
@@ -163,8 +163,7 @@ class _Merge:
         self._staging = staging
         self._run = run
         self._bind: dict[str, Any] = {"collection": staging.collection.id}
-        self._planned = True
-        """Whether the verdicts are planned; else each draft becomes an asset of its own."""
+        self._planned: Planned = "all"
         self.has_followed = False
         """Whether any asset has followed its item."""
 
@@ -172,7 +171,8 @@ class _Merge:
         session, staging = self._session, self._staging
         syncing = staging.comparison.mode == "sync"
         await session.execute(NO_GUESSING)
-        await self._plan()
+        if staging.staged:
+            self._planned = await plan(session, staging)
         lost = await self._find_lost()
         relinks = await self._relink() if lost else NOTHING_RELINKED
         removals = await self._find_removals(relinks) if lost and staging.listed is not None else NO_REMOVALS
@@ -200,15 +200,6 @@ class _Merge:
             await tell_removed(session, staging.collection.id, self._run, later=staging.shares_transaction)
         ambiguous = await ambiguous_assets(session, relinks.ambiguous)
         return with_absences(merge_result(totals, entries), removals, held_back, ambiguous)
-
-    async def _plan(self) -> None:
-        staging = self._staging
-        if not staging.staged:
-            return
-        self._planned = await needs_plan(self._session, staging)
-        if self._planned:
-            syncing = staging.comparison.mode == "sync"
-            await self._session.execute(MAKE_PLAN, {**self._bind, "syncing": syncing})
 
     async def _find_lost(self) -> bool:
         """Find the assets that the source doesn't list; return whether there may be any."""
@@ -250,20 +241,24 @@ class _Merge:
         """Return the number of drafts of each verdict, and the first drafts of those whose drafts are named."""
         if not self._staging.staged:
             return {}, {}
-        if not self._planned:
-            created = await first_created(self._session)
-            return {"created": self._staging.staged}, _entries(created, self._staging.comparison.mode)
-        totals = {row.verdict: row.total for row in await self._session.execute(COUNT)}
-        rows = (await self._session.execute(_LIST)).all() if not totals.keys().isdisjoint(_LISTED) else ()
+        totals, rows = {}, list[Row[Any]]()
+        if self._planned != "nothing":
+            totals = {row.verdict: row.total for row in await self._session.execute(COUNT)}
+            if not totals.keys().isdisjoint(_LISTED):
+                rows += (await self._session.execute(_LIST)).all()
+        if self._planned != "all":
+            planned = sum(totals.values())
+            totals["created"] = self._staging.staged - planned
+            rows += await first_created(self._session, planned)
         return totals, _entries(rows, self._staging.comparison.mode)
 
     async def _add(self, totals: Mapping[str, int]) -> None:
         """Create assets, and write parts and aliases."""
         session, staging = self._session, self._staging
         if "created" in totals:
-            await create_assets(session, staging, planned=self._planned)
+            await create_assets(session, staging, self._planned)
         if staging.several_parts and totals.keys() & {"created", *FOLLOWERS}:
-            await create_parts(session, staging, planned=self._planned)
+            await create_parts(session, staging, self._planned)
         if staging.staged and staging.comparison.anything_known:
             await session.execute(_DROP_ALIASES, self._bind)
         if "duplicate" in totals:

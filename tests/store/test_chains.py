@@ -41,11 +41,11 @@ async def _fill(library: Library, assets: int) -> Collection:
 
 async def _preview(store: Store, collection: Collection, moves: list[tuple[int, int]]) -> dict[str, int]:
     """Plan as a dry-run does: asset n moves to the place of another one."""
-    keys = b"".join(md5(b"s%d" % own).digest() + md5(b"c%d" % place).digest() + b"\0" for own, place in moves)
+    keys = b"".join(md5(b"c%d" % place).digest() + md5(b"s%d" % own).digest() + b"\0" for own, place in moves)
     async with store.transaction() as session:
         await session.execute(text(f"SET LOCAL statement_timeout = '{MOST_SECONDS}s'"))
         await session.execute(NO_GUESSING)
-        bind = {"collection": collection.id, "keys": keys, "listed": 1, "syncing": False, "relinks": "[]"}
+        bind = {"collection": collection.id, "keys": keys, "width": 33, "listed": 1, "syncing": False, "relinks": "[]"}
         return {row.verdict: row.total for row in await session.execute(PREVIEW, bind)}
 
 

@@ -37,20 +37,33 @@ def _statements(store: Store) -> Iterator[list[str]]:
 
 class TestPlan:
     @pytest.mark.parametrize(
-        ("listing", "planned"),
+        ("listing", "planned", "aliases"),
         [
-            ([draft("a"), draft("b", "1", "2")], False),
-            ([draft("a", "f"), draft("b"), draft("c", "f")], True),
-            ([draft("b", "1", "2"), draft("a"), draft("c", "1", "2")], True),
+            ([draft("a"), draft("b", "1", "2")], None, {}),
+            ([draft("a", "f"), draft("c", "f"), draft("b"), draft("d", "f")], "duplicates", {"c": "a", "d": "a"}),
+            ([draft("b", "1", "2"), draft("a"), draft("c", "1", "2")], "duplicates", {"c": "b"}),
         ],
     )
-    async def test_only_duplicates_need_one(
-        self, library: Library, listing: list[AssetDraft], *, planned: bool
+    async def test_only_duplicates_are_planned(
+        self, library: Library, listing: list[AssetDraft], planned: str | None, aliases: dict[str, str]
     ) -> None:
         with _statements(library.store) as statements:
             outcome = await library.ingest_one(page(*listing))
-        assert outcome.counts.created == 2
-        assert any("INSERT INTO plan" in statement for statement in statements) is planned
+        assert [entry.title for entry in outcome.listed.created] == [
+            item.title for item in listing if item.title.lower() not in aliases
+        ]
+        assert (outcome.counts.created, outcome.counts.duplicates) == (2, len(aliases))
+        assert await library.aliases() == aliases
+        plans = [statement for statement in statements if "INSERT INTO plan" in statement]
+        assert [("duplicates" if "WITH" not in one else "all") for one in plans] == ([planned] if planned else [])
+
+    async def test_the_first_created_are_listed_whatever_is_planned_before(self, library: Library) -> None:
+        copies = [draft(f"copy{number:02}", "f") for number in range(30)]
+        others = [draft(f"other{number:02}") for number in range(30)]
+        outcome = await library.ingest_one(page(*copies, *others))
+        titles = [entry.title for entry in outcome.listed.created]
+        assert titles == ["Copy00", *(f"Other{number:02}" for number in range(19))]
+        assert (outcome.counts.created, len(outcome.listed.duplicates)) == (31, 29)
 
     async def test_an_asset_that_appears_while_the_source_is_read(self, library: Library) -> None:
         collection = await library.collection("Movies")
