@@ -48,6 +48,10 @@ LABELLED = (
 """The fields of an asset that its label is made from."""
 
 
+_OF_FILM = (None,) * 7
+"""The other fields of most films."""
+
+
 def label(
     title: str,
     show_title: str | None,
@@ -59,6 +63,8 @@ def label(
     edition: str | None,
 ) -> str:
     """Return an asset's label for people, made from its LABELLED fields: ``The Show S01E02 Pilot``, ``Alien [Cut]``."""
+    if (show_title, album, season, episode, disc, track, edition) == _OF_FILM:
+        return title  # A dry-run makes the labels of all drafts.
     remark = None if edition is None else f"[{edition}]"
     return " ".join(word for word in (show_title, album, place(season, episode, disc, track), title, remark) if word)
 

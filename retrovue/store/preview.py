@@ -192,20 +192,20 @@ class Preview:
     async def add(self, page: MappedPage, /) -> None:
         """Keep the keys and titles of a page."""
         comparison = self.comparison
+        if not comparison.anything_known:
+            self._keep_new(page)
+            return
         syncing = comparison.mode == "sync"
         differences: dict[int, Difference] = {}
-        if comparison.anything_known:
-            async with self._store.transaction(self.session, long=True) as session:
-                compared = await comparison.compare(session, page)
-                if self.additions is not None:
-                    await self.additions.take(session, page, compared.to_stage)
-                if syncing:
-                    differences = await differences_of(session, page, compared.to_stage, self._reading_sidecars)
-                else:
-                    for uuid in await comparison.find_changed(session, page.drafts, page.keys):
-                        self._changed += UUID(uuid).bytes
-        else:
-            compared = await comparison.compare(self.session, page)
+        async with self._store.transaction(self.session, long=True) as session:
+            compared = await comparison.compare(session, page)
+            if self.additions is not None:
+                await self.additions.take(session, page, compared.to_stage)
+            if syncing:
+                differences = await differences_of(session, page, compared.to_stage, self._reading_sidecars)
+            else:
+                for uuid in await comparison.find_changed(session, page.drafts, page.keys):
+                    self._changed += UUID(uuid).bytes
         if compared.to_stage:
             self._keep_titles(page.drafts[other.position].draft for other in compared.to_stage)
         for other in compared.to_stage:
@@ -213,7 +213,7 @@ class Preview:
             self._keep(page.keys[other.position], difference)
             if difference.again is not None and other.uuid is not None:
                 self._again += other.uuid.bytes
-            if syncing and self._relinks and comparison.anything_known and other.uuid is None:
+            if syncing and self._relinks and other.uuid is None:
                 draft, key = page.drafts[other.position].draft, page.keys[other.position]
                 self._relink_keys += packed_relink_keys(self._kept - 1, draft, key.canonical_hash)
         comparison.reject(page.rejected)
@@ -249,10 +249,16 @@ class Preview:
     def _keep(self, key: ItemKey, difference: Difference) -> None:
         if difference.fields and len(self._fields) < LISTED * len(FOLLOWERS):
             self._fields[self._kept] = ", ".join(sorted(difference.fields))
-        self._keys += key.canonical_hash
-        if self.comparison.anything_known:
-            self._keys += key.source_hash + _KINDS[difference.kind]
+        self._keys += key.canonical_hash + key.source_hash + _KINDS[difference.kind]
         self._kept += 1
+
+    def _keep_new(self, page: MappedPage) -> None:
+        """Keep a page of a collection without assets."""
+        if page.keys:
+            self._keep_titles(mapped.draft for mapped in page.drafts)
+        self._keys += b"".join([key.canonical_hash for key in page.keys])
+        self._kept += len(page.keys)
+        self.comparison.reject(page.rejected)
 
     def _keep_titles(self, drafts: Iterable[AssetDraft]) -> None:
         titles = _SEPARATOR.join([label(*_labelled(draft)) for draft in drafts])
