@@ -33,7 +33,8 @@ from retrovue.store.readings import (
     last_reading,
     mark_incomplete,
 )
-from retrovue.store.session import Session, Store
+from retrovue.store.session import Store
+from retrovue.store.statements import Session
 
 MOST_ITEMS = 1_000
 """The most single items that are requested by their keys. For more items, a listing of the changes is cheaper."""

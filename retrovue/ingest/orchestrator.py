@@ -28,8 +28,9 @@ from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections
 from retrovue.store.locks import Locks, open_locks
 from retrovue.store.server import require_capacity
-from retrovue.store.session import Session, Store
+from retrovue.store.session import Store
 from retrovue.store.sources import find_source
+from retrovue.store.statements import Session
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport

@@ -38,8 +38,9 @@ from retrovue.store.plan import MergeResult
 from retrovue.store.preview import Preview
 from retrovue.store.removals import NO_POLICY, RemovalPolicy
 from retrovue.store.retention import keep_rejections
-from retrovue.store.session import Session, Store, retry_conflicts
+from retrovue.store.session import Store, retry_conflicts
 from retrovue.store.staging import Staging
+from retrovue.store.statements import Session
 
 NO_ENRICHERS = PageEnrichers()
 

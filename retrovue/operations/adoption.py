@@ -22,7 +22,8 @@ from retrovue.store.audit import Run
 from retrovue.store.collections import adopt_identity, collections_by_id, find_collection, find_target
 from retrovue.store.enrichers import attached_to
 from retrovue.store.locks import open_locks
-from retrovue.store.session import Session, Store
+from retrovue.store.session import Store
+from retrovue.store.statements import Session
 
 if TYPE_CHECKING:
     from retrovue.importers.http.client import Transport

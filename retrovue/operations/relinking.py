@@ -22,8 +22,9 @@ from retrovue.store.moves import (
     find_moves,
     show_moves,
 )
-from retrovue.store.session import Session, Store
+from retrovue.store.session import Store
 from retrovue.store.sources import find_source
+from retrovue.store.statements import Session
 
 __all__ = ["Move", "MoveEnd", "Moves", "list_moves", "relink_assets", "relink_moves"]
 

@@ -16,7 +16,8 @@ from retrovue.store.batches import Batch
 from retrovue.store.enrichers import attached_to
 from retrovue.store.enrichments import EnrichmentOutcome, count_owed, write_outcome
 from retrovue.store.locks import Locks, lock_key
-from retrovue.store.session import Session, Store
+from retrovue.store.session import Store
+from retrovue.store.statements import Session
 
 _AGAIN = frozenset({"locks_lost", AlreadyRunning.default_code, StoreUnavailable.default_code})
 """Codes of problems after which a batch is worked again."""

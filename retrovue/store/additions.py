@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection
 from retrovue.core.text import storable
 from retrovue.store.drafts import MappedPage
 from retrovue.store.known import Other
 from retrovue.store.listed import item_of
+from retrovue.store.statements import Session, text
 
 _ALIASES = text(
     """
@@ -57,7 +56,7 @@ class Additions:
         self.new_items = self.differing = 0
         self.doubt = None
 
-    async def take(self, session: AsyncSession, page: MappedPage, others: Sequence[Other]) -> None:
+    async def take(self, session: Session, page: MappedPage, others: Sequence[Other]) -> None:
         """Take a page; ``others`` are its drafts that aren't stored as assets exactly as they are."""
         for rejection in page.rejected:
             if rejection.source_uri is None:
@@ -89,12 +88,12 @@ class Additions:
             # The version may have replaced another one that isn't listed any more.
             self.doubt = "an item has other versions"
 
-    async def _aliases(self, session: AsyncSession, page: MappedPage) -> set[int]:
+    async def _aliases(self, session: Session, page: MappedPage) -> set[int]:
         keys = b"".join([key.source_hash for key in page.keys])
         result = await session.execute(_ALIASES, {"keys": keys, "collection": self._collection.id})
         return set(result.scalars())
 
-    async def _rejected(self, session: AsyncSession, uris: Iterable[str]) -> set[Any]:
+    async def _rejected(self, session: Session, uris: Iterable[str]) -> set[Any]:
         asked = orjson.dumps(sorted(map(storable, uris))).decode()
         result = await session.execute(_REJECTED, {"uris": asked, "collection": self._collection.id})
         return set(result.scalars())

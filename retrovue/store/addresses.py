@@ -11,11 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-
 from retrovue.core.errors import RequestError
 from retrovue.core.text import quoted, redact
+from retrovue.store.url import URL
 
 CONNECT_SECONDS = 10.0
 """The time limit of one attempt to connect to one host, in seconds; ``connect_timeout`` overrides it."""
@@ -142,16 +140,16 @@ def database_url(text: str, environment: Mapping[str, str] = MappingProxyType({}
     else:
         parameters = {name: value for name, value in parameters.items() if name not in {"host", "port"}}
     driver = "postgresql+asyncpg"
-    return URL.create(driver, login["user"], login["password"], host, port, login["dbname"], parameters)
+    return URL(driver, login["user"], login["password"], host, port, login["dbname"], parameters)
 
 
 def _split(text: str) -> tuple[dict[str, str], dict[str, str]]:
     """Split a URL into the parameters before and after its question mark, with libpq's names."""
-    # SQLAlchemy doesn't parse several hosts.
+    # `URL` has one host.
     several = re.match(r"(?s)([^:/?#]+://(?:[^:/?#@]*(?::[^/?#@]*)?@)?)([^/?#@]*,[^/?#@]*)(.*)", text)
     try:
-        url = make_url(several[1] + several[3] if several else text)
-    except (ArgumentError, ValueError) as exc:
+        url = URL.parse(several[1] + several[3] if several else text)
+    except ValueError as exc:
         raise bad_url("The database URL can't be read.") from exc
     if url.drivername not in {"postgres", "postgresql", "postgresql+asyncpg"}:
         raise bad_url(f"The database URL's scheme {quoted(url.drivername)} isn't PostgreSQL.")
@@ -162,8 +160,7 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, str]]:
         "port": "" if url.port is None else str(url.port),
         "dbname": url.database,
     }
-    query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
-    return {name: value for name, value in parts.items() if value}, {name: v for name, v in query.items() if v}
+    return {name: value for name, value in parts.items() if value}, {name: v for name, v in url.query.items() if v}
 
 
 def same_database(first: URL, second: URL) -> bool:
@@ -181,12 +178,6 @@ def same_database(first: URL, second: URL) -> bool:
 def shown(url: URL) -> str:
     """Return a URL for people, without its passwords."""
     return redact(url.set(drivername="postgresql").render_as_string(hide_password=True))
-
-
-def shown_to_sqlalchemy(url: URL) -> URL:
-    """Return a URL without the parameters that only `retrovue.store.driver` understands."""
-    known = {name: value for name, value in url.query.items() if name in {"host", "port"} and "," not in value}
-    return url.set(query=known)
 
 
 def libpq(url: URL, application_name: str) -> str:

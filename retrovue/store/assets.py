@@ -6,13 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import NotFound
 from retrovue.core.model import Collection
 from retrovue.store.changes import Change, latest_changes
 from retrovue.store.enrichments import AssetEnrichment, asset_values, enrichments_of
+from retrovue.store.statements import Row, Session, text
 
 LISTED = 100
 """How many assets of a large set are in a list, or in the context of an error."""
@@ -149,14 +148,14 @@ class AssetDetails(Struct, frozen=True):
 _FIELDS = tuple(Asset.__struct_fields__)
 
 
-def asset_of(row: Row[Any]) -> Asset:
+def asset_of(row: Row) -> Asset:
     """Return the asset in a row of the table."""
     values = asset_values(row, _FIELDS)
     values["canonical_hash"] = row.canonical_hash.hex()
     return Asset(**values)
 
 
-async def sample_files(session: AsyncSession, collection: Collection, limit: int) -> list[str]:
+async def sample_files(session: Session, collection: Collection, limit: int) -> list[str]:
     """Return up to ``limit`` local paths of assets of a collection that its source lists, evenly spread."""
     result = await session.execute(
         text(
@@ -168,7 +167,7 @@ async def sample_files(session: AsyncSession, collection: Collection, limit: int
     return list(result.scalars())
 
 
-async def get_asset(session: AsyncSession, uuid: UUID) -> AssetDetails:
+async def get_asset(session: Session, uuid: UUID) -> AssetDetails:
     """Return an asset with its files, aliases, enrichments and decisions. Raises NotFound."""
     row = (await session.execute(text("SELECT * FROM asset WHERE uuid = :uuid"), {"uuid": uuid})).one_or_none()
     if row is None:

@@ -14,8 +14,6 @@ from uuid import UUID
 import anyio
 import orjson
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
@@ -26,6 +24,7 @@ from retrovue.core.runs import Mode, Scope, Trigger
 from retrovue.core.text import json_default, plain, storable
 from retrovue.core.verdicts import COUNTS
 from retrovue.store.session import CLEANUP_SECONDS, Store, translated
+from retrovue.store.statements import Session, text
 
 AUDIT_SECONDS = 30.0
 """How long writing failure rows may take, in seconds, unless the run is being cancelled."""
@@ -148,7 +147,7 @@ async def start(store: Store, run: Run, collections: Sequence[Collection]) -> No
         async with store.audit.connect() as connection:
             # A single statement needs no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])
+            await connection.execute(_START.clause(), [_start_row(run, collection, who) for collection in collections])
 
 
 async def skip(store: Store, run: Run, skipped: Iterable[Skipped], *, started: bool = False) -> None:
@@ -163,8 +162,8 @@ async def skip(store: Store, run: Run, skipped: Iterable[Skipped], *, started: b
     who = started_by()
     with translated():
         async with store.audit.begin() as connection:
-            await connection.execute(_START, [_start_row(run, outcome.collection, who) for outcome in rows])
-            await connection.execute(_OUTCOME, [_skipped_row(run, outcome) for outcome in rows])
+            await connection.execute(_START.clause(), [_start_row(run, outcome.collection, who) for outcome in rows])
+            await connection.execute(_OUTCOME.clause(), [_skipped_row(run, outcome) for outcome in rows])
 
 
 def _was_ingested(collection: Collection) -> bool:
@@ -194,11 +193,11 @@ async def _insert_failures(store: Store, run: Run, rows: Sequence[Failed]) -> No
     who = started_by()
     with translated():
         async with store.audit.begin() as connection:
-            await connection.execute(_START, [_start_row(run, failed.collection, who) for failed in rows])
-            await connection.execute(_OUTCOME, [_failure_row(run, failed) for failed in rows])
+            await connection.execute(_START.clause(), [_start_row(run, failed.collection, who) for failed in rows])
+            await connection.execute(_OUTCOME.clause(), [_failure_row(run, failed) for failed in rows])
 
 
-async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
+async def succeed(session: Session, run: Run, ingested: Ingested) -> None:
     """Write the success row, in the transaction that it describes."""
     details: dict[str, Any] = {"durations": ingested.durations, "warnings": ingested.listed.warnings}
     if ingested.held_back is not None:
@@ -214,7 +213,7 @@ async def succeed(session: AsyncSession, run: Run, ingested: Ingested) -> None:
     await session.execute(_OUTCOME, row | {"read": ingested.read})
 
 
-async def reject_all(session: AsyncSession, run: Run, failed: Failed) -> None:
+async def reject_all(session: Session, run: Run, failed: Failed) -> None:
     """Write the failure row of a collection whose drafts were all rejected, in the transaction of the rejections."""
     await session.execute(_OUTCOME, _failure_row(run, failed))
 
@@ -237,7 +236,7 @@ async def reap(store: Store, run: Run, collections: Sequence[Collection]) -> Non
                     " WHERE ingest_outcome.run_id IS NULL AND ingest_start.run_id <> :run"
                     f"  AND collection_id = {ANY_OF_COLLECTIONS}"
                     " ON CONFLICT DO NOTHING"
-                ),
+                ).clause(),
                 {"run": run.id, "collections": id_list(collections)},
             )
 
@@ -255,7 +254,7 @@ async def committed(store: Store, run: Run, collection: Collection) -> bool | No
     """
     with suppress(StoreError), _shield(), translated():
         async with store.audit.connect() as connection:
-            probe = await connection.execute(_PROBE, {"run": run.id, "collection": collection.id})
+            probe = await connection.execute(_PROBE.clause(), {"run": run.id, "collection": collection.id})
             await connection.rollback()
             return probe.rowcount == 0
     return None
@@ -273,7 +272,7 @@ _FAILED_LAST = f"""
 """
 
 
-async def failed_last_time(session: AsyncSession, collections: Sequence[Collection]) -> set[UUID]:
+async def failed_last_time(session: Session, collections: Sequence[Collection]) -> set[UUID]:
     """Return the ids of the collections whose latest full ingest failed, was interrupted or has an unknown outcome."""
     result = await session.execute(text(_FAILED_LAST), {"collections": id_list(collections)})
     return set(result.scalars())

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection
 from retrovue.store.enrichments import Part
+from retrovue.store.statements import Session, text
 
 BATCH = 500
 """Assets in a batch. It takes some seconds, after which jobs of other collections get their turn."""
@@ -38,12 +37,12 @@ class Batch(Struct, frozen=True):
     part: Part
 
 
-async def split(session: AsyncSession, collection: Collection, run: UUID, *, size: int = BATCH) -> None:
+async def split(session: Session, collection: Collection, run: UUID, *, size: int = BATCH) -> None:
     """Store the batches of a collection that a run enriches."""
     await session.execute(_SPLIT, {"collection": collection.id, "run": run, "size": size})
 
 
-async def open_batches(session: AsyncSession, collection: UUID) -> list[Batch]:
+async def open_batches(session: Session, collection: UUID) -> list[Batch]:
     """List the batches of a collection that haven't ended, grouped by run."""
     rows = await session.execute(
         text(
@@ -55,7 +54,7 @@ async def open_batches(session: AsyncSession, collection: UUID) -> list[Batch]:
     return [Batch(row[0], row[1], row[2], Part(_plain(row[3]), _plain(row[4]))) for row in rows]
 
 
-async def is_open(session: AsyncSession, batch: Batch) -> bool:
+async def is_open(session: Session, batch: Batch) -> bool:
     """Return whether a batch hasn't ended."""
     result = await session.execute(
         text(
@@ -67,7 +66,7 @@ async def is_open(session: AsyncSession, batch: Batch) -> bool:
     return bool(result.scalar_one())
 
 
-async def end_batch(session: AsyncSession, batch: Batch, host: str, result: str) -> bool:
+async def end_batch(session: Session, batch: Batch, host: str, result: str) -> bool:
     """Store the result of a batch, as JSON; return whether it was the last batch of its run."""
     # If two batches end at the same time, the second transaction sees the end of the first.
     await session.execute(
@@ -86,10 +85,10 @@ async def end_batch(session: AsyncSession, batch: Batch, host: str, result: str)
             "run": batch.run_id, "collection": batch.collection_id, "number": batch.number,
         },
     )  # fmt: skip
-    return bool(ended.scalar())
+    return bool(ended.scalar_one_or_none())
 
 
-async def results_of(session: AsyncSession, batch: Batch) -> tuple[list[str], int, int, float]:
+async def results_of(session: Session, batch: Batch) -> tuple[list[str], int, int, float]:
     """Return the results of all batches of a run, the numbers of successes and failures, and their total seconds."""
     about = {"run": batch.run_id, "collection": batch.collection_id}
     rows = await session.execute(
@@ -114,7 +113,7 @@ async def results_of(session: AsyncSession, batch: Batch) -> tuple[list[str], in
     return [result for result, _, _ in ended], succeeded, failed, spent
 
 
-async def forget(session: AsyncSession, batch: Batch) -> None:
+async def forget(session: Session, batch: Batch) -> None:
     """Delete the batches of a run after their results were combined in its outcome."""
     await session.execute(
         text("DELETE FROM enrichment_batch WHERE run_id = :run AND collection_id = :collection"),
@@ -122,7 +121,7 @@ async def forget(session: AsyncSession, batch: Batch) -> None:
     )
 
 
-async def outcomes_of(session: AsyncSession, batch: Batch) -> Sequence[str]:
+async def outcomes_of(session: Session, batch: Batch) -> Sequence[str]:
     """Return the outcomes that wait for a run's enrichment, as JSON."""
     rows = await session.execute(
         text(

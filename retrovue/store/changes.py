@@ -11,13 +11,12 @@ from uuid import UUID
 
 import orjson
 from msgspec import Struct, field
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import CursorExpired, RequestError, require_within
 from retrovue.core.text import json_default
 from retrovue.core.verdicts import ChangeKind
+from retrovue.store.statements import Session, text
 
 CHANNEL = "retrovue_changes"
 """The channel of PostgreSQL's NOTIFY that announces new rows. Its messages have no content."""
@@ -116,7 +115,7 @@ _PRUNE = f"""
 """
 
 
-async def lock_feed(session: AsyncSession) -> None:
+async def lock_feed(session: Session) -> None:
     """Take the lock of the feed until the end of the transaction. A transaction takes it as its last lock.
 
     The rows are announced to listening readers when the transaction is committed.
@@ -125,7 +124,7 @@ async def lock_feed(session: AsyncSession) -> None:
     await session.execute(_NOTIFY)
 
 
-async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) -> None:
+async def record_changes(session: Session, changes: Sequence[NewChange]) -> None:
     """Add rows to the feed, in their order, as the last step of the transaction that makes the changes."""
     if not changes:
         return
@@ -145,14 +144,14 @@ async def record_changes(session: AsyncSession, changes: Sequence[NewChange]) ->
     await session.execute(_INSERT_GIVEN, {"changes": orjson.dumps(rows, default=json_default).decode()})
 
 
-async def tell(session: AsyncSession, rows: str, bind: Mapping[str, Any], *, later: bool) -> None:
+async def tell(session: Session, rows: str, bind: Mapping[str, Any], *, later: bool) -> None:
     """Add the rows of a query to the feed, or with ``later`` store them for `tell_kept`; see `INSERT_CHANGES`."""
     if not later:
         await lock_feed(session)
     await session.execute(text((_KEEP_CHANGES if later else INSERT_CHANGES).format(rows=rows)), bind)
 
 
-async def tell_kept(session: AsyncSession) -> None:
+async def tell_kept(session: Session) -> None:
     """Add the stored rows to the feed, as the last step of a transaction that merges several collections.
 
     If each merge took the lock of the feed, the next merge would wait for rows of assets while holding it.
@@ -164,7 +163,7 @@ async def tell_kept(session: AsyncSession) -> None:
 
 
 async def list_changes(
-    session: AsyncSession,
+    session: Session,
     *,
     after: int | None = None,
     collections: Sequence[UUID] | None = None,
@@ -200,7 +199,7 @@ async def list_changes(
 
 
 async def newest_changes(
-    session: AsyncSession, *, before: int | None, collections: Sequence[UUID] | None, limit: int
+    session: Session, *, before: int | None, collections: Sequence[UUID] | None, limit: int
 ) -> list[Change]:
     """Return the newest changes before a position, the newest first; None means the end of the feed."""
     require_within("The limit", limit, 1, LARGEST, code="bad_limit")
@@ -219,7 +218,7 @@ async def newest_changes(
     return [Change(*row) for row in result]
 
 
-async def latest_changes(session: AsyncSession, asset: UUID, number: int) -> list[Change]:
+async def latest_changes(session: Session, asset: UUID, number: int) -> list[Change]:
     """Return the latest changes of an asset, the oldest first."""
     result = await session.execute(
         text(
@@ -231,7 +230,7 @@ async def latest_changes(session: AsyncSession, asset: UUID, number: int) -> lis
     return [Change(*row) for row in result][::-1]
 
 
-async def latest_position(session: AsyncSession) -> int:
+async def latest_position(session: Session) -> int:
     """Return the position of the newest row, including pruned rows; 0 if there never was a row."""
     return (await _bounds(session))[1]
 
@@ -244,13 +243,13 @@ class PrunedChanges(Struct, frozen=True):
     changes: int
 
 
-async def count_prunable(session: AsyncSession, before: dt.datetime) -> int:
+async def count_prunable(session: Session, before: dt.datetime) -> int:
     """Return how many rows `prune_changes` would delete."""
     result = await session.execute(text(f"SELECT count(*) FROM asset_change WHERE {_OLD}"), {"before": before})
     return int(result.scalar_one())
 
 
-async def prune_changes(session: AsyncSession, before: dt.datetime) -> int:
+async def prune_changes(session: Session, before: dt.datetime) -> int:
     """Delete the rows that are older than a time, and return their number.
 
     Readers with an older cursor get CursorExpired.
@@ -259,7 +258,7 @@ async def prune_changes(session: AsyncSession, before: dt.datetime) -> int:
     return int(result.scalar_one())
 
 
-async def _bounds(session: AsyncSession) -> tuple[int, int]:
+async def _bounds(session: Session) -> tuple[int, int]:
     row = (
         await session.execute(
             text(
@@ -272,7 +271,7 @@ async def _bounds(session: AsyncSession) -> tuple[int, int]:
     return row.pruned, row.latest
 
 
-async def _require_complete(session: AsyncSession, after: int) -> None:
+async def _require_complete(session: Session, after: int) -> None:
     if after < 0:
         raise RequestError("A cursor is a number from 0.", code="bad_cursor")
     pruned, latest = await _bounds(session)

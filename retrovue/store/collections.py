@@ -6,14 +6,13 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.answers import DiscoveredCollection, Ingestibility
 from retrovue.core.model import Collection, PathMapping, Source
 from retrovue.core.text import quoted, storable
 from retrovue.store.references import look_up
 from retrovue.store.sources import find_source, get_source
+from retrovue.store.statements import Row, Session, text
 
 GONE = "gone_from_source: the source no longer lists this collection"
 
@@ -45,7 +44,7 @@ class Discovery(Struct, frozen=True):
     """The updated collections whose name changed: the old name and the new one."""
 
 
-def _collection(row: Row[Any]) -> Collection:
+def _collection(row: Row) -> Collection:
     return Collection(
         id=row.id,
         source_id=row.source_id,
@@ -66,9 +65,7 @@ def _collection(row: Row[Any]) -> Collection:
     )
 
 
-async def list_collections(
-    session: AsyncSession, source: Source | None = None, *, counted: bool = True
-) -> list[Collection]:
+async def list_collections(session: Session, source: Source | None = None, *, counted: bool = True) -> list[Collection]:
     """List the collections of a source, or all, by name, external id and id; with statistics if ``counted``."""
     where = "" if source is None else "WHERE collection.source_id = :source"
     result = await session.execute(
@@ -81,7 +78,7 @@ async def list_collections(
     return [_collection(row) for row in result]
 
 
-async def enabled_collections(session: AsyncSession) -> list[Collection]:
+async def enabled_collections(session: Session) -> list[Collection]:
     """List the enabled collections of all sources, without statistics."""
     result = await session.execute(
         text(f"SELECT {_COLUMNS} FROM collection WHERE sync_enabled ORDER BY source_id, external_id")
@@ -89,7 +86,7 @@ async def enabled_collections(session: AsyncSession) -> list[Collection]:
     return [_collection(row) for row in result]
 
 
-async def ids_within(session: AsyncSession, source: str | None, collection: str | None) -> list[uuid.UUID] | None:
+async def ids_within(session: Session, source: str | None, collection: str | None) -> list[uuid.UUID] | None:
     """Return the ids of the collections that the references select; None for all. Raises NotFound or Ambiguous."""
     owner = None if source is None else await find_source(session, source)
     if collection is not None:
@@ -100,7 +97,7 @@ async def ids_within(session: AsyncSession, source: str | None, collection: str 
     return list(result.scalars())
 
 
-async def collections_by_id(session: AsyncSession, collections: Iterable[Collection]) -> dict[uuid.UUID, Collection]:
+async def collections_by_id(session: Session, collections: Iterable[Collection]) -> dict[uuid.UUID, Collection]:
     """Read collections again by id, without statistics; deleted ones are missing in the result."""
     ids = "cast(string_to_array(:ids, ',') AS uuid[])"  # As text: for an array asyncpg would first query its type.
     result = await session.execute(
@@ -111,7 +108,7 @@ async def collections_by_id(session: AsyncSession, collections: Iterable[Collect
 
 
 async def find_collection(
-    session: AsyncSession, reference: str, source: Source | None = None, *, statistics: bool = False
+    session: Session, reference: str, source: Source | None = None, *, statistics: bool = False
 ) -> Collection:
     """Return the collection that a reference names, in one source or in all.
 
@@ -131,7 +128,7 @@ async def find_collection(
 
 
 async def find_target(
-    session: AsyncSession, reference: str, source_reference: str | None = None, *, statistics: bool = False
+    session: Session, reference: str, source_reference: str | None = None, *, statistics: bool = False
 ) -> tuple[Source, Collection]:
     """Return the collection that a reference names, and its source. ``statistics`` as in ``find_collection``.
 
@@ -143,7 +140,7 @@ async def find_target(
 
 
 async def record_discovery(
-    session: AsyncSession, source: Source, discovered: Sequence[DiscoveredCollection], *, dry_run: bool = False
+    session: Session, source: Source, discovered: Sequence[DiscoveredCollection], *, dry_run: bool = False
 ) -> Discovery:
     """Store the collections that a source lists now.
 
@@ -234,7 +231,7 @@ def _columns(found: DiscoveredCollection) -> dict[str, Any]:
     }
 
 
-async def keep_library(session: AsyncSession, collection: Collection, library_uuid: str) -> None:
+async def keep_library(session: Session, collection: Collection, library_uuid: str) -> None:
     """Store the id of the library that the assets of a collection came from."""
     await session.execute(
         text("UPDATE collection SET library_uuid = :library_uuid WHERE id = :id"),
@@ -242,7 +239,7 @@ async def keep_library(session: AsyncSession, collection: Collection, library_uu
     )
 
 
-async def record_ingestibility(session: AsyncSession, answers: Iterable[tuple[Collection, Ingestibility]]) -> None:
+async def record_ingestibility(session: Session, answers: Iterable[tuple[Collection, Ingestibility]]) -> None:
     """Store whether collections are ingestible, according to the importer. An unchanged result isn't written."""
     rows: list[dict[str, Any]] = []
     for collection, answer in answers:
@@ -259,7 +256,7 @@ def _completed(found: DiscoveredCollection, known: Mapping[str, Collection]) -> 
     return replace(found, name=found.name_or(None if stored is None else stored.name), locations=locations)
 
 
-async def _set_ingestible(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+async def _set_ingestible(session: Session, rows: list[dict[str, Any]]) -> None:
     if rows:
         await session.execute(
             text(
@@ -273,7 +270,7 @@ async def _set_ingestible(session: AsyncSession, rows: list[dict[str, Any]]) -> 
         )
 
 
-async def set_enabled(session: AsyncSession, collection: Collection, *, enabled: bool) -> None:
+async def set_enabled(session: Session, collection: Collection, *, enabled: bool) -> None:
     """Enable or disable a collection for source ingests."""
     await session.execute(
         text(
@@ -284,7 +281,7 @@ async def set_enabled(session: AsyncSession, collection: Collection, *, enabled:
     )
 
 
-async def set_keep_approval(session: AsyncSession, collection: Collection, *, keep_approval: bool) -> None:
+async def set_keep_approval(session: Session, collection: Collection, *, keep_approval: bool) -> None:
     """Set whether assets of a collection stay approved when their files are replaced."""
     await session.execute(
         text(
@@ -295,7 +292,7 @@ async def set_keep_approval(session: AsyncSession, collection: Collection, *, ke
     )
 
 
-async def set_check_files(session: AsyncSession, collection: Collection, *, check_files: bool) -> None:
+async def set_check_files(session: Session, collection: Collection, *, check_files: bool) -> None:
     """Set whether an ingest looks for the collection's files on this machine."""
     await session.execute(
         text(
@@ -306,7 +303,7 @@ async def set_check_files(session: AsyncSession, collection: Collection, *, chec
     )
 
 
-async def set_path_mappings(session: AsyncSession, collection: Collection, mappings: Iterable[PathMapping]) -> None:
+async def set_path_mappings(session: Session, collection: Collection, mappings: Iterable[PathMapping]) -> None:
     """Replace the path mappings of a collection."""
     await session.execute(text("DELETE FROM path_mapping WHERE collection_id = :id"), {"id": collection.id})
     rows = [{"id": collection.id, "prefix": mapping.source_prefix, "local": mapping.local_path} for mapping in mappings]
@@ -327,7 +324,7 @@ class Contents(Struct, frozen=True):
     """Assets approved for broadcast."""
 
 
-async def adopt_identity(session: AsyncSession, replacement: Collection, after: Collection) -> None:
+async def adopt_identity(session: Session, replacement: Collection, after: Collection) -> None:
     """Delete the collection ``replacement`` and give its key, name and directories to another collection.
 
     ``after`` is that other collection with its new values.
@@ -350,7 +347,7 @@ async def adopt_identity(session: AsyncSession, replacement: Collection, after: 
     await set_path_mappings(session, after, after.path_mappings)
 
 
-async def count_contents(session: AsyncSession, collections: Sequence[Collection]) -> Contents:
+async def count_contents(session: Session, collections: Sequence[Collection]) -> Contents:
     """Count the contents of collections."""
     result = await session.execute(
         text(
@@ -363,7 +360,7 @@ async def count_contents(session: AsyncSession, collections: Sequence[Collection
     return Contents(collections=len(collections), assets=row.assets, approved_assets=row.approved)
 
 
-async def wipe_collections(session: AsyncSession, collections: Sequence[Collection]) -> None:
+async def wipe_collections(session: Session, collections: Sequence[Collection]) -> None:
     """Delete all assets of collections, with their parts and aliases, and their kept listings.
 
     The collections and their audit trail stay.

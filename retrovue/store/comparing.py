@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Enricher
 from retrovue.core.pages import AssetDraft
 from retrovue.store.drafts import UNSEEN, MappedDraft, MappedPage, file_stamp, total_size
 from retrovue.store.known import Other
+from retrovue.store.statements import Session, text
 
 CONTENT = (
     "size_bytes", "runtime_ms", "container", "video_codec", "audio_codec", "audio_channels", "video_resolution",
@@ -101,7 +100,7 @@ def source_values(mapped: MappedDraft, canonical_key: str) -> SourceValues:
     return SourceValues(canonical_key, values, file_stamp(draft.parts), parts, draft.sidecar_stamp, refined, by)
 
 
-async def held_assets(session: AsyncSession, assets: Sequence[UUID]) -> dict[UUID, Any]:
+async def held_assets(session: Session, assets: Sequence[UUID]) -> dict[UUID, Any]:
     """Read the values that are needed to compare assets, by their ids."""
     if not assets:
         return {}
@@ -110,7 +109,7 @@ async def held_assets(session: AsyncSession, assets: Sequence[UUID]) -> dict[UUI
 
 
 async def differences_of(
-    session: AsyncSession, page: MappedPage, others: Sequence[Other], reading_sidecars: Sequence[Enricher] = ()
+    session: Session, page: MappedPage, others: Sequence[Other], reading_sidecars: Sequence[Enricher] = ()
 ) -> dict[int, Difference]:
     """Compare the drafts of a page with their assets; return the differences by position, without `ALIKE`.
 

@@ -8,18 +8,20 @@ transaction proves that the session is shared.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import anyio
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from retrovue.core.errors import StoreError
 from retrovue.core.logs import logger
 from retrovue.store.driver import Connect
 from retrovue.store.failures import POOLING_HINT
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 OLDEST_SERVER = 14
 """The oldest major version of PostgreSQL that is supported and tested."""
@@ -45,7 +47,7 @@ _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePrepared
 """The errors of a statement that was prepared in another session."""
 
 
-def connect_through(engine: AsyncEngine) -> Connect:
+def connect_through(engine: "AsyncEngine") -> Connect:
     """Return a function that opens connections by a host program's engine, detached from the engine's pool."""
 
     async def connect(*_arguments: Any, server_settings: Mapping[str, str], **_options: Any) -> Any:

@@ -7,13 +7,10 @@ The plan then has rows for these duplicates only, of which there are few, and ev
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.elements import TextClause
-
 from retrovue.core.verdicts import CREATED_SHOWN
 from retrovue.store.plan import MAKE_PLAN, label_of
 from retrovue.store.staging import CARRIED, Staging
+from retrovue.store.statements import Row, Session, Statement, text
 
 Planned = Literal["all", "some", "nothing"]
 """Which drafts have rows in the plan. Those without one are created."""
@@ -56,7 +53,7 @@ _STEPS = "int8send((own.steps >> 12 << 16) | 28672 | (own.steps & 4095))"
 _UUID = f"cast(encode({_STEPS}, 'hex') || (SELECT rest FROM base) AS uuid)"
 
 
-def _create(rows: str, created: str) -> TextClause:
+def _create(rows: str, created: str) -> Statement:
     return text(
         f"""
         {_BASE} INSERT INTO asset (uuid, collection_uuid, {_CARRIED})
@@ -66,7 +63,7 @@ def _create(rows: str, created: str) -> TextClause:
 
 
 # For a collection with enrichers: a new asset with an owed enrichment starts as 'enriching'.
-def _create_enriched(rows: str, created: str) -> TextClause:
+def _create_enriched(rows: str, created: str) -> Statement:
     return text(
         f"""
         {_BASE} INSERT INTO asset (uuid, collection_uuid, {_CARRIED}, state, provenance)
@@ -78,7 +75,7 @@ def _create_enriched(rows: str, created: str) -> TextClause:
     )
 
 
-def _create_parts(rows: str, created: str) -> TextClause:
+def _create_parts(rows: str, created: str) -> Statement:
     return text(
         f"""
         INSERT INTO asset_part (asset_uuid, position, local_path, size_bytes, duration_ms)
@@ -103,7 +100,7 @@ _CREATE_ENRICHED = {True: _create_enriched(*_ALL), False: _create_enriched(*_OTH
 _CREATE_PARTS = {True: _create_parts(_ALL[0], f"{_ALL[1]} OR {_FOLLOWED}"), False: _create_parts(*_OTHERS)}
 
 
-async def plan(session: AsyncSession, staging: Staging) -> Planned:
+async def plan(session: Session, staging: Staging) -> Planned:
     """Plan the verdicts of the staged drafts, and return which have one.
 
     Page enrichers tell about the planned drafts what they have changed, so they need a plan of all.
@@ -120,12 +117,12 @@ async def plan(session: AsyncSession, staging: Staging) -> Planned:
     return "all"
 
 
-async def first_created(session: AsyncSession, planned: int) -> Sequence[Row[tuple[str, str, str, None]]]:
+async def first_created(session: Session, planned: int) -> Sequence[Row]:
     """Return the first drafts without a row in the plan, which has ``planned``, as the list of the plan would."""
     return (await session.execute(_FIRST, {"among": CREATED_SHOWN + planned})).all()
 
 
-async def create_assets(session: AsyncSession, staging: Staging, planned: Planned) -> None:
+async def create_assets(session: Session, staging: Staging, planned: Planned) -> None:
     """Create the assets of the drafts with the verdict ``created``, and of those without a row in the plan."""
     bind = {"collection": staging.collection.id}
     if staging.enriched:
@@ -134,6 +131,6 @@ async def create_assets(session: AsyncSession, staging: Staging, planned: Planne
         await session.execute(_CREATE[planned == "all"], bind)
 
 
-async def create_parts(session: AsyncSession, staging: Staging, planned: Planned) -> None:
+async def create_parts(session: Session, staging: Staging, planned: Planned) -> None:
     """Write the parts of created assets with several files, and of assets that have followed their item."""
     await session.execute(_CREATE_PARTS[planned == "all"], {"collection": staging.collection.id})

@@ -12,9 +12,6 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import RequestError, SchemaMismatch, StoreError
 from retrovue.core.text import quoted
@@ -22,7 +19,9 @@ from retrovue.store.addresses import database_url, shown
 from retrovue.store.driver import LONG_STATEMENT_SECONDS
 from retrovue.store.embedded import EmbeddedServer
 from retrovue.store.migrations import revisions, schema_status, upgrade
-from retrovue.store.session import Store, limit_statements, translated
+from retrovue.store.session import Store, connected, translated
+from retrovue.store.statements import Session, limit_statements, text
+from retrovue.store.url import URL
 
 ROLE = "test"
 _MAINTENANCE = "postgres"
@@ -101,7 +100,7 @@ async def create_test_database(url: URL, production: URL | None = None) -> Datab
             # If two programs create it at the same time, the second one waits here and then finds the database.
             await connection.execute(text("SELECT pg_advisory_lock(hashtext('retrovue create test database'))"))
             if not await _exists(connection, url.database):
-                await connection.exec_driver_sql(f"CREATE DATABASE {_quoted(url)}")
+                await connection.driver.execute(f"CREATE DATABASE {_quoted(url)}")
     async with Store(url, connections=1) as store:
         await upgrade(store, ROLE)
     return before
@@ -120,7 +119,7 @@ async def reset_test_database(url: URL, production: URL | None = None) -> Databa
                 raise _leads_elsewhere(url, "another server")
             hint = "Nothing was changed. End the programs that are connected to it, then run the command again."
             with _not_in_use("The test database is in use by another program.", hint):
-                await connection.exec_driver_sql(f"DROP DATABASE {_quoted(url)}")
+                await connection.driver.execute(f"DROP DATABASE {_quoted(url)}")
     await create_test_database(url, production)
     return before
 
@@ -196,7 +195,7 @@ async def restore(server: EmbeddedServer, name: str, role: str, file: Path) -> N
     url = database_url(server.url(fresh))
     async with _maintenance(url) as connection:
         await _drop(connection, fresh, old)
-        await connection.exec_driver_sql(f'CREATE DATABASE "{fresh}" TEMPLATE template0')
+        await connection.driver.execute(f'CREATE DATABASE "{fresh}" TEMPLATE template0')
     try:
         await _read_into(server, fresh, role, file)
         async with _maintenance(url) as connection:
@@ -222,32 +221,32 @@ async def _read_into(server: EmbeddedServer, name: str, role: str, file: Path) -
         await upgrade(store, role)
 
 
-async def _swap(connection: AsyncConnection, name: str, fresh: str, old: str) -> None:
+async def _swap(connection: Session, name: str, fresh: str, old: str) -> None:
     # In one transaction, because a command that found no catalogue in between would create an empty one.
-    await connection.exec_driver_sql("BEGIN")
+    await connection.driver.execute("BEGIN")
     try:
         if await _exists(connection, name):
-            await connection.exec_driver_sql(f'ALTER DATABASE "{name}" RENAME TO "{old}"')
-        await connection.exec_driver_sql(f'ALTER DATABASE "{fresh}" RENAME TO "{name}"')
-        await connection.exec_driver_sql("COMMIT")
+            await connection.driver.execute(f'ALTER DATABASE "{name}" RENAME TO "{old}"')
+        await connection.driver.execute(f'ALTER DATABASE "{fresh}" RENAME TO "{name}"')
+        await connection.driver.execute("COMMIT")
     except BaseException:
-        await connection.exec_driver_sql("ROLLBACK")
+        await connection.driver.execute("ROLLBACK")
         raise
 
 
-async def _drop(connection: AsyncConnection, *names: str) -> None:
+async def _drop(connection: Session, *names: str) -> None:
     for name in names:
-        await connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}"')
+        await connection.driver.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
 @asynccontextmanager
-async def _maintenance(url: URL) -> AsyncIterator[AsyncConnection]:
+async def _maintenance(url: URL) -> AsyncIterator[Session]:
     """Connect to the server of a database without a transaction, as needed for creating and dropping databases."""
-    async with Store(url.set(database=_MAINTENANCE), connections=1) as store:
+    store = Store(url.set(database=_MAINTENANCE), connections=1)
+    async with connected(store, "retrovue") as connection:
+        limit_statements(connection.driver, LONG_STATEMENT_SECONDS)
         with translated():
-            async with store.data.connect() as connection:
-                await limit_statements(connection, LONG_STATEMENT_SECONDS)
-                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
 
 
 @contextmanager
@@ -262,12 +261,12 @@ def _not_in_use(message: str, hint: str) -> Iterator[None]:
         raise StoreError(message, code="database_in_use", hint=hint) from exc
 
 
-async def _exists(connection: AsyncConnection, name: str | None) -> bool:
+async def _exists(connection: Session, name: str | None) -> bool:
     row = await connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
     return row.first() is not None
 
 
-async def _require_permission(connection: AsyncConnection) -> None:
+async def _require_permission(connection: Session) -> None:
     """Raise StoreError, before anything is dropped, if the role can't create the database again."""
     may = await connection.execute(text("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"))
     if not may.scalar_one():
@@ -278,7 +277,7 @@ async def _require_permission(connection: AsyncConnection) -> None:
         )
 
 
-async def _require_empty(session: AsyncSession, name: str, role: str | None) -> None:
+async def _require_empty(session: Session, name: str, role: str | None) -> None:
     relations = await session.execute(
         text(
             "SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
@@ -295,7 +294,7 @@ async def _require_empty(session: AsyncSession, name: str, role: str | None) -> 
         )
 
 
-async def _require_only_ours(session: AsyncSession, name: str) -> None:
+async def _require_only_ours(session: Session, name: str) -> None:
     """Raise SchemaMismatch if a database has content that RetroVue hasn't made: it would be dropped as well."""
     rows = await session.execute(
         text(
@@ -339,7 +338,7 @@ async def _require_another(identity: tuple[object, ...], production: URL | None)
         )
 
 
-async def _identity(connection: AsyncConnection | AsyncSession, name: str | None = None) -> tuple[object, ...]:
+async def _identity(connection: Session, name: str | None = None) -> tuple[object, ...]:
     """Return a database's name and oid with the identity of its server; by default of the connected database."""
     row = await connection.execute(
         text(
@@ -361,7 +360,7 @@ def _leads_elsewhere(url: URL, place: object) -> RequestError:
     )
 
 
-async def _count(session: AsyncSession) -> Holdings:
+async def _count(session: Session) -> Holdings:
     """Count the rows of the tables that exist: the schema may be missing, or have another version."""
     counts: dict[str, int] = {}
     for field, table in (("sources", "source"), ("collections", "collection"), ("assets", "asset")):

@@ -4,12 +4,10 @@ A decision about a million assets takes a few statements. Each changed asset has
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import RequestError, changed_meanwhile
 from retrovue.core.model import ASSET_STATES
@@ -17,6 +15,7 @@ from retrovue.store.assets import LISTED, several, unknown_assets
 from retrovue.store.changes import INSERT_CHANGES, lock_feed
 from retrovue.store.listing import Selection
 from retrovue.store.plan import label_of
+from retrovue.store.statements import Row, Session, text
 
 Decision = Literal["approved", "retired", "unretired"]
 """The decision, as the feed of changes names it."""
@@ -93,7 +92,7 @@ def by_ids(uuids: Sequence[UUID]) -> Selection:
 
 
 async def decide(
-    session: AsyncSession,
+    session: Session,
     decision: Decision,
     chosen: Selection,
     *,
@@ -126,7 +125,7 @@ async def decide(
         await session.execute(_TABLE)
         fitting = 0
         for state in counts.keys() & set(states):
-            result = await session.execute(
+            fitting += await session.change(
                 text(
                     f"""
                     WITH moved AS (
@@ -139,7 +138,6 @@ async def decide(
                 ),
                 {**chosen.parameters, "before": state},
             )
-            fitting += result.rowcount  # type: ignore[attr-defined]
     if expected is not None and fitting != expected:
         raise changed_meanwhile("The selection")
     if dry_run:
@@ -158,7 +156,7 @@ async def decide(
 
 
 async def require_decidable(
-    session: AsyncSession, decision: Decision, uuids: Sequence[UUID], *, despite_enrichment: bool = False
+    session: Session, decision: Decision, uuids: Sequence[UUID], *, despite_enrichment: bool = False
 ) -> int:
     """Return how many of the assets a decision changes.
 
@@ -192,7 +190,7 @@ async def require_decidable(
     return int((await session.execute(count, {"uuids": given, "states": list(states)})).scalar_one())
 
 
-async def states_of(session: AsyncSession, uuids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+async def states_of(session: Session, uuids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
     """Return the title and state of assets by id."""
     rows = await session.execute(
         text("SELECT uuid, title, state FROM asset WHERE uuid = ANY(:uuids)"), {"uuids": list(uuids)}
@@ -200,7 +198,7 @@ async def states_of(session: AsyncSession, uuids: Sequence[UUID]) -> dict[UUID, 
     return {row.uuid: (row.title, row.state) for row in rows}
 
 
-def _not_new(rows: Sequence[Row[Any]]) -> RequestError:
+def _not_new(rows: Sequence[Row]) -> RequestError:
     states = {str(row.uuid): str(row.state) for row in rows}
     return RequestError(
         f"Only new assets can be approved: {several([f'{uuid} is {state}' for uuid, state in states.items()])}.",

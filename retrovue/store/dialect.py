@@ -10,6 +10,8 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, Connection
 
+from retrovue.store import url as of_database
+
 _DRIVER = "retrovue"
 
 
@@ -39,6 +41,12 @@ class Dialect(PGDialect_asyncpg):
 registry.register(f"postgresql.{_DRIVER}", __name__, Dialect.__name__)
 
 
-def with_dialect(url: URL) -> URL:
-    """Return a URL whose engines use this dialect. Engines of a host program keep SQLAlchemy's own."""
-    return url.set(drivername=f"postgresql+{_DRIVER}")
+def with_dialect(url: of_database.URL) -> URL:
+    """Return a URL whose engines use this dialect. Engines of a host program keep SQLAlchemy's own.
+
+    Parameters that only `retrovue.store.driver` understands are left out.
+    """
+    known = {name: value for name, value in url.query.items() if name in {"host", "port"} and "," not in value}
+    return URL.create(
+        f"postgresql+{_DRIVER}", url.username, url.password, url.host, url.port, url.database, query=known
+    )

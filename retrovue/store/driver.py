@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import asyncpg
-from sqlalchemy.engine import URL
 
 from retrovue.core.errors import RetrovueError, StoreError, StoreUnavailable
 from retrovue.store.addresses import CONNECT_SECONDS, SOCKET_OPTIONS, bad_url, hosts_of
 from retrovue.store.passfile import Passwords, read_passwords
 from retrovue.store.tls import explained, tls_options
+from retrovue.store.url import URL
 
 STATEMENT_SECONDS = 60.0
 """The time limit of a statement, in seconds. A network connection may stop answering without an error."""

@@ -21,7 +21,6 @@ import anyio.to_thread
 import asyncpg
 import platformdirs
 from msgspec import Struct
-from sqlalchemy.engine import URL
 
 from retrovue.core.cancelling import is_cancelled
 from retrovue.core.errors import StoreError, StoreUnavailable
@@ -29,6 +28,7 @@ from retrovue.core.paths import user_path
 from retrovue.core.text import quoted
 from retrovue.store.embedded_cluster import ENVIRONMENT, PORT, ROLE, Cluster, FileLock, last_lines, open_cluster
 from retrovue.store.embedded_programs import binaries, server_account
+from retrovue.store.url import URL
 
 __all__ = ["EmbeddedServer", "default_home", "embedded_server", "end_of_server"]
 
@@ -53,10 +53,9 @@ class EmbeddedServer(Struct, frozen=True):
     """The directory of the socket. The server listens nowhere else."""
 
     def url(self, database: str) -> str:
-        """Return the SQLAlchemy URL of a database of this server."""
+        """Return the URL of a database of this server."""
         where = {"host": str(self.socket_directory), "port": str(PORT)}
-        # Rendered by SQLAlchemy, whose versions differ in whether they escape the name of the database.
-        return URL.create("postgresql+asyncpg", ROLE, database=database, query=where).render_as_string()
+        return URL("postgresql+asyncpg", ROLE, database=database, query=where).render_as_string()
 
     async def run(self, program: str, *arguments: str) -> bytes:
         """Run a client program of PostgreSQL, such as pg_dump, on this server; return its standard output.

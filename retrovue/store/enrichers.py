@@ -6,13 +6,12 @@ from typing import Any
 
 import orjson
 from msgspec import Struct
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import AttachedEnricher, Collection, Enricher, Source
 from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list
 from retrovue.store.collections import find_target
 from retrovue.store.references import look_up, new_external_id
+from retrovue.store.statements import Row, Session, text
 
 _ENRICHER = "enricher.id, enricher.external_id, enricher.name, enricher.type, enricher.config"
 
@@ -29,7 +28,7 @@ class EnricherListing(Struct, frozen=True):
     """The number of assets for which its latest attempt failed."""
 
 
-def _enricher(row: Row[Any]) -> Enricher:
+def _enricher(row: Row) -> Enricher:
     return Enricher(row.id, row.external_id, row.name, row.type, row.config)
 
 
@@ -48,12 +47,12 @@ def _columns(enricher: Enricher) -> dict[str, Any]:
     }
 
 
-async def lock_enrichers(session: AsyncSession) -> None:
+async def lock_enrichers(session: Session) -> None:
     """Prevent other transactions from adding, changing, attaching or removing enrichers until this one ends."""
     await session.execute(text("LOCK TABLE enricher IN SHARE ROW EXCLUSIVE MODE"))
 
 
-async def insert_enricher(session: AsyncSession, enricher: Enricher) -> None:
+async def insert_enricher(session: Session, enricher: Enricher) -> None:
     """Insert an enricher."""
     await session.execute(
         text(
@@ -64,7 +63,7 @@ async def insert_enricher(session: AsyncSession, enricher: Enricher) -> None:
     )
 
 
-async def save_enricher(session: AsyncSession, enricher: Enricher) -> None:
+async def save_enricher(session: Session, enricher: Enricher) -> None:
     """Update the name and parameters of a stored enricher."""
     await session.execute(
         text(
@@ -75,18 +74,18 @@ async def save_enricher(session: AsyncSession, enricher: Enricher) -> None:
     )
 
 
-async def remove_enricher(session: AsyncSession, enricher: Enricher) -> None:
+async def remove_enricher(session: Session, enricher: Enricher) -> None:
     """Delete an enricher, its attachments and its results. Values that it gave to assets stay."""
     await session.execute(text("DELETE FROM enricher WHERE id = :id"), {"id": enricher.id})
 
 
-async def find_enricher(session: AsyncSession, reference: str) -> Enricher:
+async def find_enricher(session: Session, reference: str) -> Enricher:
     """Return the enricher that a reference names. Raises NotFound or Ambiguous."""
     hint = "Use one of these ids instead of the name."
     return _enricher(await look_up(session, "enricher", _ENRICHER, reference, hint=hint))
 
 
-async def list_enrichers(session: AsyncSession, enricher: Enricher | None = None) -> list[EnricherListing]:
+async def list_enrichers(session: Session, enricher: Enricher | None = None) -> list[EnricherListing]:
     """List all enrichers, or one of them, by name, external id and id."""
     result = await session.execute(
         text(
@@ -115,7 +114,7 @@ async def list_enrichers(session: AsyncSession, enricher: Enricher | None = None
 
 
 async def attached_to(
-    session: AsyncSession, collections: Sequence[Collection]
+    session: Session, collections: Sequence[Collection]
 ) -> dict[uuid.UUID, tuple[AttachedEnricher, ...]]:
     """Return the enrichers of each collection that has any, by the collection's id, in the order in which they run."""
     result = await session.execute(
@@ -145,7 +144,7 @@ class AttachmentState(Struct, frozen=True):
 
 
 async def attachment_state(
-    session: AsyncSession, collection_reference: str, enricher_reference: str, source_reference: str | None = None
+    session: Session, collection_reference: str, enricher_reference: str, source_reference: str | None = None
 ) -> AttachmentState:
     """Look up a collection, an enricher and the attached enrichers. Raises NotFound or Ambiguous."""
     source, collection = await find_target(session, collection_reference, source_reference)
@@ -180,7 +179,7 @@ _RELEASE = text(
 )
 
 
-async def attach(session: AsyncSession, collection: Collection, enricher: Enricher, priority: int) -> int:
+async def attach(session: Session, collection: Collection, enricher: Enricher, priority: int) -> int:
     """Attach an enricher to a collection, or change its priority there.
 
     New assets that it hasn't enriched become ``enriching``. Returns their number.
@@ -193,11 +192,10 @@ async def attach(session: AsyncSession, collection: Collection, enricher: Enrich
         ),
         {"collection": collection.id, "enricher": enricher.id, "priority": priority},
     )
-    changed: Any = await session.execute(_OWE, {"collection": collection.id, "enricher": enricher.id})
-    return int(changed.rowcount)
+    return await session.change(_OWE, {"collection": collection.id, "enricher": enricher.id})
 
 
-async def detach(session: AsyncSession, collection: Collection, enricher: Enricher) -> int:
+async def detach(session: Session, collection: Collection, enricher: Enricher) -> int:
     """Detach an enricher from a collection.
 
     Assets with no other owed enrichments become ``new`` again. Returns their number. Values that it gave and its
@@ -207,5 +205,4 @@ async def detach(session: AsyncSession, collection: Collection, enricher: Enrich
         text("DELETE FROM collection_enricher WHERE collection_id = :collection AND enricher_id = :enricher"),
         {"collection": collection.id, "enricher": enricher.id},
     )
-    changed: Any = await session.execute(_RELEASE, {"collection": collection.id})
-    return int(changed.rowcount)
+    return await session.change(_RELEASE, {"collection": collection.id})

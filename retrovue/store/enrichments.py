@@ -11,13 +11,12 @@ from uuid import UUID
 
 import orjson
 from msgspec import Struct, field
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import AttachedEnricher, Collection
 from retrovue.core.verdicts import REFRESHED
 from retrovue.store.changes import NewChange, record_changes
 from retrovue.store.drafts import UNSEEN
+from retrovue.store.statements import Row, Session, text
 
 _FIELDS = (
     "title", "show_title", "season_number", "episode_number", "year", "originally_aired", "runtime_ms", "edition",
@@ -112,7 +111,7 @@ _PAGE = text(
 
 
 async def owed_page(
-    session: AsyncSession,
+    session: Session,
     collection: Collection,
     attached: Sequence[AttachedEnricher],
     *,
@@ -133,7 +132,7 @@ async def owed_page(
     return [_owed(row, wanted, str(run), only_failed=only_failed) for row in result]
 
 
-def asset_values(row: Row[Any], columns: Sequence[str]) -> dict[str, Any]:
+def asset_values(row: Row, columns: Sequence[str]) -> dict[str, Any]:
     """Return the values of an asset's columns. A rating has single precision: 6.1 is returned as 6.099999904632568."""
     values = {name: getattr(row, name) for name in columns}
     if values["rating"] is not None:
@@ -141,7 +140,7 @@ def asset_values(row: Row[Any], columns: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> OwedAsset:
+def _owed(row: Row, wanted: set[UUID], run: str, *, only_failed: bool) -> OwedAsset:
     known = {
         UUID(key): (status, fingerprint, tried_in, again)
         for key, status, fingerprint, tried_in, again in row.known or ()
@@ -165,7 +164,7 @@ def _owed(row: Row[Any], wanted: set[UUID], run: str, *, only_failed: bool) -> O
 
 
 async def count_owed(
-    session: AsyncSession, collection: Collection, attached: Sequence[AttachedEnricher], *, only_failed: bool = False
+    session: Session, collection: Collection, attached: Sequence[AttachedEnricher], *, only_failed: bool = False
 ) -> int:
     """Count the owed enrichments: pairs of an asset and an attached enricher."""
     result = await session.execute(
@@ -241,7 +240,7 @@ _END_ENRICHING = text(
 
 
 async def record(
-    session: AsyncSession, run: UUID, collection: Collection, by: AttachedEnricher, results: Sequence[Result]
+    session: Session, run: UUID, collection: Collection, by: AttachedEnricher, results: Sequence[Result]
 ) -> None:
     """Store the results of an enricher. Assets with no more owed enrichments change from ``enriching`` to ``new``."""
     name = by.enricher.external_id
@@ -300,7 +299,7 @@ class EnrichmentOutcome(Struct, frozen=True):
     """Seconds from the start until now."""
 
 
-async def write_outcome(session: AsyncSession, outcome: EnrichmentOutcome) -> None:
+async def write_outcome(session: Session, outcome: EnrichmentOutcome) -> None:
     """Write the outcome of an enrichment to the audit trail."""
     await session.execute(
         text(
@@ -326,7 +325,7 @@ class AssetEnrichment(Struct, frozen=True):
     updated_at: dt.datetime | None
 
 
-async def enrichments_of(session: AsyncSession, asset: UUID) -> list[AssetEnrichment]:
+async def enrichments_of(session: Session, asset: UUID) -> list[AssetEnrichment]:
     """List the results of all enrichers for an asset, and its owed enrichments."""
     result = await session.execute(
         text(

@@ -2,9 +2,10 @@
 
 import os
 import socket
+import sys
+from typing import Any
 
 import asyncpg
-from sqlalchemy import exc as sa
 
 from retrovue.core.errors import StoreError, StoreUnavailable
 
@@ -61,12 +62,25 @@ def _lost(error: BaseException) -> bool:
     return ends or (sqlstate[:2] in {"08", "57"} and sqlstate != "57014")
 
 
+def foreign() -> tuple[type[BaseException], ...]:
+    """Return the types of the errors that asyncpg, the system and, if it is imported, SQLAlchemy raise."""
+    own = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+    return own if (sa := _sqlalchemy()) is None else (sa.SQLAlchemyError, *own)
+
+
+def _sqlalchemy() -> Any:
+    """Return SQLAlchemy's errors; None if it hasn't been imported, so that it can't have raised one."""
+    return sys.modules.get("sqlalchemy.exc")
+
+
 def translate(error: BaseException) -> StoreError | None:
     """Return an error as StoreError, or None if it doesn't come from the database.
 
     Statements, parameters and URLs are left out, because they may hold secrets or personal data.
     """
-    original = error.orig if isinstance(error, sa.DBAPIError) and error.orig is not None else error
+    sa = _sqlalchemy()
+    wraps = sa is not None and isinstance(error, sa.DBAPIError)
+    original = getattr(error, "orig", None) or error if wraps else error
     cause = original
     lost = _lost(cause)
     # If the connection was lost, the driver keeps the server's last error as the cause.
@@ -95,12 +109,12 @@ def translate(error: BaseException) -> StoreError | None:
     if (
         broken
         or isinstance(cause, OSError | asyncpg.InterfaceError | TimeoutError)
-        or (isinstance(error, sa.DBAPIError) and (error.connection_invalidated or isinstance(error, sa.InterfaceError)))
+        or (wraps and (getattr(error, "connection_invalidated", False) or isinstance(error, sa.InterfaceError)))
     ):
         return _unreachable(cause, broken=broken)
-    if isinstance(error, sa.TimeoutError):
+    if sa is not None and isinstance(error, sa.TimeoutError):
         return StoreUnavailable("No database connection became free.", hint="Lower --concurrency.")
-    if isinstance(error, sa.SQLAlchemyError):
+    if sa is not None and isinstance(error, sa.SQLAlchemyError):
         return StoreError(f"The database layer failed: {type(error).__name__}", code="database_error")
     return None
 

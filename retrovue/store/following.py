@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Enricher
 from retrovue.core.verdicts import ChangeKind
@@ -19,6 +17,7 @@ from retrovue.store.comparing import ADDED, CONTENT, DESCRIPTION, SourceValues, 
 from retrovue.store.plan import NO_GUESSING, label_of
 from retrovue.store.relinking import Pair, relinks_json
 from retrovue.store.staging import Staging
+from retrovue.store.statements import Session, text
 
 FOLLOWERS: tuple[ChangeKind, ...] = ("refreshed", "replaced", "restored", "relocated", "relinked")
 """The verdicts for which an asset follows its item."""
@@ -180,7 +179,7 @@ _SET_DIFFERENCES = text(
 )
 
 
-async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair], readers: Sequence[Enricher]) -> bool:
+async def compare_relinked(session: Session, relinks: Sequence[Pair], readers: Sequence[Enricher]) -> bool:
     """Compare relinked assets with their new items, and stage the differences.
 
     Returns whether enrichers that read sidecars, ``readers``, owe anything again.
@@ -216,7 +215,7 @@ async def compare_relinked(session: AsyncSession, relinks: Sequence[Pair], reade
     return owes_again
 
 
-async def follow(session: AsyncSession, staging: Staging, run: Run, relinks: Sequence[Pair] = ()) -> None:
+async def follow(session: Session, staging: Staging, run: Run, relinks: Sequence[Pair] = ()) -> None:
     """Let the assets of the plan follow their items: all values in a sync, only the paths of files in an ingest."""
     syncing = staging.comparison.mode == "sync"
     reading, refining = list(staging.enrichers.reading_files), list(staging.enrichers.refined_by)
@@ -245,18 +244,18 @@ async def follow(session: AsyncSession, staging: Staging, run: Run, relinks: Seq
     await session.execute(_BEGIN_ENRICHING, bind)
 
 
-async def stamp(session: AsyncSession) -> None:
+async def stamp(session: Session) -> None:
     """Store the stamps of the assets of the plan that have no other difference."""
     await session.execute(text("ANALYZE plan, staged"))
     await session.execute(_STAMP)
 
 
-async def owe_sidecars(session: AsyncSession, readers: Sequence[Enricher]) -> None:
+async def owe_sidecars(session: Session, readers: Sequence[Enricher]) -> None:
     """Owe the enrichments of these enrichers again for the assets of the plan whose sidecar has changed."""
     await session.execute(_OWE_SIDECARS, {"readers": ",".join(str(enricher.id) for enricher in readers)})
     await session.execute(_BEGIN_ENRICHING_AGAIN)
 
 
-async def tell_followed(session: AsyncSession, collection: UUID, run: Run, *, later: bool) -> None:
+async def tell_followed(session: Session, collection: UUID, run: Run, *, later: bool) -> None:
     """Add the changes of assets to the feed, with ``later`` together with those of other collections."""
     await tell(session, _CHANGES, {"collection": collection, "run": run.id}, later=later)

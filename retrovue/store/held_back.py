@@ -6,10 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.results import Guard
+from retrovue.store.statements import Session, text
 
 
 class RemovalsHeldBack(Struct, frozen=True):
@@ -47,7 +46,7 @@ _LATEST = text(
 )
 
 
-async def list_held_back(session: AsyncSession) -> list[RemovalsHeldBack]:
+async def list_held_back(session: Session) -> list[RemovalsHeldBack]:
     """List the removals that a person has to confirm, by source and collection."""
     rows = await session.execute(_LATEST)
     return [RemovalsHeldBack(*identity, **_held_back(details)) for *identity, details in rows]

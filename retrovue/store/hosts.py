@@ -3,8 +3,8 @@
 import datetime as dt
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+
+from retrovue.store.statements import Session, text
 
 _WORK = {
     "retrovue-serve": "works the schedules",
@@ -27,7 +27,7 @@ class Program(Struct, frozen=True):
     since: dt.datetime
 
 
-async def list_programs(session: AsyncSession) -> list[Program]:
+async def list_programs(session: Session) -> list[Program]:
     """List the programs that work on the catalogue now, in the order in which they began."""
     result = await session.execute(
         text(

@@ -1,8 +1,7 @@
 """The schema and version of the job engine's tables."""
 
-from sqlalchemy import text
-
 from retrovue.store.session import Store
+from retrovue.store.statements import text
 
 SCHEMA = "retrovue_jobs"
 """The database schema of the engine's tables; a migration creates it."""
@@ -18,5 +17,5 @@ async def engine_version(store: Store) -> str | None:
             ),
             {"schema": SCHEMA},
         )
-        found: str | None = result.scalar()
+        found: str | None = result.scalar_one_or_none()
         return found

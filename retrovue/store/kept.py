@@ -18,13 +18,13 @@ from uuid import UUID
 import msgspec
 import orjson
 from msgspec import Struct, field
-from sqlalchemy import text
 
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
 from retrovue.core.pages import Page, Rejection
 from retrovue.store.audit import ANY_OF_COLLECTIONS, Run, id_list
-from retrovue.store.session import Session, Transactions, driver_of
+from retrovue.store.session import Transactions
+from retrovue.store.statements import Session, text
 
 KEPT_FOR = dt.timedelta(hours=24)
 """The age up to which a listing is used. A sync finds within the same time what a source's stamps don't show."""
@@ -174,7 +174,7 @@ class KeptListing(Struct):
             return []
         bind = {**self._bind, "key": self.key, "age": KEPT_FOR}
         async with self.store.transaction(self.session) as session:
-            self._number = (await session.execute(_TAKE_OVER, bind)).scalar()
+            self._number = (await session.execute(_TAKE_OVER, bind)).scalar_one_or_none()
             bookmarks: list[bytes] = []
             if self._number is not None:
                 result = await session.execute(
@@ -249,8 +249,7 @@ class KeptListing(Struct):
     async def _flush(self) -> None:
         async with self.store.transaction(self.session) as session:
             if await self._is_ours(session):
-                driver = await driver_of(session)
-                await driver.copy_records_to_table(self._table, records=self._rows)
+                await session.driver.copy_records_to_table(self._table, records=self._rows)
             else:
                 self._ended = True
         self._rows.clear()
@@ -259,7 +258,7 @@ class KeptListing(Struct):
         """Return whether there is a table to write to; create it for the first pages."""
         if self._number is not None:
             return (await session.execute(_OWN, self._bind)).first() is not None
-        self._number = (await session.execute(_BEGIN, {**self._bind, "key": self.key})).scalar()
+        self._number = (await session.execute(_BEGIN, {**self._bind, "key": self.key})).scalar_one_or_none()
         if self._number is None:
             _log.info("The listing of %s isn't kept: the role may not create tables", self.collection.display_name)
             return False
@@ -291,8 +290,7 @@ async def prune_kept(session: Session, before: dt.datetime | None = None, *, dry
     bind: Mapping[str, Any] = {"before": useless if before is None else max(before, useless)}
     if dry_run:
         return int((await session.execute(_COUNT_OLD, bind)).scalar_one())
-    result: Any = await session.execute(_FORGET_OLD, bind)
-    return int(result.rowcount)
+    return await session.change(_FORGET_OLD, bind)
 
 
 async def list_kept(session: Session) -> list[Leftover]:

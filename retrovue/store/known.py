@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import Struct, field
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection
 from retrovue.core.pages import Rejection
@@ -20,6 +18,7 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, identity_hash, unstamped
 from retrovue.store.known_items import KnownItems
+from retrovue.store.statements import Session, text
 
 # Keys and fingerprints are passed as one packed parameter: for arrays asyncpg would first query their type, which takes
 # 16 ms on each connection. A key has 48 bytes: source hash, canonical hash and stamp.
@@ -156,7 +155,7 @@ class Comparison(Struct):
     Call `load()` first, then for each page one of the other methods, and `reset()` when the source is read again.
     """
 
-    session: AsyncSession
+    session: Session
     collection: Collection
     mode: Mode = "ingest"
     """Whether the run is a sync, so that the merge also decides about drafts that the source describes differently now.
@@ -209,7 +208,7 @@ class Comparison(Struct):
         """Whether there may be assets that the source doesn't list, after the whole listing."""
         return self.absent > 0 or self.unavailable > 0 or self.elsewhere > 0
 
-    async def load(self, session: AsyncSession, *, whole: bool) -> None:
+    async def load(self, session: Session, *, whole: bool) -> None:
         """Read what the collection holds, in the caller's transaction.
 
         Assets are counted only if the ``whole`` collection is read: only then unlisted assets can be recognised.
@@ -250,7 +249,7 @@ class Comparison(Struct):
         self.known += drafts
         self.listed += drafts
 
-    async def compare(self, session: AsyncSession, page: MappedPage) -> PageComparison:
+    async def compare(self, session: Session, page: MappedPage) -> PageComparison:
         """Compare a page with what the collection holds; count the known drafts."""
         if not self.anything_known:
             fresh = [Other(position, None, False, False, None, True, False) for position in range(len(page.keys))]
@@ -288,9 +287,7 @@ class Comparison(Struct):
         elif known and compared.fingerprint is not None and any(None in (other.same, other.marked) for other in known):
             compared.fingerprint = unstamped(compared.fingerprint)
 
-    async def find_changed(
-        self, session: AsyncSession, mapped: Sequence[MappedDraft], keys: Sequence[ItemKey]
-    ) -> list[str]:
+    async def find_changed(self, session: Session, mapped: Sequence[MappedDraft], keys: Sequence[ItemKey]) -> list[str]:
         """Count the known drafts whose file has changed; return the assets whose old file was read by a probe.
 
         Only drafts with a modification time of their files are checked.
@@ -335,7 +332,7 @@ class Comparison(Struct):
         self.first_rejections.clear()
 
 
-async def owe_touched(session: AsyncSession, reading_files: Sequence[UUID]) -> None:
+async def owe_touched(session: Session, reading_files: Sequence[UUID]) -> None:
     """Owe the enrichments that read files again for the staged assets whose file has changed.
 
     Approved and retired assets don't change.

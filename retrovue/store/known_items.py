@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from retrovue.store.statements import Session, text
 
 ITEM_BYTES = 8
 """Of a fingerprint of an item."""
@@ -54,7 +53,7 @@ class KnownItems:
         self._at = self._numbers.get(fingerprint, self._at)
 
     async def among(
-        self, transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]], items: Sequence[bytes]
+        self, transaction: Callable[[], AbstractAsyncContextManager[Session]], items: Sequence[bytes]
     ) -> list[bool]:
         """Return which of the items of a page, given by their fingerprints, are known.
 
@@ -67,7 +66,7 @@ class KnownItems:
             # Many items were removed here, or the listing has another order.
             bind = {"collection": self._collection, "item": unknown[len(unknown) // 2]}
             async with transaction() as session:
-                number = (await session.execute(_FIND, bind)).scalar()
+                number = (await session.execute(_FIND, bind)).scalar_one_or_none()
             self._at = self._at + 1 if number is None else max(0, number - 1)
             if number is not None:
                 await self._look_near(transaction, items, found)
@@ -75,7 +74,7 @@ class KnownItems:
 
     async def _look_near(
         self,
-        transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+        transaction: Callable[[], AbstractAsyncContextManager[Session]],
         items: Sequence[bytes],
         found: list[bool],
     ) -> None:
@@ -93,7 +92,7 @@ class KnownItems:
             if met:
                 self._at = number
 
-    async def _fetch(self, session: AsyncSession, around: range, first: int) -> None:
+    async def _fetch(self, session: Session, around: range, first: int) -> None:
         for number in [number for number in self._items if number not in around]:
             del self._items[number]
         bind = {"collection": self._collection, "first": first, "limit": around.start + _AT_ONCE - first}

@@ -6,10 +6,8 @@ kept with their page.
 
 from collections.abc import Iterable
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from retrovue.core.model import Collection
+from retrovue.store.statements import Session, text
 
 _PACKED_PAGES = """
     SELECT substring(pages.packed FROM number * 16 + 1 FOR 16) AS fingerprint
@@ -28,14 +26,14 @@ _EXCEPT = text(
 _HAS_MANY_EXCEPTIONS = text("SELECT count(*) > :most FROM known_exception WHERE collection_uuid = :collection")
 
 
-async def begin_listing(session: AsyncSession, collection: Collection) -> None:
+async def begin_listing(session: Session, collection: Collection) -> None:
     """Write the row that keeps the collection's known pages valid; the first change of an identity deletes it."""
     await session.execute(
         text("INSERT INTO known_listing (collection_uuid) VALUES (:id) ON CONFLICT DO NOTHING"), {"id": collection.id}
     )
 
 
-async def listing_holds(session: AsyncSession, collection: Collection) -> bool:
+async def listing_holds(session: Session, collection: Collection) -> bool:
     """Return whether the collection's known pages are still valid, and lock them until the commit."""
     result = await session.execute(
         text("SELECT 1 FROM known_listing WHERE collection_uuid = :id FOR KEY SHARE"), {"id": collection.id}
@@ -43,12 +41,12 @@ async def listing_holds(session: AsyncSession, collection: Collection) -> bool:
     return result.first() is not None
 
 
-async def forget_listing(session: AsyncSession, collection: Collection) -> None:
+async def forget_listing(session: Session, collection: Collection) -> None:
     """Delete all known pages of a collection."""
     await session.execute(text("DELETE FROM known_listing WHERE collection_uuid = :id"), {"id": collection.id})
 
 
-async def except_followed(session: AsyncSession, collection: Collection) -> None:
+async def except_followed(session: Session, collection: Collection) -> None:
     """Note the items of the plan whose asset a run has changed that read a part of the collection.
 
     A page that has one of them is looked at again when all of it is read, even if it says what it said before.
@@ -61,13 +59,13 @@ async def except_followed(session: AsyncSession, collection: Collection) -> None
         await forget_listing(session, collection)
 
 
-async def drop_exceptions(session: AsyncSession, collection: Collection) -> None:
+async def drop_exceptions(session: Session, collection: Collection) -> None:
     """Remove the exceptions of a collection: all of it has been read."""
     await session.execute(text("DELETE FROM known_exception WHERE collection_uuid = :id"), {"id": collection.id})
 
 
 async def keep_known_pages(
-    session: AsyncSession, collection: Collection, before: frozenset[bytes], after: Iterable[bytes], *, itemized: bool
+    session: Session, collection: Collection, before: frozenset[bytes], after: Iterable[bytes], *, itemized: bool
 ) -> None:
     """Replace the known pages ``before`` by ``after``; only the difference is written.
 
@@ -90,7 +88,7 @@ async def keep_known_pages(
         )
 
 
-async def pages_that_stay_unknown(session: AsyncSession, first_rows: Iterable[int]) -> set[int]:
+async def pages_that_stay_unknown(session: Session, first_rows: Iterable[int]) -> set[int]:
     """Return the numbers, from 0, of the staged pages with a draft that doesn't become an asset of its own.
 
     ``first_rows`` are the numbers of the pages' first drafts in the staging table, in ascending order.

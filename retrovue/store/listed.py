@@ -7,11 +7,9 @@ source's trash.
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from retrovue.core.pages import Rejection
 from retrovue.store.session import Transactions
+from retrovue.store.statements import Session, text
 
 TRASHED = "deleted_at_source"
 """The code of the rejection of an item that is in the source's trash."""
@@ -59,7 +57,7 @@ class ListedKeys:
     Call `add()` and `reject()` for each page, then `flush()`; `reset()` if it is read again.
     """
 
-    def __init__(self, store: Transactions, session: AsyncSession, *, table: str | None) -> None:
+    def __init__(self, store: Transactions, session: Session, *, table: str | None) -> None:
         """``table`` is the temporary table of the session to which they are written; None keeps them in memory."""
         self.unidentified = 0
         """The number of rejected items without an identity: they could be any asset."""
@@ -88,7 +86,7 @@ class ListedKeys:
             async with self._store.transaction(self._session) as session:
                 await self.flush(session)
 
-    async def flush(self, session: AsyncSession) -> None:
+    async def flush(self, session: Session) -> None:
         """Write the keys in memory to the table, in the caller's transaction."""
         for kind, packed in self._packed.items():
             if self._table is not None and packed:

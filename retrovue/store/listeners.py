@@ -8,13 +8,12 @@ import uuid
 from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import RetrovueError
 from retrovue.core.model import Source
 from retrovue.store.locks import Locks, is_held, lock_key, open_locks
 from retrovue.store.session import Store
+from retrovue.store.statements import Session, text
 
 _BEGIN = text(
     "INSERT INTO listener (source_id, host, connected_at, problem_code, problem)"
@@ -55,7 +54,7 @@ async def claim(locks: Locks, source: Source) -> bool:
 
 
 async def note(
-    session: AsyncSession, source: Source, host: str, *, connected: bool, problem: RetrovueError | None = None
+    session: Session, source: Source, host: str, *, connected: bool, problem: RetrovueError | None = None
 ) -> None:
     """Store whether the host that holds the lock of a source is connected to it, and if not, why."""
     code, message = (None, None) if problem is None else (problem.code, problem.message)
@@ -63,7 +62,7 @@ async def note(
     await session.execute(_BEGIN, about)
 
 
-async def heard(session: AsyncSession, source: Source, library: str | None, items: int | None) -> None:
+async def heard(session: Session, source: Source, library: str | None, items: int | None) -> None:
     """Store the last hint of a source: ``items`` of a collection may have changed, or all of it."""
     await session.execute(
         text(
@@ -74,7 +73,7 @@ async def heard(session: AsyncSession, source: Source, library: str | None, item
     )
 
 
-async def listener_of(session: AsyncSession, source: Source) -> Listener | None:
+async def listener_of(session: Session, source: Source) -> Listener | None:
     """Return the listening state of a source; None if it was never listened to."""
     result = await session.execute(
         text(

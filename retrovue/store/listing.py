@@ -11,8 +11,6 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import RequestError, require_within
@@ -24,6 +22,7 @@ from retrovue.store.cursors import bad_cursor, read_cursor, write_cursor
 from retrovue.store.searching import HAS_SHOW, SHOW, TITLE, containing
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
+from retrovue.store.statements import Session, text
 
 AssetOrder = Literal["added", "name", "aired"]
 """``added``: the newest first. ``name``: by the title of the show, or of the asset if it has none, then by show, season
@@ -134,7 +133,7 @@ class Selection(Struct, frozen=True):
     parameters: dict[str, Any]
 
 
-async def select(session: AsyncSession, filters: AssetFilters) -> Selection:
+async def select(session: Session, filters: AssetFilters) -> Selection:
     """Build the SQL of filters. Raises NotFound or Ambiguous for a reference, and RequestError for an invalid value."""
     parameters: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     for name, value in parameters.items():
@@ -156,7 +155,7 @@ async def select(session: AsyncSession, filters: AssetFilters) -> Selection:
     return Selection(" AND ".join(conditions), parameters)
 
 
-async def count_assets(session: AsyncSession, selection: Selection) -> int:
+async def count_assets(session: Session, selection: Selection) -> int:
     """Count the selected assets."""
     statement = text(f"SELECT count(*) FROM asset WHERE {selection.condition}")
     return int((await session.execute(statement, selection.parameters)).scalar_one())
@@ -202,7 +201,7 @@ def _sql(keys: Iterable[str]) -> str:
     return ", ".join(_PLACE[key] for key in keys)
 
 
-async def beginning(session: AsyncSession, selection: Selection, order: AssetOrder | None) -> Position:
+async def beginning(session: Session, selection: Selection, order: AssetOrder | None) -> Position:
     """Count the selected assets, and return the beginning of their list.
 
     ``order`` None is ``name`` if a show, season, artist or album is selected, else ``added``. Raises RequestError for
@@ -223,7 +222,7 @@ async def beginning(session: AsyncSession, selection: Selection, order: AssetOrd
 
 
 async def read_page(
-    session: AsyncSession, selection: Selection, position: Position, limit: int
+    session: Session, selection: Selection, position: Position, limit: int
 ) -> tuple[tuple[Asset, ...], Position | None]:
     """Return up to ``limit`` selected assets from a position on, and the position of the next page.
 
@@ -303,7 +302,7 @@ def position_at(cursor: str, order: AssetOrder | None) -> Position:
 
 
 async def list_assets(
-    session: AsyncSession,
+    session: Session,
     filters: AssetFilters,
     *,
     order: AssetOrder | None = None,
@@ -347,7 +346,7 @@ async def iter_assets(
             yield asset
 
 
-async def _sorted_ids(session: AsyncSession, selection: Selection, keys: Sequence[str]) -> bytes:
+async def _sorted_ids(session: Session, selection: Selection, keys: Sequence[str]) -> bytes:
     """Return the sorted UUIDs of the selected assets, packed: sorting them again for each page would take hours."""
     statement = text(
         f"SELECT string_agg(uuid_send(asset.uuid), '' ORDER BY {_sql(keys)}) FROM asset WHERE {selection.condition}"
@@ -355,7 +354,7 @@ async def _sorted_ids(session: AsyncSession, selection: Selection, keys: Sequenc
     return (await session.execute(statement, selection.parameters)).scalar_one() or b""
 
 
-async def _read_by_id(session: AsyncSession, selection: Selection, packed: bytes) -> list[Asset]:
+async def _read_by_id(session: Session, selection: Selection, packed: bytes) -> list[Asset]:
     statement = text(
         f"""
         SELECT asset.* FROM (SELECT cast(:packed AS bytea) AS packed) AS ids

@@ -11,13 +11,12 @@ from uuid import UUID
 
 import anyio
 from msgspec import Struct, field
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from retrovue.core.errors import AlreadyRunning, StoreError, StoreUnavailable
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection
-from retrovue.store.session import Store, translated
+from retrovue.store.session import Store, connected, translated
+from retrovue.store.statements import Session, text
 
 
 def lock_key(collection: UUID) -> int:
@@ -52,7 +51,7 @@ _TRY_EXCLUSIVE, _TRY_SHARED = text(_TRY.format(how="")), text(_TRY.format(how="_
 class Locks(Struct):
     """The locks that one run holds."""
 
-    connection: AsyncConnection
+    connection: Session
     heartbeat_s: float | None = None
     """Seconds between two uses of the connection; None means `HEARTBEAT_SECONDS`."""
     gone: anyio.Event = field(default_factory=anyio.Event)
@@ -139,7 +138,7 @@ class Locks(Struct):
                 _log.warning("%s", exc.message)
 
 
-async def is_held(session: AsyncSession, key: int) -> bool:
+async def is_held(session: Session, key: int) -> bool:
     """Return whether any connection to this database holds the advisory lock of a key, without taking it."""
     held = await session.execute(text(_HOLDER), {"high": key >> 32 & 0xFFFFFFFF, "low": key & 0xFFFFFFFF})
     return held.first() is not None
@@ -152,8 +151,9 @@ async def open_locks(store: Store, holder: str, *, lease_s: float | None = None)
     With ``lease_s`` the server ends the connection, and with it the locks, after so many seconds without an answer;
     otherwise it waits until the network reports that the connection is lost.
     """
-    async with store.unpooled(holder) as connection:
+    async with connected(store, holder) as connection:
         with translated():
+            await connection.driver.execute("BEGIN")
             # Reading the source may take hours, and the server must not end the idle transaction meanwhile.
             await connection.execute(
                 text(

@@ -5,8 +5,6 @@ from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import NotFound, RequestError, require_within
@@ -17,6 +15,7 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import COUNTS
 from retrovue.store.collections import find_collection
 from retrovue.store.sources import find_source
+from retrovue.store.statements import Row, Session, text
 
 # An outcome row never changes; a failure after the commit is in a separate row.
 _SUMS = {"failed_enrichments": "ingest_outcome.failed_enrichments + coalesce(enriched.failed, 0) AS failed_enrichments"}
@@ -116,7 +115,7 @@ class LogEntry(Struct, frozen=True):
     """Whether one transaction merged all collections of the run."""
 
 
-def _entry(row: Row[Any]) -> LogEntry:
+def _entry(row: Row) -> LogEntry:
     return LogEntry(
         run_id=row.run_id,
         source_id=row.source_id,
@@ -183,7 +182,7 @@ class RunListing(Struct, frozen=True):
     runs: tuple[LoggedRun, ...]
 
 
-async def list_log(session: AsyncSession, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> LogListing:
+async def list_log(session: Session, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> LogListing:
     """List the entries of the audit trail that match all filters: the latest run first, its collections by name.
 
     Raises NotFound, Ambiguous, or RequestError for a limit that isn't from 0 to 2,147,483,647 or a time without a zone.
@@ -204,7 +203,7 @@ async def list_log(session: AsyncSession, *, limit: int | None = 50, **filters: 
     return LogListing(total=total, entries=tuple(_entry(row) for row in rows))
 
 
-async def _where(session: AsyncSession, filters: LogFilters, limit: int | None) -> tuple[str, dict[str, Any]]:
+async def _where(session: Session, filters: LogFilters, limit: int | None) -> tuple[str, dict[str, Any]]:
     """Return the SQL condition of the entries that match all filters, and its parameters."""
     if limit is not None:
         require_within("The limit", limit, 0, LARGEST, code="bad_limit")
@@ -237,7 +236,7 @@ def _unknown(run: UUID) -> NotFound:
     )
 
 
-async def list_runs(session: AsyncSession, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> RunListing:
+async def list_runs(session: Session, *, limit: int | None = 50, **filters: Unpack[LogFilters]) -> RunListing:
     """List the runs with an entry that matches all filters, the latest first, each with all its collections.
 
     Raises what `list_log` raises.
@@ -253,7 +252,7 @@ async def list_runs(session: AsyncSession, *, limit: int | None = 50, **filters:
     return RunListing(total=total, runs=tuple(_logged_run(row) for row in rows))
 
 
-def _logged_run(row: Row[Any]) -> LoggedRun:
+def _logged_run(row: Row) -> LoggedRun:
     return LoggedRun(
         run_id=row.run_id,
         source_id=row.source_id,
@@ -272,7 +271,7 @@ def _logged_run(row: Row[Any]) -> LoggedRun:
     )
 
 
-async def latest_run(session: AsyncSession) -> UUID:
+async def latest_run(session: Session) -> UUID:
     """Return the id of the run that started last. Raises NotFound if there is none."""
     result = await session.execute(text("SELECT run_id FROM ingest_start ORDER BY started_at DESC, run_id LIMIT 1"))
     run: UUID | None = result.scalar_one_or_none()
@@ -282,7 +281,7 @@ async def latest_run(session: AsyncSession) -> UUID:
 
 
 async def list_rejections(
-    session: AsyncSession, run: UUID, *, collection: Collection | None = None, limit: int | None = None
+    session: Session, run: UUID, *, collection: Collection | None = None, limit: int | None = None
 ) -> list[tuple[UUID, Rejection]]:
     """List the rejected items of a run, each with the id of its collection, in the order of the source."""
     result = await session.execute(

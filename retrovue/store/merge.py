@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from retrovue.core.results import Named, failed_enrichment
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED, LISTS
@@ -34,6 +31,7 @@ from retrovue.store.removals import (
     with_absences,
 )
 from retrovue.store.staging import Staging
+from retrovue.store.statements import Row, Session, text
 
 # The merge itself computes which pages are known afterwards; this stops the triggers from deleting all of them.
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
@@ -127,7 +125,7 @@ _DROP_ALIASES = text(
 
 
 async def merge_staged(
-    session: AsyncSession, staging: Staging, run: Run, *, policy: RemovalPolicy = NO_POLICY
+    session: Session, staging: Staging, run: Run, *, policy: RemovalPolicy = NO_POLICY
 ) -> MergeResult:
     """Plan and carry out the merge of the staged drafts, in the caller's transaction.
 
@@ -158,7 +156,7 @@ async def merge_staged(
 class _Merge:
     """The statements of one merge. Call `carry_out()` once."""
 
-    def __init__(self, session: AsyncSession, staging: Staging, run: Run) -> None:
+    def __init__(self, session: Session, staging: Staging, run: Run) -> None:
         self._session = session
         self._staging = staging
         self._run = run
@@ -241,7 +239,7 @@ class _Merge:
         """Return the number of drafts of each verdict, and the first drafts of those whose drafts are named."""
         if not self._staging.staged:
             return {}, {}
-        totals, rows = {}, list[Row[Any]]()
+        totals, rows = {}, list[Row]()
         if self._planned != "nothing":
             totals = {row.verdict: row.total for row in await self._session.execute(COUNT)}
             if not totals.keys().isdisjoint(_LISTED):
@@ -265,9 +263,7 @@ class _Merge:
             await session.execute(_ADD_ALIASES, self._bind)
 
 
-async def keep_refinements(
-    session: AsyncSession, run: Run, staging: Staging
-) -> tuple[int, tuple[Mapping[str, str], ...]]:
+async def keep_refinements(session: Session, run: Run, staging: Staging) -> tuple[int, tuple[Mapping[str, str], ...]]:
     """Store the changes of page enrichers to new assets; return the number of failures, and the first ones."""
     bind = {"collection": staging.collection.id, "run": run.id, "refined_by": list(staging.enrichers.refined_by)}
     await session.execute(_KEEP_REFINEMENTS, bind)
@@ -276,7 +272,7 @@ async def keep_refinements(
     return (failed[0].total if failed else 0, listed)
 
 
-def _entries(rows: Sequence[Row[Any]], mode: Mode) -> Mapping[str, Sequence[Named]]:
+def _entries(rows: Sequence[Row], mode: Mode) -> Mapping[str, Sequence[Named]]:
     columns = {verdict.name: form.column for verdict, form in LISTS}
     entries: dict[str, list[Named]] = {}
     for row in rows:

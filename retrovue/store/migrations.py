@@ -4,15 +4,18 @@ The scripts are in ``retrovue/_migrations`` of an installed wheel, or in ``migra
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.errors import SchemaMismatch, StoreError
 from retrovue.store.driver import LONG_STATEMENT_SECONDS
 from retrovue.store.server import describe_server
-from retrovue.store.session import Store, limit_statements, translated
+from retrovue.store.session import Store, translated
+from retrovue.store.statements import Session, limit_statements, text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _LOCK = 0x52_56_5F_4D_49_47  # "RV_MIG": the advisory lock of an upgrade
 
@@ -58,13 +61,12 @@ def wanted_revision() -> str:
 
 async def schema_status(store: Store) -> SchemaStatus:
     """Read the version of the database's schema. Writes nothing."""
-    with translated():
-        async with store.data.connect() as connection:
-            return await _status(connection)
+    async with store.reading() as session:
+        return await _status(session)
 
 
-async def _status(connection: AsyncConnection) -> SchemaStatus:
-    tables = await connection.execute(
+async def _status(session: Session) -> SchemaStatus:
+    tables = await session.execute(
         text("SELECT to_regclass('alembic_version') IS NOT NULL, to_regclass('catalogue_role') IS NOT NULL")
     )
     has_version, has_role = tables.one()
@@ -72,9 +74,9 @@ async def _status(connection: AsyncConnection) -> SchemaStatus:
     if has_version:
         # Alembic allows several revisions. Joined, they are a text that isn't a known revision.
         query = text("SELECT string_agg(version_num, '+' ORDER BY version_num) FROM alembic_version")
-        current = (await connection.execute(query)).scalar_one()
+        current = (await session.execute(query)).scalar_one()
     if has_role:
-        role = (await connection.execute(text("SELECT role FROM catalogue_role"))).scalar_one_or_none()
+        role = (await session.execute(text("SELECT role FROM catalogue_role"))).scalar_one_or_none()
     return SchemaStatus(current=current, wanted=wanted_revision(), role=role)
 
 
@@ -105,19 +107,21 @@ async def upgrade(store: Store, role: str) -> SchemaStatus:
     await check_upgrade(store, role)
     with translated():
         async with store.data.begin() as connection:
-            await limit_statements(connection, LONG_STATEMENT_SECONDS)
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            before = await _status(connection)  # another command may have upgraded it since the check
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            limit_statements(driver, LONG_STATEMENT_SECONDS)
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)").clause(), {"key": _LOCK})
+            before = await _status(Session(driver))  # another command may have upgraded it since the check
             _require_role(before, role)
             if not before.up_to_date:
                 await connection.run_sync(_upgrade)
                 await connection.execute(
-                    text("INSERT INTO catalogue_role (role) VALUES (:role) ON CONFLICT DO NOTHING"), {"role": role}
+                    text("INSERT INTO catalogue_role (role) VALUES (:role) ON CONFLICT DO NOTHING").clause(),
+                    {"role": role},
                 )
             return before
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: "Connection") -> None:
     from alembic import command  # noqa: PLC0415 - only an upgrade needs it
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415

@@ -11,8 +11,6 @@ from uuid import UUID
 
 import orjson
 from msgspec import Struct
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import RequestError
 from retrovue.core.model import Collection
@@ -23,6 +21,7 @@ from retrovue.store.comparing import CONTENT
 from retrovue.store.listed import key_of
 from retrovue.store.plan import label_of
 from retrovue.store.relinking import LOST_TEXTS, PAIRS, RULES, VERSION, Pair, choose
+from retrovue.store.statements import Row, Session, text
 
 CHOSEN = "chosen"
 """The rule of a pair that a person chose."""
@@ -265,7 +264,7 @@ class FoundMoves(NamedTuple):
     """The collections of both assets of the unambiguous pairs."""
 
 
-async def find_moves(session: AsyncSession, collections: Sequence[Collection], *, other_sources: bool) -> FoundMoves:
+async def find_moves(session: Session, collections: Sequence[Collection], *, other_sources: bool) -> FoundMoves:
     """Find the lost assets of collections whose item has moved to another collection, by the rules of a sync.
 
     Their new assets were created after their items were last listed, and nobody has approved or retired them. With
@@ -299,12 +298,12 @@ async def find_moves(session: AsyncSession, collections: Sequence[Collection], *
     return FoundMoves(made, ambiguous, collections_of_made)
 
 
-async def show_moves(session: AsyncSession, exchanges: Sequence[Exchange], limit: int = LISTED) -> list[Move]:
+async def show_moves(session: Session, exchanges: Sequence[Exchange], limit: int = LISTED) -> list[Move]:
     """Return both assets of the first exchanges, by name. Those with an asset that was deleted are left out."""
     return [_move(row) for row in (await _ends(session, exchanges))[:limit]]
 
 
-async def exchange_items(session: AsyncSession, exchanges: Sequence[Exchange], *, by: str) -> None:
+async def exchange_items(session: Session, exchanges: Sequence[Exchange], *, by: str) -> None:
     """Exchange the items of assets, and add that to the feed of changes; ``by`` is ``user@host`` of the person.
 
     The lost asset keeps its id, its history and its approval. The approval is withdrawn if the item has another file,
@@ -336,14 +335,14 @@ async def exchange_items(session: AsyncSession, exchanges: Sequence[Exchange], *
     await session.execute(_RECORD, {"by": by})
 
 
-async def check_exchange(session: AsyncSession, exchange: Exchange) -> Move:
+async def check_exchange(session: Session, exchange: Exchange) -> Move:
     """Return both assets of an exchange that a person chose. Raises RequestError if it isn't possible."""
     ends = await _ends(session, [exchange])
     require_exchangeable([exchange], ends)
     return _move(ends[0])
 
 
-def require_exchangeable(exchanges: Sequence[Exchange], ends: Sequence[Row[Any]]) -> None:
+def require_exchangeable(exchanges: Sequence[Exchange], ends: Sequence[Row]) -> None:
     """Raise RequestError unless each exchange is between a lost asset and a present one of the same type."""
     for row in ends:
         reason = None
@@ -361,7 +360,7 @@ def require_exchangeable(exchanges: Sequence[Exchange], ends: Sequence[Row[Any]]
         raise _refused("An asset to relink isn't in the catalogue any more.")
 
 
-def _refused(message: str, row: Row[Any] | None = None) -> RequestError:
+def _refused(message: str, row: Row | None = None) -> RequestError:
     return RequestError(
         message,
         code="bad_relink",
@@ -371,7 +370,7 @@ def _refused(message: str, row: Row[Any] | None = None) -> RequestError:
     )
 
 
-async def _ends(session: AsyncSession, exchanges: Iterable[Exchange]) -> Sequence[Row[Any]]:
+async def _ends(session: Session, exchanges: Iterable[Exchange]) -> Sequence[Row]:
     return (await session.execute(text(_ENDS), {"pairs": _json(exchanges)})).all()
 
 
@@ -380,7 +379,7 @@ def _json(exchanges: Iterable[Exchange]) -> str:
     return orjson.dumps(rows).decode()
 
 
-def _move(row: Row[Any]) -> Move:
+def _move(row: Row) -> Move:
     lost = MoveEnd(row.lost, row.lost_title, row.lost_uri, row.lost_collection, row.lost_state, row.lost_availability)
     listed = MoveEnd(
         row.listed, row.listed_title, row.listed_uri, row.listed_collection, row.listed_state, row.listed_availability

@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 
 from retrovue.core.errors import StoreUnavailable
-from retrovue.store.session import Store, translated
+from retrovue.store.session import Store, connected, translated
 
 
 @asynccontextmanager
@@ -30,9 +29,9 @@ async def notifications(store: Store, channel: str, name: str) -> AsyncIterator[
         waiting.append(anyio.Event())
         return waiting[-1]
 
-    async with store.unpooled(name) as connection:
+    async with connected(store, name) as connection:
         with translated():
-            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver = connection.driver
             await driver.add_listener(channel, wake)
             driver.add_termination_listener(wake)
         yield awaited

@@ -4,10 +4,9 @@ import datetime as dt
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.store.requests import ALIVE, Asked, JobRefusal, refusals_of
+from retrovue.store.statements import Session, text
 
 
 class OpenJob(Struct, frozen=True):
@@ -32,7 +31,7 @@ class OpenJob(Struct, frozen=True):
     """Why workers can't work it."""
 
 
-async def open_jobs(session: AsyncSession, stale: float) -> list[OpenJob]:
+async def open_jobs(session: Session, stale: float) -> list[OpenJob]:
     """List the requested collections that haven't ended, the oldest request first.
 
     A worker counts as gone after ``stale`` seconds without a heartbeat.

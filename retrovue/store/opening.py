@@ -4,9 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
+from typing import TYPE_CHECKING
 
 from retrovue.core.config import DATABASE_URL, HOME, TEST_DATABASE_URL, Settings
 from retrovue.core.errors import RequestError
@@ -14,7 +12,12 @@ from retrovue.store.addresses import database_url, same_database
 from retrovue.store.embedded import EmbeddedServer, default_home, embedded_server
 from retrovue.store.embedded_programs import MAJOR, explained
 from retrovue.store.migrations import require_current, schema_status, upgrade
+from retrovue.store.reading import ReadingStore
 from retrovue.store.session import Store
+from retrovue.store.url import URL
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 PRODUCTION_DATABASE = "retrovue"
 TEST_DATABASE = "retrovue_test"
@@ -24,7 +27,7 @@ TEST_DATABASE = "retrovue_test"
 async def open_store(
     settings: Settings | None = None,
     *,
-    engine: AsyncEngine | None = None,
+    engine: "AsyncEngine | None" = None,
     test_db: bool = False,
     connections: int = 4,
     read_only: bool = False,
@@ -42,33 +45,70 @@ async def open_store(
 
     Raises RequestError for settings that don't fit together, SchemaMismatch, and StoreUnavailable.
     """
-    role = "test" if test_db else "production"
     if (settings is None) == (engine is None):
         raise RequestError("Open a catalogue by settings or by an engine.", code="bad_settings")
-    own = None
     if engine is not None:
         own = Store.from_engine(engine, connections=connections, read_only=read_only)
-    elif settings is not None and (url := _own_server(settings, test_db=test_db)) is not None:
-        own = Store(url, connections=connections, read_only=read_only)
-    if own is not None:
-        async with own as store:
-            if migrate and not read_only:
-                await upgrade(store, role)
-            if check:
-                require_current(await schema_status(store), role)
+        opened = _checked(own, test_db=test_db, check=check, migrate=migrate)
+    else:
+        opened = _open(
+            Store, settings, test_db=test_db, connections=connections, read_only=read_only, check=check, migrate=migrate
+        )
+    async with opened as store:
+        yield store
+
+
+@asynccontextmanager
+async def open_for_reading(
+    settings: Settings, *, test_db: bool = False, connections: int = 1, read_only: bool = False, check: bool = True
+) -> AsyncIterator[Store]:
+    """Open the catalogue like `open_store`, for a program that reads: it starts in half of the time."""
+    async with _open(
+        ReadingStore, settings, test_db=test_db, connections=connections, read_only=read_only, check=check
+    ) as store:
+        yield store
+
+
+@asynccontextmanager
+async def _checked(own: Store, *, test_db: bool, check: bool, migrate: bool) -> AsyncIterator[Store]:
+    """Open a store on a server of the operator's."""
+    role = "test" if test_db else "production"
+    async with own as store:
+        if migrate and not store.read_only:
+            await upgrade(store, role)
+        if check:
+            require_current(await schema_status(store), role)
+        yield store
+
+
+@asynccontextmanager
+async def _open(
+    kind: type[Store],
+    settings: Settings | None,
+    *,
+    test_db: bool,
+    connections: int,
+    read_only: bool,
+    check: bool,
+    migrate: bool = False,
+) -> AsyncIterator[Store]:
+    if settings is not None and (url := _own_server(settings, test_db=test_db)) is not None:
+        own = kind(url, connections=connections, read_only=read_only)
+        async with _checked(own, test_db=test_db, check=check, migrate=migrate) as store:
             yield store
         return
+    role = "test" if test_db else "production"
     async with open_embedded(settings or Settings(), test_db=test_db) as (server, name):
         await server.ensure_database(name)
         target = database_url(server.url(name))
         if check:
-            async with Store(target, connections=1) as store:
+            async with kind(target, connections=1) as store:
                 status = await schema_status(store)
                 if not status.up_to_date and not read_only:
                     await upgrade(store, role)
                     status = await schema_status(store)
                 require_current(status, role)
-        async with Store(target, connections=connections, read_only=read_only) as store:
+        async with kind(target, connections=connections, read_only=read_only) as store:
             yield store
 
 

@@ -19,11 +19,10 @@ A ``created`` or ``duplicate`` draft becomes ``relinked`` if it is the item of a
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
-
 from retrovue.core.results import HeldBack, Listed, Named
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTS, PLANNED
+from retrovue.store.statements import text
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and for the rest nested loops are switched off: the
 # planner can't know the size of a staging table or a CTE. If it guesses "few rows", a merge takes minutes.

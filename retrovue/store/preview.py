@@ -8,9 +8,6 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from retrovue.core.model import Collection, Enricher
 from retrovue.core.pages import AssetDraft, Rejection
 from retrovue.core.results import LABELLED, Named, label
@@ -47,6 +44,7 @@ from retrovue.store.removals import (
     with_absences,
 )
 from retrovue.store.session import Store
+from retrovue.store.statements import Session, text
 
 _OF_NEW, _OF_ANY = 16, 33
 """The bytes of a draft's keys: its canonical hash; and, where the collection has an asset, the source hash and how the
@@ -147,7 +145,7 @@ class Preview:
     def __init__(
         self,
         store: Store,
-        session: AsyncSession,
+        session: Session,
         collection: Collection,
         reading_files: Sequence[UUID] = (),
         reading_sidecars: Sequence[Enricher] = (),
@@ -332,7 +330,7 @@ class Preview:
         held_back = hold_back(removals, policy, comparison.present)
         return with_absences(result, removals, held_back, ambiguous)
 
-    async def _relinks_of(self, session: AsyncSession, lost: str, bind: dict[str, Any]) -> Relinks:
+    async def _relinks_of(self, session: Session, lost: str, bind: dict[str, Any]) -> Relinks:
         if not self._relink_keys:
             return NOTHING_RELINKED
         rows = await session.execute(

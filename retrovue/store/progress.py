@@ -7,11 +7,10 @@ from uuid import UUID
 
 import orjson
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.text import json_default
 from retrovue.store.session import Store, translated
+from retrovue.store.statements import Session, text
 
 CHANNEL = "retrovue_progress"
 """The channel that announces that a run has begun, progressed or ended."""
@@ -104,7 +103,7 @@ async def write_progress(store: Store, run_id: UUID, rows: Sequence[CollectionPr
     with translated():
         async with store.audit.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            result = await connection.execute(_WRITE, {"rows": written, "run": str(run_id)})
+            result = await connection.execute(_WRITE.clause(), {"rows": written, "run": str(run_id)})
             asked_by: str | None = result.one()[0]
             return asked_by
 
@@ -117,10 +116,12 @@ async def forget_progress(store: Store, run_id: UUID, collections: Iterable[UUID
     with translated():
         async with store.audit.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(_FORGET, {"run": str(run_id), "collections": ",".join(map(str, collections))})
+            await connection.execute(
+                _FORGET.clause(), {"run": str(run_id), "collections": ",".join(map(str, collections))}
+            )
 
 
-async def list_progress(session: AsyncSession, run_id: UUID | None = None) -> list[CollectionProgress]:
+async def list_progress(session: Session, run_id: UUID | None = None) -> list[CollectionProgress]:
     """Return the progress of the runs at work, or of one of them."""
     where = "" if run_id is None else "WHERE run_id = :run"
     result = await session.execute(
@@ -130,7 +131,7 @@ async def list_progress(session: AsyncSession, run_id: UUID | None = None) -> li
     return [CollectionProgress(*row) for row in result]
 
 
-async def ask_to_stop(session: AsyncSession, run_id: UUID, who: str) -> bool:
+async def ask_to_stop(session: Session, run_id: UUID, who: str) -> bool:
     """Ask a run to stop. Returns False if it has no rows, because it hasn't begun or has ended."""
     result = await session.execute(
         text(

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection
 from retrovue.core.verdicts import LISTED
 from retrovue.store.audit import ANY_OF_COLLECTIONS, id_list, started_by
 from retrovue.store.changes import INSERT_CHANGES, lock_feed
 from retrovue.store.plan import label_of
+from retrovue.store.statements import Session, text
 
 _GONE = f"availability = 'gone' AND unavailable_since < :before AND collection_uuid = {ANY_OF_COLLECTIONS}"
 _COUNT = text(
@@ -48,7 +47,7 @@ class GoneAssets(Struct, frozen=True):
     """The labels of the first 100, those that have been missing longest first."""
 
 
-async def find_gone(session: AsyncSession, collections: Sequence[Collection], before: dt.datetime) -> GoneAssets:
+async def find_gone(session: Session, collections: Sequence[Collection], before: dt.datetime) -> GoneAssets:
     """Return the gone assets of collections that were first missing before a time."""
     bind: dict[str, Any] = {"collections": id_list(collections), "before": before}
     counts = (await session.execute(_COUNT, bind)).one()
@@ -56,7 +55,7 @@ async def find_gone(session: AsyncSession, collections: Sequence[Collection], be
     return GoneAssets(counts.number, counts.approved, tuple(first))
 
 
-async def purge_gone(session: AsyncSession, collections: Sequence[Collection], before: dt.datetime) -> None:
+async def purge_gone(session: Session, collections: Sequence[Collection], before: dt.datetime) -> None:
     """Delete the gone assets of collections that were first missing before a time; the feed of changes tells it."""
     bind = {"collections": id_list(collections), "before": before}
     await session.execute(_PURGED)

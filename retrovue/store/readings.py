@@ -7,11 +7,10 @@ from uuid import UUID
 
 import orjson
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection, Source
 from retrovue.core.version import own_version
+from retrovue.store.statements import Session, text
 
 _LAST = text(
     "SELECT now() AS now, basis, stamp, clock_s, items, swept_at, full_at, explained"
@@ -58,19 +57,19 @@ def basis_of(source: Source, collection: Collection) -> bytes:
     return blake2b(orjson.dumps(about, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
-async def last_reading(session: AsyncSession, collection: Collection) -> tuple[LastReading | None, dt.datetime]:
+async def last_reading(session: Session, collection: Collection) -> tuple[LastReading | None, dt.datetime]:
     """Return the last complete reading of a collection, and the database's time."""
     now, *row = (await session.execute(_LAST, {"collection": collection.id})).one()
     return (None if row[0] is None else LastReading(*row)), now
 
 
-async def readings_of(session: AsyncSession, source: Source) -> dict[UUID, LastReading]:
+async def readings_of(session: Session, source: Source) -> dict[UUID, LastReading]:
     """Return the last complete readings of a source, by collection; collections without one are left out."""
     rows = await session.execute(_OF_SOURCE, {"source": source.id})
     return {collection: LastReading(*fields) for collection, *fields in rows}
 
 
-async def absences_are_due(session: AsyncSession, source: Source, collection: Collection) -> bool:
+async def absences_are_due(session: Session, source: Source, collection: Collection) -> bool:
     """Return whether a collection has missing assets whose grace has passed, so that the next sweep makes them gone."""
     result = await session.execute(
         text(
@@ -83,7 +82,7 @@ async def absences_are_due(session: AsyncSession, source: Source, collection: Co
     return bool(result.scalar_one())
 
 
-async def keep_reading(session: AsyncSession, collection: Collection, reading: LastReading) -> None:
+async def keep_reading(session: Session, collection: Collection, reading: LastReading) -> None:
     """Store what a complete reading proved, in the transaction of its merge."""
     await session.execute(
         _KEEP,
@@ -100,7 +99,7 @@ async def keep_reading(session: AsyncSession, collection: Collection, reading: L
     )
 
 
-async def mark_incomplete(session: AsyncSession, collection: Collection) -> None:
+async def mark_incomplete(session: Session, collection: Collection) -> None:
     """Note that a reading left something undone, so that the next sync reads all of the collection."""
     await session.execute(
         text(
@@ -110,7 +109,7 @@ async def mark_incomplete(session: AsyncSession, collection: Collection) -> None
     )
 
 
-async def forget_readings(session: AsyncSession, source: Source) -> None:
+async def forget_readings(session: Session, source: Source) -> None:
     """Delete what was proved for the collections of a source, so that the next sync reads all of them."""
     await session.execute(
         text(
@@ -121,7 +120,7 @@ async def forget_readings(session: AsyncSession, source: Source) -> None:
     )
 
 
-async def known_filters(session: AsyncSession, source: UUID, server: str) -> dict[str, bool]:
+async def known_filters(session: Session, source: UUID, server: str) -> dict[str, bool]:
     """Return which filters of a source are known to work with this version of its server."""
     rows = await session.execute(
         text("SELECT name, works FROM source_filter WHERE source_id = :source AND version = :server"),
@@ -130,7 +129,7 @@ async def known_filters(session: AsyncSession, source: UUID, server: str) -> dic
     return {row.name: row.works for row in rows}
 
 
-async def keep_filters(session: AsyncSession, source: UUID, server: str, filters: Mapping[str, bool]) -> None:
+async def keep_filters(session: Session, source: UUID, server: str, filters: Mapping[str, bool]) -> None:
     """Store what was found out about filters."""
     if filters:
         await session.execute(

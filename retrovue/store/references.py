@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from retrovue.core.errors import Ambiguous, NotFound, RequestError
 from retrovue.core.text import quoted
 from retrovue.store.drafts import identity_hash
+from retrovue.store.statements import Row, Session, text
 
 Noun = Literal["source", "collection", "enricher"]
 """The kinds of objects that can be looked up: the word in messages and codes, and the name of the table."""
@@ -63,7 +61,7 @@ def as_uuid(reference: str) -> uuid.UUID | None:
 
 
 async def look_up(
-    session: AsyncSession,
+    session: Session,
     noun: Noun,
     columns: str,
     reference: str,
@@ -71,7 +69,7 @@ async def look_up(
     hint: str,
     source: uuid.UUID | None = None,
     within: str = "",
-) -> Row[Any]:
+) -> Row:
     """Return the row that a reference names.
 
     An exact UUID takes precedence over everything else, and the external id of a source or an enricher over a name. The
@@ -116,7 +114,7 @@ async def look_up(
     return candidates[0]
 
 
-async def _named(session: AsyncSession, noun: Noun, source: uuid.UUID | None = None) -> Sequence[Row[Any]]:
+async def _named(session: Session, noun: Noun, source: uuid.UUID | None = None) -> Sequence[Row]:
     """Return id, external id and name of sources, of collections (of one source) or of enrichers, by name."""
     within_source = "" if source is None else "WHERE source_id = :source"
     result = await session.execute(
@@ -127,7 +125,7 @@ async def _named(session: AsyncSession, noun: Noun, source: uuid.UUID | None = N
 
 
 async def require_free_name(
-    session: AsyncSession, noun: Literal["source", "enricher"], name: str, own_id: uuid.UUID | None = None
+    session: Session, noun: Literal["source", "enricher"], name: str, own_id: uuid.UUID | None = None
 ) -> None:
     """Raise RequestError if another source or enricher has this name, or a name that people would mistake for it."""
     for other in await _named(session, noun):
@@ -145,7 +143,7 @@ def _alike(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-async def _similar(session: AsyncSession, noun: Noun, reference: str, source: uuid.UUID | None) -> str:
+async def _similar(session: Session, noun: Noun, reference: str, source: uuid.UUID | None) -> str:
     """Return a question that suggests names similar to a mistyped reference; empty if there are none."""
     names = {row.name.casefold(): row.name for row in await _named(session, noun, source)}
     close = [names[found] for found in get_close_matches(reference[:_READ].casefold(), names, _SUGGESTED)]
@@ -153,8 +151,8 @@ async def _similar(session: AsyncSession, noun: Noun, reference: str, source: uu
 
 
 async def _beginning_with(
-    session: AsyncSession, noun: Noun, columns: str, reference: str, source: uuid.UUID | None
-) -> Sequence[Row[Any]]:
+    session: Session, noun: Noun, columns: str, reference: str, source: uuid.UUID | None
+) -> Sequence[Row]:
     """Return the rows whose id begins with a reference.
 
     The type alone isn't accepted as the beginning of an external id.
@@ -192,14 +190,14 @@ _BY_ADDRESS = text(
 )
 
 
-async def find_asset(session: AsyncSession, reference: str) -> uuid.UUID:
+async def find_asset(session: Session, reference: str) -> uuid.UUID:
     """Return the id of the asset that a reference names. Raises NotFound or Ambiguous.
 
     A reference is the beginning of its id, or its address at the source, now or before it was relinked.
     """
     if "://" in reference:
         found = await session.execute(_BY_ADDRESS, {"hash": identity_hash(reference)})
-        if (known := found.scalar()) is not None:
+        if (known := found.scalar_one_or_none()) is not None:
             return uuid.UUID(str(known))
     return await _find_id(
         session,
@@ -211,7 +209,7 @@ async def find_asset(session: AsyncSession, reference: str) -> uuid.UUID:
     )
 
 
-async def find_run(session: AsyncSession, reference: str) -> uuid.UUID:
+async def find_run(session: Session, reference: str) -> uuid.UUID:
     """Return the id of the run whose id begins with a reference. Raises NotFound or Ambiguous."""
     return await _find_id(
         session,
@@ -223,7 +221,7 @@ async def find_run(session: AsyncSession, reference: str) -> uuid.UUID:
     )
 
 
-async def _find_id(session: AsyncSession, noun: str, query: str, reference: str, hint: str) -> uuid.UUID:
+async def _find_id(session: Session, noun: str, query: str, reference: str, hint: str) -> uuid.UUID:
     ids = id_range(reference)
     bind = None if ids is None else {**ids._asdict(), "limit": _CANDIDATES + 1}
     rows = [] if bind is None else (await session.execute(text(query), bind)).all()
@@ -247,19 +245,17 @@ async def _find_id(session: AsyncSession, noun: str, query: str, reference: str,
     return found
 
 
-async def short_ids(session: AsyncSession, uuids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+async def short_ids(session: Session, uuids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return beginnings of assets' ids, at least 8 digits long, that are unique among all assets."""
     return await _shortened(session, uuids, "asset", "uuid")
 
 
-async def short_run_ids(session: AsyncSession, runs: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+async def short_run_ids(session: Session, runs: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return beginnings of runs' ids, at least 8 digits long, that are unique among all runs."""
     return await _shortened(session, runs, "ingest_start", "run_id")
 
 
-async def _shortened(
-    session: AsyncSession, uuids: Sequence[uuid.UUID], table: str, column: str
-) -> dict[uuid.UUID, str]:
+async def _shortened(session: Session, uuids: Sequence[uuid.UUID], table: str, column: str) -> dict[uuid.UUID, str]:
     result = await session.execute(
         text(
             f"SELECT given, (SELECT {column} FROM {table} WHERE {column} < given ORDER BY {column} DESC LIMIT 1)"

@@ -6,8 +6,6 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import LARGEST
 from retrovue.core.errors import RequestError, require_within
@@ -15,6 +13,7 @@ from retrovue.core.text import is_storable, quoted
 from retrovue.store.collections import find_collection
 from retrovue.store.cursors import read_cursor, write_cursor
 from retrovue.store.sources import find_source
+from retrovue.store.statements import Session, text
 
 _REJECTED = """
     FROM ingest_start
@@ -134,7 +133,7 @@ class DuplicateListing(Struct, frozen=True):
 
 
 async def _selection(
-    session: AsyncSession, filters: RejectionFilters, conditions: dict[str, str]
+    session: Session, filters: RejectionFilters, conditions: dict[str, str]
 ) -> tuple[str, dict[str, Any]]:
     """Return the SQL of filters, and its parameters."""
     parameters: dict[str, Any] = {name: value for name, value in filters.items() if value not in {None, False}}
@@ -152,7 +151,7 @@ async def _selection(
     return where, parameters
 
 
-async def count_rejected(session: AsyncSession, filters: RejectionFilters) -> dict[str, int]:
+async def count_rejected(session: Session, filters: RejectionFilters) -> dict[str, int]:
     """Count the rejected items by the code of their reason, the most frequent first. Reads all of them."""
     where, parameters = await _selection(session, filters, _CONDITIONS)
     rows = await session.execute(
@@ -162,7 +161,7 @@ async def count_rejected(session: AsyncSession, filters: RejectionFilters) -> di
 
 
 async def rejected_page(
-    session: AsyncSession, filters: RejectionFilters, *, limit: int, after: str | None = None
+    session: Session, filters: RejectionFilters, *, limit: int, after: str | None = None
 ) -> tuple[tuple[RejectedItem, ...], str | None]:
     """Return up to ``limit`` rejected items after a cursor, and the cursor of the next page.
 
@@ -197,14 +196,14 @@ async def rejected_page(
     return page, cursor
 
 
-async def count_duplicates(session: AsyncSession, filters: RejectionFilters) -> int:
+async def count_duplicates(session: Session, filters: RejectionFilters) -> int:
     """Count the duplicates."""
     where, parameters = await _selection(session, filters, _DUPLICATE_CONDITIONS)
     return int((await session.execute(text(f"SELECT count(*) {_DUPLICATES}{where}"), parameters)).scalar_one())
 
 
 async def duplicate_page(
-    session: AsyncSession, filters: RejectionFilters, *, limit: int, after: str | None = None
+    session: Session, filters: RejectionFilters, *, limit: int, after: str | None = None
 ) -> tuple[tuple[DuplicateItem, ...], str | None]:
     """Return up to ``limit`` duplicates after a cursor, in the order of their keys, and the cursor of the next page.
 

@@ -6,8 +6,6 @@ from uuid import UUID
 
 from msgspec import Struct, field
 from msgspec.structs import replace
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection
 from retrovue.core.results import Guard, HeldBack, Named
@@ -19,6 +17,7 @@ from retrovue.store.known import Comparison
 from retrovue.store.listed import is_rejected
 from retrovue.store.plan import MergeResult, label_of
 from retrovue.store.relinking import RELINKS, RULES, Pair
+from retrovue.store.statements import Session, text
 
 
 class RemovalPolicy(Struct, frozen=True):
@@ -134,7 +133,7 @@ _CHANGES = """
 """
 
 
-async def count_removals(session: AsyncSession, collection: Collection, source: str, bind: dict[str, Any]) -> Removals:
+async def count_removals(session: Session, collection: Collection, source: str, bind: dict[str, Any]) -> Removals:
     """Count the removals: rows of the table ``removal``, or of the CTE with which ``source`` begins the statement."""
     row = (await session.execute(text(f"{source} {_COUNT}"), {**bind, "collection": collection.id})).one()
     first: dict[str, list[Named]] = {}
@@ -171,19 +170,19 @@ def hold_back(removals: Removals, policy: RemovalPolicy, present: int) -> HeldBa
     return HeldBack(tuple(guards), removals.number, tuple(items[:LISTED]), token)
 
 
-async def remove(session: AsyncSession, run: Run) -> None:
+async def remove(session: Session, run: Run) -> None:
     """Mark the assets of the table ``removal`` as missing or gone."""
     await session.execute(text("SET LOCAL enable_nestloop = on"))
     await session.execute(text("ANALYZE removal"))
     await session.execute(_REMOVE, {"run": run.id})
 
 
-async def tell_removed(session: AsyncSession, collection: UUID, run: Run, *, later: bool) -> None:
+async def tell_removed(session: Session, collection: UUID, run: Run, *, later: bool) -> None:
     """Add the removals to the feed of changes, with ``later`` together with those of other collections."""
     await tell(session, _CHANGES, {"collection": collection, "run": run.id}, later=later)
 
 
-async def count_absent(session: AsyncSession, comparison: Comparison, rejected: str, bind: dict[str, Any]) -> int:
+async def count_absent(session: Session, comparison: Comparison, rejected: str, bind: dict[str, Any]) -> int:
     """Count the assets that are present in the catalogue and that an ingest didn't find listed.
 
     ``rejected`` is the SQL of the `text_key` of the source URIs of rejected items, which count as listed; ``bind`` has
@@ -202,7 +201,7 @@ async def count_absent(session: AsyncSession, comparison: Comparison, rejected: 
     return max(0, comparison.absent - int(result.scalar_one()))
 
 
-async def ambiguous_assets(session: AsyncSession, pairs: Sequence[Pair]) -> list[Named]:
+async def ambiguous_assets(session: Session, pairs: Sequence[Pair]) -> list[Named]:
     """Return the first assets of ambiguous pairs, each with its rule."""
     shown = {str(pair.asset): RULES[pair.rule] for pair in pairs[:LISTED]}
     if not shown:

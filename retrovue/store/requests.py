@@ -10,13 +10,12 @@ from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import NotFound
 from retrovue.core.model import Collection, Source
 from retrovue.core.runs import Trigger
 from retrovue.store.locks import lock_key
+from retrovue.store.statements import Session, text
 
 Asked = Literal["ingest", "enrich"]
 """What is requested: an ingest or a sync, as the options say, or the owed enrichments."""
@@ -98,7 +97,7 @@ class JobRefusal(Struct, frozen=True):
     reason: str
 
 
-async def add_request(session: AsyncSession, request: Request, targets: Iterable[Collection]) -> None:
+async def add_request(session: Session, request: Request, targets: Iterable[Collection]) -> None:
     """Store a request and the collections that it targets."""
     await session.execute(
         text(
@@ -118,7 +117,7 @@ async def add_request(session: AsyncSession, request: Request, targets: Iterable
     await session.execute(_NOTIFY)
 
 
-async def find_request(session: AsyncSession, id_: UUID) -> Request:
+async def find_request(session: Session, id_: UUID) -> Request:
     """Return a request. Raises NotFound."""
     row = (
         await session.execute(
@@ -138,7 +137,7 @@ async def find_request(session: AsyncSession, id_: UUID) -> Request:
     return Request(*row)
 
 
-async def targets_of(session: AsyncSession, request: UUID) -> list[Target]:
+async def targets_of(session: Session, request: UUID) -> list[Target]:
     """List the collections that a request targets. Deleted ones are missing."""
     rows = await session.execute(
         text(
@@ -151,7 +150,7 @@ async def targets_of(session: AsyncSession, request: UUID) -> list[Target]:
     return [Target(*row) for row in rows]
 
 
-async def waiting_for(session: AsyncSession, collection: UUID) -> list[JobPart]:
+async def waiting_for(session: Session, collection: UUID) -> list[JobPart]:
     """List the requests for a collection that have no outcome yet, the oldest first."""
     rows = await session.execute(
         text(
@@ -165,7 +164,7 @@ async def waiting_for(session: AsyncSession, collection: UUID) -> list[JobPart]:
     return [JobPart(*row) for row in rows]
 
 
-async def at_work(session: AsyncSession, source: Source, beside: Collection, stale: float) -> tuple[int, float]:
+async def at_work(session: Session, source: Source, beside: Collection, stale: float) -> tuple[int, float]:
     """Count the other collections of a source that living workers are working on, and sum up their shares of requests.
 
     Workers that begin a collection of the same source wait for each other until the transaction ends. A worker without
@@ -188,7 +187,7 @@ async def at_work(session: AsyncSession, source: Source, beside: Collection, sta
 
 
 async def begin(
-    session: AsyncSession, collection: UUID, waiting: Sequence[JobPart], run: UUID, host: UUID, share: float
+    session: Session, collection: UUID, waiting: Sequence[JobPart], run: UUID, host: UUID, share: float
 ) -> None:
     """Note that a worker works a collection for these requests, in one run."""
     await session.execute(
@@ -203,7 +202,7 @@ async def begin(
     )  # fmt: skip
 
 
-async def release(session: AsyncSession, collection: UUID, run: UUID) -> None:
+async def release(session: Session, collection: UUID, run: UUID) -> None:
     """Note that a run has ended without a usable outcome: its requests wait again."""
     await session.execute(
         text(
@@ -214,7 +213,7 @@ async def release(session: AsyncSession, collection: UUID, run: UUID) -> None:
     )
 
 
-async def end(session: AsyncSession, collection: UUID, run: UUID, outcome: str, *, ended: bool = True) -> None:
+async def end(session: Session, collection: UUID, run: UUID, outcome: str, *, ended: bool = True) -> None:
     """Store the outcome of a run for all requests that it serves; without ``ended`` its enrichment is still owed.
 
     An outcome is stored once: that of a run whose work another one has taken over is ignored.
@@ -231,7 +230,7 @@ async def end(session: AsyncSession, collection: UUID, run: UUID, outcome: str, 
     await session.execute(_NOTIFY)
 
 
-async def not_begun(session: AsyncSession, request: UUID) -> list[UUID]:
+async def not_begun(session: Session, request: UUID) -> list[UUID]:
     """Return the ids of the collections of a request that no worker has begun, and lock their rows."""
     rows = await session.execute(
         text(
@@ -243,7 +242,7 @@ async def not_begun(session: AsyncSession, request: UUID) -> list[UUID]:
     return list(rows.scalars())
 
 
-async def give_up(session: AsyncSession, request: UUID, collection: UUID, outcome: str) -> None:
+async def give_up(session: Session, request: UUID, collection: UUID, outcome: str) -> None:
     """Store the outcome of a collection that isn't worked for this request."""
     await session.execute(
         text(
@@ -255,7 +254,7 @@ async def give_up(session: AsyncSession, request: UUID, collection: UUID, outcom
     await session.execute(_NOTIFY)
 
 
-async def unfinished(session: AsyncSession, stale: float) -> list[UnworkedCollection]:
+async def unfinished(session: Session, stale: float) -> list[UnworkedCollection]:
     """List the requested collections that no living worker is working on."""
     rows = await session.execute(
         text(
@@ -271,7 +270,7 @@ async def unfinished(session: AsyncSession, stale: float) -> list[UnworkedCollec
     return [UnworkedCollection(*row) for row in rows]
 
 
-async def prune(session: AsyncSession) -> None:
+async def prune(session: Session) -> None:
     """Delete requests that ended long ago."""
     await session.execute(
         text(
@@ -283,7 +282,7 @@ async def prune(session: AsyncSession) -> None:
     )
 
 
-async def join(session: AsyncSession, host: JobHost) -> None:
+async def join(session: Session, host: JobHost) -> None:
     """Store a heartbeat of a worker, and register it if it is new."""
     await session.execute(
         text(
@@ -294,7 +293,7 @@ async def join(session: AsyncSession, host: JobHost) -> None:
     )
 
 
-async def leave(session: AsyncSession, host: JobHost, stale: float) -> None:
+async def leave(session: Session, host: JobHost, stale: float) -> None:
     """Store that a worker has left. Its row stays for a while, because others may just have put jobs into its queue."""
     await session.execute(
         text(
@@ -305,7 +304,7 @@ async def leave(session: AsyncSession, host: JobHost, stale: float) -> None:
     )
 
 
-async def gone(session: AsyncSession, stale: float) -> list[JobHost]:
+async def gone(session: Session, stale: float) -> list[JobHost]:
     """Return the workers that left in the last hour, and delete older rows."""
     await session.execute(
         text("DELETE FROM job_host WHERE beaten_at < clock_timestamp() - cast(:age AS interval)"), {"age": GONE_FOR}
@@ -314,7 +313,7 @@ async def gone(session: AsyncSession, stale: float) -> list[JobHost]:
     return [_host(row) for row in rows]
 
 
-async def living(session: AsyncSession, stale: float, source: UUID | None = None) -> list[JobHost]:
+async def living(session: Session, stale: float, source: UUID | None = None) -> list[JobHost]:
     """List the living workers by name; for a source only those that work its jobs.
 
     A worker counts as gone after ``stale`` seconds without a heartbeat.
@@ -329,7 +328,7 @@ async def living(session: AsyncSession, stale: float, source: UUID | None = None
     return [_host(row) for row in rows]
 
 
-async def refuse(session: AsyncSession, host: JobHost, collection: UUID, code: str, reason: str) -> None:
+async def refuse(session: Session, host: JobHost, collection: UUID, code: str, reason: str) -> None:
     """Store that a worker can't work a collection."""
     await session.execute(
         text(
@@ -341,7 +340,7 @@ async def refuse(session: AsyncSession, host: JobHost, collection: UUID, code: s
     )
 
 
-async def refusals_of(session: AsyncSession, collection: UUID) -> dict[UUID, JobRefusal]:
+async def refusals_of(session: Session, collection: UUID) -> dict[UUID, JobRefusal]:
     """Return why workers can't work a collection, by the workers' ids, in the order of their reports."""
     rows = await session.execute(
         text("SELECT host_id, host, code, reason FROM job_refusal WHERE collection_id = :id ORDER BY refused_at, host"),

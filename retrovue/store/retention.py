@@ -8,14 +8,13 @@ as durations and tracebacks, and the rejected items of old runs can be removed.
 import datetime as dt
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.bounds import OLDEST_DETAILS_DAYS
 from retrovue.core.errors import require_within
 from retrovue.core.model import Collection
 from retrovue.store.audit import Run
 from retrovue.store.kept import prune_kept
+from retrovue.store.statements import Session, text
 
 _NO_GUESSING = text("SET LOCAL enable_nestloop = off")  # The planner can't know how many rows are staged.
 _KEEP_OF_RUN = text(
@@ -104,7 +103,7 @@ def require_age(age: dt.timedelta) -> None:
     require_within("The age of details in days", age.days, 0, OLDEST_DETAILS_DAYS, code="bad_age")
 
 
-async def keep_rejections(session: AsyncSession, run: Run, collection: Collection, *, whole: bool) -> None:
+async def keep_rejections(session: Session, run: Run, collection: Collection, *, whole: bool) -> None:
     """Move the staged rejections to the audit trail, in the transaction of the outcome.
 
     With ``whole`` the whole collection was read: rejections that are stored already stay unchanged, and those that
@@ -118,7 +117,7 @@ async def keep_rejections(session: AsyncSession, run: Run, collection: Collectio
     await session.execute(_KEEP_LASTING, bind)
 
 
-async def prune_details(session: AsyncSession, before: dt.datetime, *, dry_run: bool = False) -> PrunedDetails:
+async def prune_details(session: Session, before: dt.datetime, *, dry_run: bool = False) -> PrunedDetails:
     """Remove the details of what ended before a time. Outcomes and their counts stay.
 
     An item that is still rejected stays, however old it is. Kept listings are dropped if they were begun before that

@@ -13,8 +13,6 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.cron import Cron
 from retrovue.core.errors import Ambiguous, NotFound, RequestError
@@ -23,6 +21,7 @@ from retrovue.core.text import quoted
 from retrovue.store.locks import Locks, lock_key, open_locks
 from retrovue.store.references import as_uuid
 from retrovue.store.session import Store, translated
+from retrovue.store.statements import Row, Session, text
 
 Work = Literal["sync", "full-sync", "ingest", "enrich"]
 """What a schedule does: ``sync`` reads only as much as the proof needs, ``full-sync`` compares each item."""
@@ -148,13 +147,13 @@ async def joined(store: Store, name: str) -> AsyncIterator[Host]:
         yield Host(host, name, locks)
 
 
-async def now_of(session: AsyncSession) -> dt.datetime:
+async def now_of(session: Session) -> dt.datetime:
     """Return the time of the database, which is the same for all hosts."""
     found: dt.datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
     return found
 
 
-async def add_schedule(session: AsyncSession, schedule: Schedule) -> None:
+async def add_schedule(session: Session, schedule: Schedule) -> None:
     """Store a new schedule. Raises RequestError if its name is taken."""
     await session.execute(_ONE_AT_A_TIME)
     await require_free(session, schedule.name)
@@ -168,7 +167,7 @@ async def add_schedule(session: AsyncSession, schedule: Schedule) -> None:
     await session.execute(_NOTIFY)
 
 
-async def list_schedules(session: AsyncSession, source: Source | None = None) -> list[Schedule]:
+async def list_schedules(session: Session, source: Source | None = None) -> list[Schedule]:
     """List all schedules, or those of a source, by name."""
     where = "" if source is None else "WHERE schedule.source_id = :source"
     rows = await session.execute(
@@ -178,7 +177,7 @@ async def list_schedules(session: AsyncSession, source: Source | None = None) ->
     return [_schedule(row) for row in rows]
 
 
-async def find_schedule(session: AsyncSession, reference: str) -> Schedule:
+async def find_schedule(session: Session, reference: str) -> Schedule:
     """Return the schedule with an id or a name. Raises NotFound, or Ambiguous if two have it."""
     rows = await session.execute(
         text(f"SELECT {_COLUMNS} {_FROM} WHERE schedule.id = :id OR schedule.name = :name"),
@@ -201,7 +200,7 @@ async def find_schedule(session: AsyncSession, reference: str) -> Schedule:
     return found[0]
 
 
-async def update_schedule(session: AsyncSession, schedule: Schedule) -> None:
+async def update_schedule(session: Session, schedule: Schedule) -> None:
     """Store the name, work, times and state of a schedule. Raises RequestError if its name is taken."""
     await session.execute(_ONE_AT_A_TIME)
     await require_free(session, schedule.name, schedule.id)
@@ -215,13 +214,13 @@ async def update_schedule(session: AsyncSession, schedule: Schedule) -> None:
     await session.execute(_NOTIFY)
 
 
-async def remove_schedule(session: AsyncSession, schedule: Schedule) -> None:
+async def remove_schedule(session: Session, schedule: Schedule) -> None:
     """Delete a schedule and its stored runs. A run at work isn't stopped."""
     await session.execute(text("DELETE FROM schedule WHERE id = :id"), {"id": schedule.id})
     await session.execute(_NOTIFY)
 
 
-async def ask_for_run(session: AsyncSession, schedule: Schedule) -> None:
+async def ask_for_run(session: Session, schedule: Schedule) -> None:
     """Request a run of a schedule that begins when none is at work. Several requests give one run."""
     await session.execute(
         text("UPDATE schedule SET asked_at = coalesce(asked_at, clock_timestamp()) WHERE id = :id"),
@@ -230,7 +229,7 @@ async def ask_for_run(session: AsyncSession, schedule: Schedule) -> None:
     await session.execute(_NOTIFY)
 
 
-async def list_runs_of(session: AsyncSession, schedules: Sequence[Schedule], limit: int) -> list[ScheduleRun]:
+async def list_runs_of(session: Session, schedules: Sequence[Schedule], limit: int) -> list[ScheduleRun]:
     """List the latest runs of schedules, the newest first; at most ``limit`` of each."""
     rows = await session.execute(
         text(
@@ -244,7 +243,7 @@ async def list_runs_of(session: AsyncSession, schedules: Sequence[Schedule], lim
     return [ScheduleRun(*row) for row in rows]
 
 
-async def hosts_at_work(session: AsyncSession) -> bool:
+async def hosts_at_work(session: Session) -> bool:
     """Return whether any host works schedules now."""
     result = await session.execute(
         text("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'retrovue-serve'"
@@ -253,7 +252,7 @@ async def hosts_at_work(session: AsyncSession) -> bool:
     return bool(result.scalar_one())
 
 
-async def claim(session: AsyncSession, host: Host, now: dt.datetime) -> list[Claim]:
+async def claim(session: Session, host: Host, now: dt.datetime) -> list[Claim]:
     """Take, for a host, every due time for which a run has to be made and that no other host has taken.
 
     It also takes over the unended runs of hosts that are gone. It runs in the caller's transaction.
@@ -286,10 +285,10 @@ async def claim(session: AsyncSession, host: Host, now: dt.datetime) -> list[Cla
 
 
 async def end_run(
-    session: AsyncSession, host: Host, taken: Claim, status: RunResult, *, run_id: UUID | None, message: str | None
+    session: Session, host: Host, taken: Claim, status: RunResult, *, run_id: UUID | None, message: str | None
 ) -> bool:
     """Store how a run ended; return False if another host has taken it over. Only the latest runs are kept."""
-    result: Any = await session.execute(
+    ended = await session.change(
         text(
             "UPDATE schedule_run SET ended_at = clock_timestamp(), status = :status, run_id = :run, message = :message"
             " WHERE schedule_id = :id AND due_at = :due AND host_id = :host AND ended_at IS NULL"
@@ -308,19 +307,19 @@ async def end_run(
         {"id": taken.schedule.id, "kept": KEPT_RUNS},
     )
     await session.execute(_NOTIFY)
-    return bool(result.rowcount)
+    return bool(ended)
 
 
-async def _is_gone(session: AsyncSession, host: UUID) -> bool:
+async def _is_gone(session: Session, host: UUID) -> bool:
     # A lock that is taken here ends with the transaction.
     result = await session.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": lock_key(host)})
     return bool(result.scalar_one())
 
 
-async def require_free(session: AsyncSession, name: str, owner: UUID | None = None) -> None:
+async def require_free(session: Session, name: str, owner: UUID | None = None) -> None:
     """Raise RequestError if a schedule other than ``owner`` has the name."""
     taken = await session.execute(text("SELECT id FROM schedule WHERE name = :name"), {"name": name})
-    if taken.scalar() not in {None, owner}:
+    if taken.scalar_one_or_none() not in {None, owner}:
         raise RequestError(
             f"There is a schedule {quoted(name)} already.", code="name_taken", hint="Give another --name."
         )
@@ -333,5 +332,5 @@ def _values(schedule: Schedule) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _schedule(row: Row[Any]) -> Schedule:
+def _schedule(row: Row) -> Schedule:
     return Schedule(*tuple(row))

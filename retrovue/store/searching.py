@@ -4,8 +4,7 @@ A catalogue has them only on request, because they slow the writing of each new 
 extension ``pg_trgm``, which comes with PostgreSQL.
 """
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from retrovue.store.statements import Session, text
 
 TITLE = (
     "lower(asset.title || coalesce(' (' || asset.year::text || ')', '') || coalesce(' [' || asset.edition || ']', ''))"
@@ -31,7 +30,7 @@ def containing(part: str) -> str:
     return f"%{escaped}%"
 
 
-async def has_indexes(session: AsyncSession) -> bool | None:
+async def has_indexes(session: Session) -> bool | None:
     """Return whether the catalogue has the indexes; None if it has only some of them."""
     found = await session.execute(
         text("SELECT count(to_regclass(name)) FROM unnest(cast(:names AS text[])) AS name"), {"names": list(_INDEXES)}
@@ -40,7 +39,7 @@ async def has_indexes(session: AsyncSession) -> bool | None:
     return None if 0 < number < len(_INDEXES) else bool(number)
 
 
-async def add_indexes(session: AsyncSession) -> None:
+async def add_indexes(session: Session) -> None:
     """Create the missing indexes. Nobody can write assets until the transaction ends.
 
     Raises StoreError if the role may not create the extension.
@@ -50,6 +49,6 @@ async def add_indexes(session: AsyncSession) -> None:
         await session.execute(text(f"CREATE INDEX IF NOT EXISTS {name} ON asset USING gin {on.replace('asset.', '')}"))
 
 
-async def remove_indexes(session: AsyncSession) -> None:
+async def remove_indexes(session: Session) -> None:
     """Drop the indexes. The extension stays, because others may use it."""
     await session.execute(text(f"DROP INDEX IF EXISTS {', '.join(_INDEXES)}"))

@@ -4,10 +4,10 @@ import shutil
 
 import anyio.to_thread
 from msgspec import Struct
-from sqlalchemy import text
 
 from retrovue.core.errors import RequestError, StoreError
 from retrovue.store.session import AUDIT_CONNECTIONS, Store
+from retrovue.store.statements import text
 
 _LOCK_CONNECTIONS = 1
 BESIDE_DATA = AUDIT_CONNECTIONS + _LOCK_CONNECTIONS
@@ -178,7 +178,7 @@ _DIRECTORY = (
 async def describe_server(store: Store) -> Server:
     """Return a description of the server, the database and the role. Raises StoreError if the server doesn't answer."""
     async with store.reading() as session:
-        row = (await session.execute(text(_DESCRIBE.format(directory=_DIRECTORY)))).mappings().one()
+        row = (await session.execute(text(_DESCRIBE.format(directory=_DIRECTORY)))).one()._asdict()
     return Server(
         version=row["version"],
         limits=tuple(

@@ -7,26 +7,22 @@ depend on the transaction that they describe), and connections outside of the po
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import anyio
-import asyncpg
-from sqlalchemy import event
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
-from retrovue.core.logs import logger
-from retrovue.store.addresses import shown_to_sqlalchemy
 from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
-from retrovue.store.dialect import with_dialect
 from retrovue.store.driver import LONG_STATEMENT_SECONDS, STATEMENT_SECONDS, Connect, connect_to
-from retrovue.store.failures import translate
+from retrovue.store.failures import foreign, translate
+from retrovue.store.statements import Session
+from retrovue.store.url import URL
 
-Session: TypeAlias = AsyncSession
-"""The session of a transaction, for modules that don't import SQLAlchemy."""
+if TYPE_CHECKING:
+    import sqlalchemy
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from retrovue.store.engines import EngineSession
 
 CONFLICTS = frozenset({"deadlock", "serialization_failure"})
 """The errors of a transaction that the server ended in favour of another one."""
@@ -43,21 +39,17 @@ SPARE_CONNECTIONS = 2
 # pool_pre_ping: a connection that broke while it was idle is replaced before it can fail the next transaction.
 _POOL: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 30, "pool_pre_ping": True}
 
-_log = logger(__name__)
-
-_FOREIGN = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-
 
 class Transactions(Protocol):
     """Runs transactions in a session."""
 
     def transaction(
         self,
-        session: AsyncSession | None = None,
+        session: Session | None = None,
         *,
         on_commit: Callable[[], None] | None = None,
         long: bool = False,
-    ) -> AbstractAsyncContextManager[AsyncSession]:
+    ) -> AbstractAsyncContextManager[Session]:
         """Run a block as one transaction; see `Store.transaction`."""
         ...
 
@@ -70,28 +62,28 @@ class Store:
 
     def __init__(
         self,
-        url: URL,
+        url: "URL | sqlalchemy.URL",
         *,
         connections: int = 4,
         read_only: bool = False,
         patience: float = PATIENCE,
         connect: Connect | None = None,
     ) -> None:
-        self.url = url
+        self.url = url if isinstance(url, URL) else URL.parse(url.render_as_string(hide_password=False))
         self.connections = connections
         self.read_only = read_only
         self._patience = patience
-        self._connect = connect or connect_to(url)
+        self._connect = connect or connect_to(self.url)
         self.connector = Connector(read_only=read_only, patience=patience, connect=self._connect)
         self.places = anyio.Semaphore(connections)
         """The connections of the data pool. Each collection at work holds one; the runs of a store wait for them
         without a deadline.
         """
-        self.data = self._engine("retrovue", **{**_POOL, "pool_size": connections, "max_overflow": SPARE_CONNECTIONS})
+        self._data: AsyncEngine | None = None
         self._audit: AsyncEngine | None = None
 
     @classmethod
-    def from_engine(cls, engine: AsyncEngine, *, connections: int = 4, read_only: bool = False) -> Self:
+    def from_engine(cls, engine: "AsyncEngine", *, connections: int = 4, read_only: bool = False) -> Self:
         """Return a store that connects by an engine of the host program, with its address, TLS settings and events.
 
         The store detaches each connection from the engine's pool and closes it after use. So the settings and temporary
@@ -118,27 +110,18 @@ class Store:
             connect=self._connect,
         )
 
-    def _engine(self, application_name: str, **options: Any) -> AsyncEngine:
-        # A pooler accepts application_name when a connection starts and refuses other settings, so those are set later.
-        engine = create_async_engine(
-            with_dialect(shown_to_sqlalchemy(self.url)),
-            hide_parameters=True,
-            connect_args={
-                "server_settings": {"application_name": application_name},
-                "async_creator_fn": self.connector,
-            },
-            **options,
-        )
+    def _engine(self, application_name: str, **options: Any) -> "AsyncEngine":
+        from retrovue.store.engines import make_engine  # noqa: PLC0415 - slow, and not needed for reading
 
-        @event.listens_for(engine.sync_engine, "handle_error")
-        def _discard_lost_connection(context: Any) -> None:
-            # The pool must not give out a lost connection again. SQLAlchemy recognises only some of the messages.
-            broken = asyncpg.InterfaceError | asyncpg.InternalClientError | OSError
-            if isinstance(context.original_exception, broken):
-                context.is_disconnect = True
-                _log.warning("A connection to the database was lost: %s", type(context.original_exception).__name__)
+        return make_engine(self.url, application_name, self.connector, **options)
 
-        return engine
+    @property
+    def data(self) -> "AsyncEngine":
+        """The engine for the work; created at first use."""
+        if self._data is None:
+            size = {"pool_size": self.connections, "max_overflow": SPARE_CONNECTIONS}
+            self._data = self._engine("retrovue", **{**_POOL, **size})
+        return self._data
 
     @property
     def open_connections(self) -> int:
@@ -147,7 +130,7 @@ class Store:
         return int(pool.checkedin() + pool.checkedout())
 
     @property
-    def audit(self) -> AsyncEngine:
+    def audit(self) -> "AsyncEngine":
         """The engine for start and failure rows; created at first use."""
         if self._audit is None:
             self._audit = self._engine("retrovue audit", pool_size=AUDIT_CONNECTIONS, **_POOL)
@@ -158,51 +141,51 @@ class Store:
 
     async def __aexit__(self, *_: object) -> None:
         with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
-            await self.data.dispose()
-            if self._audit is not None:
-                await self._audit.dispose()
+            for engine in (self._data, self._audit):
+                if engine is not None:
+                    await engine.dispose()
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
+    async def session(self) -> AsyncIterator["EngineSession"]:
         """Hold one connection of the data pool as a session. Its temporary tables last until the block ends.
 
         Raises StoreUnavailable if no connection can be opened or none becomes free.
         """
+        from retrovue.store.engines import session_over  # noqa: PLC0415 - slow, and not needed for reading
+
         connection = self.data.connect()
         with translated():
             await connection.start()
         try:
-            # A session bound to a connection keeps it. Bound to the engine it would return the connection at each
-            # commit.
-            async with AsyncSession(bind=connection, expire_on_commit=False) as session:
+            async with session_over(connection) as session:
                 yield session
         except BaseException:
             # Closing the connection also discards unfinished work and temporary tables.
-            await _clean_up(connection.invalidate)
+            await clean_up(connection.invalidate)
             raise
         finally:
-            await _clean_up(connection.close)
+            await clean_up(connection.close)
 
     @asynccontextmanager
-    async def unpooled(self, application_name: str) -> AsyncIterator[AsyncConnection]:
+    async def unpooled(self, application_name: str) -> AsyncIterator["AsyncConnection"]:
         """Hold a connection outside of the pools. ``pg_stat_activity`` shows ``name``."""
-        engine = self._engine(application_name, poolclass=NullPool)
+        engine = self._engine(application_name)
         connection = engine.connect()
         with translated():
             await connection.start()
         try:
             yield connection
         finally:
-            await _clean_up(connection.close)
+            await clean_up(connection.close)
 
     @asynccontextmanager
     async def transaction(
         self,
-        session: AsyncSession | None = None,
+        session: Session | None = None,
         *,
         on_commit: Callable[[], None] | None = None,
         long: bool = False,
-    ) -> AsyncIterator[AsyncSession]:
+    ) -> AsyncIterator["EngineSession"]:
         """Run a block as one transaction: commit at its end, roll back if it raises.
 
         A cancellation during the commit waits for the server's answer, at most CLEANUP_SECONDS. ``on_commit`` is called
@@ -218,19 +201,19 @@ class Store:
         with translated():
             try:
                 await self._begin(session, LONG_STATEMENT_SECONDS if long else STATEMENT_SECONDS)
-                yield session
+                yield cast("EngineSession", session)
             except BaseException:
-                await _clean_up(session.rollback)
+                await clean_up(session.rollback)
                 raise
             try:
                 await self._commit(session, on_commit)
             except StoreError:
                 # A refused commit ends the server's transaction, but not the session's, which can begin another one.
-                await _clean_up(session.rollback)
+                await clean_up(session.rollback)
                 raise
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
+    async def reading(self) -> AsyncIterator["EngineSession"]:
         """Run a block that only reads. It never commits, so no answer to a commit can be lost."""
         async with self.session() as session:
             with translated():
@@ -238,18 +221,13 @@ class Store:
                 try:
                     yield session
                 finally:
-                    await _clean_up(session.rollback)
+                    await clean_up(session.rollback)
 
-    async def _begin(self, session: AsyncSession, seconds: float) -> None:
-        await session.begin()
-        connection = await session.connection()
-        raw = await limit_statements(connection, seconds)
-        # The driver sends BEGIN with the first statement, but not with a COPY, which would then run outside of the
-        # transaction.
-        mark = await connection.exec_driver_sql(f"SELECT current_setting('{MARK}', true)")
-        self.connector.require_own(raw, mark.scalar_one())
+    async def _begin(self, session: Session, seconds: float) -> None:
+        mark = await session.start(f"SELECT current_setting('{MARK}', true)", seconds)
+        self.connector.require_own(session.driver, mark)
 
-    async def _commit(self, session: AsyncSession, on_commit: Callable[[], None] | None) -> None:
+    async def _commit(self, session: Session, on_commit: Callable[[], None] | None) -> None:
         shield, done = anyio.CancelScope(shield=True), anyio.Event()
         error: BaseException | None = None
         try:
@@ -267,7 +245,7 @@ class Store:
                         await session.commit()
                         if on_commit is not None:
                             on_commit()
-                    except _FOREIGN as exc:
+                    except foreign() as exc:
                         error = exc
                 # The task ends on its own: a cancelled task leaves 7 KB to the garbage collector, once for each page.
                 done.set()
@@ -282,6 +260,20 @@ class Store:
             raise known from error
         if shield.cancelled_caught:
             raise CommitUnknown("The commit wasn't answered before the process had to stop.")
+
+
+@asynccontextmanager
+async def connected(store: Store, application_name: str) -> AsyncIterator[Session]:
+    """Hold a connection outside of the pools, without a transaction and without SQLAlchemy.
+
+    ``pg_stat_activity`` shows ``name``.
+    """
+    with translated():
+        driver = await store.connector(server_settings={"application_name": application_name})
+    try:
+        yield Session(driver)
+    finally:
+        await clean_up(driver.close)
 
 
 async def retry_conflicts(transact: Callable[[], Awaitable[None]], *, retries: int = RETRIES) -> None:
@@ -299,19 +291,6 @@ async def retry_conflicts(transact: Callable[[], Awaitable[None]], *, retries: i
     return await transact()
 
 
-async def driver_of(session: AsyncSession) -> Any:
-    """Return the driver's connection of a session, for COPY."""
-    return (await (await session.connection()).get_raw_connection()).driver_connection
-
-
-async def limit_statements(connection: AsyncConnection, seconds: float) -> Any:
-    """Set the time limit of a connection's statements, and return the driver's connection."""
-    raw: Any = (await connection.get_raw_connection()).driver_connection
-    # asyncpg has no public way to change the limit, but reads it here for each statement.
-    raw._config = raw._config._replace(command_timeout=seconds)  # noqa: SLF001
-    return raw
-
-
 class translated:  # noqa: N801 - named like a function, as it is used in a with statement
     """Translate the driver's errors within the block to StoreErrors; other errors pass through."""
 
@@ -319,17 +298,17 @@ class translated:  # noqa: N801 - named like a function, as it is used in a with
         return None
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
-        if isinstance(exc, StoreError) or not isinstance(exc, _FOREIGN):
+        if isinstance(exc, StoreError) or not isinstance(exc, foreign()):
             return
         if (known := translate(exc)) is not None:
             raise known from exc
 
 
-async def _clean_up(step: Callable[[], Awaitable[None]]) -> None:
+async def clean_up(step: Callable[[], Awaitable[None]]) -> None:
     """Run a clean-up step for at most CLEANUP_SECONDS, even if cancelled. A lost connection isn't an error here."""
     with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
         try:
             await step()
-        except _FOREIGN as exc:
+        except foreign() as exc:
             if translate(exc) is None:
                 raise

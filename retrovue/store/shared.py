@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.store.session import Store
+from retrovue.store.statements import Session
 
 
 class SharedSession:
     """A session that several tasks use, one transaction at a time. Its connection belongs to no pool."""
 
-    def __init__(self, store: Store, session: AsyncSession) -> None:
+    def __init__(self, store: Store, session: Session) -> None:
         self.session = session
         self._store = store
         self._one_at_a_time = anyio.Lock()
@@ -20,11 +20,11 @@ class SharedSession:
     @asynccontextmanager
     async def transaction(
         self,
-        session: AsyncSession | None = None,
+        session: Session | None = None,
         *,
         on_commit: Callable[[], None] | None = None,
         long: bool = False,
-    ) -> AsyncIterator[AsyncSession]:
+    ) -> AsyncIterator[Session]:
         """Run a block as one transaction of the session, like `Store.transaction`, after those of other tasks."""
         async with (
             self._one_at_a_time,
@@ -39,8 +39,7 @@ async def open_shared_session(store: Store, application_name: str) -> AsyncItera
 
     ``pg_stat_activity`` shows ``name``. Raises StoreUnavailable if the connection can't be opened.
     """
-    async with (
-        store.unpooled(application_name) as connection,
-        AsyncSession(bind=connection, expire_on_commit=False) as session,
-    ):
+    from retrovue.store.engines import session_over  # noqa: PLC0415 - slow, and not needed for reading
+
+    async with store.unpooled(application_name) as connection, session_over(connection) as session:
         yield SharedSession(store, session)

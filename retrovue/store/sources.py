@@ -6,12 +6,11 @@ from typing import Any
 
 import orjson
 from msgspec import Struct
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Secret, Source
 from retrovue.store.references import look_up, new_external_id
 from retrovue.store.secrets import kept_secret, loaded_secret
+from retrovue.store.statements import Row, Session, text
 
 _SOURCE = (
     "source.id, source.external_id, source.name, source.type, source.config, source.credentials, source.grace_s,"
@@ -30,7 +29,7 @@ class SourceListing(Struct, frozen=True):
     """The number of assets without deleted ones."""
 
 
-def _source(row: Row[Any]) -> Source:
+def _source(row: Row) -> Source:
     return Source(
         id=row.id,
         external_id=row.external_id,
@@ -56,12 +55,12 @@ def new_source(type_name: str, name: str, config: Mapping[str, Any], credentials
     )
 
 
-async def lock_sources(session: AsyncSession) -> None:
+async def lock_sources(session: Session) -> None:
     """Prevent other transactions from adding or changing a source until this one ends."""
     await session.execute(text("LOCK TABLE source IN SHARE ROW EXCLUSIVE MODE"))
 
 
-async def insert_source(session: AsyncSession, source: Source) -> None:
+async def insert_source(session: Session, source: Source) -> None:
     """Insert a source."""
     await session.execute(
         text(
@@ -84,7 +83,7 @@ def _columns(source: Source) -> dict[str, Any]:
     }
 
 
-async def save_source(session: AsyncSession, source: Source) -> None:
+async def save_source(session: Session, source: Source) -> None:
     """Update the name, configuration and credentials of a stored source."""
     await session.execute(
         text(
@@ -101,24 +100,24 @@ async def save_source(session: AsyncSession, source: Source) -> None:
     )
 
 
-async def delete_source(session: AsyncSession, source: Source) -> None:
+async def delete_source(session: Session, source: Source) -> None:
     """Delete a source with its collections and their audit trail. Its collections must have no assets."""
     await session.execute(text("DELETE FROM source WHERE id = :id"), {"id": source.id})
 
 
-async def find_source(session: AsyncSession, reference: str) -> Source:
+async def find_source(session: Session, reference: str) -> Source:
     """Return the source that a reference names. Raises NotFound or Ambiguous."""
     hint = "Use one of these ids instead of the name."
     return _source(await look_up(session, "source", _SOURCE, reference, hint=hint))
 
 
-async def get_source(session: AsyncSession, source_id: uuid.UUID) -> Source:
+async def get_source(session: Session, source_id: uuid.UUID) -> Source:
     """Return the source with an id, such as the ``source_id`` of a stored collection. It must exist."""
     result = await session.execute(text(f"SELECT {_SOURCE} FROM source WHERE id = :id"), {"id": source_id})
     return _source(result.one())
 
 
-async def list_sources(session: AsyncSession) -> list[SourceListing]:
+async def list_sources(session: Session) -> list[SourceListing]:
     """List all sources by name, external id and id."""
     result = await session.execute(
         text(

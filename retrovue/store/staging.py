@@ -11,8 +11,6 @@ from uuid import UUID
 
 import orjson
 from msgspec.structs import astuple, replace
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.errors import StoreError
 from retrovue.core.model import Collection, Enricher
@@ -26,7 +24,8 @@ from retrovue.store.known import Comparison, Other
 from retrovue.store.known_pages import drop_exceptions, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import ListedKeys
 from retrovue.store.relinking import relink_keys
-from retrovue.store.session import Transactions, driver_of
+from retrovue.store.session import Transactions
+from retrovue.store.statements import Session, text
 from retrovue.store.temporary import StagingTables
 
 _PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
@@ -84,7 +83,7 @@ class Staging:
     def __init__(
         self,
         store: Transactions,
-        session: AsyncSession,
+        session: Session,
         collection: Collection,
         enrichers: CollectionEnrichers,
         *,
@@ -190,7 +189,7 @@ class Staging:
         if self.listed is not None and comparison.anything_known:
             await self.listed.add((key.source_hash for key in page.keys), page.rejected)
 
-    async def _check_size(self, session: AsyncSession) -> None:
+    async def _check_size(self, session: Session) -> None:
         """Raise StoreError if the tables have grown beyond `MOST_STAGED_BYTES`.
 
         A source may list items without end, and they would fill the disk that the database shares with others. The size
@@ -235,7 +234,7 @@ class Staging:
                 await self.listed.flush(session)
                 await self._copy_pages(session)
 
-    async def clear(self, session: AsyncSession) -> None:
+    async def clear(self, session: Session) -> None:
         """Empty the tables, in the caller's transaction."""
         await self.tables.empty(
             session,
@@ -263,7 +262,7 @@ class Staging:
         finally:
             self.tables = own
 
-    async def keep_pages(self, session: AsyncSession, *, all_staged: bool) -> None:
+    async def keep_pages(self, session: Session, *, all_staged: bool) -> None:
         """Store which pages are known after the merge, in its transaction.
 
         ``all_staged`` says that every staged draft is now an asset of its own.
@@ -291,9 +290,7 @@ class Staging:
         if self.additions is not None:
             self.additions.reset()
 
-    async def _copy_drafts(
-        self, session: AsyncSession, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]]
-    ) -> None:
+    async def _copy_drafts(self, session: Session, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]]) -> None:
         refinements: list[tuple[int, str, str | None]] = []
 
         def rows() -> Iterator[tuple[object, ...]]:
@@ -315,18 +312,18 @@ class Staging:
             ) from exc
         await self._copy(session, "staged_refinement", refinements)
 
-    async def _copy_rejections(self, session: AsyncSession, rejections: Sequence[Rejection]) -> None:
+    async def _copy_rejections(self, session: Session, rejections: Sequence[Rejection]) -> None:
         records = [
             (position, *map(storable, (rejection.code, rejection.reason, rejection.source_uri, rejection.title)))
             for position, rejection in enumerate(rejections, start=self.comparison.rejected + 1)
         ]
         await self._copy(session, "staged_rejection", records)
 
-    async def _copy_pages(self, session: AsyncSession) -> None:
+    async def _copy_pages(self, session: Session) -> None:
         await self._copy(session, "staged_page", self._itemized_pages)
         self._itemized_pages.clear()
 
-    async def _copy_keys(self, session: AsyncSession, page: MappedPage, to_stage: Sequence[Other]) -> None:
+    async def _copy_keys(self, session: Session, page: MappedPage, to_stage: Sequence[Other]) -> None:
         """Copy the keys by which new drafts may match assets that have lost their item."""
         records = [
             (seq, rule, key)
@@ -338,15 +335,14 @@ class Staging:
 
     async def _copy(
         self,
-        session: AsyncSession,
+        session: Session,
         table: str,
         records: Iterable[tuple[object, ...]],
         columns: Sequence[str] | None = None,
     ) -> None:
         """Copy rows to a table; an empty sequence costs no round trip."""
         if records:
-            driver = await driver_of(session)
-            await driver.copy_records_to_table(self.tables.name(table), records=records, columns=columns)
+            await session.driver.copy_records_to_table(self.tables.name(table), records=records, columns=columns)
 
 
 def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) -> tuple[object, ...]:

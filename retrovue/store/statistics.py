@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.core.model import Collection, Source
 from retrovue.store.collections import list_collections
+from retrovue.store.statements import Session, text
 
 # One pass over the assets. The latest start row of a collection leads to the state of its last run.
 _GROUPS = """
@@ -86,7 +85,7 @@ class CollectionStatistics(Struct, frozen=True):
         return sum(group.assets for group in self.groups if group.state == state)
 
 
-async def collection_statistics(session: AsyncSession, source: Source | None = None) -> list[CollectionStatistics]:
+async def collection_statistics(session: Session, source: Source | None = None) -> list[CollectionStatistics]:
     """Count what each collection of a source, or of all sources, holds, in the order of their names.
 
     Reads every asset once, and the start and outcome rows of the audit trail.

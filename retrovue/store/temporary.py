@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue.store.changes import KEPT_COLUMNS
-from retrovue.store.session import driver_of
+from retrovue.store.statements import Session, text
 
 TABLES = {
     "staged": """
@@ -79,32 +77,30 @@ class StagingTables(Struct, frozen=True):
         """Return the name of one of the tables that pages are copied to."""
         return table + self.suffix
 
-    async def make(self, session: AsyncSession) -> None:
+    async def make(self, session: Session) -> None:
         """Create the tables that the connection doesn't have yet."""
-        about_connection = (await session.connection()).info
-        driver = await driver_of(session)
         for group in self._groups():
             made = (*group, self.suffix)
-            if about_connection.get(made):
+            if session.made.get(made):
                 continue
             names = {table: self.name(table) if table in _OF_PAGES else table for table in group}
             # The driver's own method sends all statements at once.
-            await driver.execute("; ".join(create(names[table], columns) for table, columns in group.items()))
-            about_connection[made] = True
+            await session.driver.execute("; ".join(create(names[table], columns) for table, columns in group.items()))
+            session.made[made] = True
 
-    async def rename(self, session: AsyncSession) -> None:
+    async def rename(self, session: Session) -> None:
         """Give the tables of the pages their plain names, in the caller's transaction."""
         for table in self._of_pages() if self.suffix else ():
             await session.execute(text(f"ALTER TABLE {self.name(table)} RENAME TO {table}"))
 
-    async def drop(self, session: AsyncSession) -> None:
+    async def drop(self, session: Session) -> None:
         """Drop the renamed tables, so that those of the next collection can have their names."""
         if self.suffix:
             await session.execute(text(f"DROP TABLE {', '.join(self._of_pages())}"))
 
     async def empty(
         self,
-        session: AsyncSession,
+        session: Session,
         *,
         staged: bool,
         rejected: bool,

@@ -226,6 +226,31 @@ class TestHelp:
             assert done.stderr == b"0 []", arguments
             assert done.stdout
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["source", "list"], ["source", "show", "My Plex"], ["collection", "list"], ["asset", "list"],
+            ["ingest", "log"], ["stats"], ["enricher", "list"], ["schedule", "list"],
+            ["db", "status"],
+        ],
+        ids=" ".join,
+    )  # fmt: skip
+    @pytest.mark.usefixtures("added")
+    def test_commands_that_only_read_do_without_sqlalchemy(self, run_cli: Cli, arguments: list[str]) -> None:
+        """Its import is more than half of their start."""
+        probe = (
+            "import sys, os; from retrovue.cli import entry\n"
+            "def leave(status):\n"
+            "    heavy = {'sqlalchemy', 'alembic'} & set(sys.modules)\n"
+            "    sys.stderr.write(f'{status} {sorted(heavy)}'); sys.stdout.flush(); sys.stderr.flush(); os._exit(0)\n"
+            "entry.leave = leave; entry.main()\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", probe, *arguments], env=run_cli.environment, capture_output=True, check=True
+        )
+        assert done.stderr == b"0 []"
+        assert done.stdout
+
     def test_what_commands_do_imports_only_what_all_of_them_need(self, offline_cli: Cli) -> None:
         """The client of media servers, migrations and tables for terminals each take a tenth of a second of CPU."""
         probe = (

@@ -505,7 +505,9 @@ class TestRS8:
             f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}",
         )
         try:
-            engine = create_async_engine(plex.store.url, connect_args={"server_settings": {"role": role}})
+            engine = create_async_engine(
+                plex.store.url.render_as_string(hide_password=False), connect_args={"server_settings": {"role": role}}
+            )
             async with Store.from_engine(engine) as limited:
                 synced = Synced(limited, plex.synced.source, plex.synced.collection)
                 outcome = await synced.ingest()

@@ -5,12 +5,12 @@ from tempfile import TemporaryDirectory
 
 import anyio
 import pytest
-from sqlalchemy.engine import make_url
 
 from retrovue.core.answers import Ingestibility
 from retrovue.core.results import Ingested, IngestSummary
 from retrovue.errors import SourceError
 from retrovue.store.session import Store
+from retrovue.store.url import URL
 from tests.support.library import (
     Library,
     Step,
@@ -249,7 +249,10 @@ class TestUW6:
     async def test_by_what_the_database_says(self, database_url: str, when: When) -> None:
         with TemporaryDirectory(prefix="rv") as directory:  # short enough for the name of a socket
             async with (
-                cut_at_commit_of(make_url(database_url), b"INSERT INTO plan", when, Path(directory)) as (through, wire),
+                cut_at_commit_of(URL.parse(database_url), b"INSERT INTO plan", when, Path(directory)) as (
+                    through,
+                    wire,
+                ),
                 Store(through) as store,
                 left_clean(store),
             ):

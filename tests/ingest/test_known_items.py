@@ -1,14 +1,13 @@
 """Of a page that isn't known as a whole, and after a run that has read a part, only what may differ is compared."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import time
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from retrovue.core.model import Secret
 from retrovue.operations.discovery import discover
@@ -17,6 +16,7 @@ from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
 from tests.support.library import execute
 from tests.support.plex import IMPATIENT
+from tests.support.statements import statements
 from tests.support.syncing import PAGE, TOKEN, ChangingSource, JellyfinSource, PlexSource, Synced, TreeSource, enable
 
 pytestmark = pytest.mark.anyio
@@ -28,20 +28,16 @@ _KEY = 48
 
 
 @contextmanager
-def looked_up(synced: Synced) -> Iterator[list[int]]:
+def looked_up() -> Iterator[list[int]]:
     """Collect the numbers of drafts that are looked up in the catalogue, a page at a time."""
     seen: list[int] = []
 
-    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def note(statement: str, parameters: Sequence[Any]) -> None:
         if "item.canonical_hash" in statement and "AS marked" in statement:
             seen.append(next(len(value) for value in parameters if isinstance(value, bytes)) // _KEY)
 
-    engine = synced.store.data.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with statements(note):
         yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture(params=[PlexSource, JellyfinSource])
@@ -59,7 +55,7 @@ async def films(
 
 async def swept(synced: Synced, **options: Any) -> tuple[int, Any]:
     """Read all; return the number of drafts that were looked up, and the counts."""
-    with looked_up(synced) as seen:
+    with looked_up() as seen:
         outcome = await synced.sync(**{**SWEEP, **options})
     assert outcome.read == "sweep"
     return sum(seen), outcome.counts
@@ -137,7 +133,7 @@ async def test_an_ingest_by_the_items_that_a_sync_has_kept(films: tuple[Changing
     await swept(synced)
     changing.edit(1)
     changing.add(FILMS)
-    with looked_up(synced) as seen:
+    with looked_up() as seen:
         counts = (await synced.ingest()).counts
     assert (counts.changed, counts.created, counts.skipped) == (1, 1, FILMS)
     assert seen[0] == 1

@@ -6,7 +6,6 @@ from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy.engine import make_url
 
 from retrovue.core.answers import Ingestibility, SourceIdentity
 from retrovue.core.pages import Page, Rejection
@@ -31,6 +30,7 @@ from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_one, ingest_source
 from retrovue.store.session import Store
 from retrovue.store.staging import Staging
+from retrovue.store.url import URL
 from tests.conftest import Packages
 from tests.support.library import (
     AUDIT,
@@ -660,7 +660,7 @@ class TestDryRun:
     @pytest.mark.usefixtures("scripted")
     async def test_it_says_what_the_real_run_then_does_and_writes_nothing(self, database_url: str) -> None:
         """By the word of the server, which is told to refuse every write."""
-        async with Store(make_url(database_url)) as store, left_clean(store):
+        async with Store(URL.parse(database_url)) as store, left_clean(store):
             many = await make(await Library.make(store, "Movies"), "ABCDE")
             await many.enable("D", enabled=False)
             many.script.ingestible["E"] = [NOT_INGESTIBLE]
@@ -668,7 +668,7 @@ class TestDryRun:
             many.script.listings["B"] = [*PAGES, IncompleteEnumeration("short")]
 
             before = await everything(store)
-            async with Store(make_url(database_url), read_only=True) as locked:
+            async with Store(URL.parse(database_url), read_only=True) as locked:
                 many.store = locked
                 preview = await many.ingest(dry_run=True)
             assert await everything(store) == before

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from retrovue.core.results import Ingested
 from retrovue.store.session import RETRIES, Store
+from retrovue.store.url import URL
 from tests.support.library import (
     GATE,
     Gate,
@@ -38,7 +38,7 @@ AFTER = (page(draft("a", "moved"), draft("b"), draft("c")),)
 
 async def _set(store: Store, setting: str) -> None:
     """Make a setting the database's own: connections that are made from now on have it."""
-    await execute(store, f'ALTER DATABASE "{make_url(str(store.url)).database}" SET {setting}')
+    await execute(store, f'ALTER DATABASE "{URL.parse(str(store.url)).database}" SET {setting}')
 
 
 @asynccontextmanager

@@ -10,12 +10,12 @@ import asyncpg
 import pytest
 from sqlalchemy import exc as sa
 from sqlalchemy import text
-from sqlalchemy.engine import URL, make_url
 
 from retrovue.errors import RequestError, StoreError, StoreUnavailable
 from retrovue.store.addresses import database_url
 from retrovue.store.failures import translate
 from retrovue.store.session import Store, translated
+from retrovue.store.url import URL
 from tests.support.library import execute, rows
 from tests.support.wire import refusing
 
@@ -46,7 +46,7 @@ SQLALCHEMY = sorted(
 
 @pytest.fixture
 def fresh_url(database_url: str) -> URL:
-    return make_url(database_url)
+    return URL.parse(database_url)
 
 
 class TestTranslate:

@@ -1,7 +1,7 @@
 """Every index is paid for on every row: each has a statement of the product that is planned with it."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from retrovue.store.temporary import ENRICHER_TABLES, SYNC_TABLES, TABLES, creat
 from tests.conftest import Packages
 from tests.support.library import Library, draft, execute, outline, page
 from tests.support.scripted_enrichers import Deeds, attached
+from tests.support.statements import statements
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
@@ -63,14 +64,15 @@ class Recorder:
             first = parameters[0] if many else parameters
             self.statements.setdefault(statement, tuple(first or ()))
 
-        engines = [store.data.sync_engine, store.audit.sync_engine]
-        for engine in engines:
-            event.listen(engine, "before_cursor_execute", note)
+        def note_of_session(statement: str, values: Sequence[Any]) -> None:
+            self.statements.setdefault(statement, tuple(values))
+
+        event.listen(store.audit.sync_engine, "before_cursor_execute", note)
         try:
-            yield
+            with statements(note_of_session):
+                yield
         finally:
-            for engine in engines:
-                event.remove(engine, "before_cursor_execute", note)
+            event.remove(store.audit.sync_engine, "before_cursor_execute", note)
 
 
 def indexes_of(plan: Any) -> Iterator[str]:

@@ -2,17 +2,17 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from retrovue.core.pages import Outline
 from retrovue.core.runs import Scope
 from retrovue.ingest.orchestrator import ingest_one
 from retrovue.store.session import Store
 from tests.support.library import KNOWN, Library, contents, draft, execute, gate, outline, until
+from tests.support.statements import statements
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
@@ -42,24 +42,21 @@ async def known(library: Library) -> dict[str, int]:
 
 
 @contextmanager
-def look_ups(library: Library) -> Iterator[list[str]]:
+def look_ups() -> Iterator[list[str]]:
     """Collect the queries that look the items of a page up."""
     seen: list[str] = []
 
-    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def note(statement: str, _values: object) -> None:
         if "item.canonical_hash" in statement:
             seen.append(statement)
 
-    event.listen(library.store.data.sync_engine, "before_cursor_execute", note)
-    try:
+    with statements(note):
         yield seen
-    finally:
-        event.remove(library.store.data.sync_engine, "before_cursor_execute", note)
 
 
 async def looked_up(library: Library, *pages: Outline) -> tuple[int, int, int]:
     """Ingest once more: look-ups, created and skipped."""
-    with look_ups(library) as seen:
+    with look_ups() as seen:
         counts = (await library.ingest({"Movies": pages or listing()})).outcomes[0].counts  # type: ignore[union-attr]
     return len(seen), counts.created, counts.skipped
 
@@ -82,7 +79,7 @@ async def test_a_page_with_a_duplicate_is_looked_up_every_time(library: Library)
     doubled = [outline(*FIRST), outline(*SECOND, draft("twin", "c.mkv"))]
     await looked_up(library, *doubled)
     assert await known(library) == {"Movies": 1, "Shows": 1}
-    with look_ups(library) as seen:
+    with look_ups() as seen:
         outcome = await library.ingest({"Movies": doubled})
     assert seen
     assert outcome.outcomes[0].counts.duplicates == 1  # type: ignore[union-attr]
@@ -120,7 +117,7 @@ async def test_a_change_that_is_none_of_identity_forgets_nothing(library: Librar
 
 async def test_another_mapping_makes_other_pages(library: Library) -> None:
     await library.map("Movies", ("/data", "/elsewhere"))
-    with look_ups(library) as seen:
+    with look_ups() as seen:
         outcome = (await library.ingest({"Movies": listing()})).outcomes[0]
     assert (len(seen) > 0, outcome.counts.relocated) == (True, 3)  # type: ignore[union-attr]
     assert await looked_up(library) == (0, 0, 3)
@@ -137,7 +134,7 @@ async def test_a_move_that_is_ingested_by_hand_forgets_the_pages(library: Librar
 
 async def test_a_dry_run_recognises_them_and_writes_nothing(library: Library) -> None:
     before = await contents(library.store, *KNOWN)
-    with look_ups(library) as seen:
+    with look_ups() as seen:
         outcome = (await library.ingest({"Movies": listing()}, dry_run=True)).outcomes[0]
     assert (seen, outcome.counts.skipped) == ([], 3)  # type: ignore[union-attr]
     assert await contents(library.store, *KNOWN) == before

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from retrovue import Asset, AssetFilters, AssetOrder, iter_assets, list_assets
 from retrovue.errors import NotFound, RequestError
@@ -20,6 +19,7 @@ from retrovue.store.addresses import database_url as parsed
 from retrovue.store.listing import Position, beginning, read_page, select
 from retrovue.store.migrations import scripts_directory
 from retrovue.store.session import Store
+from retrovue.store.statements import Session
 from tests.support.databases import Databases
 from tests.support.library import Library, draft, execute, page
 
@@ -72,7 +72,7 @@ async def pages(library: Library, limit: int, **filters: Any) -> list[Asset]:
             return found
 
 
-async def rows_read(session: AsyncSession) -> int:
+async def rows_read(session: Session) -> int:
     """Return how many assets the transaction has read."""
     statement = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'asset'"
     return int((await session.execute(text(statement))).scalar_one())

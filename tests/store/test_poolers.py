@@ -13,7 +13,6 @@ import anyio
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import URL, make_url
 
 from retrovue.core.config import Settings
 from retrovue.core.model import Secret
@@ -25,6 +24,7 @@ from retrovue.store.migrations import schema_status, upgrade
 from retrovue.store.opening import open_store
 from retrovue.store.server import describe_server, require_capacity
 from retrovue.store.session import Store
+from retrovue.store.url import URL
 from tests.support.library import Library, agree, codes, contents, draft, failure, page
 from tests.support.pooler import Turn, pooler
 
@@ -42,7 +42,7 @@ def short() -> Iterator[Path]:
 
 @pytest.fixture
 def url(database_url: str) -> URL:
-    return make_url(database_url)
+    return URL.parse(database_url)
 
 
 def _text(url: URL) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 import anyio
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import URL, make_url
 
 from retrovue.core.results import Ingested
 from retrovue.errors import CommitUnknown, SourceUnreachable, StoreError
 from retrovue.store import audit
 from retrovue.store.session import CLEANUP_SECONDS, Store
+from retrovue.store.url import URL
 from tests.support.library import (
     Library,
     agree,
@@ -234,7 +234,7 @@ async def test_a_clock_that_is_wrong_changes_no_time(library: Library, monkeypat
 class TestLostAnswer:
     @pytest.mark.parametrize("when", ["before", "after"])
     async def test_the_outcome_is_what_the_database_says(self, database_url: str, short: Path, when: When) -> None:
-        url: URL = make_url(database_url)
+        url: URL = URL.parse(database_url)
         async with cut(url, when, short) as (store, wire):
             library = await Library.make(store, "Movies", "Shows")
             summary = await library.ingest({"Movies": PAGES, "Shows": []}, concurrency=1)
@@ -248,7 +248,7 @@ class TestLostAnswer:
     async def test_a_collection_of_which_nothing_could_be_used_keeps_its_reasons(
         self, database_url: str, short: Path
     ) -> None:
-        url: URL = make_url(database_url)
+        url: URL = URL.parse(database_url)
         async with cut(url, "after", short) as (store, _):
             library = await Library.make(store, "Movies")
             summary = await library.ingest({"Movies": [page(draft("a", "/elsewhere"))]})

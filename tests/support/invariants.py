@@ -21,12 +21,12 @@ from weakref import WeakSet
 import asyncpg
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from retrovue.errors import RetrovueError
-from retrovue.store import addresses
+from retrovue.store import addresses, engines
 from retrovue.store import session as store_session
+from retrovue.store.url import URL
 from tests.support import canary
 from tests.support.canary import CANARY
 from tests.support.observers import KEPT
@@ -98,11 +98,15 @@ class _Complaints(logging.Handler):
         WATCH.messages.append(record.getMessage())
 
 
-def _watched_engine(url: URL, **options: Any) -> AsyncEngine:
-    engine = create_async_engine(url, **options)
-    WATCH.engines.add(engine)
-    WATCH.databases.add(url)
-    return engine
+def _watched(make: Callable[..., AsyncEngine]) -> Callable[..., AsyncEngine]:
+    def make_watched(url: URL, *arguments: Any, **options: Any) -> AsyncEngine:
+        engine = make(url, *arguments, **options)
+        WATCH.engines.add(engine)
+        place = {name: value for name, value in url.query.items() if name in {"host", "port"}}
+        WATCH.databases.add(url.set(query=place))
+        return engine
+
+    return make_watched
 
 
 def _searched(make: Callable[..., None]) -> Callable[..., None]:
@@ -191,7 +195,7 @@ class Invariants:
         self._portal: BlockingPortal = self._entered.__enter__()
         logging.getLogger("asyncio").addHandler(_Complaints(logging.ERROR))
         self._patch = pytest.MonkeyPatch()
-        self._patch.setattr(store_session, "create_async_engine", _watched_engine)
+        self._patch.setattr(engines, "make_engine", _watched(engines.make_engine))
         self._patch.setattr(RetrovueError, "__init__", _searched(RetrovueError.__init__))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

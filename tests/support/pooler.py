@@ -10,7 +10,8 @@ from typing import Literal
 import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
-from sqlalchemy.engine import URL
+
+from retrovue.store.url import URL
 
 Mode = Literal["session", "transaction"]
 Turn = Literal["last", "first"]
@@ -166,6 +167,6 @@ async def pooler(
     async with await anyio.create_unix_listener(directory / ".s.PGSQL.5432") as listener:
         async with anyio.create_task_group() as group:
             group.start_soon(listener.serve, between.serve)
-            yield url.update_query_dict({"host": str(directory)}), between
+            yield url.set(query={**url.query, "host": str(directory)}), between
             group.cancel_scope.cancel()
         await between.close()

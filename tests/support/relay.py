@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 import anyio.abc
 from anyio.streams.tls import TLSStream
-from sqlalchemy.engine import URL
+
+from retrovue.store.url import URL
 
 DATA = Path(__file__).parents[1] / "data" / "tls"
 _SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")

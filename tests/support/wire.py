@@ -7,7 +7,8 @@ from typing import Literal
 
 import anyio
 import anyio.abc
-from sqlalchemy.engine import URL
+
+from retrovue.store.url import URL
 
 When = Literal["before", "after"]
 
@@ -69,7 +70,7 @@ async def cut_at_commit_of(url: URL, statement: bytes, when: When, directory: Pa
     listener = await anyio.create_unix_listener(directory / ".s.PGSQL.5432")
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, wire.serve)
-        yield url.update_query_dict({"host": str(directory)}), wire
+        yield url.set(query={**url.query, "host": str(directory)}), wire
         group.cancel_scope.cancel()
 
 
@@ -95,5 +96,5 @@ async def refusing(url: URL, answer: bytes, times: int, directory: Path) -> Asyn
     listener = await anyio.create_unix_listener(directory / ".s.PGSQL.5432")
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, serve)
-        yield url.update_query_dict({"host": str(directory)})
+        yield url.set(query={**url.query, "host": str(directory)})
         group.cancel_scope.cancel()

@@ -63,7 +63,7 @@ async def list_assets(
     if columns is not None and call.output.as_json:
         raise InputError("--columns and --json can't be given together.", hint="Give --jsonl or --csv.")
     names = _column_names(columns)
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         page = await catalogue.list_assets(store, order=order, limit=0 if everything else limit, after=after, **filters)
         assets = catalogue.iter_assets(store, order=order, **filters) if everything else each(page.assets)
         if call.output.as_json:
@@ -230,7 +230,7 @@ def _runtime(asset: Asset) -> int | None:
 
 async def show_asset(call: Invocation, reference: str) -> int:
     """Show all details of an asset."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         details = await catalogue.get_asset(store, await catalogue.find_asset(store, reference))
         source, collection = await catalogue.find_target(store, str(details.asset.collection_uuid))
     if call.output.as_json:

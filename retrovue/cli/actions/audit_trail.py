@@ -32,7 +32,7 @@ _INDENT = "  "
 
 async def show_log(call: Invocation, *, limit: int, run: str | None, **filters: Any) -> int:
     """List the audit trail; ``filters`` are those of ``list_log``, of which None means all."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         filters["run"] = None if run is None else await catalogue.find_run(store, run)
         listing = await catalogue.list_log(store, limit=limit, **filters)
     entries = listing.entries
@@ -48,7 +48,7 @@ async def show_log(call: Invocation, *, limit: int, run: str | None, **filters: 
 
 async def show_runs(call: Invocation, *, limit: int, run: str | None, **filters: Any) -> int:
     """List the runs; ``filters`` are those of ``list_runs``, of which None means all."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         filters["run"] = None if run is None else await catalogue.find_run(store, run)
         listing = await catalogue.list_runs(store, limit=limit, **filters)
         short = await catalogue.short_run_ids(store, [run.run_id for run in listing.runs])
@@ -101,7 +101,7 @@ def _trigger(entry: LogEntry) -> str:
 
 async def show_run(call: Invocation, reference: str, collection: str | None, *, traceback: bool) -> int:
     """Show one run: the one with an id, or ``latest``."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         run = None if reference == "latest" else await catalogue.find_run(store, reference)
         details = await catalogue.get_run(store, run, collection)
     entries = details.entries

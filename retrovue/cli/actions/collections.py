@@ -24,7 +24,7 @@ from retrovue.operations.documents import collection_details_document, collectio
 
 async def show_collections(call: Invocation, source: str | None) -> int:
     """List the collections of a source, or all."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         collections = await catalogue.list_collections(store, source)
         sources = {listing.source.id: listing.source.external_id for listing in await catalogue.list_sources(store)}
     documents = [collection_document(collection) for collection in collections]
@@ -33,7 +33,7 @@ async def show_collections(call: Invocation, source: str | None) -> int:
 
 async def show_collection(call: Invocation, reference: str, source: str | None) -> int:
     """Show one collection."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         details = await catalogue.get_collection(store, reference, source)
     if call.output.as_json:
         source_id = source_identity(details.source)

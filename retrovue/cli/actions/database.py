@@ -43,7 +43,7 @@ async def upgrade_schema(call: Invocation) -> int:
 
 async def show_status(call: Invocation) -> int:
     """Show the version of the schema, and the version that this program needs."""
-    async with opened(call, check=False, read_only=True) as store:
+    async with opened(call, check=False, read_only=True, reading=True) as store:
         status = await migrations.schema_status(store)
         database = shown(store.url)
     document = {

@@ -76,7 +76,7 @@ async def add_enricher(call: Invocation, type_name: str, name: str, parameters: 
 
 async def show_enrichers(call: Invocation) -> int:
     """List enrichers."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         listings = await catalogue.list_enrichers(store)
     rows = [
         (
@@ -100,7 +100,7 @@ async def show_enrichers(call: Invocation) -> int:
 
 async def show_enricher(call: Invocation, reference: str) -> int:
     """Show one enricher."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         listing = await catalogue.get_enricher(store, reference)
     return call.answer({"enricher": enricher_listing_document(listing)}, _lines(listing))
 

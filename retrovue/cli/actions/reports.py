@@ -39,7 +39,7 @@ async def show_rejected(
 ) -> int:
     """List rejected items: one page, or with ``everything``, ``jsonl`` or ``as_csv`` all of them in constant memory."""
     whole = _is_whole(everything=everything, jsonl=jsonl, as_csv=as_csv, after=after)
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         page = await reports.list_rejected(store, limit=0 if whole else limit, after=after, **filters)
         items = reports.iter_rejected(store, **filters) if whole else each(page.items)
         head: dict[str, Any] = {"total": page.total, "limit": None if whole else limit, "items": []}
@@ -65,7 +65,7 @@ async def show_duplicates(
 ) -> int:
     """List duplicates: one page, or with ``everything``, ``jsonl`` or ``as_csv`` all of them in constant memory."""
     whole = _is_whole(everything=everything, jsonl=jsonl, as_csv=as_csv, after=after)
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         page = await reports.list_duplicates(store, limit=0 if whole else limit, after=after, **filters)
         items = reports.iter_duplicates(store, **filters) if whole else each(page.items)
         head: dict[str, Any] = {"total": page.total, "limit": None if whole else limit, "items": []}
@@ -160,7 +160,7 @@ def _numbered(item: DuplicateItem) -> str:
 
 async def show_statistics(call: Invocation, source: str | None) -> int:
     """Show what the catalogue holds."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         numbers = await reports.statistics(store, source)
     return call.answer(statistics_document(numbers), _statistics_lines(numbers))
 

@@ -28,7 +28,7 @@ async def add_schedule(call: Invocation, source: str, **values: Any) -> int:
 
 async def show_schedules(call: Invocation, source: str | None) -> int:
     """List schedules."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         listings = await schedules.list_schedules(store, source=source)
     rows = [
         (
@@ -52,7 +52,7 @@ async def show_schedules(call: Invocation, source: str | None) -> int:
 
 async def show_schedule(call: Invocation, reference: str) -> int:
     """Show a schedule and its latest runs."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         listing = await schedules.get_schedule(store, reference)
     return call.answer({"schedule": schedule_document(listing)}, _lines(listing))
 

@@ -116,7 +116,7 @@ async def add_source(
 
 async def show_sources(call: Invocation) -> int:
     """List the sources."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         listings = await catalogue.list_sources(store)
     rows = [
         (
@@ -140,7 +140,7 @@ async def show_sources(call: Invocation) -> int:
 
 async def show_source(call: Invocation, reference: str) -> int:
     """Show one source and its collections."""
-    async with opened(call) as store:
+    async with opened(call, reading=True) as store:
         source = await catalogue.find_source(store, reference)
         collections = await catalogue.list_collections(store, str(source.id))
         listened = await listening.get_listening(store, str(source.id))

@@ -9,13 +9,15 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpcore
 import msgspec
+import pytest
 from anyio._backends import _asyncio
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
@@ -27,9 +29,10 @@ from retrovue.cli.commands import source
 from retrovue.cli.entry import main
 from retrovue.importers import plex
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.store import kept, opening
+from retrovue.store import engines, kept, opening
+from tests.support.statements import surround
 
-LOADED = (app, source, ingest, plex, opening, httpcore, _asyncio)
+LOADED = (app, source, ingest, plex, opening, engines, httpcore, _asyncio)
 """What a command would otherwise load after the fork, every time."""
 
 
@@ -76,6 +79,13 @@ class Failpoints:
         def after(_connection: object, _cursor: object, statement: str, *_: object) -> None:
             self.passing("after", statement)
 
+        @asynccontextmanager
+        async def around(statement: str, _values: object) -> AsyncIterator[None]:
+            self.passing("before", statement)
+            yield
+            self.passing("after", statement)
+
+        surround(pytest.MonkeyPatch(), around)
         event.listen(Engine, "before_cursor_execute", before)
         event.listen(Engine, "after_cursor_execute", after)
         # SQLAlchemy's own event comes before the commit only; and of a COPY it knows nothing.

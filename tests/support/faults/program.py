@@ -12,12 +12,12 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import orjson
-from sqlalchemy.engine import URL
 
 from retrovue.simulator import SimulatedPlex, movie
 from retrovue.store.addresses import database_url as parsed
 from retrovue.store.log import list_log
 from retrovue.store.session import Store
+from retrovue.store.url import URL
 from tests.support import schemas
 from tests.support.faults.processes import Processes, processes
 from tests.support.faults.proxy import CountingProxy, When, counting_proxy

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import anyio
-from sqlalchemy.engine import URL
+
+from retrovue.store.url import URL
 
 When = Literal["before", "after"]
 WHENS: tuple[When, When] = ("before", "after")
@@ -224,7 +225,7 @@ async def counting_proxy(url: URL, directory: Path) -> AsyncIterator[tuple[URL, 
 
         listener = await asyncio.start_unix_server(stand_between, directory / socket)
         try:
-            yield url.update_query_dict({"host": str(directory)}), proxy
+            yield url.set(query={**url.query, "host": str(directory)}), proxy
         except Exception as error:  # noqa: BLE001 - raised again below, outside the group that would wrap it
             failure = error
         listener.close()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 import anyio
-from sqlalchemy.engine import URL
 
 from retrovue.errors import RetrovueError
 from retrovue.ingest.collector import IngestRun
 from retrovue.store.addresses import database_url as parsed
 from retrovue.store.session import Store
+from retrovue.store.url import URL
 from tests.support.faults import naive
 from tests.support.faults.proxy import CountingProxy, Trip, counting_proxy
 from tests.support.faults.scenarios import Scenario

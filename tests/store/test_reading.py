@@ -1,0 +1,174 @@
+"""A program that only reads does without SQLAlchemy, and gets what it would get from it."""
+
+import datetime as dt
+import uuid
+
+import pytest
+import sqlalchemy
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.engine import make_url
+
+from retrovue.core.config import Settings
+from retrovue.core.errors import StoreError
+from retrovue.core.model import Secret
+from retrovue.store.opening import open_for_reading
+from retrovue.store.reading import ReadingStore
+from retrovue.store.session import Store
+from retrovue.store.statements import Session, numbered, text
+from retrovue.store.url import URL
+
+pytestmark = pytest.mark.anyio
+
+STATEMENTS = [
+    "SELECT :a, :b, :a",
+    "SELECT cast(:a AS text)::uuid, '12:30', x::int FROM asset WHERE a=:b AND c[:from_1:to]",
+    r"SELECT '\:name' || :name || ':' || E'\\n'",
+    "SELECT a:b, $$ :c $$, :d%2, 'é:ä' LIKE '%:e%'",
+    "SELECT 1",
+]
+ADDRESSES = [
+    "postgresql+asyncpg://retrovue@/retrovue?host=%2Frun%2Fpg&port=5432",
+    "postgresql://us%40er:pa%3Ass%2F%20w@host.example:5433/da%20ta%2Fbase?sslmode=require&application_name=a+b",
+    "postgres://host/database",
+    "postgresql://[::1]:5432/retrovue",
+    "postgresql://user:@host/x?empty=&host=a",
+    "postgresql:///x",
+]
+QUERY = """
+    SELECT cast(:number AS integer) AS number, cast(:id AS uuid) AS id, cast(:at AS timestamptz) AS at,
+        cast(:tags AS jsonb) AS tags, cast(:rating AS numeric) AS rating, cast(NULL AS text) AS nothing,
+        cast(:blob AS bytea) AS blob, ARRAY['a', NULL] AS names, cast('{"a": [1, 2.5]}' AS json) AS count
+"""
+VALUES = {
+    "number": 7,
+    "id": uuid.UUID(int=5),
+    "at": dt.datetime(2026, 11, 27, tzinfo=dt.UTC),
+    "tags": '{"genre": ["Drama"], "é": null}',
+    "rating": 8,
+    "blob": b"\0\xff",
+}
+
+
+@pytest.fixture
+def reader(shared_store: Store) -> ReadingStore:
+    return ReadingStore(shared_store.url)
+
+
+@pytest.mark.parametrize("sql", STATEMENTS)
+def test_names_are_numbered_as_sqlalchemy_does(sql: str) -> None:
+    compiled = sqlalchemy.text(sql).compile(dialect=PGDialect_asyncpg())  # type: ignore[no-untyped-call]
+    assert numbered(sql) == (str(compiled), tuple(compiled.positiontup or ()))
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_urls_are_read_and_written_as_sqlalchemy_does(address: str) -> None:
+    url, other = URL.parse(address), make_url(address)
+    parts = ("drivername", "username", "password", "host", "port", "database")
+    assert [getattr(url, part) for part in parts] == [getattr(other, part) for part in parts]
+    assert dict(url.query) == dict(other.query)
+    for hide_password in (True, False):
+        assert url.render_as_string(hide_password=hide_password) == other.render_as_string(hide_password=hide_password)
+    assert URL.parse(url.render_as_string(hide_password=False)) == url
+
+
+@pytest.mark.parametrize("address", ["", "postgresql", "host/x", "postgresql://host:port/x"])
+def test_other_texts_are_no_urls(address: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|invalid literal"):
+        URL.parse(address)
+
+
+async def test_a_url_of_sqlalchemy_opens_a_store(shared_store: Store) -> None:
+    async with Store(make_url(shared_store.url.render_as_string(hide_password=False))) as store:
+        async with store.reading() as session:
+            assert (await session.execute(text("SELECT 1"))).scalar_one() == 1
+        assert store.url == shared_store.url
+
+
+async def test_rows_are_those_of_sqlalchemy(reader: ReadingStore, shared_store: Store) -> None:
+    async with shared_store.reading() as session:
+        expected = (await session.execute(sqlalchemy.text(QUERY), VALUES)).one()
+        by_driver = (await session.execute(text(QUERY), VALUES)).one()
+    async with reader, reader.reading() as light:
+        row = (await light.execute(text(QUERY), VALUES)).one()
+    assert tuple(row) == tuple(by_driver) == tuple(expected)
+    assert row._asdict() == expected._asdict()
+    assert row.tags == {"genre": ["Drama"], "é": None}
+    assert getattr(row, "count") == {"a": [1, 2.5]}  # noqa: B009 - a tuple has a method of that name
+
+
+class TestResults:
+    async def test_as_many_rows_as_expected(self, shared_store: Store) -> None:
+        async with shared_store.reading() as session:
+            two = await session.execute(text("SELECT n, 'x' FROM generate_series(1, 2) AS n"))
+            none = await session.execute(text("SELECT 1 WHERE false"))
+        assert [row.n for row in two] == two.scalars().all() == list(two.scalars()) == [1, 2]
+        assert two.first() == (1, "x")
+        assert (none.first(), none.one_or_none(), none.scalar_one_or_none(), none.all()) == (None, None, None, [])
+        for wrong in (two.one, two.scalar_one, two.one_or_none, two.scalar_one_or_none, none.one, none.scalar_one):
+            with pytest.raises(StoreError) as raised:
+                wrong()
+            assert raised.value.code == "database_error"
+
+    async def test_how_many_rows_were_changed(self, shared_store: Store) -> None:
+        async with shared_store.transaction() as session:
+            await session.execute(text("CREATE TEMPORARY TABLE probe (n integer) ON COMMIT DROP"))
+            await session.execute(text("INSERT INTO probe VALUES (:n)"), [{"n": 1}, {"n": 2}, {"n": 3}])
+            assert await session.change(text("DELETE FROM probe WHERE n > :n"), {"n": 1}) == 2
+            assert await session.change(text("UPDATE probe SET n = n")) == 1
+
+
+class TestConnections:
+    async def test_one_serves_all_readings_after_each_other(self, reader: ReadingStore) -> None:
+        async with reader:
+            assert await pid(reader) == await pid(reader)
+
+    async def test_each_reading_at_the_same_time_has_its_own(self, reader: ReadingStore) -> None:
+        async with reader, reader.reading() as first, reader.reading() as second:
+            assert await pid_of(first) != await pid_of(second)
+
+    async def test_one_that_was_lost_while_idle_is_replaced(self, reader: ReadingStore, shared_store: Store) -> None:
+        async with reader:
+            lost = await pid(reader)
+            async with shared_store.reading() as session:
+                await session.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": lost})
+            assert await pid(reader) != lost
+
+    async def test_an_error_ends_the_transaction_and_not_the_connection(self, reader: ReadingStore) -> None:
+        async with reader:
+            before = await pid(reader)
+            with pytest.raises(StoreError):
+                async with reader.reading() as session:
+                    await session.execute(text("SELECT 1 / 0"))
+            assert await pid(reader) == before
+
+    async def test_nothing_that_is_written_stays(self, reader: ReadingStore, shared_store: Store) -> None:
+        async with reader, reader.reading() as session:
+            await session.execute(text("CREATE TABLE probe ()"))
+        async with shared_store.reading() as after:
+            assert (await after.execute(text("SELECT to_regclass('probe')"))).scalar_one() is None
+
+    async def test_they_end_with_the_store(self, reader: ReadingStore, shared_store: Store) -> None:
+        async with reader:
+            ended = await pid(reader)
+        async with shared_store.reading() as session:
+            found = await session.execute(text("SELECT FROM pg_stat_activity WHERE pid = :pid"), {"pid": ended})
+            assert found.all() == []
+
+
+async def test_the_catalogue_is_checked(database_url: str) -> None:
+    settings = Settings(database_url=Secret(database_url))
+    async with open_for_reading(settings) as store, store.reading() as session:
+        assert (await session.execute(text("SELECT role FROM catalogue_role"))).scalar_one() == "production"
+    with pytest.raises(StoreError) as raised:
+        async with open_for_reading(Settings(test_database_url=Secret(database_url)), test_db=True):
+            pass
+    assert raised.value.code == "wrong_database_role"
+
+
+async def pid(store: Store) -> int:
+    async with store.reading() as session:
+        return await pid_of(session)
+
+
+async def pid_of(session: Session) -> int:
+    return int((await session.execute(text("SELECT pg_backend_pid()"))).scalar_one())
