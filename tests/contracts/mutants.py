@@ -66,6 +66,7 @@ OPENING = "retrovue/store/opening.py"
 AUDIT = "retrovue/store/audit.py"
 MERGE = "retrovue/store/merge.py"
 PLAN = "retrovue/store/plan.py"
+CREATING = "retrovue/store/creating.py"
 PREVIEW = "retrovue/store/preview.py"
 LOCKS = "retrovue/store/locks.py"
 MIGRATIONS = "retrovue/store/migrations.py"
@@ -213,6 +214,7 @@ MUTANTS = (
     Mutant("D-6", ORCHESTRATOR, '_new_run("source", FULL,', '_new_run("source", Scope("Alien"),'),
     Mutant("D-7", ORCHESTRATOR, '_new_run("collection", scope,', '_new_run("source", scope,'),
     Mutant("D-8", PLAN, "WHEN holder IS NULL AND first_seq = seq THEN", "WHEN holder IS NULL THEN"),
+    Mutant("D-8", CREATING, "count(*) > count(DISTINCT canonical_hash)", "false"),
     Mutant("D-8", PLAN, "WHERE held_hash <> canonical_hash AND NOT deleted", "WHERE false"),
     Mutant("D-9", SCHEMA, "WHEN (NEW.state NOT IN ('new', 'enriching'))", "WHEN (NEW.state = 'retired')"),
     Mutant("D-9", SCHEMA, "state text NOT NULL DEFAULT 'new'", "state text NOT NULL DEFAULT 'enriching'"),

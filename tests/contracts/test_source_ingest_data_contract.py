@@ -589,6 +589,16 @@ class TestD8:
         assert (result["created"], result["duplicates"]) == (0, 2)
         assert world.catalogue.bytes("asset") == before
 
+    def test_two_new_items_of_one_new_file(self, world: World) -> None:
+        world.document()
+        world.section("Movies").add(
+            movie(301, "Sideways", file="/data/movies/Sideways.mkv"),
+            movie(302, "Sideways Again", file="/data/movies/Sideways.mkv"),
+        )
+        result = named(world.document())["Movies"]
+        assert (result["created"], result["duplicates"]) == (1, 2)
+        assert aliases(world) == [("Alien Again", "Alien"), ("Sideways Again", "Sideways")]
+
     def test_versions(self, world: World) -> None:
         world.document()
         versions = [
