@@ -25,11 +25,20 @@ _LABEL = """
     (SELECT format('%s (%s of %s, %s)', collection.id, collection.name, source.name, source.external_id)
         FROM source WHERE source.id = collection.source_id) AS label
 """
-# Reads an index entry for each asset, and all audit rows of the collection.
-_STATISTICS = """
-    (SELECT count(*) FROM asset WHERE collection_uuid = collection.id AND deleted_at IS NULL) AS assets_count,
+_LAST_INGEST = """
     (SELECT max(ingest_outcome.ended_at) FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)
         WHERE ingest_start.collection_id = collection.id AND ingest_outcome.status = 'ingested') AS last_ingest_at
+"""
+# Reads each asset, and all audit rows of the collection.
+_STATISTICS = f"""
+    (SELECT count(*) FROM asset WHERE collection_uuid = collection.id AND deleted_at IS NULL) AS assets_count,
+    {_LAST_INGEST}
+"""
+# All at once: one count for each collection would read the whole table for each large one.
+_COUNTED = """
+    LEFT JOIN (SELECT collection_uuid, count(*) AS number FROM asset
+        WHERE deleted_at IS NULL AND collection_uuid IN (SELECT id FROM collection {where}) GROUP BY collection_uuid
+    ) AS counted ON counted.collection_uuid = collection.id
 """
 
 
@@ -68,9 +77,11 @@ def _collection(row: Row) -> Collection:
 async def list_collections(session: Session, source: Source | None = None, *, counted: bool = True) -> list[Collection]:
     """List the collections of a source, or all, by name, external id and id; with statistics if ``counted``."""
     where = "" if source is None else "WHERE collection.source_id = :source"
+    statistics = f", coalesce(counted.number, 0) AS assets_count, {_LAST_INGEST}" if counted else ""
+    joined = _COUNTED.format(where=where) if counted else ""
     result = await session.execute(
         text(
-            f"SELECT {_COLUMNS}{f', {_STATISTICS}' if counted else ''} FROM collection {where}"
+            f"SELECT {_COLUMNS}{statistics} FROM collection {joined} {where}"
             " ORDER BY collection.name, collection.external_id, collection.id"
         ),
         {} if source is None else {"source": source.id},

@@ -103,7 +103,9 @@ _OWE_CHANGED = text(
     """
 )
 _HELD = text(
-    "SELECT now() AS began, EXISTS (SELECT FROM asset WHERE collection_uuid = :id) AS anything,"
+    # In the order of an index, because EXISTS may read the table up to the first asset of the collection.
+    "SELECT now() AS began, (SELECT source_hash FROM asset WHERE collection_uuid = :id ORDER BY source_hash LIMIT 1)"
+    "  IS NOT NULL AS anything,"
     # This reads all assets, most of which a sync of single items doesn't need.
     " CASE WHEN cast(:whole AS boolean)"
     " THEN (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL) END AS kept,"
