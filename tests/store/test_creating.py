@@ -1,15 +1,12 @@
 """Assets that are created without a plan, because their collection held nothing, and their ids."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from sqlalchemy import event
 
 from retrovue.core.pages import AssetDraft
 from retrovue.store.drafts import identity_hash
 from retrovue.store.session import Store
 from tests.support.library import Library, at, draft, execute, page, uri
+from tests.support.statements import statements
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 
@@ -18,21 +15,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("scripted")]
 async def store(shared_store: Store) -> Store:
     """Nothing here leaves more behind than rows."""
     return shared_store
-
-
-@contextmanager
-def _statements(store: Store) -> Iterator[list[str]]:
-    """The statements that the store executes meanwhile."""
-    statements: list[str] = []
-
-    def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    event.listen(store.data.sync_engine, "before_cursor_execute", keep)
-    try:
-        yield statements
-    finally:
-        event.remove(store.data.sync_engine, "before_cursor_execute", keep)
 
 
 class TestPlan:
@@ -47,14 +29,14 @@ class TestPlan:
     async def test_only_duplicates_are_planned(
         self, library: Library, listing: list[AssetDraft], planned: str | None, aliases: dict[str, str]
     ) -> None:
-        with _statements(library.store) as statements:
+        plans: list[str] = []
+        with statements(lambda statement, _: plans.append(statement) if "INSERT INTO plan" in statement else None):
             outcome = await library.ingest_one(page(*listing))
         assert [entry.title for entry in outcome.listed.created] == [
             item.title for item in listing if item.title.lower() not in aliases
         ]
         assert (outcome.counts.created, outcome.counts.duplicates) == (2, len(aliases))
         assert await library.aliases() == aliases
-        plans = [statement for statement in statements if "INSERT INTO plan" in statement]
         assert [("duplicates" if "WITH" not in one else "all") for one in plans] == ([planned] if planned else [])
 
     async def test_the_first_created_are_listed_whatever_is_planned_before(self, library: Library) -> None:
