@@ -304,8 +304,10 @@ def file_stamp(source: MediaSource) -> str | None:
 
 def _numbers(row: Row | OutlineRow, warnings: list[str]) -> list[int | None]:
     """Return the episode numbers that the drafts of a file add to their URIs: None for the first or only one."""
+    if row.index_number_end is None:
+        return [None]
     first, last = row.index_number, row.index_number_end
-    if row.type != "Episode" or first is None or last is None or last == first:
+    if row.type != "Episode" or first is None or last == first:
         return [None]
     if not first < last < first + LONGEST_RANGE or first < 0:
         warnings.append("bad_number")

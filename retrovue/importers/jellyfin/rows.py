@@ -19,7 +19,8 @@ from retrovue.importers.http.listing import (
     Text,
 )
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
+_GUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_DIGITS = 32
 
 
 Words = Annotated[list[Text], msgspec.Meta(max_length=MOST_TAGS)]
@@ -174,6 +175,13 @@ class JellyfinFormat(ListingFormat[Row, OutlineRow, bytes]):
 
 def guid_bytes(text: str | None) -> bytes | None:
     """Read an id of 32 hexadecimal digits, with dashes or without, as its 16 bytes; None for anything else."""
+    if text is not None and len(text) == _DIGITS:
+        # The usual form. The pattern takes three times as long.
+        try:
+            key = bytes.fromhex(text)
+        except ValueError:
+            return None
+        return key if 2 * len(key) == _DIGITS else None  # blanks between digits are skipped
     if text is None or _GUID.fullmatch(text) is None:
         return None
     return bytes.fromhex(text.replace("-", ""))

@@ -479,7 +479,11 @@ class TestAnswers:
         assert [draft.warnings for draft in page.drafts] == [("bad_value",), ()]
 
     @pytest.mark.parametrize(
-        "text", [None, "", "0" * 31, "0" * 33, "g" * 32, "0" * 32 + "\n", "0" * 8 + "-" + "0" * 24]
+        "text",
+        [
+            *(None, "", "0" * 31, "0" * 33, "g" * 32, "0" * 32 + "\n", "0" * 8 + "-" + "0" * 24),
+            *("00 " * 10 + "00", "0" * 30 + "\n\n", "\u0660" * 32),
+        ],
     )
     def test_ids_that_are_none(self, text: str | None) -> None:
         assert guid_bytes(text) is None
