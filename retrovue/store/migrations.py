@@ -70,13 +70,11 @@ async def _status(session: Session) -> SchemaStatus:
         text("SELECT to_regclass('alembic_version') IS NOT NULL, to_regclass('catalogue_role') IS NOT NULL")
     )
     has_version, has_role = tables.one()
-    current = role = None
-    if has_version:
-        # Alembic allows several revisions. Joined, they are a text that isn't a known revision.
-        query = text("SELECT string_agg(version_num, '+' ORDER BY version_num) FROM alembic_version")
-        current = (await session.execute(query)).scalar_one()
-    if has_role:
-        role = (await session.execute(text("SELECT role FROM catalogue_role"))).scalar_one_or_none()
+    # Alembic allows several revisions. Joined, they are a text that isn't a known revision.
+    version = "(SELECT string_agg(version_num, '+' ORDER BY version_num) FROM alembic_version)"
+    mark = "(SELECT role FROM catalogue_role)"
+    found = text(f"SELECT {version if has_version else 'NULL'}, {mark if has_role else 'NULL'}")
+    current, role = (await session.execute(found)).one()
     return SchemaStatus(current=current, wanted=wanted_revision(), role=role)
 
 

@@ -55,7 +55,7 @@ class TestDatabase:
         await execute(spoiled, *SPOILS[problem].split("; "))
         found = await database_problems(spoiled.url)
         assert [one.partition(":")[0] for one in found] == [problem]
-        await execute(spoiled, "TRUNCATE ingest_start, ingest_outcome, ingest_rejection, collection CASCADE")
+        await execute(spoiled, "TRUNCATE ingest_start, ingest_outcome, ingest_rejection, collection, asset CASCADE")
 
     async def test_a_run_that_is_at_work_is_none_of_it(self, spoiled: Store) -> None:
         await execute(spoiled, "DELETE FROM ingest_outcome")
