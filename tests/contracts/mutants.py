@@ -112,7 +112,8 @@ _INSERT = (
 _GONE = '            *({"id": collection.id, "ingestible": False, "reason": GONE} for collection in gone),\n'
 _BEFORE_GONE = "    await _set_ingestible(\n        session,\n        [\n"
 _STARTED = (
-    "            await connection.execute(_START, [_start_row(run, collection, who) for collection in collections])\n"
+    "            await connection.execute("
+    "_START.clause(), [_start_row(run, collection, who) for collection in collections])\n"
 )
 
 _REFRESHED = 'meaning="assets whose description followed the source",\n        part_of="skipped",'
@@ -256,7 +257,7 @@ MUTANTS = (
         "D-15",
         AUDIT,
         _STARTED,
-        f'{_STARTED}            await connection.execute(text("UPDATE source SET updated_at = now()"))\n',
+        f'{_STARTED}            await connection.execute(text("UPDATE source SET updated_at = now()").clause())\n',
     ),
     # Collection ingest
     Mutant("CI-1", REFERENCES, "by_id = [row for row in rows if row.id == own_id]", "by_id = []"),
