@@ -338,9 +338,8 @@ class HttpClient:
             raise map_error(exc, self.origin, self.dialect)[0] from exc
 
     def _url(self, path: str, params: Mapping[str, str]) -> httpx.URL:
-        below = self._base.path.rstrip("/") + path
-        # Both parts at once: each copy is parsed and checked as a whole.
-        return self._base.copy_with(path=below, params=params) if params else self._base.copy_with(path=below)
+        query = {"params": params} if params else {}
+        return self._base.copy_with(path=self._base.path.rstrip("/") + path, **query)  # parsed and checked once
 
     def _token_headers(self) -> Mapping[str, str]:
         return self.dialect.token_headers(self._token.reveal()) if self._token else {}
