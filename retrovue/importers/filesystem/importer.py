@@ -35,12 +35,12 @@ from retrovue.importers.base import BaseImporter, ChangeHint
 from retrovue.importers.configuration import convert_settings
 from retrovue.importers.filesystem import exclusions, names
 from retrovue.importers.filesystem.drafts import PageMaker
+from retrovue.importers.filesystem.precedence import Precedence
 from retrovue.importers.filesystem.selection import Selection
 from retrovue.importers.filesystem.targets import EVERYTHING, Targets
 from retrovue.importers.filesystem.titles import shown
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Unusable, Walk
 from retrovue.importers.filesystem.watching import Directories, watching
-from retrovue.importers.precedence import Precedence
 from retrovue.importers.waiting import waiting_for_source
 
 ROOT = "."
@@ -95,7 +95,7 @@ class FilesystemImporter(BaseImporter):
             )
         self._path = "/" + os.path.normpath(self._settings.path).lstrip("/")
         self._threads = anyio.CapacityLimiter(THREADS)
-        self._precedence = Precedence(1)
+        self._precedence = Precedence()
 
     @classmethod
     def describe_configuration(cls) -> Sequence[ConfigField]:

@@ -80,7 +80,6 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self.fetch_libraries = fetch_libraries
         self.page_size = page_size
         self._budget = budget
-        self._place = budget.precedence.place()
         self._tasks = tasks
         self.fetch_state = fetch_state
         self._has_bookmarks = go_on is not None
@@ -212,7 +211,6 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
             query,
             page_size=self.page_size,
             budget=self._budget,
-            place=self._place,
             tasks=self._tasks,
             check_deadline=self._check_deadline,
             **options,

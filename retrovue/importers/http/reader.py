@@ -29,12 +29,9 @@ from retrovue.importers.http.listing import (
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
-from retrovue.importers.precedence import Precedence
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 _STRIDE = 31
-_PAGES_AT_ONCE = 2
-"""The enumerations that use a page at the same time: one works while the database works for the other."""
 
 
 class Budget:
@@ -49,8 +46,6 @@ class Budget:
         self.held = 0
         self.turn = anyio.Semaphore(1)
         """Held by the enumeration that has a large answer in memory."""
-        self.precedence = Precedence(_PAGES_AT_ONCE)
-        """Which enumeration's page is used first."""
 
     def has_room_for(self, size: int) -> bool:
         """Return whether ``size`` more bytes are within the limit."""
@@ -95,14 +90,13 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         *,
         page_size: int,
         budget: Budget,
-        place: int,
         tasks: TaskGroup | None = None,
         outline: bool = False,
         digest: Callable[[bytes | bytearray, Listing[Any, KeyT]], bytes] | None = None,
         make_taker: Callable[[int], Taker] | None = None,
         check_deadline: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare to read; nothing is requested before ``windows``. ``place`` is that of the enumeration.
+        """Prepare to read; nothing is requested before ``windows``.
 
         With ``outline`` only what is needed to recognise the items is decoded. ``digest`` hashes a window, from the
         answer and its rows. ``make_taker`` makes what takes the rows of a window, from the number of rows that it
@@ -116,7 +110,6 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         self._make_taker = make_taker
         self._check_deadline = check_deadline
         self._budget = budget
-        self._place = place
         self._tasks = tasks
         self._requests: dict[tuple[int, int], _Request] = {}
         self._typical_bytes = page_size * query.row_bytes
@@ -140,7 +133,6 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                     return False
             finally:
                 self._end_turn()
-                self._budget.precedence.rest(self._place)
         return self.query.way == bookmarks[-1].way
 
     async def windows(self) -> AsyncGenerator[Window[RowT, OutlineT, KeyT], None]:
@@ -164,7 +156,6 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 proof.take_beyond(await self._read_beyond(proof.received))
         finally:
             self._end_turn()
-            self._budget.precedence.rest(self._place)
             while self._requests:
                 self._release(self._requests.popitem()[1])
 
@@ -216,8 +207,6 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         The rows after the ``shared`` ones are taken; with None they aren't.
         """
         answer = await self._next_answer(plan, size)
-        if not self._has_turn:  # Others may wait for the turn of large answers, which this enumeration has.
-            await self._budget.precedence.turn(self._place)
         await self._take_turn_for(answer)
         # A large answer isn't kept for a second decoding.
         if self._outline and not self._has_turn:
@@ -231,9 +220,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
 
         Requests for windows that are no longer in the plan are cancelled.
         """
-        precedence = self._budget.precedence
         if self._tasks is None or self._typical_bytes > LARGE_ANSWER:
-            precedence.rest(self._place)
             return await self._get(plan[0], size)
         for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
             self._release(self._requests.pop(key))
@@ -244,8 +231,6 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 break
             self._requests[start, size] = self._request(self._tasks, start, size)
         request = self._requests.pop((plan[0], size))
-        if not request.done.is_set():
-            precedence.rest(self._place)
         try:
             return await self._answer(request)
         except AnswerTooLarge:

@@ -32,8 +32,8 @@ from retrovue.importers.base import ImporterInterface
 from retrovue.importers.filesystem import FilesystemImporter
 from retrovue.importers.filesystem.contents import RUN, SortedNames
 from retrovue.importers.filesystem.importer import DIRECTORIES_AT_ONCE, PAGE
+from retrovue.importers.filesystem.precedence import Precedence
 from retrovue.importers.filesystem.walk import DirectoryChanged, DirectoryLoop, Title, Walk
-from retrovue.importers.precedence import Precedence
 from retrovue.testing import ImporterConformance, sample_collection
 
 pytestmark = pytest.mark.anyio
@@ -522,7 +522,7 @@ async def test_walks_run_one_after_the_other_while_the_processor_is_busy(tmp_pat
     make(tmp_path, "Movies/a.mkv", "TV/b.mkv")
     own, order = importer(tmp_path), list[str]()
     seconds = count(step=1000)
-    own._precedence = Precedence(1, used_s=lambda: float(next(seconds)), longest_s=60)
+    own._precedence = Precedence(used_s=lambda: float(next(seconds)), longest_s=60)
     async with own.enumerate(MOVIES, FULL) as first, own.enumerate(sample_collection("TV"), FULL) as second:
         await anext(first)
 

@@ -175,7 +175,7 @@ async def test_a_window_is_its_takers_alone() -> None:
     server = SimulatedPlex([ListSection("1", "Films", "movie", [movie(key) for key in range(1, 8)])], token=TOKEN)
     async with server.serve() as url, HttpClient(PLEX, url, Secret(TOKEN), HttpPolicy()) as client:
         query = SectionQuery(client, "1", {"type": "1"}, page_size=3)
-        reader = ListingReader(query, page_size=3, budget=Budget(1 << 20), place=0)
+        reader = ListingReader(query, page_size=3, budget=Budget(1 << 20))
         async for window in reader.windows():
             # One reference is this name; Python before 3.14 counts that of the argument as well.
             assert sys.getrefcount(window) <= 2
