@@ -7,7 +7,6 @@ the catalogue keeps one asset and finds it by all of its numbers.
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -41,6 +40,7 @@ from retrovue.importers.jellyfin.rows import (
     Row,
     Stream,
     guid_bytes,
+    resolution,
 )
 from retrovue.importers.titles import folded
 
@@ -56,15 +56,6 @@ _TICKS_TOO_LATE = (LONGEST_MS + 1) * _TICKS_PER_MS
 _start = itemgetter(0)
 _REMOTE = frozenset({"http", "rtmp", "rtsp", "udp", "rtp", "ftp"})
 """The protocols by which a server fetches what is no file (MediaProtocol.cs)."""
-_RESOLUTIONS = (
-    (854, 480, "sd"),
-    (960, 544, "540"),
-    (1024, 576, "576"),
-    (1280, 962, "720"),
-    (2560, 1440, "1080"),
-    (4096, 3072, "4k"),
-    (8192, 6144, "8k"),
-)
 """The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
 _NOBODY = NamedRow()
 _NO_STREAM = Stream()
@@ -373,14 +364,6 @@ def date(text: str | None, warnings: list[str]) -> dt.date | None:
             return moment.date()
     warnings.append("bad_date")
     return None
-
-
-@lru_cache(maxsize=1024)
-def resolution(width: int | None, height: int | None) -> str | None:
-    """Return the name of a picture's resolution."""
-    if not width or not height:
-        return None
-    return next((name for widest, highest, name in _RESOLUTIONS if width <= widest and height <= highest), None)
 
 
 def chapters(found: Sequence[Chapter], warnings: list[str]) -> list[dict[str, Any]]:

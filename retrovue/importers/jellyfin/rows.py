@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -24,6 +25,15 @@ _DIGITS = 32
 
 
 Words = Annotated[list[Text], msgspec.Meta(max_length=MOST_TAGS)]
+_RESOLUTIONS = (
+    (854, 480, "sd"),
+    (960, 544, "540"),
+    (1024, 576, "576"),
+    (1280, 962, "720"),
+    (2560, 1440, "1080"),
+    (4096, 3072, "4k"),
+    (8192, 6144, "8k"),
+)
 
 
 class NamedRow(msgspec.Struct, gc=False, rename="pascal"):
@@ -185,6 +195,14 @@ def guid_bytes(text: str | None) -> bytes | None:
     if text is None or _GUID.fullmatch(text) is None:
         return None
     return bytes.fromhex(text.replace("-", ""))
+
+
+@lru_cache(maxsize=1024)
+def resolution(width: int | None, height: int | None) -> str | None:
+    """Return the name of a picture's resolution."""
+    if not width or not height:
+        return None
+    return next((name for widest, highest, name in _RESOLUTIONS if width <= widest and height <= highest), None)
 
 
 decode_listing = JellyfinFormat().decode

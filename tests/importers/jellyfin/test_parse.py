@@ -14,7 +14,7 @@ from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.drafts import PageTaker
 from retrovue.importers.http.listing import BadRow
-from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, resolution, series_of
+from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
 from retrovue.importers.jellyfin.rows import (
     JellyfinFormat,
     JellyfinListing,
@@ -22,6 +22,7 @@ from retrovue.importers.jellyfin.rows import (
     decode_listing,
     decode_outline,
     guid_bytes,
+    resolution,
 )
 from retrovue.simulator import Row
 from retrovue.simulator.jellyfin import audio, episode, item_id, movie, part, series, source, video
