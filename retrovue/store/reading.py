@@ -52,6 +52,9 @@ class ReadingStore(Store):
                 await self._begin(session, STATEMENT_SECONDS)
             except foreign():
                 session.driver.terminate()
+            except BaseException:
+                session.driver.terminate()
+                raise
             else:
                 return session
         driver: Any = await self.connector(server_settings={"application_name": "retrovue"})

@@ -69,7 +69,7 @@ class Store:
         patience: float = PATIENCE,
         connect: Connect | None = None,
     ) -> None:
-        self.url = url if isinstance(url, URL) else URL.parse(url.render_as_string(hide_password=False))
+        self.url = url if isinstance(url, URL) else URL.of(url)
         self.connections = connections
         self.read_only = read_only
         self._patience = patience

@@ -340,7 +340,7 @@ class Staging:
         records: Iterable[tuple[object, ...]],
         columns: Sequence[str] | None = None,
     ) -> None:
-        """Copy rows to a table; an empty sequence costs no round trip."""
+        """Copy rows to a table; an empty sequence costs no round trip, an iterator must give a row."""
         if records:
             await session.driver.copy_records_to_table(self.tables.name(table), records=records, columns=columns)
 

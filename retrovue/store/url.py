@@ -3,11 +3,14 @@
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 _PATTERN = (
     r"(?P<drivername>[\w+]+)://"
@@ -36,6 +39,10 @@ class URL(Struct, frozen=True):
     def __str__(self) -> str:
         return self.render_as_string()
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show no password in rich's output, for example of a traceback with local variables."""
+        return [("url", self.render_as_string())]
+
     def __hash__(self) -> int:
         return hash(self.render_as_string(hide_password=False))
 
@@ -57,6 +64,12 @@ class URL(Struct, frozen=True):
             database,
             dict(parse_qsl(found["query"] or "")),
         )
+
+    @classmethod
+    def of(cls, url: "sqlalchemy.URL") -> Self:
+        """Take the parts of a URL of SQLAlchemy. Several values of a parameter are separated by commas."""
+        query = {name: value if isinstance(value, str) else ",".join(value) for name, value in url.query.items()}
+        return cls(url.drivername, url.username, url.password, url.host, url.port, url.database, query)
 
     def set(self, **parts: Any) -> Self:
         """Return a URL with other parts."""

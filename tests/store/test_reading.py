@@ -5,12 +5,14 @@ import uuid
 
 import pytest
 import sqlalchemy
+from rich.pretty import pretty_repr
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 
 from retrovue.core.config import Settings
 from retrovue.core.errors import StoreError
 from retrovue.core.model import Secret
+from retrovue.store.connecting import TransactionPooling
 from retrovue.store.opening import open_for_reading
 from retrovue.store.reading import ReadingStore
 from retrovue.store.session import Store
@@ -68,7 +70,30 @@ def test_urls_are_read_and_written_as_sqlalchemy_does(address: str) -> None:
     assert dict(url.query) == dict(other.query)
     for hide_password in (True, False):
         assert url.render_as_string(hide_password=hide_password) == other.render_as_string(hide_password=hide_password)
+    assert URL.of(other) == url
     assert URL.parse(url.render_as_string(hide_password=False)) == url
+
+
+def test_the_parts_of_a_hosts_url_are_kept() -> None:
+    url = sqlalchemy.URL.create("postgresql+asyncpg", host="/run/pg", database="d", query={"host": ("a:1", "b:2")})
+    assert (URL.of(url).host, URL.of(url).query) == ("/run/pg", {"host": "a:1,b:2"})
+
+
+def test_no_password_is_shown() -> None:
+    url = URL.parse("postgresql://user:hunter2@host/database")
+    for shown in (repr(url), str(url), pretty_repr(url), f"{url}"):
+        assert "hunter2" not in shown
+
+
+async def test_a_connection_of_another_session_is_closed(reader: ReadingStore) -> None:
+    async with reader:
+        async with reader.reading() as session:
+            driver = session.driver
+        await driver.execute("SET retrovue.session = 'of another connection'")
+        with pytest.raises(TransactionPooling):
+            async with reader.reading():
+                pass
+        assert driver.is_closed()
 
 
 @pytest.mark.parametrize("address", ["", "postgresql", "host/x", "postgresql://host:port/x"])

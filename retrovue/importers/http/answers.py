@@ -28,15 +28,17 @@ _NOT_TLS = re.compile(r"wrong.version.number|record.layer.failure|http.request|u
 _NOT_TEXT = "illegal request line"
 """The message of h11 for an answer that begins with a control character, such as an alert of TLS."""
 _ERROR_BODY_CAP = 64 * 1024
-_CHUNKS_IN_PIECE = 1024
-"""The chunks that are joined to a piece, because a server may send a body byte by byte: a chunk takes 40 bytes more."""
+_MOST_CHUNKS, _MOST_WAITING = 1024, 4 << 20
+"""The chunks, and their bytes, that wait to be joined. Most bodies are joined once, in half the time of a buffer that
+grows with each chunk. A larger body would be in memory twice, and a server may send a body byte by byte.
+"""
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
 
 
 class Answer(Struct, frozen=True):
     """The decompressed body of a 200 or 201, and its paging headers, which are None if missing."""
 
-    body: bytes
+    body: bytes | bytearray
     total: int | None
     offset: int | None
     clock_s: int | None = None
@@ -73,9 +75,11 @@ class BodyReader:
         self._cap = cap
         self._origin = origin
         self._received = 0
-        self._pieces: list[bytes] = []
+        self._body = bytearray()
         self._chunks: list[bytes] = []
-        """The chunks after these pieces, fewer than `_CHUNKS_IN_PIECE`."""
+        """The chunks after the body so far."""
+        self._waiting = 0
+        """The bytes of these chunks."""
         self.size = 0
         """The decoded bytes so far."""
 
@@ -89,22 +93,20 @@ class BodyReader:
                     f"The server at {self._origin} sends bytes after the end of a compressed answer.",
                     hint="Check any proxy between here and the server, or give --no-gzip.",
                 )
-        # A buffer that grows with each chunk would take twice as long.
         self._chunks.append(chunk)
+        self._waiting += len(chunk)
         self.size += len(chunk)
-        if len(self._chunks) == _CHUNKS_IN_PIECE:
-            self._join_chunks()
+        if len(self._chunks) == _MOST_CHUNKS or self._waiting > _MOST_WAITING:
+            self._body += b"".join(self._chunks)
+            self._chunks.clear()
+            self._waiting = 0
         if self.size > self._cap or self._received > self._cap:
             raise AnswerTooLarge(
                 f"An answer of the server at {self._origin} is larger than {self._cap:,} bytes.",
                 hint="If its items are that large, ask for fewer: `retrovue source update SOURCE --page-size N`.",
             )
 
-    def _join_chunks(self) -> None:
-        self._pieces.append(b"".join(self._chunks))
-        self._chunks.clear()
-
-    def finish(self, promised: int | None) -> bytes:
+    def finish(self, promised: int | None) -> bytes | bytearray:
         """Return the whole body; ``promised`` is its Content-Length, None if there was none.
 
         Raises TruncatedAnswer if a part is missing, MalformedAnswer if it is XML or a web page.
@@ -112,16 +114,21 @@ class BodyReader:
         unfinished = self._unpack is not None and not self._unpack.eof
         if unfinished or promised not in {None, self._received}:
             raise _truncated(self._origin)
+        last = b"".join(self._chunks)
+        self._chunks.clear()
         # A reader may ignore a byte order mark (RFC 8259, 8.1).
-        self._join_chunks()
-        body = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
-        self._pieces.clear()
+        body: bytes | bytearray = last.removeprefix(codecs.BOM_UTF8)
+        if self._body:
+            self._body += last
+            if self._body.startswith(codecs.BOM_UTF8):
+                del self._body[: len(codecs.BOM_UTF8)]
+            body = self._body
         if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise MalformedAnswer(
                 f"An answer of the server at {self._origin} is in UTF-16 by its byte order mark, and not in UTF-8.",
                 hint="Check any proxy between here and the server.",
             )
-        start, end = body[:256].lstrip(), body[-64:].rstrip()
+        start, end = bytes(body[:256]).lstrip(), bytes(body[-64:]).rstrip()
         if start.startswith(b"<"):
             dialect = self._dialect
             if dialect.xml_root is not None and dialect.xml_root in start:
@@ -320,7 +327,7 @@ def _system_text(cause: OSError | None) -> str | None:
     return os.strerror(cause.errno)
 
 
-def without_echoes(body: bytes, secrets: Iterable[str]) -> bytes:
+def without_echoes(body: bytes | bytearray, secrets: Iterable[str]) -> bytes | bytearray:
     """Return an answer with dots in place of these texts, also where JSON escapes some of their characters."""
     for secret in secrets:
         if (echo := secret.encode()) in body:

@@ -382,7 +382,7 @@ class HttpClient:
             )
         return target
 
-    async def _body(self, response: httpx.Response, cap: int) -> bytes:
+    async def _body(self, response: httpx.Response, cap: int) -> bytes | bytearray:
         encoding = response.headers.get("Content-Encoding", "")
         reader = BodyReader(encoding, self.dialect, cap=cap, origin=self.origin)
         async for chunk in response.aiter_raw():

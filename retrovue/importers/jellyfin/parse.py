@@ -56,7 +56,6 @@ _TICKS_TOO_LATE = (LONGEST_MS + 1) * _TICKS_PER_MS
 _start = itemgetter(0)
 _REMOTE = frozenset({"http", "rtmp", "rtsp", "udp", "rtp", "ftp"})
 """The protocols by which a server fetches what is no file (MediaProtocol.cs)."""
-"""The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
 _NOBODY = NamedRow()
 _NO_STREAM = Stream()
 _HALF_A_DAY = dt.timedelta(hours=12)

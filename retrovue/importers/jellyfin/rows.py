@@ -22,9 +22,6 @@ from retrovue.importers.http.listing import (
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _DIGITS = 32
-
-
-Words = Annotated[list[Text], msgspec.Meta(max_length=MOST_TAGS)]
 _RESOLUTIONS = (
     (854, 480, "sd"),
     (960, 544, "540"),
@@ -34,6 +31,10 @@ _RESOLUTIONS = (
     (4096, 3072, "4k"),
     (8192, 6144, "8k"),
 )
+"""The largest width and height of each resolution (MediaStream.cs), with Plex's names."""
+
+
+Words = Annotated[list[Text], msgspec.Meta(max_length=MOST_TAGS)]
 
 
 class NamedRow(msgspec.Struct, gc=False, rename="pascal"):
